@@ -1,0 +1,133 @@
+"""The Cassandra tables of a deployment, and the session to reach them.
+
+| table | answers |
+|---|---|
+| ``message`` | a range of SeqIds of one conversation |
+| ``conversation`` | what a conversation is now: its head SeqId, owner, mode |
+| ``membership_by_user`` | the conversations of a person, with their membership periods |
+| ``membership_by_conversation`` | the people of a conversation, with theirs |
+| ``sync`` | a range of one recipient's sync timeline; expires |
+| ``sync_bucket`` | which partitions of ``sync`` a recipient has at all; expires |
+
+Membership is kept as what happened (joined or left, at a SeqId): such rows are idempotent and
+may arrive in any order, where a period with an end would have to be read before it is written.
+
+``conversation`` is written ``USING TIMESTAMP seq``: the last writer is the one with the highest
+SeqId, whatever is replayed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from cassandra.cluster import (
+    EXEC_PROFILE_DEFAULT,
+    Cluster,
+    ExecutionProfile,
+    NoHostAvailable,
+    Session,
+)
+from cassandra.policies import (
+    ConstantReconnectionPolicy,
+    DCAwareRoundRobinPolicy,
+    TokenAwarePolicy,
+)
+from cassandra.query import ConsistencyLevel, tuple_factory
+
+from schemas.errors import ServerUnavailable
+from schemas.settings import Settings
+
+CONNECT_SECONDS: Final = 10.0
+REQUEST_SECONDS: Final = 20.0
+RECONNECT_SECONDS: Final = 1.0
+
+# Every read and write of a quorum meets every other.
+_CONSISTENCY: Final = ConsistencyLevel.LOCAL_QUORUM
+
+_TABLES: Final = (
+    """CREATE TABLE IF NOT EXISTS message (
+        conv_id text, bucket int, seq bigint, kind text, sender text, at bigint, entry text,
+        PRIMARY KEY ((conv_id, bucket), seq)
+    ) WITH compression = {{'class': 'LZ4Compressor'}}""",
+    """CREATE TABLE IF NOT EXISTS conversation (
+        conv_id text PRIMARY KEY, head bigint, owner text, join_rule text, mode text
+    )""",
+    """CREATE TABLE IF NOT EXISTS membership_by_user (
+        user_id text, conv_id text, seq bigint, joined boolean,
+        PRIMARY KEY ((user_id), conv_id, seq)
+    )""",
+    """CREATE TABLE IF NOT EXISTS membership_by_conversation (
+        conv_id text, user_id text, seq bigint, joined boolean,
+        PRIMARY KEY ((conv_id), user_id, seq)
+    )""",
+    """CREATE TABLE IF NOT EXISTS sync (
+        user_id text, bucket bigint, sync_seq bigint, conv_id text, seq bigint, record text,
+        PRIMARY KEY ((user_id, bucket), sync_seq)
+    ) WITH default_time_to_live = {lifetime} AND gc_grace_seconds = 3600
+      AND compaction = {{'class': 'TimeWindowCompactionStrategy',
+        'compaction_window_unit': 'MINUTES', 'compaction_window_size': {window_minutes}}}""",
+    """CREATE TABLE IF NOT EXISTS sync_bucket (
+        user_id text, bucket bigint,
+        PRIMARY KEY ((user_id), bucket)
+    ) WITH default_time_to_live = {lifetime} AND gc_grace_seconds = 3600""",
+)
+
+_WINDOWS_IN_A_LIFETIME: Final = 14
+"""TWCS drops whole windows; a dozen or two of them is what its authors advise."""
+
+
+def create_tables(session: Session, settings: Settings) -> None:
+    """Creates the keyspace and the tables that are missing. The session then uses the keyspace."""
+    session.execute(
+        f"CREATE KEYSPACE IF NOT EXISTS {settings.keyspace} WITH replication = "
+        f"{{'class': 'NetworkTopologyStrategy', "
+        f"'{settings.cassandra_datacenter}': {settings.replication}}}"
+    )
+    session.set_keyspace(settings.keyspace)
+    lifetime = int(settings.sync_lifetime.total_seconds())
+    window = max(1, lifetime // 60 // _WINDOWS_IN_A_LIFETIME)
+    for table in _TABLES:
+        session.execute(table.format(lifetime=lifetime, window_minutes=window))
+
+
+@contextmanager
+def cassandra_session(settings: Settings) -> Iterator[Session]:
+    """A session with rows as tuples, quorum consistency, and reconnection each second.
+
+    Raises:
+        ServerUnavailable: No contact point answers.
+    """
+    hosts, port = settings.cassandra_contact_points
+    profile = ExecutionProfile(
+        load_balancing_policy=TokenAwarePolicy(
+            DCAwareRoundRobinPolicy(local_dc=settings.cassandra_datacenter)
+        ),
+        consistency_level=_CONSISTENCY,
+        request_timeout=REQUEST_SECONDS,
+        row_factory=tuple_factory,
+    )
+    cluster = Cluster(
+        hosts,
+        port=port,
+        protocol_version=5,
+        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        reconnection_policy=ConstantReconnectionPolicy(RECONNECT_SECONDS, max_attempts=None),
+        connect_timeout=CONNECT_SECONDS,
+        compression=False,  # costs more than it saves beside the server
+    )
+    try:
+        yield _connect(cluster, hosts, port)
+    finally:
+        cluster.shutdown()
+
+
+def _connect(cluster: Cluster, hosts: list[str], port: int) -> Session:
+    # The driver tells each attempt and each host it knows; what matters is raised.
+    logging.getLogger("cassandra").setLevel(logging.ERROR)
+    try:
+        return cluster.connect()
+    except NoHostAvailable as error:
+        raise ServerUnavailable(f"Cassandra does not answer at {hosts} port {port}") from error

@@ -1,0 +1,139 @@
+"""Client settings for confluent-kafka, topics, and where a key lands.
+
+The settings differ from the library's defaults where a default loses or scatters records; each
+has its reason beside it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from aiokafka.partitioner import murmur2
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from schemas.errors import ConfigurationError, ServerUnavailable
+from schemas.settings import Settings
+from schemas.topics import Topic
+
+REQUEST_SECONDS: Final = 30.0
+"""How long one administrative request may take."""
+
+
+def common_config(settings: Settings) -> dict[str, Any]:
+    """What every client needs: where the brokers are, and quiet logs about it."""
+    return {
+        "bootstrap.servers": settings.kafka_bootstrap,
+        "reconnect.backoff.max.ms": 2_000,  # a broker that restarts is met again at once
+        "log.connection.close": False,
+    }
+
+
+def producer_config(settings: Settings) -> dict[str, Any]:
+    """For every producer: no duplicates by retry, and the partition that Java would choose."""
+    return common_config(settings) | {
+        "enable.idempotence": True,
+        "partitioner": "murmur2_random",  # the default, CRC32, lands elsewhere than all others
+        "compression.type": "lz4",
+    }
+
+
+def consumer_config(settings: Settings, group: str) -> dict[str, Any]:
+    """For every consumer: from the beginning, committed records only, commits by hand."""
+    return common_config(settings) | {
+        "group.id": group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "earliest",  # the default skips what came before the first start
+        "isolation.level": "read_committed",
+    }
+
+
+def partition_of(key: str, partitions: int) -> int:
+    """The partition that a key lands on, by the murmur2 of all Java and murmur2_random clients."""
+    return int(murmur2(key.encode()) & 0x7FFFFFFF) % partitions
+
+
+def admin_client(settings: Settings) -> AdminClient:
+    """A client for topics, groups and offsets."""
+    return AdminClient(common_config(settings))
+
+
+def new_topics(settings: Settings) -> list[NewTopic]:
+    """All topics of a deployment, as they are to be made."""
+    return [
+        NewTopic(
+            settings.topic(topic),
+            num_partitions=_partitions(settings, topic),
+            replication_factor=settings.replication,
+            config=_config(settings, topic),
+        )
+        for topic in Topic
+    ]
+
+
+def _partitions(settings: Settings, topic: Topic) -> int:
+    return settings.sync_partitions if topic.spec.sharded_by_recipient else settings.partitions
+
+
+def _config(settings: Settings, topic: Topic) -> dict[str, str]:
+    if topic is not Topic.SYNC:
+        return topic.spec.config
+    lifetime_ms = int(settings.sync_lifetime.total_seconds() * 1000)
+    return topic.spec.config | {"retention.ms": str(lifetime_ms)}
+
+
+def create_topics(settings: Settings, timeout: float = REQUEST_SECONDS) -> list[str]:
+    """Creates the topics that are missing, and waits until each has its leaders.
+
+    Returns:
+        The names of those that were created by this call.
+
+    Raises:
+        ConfigurationError: A topic is there with another number of partitions.
+        ServerUnavailable: The broker did not answer, or a leader did not come up, in time.
+    """
+    admin = admin_client(settings)
+    wanted = {topic.topic: topic for topic in new_topics(settings)}
+    created = []
+    futures = admin.create_topics(list(wanted.values()), request_timeout=timeout)
+    for name, future in futures.items():
+        try:
+            future.result(timeout)
+            created.append(name)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise ServerUnavailable(f"topic {name} was not created: {error}") from error
+    _await_leaders(admin, {name: topic.num_partitions for name, topic in wanted.items()}, timeout)
+    return created
+
+
+def _await_leaders(admin: AdminClient, wanted: dict[str, int], timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    waiting = dict(wanted)
+    while waiting:
+        try:
+            topics = admin.list_topics(timeout=5).topics
+        except KafkaException as error:
+            raise ServerUnavailable(f"the broker does not answer: {error}") from error
+        for name in [name for name in waiting if name in topics]:
+            partitions = topics[name].partitions
+            if partitions and len(partitions) != waiting[name]:
+                raise ConfigurationError(
+                    f"topic {name} has {len(partitions)} partitions, the settings say "
+                    f"{waiting[name]}: change the settings, or use another IM_NAMESPACE"
+                )
+            if partitions and all(p.leader >= 0 for p in partitions.values()):
+                del waiting[name]
+        if waiting and time.monotonic() > deadline:
+            raise ServerUnavailable(f"no leader within {timeout:.0f} s for {sorted(waiting)}")
+        if waiting:
+            time.sleep(0.05)
+
+
+def topic_partitions(settings: Settings, topic: Topic) -> list[TopicPartition]:
+    """All partitions of a topic of this deployment."""
+    name = settings.topic(topic)
+    return [TopicPartition(name, p) for p in range(_partitions(settings, topic))]

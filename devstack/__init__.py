@@ -1,0 +1,1 @@
+"""Starts real Kafka, Cassandra and Elasticsearch on a machine without Docker."""

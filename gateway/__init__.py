@@ -1,0 +1,1 @@
+"""History, sync, search and conversations over HTTP, for who may see them."""

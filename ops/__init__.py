@@ -1,0 +1,1 @@
+"""The `im` command: everything that an operator does."""

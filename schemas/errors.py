@@ -1,0 +1,102 @@
+"""Everything that can go wrong by name.
+
+ImError
+├── UndecodableRecord     a record that is not one of ours: goes to the dead letters
+├── ConfigurationError    a setting or an environment that cannot work: ends with a clear line
+├── ServerUnavailable     a server does not answer within a bound
+├── TransientFailure      the same call may pass later: wait and retry
+├── PoisonRecord          this record can never pass: to the dead letters
+├── FatalFailure          this process cannot go on: end it, the supervisor starts another
+│   ├── SourceGap         records between the state and the next fetched one are missing
+│   └── TooManyPoison     more dead letters than chance explains
+├── OutboxFull            the client has more unsent commands than its bound
+└── CommandRejected       the sequencer refused a command, with a `RejectionCode`
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeAlias, get_args
+
+RejectionCode: TypeAlias = Literal[
+    "invalid",  # an id, a list or a number that is out of its range
+    "too_large",  # the text is longer than the limit
+    "unknown_conversation",  # nobody created it
+    "already_exists",  # somebody created it
+    "not_a_member",  # the sender is not in it, or none of the people to remove is
+    "already_a_member",  # all the people to add are in it
+    "not_allowed",  # the sender may not do that here
+    "conflict",  # the same client_msg_id came before with another content
+    "stale",  # older than the window of remembered ids: done long ago, or far too late
+]
+
+REJECTION_CODES: Final[tuple[str, ...]] = get_args(RejectionCode)
+
+
+class ImError(Exception):
+    """Root of the errors of this project."""
+
+
+class UndecodableRecord(ImError):
+    """The bytes are not a record that this version knows; the message says why, without text."""
+
+
+class ConfigurationError(ImError):
+    """A setting or the environment cannot work; the message says what to change."""
+
+
+class ServerUnavailable(ImError):
+    """A server did not answer within the bound that the message names."""
+
+
+class TransientFailure(ImError):
+    """The call failed for now. Whoever catches it waits and calls again."""
+
+
+class PoisonRecord(ImError):
+    """One record can never pass. Carries its place in the batch that was handed over.
+
+    Args:
+        index: Position of the record in the batch, from 0.
+        reason: Why it cannot pass; holds no text of a message.
+    """
+
+    def __init__(self, index: int, reason: str) -> None:
+        super().__init__(f"record {index} of the batch: {reason}")
+        self.index = index
+        self.reason = reason
+
+
+class FatalFailure(ImError):
+    """This process cannot go on. It exits with `exit_code`."""
+
+    exit_code = 70
+
+
+class SourceGap(FatalFailure):
+    """The next fetched record lies beyond the one that the restored state expects."""
+
+    exit_code = 71
+
+
+class TooManyPoison(FatalFailure):
+    """The share or the run of poison records is beyond what chance explains."""
+
+    exit_code = 72
+
+
+class OutboxFull(ImError):
+    """The outbox holds as many commands as it may. Send again when some have left."""
+
+
+class CommandRejected(ImError):
+    """The sequencer refused a command.
+
+    Args:
+        code: Why.
+        client_msg_id: Which command.
+    """
+
+    def __init__(self, code: RejectionCode, client_msg_id: str) -> None:
+        super().__init__(f"command {client_msg_id} was rejected: {code}")
+        self.code = code
+        self.client_msg_id = client_msg_id

@@ -1,0 +1,184 @@
+"""What travels on the topics: commands in, entries and sync records out.
+
+All records are JSON objects with a ``kind``. Decoding is strict about types, ignores fields it
+does not know (a newer writer may add some) and refuses kinds and versions it does not know.
+
+    Command (im.messages)     Entry (im.timeline)       sync record (im.sync)
+    ---------------------     -------------------       ---------------------
+    CreateConversation   ->   ConversationCreated  ->   the entry, byte for byte
+    AddMembers           ->   MembersAdded         ->   the entry, byte for byte
+    RemoveMembers        ->   MembersRemoved       ->   the entry, byte for byte
+    SendMessage          ->   MessageSent          ->   the entry, byte for byte
+                              FanoutChanged        ->   the entry, byte for byte
+    (refused)                                      ->   Rejected   (to the sender)
+    (sent before)                                  ->   Duplicate  (to the sender)
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from schemas.errors import RejectionCode
+
+MAX_ID_LENGTH = 128
+"""Characters in an id of a user, a device or a conversation."""
+
+Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+"""Names a user, a device or a conversation. Printable, see `schemas.ids.is_valid_id`."""
+
+FanoutMode: TypeAlias = Literal["push", "pull"]
+"""``push``: an entry goes to every member's sync timeline. ``pull``: members read the store."""
+
+JoinRule: TypeAlias = Literal["invite", "open"]
+"""``invite``: a member adds others. ``open``: anybody may add themselves, too."""
+
+
+class TextContent(Struct, frozen=True, tag_field="type", tag="text"):
+    """Plain text, as its sender wrote it."""
+
+    text: str
+
+
+Content: TypeAlias = TextContent
+"""What a message carries. A union by ``type``, so that later kinds fit beside text."""
+
+
+class Command(Struct, frozen=True, tag_field="kind", kw_only=True):
+    """What somebody wants done in one conversation; the Kafka key is ``conv_id``.
+
+    ``client_msg_id`` is a UUIDv7 (RFC 9562) that grows within (conversation, sender, device).
+    """
+
+    conv_id: Id
+    sender: Id
+    device_id: Id
+    client_msg_id: str
+    v: Literal[1] | UnsetType = UNSET
+
+
+class CreateConversation(Command, frozen=True, kw_only=True, tag="create_conversation"):
+    """Make a conversation of ``members`` and the sender, who owns it."""
+
+    members: list[Id]
+    join: JoinRule = "invite"
+
+
+class AddMembers(Command, frozen=True, kw_only=True, tag="add_members"):
+    """Add people. By a member; in an ``open`` conversation also by whoever adds themselves."""
+
+    members: list[Id]
+
+
+class RemoveMembers(Command, frozen=True, kw_only=True, tag="remove_members"):
+    """Remove people. By the owner, or by whoever removes themselves alone."""
+
+    members: list[Id]
+
+
+class SendMessage(Command, frozen=True, kw_only=True, tag="send_message"):
+    """Say something to the conversation. By a member."""
+
+    content: Content
+    mentions: list[Id] = []
+
+
+AnyCommand: TypeAlias = CreateConversation | AddMembers | RemoveMembers | SendMessage
+
+
+class Entry(Struct, frozen=True, tag_field="kind", kw_only=True):
+    """One place in a conversation timeline; the Kafka key is ``conv_id``.
+
+    ``seq`` is dense in its conversation: 1, 2, 3 … ``at`` is the broker's time of the command in
+    milliseconds since 1970 (UTC). ``sender`` and ``client_msg_id`` are the command's.
+    """
+
+    conv_id: str
+    seq: int
+    sender: str
+    client_msg_id: str
+    at: int
+
+
+class ConversationCreated(Entry, frozen=True, kw_only=True, tag="conversation_created"):
+    """The first entry of every conversation: who is in it, and how it is fanned out."""
+
+    members: list[str]
+    join: JoinRule
+    mode: FanoutMode
+
+
+class MembersAdded(Entry, frozen=True, kw_only=True, tag="members_added"):
+    """The membership period of each of ``members`` begins with this entry."""
+
+    members: list[str]
+    mode: FanoutMode
+
+
+class MembersRemoved(Entry, frozen=True, kw_only=True, tag="members_removed"):
+    """The membership period of each of ``members`` ends with this entry."""
+
+    members: list[str]
+    mode: FanoutMode
+
+
+class FanoutChanged(Entry, frozen=True, kw_only=True, tag="fanout_changed"):
+    """From the next entry on, the conversation is fanned out by ``mode``. Goes to every member.
+
+    The limits that decided are logged with it, so that the log alone explains every mode.
+    """
+
+    mode: FanoutMode
+    member_count: int
+    push_limit: int
+    push_again_below: int
+
+
+class MessageSent(Entry, frozen=True, kw_only=True, tag="message_sent"):
+    """Somebody said something."""
+
+    content: Content
+    mentions: list[str]
+
+
+AnyEntry: TypeAlias = (
+    ConversationCreated | MembersAdded | MembersRemoved | FanoutChanged | MessageSent
+)
+
+
+class Reply(Struct, frozen=True, tag_field="kind", kw_only=True):
+    """What only the sender of a command learns; takes no SeqId of the conversation."""
+
+    conv_id: str
+    sender: str
+    device_id: str
+    client_msg_id: str
+    at: int
+
+
+class Rejected(Reply, frozen=True, kw_only=True, tag="rejected"):
+    """The command had no effect. ``stale`` alone means: it may have had one, long ago."""
+
+    code: RejectionCode
+
+
+class Duplicate(Reply, frozen=True, kw_only=True, tag="duplicate"):
+    """The command had its effect before, as entry ``seq``."""
+
+    seq: int
+
+
+AnyReply: TypeAlias = Rejected | Duplicate
+AnySyncRecord: TypeAlias = AnyEntry | AnyReply
+
+
+class EntryPosition(Struct, frozen=True):
+    """The part of an entry or reply that tells where it belongs, for readers in a hurry.
+
+    ``seq`` is absent from a rejection.
+    """
+
+    kind: str
+    conv_id: str
+    seq: int = 0

@@ -1,0 +1,77 @@
+"""Every topic, declared once. `im topics create` makes them; the broker never does by itself."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+_WEEK_MS = 7 * 24 * 3600 * 1000
+_FOREVER = "-1"
+
+
+class TopicSpec(NamedTuple):
+    """How one topic is made. Durations in milliseconds, sizes in bytes.
+
+    ``sharded_by_recipient``: has the sync partition count in place of the conversation's one.
+    """
+
+    suffix: str
+    key: str
+    sharded_by_recipient: bool
+    config: dict[str, str]
+
+
+class Topic(Enum):
+    """The topics of a deployment; partition p of the first three belongs together."""
+
+    MESSAGES = TopicSpec(
+        "messages",
+        "conv_id",
+        sharded_by_recipient=False,
+        config={
+            "cleanup.policy": "delete",
+            "retention.ms": str(_WEEK_MS),
+            "message.timestamp.type": "LogAppendTime",
+            # Room for a command that is too large, so that it can be told so.
+            "max.message.bytes": str(4 * 1024 * 1024),
+        },
+    )
+    TIMELINE = TopicSpec(
+        "timeline",
+        "conv_id",
+        sharded_by_recipient=False,
+        # The log that the stores are made from, and audited against.
+        config={"cleanup.policy": "delete", "retention.ms": _FOREVER, "retention.bytes": _FOREVER},
+    )
+    STATE = TopicSpec(
+        "state",
+        "what the value replaces",
+        sharded_by_recipient=False,
+        config={"cleanup.policy": "compact", "segment.ms": str(6 * 3600 * 1000)},
+    )
+    SYNC = TopicSpec(
+        "sync",
+        "recipient",
+        sharded_by_recipient=True,
+        config={"cleanup.policy": "delete"},  # its retention is the setting sync_lifetime
+    )
+    DEAD_LETTER = TopicSpec(
+        "dead-letter",
+        "that of the source record",
+        sharded_by_recipient=False,
+        config={
+            "cleanup.policy": "delete",
+            "retention.ms": str(4 * _WEEK_MS),
+            "max.message.bytes": str(5 * 1024 * 1024),
+        },
+    )
+
+    @property
+    def spec(self) -> TopicSpec:
+        """How the topic is made."""
+        value: TopicSpec = self.value
+        return value
+
+    def name_in(self, namespace: str) -> str:
+        """The topic's name in a deployment, such as ``im.messages``."""
+        return f"{namespace}.{self.spec.suffix}"

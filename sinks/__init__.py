@@ -1,0 +1,1 @@
+"""Consume loops that make the log durable elsewhere: Cassandra and Elasticsearch."""

@@ -1,0 +1,1 @@
+"""Sequences commands and fans them out: a pure core, and Faust around it."""
