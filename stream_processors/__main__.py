@@ -1,0 +1,32 @@
+"""`python -m stream_processors`: one sequencer worker, configured by the environment.
+
+Run as many as there are partitions; each takes its share.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import faust
+
+from schemas.settings import Settings
+from stream_processors.app import make_app
+
+
+def main() -> None:
+    """Runs until SIGTERM or SIGINT. Any failure ends the process; a supervisor restarts it."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    logging.getLogger("faust").setLevel(logging.ERROR)
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)
+    app = make_app(Settings())
+    worker = faust.Worker(app, loglevel=None, override_logging=False, quiet=True)
+    worker.execute_from_commandline()
+
+
+if __name__ == "__main__":
+    main()

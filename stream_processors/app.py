@@ -1,0 +1,127 @@
+"""The Faust app: fetches chunks of ``im.messages`` and hands each to its partition's lane.
+
+Faust does what it is good at: group membership, rebalancing, fetching, back-pressure. What it
+would lose messages by is not used (see docs/adr): no Table, no producer of its own, no commits of
+its own. Offsets are committed by the lanes, inside their transactions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import faust
+from confluent_kafka import Consumer
+from faust.types import TP
+
+from backends.kafka import consumer_config
+from schemas.errors import FatalFailure
+from schemas.settings import Settings
+from schemas.topics import Topic
+from stream_processors.lane import Lane
+from stream_processors.scheduler import ChunkScheduler
+
+log = logging.getLogger(__name__)
+
+_SESSION_SECONDS = 10.0
+_HEARTBEAT_SECONDS = 3.0
+
+
+class Lanes:
+    """The lanes of the partitions that this worker owns.
+
+    Args:
+        settings: The deployment.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        # Never subscribes: it only names the group to the transactions.
+        self._group = Consumer(consumer_config(settings, settings.group("sequencer")))
+        self._lanes: dict[int, Lane] = {}
+
+    def open(self, partitions: Iterable[int]) -> None:
+        """Starts a lane for each partition that has none."""
+        for partition in partitions:
+            if partition not in self._lanes:
+                metadata = self._group.consumer_group_metadata
+                self._lanes[partition] = Lane(self._settings, partition, metadata)
+
+    async def close(self, partitions: Iterable[int]) -> None:
+        """Ends these lanes, after the transactions that they are in."""
+        lanes = [self._lanes.pop(partition, None) for partition in partitions]
+        await asyncio.gather(*(lane.stop() for lane in lanes if lane is not None))
+
+    async def close_all(self) -> None:
+        """Ends all lanes."""
+        await self.close(list(self._lanes))
+
+    async def put(self, partition: int, chunk: list[Any]) -> None:
+        """Hands a chunk to its lane. A chunk of a partition that is gone is dropped."""
+        lane = self._lanes.get(partition)
+        if lane is not None:
+            await lane.put(chunk)
+
+
+def make_app(settings: Settings) -> faust.App:
+    """The app of one worker. Start it with `faust.Worker`."""
+    app = faust.App(
+        settings.group("sequencer"),
+        broker=[f"kafka://{host}" for host in settings.kafka_bootstrap.split(",")],
+        datadir=settings.home / "faust",
+        store="memory://",
+        ConsumerScheduler=ChunkScheduler,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=4 * 1024 * 1024,
+        broker_session_timeout=_SESSION_SECONDS,
+        broker_heartbeat_interval=_HEARTBEAT_SECONDS,
+        stream_buffer_maxsize=64,
+        stream_wait_empty=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+    )
+    _attach(app, settings, Lanes(settings))
+    return app
+
+
+def _attach(app: faust.App, settings: Settings, lanes: Lanes) -> None:
+    # acks=False: Faust must not commit; one event is many records.
+    source = app.topic(
+        settings.topic(Topic.MESSAGES), value_serializer="raw", value_type=bytes, acks=False
+    )
+    own = source.get_topic_name()
+
+    def partitions(assigned: Iterable[TP]) -> list[int]:
+        return sorted(tp.partition for tp in assigned if tp.topic == own)
+
+    async def open_lanes(_app: Any, assigned: set[TP], **_: Any) -> None:
+        lanes.open(partitions(assigned))
+
+    async def close_lanes(_app: Any, revoked: set[TP], **_: Any) -> None:
+        await lanes.close(partitions(revoked))
+
+    async def close_all_lanes(_app: Any, **_: Any) -> None:
+        await lanes.close_all()
+
+    @app.agent(source, concurrency=1)
+    async def sequence(chunks: faust.StreamT[Any]) -> None:
+        try:
+            async for event in chunks.events():
+                await lanes.put(event.message.partition, event.value)
+        # Faust would acknowledge the event and go on.
+        except Exception:
+            log.critical("the sequencer cannot go on", exc_info=True)
+            os._exit(FatalFailure.exit_code)
+
+    _connect(app.on_partitions_assigned, open_lanes)
+    _connect(app.on_partitions_revoked, close_lanes)
+    _connect(app.on_before_shutdown, close_all_lanes)
+
+
+def _connect(signal: Any, handler: Any) -> None:
+    # Untyped, because the library's type asks for a handler of any positional arguments.
+    signal.connect(handler)

@@ -1,0 +1,62 @@
+"""All conversations of one partition: the busy ones as objects, the idle ones as bytes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from stream_processors.core.state import Conversation
+from stream_processors.state_codec import Restored, freeze, thaw
+
+BUSY_CONVERSATIONS: Final = 1_000
+"""Kept as objects in each partition; at 100 members some 20 KB each, so 20 MB."""
+
+
+class Conversations:
+    """Looks conversations up by id, and keeps those that nobody uses small.
+
+    Args:
+        busy_limit: How many are kept as objects.
+    """
+
+    def __init__(self, busy_limit: int = BUSY_CONVERSATIONS) -> None:
+        self._busy_limit = busy_limit
+        self._busy: OrderedDict[str, Conversation] = OrderedDict()
+        self._idle: dict[str, bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self._busy) + len(self._idle)
+
+    @property
+    def idle_bytes(self) -> int:
+        """Bytes that the idle conversations take, without the table that holds them."""
+        return sum(len(frozen) for frozen in self._idle.values())
+
+    @property
+    def idle_count(self) -> int:
+        """How many conversations are idle."""
+        return len(self._idle)
+
+    def get(self, conv_id: str) -> Conversation | None:
+        """The conversation, or None where there is none."""
+        conversation = self._busy.get(conv_id)
+        if conversation is not None:
+            self._busy.move_to_end(conv_id)
+            return conversation
+        frozen = self._idle.pop(conv_id, None)
+        return None if frozen is None else self._hold(conv_id, thaw(frozen))
+
+    def get_or_make(self, conv_id: str) -> Conversation:
+        """The conversation, an empty one where there is none."""
+        return self.get(conv_id) or self._hold(conv_id, Conversation())
+
+    def restore(self, restored: Restored) -> None:
+        """Applies one change out of the log."""
+        self.get_or_make(restored.conv_id).apply(restored.change)
+
+    def _hold(self, conv_id: str, conversation: Conversation) -> Conversation:
+        self._busy[conv_id] = conversation
+        if len(self._busy) > self._busy_limit:
+            idle_id, idle = self._busy.popitem(last=False)
+            self._idle[idle_id] = freeze(idle)
+        return conversation

@@ -1,0 +1,266 @@
+"""The decision about one command: `decide`.
+
+Order of the questions, because each answer hides the later ones:
+
+1. Is the id one that can be remembered?               no: rejected ``invalid``
+2. Was it accepted before?                             duplicate, ``conflict`` or ``stale``
+3. Is the command within the limits?                   no: ``too_large`` or ``invalid``
+4. Is the conversation there?                          no: ``unknown_conversation``
+5. May the sender do this, and would it change a thing? no: ``not_a_member``, ``not_allowed``, …
+
+The second comes before the others so that sending again gives the first answer again, whatever
+has changed since: the sender may have left, a limit may have been lowered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from schemas.codec import encode
+from schemas.errors import RejectionCode
+from schemas.ids import is_client_msg_id
+from schemas.limits import Limits
+from schemas.records import (
+    AddMembers,
+    AnyCommand,
+    AnyReply,
+    CreateConversation,
+    Duplicate,
+    MessageSent,
+    Rejected,
+    RemoveMembers,
+    SendMessage,
+)
+from stream_processors.core.membership import Draft
+from stream_processors.core.outcome import Delivery, Outcome
+from stream_processors.core.state import (
+    Accepted,
+    Conversation,
+    Head,
+    HeadMoved,
+    IdAccepted,
+    Window,
+)
+
+_DIGEST_BYTES = 8
+_NO_WINDOW = Window()
+
+
+class _Refused(Exception):
+    """Ends a decision with a rejection."""
+
+    def __init__(self, code: RejectionCode) -> None:
+        super().__init__(code)
+        self.code: RejectionCode = code
+
+
+def decide(
+    limits: Limits, conversation: Conversation | None, command: AnyCommand, at: int
+) -> Outcome:
+    """Decides what a command does to a conversation. Changes nothing itself.
+
+    Args:
+        limits: What this deployment allows.
+        conversation: The state that all earlier commands led to; None if there is none.
+        command: What somebody wants.
+        at: The broker's time of the command, milliseconds since 1970.
+
+    Returns:
+        What is to be written, and the changes to apply.
+    """
+    if not is_client_msg_id(command.client_msg_id):
+        return Outcome(reply=_rejected(command, at, "invalid"))
+    digest = _digest(command)
+    window = _window(conversation, command)
+    if window.ids:
+        answer = _seen_before(window, command, digest, at)
+        if answer is not None:
+            return Outcome(reply=answer)
+    try:
+        return _accept(limits, conversation, command, at, Accepted(window.free_slot(), 0, digest))
+    except _Refused as refused:
+        return Outcome(reply=_rejected(command, at, refused.code))
+
+
+def _window(conversation: Conversation | None, command: AnyCommand) -> Window:
+    if conversation is None:
+        return _NO_WINDOW
+    return conversation.windows.get((command.sender, command.device_id), _NO_WINDOW)
+
+
+def _digest(command: AnyCommand) -> bytes:
+    return hashlib.blake2b(encode(command), digest_size=_DIGEST_BYTES).digest()
+
+
+def _seen_before(window: Window, command: AnyCommand, digest: bytes, at: int) -> AnyReply | None:
+    accepted = window.ids.get(command.client_msg_id)
+    if accepted is None:
+        stale = window.is_stale(command.client_msg_id)
+        return _rejected(command, at, "stale") if stale else None
+    if accepted.digest != digest:
+        return _rejected(command, at, "conflict")
+    return Duplicate(
+        conv_id=command.conv_id,
+        sender=command.sender,
+        device_id=command.device_id,
+        client_msg_id=command.client_msg_id,
+        at=at,
+        seq=accepted.seq,
+    )
+
+
+def _rejected(command: AnyCommand, at: int, code: RejectionCode) -> Rejected:
+    return Rejected(
+        conv_id=command.conv_id,
+        sender=command.sender,
+        device_id=command.device_id,
+        client_msg_id=command.client_msg_id,
+        at=at,
+        code=code,
+    )
+
+
+def _accept(
+    limits: Limits,
+    conversation: Conversation | None,
+    command: AnyCommand,
+    at: int,
+    accepted: Accepted,
+) -> Outcome:
+    match command:
+        case SendMessage():
+            return _send(limits, conversation, command, at, accepted)
+        case CreateConversation():
+            return _create(limits, conversation, command, at, accepted)
+        case AddMembers():
+            return _add(limits, conversation, command, at, accepted)
+        case RemoveMembers():
+            return _remove(limits, conversation, command, at, accepted)
+
+
+def _send(
+    limits: Limits,
+    conversation: Conversation | None,
+    command: SendMessage,
+    at: int,
+    accepted: Accepted,
+) -> Outcome:
+    text = command.content.text
+    # The bytes are counted only where the characters alone do not settle it.
+    if len(text) * 4 > limits.max_text_bytes and len(text.encode()) > limits.max_text_bytes:
+        raise _Refused("too_large")
+    mentions = command.mentions
+    if len(mentions) > limits.max_mentions:
+        raise _Refused("too_large")
+    conversation, head = _existing(conversation)
+    if command.sender not in conversation.members:
+        raise _Refused("not_a_member")
+    seq = head.last_seq + 1
+    entry = MessageSent(
+        conv_id=command.conv_id,
+        seq=seq,
+        sender=command.sender,
+        client_msg_id=command.client_msg_id,
+        at=at,
+        content=command.content,
+        mentions=mentions,
+    )
+    changes = (
+        HeadMoved(Head(head.owner, head.join, head.mode, seq)),
+        _remembered(command, accepted, seq),
+    )
+    return Outcome((Delivery(entry, _audience(conversation, head, entry)),), changes)
+
+
+def _audience(conversation: Conversation, head: Head, entry: MessageSent) -> tuple[str, ...]:
+    """Everybody while pushed to; otherwise the sender's devices, and the members mentioned."""
+    if head.mode == "push":
+        return conversation.recipients()
+    named = dict.fromkeys((entry.sender, *entry.mentions))
+    return tuple(user for user in named if user in conversation.members)
+
+
+def _create(
+    limits: Limits,
+    conversation: Conversation | None,
+    command: CreateConversation,
+    at: int,
+    accepted: Accepted,
+) -> Outcome:
+    people = _people(limits, [command.sender, *command.members])
+    if conversation is not None and conversation.head is not None:
+        raise _Refused("already_exists")
+    draft = Draft(limits, command, at, Head(command.sender, command.join, "push", 0), {})
+    draft.create(people)
+    return draft.outcome(_remembered(command, accepted, 1))
+
+
+def _add(
+    limits: Limits,
+    conversation: Conversation | None,
+    command: AddMembers,
+    at: int,
+    accepted: Accepted,
+) -> Outcome:
+    people = _people(limits, command.members)
+    conversation, head = _existing(conversation)
+    adds_only_self = people == [command.sender]
+    if command.sender not in conversation.members and not adds_only_self:
+        raise _Refused("not_a_member")
+    newcomers = [user for user in people if user not in conversation.members]
+    if not newcomers:
+        raise _Refused("already_a_member")
+    if command.sender not in conversation.members and head.join != "open":
+        raise _Refused("not_allowed")
+    draft = Draft(limits, command, at, head, conversation.members)
+    draft.add(newcomers)
+    return draft.outcome(_remembered(command, accepted, head.last_seq + 1))
+
+
+def _remove(
+    limits: Limits,
+    conversation: Conversation | None,
+    command: RemoveMembers,
+    at: int,
+    accepted: Accepted,
+) -> Outcome:
+    people = _people(limits, command.members)
+    conversation, head = _existing(conversation)
+    if command.sender not in conversation.members:
+        raise _Refused("not_a_member")
+    if command.sender != head.owner and people != [command.sender]:
+        raise _Refused("not_allowed")
+    leavers = [user for user in people if user in conversation.members]
+    if not leavers:
+        raise _Refused("not_a_member")
+    draft = Draft(limits, command, at, head, conversation.members)
+    draft.remove(leavers)
+    return draft.outcome(_remembered(command, accepted, head.last_seq + 1))
+
+
+def _existing(conversation: Conversation | None) -> tuple[Conversation, Head]:
+    if conversation is None or conversation.head is None:
+        raise _Refused("unknown_conversation")
+    return conversation, conversation.head
+
+
+def _people(limits: Limits, people: list[str]) -> list[str]:
+    """The people named, each once.
+
+    An empty list is refused, and one beyond the limit.
+    """
+    unique = list(dict.fromkeys(people))
+    if not unique or not all(user.isprintable() for user in unique):
+        raise _Refused("invalid")
+    if len(unique) > limits.max_members_per_command:
+        raise _Refused("too_large")
+    return unique
+
+
+def _remembered(command: AnyCommand, accepted: Accepted, seq: int) -> IdAccepted:
+    return IdAccepted(
+        command.sender,
+        command.device_id,
+        command.client_msg_id,
+        Accepted(accepted.slot, seq, accepted.digest),
+    )

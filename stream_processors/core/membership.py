@@ -1,0 +1,151 @@
+"""The entries that a membership command becomes: several for a long list, and mode changes.
+
+A list of people is split, because each of them gets the entry that names them: one entry of all
+n would cost n times n. After each entry the mode is looked at; the switch is an entry of its own
+that goes to every member once, in either direction, so that every device knows from which SeqId
+on it reads where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from schemas.limits import Limits
+from schemas.records import (
+    AddMembers,
+    AnyEntry,
+    ConversationCreated,
+    CreateConversation,
+    FanoutChanged,
+    FanoutMode,
+    MembersAdded,
+    MembersRemoved,
+    RemoveMembers,
+)
+from stream_processors.core.outcome import Delivery, Outcome
+from stream_processors.core.state import (
+    Change,
+    Head,
+    HeadMoved,
+    IdAccepted,
+    MemberJoined,
+    MemberLeft,
+)
+
+MembershipCommand = CreateConversation | AddMembers | RemoveMembers
+
+
+class Draft:
+    """Collects what one membership command does, on a copy of what it starts from.
+
+    Args:
+        limits: When the mode changes, and how many people one entry names.
+        command: Where sender and ids come from.
+        at: The broker's time of the command, in milliseconds.
+        head: The conversation before it.
+        members: Its members before it.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        command: MembershipCommand,
+        at: int,
+        head: Head,
+        members: dict[str, int],
+    ) -> None:
+        self._limits = limits
+        self._command = command
+        self._common: dict[str, Any] = {
+            "conv_id": command.conv_id,
+            "sender": command.sender,
+            "client_msg_id": command.client_msg_id,
+            "at": at,
+        }
+        self._head = head
+        self._seq = head.last_seq
+        self._mode: FanoutMode = head.mode
+        self._members = dict(members)
+        self._deliveries: list[Delivery] = []
+        self._changes: list[Change] = []
+
+    def create(self, people: Sequence[str]) -> None:
+        """The first entry names as many as one entry may; the others follow as additions."""
+        first = people[: self._limits.members_per_entry]
+        self._join(first)
+        entry = ConversationCreated(
+            **self._common, seq=self._next_seq(), members=list(first), join=self._head.join,
+            mode=self._mode,
+        )  # fmt: skip
+        self._deliver(entry, tuple(self._members))
+        self._switch_mode()
+        self.add(people[len(first) :])
+
+    def add(self, newcomers: Sequence[str]) -> None:
+        """Adds people who are not members."""
+        for some in self._split(newcomers):
+            self._join(some)
+            entry = MembersAdded(
+                **self._common, seq=self._next_seq(), members=list(some), mode=self._mode
+            )
+            self._deliver(entry, self._concerned(some))
+            self._switch_mode()
+
+    def remove(self, leavers: Sequence[str]) -> None:
+        """Removes members. They get the entry that names them, and nothing after it."""
+        for some in self._split(leavers):
+            recipients = self._concerned(some)
+            for user in some:
+                del self._members[user]
+                self._changes.append(MemberLeft(user))
+            entry = MembersRemoved(
+                **self._common, seq=self._next_seq(), members=list(some), mode=self._mode
+            )
+            self._deliver(entry, recipients)
+            self._switch_mode()
+
+    def outcome(self, remembered: IdAccepted) -> Outcome:
+        """All entries, and the changes that they and the accepted id mean."""
+        head = Head(self._head.owner, self._head.join, self._mode, self._seq)
+        return Outcome(self._deliveries, [HeadMoved(head), *self._changes, remembered])
+
+    def _split(self, people: Sequence[str]) -> Iterator[Sequence[str]]:
+        size = self._limits.members_per_entry
+        return (people[start : start + size] for start in range(0, len(people), size))
+
+    def _next_seq(self) -> int:
+        self._seq += 1
+        return self._seq
+
+    def _join(self, people: Sequence[str]) -> None:
+        since = self._seq + 1
+        for user in people:
+            self._members[user] = since
+            self._changes.append(MemberJoined(user, since))
+
+    def _concerned(self, named: Sequence[str]) -> tuple[str, ...]:
+        """Everybody while pushed to; otherwise the people named, and who named them."""
+        if self._mode == "push":
+            return tuple(self._members)
+        people = dict.fromkeys((*named, self._command.sender))
+        return tuple(user for user in people if user in self._members)
+
+    def _deliver(self, entry: AnyEntry, recipients: tuple[str, ...]) -> None:
+        self._deliveries.append(Delivery(entry, recipients))
+
+    def _switch_mode(self) -> None:
+        count = len(self._members)
+        wanted = self._mode
+        if self._mode == "push" and count > self._limits.push_limit:
+            wanted = "pull"
+        elif self._mode == "pull" and count < self._limits.push_again_below:
+            wanted = "push"
+        if wanted == self._mode:
+            return
+        self._mode = wanted
+        entry = FanoutChanged(
+            **self._common, seq=self._next_seq(), mode=wanted, member_count=count,
+            push_limit=self._limits.push_limit, push_again_below=self._limits.push_again_below,
+        )  # fmt: skip
+        self._deliver(entry, tuple(self._members))

@@ -1,0 +1,48 @@
+"""Hands Faust a whole fetched chunk as one event.
+
+Faust's cost is by the event, whatever the agent does with it. `ConsumerScheduler` is its
+documented setting for the order of events; this one yields one record for each fetched
+partition, whose value is the list of the records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from faust.types import TP
+from faust.types.transports import SchedulingStrategyT
+
+
+class Chunk(NamedTuple):
+    """Looks like one record to Faust; its value is the records themselves."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int | None
+    timestamp_type: int
+    headers: Any
+    key: bytes | None
+    value: list[Any]
+    checksum: int | None = None
+    serialized_key_size: int = 0
+    serialized_value_size: int = 0
+
+
+class ChunkScheduler(SchedulingStrategyT):
+    """One event for each fetched partition."""
+
+    def iterate(self, records: Mapping[TP, list[Any]]) -> Iterator[tuple[TP, Any]]:
+        """Yields the chunk of each partition that has any records."""
+        for tp, fetched in records.items():
+            if fetched:
+                yield tp, _chunk(tp, fetched)
+
+
+def _chunk(tp: TP, fetched: list[Any]) -> Chunk:
+    first = fetched[0]
+    return Chunk(
+        tp.topic, tp.partition, first.offset, first.timestamp, first.timestamp_type,
+        headers=(), key=None, value=fetched,
+    )  # fmt: skip

@@ -1,0 +1,163 @@
+"""From source records to what one transaction writes. No I/O: it fills a `Batch`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from schemas.codec import decode_command, encode
+from schemas.errors import SourceGap, UndecodableRecord
+from schemas.limits import Limits
+from schemas.records import AnyCommand, AnyReply, Rejected
+from stream_processors.conversations import Conversations
+from stream_processors.core.decide import decide
+from stream_processors.core.outcome import Outcome
+from stream_processors.core.state import Head, HeadMoved
+from stream_processors.state_codec import Counts, Progress, head_record, state_record
+
+
+class SourceRecord(Protocol):
+    """A record of ``im.messages``, as the Kafka client hands it over."""
+
+    @property
+    def offset(self) -> int:
+        """Its place in the partition."""
+
+    @property
+    def timestamp(self) -> int:
+        """When the broker appended it, in milliseconds since 1970."""
+
+    @property
+    def key(self) -> bytes | None:
+        """The id of a conversation, if it is one of ours."""
+
+    @property
+    def value(self) -> bytes | None:
+        """A command, if it is one of ours."""
+
+
+class DeadLetter(NamedTuple):
+    """A source record that is not a command, and why."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    reason: str
+
+
+class Writer(Protocol):
+    """Takes what a transaction writes, in the order of the calls."""
+
+    def timeline(self, conv_id: str, value: bytes) -> None:
+        """Appends an entry to its conversation's timeline."""
+
+    def sync(self, recipients: Sequence[str], value: bytes) -> None:
+        """Appends a sync record to the sync timeline of each recipient."""
+
+    def state(self, key: bytes, value: bytes | None) -> None:
+        """Replaces a state record."""
+
+    def dead_letter(self, letter: DeadLetter) -> None:
+        """Puts a source record aside."""
+
+
+class Sequencer:
+    """The state of one source partition, moved forward record by record.
+
+    Args:
+        limits: What this deployment allows.
+        conversations: The state that was restored.
+        progress: Where it stands.
+    """
+
+    def __init__(self, limits: Limits, conversations: Conversations, progress: Progress) -> None:
+        self._limits = limits
+        self._conversations = conversations
+        self.progress = progress
+        self._moved: dict[str, Head] = {}
+
+    @property
+    def counts(self) -> Counts:
+        """How the commands so far ended."""
+        return self.progress.counts
+
+    def is_done(self, offset: int) -> bool:
+        """Whether the restored state has the record of this offset in it already."""
+        return offset < self.progress.next_offset
+
+    def gap_before(self, offset: int) -> range:
+        """The offsets between what is done and this record; empty where it is the next."""
+        return range(self.progress.next_offset, offset)
+
+    def skip_to(self, offset: int) -> None:
+        """Passes offsets that hold no records, such as the marks of a transaction."""
+        self.progress.next_offset = offset
+
+    def process(self, record: SourceRecord, writer: Writer) -> int:
+        """Handles one record, which must be the next.
+
+        Returns:
+            How many records it had the writer write.
+
+        Raises:
+            SourceGap: It is not the next; the state was not touched.
+        """
+        if record.offset != self.progress.next_offset:
+            raise SourceGap(f"got {record.offset}, the next is {self.progress.next_offset}")
+        self.progress.next_offset = record.offset + 1
+        try:
+            command = _command(record)
+        except UndecodableRecord as error:
+            self.counts.dead_letters += 1
+            writer.dead_letter(DeadLetter(record.offset, record.key, record.value, str(error)))
+            return 1
+        conversation = self._conversations.get(command.conv_id)
+        outcome = decide(self._limits, conversation, command, record.timestamp)
+        if outcome.reply is not None:
+            return self._reply(outcome.reply, writer)
+        return self._accept(command.conv_id, outcome, writer)
+
+    def write_heads(self, writer: Writer) -> None:
+        """Writes the last head of each conversation that moved: once a transaction, at its end."""
+        for conv_id, head in self._moved.items():
+            writer.state(*head_record(conv_id, head))
+        self._moved.clear()
+
+    def _accept(self, conv_id: str, outcome: Outcome, writer: Writer) -> int:
+        self.counts.accepted += 1
+        written = 0
+        for entry, recipients in outcome.deliveries:
+            value = encode(entry)
+            writer.timeline(conv_id, value)
+            writer.sync(recipients, value)
+            written += 1 + len(recipients)
+        conversation = self._conversations.get_or_make(conv_id)
+        for change in outcome.changes:
+            conversation.apply(change)
+            if isinstance(change, HeadMoved):
+                self._moved[conv_id] = change.head
+            else:
+                writer.state(*state_record(conv_id, change))
+                written += 1
+        return written
+
+    def _reply(self, reply: AnyReply, writer: Writer) -> int:
+        counts = self.counts
+        if not isinstance(reply, Rejected):
+            counts.duplicates += 1
+        elif reply.code == "stale":
+            counts.stale += 1
+        else:
+            counts.rejected += 1
+        writer.sync((reply.sender,), encode(reply))
+        return 1
+
+
+def _command(record: SourceRecord) -> AnyCommand:
+    command = decode_command(record.value)
+    if record.key != command.conv_id.encode():
+        raise UndecodableRecord("the key is not the conv_id")
+    for name in ("conv_id", "sender", "device_id"):
+        if not getattr(command, name).isprintable():
+            raise UndecodableRecord(f"{name} has characters that cannot be printed")
+    return command

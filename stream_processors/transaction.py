@@ -1,0 +1,180 @@
+"""One transaction for everything that is pending on one source partition.
+
+The order of steps, to which the code refers as "step n":
+
+1. Begin.
+2. For each source record in its order: decide, and write entry, sync records, remembered ids and
+   memberships, a reply, or a dead letter.
+3. Write the last head of each conversation that moved, and the partition's progress.
+4. Add the source offset to the transaction. Its metadata carries delay and counts to `im status`.
+5. Commit. Nothing of steps 2 to 4 is seen by a ``read_committed`` reader before, all of it after.
+
+A process that ends between any two of these leaves an open transaction. The next owner of the
+partition aborts it by `init_transactions` and starts from the committed offset: as if the steps
+had not begun.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from confluent_kafka import Producer, TopicPartition
+
+from backends.kafka import producer_config
+from schemas.errors import FatalFailure
+from schemas.settings import Settings
+from schemas.topics import Topic
+from stream_processors.sequencer import DeadLetter, Sequencer, SourceRecord
+from stream_processors.state_codec import progress_record
+
+TRANSACTION_SECONDS: Final = 30.0
+"""After this the broker aborts, and no call of ours waits longer. Some 100 times the usual."""
+
+MAX_WRITES: Final = 50_000
+"""Records of one transaction: some 0.2 s of work, so that nobody waits long for its commit."""
+
+_BUFFER_WAIT_SECONDS: Final = 0.05
+
+
+def transactional_config(settings: Settings, group: str, partition: int) -> dict[str, Any]:
+    """Producer settings of the one owner of a source partition."""
+    return producer_config(settings) | {
+        "transactional.id": f"{group}-{partition}",
+        "transaction.timeout.ms": int(TRANSACTION_SECONDS * 1000),
+        "linger.ms": 5,
+        # With the default of 100 ms each commit waits that long for the one before it.
+        "retry.backoff.ms": 5,
+        "queue.buffering.max.messages": 4 * MAX_WRITES,
+        "queue.buffering.max.kbytes": 256 * 1024,
+        "batch.size": 512 * 1024,
+        "message.max.bytes": 5_000_000,  # as much as the broker takes as a dead letter
+    }
+
+
+class Transaction:
+    """Writes what one partition's `Sequencer` decides. A `stream_processors.sequencer.Writer`.
+
+    Args:
+        settings: Names of the topics.
+        partition: The source partition; its timeline and state have the same number.
+        producer: Transactional, of this partition alone, initialised.
+        group_metadata: Gives the consumer group of the source offsets.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        partition: int,
+        producer: Producer,
+        group_metadata: Callable[[], object],
+    ) -> None:
+        self._partition = partition
+        self._producer = producer
+        self._group_metadata = group_metadata
+        self._messages = settings.topic(Topic.MESSAGES)
+        self._timeline = settings.topic(Topic.TIMELINE)
+        self._state = settings.topic(Topic.STATE)
+        self._sync = settings.topic(Topic.SYNC)
+        self._dead_letter = settings.topic(Topic.DEAD_LETTER)
+
+    def run(self, sequencer: Sequencer, records: Sequence[SourceRecord]) -> int:
+        """Steps 1 to 5 for the first of these records, as many as one transaction takes.
+
+        Returns:
+            How many records are done.
+
+        Raises:
+            KafkaException: The transaction did not commit. The process must end: `sequencer` is
+                ahead of the log now.
+        """
+        self._producer.begin_transaction()  # step 1
+        done = self._write(sequencer, records)  # step 2
+        sequencer.write_heads(self)  # step 3
+        self.state(*progress_record(sequencer.progress))
+        position = TopicPartition(
+            self._messages,
+            self._partition,
+            sequencer.progress.next_offset,
+            _metadata(sequencer, records[done - 1]),
+        )
+        self._producer.send_offsets_to_transaction(  # step 4
+            [position], self._group_metadata(), TRANSACTION_SECONDS
+        )
+        self._producer.commit_transaction(TRANSACTION_SECONDS)  # step 5
+        return done
+
+    def _write(self, sequencer: Sequencer, records: Sequence[SourceRecord]) -> int:
+        written = 0
+        for done, record in enumerate(records, 1):
+            written += sequencer.process(record, self)
+            if written >= MAX_WRITES:
+                return done
+        return len(records)
+
+    def timeline(self, conv_id: str, value: bytes) -> None:
+        """Appends an entry to its conversation's timeline."""
+        self._produce(self._timeline, value, conv_id, self._partition)
+
+    def sync(self, recipients: Sequence[str], value: bytes) -> None:
+        """Appends a sync record to the sync timeline of each recipient."""
+        produce, topic = self._producer.produce, self._sync
+        for recipient in recipients:
+            try:
+                produce(topic, value, recipient)
+            except BufferError:
+                self._produce(topic, value, recipient)
+
+    def state(self, key: bytes, value: bytes | None) -> None:
+        """Replaces a state record."""
+        self._produce(self._state, value, key, self._partition)
+
+    def dead_letter(self, letter: DeadLetter) -> None:
+        """Puts a source record aside, byte for byte, with the reason beside it."""
+        headers: dict[str, str | bytes | None] = {
+            "stage": "sequencer",
+            "reason": letter.reason,
+            "topic": self._messages,
+            "partition": str(self._partition),
+            "offset": str(letter.offset),
+        }
+        place = (self._dead_letter, letter.value, letter.key, self._partition)
+        self._produce(*place, headers=headers)
+
+    def _produce(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: str | bytes | None,
+        partition: int = -1,
+        headers: dict[str, str | bytes | None] | None = None,
+    ) -> None:
+        deadline = time.monotonic() + TRANSACTION_SECONDS
+        while True:
+            try:
+                self._producer.produce(topic, value, key, partition, headers=headers or {})
+            except BufferError:
+                if time.monotonic() > deadline:
+                    raise FatalFailure("the producer's queue does not empty") from None
+                self._producer.poll(_BUFFER_WAIT_SECONDS)
+            else:
+                return
+
+
+def _metadata(sequencer: Sequencer, newest: SourceRecord) -> str:
+    now_ms = time.time_ns() // 1_000_000
+    counts = sequencer.counts
+    return json.dumps(
+        {
+            "delay_ms": now_ms - newest.timestamp,
+            "at": now_ms,
+            "accepted": counts.accepted,
+            "duplicates": counts.duplicates,
+            "stale": counts.stale,
+            "rejected": counts.rejected,
+            "dead_letters": counts.dead_letters,
+        },
+        separators=(",", ":"),
+    )

@@ -1,0 +1,172 @@
+"""What must hold of the sequencer's core, whatever it is sent and whenever it is killed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.codec import decode_sync_record
+from schemas.records import (
+    AnyCommand,
+    AnyEntry,
+    ConversationCreated,
+    FanoutChanged,
+    MembersAdded,
+    MembersRemoved,
+    MessageSent,
+)
+from stream_processors.core.decide import decide
+from stream_processors.core.state import Conversation
+from stream_processors.state_codec import freeze, thaw
+from tests.support.commands import commands
+from tests.support.sequencing import SMALL_LIMITS, Commit, Crash, Log, run
+
+command_lists = st.lists(commands, max_size=60)
+step_lists = st.lists(st.one_of(commands, st.just(Crash), st.just(Commit)), max_size=80)
+
+
+def expected_recipients(timeline: list[AnyEntry]) -> list[set[str]]:
+    """Whose sync timelines each entry belongs to, by a plain reading of the timeline alone."""
+    members: set[str] = set()
+    mode, expected = "push", []
+    for entry in timeline:
+        before = set(members)
+        if isinstance(entry, ConversationCreated | MembersAdded):
+            members |= set(entry.members)
+        if isinstance(entry, MembersRemoved):
+            members -= set(entry.members)
+        if isinstance(entry, FanoutChanged):
+            mode = entry.mode
+            expected.append(set(members))
+        elif mode == "push":
+            expected.append(before | members)
+        else:
+            named = entry.mentions if isinstance(entry, MessageSent) else entry.members
+            expected.append({entry.sender, *named} & (before | members))
+    return expected
+
+
+def received(log: Log, conv_id: str) -> dict[int, list[str]]:
+    """Who got each SeqId of a conversation, as it lies in the sync timelines."""
+    by_seq: dict[int, list[str]] = defaultdict(list)
+    for user in {key for key, _ in log.syncs}:
+        for record in log.sync_of(user):
+            if isinstance(record, AnyEntry) and record.conv_id == conv_id:
+                by_seq[record.seq].append(user)
+    return by_seq
+
+
+@given(command_lists)
+def test_every_conversation_is_numbered_from_one_without_holes(steps: list[AnyCommand]) -> None:
+    """SeqIds are dense and start at 1, whatever is rejected or sent again in between."""
+    log = run(steps)
+    for conv_id in log.conversations:
+        seqs = [entry.seq for entry in log.timeline_of(conv_id)]
+        assert seqs == list(range(1, len(seqs) + 1))
+
+
+@given(command_lists)
+def test_entries_reach_exactly_those_they_belong_to(steps: list[AnyCommand]) -> None:
+    """An entry is in the sync timelines of its recipients once each, and in no other."""
+    log = run(steps)
+    for conv_id in log.conversations:
+        timeline = log.timeline_of(conv_id)
+        got = received(log, conv_id)
+        for entry, wanted in zip(timeline, expected_recipients(timeline), strict=True):
+            assert sorted(got[entry.seq]) == sorted(wanted)
+
+
+@given(command_lists)
+def test_a_sync_timeline_keeps_the_order_of_each_conversation(steps: list[AnyCommand]) -> None:
+    """Whoever follows their sync timeline sees each conversation's SeqIds grow."""
+    log = run(steps)
+    for user in {key for key, _ in log.syncs}:
+        last: dict[str, int] = {}
+        for record in log.sync_of(user):
+            if isinstance(record, AnyEntry):
+                assert record.seq > last.get(record.conv_id, 0)
+                last[record.conv_id] = record.seq
+
+
+@given(command_lists)
+def test_every_command_ends_as_an_entry_or_a_reply(steps: list[AnyCommand]) -> None:
+    """There is no third way: accepted, duplicate, rejected."""
+    log = run(steps)
+    accepted = {(entry.conv_id, entry.sender, entry.client_msg_id)
+                for conv in log.conversations for entry in log.timeline_of(conv)}  # fmt: skip
+    records = [decode_sync_record(value) for _, value in log.syncs]
+    replies = sum(not isinstance(record, AnyEntry) for record in records)
+    devices = {(c.conv_id, c.sender, c.client_msg_id, c.device_id) for c in steps}
+    assert len(accepted) <= len(devices)
+    assert replies >= len(steps) - len(devices)
+
+
+@given(command_lists)
+def test_sending_everything_again_adds_nothing(steps: list[AnyCommand]) -> None:
+    """The same commands a second time make no entry that the first time accepted."""
+    once, twice = run(steps), run([*steps, *steps])
+    ids = [(e.conv_id, e.sender, e.client_msg_id, e.seq)
+           for conv in twice.conversations for e in twice.timeline_of(conv)]  # fmt: skip
+    first_ids = {(e.conv_id, e.sender, e.client_msg_id, e.seq)
+                 for conv in once.conversations for e in once.timeline_of(conv)}  # fmt: skip
+    accepted_again = [i for i in ids if i not in first_ids and i[:3] in {f[:3] for f in first_ids}]
+    by_device = {(c.conv_id, c.sender, c.client_msg_id) for c in steps if c.device_id == "phone"}
+    both = by_device & {
+        (c.conv_id, c.sender, c.client_msg_id) for c in steps if c.device_id == "desk"
+    }
+    assert [i for i in accepted_again if i[:3] not in both] == []
+
+
+@settings(max_examples=300)
+@given(step_lists, st.sampled_from([0.0, 0.5, 1.0]))
+def test_a_crash_at_any_point_changes_nothing(
+    steps: list[AnyCommand | type[Crash | Commit]], compact_share: float
+) -> None:
+    """Killed and restored anywhere, from a log compacted anyhow, the outputs are the same."""
+    calm = run([step for step in steps if step is not Crash and step is not Commit])
+    stormy = run(steps, compact_share=compact_share)
+    assert stormy.entries == calm.entries
+    assert stormy.syncs == calm.syncs
+
+
+@given(command_lists)
+def test_idle_conversations_are_the_same_as_busy_ones(steps: list[AnyCommand]) -> None:
+    """Keeping conversations encoded while idle changes no output."""
+    assert run(steps, busy_limit=1).entries == run(steps).entries
+
+
+@given(command_lists)
+def test_deciding_changes_nothing(steps: list[AnyCommand]) -> None:
+    """`decide` is pure: it leaves its input as it was, and says the same twice."""
+    conversation = Conversation()
+    for at, command in enumerate(steps):
+        before = freeze(conversation)
+        outcome = decide(SMALL_LIMITS, conversation, command, at)
+        assert freeze(conversation) == before
+        assert decide(SMALL_LIMITS, thaw(before), command, at) == outcome
+        for change in outcome.changes:
+            conversation.apply(change)
+
+
+@given(command_lists)
+def test_the_mode_follows_the_size_with_a_gap_between(steps: list[AnyCommand]) -> None:
+    """Above the limit a conversation is pulled, below the lower one pushed, between as it was."""
+    log = run(steps)
+    for conv_id in log.conversations:
+        members: set[str] = set()
+        mode = "push"
+        timeline = log.timeline_of(conv_id)
+        for entry, following in zip(timeline, [*timeline[1:], None], strict=True):
+            if isinstance(entry, ConversationCreated | MembersAdded):
+                members |= set(entry.members)
+            elif isinstance(entry, MembersRemoved):
+                members -= set(entry.members)
+            elif isinstance(entry, FanoutChanged):
+                assert entry.mode != mode
+                assert entry.member_count == len(members)
+                mode = entry.mode
+            if not isinstance(following, FanoutChanged):
+                assert mode == "pull" or len(members) <= SMALL_LIMITS.push_limit
+                assert mode == "push" or len(members) >= SMALL_LIMITS.push_again_below

@@ -1,0 +1,79 @@
+"""Hypothesis strategies of commands: few names, so that they meet."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from hypothesis import strategies as st
+
+from schemas.ids import uuid7
+from schemas.records import (
+    AddMembers,
+    AnyCommand,
+    CreateConversation,
+    RemoveMembers,
+    SendMessage,
+    TextContent,
+)
+
+USERS: Final = ["ann", "bob", "陈", "d e", "|e-", "f"]
+CONVERSATIONS: Final = ["c1", "c2"]
+users = st.sampled_from(USERS)
+people = st.lists(users, min_size=0, max_size=len(USERS))
+ids = st.integers(0, 60).map(lambda number: uuid7(number // 7, number))
+
+
+def _common() -> dict[str, st.SearchStrategy[Any]]:
+    return {
+        "conv_id": st.sampled_from(CONVERSATIONS),
+        "sender": users,
+        "device_id": st.sampled_from(["phone", "desk"]),
+        "client_msg_id": ids,
+    }
+
+
+def _text_content(text: str) -> TextContent:
+    return TextContent(text=text)
+
+
+texts = st.sampled_from(["", "hi", "你好", "0123456789abcdef", "0123456789abcdefg"])
+
+commands: st.SearchStrategy[AnyCommand] = st.one_of(
+    st.builds(
+        CreateConversation, **_common(), members=people, join=st.sampled_from(["invite", "open"])
+    ),
+    st.builds(AddMembers, **_common(), members=people),
+    st.builds(RemoveMembers, **_common(), members=people),
+    st.builds(
+        SendMessage,
+        **_common(),
+        content=texts.map(_text_content),
+        mentions=st.lists(users, max_size=4),
+    ),
+    st.builds(SendMessage, **_common(), content=texts.map(_text_content)),
+)
+"""Any command, sensible or not."""
+
+
+def growing_group(size: int, conv_id: str = "c1") -> list[AnyCommand]:
+    """A conversation that ``u0`` makes and everybody else joins."""
+    created = CreateConversation(
+        conv_id=conv_id, sender="u0", device_id="d", client_msg_id=uuid7(0, 0), members=[],
+        join="open",
+    )  # fmt: skip
+    joins = [
+        AddMembers(
+            conv_id=conv_id, sender=f"u{n}", device_id="d", client_msg_id=uuid7(n, 0),
+            members=[f"u{n}"],
+        )
+        for n in range(1, size)
+    ]  # fmt: skip
+    return [created, *joins]
+
+
+def message(number: int, sender: str = "u0", conv_id: str = "c1", text: str = "hi") -> SendMessage:
+    """The ``number``-th message of a sender's device."""
+    return SendMessage(
+        conv_id=conv_id, sender=sender, device_id="d", client_msg_id=uuid7(1_000 + number, 0),
+        content=TextContent(text=text),
+    )  # fmt: skip

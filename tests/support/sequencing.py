@@ -1,0 +1,157 @@
+"""Runs the sequencer over lists: of commands, and of crashes between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from schemas.codec import decode_entry, decode_sync_record, encode
+from schemas.limits import Limits
+from schemas.records import AnyCommand, AnyEntry, AnySyncRecord
+from stream_processors.conversations import Conversations
+from stream_processors.sequencer import DeadLetter, Sequencer
+from stream_processors.state_codec import (
+    PROGRESS_KEY,
+    Progress,
+    decode_progress,
+    progress_record,
+    restored,
+)
+
+SMALL_LIMITS: Final = Limits(
+    push_limit=4,
+    push_again_below=3,
+    max_text_bytes=16,
+    max_mentions=3,
+    max_members_per_command=8,
+    members_per_entry=2,
+)
+"""So small that short lists of commands meet each of them."""
+
+
+class Crash:
+    """In a list of commands: the worker is killed here, in the middle of its transaction."""
+
+
+class Commit:
+    """In a list of commands: the transaction is committed here."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A record of the source topic."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+
+
+def source(offset: int, command: AnyCommand) -> Source:
+    """A command as it lies on the source topic."""
+    return Source(offset, 1_000 + offset, command.conv_id.encode(), encode(command))
+
+
+@dataclass
+class Log:
+    """What readers of committed records see; also the `Writer` of the transaction under way."""
+
+    entries: list[tuple[str, bytes]] = field(default_factory=list)
+    syncs: list[tuple[str, bytes]] = field(default_factory=list)
+    states: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+
+    def timeline(self, conv_id: str, value: bytes) -> None:
+        self.entries.append((conv_id, value))
+
+    def sync(self, recipients: Sequence[str], value: bytes) -> None:
+        self.syncs.extend((recipient, value) for recipient in recipients)
+
+    def state(self, key: bytes, value: bytes | None) -> None:
+        self.states.append((key, value))
+
+    def dead_letter(self, letter: DeadLetter) -> None:
+        self.letters.append(letter)
+
+    def append(self, other: Log) -> None:
+        """What a commit does."""
+        self.entries += other.entries
+        self.syncs += other.syncs
+        self.states += other.states
+        self.letters += other.letters
+
+    def timeline_of(self, conv_id: str) -> list[AnyEntry]:
+        """The entries of one conversation."""
+        return [decode_entry(value) for key, value in self.entries if key == conv_id]
+
+    def sync_of(self, user: str) -> list[AnySyncRecord]:
+        """The sync timeline of one recipient."""
+        return [decode_sync_record(value) for key, value in self.syncs if key == user]
+
+    @property
+    def conversations(self) -> set[str]:
+        """Everything that was created."""
+        return {key for key, _ in self.entries}
+
+
+def restore(states: Iterable[tuple[bytes, bytes | None]], busy_limit: int) -> tuple[
+    Conversations, Progress
+]:  # fmt: skip
+    """What `stream_processors.restore` does, from a list."""
+    conversations, progress = Conversations(busy_limit), Progress()
+    for key, value in states:
+        if key == PROGRESS_KEY:
+            assert value is not None
+            progress = decode_progress(value)
+        else:
+            conversations.restore(restored(key, value))
+    return conversations, progress
+
+
+def compacted(
+    states: list[tuple[bytes, bytes | None]], keep_from: int
+) -> list[tuple[bytes, bytes | None]]:
+    """The log as a broker may leave it: of the part before ``keep_from`` only last values."""
+    last = {key: at for at, (key, _) in enumerate(states)}
+    return [record for at, record in enumerate(states) if at >= keep_from or last[record[0]] == at]
+
+
+def run(
+    steps: Iterable[AnyCommand | type[Crash | Commit]],
+    limits: Limits = SMALL_LIMITS,
+    busy_limit: int = 1_000,
+    compact_share: float = 0.0,
+) -> Log:
+    """Runs commands through a sequencer, with the commits and crashes that are in the list.
+
+    Commands after the last `Commit` are committed at the end. After a `Crash` the worker starts
+    from the committed state and reads again what was not committed.
+    """
+    sources: list[Source] = []
+    log = Log()
+    sequencer, batch = _restart(log, limits, busy_limit, compact_share), Log()
+
+    def catch_up() -> None:
+        for record in sources[sequencer.progress.next_offset :]:
+            sequencer.process(record, batch)
+
+    for step in [*steps, Commit]:
+        if step is Crash:
+            sequencer, batch = _restart(log, limits, busy_limit, compact_share), Log()
+        elif step is Commit:
+            catch_up()
+            sequencer.write_heads(batch)
+            batch.state(*progress_record(sequencer.progress))
+            log.append(batch)
+            batch = Log()
+        else:
+            assert not isinstance(step, type)
+            sources.append(source(len(sources), step))
+            catch_up()
+    return log
+
+
+def _restart(log: Log, limits: Limits, busy_limit: int, compact_share: float) -> Sequencer:
+    states = compacted(log.states, int(len(log.states) * compact_share))
+    return Sequencer(limits, *restore(states, busy_limit))

@@ -1,0 +1,1 @@
+"""One small thing each, without servers."""
