@@ -1,0 +1,54 @@
+"""Finds and ends the processes of a stack, also those whose supervisor is gone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+STACK_VARIABLE: Final = "IM_STACK"
+"""Set for the supervisor and all that it starts, so that its processes are known by it."""
+
+_POLL_SECONDS: Final = 0.1
+
+
+def processes_of(root: Path) -> list[psutil.Process]:
+    """Every living process that was started for the stack in this folder, supervisor included."""
+    return [process for process in psutil.process_iter() if _belongs_to(process, str(root))]
+
+
+def end(processes: Iterable[psutil.Process], seconds: float) -> None:
+    """Terminates processes, and kills those that are left after a while."""
+    asked = list(processes)
+    for process in asked:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, left = psutil.wait_procs(asked, timeout=seconds)
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=seconds)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Asks again and again until it is so; False when the time is over."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def _belongs_to(process: psutil.Process, root: str) -> bool:
+    try:
+        return (
+            process.status() != psutil.STATUS_ZOMBIE
+            and process.environ().get(STACK_VARIABLE) == root
+        )
+    except (psutil.Error, OSError):
+        return False  # not ours, or gone

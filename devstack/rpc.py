@@ -1,0 +1,71 @@
+"""XML-RPC over supervisord's Unix socket, every call within a bound."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import socket
+import tempfile
+import xmlrpc.client
+from pathlib import Path
+from typing import Any, Final
+
+from schemas.errors import ConfigurationError, ServerUnavailable
+
+_ANSWER_SECONDS: Final = 10.0
+
+_LONGEST_PATH: Final = 90
+"""Kernels allow 104 to 108 bytes, and supervisord appends its process number at first."""
+
+
+def call(path: Path, method: str, *arguments: Any) -> Any:
+    """Calls a method of the ``supervisor`` namespace.
+
+    Raises:
+        ServerUnavailable: Nobody listens there, or the answer is late or a fault.
+    """
+    transport = _UnixTransport(path)
+    try:
+        with xmlrpc.client.ServerProxy("http://localhost/RPC2", transport) as server:
+            return getattr(server.supervisor, method)(*arguments)
+    except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
+        raise ServerUnavailable(f"supervisord did not {method}: {error}") from error
+
+
+def socket_path(root: Path) -> Path:
+    """Where the supervisor of a stack listens: in its folder, unless that path is too long.
+
+    Raises:
+        ConfigurationError: Somebody else owns the folder for long paths.
+    """
+    path = root / "run" / "supervisor.sock"
+    if len(os.fsencode(path)) <= _LONGEST_PATH:
+        return path
+    digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir(), f"im-{os.geteuid()}-{digest}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.geteuid():
+        raise ConfigurationError(f"{folder} belongs to somebody else: use a shorter IM_HOME")
+    return folder / "supervisor.sock"
+
+
+class _UnixTransport(xmlrpc.client.Transport):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: object) -> http.client.HTTPConnection:
+        del host  # a socket has none
+        return _UnixConnection(self._path)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=_ANSWER_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))

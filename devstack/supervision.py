@@ -1,0 +1,174 @@
+"""Runs programs under supervisord and talks to it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from devstack import rpc, supervisor_config
+from devstack.layout import Layout
+from devstack.processes import STACK_VARIABLE, wait_until
+from devstack.program import Program
+from schemas.errors import ServerUnavailable
+
+_LAUNCH_SECONDS: Final = 20.0
+_STOP_SECONDS: Final = 60.0
+"""More than the greatest `Program.stop_seconds`, after which supervisord kills."""
+
+_DOWN: Final = frozenset({"STOPPED", "EXITED", "FATAL"})
+_UP: Final = frozenset({"RUNNING", "STARTING", "BACKOFF"})
+
+
+class ProcessState(NamedTuple):
+    """One supervised process. ``state`` is supervisord's word, such as RUNNING or BACKOFF.
+
+    ``restarts`` counts how often it was started again since the stack came up; ``detail`` is
+    what supervisord has to say, such as why it could not be started.
+    """
+
+    program: str
+    name: str
+    state: str
+    pid: int
+    uptime_seconds: int
+    restarts: int
+    log: Path
+    detail: str
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it does not run, and will not by itself."""
+        return self.state in _DOWN
+
+
+class Supervisor:
+    """The supervisord of one stack.
+
+    Args:
+        layout: The stack's folders.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._socket = rpc.socket_path(layout.root)
+
+    def is_running(self) -> bool:
+        """Whether it answers."""
+        try:
+            self._call("getState")
+        except ServerUnavailable:
+            return False
+        return True
+
+    def launch(self, programs: Sequence[Program], environment: Mapping[str, str]) -> None:
+        """Starts supervisord in the background; the programs wait for `start`.
+
+        Args:
+            programs: All that it will ever run.
+            environment: What they see of the environment, beside their own.
+
+        Raises:
+            ServerUnavailable: It did not come up.
+        """
+        config = self._layout.run / "supervisord.conf"
+        config.write_text(
+            supervisor_config.render(programs, layout=self._layout, socket=self._socket)
+        )
+        self._journal.unlink(missing_ok=True)
+        _daemonize(config, {**environment, STACK_VARIABLE: str(self._layout.root)})
+        if not wait_until(self.is_running, _LAUNCH_SECONDS):
+            raise ServerUnavailable(f"supervisord does not answer, its log is {self._journal}")
+
+    def processes(self) -> list[ProcessState]:
+        """Every process, whether it runs or not.
+
+        Raises:
+            ServerUnavailable: supervisord does not answer.
+        """
+        journal = self._journal.read_text() if self._journal.exists() else ""
+        return [
+            _state(info, journal.count(f"spawned: '{info['name']}' "))
+            for info in self._call("getAllProcessInfo")
+        ]
+
+    def start(self, *programs: str) -> None:
+        """Starts those processes of the programs that are down; returns at once."""
+        for process in self.processes():
+            if process.program in programs and process.state not in _UP:
+                self._call("startProcess", _target(process), False)  # noqa: FBT003 - do not wait
+
+    def stop(self, *programs: str) -> None:
+        """Stops programs side by side: SIGTERM, and SIGKILL after each one's bound.
+
+        Raises:
+            ServerUnavailable: One is still there after that.
+        """
+        for process in self.processes():
+            if process.program in programs and process.state in _UP:
+                self._call("stopProcess", _target(process), False)  # noqa: FBT003 - do not wait
+
+        def all_down() -> bool:
+            return all(p.is_down for p in self.processes() if p.program in programs)
+
+        if not wait_until(all_down, _STOP_SECONDS):
+            raise ServerUnavailable(f"{', '.join(programs)} did not stop in {_STOP_SECONDS:.0f} s")
+
+    def signal(self, program: str, name: str) -> None:
+        """Sends a signal, such as ``KILL``, to all processes of a program that run.
+
+        Raises:
+            ServerUnavailable: supervisord does not answer.
+        """
+        self._call("signalProcessGroup", program, name)
+
+    def shutdown(self) -> None:
+        """Ends supervisord, which stops what still runs. Does nothing where it is gone."""
+        try:
+            self._call("shutdown")
+        except ServerUnavailable:
+            return
+        wait_until(lambda: not self.is_running(), _STOP_SECONDS)
+
+    @property
+    def _journal(self) -> Path:
+        return self._layout.logs / supervisor_config.JOURNAL
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        return rpc.call(self._socket, method, *arguments)
+
+
+def _daemonize(config: Path, environment: Mapping[str, str]) -> None:
+    try:
+        subprocess.run(  # noqa: S603 - our own command
+            [sys.executable, "-m", "supervisor.supervisord", "-c", config],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=_LAUNCH_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ServerUnavailable("supervisord does not start") from error
+    except subprocess.CalledProcessError as error:
+        raise ServerUnavailable(f"supervisord does not start: {error.stderr}") from error
+
+
+def _target(process: ProcessState) -> str:
+    return f"{process.program}:{process.name}"
+
+
+def _state(info: dict[str, Any], times_spawned: int) -> ProcessState:
+    return ProcessState(
+        program=info["group"],
+        name=info["name"],
+        state=info["statename"],
+        pid=info["pid"],
+        uptime_seconds=info["now"] - info["start"] if info["statename"] == "RUNNING" else 0,
+        restarts=max(0, times_spawned - 1),
+        log=Path(info["stdout_logfile"]),
+        detail=info["spawnerr"] or info["description"],
+    )
