@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -41,14 +42,16 @@ class Lanes:
         self._settings = settings
         # Never subscribes: it only names the group to the transactions.
         self._group = Consumer(consumer_config(settings, settings.group("sequencer")))
+        self._turn = threading.Lock()
         self._lanes: dict[int, Lane] = {}
 
     def open(self, partitions: Iterable[int]) -> None:
         """Starts a lane for each partition that has none."""
         for partition in partitions:
             if partition not in self._lanes:
-                metadata = self._group.consumer_group_metadata
-                self._lanes[partition] = Lane(self._settings, partition, metadata)
+                self._lanes[partition] = Lane(
+                    self._settings, partition, self._group.consumer_group_metadata, self._turn
+                )
 
     async def close(self, partitions: Iterable[int]) -> None:
         """Ends these lanes, after the transactions that they are in."""

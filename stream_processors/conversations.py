@@ -52,7 +52,7 @@ class Conversations:
 
     def restore(self, restored: Restored) -> None:
         """Applies one change out of the log."""
-        self.get_or_make(restored.conv_id).apply(restored.change)
+        self.get_or_make(restored.conv_id).restore(restored.change)
 
     def _hold(self, conv_id: str, conversation: Conversation) -> Conversation:
         self._busy[conv_id] = conversation

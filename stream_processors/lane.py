@@ -39,6 +39,7 @@ class Lane:
         settings: The deployment.
         partition: The source partition.
         group_metadata: Gives the consumer group of the source offsets.
+        turn: Shared by the lanes of a process, see `Transaction`.
         end_process: What a failure calls with the exit code; never returns in a real process.
     """
 
@@ -47,11 +48,13 @@ class Lane:
         settings: Settings,
         partition: int,
         group_metadata: Callable[[], object],
+        turn: threading.Lock,
         end_process: Callable[[int], object] = os._exit,
     ) -> None:
         self._settings = settings
         self._partition = partition
         self._group_metadata = group_metadata
+        self._turn = turn
         self._end_process = end_process
         self._pending: list[SourceRecord] = []
         self._stopping = False
@@ -101,7 +104,9 @@ class Lane:
             state.conversations.idle_count, state.conversations.idle_bytes,
         )  # fmt: skip
         sequencer = Sequencer(self._settings.limits, *state)
-        transaction = Transaction(self._settings, self._partition, producer, self._group_metadata)
+        transaction = Transaction(
+            self._settings, self._partition, producer, self._group_metadata, self._turn
+        )
         while (records := self._take()) is not None:
             self._commit_all(sequencer, transaction, records)
 

@@ -126,8 +126,9 @@ class Sequencer:
     def _accept(self, conv_id: str, outcome: Outcome, writer: Writer) -> int:
         self.counts.accepted += 1
         written = 0
-        for entry, recipients in outcome.deliveries:
-            value = encode(entry)
+        for delivery in outcome.deliveries:
+            value = encode(delivery.entry)
+            recipients = delivery.recipients
             writer.timeline(conv_id, value)
             writer.sync(recipients, value)
             written += 1 + len(recipients)

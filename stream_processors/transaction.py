@@ -16,7 +16,9 @@ had not begun.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -44,6 +46,7 @@ def transactional_config(settings: Settings, group: str, partition: int) -> dict
     return producer_config(settings) | {
         "transactional.id": f"{group}-{partition}",
         "transaction.timeout.ms": int(TRANSACTION_SECONDS * 1000),
+        "log_level": 3,  # errors; that a coordinator is still loading is no news
         "linger.ms": 5,
         # With the default of 100 ms each commit waits that long for the one before it.
         "retry.backoff.ms": 5,
@@ -62,6 +65,9 @@ class Transaction:
         partition: The source partition; its timeline and state have the same number.
         producer: Transactional, of this partition alone, initialised.
         group_metadata: Gives the consumer group of the source offsets.
+        turn: Held for steps 1 to 3. The threads of one interpreter compute one at a time anyway;
+            where they take turns by the transaction and not by the millisecond, a busy worker
+            does a quarter more, and the first lane commits while the second computes.
     """
 
     def __init__(
@@ -70,7 +76,9 @@ class Transaction:
         partition: int,
         producer: Producer,
         group_metadata: Callable[[], object],
+        turn: threading.Lock,
     ) -> None:
+        self._turn = turn
         self._partition = partition
         self._producer = producer
         self._group_metadata = group_metadata
@@ -90,10 +98,11 @@ class Transaction:
             KafkaException: The transaction did not commit. The process must end: `sequencer` is
                 ahead of the log now.
         """
-        self._producer.begin_transaction()  # step 1
-        done = self._write(sequencer, records)  # step 2
-        sequencer.write_heads(self)  # step 3
-        self.state(*progress_record(sequencer.progress))
+        with self._turn:
+            self._producer.begin_transaction()  # step 1
+            done = self._write(sequencer, records)  # step 2
+            sequencer.write_heads(self)  # step 3
+            self.state(*progress_record(sequencer.progress))
         position = TopicPartition(
             self._messages,
             self._partition,
@@ -120,12 +129,13 @@ class Transaction:
 
     def sync(self, recipients: Sequence[str], value: bytes) -> None:
         """Appends a sync record to the sync timeline of each recipient."""
+        # Nearly all records are written here, so the way without a wait stands here once more.
         produce, topic = self._producer.produce, self._sync
         for recipient in recipients:
             try:
                 produce(topic, value, recipient)
             except BufferError:
-                self._produce(topic, value, recipient)
+                self._produce_late(topic, value, recipient)
 
     def state(self, key: bytes, value: bytes | None) -> None:
         """Replaces a state record."""
@@ -143,24 +153,21 @@ class Transaction:
         place = (self._dead_letter, letter.value, letter.key, self._partition)
         self._produce(*place, headers=headers)
 
-    def _produce(
-        self,
-        topic: str,
-        value: bytes | None,
-        key: str | bytes | None,
-        partition: int = -1,
-        headers: dict[str, str | bytes | None] | None = None,
-    ) -> None:
+    def _produce(self, *place: Any, **headers: Any) -> None:
+        try:
+            self._producer.produce(*place, **headers)
+        except BufferError:
+            self._produce_late(*place, **headers)
+
+    def _produce_late(self, *place: Any, **headers: Any) -> None:
+        """Waits for room in the producer's queue."""
         deadline = time.monotonic() + TRANSACTION_SECONDS
-        while True:
-            try:
-                self._producer.produce(topic, value, key, partition, headers=headers or {})
-            except BufferError:
-                if time.monotonic() > deadline:
-                    raise FatalFailure("the producer's queue does not empty") from None
-                self._producer.poll(_BUFFER_WAIT_SECONDS)
-            else:
+        while time.monotonic() < deadline:
+            self._producer.poll(_BUFFER_WAIT_SECONDS)
+            with contextlib.suppress(BufferError):
+                self._producer.produce(*place, **headers)
                 return
+        raise FatalFailure("the producer's queue does not empty")
 
 
 def _metadata(sequencer: Sequencer, newest: SourceRecord) -> str:

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -26,34 +26,34 @@ class Head(Struct, frozen=True, array_like=True):
     last_seq: int
 
 
-class Accepted(NamedTuple):
+class Accepted(Struct, frozen=True, array_like=True, gc=False):
     """One accepted id: the place it takes in its window, its SeqId, a digest of its command."""
 
     slot: int
     seq: int
-    digest: bytes
+    digest: int
 
 
-class HeadMoved(NamedTuple):
+class HeadMoved(Struct, frozen=True, gc=False):
     """The conversation is now this."""
 
     head: Head
 
 
-class MemberJoined(NamedTuple):
+class MemberJoined(Struct, frozen=True, gc=False):
     """A membership period began with entry ``since``."""
 
     user: str
     since: int
 
 
-class MemberLeft(NamedTuple):
+class MemberLeft(Struct, frozen=True, gc=False):
     """A membership period ended."""
 
     user: str
 
 
-class IdAccepted(NamedTuple):
+class IdAccepted(Struct, frozen=True, gc=False):
     """A device's id was accepted; it replaces what its slot held."""
 
     sender: str
@@ -89,21 +89,22 @@ class Window:
         return next(iter(self.ids.values())).slot
 
     def accept(self, client_msg_id: str, accepted: Accepted) -> None:
-        """Remembers an id in place of the one that held its slot."""
-        holder = self._holder(accepted.slot)
-        if holder is not None:
-            del self.ids[holder]
-        arrived_late = bool(self.ids) and client_msg_id < next(reversed(self.ids))
-        self.ids[client_msg_id] = accepted
+        """Remembers an id that `free_slot` gave its slot; a full window drops its oldest."""
+        ids = self.ids
+        if len(ids) >= DEDUP_WINDOW:
+            del ids[next(iter(ids))]
+        arrived_late = bool(ids) and client_msg_id < next(reversed(ids))
+        ids[client_msg_id] = accepted
         if arrived_late:
-            self.ids = dict(sorted(self.ids.items()))
+            self.ids = dict(sorted(ids.items()))
 
-    def _holder(self, slot: int) -> str | None:
-        # Mostly the oldest; a partly compacted log restores them in another order.
-        oldest = next(iter(self.ids), None)
-        if oldest is not None and self.ids[oldest].slot == slot:
-            return oldest
-        return next((id_ for id_, held in self.ids.items() if held.slot == slot), None)
+    def restore(self, client_msg_id: str, accepted: Accepted) -> None:
+        """Remembers an id in place of the one that held its slot.
+
+        A partly compacted log brings the slots in another order than they were taken in.
+        """
+        kept = [(id_, held) for id_, held in self.ids.items() if held.slot != accepted.slot]
+        self.ids = dict(sorted([*kept, (client_msg_id, accepted)]))
 
 
 class Conversation:
@@ -118,18 +119,27 @@ class Conversation:
         self._members_in_order: tuple[str, ...] | None = None
 
     def apply(self, change: Change) -> None:
-        """Makes one change. Restoring and deciding both go through here."""
-        match change:
-            case HeadMoved(head):
-                self.head = head
-            case IdAccepted(sender, device_id, client_msg_id, accepted):
-                self.window(sender, device_id).accept(client_msg_id, accepted)
-            case MemberJoined(user, since):
-                self.members[user] = since
-                self._members_in_order = None
-            case MemberLeft(user):
-                self.members.pop(user, None)
-                self._members_in_order = None
+        """Makes one change that was decided."""
+        # isinstance and not match: this runs twice a message, and match takes four times as long.
+        if isinstance(change, HeadMoved):
+            self.head = change.head
+        elif isinstance(change, IdAccepted):
+            window = self.window(change.sender, change.device_id)
+            window.accept(change.client_msg_id, change.accepted)
+        else:
+            self._members_in_order = None
+            if isinstance(change, MemberJoined):
+                self.members[change.user] = change.since
+            else:
+                self.members.pop(change.user, None)
+
+    def restore(self, change: Change) -> None:
+        """Makes one change out of a compacted log."""
+        if isinstance(change, IdAccepted):
+            window = self.window(change.sender, change.device_id)
+            window.restore(change.client_msg_id, change.accepted)
+        else:
+            self.apply(change)
 
     def window(self, sender: str, device_id: str) -> Window:
         """The window of a device, made when it is first asked for."""

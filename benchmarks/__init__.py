@@ -1,0 +1,1 @@
+"""`make bench`: what this code does on this machine, beside the least that could do the same."""
