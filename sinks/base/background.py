@@ -1,0 +1,56 @@
+"""One call beside the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from threading import Thread
+from typing import Generic, Protocol, TypeVar
+
+ResultT = TypeVar("ResultT")
+ResultT_co = TypeVar("ResultT_co", covariant=True)
+
+
+class Task(Protocol[ResultT_co]):
+    """A call that was started and ends at some time."""
+
+    def wait(self, seconds: float) -> bool:
+        """Waits at most so long, and says whether the call has ended."""
+        ...
+
+    def succeeded(self) -> bool:
+        """Whether the ended call returned, rather than raised."""
+        ...
+
+    def result(self) -> ResultT_co:
+        """What the ended call returned; raises what it raised."""
+        ...
+
+
+class ThreadTask(Generic[ResultT]):
+    """Runs a call in a thread of its own.
+
+    The thread is a daemon: a write that hangs must not keep a process alive that wants to end.
+    """
+
+    def __init__(self, call: Callable[[], ResultT]) -> None:
+        self._future: Future[ResultT] = Future()
+        Thread(target=self._run, args=(call,), daemon=True, name="sink-writer").start()
+
+    def wait(self, seconds: float) -> bool:
+        """See `Task.wait`."""
+        return bool(wait([self._future], seconds).done)
+
+    def succeeded(self) -> bool:
+        """See `Task.succeeded`."""
+        return self._future.exception(timeout=0) is None
+
+    def result(self) -> ResultT:
+        """See `Task.result`."""
+        return self._future.result(timeout=0)
+
+    def _run(self, call: Callable[[], ResultT]) -> None:
+        try:
+            self._future.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            self._future.set_exception(error)

@@ -1,0 +1,80 @@
+"""The part of confluent-kafka's `Consumer` that the loop uses, and how it is set up for sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Literal, Protocol
+
+from confluent_kafka import Message, TopicPartition
+
+from backends.kafka import consumer_config
+from schemas.settings import Settings
+
+OnRebalance = Callable[[Any, list[TopicPartition]], None]
+
+_FETCHED_AHEAD_KIB: Final = 32 * 1024
+"""What the library holds beside the loop's own buffer, for all partitions together."""
+
+
+class SourceConsumer(Protocol):
+    """What the loop needs of `confluent_kafka.Consumer`, whose documentation holds for it."""
+
+    def subscribe(
+        self,
+        topics: list[str],
+        on_assign: OnRebalance,
+        on_revoke: OnRebalance,
+        on_lost: OnRebalance,
+    ) -> None:
+        """Joins the group; the callbacks run inside `poll`, `consume` and `close`."""
+
+    def poll(self, timeout: float) -> Message | None:
+        """The next message or event, if there is one within the time."""
+
+    def consume(self, num_messages: int, timeout: float) -> list[Message]:
+        """As many messages and events as there are within the time."""
+        ...
+
+    def assignment(self) -> list[TopicPartition]:
+        """What is assigned now."""
+        ...
+
+    def pause(self, partitions: list[TopicPartition]) -> None:
+        """Stops fetching; `poll` goes on serving everything else."""
+
+    def resume(self, partitions: list[TopicPartition]) -> None:
+        """Fetches again."""
+
+    def commit(
+        self, *, offsets: list[TopicPartition], asynchronous: Literal[False]
+    ) -> list[TopicPartition]:
+        """Commits, and returns when the broker has confirmed it."""
+        ...
+
+    def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        """The group's commits."""
+        ...
+
+    def close(self) -> None:
+        """Gives everything back and leaves the group."""
+
+
+def sink_consumer_config(settings: Settings, stage: str) -> dict[str, Any]:
+    """Client settings for a sink: big gulps under load, no waiting without it."""
+    return consumer_config(settings, settings.group(stage)) | {
+        # Only what moves is taken from a sink in a rebalance; the rest flows on.
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": 10_000,  # a killed sink is replaced after this
+        "heartbeat.interval.ms": 3_000,
+        "socket.timeout.ms": 10_000,  # bounds how long a commit holds the loop up
+        # The end of a partition is told, so that the markers of transactions behind the last
+        # record are committed, too, and the lag of a sink that has everything is 0.
+        "enable.partition.eof": True,
+        "fetch.min.bytes": 1,
+        "fetch.wait.max.ms": 100,
+        "fetch.error.backoff.ms": 100,
+        # As much of one partition at a time as makes long runs of the same keys.
+        "max.partition.fetch.bytes": 4 * 1024 * 1024,
+        "queued.max.messages.kbytes": _FETCHED_AHEAD_KIB,
+        "queued.min.messages": 100_000,
+    }

@@ -1,0 +1,100 @@
+"""Where records go that can never pass: ``im.dead-letter``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from backends.kafka import producer_config
+from schemas.errors import FatalFailure, TransientFailure
+from schemas.settings import Settings
+from schemas.topics import Topic
+from sinks.base.records import Record
+
+CONFIRM_SECONDS: Final = 30.0
+"""How long the broker may take to confirm the letters of one batch."""
+
+_LARGEST_BYTES: Final = int(Topic.DEAD_LETTER.spec.config["max.message.bytes"])
+
+
+class DeadLetter(NamedTuple):
+    """A record that can never pass, and why. The reason holds no text of a message."""
+
+    record: Record
+    reason: str
+
+
+class DeadLetters(Protocol):
+    """Takes what the writer cannot."""
+
+    def send(self, letters: Sequence[DeadLetter]) -> None:
+        """Returns when all letters are durable. Called again with all of them after a failure.
+
+        Raises:
+            TransientFailure: At least one is not confirmed.
+            FatalFailure: None can be sent any more by this process.
+        """
+        ...
+
+
+class KafkaDeadLetters:
+    """Appends to the dead-letter topic of a deployment and waits for the broker's word.
+
+    The letter has the key and the value of the record, byte for byte. Its headers, all UTF-8
+    text, say where it comes from: ``reason``, ``topic``, ``partition``, ``offset``, ``stage``.
+    """
+
+    def __init__(self, settings: Settings, topic: str, stage: str) -> None:
+        self._producer = Producer(
+            producer_config(settings)
+            | {
+                "delivery.timeout.ms": int(CONFIRM_SECONDS * 1000),
+                "message.max.bytes": _LARGEST_BYTES,
+                "linger.ms": 0,  # somebody waits
+            }
+        )
+        self._destination = settings.topic(Topic.DEAD_LETTER)
+        self._topic = topic
+        self._stage = stage
+
+    def send(self, letters: Sequence[DeadLetter]) -> None:
+        """See `DeadLetters.send`."""
+        confirmed = 0
+
+        def on_delivery(error: KafkaError | None, _message: Message) -> None:
+            nonlocal confirmed
+            confirmed += error is None
+
+        for letter in letters:
+            self._produce(letter, on_delivery)
+        self._producer.flush(CONFIRM_SECONDS + 1)  # each letter has its report by then
+        if confirmed != len(letters):
+            raise TransientFailure(
+                f"{len(letters) - confirmed} of {len(letters)} dead letters are not confirmed"
+            )
+
+    def _produce(
+        self, letter: DeadLetter, on_delivery: Callable[[KafkaError | None, Message], None]
+    ) -> None:
+        record = letter.record
+        origin = {
+            "reason": letter.reason,
+            "topic": self._topic,
+            "partition": str(record.partition),
+            "offset": str(record.offset),
+            "stage": self._stage,
+        }
+        try:
+            self._producer.produce(
+                self._destination,
+                key=record.key,
+                value=record.value,
+                headers=[(name, text.encode()) for name, text in origin.items()],
+                on_delivery=on_delivery,
+            )
+        except BufferError:
+            raise TransientFailure("the queue of dead letters is full") from None
+        except KafkaException as error:
+            raise FatalFailure(f"dead letters cannot be sent: {error}") from error

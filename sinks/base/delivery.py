@@ -1,0 +1,83 @@
+"""What happens to a batch between its reading and its commit. Runs in the worker thread."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from threading import Event
+
+from schemas.errors import TransientFailure
+from sinks.base.dead_letters import DeadLetter, DeadLetters
+from sinks.base.poison import PoisonGuard
+from sinks.base.records import Record
+from sinks.base.retry import attempts
+from sinks.base.writer import Writer
+
+_logger = logging.getLogger(__name__)
+
+
+class Delivery:
+    """Makes batches durable, each record in the store or among the dead letters.
+
+    Args:
+        writer: The store.
+        dead_letters: Takes what the store never will.
+        guard: Says when that is too much.
+    """
+
+    def __init__(self, writer: Writer, dead_letters: DeadLetters, guard: PoisonGuard) -> None:
+        self._writer = writer
+        self._dead_letters = dead_letters
+        self._guard = guard
+
+    def deliver(self, records: Sequence[Record], abandon: Event) -> Mapping[int, int]:
+        """Returns when all records are durable; waits for servers for as long as that takes.
+
+        Args:
+            records: In the order of each partition.
+            abandon: Set when nobody waits for the result any more.
+
+        Returns:
+            The number of dead letters by partition.
+
+        Raises:
+            TransientFailure: It was abandoned. The records may be durable in part.
+            FatalFailure: The process cannot go on; so does any other error.
+        """
+        # Step 1: into the store, apart from what can never pass.
+        poison = self._write(records, abandon)
+        # Step 2: stop here rather than put everything aside.
+        self._guard.observe(len(records), sorted(poison))
+        # Step 3: what can never pass is confirmed as dead letters.
+        letters = [DeadLetter(records[i], reason) for i, reason in sorted(poison.items())]
+        if letters:
+            self._put_aside(letters, abandon)
+        return Counter(letter.record.partition for letter in letters)
+
+    def _write(self, records: Sequence[Record], abandon: Event) -> dict[int, str]:
+        """Writes until all are durable that ever will be; returns the others, and why."""
+        poison: dict[int, str] = {}
+        pending: Sequence[int] = range(len(records))
+        for attempt in attempts("writing", abandon):
+            with attempt:
+                whole = len(pending) == len(records)
+                outcome = self._writer.write(records if whole else [records[i] for i in pending])
+                poison.update((pending[found.index], found.reason) for found in outcome.poison)
+                pending = [pending[i] for i in outcome.again]
+                if pending:
+                    raise TransientFailure(f"{len(pending)} records wait ({outcome.why})")
+        return poison
+
+    def _put_aside(self, letters: Sequence[DeadLetter], abandon: Event) -> None:
+        for letter in letters:
+            record = letter.record
+            _logger.warning(
+                "partition %d offset %d is a dead letter: %s",
+                record.partition,
+                record.offset,
+                letter.reason,
+            )
+        for attempt in attempts("sending dead letters", abandon):
+            with attempt:
+                self._dead_letters.send(letters)

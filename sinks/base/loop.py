@@ -1,0 +1,246 @@
+"""The one consume loop of all sinks."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from threading import Event
+from typing import Final, NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+
+from schemas.errors import FatalFailure
+from sinks.base.background import Task, ThreadTask
+from sinks.base.consumer import SourceConsumer
+from sinks.base.progress import Progress
+from sinks.base.records import Batch, Bounds, Buffer, Record
+
+IDLE_POLL_SECONDS: Final = 0.1
+"""How long to wait for a record when there is nothing else to do; also delays the end by that."""
+
+BUSY_POLL_SECONDS: Final = 0.005
+"""The same while a batch is being written: its end must be seen soon."""
+
+STALL_SECONDS: Final = 1.0
+"""A full buffer waits so long for the writer before it pauses the partitions.
+
+A pause throws away what the library has fetched ahead, so a short one costs more than it gives.
+"""
+
+COMMIT_SECONDS: Final = 0.1
+"""At most one commit in this time; many small batches share one."""
+
+REVOKE_SECONDS: Final = 10.0
+"""How long a rebalance waits for the batch that is being written."""
+
+STOP_SECONDS: Final = 10.0
+"""How long an orderly end waits for it."""
+
+COMMITTED_SECONDS: Final = 10.0
+"""How long the broker may take to tell the last commits of new partitions."""
+
+_logger = logging.getLogger(__name__)
+
+Deliver = Callable[[Sequence[Record], Event], Mapping[int, int]]
+"""Makes records durable; see `sinks.base.delivery.Delivery.deliver`."""
+
+
+class _Flight(NamedTuple):
+    """The batch that is being written."""
+
+    batch: Batch
+    task: Task[Mapping[int, int]]
+
+
+class SinkLoop:
+    """Reads a topic, has it made durable, and commits, in these steps and no other order.
+
+    1. Records are read into a bounded buffer, while step 2 of the batch before is going on.
+    2. One batch at a time is made durable by ``deliver``, in a thread.
+    3. When it is, the offsets after it count as durable. As batches follow one another, all
+       records below them are, too.
+    4. Durable offsets are committed, with a note on how late that is.
+
+    While the buffer is full, the partitions are paused and the client is polled on, so that the
+    group does not take this member for dead, however long the store is away.
+
+    When partitions are revoked, the batch in flight may finish within a bound; what is durable is
+    committed and the rest dropped: the next owner reads it again.
+
+    Args:
+        consumer: Not yet subscribed.
+        topic: What to read.
+        deliver: Step 2.
+        bounds: Of a batch.
+        start: Runs a call beside the loop.
+        now: The time in seconds since 1970.
+    """
+
+    def __init__(  # noqa: PLR0913 - the last two are for tests
+        self,
+        consumer: SourceConsumer,
+        topic: str,
+        deliver: Deliver,
+        bounds: Bounds,
+        *,
+        start: Callable[[Callable[[], Mapping[int, int]]], Task[Mapping[int, int]]] = ThreadTask,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._deliver = deliver
+        self._buffer = Buffer(bounds)
+        self._start = start
+        self._progress = Progress(topic, now)
+        self._flight: _Flight | None = None
+        self._abandon = Event()
+        self._paused = False
+        self._revoked_now: set[int] = set()
+        self._next_commit = 0.0
+
+    def run(self, stop: Event) -> None:
+        """Runs until ``stop`` is set, then finishes in order.
+
+        Raises:
+            FatalFailure: The process cannot go on. What is durable is committed.
+        """
+        self._consumer.subscribe(
+            [self._topic],
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_lost,
+        )
+        try:
+            while not stop.is_set():
+                self._read()
+                self._settle()
+                self._hand_over()
+                self._commit_now_and_then()
+            self._finish_flight(STOP_SECONDS)
+            self._commit()
+        finally:
+            self._abandon.set()
+            self._flight = None
+            self._consumer.close()
+
+    def _read(self) -> None:
+        """Step 1. Serves rebalances in every case but a wait of `STALL_SECONDS`."""
+        if self._buffer.room:
+            self._resume()
+            self._accept(self._gulp(BUSY_POLL_SECONDS if self._flight else IDLE_POLL_SECONDS))
+        elif self._paused:
+            self._accept(self._polled(IDLE_POLL_SECONDS))
+        elif self._flight and not self._flight.task.wait(STALL_SECONDS):
+            self._consumer.pause(self._consumer.assignment())
+            self._paused = True
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._consumer.resume(self._consumer.assignment())
+            self._paused = False
+
+    def _gulp(self, wait: float) -> list[Message]:
+        """Waits for the first message only; so a lone one is not kept waiting for company."""
+        first = self._polled(wait)
+        return first + self._consumer.consume(self._buffer.room, 0) if first else []
+
+    def _polled(self, wait: float) -> list[Message]:
+        message = self._consumer.poll(wait)
+        return [] if message is None else [message]
+
+    def _accept(self, messages: Iterable[Message]) -> None:
+        """Takes over what was read, apart from what was revoked while it was being read."""
+        owned = self._progress.owned
+        for message in messages:
+            partition, offset, error = message.partition(), message.offset(), message.error()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
+                _raise_if_fatal(error)
+            elif partition is None or offset is None or partition not in owned:
+                continue
+            elif partition in self._revoked_now:
+                raise FatalFailure(f"partition {partition} came back while it was being given up")
+            elif error is not None:
+                self._buffer.reached(partition, offset)
+            else:
+                self._buffer.add(Record(partition, offset, message.key(), message.value()))
+        self._revoked_now.clear()
+
+    def _settle(self) -> None:
+        """Step 3. Raises what ended the writing, if it was not its success."""
+        if self._flight and self._flight.task.wait(0):
+            flight, self._flight = self._flight, None
+            self._progress.durable(flight.batch, flight.task.result())
+
+    def _hand_over(self) -> None:
+        """Step 2, or step 3 at once where there is nothing to write."""
+        if self._flight or not self._buffer:
+            return
+        batch = self._buffer.take()
+        if batch.records:
+            deliver, abandon = self._deliver, self._abandon
+            self._flight = _Flight(batch, self._start(lambda: deliver(batch.records, abandon)))
+        else:
+            self._progress.durable(batch, {})
+
+    def _commit_now_and_then(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_commit:
+            self._next_commit = now + COMMIT_SECONDS
+            self._commit()
+
+    def _commit(self) -> None:
+        """Step 4. A commit that fails is made again with the next; it costs at most a replay."""
+        offsets = self._progress.uncommitted()
+        if not offsets:
+            return
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            _logger.warning("the commit failed: %s", error)
+        else:
+            self._progress.committed(offsets)
+
+    def _on_assign(self, _consumer: object, partitions: list[TopicPartition]) -> None:
+        try:
+            committed = self._consumer.committed(partitions, COMMITTED_SECONDS)
+        except KafkaException as error:
+            raise FatalFailure(f"the last commits cannot be read: {error}") from error
+        # (a partition whose commit cannot be told says so in its error)
+        self._progress.assign(committed)
+        self._paused = False  # what is new is not paused; if there is no room, all will be again
+        _logger.info("assigned partitions %s", _numbers(partitions))
+
+    def _on_revoke(self, _consumer: object, partitions: list[TopicPartition]) -> None:
+        self._finish_flight(REVOKE_SECONDS)
+        self._commit()
+        self._give_up(partitions)
+
+    def _on_lost(self, _consumer: object, partitions: list[TopicPartition]) -> None:
+        # Somebody else has them already: a commit would be refused, or move their offsets back.
+        self._give_up(partitions)
+
+    def _finish_flight(self, seconds: float) -> None:
+        """Lets the batch in flight end within a bound; what went wrong is left for `_settle`."""
+        if self._flight and self._flight.task.wait(seconds) and self._flight.task.succeeded():
+            self._settle()
+
+    def _give_up(self, partitions: list[TopicPartition]) -> None:
+        numbers = _numbers(partitions)
+        self._buffer.drop(numbers)
+        if self._flight:
+            self._flight.batch.forget(numbers)
+        self._progress.revoke(numbers)
+        self._revoked_now.update(numbers)
+        _logger.info("gave up partitions %s", numbers)
+
+
+def _numbers(partitions: list[TopicPartition]) -> list[int]:
+    return sorted(place.partition for place in partitions)
+
+
+def _raise_if_fatal(error: KafkaError) -> None:
+    """The client library mends all but a fatal error by itself, and goes on trying."""
+    if error.fatal():
+        raise FatalFailure(f"the Kafka client cannot go on: {error}")
+    _logger.warning("Kafka: %s", error)

@@ -1,0 +1,101 @@
+"""What a sink reads, and the bounded buffer in which it waits for the writer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from msgspec import Struct
+
+
+class Record(Struct, frozen=True, gc=False):
+    """One record of the sink's topic, its bytes untouched.
+
+    Not tracked by the garbage collector: hundreds of thousands live at a time, without cycles.
+    """
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Bounds(NamedTuple):
+    """How much one batch holds, in records and in bytes of keys and values.
+
+    ``gulp``: the most records that are taken from the client library at once. A batch can pass
+    its bound in bytes by one gulp.
+    """
+
+    max_records: int
+    max_bytes: int
+    gulp: int
+
+
+class Batch(NamedTuple):
+    """Records in the order of each partition, and what is done when they are durable.
+
+    ``next_offsets``: by partition, the offset after them; a partition can have one without a
+    record, where only the markers of transactions were read. ``newest``: the last record of each.
+    """
+
+    records: list[Record]
+    next_offsets: dict[int, int]
+    newest: dict[int, Record]
+
+    def forget(self, partitions: Collection[int]) -> None:
+        """Takes partitions out of what is committed when the batch is durable."""
+        for partition in partitions:
+            self.next_offsets.pop(partition, None)
+            self.newest.pop(partition, None)
+
+
+class Buffer:
+    """Collects the next batch while one is being written."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._records: list[Record] = []
+        self._ends: dict[int, int] = {}
+        self._bytes = 0
+
+    def add(self, record: Record) -> None:
+        """Appends a record; the caller minds `room`."""
+        self._records.append(record)
+        self._bytes += len(record.key or b"") + len(record.value or b"")
+
+    def reached(self, partition: int, offset: int) -> None:
+        """Notes that all of a partition below ``offset`` has been read."""
+        self._ends[partition] = offset
+
+    def drop(self, partitions: Collection[int]) -> None:
+        """Takes out what belongs to these partitions."""
+        kept = [record for record in self._records if record.partition not in partitions]
+        ends = {p: end for p, end in self._ends.items() if p not in partitions}
+        self._clear()
+        self._ends = ends
+        for record in kept:
+            self.add(record)
+
+    @property
+    def room(self) -> int:
+        """How many records may be added next; 0 when one of the bounds is reached."""
+        if self._bytes >= self._bounds.max_bytes:
+            return 0
+        return min(self._bounds.gulp, self._bounds.max_records - len(self._records))
+
+    def __bool__(self) -> bool:
+        return bool(self._records or self._ends)
+
+    def take(self) -> Batch:
+        """Empties the buffer into a batch."""
+        newest = {record.partition: record for record in self._records}
+        next_offsets = {p: record.offset + 1 for p, record in newest.items()}
+        for partition, end in self._ends.items():
+            next_offsets[partition] = max(end, next_offsets.get(partition, 0))
+        batch = Batch(self._records, next_offsets, newest)
+        self._clear()
+        return batch
+
+    def _clear(self) -> None:
+        self._records, self._ends, self._bytes = [], {}, 0

@@ -1,0 +1,49 @@
+"""The port between the consume loop and a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from schemas.errors import PoisonRecord
+from sinks.base.records import Record
+
+
+class Outcome(NamedTuple):
+    """What became of the records that were handed to a writer.
+
+    All of them are durable, except these: ``poison`` can never pass, ``again`` (positions in what
+    was handed over) failed for now, because of ``why``.
+    """
+
+    poison: Sequence[PoisonRecord] = ()
+    again: Sequence[int] = ()
+    why: str = ""
+
+
+class Writer(Protocol):
+    """Makes records durable in one store.
+
+    The loop calls it from one thread, one call after the other, for as long as the process
+    lives. It needs no memory of earlier calls: whatever must survive is in the store.
+    """
+
+    def write(self, records: Sequence[Record]) -> Outcome:
+        """Makes the records durable, and returns when they are.
+
+        Called with records of any number of partitions, in the order of each partition. Called
+        again with any part of them after a failure, a restart or a rebalance, also when newer
+        ones have been written since, by this process or another: the same records, written again,
+        must leave the store as it is.
+
+        Returns:
+            The records that are not durable, and why. Those that can never pass come back here
+            and are not raised, so that the rest of the batch need not be written twice.
+
+        Raises:
+            TransientFailure: The store does not take them now. None counts as durable; the loop
+                waits and hands over all of them again.
+            FatalFailure: The process cannot go on. It ends, and nothing of the batch is committed.
+                Any other error means the same.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Sinks that keep conversation timelines for ever and sync timelines for their lifetime."""

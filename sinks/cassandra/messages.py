@@ -1,0 +1,175 @@
+"""Conversation timelines in Cassandra: messages, memberships, and what a conversation is now."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+from cassandra.cluster import Session
+
+from schemas.codec import decode_entry
+from schemas.errors import PoisonRecord, TransientFailure, UndecodableRecord
+from schemas.limits import MESSAGE_BUCKET
+from schemas.records import (
+    AnyEntry,
+    ConversationCreated,
+    MembersAdded,
+    MembersRemoved,
+    MessageSent,
+)
+from sinks.base.records import Record
+from sinks.base.writer import Outcome
+from sinks.cassandra.requests import MAX_BIGINT, Row, execute, prepare, requests_of
+
+_ROW_OVERHEAD: Final = 128
+"""Bytes of a row in a request beside its text."""
+
+_MAX_SEQ: Final = MESSAGE_BUCKET * (1 << 31) - 1
+"""The table counts buckets in 32 bits."""
+
+_MembershipChange: TypeAlias = ConversationCreated | MembersAdded | MembersRemoved
+
+
+class _Logged(NamedTuple):
+    """An entry, as it was on the log, and its position in the batch."""
+
+    origin: int
+    entry: AnyEntry
+    text: str
+
+
+class MessageWriter:
+    """Writes entries in three steps, each durable before the next begins.
+
+    1. Memberships: who may see a message is known before it is there to be seen.
+    2. Messages.
+    3. Conversations: a head is moved when all up to it is there.
+
+    Rows of the table ``conversation`` are written with the SeqId as their timestamp, so that the
+    latest entry wins in each column, in whatever order and however often entries are written.
+
+    Args:
+        session: In the keyspace of the deployment.
+
+    Raises:
+        TransientFailure: Cassandra does not answer.
+        FatalFailure: A table is missing or has another shape.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._by_user = prepare(
+            session,
+            "INSERT INTO membership_by_user (user_id, conv_id, seq, joined) VALUES (?, ?, ?, ?)",
+        )
+        self._by_conversation = prepare(
+            session,
+            "INSERT INTO membership_by_conversation (conv_id, user_id, seq, joined) "
+            "VALUES (?, ?, ?, ?)",
+        )
+        self._message = prepare(
+            session,
+            "INSERT INTO message (conv_id, bucket, seq, kind, sender, at, entry) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )
+        self._conversation = prepare(
+            session,
+            "INSERT INTO conversation (conv_id, head, owner, join_rule, mode) "
+            "VALUES (:conv_id, :head, :owner, :join_rule, :mode) USING TIMESTAMP :seq",
+        )
+
+    def write(self, records: Sequence[Record]) -> Outcome:
+        """See `sinks.base.writer.Writer.write`."""
+        logged, poison = _decode(records)
+        for rows in (self._membership_rows, self._message_rows, self._conversation_rows):
+            refused = self._write_all(rows(logged))
+            poison += refused
+            gone = {found.index for found in refused}
+            logged = [item for item in logged if item.origin not in gone]
+        return Outcome(poison)
+
+    def _write_all(self, partitions: Iterable[Sequence[Row]]) -> Sequence[PoisonRecord]:
+        """Returns what is refused.
+
+        Raises:
+            TransientFailure: A row is not durable, so that the next step must not begin.
+        """
+        requests = [request for rows in partitions for request in requests_of(rows)]
+        outcome = execute(self._session, requests)
+        if outcome.again:
+            raise TransientFailure(outcome.why)
+        return outcome.poison
+
+    def _membership_rows(self, logged: Iterable[_Logged]) -> Iterable[list[Row]]:
+        """Step 1."""
+        users: defaultdict[str, list[Row]] = defaultdict(list)
+        conversations: defaultdict[str, list[Row]] = defaultdict(list)
+        for origin, entry, _ in logged:
+            if isinstance(entry, _MembershipChange):
+                conv, joined = entry.conv_id, not isinstance(entry, MembersRemoved)
+                for user in entry.members:
+                    by_user = self._by_user.bind((user, conv, entry.seq, joined))
+                    by_conv = self._by_conversation.bind((conv, user, entry.seq, joined))
+                    size = len(user) + len(conv) + _ROW_OVERHEAD
+                    users[user].append(Row(by_user, origin, size))
+                    conversations[conv].append(Row(by_conv, origin, size))
+        return [*users.values(), *conversations.values()]
+
+    def _message_rows(self, logged: Iterable[_Logged]) -> Iterable[list[Row]]:
+        """Step 2."""
+        buckets: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
+        for origin, entry, text in logged:
+            bucket = entry.seq // MESSAGE_BUCKET
+            insert = self._message.bind(
+                (entry.conv_id, bucket, entry.seq, _kind(entry), entry.sender, entry.at, text)
+            )
+            row = Row(insert, origin, 4 * len(text) + _ROW_OVERHEAD)
+            buckets[entry.conv_id, bucket].append(row)
+        return buckets.values()
+
+    def _conversation_rows(self, logged: Iterable[_Logged]) -> Iterable[list[Row]]:
+        """Step 3. Of each conversation only what no later entry of the batch overwrites."""
+        latest: dict[str, dict[tuple[str, ...], Row]] = {}
+        for origin, entry, _ in sorted(logged, key=lambda item: item.entry.seq):
+            rows = latest.setdefault(entry.conv_id, {})
+            for columns in _columns(entry):
+                values = {"conv_id": entry.conv_id, "seq": entry.seq, **columns}
+                rows[tuple(columns)] = Row(self._conversation.bind(values), origin, _ROW_OVERHEAD)
+        return [list(rows.values()) for rows in latest.values()]
+
+
+def _columns(entry: AnyEntry) -> Iterator[dict[str, str | int]]:
+    """What an entry sets in ``conversation``, in groups that no entry sets in part."""
+    yield {"head": entry.seq}
+    if not isinstance(entry, MessageSent):
+        yield {"mode": entry.mode}
+    if isinstance(entry, ConversationCreated):
+        yield {"owner": entry.sender, "join_rule": entry.join}
+
+
+def _kind(entry: AnyEntry) -> str:
+    return str(entry.__struct_config__.tag)
+
+
+def _decode(records: Sequence[Record]) -> tuple[list[_Logged], list[PoisonRecord]]:
+    """The entries of a batch, and the records that are none."""
+    logged: list[_Logged] = []
+    poison: list[PoisonRecord] = []
+    for index, record in enumerate(records):
+        try:
+            entry = decode_entry(record.value)
+            text = (record.value or b"").decode()
+            _check_range(entry)
+        except UnicodeDecodeError:
+            poison.append(PoisonRecord(index, "the record is not UTF-8"))
+        except UndecodableRecord as error:
+            poison.append(PoisonRecord(index, str(error)))
+        else:
+            logged.append(_Logged(index, entry, text))
+    return logged, poison
+
+
+def _check_range(entry: AnyEntry) -> None:
+    if not (0 < entry.seq <= _MAX_SEQ and 0 <= entry.at <= MAX_BIGINT):
+        raise UndecodableRecord("the SeqId or the time is out of its range")

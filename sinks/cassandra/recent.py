@@ -1,0 +1,40 @@
+"""What was written lately and need not be written again."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable
+from typing import Generic, TypeVar
+
+KeyT = TypeVar("KeyT", bound=Hashable)
+
+
+class Recent(Generic[KeyT]):
+    """Keys noted within the last ``seconds``, at most ``size`` of them, the latest noted.
+
+    Args:
+        size: The bound.
+        seconds: How long a key counts as recent.
+        monotonic: The clock.
+    """
+
+    def __init__(self, size: int, seconds: float, monotonic: Callable[[], float]) -> None:
+        self._size = size
+        self._seconds = seconds
+        self._monotonic = monotonic
+        self._noted: OrderedDict[KeyT, float] = OrderedDict()
+
+    def missing(self, keys: Iterable[KeyT]) -> list[KeyT]:
+        """Those of the keys that are not recent."""
+        oldest = self._monotonic() - self._seconds
+        noted = self._noted
+        return [key for key in keys if noted.get(key, oldest) <= oldest]
+
+    def note(self, keys: Iterable[KeyT]) -> None:
+        """Makes keys recent; forgets the longest noted beyond the bound."""
+        now = self._monotonic()
+        for key in keys:
+            self._noted[key] = now
+            self._noted.move_to_end(key)
+        while len(self._noted) > self._size:
+            self._noted.popitem(last=False)

@@ -1,0 +1,177 @@
+"""Sync timelines in Cassandra: tables ``sync`` and ``sync_bucket``."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from cassandra.cluster import Session
+from cassandra.query import UNSET_VALUE, BoundStatement
+
+from schemas.codec import decode_position
+from schemas.errors import PoisonRecord, TransientFailure, UndecodableRecord
+from schemas.limits import SYNC_BUCKET
+from schemas.records import EntryPosition
+from schemas.settings import Settings
+from schemas.sync_seq import sync_seq
+from sinks.base.records import Record
+from sinks.base.writer import Outcome
+from sinks.cassandra.recent import Recent
+from sinks.cassandra.requests import (
+    MAX_BIGINT,
+    REFUSED,
+    Request,
+    Row,
+    execute,
+    prepare,
+    requests_of,
+)
+
+EPOCH: Final = 0
+"""Of all sync SeqIds, until the number of shards of a deployment can change."""
+
+LISTED_PAIRS: Final = 100_000
+"""(recipient, bucket) pairs remembered as listed: some 20 MB."""
+
+_REFRESHES_IN_A_LIFETIME: Final = 10
+_ROW_OVERHEAD: Final = 64
+"""Bytes of a row in a request beside its key and its record."""
+
+_bigint: Final = struct.Struct(">q").pack
+
+Pair = tuple[bytes, int]
+"""A recipient (UTF-8) and a bucket: one partition of the table ``sync``."""
+
+
+class _Place(NamedTuple):
+    """A record on its way, and where it belongs."""
+
+    origin: int
+    record: Record
+    position: EntryPosition
+
+
+class SyncWriter:
+    """Writes each sync record into the partition of its recipient and bucket.
+
+    A partition is listed in ``sync_bucket`` before its first row is written, and again now and
+    then, with a lifetime that outlasts that of any row written meanwhile: who reads the list
+    finds every partition that has rows.
+
+    The rate of this writer decides how fast the whole pipeline can be, as there are many more
+    sync records than anything else. Two things make it: rows of one partition share a request,
+    and their values are put into the statement in Cassandra's own binary form, where the driver's
+    conversion would cost as much as all the rest.
+
+    Args:
+        session: In the keyspace of the deployment.
+        settings: Say how long a record lives.
+        monotonic: The clock.
+
+    Raises:
+        TransientFailure: Cassandra does not answer.
+        FatalFailure: A table is missing or has another shape.
+    """
+
+    def __init__(
+        self, session: Session, settings: Settings, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        lifetime = int(settings.sync_lifetime.total_seconds())
+        refresh = max(1, lifetime // _REFRESHES_IN_A_LIFETIME)
+        self._listing_seconds = lifetime + 2 * refresh
+        self._listed: Recent[Pair] = Recent(LISTED_PAIRS, refresh, monotonic)
+        self._session = session
+        self._insert_row = prepare(
+            session,
+            "INSERT INTO sync (user_id, bucket, sync_seq, conv_id, seq, record) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+        )
+        self._insert_pair = prepare(
+            session, "INSERT INTO sync_bucket (user_id, bucket) VALUES (?, ?) USING TTL ?"
+        )
+
+    def write(self, records: Sequence[Record]) -> Outcome:
+        """See `sinks.base.writer.Writer.write`."""
+        pairs, poison = _by_pair(records)
+        for pair in self._list(pairs):
+            poison += [PoisonRecord(place.origin, REFUSED) for place in pairs.pop(pair)]
+        requests = [
+            request
+            for pair, places in pairs.items()
+            for request in requests_of(self._rows(pair, places))
+        ]
+        outcome = execute(self._session, requests)
+        return outcome._replace(poison=[*poison, *outcome.poison])
+
+    def _list(self, pairs: Iterable[Pair]) -> list[Pair]:
+        """Lists the partitions that were not listed lately; returns those that are refused.
+
+        Raises:
+            TransientFailure: One of them could not be listed.
+        """
+        missing = self._listed.missing(pairs)
+        outcome = execute(
+            self._session, [self._listing(index, pair) for index, pair in enumerate(missing)]
+        )
+        if outcome.again:
+            raise TransientFailure(outcome.why)
+        refused = [missing[found.index] for found in outcome.poison]
+        self._listed.note(pair for pair in missing if pair not in refused)
+        return refused
+
+    def _listing(self, index: int, pair: Pair) -> Request:
+        user, bucket = pair
+        insert = self._insert_pair.bind((user.decode(), bucket, self._listing_seconds))
+        return Request([Row(insert, index, len(user) + _ROW_OVERHEAD)])
+
+    def _rows(self, pair: Pair, places: Iterable[_Place]) -> Iterator[Row]:
+        user, bucket = pair
+        packed_bucket = _bigint(bucket)
+        for origin, record, position in places:
+            insert = BoundStatement(self._insert_row)
+            insert.values = [
+                user,
+                packed_bucket,
+                _bigint(sync_seq(EPOCH, record.offset)),
+                position.conv_id.encode(),
+                _bigint(position.seq) if position.seq else UNSET_VALUE,
+                record.value,
+            ]
+            yield Row(insert, origin, len(record.value or b"") + _ROW_OVERHEAD)
+
+
+def _by_pair(records: Sequence[Record]) -> tuple[dict[Pair, list[_Place]], list[PoisonRecord]]:
+    """The records by their partition, and those that have none."""
+    pairs: defaultdict[Pair, list[_Place]] = defaultdict(list)
+    poison: list[PoisonRecord] = []
+    for index, record in enumerate(records):
+        try:
+            position = _position(record)
+        except UndecodableRecord as error:
+            poison.append(PoisonRecord(index, str(error)))
+        else:
+            pair = record.key or b"", sync_seq(EPOCH, record.offset) // SYNC_BUCKET
+            pairs[pair].append(_Place(index, record, position))
+    return pairs, poison
+
+
+def _position(record: Record) -> EntryPosition:
+    """Where a record belongs.
+
+    Raises:
+        UndecodableRecord: It has no recipient, or its bytes are not what a table can hold.
+    """
+    position = decode_position(record.value)
+    if not record.key:
+        raise UndecodableRecord("the key names no recipient")
+    if not 0 <= position.seq <= MAX_BIGINT:
+        raise UndecodableRecord("the SeqId is out of its range")
+    try:
+        record.key.decode()
+        (record.value or b"").decode()  # strings that the decoder skipped, too
+    except UnicodeDecodeError:
+        raise UndecodableRecord("the record is not UTF-8") from None
+    return position
