@@ -143,7 +143,8 @@ class SinkLoop:
     def _gulp(self, wait: float) -> list[Message]:
         """Waits for the first message only; so a lone one is not kept waiting for company."""
         first = self._polled(wait)
-        return first + self._consumer.consume(self._buffer.room, 0) if first else []
+        more = self._buffer.room - len(first)
+        return first + self._consumer.consume(more, 0) if first and more else first
 
     def _polled(self, wait: float) -> list[Message]:
         message = self._consumer.poll(wait)

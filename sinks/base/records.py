@@ -82,7 +82,7 @@ class Buffer:
         """How many records may be added next; 0 when one of the bounds is reached."""
         if self._bytes >= self._bounds.max_bytes:
             return 0
-        return min(self._bounds.gulp, self._bounds.max_records - len(self._records))
+        return max(0, min(self._bounds.gulp, self._bounds.max_records - len(self._records)))
 
     def __bool__(self) -> bool:
         return bool(self._records or self._ends)

@@ -1,0 +1,1 @@
+"""The sink that makes the text of messages searchable."""

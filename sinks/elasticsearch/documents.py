@@ -1,0 +1,111 @@
+"""From records of ``im.timeline`` to what a bulk request holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from msgspec import UNSET, Struct, UnsetType
+
+from backends.elasticsearch import document_id, folded_or_none, index_name
+from schemas.codec import decode_entry, encode
+from schemas.errors import PoisonRecord, UndecodableRecord
+from schemas.records import MessageSent
+from schemas.settings import Settings
+from sinks.base.records import Record
+
+BULK_DOCUMENTS: Final = 2_000
+"""Documents of one request; below 1,000 the server is slower, above 3,000 no faster."""
+
+BULK_BYTES: Final = 5 * 1024 * 1024
+"""Bytes of one request, unless a single document is larger."""
+
+_MAX_VERSION: Final = (1 << 63) - 1
+
+
+class Document(NamedTuple):
+    """A message as two lines of a bulk request, and the position of the record it comes from.
+
+    ``at``: the message's time in milliseconds, which decides on the index.
+    """
+
+    origin: int
+    index_name: str
+    at: int
+    action: bytes
+    source: bytes
+
+
+class _Target(Struct):
+    """Where a document goes. An older version never replaces a newer one; the same one may."""
+
+    _index: str
+    _id: str
+    routing: str
+    version: int
+    version_type: str = "external_gte"
+
+
+class _Action(Struct):
+    index: _Target
+
+
+class _Source(Struct, omit_defaults=True):
+    conv_id: str
+    seq: int
+    sender: str
+    at: int
+    text: str
+    folded: str | UnsetType = UNSET
+
+
+def documents_of(
+    settings: Settings, records: Sequence[Record]
+) -> tuple[list[Document], list[PoisonRecord]]:
+    """The documents of a batch, and the records that are no entries. Other entries have none."""
+    documents: list[Document] = []
+    poison: list[PoisonRecord] = []
+    for origin, record in enumerate(records):
+        try:
+            entry = decode_entry(record.value)
+            if isinstance(entry, MessageSent):
+                documents.append(_document(settings, origin, entry))
+        except UndecodableRecord as error:
+            poison.append(PoisonRecord(origin, str(error)))
+    return documents, poison
+
+
+def _document(settings: Settings, origin: int, entry: MessageSent) -> Document:
+    if not 0 < entry.seq <= _MAX_VERSION:
+        raise UndecodableRecord("the SeqId is out of its range")
+    try:
+        index = index_name(settings, entry.at)
+    except (ValueError, OverflowError, OSError):
+        raise UndecodableRecord("the time is out of its range") from None
+    text = entry.content.text
+    folded = folded_or_none(text)
+    target = _Target(index, document_id(entry.conv_id, entry.seq), entry.conv_id, entry.seq)
+    source = _Source(
+        entry.conv_id,
+        entry.seq,
+        entry.sender,
+        entry.at,
+        text,
+        UNSET if folded is None else folded,
+    )
+    return Document(origin, index, entry.at, encode(_Action(target)), encode(source))
+
+
+def bulks_of(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Cuts documents into requests."""
+    bulk: list[Document] = []
+    size = 0
+    for document in documents:
+        grown = size + len(document.action) + len(document.source)
+        if bulk and (len(bulk) == BULK_DOCUMENTS or grown > BULK_BYTES):
+            yield bulk
+            bulk, size = [], 0
+        bulk.append(document)
+        size += len(document.action) + len(document.source)
+    if bulk:
+        yield bulk
