@@ -1,0 +1,72 @@
+"""`python -m gateway`: serves until SIGTERM or Ctrl-C, then finishes what is in hand."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Final
+
+import pydantic
+from aiohttp import web
+from pydantic_core import ErrorDetails
+
+from gateway.app import SERVER_OPTIONS, compose
+from gateway.logs import configure_logging, server_log
+from gateway.tokens import signing_secret
+from schemas.errors import ConfigurationError
+from schemas.settings import Settings
+
+SHUTDOWN_SECONDS: Final = 5.0
+"""How long the requests in hand may take to finish."""
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Runs the gateway.
+
+    Returns:
+        The exit code: 0 after an orderly end, 1 if it could not start.
+    """
+    configure_logging()
+    try:
+        settings = Settings()
+        _serve(settings)
+    except pydantic.ValidationError as error:
+        return _failed("; ".join(_setting(one) for one in error.errors(include_input=False)))
+    except ConfigurationError as error:
+        return _failed(str(error))
+    return 0
+
+
+def _failed(why: str) -> int:
+    print(f"gateway: {why}", file=sys.stderr)  # noqa: T201 - what a person reads
+    return 1
+
+
+def _setting(error: ErrorDetails) -> str:
+    return f"IM_{'_'.join(map(str, error['loc'])).upper()}: {error['msg']}"
+
+
+def _serve(settings: Settings) -> None:
+    signing_secret(settings)
+    where = f"{settings.gateway_host}:{settings.gateway_port}"
+    log.info("the gateway is about to serve at http://%s", where)
+    try:
+        web.run_app(
+            compose(settings),
+            host=settings.gateway_host,
+            port=settings.gateway_port,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+            print=None,
+            logger=server_log(),
+            **SERVER_OPTIONS,
+        )
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen at {where} ({error.strerror}): set IM_GATEWAY_HOST or IM_GATEWAY_PORT"
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""The only door to a conversation.
+
+Whoever wants to read something of a conversation, or to tell that it is there, asks
+`access_conversation` first. What may be seen in it is decided by `schemas.visibility.visible`
+alone.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gateway.ids import is_id
+from gateway.problems import no_such_conversation
+from gateway.store import Store
+from schemas.records import FanoutMode
+from schemas.visibility import Period, periods, visible
+
+
+class ConversationAccess(NamedTuple):
+    """What one user may see of one conversation.
+
+    ``stored`` is the SeqId up to which the store knows the conversation and, above all, who was
+    in it: nothing above it is shown, because whether the user was still there is not known yet.
+    """
+
+    conv_id: str
+    user: str
+    stored: int
+    mode: FanoutMode
+    stays: list[Period]
+
+    def may_see(self, seq: int) -> bool:
+        """Whether the user may see the entry ``seq`` now."""
+        return seq <= self.stored and visible(self.stays, seq)
+
+    @property
+    def is_member(self) -> bool:
+        """Whether the user is in the conversation now."""
+        return self.stays[-1].last is None
+
+    @property
+    def head(self) -> int:
+        """The last SeqId that the user may know of: what came after they left is not theirs."""
+        last = self.stays[-1].last
+        return self.stored if last is None else min(self.stored, last)
+
+
+async def access_conversation(store: Store, user: str, conv_id: str) -> ConversationAccess:
+    """Opens a conversation to a user who is, or once was, a member.
+
+    1. read its head, 2. read the membership. In this order, because the store has all changes of
+    membership up to a head that it shows; the other way round, somebody who is being removed
+    could read on beyond their removal. Both are always read: how long a refusal takes does not
+    tell whether the conversation exists.
+
+    Raises:
+        Problem: 404, if there is no such conversation or the user was never in it.
+        ServerUnavailable: The store does not answer.
+    """
+    if not is_id(conv_id):
+        raise no_such_conversation()
+    conversation = await store.conversation(conv_id)  # step 1
+    stays = periods(await store.changes(user, conv_id))  # step 2
+    if conversation is None:
+        raise no_such_conversation()
+    if not stays:
+        raise no_such_conversation()
+    return ConversationAccess(conv_id, user, conversation.head, conversation.mode, stays)

@@ -1,0 +1,92 @@
+"""What the gateway answers, as msgspec structs: encoded by the routes, described by `openapi`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Raw, Struct, field
+
+from schemas.records import FanoutMode
+
+HoleKind = Literal["hidden", "not_yet"]
+"""``hidden``: outside the caller's membership periods. ``not_yet``: nothing is stored there."""
+
+
+class Hole(Struct, frozen=True):
+    """Why the SeqIds ``from`` to ``to`` (both included) are not shown."""
+
+    hole: HoleKind
+    first: int = field(name="from")
+    last: int = field(name="to")
+
+
+class HistoryPage(Struct, frozen=True, kw_only=True):
+    """Part of a conversation timeline, in the order asked for; every SeqId is accounted for.
+
+    ``head`` is the last SeqId that the caller may know of. ``next`` is where the next page
+    begins: ``from`` in ascending order, ``to`` in descending order; null at the end of the range.
+    """
+
+    conv_id: str
+    head: int
+    items: list[Raw | Hole]
+    next: int | None
+
+
+class SyncItem(Struct, frozen=True):
+    """One record of the caller's sync timeline."""
+
+    sync_seq: int
+    record: Raw
+
+
+class SyncPage(Struct, frozen=True, kw_only=True):
+    """Part of the caller's sync timeline. ``next`` is the ``after`` of the next page.
+
+    Without ``more`` it is the end for now, and ``next`` is where to look again later.
+    """
+
+    records: list[SyncItem]
+    next: int
+    more: bool
+
+
+class PeriodShown(Struct, frozen=True):
+    """One stay in a conversation, both SeqIds included; ``last`` is null while it goes on."""
+
+    first: int
+    last: int | None
+
+
+class ConversationShown(Struct, frozen=True, kw_only=True):
+    """A conversation that the caller is, or once was, in; ``mode`` is for its members alone."""
+
+    conv_id: str
+    head: int
+    mode: FanoutMode | None
+    periods: list[PeriodShown]
+
+
+class ConversationsPage(Struct, frozen=True, kw_only=True):
+    """Some of the caller's conversations, by id. ``next`` is the ``after`` of the next page."""
+
+    conversations: list[ConversationShown]
+    next: str | None
+
+
+class SearchPage(Struct, frozen=True, kw_only=True):
+    """Messages, newest first. ``next`` is the ``cursor`` of the next page; null at the end."""
+
+    hits: list[Raw]
+    next: str | None
+
+
+ServerState = Literal["up", "down"]
+
+
+class HealthShown(Struct, frozen=True, kw_only=True):
+    """Whether the gateway can serve: ``degraded`` is without search."""
+
+    status: Literal["ok", "degraded", "unavailable"]
+    cassandra: ServerState
+    elasticsearch: ServerState

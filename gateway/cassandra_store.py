@@ -1,0 +1,225 @@
+"""The store on Cassandra."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from enum import Enum
+from threading import Event, Thread
+from typing import Any, Final, NamedTuple
+
+from cassandra import (
+    DriverException,
+    InvalidRequest,
+    OperationTimedOut,
+    RequestExecutionException,
+    protocol,
+)
+from cassandra.cluster import NoHostAvailable, Session
+from cassandra.connection import ConnectionException
+from cassandra.pool import NoConnectionsAvailable
+from cassandra.query import PreparedStatement
+
+from backends.cassandra import cassandra_session
+from gateway.bridge import Bridge
+from gateway.store import Change, Conversation, StoredEntry, StoredRecord
+from schemas.errors import ServerUnavailable
+from schemas.limits import MESSAGE_BUCKET
+from schemas.settings import Settings
+
+log = logging.getLogger(__name__)
+
+READ_SECONDS: Final = 5.0
+"""How long one read may take."""
+
+REACHABLE_SECONDS: Final = 2.0
+MAX_IN_FLIGHT: Final = 128
+"""Reads on their way at once; the driver refuses to queue more than its connections carry."""
+
+_RECONNECT_SECONDS: Final = 1.0
+_JOIN_SECONDS: Final = 5.0
+_CHANGES: Final = 5_000
+"""Membership rows in one answer, some 100 bytes each."""
+
+_NO_ANSWER: Final = (
+    NoHostAvailable,
+    NoConnectionsAvailable,
+    ConnectionException,
+    OperationTimedOut,
+    RequestExecutionException,
+    protocol.RequestExecutionException,  # those that the driver does not translate
+    protocol.ServerError,
+)
+"""What may pass when it is tried again. Anything else that the driver raises is a defect."""
+
+_Rows = list[tuple[Any, ...]]
+
+
+class _Read(Enum):
+    CONVERSATION = "SELECT head, mode FROM conversation WHERE conv_id = ?"
+    CHANGES = (
+        "SELECT seq, joined FROM membership_by_user"
+        " WHERE user_id = ? AND conv_id = ? AND seq > ? LIMIT ?"
+    )
+    ALL_CHANGES = (
+        "SELECT conv_id, seq, joined FROM membership_by_user"
+        " WHERE user_id = ? AND (conv_id, seq) > (?, ?) LIMIT ?"
+    )
+    CONVERSATION_IDS = (
+        "SELECT conv_id FROM membership_by_user"
+        " WHERE user_id = ? AND conv_id > ? GROUP BY conv_id LIMIT ?"
+    )
+    ENTRIES = (
+        "SELECT seq, kind, entry FROM message"
+        " WHERE conv_id = ? AND bucket = ? AND seq >= ? AND seq <= ?"
+    )
+    SYNC_BUCKETS = "SELECT bucket FROM sync_bucket WHERE user_id = ? AND bucket >= ? LIMIT ?"
+    SYNC_RECORDS = (
+        "SELECT sync_seq, record FROM sync"
+        " WHERE user_id = ? AND bucket = ? AND sync_seq > ? LIMIT ?"
+    )
+
+
+class _Ready(NamedTuple):
+    session: Session
+    statements: dict[_Read, PreparedStatement]
+
+
+class CassandraStore:
+    """`gateway.store.Store` on Cassandra. Connects in the background and again after a loss.
+
+    The driver's session lives in a thread of its own, because connecting blocks. Until it is
+    there, and whenever the servers are not, every read raises `ServerUnavailable` at once.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._ready: _Ready | None = None
+        self._stopping = Event()
+        self._thread = Thread(target=self._keep_session, name="cassandra-session", daemon=True)
+        self._in_flight = asyncio.Semaphore(MAX_IN_FLIGHT)
+        self._bridge: Bridge[_Rows] = Bridge()
+
+    def start(self) -> None:
+        """Begins to connect."""
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Closes the session. Waits for that within a bound."""
+        self._stopping.set()
+        await asyncio.to_thread(self._thread.join, _JOIN_SECONDS)
+
+    def _keep_session(self) -> None:
+        told = ""
+        while not self._stopping.is_set():
+            try:
+                self._use_session()
+            except (ServerUnavailable, DriverException, *_NO_ANSWER) as error:
+                reason = _reason(error)
+                if reason != told:
+                    log.warning("Cassandra is not reached yet: %s", reason)
+                told = reason
+                self._stopping.wait(_RECONNECT_SECONDS)
+
+    def _use_session(self) -> None:
+        with cassandra_session(self._settings) as session:
+            try:
+                self._ready = _prepare(session, self._settings.keyspace)
+                log.info("Cassandra is reached")
+                self._stopping.wait()
+            finally:
+                self._ready = None
+
+    async def conversation(self, conv_id: str) -> Conversation | None:
+        """See `Store`."""
+        rows = await self._read(_Read.CONVERSATION, conv_id)
+        return Conversation(*rows[0]) if rows else None
+
+    async def changes(self, user: str, conv_id: str) -> list[Change]:
+        """See `Store`."""
+        found: list[Change] = []
+        seq = 0
+        while rows := await self._read(_Read.CHANGES, user, conv_id, seq, _CHANGES):
+            found += [(seq, joined) for seq, joined in rows]
+            if len(rows) < _CHANGES:
+                break
+            seq = found[-1][0]
+        return found
+
+    async def all_changes(self, user: str) -> dict[str, list[Change]]:
+        """See `Store`."""
+        found: dict[str, list[Change]] = {}
+        behind: tuple[str, int] = ("", 0)
+        while rows := await self._read(_Read.ALL_CHANGES, user, *behind, _CHANGES):
+            for conv_id, seq, joined in rows:
+                found.setdefault(conv_id, []).append((seq, joined))
+            if len(rows) < _CHANGES:
+                break
+            behind = (rows[-1][0], rows[-1][1])
+        return found
+
+    async def conversation_ids(self, user: str, after: str, limit: int) -> list[str]:
+        """See `Store`."""
+        rows = await self._read(_Read.CONVERSATION_IDS, user, after, limit)
+        return [conv_id for (conv_id,) in rows]
+
+    async def entries(self, conv_id: str, first: int, last: int) -> list[StoredEntry]:
+        """See `Store`."""
+        buckets = range(first // MESSAGE_BUCKET, last // MESSAGE_BUCKET + 1)
+        reads = (self._read(_Read.ENTRIES, conv_id, bucket, first, last) for bucket in buckets)
+        parts = await asyncio.gather(*reads)
+        return [
+            StoredEntry(seq, kind, json.encode()) for rows in parts for seq, kind, json in rows
+        ]
+
+    async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
+        """See `Store`."""
+        rows = await self._read(_Read.SYNC_BUCKETS, user, first, limit)
+        return [bucket for (bucket,) in rows]
+
+    async def sync_records(
+        self, user: str, bucket: int, after: int, limit: int
+    ) -> list[StoredRecord]:
+        """See `Store`."""
+        rows = await self._read(_Read.SYNC_RECORDS, user, bucket, after, limit)
+        return [StoredRecord(sync_seq, json.encode()) for sync_seq, json in rows]
+
+    async def reachable(self) -> bool:
+        """See `Store`."""
+        try:
+            async with asyncio.timeout(REACHABLE_SECONDS):
+                await self.conversation("-")
+        except (ServerUnavailable, TimeoutError):
+            return False
+        return True
+
+    async def _read(self, read: _Read, *parameters: object) -> _Rows:
+        ready = self._ready
+        if ready is None:
+            raise ServerUnavailable("Cassandra is not reached yet")
+        async with self._in_flight:
+            waiting = self._bridge.future()
+            try:
+                response = ready.session.execute_async(
+                    ready.statements[read], parameters, timeout=READ_SECONDS
+                )
+                response.add_callbacks(
+                    self._bridge.succeed, self._bridge.fail, (waiting,), None, (waiting,)
+                )
+                return await waiting
+            except _NO_ANSWER as error:
+                raise ServerUnavailable("Cassandra does not answer") from error
+
+
+def _prepare(session: Session, keyspace: str) -> _Ready:
+    session.set_keyspace(keyspace)
+    statements = {read: session.prepare(read.value) for read in _Read}
+    for statement in statements.values():
+        statement.is_idempotent = True
+    return _Ready(session, statements)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, InvalidRequest):
+        return "its tables are not there"
+    return str(error) if isinstance(error, ServerUnavailable) else type(error).__name__

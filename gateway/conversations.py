@@ -1,0 +1,56 @@
+"""The list of the caller's conversations."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from gateway.access import ConversationAccess, access_conversation
+from gateway.answers import ConversationShown, ConversationsPage, PeriodShown
+from gateway.problems import Problem
+from gateway.store import Store
+
+MAX_CONVERSATIONS: Final = 200
+
+
+async def list_conversations(store: Store, user: str, after: str, limit: int) -> ConversationsPage:
+    """The first ``limit`` conversations with ids above ``after`` that ``user`` was ever in.
+
+    Raises:
+        ServerUnavailable: The store does not answer.
+    """
+    ids = await store.conversation_ids(user, after, limit + 1)
+    more, ids = len(ids) > limit, ids[:limit]
+    found = await open_conversations(store, user, ids)
+    return ConversationsPage(
+        conversations=[_shown(found[conv_id]) for conv_id in ids if conv_id in found],
+        next=ids[-1] if more else None,
+    )
+
+
+async def open_conversations(
+    store: Store, user: str, conv_ids: list[str]
+) -> dict[str, ConversationAccess]:
+    """Those of some conversations that open to ``user``, by id.
+
+    Raises:
+        ServerUnavailable: The store does not answer.
+    """
+    opened = await asyncio.gather(*(_open(store, user, conv_id) for conv_id in conv_ids))
+    return {access.conv_id: access for access in opened if access is not None}
+
+
+async def _open(store: Store, user: str, conv_id: str) -> ConversationAccess | None:
+    try:
+        return await access_conversation(store, user, conv_id)
+    except Problem:
+        return None
+
+
+def _shown(access: ConversationAccess) -> ConversationShown:
+    return ConversationShown(
+        conv_id=access.conv_id,
+        head=access.head,
+        mode=access.mode if access.is_member else None,
+        periods=[PeriodShown(stay.first, stay.last) for stay in access.stays],
+    )

@@ -1,0 +1,143 @@
+"""The search index on Elasticsearch."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, Final
+
+from elasticsearch import ApiError, AsyncElasticsearch, TransportError
+
+from gateway.problems import too_wide
+from gateway.search import SearchAsked
+from gateway.search_terms import Place
+from schemas.errors import ServerUnavailable
+from schemas.settings import Settings
+from schemas.visibility import Period
+
+SEARCH_SECONDS: Final = 5.0
+REACHABLE_SECONDS: Final = 2.0
+
+CLAUSES_A_QUERY: Final = 500
+"""Membership periods that one query names. Beyond it the query is split and the answers merged."""
+
+MAX_QUERIES: Final = 16
+"""Queries that one page of one search may cost."""
+
+_IDS_A_CLAUSE: Final = 10_000
+"""Elasticsearch takes 65,536 terms in one clause."""
+
+_NEWEST_FIRST: Final = [{"at": "desc"}, {"conv_id": "asc"}, {"seq": "desc"}]
+_PASSES_LATER: Final = frozenset({408, 429, 500, 502, 503, 504})
+
+
+class ElasticIndex:
+    """`gateway.search.Index` on Elasticsearch."""
+
+    def __init__(self, settings: Settings) -> None:
+        # It would log each request it makes.
+        logging.getLogger("elastic_transport").setLevel(logging.ERROR)
+        self._alias = settings.index_alias
+        self._client = AsyncElasticsearch(
+            settings.elasticsearch_url, request_timeout=SEARCH_SECONDS, max_retries=0
+        )
+
+    async def stop(self) -> None:
+        """Closes the connections."""
+        await self._client.close()
+
+    async def newest(
+        self, asked: SearchAsked, stays: dict[str, list[Period]], below: Place | None, limit: int
+    ) -> list[Place]:
+        """See `gateway.search.Index`."""
+        scopes = list(_batches(_clauses(stays), CLAUSES_A_QUERY))
+        if len(scopes) > MAX_QUERIES:
+            raise too_wide()
+        answers = [
+            self._places(_query(asked, scope), asked.conversation, below, limit)
+            for scope in scopes
+        ]
+        merged = heapq.merge(*await asyncio.gather(*answers), key=Place.sort_key)
+        return list(islice(merged, limit))
+
+    async def reachable(self) -> bool:
+        """See `gateway.search.Index`."""
+        client = self._client.options(request_timeout=REACHABLE_SECONDS)
+        try:
+            # The small build of the server that is developed with has no `GET /`.
+            await client.cluster.health(timeout=f"{REACHABLE_SECONDS:.0f}s")
+        except (ApiError, TransportError):
+            return False
+        return True
+
+    async def _places(
+        self, query: dict[str, Any], conversation: str | None, below: Place | None, limit: int
+    ) -> list[Place]:
+        try:
+            answer = await self._client.search(
+                index=self._alias,
+                query=query,
+                sort=_NEWEST_FIRST,
+                search_after=None if below is None else list(below),
+                size=limit,
+                routing=conversation,
+                source=False,
+                track_total_hits=False,
+                timeout=f"{SEARCH_SECONDS:.0f}s",
+                allow_partial_search_results=False,  # it would be a silent hole
+                ignore_unavailable=True,  # nothing has been indexed yet
+            )
+        except TransportError:
+            raise ServerUnavailable("Elasticsearch does not answer") from None
+        except ApiError as error:
+            if error.status_code in _PASSES_LATER:
+                raise ServerUnavailable("Elasticsearch does not answer") from None
+            raise
+        if answer["timed_out"]:
+            raise ServerUnavailable("Elasticsearch does not answer in time")
+        return [Place(*hit["sort"]) for hit in answer["hits"]["hits"]]
+
+
+def _query(asked: SearchAsked, scope: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    filters: list[dict[str, Any]] = [{"bool": {"should": list(scope)}}]
+    if asked.sender is not None:
+        filters.append({"term": {"sender": asked.sender}})
+    searchable = any(_has_word(term) for term in asked.terms)
+    filters += [
+        _contains(term, neutral=searchable and not _has_word(term)) for term in asked.terms
+    ]
+    return {"bool": {"filter": filters}}
+
+
+def _has_word(term: str) -> bool:
+    return any(character.isalnum() for character in term)
+
+
+def _contains(term: str, *, neutral: bool) -> dict[str, Any]:
+    """The messages with a term in them; punctuation beside words is ``neutral``."""
+    phrase = {"query": term, "zero_terms_query": "all" if neutral else "none"}
+    fields = ("text", "folded")
+    return {"bool": {"should": [{"match_phrase": {field: phrase}} for field in fields]}}
+
+
+def _clauses(stays: dict[str, list[Period]]) -> Iterator[dict[str, Any]]:
+    """What lies in membership periods: whole conversations many at a time, others by range."""
+    whole = [conv_id for conv_id, of_one in stays.items() if of_one == [Period(1)]]
+    for ids in _batches(iter(whole), _IDS_A_CLAUSE):
+        yield {"terms": {"conv_id": ids}}
+    for conv_id, of_one in stays.items():
+        if of_one != [Period(1)]:
+            yield from (_within(conv_id, stay) for stay in of_one)
+
+
+def _within(conv_id: str, stay: Period) -> dict[str, Any]:
+    bounds = {"gte": stay.first} | ({} if stay.last is None else {"lte": stay.last})
+    return {"bool": {"filter": [{"term": {"conv_id": conv_id}}, {"range": {"seq": bounds}}]}}
+
+
+def _batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    while batch := list(islice(items, size)):
+        yield batch

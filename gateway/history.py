@@ -1,0 +1,149 @@
+"""History: a range of a conversation timeline, page by page, forwards or backwards.
+
+Every SeqId of the range is an entry or part of a typed hole. A page ends at its number of items,
+at its bytes, or at the end of the range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from msgspec import Raw
+
+from gateway.access import ConversationAccess
+from gateway.answers import HistoryPage, Hole, HoleKind
+from gateway.store import SLICE, Store, StoredEntry
+from schemas.visibility import visible
+
+MAX_ITEMS: Final = 500
+MAX_PAGE_BYTES: Final = 1_048_576
+"""A page holds more than this only if its one entry does."""
+
+
+class HistoryAsked(NamedTuple):
+    """The SeqIds ``first`` to ``last``, in pages of at most ``limit`` items."""
+
+    first: int
+    last: int
+    limit: int
+    newest_first: bool
+
+
+class Run(NamedTuple):
+    """Neighbouring SeqIds of one fate; ``hole`` is None where there are entries to read."""
+
+    first: int
+    last: int
+    hole: HoleKind | None
+
+
+def runs(access: ConversationAccess, asked: HistoryAsked) -> Iterator[Run]:
+    """Cuts a range where the caller's view changes, in the order asked for."""
+    starts = {asked.first, access.stored + 1}
+    for stay in access.stays:
+        starts.add(stay.first)
+        starts.update(() if stay.last is None else (stay.last + 1,))
+    firsts = sorted(seq for seq in starts if asked.first <= seq <= asked.last)
+    lasts = [*(seq - 1 for seq in firsts[1:]), asked.last]
+    pairs = list(zip(firsts, lasts, strict=False))  # none in an empty range
+    for first, last in reversed(pairs) if asked.newest_first else pairs:
+        yield Run(first, last, _hole(access, first))
+
+
+def _hole(access: ConversationAccess, seq: int) -> HoleKind | None:
+    if access.may_see(seq):
+        return None
+    return "not_yet" if visible(access.stays, seq) else "hidden"
+
+
+async def read_history(
+    store: Store, access: ConversationAccess, asked: HistoryAsked
+) -> HistoryPage:
+    """One page of a range.
+
+    Raises:
+        ServerUnavailable: The store does not answer.
+    """
+    page = _Page(asked)
+    for run in runs(access, asked):
+        if page.full:
+            break
+        if run.hole is not None:
+            page.add_hole(run.hole, run.first, run.last)
+        else:
+            await _read_run(store, access.conv_id, run, page)
+    return HistoryPage(
+        conv_id=access.conv_id, head=access.head, items=page.items, next=page.next_seq()
+    )
+
+
+async def _read_run(store: Store, conv_id: str, run: Run, page: _Page) -> None:
+    first, last = run.first, run.last
+    while first <= last and not page.full:
+        count = min(SLICE, page.room, last - first + 1)
+        if page.asked.newest_first:
+            part = (last - count + 1, last)
+            last -= count
+        else:
+            part = (first, first + count - 1)
+            first += count
+        page.add_slice(part, await store.entries(conv_id, *part))
+
+
+class _Page:
+    """What has been gathered, and how far the range is covered by it."""
+
+    def __init__(self, asked: HistoryAsked) -> None:
+        self.asked = asked
+        self.items: list[Raw | Hole] = []
+        self.full = False
+        self._bytes = 0
+        self._covered: int | None = None
+
+    @property
+    def room(self) -> int:
+        """Items that fit."""
+        return self.asked.limit - len(self.items)
+
+    def next_seq(self) -> int | None:
+        """Where the next page begins."""
+        step, end = (-1, self.asked.first) if self.asked.newest_first else (1, self.asked.last)
+        if self._covered is None or self._covered == end:
+            return None
+        return self._covered + step
+
+    def add_slice(self, part: tuple[int, int], found: list[StoredEntry]) -> None:
+        """Adds neighbouring SeqIds. One that the store has not is on its way there."""
+        entries = {entry.seq: entry for entry in found}
+        seqs = range(part[0], part[1] + 1)
+        for seq in reversed(seqs) if self.asked.newest_first else seqs:
+            if self.full:
+                return
+            if seq in entries:
+                self._add_entry(entries[seq])
+            else:
+                self.add_hole("not_yet", seq, seq)
+
+    def _add_entry(self, entry: StoredEntry) -> None:
+        self._bytes += len(entry.json)
+        if self.items and self._bytes > MAX_PAGE_BYTES:
+            self.full = True
+            return
+        self._add(Raw(entry.json), entry.seq)
+
+    def add_hole(self, kind: HoleKind, first: int, last: int) -> None:
+        """Adds a hole, or makes it part of its neighbour."""
+        covered = first if self.asked.newest_first else last
+        before = self.items[-1] if self.items else None
+        if isinstance(before, Hole) and before.hole == kind:
+            merged = Hole(kind, min(before.first, first), max(before.last, last))
+            self.items[-1] = merged
+            self._covered = covered
+        else:
+            self._add(Hole(kind, first, last), covered)
+
+    def _add(self, item: Raw | Hole, covered: int) -> None:
+        self.items.append(item)
+        self._covered = covered
+        self.full = self.room <= 0

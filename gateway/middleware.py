@@ -1,0 +1,135 @@
+"""What happens around every request, from the outside in.
+
+1. `tell`: a request id, one line in the log, and every failure as problem+json. The line has the
+   route and not the path, and neither query nor token: they hold what people look for and who
+   they are.
+2. `bound`: no long bodies, so many requests at once, so long for each.
+3. `identify`: who asks. A route is open only if it is in `OPEN_ROUTES`, so that a new one is not
+   open by mistake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+import traceback
+import uuid
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from gateway import problems
+from gateway.problems import Problem
+from gateway.tokens import InvalidToken, verify_token
+from schemas.errors import ServerUnavailable
+from schemas.settings import Settings
+
+log = logging.getLogger(__name__)
+
+OPEN_ROUTES: Final = frozenset({"/healthz", "/openapi.json"})
+MAX_BODY_BYTES: Final = 65_536
+MAX_REQUESTS: Final = 256
+"""In hand at once, of one gateway."""
+
+REQUEST_SECONDS: Final = 10.0
+
+USER: Final = web.RequestKey("user", str)
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9-]{8,64}", re.ASCII)
+_HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_GIVEN_UP: Final = 499
+"""What the log says where the caller went away, after a well-known proxy."""
+
+
+def middlewares(settings: Settings) -> list[Middleware]:
+    """All of them, outermost first."""
+    return [tell, _bound(MAX_REQUESTS, REQUEST_SECONDS), _identify(settings)]
+
+
+@web.middleware
+async def tell(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answers in any case, and logs it."""
+    request_id = _request_id(request)
+    started = time.monotonic()
+    status = _GIVEN_UP
+    try:
+        response = await _answer(request, handler, request_id)
+        status = response.status
+    finally:
+        took = (time.monotonic() - started) * 1000
+        log.info("%s %s %d %.1f ms %s", request.method, _route(request), status, took, request_id)
+    response.headers.update(_HEADERS)
+    response.headers["X-Request-Id"] = request_id
+    return response
+
+
+async def _answer(request: web.Request, handler: Handler, request_id: str) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return problem.response(request_id)
+    except ServerUnavailable as error:
+        log.warning("%s: %s", request_id, error)
+        return problems.unavailable().response(request_id)
+    except web.HTTPException as error:
+        return problems.from_http(error).response(request_id)
+    except Exception as error:  # noqa: BLE001 - the last resort; the caller gets an answer
+        # Where it happened, and not what it said: that may quote a message or a query.
+        where = "".join(traceback.format_tb(error.__traceback__))
+        log.error("%s: %s at\n%s", request_id, type(error).__name__, where)  # noqa: TRY400 - same
+        return problems.internal().response(request_id)
+
+
+def _bound(requests: int, seconds: float) -> Middleware:
+    in_hand = asyncio.Semaphore(requests)
+
+    @web.middleware
+    async def bound(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if (request.content_length or 0) > MAX_BODY_BYTES:
+            raise problems.too_large()
+        if in_hand.locked():
+            raise problems.busy()
+        async with in_hand:
+            try:
+                async with asyncio.timeout(seconds):
+                    return await handler(request)
+            except TimeoutError:
+                raise ServerUnavailable(f"no answer within {seconds:.0f} s") from None
+
+    return bound
+
+
+def _identify(settings: Settings) -> Middleware:
+    @web.middleware
+    async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.match_info.http_exception is None and _route(request) not in OPEN_ROUTES:
+            request[USER] = _caller(settings, request)
+        return await handler(request)
+
+    return identify
+
+
+def _caller(settings: Settings, request: web.Request) -> str:
+    headers = request.headers.getall("Authorization", [])
+    if not headers:
+        raise problems.unauthorized("A bearer token is needed.", token_given=False)
+    scheme, _, token = headers[0].partition(" ")
+    if len(headers) > 1 or scheme.lower() != "bearer":
+        raise problems.unauthorized("One bearer token is needed.", token_given=True)
+    try:
+        return verify_token(settings, token.strip())
+    except InvalidToken as error:
+        raise problems.unauthorized(str(error), token_given=True) from None
+
+
+def _request_id(request: web.Request) -> str:
+    given = request.headers.get("X-Request-Id", "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _route(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return "-" if resource is None else resource.canonical

@@ -1,0 +1,184 @@
+"""The OpenAPI 3.1 document of the gateway: paths by hand, schemas from the structs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final
+
+import msgspec
+
+from gateway import answers, conversations, history, search, sync
+from gateway.problems import PROBLEM_JSON, ProblemDetails
+from gateway.search_terms import MAX_QUERY_CHARACTERS
+from gateway.store import MAX_SEQ
+from schemas.records import MAX_ID_LENGTH, AnyEntry, AnySyncRecord, MessageSent
+
+_REFERENCE: Final = "#/components/schemas/{name}"
+_SHOWN: Final = (
+    answers.HealthShown,
+    answers.ConversationsPage,
+    answers.HistoryPage,
+    answers.SyncPage,
+    answers.SearchPage,
+    ProblemDetails,
+    AnyEntry,
+    AnySyncRecord,
+)
+_SEQ: Final = {"type": "integer", "minimum": 1, "maximum": MAX_SEQ}
+_ID: Final = {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH}
+
+
+@cache
+def document_json() -> bytes:
+    """The document as it is served."""
+    return msgspec.json.encode(document())
+
+
+def document() -> dict[str, Any]:
+    """The document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "im-timeline gateway",
+            "version": "1",
+            "description": "Reads of an instant-messaging backend. Integers take 64 bits.",
+        },
+        "security": [{"bearer": []}],
+        "paths": {path: {"get": operation} for path, operation in _operations().items()},
+        "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+            },
+            "schemas": _schemas(),
+        },
+    }
+
+
+def _operations() -> dict[str, dict[str, Any]]:
+    return {
+        "/healthz": _open(
+            _operation("Whether the gateway can serve", "HealthShown", []),
+            unavailable="HealthShown",
+        ),
+        "/openapi.json": _open(_operation("This document", None, [])),
+        "/v1/conversations": _operation(
+            "The caller's conversations, by id; those they left included",
+            "ConversationsPage",
+            [
+                _parameter("after", "The `next` of an earlier page.", _ID),
+                _limit(conversations.MAX_CONVERSATIONS),
+            ],
+        ),
+        "/v1/conversations/{id}/messages": _messages(),
+        "/v1/sync": _operation(
+            "The caller's sync timeline",
+            "SyncPage",
+            [
+                _parameter(
+                    "after",
+                    "The `next` of an earlier page; -1 is the beginning.",
+                    {"type": "integer", "minimum": -1, "maximum": MAX_SEQ - 1, "default": -1},
+                ),
+                _limit(sync.MAX_RECORDS),
+            ],
+        ),
+        "/v1/search": _search(),
+    }
+
+
+def _messages() -> dict[str, Any]:
+    return _operation(
+        "A range of a conversation timeline; each SeqId is an entry or part of a typed hole",
+        "HistoryPage",
+        [
+            {"name": "id", "in": "path", "required": True, "schema": _ID},
+            _parameter("from", "The lowest SeqId.", _SEQ | {"default": 1}),
+            _parameter("to", "The highest SeqId; the head unless given.", _SEQ),
+            _parameter(
+                "order",
+                "Ascending or descending SeqIds.",
+                {"enum": ["asc", "desc"], "default": "asc"},
+            ),
+            _limit(history.MAX_ITEMS),
+        ],
+        "404",
+    )
+
+
+def _search() -> dict[str, Any]:
+    return _operation(
+        "Messages that the caller may see, newest first",
+        "SearchPage",
+        [
+            _parameter(
+                "q",
+                'Terms between whitespace, all of them in the message; "quotes" make a phrase.',
+                {"type": "string", "minLength": 1, "maxLength": MAX_QUERY_CHARACTERS},
+            )
+            | {"required": True},
+            _parameter("conversation", "Only of this conversation.", _ID),
+            _parameter("sender", "Only by this user.", _ID),
+            _limit(search.MAX_HITS),
+            _parameter("cursor", "The `next` of an earlier page.", {"type": "string"}),
+        ],
+        "404",
+    )
+
+
+def _operation(
+    summary: str, answer: str | None, parameters: list[dict[str, Any]], *statuses: str
+) -> dict[str, Any]:
+    body = {"type": "object"} if answer is None else _reference(answer)
+    failures = ("400", "401", "413", "500", *statuses)
+    return {
+        "summary": summary,
+        "parameters": parameters,
+        "responses": {
+            "200": _response("What was asked for", body),
+            **{status: _problem(status) for status in sorted(failures)},
+            "503": _problem("503") | {"headers": {"Retry-After": {"schema": {"type": "string"}}}},
+        },
+    }
+
+
+def _open(operation: dict[str, Any], unavailable: str | None = None) -> dict[str, Any]:
+    """An operation that needs no token."""
+    responses = {k: v for k, v in operation["responses"].items() if k not in {"400", "401"}}
+    if unavailable is not None:
+        responses["503"] = _response("Not now", _reference(unavailable))
+    return operation | {"security": [], "responses": responses}
+
+
+def _parameter(name: str, description: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+def _limit(most: int) -> dict[str, Any]:
+    schema = {"type": "integer", "minimum": 1, "maximum": most}
+    return _parameter("limit", "The most items of a page; bytes may end it earlier.", schema)
+
+
+def _response(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _problem(status: str) -> dict[str, Any]:
+    content = {PROBLEM_JSON: {"schema": _reference("ProblemDetails")}}
+    return {"description": f"A problem with status {status}", "content": content}
+
+
+def _reference(name: str) -> dict[str, Any]:
+    return {"$ref": _REFERENCE.format(name=name)}
+
+
+def _schemas() -> dict[str, Any]:
+    """The structs' schemas; what travels as it is stored gets the schema of what is stored."""
+    shown, found = msgspec.json.schema_components(_SHOWN, ref_template=_REFERENCE)
+    entry, record = shown[-2:]
+    found["HistoryPage"]["properties"]["items"]["items"] = {"anyOf": [entry, _reference("Hole")]}
+    found["SyncItem"]["properties"]["record"] = record
+    found["SearchPage"]["properties"]["hits"]["items"] = _reference(MessageSent.__name__)
+    for schema in found.values():
+        schema["description"] = " ".join(schema["description"].split())
+    return found

@@ -1,0 +1,182 @@
+"""What the gateway answers when it does not answer: problem details of RFC 9457.
+
+Problem
+├── 400 bad-parameter    a query parameter that cannot be used; ``parameter`` names it
+├── 400 too-wide         a search over more membership periods than one query may name
+├── 401 unauthorized     no token, or not one of ours
+├── 404 not-found        a conversation that is not there, or not the caller's: no one can tell
+├── 4xx http             a route, method or size that HTTP itself has words for
+├── 500 internal         a defect; the log has it under the request's id
+├── 503 unavailable      a server behind the gateway does not answer
+└── 503 busy             the gateway has as many requests in hand as it may
+
+No problem quotes a token, a query or a message.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from aiohttp import web
+from msgspec import UNSET, Struct, UnsetType
+
+from schemas.errors import ImError
+
+PROBLEM_JSON: Final = "application/problem+json"
+RETRY_SECONDS: Final = 1
+"""A server that restarts is met again each second, so that is when trying again makes sense."""
+
+_TYPE_PREFIX: Final = "urn:im-timeline:problem:"
+
+
+class ProblemDetails(Struct, frozen=True, kw_only=True):
+    """The body of an answer that is a problem; ``request_id`` finds it in the log."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    parameter: str | UnsetType = UNSET
+
+
+class Problem(ImError):
+    """A request that ends without what was asked for.
+
+    Args:
+        status: The HTTP status.
+        kind: Which problem, the last part of its ``type``.
+        title: What it is, the same for every problem of the kind.
+        detail: What it is this time; nothing of the caller's words.
+        headers: Those that go with the status.
+        parameter: The query parameter to blame, if one is.
+    """
+
+    def __init__(  # noqa: PLR0913 - the members of RFC 9457, by keyword
+        self,
+        *,
+        status: int,
+        kind: str,
+        title: str,
+        detail: str,
+        headers: dict[str, str] | None = None,
+        parameter: str | None = None,
+    ) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.status = status
+        self.kind = kind
+        self.title = title
+        self.detail = detail
+        self.headers = headers or {}
+        self.parameter = parameter
+
+    def response(self, request_id: str) -> web.Response:
+        """The answer that tells it."""
+        details = ProblemDetails(
+            type=_TYPE_PREFIX + self.kind,
+            title=self.title,
+            status=self.status,
+            detail=self.detail,
+            request_id=request_id,
+            parameter=self.parameter or UNSET,
+        )
+        return web.Response(
+            status=self.status,
+            body=msgspec.json.encode(details),
+            content_type=PROBLEM_JSON,
+            headers=self.headers,
+        )
+
+
+def bad_parameter(name: str, why: str) -> Problem:
+    """A query parameter cannot be used; `why` completes "the parameter …"."""
+    return Problem(
+        status=400,
+        kind="bad-parameter",
+        title="Bad parameter",
+        detail=f"The parameter {name} {why}.",
+        parameter=name,
+    )
+
+
+def too_wide() -> Problem:
+    """A search over everything would have to name too many membership periods."""
+    return Problem(
+        status=400,
+        kind="too-wide",
+        title="Too many conversations",
+        detail="You were in too many conversations to search all of them: name one.",
+        parameter="conversation",
+    )
+
+
+def unauthorized(why: str, *, token_given: bool) -> Problem:
+    """The caller did not prove who they are."""
+    error = ', error="invalid_token"' if token_given else ""
+    return Problem(
+        status=401,
+        kind="unauthorized",
+        title="Not authenticated",
+        detail=why,
+        headers={"WWW-Authenticate": f'Bearer realm="im-timeline"{error}'},
+    )
+
+
+def no_such_conversation() -> Problem:
+    """There is none, or the caller was never in it. The two must look alike."""
+    return Problem(
+        status=404,
+        kind="not-found",
+        title="Not found",
+        detail="There is no such conversation, or you were never in it.",
+    )
+
+
+def unavailable() -> Problem:
+    """A server behind the gateway does not answer. Which one is for `/healthz` to say."""
+    return Problem(
+        status=503,
+        kind="unavailable",
+        title="Unavailable for now",
+        detail="A server that this answer needs does not answer. Try again.",
+        headers={"Retry-After": str(RETRY_SECONDS)},
+    )
+
+
+def busy() -> Problem:
+    """The gateway has as many requests in hand as it may."""
+    return Problem(
+        status=503,
+        kind="busy",
+        title="Busy for now",
+        detail="The gateway has as many requests in hand as it may. Try again.",
+        headers={"Retry-After": str(RETRY_SECONDS)},
+    )
+
+
+def too_large() -> Problem:
+    """The request has a longer body than any route reads."""
+    return _http(413, "Payload too large", "The body of the request is too long.")
+
+
+def internal() -> Problem:
+    """A defect of the gateway."""
+    return Problem(
+        status=500,
+        kind="internal",
+        title="Internal error",
+        detail="The gateway failed. The request id finds the cause in its log.",
+    )
+
+
+def from_http(error: web.HTTPException) -> Problem:
+    """What aiohttp says by an exception of its own: no such route, wrong method."""
+    problem = _http(error.status, error.reason, f"{error.reason}.")
+    if "Allow" in error.headers:
+        problem.headers["Allow"] = error.headers["Allow"]
+    return problem
+
+
+def _http(status: int, title: str, detail: str) -> Problem:
+    return Problem(status=status, kind="http", title=title, detail=detail)

@@ -1,0 +1,145 @@
+"""The routes. Each reads its parameters, asks one function of the gateway, and sends the answer.
+
+Whatever touches messages goes through `access_conversation`; the caller is who the token says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from msgspec import Struct
+
+from gateway import conversations, history, openapi, search, sync
+from gateway.access import access_conversation
+from gateway.health import Health
+from gateway.middleware import USER
+from gateway.parameters import Parameters
+from gateway.problems import RETRY_SECONDS, bad_parameter
+from gateway.search import Index, SearchAsked
+from gateway.search_terms import MAX_QUERY_CHARACTERS, Place, from_cursor, parse_terms
+from gateway.store import MAX_SEQ, Store
+from schemas.records import MAX_ID_LENGTH
+
+DEFAULT_PAGE: Final = 100
+DEFAULT_HITS: Final = 20
+
+_ORDERS: Final = ("asc", "desc")
+_MAX_CURSOR: Final = 2_000
+"""A cursor holds an id of up to 128 characters of up to 4 bytes, escaped or not, in base64."""
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """What the routes work with."""
+
+    store: Store
+    index: Index
+    health: Health
+
+
+GATEWAY: Final = web.AppKey("gateway", Gateway)
+
+
+async def get_health(request: web.Request) -> web.Response:
+    """`GET /healthz`."""
+    state = await request.app[GATEWAY].health.state()
+    if state.status != "unavailable":
+        return _json(state)
+    return _json(state, status=503, headers={"Retry-After": str(RETRY_SECONDS)})
+
+
+async def get_openapi(_request: web.Request) -> web.Response:
+    """`GET /openapi.json`."""
+    return web.Response(body=openapi.document_json(), content_type="application/json")
+
+
+async def get_conversations(request: web.Request) -> web.Response:
+    """`GET /v1/conversations`."""
+    given = Parameters(request.query, frozenset({"after", "limit"}))
+    after = given.text("after", longest=MAX_ID_LENGTH) or ""
+    limit = given.number("limit", DEFAULT_PAGE, low=1, high=conversations.MAX_CONVERSATIONS)
+    store = request.app[GATEWAY].store
+    return _json(await conversations.list_conversations(store, request[USER], after, limit))
+
+
+async def get_messages(request: web.Request) -> web.Response:
+    """`GET /v1/conversations/{id}/messages`."""
+    given = Parameters(request.query, frozenset({"from", "to", "limit", "order"}))
+    first = given.number("from", 1, low=1)
+    last = given.number("to", 0, low=1)
+    limit = given.number("limit", DEFAULT_PAGE, low=1, high=history.MAX_ITEMS)
+    order = given.choice("order", _ORDERS)
+    if 0 < last < first:
+        raise bad_parameter("to", "must not be below from")
+    store = request.app[GATEWAY].store
+    access = await access_conversation(store, request[USER], request.match_info["id"])
+    asked = history.HistoryAsked(first, last or access.head, limit, newest_first=order == "desc")
+    return _json(await history.read_history(store, access, asked))
+
+
+async def get_sync(request: web.Request) -> web.Response:
+    """`GET /v1/sync`."""
+    given = Parameters(request.query, frozenset({"after", "limit"}))
+    after = given.number("after", -1, low=-1, high=MAX_SEQ - 1)
+    limit = given.number("limit", DEFAULT_PAGE, low=1, high=sync.MAX_RECORDS)
+    return _json(await sync.read_sync(request.app[GATEWAY].store, request[USER], after, limit))
+
+
+async def get_search(request: web.Request) -> web.Response:
+    """`GET /v1/search`."""
+    given = Parameters(
+        request.query, frozenset({"q", "conversation", "sender", "limit", "cursor"})
+    )
+    asked = SearchAsked(
+        terms=_terms(given),
+        conversation=given.text("conversation", longest=MAX_ID_LENGTH),
+        sender=given.text("sender", longest=MAX_ID_LENGTH),
+        below=_below(given),
+        limit=given.number("limit", DEFAULT_HITS, low=1, high=search.MAX_HITS),
+    )
+    gateway = request.app[GATEWAY]
+    return _json(await search.search(gateway.store, gateway.index, request[USER], asked))
+
+
+def _terms(given: Parameters) -> list[str]:
+    query = given.text("q", longest=MAX_QUERY_CHARACTERS)
+    if query is None:
+        raise bad_parameter("q", "is needed")
+    try:
+        return parse_terms(query)
+    except ValueError as error:
+        raise bad_parameter("q", str(error)) from None
+
+
+def _below(given: Parameters) -> Place | None:
+    cursor = given.text("cursor", longest=_MAX_CURSOR)
+    try:
+        return None if cursor is None else from_cursor(cursor)
+    except ValueError as error:
+        raise bad_parameter("cursor", str(error)) from None
+
+
+def _json(
+    answer: Struct, *, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(answer),
+        content_type="application/json",
+        status=status,
+        headers=headers,
+    )
+
+
+ROUTES: Final[tuple[tuple[str, Handler], ...]] = (
+    ("/healthz", get_health),
+    ("/openapi.json", get_openapi),
+    ("/v1/conversations", get_conversations),
+    ("/v1/conversations/{id}/messages", get_messages),
+    ("/v1/sync", get_sync),
+    ("/v1/search", get_search),
+)
+"""Every path and what answers a GET of it."""

@@ -1,0 +1,96 @@
+"""Search over what the caller may see, newest first.
+
+The index is asked for what lies in the caller's membership periods and nothing else, so neither
+an answer nor its cursor tells whether there is more elsewhere. The index may be behind or ahead
+of the store: each hit is looked up there, and shown as it stands there, if `access_conversation`
+opens its conversation and shows its SeqId.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, NamedTuple, Protocol
+
+from msgspec import Raw
+
+from gateway.access import access_conversation
+from gateway.answers import SearchPage
+from gateway.conversations import open_conversations
+from gateway.search_terms import Place, to_cursor
+from gateway.store import Store
+from schemas.visibility import Period, periods
+
+MAX_HITS: Final = 100
+_MAX_ROUNDS: Final = 5
+"""How often the index is asked for more in place of hits that the store does not confirm."""
+
+
+class SearchAsked(NamedTuple):
+    """Messages with all ``terms`` (folded), if given of one conversation and one sender."""
+
+    terms: list[str]
+    conversation: str | None
+    sender: str | None
+    below: Place | None
+    limit: int
+
+
+class Index(Protocol):
+    """The search index as a port. Elasticsearch is behind it."""
+
+    async def newest(
+        self, asked: SearchAsked, stays: dict[str, list[Period]], below: Place | None, limit: int
+    ) -> list[Place]:
+        """The first ``limit`` places below ``below`` of messages that lie in ``stays``.
+
+        Raises:
+            Problem: 400, if there are more periods than one search may name.
+            ServerUnavailable: The index does not answer.
+        """
+
+    async def reachable(self) -> bool:
+        """Whether a search would be answered now. Raises nothing."""
+
+
+async def search(store: Store, index: Index, user: str, asked: SearchAsked) -> SearchPage:
+    """One page of hits. It may have fewer than ``limit`` and yet a ``next``.
+
+    Raises:
+        Problem: 404, if a conversation is named that does not open to the user.
+        ServerUnavailable: The store or the index does not answer.
+    """
+    stays = await _stays(store, user, asked.conversation)
+    hits: list[Raw] = []
+    below = asked.below
+    for _ in range(_MAX_ROUNDS):
+        room = asked.limit - len(hits)
+        places = await index.newest(asked, stays, below, room + 1)
+        more, places = len(places) > room, places[:room]
+        hits += await _confirmed(store, user, places)
+        if not more:
+            return SearchPage(hits=hits, next=None)
+        below = places[-1]
+        if len(hits) == asked.limit:
+            break
+    return SearchPage(hits=hits, next=None if below is None else to_cursor(below))
+
+
+async def _stays(store: Store, user: str, conversation: str | None) -> dict[str, list[Period]]:
+    if conversation is not None:
+        return {conversation: (await access_conversation(store, user, conversation)).stays}
+    changes = await store.all_changes(user)
+    stays = {conv_id: periods(of_one) for conv_id, of_one in changes.items()}
+    return {conv_id: of_one for conv_id, of_one in stays.items() if of_one}
+
+
+async def _confirmed(store: Store, user: str, places: list[Place]) -> list[Raw]:
+    """The entries of those places that the user may see now, as they stand in the store."""
+    conv_ids = list({place.conv_id for place in places})
+    opened = await open_conversations(store, user, conv_ids)
+    seen = [
+        place
+        for place in places
+        if place.conv_id in opened and opened[place.conv_id].may_see(place.seq)
+    ]
+    found = await asyncio.gather(*(store.entries(p.conv_id, p.seq, p.seq) for p in seen))
+    return [Raw(entry.json) for rows in found for entry in rows if entry.kind == "message_sent"]

@@ -1,0 +1,75 @@
+"""What the gateway reads from the store, as a port. Cassandra is behind it.
+
+A method returns what is durable at some instant between its call and its return. The order of
+two calls is therefore the order of what they saw, and `gateway.access` relies on it.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple, Protocol, TypeAlias
+
+from schemas.records import FanoutMode
+
+SLICE: Final = 100
+"""Entries or records in one answer of the store: 100 of at most 9 KB are 1 MB."""
+
+MAX_SEQ: Final = (1 << 63) - 1
+"""SeqIds take 64 bits with a sign in the store."""
+
+Change: TypeAlias = tuple[int, bool]
+"""(SeqId, whether it let the person in), as `schemas.visibility.periods` takes it."""
+
+
+class Conversation(NamedTuple):
+    """What a conversation is now. All up to SeqId ``head`` has been sequenced and stored."""
+
+    head: int
+    mode: FanoutMode
+
+
+class StoredEntry(NamedTuple):
+    """One entry of a conversation timeline; ``json`` is it, as it was sequenced."""
+
+    seq: int
+    kind: str
+    json: bytes
+
+
+class StoredRecord(NamedTuple):
+    """One record of a sync timeline; ``json`` is it, as it was fanned out."""
+
+    sync_seq: int
+    json: bytes
+
+
+class Store(Protocol):
+    """Reads of the store. Each raises `ServerUnavailable` when it does not answer in time."""
+
+    async def conversation(self, conv_id: str) -> Conversation | None:
+        """The conversation of this id, or None if nobody created it."""
+
+    async def changes(self, user: str, conv_id: str) -> list[Change]:
+        """What happened to the membership of ``user`` in one conversation, by SeqId."""
+
+    async def all_changes(self, user: str) -> dict[str, list[Change]]:
+        """The same for every conversation that ``user`` was ever in, by its id."""
+
+    async def conversation_ids(self, user: str, after: str, limit: int) -> list[str]:
+        """Conversations that ``user`` was ever in: the first ``limit`` ids above ``after``."""
+
+    async def entries(self, conv_id: str, first: int, last: int) -> list[StoredEntry]:
+        """The entries ``first`` to ``last`` that are there, by SeqId.
+
+        The two are at most `SLICE` - 1 apart, so that the answer is bounded.
+        """
+
+    async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
+        """Buckets in which ``user`` has sync records: the first ``limit`` from ``first`` on."""
+
+    async def sync_records(
+        self, user: str, bucket: int, after: int, limit: int
+    ) -> list[StoredRecord]:
+        """Sync records of one bucket: the first ``limit``, at most `SLICE`, above ``after``."""
+
+    async def reachable(self) -> bool:
+        """Whether a read would be answered now. Raises nothing."""

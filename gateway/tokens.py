@@ -1,0 +1,88 @@
+"""Bearer tokens: who the caller is, and nothing else.
+
+A token is a JWT (RFC 7519) signed with HS256. The algorithm stands here and not in the token:
+a token that names another one, ``none`` included, is refused.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import jwt
+
+from gateway.ids import is_id
+from schemas.errors import ConfigurationError, ImError
+from schemas.settings import Settings
+
+MIN_SECRET_BYTES: Final = 32
+"""RFC 7518, section 3.2: a key is at least as long as the hash, which has 256 bits."""
+
+_ALGORITHM: Final = "HS256"
+_CLAIMS: Final = ["iss", "aud", "exp", "sub"]
+
+
+class InvalidToken(ImError):
+    """The token does not prove who its bearer is; the message says why, without the token."""
+
+
+def signing_secret(settings: Settings) -> str:
+    """The secret that tokens are signed with.
+
+    Raises:
+        ConfigurationError: It is missing or too short to be safe.
+    """
+    secret = settings.jwt_secret.get_secret_value()
+    if len(secret.encode()) < MIN_SECRET_BYTES:
+        raise ConfigurationError(
+            f"IM_JWT_SECRET must have at least {MIN_SECRET_BYTES} bytes: set it, or use `im up`, "
+            "which makes one"
+        )
+    return secret
+
+
+def issue_token(settings: Settings, user: str, lifetime: timedelta) -> str:
+    """A token that lets its bearer act as ``user`` for ``lifetime`` from now on.
+
+    Raises:
+        ConfigurationError: The secret is missing or too short.
+        ValueError: ``user`` is not an id that anybody can have.
+    """
+    if not is_id(user):
+        raise ValueError("not the id of a user")
+    now = datetime.now(UTC)
+    claims = {
+        "iss": settings.jwt_issuer,
+        "aud": settings.jwt_audience,
+        "sub": user,
+        "iat": now,
+        "exp": now + lifetime,
+    }
+    return jwt.encode(claims, signing_secret(settings), algorithm=_ALGORITHM)
+
+
+def verify_token(settings: Settings, token: str) -> str:
+    """The user that a token was issued to.
+
+    Raises:
+        ConfigurationError: The secret is missing or too short.
+        InvalidToken: It is not ours, not for us, expired, or says no user.
+    """
+    try:
+        claims = jwt.decode(
+            token,
+            signing_secret(settings),
+            algorithms=[_ALGORITHM],
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+            options={"require": _CLAIMS},
+        )
+    except jwt.ExpiredSignatureError:
+        raise InvalidToken("The token has expired.") from None
+    except (jwt.InvalidTokenError, ValueError, OverflowError):
+        # Not which check failed: that would help only who guesses.
+        raise InvalidToken("The token is not valid here.") from None
+    user = claims["sub"]
+    if not is_id(user):
+        raise InvalidToken("The token names no user.")
+    return str(user)

@@ -1,0 +1,92 @@
+"""Entries and sync records as lines for a person, and as JSON for a program."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+from rich.cells import cell_len
+
+_SEQ_WIDTH: Final = 7
+_NAME_WIDTH: Final = 16
+_MAX_NAMES: Final = 8
+"""Of a long list of members this many are shown."""
+
+_HOLES: Final = {
+    "hidden": "hidden: outside your membership",
+    "not_yet": "nothing there yet",
+}
+_HAPPENED: Final = {
+    "conversation_created": ("created it with", "members"),
+    "members_added": ("added", "members"),
+    "members_removed": ("removed", "members"),
+    "fanout_changed": ("fan-out from here on:", "mode"),
+    "rejected": ("rejected:", "code"),
+    "duplicate": ("duplicate of entry", "seq"),
+}
+"""What a kind other than a message says, and the field that it says it of."""
+
+
+def entry_line(entry: dict[str, Any]) -> str:
+    """An entry as SeqId, time, sender and what it says."""
+    return f"{entry['seq']:>{_SEQ_WIDTH}}  {_said(entry)}"
+
+
+def history_line(item: Raw) -> str:
+    """An entry, or a hole with the reason for it."""
+    found = msgspec.json.decode(item)
+    if "hole" not in found:
+        return entry_line(found)
+    first, last = found["from"], found["to"]
+    seqs = str(first) if first == last else f"{first}-{last}"
+    return f"{seqs:>{_SEQ_WIDTH}}  ({_HOLES.get(found['hole'], found['hole'])})"
+
+
+def sync_line(sync_seq: int, record: Raw) -> str:
+    """A record of a sync timeline, with its sync SeqId and its conversation."""
+    found = msgspec.json.decode(record)
+    return f"{sync_seq:>{_SEQ_WIDTH}}  {_place(found)}  {_said(found)}"
+
+
+def hit_line(hit: Raw) -> str:
+    """A message that a search found, with its conversation."""
+    found = msgspec.json.decode(hit)
+    return f"{_place(found)}  {_said(found)}"
+
+
+def printable(text: str) -> str:
+    """A text without what could move the cursor of a terminal or change its state."""
+    return "".join(character if character.isprintable() else "·" for character in text)
+
+
+def _place(record: dict[str, Any]) -> str:
+    seq = record.get("seq", "-")
+    return _padded(f"{printable(record['conv_id'])}#{seq}", _NAME_WIDTH)
+
+
+def _said(record: dict[str, Any]) -> str:
+    at = datetime.fromtimestamp(record["at"] / 1000, UTC)
+    sender = _padded(printable(record["sender"]), _NAME_WIDTH)
+    return f"{at:%Y-%m-%d %H:%M:%S}  {sender}  {_words(record)}"
+
+
+def _words(record: dict[str, Any]) -> str:
+    kind = record["kind"]
+    if kind == "message_sent":
+        return printable(record["content"].get("text", ""))
+    words, field = _HAPPENED.get(kind, (printable(kind), ""))
+    value = record.get(field, "")
+    return f"* {words} {_names(value) if isinstance(value, list) else value}".rstrip()
+
+
+def _names(members: list[str]) -> str:
+    shown = ", ".join(printable(member) for member in members[:_MAX_NAMES])
+    more = len(members) - _MAX_NAMES
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _padded(text: str, width: int) -> str:
+    """Padded by the cells of a terminal: a Chinese character takes two."""
+    return text + " " * (width - cell_len(text))

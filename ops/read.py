@@ -1,0 +1,93 @@
+"""`im history`, `im sync` and `im search`: what a user sees, read through the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, TypeVar
+
+import aiohttp
+import msgspec
+import typer
+from msgspec import Raw
+
+from ops.console import Json
+from ops.gateway_client import REQUEST_SECONDS, GatewayClient, SyncLine
+from ops.lines import history_line, hit_line, sync_line
+from ops.running import resolve_settings
+from schemas.settings import Settings
+
+ItemT = TypeVar("ItemT")
+
+As = Annotated[str, typer.Option("--as", metavar="USER", help="Who reads.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many.")]
+
+
+def history(
+    conversation: Annotated[str, typer.Argument(metavar="CONV", help="Its id.")],
+    user: As,
+    first: Annotated[int | None, typer.Option("--from", min=1, help="The lowest SeqId.")] = None,
+    last: Annotated[int | None, typer.Option("--to", min=1, help="The highest SeqId.")] = None,
+    *,
+    json: Json = False,
+) -> None:
+    """Show a conversation as USER may see it, from the store."""
+    _show(
+        user,
+        lambda client: client.history(conversation, first, last),
+        _raw if json else history_line,
+    )
+
+
+def sync(
+    user: Annotated[str, typer.Argument(metavar="USER", help="Whose timeline.")],
+    after: Annotated[int | None, typer.Option("--after", min=-1, help="The cursor.")] = None,
+    limit: Limit = None,
+    *,
+    json: Json = False,
+) -> None:
+    """Show what USER's devices are told, in the order in which they are told it."""
+    _show(
+        user,
+        lambda client: client.sync(after, limit),
+        _sync_json if json else lambda line: sync_line(line.sync_seq, line.record),
+    )
+
+
+def search(
+    query: Annotated[str, typer.Argument(help='All words, "phrases" in quotes.')],
+    user: As,
+    limit: Limit = None,
+    *,
+    json: Json = False,
+) -> None:
+    """Find messages that USER may see, newest first."""
+    _show(user, lambda client: client.search(query, limit), _raw if json else hit_line)
+
+
+def _show(
+    user: str,
+    read: Callable[[GatewayClient], AsyncIterator[ItemT]],
+    line: Callable[[ItemT], str],
+) -> None:
+    asyncio.run(_print_lines(resolve_settings(), user, read, line))
+
+
+async def _print_lines(
+    settings: Settings,
+    user: str,
+    read: Callable[[GatewayClient], AsyncIterator[ItemT]],
+    line: Callable[[ItemT], str],
+) -> None:
+    timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+    async with aiohttp.ClientSession(timeout=timeout) as http:
+        async for item in read(GatewayClient(settings, user, http)):
+            typer.echo(line(item))
+
+
+def _raw(item: Raw) -> str:
+    return bytes(item).decode()
+
+
+def _sync_json(item: SyncLine) -> str:
+    return msgspec.json.encode(item).decode()

@@ -1,0 +1,214 @@
+"""Pages of history, sync and search, however they are cut: each thing once, nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import history, search, sync
+from gateway.access import access_conversation
+from gateway.answers import Hole
+from gateway.history import HistoryAsked, read_history
+from gateway.search import SearchAsked
+from gateway.search_terms import from_cursor
+from gateway.sync import read_sync
+from schemas.limits import SYNC_BUCKET
+from schemas.visibility import Period, periods, visible
+from tests.support.gateway import FakeIndex, FakeStore, covered, message
+
+HEAD = 40
+changes = st.lists(st.tuples(st.integers(1, HEAD), st.booleans()), max_size=12)
+
+
+class Scene(NamedTuple):
+    """A conversation as it is stored, and somebody who reads it."""
+
+    store: FakeStore
+    stays: list[Period]
+    head: int
+    stored: frozenset[int]
+
+
+@st.composite
+def scenes(draw: st.DrawFn) -> Scene:
+    """A conversation, and a person who was in it once at least."""
+    store = FakeStore()
+    joined = draw(st.integers(1, HEAD))
+    happened = [(joined, True), *(change for change in draw(changes) if change[0] > joined)]
+    head = draw(st.integers(0, HEAD))
+    missing = draw(st.sets(st.integers(1, HEAD), max_size=3))
+    stored = frozenset(range(1, head + 5)) - missing
+    store.put_conversation("c", head)
+    for seq, came in dict(happened).items():
+        store.put_change("ann", "c", seq, joined=came)
+    for seq in stored:
+        store.put_message(message("c", seq, text="x" * draw(st.sampled_from([0, 10, 300]))))
+    return Scene(store, periods(dict(happened).items()), head, stored)
+
+
+async def all_pages(scene: Scene, asked: HistoryAsked) -> list[dict[str, Any]]:
+    """The items of all pages, as somebody gets them who follows ``next``."""
+    access = await access_conversation(scene.store, "ann", "c")
+    items: list[dict[str, Any]] = []
+    while True:
+        page = await read_history(scene.store, access, asked)
+        assert len(page.items) <= asked.limit
+        entries = [item for item in page.items if not isinstance(item, Hole)]
+        assert len(entries) < 2 or sum(len(bytes(item)) for item in entries) <= 700
+        items += [
+            msgspec.to_builtins(msgspec.json.decode(msgspec.json.encode(i))) for i in page.items
+        ]
+        if page.next is None:
+            return items
+        assert page.items
+        if asked.newest_first:
+            asked = asked._replace(last=page.next)
+        else:
+            asked = asked._replace(first=page.next)
+
+
+@given(
+    scenes(),
+    st.integers(1, HEAD + 10),
+    st.integers(0, HEAD + 10),
+    st.integers(1, 9),
+    st.booleans(),
+)
+def test_history_accounts_for_each_seq_once(
+    scene: Scene,
+    first: int,
+    length: int,
+    limit: int,
+    newest_first: bool,  # noqa: FBT001 - Hypothesis gives it
+) -> None:
+    """Any paging of any range, in both directions, is the range; what is shown may be seen."""
+    asked = HistoryAsked(first, first + length, limit, newest_first)
+    with patch.object(history, "MAX_PAGE_BYTES", 700), patch.object(history, "SLICE", 4):
+        items = asyncio.run(all_pages(scene, asked))
+    seqs = list(range(asked.first, asked.last + 1))
+    assert covered(items, newest_first=newest_first) == (seqs[::-1] if newest_first else seqs)
+    shown = {item["seq"] for item in items if "hole" not in item}
+    assert shown == {
+        s for s in seqs if visible(scene.stays, s) and s <= scene.head and s in scene.stored
+    }
+    hidden = covered(item for item in items if item.get("hole") == "hidden")
+    assert set(hidden) == {s for s in seqs if not visible(scene.stays, s)}
+
+
+@given(scenes(), st.booleans())
+def test_no_range_is_no_page(
+    scene: Scene,
+    newest_first: bool,  # noqa: FBT001 - Hypothesis gives it
+) -> None:
+    """A range that ends before it begins has no items and no next."""
+    assert asyncio.run(all_pages(scene, HistoryAsked(HEAD, HEAD - 1, 5, newest_first))) == []
+
+
+record_seqs = st.sets(
+    st.builds(lambda bucket, at: bucket * SYNC_BUCKET + at, st.integers(0, 30), st.integers(0, 4)),
+    max_size=40,
+)
+
+
+async def all_sync(store: FakeStore, after: int, limit: int) -> Iterator[int]:
+    """The sync SeqIds of all pages."""
+    seqs: list[int] = []
+    while True:
+        page = await read_sync(store, "ann", after, limit)
+        assert len(page.records) <= limit
+        assert len(page.records) < 2 or sum(len(bytes(r.record)) for r in page.records) <= 12
+        seqs += [record.sync_seq for record in page.records]
+        assert page.next >= after
+        assert page.next > after or not page.more
+        after = page.next
+        if not page.more:
+            return iter(seqs)
+
+
+@given(record_seqs, st.integers(-1, 12 * SYNC_BUCKET), st.integers(1, 9))
+def test_sync_gives_each_record_once(seqs: set[int], after: int, limit: int) -> None:
+    """Any paging from any cursor gives each record above it, in order, and nobody else's."""
+    store = FakeStore()
+    for seq in seqs:
+        store.put_record("ann", seq, b"123" if seq % 3 else b"1234567")
+        store.put_record("bob", seq + 1, b"0")
+    with (
+        patch.object(sync, "MAX_PAGE_BYTES", 12),
+        patch.object(sync, "MAX_BUCKETS", 3),
+        patch.object(sync, "SLICE", 2),
+    ):
+        found = list(asyncio.run(all_sync(store, after, limit)))
+    assert found == sorted(seq for seq in seqs if seq > after)
+
+
+@given(record_seqs, st.lists(st.integers(0, 5), min_size=1, max_size=5))
+def test_a_sync_cursor_misses_nothing_that_comes_later(seqs: set[int], cuts: list[int]) -> None:
+    """Records that arrive above a cursor between two pages are found from it."""
+    store = FakeStore()
+    waiting = sorted(seqs)
+    found: list[int] = []
+    after = -1
+    for cut in [*cuts, len(waiting)]:
+        for seq in waiting[:cut]:
+            store.put_record("ann", seq, b"1")
+        waiting = waiting[cut:]
+        with patch.object(sync, "MAX_BUCKETS", 3), patch.object(sync, "SLICE", 2):
+            found += asyncio.run(all_sync(store, after, 3))
+        after = found[-1] if found else -1
+    assert found == sorted(seqs)
+
+
+@given(
+    st.lists(scenes(), min_size=1, max_size=3),
+    st.integers(1, 7),
+    st.sets(st.integers(1, HEAD)),
+    st.integers(1, 3),
+)
+def test_search_gives_each_visible_hit_once(
+    parts: list[Scene], limit: int, said: set[int], rounds: int
+) -> None:
+    """Any paging gives what the caller may see and the store has, each once, newest first."""
+    store, index = FakeStore(), FakeIndex()
+    wanted = set()
+    for number, scene in enumerate(parts):
+        conv_id = f"c{number}"
+        store.put_conversation(conv_id, scene.head)
+        for stay in scene.stays:
+            store.put_change("ann", conv_id, stay.first, joined=True)
+            if stay.last is not None:
+                store.put_change("ann", conv_id, stay.last, joined=False)
+        for seq in range(1, HEAD + 1):
+            one = message(conv_id, seq, text="found" if seq in said else "other")
+            index.messages.append(one)  # the index is ahead of the store
+            if seq in scene.stored:
+                store.put_message(one)
+        wanted |= {
+            (conv_id, seq)
+            for seq in said & scene.stored
+            if seq <= scene.head and visible(scene.stays, seq)
+        }
+    with patch.object(search, "_MAX_ROUNDS", rounds):
+        found = asyncio.run(all_hits(store, index, limit))
+    places = [(hit["conv_id"], hit["seq"]) for hit in found]
+    assert sorted(places) == sorted(wanted)
+    assert all(one["at"] >= other["at"] for one, other in pairwise(found))
+
+
+async def all_hits(store: FakeStore, index: FakeIndex, limit: int) -> list[dict[str, Any]]:
+    """The hits of all pages."""
+    asked = SearchAsked(["found"], None, None, None, limit)
+    hits: list[dict[str, Any]] = []
+    while True:
+        page = await search.search(store, index, "ann", asked)
+        assert len(page.hits) <= limit
+        hits += [msgspec.json.decode(hit) for hit in page.hits]
+        if page.next is None:
+            return hits
+        asked = asked._replace(below=from_cursor(page.next))

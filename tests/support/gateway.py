@@ -1,0 +1,227 @@
+"""The gateway on a store and an index in memory, and a client for it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from aiohttp import ClientSession, ClientTimeout, web
+from pydantic import SecretStr
+from yarl import URL
+
+from backends.elasticsearch import fold
+from gateway.app import SERVER_OPTIONS, make_app
+from gateway.logs import server_log
+from gateway.search import Index, SearchAsked
+from gateway.search_terms import Place
+from gateway.store import SLICE, Change, Conversation, Store, StoredEntry, StoredRecord
+from gateway.tokens import issue_token
+from schemas.codec import encode
+from schemas.errors import ServerUnavailable
+from schemas.ids import uuid7
+from schemas.limits import SYNC_BUCKET
+from schemas.records import FanoutMode, MessageSent, TextContent
+from schemas.settings import Settings
+from schemas.visibility import Period, visible
+
+SECRET = "a secret of the tests, of 32 bytes or more"
+
+
+def token_settings(**overrides: Any) -> Settings:
+    """Settings with a secret, otherwise as given."""
+    return Settings(**{"jwt_secret": SecretStr(SECRET), **overrides})
+
+
+def message(conv_id: str, seq: int, text: str = "hello", sender: str = "ann") -> MessageSent:
+    """A message whose time grows with its SeqId."""
+    return MessageSent(
+        conv_id=conv_id,
+        seq=seq,
+        sender=sender,
+        client_msg_id=uuid7(seq, 0),
+        at=1_700_000_000_000 + seq * 1000,
+        content=TextContent(text=text),
+        mentions=[],
+    )
+
+
+class FakeStore:
+    """`gateway.store.Store` in memory, with the writes that the contract suite makes."""
+
+    def __init__(self) -> None:
+        self.up = True
+        self._conversations: dict[str, Conversation] = {}
+        self._entries: dict[tuple[str, int], StoredEntry] = {}
+        self._changes: dict[str, dict[str, dict[int, bool]]] = defaultdict(dict)
+        self._records: dict[str, dict[int, bytes]] = defaultdict(dict)
+
+    def put_conversation(self, conv_id: str, head: int, mode: FanoutMode = "push") -> None:
+        """Writes what a conversation is now."""
+        self._conversations[conv_id] = Conversation(head, mode)
+
+    def put_change(self, user: str, conv_id: str, seq: int, *, joined: bool) -> None:
+        """Writes a change of membership."""
+        self._changes[user].setdefault(conv_id, {})[seq] = joined
+
+    def put_message(self, entry: MessageSent) -> None:
+        """Writes an entry."""
+        stored = StoredEntry(entry.seq, "message_sent", encode(entry))
+        self._entries[entry.conv_id, entry.seq] = stored
+
+    def put_record(self, user: str, sync_seq: int, json: bytes) -> None:
+        """Writes a sync record."""
+        self._records[user][sync_seq] = json
+
+    async def conversation(self, conv_id: str) -> Conversation | None:
+        """See `Store`."""
+        self._check()
+        return self._conversations.get(conv_id)
+
+    async def changes(self, user: str, conv_id: str) -> list[Change]:
+        """See `Store`."""
+        return (await self.all_changes(user)).get(conv_id, [])
+
+    async def all_changes(self, user: str) -> dict[str, list[Change]]:
+        """See `Store`."""
+        self._check()
+        return {c: sorted(found.items()) for c, found in sorted(self._changes[user].items())}
+
+    async def conversation_ids(self, user: str, after: str, limit: int) -> list[str]:
+        """See `Store`."""
+        self._check()
+        return sorted(conv_id for conv_id in self._changes[user] if conv_id > after)[:limit]
+
+    async def entries(self, conv_id: str, first: int, last: int) -> list[StoredEntry]:
+        """See `Store`."""
+        self._check()
+        assert last - first < SLICE
+        keys = ((conv_id, seq) for seq in range(first, last + 1))
+        return [self._entries[key] for key in keys if key in self._entries]
+
+    async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
+        """See `Store`."""
+        self._check()
+        buckets = {sync_seq // SYNC_BUCKET for sync_seq in self._records[user]}
+        return sorted(bucket for bucket in buckets if bucket >= first)[:limit]
+
+    async def sync_records(
+        self, user: str, bucket: int, after: int, limit: int
+    ) -> list[StoredRecord]:
+        """See `Store`."""
+        self._check()
+        assert limit <= SLICE
+        return [
+            StoredRecord(sync_seq, json)
+            for sync_seq, json in sorted(self._records[user].items())
+            if sync_seq // SYNC_BUCKET == bucket and sync_seq > after
+        ][:limit]
+
+    async def reachable(self) -> bool:
+        """See `Store`."""
+        return self.up
+
+    def _check(self) -> None:
+        if not self.up:
+            raise ServerUnavailable("switched off by the test")
+
+
+class FakeIndex:
+    """`gateway.search.Index` in memory: finds a term wherever its characters stand in a row."""
+
+    def __init__(self) -> None:
+        self.up = True
+        self.messages: list[MessageSent] = []
+
+    async def newest(
+        self, asked: SearchAsked, stays: dict[str, list[Period]], below: Place | None, limit: int
+    ) -> list[Place]:
+        """See `Index`."""
+        if not self.up:
+            raise ServerUnavailable("switched off by the test")
+        found = [
+            Place(message.at, message.conv_id, message.seq)
+            for message in self.messages
+            if visible(stays.get(message.conv_id, []), message.seq)
+            and asked.sender in {None, message.sender}
+            and all(term in fold(message.content.text) for term in asked.terms)
+        ]
+        found.sort(key=Place.sort_key)
+        return [p for p in found if below is None or p.sort_key() > below.sort_key()][:limit]
+
+    async def reachable(self) -> bool:
+        """See `Index`."""
+        return self.up
+
+
+class Answer(NamedTuple):
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+
+class Caller:
+    """Asks the gateway as one user or another."""
+
+    def __init__(self, base: str, http: ClientSession, settings: Settings) -> None:
+        self.base = base
+        self.http = http
+        self.settings = settings
+
+    async def get(self, path: str, user: str | None = None, /, **query: Any) -> Answer:
+        """One GET of a path that is quoted already; without a user, without a token."""
+        return await self.ask(path, user, query)
+
+    async def ask(
+        self,
+        path: str,
+        user: str | None = None,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """The same, with parameters of any name and headers."""
+        sent = dict(headers or {})
+        if user is not None:
+            token = issue_token(self.settings, user, timedelta(minutes=1))
+            sent["Authorization"] = f"Bearer {token}"
+        url = URL(self.base + path, encoded=True)
+        async with self.http.get(url, params=_named(query or {}), headers=sent) as response:
+            body = await response.json(content_type=None)
+            return Answer(response.status, response.headers, body)
+
+
+def _named(query: Mapping[str, Any]) -> dict[str, str]:
+    """``from_`` is ``from``, which Python keeps for itself; None is left out."""
+    return {name.rstrip("_"): str(value) for name, value in query.items() if value is not None}
+
+
+@asynccontextmanager
+async def serving(settings: Settings, store: Store, index: Index) -> AsyncIterator[Caller]:
+    """The gateway on a free port, served as in production."""
+    runner = web.AppRunner(
+        make_app(settings, store, index), logger=server_log(), shutdown_timeout=1, **SERVER_OPTIONS
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port = runner.addresses[0][1]
+        async with ClientSession(timeout=ClientTimeout(total=20)) as http:
+            yield Caller(f"http://127.0.0.1:{port}", http, settings)
+    finally:
+        await runner.cleanup()
+
+
+def covered(items: Iterable[dict[str, Any]], *, newest_first: bool = False) -> list[int]:
+    """The SeqIds that the items of a history page account for, in their order."""
+    seqs: list[int] = []
+    for item in items:
+        if "hole" in item:
+            of_hole = range(item["from"], item["to"] + 1)
+            seqs += reversed(of_hole) if newest_first else of_hole
+        else:
+            seqs.append(item["seq"])
+    return seqs

@@ -1,0 +1,98 @@
+"""The only door to a conversation."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.access import access_conversation
+from gateway.problems import Problem
+from gateway.store import Change, Conversation
+from schemas.errors import ServerUnavailable
+from tests.support.gateway import FakeStore
+
+
+async def refusal(store: FakeStore, user: str, conv_id: str) -> Problem:
+    """How somebody is refused."""
+    with pytest.raises(Problem) as refused:
+        await access_conversation(store, user, conv_id)
+    return refused.value
+
+
+async def test_unknown_and_forbidden_look_alike() -> None:
+    """A stranger cannot tell whether a conversation exists."""
+    store = FakeStore()
+    store.put_conversation("real", 5)
+    store.put_change("ann", "real", 1, joined=True)
+    store.put_change("ann", "not created yet", 1, joined=True)
+    forbidden = await refusal(store, "eve", "real")
+    unknown = await refusal(store, "eve", "unreal")
+    not_created = await refusal(store, "ann", "not created yet")
+    no_id = await refusal(store, "eve", "x" * 129)
+    assert forbidden.status == 404
+    for other in (unknown, not_created, no_id):
+        assert vars(other) == vars(forbidden)
+
+
+async def test_a_leave_without_a_stay_opens_nothing() -> None:
+    """Who was only ever removed was never in it."""
+    store = FakeStore()
+    store.put_conversation("c", 5)
+    store.put_change("eve", "c", 3, joined=False)
+    assert (await refusal(store, "eve", "c")).status == 404
+
+
+async def test_a_member_sees_from_their_join_to_the_head() -> None:
+    """The period decides below, the stored head above."""
+    store = FakeStore()
+    store.put_conversation("c", 5)
+    store.put_change("ann", "c", 3, joined=True)
+    access = await access_conversation(store, "ann", "c")
+    assert [seq for seq in range(10) if access.may_see(seq)] == [3, 4, 5]
+    assert (access.head, access.is_member) == (5, True)
+
+
+async def test_a_former_member_knows_no_later_head() -> None:
+    """How much was said after somebody left is not theirs to know."""
+    store = FakeStore()
+    store.put_conversation("c", 50)
+    for seq, joined in [(1, True), (4, False), (7, True), (9, False)]:
+        store.put_change("ann", "c", seq, joined=joined)
+    access = await access_conversation(store, "ann", "c")
+    assert [seq for seq in range(60) if access.may_see(seq)] == [1, 2, 3, 4, 7, 8, 9]
+    assert (access.head, access.is_member) == (9, False)
+
+
+async def test_the_head_is_read_before_the_membership() -> None:
+    """Somebody who is removed while they ask sees nothing beyond their removal."""
+
+    class BeingRemoved(FakeStore):
+        """After the first read, whichever it is, 6 removes ann and 7 is said."""
+
+        async def changes(self, user: str, conv_id: str) -> list[Change]:
+            found = await super().changes(user, conv_id)
+            self._go_on()
+            return found
+
+        async def conversation(self, conv_id: str) -> Conversation | None:
+            found = await super().conversation(conv_id)
+            self._go_on()
+            return found
+
+        def _go_on(self) -> None:
+            self.put_change("ann", "c", 6, joined=False)
+            self.put_conversation("c", 7)
+
+    store = BeingRemoved()
+    store.put_conversation("c", 5)
+    store.put_change("ann", "c", 1, joined=True)
+    access = await access_conversation(store, "ann", "c")
+    assert not access.may_see(7)
+    assert access.head < 7
+
+
+async def test_a_store_that_is_away_is_no_refusal() -> None:
+    """Not to know is not to say no."""
+    store = FakeStore()
+    store.up = False
+    with pytest.raises(ServerUnavailable):
+        await access_conversation(store, "ann", "c")

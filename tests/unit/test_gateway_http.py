@@ -1,0 +1,450 @@
+"""The gateway over HTTP, on a store and an index in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from jsonschema import Draft202012Validator
+
+from gateway import middleware
+from gateway.app import make_app
+from gateway.history import MAX_ITEMS
+from gateway.openapi import document
+from gateway.routes import ROUTES
+from gateway.store import Conversation
+from gateway.tokens import MIN_SECRET_BYTES
+from schemas.codec import encode
+from schemas.errors import ConfigurationError
+from schemas.records import ConversationCreated, Rejected
+from schemas.settings import Settings
+from tests.support.gateway import (
+    Answer,
+    Caller,
+    FakeIndex,
+    FakeStore,
+    message,
+    serving,
+    token_settings,
+)
+
+MESSAGES = "/v1/conversations/{}/messages"
+
+
+@pytest.fixture
+def store() -> FakeStore:
+    """Ann is in ``c`` since 1; bob was in it from 2 to 4; its head is 6."""
+    store = FakeStore()
+    store.put_conversation("c", 6)
+    store.put_change("ann", "c", 1, joined=True)
+    store.put_change("bob", "c", 2, joined=True)
+    store.put_change("bob", "c", 4, joined=False)
+    for seq in range(1, 7):
+        store.put_message(message("c", seq, text=f"word{seq} 你好"))
+        store.put_record("ann", seq * 4_000, encode(message("c", seq)))
+    return store
+
+
+@pytest.fixture
+def index() -> FakeIndex:
+    """All messages of the store."""
+    index = FakeIndex()
+    index.messages = [message("c", seq, text=f"word{seq} 你好") for seq in range(1, 7)]
+    return index
+
+
+@pytest.fixture
+async def gateway(store: FakeStore, index: FakeIndex) -> AsyncIterator[Caller]:
+    """The gateway, served."""
+    async with serving(token_settings(), store, index) as caller:
+        yield caller
+
+
+def conforms(answer: Answer, path: str) -> bool:
+    """Whether an answer is one that the OpenAPI document describes."""
+    described = document()
+    response = described["paths"][path]["get"]["responses"][str(answer.status)]
+    content_type = answer.headers["Content-Type"].partition(";")[0]
+    schema = response["content"][content_type]["schema"]
+    whole = {**schema, "components": described["components"]}
+    Draft202012Validator.check_schema(whole)
+    Draft202012Validator(whole).validate(answer.body)
+    return True
+
+
+def is_problem(answer: Answer, status: int, kind: str) -> bool:
+    """Whether an answer is this problem, with all that each problem has."""
+    assert answer.headers["Content-Type"].startswith("application/problem+json")
+    assert answer.status == answer.body["status"] == status
+    assert answer.body["type"] == f"urn:im-timeline:problem:{kind}"
+    assert answer.body["title"]
+    assert answer.body["detail"]
+    assert answer.body["request_id"] == answer.headers["X-Request-Id"]
+    return True
+
+
+async def test_history_both_ways(gateway: Caller) -> None:
+    """A page is the stored entries, and its next continues it in either direction."""
+    page = await gateway.get(MESSAGES.format("c"), "ann", limit=4)
+    assert conforms(page, "/v1/conversations/{id}/messages")
+    assert [item["seq"] for item in page.body["items"]] == [1, 2, 3, 4]
+    assert (page.body["head"], page.body["next"]) == (6, 5)
+    assert page.body["items"][0] == json.loads(encode(message("c", 1, text="word1 你好")))
+    rest = await gateway.get(MESSAGES.format("c"), "ann", from_=5)
+    assert [item["seq"] for item in rest.body["items"]] == [5, 6]
+    assert rest.body["next"] is None
+    back = await gateway.get(MESSAGES.format("c"), "ann", order="desc", to=5, limit=2)
+    assert [item["seq"] for item in back.body["items"]] == [5, 4]
+    assert back.body["next"] == 3
+
+
+async def test_history_of_a_former_member(gateway: Caller) -> None:
+    """What is outside the period is a typed hole, and the head is where the period ended."""
+    page = await gateway.get(MESSAGES.format("c"), "bob", to=9)
+    assert conforms(page, "/v1/conversations/{id}/messages")
+    assert page.body["head"] == 4
+    assert page.body["items"][0] == {"hole": "hidden", "from": 1, "to": 1}
+    assert [item["seq"] for item in page.body["items"][1:-1]] == [2, 3, 4]
+    assert page.body["items"][-1] == {"hole": "hidden", "from": 5, "to": 9}
+    short = await gateway.get(MESSAGES.format("c"), "bob", from_=4)
+    assert [item["seq"] for item in short.body["items"]] == [4]
+
+
+async def test_history_beyond_the_head(gateway: Caller) -> None:
+    """What a member asks for beyond the head is not there yet."""
+    page = await gateway.get(MESSAGES.format("c"), "ann", from_=6, to=8)
+    assert page.body["items"][-1] == {"hole": "not_yet", "from": 7, "to": 8}
+    nothing = await gateway.get(MESSAGES.format("c"), "ann", from_=7)
+    assert (nothing.body["items"], nothing.body["next"]) == ([], None)
+
+
+@pytest.mark.parametrize("conv_id", ["#ubuntu", "a/b", "a%2Fb", "a b", "陈", "..", "|x-", "a?b=c"])
+async def test_ids_of_any_kind_in_a_path(gateway: Caller, store: FakeStore, conv_id: str) -> None:
+    """Every id that a conversation can have can be asked for."""
+    store.put_conversation(conv_id, 1)
+    store.put_change("ann", conv_id, 1, joined=True)
+    store.put_message(message(conv_id, 1))
+    page = await gateway.get(MESSAGES.format(quote(conv_id, safe="")), "ann")
+    assert page.status == 200
+    assert page.body["items"][0]["conv_id"] == conv_id
+
+
+async def test_conversations_are_paged(gateway: Caller, store: FakeStore) -> None:
+    """Each of the caller's conversations comes once; the mode is for members alone."""
+    for name in ("a", "b", "d"):
+        store.put_conversation(name, 3, "pull")
+        store.put_change("bob", name, 1, joined=True)
+    store.put_change("bob", "not created yet", 1, joined=True)
+    found: list[dict[str, Any]] = []
+    after: str | None = None
+    while True:
+        page = await gateway.get("/v1/conversations", "bob", limit=2, after=after)
+        assert conforms(page, "/v1/conversations")
+        found += page.body["conversations"]
+        after = page.body["next"]
+        if after is None:
+            break
+    assert [one["conv_id"] for one in found] == ["a", "b", "c", "d"]
+    assert found[2] == {
+        "conv_id": "c",
+        "head": 4,
+        "mode": None,
+        "periods": [{"first": 2, "last": 4}],
+    }
+    assert (found[3]["mode"], found[3]["head"]) == ("pull", 3)
+
+
+async def test_sync_is_the_callers_own(gateway: Caller) -> None:
+    """A cursor goes through one's own records; nobody else has them."""
+    page = await gateway.get("/v1/sync", "ann", limit=4)
+    assert conforms(page, "/v1/sync")
+    assert [one["sync_seq"] for one in page.body["records"]] == [4_000, 8_000, 12_000, 16_000]
+    assert page.body["more"] is True
+    rest = await gateway.get("/v1/sync", "ann", after=page.body["next"])
+    assert [one["record"]["seq"] for one in rest.body["records"]] == [5, 6]
+    assert (rest.body["more"], rest.body["next"]) == (False, 24_000)
+    other = await gateway.get("/v1/sync", "bob")
+    assert other.body == {"records": [], "next": -1, "more": False}
+    again = await gateway.get("/v1/sync", "bob", after=other.body["next"])
+    assert again.body == other.body
+
+
+async def test_sync_records_of_every_kind_conform(gateway: Caller, store: FakeStore) -> None:
+    """What is only for the sender is described, too."""
+    made = message("c", 1)
+    refused = Rejected(
+        conv_id="c",
+        sender="eve",
+        device_id="phone",
+        client_msg_id=made.client_msg_id,
+        at=1,
+        code="not_a_member",
+    )
+    store.put_record("eve", 1, encode(refused))
+    created = ConversationCreated(
+        conv_id="c",
+        seq=1,
+        sender="eve",
+        client_msg_id=made.client_msg_id,
+        at=1,
+        members=["eve"],
+        join="invite",
+        mode="push",
+    )
+    store.put_record("eve", 2, encode(created))
+    page = await gateway.get("/v1/sync", "eve")
+    assert len(page.body["records"]) == 2
+    assert conforms(page, "/v1/sync")
+
+
+async def test_search_shows_the_stored_entry(
+    gateway: Caller, store: FakeStore, index: FakeIndex
+) -> None:
+    """A hit is what the store has now, and there is none that only the index has."""
+    store.put_message(message("c", 3, text="stored otherwise"))
+    index.messages.append(message("c", 99, text="word99 你好"))
+    store.put_conversation("c", 100)
+    page = await gateway.get("/v1/search", "ann", q="你好")
+    assert conforms(page, "/v1/search")
+    assert [hit["seq"] for hit in page.body["hits"]] == [6, 5, 4, 3, 2, 1]
+    assert page.body["hits"][3]["content"]["text"] == "stored otherwise"
+
+
+async def test_search_is_narrowed_and_paged(gateway: Caller) -> None:
+    """By conversation and by sender, page after page, members only."""
+    first = await gateway.get("/v1/search", "bob", q="你好", limit=2)
+    rest = await gateway.get("/v1/search", "bob", q="你好", cursor=first.body["next"])
+    assert [hit["seq"] for hit in first.body["hits"] + rest.body["hits"]] == [4, 3, 2]
+    assert rest.body["next"] is None
+    one = await gateway.get("/v1/search", "ann", q="word2", conversation="c", sender="ann")
+    assert [hit["seq"] for hit in one.body["hits"]] == [2]
+    none = await gateway.get("/v1/search", "ann", q="word2", sender="bob")
+    assert none.body == {"hits": [], "next": None}
+    assert (await gateway.get("/v1/search", "eve", q="你好")).body["hits"] == []
+
+
+async def test_search_in_a_strange_conversation_is_not_found(gateway: Caller) -> None:
+    """Naming a conversation tells no more about it than asking for its messages."""
+    for conversation in ("c", "unreal"):
+        answer = await gateway.get("/v1/search", "eve", q="x", conversation=conversation)
+        assert is_problem(answer, 404, "not-found")
+        assert conforms(answer, "/v1/search")
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "parameter"),
+    [
+        (MESSAGES.format("c"), {"from_": "0"}, "from"),
+        (MESSAGES.format("c"), {"from_": "one"}, "from"),
+        (MESSAGES.format("c"), {"from_": "\uff11"}, "from"),
+        (MESSAGES.format("c"), {"from_": "1_0"}, "from"),
+        (MESSAGES.format("c"), {"to": str(1 << 63)}, "to"),
+        (MESSAGES.format("c"), {"to": "9" * 30}, "to"),
+        (MESSAGES.format("c"), {"from_": "5", "to": "4"}, "to"),
+        (MESSAGES.format("c"), {"limit": "0"}, "limit"),
+        (MESSAGES.format("c"), {"limit": str(MAX_ITEMS + 1)}, "limit"),
+        (MESSAGES.format("c"), {"order": "up"}, "order"),
+        (MESSAGES.format("c"), {"form": "1"}, "form"),
+        ("/v1/conversations", {"limit": "-1"}, "limit"),
+        ("/v1/conversations", {"after": "x" * 129}, "after"),
+        ("/v1/sync", {"after": "-2"}, "after"),
+        ("/v1/sync", {"user": "bob"}, "user"),
+        ("/v1/search", {}, "q"),
+        ("/v1/search", {"q": " "}, "q"),
+        ("/v1/search", {"q": "x" * 501}, "q"),
+        ("/v1/search", {"q": "x", "cursor": "!"}, "cursor"),
+        ("/v1/search", {"q": "x", "limit": "101"}, "limit"),
+        ("/v1/search", {"q": "x", "conversation": ""}, "conversation"),
+    ],
+)
+async def test_a_bad_parameter_is_named(
+    gateway: Caller, path: str, query: dict[str, str], parameter: str
+) -> None:
+    """The caller learns which parameter is wrong, and its value is not repeated."""
+    answer = await gateway.ask(path, "ann", query)
+    assert is_problem(answer, 400, "bad-parameter")
+    assert answer.body["parameter"] == parameter
+    assert all(len(value) < 5 or value not in str(answer.body) for value in query.values())
+
+
+async def test_a_parameter_given_twice(gateway: Caller) -> None:
+    """Two values are no value."""
+    answer = await gateway.get("/v1/sync?after=1&after=2", "ann")
+    assert is_problem(answer, 400, "bad-parameter")
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/conversations/c", "/v1/sync/", "/favicon.ico"])
+async def test_an_unknown_route_is_a_problem(gateway: Caller, path: str) -> None:
+    """What is nowhere is told in the same form, with a token or without."""
+    assert is_problem(await gateway.get(path, "ann"), 404, "http")
+    assert is_problem(await gateway.get(path), 404, "http")
+
+
+async def test_another_method_is_a_problem(gateway: Caller) -> None:
+    """Only reading is offered."""
+    async with gateway.http.post(gateway.base + "/v1/sync", data=b"{}") as response:
+        assert response.status == 405
+        assert "GET" in response.headers["Allow"]
+        assert response.content_type == "application/problem+json"
+
+
+async def test_a_store_that_is_away(gateway: Caller, store: FakeStore, index: FakeIndex) -> None:
+    """Each route says when to come back, and does so as soon as the store is there again."""
+    store.up = False
+    for path, _ in ROUTES[2:]:
+        answer = await gateway.ask(path.format(id="c"), "ann", needed(path))
+        assert is_problem(answer, 503, "unavailable")
+        assert answer.headers["Retry-After"] == "1"
+        assert conforms(answer, path)
+    store.up, index.up = True, False
+    assert (await gateway.get("/v1/search", "ann", q="x")).status == 503
+    for path, _ in ROUTES[2:5]:
+        assert (await gateway.get(path.format(id="c"), "ann")).status == 200
+
+
+def needed(path: str) -> dict[str, str]:
+    """The parameters without which a route is no question."""
+    return {"q": "x"} if path == "/v1/search" else {}
+
+
+@pytest.mark.parametrize(
+    ("store_up", "index_up", "status", "word"),
+    [
+        (True, True, 200, "ok"),
+        (True, False, 200, "degraded"),
+        (False, True, 503, "unavailable"),
+        (False, False, 503, "unavailable"),
+    ],
+)
+async def test_health(  # noqa: PLR0913 - two fixtures and a row of the table
+    gateway: Caller,
+    store: FakeStore,
+    index: FakeIndex,
+    *,
+    store_up: bool,
+    index_up: bool,
+    status: int,
+    word: str,
+) -> None:
+    """Without the store nothing is served, without the index all but search."""
+    store.up, index.up = store_up, index_up
+    answer = await gateway.get("/healthz")
+    assert (answer.status, answer.body["status"]) == (status, word)
+    assert answer.body["cassandra"] == ("up" if store_up else "down")
+    assert answer.body["elasticsearch"] == ("up" if index_up else "down")
+    assert conforms(answer, "/healthz")
+
+
+async def test_the_document_has_all_routes(gateway: Caller) -> None:
+    """Each route of the application is described, with its parameters, and no other is."""
+    answer = await gateway.get("/openapi.json")
+    assert answer.status == 200
+    assert answer.body["openapi"] == "3.1.0"
+    app = make_app(token_settings(), FakeStore(), FakeIndex())
+    served = {route.resource.canonical for route in app.router.routes() if route.resource}
+    assert set(answer.body["paths"]) == served
+    for path, described in answer.body["paths"].items():
+        named = {p["name"] for p in described["get"]["parameters"] if p["in"] == "query"}
+        unknown = await gateway.get(path.format(id="c"), "ann", surely_unknown="1")
+        assert named == set() or unknown.status == 400
+        for name in named:
+            bad = await gateway.ask(path.format(id="c"), "ann", {name: ""})
+            assert "not known" not in str(bad.body)
+    references = set(_references(answer.body))
+    assert references <= {
+        f"#/components/schemas/{n}" for n in answer.body["components"]["schemas"]
+    }
+
+
+def _references(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        own = [value["$ref"]] if "$ref" in value else []
+        return own + [ref for inner in value.values() for ref in _references(inner)]
+    return (
+        [ref for inner in value for ref in _references(inner)] if isinstance(value, list) else []
+    )
+
+
+async def test_the_request_id_is_kept_if_it_is_one(gateway: Caller) -> None:
+    """A caller may name a request; a name that could break a log line is replaced."""
+    kept = await gateway.ask("/healthz", headers={"X-Request-Id": "abc-12345"})
+    assert kept.headers["X-Request-Id"] == "abc-12345"
+    for bad in ("short", "x" * 65, "spaces in it", 'quote"quote'):
+        replaced = await gateway.ask("/healthz", headers={"X-Request-Id": bad})
+        assert replaced.headers["X-Request-Id"] != bad
+
+
+async def test_a_long_body_is_refused(gateway: Caller) -> None:
+    """Nobody can make the gateway read what no route wants."""
+    data = b"x" * (middleware.MAX_BODY_BYTES + 1)
+    async with gateway.http.get(gateway.base + "/healthz", data=data) as response:
+        assert response.status == 413
+        assert response.content_type == "application/problem+json"
+
+
+async def test_a_request_has_an_end(index: FakeIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that never answers gives a 503, not a hang; more requests than a bound, too."""
+    monkeypatch.setattr(middleware, "REQUEST_SECONDS", 0.3)
+    monkeypatch.setattr(middleware, "MAX_REQUESTS", 2)
+    asked = asyncio.Semaphore(0)
+
+    class Silent(FakeStore):
+        async def conversation(self, conv_id: str) -> Conversation | None:
+            asked.release()
+            await asyncio.Event().wait()
+            return await super().conversation(conv_id)
+
+    async with serving(token_settings(), Silent(), index) as gateway:
+        async with asyncio.TaskGroup() as group:
+            waiting = [
+                group.create_task(gateway.get(MESSAGES.format("c"), "ann")) for _ in range(2)
+            ]
+            for _ in waiting:
+                await asked.acquire()
+            assert is_problem(await gateway.get("/v1/sync", "ann"), 503, "busy")
+        for task in waiting:
+            assert is_problem(task.result(), 503, "unavailable")
+        assert (await gateway.get("/v1/sync", "ann")).status == 200
+
+
+async def test_a_defect_is_told_apart(index: FakeIndex, caplog: pytest.LogCaptureFixture) -> None:
+    """A defect is a 500 whose cause is in the log under its id, without what it said."""
+    text = str(uuid.uuid4())
+
+    class Broken(FakeStore):
+        async def conversation(self, conv_id: str) -> Conversation | None:  # noqa: ARG002 - fails
+            raise KeyError(text)
+
+    caplog.set_level(logging.DEBUG)
+    async with serving(token_settings(), Broken(), index) as gateway:
+        answer = await gateway.get(MESSAGES.format("c"), "ann")
+    assert is_problem(answer, 500, "internal")
+    assert text not in caplog.text + str(answer.body)
+    cause = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert any(answer.body["request_id"] in line and "KeyError" in line for line in cause)
+
+
+async def test_it_does_not_start_without_a_secret() -> None:
+    """A deployment without a secret is a mistake that is told before anybody is let in."""
+    with pytest.raises(ConfigurationError, match=str(MIN_SECRET_BYTES)):
+        make_app(Settings(), FakeStore(), FakeIndex())
+
+
+async def test_each_route_is_protected_unless_listed() -> None:
+    """A route that somebody adds needs a token without anybody remembering it."""
+    app = make_app(token_settings(), FakeStore(), FakeIndex())
+
+    async def forgotten(_request: web.Request) -> web.Response:
+        raise AssertionError("nobody may come here")
+
+    app.router.add_get("/v1/forgotten", forgotten)
+    async with TestClient(TestServer(app)) as http, http.get("/v1/forgotten") as response:
+        assert response.status == 401

@@ -1,0 +1,136 @@
+"""Who a token lets in."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jwt
+import pytest
+from pydantic import SecretStr
+
+from gateway.tokens import InvalidToken, issue_token, verify_token
+from schemas.errors import ConfigurationError
+from tests.support.gateway import SECRET, token_settings
+
+SETTINGS = token_settings()
+MINUTE = timedelta(minutes=1)
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    """Good claims, with changes; None leaves one out."""
+    good = {
+        "iss": SETTINGS.jwt_issuer,
+        "aud": SETTINGS.jwt_audience,
+        "exp": datetime.now(UTC) + MINUTE,
+        "sub": "ann",
+    }
+    return {name: value for name, value in (good | changes).items() if value is not None}
+
+
+def part(value: dict[str, Any]) -> str:
+    """A part of a token."""
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize("user", ["ann", "陈小明", "|QuaD-", "a b"])
+def test_a_token_proves_its_subject(user: str) -> None:
+    """Whoever a token was issued to comes back from it."""
+    assert verify_token(SETTINGS, issue_token(SETTINGS, user, MINUTE)) == user
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"exp": datetime.now(UTC) - timedelta(seconds=1)},
+        {"exp": None},
+        {"exp": "soon"},
+        {"iss": None},
+        {"iss": "somebody else"},
+        {"aud": None},
+        {"aud": "another service"},
+        {"aud": []},
+        {"sub": None},
+        {"sub": ""},
+        {"sub": "x" * 129},
+        {"sub": "a\nb"},
+        {"sub": 7},
+        {"nbf": datetime.now(UTC) + MINUTE},
+    ],
+    ids=str,
+)
+def test_each_claim_is_needed_and_checked(changes: dict[str, Any]) -> None:
+    """One bad or missing claim is enough to refuse a token that is signed with our secret."""
+    token = jwt.encode(claims(), SECRET, algorithm="HS256")
+    assert verify_token(SETTINGS, token) == "ann"
+    parts = token.split(".")
+    good = jwt.decode(token, options={"verify_signature": False})
+    bad = {name: value for name, value in (good | _numbers(changes)).items() if value is not None}
+    with pytest.raises(InvalidToken):
+        verify_token(SETTINGS, jwt.api_jws.encode(json.dumps(bad).encode(), SECRET, "HS256"))
+    with pytest.raises(InvalidToken):
+        verify_token(SETTINGS, ".".join([parts[0], part(bad), parts[2]]))
+
+
+def _numbers(changes: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: int(value.timestamp()) if isinstance(value, datetime) else value
+        for name, value in changes.items()
+    }
+
+
+@pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
+def test_another_algorithm_is_refused(algorithm: str) -> None:
+    """The algorithm is ours to choose, even where the secret is right."""
+    secret = SECRET * 3
+    settings = token_settings(jwt_secret=SecretStr(secret))
+    assert verify_token(settings, jwt.encode(claims(), secret, algorithm="HS256")) == "ann"
+    with pytest.raises(InvalidToken):
+        verify_token(settings, jwt.encode(claims(), secret, algorithm=algorithm))
+
+
+def test_no_algorithm_is_refused() -> None:
+    """A token that is not signed proves nothing, however ``none`` is spelt."""
+    body = part(claims(exp=int((datetime.now(UTC) + MINUTE).timestamp())))
+    with pytest.raises(InvalidToken):
+        verify_token(SETTINGS, jwt.encode(claims(), None, algorithm="none"))
+    for spelling in ("none", "None", "NONE", ""):
+        for signature in ("", part({"a": 1})):
+            token = f"{part({'alg': spelling, 'typ': 'JWT'})}.{body}.{signature}"
+            with pytest.raises(InvalidToken):
+                verify_token(SETTINGS, token)
+
+
+def test_another_secret_is_refused() -> None:
+    """Only who has the secret can issue tokens."""
+    other = token_settings(jwt_secret=SecretStr("another secret of more than 32 bytes"))
+    with pytest.raises(InvalidToken):
+        verify_token(SETTINGS, issue_token(other, "ann", MINUTE))
+
+
+@pytest.mark.parametrize(
+    "token", ["", ".", "..", "a.b.c", "\x00", "é.é.é", "a" * 10_000, "e30.e30."]
+)
+def test_rubbish_is_refused(token: str) -> None:
+    """Anything that is not a token is an invalid token, and no other failure."""
+    with pytest.raises(InvalidToken):
+        verify_token(SETTINGS, token)
+
+
+@pytest.mark.parametrize("secret", ["", "x" * 31])
+def test_a_short_secret_is_refused(secret: str) -> None:
+    """With a secret that can be guessed the gateway does not start."""
+    settings = token_settings(jwt_secret=SecretStr(secret))
+    with pytest.raises(ConfigurationError, match="IM_JWT_SECRET"):
+        issue_token(settings, "ann", MINUTE)
+    with pytest.raises(ConfigurationError, match="IM_JWT_SECRET"):
+        verify_token(settings, "a.b.c")
+
+
+@pytest.mark.parametrize("user", ["", "x" * 129, "a\tb"])
+def test_nobody_gets_a_token_under_a_name_that_is_no_id(user: str) -> None:
+    """A token that would never be accepted is not made."""
+    with pytest.raises(ValueError, match="user"):
+        issue_token(SETTINGS, user, MINUTE)
