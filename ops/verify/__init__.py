@@ -1,0 +1,17 @@
+"""`im verify`: an audit of what is there, against the log of conversation timelines.
+
+    log.py            im.timeline, folded into what every other place has to hold
+    rules.py          what must be so of each entry, given those before it
+    audience.py       who has to get which entries, from the folded log
+    store.py          the tables message, conversation and membership   against the log
+    index.py          the search index                                  against the log
+    sync_log.py       im.sync                                           against the audience
+    sync_store.py     the tables sync and sync_bucket                   against im.sync
+    topics.py scan.py documents.py    read Kafka, Cassandra and Elasticsearch, in streams
+    report.py output.py               the differences found, and how they are shown
+    audit.py          the whole course, and what it waits for
+    command.py        the command line
+
+It shares no code with the rooms whose work it audits. Comparing is done by plain functions over
+iterables of rows; only the readers know a server.
+"""

@@ -1,0 +1,145 @@
+"""The whole course of an audit: what is read in which order, and what it waits for.
+
+1. How far is ``im.timeline`` now? All of it up to there is read and folded.
+2. The sinks of messages have come past that: store, membership and index are compared.
+3. How far is ``im.sync`` now? What belongs to the entries of step 1 was written before, in the
+   same transactions. Each partition is compared with what the log says is due.
+4. The sink of sync records has come past that: its table is compared.
+5. If a place holds more than the log of step 1, the log is read on: it may have come meanwhile.
+
+So it can be run while others write, and then is about what was there at its begin.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from ops.verify.index import compare_documents
+from ops.verify.log import Log
+from ops.verify.membership import compare_membership
+from ops.verify.report import CheckName, Report
+from ops.verify.shards import Shard, homes, position_of
+from ops.verify.sources import Sources, Stage
+from ops.verify.store import compare_conversations, compare_messages
+from ops.verify.sync_buckets import compare_sync_buckets
+from ops.verify.sync_log import compare_sync_log
+from ops.verify.sync_store import RecordName, compare_sync_rows, report_missing_rows
+from ops.verify.topics import Span
+
+
+def audit(sources: Sources, report: Report, *, allow_empty: bool = False) -> None:
+    """Compares everything with the log, and reports what differs.
+
+    Args:
+        sources: The deployment.
+        report: Takes counts and differences.
+        allow_empty: An empty log is no difference.
+
+    Raises:
+        ServerUnavailable: A server does not answer within its bound.
+    """
+    spans = sources.timeline_spans()
+    log = _fold(sources, spans, report, allow_empty=allow_empty)
+    _compare_copies(sources, log, report)
+    shards = _compare_sync_log(sources, log, report)
+    _compare_sync_store(sources, log, shards, report)
+    if report.holds_any:
+        _read_on(sources, log, spans, shards)
+        report.settle()
+
+
+def _fold(sources: Sources, spans: Sequence[Span], report: Report, *, allow_empty: bool) -> Log:
+    log = Log(len(spans))
+    with _timed(report, "log"):
+        for span in spans:
+            if span.low > 0:
+                where = f"timeline[{span.partition}]"
+                detail = f"the records before offset {span.low} were dropped"
+                report.differ("log", "missing", where=where, detail=detail)
+        log.read(sources.timeline(spans), report)
+        log.finish(report)
+        if not log.conversations and not allow_empty:
+            report.differ("log", "no_data", detail="there is nothing to verify")
+    return log
+
+
+def _compare_copies(sources: Sources, log: Log, report: Report) -> None:
+    with _timed(report, "store"):
+        _await(sources, "sink-message", log.last_offsets, "store", report)
+        compare_messages(log, sources.messages(), report)
+        compare_conversations(log, sources.conversations(), report)
+    with _timed(report, "membership"):
+        by_user, by_conversation = "membership_by_user", "membership_by_conversation"
+        compare_membership(log, by_user, sources.membership_by_user(), report)
+        compare_membership(log, by_conversation, sources.membership_by_conversation(), report)
+    with _timed(report, "index"):
+        _await(sources, "sink-search", log.last_offsets, "index", report)
+        compare_documents(log, sources.documents(), sources.index_of, report)
+
+
+def _compare_sync_log(sources: Sources, log: Log, report: Report) -> dict[int, Shard]:
+    with _timed(report, "sync-log"):
+        spans = sources.sync_spans()
+        home, expired_before = homes(len(spans)), sources.expired_before()
+        shards = {}
+        for span in spans:
+            shard = Shard(span.partition, span.low, span.end, home, expired_before)
+            compare_sync_log(log, shard, sources.sync(span), report)
+            shards[span.partition] = shard
+    return shards
+
+
+def _compare_sync_store(
+    sources: Sources, log: Log, shards: Mapping[int, Shard], report: Report
+) -> None:
+    def name(partition: int, offsets: Sequence[int]) -> dict[int, RecordName]:
+        found = sources.sync_at(partition, offsets)
+        return {offset: _name(key, value) for offset, (key, value) in found.items()}
+
+    with _timed(report, "sync-store"):
+        last = {number: shard.last_offset for number, shard in shards.items()}
+        last = {number: offset for number, offset in last.items() if offset >= 0}
+        _await(sources, "sink-sync", last, "sync-store", report)
+        buckets = compare_sync_rows(log, shards, sources.sync_rows(), report)
+        report_missing_rows(shards, name, report)
+        compare_sync_buckets(buckets, sources.sync_buckets(), report)
+
+
+def _name(key: bytes | None, value: bytes | None) -> RecordName:
+    user, position = (key or b"").decode(errors="replace"), position_of(value)
+    return RecordName(user, position.conv_id, position.seq) if position else RecordName(user)
+
+
+def _await(
+    sources: Sources,
+    stage: Stage,
+    last_offsets: Mapping[int, int],
+    check: CheckName,
+    report: Report,
+) -> None:
+    lag = sources.behind(stage, last_offsets)
+    if lag:
+        detail = f"{stage} is {lag} offsets behind, and did not come on in time"
+        report.differ(check, "behind", detail=detail)
+
+
+def _read_on(
+    sources: Sources, log: Log, spans: Sequence[Span], shards: Mapping[int, Shard]
+) -> None:
+    begins = {span.partition: span.end for span in spans}
+    more = [span._replace(low=begins[span.partition]) for span in sources.timeline_spans()]
+    # What is wrong in there is the matter of the next audit.
+    log.read(sources.timeline(more), Report())
+    for span in sources.sync_spans():
+        shards[span.partition].end_now = span.end
+
+
+@contextmanager
+def _timed(report: Report, check: CheckName) -> Iterator[None]:
+    begin = time.monotonic()
+    try:
+        yield
+    finally:
+        report.section(check).seconds += time.monotonic() - begin

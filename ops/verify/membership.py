@@ -1,0 +1,77 @@
+"""The two tables of membership against the log: who came and went, at which SeqId."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, TypeAlias
+
+from ops.verify.log import Log
+from ops.verify.report import Report
+
+MembershipRow: TypeAlias = tuple[str, str, int, bool | None]
+"""(user_id, conv_id, seq, joined)."""
+
+
+def compare_membership(
+    log: Log, table: str, rows: Iterable[MembershipRow], report: Report
+) -> None:
+    """Compares one of the tables with the changes in the log.
+
+    Args:
+        log: All of ``im.timeline``.
+        table: Its name.
+        rows: The table, in any order.
+        report: Where differences go.
+    """
+    check = _Check(log, table, report)
+    for row in rows:
+        check.take(*row)
+    check.finish()
+
+
+class _Check:
+    def __init__(self, log: Log, table: str, report: Report) -> None:
+        self._log = log
+        self._where = f"table {table}"
+        self._report = report
+        # A bit for each change of a person in a conversation.
+        self._seen: dict[tuple[str, str], int] = {}
+
+    def take(self, user: str, conv_id: str, seq: int, joined: bool | None) -> None:  # noqa: FBT001 - a column
+        self._report.section("membership").counts["rows"] += 1
+        place = self._place(user, conv_id, seq)
+        changes = self._changes(user, conv_id)
+        at = next((at for at, change in enumerate(changes) if change[0] == seq), None)
+        if seq > self._log.head(conv_id):
+            newer = partial(self._log.holds, conv_id, seq, None)
+            self._report.hold("membership", newer, **place)
+        elif at is None:
+            self._report.differ("membership", "extra", **place)
+        elif self._tick(user, conv_id, at):
+            self._report.differ("membership", "double", **place)
+        elif changes[at][1] != joined:
+            self._report.differ("membership", "altered", **place, detail=f"joined is {joined}")
+
+    def finish(self) -> None:
+        """Names what has not come."""
+        for conv_id, conversation in self._log.conversations.items():
+            for user, changes in conversation.changes.items():
+                seen = self._seen.get((user, conv_id), 0)
+                for at, (seq, _) in enumerate(changes):
+                    if not seen >> at & 1:
+                        place = self._place(user, conv_id, seq)
+                        self._report.differ("membership", "missing", **place)
+
+    def _changes(self, user: str, conv_id: str) -> list[tuple[int, bool]]:
+        conversation = self._log.conversations.get(conv_id)
+        return [] if conversation is None else conversation.changes.get(user, [])
+
+    def _tick(self, user: str, conv_id: str, at: int) -> bool:
+        """Takes a change, and says whether it came before."""
+        seen = self._seen.get((user, conv_id), 0)
+        self._seen[user, conv_id] = seen | 1 << at
+        return bool(seen >> at & 1)
+
+    def _place(self, user: str, conv_id: str, seq: int) -> dict[str, Any]:
+        return {"user": user, "conv_id": conv_id, "seq": seq, "where": self._where}

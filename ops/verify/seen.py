@@ -1,0 +1,46 @@
+"""Which entries of the log were met in a copy of it: one byte for each."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator
+
+from ops.verify.log import ABSENT, Conversation, Log
+
+
+class Seen:
+    """Ticks entries off.
+
+    Args:
+        log: All of ``im.timeline``.
+        column: The digests of what the copy has to hold; `ABSENT` where it holds nothing.
+    """
+
+    def __init__(self, log: Log, column: Callable[[Conversation], array[int]]) -> None:
+        self._log = log
+        self._column = column
+        self._marks: dict[str, bytearray] = {}
+
+    def due(self, conv_id: str, seq: int) -> int:
+        """The digest of what the copy has to hold there."""
+        conversation = self._log.conversations.get(conv_id)
+        if conversation is None or not 0 < seq <= conversation.head:
+            return ABSENT
+        return self._column(conversation)[seq - 1]
+
+    def tick(self, conv_id: str, seq: int) -> bool:
+        """Takes an entry that is due, and says whether it is the first time."""
+        marks = self._marks.get(conv_id)
+        if marks is None:
+            marks = self._marks[conv_id] = bytearray(self._log.head(conv_id))
+        first = not marks[seq - 1]
+        marks[seq - 1] = 1
+        return first
+
+    def missing(self) -> Iterator[tuple[str, int]]:
+        """(conversation, SeqId) of all that is due and was not ticked off."""
+        for conv_id, conversation in self._log.conversations.items():
+            marks = self._marks.get(conv_id) or bytes(conversation.head)
+            for seq, digest in enumerate(self._column(conversation), start=1):
+                if digest != ABSENT and not marks[seq - 1]:
+                    yield conv_id, seq

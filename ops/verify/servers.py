@@ -1,0 +1,175 @@
+"""The real servers of a deployment, as `ops.verify.sources.Sources`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, TypeAlias, TypeVar
+
+from cassandra import InvalidRequest
+from cassandra.cluster import Session
+from elasticsearch import Elasticsearch
+
+from backends.cassandra import cassandra_session
+from backends.elasticsearch import elasticsearch_client, index_name
+from ops.verify import topics
+from ops.verify.documents import documents
+from ops.verify.index import Document
+from ops.verify.log import KafkaRecord
+from ops.verify.membership import MembershipRow
+from ops.verify.report import CheckName
+from ops.verify.scan import scan_pages
+from ops.verify.sources import Stage
+from ops.verify.store import ConversationRow, MessageRow
+from ops.verify.sync_buckets import BucketRow
+from ops.verify.sync_store import SyncRow
+from ops.verify.topics import Span
+from schemas.errors import ConfigurationError
+from schemas.settings import Settings
+from schemas.topics import Topic
+
+Advance: TypeAlias = Callable[[CheckName, int], None]
+"""Told how many more records of a check were read."""
+
+_POLL_SECONDS: Final = 0.5
+_CALLS: Final = 2_000
+"""Records between two calls of `Advance`, where they do not come in pages."""
+
+RecordT = TypeVar("RecordT")
+
+
+class Servers:
+    """The real ones.
+
+    Args:
+        settings: Which deployment.
+        session: In its keyspace.
+        search: A client.
+        advance: Hears of progress.
+        wait_seconds: How long to wait for each sink.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        session: Session,
+        search: Elasticsearch,
+        *,
+        advance: Advance,
+        wait_seconds: float,
+    ) -> None:
+        self._settings = settings
+        self._session = session
+        self._search = search
+        self._advance = advance
+        self._wait_seconds = wait_seconds
+
+    def timeline_spans(self) -> list[Span]:
+        """See `Sources`."""
+        return topics.committed_spans(self._settings, Topic.TIMELINE)
+
+    def timeline(self, spans: Sequence[Span]) -> Iterable[KafkaRecord]:
+        """See `Sources`."""
+        return self._told("log", topics.read(self._settings, Topic.TIMELINE, spans))
+
+    def sync_spans(self) -> list[Span]:
+        """See `Sources`."""
+        return topics.settled_spans(self._settings, Topic.SYNC)
+
+    def sync(self, span: Span) -> Iterable[KafkaRecord]:
+        """See `Sources`."""
+        return self._told("sync-log", topics.read(self._settings, Topic.SYNC, [span]))
+
+    def sync_at(
+        self, partition: int, offsets: Sequence[int]
+    ) -> Mapping[int, tuple[bytes | None, bytes | None]]:
+        """See `Sources`."""
+        return topics.read_at(self._settings, Topic.SYNC, partition, offsets)
+
+    def behind(self, stage: Stage, last_offsets: Mapping[int, int]) -> int:
+        """See `Sources`."""
+        topic = Topic.SYNC if stage == "sink-sync" else Topic.TIMELINE
+        deadline = time.monotonic() + self._wait_seconds
+        while True:
+            committed = topics.committed_offsets(self._settings, topic, stage, last_offsets)
+            # The mark of a transaction may lie behind the last record: no sink has to pass it.
+            lag = sum(max(0, last + 1 - max(0, committed[p])) for p, last in last_offsets.items())
+            if lag == 0 or time.monotonic() > deadline:
+                return lag
+            time.sleep(_POLL_SECONDS)
+
+    def messages(self) -> Iterable[MessageRow]:
+        """See `Sources`."""
+        columns = "conv_id, bucket, seq, kind, sender, at, text_as_blob(entry)"
+        return self._rows("store", "message", "conv_id, bucket", columns)
+
+    def conversations(self) -> Iterable[ConversationRow]:
+        """See `Sources`."""
+        columns = "conv_id, head, owner, join_rule, mode"
+        return self._rows("store", "conversation", "conv_id", columns)
+
+    def membership_by_user(self) -> Iterable[MembershipRow]:
+        """See `Sources`."""
+        columns = "user_id, conv_id, seq, joined"
+        return self._rows("membership", "membership_by_user", "user_id", columns)
+
+    def membership_by_conversation(self) -> Iterable[MembershipRow]:
+        """See `Sources`."""
+        columns = "user_id, conv_id, seq, joined"
+        return self._rows("membership", "membership_by_conversation", "conv_id", columns)
+
+    def sync_rows(self) -> Iterable[SyncRow]:
+        """See `Sources`."""
+        columns = "user_id, bucket, sync_seq, conv_id, seq, text_as_blob(record)"
+        return self._rows("sync-store", "sync", "user_id, bucket", columns)
+
+    def sync_buckets(self) -> Iterable[BucketRow]:
+        """See `Sources`."""
+        return self._rows("sync-store", "sync_bucket", "user_id", "user_id, bucket")
+
+    def documents(self) -> Iterable[Document]:
+        """See `Sources`."""
+        return self._told("index", documents(self._search, self._settings))
+
+    def index_of(self, at: int) -> str:
+        """See `Sources`."""
+        return index_name(self._settings, at)
+
+    def expired_before(self) -> int:
+        """See `Sources`."""
+        lifetime = self._settings.sync_lifetime.total_seconds()
+        # What is about to expire may do so while the audit runs.
+        margin = min(600.0, lifetime / 10)
+        return int((time.time() - lifetime + margin) * 1000)
+
+    def _rows(self, check: CheckName, table: str, key: str, columns: str) -> Iterator[Any]:
+        for page in scan_pages(self._session, table, key, columns):
+            self._advance(check, len(page))
+            yield from page
+
+    def _told(self, check: CheckName, records: Iterable[RecordT]) -> Iterator[RecordT]:
+        number = 0
+        for number, record in enumerate(records, start=1):
+            if number % _CALLS == 0:
+                self._advance(check, _CALLS)
+            yield record
+        self._advance(check, number % _CALLS)
+
+
+@contextmanager
+def servers(settings: Settings, *, advance: Advance, wait_seconds: float) -> Iterator[Servers]:
+    """The servers of a deployment.
+
+    Raises:
+        ServerUnavailable: Cassandra does not answer.
+        ConfigurationError: The deployment has no tables.
+    """
+    with cassandra_session(settings) as session, elasticsearch_client(settings) as search:
+        try:
+            session.set_keyspace(settings.keyspace)
+        except InvalidRequest as error:
+            raise ConfigurationError(
+                f"there is no keyspace {settings.keyspace}: is IM_NAMESPACE right?"
+            ) from error
+        yield Servers(settings, session, search, advance=advance, wait_seconds=wait_seconds)

@@ -1,0 +1,67 @@
+"""Where the audit gets what it compares: the port, behind which there are servers or lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, Protocol, TypeAlias
+
+from ops.verify.index import Document
+from ops.verify.log import KafkaRecord
+from ops.verify.membership import MembershipRow
+from ops.verify.store import ConversationRow, MessageRow
+from ops.verify.sync_buckets import BucketRow
+from ops.verify.sync_store import SyncRow
+from ops.verify.topics import Span
+
+Stage: TypeAlias = Literal["sink-message", "sink-search", "sink-sync"]
+
+
+class Sources(Protocol):
+    """All places of one deployment. Any method may raise `ServerUnavailable`."""
+
+    def timeline_spans(self) -> list[Span]:
+        """What of ``im.timeline`` is committed now."""
+
+    def timeline(self, spans: Sequence[Span]) -> Iterable[KafkaRecord]:
+        """Its records."""
+
+    def sync_spans(self) -> list[Span]:
+        """What of ``im.sync`` is written now; waits for the transactions that are open."""
+
+    def sync(self, span: Span) -> Iterable[KafkaRecord]:
+        """The records of one of its partitions."""
+
+    def sync_at(
+        self, partition: int, offsets: Sequence[int]
+    ) -> Mapping[int, tuple[bytes | None, bytes | None]]:
+        """(key, value) of some of its records, again."""
+
+    def behind(self, stage: Stage, last_offsets: Mapping[int, int]) -> int:
+        """Waits, within a bound, for a sink; returns how many offsets it is behind after that."""
+
+    def messages(self) -> Iterable[MessageRow]:
+        """The table."""
+
+    def conversations(self) -> Iterable[ConversationRow]:
+        """The table."""
+
+    def membership_by_user(self) -> Iterable[MembershipRow]:
+        """The table."""
+
+    def membership_by_conversation(self) -> Iterable[MembershipRow]:
+        """The table."""
+
+    def sync_rows(self) -> Iterable[SyncRow]:
+        """The table."""
+
+    def sync_buckets(self) -> Iterable[BucketRow]:
+        """The table."""
+
+    def documents(self) -> Iterable[Document]:
+        """All of the index."""
+
+    def index_of(self, at: int) -> str:
+        """The index of a message of that time (ms)."""
+
+    def expired_before(self) -> int:
+        """Sync records of an earlier time (ms) may have left the store, or do so meanwhile."""

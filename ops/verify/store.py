@@ -1,0 +1,109 @@
+"""The tables ``message`` and ``conversation`` against the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, TypeAlias
+
+from msgspec import Struct
+from msgspec.json import Decoder
+
+from ops.verify.log import ABSENT, Conversation, Log, digest_of
+from ops.verify.report import Report
+from ops.verify.seen import Seen
+from schemas.limits import MESSAGE_BUCKET
+
+MessageRow: TypeAlias = tuple[str, int, int, str | None, str | None, int | None, bytes | None]
+"""(conv_id, bucket, seq, kind, sender, at, entry)."""
+ConversationRow: TypeAlias = tuple[str, int | None, str | None, str | None, str | None]
+"""(conv_id, head, owner, join_rule, mode)."""
+
+
+class _Columns(Struct, frozen=True):
+    kind: str
+    sender: str
+    at: int
+
+
+_columns = Decoder(_Columns)
+
+
+def compare_messages(log: Log, rows: Iterable[MessageRow], report: Report) -> None:
+    """Compares the table ``message`` with the log: every entry once, byte for byte.
+
+    Args:
+        log: All of ``im.timeline``.
+        rows: The table, in any order.
+        report: Where differences go.
+    """
+    seen = Seen(log, lambda conversation: conversation.digests)
+    counts = report.section("store").counts
+    for row in rows:
+        counts["rows"] += 1
+        _compare_message(log, seen, row, report)
+    for conv_id, seq in seen.missing():
+        report.differ("store", "missing", conv_id=conv_id, seq=seq, where="table message")
+
+
+def _compare_message(log: Log, seen: Seen, row: MessageRow, report: Report) -> None:
+    conv_id, bucket, seq, kind, sender, at, entry = row
+    digest, due = digest_of(entry or b""), seen.due(conv_id, seq)
+    place: dict[str, Any] = {
+        "conv_id": conv_id,
+        "seq": seq,
+        "where": f"table message, bucket {bucket}",
+    }
+    if bucket != seq // MESSAGE_BUCKET:
+        report.differ("store", "misplaced", **place)
+    elif seq > log.head(conv_id):
+        report.hold("store", partial(log.holds, conv_id, seq, digest), **place)
+    elif due == ABSENT:
+        report.differ("store", "extra", **place)
+    elif not seen.tick(conv_id, seq):
+        report.differ("store", "double", **place)
+    elif digest != due:
+        report.differ("store", "altered", **place, detail="not the bytes of the log")
+    elif _columns.decode(entry or b"") != _Columns(kind or "", sender or "", at or 0):
+        report.differ("store", "altered", **place, detail="the columns are not the entry's")
+
+
+def compare_conversations(log: Log, rows: Iterable[ConversationRow], report: Report) -> None:
+    """Compares the table ``conversation`` with what the log makes of each.
+
+    Args:
+        log: All of ``im.timeline``.
+        rows: The table, in any order.
+        report: Where differences go.
+    """
+    due = dict(log.conversations)
+    counts = report.section("store").counts
+    for row in rows:
+        counts["conversations"] += 1
+        conv_id, head = row[0], row[1] or 0
+        conversation = due.pop(conv_id, None)
+        place: dict[str, Any] = {"conv_id": conv_id, "seq": head, "where": "table conversation"}
+        if conversation is None or head > conversation.head:
+            report.hold("store", partial(log.holds, conv_id, head, None), **place)
+        elif row != _as_row(conversation):
+            report.differ("store", "altered", **place, detail=_disagreement(conversation, row))
+    for conv_id in due:
+        report.differ("store", "missing", conv_id=conv_id, where="table conversation")
+
+
+def _as_row(conversation: Conversation) -> ConversationRow:
+    return (
+        conversation.conv_id,
+        conversation.head,
+        conversation.owner,
+        conversation.join,
+        conversation.mode,
+    )
+
+
+def _disagreement(conversation: Conversation, row: ConversationRow) -> str:
+    names = ("conv_id", "head", "owner", "join_rule", "mode")
+    pairs = zip(names, _as_row(conversation), row, strict=True)
+    return ", ".join(
+        f"{name} is {found}, the log says {due}" for name, due, found in pairs if due != found
+    )

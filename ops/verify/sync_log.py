@@ -1,0 +1,197 @@
+"""One partition of ``im.sync`` against what the log says that its recipients have to get."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any, Final, NamedTuple
+from zlib import crc32
+
+from ops.verify.audience import Cursor, Run, cursors
+from ops.verify.log import ABSENT, Conversation, KafkaRecord, Log, digest_of
+from ops.verify.report import Report
+from ops.verify.shards import Shard, SyncPosition, position_of, record_digest
+
+_REPLIES: Final = frozenset({"rejected", "duplicate"})
+_NOBODY: Final[dict[bytes, Cursor]] = {}
+
+
+class _Value(NamedTuple):
+    """What all records with the same value have in common; an entry goes to many."""
+
+    position: SyncPosition | None
+    digest: int
+    known: int
+    """Digest of the log's entry in that place."""
+    state: int
+
+
+def compare_sync_log(
+    log: Log, shard: Shard, records: Iterable[KafkaRecord], report: Report
+) -> None:
+    """Compares all records of a partition with what is due, and keeps their digests.
+
+    Args:
+        log: All of ``im.timeline``.
+        shard: Takes the digests. A ``low`` above 0 means that older records were dropped.
+        records: Of that partition, in order, with offsets from ``low`` to below ``end``.
+        report: Where differences go.
+    """
+    check = _Check(log, shard, report)
+    check.read(records)
+    check.finish()
+
+
+class _Check:
+    def __init__(self, log: Log, shard: Shard, report: Report) -> None:
+        self._log = log
+        self._shard = shard
+        self._report = report
+        self._counts = report.section("sync-log").counts
+        self._due = {
+            conv_id: cursors(conversation, shard.holds)
+            for conv_id, conversation in log.conversations.items()
+        }
+        # For each partition of the timeline, the offset of its first entry that is here.
+        self._floors: dict[int, int] = {}
+
+    def read(self, records: Iterable[KafkaRecord]) -> None:
+        """Takes the records. Runs once for each, so the ordinary way calls nothing of ours."""
+        shard = self._shard
+        digests, states, low = shard.digests, shard.states, shard.low
+        last: bytes | None = None
+        value = self._value(None)
+        recipients, seq, count = _NOBODY, 0, 0
+        for _, offset, key, content in records:
+            count += 1
+            if content != last:
+                last, value = content, self._value(content)
+                recipients, seq = self._recipients(value)
+            cursor = recipients.get(key)  # type: ignore[arg-type]  # None is nobody's key
+            if key is None or cursor is None or cursor.next != seq:
+                self._take_odd(offset, key, value)
+                continue
+            if seq == cursor.last:
+                cursor.step()
+            else:
+                cursor.next = seq + 1
+            digests[offset - low] = crc32(key, value.digest)
+            states[offset - low] = value.state
+        self._counts["records"] += count
+
+    def finish(self) -> None:
+        """Names what has not come."""
+        for conv_id, recipients in self._due.items():
+            conversation = self._log.conversations[conv_id]
+            for key, cursor in recipients.items():
+                for run in cursor.missing():
+                    self._miss(conversation, key, run)
+        if self._shard.low > 0:
+            self._report.section("sync-log").notes.append(
+                f"partition {self._shard.partition}: retention dropped what was before offset "
+                f"{self._shard.low}, it is checked from there"
+            )
+
+    def _value(self, content: bytes | None) -> _Value:
+        position = position_of(content)
+        digest = digest_of(content or b"")
+        if position is None:
+            return _Value(None, digest, ABSENT, self._shard.state_of(self._shard.expired_before))
+        known = self._log.digest(position.conv_id, position.seq)
+        return _Value(position, digest, known, self._shard.state_of(position.at))
+
+    def _recipients(self, value: _Value) -> tuple[dict[bytes, Cursor], int]:
+        """Who has to get it, and its SeqId; nobody where it needs a closer look."""
+        if value.position is None or value.known != value.digest:
+            return _NOBODY, 0
+        seq = value.position.seq
+        conversation = self._log.conversations[value.position.conv_id]
+        self._floors.setdefault(conversation.partition, conversation.offsets[seq - 1])
+        return self._due[conversation.conv_id], seq
+
+    def _take_odd(self, offset: int, key: bytes | None, value: _Value) -> None:
+        """Takes a record that is not simply the next one of its recipient."""
+        shard, report, position = self._shard, self._report, value.position
+        shard.digests[offset - shard.low] = record_digest(key or b"", value.digest)
+        shard.states[offset - shard.low] = value.state
+        where = f"sync[{shard.partition}]@{offset}"
+        user = _text(key)
+        if position is None or key is None or user is None:
+            report.differ("sync-log", "undecodable", where=where, user=user or "")
+            return
+        place = {"conv_id": position.conv_id, "seq": position.seq, "user": user, "where": where}
+        if not shard.holds(user):
+            detail = f"belongs on partition {shard.home(user)}"
+            report.differ("sync-log", "misplaced", **place, detail=detail)
+        elif position.kind in _REPLIES:
+            self._take_reply(position, place)
+        elif position.seq > self._log.head(position.conv_id):
+            newer = partial(self._log.holds, position.conv_id, position.seq, value.digest)
+            report.hold("sync-log", newer, **place)
+        else:
+            self._take_entry(key, position, value, place)
+
+    def _take_reply(self, position: SyncPosition, place: dict[str, Any]) -> None:
+        self._counts[position.kind] += 1
+        if position.sender != place["user"]:
+            detail = "a reply goes to who sent the command"
+            self._report.differ("sync-log", "extra", **place, detail=detail)
+
+    def _take_entry(
+        self, key: bytes, position: SyncPosition, value: _Value, place: dict[str, Any]
+    ) -> None:
+        cursor = self._due.get(position.conv_id, _NOBODY).get(key)
+        arrival = "extra" if cursor is None else cursor.take(position.seq)
+        if arrival != "next":
+            self._report.differ("sync-log", arrival, **place)
+        if value.known != value.digest:
+            detail = "not in the log" if value.known == ABSENT else "not the bytes of the log"
+            self._report.differ("sync-log", "altered", **place, detail=detail)
+
+    def _miss(self, conversation: Conversation, key: bytes, run: Run) -> None:
+        trimmed = self._trimmed(conversation)
+        dropped = max(0, min(run.last, trimmed) - run.first + 1)
+        self._counts["trimmed"] += dropped
+        for first, last in _without_holes(conversation, Run(run.first + dropped, run.last)):
+            self._report.differ(
+                "sync-log",
+                "missing",
+                conv_id=conversation.conv_id,
+                seq=first,
+                through=last,
+                records=last - first + 1,
+                user=key.decode(),
+            )
+
+    def _trimmed(self, conversation: Conversation) -> int:
+        """The last SeqId whose records retention may have dropped, 0 if none.
+
+        The entries of one partition of the timeline come in one order. What lies before the
+        first that is here, or is that one, may have lain before the begin of this partition.
+        """
+        if self._shard.low == 0:
+            return 0
+        floor = self._floors.get(conversation.partition)
+        if floor is None:
+            return conversation.head
+        return bisect_right(conversation.offsets, floor)
+
+
+def _without_holes(conversation: Conversation, run: Run) -> Iterator[Run]:
+    """The parts of a run that the log has: what it lacks is no difference of the copies."""
+    first = run.first
+    for seq in range(run.first, run.last + 1):
+        if conversation.digests[seq - 1] == ABSENT:
+            if first < seq:
+                yield Run(first, seq - 1)
+            first = seq + 1
+    if first <= run.last:
+        yield Run(first, run.last)
+
+
+def _text(key: bytes | None) -> str | None:
+    try:
+        return None if key is None else key.decode()
+    except UnicodeDecodeError:
+        return None

@@ -1,0 +1,212 @@
+"""Reads the topics: from one offset to another, committed records only, in no group."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
+
+from confluent_kafka import (
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # public, not in __all__
+
+from backends.kafka import REQUEST_SECONDS, admin_client, consumer_config
+from ops.verify.log import KafkaRecord
+from schemas.errors import ConfigurationError, ServerUnavailable
+from schemas.settings import Settings
+from schemas.topics import Topic
+
+GULP: Final = 10_000
+"""Records of one call; the client hands them over in one go."""
+
+GULP_SECONDS: Final = 0.1
+"""How long a call waits for so many, which the last one of a partition does in vain."""
+
+SILENCE_SECONDS: Final = 30.0
+"""Without any record for so long, the broker counts as gone."""
+
+OPEN_TRANSACTION_SECONDS: Final = 90.0
+"""A transaction that is not ended by then is one that the broker would have aborted."""
+
+_FOR_SCANS: Final[dict[str, Any]] = {
+    "auto.offset.reset": "error",  # an offset that is gone must not be passed over
+    "enable.partition.eof": True,  # behind the last record may lie a transaction's mark
+    "fetch.message.max.bytes": 4 * 1024 * 1024,
+    "queued.max.messages.kbytes": 64 * 1024,
+    "fetch.queue.backoff.ms": 10,  # a second by default, after each time the queue was full
+}
+
+
+class Span(NamedTuple):
+    """The offsets of a partition from ``low`` to below ``end``."""
+
+    partition: int
+    low: int
+    end: int
+
+
+def committed_spans(settings: Settings, topic: Topic) -> list[Span]:
+    """What a reader of committed records finds in each partition now.
+
+    Raises:
+        ServerUnavailable: The broker does not answer, or there is no such topic.
+    """
+    return _spans(settings, topic, IsolationLevel.READ_COMMITTED)
+
+
+def settled_spans(settings: Settings, topic: Topic) -> list[Span]:
+    """All that is written now, as soon as the transactions that were open then have ended.
+
+    Raises:
+        ServerUnavailable: The broker does not answer, or a transaction stays open.
+    """
+    written = _spans(settings, topic, IsolationLevel.READ_UNCOMMITTED)
+    deadline = time.monotonic() + OPEN_TRANSACTION_SECONDS
+    while True:
+        committed = {span.partition: span.end for span in committed_spans(settings, topic)}
+        if all(committed[span.partition] >= span.end for span in written):
+            return written
+        if time.monotonic() > deadline:
+            raise ServerUnavailable(
+                f"a transaction on {settings.topic(topic)} has been open for more than "
+                f"{OPEN_TRANSACTION_SECONDS:.0f} s"
+            )
+        time.sleep(0.1)
+
+
+def _spans(settings: Settings, topic: Topic, isolation: IsolationLevel) -> list[Span]:
+    admin = admin_client(settings)
+    earliest, latest = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]  # theirs
+    with _broker_errors(settings):
+        places = _partitions(admin, settings.topic(topic))
+        low = _offsets(admin, dict.fromkeys(places, earliest), isolation)
+        end = _offsets(admin, dict.fromkeys(places, latest), isolation)
+    return [Span(partition, low[partition], end[partition]) for partition in sorted(low)]
+
+
+def _partitions(admin: AdminClient, name: str) -> list[TopicPartition]:
+    """As many as the topic has, whatever the settings say."""
+    found = admin.list_topics(name, timeout=REQUEST_SECONDS).topics[name]
+    if not found.partitions:
+        raise ConfigurationError(f"there is no topic {name}: make it with `im topics create`")
+    return [TopicPartition(name, partition) for partition in found.partitions]
+
+
+def _offsets(
+    admin: AdminClient, wanted: dict[TopicPartition, OffsetSpec], isolation: IsolationLevel
+) -> dict[int, int]:
+    futures = admin.list_offsets(
+        wanted, isolation_level=isolation, request_timeout=REQUEST_SECONDS
+    )
+    return {
+        place.partition: future.result(REQUEST_SECONDS).offset for place, future in futures.items()
+    }
+
+
+def read(settings: Settings, topic: Topic, spans: Sequence[Span]) -> Iterator[KafkaRecord]:
+    """All records of the spans, those of a partition in their order.
+
+    Raises:
+        ServerUnavailable: The broker fell silent, or dropped records that were still to be read.
+    """
+    name = settings.topic(topic)
+    spans = [span for span in spans if span.end > span.low]
+    last = {span.partition: span.end - 1 for span in spans}
+    with _consumer(settings) as consumer:
+        consumer.assign([TopicPartition(name, span.partition, span.low) for span in spans])
+        heard = time.monotonic()
+        while last:
+            messages = consumer.consume(GULP, GULP_SECONDS)
+            if messages:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > SILENCE_SECONDS:
+                raise ServerUnavailable(f"no record of {name} within {SILENCE_SECONDS:.0f} s")
+            yield from _records(messages, last)
+
+
+def _records(messages: Sequence[Message], last: dict[int, int]) -> Iterator[KafkaRecord]:
+    """The records up to the last offset of each partition; takes out of ``last`` what is done."""
+    for message in messages:
+        partition, offset, error = message.partition(), message.offset(), message.error()
+        if error is not None:
+            if _is_end(error):
+                last.pop(-1 if partition is None else partition, None)
+            continue
+        if partition is None or offset is None or partition not in last:
+            continue
+        if offset <= last[partition]:
+            yield partition, offset, message.key(), message.value()
+        if offset >= last[partition]:
+            del last[partition]
+
+
+def read_at(
+    settings: Settings, topic: Topic, partition: int, offsets: Sequence[int]
+) -> Mapping[int, tuple[bytes | None, bytes | None]]:
+    """(key, value) of single records of a partition; of those that are still there.
+
+    Raises:
+        ServerUnavailable: The broker does not answer.
+    """
+    found = {}
+    for offset in offsets:
+        for _, at, key, value in read(settings, topic, [Span(partition, offset, offset + 1)]):
+            found[at] = (key, value)
+    return found
+
+
+def committed_offsets(
+    settings: Settings, topic: Topic, stage: str, partitions: Iterable[int]
+) -> dict[int, int]:
+    """How far a stage has come in each of the partitions; below 0 where it has not begun.
+
+    Raises:
+        ServerUnavailable: The broker does not answer.
+    """
+    with _broker_errors(settings), _consumer(settings, settings.group(stage)) as consumer:
+        wanted = [TopicPartition(settings.topic(topic), partition) for partition in partitions]
+        places = consumer.committed(wanted, timeout=REQUEST_SECONDS)
+        return {place.partition: place.offset for place in places}
+
+
+@contextmanager
+def _consumer(settings: Settings, group: str | None = None) -> Iterator[Consumer]:
+    """A consumer that joins no group: it is told its partitions, or none."""
+    config = consumer_config(settings, group or settings.group("verify")) | _FOR_SCANS
+    consumer = Consumer(config)
+    try:
+        yield consumer
+    finally:
+        consumer.close()
+
+
+def _is_end(error: KafkaError) -> bool:
+    """Whether a partition has come to its end; errors that pass by themselves are not the end.
+
+    Raises:
+        ServerUnavailable: It cannot go on.
+    """
+    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - so named by the library
+        return True
+    if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - the same
+        raise ServerUnavailable("records were dropped while they were read: verify again")
+    if error.fatal() or not error.retriable():
+        raise ServerUnavailable(f"the broker does not let its records be read: {error.str()}")
+    return False
+
+
+@contextmanager
+def _broker_errors(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except KafkaException as error:
+        raise ServerUnavailable(
+            f"Kafka at {settings.kafka_bootstrap}: {error.args[0].str()}"
+        ) from error
