@@ -5,12 +5,19 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.limits import Limits
 from schemas.topics import Topic
+
+
+def _seconds(value: object) -> object:
+    """A plain number in the environment is seconds; ISO 8601 (``P7D``) works as well."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
 
 _NOT_IN_A_KEYSPACE = re.compile(r"[^a-z0-9_]")
 
@@ -50,7 +57,7 @@ class Settings(BaseSettings):
     """Four fifths of `push_limit` unless set."""
     max_text_bytes: int = Field(default=8_192, ge=1, le=65_536)
     members_per_entry: int = Field(default=500, ge=1, le=1_000)
-    sync_lifetime: timedelta = timedelta(days=7)
+    sync_lifetime: Annotated[timedelta, BeforeValidator(_seconds)] = timedelta(days=7)
     """How long a sync record is kept, in Kafka and in Cassandra."""
 
     jwt_secret: SecretStr = SecretStr("")

@@ -1,0 +1,1 @@
+"""Whole parts on the real servers."""

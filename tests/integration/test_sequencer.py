@@ -1,0 +1,178 @@
+"""The sequencer's process on a real broker: what it writes, what it survives."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import signal
+import subprocess
+
+import pytest
+
+from backends.kafka import admin_client, create_topics
+from schemas.codec import encode
+from schemas.records import AnyEntry, Duplicate, MessageSent, Rejected
+from schemas.settings import Settings
+from schemas.topics import Topic
+from tests.conftest import Servers
+from tests.support.commands import growing_group, message
+from tests.support.processes import WAIT_SECONDS, running, wait_until
+from tests.support.topics import (
+    committed,
+    is_caught_up,
+    publish,
+    publish_raw,
+    read_all,
+    sync_timelines,
+    timelines,
+)
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture
+def settings(servers: Servers) -> Settings:
+    """A deployment of its own, with its topics."""
+    settings = servers.settings(partitions=4, sync_partitions=3)
+    create_topics(settings)
+    return settings
+
+
+def sequenced(settings: Settings) -> bool:
+    """Whether the sequencer has committed all that was sent."""
+    return is_caught_up(settings, "sequencer", Topic.MESSAGES)
+
+
+def test_messages_reach_timeline_and_recipients(settings: Settings) -> None:
+    """A group's messages are numbered 1..n and lie in each member's sync timeline, as bytes."""
+    publish(settings, [*growing_group(3), *(message(n) for n in range(50))])
+    with running(settings, "stream_processors"):
+        wait_until(lambda: sequenced(settings), "all is sequenced")
+    timeline = timelines(settings)["c1"]
+    assert [entry.seq for entry in timeline] == list(range(1, 54))
+    assert sync_timelines(settings)["u0"] == timeline
+    assert sync_timelines(settings)["u1"] == timeline[1:]
+    written = {m.value() for m in read_all(settings, Topic.TIMELINE)}
+    assert {m.value() for m in read_all(settings, Topic.SYNC)} == written
+
+
+def test_bad_input_stops_nothing(settings: Settings) -> None:
+    """Everything that is not a command is put aside with its reason; the rest is answered."""
+    publish(settings, growing_group(2))
+    rubbish: list[tuple[bytes | None, bytes | None]] = [
+        (b"c1", b"not json"),
+        (b"c1", None),
+        (None, b"{}"),
+        (b"c1", b'{"kind":"launch_rocket","conv_id":"c1"}'),
+        (b"c1", b'{"kind":"send_message","conv_id":"c1","sender":"u0"}'),
+        (b"c1", b"\xff\xfe"),
+        (b"c1", b"x" * 1_000_000),
+        (b"other", encode(message(9))),
+    ]
+    publish_raw(settings, rubbish)
+    publish(
+        settings,
+        [
+            message(1, text="x" * 1_000_000),
+            message(2, sender="stranger"),
+            message(3, conv_id="nowhere"),
+            message(4, text="after all that"),
+        ],
+    )
+    with running(settings, "stream_processors"):
+        wait_until(lambda: sequenced(settings), "all is sequenced")
+    letters = read_all(settings, Topic.DEAD_LETTER)
+    assert len(letters) == len(rubbish)
+    assert all(dict(letter.headers() or [])["reason"] for letter in letters)
+    assert {letter.value() for letter in letters} >= {value for _, value in rubbish}
+    replies = {
+        record.code
+        for records in sync_timelines(settings).values()
+        for record in records
+        if isinstance(record, Rejected)
+    }
+    assert replies == {"too_large", "not_a_member", "unknown_conversation"}
+    last = timelines(settings)["c1"][-1]
+    assert isinstance(last, MessageSent)
+    assert last.content.text == "after all that"
+
+
+def test_what_happened_is_counted_where_the_offsets_are(settings: Settings) -> None:
+    """The committed offsets carry the counts and the delay, for whoever watches."""
+    publish(settings, [*growing_group(2), message(1), message(1), message(2, sender="stranger")])
+    publish_raw(settings, [(b"c1", b"?")])
+    with running(settings, "stream_processors"):
+        wait_until(lambda: sequenced(settings), "all is sequenced")
+    places = committed(settings, "sequencer", Topic.MESSAGES).values()
+    counts = [json.loads(place.metadata or "{}") for place in places]
+    total = {key: sum(count[key] for count in counts) for key in counts[0]}
+    assert (total["accepted"], total["duplicates"], total["rejected"]) == (3, 1, 1)
+    assert total["dead_letters"] == 1
+    assert total["delay_ms"] >= 0
+
+
+def test_sending_again_long_after_a_restart_is_a_duplicate(settings: Settings) -> None:
+    """What a worker remembers outlives it: the next one answers with the first SeqId."""
+    publish(settings, [*growing_group(2), message(1)])
+    with running(settings, "stream_processors"):
+        wait_until(lambda: sequenced(settings), "the first is sequenced")
+    publish(settings, [message(1), message(2)])
+    with running(settings, "stream_processors"):
+        wait_until(lambda: sequenced(settings), "the second is sequenced")
+    records = sync_timelines(settings)["u0"]
+    again = [record for record in records if isinstance(record, Duplicate)]
+    assert [record.seq for record in again] == [3]
+    assert [entry.seq for entry in timelines(settings)["c1"]] == [1, 2, 3, 4]
+
+
+def members(settings: Settings) -> int:
+    """How many workers the group has now."""
+    group = settings.group("sequencer")
+    admin = admin_client(settings)  # kept: its futures end with it
+    described = admin.describe_consumer_groups([group])
+    return len(described[group].result(WAIT_SECONDS).members)
+
+
+def strike(settings: Settings, worker: subprocess.Popen[bytes], blow: signal.Signals) -> None:
+    """Ends or suspends a worker; a suspended one comes back when it has been given up."""
+    worker.send_signal(blow)
+    if blow is signal.SIGSTOP:
+        wait_until(lambda: members(settings) == 1, "the suspended worker is given up")
+        worker.send_signal(signal.SIGCONT)
+
+
+def test_killed_and_paused_workers_lose_nothing(settings: Settings) -> None:
+    """Workers share the partitions; killed, stopped and paused in the middle, nothing differs."""
+    rng = random.Random(7)
+    conversations = [f"c{n}" for n in range(12)]
+    for conv_id in conversations:
+        publish(settings, growing_group(3, conv_id))
+    numbers = itertools.count(1)
+
+    def talk(count: int) -> None:
+        some = itertools.islice(numbers, count)
+        publish(settings, [message(n, conv_id=rng.choice(conversations)) for n in some])
+
+    with running(settings, "stream_processors"):
+        for blow in (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP):
+            with running(settings, "stream_processors") as other:
+                talk(500)
+                wait_until(lambda: members(settings) == 2, "two workers share")
+                talk(500)
+                strike(settings, other, blow)
+        wait_until(lambda: sequenced(settings), "all is sequenced")
+    assert_whole(settings, next(numbers) - 1)
+
+
+def assert_whole(settings: Settings, sent: int) -> None:
+    """Every message once, in its sender's order, dense, and with every member."""
+    logged, received = timelines(settings), sync_timelines(settings)
+    assert sum(isinstance(e, MessageSent) for t in logged.values() for e in t) == sent
+    for conv_id, timeline in logged.items():
+        assert [entry.seq for entry in timeline] == list(range(1, len(timeline) + 1))
+        ids = [entry.client_msg_id for entry in timeline if isinstance(entry, MessageSent)]
+        assert ids == sorted(set(ids))
+        for user, joined in (("u0", 1), ("u1", 2), ("u2", 3)):
+            mine = [r for r in received[user] if isinstance(r, AnyEntry) and r.conv_id == conv_id]
+            assert mine == timeline[joined - 1 :]

@@ -1,0 +1,120 @@
+"""Rows and documents as the sinks write them, written directly."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from cassandra.cluster import Session
+
+from backends.cassandra import cassandra_session, create_tables
+from backends.elasticsearch import (
+    create_index,
+    document_id,
+    elasticsearch_client,
+    folded_or_none,
+    index_name,
+)
+from gateway.cassandra_store import CassandraStore
+from schemas.codec import encode
+from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
+from schemas.records import FanoutMode, MessageSent
+from schemas.settings import Settings
+from tests.support.waiting import until
+
+
+class Rows:
+    """Writes what `tests.support.gateway.FakeStore` holds into Cassandra."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def put_conversation(self, conv_id: str, head: int, mode: FanoutMode = "push") -> None:
+        """Writes what a conversation is now."""
+        self._session.execute(
+            "INSERT INTO conversation (conv_id, head, mode) VALUES (%s, %s, %s)",
+            (conv_id, head, mode),
+        )
+
+    def put_change(self, user: str, conv_id: str, seq: int, *, joined: bool) -> None:
+        """Writes a change of membership."""
+        self._session.execute(
+            "INSERT INTO membership_by_user (user_id, conv_id, seq, joined)"
+            " VALUES (%s, %s, %s, %s)",
+            (user, conv_id, seq, joined),
+        )
+
+    def put_message(self, entry: MessageSent) -> None:
+        """Writes an entry."""
+        place = (entry.conv_id, entry.seq // MESSAGE_BUCKET, entry.seq)
+        self._session.execute(
+            "INSERT INTO message (conv_id, bucket, seq, kind, sender, at, entry)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            (*place, "message_sent", entry.sender, entry.at, encode(entry).decode()),
+        )
+
+    def put_record(self, user: str, sync_seq: int, json: bytes) -> None:
+        """Writes a sync record."""
+        bucket = sync_seq // SYNC_BUCKET
+        self._session.execute(
+            "INSERT INTO sync_bucket (user_id, bucket) VALUES (%s, %s)", (user, bucket)
+        )
+        self._session.execute(
+            "INSERT INTO sync (user_id, bucket, sync_seq, record) VALUES (%s, %s, %s, %s)",
+            (user, bucket, sync_seq, json.decode()),
+        )
+
+
+@contextmanager
+def tables(settings: Settings) -> Iterator[Rows]:
+    """The tables of a namespace, for as long as a test module runs."""
+    with cassandra_session(settings) as session:
+        create_tables(session, settings)
+        yield Rows(session)
+        session.execute(f"DROP KEYSPACE {settings.keyspace}", timeout=60)
+
+
+@asynccontextmanager
+async def cassandra_store(settings: Settings) -> AsyncIterator[CassandraStore]:
+    """The store of a gateway, connected."""
+    store = CassandraStore(settings)
+    store.start()
+    try:
+        await until(store.reachable, seconds=30)
+        yield store
+    finally:
+        await store.stop()
+
+
+@contextmanager
+def indexed(settings: Settings, messages: list[MessageSent]) -> Iterator[None]:
+    """An index of these messages, searchable."""
+    client = elasticsearch_client(settings)
+    names = {create_index(client, settings, message.at) for message in messages}
+    try:
+        operations = [line for message in messages for line in _document(settings, message)]
+        answer = client.bulk(operations=operations, refresh=True)
+        assert not answer["errors"], answer
+        yield
+    finally:
+        client.indices.delete(index=sorted(names))
+        client.close()
+
+
+def _document(settings: Settings, message: MessageSent) -> list[dict[str, object]]:
+    """A bulk operation, two lines."""
+    text = message.content.text
+    folded = folded_or_none(text)
+    target = {
+        "_index": index_name(settings, message.at),
+        "_id": document_id(message.conv_id, message.seq),
+        "routing": message.conv_id,
+    }
+    source = {
+        "conv_id": message.conv_id,
+        "seq": message.seq,
+        "sender": message.sender,
+        "at": message.at,
+        "text": text,
+    }
+    return [{"index": target}, source if folded is None else source | {"folded": folded}]

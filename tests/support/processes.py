@@ -1,0 +1,60 @@
+"""Starts the pipeline's own processes for a test, and ends them in every way."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from schemas.settings import Settings
+
+ROOT: Final = Path(__file__).parents[2]
+STOP_SECONDS: Final = 40.0
+WAIT_SECONDS: Final = 60.0
+
+_PASSED_ON: Final = (
+    "namespace", "home", "kafka_bootstrap", "cassandra_hosts", "elasticsearch_url",
+    "gateway_port", "partitions", "sync_partitions", "push_limit", "members_per_entry",
+)  # fmt: skip
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The environment that gives a child process these settings."""
+    own = {f"IM_{name.upper()}": str(getattr(settings, name)) for name in _PASSED_ON}
+    if settings.push_again_below is not None:
+        own["IM_PUSH_AGAIN_BELOW"] = str(settings.push_again_below)
+    own["IM_SYNC_LIFETIME"] = str(int(settings.sync_lifetime.total_seconds()))
+    own["IM_JWT_SECRET"] = settings.jwt_secret.get_secret_value()
+    return os.environ | own
+
+
+@contextmanager
+def running(settings: Settings, *module: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of ours, such as ``running(settings, "sinks", "message")``."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *module], cwd=ROOT, env=environment(settings),
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(STOP_SECONDS)
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float = WAIT_SECONDS) -> None:
+    """Waits for a condition, and fails by name when it does not come."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"after {seconds:.0f} s still not: {what}")
+        time.sleep(0.05)
