@@ -69,7 +69,7 @@ class Stack:
             raise
 
     def clear(self) -> None:
-        """Ends what an earlier run left behind, its supervisor included."""
+        """Ends what an earlier run left behind, its supervisor included, and says so."""
         left = processes_of(self.layout.root)
         if left:
             self._report(f"ending {len(left)} processes that an earlier run left behind")
@@ -106,14 +106,20 @@ class Stack:
             raise ServerUnavailable(f"{name} ends again and again; {last_words(log)}")
         self._report(f"{name} is ready at {server.address}")
 
-    def down(self) -> None:
-        """Stops everything, whatever state it is in."""
+    def down(self) -> bool:
+        """Stops everything, whatever state it is in.
+
+        Returns:
+            Whether there was anything to stop.
+        """
+        found = bool(processes_of(self.layout.root))
         if self.supervisor.is_running():
             names = {process.program for process in self.supervisor.processes()}
             self._try_to_stop(names - self.servers.keys())
             self._try_to_stop(names & self.servers.keys())
             self.supervisor.shutdown()
         end(processes_of(self.layout.root), _LEFT_OVER_SECONDS)
+        return found
 
     def _start_all(
         self, programs: Sequence[Program], environment: Mapping[str, str] | None

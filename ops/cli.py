@@ -1,0 +1,64 @@
+"""The `im` command: mounts the commands, and turns errors into one line and an exit code.
+
+Exit codes: 0 done, 1 it went wrong (the reason is on standard error), 2 it was called wrongly.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Final
+
+import pydantic
+import stamina
+import typer
+from pydantic_core import ErrorDetails
+
+from ops import operate, read
+from schemas.errors import ImError
+
+_FAILED: Final = 1
+
+app = typer.Typer(
+    name="im",
+    help="Operate im-timeline: an instant-messaging backend on Kafka.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("up")(operate.up)
+app.command("down")(operate.down)
+app.command("status")(operate.status)
+app.command("prepare")(operate.prepare)
+app.command("token")(operate.token)
+
+topics = typer.Typer(help="The topics of the deployment.", no_args_is_help=True)
+topics.command("create")(operate.create_topics)
+app.add_typer(topics, name="topics")
+
+app.command("history")(read.history)
+app.command("sync")(read.sync)
+app.command("search")(read.search)
+
+
+def main() -> None:
+    """Runs the command line. Never shows a traceback for what this project foresees."""
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="im: %(message)s")
+    stamina.instrumentation.set_on_retry_hooks([])  # a retry that works is no news
+    try:
+        app()
+    except ImError as error:
+        _fail(str(error))
+    except pydantic.ValidationError as error:
+        _fail("; ".join(_setting(one) for one in error.errors(include_input=False)))
+
+
+def _fail(why: str) -> None:
+    typer.echo(f"im: {why}", err=True)
+    raise SystemExit(_FAILED)
+
+
+def _setting(error: ErrorDetails) -> str:
+    place = "_".join(str(part) for part in error["loc"]).upper()
+    return f"IM_{place}: {error['msg']}" if place else error["msg"]

@@ -1,0 +1,158 @@
+"""How far each stage is behind, as its offset commits tell.
+
+Every stage commits with a note, a JSON object: ``delay_ms`` is how long after the broker had a
+command its newest entry was through this stage, ``at`` when that was measured; the rest are
+counts since the first record. So the broker alone knows the health of the pipeline.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import Future
+from typing import Any, Final
+
+import msgspec
+from confluent_kafka import (
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, not in __all__
+    AdminClient,
+    ConsumerGroupDescription,
+    OffsetSpec,
+)
+from msgspec import Struct
+
+from backends.kafka import topic_partitions
+from ops.stages import SOURCES
+from ops.tail import records_left
+from schemas.errors import ServerUnavailable
+from schemas.settings import Settings
+
+_REQUEST_SECONDS: Final = 5.0
+
+_EARLIEST: Final[OffsetSpec] = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # has no types
+_LATEST: Final[OffsetSpec] = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # has no types
+
+_MEASURED: Final = frozenset({"delay_ms", "at"})
+
+
+class StageHealth(Struct, frozen=True, kw_only=True):
+    """One stage.
+
+    ``lag``: records of its source that it has not finished. ``delay_ms``: of the newest entry
+    that it finished, at the time ``measured_at`` (ms since 1970); None before the first.
+    ``members``: its processes as the broker knows them. ``assigned``: whether every partition
+    of its source has one. ``counts``: what it counts, summed over its partitions.
+    """
+
+    lag: int
+    delay_ms: int | None
+    measured_at: int | None
+    members: int
+    assigned: bool
+    counts: dict[str, int]
+
+
+def pipeline_health(admin: AdminClient, settings: Settings) -> dict[str, StageHealth]:
+    """The health of every stage.
+
+    Raises:
+        ServerUnavailable: The broker does not answer, or a topic is not there.
+    """
+    try:
+        return {stage: _health(admin, settings, stage) for stage in SOURCES}
+    except KafkaException as error:
+        raise ServerUnavailable(f"Kafka at {settings.kafka_bootstrap}: {error}") from error
+
+
+def members_if_assigned(admin: AdminClient, settings: Settings, stage: str) -> int:
+    """How many processes share a stage's partitions; 0 while a partition has nobody.
+
+    Raises:
+        ServerUnavailable: The broker does not answer.
+    """
+    source = topic_partitions(settings, SOURCES[stage])
+    try:
+        described = _answer(admin.describe_consumer_groups([settings.group(stage)]))
+    except KafkaException as error:
+        raise ServerUnavailable(f"Kafka at {settings.kafka_bootstrap}: {error}") from error
+    return len(described.members) if _is_assigned(described, source) else 0
+
+
+def _health(admin: AdminClient, settings: Settings, stage: str) -> StageHealth:
+    group = settings.group(stage)
+    source = topic_partitions(settings, SOURCES[stage])
+    described = _answer(admin.describe_consumer_groups([group]))
+    notes = committed(admin, group, source)
+    newest = max(_notes(notes), key=lambda note: note.get("at", 0), default={})
+    return StageHealth(
+        lag=_lag(admin, settings, notes),
+        delay_ms=newest.get("delay_ms"),
+        measured_at=newest.get("at"),
+        members=len(described.members),
+        assigned=_is_assigned(described, source),
+        counts=_counts(_notes(notes)),
+    )
+
+
+def committed(
+    admin: AdminClient, group: str, partitions: list[TopicPartition]
+) -> list[TopicPartition]:
+    """Where a group stands in each partition, its beginning if it never committed."""
+    asked = ConsumerGroupTopicPartitions(group, partitions)
+    found = _answer(admin.list_consumer_group_offsets([asked])).topic_partitions
+    begin = _offsets(admin, [place for place in found if place.offset < 0], _EARLIEST)
+    for place in found:
+        place.offset = begin.get(place.partition, place.offset)
+    return list(found)
+
+
+def _lag(admin: AdminClient, settings: Settings, places: list[TopicPartition]) -> int:
+    ends = _offsets(admin, places, _LATEST)
+    behind = {place: ends[place.partition] - place.offset for place in places}
+    return records_left(settings, {place: gap for place, gap in behind.items() if gap > 0})
+
+
+def _offsets(admin: AdminClient, places: list[TopicPartition], spec: OffsetSpec) -> dict[int, int]:
+    if not places:
+        return {}
+    asked = {TopicPartition(place.topic, place.partition): spec for place in places}
+    answers = admin.list_offsets(asked, request_timeout=_REQUEST_SECONDS)
+    return {place.partition: answers[place].result().offset for place in answers}
+
+
+def _is_assigned(group: ConsumerGroupDescription, source: list[TopicPartition]) -> bool:
+    assigned = {
+        (place.topic, place.partition)
+        for member in group.members
+        for place in member.assignment.topic_partitions
+    }
+    wanted = {(place.topic, place.partition) for place in source}
+    return group.state == ConsumerGroupState.STABLE and wanted <= assigned
+
+
+def _notes(places: Iterable[TopicPartition]) -> list[dict[str, int]]:
+    return [_note(place.metadata) for place in places]
+
+
+def _note(metadata: str | None) -> dict[str, int]:
+    try:
+        return msgspec.json.decode(metadata or "{}", type=dict[str, int])
+    except msgspec.MsgspecError:
+        return {}  # not written by a stage of ours
+
+
+def _counts(notes: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for note in notes:
+        total.update({name: count for name, count in note.items() if name not in _MEASURED})
+    return dict(total)
+
+
+def _answer(futures: dict[Any, Future[Any]]) -> Any:
+    (future,) = futures.values()
+    return future.result(_REQUEST_SECONDS)

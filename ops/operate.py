@@ -1,0 +1,83 @@
+"""`im up`, `im down`, `im status`, `im topics create`, `im prepare` and `im token`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Final
+
+import typer
+
+from backends import kafka
+from gateway.tokens import issue_token
+from ops import stack
+from ops.console import Json, emit, out, progress
+from ops.endpoints import endpoints
+from ops.prepare import prepare as prepare_all
+from ops.running import resolve_settings
+from ops.status import look, table
+
+_TOKEN_HOURS: Final = 24
+
+
+def up(*, json: Json = False) -> None:
+    """Start servers and processes in the background, and wait until a message can be sent."""
+    with progress("starting") as report:
+        settings, started = stack.up(report)
+    where = endpoints(settings)
+    if json:
+        emit({"started": started, **where})
+        return
+    out.print("it runs" if started else "it already runs")
+    for part, address in where.items():
+        out.print(f"  {part:<14} {address}")
+
+
+def down(*, json: Json = False) -> None:
+    """Stop all that `im up` started here."""
+    with progress("stopping") as report:
+        stopped = stack.down(report)
+    if json:
+        emit({"stopped": stopped})
+    else:
+        out.print("stopped" if stopped else "nothing runs here")
+
+
+def status(*, json: Json = False) -> None:
+    """Show what runs, where, and how far each stage is behind."""
+    found = look(resolve_settings())
+    if json:
+        emit(found)
+    else:
+        out.print(table(found))
+
+
+def create_topics(*, json: Json = False) -> None:
+    """Create the topics that are missing."""
+    created = kafka.create_topics(resolve_settings())
+    for name in created:
+        emit({"created": name}) if json else out.print(f"created {name}", markup=False)
+    if not created and not json:
+        out.print("all topics are there")
+
+
+def prepare(*, json: Json = False) -> None:
+    """Create the topics, tables and index that are missing."""
+    settings = resolve_settings()
+    with progress("preparing") as report:
+        prepare_all(settings, report)
+    if json:
+        emit({"prepared": settings.namespace})
+
+
+def token(
+    user: Annotated[str, typer.Argument(metavar="USER", help="Who its bearer is.")],
+    hours: Annotated[float, typer.Option("--hours", min=0.01, help="How long.")] = _TOKEN_HOURS,
+    *,
+    json: Json = False,
+) -> None:
+    """Print a bearer token that lets its holder act as USER at the gateway."""
+    issued = issue_token(resolve_settings(), user, timedelta(hours=hours))
+    if json:
+        emit({"user": user, "token": issued})
+    else:
+        typer.echo(issued)

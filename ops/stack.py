@@ -1,0 +1,164 @@
+"""Starts and stops a whole deployment on this machine: servers, topics, tables, processes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from devstack import ports
+from devstack.artifacts import Report
+from devstack.servers import Server, all_servers
+from devstack.settings import DevstackSettings
+from devstack.stack import Stack
+from ops.prepare import prepare
+from ops.readiness import await_pipeline
+from ops.running import (
+    RunningStack,
+    as_environment,
+    forget_running,
+    read_running,
+    signing_secret,
+    write_running,
+)
+from ops.stages import programs
+from schemas.errors import ConfigurationError
+from schemas.settings import Settings
+
+_GIVEN: Final = {
+    "kafka": "IM_KAFKA_BOOTSTRAP",
+    "cassandra": "IM_CASSANDRA_HOSTS",
+    "elasticsearch": "IM_ELASTICSEARCH_URL",
+}
+"""A server whose variable is set is somebody else's: it is used, not started."""
+
+
+class Deployment(NamedTuple):
+    """What `im up` starts. ``settings`` has the addresses of its own servers filled in."""
+
+    settings: Settings
+    machine: DevstackSettings
+    stack: Stack
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that describe it, without the secret."""
+        return as_environment(self.machine) | as_environment(self.settings)
+
+
+def deployment(report: Report) -> Deployment:
+    """The deployment that the environment describes.
+
+    Raises:
+        pydantic.ValidationError: A variable is out of its range.
+    """
+    machine = DevstackSettings()
+    servers = [each for each in all_servers(machine) if not os.environ.get(_GIVEN[each.name])]
+    settings = Settings.model_validate(_addresses(servers) | {"home": machine.root})
+    return Deployment(settings, machine, Stack(machine, servers, report))
+
+
+def up(report: Report) -> tuple[Settings, bool]:
+    """Starts everything and waits until a message can be sent.
+
+    Returns:
+        The settings of what runs, and whether it was started by this call.
+
+    Raises:
+        ConfigurationError: Something in the environment cannot work.
+        ServerUnavailable: A part did not come up in time.
+    """
+    wanted = deployment(report)
+    settings, _, stack = wanted
+    with _alone(stack.layout.run / "up.lock"):
+        running = read_running(settings.home)
+        if running is not None and stack.supervisor.is_running():
+            _check_same(running, wanted)
+            _restart_the_fallen(wanted, report)
+            return settings, False
+        try:
+            _start(wanted, report)
+        except BaseException:
+            stack.down()
+            raise
+        return settings, True
+
+
+def down(report: Report) -> bool:
+    """Stops what was started here, whatever state it is in.
+
+    Returns:
+        Whether there was anything.
+    """
+    settings, _, stack = deployment(report)
+    found = stack.down()
+    forget_running(settings.home)
+    return found
+
+
+def _start(wanted: Deployment, report: Report) -> None:
+    settings, _, stack = wanted
+    forget_running(settings.home)
+    stack.clear()
+    ports.check_free({"IM_GATEWAY_PORT": settings.gateway_port})
+    processes = programs(settings)
+    stack.up(processes, _process_environment(wanted))
+    prepare(settings, report)
+    stack.supervisor.start(*(program.name for program in processes))
+    report("waiting for the processes")
+    await_pipeline(settings, stack.supervisor)
+    started_at = time.time_ns() // 1_000_000
+    write_running(
+        settings.home, RunningStack(environment=wanted.environment, started_at=started_at)
+    )
+
+
+def _restart_the_fallen(wanted: Deployment, report: Report) -> None:
+    """Starts again what ended so often that the supervisor gave it up."""
+    supervisor = wanted.stack.supervisor
+    fallen = {process.program for process in supervisor.processes() if process.is_down}
+    if not fallen:
+        return
+    report(f"starting again: {', '.join(sorted(fallen))}")
+    supervisor.start(*fallen)
+    for name in fallen & wanted.stack.servers.keys():
+        wanted.stack.await_ready(name)
+    await_pipeline(wanted.settings, supervisor)
+
+
+def _check_same(running: RunningStack, wanted: Deployment) -> None:
+    for name, value in wanted.environment.items():
+        there = running.environment.get(name)
+        if name in os.environ and there != value:
+            raise ConfigurationError(
+                f"it already runs, with {name}={there} and not {value}: `im down` first"
+            )
+
+
+def _process_environment(wanted: Deployment) -> dict[str, str]:
+    secret = signing_secret(wanted.settings)
+    return {**os.environ, **wanted.environment, "IM_JWT_SECRET": secret}
+
+
+def _addresses(servers: Sequence[Server]) -> dict[str, Any]:
+    field = {
+        "kafka": "kafka_bootstrap",
+        "cassandra": "cassandra_hosts",
+        "elasticsearch": "elasticsearch_url",
+    }
+    scheme = {"elasticsearch": "http://"}
+    return {field[each.name]: scheme.get(each.name, "") + each.address for each in servers}
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigurationError("another `im up` is at work here") from None
+        yield

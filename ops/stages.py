@@ -1,0 +1,43 @@
+"""The processes of the pipeline: how each is started, and what it consumes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+from devstack.program import Program
+from schemas.settings import Settings
+from schemas.topics import Topic
+
+SEQUENCER: Final = "sequencer"
+SINKS: Final = ("sink-message", "sink-sync", "sink-search")
+GATEWAY: Final = "gateway"
+
+SOURCES: Final[dict[str, Topic]] = {
+    SEQUENCER: Topic.MESSAGES,
+    "sink-message": Topic.TIMELINE,
+    "sink-sync": Topic.SYNC,
+    "sink-search": Topic.TIMELINE,
+}
+"""What each stage reads; a stage is a consumer group, see `Settings.group`."""
+
+_STOP_SECONDS: Final = 25
+"""Longer than each takes at most to finish what it has in hand."""
+
+
+def programs(settings: Settings) -> list[Program]:
+    """Every process of the pipeline. They learn all they need from the environment."""
+    return [
+        _program(SEQUENCER, "stream_processors", count=settings.workers),
+        *(_program(sink, "sinks", sink.removeprefix("sink-")) for sink in SINKS),
+        _program(GATEWAY, "gateway"),
+    ]
+
+
+def _program(name: str, module: str, *arguments: str, count: int = 1) -> Program:
+    return Program(
+        name=name,
+        command=(sys.executable, "-m", module, *arguments),
+        count=count,
+        stop_seconds=_STOP_SECONDS,
+    )
