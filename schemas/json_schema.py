@@ -1,0 +1,46 @@
+"""Generates the JSON Schema of everything that travels on the topics.
+
+    python -m schemas.json_schema        writes schemas/generated/*.schema.json
+
+For clients in other languages. A test holds the files to the code.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from schemas.records import AnyCommand, AnyEntry, AnySyncRecord
+
+FOLDER: Final = Path(__file__).parent / "generated"
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+_UNIONS: Final[dict[str, Any]] = {
+    "command": AnyCommand,
+    "entry": AnyEntry,
+    "sync-record": AnySyncRecord,
+}
+
+
+def documents() -> dict[str, str]:
+    """File names and their contents, as they have to be for the records of now."""
+    return {f"{name}.schema.json": _document(name, union) for name, union in _UNIONS.items()}
+
+
+def _document(title: str, union: Any) -> str:
+    schema = {"$schema": DIALECT, "title": title} | msgspec.json.schema(union)
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    """Writes the files."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in documents().items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

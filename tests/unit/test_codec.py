@@ -1,0 +1,89 @@
+"""Records are decoded strictly, and the reasons of a refusal hold nothing that was said."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+from hypothesis import given
+
+import schemas.json_schema
+from schemas.codec import decode_command, decode_entry, decode_position, encode
+from schemas.errors import UndecodableRecord
+from schemas.records import AnyCommand, MessageSent, TextContent
+from tests.support.commands import commands, message
+
+SECRET = "the text of a message"
+
+
+@given(commands)
+def test_a_command_survives_its_encoding(command: AnyCommand) -> None:
+    """What is encoded is decoded to the same."""
+    assert decode_command(encode(command)) == command
+
+
+def test_a_field_from_the_future_is_ignored() -> None:
+    """A newer writer may add fields."""
+    value = encode(message(1)).replace(b'"device_id"', b'"new":[1],"device_id"')
+    assert decode_command(value) == message(1)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        b"",
+        b"[]",
+        b"not json",
+        b"\xff",
+        b'{"kind":"message_sent"}',
+        encode(message(1)).replace(b'"sender"', b'"sent_by"'),
+        encode(message(1)).replace(b'"u0"', b"7"),
+        encode(message(1)).replace(b'"u0"', b'""'),
+        encode(message(1)).replace(b'"u0"', b'"' + b"x" * 129 + b'"'),
+        encode(message(1)).replace(b'"kind"', b'"v":2,"kind"'),
+        encode(message(1)).replace(b'"type":"text"', b'"type":"smell"'),
+    ],
+)
+def test_what_is_no_command_is_refused(value: bytes | None) -> None:
+    """Null, garbage, missing and wrong fields, unknown kinds and versions."""
+    with pytest.raises(UndecodableRecord):
+        decode_command(value)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 40])
+def test_a_refusal_does_not_quote_the_text(cut: int) -> None:
+    """The reason goes to logs and headers; what was said must not."""
+    value = encode(message(1, text=SECRET)).replace(b'"mentions":[]', b'"mentions":7')
+    with pytest.raises(UndecodableRecord) as caught:
+        decode_command(value[: len(value) - cut])
+    assert SECRET not in str(caught.value)
+
+
+def test_an_entry_looks_as_others_rely_on() -> None:
+    """Names, order and defaults of the one record that everybody reads."""
+    entry = MessageSent(
+        conv_id="c", seq=7, sender="ann", client_msg_id="i", at=5,
+        content=TextContent(text="hi"), mentions=[],
+    )  # fmt: skip
+    assert encode(entry) == (
+        b'{"kind":"message_sent","conv_id":"c","seq":7,"sender":"ann","client_msg_id":"i","at":5,'
+        b'"content":{"type":"text","text":"hi"},"mentions":[]}'
+    )
+    assert decode_entry(encode(entry)) == entry
+    assert decode_position(encode(entry)).seq == 7
+
+
+def test_the_json_schema_is_that_of_the_code() -> None:
+    """The files for other languages are generated from the records of now."""
+    for name, text in schemas.json_schema.documents().items():
+        path = schemas.json_schema.FOLDER / name
+        assert path.read_text(encoding="utf-8") == text, "run: python -m schemas.json_schema"
+
+
+@given(commands)
+def test_commands_are_valid_by_their_json_schema(command: AnyCommand) -> None:
+    """A client that follows the schema is understood."""
+    schema = json.loads(schemas.json_schema.documents()["command.schema.json"])
+    jsonschema.validate(json.loads(encode(command)), schema)
