@@ -9,7 +9,14 @@ ImError
 ├── FatalFailure          this process cannot go on: end it, the supervisor starts another
 │   ├── SourceGap         records between the state and the next fetched one are missing
 │   └── TooManyPoison     more dead letters than chance explains
+├── InvalidCommand        a command that the sequencer would refuse: it is not even queued
+├── InvalidLine           a line of a file to load that is not one of the format
 ├── OutboxFull            the client has more unsent commands than its bound
+├── OutboxInUse           another process has the outbox open
+├── PublisherClosed       what was queued is in the outbox, and goes on when it is opened again
+├── NotYet                a wait's bound has passed; what was waited for may still come
+├── Stalled               a stage made no progress within a bound
+├── Trimmed               the sync timeline no longer holds what follows the cursor
 └── CommandRejected       the sequencer refused a command, with a `RejectionCode`
 """
 
@@ -84,8 +91,55 @@ class TooManyPoison(FatalFailure):
     exit_code = 72
 
 
+class InvalidCommand(ImError):
+    """The sequencer would refuse this command. It was not queued.
+
+    Args:
+        code: What the sequencer would have answered.
+        reason: What is wrong; holds no text of a message.
+    """
+
+    def __init__(self, code: RejectionCode, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class InvalidLine(ImError):
+    """A line of a file to load is not one of the format; the message names the line."""
+
+
 class OutboxFull(ImError):
     """The outbox holds as many commands as it may. Send again when some have left."""
+
+
+class OutboxInUse(ImError):
+    """Another process has the outbox open: each needs its own."""
+
+
+class PublisherClosed(ImError):
+    """The publisher was closed. What it had queued goes on when its outbox is opened again."""
+
+
+class NotYet(ImError, TimeoutError):
+    """The bound of a wait has passed. What was waited for was not given up and may still come."""
+
+
+class Stalled(ImError):
+    """A stage made no progress within the bound that the message names."""
+
+
+class Trimmed(ImError):
+    """The sync timeline no longer holds what follows the cursor: rebuild from the store.
+
+    Args:
+        cursor: The sync SeqId behind which reading was to go on.
+        oldest: The oldest sync SeqId that is still held.
+    """
+
+    def __init__(self, cursor: int, oldest: int) -> None:
+        super().__init__(f"the cursor {cursor} is older than what is kept, {oldest} and later")
+        self.cursor = cursor
+        self.oldest = oldest
 
 
 class CommandRejected(ImError):

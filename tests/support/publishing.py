@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, Final
@@ -38,12 +39,18 @@ def message(number: int, conv_id: str = "c", sender: str = "ann") -> SendMessage
 
 
 class FaultyBroker:
-    """One log, written by one producer after another."""
+    """One log, written by one producer after another.
 
-    def __init__(self) -> None:
+    Args:
+        by_itself: Whether a poll writes and reports all there is; else the test says when.
+    """
+
+    def __init__(self, *, by_itself: bool = False) -> None:
+        self.by_itself = by_itself
         self.log: list[tuple[bytes, bytes]] = []
         self.producer = FaultyProducer(self)
         self.room = 1_000
+        self.polling_fails = False
 
     def connect(self) -> FaultyProducer:
         """Makes the producer that writes from now on."""
@@ -88,11 +95,17 @@ class FaultyProducer:
         self._broken = True
 
     def poll(self, timeout: float) -> int:
-        """Serves no reports by itself while it works: `report` does, when the test says so."""
+        """Serves reports, if the broker works by itself; fails all if it is broken."""
         assert timeout < 1
+        if self._broker.polling_fails:
+            raise RuntimeError("nobody thought of this")
         if self._broken and (self._queue or self._written):
             self.purge()
             raise KafkaException(BROKEN)
+        if self._broker.by_itself:
+            self.write(len(self._queue))
+            self.report()
+        time.sleep(min(timeout, 0.001))
         return 0
 
     def purge(self) -> None:

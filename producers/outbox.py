@@ -1,0 +1,177 @@
+"""The outbox: commands that are not settled yet, in order, in a SQLite file.
+
+A command is in it or it is not; that is all that has to outlive the process. Whether the broker
+has acknowledged it is not written down: after a restart everything that is here is sent again,
+which is harmless, as the sequencer answers what it has seen before with the SeqId of the first
+time. So a command costs one insert and one delete.
+
+`synchronous=FULL`: "queued" is a promise to a person, and holds across a power cut. It costs one
+fsync a call, not one a command: a batch pays it once.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from schemas.errors import (
+    ConfigurationError,
+    OutboxFull,
+    OutboxInUse,
+    PublisherClosed,
+    TransientFailure,
+)
+
+CAPACITY: Final = 10_000
+"""Commands; a person who is offline for a day writes fewer."""
+
+_SCHEMA_VERSION: Final = 1
+
+_SCHEMA: Final = """
+BEGIN;
+CREATE TABLE command (position INTEGER PRIMARY KEY, value BLOB NOT NULL);
+CREATE TABLE last_id (only INTEGER PRIMARY KEY CHECK (only = 0), id TEXT NOT NULL);
+PRAGMA user_version = 1;
+COMMIT;
+"""
+
+
+class Queued(NamedTuple):
+    """One command as it is kept: its place in the order, and its bytes for the broker."""
+
+    position: int
+    value: bytes
+
+
+class Outbox:
+    """Keeps commands until they are settled. One process at a time; safe among threads.
+
+    Args:
+        path: The file; it and its folder are made if they are missing.
+        capacity: Commands that it holds at most.
+
+    Raises:
+        OutboxInUse: Another process, or another `Outbox`, has the file open.
+        ConfigurationError: The file cannot be opened, or is not an outbox of this version.
+    """
+
+    def __init__(self, path: Path, capacity: int = CAPACITY) -> None:
+        self._path = path
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._open = True
+        self._db = _open(path)
+        count, last = self._db.execute("SELECT count(*), max(position) FROM command").fetchone()
+        self._count: int = count
+        self._last_position: int = last or 0
+
+    def __len__(self) -> int:
+        """Commands that are not settled."""
+        return self._count
+
+    @property
+    def last_id(self) -> str | None:
+        """The greatest id that this client has given a command by itself."""
+        with self._lock:
+            row = self._db.execute("SELECT id FROM last_id").fetchone()
+        return None if row is None else str(row[0])
+
+    def put(self, values: Sequence[bytes], last_id: str | None = None) -> range:
+        """Keeps commands behind all that are there: all of them, or none.
+
+        Args:
+            values: The encoded commands, in order.
+            last_id: The greatest id among them, if the client's own generator made it.
+
+        Returns:
+            Their positions.
+
+        Raises:
+            OutboxFull: They do not fit.
+            TransientFailure: The disk does not take them.
+        """
+        with self._lock:
+            if self._count + len(values) > self._capacity:
+                raise OutboxFull(f"the outbox holds {self._count} of {self._capacity} commands")
+            positions = range(self._last_position + 1, self._last_position + 1 + len(values))
+            with self._transaction() as db:
+                db.executemany(
+                    "INSERT INTO command VALUES (?, ?)", zip(positions, values, strict=True)
+                )
+                if last_id is not None:
+                    db.execute("INSERT OR REPLACE INTO last_id VALUES (0, ?)", (last_id,))
+            self._count += len(values)
+            self._last_position += len(values)
+        return positions
+
+    def remove(self, positions: Iterable[int]) -> None:
+        """Forgets settled commands; a position that is not there is ignored.
+
+        Raises:
+            TransientFailure: The disk does not take it.
+        """
+        with self._lock, self._transaction() as db:
+            removed = db.executemany(
+                "DELETE FROM command WHERE position = ?", ((position,) for position in positions)
+            )
+            self._count -= removed.rowcount
+
+    def pending(self) -> list[Queued]:
+        """All that is not settled, in order."""
+        with self._lock:
+            rows = self._db.execute("SELECT position, value FROM command ORDER BY position")
+            return [Queued(*row) for row in rows]
+
+    def close(self) -> None:
+        """Lets another process have the file. May be called again."""
+        with self._lock:
+            if self._open:
+                self._open = False
+                self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        if not self._open:
+            raise PublisherClosed("the outbox is closed")
+        try:
+            with self._db:
+                yield self._db
+        except sqlite3.OperationalError as error:
+            raise TransientFailure(
+                f"the outbox {self._path} cannot be written: {error}"
+            ) from error
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(path, timeout=0, isolation_level="IMMEDIATE", check_same_thread=False)
+    except (OSError, sqlite3.Error) as error:
+        raise ConfigurationError(f"the outbox {path} cannot be opened: {error}") from error
+    try:
+        _prepare(db, path)
+    except sqlite3.Error as error:
+        db.close()
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            raise OutboxInUse(f"the outbox {path} is in use: give each process its own") from None
+        raise ConfigurationError(f"the outbox {path} cannot be opened: {error}") from error
+    except ConfigurationError:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    # The lock is the file's own: it ends with the process, however that ends.
+    db.execute("PRAGMA locking_mode = EXCLUSIVE")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        db.executescript(_SCHEMA)
+    elif version != _SCHEMA_VERSION:
+        raise ConfigurationError(f"the outbox {path} is of version {version}, unknown here")

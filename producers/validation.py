@@ -1,0 +1,90 @@
+"""Refuses what the sequencer would refuse in any state, before it is queued."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from schemas.codec import encode
+from schemas.errors import InvalidCommand
+from schemas.ids import is_client_msg_id, is_valid_id
+from schemas.limits import Limits
+from schemas.records import (
+    MAX_ID_LENGTH,
+    AddMembers,
+    AnyCommand,
+    CreateConversation,
+    RemoveMembers,
+    SendMessage,
+)
+from schemas.topics import Topic
+
+MAX_RECORD_BYTES: Final = int(Topic.MESSAGES.spec.config["max.message.bytes"])
+"""What the broker takes as one batch."""
+
+MAX_COMMAND_BYTES: Final = MAX_RECORD_BYTES - 16 * 1024
+"""An encoded command; the rest is for its key and the framing around it."""
+
+
+def encode_valid(command: AnyCommand, limits: Limits) -> bytes:
+    """Encodes a command that has a chance.
+
+    Raises:
+        InvalidCommand: An id, a list or the text is out of its range.
+    """
+    _check_ids(command)
+    if isinstance(command, SendMessage):
+        _check_message(command, limits)
+    else:
+        _check_people(command, limits)
+    try:
+        value = encode(command)
+    except UnicodeEncodeError:
+        raise InvalidCommand("invalid", "a text holds a lone surrogate: not Unicode") from None
+    if len(value) > MAX_COMMAND_BYTES:
+        raise InvalidCommand(
+            "too_large", f"the command takes {len(value)} bytes, at most {MAX_COMMAND_BYTES}"
+        )
+    return value
+
+
+def _check_ids(command: AnyCommand) -> None:
+    for name in (command.conv_id, command.sender, command.device_id):
+        _check_id(name)
+    if not is_client_msg_id(command.client_msg_id):
+        raise InvalidCommand("invalid", "client_msg_id must be a UUIDv7, canonical and lower case")
+
+
+def _check_id(name: str) -> None:
+    if not 1 <= len(name) <= MAX_ID_LENGTH or not is_valid_id(name):
+        raise InvalidCommand(
+            "invalid", f"an id has 1 to {MAX_ID_LENGTH} printable characters, unlike {name!r:.140}"
+        )
+
+
+def _check_message(command: SendMessage, limits: Limits) -> None:
+    text = command.content.text
+    # The bytes are counted only where the characters alone do not settle it.
+    if len(text) * 4 > limits.max_text_bytes and _utf8_length(text) > limits.max_text_bytes:
+        raise InvalidCommand("too_large", f"a text has at most {limits.max_text_bytes} bytes")
+    if len(command.mentions) > limits.max_mentions:
+        raise InvalidCommand("too_large", f"at most {limits.max_mentions} people are mentioned")
+    for user in command.mentions:
+        _check_id(user)
+
+
+def _utf8_length(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))
+
+
+def _check_people(
+    command: CreateConversation | AddMembers | RemoveMembers, limits: Limits
+) -> None:
+    people = command.members
+    if not people and not isinstance(command, CreateConversation):
+        raise InvalidCommand("invalid", "nobody is named")
+    if len(people) > limits.max_members_per_command:
+        raise InvalidCommand(
+            "too_large", f"at most {limits.max_members_per_command} people in one command"
+        )
+    for user in people:
+        _check_id(user)

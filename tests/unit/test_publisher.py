@@ -1,0 +1,363 @@
+"""What a publisher promises to who calls it, over a broker in memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from producers.outbox import Outbox
+from producers.publisher import Publisher
+from producers.receipts import State
+from schemas.codec import decode_command, encode
+from schemas.errors import (
+    CommandRejected,
+    ConfigurationError,
+    FatalFailure,
+    InvalidCommand,
+    NotYet,
+    OutboxFull,
+    OutboxInUse,
+    PublisherClosed,
+)
+from schemas.ids import uuid7
+from schemas.records import AddMembers, FanoutChanged, Rejected
+from schemas.settings import Settings
+from tests.support.publishing import FaultyBroker, SmallSequencer, message
+
+Open = Callable[..., Publisher]
+
+
+@pytest.fixture
+def broker() -> FaultyBroker:
+    """A broker that works."""
+    return FaultyBroker(by_itself=True)
+
+
+@pytest.fixture
+def open_publisher(tmp_path: Path, broker: FaultyBroker) -> Iterator[Open]:
+    """Opens publishers on one outbox, and closes them."""
+    opened = []
+
+    def open_one(**options: Any) -> Publisher:
+        publisher = Publisher(
+            Settings(), "ann", "phone", tmp_path / "outbox.db",
+            make_producer=options.pop("make_producer", broker.connect), **options,
+        )  # fmt: skip
+        opened.append(publisher)
+        return publisher
+
+    yield open_one
+    for publisher in opened:
+        publisher.close()
+
+
+def sequence(broker: FaultyBroker, publisher: Publisher) -> None:
+    """Lets the sequencer answer the log, and the publisher see all answers."""
+    sequencer = SmallSequencer(32)
+    sequencer.run(broker.log)
+    for record in sequencer.records:
+        publisher.observe(record)
+
+
+def test_a_command_is_accepted_and_then_sequenced(
+    open_publisher: Open, broker: FaultyBroker
+) -> None:
+    """The receipt goes through the states, and the outbox is empty at the end."""
+    publisher = open_publisher()
+    receipts = [publisher.send("c", text) for text in ("one", "two", "")]
+    for receipt in receipts:
+        receipt.wait_accepted(5)
+        assert receipt.state is State.ACCEPTED
+    sequence(broker, publisher)
+    assert [receipt.wait_sequenced(5) for receipt in receipts] == [1, 2, 3]
+    publisher.close()
+    assert publisher.counts() == dict.fromkeys(State, 0) | {State.SEQUENCED: 3}
+    assert open_publisher().resumed == []
+
+
+def test_membership_commands_carry_what_they_were_given(
+    open_publisher: Open, broker: FaultyBroker
+) -> None:
+    """Each method makes its command, in the user's name."""
+    publisher = open_publisher()
+    publisher.create_conversation("c", ["bob"], join="open")
+    publisher.add_members("c", ["eve"])
+    publisher.remove_members("c", ["bob"])
+    publisher.send("c", "hi", mentions=["eve"])
+    publisher.flush(5)
+    commands: list[Any] = [decode_command(value) for _, value in broker.log]
+    kinds = ["CreateConversation", "AddMembers", "RemoveMembers", "SendMessage"]
+    assert [type(command).__name__ for command in commands] == kinds
+    assert commands[0].members == ["bob"]
+    assert commands[0].join == "open"
+    assert (commands[1].members, commands[2].members) == (["eve"], ["bob"])
+    assert commands[3].mentions == ["eve"]
+    assert {(c.conv_id, c.sender, c.device_id) for c in commands} == {("c", "ann", "phone")}
+    ids = [command.client_msg_id for command in commands]
+    assert ids == sorted(ids)
+
+
+def test_replies_settle_a_command(open_publisher: Open) -> None:
+    """A rejection raises its code; a duplicate gives the SeqId of the first time."""
+    publisher = open_publisher()
+    refused, repeated = publisher.publish_many([message(1), message(2)])
+    about: dict[str, Any] = {"conv_id": "c", "sender": "ann", "at": 0}
+    wrong_device = Rejected(
+        client_msg_id=refused.client_msg_id, device_id="desk", code="conflict", **about
+    )
+    publisher.observe(wrong_device)
+    assert refused.code is None
+    publisher.observe(
+        Rejected(client_msg_id=refused.client_msg_id, device_id="phone", code="stale", **about)
+    )
+    with pytest.raises(CommandRejected) as rejection:
+        refused.wait_sequenced(5)
+    assert rejection.value.code == "stale"
+    sequencer = SmallSequencer(32)
+    log = [(b"c", value) for value in (encoded(2), encoded(2))]
+    sequencer.run(log)
+    publisher.observe(sequencer.records[1])
+    assert repeated.wait_sequenced(5) == 1
+    assert repeated.state is State.DUPLICATE
+
+
+def encoded(number: int) -> bytes:
+    """The bytes of a message."""
+    return encode(message(number))
+
+
+def test_of_several_entries_the_first_counts(open_publisher: Open) -> None:
+    """What follows from a command, such as a change of mode, does not move its SeqId."""
+    publisher = open_publisher()
+    (receipt,) = publisher.publish_many([message(1)])
+    for seq in (7, 8):
+        publisher.observe(
+            FanoutChanged(
+                conv_id="c", seq=seq, sender="ann", client_msg_id=receipt.client_msg_id, at=0,
+                mode="pull", member_count=1, push_limit=1, push_again_below=1,
+            )
+        )  # fmt: skip
+    assert receipt.wait_sequenced(5) == 7
+
+
+def test_no_more_than_the_window_is_under_way(open_publisher: Open, broker: FaultyBroker) -> None:
+    """The next command waits until one before it is settled; other authors do not wait."""
+    publisher = open_publisher(window=3)
+    receipts = publisher.publish_many([message(number) for number in range(5)])
+    (other,) = publisher.publish_many([message(9, sender="bob", conv_id="d")])
+    other.wait_accepted(5)
+    receipts[2].wait_accepted(5)
+    with pytest.raises(NotYet):
+        receipts[3].wait_accepted(0.05)
+    sequence(broker, publisher)
+    publisher.flush(5)
+    assert [value for key, value in broker.log if key == b"c"] == [encoded(n) for n in range(5)]
+
+
+def test_without_a_window_and_an_observer_commands_leave_when_accepted(
+    open_publisher: Open,
+) -> None:
+    """A load neither waits for answers nor keeps what the broker has."""
+    publisher = open_publisher(window=None, done_when="accepted")
+    publisher.publish_many([message(number) for number in range(100)])
+    publisher.flush(5)
+    assert publisher.counts()[State.ACCEPTED] == 100
+    publisher.close()
+    assert open_publisher().resumed == []
+
+
+def test_what_is_left_is_sent_by_the_next_process(
+    open_publisher: Open, broker: FaultyBroker
+) -> None:
+    """Unsettled commands are resumed in order before new ones, and ids go on growing."""
+    broker.by_itself = False
+    first = open_publisher()
+    left = [first.send("c", "one"), first.send("c", "two")]
+    first._dispatcher.stop()  # noqa: SLF001 - without the flush of an orderly end
+    first.close()
+    broker.by_itself = True
+    second = open_publisher()
+    assert [r.client_msg_id for r in second.resumed] == [r.client_msg_id for r in left]
+    new = second.send("c", "three")
+    second.flush(5)
+    assert new.client_msg_id > left[1].client_msg_id
+    assert [b'"one"' in value for _, value in broker.log] == [True, False, False]
+    assert [b'"three"' in value for _, value in broker.log] == [False, False, True]
+
+
+def test_the_same_command_is_not_queued_twice(open_publisher: Open, broker: FaultyBroker) -> None:
+    """A command under way keeps its receipt; its id with other content is refused."""
+    publisher = open_publisher()
+    first, twin = publisher.publish_many([message(1), message(1)])
+    assert first is twin
+    assert publisher.publish(message(1)) is first
+    with pytest.raises(InvalidCommand) as refusal:
+        publisher.publish(
+            AddMembers(
+                conv_id="c", sender="ann", device_id="phone", client_msg_id=uuid7(1, 0),
+                members=["ann"],
+            )
+        )  # fmt: skip
+    assert refusal.value.code == "conflict"
+    publisher.flush(5)
+    assert len(broker.log) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        (lambda p: p.send("", "hi"), "invalid"),
+        (lambda p: p.send("c\n", "hi"), "invalid"),
+        (lambda p: p.send("c" * 129, "hi"), "invalid"),
+        (lambda p: p.send("c", "\ud800"), "invalid"),
+        (lambda p: p.send("c", "字" * 2731), "too_large"),
+        (lambda p: p.send("c", "hi", ["x"] * 101), "too_large"),
+        (lambda p: p.send("c", "hi", [""]), "invalid"),
+        (lambda p: p.add_members("c", []), "invalid"),
+        (lambda p: p.add_members("c", ["\x00"]), "invalid"),
+        (lambda p: p.remove_members("c", ["x"] * 10_001), "too_large"),
+        (lambda p: p.add_members("c", ["字" * 128] * 10_000 + ["x"]), "too_large"),
+        (lambda p: p.add_members("c", ["😀" * 128] * 10_000), "too_large"),
+        (lambda p: p.publish(message(1, conv_id="\u202e")), "invalid"),
+    ],
+)
+def test_what_no_sequencer_would_take_is_not_queued(
+    open_publisher: Open, call: Callable[[Publisher], object], code: str
+) -> None:
+    """A clear error at once, without the text in it."""
+    publisher = open_publisher()
+    with pytest.raises(InvalidCommand) as refusal:
+        call(publisher)
+    assert refusal.value.code == code
+    assert publisher.counts() == dict.fromkeys(State, 0)
+
+
+def test_the_largest_text_is_taken(open_publisher: Open) -> None:
+    """The limit is in bytes of UTF-8, itself included; nobody need be named to create."""
+    publisher = open_publisher()
+    publisher.send("c", "字" * 2730 + "ab")
+    publisher.create_conversation("c " + "|`[x]\\" + "😀", [])
+    publisher.flush(5)
+
+
+def test_a_full_outbox_says_so(open_publisher: Open, broker: FaultyBroker) -> None:
+    """The bound holds, nothing of a batch that does not fit is queued, and room comes back."""
+    broker.by_itself = False
+    publisher = open_publisher(capacity=2, done_when="accepted")
+    publisher.send("c", "one")
+    with pytest.raises(OutboxFull):
+        publisher.publish_many([message(1), message(2)])
+    publisher.send("c", "two")
+    broker.by_itself = True
+    publisher.flush(5)
+    publisher.close()
+    assert len(broker.log) == 2
+
+
+def test_waits_end(open_publisher: Open, broker: FaultyBroker) -> None:
+    """While the broker is silent every wait ends with its bound, and the command goes on."""
+    broker.by_itself = False
+    publisher = open_publisher()
+    receipt = publisher.send("c", "one")
+    with pytest.raises(NotYet):
+        receipt.wait_accepted(0.01)
+    with pytest.raises(TimeoutError):
+        publisher.flush(0.01)
+    broker.by_itself = True
+    receipt.wait_accepted(5)
+    with pytest.raises(NotYet):
+        receipt.wait_sequenced(0.01)
+
+
+def test_a_closed_publisher_says_so(open_publisher: Open, broker: FaultyBroker) -> None:
+    """Nobody waits for what nobody works on, and nothing is taken any more."""
+    broker.by_itself = False
+    publisher = open_publisher()
+    receipt = publisher.send("c", "one")
+    publisher._dispatcher.stop()  # noqa: SLF001 - without the flush of an orderly end
+    with pytest.raises(PublisherClosed):
+        receipt.wait_accepted(5)
+    with pytest.raises(PublisherClosed):
+        publisher.flush(5)
+    publisher.close()
+    with pytest.raises(PublisherClosed):
+        publisher.send("c", "two")
+
+
+def test_a_thread_that_dies_is_told(open_publisher: Open, broker: FaultyBroker) -> None:
+    """An error that nobody thought of ends every wait with a type, not with silence."""
+    publisher = open_publisher()
+    broker.polling_fails = True
+    receipt = publisher.send("c", "one")
+    with pytest.raises(FatalFailure):
+        receipt.wait_accepted(5)
+    with pytest.raises(FatalFailure):
+        publisher.send("c", "two")
+
+
+def test_threads_send_side_by_side(open_publisher: Open, broker: FaultyBroker) -> None:
+    """On the log, ids grow for the device as a whole, so none is ever taken for an old one."""
+    publisher = open_publisher(window=None)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: publisher.send("c", str(n)), range(200)))
+    publisher.flush(5)
+    ids = [decode_command(value).client_msg_id for _, value in broker.log]
+    assert len(ids) == 200
+    assert ids == sorted(ids)
+
+
+def test_an_outbox_has_one_owner(tmp_path: Path) -> None:
+    """A second opener, here or in another process, gets a clear error; the file is free later."""
+    path = tmp_path / "outbox.db"
+    code = (
+        "import sys, pathlib; from producers.outbox import Outbox\n"
+        "from schemas.errors import OutboxInUse\n"
+        "try: Outbox(pathlib.Path(sys.argv[1]))\n"
+        "except OutboxInUse: sys.exit(3)\n"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    outbox = Outbox(path)
+    with pytest.raises(OutboxInUse):
+        Outbox(path)
+    assert subprocess.run(command, check=False, timeout=30).returncode == 3
+    outbox.close()
+    assert subprocess.run(command, check=False, timeout=30).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database, but long enough to look at" * 20, b"SQLite format 3\x00" * 99]
+)
+def test_a_file_that_is_no_outbox_is_refused(tmp_path: Path, content: bytes) -> None:
+    """It is named, and left as it is."""
+    path = tmp_path / "outbox.db"
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=r"outbox\.db"):
+        Outbox(path)
+    assert path.read_bytes() == content
+
+
+def test_an_outbox_of_another_version_is_refused(tmp_path: Path, open_publisher: Open) -> None:
+    """A newer file, and a command that this version does not know, are not guessed at."""
+    with pytest.raises(ConfigurationError):
+        Outbox(tmp_path)  # a folder
+    outbox = Outbox(tmp_path / "outbox.db")
+    outbox.put([b'{"kind":"recall_message"}'])
+    outbox.close()
+    with pytest.raises(ConfigurationError, match="another version"):
+        open_publisher()
+    assert outbox_value(tmp_path / "outbox.db") == b'{"kind":"recall_message"}'
+
+
+def outbox_value(path: Path) -> bytes:
+    """The only command of an outbox."""
+    outbox = Outbox(path)
+    try:
+        return outbox.pending()[0].value
+    finally:
+        outbox.close()
