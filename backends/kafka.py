@@ -57,8 +57,8 @@ def partition_of(key: str, partitions: int) -> int:
 
 
 def admin_client(settings: Settings) -> AdminClient:
-    """A client for topics, groups and offsets."""
-    return AdminClient(common_config(settings))
+    """A client for topics, groups and offsets. It logs nothing: each answer tells its failure."""
+    return AdminClient(common_config(settings) | {"log_level": 0})
 
 
 def new_topics(settings: Settings) -> list[NewTopic]:
@@ -106,6 +106,10 @@ def create_topics(settings: Settings, timeout: float = REQUEST_SECONDS) -> list[
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise ServerUnavailable(f"topic {name} was not created: {error}") from error
+        except TimeoutError as error:
+            raise ServerUnavailable(
+                f"Kafka does not answer at {settings.kafka_bootstrap}"
+            ) from error
     _await_leaders(admin, {name: topic.num_partitions for name, topic in wanted.items()}, timeout)
     return created
 

@@ -8,8 +8,9 @@ counts since the first record. So the broker alone knows the health of the pipel
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
@@ -63,10 +64,8 @@ def pipeline_health(admin: AdminClient, settings: Settings) -> dict[str, StageHe
     Raises:
         ServerUnavailable: The broker does not answer, or a topic is not there.
     """
-    try:
+    with _unavailable(settings):
         return {stage: _health(admin, settings, stage) for stage in SOURCES}
-    except KafkaException as error:
-        raise ServerUnavailable(f"Kafka at {settings.kafka_bootstrap}: {error}") from error
 
 
 def members_if_assigned(admin: AdminClient, settings: Settings, stage: str) -> int:
@@ -76,10 +75,8 @@ def members_if_assigned(admin: AdminClient, settings: Settings, stage: str) -> i
         ServerUnavailable: The broker does not answer.
     """
     source = topic_partitions(settings, SOURCES[stage])
-    try:
+    with _unavailable(settings):
         described = _answer(admin.describe_consumer_groups([settings.group(stage)]))
-    except KafkaException as error:
-        raise ServerUnavailable(f"Kafka at {settings.kafka_bootstrap}: {error}") from error
     return len(described.members) if _is_assigned(described, source) else 0
 
 
@@ -122,7 +119,7 @@ def _offsets(admin: AdminClient, places: list[TopicPartition], spec: OffsetSpec)
         return {}
     asked = {TopicPartition(place.topic, place.partition): spec for place in places}
     answers = admin.list_offsets(asked, request_timeout=_REQUEST_SECONDS)
-    return {place.partition: answers[place].result().offset for place in answers}
+    return {place.partition: answers[place].result(_REQUEST_SECONDS).offset for place in answers}
 
 
 def _is_assigned(group: ConsumerGroupDescription, source: list[TopicPartition]) -> bool:
@@ -151,6 +148,15 @@ def _counts(notes: Iterable[dict[str, int]]) -> dict[str, int]:
     for note in notes:
         total.update({name: count for name, count in note.items() if name not in _MEASURED})
     return dict(total)
+
+
+@contextmanager
+def _unavailable(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except (KafkaException, TimeoutError) as error:
+        where = settings.kafka_bootstrap
+        raise ServerUnavailable(f"Kafka at {where} does not answer: {error}") from error
 
 
 def _answer(futures: dict[Any, Future[Any]]) -> Any:

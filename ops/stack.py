@@ -15,6 +15,7 @@ from devstack.artifacts import Report
 from devstack.servers import Server, all_servers
 from devstack.settings import DevstackSettings
 from devstack.stack import Stack
+from ops.endpoints import accepts, endpoints
 from ops.prepare import prepare
 from ops.readiness import await_pipeline
 from ops.running import (
@@ -26,7 +27,7 @@ from ops.running import (
     write_running,
 )
 from ops.stages import programs
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
 
 _GIVEN: Final = {
@@ -105,6 +106,7 @@ def _start(wanted: Deployment, report: Report) -> None:
     forget_running(settings.home)
     stack.clear()
     ports.check_free({"IM_GATEWAY_PORT": settings.gateway_port})
+    _check_given(wanted)
     processes = programs(settings)
     stack.up(processes, _process_environment(wanted))
     prepare(settings, report)
@@ -128,6 +130,13 @@ def _restart_the_fallen(wanted: Deployment, report: Report) -> None:
     for name in fallen & wanted.stack.servers.keys():
         wanted.stack.await_ready(name)
     await_pipeline(wanted.settings, supervisor)
+
+
+def _check_given(wanted: Deployment) -> None:
+    where = endpoints(wanted.settings)
+    for name in _GIVEN.keys() - wanted.stack.servers.keys():
+        if not accepts(where[name]):
+            raise ServerUnavailable(f"nothing answers at {where[name]}, see {_GIVEN[name]}")
 
 
 def _check_same(running: RunningStack, wanted: Deployment) -> None:

@@ -35,7 +35,10 @@ def records_left(settings: Settings, behind: Mapping[TopicPartition, int]) -> in
 
 
 def _count(settings: Settings, places: list[TopicPartition]) -> int:
-    config = consumer_config(settings, settings.group("status")) | {"enable.partition.eof": True}
+    config = consumer_config(settings, settings.group("status")) | {
+        "enable.partition.eof": True,
+        "log_level": 0,
+    }
     count, ended = 0, 0
     deadline = time.monotonic() + _READ_SECONDS
     with closing(Consumer(config)) as consumer:
