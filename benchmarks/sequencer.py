@@ -7,20 +7,16 @@ and end are left out, for both.
 
 from __future__ import annotations
 
-import os
 import secrets
-import signal
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 
 from confluent_kafka import Consumer, TopicPartition
 
 from backends.kafka import admin_client, consumer_config, create_topics, new_topics
+from benchmarks.worker import worker
 from benchmarks.workload import fill
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
@@ -31,7 +27,6 @@ MESSAGES: Final = {2: 120_000, 10: 60_000}
 """Messages a run, by fan-out: some 3 s of work."""
 
 _RUN_SECONDS: Final = 120.0
-_SILENCE_SECONDS: Final = 20.0
 
 
 def main() -> None:
@@ -70,29 +65,11 @@ def measure(fan_out: int, messages: int, module: Callable[[int, int], tuple[str,
     create_topics(settings)
     try:
         commands = fill(settings, fan_out, messages)
-        with _worker(settings, *module(fan_out, commands)):
+        with worker(settings, *module(fan_out, commands)):
             return _rate(_timestamps(settings, commands))
     finally:
-        admin_client(settings).delete_topics([topic.topic for topic in new_topics(settings)])
-
-
-@contextmanager
-def _worker(settings: Settings, *module: str) -> Iterator[None]:
-    """One process under measurement; ended when the block is left."""
-    process = subprocess.Popen(  # noqa: S603 - our own modules
-        [sys.executable, "-m", *module],
-        env=os.environ | {"IM_NAMESPACE": settings.namespace},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(_SILENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        admin = admin_client(settings)
+        admin.delete_topics([topic.topic for topic in new_topics(settings)])
 
 
 def _timestamps(settings: Settings, wanted: int) -> list[int]:

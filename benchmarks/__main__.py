@@ -1,0 +1,6 @@
+"""`make bench`: both benchmarks, one after the other."""
+
+from benchmarks import delay, sequencer
+
+sequencer.main()
+delay.main()
