@@ -39,7 +39,11 @@ REQUEST_SECONDS: Final = 10.0
 USER: Final = web.RequestKey("user", str)
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9-]{8,64}", re.ASCII)
-_HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Server": "im-timeline",  # in place of the versions of what it runs on
+}
 _GIVEN_UP: Final = 499
 """What the log says where the caller went away, after a well-known proxy."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from cassandra.cluster import Session
@@ -87,17 +87,22 @@ async def cassandra_store(settings: Settings) -> AsyncIterator[CassandraStore]:
 
 
 @contextmanager
-def indexed(settings: Settings, messages: list[MessageSent]) -> Iterator[None]:
-    """An index of these messages, searchable."""
+def search_index(settings: Settings) -> Iterator[Callable[[list[MessageSent]], None]]:
+    """Puts messages into the index of a namespace, searchable when it returns."""
     client = elasticsearch_client(settings)
-    names = {create_index(client, settings, message.at) for message in messages}
-    try:
+
+    def put(messages: list[MessageSent]) -> None:
+        months = {index_name(settings, message.at): message.at for message in messages}
+        for at in months.values():
+            create_index(client, settings, at)
         operations = [line for message in messages for line in _document(settings, message)]
         answer = client.bulk(operations=operations, refresh=True)
         assert not answer["errors"], answer
-        yield
+
+    try:
+        yield put
     finally:
-        client.indices.delete(index=sorted(names))
+        client.indices.delete(index=list(client.indices.get_alias(name=settings.index_alias)))
         client.close()
 
 

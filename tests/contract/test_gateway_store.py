@@ -1,0 +1,159 @@
+"""What every store of the gateway keeps to: the one in memory and the one on Cassandra."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from gateway.store import SLICE, Conversation, Store, StoredRecord
+from schemas.codec import encode
+from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
+from tests.support.gateway import FakeStore, message
+from tests.support.gateway_rows import Rows, cassandra_store, tables
+
+
+class Stored(NamedTuple):
+    """A store, the way to fill it, and a name that no other test uses."""
+
+    store: Store
+    rows: FakeStore | Rows
+    own: str
+
+
+@pytest.fixture(scope="module")
+def deployment(servers: Any) -> Iterator[Any]:
+    """Settings and tables of this module alone."""
+    settings = servers.settings()
+    with tables(settings) as rows:
+        yield settings, rows
+
+
+@pytest.fixture(params=["fake", pytest.param("cassandra", marks=pytest.mark.servers)])
+async def stored(request: pytest.FixtureRequest) -> AsyncIterator[Stored]:
+    """Each test runs on both."""
+    own = secrets.token_hex(4)
+    if request.param == "fake":
+        fake = FakeStore()
+        yield Stored(fake, fake, own)
+        return
+    settings, rows = request.getfixturevalue("deployment")
+    async with cassandra_store(settings) as store:
+        yield Stored(store, rows, own)
+
+
+async def test_what_is_not_there(stored: Stored) -> None:
+    """Nothing is nothing, and no error."""
+    store, _, own = stored
+    assert await store.conversation(own) is None
+    assert await store.changes(own, own) == []
+    assert await store.all_changes(own) == {}
+    assert await store.conversation_ids(own, "", 10) == []
+    assert await store.entries(own, 1, SLICE) == []
+    assert await store.sync_buckets(own, 0, 10) == []
+    assert await store.sync_records(own, 0, -1, SLICE) == []
+    assert await store.reachable()
+
+
+async def test_a_conversation_is_its_latest_state(stored: Stored) -> None:
+    """What was written last is read."""
+    store, rows, own = stored
+    rows.put_conversation(own, 3)
+    rows.put_conversation(own, 7, "pull")
+    assert await store.conversation(own) == Conversation(7, "pull")
+
+
+async def test_changes_are_by_seq_and_of_one_conversation(stored: Stored) -> None:
+    """Changes come in the order of their SeqIds, repeats once."""
+    store, rows, own = stored
+    for seq, joined in [(9, False), (1, True), (4, False), (4, False), (7, True)]:
+        rows.put_change(own, "c", seq, joined=joined)
+    rows.put_change(own, "d", 2, joined=True)
+    rows.put_change(own + "x", "c", 3, joined=True)
+    expected = [(1, True), (4, False), (7, True), (9, False)]
+    assert await store.changes(own, "c") == expected
+    assert await store.all_changes(own) == {"c": expected, "d": [(2, True)]}
+
+
+async def test_conversation_ids_are_cut_by_conversation(stored: Stored) -> None:
+    """A page is of conversations, however often somebody came and went."""
+    store, rows, own = stored
+    for conv_id in ("a", "b c", "#x", "陈"):
+        for seq in range(1, 8):
+            rows.put_change(own, conv_id, seq, joined=seq % 2 == 1)
+    found: list[str] = []
+    after = ""
+    while page := await store.conversation_ids(own, after, 3):
+        assert len(page) <= 3
+        found += page
+        after = page[-1]
+    assert found == sorted(["a", "b c", "#x", "陈"])
+
+
+async def test_entries_of_a_range_across_buckets(stored: Stored) -> None:
+    """A range is read whole where it crosses from one partition to the next, as it is stored."""
+    store, rows, own = stored
+    there = [seq for seq in range(MESSAGE_BUCKET - 5, MESSAGE_BUCKET + 5) if seq != MESSAGE_BUCKET]
+    for seq in there:
+        rows.put_message(message(own, seq, text='你好 "quoted" \U0001f600'))
+    found = await store.entries(own, MESSAGE_BUCKET - 4, MESSAGE_BUCKET + 3)
+    assert [entry.seq for entry in found] == there[1:-1]
+    assert all(entry.kind == "message_sent" for entry in found)
+    first = message(own, MESSAGE_BUCKET - 4, text='你好 "quoted" \U0001f600')
+    assert found[0].json == encode(first)
+    one = await store.entries(own, MESSAGE_BUCKET, MESSAGE_BUCKET)
+    assert one == []
+
+
+async def test_a_full_slice_of_entries(stored: Stored) -> None:
+    """As many entries as one answer may have."""
+    store, rows, own = stored
+    for seq in range(1, SLICE + 2):
+        rows.put_message(message(own, seq))
+    found = await store.entries(own, 1, SLICE)
+    assert [entry.seq for entry in found] == list(range(1, SLICE + 1))
+
+
+async def test_sync_buckets_from_one_on(stored: Stored) -> None:
+    """Buckets come in their order, from the one that is asked for."""
+    store, rows, own = stored
+    for bucket in (9, 2, 5, 1 << 40):
+        rows.put_record(own, bucket * SYNC_BUCKET + 3, b"1")
+    assert await store.sync_buckets(own, 0, 10) == [2, 5, 9, 1 << 40]
+    assert await store.sync_buckets(own, 5, 2) == [5, 9]
+    assert await store.sync_buckets(own, (1 << 40) + 1, 2) == []
+
+
+async def test_sync_records_above_a_cursor(stored: Stored) -> None:
+    """Records of one bucket and one recipient, above the cursor, at most so many."""
+    store, rows, own = stored
+    for at in (0, 1, 5, 7, SYNC_BUCKET):
+        rows.put_record(own, at, b'{"n":%d}' % at)
+    rows.put_record(own + "x", 2, b"{}")
+    read = store.sync_records
+    assert await read(own, 0, -1, 2) == [StoredRecord(0, b'{"n":0}'), StoredRecord(1, b'{"n":1}')]
+    assert [record.sync_seq for record in await read(own, 0, 1, SLICE)] == [5, 7]
+    assert [record.sync_seq for record in await read(own, 1, 1, SLICE)] == [SYNC_BUCKET]
+
+
+@pytest.mark.servers
+async def test_many_changes_are_read_in_parts(
+    deployment: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often somebody came and went, each change is read once."""
+    monkeypatch.setattr("gateway.cassandra_store._CHANGES", 3)
+    settings, rows = deployment
+    own = secrets.token_hex(4)
+    expected = {
+        conv_id: [(seq, seq % 2 == 1) for seq in range(1, count + 1)]
+        for conv_id, count in [("a", 3), ("b", 7), ("c", 1), ("d", 6)]
+    }
+    for conv_id, happened in expected.items():
+        for seq, joined in happened:
+            rows.put_change(own, conv_id, seq, joined=joined)
+    async with cassandra_store(settings) as store:
+        assert await store.all_changes(own) == expected
+        for conv_id, happened in expected.items():
+            assert await store.changes(own, conv_id) == happened

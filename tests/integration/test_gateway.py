@@ -1,0 +1,339 @@
+"""The gateway on the real Cassandra and Elasticsearch, over rows and documents of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+import pytest
+from pydantic import SecretStr
+
+from backends.elasticsearch import fold
+from gateway import elastic_index
+from gateway.elastic_index import ElasticIndex
+from gateway.problems import Problem
+from gateway.search import SearchAsked
+from gateway.search_terms import Place
+from schemas.codec import encode
+from schemas.limits import MESSAGE_BUCKET
+from schemas.records import MessageSent
+from schemas.settings import Settings
+from schemas.visibility import Period, visible
+from tests.support.gateway import SECRET, Caller, covered, message, serving
+from tests.support.gateway_rows import Rows, cassandra_store, search_index, tables
+
+pytestmark = pytest.mark.servers
+
+HISTORY: Final = "/v1/conversations/{}/messages"
+HAN: Final = "天气很好我们去北京吃饭"
+RANDOM_MESSAGES: Final = 120
+
+
+def wide(text: str) -> str:
+    """The full-width forms of the letters and digits of ASCII."""
+    return "".join(chr(ord(c) + 0xFEE0) if c.isalnum() else c for c in text)
+
+
+WORDS: Final = {
+    1: "今天天气很好 let's meet at Café Müller",
+    2: wide("HELLO world 123"),
+    3: "ﾊﾛｰ ワールド",
+    4: "안녕하세요 세계",
+    5: "Привет, мир! STRASSE",
+    6: "die Straße ist lang",
+    7: "see https://example.org/path?x=1 & reply",
+    8: "c++ 和 python3 都可以",
+    9: "\U0001f600 smile",
+    10: "",
+    11: "mixed中文text没有空格",
+    12: "𠮷野家",
+}
+"""What is said in ``words``, by SeqId."""
+
+LEFT: Final = Period(3, 8)
+"""When bob was in ``words``."""
+
+
+class Deployment(NamedTuple):
+    """A namespace of this module, and the way to put more into it."""
+
+    settings: Settings
+    rows: Rows
+    put_documents: Callable[[list[MessageSent]], None]
+
+
+def random_text(seed: int) -> str:
+    """Some Han characters in a row, few of them, so that runs repeat."""
+    chosen = random.Random(seed)
+    return "".join(chosen.choice(HAN) for _ in range(chosen.randint(1, 12)))
+
+
+def said() -> list[MessageSent]:
+    """All that is said in the conversations of this module."""
+    return [
+        *(message("words", seq, text=text) for seq, text in WORDS.items()),
+        *(message("random", seq, text=random_text(seq)) for seq in range(1, RANDOM_MESSAGES + 1)),
+        *(message("secret", seq, text="天气 hello", sender="eve") for seq in range(1, 4)),
+    ]
+
+
+@pytest.fixture(scope="module")
+def deployment(servers: Any) -> Iterator[Deployment]:
+    """Rows and documents of a namespace of this module alone."""
+    settings = servers.settings(jwt_secret=SecretStr(SECRET))
+    with tables(settings) as rows, search_index(settings) as put_documents:
+        put_documents(said())
+        for entry in said():
+            rows.put_message(entry)
+        for conv_id, head in [("words", len(WORDS)), ("random", RANDOM_MESSAGES), ("secret", 3)]:
+            rows.put_conversation(conv_id, head)
+        for conv_id in ("words", "random"):
+            rows.put_change("ann", conv_id, 1, joined=True)
+        rows.put_change("eve", "secret", 1, joined=True)
+        rows.put_change("bob", "words", LEFT.first, joined=True)
+        rows.put_change("bob", "words", LEFT.last or 0, joined=False)
+        yield Deployment(settings, rows, put_documents)
+
+
+@pytest.fixture
+async def gateway(deployment: Deployment) -> AsyncIterator[Caller]:
+    """The gateway, served, on the real servers."""
+    settings = deployment.settings
+    index = ElasticIndex(settings)
+    try:
+        async with cassandra_store(settings) as store, serving(settings, store, index) as caller:
+            yield caller
+    finally:
+        await index.stop()
+
+
+async def found(gateway: Caller, user: str, query: str, **more: Any) -> list[tuple[str, int]]:
+    """All hits of a search, page after page."""
+    hits: list[dict[str, Any]] = []
+    cursor = None
+    while True:
+        page = await gateway.get("/v1/search", user, q=query, cursor=cursor, **more)
+        assert page.status == 200, page.body
+        hits += page.body["hits"]
+        cursor = page.body["next"]
+        if cursor is None:
+            break
+    ats = [hit["at"] for hit in hits]
+    assert ats == sorted(ats, reverse=True)
+    return [(hit["conv_id"], hit["seq"]) for hit in hits]
+
+
+async def test_history_across_buckets(gateway: Caller, deployment: Deployment) -> None:
+    """A range that lies in two partitions is one range, forwards and backwards."""
+    rows = deployment.rows
+    first, last = MESSAGE_BUCKET - 6, MESSAGE_BUCKET + 6
+    for seq in range(first, last + 1):
+        rows.put_message(message("long", seq))
+    rows.put_conversation("long", last)
+    rows.put_change("ann", "long", 2, joined=True)
+    for order in ("asc", "desc"):
+        asked = {"from": first, "to": last + 3, "limit": 4, "order": order}
+        items: list[dict[str, Any]] = []
+        while True:
+            page = await gateway.ask(HISTORY.format("long"), "ann", asked)
+            items += page.body["items"]
+            if page.body["next"] is None:
+                break
+            asked["from" if order == "asc" else "to"] = page.body["next"]
+        seqs = list(range(first, last + 4))
+        newest_first = order == "desc"
+        expected = seqs[::-1] if newest_first else seqs
+        assert covered(items, newest_first=newest_first) == expected
+        assert [item for item in items if "hole" in item] == [
+            {"hole": "not_yet", "from": last + 1, "to": last + 3}
+        ]
+
+
+async def test_an_entry_comes_back_byte_for_byte(gateway: Caller) -> None:
+    """Whatever the text, history gives the entry as it was sequenced."""
+    page = await gateway.get(HISTORY.format("words"), "ann")
+    shown = {item["seq"]: item["content"]["text"] for item in page.body["items"]}
+    assert shown == WORDS
+
+
+async def test_history_of_a_former_member(gateway: Caller) -> None:
+    """Who left sees their period, and of the rest only that it is not theirs."""
+    page = await gateway.get(HISTORY.format("words"), "bob", to=len(WORDS))
+    assert page.body["head"] == LEFT.last
+    hidden = covered(item for item in page.body["items"] if "hole" in item)
+    assert hidden == [seq for seq in WORDS if not visible([LEFT], seq)]
+
+
+async def test_conversations_and_strangers(gateway: Caller) -> None:
+    """Each sees their own conversations, and no other opens, alike whether it exists."""
+    mine = await gateway.get("/v1/conversations", "bob")
+    assert [one["conv_id"] for one in mine.body["conversations"]] == ["words"]
+    answers = [await gateway.get(HISTORY.format(c), "bob") for c in ("secret", "unreal")]
+    for answer in answers:
+        del answer.body["request_id"]
+        assert answer.status == 404
+    assert answers[0].body == answers[1].body
+
+
+async def test_sync_from_a_cursor(gateway: Caller, deployment: Deployment) -> None:
+    """Records over many partitions come in order, each once, whatever the page."""
+    rows = deployment.rows
+    seqs = [*sorted(random.Random(7).sample(range(400_000), 60)), 1 << 48, (1 << 48) + 1]
+    for seq in seqs:
+        rows.put_record("ann", seq, encode(message("words", 1 + seq % 12)))
+    for limit in (7, 500):
+        got: list[int] = []
+        after = -1
+        while True:
+            page = await gateway.get("/v1/sync", "ann", after=after, limit=limit)
+            got += [one["sync_seq"] for one in page.body["records"]]
+            after = page.body["next"]
+            if not page.body["more"]:
+                break
+        assert got == seqs
+    assert (await gateway.get("/v1/sync", "bob")).body["records"] == []
+
+
+async def test_han_of_one_to_four_characters(gateway: Caller) -> None:
+    """Any run of Han characters finds exactly the messages that hold it, over all pages."""
+    texts = {seq: random_text(seq) for seq in range(1, RANDOM_MESSAGES + 1)}
+    chosen = random.Random(3)
+    queries = {
+        text[at : at + length]
+        for length in (1, 2, 3, 4)
+        for text in chosen.sample(sorted(texts.values()), 8)
+        for at in [chosen.randint(0, len(text) - 1)]
+    }
+    queries |= {"天天天天", "饭京好气"}
+    for query in sorted(queries):
+        hits = await found(gateway, "ann", query, conversation="random", limit=30)
+        assert sorted(seq for _, seq in hits) == [s for s, text in texts.items() if query in text]
+
+
+@pytest.mark.parametrize(
+    ("query", "seqs"),
+    [
+        ("天气", [1]),
+        ("cafe", []),  # an accent is a letter
+        ("CAFÉ müller", [1]),
+        ('"café müller"', [1]),
+        ('"müller café"', []),
+        ("müller 天气", [1]),
+        ("müller 北京", []),
+        ("hello", [2]),
+        ("HELLO WORLD", [2]),
+        (wide("hello"), [2]),
+        ("123", [2]),
+        ("ハロー", [3]),
+        ("ﾊﾛｰ", [3]),
+        ("ワールド", [3]),
+        ("안녕하세요", [4]),
+        ("ПРИВЕТ МИР", [5]),
+        ("strasse", [6, 5]),
+        ("straße", [6, 5]),
+        ("example.org", [7]),
+        ("smile !", [9]),  # punctuation beside a word does not matter
+        ("!!!", []),
+        ("\U0001f600", [9]),
+        ("python3", [8]),
+        ("中文", [11]),
+        ("没有空格", [11]),
+        ("𠮷野家", [12]),
+        ("野家", [12]),
+    ],
+)
+async def test_words_of_any_language(gateway: Caller, query: str, seqs: list[int]) -> None:
+    """Width, case and compatibility form do not matter; words, phrases and Han runs do."""
+    assert await found(gateway, "ann", query, conversation="words") == [("words", s) for s in seqs]
+
+
+async def test_search_over_all_conversations_is_of_members_only(gateway: Caller) -> None:
+    """Somebody finds what was said while they were there, and nothing else anywhere."""
+    everything = {(m.conv_id, m.seq): fold(m.content.text) for m in said()}
+    stays = {
+        "ann": {"words": [Period(1)], "random": [Period(1)]},
+        "bob": {"words": [LEFT]},
+        "eve": {"secret": [Period(1)]},
+        "zoe": {},
+    }
+    for user, theirs in stays.items():
+        for query in ("天气", "hello", "world", "mixed", "strasse"):
+            expected = {
+                place
+                for place, text in everything.items()
+                if fold(query) in text and visible(theirs.get(place[0], []), place[1])
+            }
+            assert set(await found(gateway, user, query, limit=5)) == expected
+
+
+async def test_a_sender_and_pages_of_one(gateway: Caller) -> None:
+    """Filters narrow, and the smallest page misses nothing."""
+    both = await found(gateway, "ann", "天", limit=1)
+    assert both == await found(gateway, "ann", "天", limit=100)
+    assert await found(gateway, "ann", "天", sender="eve") == []
+    assert len(await found(gateway, "eve", "天", sender="eve")) == 3
+
+
+async def test_a_hit_is_what_the_store_says(gateway: Caller, deployment: Deployment) -> None:
+    """What only the index has is not shown; neither is what lies above the stored head."""
+    rows = deployment.rows
+    ahead = [message("ahead", seq, text="vorneweg") for seq in range(1, 5)]
+    deployment.put_documents(ahead)
+    rows.put_conversation("ahead", 2)
+    rows.put_change("ann", "ahead", 1, joined=True)
+    for entry in (ahead[0], ahead[2]):
+        rows.put_message(entry)
+    assert await found(gateway, "ann", "vorneweg") == [("ahead", 1)]
+    for entry in ahead:
+        rows.put_message(entry)
+    rows.put_conversation("ahead", 4)
+    assert len(await found(gateway, "ann", "vorneweg", limit=1)) == 4
+
+
+async def test_many_periods_are_searched_precisely(deployment: Deployment) -> None:
+    """More periods than one query may name are several queries, and one order."""
+    settings = deployment.settings
+    index = ElasticIndex(settings)
+    asked = SearchAsked(["天"], None, None, None, 100)
+    count = 3 * elastic_index.CLAUSES_A_QUERY
+    stays = {f"elsewhere {n}": [Period(1, 2)] for n in range(count)}
+    stays["random"] = [Period(seq, seq) for seq in range(2, RANDOM_MESSAGES, 2)]
+    expected = [seq for seq in range(RANDOM_MESSAGES - 2, 0, -2) if "天" in random_text(seq)]
+    try:
+        places: list[Place] = []
+        while page := await index.newest(asked, stays, places[-1] if places else None, 10):
+            places += page
+        assert [(place.conv_id, place.seq) for place in places] == [
+            ("random", seq) for seq in expected
+        ]
+        most = elastic_index.CLAUSES_A_QUERY * elastic_index.MAX_QUERIES
+        stays = {"random": [Period(2 * n + 1, 2 * n + 1) for n in range(most + 1)]}
+        with pytest.raises(Problem) as refused:
+            await index.newest(asked, stays, None, 10)
+        assert refused.value.kind == "too-wide"
+    finally:
+        await index.stop()
+
+
+async def test_an_index_that_is_not_there_yet(deployment: Deployment) -> None:
+    """Before anything has been indexed nothing is found, and it is no failure."""
+    settings = deployment.settings
+    index = ElasticIndex(settings.model_copy(update={"namespace": settings.namespace + "-none"}))
+    try:
+        asked = SearchAsked(["天"], None, None, None, 10)
+        assert await index.newest(asked, {"c": [Period(1)]}, None, 10) == []
+    finally:
+        await index.stop()
+
+
+async def test_many_reads_at_once(gateway: Caller) -> None:
+    """More requests than may be in hand are answered or told to come back; none is lost."""
+    reads = [gateway.get(HISTORY.format("random"), "ann", limit=5) for _ in range(200)]
+    answers = await asyncio.gather(*reads)
+    assert {answer.status for answer in answers} <= {200, 503}
+    assert sum(answer.status == 200 for answer in answers) >= 100
+    for answer in answers:
+        if answer.status == 200:
+            assert [item["seq"] for item in answer.body["items"]] == [1, 2, 3, 4, 5]

@@ -1,0 +1,245 @@
+"""`python -m gateway` as a process, and the commands that read through it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import pytest
+import typer
+from pydantic import SecretStr
+from typer.testing import CliRunner
+from yarl import URL
+
+from ops import read
+from schemas.codec import encode
+from schemas.errors import ImError
+from schemas.records import Rejected
+from schemas.settings import Settings
+from tests.support.forwarding import Forwarder
+from tests.support.gateway import SECRET, message
+from tests.support.gateway_rows import search_index, tables
+from tests.support.processes import ROOT, environment, running
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.servers
+
+READY_SECONDS: Final = 30.0
+MESSAGES: Final = 450
+"""More than two pages of any command."""
+
+
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def health(settings: Settings) -> tuple[int, dict[str, Any]] | None:
+    """What `/healthz` says, or None if nobody answers."""
+    url = f"http://{settings.gateway_host}:{settings.gateway_port}/healthz"
+    try:
+        async with aiohttp.ClientSession() as http, http.get(url) as response:
+            return response.status, await response.json()
+    except aiohttp.ClientConnectionError:
+        return None
+
+
+async def until_health(settings: Settings, code: int, **states: str) -> None:
+    """Waits until `/healthz` says so."""
+
+    async def as_expected() -> bool:
+        told = await health(settings)
+        return told is not None and told[0] == code and states.items() <= told[1].items()
+
+    await until(as_expected, READY_SECONDS)
+
+
+@pytest.fixture(scope="module")
+def deployment(servers: Any) -> Iterator[Settings]:
+    """A conversation of two, stored and indexed, and a gateway that runs on it."""
+    settings = servers.settings(jwt_secret=SecretStr(SECRET), gateway_port=free_port())
+    said = [
+        message("#c", seq, text=f"number {seq} 天气\x1b[31m") for seq in range(1, MESSAGES + 1)
+    ]
+    with tables(settings) as rows, search_index(settings) as put_documents:
+        rows.put_conversation("#c", MESSAGES)
+        rows.put_change("ann", "#c", 1, joined=True)
+        rows.put_change("陈", "#c", 3, joined=True)
+        rows.put_change("陈", "#c", 9, joined=False)
+        for entry in said:
+            rows.put_message(entry)
+            rows.put_record("ann", 100 * entry.seq, encode(entry))
+        rows.put_record("陈", 5, encode(refusal()))
+        put_documents(said)
+        with running(settings, "gateway"):
+            asyncio.run(until_health(settings, 200, status="ok"))
+            yield settings
+
+
+def refusal() -> Rejected:
+    """What a sender learns who may not."""
+    return Rejected(
+        conv_id="#c", sender="陈", device_id="d", client_msg_id="x", at=1, code="not_a_member"
+    )
+
+
+@pytest.fixture
+def im(deployment: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> typer.Typer:
+    """The three commands, told by the environment which deployment is meant."""
+    for name, value in environment(deployment).items():
+        if name.startswith("IM_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("IM_HOME", str(tmp_path))
+    app = typer.Typer()
+    app.command("history")(read.history)
+    app.command("sync")(read.sync)
+    app.command("search")(read.search)
+    return app
+
+
+def lines(app: typer.Typer, *arguments: str) -> list[str]:
+    """What a command prints."""
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout.splitlines()
+
+
+def objects(app: typer.Typer, *arguments: str) -> list[dict[str, Any]]:
+    """The JSON objects that a command prints, one a line."""
+    return [json.loads(line) for line in lines(app, *arguments, "--json")]
+
+
+def test_history_follows_all_pages(im: typer.Typer) -> None:
+    """The whole range, each SeqId once, entries as they are stored."""
+    shown = objects(im, "history", "#c", "--as", "ann")
+    assert [one["seq"] for one in shown] == list(range(1, MESSAGES + 1))
+    part = objects(im, "history", "#c", "--as", "ann", "--from", "7", "--to", "8")
+    assert [one["content"]["text"] for one in part] == [
+        "number 7 天气\x1b[31m",
+        "number 8 天气\x1b[31m",
+    ]
+
+
+def test_history_for_a_person(im: typer.Typer) -> None:
+    """Columns, holes in words, and nothing that a terminal would obey."""
+    shown = lines(im, "history", "#c", "--as", "陈", "--to", "12")
+    assert len(shown) == 9
+    assert shown[0].split() == ["1-2", "(hidden:", "outside", "your", "membership)"]
+    assert shown[1].split()[0] == "3"
+    assert shown[1].split()[3:] == ["ann", "number", "3", "天气·[31m"]
+    assert shown[-1].split()[0] == "10-12"
+    assert "\x1b" not in "".join(shown)
+
+
+def test_sync_follows_all_pages(im: typer.Typer) -> None:
+    """All records from a cursor on, or as many as asked for."""
+    every = objects(im, "sync", "ann")
+    assert [one["sync_seq"] for one in every] == [100 * n for n in range(1, MESSAGES + 1)]
+    assert every[4]["record"]["seq"] == 5
+    some = objects(im, "sync", "ann", "--after", "300", "--limit", "250")
+    assert [one["record"]["seq"] for one in some] == list(range(4, 254))
+    (told,) = lines(im, "sync", "陈")
+    assert "rejected: not_a_member" in told
+
+
+def test_search_follows_all_pages(im: typer.Typer) -> None:
+    """All hits, newest first, or as many as asked for."""
+    every = objects(im, "search", "天气", "--as", "ann")
+    assert [one["seq"] for one in every] == list(range(MESSAGES, 0, -1))
+    assert [one["seq"] for one in objects(im, "search", '"number 44"', "--as", "ann")] == [44]
+    assert len(objects(im, "search", "number", "--as", "陈")) == 7
+    assert len(lines(im, "search", "number", "--as", "ann", "--limit", "120")) == 120
+
+
+def test_a_refusal_is_one_line(im: typer.Typer) -> None:
+    """What the gateway refuses is told in its words."""
+    with pytest.raises(ImError, match="no such conversation"):
+        lines(im, "history", "elsewhere", "--as", "ann")
+
+
+def test_no_gateway_is_one_line(im: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no gateway answers, the error says what to do."""
+    monkeypatch.setenv("IM_GATEWAY_PORT", str(free_port()))
+    with pytest.raises(ImError, match="im up"):
+        lines(im, "sync", "ann")
+
+
+async def test_it_serves_as_soon_as_its_servers_are_there(deployment: Settings) -> None:
+    """It starts without them, says so, serves when they come, and survives that they go."""
+    host, cassandra = deployment.cassandra_contact_points
+    elastic = URL(deployment.elasticsearch_url)
+    ports = [free_port() for _ in range(3)]
+    store = Forwarder(ports[0], host[0], cassandra)
+    index = Forwarder(ports[1], elastic.host or "", elastic.port or 0)
+    settings = deployment.model_copy(
+        update={
+            "cassandra_hosts": f"127.0.0.1:{ports[0]}",
+            "elasticsearch_url": f"http://127.0.0.1:{ports[1]}",
+            "gateway_port": ports[2],
+        }
+    )
+    try:
+        with running(settings, "gateway") as process:
+            await until_health(settings, 503, status="unavailable")
+            await store.open()
+            await until_health(settings, 200, status="degraded", elasticsearch="down")
+            await index.open()
+            await until_health(settings, 200, status="ok")
+            await store.cut()
+            await until_health(settings, 503, status="unavailable", elasticsearch="up")
+            await store.open()
+            await until_health(settings, 200, status="ok")
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait, 20) == 0
+    finally:
+        await store.cut()
+        await index.cut()
+
+
+async def test_sigterm_ends_it_also_when_no_server_was_ever_there(deployment: Settings) -> None:
+    """An orderly end does not wait for what is not there."""
+    settings = deployment.model_copy(
+        update={"cassandra_hosts": f"127.0.0.1:{free_port()}", "gateway_port": free_port()}
+    )
+    with running(settings, "gateway") as process:
+        await until_health(settings, 503, cassandra="down")
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait, 20) == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"IM_JWT_SECRET": "short"}, "IM_JWT_SECRET must have at least 32 bytes"),
+        ({"IM_GATEWAY_PORT": "0"}, "IM_GATEWAY_PORT"),
+        ({}, "set IM_GATEWAY_HOST or IM_GATEWAY_PORT"),  # the one of the fixture is there
+    ],
+)
+def test_what_keeps_it_from_starting_is_one_line(
+    deployment: Settings, wrong: dict[str, str], told: str
+) -> None:
+    """A wrong setting and a taken port are told in one line, and the exit code says it."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "gateway"],
+        cwd=ROOT,
+        env=environment(deployment) | wrong,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert told in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+    assert SECRET not in ended.stderr

@@ -1,0 +1,68 @@
+"""A port that leads to a server, and can be cut off from it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+_CHUNK = 65_536
+
+
+class Forwarder:
+    """Forwards connections to a server while it is open, as if the server went down and came up.
+
+    Args:
+        port: Where to listen.
+        host: Where the server is.
+        server_port: And at which port.
+    """
+
+    def __init__(self, port: int, host: str, server_port: int) -> None:
+        self._port = port
+        self._target = (host, server_port)
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Lets connections through."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
+
+    async def cut(self) -> None:
+        """Ends all connections and takes no more."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for task in list(self._connections):
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            with suppress(OSError, asyncio.CancelledError):
+                await self._join(reader, writer)
+        finally:
+            self._connections.discard(task)
+            writer.transport.abort()
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_connection(*self._target)
+        try:
+            there = asyncio.ensure_future(_pump(reader, server_writer))
+            back = asyncio.ensure_future(_pump(server_reader, writer))
+            try:
+                await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                there.cancel()
+                back.cancel()
+                await asyncio.gather(there, back, return_exceptions=True)
+        finally:
+            server_writer.transport.abort()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(_CHUNK):
+        writer.write(data)
+        await writer.drain()
