@@ -1,0 +1,43 @@
+"""`im verify`: audits everything that is there against the log."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from ops.console import Json, emit, err, out
+from ops.running import resolve_settings
+from ops.verify.audit import audit
+from ops.verify.output import line, progress, summary, table
+from ops.verify.report import Report
+from ops.verify.servers import servers
+
+AllowEmpty = Annotated[
+    bool, typer.Option("--allow-empty", help="An empty log is not a difference.")
+]
+Wait = Annotated[
+    float, typer.Option("--wait", min=0, help="Seconds to wait for each sink to catch up.")
+]
+
+
+def verify(*, allow_empty: AllowEmpty = False, wait: Wait = 60.0, json: Json = False) -> None:
+    """Compare store, index and sync timelines with the log; exit with 1 if they differ."""
+    settings = resolve_settings()
+    report = Report(emit if json else None)
+    begin = time.monotonic()
+    with (
+        progress(err) as advance,
+        servers(settings, advance=advance, wait_seconds=wait) as sources,
+    ):
+        audit(sources, report, allow_empty=allow_empty)
+    seconds = time.monotonic() - begin
+    if json:
+        emit(summary(report, seconds))
+    else:
+        for difference in report.differences:
+            out.print(line(difference), markup=False, soft_wrap=True)
+        out.print(table(report, seconds))
+    if report.total:
+        raise typer.Exit(1)

@@ -1,0 +1,218 @@
+"""The audit finds no fault with what is right, and names each fault there is."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ops.verify.audience import Cursor, Run
+from schemas.ids import uuid7
+from schemas.records import (
+    AddMembers,
+    AnyCommand,
+    CreateConversation,
+    RemoveMembers,
+    SendMessage,
+    TextContent,
+)
+from tests.support.audited import SYNC_PARTITIONS, System, system_of
+from tests.support.commands import commands
+from tests.support.damage import DAMAGES, Pick
+from tests.support.sequencing import run
+
+# One device for each sender: entries do not tell the device, so the audit takes an id that a
+# sender used twice for an accident.
+command_lists = st.lists(
+    commands.map(lambda command: msgspec.structs.replace(command, device_id="d")), max_size=50
+)
+numbers = st.lists(st.integers(0, 10_000), min_size=4, max_size=4)
+
+
+def _story() -> list[AnyCommand]:
+    """Two conversations, one of which goes to pull and back; people come, go and come again."""
+    ids = (uuid7(1_000 + number, 0) for number in range(1_000))
+
+    def by(sender: str, conv_id: str = "c1") -> dict[str, Any]:
+        return {
+            "conv_id": conv_id, "sender": sender, "device_id": "d", "client_msg_id": next(ids),
+        }  # fmt: skip
+
+    def say(sender: str, text: str, *mentions: str, conv_id: str = "c1") -> SendMessage:
+        content = TextContent(text=text)
+        return SendMessage(**by(sender, conv_id), content=content, mentions=list(mentions))
+
+    return [
+        CreateConversation(**by("ann"), members=["bob", "陈"], join="open"),
+        say("ann", "hi"),
+        say("bob", "\uff28\uff29"),
+        say("陈", "你好"),
+        AddMembers(**by("ann"), members=["d e", "|e-"]),
+        say("ann", "all of you", "bob", "nobody"),
+        say("d e", ""),
+        RemoveMembers(**by("ann"), members=["bob", "d e", "陈"]),
+        say("|e-", "less of us"),
+        AddMembers(**by("bob"), members=["bob"]),
+        say("bob", "again"),
+        say("f", "may I?"),
+        CreateConversation(**by("f", "c2"), members=["ann"]),
+        say("f", "just us", conv_id="c2"),
+        say("ann", "yes", conv_id="c2"),
+    ]
+
+
+STORY = _story()
+
+
+def _system(steps: list[AnyCommand]) -> System:
+    log = run(steps)
+    return system_of(log.entries, log.syncs)
+
+
+@settings(max_examples=150)
+@given(command_lists)
+def test_what_the_core_writes_is_consistent(steps: list[AnyCommand]) -> None:
+    """Whatever was commanded: its entries, records, rows and documents agree, to the last one.
+
+    The core's fan-out and the audit's are two programs; here each checks the other.
+    """
+    system = _system(steps)
+
+    report = system.audit()
+
+    assert report.differences == []
+    assert report.section("log").counts["entries"] == len(system.timeline)
+    assert report.section("sync-log").counts["records"] == len(system.sync)
+    assert report.section("sync-store").counts["rows"] == len(system.sync_rows)
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+@settings(max_examples=25)
+@given(more=command_lists, choices=numbers)
+def test_each_damage_is_named(name: str, more: list[AnyCommand], choices: list[int]) -> None:
+    """One damage anywhere in a consistent deployment is reported, by kind and by place.
+
+    And where it cannot mean more than one place, no other place is blamed.
+    """
+    system = _system([*STORY, *more])
+
+    expected = DAMAGES[name](system, Pick(choices))
+    report = system.audit()
+
+    assert expected.is_in(report), report.differences
+    if expected.alone:
+        assert {difference.check for difference in report.differences} == {expected.check}
+
+
+@given(command_lists, st.data())
+def test_what_comes_during_the_audit_is_no_difference(
+    more: list[AnyCommand], data: st.DataObject
+) -> None:
+    """Copies may be ahead of the snapshot: the log is read on before they are blamed."""
+    system = _system([*STORY, *more])
+    cut = data.draw(st.integers(0, len(system.timeline)))
+    system.timeline, system.grown = system.timeline[:cut], system.timeline[cut:]
+
+    report = system.audit()
+
+    assert report.differences == []
+
+
+@given(command_lists, numbers)
+def test_what_only_a_copy_has_is_blamed_although_the_log_grew(
+    more: list[AnyCommand], choices: list[int]
+) -> None:
+    """Reading on forgives what the log has, and nothing else."""
+    system = _system([*STORY, *more])
+    system.timeline, system.grown = system.timeline[:-1], system.timeline[-1:]
+
+    expected = DAMAGES["store_has_a_message_of_its_own"](system, Pick(choices))
+
+    assert expected.is_in(system.audit())
+
+
+@given(command_lists, st.data())
+def test_what_retention_dropped_is_no_difference(
+    more: list[AnyCommand], data: st.DataObject
+) -> None:
+    """Where Kafka has dropped the begin of a partition, the rest is checked, and that is said.
+
+    Cassandra may have dropped the same rows, or not yet.
+    """
+    system = _system([*STORY, *more])
+    partition = data.draw(st.integers(0, SYNC_PARTITIONS - 1))
+    ends = [offset + 1 for number, offset, _, _ in system.sync if number == partition]
+    system.lows[partition] = data.draw(st.sampled_from([1, *ends]))
+    kept = [r for r in system.sync if r[0] != partition or r[1] >= system.lows[partition]]
+    if data.draw(st.booleans()):
+        kept_rows = {(key, offset) for _, offset, key, _ in kept}
+        system.sync_rows = [r for r in system.sync_rows if (r[0].encode(), r[2]) in kept_rows]
+    system.sync = kept
+
+    report = system.audit()
+
+    assert report.differences == []
+    assert any(f"partition {partition}" in note for note in report.section("sync-log").notes)
+
+
+@given(st.integers(0, 10_000))
+def test_a_loss_behind_what_retention_dropped_is_named(choice: int) -> None:
+    """Retention excuses the oldest records and no hole among the later ones."""
+    system = _system(STORY)
+    home = next(number for number, _, key, _ in system.sync if key == b"ann")
+    own = [record for record in system.sync if record[0] == home]
+    system.lows[home] = own[1][1]
+    gone = own[len(own) // 2 + choice % (len(own) // 2)]
+    system.sync = [record for record in system.sync if record not in (own[0], gone)]
+
+    report = system.audit()
+
+    user = (gone[2] or b"").decode()
+    assert any(d.check == "sync-log" and d.user == user for d in report.differences)
+
+
+@given(command_lists, st.data())
+def test_expired_rows_may_be_gone_and_no_others(
+    more: list[AnyCommand], data: st.DataObject
+) -> None:
+    """A row is excused by the age of its entry, and by nothing else."""
+    system = _system([*STORY, *more])
+    at = data.draw(st.integers(0, len(system.sync_rows) - 1))
+    row = system.sync_rows.pop(at)
+    time = msgspec.json.decode(row[5] or b"")["at"]
+    kept = deepcopy(system)
+    system.expired_before, kept.expired_before = time + 1, time
+
+    assert system.audit().differences == []
+    named = [(d.check, d.kind, d.user) for d in kept.audit().differences]
+    assert ("sync-store", "missing", row[0]) in named
+
+
+run_lists = st.sets(st.integers(1, 30)).map(
+    lambda seqs: [
+        Run(first, last)
+        for first in sorted(seqs)
+        if first - 1 not in seqs
+        for last in [min(n for n in range(first, 32) if n + 1 not in seqs)]
+    ]
+)
+
+
+@given(run_lists, st.lists(st.integers(1, 32)))
+def test_a_cursor_is_a_set_that_remembers_little(runs: list[Run], arrivals: list[int]) -> None:
+    """Taking SeqIds one by one says of each what a set of all that came would say."""
+    due = {seq for run in runs for seq in range(run.first, run.last + 1)}
+    cursor, came = Cursor(runs), set[int]()
+
+    for seq in arrivals:
+        late = "out_of_order" if came and seq < max(came) else "next"
+        expected = "extra" if seq not in due else "double" if seq in came else late
+        assert cursor.take(seq) == expected
+        came |= {seq} & due
+
+    missing = {seq for run in cursor.missing() for seq in range(run.first, run.last + 1)}
+    assert missing == due - came

@@ -1,0 +1,231 @@
+"""A whole deployment as lists, made the obvious way, to be audited and to be damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from backends.elasticsearch import document_id, folded_or_none
+from backends.kafka import partition_of
+from ops.verify.audit import audit
+from ops.verify.index import Document
+from ops.verify.log import KafkaRecord
+from ops.verify.membership import MembershipRow
+from ops.verify.report import Report
+from ops.verify.sources import Stage
+from ops.verify.store import ConversationRow, MessageRow
+from ops.verify.sync_buckets import BucketRow
+from ops.verify.sync_store import SyncRow
+from ops.verify.topics import Span
+from schemas.codec import decode_entry, decode_sync_record
+from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
+from schemas.records import (
+    AnyEntry,
+    ConversationCreated,
+    FanoutChanged,
+    MembersAdded,
+    MembersRemoved,
+    MessageSent,
+    Rejected,
+)
+
+TIMELINE_PARTITIONS: Final = 2
+SYNC_PARTITIONS: Final = 3
+_JUMP_AFTER: Final = 4
+_KINDS: Final[dict[type[AnyEntry], str]] = {
+    ConversationCreated: "conversation_created",
+    MembersAdded: "members_added",
+    MembersRemoved: "members_removed",
+    FanoutChanged: "fanout_changed",
+    MessageSent: "message_sent",
+}
+
+
+def index_of(at: int) -> str:
+    """The index of a message: another one for every ten of its time."""
+    return f"messages-{at // 10}"
+
+
+@dataclass
+class System:
+    """What every place holds. Consistent as `system_of` makes it.
+
+    ``grown``: what comes to the timeline while the audit runs. ``lows``: the first offsets of
+    ``im.sync`` that retention has left. ``lags``: how far a sink stays behind.
+    """
+
+    timeline: list[KafkaRecord] = field(default_factory=list)
+    sync: list[KafkaRecord] = field(default_factory=list)
+    messages: list[MessageRow] = field(default_factory=list)
+    conversations: list[ConversationRow] = field(default_factory=list)
+    by_user: list[MembershipRow] = field(default_factory=list)
+    by_conversation: list[MembershipRow] = field(default_factory=list)
+    documents: list[Document] = field(default_factory=list)
+    sync_rows: list[SyncRow] = field(default_factory=list)
+    buckets: list[BucketRow] = field(default_factory=list)
+    grown: list[KafkaRecord] = field(default_factory=list)
+    lows: dict[int, int] = field(default_factory=dict)
+    lags: dict[Stage, int] = field(default_factory=dict)
+    expired_before: int = 0
+
+    def audit(self, *, allow_empty: bool = True) -> Report:
+        """The report of `ops.verify.audit.audit`."""
+        report = Report()
+        audit(_Lists(self), report, allow_empty=allow_empty)
+        return report
+
+
+class _Lists:
+    """A `System` as the port of the audit."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._asked = 0
+
+    def timeline_spans(self) -> list[Span]:
+        self._asked += 1
+        return _spans(self._timeline_now(), TIMELINE_PARTITIONS, {})
+
+    def timeline(self, spans: Sequence[Span]) -> Iterable[KafkaRecord]:
+        return [record for span in spans for record in _within(self._timeline_now(), span)]
+
+    def sync_spans(self) -> list[Span]:
+        return _spans(self._system.sync, SYNC_PARTITIONS, self._system.lows)
+
+    def sync(self, span: Span) -> Iterable[KafkaRecord]:
+        return _within(self._system.sync, span)
+
+    def sync_at(
+        self, partition: int, offsets: Sequence[int]
+    ) -> Mapping[int, tuple[bytes | None, bytes | None]]:
+        return {
+            offset: (key, value)
+            for number, offset, key, value in self._system.sync
+            if number == partition and offset in offsets
+        }
+
+    def behind(self, stage: Stage, last_offsets: Mapping[int, int]) -> int:  # noqa: ARG002 - the port's
+        return self._system.lags.get(stage, 0)
+
+    def messages(self) -> Iterable[MessageRow]:
+        return self._system.messages
+
+    def conversations(self) -> Iterable[ConversationRow]:
+        return self._system.conversations
+
+    def membership_by_user(self) -> Iterable[MembershipRow]:
+        return self._system.by_user
+
+    def membership_by_conversation(self) -> Iterable[MembershipRow]:
+        return self._system.by_conversation
+
+    def sync_rows(self) -> Iterable[SyncRow]:
+        return self._system.sync_rows
+
+    def sync_buckets(self) -> Iterable[BucketRow]:
+        return self._system.buckets
+
+    def documents(self) -> Iterable[Document]:
+        return self._system.documents
+
+    def index_of(self, at: int) -> str:
+        return index_of(at)
+
+    def expired_before(self) -> int:
+        return self._system.expired_before
+
+    def _timeline_now(self) -> list[KafkaRecord]:
+        """What came while the audit ran shows when it asks again."""
+        grown = self._system.grown if self._asked > 1 else []
+        return [*self._system.timeline, *grown]
+
+
+def _spans(records: list[KafkaRecord], partitions: int, lows: Mapping[int, int]) -> list[Span]:
+    ends = {record[0]: record[1] + 1 for record in records}
+    return [
+        Span(number, lows.get(number, 0), max(lows.get(number, 0), ends.get(number, 0)))
+        for number in range(partitions)
+    ]
+
+
+def _within(records: list[KafkaRecord], span: Span) -> list[KafkaRecord]:
+    return [r for r in records if r[0] == span.partition and span.low <= r[1] < span.end]
+
+
+def system_of(entries: Iterable[tuple[str, bytes]], syncs: Iterable[tuple[str, bytes]]) -> System:
+    """The consistent deployment that has these on its topics.
+
+    Args:
+        entries: (conversation, value) in the order of their writing.
+        syncs: (recipient, value) in theirs.
+    """
+    system = System(
+        timeline=list(_placed(entries, TIMELINE_PARTITIONS)),
+        sync=list(_placed(syncs, SYNC_PARTITIONS)),
+    )
+    for _, _, _, value in system.timeline:
+        _store(system, decode_entry(value), (value or b""))
+    for _, offset, key, value in system.sync:
+        _store_sync(system, (key or b"").decode(), offset, value or b"")
+    return system
+
+
+def _placed(records: Iterable[tuple[str, bytes]], partitions: int) -> Iterator[KafkaRecord]:
+    """On the partitions of their keys, with marks of transactions and aborted ones between."""
+    ends = dict.fromkeys(range(partitions), 0)
+    for key, value in records:
+        partition = partition_of(key, partitions)
+        offset = ends[partition]
+        yield partition, offset, key.encode(), value
+        # One mark after each record; once an aborted transaction as long as a bucket.
+        ends[partition] = offset + (SYNC_BUCKET if offset == 2 * _JUMP_AFTER else 2)
+
+
+def _store(system: System, entry: AnyEntry, value: bytes) -> None:
+    place = (entry.conv_id, entry.seq // MESSAGE_BUCKET, entry.seq)
+    system.messages.append((*place, _KINDS[type(entry)], entry.sender, entry.at, value))
+    _store_conversation(system, entry)
+    if isinstance(entry, ConversationCreated | MembersAdded | MembersRemoved):
+        joined = not isinstance(entry, MembersRemoved)
+        rows = [(user, entry.conv_id, entry.seq, joined) for user in entry.members]
+        system.by_user += rows
+        system.by_conversation += rows
+    if isinstance(entry, MessageSent):
+        system.documents.append(_document(entry))
+
+
+def _store_conversation(system: System, entry: AnyEntry) -> None:
+    old = {row[0]: row for row in system.conversations}
+    _, _, owner, join, mode = old.get(entry.conv_id, ("", 0, entry.sender, None, None))
+    if isinstance(entry, ConversationCreated):
+        join = entry.join
+    if not isinstance(entry, MessageSent):
+        mode = entry.mode
+    old[entry.conv_id] = (entry.conv_id, entry.seq, owner, join, mode)
+    system.conversations = list(old.values())
+
+
+def _document(entry: MessageSent) -> Document:
+    text = entry.content.text
+    source = {
+        "conv_id": entry.conv_id,
+        "seq": entry.seq,
+        "sender": entry.sender,
+        "at": entry.at,
+        "text": text,
+    }
+    folded = folded_or_none(text)
+    if folded is not None:
+        source["folded"] = folded
+    place = document_id(entry.conv_id, entry.seq)
+    return Document(index_of(entry.at), place, entry.conv_id, source)
+
+
+def _store_sync(system: System, user: str, offset: int, value: bytes) -> None:
+    record = decode_sync_record(value)
+    seq = None if isinstance(record, Rejected) else record.seq
+    bucket = offset // SYNC_BUCKET
+    system.sync_rows.append((user, bucket, offset, record.conv_id, seq, value))
+    if (user, bucket) not in system.buckets:
+        system.buckets.append((user, bucket))

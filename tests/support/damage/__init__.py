@@ -1,0 +1,16 @@
+"""Every way to damage a consistent deployment, and what an audit has to say to it."""
+
+from tests.support.damage import index, log, store, sync_log, sync_store
+from tests.support.damage.tools import DAMAGES, Damage, Expected, Pick
+
+__all__ = [
+    "DAMAGES",
+    "Damage",
+    "Expected",
+    "Pick",
+    "index",
+    "log",
+    "store",
+    "sync_log",
+    "sync_store",
+]

@@ -1,0 +1,102 @@
+"""Damages to the log."""
+
+from __future__ import annotations
+
+from msgspec import structs
+
+from backends.kafka import partition_of
+from ops.verify.report import CheckName, DifferenceKind
+from ops.verify.sources import Stage
+from schemas.codec import decode_entry, encode
+from tests.support.audited import TIMELINE_PARTITIONS, System
+from tests.support.damage.tools import (
+    Expected,
+    Pick,
+    damage,
+    end_of,
+    entry_of,
+    forged,
+    neighbours,
+    of_entry,
+    set_value,
+    swap_values,
+)
+
+
+@damage
+def _log_loses_an_entry(system: System, pick: Pick) -> Expected:
+    at = pick.index(system.timeline)
+    entry = entry_of(system.timeline.pop(at))
+    later = any(entry_of(record).conv_id == entry.conv_id for record in system.timeline[at:])
+    found: tuple[CheckName, DifferenceKind] = ("log", "missing") if later else ("store", "extra")
+    return Expected(*found, entry.conv_id, entry.seq, alone=False)
+
+
+@damage
+def _log_has_an_entry_twice(system: System, pick: Pick) -> Expected:
+    partition, _, key, value = pick.one(system.timeline)
+    system.timeline.append((partition, end_of(system.timeline, partition), key, value))
+    return of_entry(decode_entry(value), "log", "double", alone=False)
+
+
+@damage
+def _log_has_another_time(system: System, pick: Pick) -> Expected:
+    at = pick.index(system.timeline)
+    entry = entry_of(system.timeline[at])
+    set_value(system.timeline, at, encode(structs.replace(entry, at=entry.at + 1)))
+    return of_entry(entry, "store", "altered", alone=False)
+
+
+@damage
+def _log_changes_the_order(system: System, pick: Pick) -> Expected:
+    pairs = neighbours(system.timeline, lambda record: record[2])
+    first, second = pick.one(pairs)
+    swap_values(system.timeline, first, second)
+    return of_entry(entry_of(system.timeline[second]), "log", "double", alone=False)
+
+
+@damage
+def _log_has_a_strangers_message(system: System, pick: Pick) -> Expected:
+    conv_id, head = pick.one([(row[0], row[1]) for row in system.conversations])
+    assert head is not None
+    entry = forged(conv_id, head + 1)
+    partition = partition_of(conv_id, TIMELINE_PARTITIONS)
+    place = (partition, end_of(system.timeline, partition))
+    system.timeline.append((*place, conv_id.encode(), encode(entry)))
+    return Expected("log", "rule", conv_id, head + 1, alone=False)
+
+
+@damage
+def _log_has_another_key(system: System, pick: Pick) -> Expected:
+    at = pick.index(system.timeline)
+    partition, offset, _, value = system.timeline[at]
+    system.timeline[at] = (partition, offset, b"another", value)
+    return Expected("log", "misplaced", decode_entry(value).conv_id)
+
+
+@damage
+def _log_has_an_entry_on_another_partition(system: System, pick: Pick) -> Expected:
+    partition, _, key, value = system.timeline.pop(pick.index(system.timeline))
+    other = (partition + 1) % TIMELINE_PARTITIONS
+    system.timeline.append((other, end_of(system.timeline, other), key, value))
+    return Expected("log", "misplaced", decode_entry(value).conv_id, alone=False)
+
+
+@damage
+def _log_has_what_is_no_entry(system: System, pick: Pick) -> Expected:
+    partition = pick.index(range(TIMELINE_PARTITIONS))
+    offset = end_of(system.timeline, partition)
+    system.timeline.append((partition, offset, b"c1", b'{"kind": "gossip"}'))
+    return Expected("log", "undecodable")
+
+
+@damage
+def _a_sink_stays_behind(system: System, pick: Pick) -> Expected:
+    sinks: list[tuple[Stage, CheckName]] = [
+        ("sink-message", "store"),
+        ("sink-search", "index"),
+        ("sink-sync", "sync-store"),
+    ]
+    stage, check = pick.one(sinks)
+    system.lags[stage] = 7
+    return Expected(check, "behind")

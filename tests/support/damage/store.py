@@ -1,0 +1,100 @@
+"""Damages to the tables of messages, conversations and memberships."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.support.audited import System
+from tests.support.damage.tools import (
+    STRANGER,
+    Expected,
+    Pick,
+    damage,
+    with_column,
+)
+
+
+@damage
+def _store_loses_a_message(system: System, pick: Pick) -> Expected:
+    row = system.messages.pop(pick.index(system.messages))
+    return Expected("store", "missing", row[0], row[2])
+
+
+@damage
+def _store_has_a_message_twice(system: System, pick: Pick) -> Expected:
+    row = pick.one(system.messages)
+    system.messages.append(row)
+    return Expected("store", "double", row[0], row[2])
+
+
+@damage
+def _store_has_a_message_in_another_bucket(system: System, pick: Pick) -> Expected:
+    at = pick.index(system.messages)
+    row = system.messages[at]
+    system.messages[at] = (row[0], row[1] + 1, *row[2:])
+    return Expected("store", "misplaced", row[0], row[2])
+
+
+@damage
+def _store_alters_a_column_of_a_message(system: System, pick: Pick) -> Expected:
+    at, column = pick.index(system.messages), pick.one((3, 4, 5, 6))
+    row = system.messages[at]
+    other: Any = {3: "gossip", 4: STRANGER, 5: 7, 6: row[6] or b""}[column]
+    changed = other.replace(b'"at":1', b'"at":2') if column == 6 else other
+    system.messages[at] = with_column(row, column, pick.one((None, changed)))
+    return Expected("store", "altered", row[0], row[2])
+
+
+@damage
+def _store_has_a_message_of_its_own(system: System, pick: Pick) -> Expected:
+    row = pick.one(system.messages)
+    conv_id, seq = pick.one([(row[0], row[2] + 1_000), (row[0], 0), ("nowhere", 1)])
+    system.messages.append((conv_id, 0, seq, *row[3:]))
+    return Expected("store", "extra", conv_id, seq)
+
+
+@damage
+def _store_loses_a_conversation(system: System, pick: Pick) -> Expected:
+    row = system.conversations.pop(pick.index(system.conversations))
+    return Expected("store", "missing", row[0])
+
+
+@damage
+def _store_alters_a_conversation(system: System, pick: Pick) -> Expected:
+    at, column = pick.index(system.conversations), pick.one((1, 2, 3, 4))
+    row = system.conversations[at]
+    other = {1: (row[1] or 0) - 1, 2: STRANGER, 3: "closed", 4: "shove"}[column]
+    system.conversations[at] = with_column(row, column, pick.one((None, other)))
+    return Expected("store", "altered", row[0])
+
+
+@damage
+def _store_has_a_conversation_of_its_own(system: System, pick: Pick) -> Expected:
+    row = pick.one(system.conversations)
+    system.conversations.append(("nowhere", *row[1:]))
+    return Expected("store", "extra", "nowhere")
+
+
+@damage
+def _membership_loses_a_change(system: System, pick: Pick) -> Expected:
+    rows = pick.one((system.by_user, system.by_conversation))
+    user, conv_id, seq, _ = rows.pop(pick.index(rows))
+    return Expected("membership", "missing", conv_id, seq, user)
+
+
+@damage
+def _membership_turns_a_change_round(system: System, pick: Pick) -> Expected:
+    rows = pick.one((system.by_user, system.by_conversation))
+    at = pick.index(rows)
+    user, conv_id, seq, joined = rows[at]
+    rows[at] = (user, conv_id, seq, pick.one((None, not joined)))
+    return Expected("membership", "altered", conv_id, seq, user)
+
+
+@damage
+def _membership_has_a_change_of_its_own(system: System, pick: Pick) -> Expected:
+    rows = pick.one((system.by_user, system.by_conversation))
+    user, conv_id, seq, joined = pick.one(rows)
+    place = pick.one([(STRANGER, conv_id, seq), (user, "nowhere", 1), (user, conv_id, 1_000)])
+    rows.append((*place, joined))
+    return Expected("membership", "extra", place[1], place[2], place[0])

@@ -1,0 +1,94 @@
+"""Damages to the sync timelines in the store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backends.kafka import partition_of
+from schemas.limits import SYNC_BUCKET
+from tests.support.audited import SYNC_PARTITIONS, System
+from tests.support.damage.tools import (
+    STRANGER,
+    Expected,
+    Pick,
+    damage,
+    drop_empty_bucket,
+    end_of,
+    with_column,
+)
+
+
+@damage
+def _sync_store_loses_a_row(system: System, pick: Pick) -> Expected:
+    row = system.sync_rows.pop(pick.index(system.sync_rows))
+    drop_empty_bucket(system, row[0], row[1])
+    return Expected("sync-store", "missing", row[3] or "", row[4] or 0, row[0])
+
+
+@damage
+def _sync_store_has_a_row_twice(system: System, pick: Pick) -> Expected:
+    row = pick.one(system.sync_rows)
+    system.sync_rows.append(row)
+    return Expected("sync-store", "double", row[3] or "", row[4] or 0, row[0])
+
+
+@damage
+def _sync_store_alters_a_row(system: System, pick: Pick) -> Expected:
+    at, column = pick.index(system.sync_rows), pick.one((3, 4, 5))
+    row = system.sync_rows[at]
+    other: Any = {3: "nowhere", 4: 999, 5: (row[5] or b"") + b" "}[column]
+    system.sync_rows[at] = with_column(
+        row, column, pick.one((None, other) if row[column] else (other,))
+    )
+    return Expected("sync-store", "altered", user=row[0])
+
+
+@damage
+def _sync_store_has_a_row_in_another_bucket(system: System, pick: Pick) -> Expected:
+    at = pick.index(system.sync_rows)
+    row = system.sync_rows[at]
+    system.sync_rows[at] = with_column(row, 1, pick.one((row[1] + 1, -1)))
+    return Expected("sync-store", "misplaced", user=row[0])
+
+
+@damage
+def _sync_store_has_a_row_in_another_epoch(system: System, pick: Pick) -> Expected:
+    at = pick.index(system.sync_rows)
+    row = system.sync_rows[at]
+    system.sync_rows[at] = with_column(row, 2, pick.one((row[2] + (1 << 48), -1)))
+    return Expected("sync-store", "misplaced", user=row[0])
+
+
+@damage
+def _sync_store_gives_a_row_to_another(system: System, pick: Pick) -> Expected:
+    at = pick.index(system.sync_rows)
+    row = system.sync_rows[at]
+    partition = partition_of(row[0], SYNC_PARTITIONS)
+    twins = [
+        name for name in map(str, range(99)) if partition_of(name, SYNC_PARTITIONS) == partition
+    ]
+    system.sync_rows[at] = with_column(row, 0, twins[0])
+    return Expected("sync-store", "altered", user=twins[0])
+
+
+@damage
+def _sync_store_has_a_row_of_its_own(system: System, pick: Pick) -> Expected:
+    row = pick.one(system.sync_rows)
+    end = end_of(system.sync, partition_of(row[0], SYNC_PARTITIONS))
+    sync_seq = pick.one((row[2] + 1, end, end + 10 * SYNC_BUCKET))
+    system.sync_rows.append((row[0], sync_seq // SYNC_BUCKET, sync_seq, *row[3:]))
+    return Expected("sync-store", "extra", user=row[0])
+
+
+@damage
+def _sync_store_forgets_a_bucket(system: System, pick: Pick) -> Expected:
+    user, _ = system.buckets.pop(pick.index(system.buckets))
+    return Expected("sync-store", "missing", user=user)
+
+
+@damage
+def _sync_store_lists_a_bucket_of_its_own(system: System, pick: Pick) -> Expected:
+    user, bucket = pick.one(system.buckets)
+    place = pick.one(((STRANGER, bucket), (user, 1_000)))
+    system.buckets.append(place)
+    return Expected("sync-store", "extra", user=place[0])
