@@ -1,0 +1,116 @@
+"""Real servers for tests, from wherever they are to be had.
+
+1. Those that IM_KAFKA_BOOTSTRAP, IM_CASSANDRA_HOSTS and IM_ELASTICSEARCH_URL name, if all do.
+2. Containers, where a Docker engine answers.
+3. The development stack, on free ports, in a folder of its own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from devstack.ports import free_ports
+from devstack.servers import all_servers
+from devstack.settings import DevstackSettings
+from devstack.stack import Stack
+from schemas.settings import Settings
+
+ROOT: Final = Path(__file__).parents[2]
+HOME: Final = ROOT / ".im"
+_MOST_RUNS: Final = 16
+"""Test runs side by side in one checkout."""
+
+_ADDRESSES: Final = ("kafka_bootstrap", "cassandra_hosts", "elasticsearch_url")
+
+
+class Servers:
+    """Running servers.
+
+    Args:
+        home: Folder for what tests write.
+        addresses: The fields of `Settings` that tell where they are.
+    """
+
+    def __init__(self, home: Path, addresses: dict[str, str]) -> None:
+        self.home = home
+        self.addresses = addresses
+
+    def settings(self, **overrides: Any) -> Settings:
+        """A deployment on these servers that nobody else has: a fresh random namespace."""
+        own = {"namespace": f"t-{secrets.token_hex(4)}", "home": self.home}
+        return Settings.model_validate(own | self.addresses | overrides)
+
+
+def given_servers() -> Servers | None:
+    """Those that the environment names."""
+    named = {field: os.environ.get(f"IM_{field.upper()}", "") for field in _ADDRESSES}
+    return Servers(HOME / "test" / "given", named) if all(named.values()) else None
+
+
+@contextmanager
+def devstack_servers() -> Iterator[Servers]:
+    """The development stack with empty data; what a crashed run left behind is cleared away."""
+    with private_folder() as home:
+        shutil.rmtree(home / "data", ignore_errors=True)
+        stack = private_stack(home)
+        stack.up()
+        try:
+            yield Servers(home, addresses(stack))
+        finally:
+            stack.down()
+
+
+def private_stack(home: Path, names: Sequence[str] = ()) -> Stack:
+    """A stack on free ports, not yet started, of the named servers or of all.
+
+    For tests that stop servers: `Stack.stop`, `Stack.kill`, `Stack.start`, `Stack.await_ready`.
+    """
+    kafka, controller, cassandra, storage, elasticsearch, transport = free_ports(6)
+    settings = DevstackSettings(
+        home=home,
+        servers_dir=HOME / "servers",
+        kafka_port=kafka,
+        kafka_controller_port=controller,
+        cassandra_port=cassandra,
+        cassandra_storage_port=storage,
+        elasticsearch_port=elasticsearch,
+        elasticsearch_transport_port=transport,
+        kafka_heap="512m",
+        cassandra_heap="1g",
+        elasticsearch_heap="512m",
+    )
+    servers = [each for each in all_servers(settings) if not names or each.name in names]
+    return Stack(settings, servers)
+
+
+def addresses(stack: Stack) -> dict[str, str]:
+    """The fields of `Settings` that tell where the servers of a stack are."""
+    field = dict(zip(("kafka", "cassandra", "elasticsearch"), _ADDRESSES, strict=True))
+    scheme = {"elasticsearch": "http://"}
+    return {
+        field[name]: scheme.get(name, "") + server.address
+        for name, server in stack.servers.items()
+    }
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """A folder that no other test run uses now; its lock goes with the process."""
+    folder = HOME / "test"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(_MOST_RUNS):
+        with (folder / f"{number}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield folder / str(number)
+            return
+    raise AssertionError(f"{_MOST_RUNS} test runs at once are too many")
