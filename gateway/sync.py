@@ -2,6 +2,11 @@
 
 The sequencer has addressed these records to their recipient, so nothing is left to decide: the
 timeline read is that of the token's subject, and no other can be named.
+
+A cursor says "I have all up to here", so a page must not show a record before one that comes
+earlier. The sink makes the records of one recipient readable in their order, but a page is read
+from several partitions, one a little later than another. `_complete_buckets` sees to it that
+this does not show.
 """
 
 from __future__ import annotations
@@ -33,9 +38,9 @@ async def read_sync(store: Store, user: str, after: int, limit: int) -> SyncPage
     Raises:
         ServerUnavailable: The store does not answer.
     """
-    buckets = await store.sync_buckets(user, (after + 1) // SYNC_BUCKET, MAX_BUCKETS)
+    listed = await store.sync_buckets(user, (after + 1) // SYNC_BUCKET, MAX_BUCKETS)
     page = _Page(after, limit)
-    waiting = deque(buckets)
+    waiting = deque(await _complete_buckets(store, user, listed, after))
     at_once = 1
     while waiting and not page.full:
         group = [waiting[i] for i in range(min(at_once, len(waiting)))]
@@ -44,11 +49,22 @@ async def read_sync(store: Store, user: str, after: int, limit: int) -> SyncPage
                 break  # the rest of this bucket comes before the next
             waiting.popleft()
         at_once = min(2 * at_once, _MAX_AT_ONCE)
-    if len(buckets) == MAX_BUCKETS and not waiting:
-        # There may be more buckets. The last one may still grow, so the cursor stays below it.
-        page.last = max(page.last, buckets[-1] * SYNC_BUCKET - 1)
-        return page.answer(more=True)
-    return page.answer(more=bool(waiting))
+    if page.last == after and len(listed) == MAX_BUCKETS:
+        # All have expired. Half of them are left behind: the last ones might have just begun.
+        page.last = listed[MAX_BUCKETS // 2] * SYNC_BUCKET - 1
+    return page.answer(more=bool(waiting) or len(listed) == MAX_BUCKETS)
+
+
+async def _complete_buckets(store: Store, user: str, listed: list[int], after: int) -> list[int]:
+    """Those buckets that can now be read in any order.
+
+    Once a bucket has a record, all before it have all of theirs. Buckets at the end that have
+    none yet are left to a later page.
+    """
+    buckets = list(listed)
+    while len(buckets) > 1 and not await store.sync_records(user, buckets[-1], after, 1):
+        buckets.pop()
+    return buckets
 
 
 async def _read(

@@ -13,6 +13,7 @@ from schemas.codec import encode
 from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
 from tests.support.gateway import FakeStore, message
 from tests.support.gateway_rows import Rows, cassandra_store, tables
+from tests.support.servers import Servers
 
 
 class Stored(NamedTuple):
@@ -24,7 +25,7 @@ class Stored(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def deployment(servers: Any) -> Iterator[Any]:
+def deployment(servers: Servers) -> Iterator[Any]:
     """Settings and tables of this module alone."""
     settings = servers.settings()
     with tables(settings) as rows:

@@ -23,6 +23,7 @@ from schemas.settings import Settings
 from schemas.visibility import Period, visible
 from tests.support.gateway import SECRET, Caller, covered, message, serving
 from tests.support.gateway_rows import Rows, cassandra_store, search_index, tables
+from tests.support.servers import Servers
 
 pytestmark = pytest.mark.servers
 
@@ -80,7 +81,7 @@ def said() -> list[MessageSent]:
 
 
 @pytest.fixture(scope="module")
-def deployment(servers: Any) -> Iterator[Deployment]:
+def deployment(servers: Servers) -> Iterator[Deployment]:
     """Rows and documents of a namespace of this module alone."""
     settings = servers.settings(jwt_secret=SecretStr(SECRET))
     with tables(settings) as rows, search_index(settings) as put_documents:

@@ -28,6 +28,7 @@ from tests.support.forwarding import Forwarder
 from tests.support.gateway import SECRET, message
 from tests.support.gateway_rows import search_index, tables
 from tests.support.processes import ROOT, environment, running
+from tests.support.servers import Servers
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
@@ -66,7 +67,7 @@ async def until_health(settings: Settings, code: int, **states: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def deployment(servers: Any) -> Iterator[Settings]:
+def deployment(servers: Servers) -> Iterator[Settings]:
     """A conversation of two, stored and indexed, and a gateway that runs on it."""
     settings = servers.settings(jwt_secret=SecretStr(SECRET), gateway_port=free_port())
     said = [

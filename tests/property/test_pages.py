@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway import history, search, sync
@@ -23,7 +23,11 @@ from schemas.limits import SYNC_BUCKET
 from schemas.visibility import Period, periods, visible
 from tests.support.gateway import FakeIndex, FakeStore, covered, message
 
+untimed = settings(deadline=None)
+"""How long an example takes says how busy the machine is."""
+
 HEAD = 40
+LISTED_AHEAD = 6
 changes = st.lists(st.tuples(st.integers(1, HEAD), st.booleans()), max_size=12)
 
 
@@ -74,6 +78,7 @@ async def all_pages(scene: Scene, asked: HistoryAsked) -> list[dict[str, Any]]:
             asked = asked._replace(first=page.next)
 
 
+@untimed
 @given(
     scenes(),
     st.integers(1, HEAD + 10),
@@ -102,6 +107,7 @@ def test_history_accounts_for_each_seq_once(
     assert set(hidden) == {s for s in seqs if not visible(scene.stays, s)}
 
 
+@untimed
 @given(scenes(), st.booleans())
 def test_no_range_is_no_page(
     scene: Scene,
@@ -132,6 +138,7 @@ async def all_sync(store: FakeStore, after: int, limit: int) -> Iterator[int]:
             return iter(seqs)
 
 
+@untimed
 @given(record_seqs, st.integers(-1, 12 * SYNC_BUCKET), st.integers(1, 9))
 def test_sync_gives_each_record_once(seqs: set[int], after: int, limit: int) -> None:
     """Any paging from any cursor gives each record above it, in order, and nobody else's."""
@@ -148,6 +155,48 @@ def test_sync_gives_each_record_once(seqs: set[int], after: int, limit: int) -> 
     assert found == sorted(seq for seq in seqs if seq > after)
 
 
+class Arriving(FakeStore):
+    """A store into which records come, in their order, between any two reads of it.
+
+    Buckets are listed a few records ahead, as the sink does.
+    """
+
+    def __init__(self, seqs: set[int], at_a_time: Iterator[int]) -> None:
+        super().__init__()
+        self._waiting = sorted(seqs)
+        self._at_a_time = at_a_time
+
+    def arrive(self, count: int) -> None:
+        """Lets the next records come."""
+        now, self._waiting = self._waiting[:count], self._waiting[count:]
+        for seq in now:
+            self.put_record("ann", seq, b"1")
+
+    async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
+        there = await super().sync_buckets(user, first, limit)
+        ahead = {seq // SYNC_BUCKET for seq in self._waiting[:LISTED_AHEAD]}
+        return sorted({*there, *(bucket for bucket in ahead if bucket >= first)})[:limit]
+
+    def _check(self) -> None:
+        super()._check()
+        self.arrive(next(self._at_a_time))
+
+
+@untimed
+@given(record_seqs, st.lists(st.integers(0, 3), min_size=1, max_size=20), st.integers(1, 9))
+def test_sync_misses_nothing_that_arrives_meanwhile(
+    seqs: set[int], at_a_time: list[int], limit: int
+) -> None:
+    """A cursor never passes a record that had not come when its partition was read."""
+    store = Arriving(seqs, cycle(at_a_time))
+    with patch.object(sync, "MAX_BUCKETS", 40), patch.object(sync, "SLICE", 2):
+        found = list(asyncio.run(all_sync(store, -1, limit)))
+        store.arrive(len(seqs))
+        found += asyncio.run(all_sync(store, found[-1] if found else -1, limit))
+    assert found == sorted(seqs)
+
+
+@untimed
 @given(record_seqs, st.lists(st.integers(0, 5), min_size=1, max_size=5))
 def test_a_sync_cursor_misses_nothing_that_comes_later(seqs: set[int], cuts: list[int]) -> None:
     """Records that arrive above a cursor between two pages are found from it."""
@@ -165,6 +214,7 @@ def test_a_sync_cursor_misses_nothing_that_comes_later(seqs: set[int], cuts: lis
     assert found == sorted(seqs)
 
 
+@untimed
 @given(
     st.lists(scenes(), min_size=1, max_size=3),
     st.integers(1, 7),

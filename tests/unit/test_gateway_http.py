@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from jsonschema import Draft202012Validator
+from pydantic import SecretStr
 
 from gateway import middleware
 from gateway.app import make_app
@@ -25,7 +26,6 @@ from gateway.tokens import MIN_SECRET_BYTES
 from schemas.codec import encode
 from schemas.errors import ConfigurationError
 from schemas.records import ConversationCreated, Rejected
-from schemas.settings import Settings
 from tests.support.gateway import (
     Answer,
     Caller,
@@ -435,7 +435,7 @@ async def test_a_defect_is_told_apart(index: FakeIndex, caplog: pytest.LogCaptur
 async def test_it_does_not_start_without_a_secret() -> None:
     """A deployment without a secret is a mistake that is told before anybody is let in."""
     with pytest.raises(ConfigurationError, match=str(MIN_SECRET_BYTES)):
-        make_app(Settings(), FakeStore(), FakeIndex())
+        make_app(token_settings(jwt_secret=SecretStr("")), FakeStore(), FakeIndex())
 
 
 async def test_each_route_is_protected_unless_listed() -> None:

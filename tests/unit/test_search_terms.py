@@ -6,7 +6,7 @@ import base64
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.elasticsearch import fold
@@ -57,6 +57,7 @@ def test_too_many_terms() -> None:
         parse_terms(" ".join(str(n) for n in range(MAX_TERMS + 1)))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=MAX_QUERY_CHARACTERS))
 def test_any_text_is_a_query_or_a_mistake(query: str) -> None:
     """Nothing that is typed fails in another way, and terms are always folded and never blank."""
@@ -70,6 +71,7 @@ def test_any_text_is_a_query_or_a_mistake(query: str) -> None:
         assert len(set(terms)) == len(terms)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("abc你好", min_size=1, max_size=3), min_size=1, max_size=5, unique=True))
 def test_words_and_phrases_come_back(words: list[str]) -> None:
     """Words in a row are a term each; in quotation marks they are one."""
@@ -85,6 +87,7 @@ places = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(places)
 def test_a_cursor_comes_back(place: Place) -> None:
     """A cursor stands for the place that it was made from, and fits the longest id."""
@@ -93,6 +96,7 @@ def test_a_cursor_comes_back(place: Place) -> None:
     assert len(cursor) <= 2_000
 
 
+@settings(deadline=None)
 @given(st.text(max_size=50))
 def test_a_made_up_cursor_is_refused(cursor: str) -> None:
     """What is no cursor raises the one error, or happens to be one."""
@@ -110,6 +114,7 @@ def test_a_cursor_of_another_shape_is_refused(value: str) -> None:
         from_cursor(base64.urlsafe_b64encode(value.encode()).decode().rstrip("="))
 
 
+@settings(deadline=None)
 @given(st.lists(places, max_size=8))
 def test_places_sort_newest_first(found: list[Place]) -> None:
     """By time, then by conversation, then by SeqId, newest first within each conversation."""
