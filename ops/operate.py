@@ -13,7 +13,7 @@ from ops import stack
 from ops.console import Json, emit, out, progress
 from ops.endpoints import endpoints
 from ops.prepare import prepare as prepare_all
-from ops.running import resolve_settings
+from ops.running import resolve_settings, signing_secret
 from ops.status import look, table
 
 _TOKEN_HOURS: Final = 24
@@ -61,10 +61,11 @@ def create_topics(*, json: Json = False) -> None:
 
 
 def prepare(*, json: Json = False) -> None:
-    """Create the topics, tables and index that are missing."""
+    """Create the topics, tables, index and signing secret that are missing."""
     settings = resolve_settings()
     with progress("preparing") as report:
         prepare_all(settings, report)
+    signing_secret(settings)
     if json:
         emit({"prepared": settings.namespace})
 

@@ -1,0 +1,12 @@
+# The pipeline's processes; docker-compose.yml says which one a container runs.
+FROM python:3.11-slim
+
+WORKDIR /opt/im
+COPY requirements.lock .
+RUN pip install --no-cache-dir --require-hashes --requirement requirements.lock
+COPY . .
+RUN pip install --no-cache-dir --no-deps --no-build-isolation .
+
+RUN useradd --create-home im && install --directory --owner=im /var/lib/im
+USER im
+VOLUME /var/lib/im

@@ -1,0 +1,51 @@
+# `make` lists what there is. PYTHON=… names the interpreter to use, 3.11 or newer.
+
+.DEFAULT_GOAL := help
+.PHONY: help venv run test lint format bench schemas lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+venv: $(READY) ## Make the virtual environment from requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	@python=$$(.ci/find-python $(PYTHON)) && $$python -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: $(READY) ## Start everything, play a conversation, stay until Ctrl-C (ONCE=1: end after it)
+	@$(BIN)/im run $(if $(ONCE),--once)
+
+test: lint ## Check the sources and run all tests, those on real servers included
+	$(BIN)/pytest
+
+lint: $(READY) ## Check the sources alone
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## Format the sources
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## Measure the sequencer beside a plain loop, and the delay to a consumer
+	$(BIN)/python -m benchmarks
+
+schemas: $(READY) ## Write the JSON Schema of the records anew
+	$(BIN)/python -m schemas.json_schema
+
+lock: $(READY) ## Resolve the Python packages and the servers' artifacts anew (needs uv)
+	uv pip compile pyproject.toml --group dev --universal --generate-hashes \
+		--no-header --no-annotate --upgrade --output-file requirements.lock
+	$(BIN)/python -m devstack.lock
+
+clean: ## Stop what runs here and remove all that was made
+	@if [ -x $(BIN)/im ]; then $(BIN)/im down; fi
+	rm -rf .im $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
