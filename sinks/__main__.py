@@ -7,7 +7,6 @@ SIGTERM and SIGINT end it in order: the batch in flight, the commit, the group.
 from __future__ import annotations
 
 import argparse
-import gc
 import logging
 import signal
 import sys
@@ -35,7 +34,6 @@ def main() -> int:
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
     logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # each failure is told once
-    gc.freeze()  # what is loaded now stays; the collector need not look at it again
     try:
         run_stage(stage, Settings(), _stop_on_signal())
     except FatalFailure as error:

@@ -74,7 +74,8 @@ def sink_consumer_config(settings: Settings, stage: str) -> dict[str, Any]:
         "fetch.wait.max.ms": 100,
         "fetch.error.backoff.ms": 100,
         # As much of one partition at a time as makes long runs of the same keys.
-        "max.partition.fetch.bytes": 4 * 1024 * 1024,
+        "max.partition.fetch.bytes": 1024 * 1024,
+        "fetch.max.bytes": 4 * 1024 * 1024,
         "queued.max.messages.kbytes": _FETCHED_AHEAD_KIB,
         "queued.min.messages": 100_000,
     }

@@ -75,9 +75,10 @@ class SinkLoop:
         bounds: Of a batch.
         start: Runs a call beside the loop.
         now: The time in seconds since 1970.
+        monotonic: A clock for waits.
     """
 
-    def __init__(  # noqa: PLR0913 - the last two are for tests
+    def __init__(  # noqa: PLR0913 - the last three are for tests
         self,
         consumer: SourceConsumer,
         topic: str,
@@ -86,6 +87,7 @@ class SinkLoop:
         *,
         start: Callable[[Callable[[], Mapping[int, int]]], Task[Mapping[int, int]]] = ThreadTask,
         now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._consumer = consumer
         self._topic = topic
@@ -97,6 +99,7 @@ class SinkLoop:
         self._abandon = Event()
         self._paused = False
         self._revoked_now: set[int] = set()
+        self._monotonic = monotonic
         self._next_commit = 0.0
 
     def run(self, stop: Event) -> None:
@@ -185,7 +188,7 @@ class SinkLoop:
             self._progress.durable(batch, {})
 
     def _commit_now_and_then(self) -> None:
-        now = time.monotonic()
+        now = self._monotonic()
         if now >= self._next_commit:
             self._next_commit = now + COMMIT_SECONDS
             self._commit()
@@ -207,7 +210,6 @@ class SinkLoop:
             committed = self._consumer.committed(partitions, COMMITTED_SECONDS)
         except KafkaException as error:
             raise FatalFailure(f"the last commits cannot be read: {error}") from error
-        # (a partition whose commit cannot be told says so in its error)
         self._progress.assign(committed)
         self._paused = False  # what is new is not paused; if there is no room, all will be again
         _logger.info("assigned partitions %s", _numbers(partitions))

@@ -95,8 +95,9 @@ class MessageWriter:
         Raises:
             TransientFailure: A row is not durable, so that the next step must not begin.
         """
-        requests = [request for rows in partitions for request in requests_of(rows)]
-        outcome = execute(self._session, requests)
+        outcome = execute(
+            self._session, (request for rows in partitions for request in requests_of(rows))
+        )
         if outcome.again:
             raise TransientFailure(outcome.why)
         return outcome.poison

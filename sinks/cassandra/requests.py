@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from threading import Semaphore
 from typing import Final, NamedTuple
 
 from cassandra import (
@@ -13,13 +14,13 @@ from cassandra import (
     RequestExecutionException,
 )
 from cassandra.cluster import NoHostAvailable, Session
-from cassandra.concurrent import execute_concurrent
 from cassandra.connection import ConnectionBusy, ConnectionException
 from cassandra.pool import NoConnectionsAvailable
 from cassandra.protocol import RequestExecutionException as RawExecutionException
 from cassandra.protocol import ServerError
 from cassandra.query import BatchStatement, BatchType, BoundStatement, PreparedStatement, Statement
 
+from backends.cassandra import REQUEST_SECONDS
 from schemas.errors import FatalFailure, PoisonRecord, TransientFailure
 from sinks.base.writer import Outcome
 
@@ -104,8 +105,12 @@ def requests_of(rows: Iterable[Row]) -> Iterator[Request]:
         yield Request(chosen)
 
 
-def execute(session: Session, requests: Sequence[Request]) -> Outcome:
+def execute(session: Session, requests: Iterable[Request]) -> Outcome:
     """Sends requests, a bounded number at a time and in any order, and waits for all answers.
+
+    The requests are built while others are on their way, so let them come from an iterator: the
+    statements of a whole batch cost more to hold, and the garbage collector more to look
+    through, than anything else here.
 
     A request that the server refuses is taken apart, so that only the rows that it means are
     poison.
@@ -114,40 +119,65 @@ def execute(session: Session, requests: Sequence[Request]) -> Outcome:
         TransientFailure: The server does not answer.
         FatalFailure: It refuses this client altogether, or a table is missing.
     """
-    refused, again, why = _send(session, requests)
+    refused, again = _send(session, requests)
     poison: set[int] = set()
     if refused:
         _require_table(session, refused[0])
-        refused, more, _ = _send(session, [Request([r]) for req in refused for r in req.rows])
+        refused, more = _send(session, (Request([row]) for req in refused for row in req.rows))
         poison = {row.origin for request in refused for row in request.rows}
         again += more
-    pending = {row.origin for request in again for row in request.rows} - poison
+    pending = {row.origin for request, _ in again for row in request.rows} - poison
     return Outcome(
-        [PoisonRecord(index, REFUSED) for index in sorted(poison)],
+        [PoisonRecord(origin, REFUSED) for origin in sorted(poison)],
         sorted(pending),
-        why,
+        str(again[0][1]) if again else "",
     )
 
 
 def _send(
-    session: Session, requests: Sequence[Request]
-) -> tuple[list[Request], list[Request], str]:
-    """Returns the requests that were refused, those that failed for now, and why these did."""
-    # A list and not a generator: one that raises inside the driver would never be heard of again.
-    statements = [(request.statement(), None) for request in requests]
-    results = execute_concurrent(session, statements, IN_FLIGHT, raise_on_first_error=False)
-    refused, again, why = [], [], ""
-    for request, (done, error) in zip(requests, results, strict=True):
-        if done:
-            continue
+    session: Session, requests: Iterable[Request]
+) -> tuple[list[Request], list[tuple[Request, TransientFailure]]]:
+    """Returns the requests that were refused, and those that failed for now."""
+    failed = _Window(session).send(requests)
+    refused: list[Request] = []
+    again: list[tuple[Request, TransientFailure]] = []
+    for request, error in failed:
         if isinstance(error, InvalidRequest):
             refused.append(request)
-        elif isinstance(error, _TRANSIENT):
-            again.append(request)
-            why = f"{type(error).__name__} from Cassandra"
         else:
-            raise FatalFailure(f"{type(error).__name__} from Cassandra") from error
-    return refused, again, why
+            again.append((request, _transient(error)))
+    return refused, again
+
+
+class _Window:
+    """Keeps a bounded number of requests on their way."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._slots = Semaphore(IN_FLIGHT)
+        self._failed: list[tuple[Request, Exception]] = []
+
+    def send(self, requests: Iterable[Request]) -> list[tuple[Request, Exception]]:
+        """Returns the requests that failed when all have their answer."""
+        for request in requests:
+            self._take_slot()
+            future = self._session.execute_async(request.statement())
+            # The driver calls one of them in a thread of its own, once, within its timeout.
+            future.add_callbacks(self._on_success, self._on_failure, errback_args=(request,))
+        for _ in range(IN_FLIGHT):
+            self._take_slot()
+        return self._failed
+
+    def _take_slot(self) -> None:
+        if not self._slots.acquire(timeout=2 * REQUEST_SECONDS):
+            raise TransientFailure("the Cassandra driver does not call back")
+
+    def _on_success(self, _rows: object) -> None:
+        self._slots.release()
+
+    def _on_failure(self, error: Exception, request: Request) -> None:
+        self._failed.append((request, error))
+        self._slots.release()
 
 
 def _require_table(session: Session, request: Request) -> None:
@@ -163,6 +193,18 @@ def _require_table(session: Session, request: Request) -> None:
         raise FatalFailure(f"there is no table {column.keyspace_name}.{column.table_name}")
 
 
+def _transient(error: Exception) -> TransientFailure:
+    """The kind of an error of the driver.
+
+    Raises:
+        FatalFailure: It will not pass.
+    """
+    name = f"{type(error).__name__} from Cassandra"
+    if isinstance(error, _TRANSIENT):
+        return TransientFailure(name)
+    raise FatalFailure(name) from error
+
+
 @contextmanager
 def failures_by_kind() -> Iterator[None]:
     """Gives the driver's errors in its block their kind.
@@ -173,7 +215,5 @@ def failures_by_kind() -> Iterator[None]:
     """
     try:
         yield
-    except _TRANSIENT as error:
-        raise TransientFailure(f"{type(error).__name__} from Cassandra") from error
-    except DriverException as error:
-        raise FatalFailure(f"{type(error).__name__} from Cassandra") from error
+    except (DriverException, *_TRANSIENT) as error:
+        raise _transient(error) from error

@@ -98,11 +98,11 @@ class SyncWriter:
         pairs, poison = _by_pair(records)
         for pair in self._list(pairs):
             poison += [PoisonRecord(place.origin, REFUSED) for place in pairs.pop(pair)]
-        requests = [
+        requests = (
             request
             for pair, places in pairs.items()
             for request in requests_of(self._rows(pair, places))
-        ]
+        )
         outcome = execute(self._session, requests)
         return outcome._replace(poison=[*poison, *outcome.poison])
 
@@ -114,7 +114,7 @@ class SyncWriter:
         """
         missing = self._listed.missing(pairs)
         outcome = execute(
-            self._session, [self._listing(index, pair) for index, pair in enumerate(missing)]
+            self._session, (self._listing(index, pair) for index, pair in enumerate(missing))
         )
         if outcome.again:
             raise TransientFailure(outcome.why)
