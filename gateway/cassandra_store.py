@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from enum import Enum
 from threading import Event, Thread
 from typing import Any, Final, NamedTuple
@@ -72,6 +73,9 @@ class _Read(Enum):
     ENTRIES = (
         "SELECT seq, kind, entry FROM message"
         " WHERE conv_id = ? AND bucket = ? AND seq >= ? AND seq <= ?"
+    )
+    CHOSEN_ENTRIES = (
+        "SELECT seq, kind, entry FROM message WHERE conv_id = ? AND bucket = ? AND seq IN ?"
     )
     SYNC_BUCKETS = "SELECT bucket FROM sync_bucket WHERE user_id = ? AND bucket >= ? LIMIT ?"
     SYNC_RECORDS = (
@@ -167,10 +171,18 @@ class CassandraStore:
         """See `Store`."""
         buckets = range(first // MESSAGE_BUCKET, last // MESSAGE_BUCKET + 1)
         reads = (self._read(_Read.ENTRIES, conv_id, bucket, first, last) for bucket in buckets)
-        parts = await asyncio.gather(*reads)
-        return [
-            StoredEntry(seq, kind, json.encode()) for rows in parts for seq, kind, json in rows
-        ]
+        return _entries(await asyncio.gather(*reads))
+
+    async def chosen_entries(self, conv_id: str, seqs: list[int]) -> list[StoredEntry]:
+        """See `Store`."""
+        by_bucket: defaultdict[int, list[int]] = defaultdict(list)
+        for seq in seqs:
+            by_bucket[seq // MESSAGE_BUCKET].append(seq)
+        reads = (
+            self._read(_Read.CHOSEN_ENTRIES, conv_id, bucket, chosen)
+            for bucket, chosen in by_bucket.items()
+        )
+        return _entries(await asyncio.gather(*reads))
 
     async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
         """See `Store`."""
@@ -209,6 +221,10 @@ class CassandraStore:
                 return await waiting
             except _NO_ANSWER as error:
                 raise ServerUnavailable("Cassandra does not answer") from error
+
+
+def _entries(parts: list[_Rows]) -> list[StoredEntry]:
+    return [StoredEntry(seq, kind, json.encode()) for rows in parts for seq, kind, json in rows]
 
 
 def _prepare(session: Session, keyspace: str) -> _Ready:

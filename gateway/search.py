@@ -9,11 +9,12 @@ opens its conversation and shows its SeqId.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from typing import Final, NamedTuple, Protocol
 
 from msgspec import Raw
 
-from gateway.access import access_conversation
+from gateway.access import ConversationAccess, access_conversation
 from gateway.answers import SearchPage
 from gateway.conversations import open_conversations
 from gateway.search_terms import Place, to_cursor
@@ -85,12 +86,19 @@ async def _stays(store: Store, user: str, conversation: str | None) -> dict[str,
 
 async def _confirmed(store: Store, user: str, places: list[Place]) -> list[Raw]:
     """The entries of those places that the user may see now, as they stand in the store."""
-    conv_ids = list({place.conv_id for place in places})
-    opened = await open_conversations(store, user, conv_ids)
-    seen = [
-        place
-        for place in places
-        if place.conv_id in opened and opened[place.conv_id].may_see(place.seq)
-    ]
-    found = await asyncio.gather(*(store.entries(p.conv_id, p.seq, p.seq) for p in seen))
-    return [Raw(entry.json) for rows in found for entry in rows if entry.kind == "message_sent"]
+    wanted: defaultdict[str, list[int]] = defaultdict(list)
+    for place in places:
+        wanted[place.conv_id].append(place.seq)
+    opened = await open_conversations(store, user, list(wanted))
+    found = await asyncio.gather(
+        *(_messages(store, access, wanted[conv_id]) for conv_id, access in opened.items())
+    )
+    messages = dict(zip(opened, found, strict=True))
+    stored = (messages.get(place.conv_id, {}).get(place.seq) for place in places)
+    return [json for json in stored if json is not None]
+
+
+async def _messages(store: Store, access: ConversationAccess, seqs: list[int]) -> dict[int, Raw]:
+    seen = [seq for seq in seqs if access.may_see(seq)]
+    entries = await store.chosen_entries(access.conv_id, seen) if seen else []
+    return {entry.seq: Raw(entry.json) for entry in entries if entry.kind == "message_sent"}

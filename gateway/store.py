@@ -66,6 +66,9 @@ class Store(Protocol):
         The two are at most `SLICE` - 1 apart, so that the answer is bounded.
         """
 
+    async def chosen_entries(self, conv_id: str, seqs: list[int]) -> list[StoredEntry]:
+        """Those of at most `SLICE` entries that are there, in any order."""
+
     async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
         """Buckets in which ``user`` has sync records: the first ``limit`` from ``first`` on."""
 

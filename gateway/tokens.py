@@ -13,6 +13,7 @@ import jwt
 
 from gateway.ids import is_id
 from schemas.errors import ConfigurationError, ImError
+from schemas.records import MAX_ID_LENGTH
 from schemas.settings import Settings
 
 MIN_SECRET_BYTES: Final = 32
@@ -24,6 +25,10 @@ _CLAIMS: Final = ["iss", "aud", "exp", "sub"]
 
 class InvalidToken(ImError):
     """The token does not prove who its bearer is; the message says why, without the token."""
+
+
+class InvalidUser(ImError, ValueError):
+    """Nobody can have this id, so that a token for it would never be accepted."""
 
 
 def signing_secret(settings: Settings) -> str:
@@ -46,10 +51,10 @@ def issue_token(settings: Settings, user: str, lifetime: timedelta) -> str:
 
     Raises:
         ConfigurationError: The secret is missing or too short.
-        ValueError: ``user`` is not an id that anybody can have.
+        InvalidUser: ``user`` is not an id that anybody can have.
     """
     if not is_id(user):
-        raise ValueError("not the id of a user")
+        raise InvalidUser(f"the id of a user has 1 to {MAX_ID_LENGTH} printable characters")
     now = datetime.now(UTC)
     claims = {
         "iss": settings.jwt_issuer,

@@ -14,6 +14,7 @@ from msgspec import Raw, Struct
 from yarl import URL
 
 from gateway.tokens import issue_token
+from ops.endpoints import gateway_address
 from schemas.errors import ImError, ServerUnavailable, TransientFailure
 from schemas.settings import Settings
 
@@ -77,7 +78,7 @@ class GatewayClient:
         self._settings = settings
         self._user = user
         self._http = http
-        self._address = f"{settings.gateway_host}:{settings.gateway_port}"
+        self._address = gateway_address(settings)
 
     async def history(
         self, conv_id: str, first: int | None, last: int | None

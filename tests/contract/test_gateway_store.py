@@ -104,8 +104,10 @@ async def test_entries_of_a_range_across_buckets(stored: Stored) -> None:
     assert all(entry.kind == "message_sent" for entry in found)
     first = message(own, MESSAGE_BUCKET - 4, text='你好 "quoted" \U0001f600')
     assert found[0].json == encode(first)
-    one = await store.entries(own, MESSAGE_BUCKET, MESSAGE_BUCKET)
-    assert one == []
+    assert await store.entries(own, MESSAGE_BUCKET, MESSAGE_BUCKET) == []
+    chosen = await store.chosen_entries(own, [there[-1], MESSAGE_BUCKET, 1, there[0]])
+    assert sorted(entry.seq for entry in chosen) == [there[0], there[-1]]
+    assert await store.chosen_entries(own + "x", there) == []
 
 
 async def test_a_full_slice_of_entries(stored: Stored) -> None:

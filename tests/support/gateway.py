@@ -101,6 +101,12 @@ class FakeStore:
         keys = ((conv_id, seq) for seq in range(first, last + 1))
         return [self._entries[key] for key in keys if key in self._entries]
 
+    async def chosen_entries(self, conv_id: str, seqs: list[int]) -> list[StoredEntry]:
+        """See `Store`."""
+        self._check()
+        assert len(seqs) <= SLICE
+        return [self._entries[conv_id, seq] for seq in seqs if (conv_id, seq) in self._entries]
+
     async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
         """See `Store`."""
         self._check()
