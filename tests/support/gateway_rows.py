@@ -70,8 +70,10 @@ def tables(settings: Settings) -> Iterator[Rows]:
     """The tables of a namespace, for as long as a test module runs."""
     with cassandra_session(settings) as session:
         create_tables(session, settings)
-        yield Rows(session)
-        session.execute(f"DROP KEYSPACE {settings.keyspace}", timeout=60)
+        try:
+            yield Rows(session)
+        finally:
+            session.execute(f"DROP KEYSPACE {settings.keyspace}", timeout=60)
 
 
 @asynccontextmanager
