@@ -14,7 +14,7 @@ import stamina
 import typer
 from pydantic_core import ErrorDetails
 
-from ops import operate, read
+from ops import operate, read, run
 from schemas.errors import ImError
 
 _FAILED: Final = 1
@@ -27,6 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command("run")(run.run)
 app.command("up")(operate.up)
 app.command("down")(operate.down)
 app.command("status")(operate.status)

@@ -1,0 +1,62 @@
+"""Prints the demonstration for a person."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Final
+
+from ops.console import out
+from ops.demo.events import Event, Found, HistoryRead, Reachable, Sequenced, SyncHeld
+from ops.lines import history_line, hit_line
+
+_HEADINGS: Final[dict[type[Event], str]] = {
+    Sequenced: "What is said, with its SeqId",
+    SyncHeld: "What each recipient's sync timeline got",
+    HistoryRead: "The history, read back from Cassandra",
+    Found: "Search",
+    Reachable: "The gateway",
+}
+_MARKS: Final = {True: "[green]✓[/]", False: "[red]✗[/]"}
+
+
+class Account:
+    """Tells one event after the other, with a heading before each kind."""
+
+    def __init__(self) -> None:
+        self._heading = ""
+
+    def tell(self, event: Event) -> None:
+        """Prints an event."""
+        heading = _HEADINGS[type(event)]
+        if heading != self._heading:
+            out.print(f"\n[bold]{heading}[/]")
+            self._heading = heading
+        out.print(f"  {_MARKS[event.ok]}", end=" ")
+        for number, line in enumerate(_lines(event)):
+            out.print("      " * bool(number) + line, markup=False, soft_wrap=True)
+
+
+def _lines(event: Event) -> list[str]:
+    match event:
+        case Sequenced(conv_id=conv_id, seq=seq, sender=sender, text=None):
+            return [f"{conv_id} #{seq}  {sender} makes the conversation"]
+        case Sequenced(conv_id=conv_id, seq=seq, sender=sender, text=text):
+            return [f"{conv_id} #{seq}  {sender}: {text}"]
+        case SyncHeld(user=user, seqs=seqs):
+            held = [f"{conv_id} {_ranges(got)}" for conv_id, got in seqs.items() if got]
+            return [f"{user}: {', '.join(held)}"]
+        case HistoryRead(conv_id=conv_id, reader=reader, items=items):
+            return [f"{conv_id}, as {reader} reads it", *map(history_line, items)]
+        case Found(query=query, reader=reader, hits=hits):
+            return [f"{reader} searches for {query}", *map(hit_line, hits)]
+        case Reachable(address=address, command=command):
+            return [address, command]
+        case _:
+            raise AssertionError(f"no words for {type(event).__name__}")
+
+
+def _ranges(seqs: list[int]) -> str:
+    """Such as ``#1-#4`` for a run without a hole, each number otherwise."""
+    if len(seqs) > 1 and all(after == before + 1 for before, after in pairwise(seqs)):
+        return f"#{seqs[0]}-#{seqs[-1]}"
+    return " ".join(f"#{seq}" for seq in seqs)

@@ -1,0 +1,92 @@
+"""Reads the conversations back through the gateway, as their members see them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+from msgspec import Raw
+
+from ops.demo.events import Found, HistoryRead, Reachable
+from ops.demo.play import Played
+from ops.demo.script import QUERY, READERS, SEARCHER
+from ops.endpoints import gateway_address
+from ops.gateway_client import REQUEST_SECONDS, GatewayClient
+from schemas.settings import Settings
+
+STORED_SECONDS: Final = 30.0
+"""How long an entry may take to be stored and found, a refresh of the index included."""
+
+_PAUSE_SECONDS: Final = 0.3
+_MOST_HITS: Final = 200
+
+
+async def look_back(settings: Settings, played: Played) -> list[HistoryRead | Found]:
+    """Each conversation as a member reads it from the store, and what a search finds.
+
+    Raises:
+        ServerUnavailable: The gateway does not answer.
+        GatewayRefused: It does not let them.
+    """
+    timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+    async with aiohttp.ClientSession(timeout=timeout) as http:
+        read = [
+            await _history(GatewayClient(settings, reader, http), reader, name, played)
+            for name, reader in READERS.items()
+        ]
+        return [*read, await _search(GatewayClient(settings, SEARCHER, http), played)]
+
+
+def reachable(settings: Settings, played: Played, token: str) -> Reachable:
+    """Where the gateway is, and a command to paste, with a token."""
+    address = f"http://{gateway_address(settings)}"
+    path = f"/v1/conversations/{quote(played.ids['team'], safe='')}/messages"
+    return Reachable(
+        address=address, command=f"curl -H 'Authorization: Bearer {token}' '{address}{path}'"
+    )
+
+
+async def _history(client: GatewayClient, reader: str, name: str, played: Played) -> HistoryRead:
+    conv_id = played.ids[name]
+    said = {
+        seq: text for (conversation, seq), text in played.texts.items() if conversation == conv_id
+    }
+
+    def complete(items: list[dict[str, Any]]) -> bool:
+        texts = {item["seq"]: item["content"]["text"] for item in items if "content" in item}
+        return [item.get("seq") for item in items] == played.seqs(conv_id) and texts == said
+
+    items, ok = await _until(lambda: client.history(conv_id, None, None), complete)
+    return HistoryRead(conv_id=conv_id, reader=reader, items=items, ok=ok)
+
+
+async def _search(client: GatewayClient, played: Played) -> Found:
+    wanted = {place for place, text in played.texts.items() if QUERY in text}
+
+    def ours(hit: dict[str, Any]) -> bool:
+        return hit["conv_id"] in played.ids.values()  # and not from a run before
+
+    def complete(hits: list[dict[str, Any]]) -> bool:
+        return {(hit["conv_id"], hit["seq"]) for hit in hits if ours(hit)} == wanted
+
+    hits, ok = await _until(lambda: client.search(QUERY, _MOST_HITS), complete)
+    shown = [hit for hit in hits if ours(msgspec.json.decode(hit))]
+    return Found(query=QUERY, reader=SEARCHER, hits=shown, ok=ok)
+
+
+async def _until(
+    read: Callable[[], AsyncIterator[Raw]], complete: Callable[[list[dict[str, Any]]], bool]
+) -> tuple[list[Raw], bool]:
+    """Reads again and again until it is complete, or the time is over."""
+    deadline = time.monotonic() + STORED_SECONDS
+    while True:
+        found = [item async for item in read()]
+        ok = complete([msgspec.json.decode(item) for item in found])
+        if ok or time.monotonic() > deadline:
+            return found, ok
+        await asyncio.sleep(_PAUSE_SECONDS)

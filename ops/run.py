@@ -1,0 +1,80 @@
+"""`im run`: everything up, a conversation played and looked at, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Annotated, Final
+
+import typer
+
+from gateway.tokens import issue_token
+from ops import stack
+from ops.console import Json, emit, err, progress
+from ops.demo.account import Account
+from ops.demo.events import Event
+from ops.demo.play import Played, play
+from ops.demo.readback import look_back, reachable
+from ops.demo.script import READERS
+from ops.running import resolve_settings
+from schemas.settings import Settings
+
+_TOKEN_LIFETIME: Final = timedelta(hours=12)
+
+
+def run(
+    *,
+    once: Annotated[
+        bool, typer.Option("--once", help="End after the conversation: 0 if all was well.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Start everything, play a short conversation, and stay until Ctrl-C."""
+    tell = emit if json else Account().tell
+    verdicts: list[bool] = []
+    with _everything_up():
+        for event in demonstration(resolve_settings()):
+            tell(event)
+            verdicts.append(event.ok)
+        if not once:
+            err.print("\nCtrl-C stops it.")
+            signal.pause()
+    raise typer.Exit(0 if verdicts and all(verdicts) else 1)
+
+
+def demonstration(settings: Settings) -> Iterator[Event]:
+    """Plays the conversation and looks at it from every side.
+
+    Raises:
+        ImError: Something did not work at all.
+    """
+    played = Played.fresh()
+    yield from play(settings, played)
+    yield from asyncio.run(look_back(settings, played))
+    token = issue_token(settings, READERS["team"], _TOKEN_LIFETIME)
+    yield reachable(settings, played, token)
+
+
+@contextmanager
+def _everything_up() -> Iterator[None]:
+    """Starts what does not run, and stops what it started. SIGINT and SIGTERM end the body."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with progress("starting") as report:
+        _, started = stack.up(report)
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        if started:
+            _stop()
+
+
+def _stop() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # it has a bound and leaves nothing behind
+    with progress("stopping") as report:
+        stack.down(report)
