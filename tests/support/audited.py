@@ -13,7 +13,7 @@ from ops.verify.index import Document
 from ops.verify.log import KafkaRecord
 from ops.verify.membership import MembershipRow
 from ops.verify.report import Report
-from ops.verify.sources import Stage
+from ops.verify.sources import Sources, Stage
 from ops.verify.store import ConversationRow, MessageRow
 from ops.verify.sync_buckets import BucketRow
 from ops.verify.sync_store import SyncRow
@@ -74,6 +74,11 @@ class System:
         report = Report()
         audit(_Lists(self), report, allow_empty=allow_empty)
         return report
+
+
+def lists(system: System) -> Sources:
+    """A deployment as the port of the audit."""
+    return _Lists(system)
 
 
 class _Lists:

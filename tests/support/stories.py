@@ -1,0 +1,51 @@
+"""Lists of commands that tests share."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from schemas.ids import uuid7
+from schemas.records import (
+    AddMembers,
+    AnyCommand,
+    CreateConversation,
+    RemoveMembers,
+    SendMessage,
+    TextContent,
+)
+
+
+def _story() -> list[AnyCommand]:
+    """Two conversations, one of which goes to pull and back; people come, go and come again."""
+    ids = (uuid7(1_000 + number, 0) for number in range(1_000))
+
+    def by(sender: str, conv_id: str = "c1") -> dict[str, Any]:
+        return {
+            "conv_id": conv_id, "sender": sender, "device_id": "d", "client_msg_id": next(ids),
+        }  # fmt: skip
+
+    def say(sender: str, text: str, *mentions: str, conv_id: str = "c1") -> SendMessage:
+        content = TextContent(text=text)
+        return SendMessage(**by(sender, conv_id), content=content, mentions=list(mentions))
+
+    return [
+        CreateConversation(**by("ann"), members=["bob", "陈"], join="open"),
+        say("ann", "hi"),
+        say("bob", "\uff28\uff29"),
+        say("陈", "你好"),
+        AddMembers(**by("ann"), members=["d e", "|e-"]),
+        say("ann", "all of you", "bob", "nobody"),
+        say("d e", ""),
+        RemoveMembers(**by("ann"), members=["bob", "d e", "陈"]),
+        say("|e-", "less of us"),
+        AddMembers(**by("bob"), members=["bob"]),
+        say("bob", "again"),
+        say("f", "may I?"),
+        CreateConversation(**by("f", "c2"), members=["ann"]),
+        say("f", "just us", conv_id="c2"),
+        say("ann", "yes", conv_id="c2"),
+    ]
+
+
+STORY: Final = _story()
+"""Meets each kind of entry under `tests.support.sequencing.SMALL_LIMITS`."""
