@@ -1,0 +1,42 @@
+"""Calls the `im` command as a person does: as a process, with an environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+IM: Final = Path(sys.executable).parent / "im"
+COMMAND_SECONDS: Final = 150.0
+
+
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Our environment with these IM_ variables and no others."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("IM_")}
+    return others | dict(variables)
+
+
+def im(
+    variables: Mapping[str, str], *arguments: str, seconds: float = COMMAND_SECONDS
+) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end."""
+    return subprocess.run(
+        [IM, *arguments],
+        env=environment(variables),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=seconds,
+    )
+
+
+def im_json(variables: Mapping[str, str], *arguments: str) -> Any:
+    """The one object that a command prints with ``--json``; it has to succeed."""
+    done = im(variables, *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    return json.loads(line)

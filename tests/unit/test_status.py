@@ -1,0 +1,45 @@
+"""What `im status` makes of what it was told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from devstack.supervision import ProcessState
+from ops.health import StageHealth
+from ops.status import is_healthy, slowest_sink
+
+UP = {"kafka": True, "cassandra": True, "elasticsearch": True, "gateway": True}
+
+
+def stage(delay_ms: int | None = None, *, assigned: bool = True) -> StageHealth:
+    """A stage that was measured."""
+    return StageHealth(
+        lag=0, delay_ms=delay_ms, measured_at=1, members=1, assigned=assigned, counts={}
+    )
+
+
+def process(state: str) -> ProcessState:
+    """A process in a state."""
+    return ProcessState("sink-sync", "sink-sync", state, 1, 1, 0, Path("log"), "")
+
+
+def test_the_delay_is_that_of_the_slowest_sink() -> None:
+    """From send to stored everywhere: the sequencer's own delay is part of each sink's."""
+    stages = {"sequencer": stage(90), "sink-sync": stage(20), "sink-message": stage(50)}
+    assert slowest_sink(stages) == 50
+
+
+def test_before_the_first_message_there_is_no_delay() -> None:
+    """Nothing is made up where nothing was measured, or nobody could be asked."""
+    assert slowest_sink({"sink-sync": stage(None)}) is None
+    assert slowest_sink({}) is None
+
+
+def test_healthy_is_only_what_is_well_in_every_part() -> None:
+    """One server, process or partition that is missing is enough."""
+    running, stages = [process("RUNNING")], {"sink-sync": stage()}
+    assert is_healthy(UP, running, stages)
+    assert not is_healthy(UP | {"cassandra": False}, running, stages)
+    assert not is_healthy(UP, [*running, process("BACKOFF")], stages)
+    assert not is_healthy(UP, running, {"sink-sync": stage(assigned=False)})
+    assert not is_healthy(UP, running, {})
