@@ -1,0 +1,175 @@
+"""A whole deployment as `im up` starts it, on servers that are there already."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devstack.ports import free_ports
+from devstack.processes import processes_of, wait_until
+from tests.support.command import IM, environment, im, im_json
+from tests.support.servers import Servers
+
+pytestmark = pytest.mark.servers
+
+RESTART_SECONDS = 30.0
+PROCESSES = {"gateway", "sequencer", "sink-message", "sink-search", "sink-sync"}
+
+
+@pytest.fixture(scope="module")
+def variables(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A deployment in a folder of its own, which nobody has started."""
+    settings = servers.settings()
+    addresses = {f"IM_{field.upper()}": value for field, value in servers.addresses.items()}
+    return addresses | {
+        "IM_HOME": str(tmp_path_factory.mktemp("deployment")),
+        "IM_NAMESPACE": settings.namespace,
+        "IM_GATEWAY_PORT": str(free_ports(1)[0]),
+        "IM_PARTITIONS": "2",
+        "IM_SYNC_PARTITIONS": "2",
+    }
+
+
+@pytest.fixture(scope="module")
+def running(variables: dict[str, str]) -> Iterator[dict[str, str]]:
+    """The same, started; and stopped at the end, whatever state the tests left it in."""
+    assert im_json(variables, "up")["started"] is True
+    yield variables
+    assert im_json(variables, "down") == {"stopped": True}
+    assert processes_of(Path(variables["IM_HOME"])) == []
+
+
+def processes(variables: dict[str, str]) -> dict[str, Any]:
+    """The supervised processes by name."""
+    return {each["name"]: each for each in im_json(variables, "status")["processes"]}
+
+
+def is_well(variables: dict[str, str]) -> bool:
+    """Whether everything is as it should be."""
+    return bool(im_json(variables, "status")["healthy"])
+
+
+def test_everything_is_up_and_has_its_work(running: dict[str, str]) -> None:
+    """When `im up` returns, every process runs and every partition is taken care of."""
+    status = im_json(running, "status")
+    assert {each["name"]: each["state"] for each in status["processes"]} == dict.fromkeys(
+        PROCESSES, "RUNNING"
+    )
+    assert all(stage["assigned"] for stage in status["stages"].values())
+    assert status["lag"] == dict.fromkeys(status["stages"], 0)
+    assert status["gateway"] == f"127.0.0.1:{running['IM_GATEWAY_PORT']}"
+    assert status["healthy"]
+
+
+def test_a_second_up_finds_it_running(running: dict[str, str]) -> None:
+    """It starts nothing again."""
+    before = {name: each["pid"] for name, each in processes(running).items()}
+    assert im_json(running, "up")["started"] is False
+    assert {name: each["pid"] for name, each in processes(running).items()} == before
+
+
+def test_other_settings_are_not_silently_ignored(running: dict[str, str]) -> None:
+    """Whoever asks for something else is told what runs instead."""
+    done = im(running | {"IM_PUSH_LIMIT": "100"}, "up")
+    assert done.returncode == 1
+    assert "it already runs, with IM_PUSH_LIMIT=500 and not 100" in done.stderr
+
+
+def test_a_conversation_plays_on_what_already_runs(running: dict[str, str]) -> None:
+    """`im run --once` verifies the way of a message to every reader, and leaves the stack up."""
+    done = im(running, "run", "--once", "--json")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, (done.stderr, events)
+    assert all(event["ok"] for event in events)
+    assert {event["event"] for event in events} == {
+        "sequenced",
+        "sync",
+        "history",
+        "search",
+        "gateway",
+    }
+    assert is_well(running)
+
+
+def test_lag_counts_records_and_no_transaction_markers(running: dict[str, str]) -> None:
+    """After a conversation every stage is through, and says how late it was and what it did."""
+    assert im(running, "run", "--once").returncode == 0
+
+    def is_through() -> bool:
+        return set(im_json(running, "status")["lag"].values()) == {0}
+
+    assert wait_until(is_through, RESTART_SECONDS)
+    status = im_json(running, "status")
+    assert status["delay_ms"] > 0
+    assert status["stages"]["sequencer"]["counts"]["accepted"] >= 11
+    assert status["stages"]["sequencer"]["counts"]["rejected"] == 0
+
+
+def test_a_killed_process_is_started_again(running: dict[str, str]) -> None:
+    """By the supervisor, without anybody's help, and it takes up its partitions."""
+    before = processes(running)["sink-sync"]
+    os.kill(before["pid"], signal.SIGKILL)
+    assert wait_until(lambda: processes(running)["sink-sync"]["restarts"] == 1, RESTART_SECONDS)
+    assert wait_until(lambda: is_well(running), RESTART_SECONDS)
+    assert processes(running)["sink-sync"]["pid"] != before["pid"]
+
+
+def test_up_clears_what_a_killed_supervisor_left(running: dict[str, str]) -> None:
+    """Orphans are ended before others are started, so that nothing runs twice."""
+    home = Path(running["IM_HOME"])
+    orphans = {each["pid"] for each in processes(running).values()}
+    os.kill(int(home.joinpath("run/supervisord.pid").read_text()), signal.SIGKILL)
+    done = im(running, "up", "--json")
+    assert json.loads(done.stdout)["started"] is True
+    assert "that an earlier run left behind" in done.stderr
+    assert not orphans & {process.pid for process in processes_of(home)}
+    assert is_well(running)
+
+
+def test_a_taken_gateway_port_is_told_before_anything_starts(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    """The port, its holder and the variable to change; and nothing is left running."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        done = im(
+            variables | {"IM_HOME": str(tmp_path), "IM_GATEWAY_PORT": str(port)}, "up", seconds=30
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"im: port {port} is taken by {_name()} (pid {os.getpid()}): "
+        "stop that, or set IM_GATEWAY_PORT to another port"
+    )
+    assert processes_of(tmp_path) == []
+
+
+def test_run_stops_what_it_started_when_it_is_told_to(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    """`im run` stays after the conversation; SIGTERM or Ctrl-C ends it and all it started."""
+    own = variables | {"IM_HOME": str(tmp_path), "IM_GATEWAY_PORT": str(free_ports(1)[0])}
+    own["IM_NAMESPACE"] = variables["IM_NAMESPACE"] + "-run"
+    with subprocess.Popen(
+        [IM, "run", "--json"], env=environment(own), stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None
+        for line in run.stdout:
+            if json.loads(line)["event"] == "gateway":
+                break
+        run.send_signal(signal.SIGINT)
+        assert run.wait(RESTART_SECONDS * 2) == 0
+    assert processes_of(tmp_path) == []
+
+
+def _name() -> str:
+    return Path("/proc/self/comm").read_text().strip()
