@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from cassandra.cluster import Session
 from cassandra.query import UNSET_VALUE, BoundStatement
@@ -44,6 +45,9 @@ _bigint: Final = struct.Struct(">q").pack
 
 Pair = tuple[bytes, int]
 """A recipient (UTF-8) and a bucket: one partition of the table ``sync``."""
+
+_Waiting: TypeAlias = dict[bytes, Iterator[Request]]
+"""The requests of each recipient that are still to be sent, in the order of their sync SeqIds."""
 
 
 class _Place(NamedTuple):
@@ -98,13 +102,35 @@ class SyncWriter:
         pairs, poison = _by_pair(records)
         for pair in self._list(pairs):
             poison += [PoisonRecord(place.origin, REFUSED) for place in pairs.pop(pair)]
-        requests = (
-            request
-            for pair, places in pairs.items()
-            for request in requests_of(self._rows(pair, places))
-        )
-        outcome = execute(self._session, requests)
+        outcome = self._write_in_rounds(self._by_recipient(pairs), records)
         return outcome._replace(poison=[*poison, *outcome.poison])
+
+    def _by_recipient(self, pairs: dict[Pair, list[_Place]]) -> _Waiting:
+        waiting: _Waiting = {}
+        for pair, places in pairs.items():
+            requests = requests_of(self._rows(pair, places))
+            waiting[pair[0]] = itertools.chain(waiting.get(pair[0], ()), requests)
+        return waiting
+
+    def _write_in_rounds(self, waiting: _Waiting, records: Sequence[Record]) -> Outcome:
+        """The first request of every recipient, then the second of each, and so on.
+
+        So no record can be read while one below it in the same sync timeline cannot: a cursor
+        would pass that one for good. When a request has to be made again, those of its recipient
+        that come after it are held back.
+        """
+        poison: list[PoisonRecord] = []
+        again: list[int] = []
+        why = ""
+        while waiting:
+            outcome = execute(self._session, _round(waiting))
+            poison += outcome.poison
+            again += outcome.again
+            why = why or outcome.why
+            for user in {records[origin].key or b"" for origin in outcome.again}:
+                held_back = waiting.pop(user, ())
+                again += [row.origin for request in held_back for row in request.rows]
+        return Outcome(poison, sorted(again), why)
 
     def _list(self, pairs: Iterable[Pair]) -> list[Pair]:
         """Lists the partitions that were not listed lately; returns those that are refused.
@@ -141,6 +167,16 @@ class SyncWriter:
                 record.value,
             ]
             yield Row(insert, origin, len(record.value or b"") + _ROW_OVERHEAD)
+
+
+def _round(waiting: _Waiting) -> Iterator[Request]:
+    """Takes the next request of each recipient, and drops those who have none."""
+    for user in list(waiting):
+        request = next(waiting[user], None)
+        if request is None:
+            del waiting[user]
+        else:
+            yield request
 
 
 def _by_pair(records: Sequence[Record]) -> tuple[dict[Pair, list[_Place]], list[PoisonRecord]]:
