@@ -15,6 +15,7 @@ import typer
 from pydantic_core import ErrorDetails
 
 from ops import operate, read, run
+from ops.verify.command import verify
 from schemas.errors import ImError
 
 _FAILED: Final = 1
@@ -41,6 +42,7 @@ app.add_typer(topics, name="topics")
 app.command("history")(read.history)
 app.command("sync")(read.sync)
 app.command("search")(read.search)
+app.command("verify")(verify)
 
 
 def main() -> None:
