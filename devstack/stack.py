@@ -43,7 +43,7 @@ class Stack:
         self.servers = {server.name: server for server in servers}
         self.layout = Layout(settings.root)
         self.supervisor = Supervisor(self.layout)
-        self._settings = settings
+        self.settings = settings
         self._report = report
 
     def up(
@@ -149,7 +149,7 @@ class Stack:
         java = find_java()
 
         def prepare(server: Server) -> Program:
-            installed = fetch(server.distribution, self._settings.artifacts, self._report)
+            installed = fetch(server.distribution, self.settings.artifacts, self._report)
             return server.prepare(installed, java, self.layout)
 
         with ThreadPoolExecutor(max_workers=len(self.servers)) as pool:

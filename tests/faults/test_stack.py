@@ -1,0 +1,90 @@
+"""The development stack when its parts are stopped, killed or broken. On one Kafka of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devstack.processes import processes_of, wait_until
+from devstack.stack import Stack
+from schemas.errors import ConfigurationError, ServerUnavailable
+from tests.support.containers import docker_answers
+from tests.support.servers import given_servers, private_folder, private_stack
+
+pytestmark = [
+    pytest.mark.servers,
+    # There the containers are what tests use, and a JDK need not be there.
+    pytest.mark.skipif(docker_answers() and not given_servers(), reason="there is Docker"),
+]
+
+BACK_SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    """A stack of Kafka alone, running."""
+    with private_folder() as home:
+        shutil.rmtree(home / "data", ignore_errors=True)
+        started = private_stack(home, ["kafka"])
+        started.up()
+        try:
+            yield started
+        finally:
+            started.down()
+            assert processes_of(home.absolute()) == []
+
+
+def test_a_stopped_server_stays_down_until_it_is_started(stack: Stack) -> None:
+    """Tests of what depends on a server can rely on its absence."""
+    stack.stop("kafka")
+    assert not stack.servers["kafka"].is_ready()
+    assert [process.state for process in stack.supervisor.processes()] == ["STOPPED"]
+    stack.start("kafka")
+    stack.await_ready("kafka")
+
+
+def test_a_killed_server_comes_back_by_itself(stack: Stack) -> None:
+    """The supervisor starts it again, on the data that it had."""
+    (before,) = stack.supervisor.processes()
+    stack.kill("kafka")
+    assert wait_until(lambda: stack.supervisor.processes()[0].pid != before.pid, BACK_SECONDS)
+    stack.await_ready("kafka")
+
+
+def test_a_stack_cleans_up_after_a_killed_supervisor(stack: Stack) -> None:
+    """The server that it left behind holds the ports and the data: it is ended first."""
+    (orphan,) = stack.supervisor.processes()
+    os.kill(int((stack.layout.run / "supervisord.pid").read_text()), signal.SIGKILL)
+    stack.up()
+    (server,) = stack.supervisor.processes()
+    assert server.state in {"RUNNING", "STARTING"}
+    assert server.pid != orphan.pid
+    assert orphan.pid not in {process.pid for process in processes_of(stack.layout.root)}
+
+
+def test_a_second_stack_on_the_same_ports_is_told_who_has_them(
+    stack: Stack, tmp_path: Path
+) -> None:
+    """At once, by port, holder and variable, and without harm to the first."""
+    settings = stack.settings.model_copy(update={"home": tmp_path})
+    second = Stack(settings, list(stack.servers.values()))
+    with pytest.raises(ConfigurationError, match=r"is taken by java \(pid \d+\).*IM_KAFKA_PORT"):
+        second.up()
+    assert stack.servers["kafka"].is_ready()
+
+
+def test_a_server_that_cannot_start_is_told_with_its_last_words(tmp_path: Path) -> None:
+    """It is given up when it ends again and again, not after the whole bound, and stopped."""
+    broken = private_stack(tmp_path, ["kafka"])
+    broken.layout.data("kafka").joinpath("meta.properties").write_text("version=0\n")
+    with pytest.raises(ServerUnavailable) as raised:
+        broken.up()
+    assert "kafka" in str(raised.value)
+    assert f"its log is {tmp_path}/logs/kafka.log" in str(raised.value)
+    assert len(str(raised.value).splitlines()) > 1
+    assert processes_of(tmp_path) == []
