@@ -61,7 +61,10 @@ def _is_ready(admin: AdminClient, settings: Settings, program: str) -> bool:
     if program == GATEWAY:
         return gateway_serves(settings)
     wanted = settings.workers if program == SEQUENCER else 1
-    return members_if_assigned(admin, settings, program) >= wanted
+    try:
+        return members_if_assigned(admin, settings, program) >= wanted
+    except ServerUnavailable:
+        return False  # a fresh broker has no coordinator for groups yet
 
 
 def _hopeless(supervisor: Supervisor, programs: set[str]) -> set[str]:
