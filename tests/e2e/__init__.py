@@ -1,0 +1,1 @@
+"""The whole pipeline on the real servers, used as a person or a program would."""

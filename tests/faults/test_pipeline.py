@@ -1,0 +1,110 @@
+"""A load goes on while parts of the pipeline are killed or away; `im verify` finds it whole."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from devstack.stack import Stack
+from schemas.settings import Settings
+from schemas.topics import Topic
+from tests.conftest import Servers
+from tests.support.chat import write_chat
+from tests.support.containers import docker_answers
+from tests.support.pipeline import assert_verified, finish, im, prepare, sinks, start_im
+from tests.support.processes import running, wait_until
+from tests.support.servers import addresses, given_servers, private_folder, private_stack
+from tests.support.topics import committed, is_caught_up
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
+
+LINES = 4_000
+LOW_LIMITS = {"push_limit": 40, "push_again_below": 35}
+"""So low that the conversations of a small load cross them, both ways."""
+
+
+def done(settings: Settings, stage: str, topic: Topic) -> int:
+    """Offsets that a stage has committed, of all partitions together."""
+    return sum(place.offset for place in committed(settings, stage, topic).values())
+
+
+def has_sequenced(settings: Settings, commands: float) -> bool:
+    """Whether so many commands have been sequenced."""
+    return done(settings, "sequencer", Topic.MESSAGES) > commands
+
+
+def load(settings: Settings, chat: Path) -> subprocess.Popen[str]:
+    """A load under way."""
+    return start_im(settings, "load", chat, "--json")
+
+
+def test_workers_killed_during_a_load_change_nothing(servers: Servers, tmp_path: Path) -> None:
+    """`kill -9` in the middle of a load, twice; then the same load again adds nothing."""
+    settings = servers.settings(home=tmp_path, **LOW_LIMITS)
+    chat = write_chat(tmp_path / "chat.jsonl", LINES)
+    prepare(settings)
+    with sinks(settings):
+        loading = load(settings, chat)
+        for share in (0.2, 0.5):
+            with running(settings, "stream_processors") as worker:
+                wait_until(
+                    partial(has_sequenced, settings, share * LINES),
+                    f"{share:.0%} of the load is sequenced",
+                )
+                worker.kill()
+        with running(settings, "stream_processors"):
+            (first,) = finish(loading)
+            assert_verified(settings)
+            (second,) = im(settings, "load", chat)
+            assert_verified(settings)
+    assert first["rejected"] == {}
+    assert first["sequenced"] == first["commands"] > LINES / 2
+    assert second["sequenced"] == 0
+    assert second["duplicates"] + second["stale"] == second["commands"] == first["commands"]
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    """Servers that may be stopped."""
+    if docker_answers() and not given_servers():
+        pytest.skip("the development stack is for where there is no Docker")
+    with private_folder() as home:
+        started = private_stack(home)
+        started.up()
+        try:
+            yield started
+        finally:
+            started.down()
+
+
+@pytest.mark.parametrize(
+    ("server", "stage"), [("cassandra", "sink-sync"), ("elasticsearch", "sink-search")]
+)
+def test_a_store_that_is_away_during_a_load_misses_nothing(
+    stack: Stack, tmp_path: Path, server: str, stage: str
+) -> None:
+    """A store stops in the middle of a load and comes back: nothing is lost, nobody gave up."""
+    settings = Servers(tmp_path, addresses(stack)).settings(home=tmp_path, **LOW_LIMITS)
+    topic = Topic.SYNC if stage == "sink-sync" else Topic.TIMELINE
+    prepare(settings)
+    with running(settings, "stream_processors"), sinks(settings):
+        loading = load(settings, write_chat(tmp_path / "chat.jsonl", LINES))
+        wait_until(lambda: done(settings, stage, topic) > 0, f"{stage} has begun")
+        stack.stop(server)
+        wait_until(
+            lambda: (
+                is_caught_up(settings, "sequencer", Topic.MESSAGES)
+                and done(settings, "sequencer", Topic.MESSAGES) >= LINES / 2
+            ),
+            "sequencing goes on without the store",
+        )
+        assert not is_caught_up(settings, stage, topic)
+        stack.start(server)
+        stack.await_ready(server)
+        (summary,) = finish(loading)
+        assert_verified(settings)
+    assert summary["sequenced"] == summary["commands"]

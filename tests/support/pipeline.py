@@ -1,0 +1,61 @@
+"""The whole pipeline in a namespace of its own, and the `im` commands against it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from backends.cassandra import cassandra_session, create_tables
+from backends.kafka import create_topics
+from schemas.settings import Settings
+from tests.support.processes import ROOT, environment, running
+
+COMMAND_SECONDS: Final = 400.0
+SINKS: Final = ("message", "sync", "search")
+_IM: Final = Path(sys.executable).with_name("im")
+
+
+def prepare(settings: Settings) -> None:
+    """Makes topics and tables."""
+    create_topics(settings)
+    with cassandra_session(settings) as session:
+        create_tables(session, settings)
+
+
+@contextmanager
+def sinks(settings: Settings) -> Iterator[None]:
+    """All sinks, running."""
+    with ExitStack() as stack:
+        for name in SINKS:
+            stack.enter_context(running(settings, "sinks", name))
+        yield
+
+
+def start_im(settings: Settings, *arguments: object) -> subprocess.Popen[str]:
+    """An `im` command under way."""
+    return subprocess.Popen(
+        [_IM, *map(str, arguments)], cwd=ROOT, env=environment(settings), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def finish(command: subprocess.Popen[str]) -> list[dict[str, Any]]:
+    """The objects that a command with ``--json`` printed; it must have succeeded."""
+    out, err = command.communicate(timeout=COMMAND_SECONDS)
+    assert command.returncode == 0, f"{command.args!r}: exit {command.returncode}\n{out}\n{err}"
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def im(settings: Settings, *arguments: object) -> list[dict[str, Any]]:
+    """Runs an `im` command with ``--json`` to its end."""
+    return finish(start_im(settings, *arguments, "--json"))
+
+
+def assert_verified(settings: Settings) -> None:
+    """`im verify` finds no difference, and something to compare."""
+    im(settings, "verify")
