@@ -1,4 +1,4 @@
-"""Finds the Java that the servers run on."""
+"""Finds the Java that the servers run on: ``python -m devstack.java`` prints it."""
 
 from __future__ import annotations
 
@@ -6,31 +6,44 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from schemas.errors import ConfigurationError
 
-OLDEST_VERSION: Final = 17
+OLDEST: Final = 17
+"""Elasticsearch's."""
+
+NEWEST: Final = 23
+"""Cassandra installs a security manager, which Java 24 has removed."""
+
 _ANSWER_SECONDS: Final = 20.0
 _VERSION: Final = re.compile(r'version "(?:1\.)?(\d+)')
 
+_INSTALLED: Final = (
+    "/usr/lib/jvm/*/bin/java",
+    "/Library/Java/JavaVirtualMachines/*/Contents/Home/bin/java",
+)
+
 
 def find_java() -> Path:
-    """The ``java`` of JAVA_HOME, or the one on the PATH, that is new enough.
+    """The ``java`` of JAVA_HOME, else the one on the PATH, else one that is installed elsewhere.
 
     Raises:
-        ConfigurationError: There is none; the message says what to install.
+        ConfigurationError: None of them fits; the message says what to install.
     """
-    found = [(java, version) for java in _candidates() if (version := java_version(java))]
-    for java, version in found:
-        if version >= OLDEST_VERSION:
+    found = []
+    for java in _candidates():
+        version = java_version(java)
+        if version is not None and OLDEST <= version <= NEWEST:
             return java
-    there = f"only Java {found[0][1]} at {found[0][0]}" if found else "none"
+        found.append(f"Java {version} at {java}" if version else f"nothing that works at {java}")
     raise ConfigurationError(
-        f"Kafka, Cassandra and Elasticsearch need a JDK {OLDEST_VERSION} or newer and there is "
-        f"{there}: install one (Debian: apt-get install openjdk-17-jre-headless) or set JAVA_HOME"
+        f"Kafka, Cassandra and Elasticsearch need a JDK from {OLDEST} to {NEWEST}, and there is "
+        f"{', '.join(found) or 'none'}: install one (Debian: apt-get install "
+        "openjdk-17-jre-headless) or set JAVA_HOME"
     )
 
 
@@ -56,3 +69,12 @@ def _candidates() -> Iterator[Path]:
         yield Path(home, "bin", "java")
     if java := shutil.which("java"):
         yield Path(java)
+    for pattern in _INSTALLED:
+        yield from sorted(Path("/").glob(pattern.removeprefix("/")))
+
+
+if __name__ == "__main__":
+    try:
+        print(find_java())  # noqa: T201 - what it was called for
+    except ConfigurationError as missing:
+        sys.exit(str(missing))

@@ -143,6 +143,7 @@ def test_without_java_one_line_says_what_to_install(
     """A new user learns the one thing that is missing."""
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(java, "_INSTALLED", ())
     with pytest.raises(ConfigurationError) as raised:
         java.find_java()
     assert "install" in str(raised.value)
@@ -158,14 +159,27 @@ def test_java_tells_its_release(tmp_path: Path, version: str, release: int) -> N
     assert java.java_version(java_that_says(tmp_path, version)) == release
 
 
-def test_an_old_java_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not used, and the message says which one was found."""
-    old = java_that_says(tmp_path, "11.0.2")
-    monkeypatch.delenv("JAVA_HOME", raising=False)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.defpath}")
-    monkeypatch.setattr(java, "_candidates", lambda: iter([old]))
-    with pytest.raises(ConfigurationError, match=f"only Java 11 at {old}"):
+@pytest.mark.parametrize("version", ["11.0.2", "25.0.1"])
+def test_a_java_that_does_not_fit_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    """Too old for Elasticsearch or too new for Cassandra: the message says what was found."""
+    unfit = java_that_says(tmp_path, version)
+    monkeypatch.setattr(java, "_candidates", lambda: iter([unfit]))
+    with pytest.raises(ConfigurationError, match=f"Java {version.split('.')[0]} at {unfit}"):
         java.find_java()
+
+
+def test_one_that_fits_is_found_behind_one_that_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine with several needs no setting."""
+    folders = [tmp_path / "new", tmp_path / "fit"]
+    for folder in folders:
+        folder.mkdir()
+    found = [java_that_says(*each) for each in zip(folders, ["25", "21.0.1"], strict=True)]
+    monkeypatch.setattr(java, "_candidates", lambda: iter(found))
+    assert java.find_java() == found[1]
 
 
 def test_java_home_comes_before_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
