@@ -26,7 +26,7 @@ from schemas.topics import Topic
 GULP: Final = 10_000
 """Records of one call; the client hands them over in one go."""
 
-GULP_SECONDS: Final = 0.1
+GULP_SECONDS: Final = 0.05
 """How long a call waits for so many, which the last one of a partition does in vain."""
 
 SILENCE_SECONDS: Final = 30.0
@@ -38,6 +38,7 @@ OPEN_TRANSACTION_SECONDS: Final = 90.0
 _FOR_SCANS: Final[dict[str, Any]] = {
     "auto.offset.reset": "error",  # an offset that is gone must not be passed over
     "enable.partition.eof": True,  # behind the last record may lie a transaction's mark
+    "fetch.wait.max.ms": 10,  # half a second by default until an end is told
     "fetch.message.max.bytes": 4 * 1024 * 1024,
     "queued.max.messages.kbytes": 64 * 1024,
     "fetch.queue.backoff.ms": 10,  # a second by default, after each time the queue was full

@@ -165,13 +165,17 @@ def system_of(entries: Iterable[tuple[str, bytes]], syncs: Iterable[tuple[str, b
         entries: (conversation, value) in the order of their writing.
         syncs: (recipient, value) in theirs.
     """
-    system = System(
-        timeline=list(_placed(entries, TIMELINE_PARTITIONS)),
-        sync=list(_placed(syncs, SYNC_PARTITIONS)),
+    return system_on(
+        list(_placed(entries, TIMELINE_PARTITIONS)), list(_placed(syncs, SYNC_PARTITIONS))
     )
-    for _, _, _, value in system.timeline:
-        _store(system, decode_entry(value), (value or b""))
-    for _, offset, key, value in system.sync:
+
+
+def system_on(timeline: list[KafkaRecord], sync: list[KafkaRecord]) -> System:
+    """The consistent deployment whose topics these are."""
+    system = System(timeline=timeline, sync=sync)
+    for _, _, _, value in timeline:
+        _store(system, decode_entry(value), value or b"")
+    for _, offset, key, value in sync:
         _store_sync(system, (key or b"").decode(), offset, value or b"")
     return system
 

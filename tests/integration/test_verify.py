@@ -1,0 +1,230 @@
+"""The audit on real servers: silent where all agrees, and each place is really looked at."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+import pytest
+import typer
+from cassandra.cluster import Session
+from confluent_kafka import Producer, TopicPartition
+from elasticsearch import Elasticsearch
+from typer.testing import CliRunner
+
+from backends.cassandra import cassandra_session
+from backends.elasticsearch import elasticsearch_client, index_name
+from backends.kafka import admin_client, create_topics, producer_config
+from ops.verify import documents, scan, topics
+from ops.verify import servers as real
+from ops.verify.audit import audit
+from ops.verify.command import verify
+from ops.verify.report import Report
+from ops.verify.topics import Span
+from schemas.errors import ConfigurationError, ServerUnavailable
+from schemas.settings import Settings
+from schemas.topics import Topic
+from tests.support.audited import System
+from tests.support.deployed import append, commit, deploy, of_day, records
+from tests.support.processes import environment
+from tests.support.sequencing import run
+from tests.support.servers import Servers
+from tests.support.stories import STORY
+
+pytestmark = pytest.mark.servers
+
+
+class Deployed(NamedTuple):
+    """A consistent deployment on real servers, and the ways to spoil it."""
+
+    settings: Settings
+    session: Session
+    search: Elasticsearch
+    system: System
+
+    def audit(self, wait_seconds: float = 10.0) -> Report:
+        """What the audit says."""
+        report = Report()
+        with real.servers(
+            self.settings, advance=lambda _check, _number: None, wait_seconds=wait_seconds
+        ) as sources:
+            audit(sources, report)
+        return report
+
+    def found(self) -> set[tuple[str, str, str, int, str]]:
+        """Its differences by check, kind, conversation, SeqId and user."""
+        return {
+            (each.check, each.kind, each.conv_id, each.seq, each.user)
+            for each in self.audit().differences
+        }
+
+
+@pytest.fixture
+def deployed(servers: Servers) -> Iterator[Deployed]:
+    """A deployment that the story of two conversations has left behind."""
+    settings = servers.settings(partitions=2, sync_partitions=3)
+    log, now = run(STORY), int(time.time() * 1000)
+    with cassandra_session(settings) as session, elasticsearch_client(settings) as search:
+        system = deploy(
+            settings, session, search, of_day(now, log.entries), of_day(now, log.syncs)
+        )
+        yield Deployed(settings, session, search, system)
+        session.execute(f"DROP KEYSPACE {settings.keyspace}", timeout=60)
+        search.indices.delete(index=list(search.indices.get_alias(name=settings.index_alias)))
+
+
+def test_what_agrees_passes_and_each_damage_is_named(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A consistent deployment has no difference; then one place after the other is spoiled.
+
+    Pages are made so small that each table takes several. The command says the same.
+    """
+    app = typer.Typer()
+    app.command()(verify)
+    runner = CliRunner(env=environment(deployed.settings))
+    monkeypatch.setattr(scan, "PAGE", 3)
+    monkeypatch.setattr(documents, "PAGE", 2)
+    execute, system = deployed.session.execute, deployed.system
+
+    report = deployed.audit()
+    assert report.differences == []
+    assert report.section("log").counts["entries"] == len(system.timeline)
+    assert report.section("store").counts["rows"] == len(system.messages)
+    assert report.section("index").counts["documents"] == len(system.documents)
+    assert report.section("sync-log").counts["records"] == len(system.sync)
+    assert report.section("sync-store").counts["rows"] == len(system.sync_rows)
+
+    passed = runner.invoke(app, ["--json"])
+    assert passed.exit_code == 0
+    assert msgspec.json.decode(passed.stdout.splitlines()[-1])["ok"] is True
+
+    execute("DELETE FROM message WHERE conv_id = 'c1' AND bucket = 0 AND seq = 3")
+    expected = {("store", "missing", "c1", 3, "")}
+    assert deployed.found() == expected
+
+    execute("UPDATE conversation SET mode = 'pull' WHERE conv_id = 'c2'")
+    head = next(row[1] or 0 for row in system.conversations if row[0] == "c2")
+    expected |= {("store", "altered", "c2", head, "")}
+    execute("DELETE FROM membership_by_user WHERE user_id = 'bob' AND conv_id = 'c1' AND seq = 1")
+    expected |= {("membership", "missing", "c1", 1, "bob")}
+    found = next(each for each in system.documents if each.source["seq"] == 2)
+    deployed.search.update(
+        index=index_name(deployed.settings, found.source["at"]),
+        id=found.id, routing=found.routing, doc={"text": "another"},
+    )  # fmt: skip
+    expected |= {("index", "altered", found.source["conv_id"], 2, "")}
+    user, bucket, sync_seq, conv_id, seq, _ = system.sync_rows[0]
+    execute(
+        "UPDATE sync SET seq = 99 WHERE user_id = %s AND bucket = %s AND sync_seq = %s",
+        (user, bucket, sync_seq),
+    )
+    expected |= {("sync-store", "altered", conv_id or "", 99, user)}
+    user, bucket, sync_seq, conv_id, seq, _ = system.sync_rows[1]
+    execute(
+        "DELETE FROM sync WHERE user_id = %s AND bucket = %s AND sync_seq = %s",
+        (user, bucket, sync_seq),
+    )
+    expected |= {("sync-store", "missing", conv_id or "", seq or 0, user)}
+    execute("INSERT INTO sync_bucket (user_id, bucket) VALUES ('ann', 7)")
+    expected |= {("sync-store", "extra", "", 0, "ann")}
+    assert deployed.found() == expected
+
+    failed = runner.invoke(app, ["--json"])
+    *named, last = [msgspec.json.decode(each) for each in failed.stdout.splitlines()]
+    assert failed.exit_code == 1
+    assert last["differences"] == len(named) == len(expected)
+
+
+def test_what_should_not_be_on_the_topics_is_named(deployed: Deployed) -> None:
+    """A record too many and an entry too many are found; before that, that sinks lack them."""
+    settings, system = deployed.settings, deployed.system
+    record = next(each for each in system.sync if each[2] == b"ann")
+    append(settings, Topic.SYNC, [("ann", record[3] or b"")])
+    entry = system.timeline[0]
+    append(settings, Topic.TIMELINE, [((entry[2] or b"").decode(), entry[3] or b"")])
+
+    behind = [
+        each for each in deployed.audit(wait_seconds=0.1).differences if each.kind == "behind"
+    ]
+    commit(settings)
+    found = {each[:2] for each in deployed.found()}
+
+    assert {each.check for each in behind} == {"store", "index", "sync-store"}
+    assert any("sink-sync is" in each.detail for each in behind)
+    # The sink says now that it is done, but there is no row of that record.
+    assert found == {("sync-log", "double"), ("log", "double"), ("sync-store", "missing")}
+
+
+def test_records_that_retention_dropped_are_passed_over(deployed: Deployed) -> None:
+    """A partition that lost its begin is checked from there on, and the report says so."""
+    own = [each for each in deployed.system.sync if each[0] == deployed.system.sync[0][0]]
+    low = own[2][1]
+    place = TopicPartition(deployed.settings.topic(Topic.SYNC), own[0][0], low)
+    _drop_before(deployed.settings, place)
+
+    report = deployed.audit()
+
+    assert report.differences == []
+    assert report.section("sync-log").counts["trimmed"] > 0
+    assert f"offset {low}" in report.section("sync-log").notes[0]
+
+
+def test_a_span_that_was_dropped_meanwhile_is_an_error(servers: Servers) -> None:
+    """Records that go while they are read are told, not passed over."""
+    settings = servers.settings(partitions=1, sync_partitions=1)
+    create_topics(settings)
+    append(settings, Topic.SYNC, [("ann", b"1"), ("ann", b"2")])
+    last = records(settings, Topic.SYNC)[-1][1]
+    place = TopicPartition(settings.topic(Topic.SYNC), 0, last)
+    _drop_before(settings, place)
+
+    with pytest.raises(ServerUnavailable, match="dropped"):
+        list(topics.read(settings, Topic.SYNC, [Span(0, 0, last + 1)]))
+
+
+def test_an_open_transaction_is_waited_for(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written and not yet committed belongs to the snapshot of the sync timelines.
+
+    As long as it is open the end is not told; the wait has a bound.
+    """
+    settings = servers.settings(partitions=1, sync_partitions=1)
+    create_topics(settings)
+    producer = Producer(producer_config(settings) | {"transactional.id": settings.namespace})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(settings.topic(Topic.SYNC), b"value", b"key")
+    producer.flush(30)
+
+    monkeypatch.setattr(topics, "OPEN_TRANSACTION_SECONDS", 0.3)
+    with pytest.raises(ServerUnavailable, match="open"):
+        topics.settled_spans(settings, Topic.SYNC)
+    producer.commit_transaction(30)
+
+    spans = topics.settled_spans(settings, Topic.SYNC)
+    assert [(span.partition, span.low) for span in spans] == [(0, 0)]
+    assert list(topics.read(settings, Topic.SYNC, spans)) == [(0, 0, b"key", b"value")]
+    assert records(settings, Topic.SYNC) == [(0, 0, b"key", b"value")]
+
+
+def test_a_deployment_that_is_not_there_is_a_clear_line(servers: Servers) -> None:
+    """A namespace with a typing error is not an empty success."""
+    settings = servers.settings()
+
+    with (
+        pytest.raises(ConfigurationError, match="IM_NAMESPACE"),
+        real.servers(settings, advance=lambda _check, _number: None, wait_seconds=0),
+    ):
+        raise AssertionError("it was entered")
+    with pytest.raises(ConfigurationError, match="no topic"):
+        topics.committed_spans(settings, Topic.TIMELINE)
+
+
+def _drop_before(settings: Settings, place: TopicPartition) -> None:
+    """What retention does."""
+    admin = admin_client(settings)  # it has to live until its answer is there
+    admin.delete_records([place])[place].result(30)

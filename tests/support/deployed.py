@@ -1,0 +1,123 @@
+"""Writes a deployment to real servers by hand, without any process of the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cassandra.cluster import Session
+from confluent_kafka import Consumer, Producer, TopicPartition
+from elasticsearch import Elasticsearch
+from elasticsearch.helpers import bulk
+from msgspec import structs
+
+from backends.cassandra import create_tables
+from backends.elasticsearch import create_index
+from backends.kafka import consumer_config, create_topics, producer_config, topic_partitions
+from ops.verify.log import KafkaRecord
+from schemas.codec import decode_sync_record, encode
+from schemas.settings import Settings
+from schemas.topics import Topic
+from tests.support.audited import System, system_on
+from tests.support.topics import read_all
+
+SECONDS = 30.0
+STAGES = (
+    ("sink-message", Topic.TIMELINE),
+    ("sink-search", Topic.TIMELINE),
+    ("sink-sync", Topic.SYNC),
+)
+
+
+def deploy(
+    settings: Settings,
+    session: Session,
+    search: Elasticsearch,
+    entries: Iterable[tuple[str, bytes]],
+    syncs: Iterable[tuple[str, bytes]],
+) -> System:
+    """Writes topics, tables and index so that they agree, and says that the sinks are done."""
+    create_topics(settings)
+    append(settings, Topic.TIMELINE, entries)
+    append(settings, Topic.SYNC, syncs)
+    system = system_on(records(settings, Topic.TIMELINE), records(settings, Topic.SYNC))
+    create_tables(session, settings)
+    _insert(session, system)
+    _index(settings, search, system)
+    commit(settings)
+    return system
+
+
+def of_day(start: int, pairs: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    """The same records, of the times (ms) from ``start`` on in place of those since 1970.
+
+    The lifetime of what is from 1970 is over.
+    """
+    records = [(key, decode_sync_record(value)) for key, value in pairs]
+    return [(key, encode(structs.replace(r, at=r.at + start))) for key, r in records]
+
+
+def append(settings: Settings, topic: Topic, pairs: Iterable[tuple[str, bytes]]) -> None:
+    """Writes (key, value) in one transaction, and the same once more in one that is aborted."""
+    transactional = {"transactional.id": f"{settings.namespace}-by-hand"}
+    producer = Producer(producer_config(settings) | transactional)
+    producer.init_transactions(SECONDS)
+    pairs = list(pairs)
+    for is_kept in (False, True):
+        producer.begin_transaction()
+        for key, value in pairs:
+            producer.produce(settings.topic(topic), value, key)
+        producer.flush(SECONDS)
+        if is_kept:
+            producer.commit_transaction(SECONDS)
+        else:
+            producer.abort_transaction(SECONDS)
+
+
+def records(settings: Settings, topic: Topic) -> list[KafkaRecord]:
+    """All committed records of a topic, by partition and offset."""
+    return [
+        (message.partition() or 0, message.offset() or 0, message.key(), message.value())
+        for message in read_all(settings, topic)
+    ]
+
+
+def commit(settings: Settings) -> None:
+    """Says in the name of each sink that it has done all that is there: up to the last record."""
+    for stage, topic in STAGES:
+        ends = {partition: offset + 1 for partition, offset, _, _ in records(settings, topic)}
+        consumer = Consumer(consumer_config(settings, settings.group(stage)))
+        places = topic_partitions(settings, topic)
+        done = [TopicPartition(p.topic, p.partition, ends.get(p.partition, 0)) for p in places]
+        consumer.commit(offsets=done, asynchronous=False)
+        consumer.close()
+
+
+def _insert(session: Session, system: System) -> None:
+    tables: dict[str, list[tuple[object, ...]]] = {
+        "message (conv_id, bucket, seq, kind, sender, at, entry)": [
+            (*row[:6], (row[6] or b"").decode()) for row in system.messages
+        ],
+        "conversation (conv_id, head, owner, join_rule, mode)": list(system.conversations),
+        "membership_by_user (user_id, conv_id, seq, joined)": list(system.by_user),
+        "membership_by_conversation (user_id, conv_id, seq, joined)": list(system.by_conversation),
+        "sync (user_id, bucket, sync_seq, conv_id, seq, record)": [
+            (*row[:5], (row[5] or b"").decode()) for row in system.sync_rows
+        ],
+        "sync_bucket (user_id, bucket)": list(system.buckets),
+    }
+    for table, rows in tables.items():
+        marks = ", ".join("%s" for _ in rows[0])
+        for row in rows:
+            session.execute(f"INSERT INTO {table} VALUES ({marks})", row)  # noqa: S608 - names of ours
+
+
+def _index(settings: Settings, search: Elasticsearch, system: System) -> None:
+    at = min(document.source["at"] for document in system.documents)
+    index = create_index(search, settings, at)
+    bulk(
+        search,
+        [
+            {"_index": index, "_id": each.id, "routing": each.routing, "_source": each.source}
+            for each in system.documents
+        ],
+    )
