@@ -1,0 +1,98 @@
+"""What every `CursorStore` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from consumers.cursor import CursorStore, FileCursors, MemoryCursors
+from schemas.errors import ConfigurationError, TransientFailure
+from schemas.sync_seq import MAX_SYNC_SEQ
+
+
+@pytest.fixture(params=["memory", "file"])
+def cursors(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[CursorStore]:
+    """Each of the stores, empty."""
+    if request.param == "memory":
+        yield MemoryCursors()
+        return
+    with closing(FileCursors(tmp_path / "deep" / "cursors.db")) as store:
+        yield store
+
+
+def test_each_device_has_its_own_cursor(cursors: CursorStore) -> None:
+    """What one device does never shows at another, nor at another person's."""
+    assert cursors.load("ann", "phone") is None
+    cursors.save("ann", "phone", 7)
+    cursors.save("ann", "desk", 3)
+    cursors.save("陈 |x", "phone", MAX_SYNC_SEQ)
+    assert cursors.load("ann", "phone") == 7
+    assert cursors.load("ann", "desk") == 3
+    assert cursors.load("陈 |x", "phone") == MAX_SYNC_SEQ
+    assert cursors.load("bob", "phone") is None
+
+
+def test_a_cursor_only_goes_forward(cursors: CursorStore) -> None:
+    """Saving an older place again is harmless; zero is a place as well."""
+    cursors.save("ann", "phone", 0)
+    assert cursors.load("ann", "phone") == 0
+    for place in (5, 3, 5, 4):
+        cursors.save("ann", "phone", place)
+    assert cursors.load("ann", "phone") == 5
+
+
+def test_a_forgotten_cursor_begins_anew(cursors: CursorStore) -> None:
+    """Only that device's; to forget what is not there does nothing."""
+    cursors.save("ann", "phone", 9)
+    cursors.save("ann", "desk", 9)
+    cursors.forget("ann", "phone")
+    cursors.forget("ann", "phone")
+    assert cursors.load("ann", "phone") is None
+    assert cursors.load("ann", "desk") == 9
+    cursors.save("ann", "phone", 2)
+    assert cursors.load("ann", "phone") == 2
+
+
+def test_threads_may_share_a_store(cursors: CursorStore) -> None:
+    """The greatest of what several threads save is what is there."""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda place: cursors.save("ann", "phone", place), range(200)))
+    assert cursors.load("ann", "phone") == 199
+
+
+def test_a_file_outlives_its_process(tmp_path: Path) -> None:
+    """Another store on the same file, also at the same time, sees the cursors."""
+    path = tmp_path / "cursors.db"
+    with closing(FileCursors(path)) as first, closing(FileCursors(path)) as second:
+        first.save("ann", "phone", 7)
+        assert second.load("ann", "phone") == 7
+        second.save("ann", "phone", 8)
+        assert first.load("ann", "phone") == 8
+
+
+@pytest.mark.parametrize("spoil", [Path.mkdir, lambda path: path.write_bytes(b"no database" * 99)])
+def test_a_file_that_cannot_be_opened_is_named(
+    tmp_path: Path, spoil: Callable[[Path], object]
+) -> None:
+    """Not a traceback of the database."""
+    path = tmp_path / "cursors.db"
+    spoil(path)
+    with pytest.raises(ConfigurationError, match=r"cursors\.db"):
+        FileCursors(path)
+
+
+def test_a_file_that_does_not_answer_is_a_transient_failure(tmp_path: Path) -> None:
+    """The cursor is as before, and the caller may try again."""
+    path = tmp_path / "cursors.db"
+    with closing(FileCursors(path)) as store, closing(FileCursors(path)) as other:
+        other._db.execute("PRAGMA busy_timeout = 50")  # noqa: SLF001 - not to wait for long
+        store._db.execute("BEGIN IMMEDIATE")  # noqa: SLF001 - somebody holds the file
+        with pytest.raises(TransientFailure):
+            other.save("ann", "phone", 1)
+        store._db.execute("ROLLBACK")  # noqa: SLF001 - and lets go
+        other.save("ann", "phone", 1)
+        assert store.load("ann", "phone") == 1

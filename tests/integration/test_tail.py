@@ -1,0 +1,119 @@
+"""Following whole topics on a real broker."""
+
+from __future__ import annotations
+
+import pytest
+from confluent_kafka import TopicPartition
+
+import consumers.tail
+from backends.kafka import admin_client, create_topics
+from consumers.tail import TailRecord, TimelineTail, beginnings, ends, last_records
+from schemas.errors import ConfigurationError, Stalled, Trimmed
+from schemas.records import MessageSent
+from schemas.settings import Settings
+from schemas.topics import Topic
+from tests.conftest import Servers
+from tests.support.processes import wait_until
+from tests.support.sync_writer import SyncWriter, entry
+
+pytestmark = pytest.mark.servers
+
+PATIENCE = 20.0
+USERS = ["ann", "bob", "陈", "|QuaD-"]
+
+
+@pytest.fixture
+def settings(servers: Servers) -> Settings:
+    """A deployment of its own."""
+    settings = servers.settings(partitions=1, sync_partitions=3)
+    create_topics(settings)
+    return settings
+
+
+def read_to(settings: Settings, start: dict[int, int], end: dict[int, int]) -> list[TailRecord]:
+    """All records between positions."""
+    with TimelineTail(settings, start, Topic.SYNC) as tail:
+        return [record for gulp in tail.read_until(end, PATIENCE) for record in gulp]
+
+
+def test_everything_committed_is_read_once_from_any_position(settings: Settings) -> None:
+    """Each record where it lies, decoded when asked; aborted ones and marks are passed over."""
+    writer = SyncWriter(settings)
+    for number in range(1, 21):
+        writer.write((user, entry(number)) for user in USERS)
+        writer.write_in_vain((user, entry(1_000 + number)) for user in USERS)
+    with TimelineTail(settings, beginnings(settings, Topic.SYNC), Topic.SYNC) as tail:
+        end = ends(settings, Topic.SYNC)
+        records = [record for gulp in tail.read_until(end, PATIENCE) for record in gulp]
+        assert tail.positions() == end
+        assert tail.read(0) == []
+    by_user: dict[str, list[int]] = {}
+    for record in records:
+        found = record.entry()
+        assert isinstance(found, MessageSent)
+        by_user.setdefault((record.key or b"").decode(), []).append(found.seq)
+    assert by_user == {user: list(range(1, 21)) for user in USERS}
+    middle = {p: [r.offset for r in records if r.partition == p] for p in end}
+    start = {p: offsets[len(offsets) // 2] for p, offsets in middle.items() if offsets}
+    again = read_to(settings, start, {p: end[p] for p in start})
+    assert sorted(again) == sorted(r for r in records if r.offset >= start[r.partition])
+
+
+def test_an_open_transaction_is_waited_for_within_a_bound(settings: Settings) -> None:
+    """Records of an open transaction count as written; they are read once it is committed."""
+    writer = SyncWriter(settings)
+    writer.write([("ann", entry(1))])
+    writer._produce([("ann", entry(2))])  # noqa: SLF001 - a transaction that stays open
+    writer._producer.flush(PATIENCE)  # noqa: SLF001 - and is written
+    written = ends(settings, Topic.SYNC)
+    wait_until(
+        lambda: sum(ends(settings, Topic.SYNC, committed_only=True).values()) == 2,
+        "the first transaction's mark is there",
+    )
+    assert sum(written.values()) == 3
+    with TimelineTail(settings, beginnings(settings, Topic.SYNC), Topic.SYNC) as tail:
+        found = []
+        with pytest.raises(Stalled):
+            found += [len(gulp) for gulp in tail.read_until(written, silence=1.0)]
+        writer._producer.commit_transaction(PATIENCE)  # noqa: SLF001 - ends it
+        found += [len(gulp) for gulp in tail.read_until(written, PATIENCE)]
+    assert found == [1]
+
+
+def test_the_last_record_is_found_behind_marks(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many marks and aborted records follow it; an empty partition has none."""
+    monkeypatch.setattr(consumers.tail, "_FIRST_LOOK_BACK", 2)
+    writer = SyncWriter(settings)
+    assert last_records(settings, Topic.SYNC, ends(settings, Topic.SYNC)) == {}
+    writer.write([("ann", entry(1)), ("ann", entry(2))])
+    for _ in range(5):
+        writer.write_in_vain([("ann", entry(3)), ("ann", entry(4))])
+    ((partition, offset),) = last_records(settings, Topic.SYNC, ends(settings, Topic.SYNC)).items()
+    assert offset == 1
+    assert ends(settings, Topic.SYNC)[partition] == 3 + 5 * 3
+    writer.write([("ann", entry(5))])
+    end = ends(settings, Topic.SYNC)
+    assert last_records(settings, Topic.SYNC, end) == {partition: end[partition] - 2}
+
+
+def test_records_that_are_gone_are_told(settings: Settings) -> None:
+    """To begin before what is kept is an error, not a jump; so is a topic that is not there."""
+    writer = SyncWriter(settings)
+    writer.write(("ann", entry(number)) for number in range(1, 6))
+    place = next(
+        TopicPartition(settings.topic(Topic.SYNC), p, 3)
+        for p, end in ends(settings, Topic.SYNC).items()
+        if end
+    )
+    admin = admin_client(settings)
+    (answer,) = admin.delete_records([place]).values()
+    answer.result(PATIENCE)
+    with TimelineTail(settings, {place.partition: 0}, Topic.SYNC) as tail:
+        with pytest.raises(Trimmed) as trimmed:
+            tail.read(PATIENCE)
+        assert (trimmed.value.cursor, trimmed.value.oldest) == (0, 3)
+    absent = settings.model_copy(update={"namespace": settings.namespace + "-absent"})
+    with pytest.raises(ConfigurationError, match="im topics create"):
+        ends(absent, Topic.SYNC)
