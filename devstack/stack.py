@@ -22,6 +22,8 @@ from schemas.errors import ServerUnavailable
 READY_SECONDS: Final = 120.0
 _LEFT_OVER_SECONDS: Final = 20.0
 _LOG_LINES: Final = 5
+_RESTARTS: Final = 2
+"""A server that ends more often than this before it is ready will not be."""
 
 
 def ignore(line: str) -> None:
@@ -95,14 +97,16 @@ class Stack:
         """
         server, log = self.servers[name], self.layout.logs / f"{name}.log"
 
+        patience = self._restarts(name) + _RESTARTS
+
         def settled() -> bool:
-            return server.is_ready() or self._gave_up(name)
+            return server.is_ready() or self._gave_up(name, patience)
 
         if not wait_until(settled, seconds):
             raise ServerUnavailable(
                 f"{name} is not ready after {seconds:.0f} s; {last_words(log)}"
             )
-        if self._gave_up(name):
+        if self._gave_up(name, patience):
             raise ServerUnavailable(f"{name} ends again and again; {last_words(log)}")
         self._report(f"{name} is ready at {server.address}")
 
@@ -133,9 +137,12 @@ class Stack:
         for name in self.servers:
             self.await_ready(name)
 
-    def _gave_up(self, name: str) -> bool:
+    def _gave_up(self, name: str, most_restarts: int) -> bool:
         states = [p for p in self.supervisor.processes() if p.program == name]
-        return any(p.is_down or p.state == "BACKOFF" for p in states)
+        return any(p.is_down or p.restarts > most_restarts for p in states)
+
+    def _restarts(self, name: str) -> int:
+        return sum(p.restarts for p in self.supervisor.processes() if p.program == name)
 
     def _try_to_stop(self, names: Iterable[str]) -> None:
         try:

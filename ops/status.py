@@ -24,8 +24,8 @@ class Status(Struct, frozen=True, kw_only=True):
     """One look at a deployment.
 
     ``up`` tells of each part whether it accepts connections. ``lag`` and ``stages`` are empty
-    where Kafka cannot be asked. ``delay_ms`` is from send to stored in the slowest sink, for the
-    newest message; None before the first.
+    where Kafka cannot be asked, and ``trouble`` says why. ``delay_ms`` is from send to stored in
+    the slowest sink, for the newest message; None before the first.
     """
 
     kafka: str
@@ -38,6 +38,7 @@ class Status(Struct, frozen=True, kw_only=True):
     stages: dict[str, StageHealth]
     lag: dict[str, int]
     delay_ms: int | None
+    trouble: str | None
     healthy: bool
 
 
@@ -46,7 +47,7 @@ def look(settings: Settings) -> Status:
     where = endpoints(settings)
     up = {part: accepts(address) for part, address in where.items()}
     processes = _processes(settings)
-    stages = _stages(settings) if up["kafka"] else {}
+    stages, trouble = _stages(settings) if up["kafka"] else ({}, "Kafka is down")
     return Status(
         **where,
         namespace=settings.namespace,
@@ -55,6 +56,7 @@ def look(settings: Settings) -> Status:
         stages=stages,
         lag={name: stage.lag for name, stage in stages.items()},
         delay_ms=slowest_sink(stages),
+        trouble=trouble,
         healthy=is_healthy(up, processes, stages),
     )
 
@@ -79,7 +81,8 @@ def is_healthy(
 
 def table(status: Status) -> Group:
     """The same for a person."""
-    return Group(_parts(status), _process_table(status), _stage_table(status))
+    trouble = [status.trouble] if status.trouble else []
+    return Group(_parts(status), _process_table(status), _stage_table(status), *trouble)
 
 
 def _processes(settings: Settings) -> list[ProcessState]:
@@ -89,11 +92,11 @@ def _processes(settings: Settings) -> list[ProcessState]:
         return []
 
 
-def _stages(settings: Settings) -> dict[str, StageHealth]:
+def _stages(settings: Settings) -> tuple[dict[str, StageHealth], str | None]:
     try:
-        return pipeline_health(admin_client(settings), settings)
-    except ServerUnavailable:
-        return {}
+        return pipeline_health(admin_client(settings), settings), None
+    except ServerUnavailable as error:
+        return {}, str(error)
 
 
 def _shown(process: ProcessState) -> dict[str, Any]:

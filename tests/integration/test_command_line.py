@@ -45,6 +45,7 @@ def test_status_says_what_is_down(nowhere: dict[str, str]) -> None:
     assert status["elasticsearch"] == nowhere["IM_ELASTICSEARCH_URL"].removeprefix("http://")
     assert set(status["up"].values()) == {False}
     assert (status["processes"], status["lag"], status["healthy"]) == ([], {}, False)
+    assert status["trouble"] == "Kafka is down"
 
 
 def test_a_server_of_somebody_else_that_is_down_is_named(nowhere: dict[str, str]) -> None:
