@@ -23,8 +23,8 @@ from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
 from schemas.topics import Topic
 
-GULP: Final = 10_000
-"""Records of one call; the client hands them over in one go."""
+GULP: Final = 2_000
+"""Records of one call: the client hands them over in one go, and they fit a processor's cache."""
 
 GULP_SECONDS: Final = 0.05
 """How long a call waits for so many, which the last one of a partition does in vain."""
@@ -39,8 +39,9 @@ _FOR_SCANS: Final[dict[str, Any]] = {
     "auto.offset.reset": "error",  # an offset that is gone must not be passed over
     "enable.partition.eof": True,  # behind the last record may lie a transaction's mark
     "fetch.wait.max.ms": 10,  # half a second by default until an end is told
-    "fetch.message.max.bytes": 4 * 1024 * 1024,
-    "queued.max.messages.kbytes": 64 * 1024,
+    # As much as is read while the next fetch is under way. More of it costs memory and caches.
+    "queued.min.messages": 20_000,
+    "queued.max.messages.kbytes": 16 * 1024,
     "fetch.queue.backoff.ms": 10,  # a second by default, after each time the queue was full
 }
 

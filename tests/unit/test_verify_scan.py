@@ -1,0 +1,96 @@
+"""Reading a whole table: every row once, also where pages have to be asked for again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+import stamina
+from cassandra import OperationTimedOut
+
+from ops.verify.scan import scan
+from schemas.errors import ServerUnavailable
+
+PAGES = 3
+Bounds = tuple[int, int]
+
+
+class _Statement:
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
+        self.fetch_size = 0
+
+
+class _Rows(NamedTuple):
+    current_rows: list[tuple[Any, ...]]
+    paging_state: bytes
+
+
+class _Answer:
+    """A page whose rows are (range, number of the page), or an error."""
+
+    def __init__(self, bounds: Bounds, number: int, error: Exception | None) -> None:
+        self._rows = _Rows([(bounds, number)], bytes([number + 1]))
+        self._error = error
+        self.has_more_pages = number + 1 < PAGES
+
+    def result(self) -> _Rows:
+        if self._error is not None:
+            raise self._error
+        return self._rows
+
+
+class _Session:
+    """Answers as the driver does; ``errors`` are raised by the first answers of each page."""
+
+    def __init__(self, errors: int = 0) -> None:
+        self._errors = errors
+        self._asked: dict[tuple[Bounds, int], int] = {}
+
+    def prepare(self, _query: str) -> _Session:
+        return self
+
+    def bind(self, bounds: Bounds) -> _Statement:
+        return _Statement(bounds)
+
+    def execute_async(self, statement: _Statement, paging_state: bytes | None) -> _Answer:
+        number = 0 if paging_state is None else paging_state[0]
+        place = (statement.bounds, number)
+        self._asked[place] = self._asked.get(place, 0) + 1
+        failed = self._asked[place] <= self._errors
+        return _Answer(statement.bounds, number, OperationTimedOut() if failed else None)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting() -> Iterator[None]:
+    stamina.set_testing(True, attempts=5)
+    yield
+    stamina.set_testing(False)
+
+
+def test_the_ranges_are_the_whole_ring() -> None:
+    """Each token is in exactly one range; the first of all is no key's."""
+    ranges = sorted({row[0] for row in scan(_Session(), "sync", "user_id", "*")})
+
+    assert ranges[0][0] == -(2**63)
+    assert ranges[-1][1] == 2**63 - 1
+    assert [end for _, end in ranges[:-1]] == [start for start, _ in ranges[1:]]
+
+
+@pytest.mark.parametrize("errors", [0, 1, 3])
+def test_each_page_of_each_range_comes_once(errors: int) -> None:
+    """A page that timed out is asked for again, from the same place, and nothing is doubled."""
+    rows = list(scan(_Session(errors), "sync", "user_id", "*"))
+
+    assert len(rows) == len(set(rows))
+    by_range: dict[Bounds, list[int]] = {}
+    for bounds, number in rows:
+        by_range.setdefault(bounds, []).append(number)
+    assert set(map(tuple, by_range.values())) == {tuple(range(PAGES))}
+
+
+def test_a_server_that_does_not_answer_is_an_error_with_the_tables_name() -> None:
+    """The attempts have an end."""
+    with pytest.raises(ServerUnavailable, match="table sync"):
+        list(scan(_Session(errors=100), "sync", "user_id", "*"))
