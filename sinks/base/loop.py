@@ -120,7 +120,9 @@ class SinkLoop:
                 self._settle()
                 self._hand_over()
                 self._commit_now_and_then()
-            self._finish_flight(STOP_SECONDS)
+            if self._flight:
+                self._flight.task.wait(STOP_SECONDS)
+            self._settle()
             self._commit()
         finally:
             self._abandon.set()
@@ -210,23 +212,22 @@ class SinkLoop:
             committed = self._consumer.committed(partitions, COMMITTED_SECONDS)
         except KafkaException as error:
             raise FatalFailure(f"the last commits cannot be read: {error}") from error
+        if errors := [place.error for place in committed if place.error is not None]:
+            raise FatalFailure(f"the last commits cannot be read: {errors[0]}")
         self._progress.assign(committed)
         self._paused = False  # what is new is not paused; if there is no room, all will be again
         _logger.info("assigned partitions %s", _numbers(partitions))
 
     def _on_revoke(self, _consumer: object, partitions: list[TopicPartition]) -> None:
-        self._finish_flight(REVOKE_SECONDS)
+        flight = self._flight
+        if flight and flight.task.wait(REVOKE_SECONDS) and flight.task.succeeded():
+            self._settle()  # and what failed is raised where the loop settles it
         self._commit()
         self._give_up(partitions)
 
     def _on_lost(self, _consumer: object, partitions: list[TopicPartition]) -> None:
         # Somebody else has them already: a commit would be refused, or move their offsets back.
         self._give_up(partitions)
-
-    def _finish_flight(self, seconds: float) -> None:
-        """Lets the batch in flight end within a bound; what went wrong is left for `_settle`."""
-        if self._flight and self._flight.task.wait(seconds) and self._flight.task.succeeded():
-            self._settle()
 
     def _give_up(self, partitions: list[TopicPartition]) -> None:
         numbers = _numbers(partitions)

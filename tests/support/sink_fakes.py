@@ -1,0 +1,215 @@
+"""Fakes for the consume loop that do exactly what a test tells them, call by call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from threading import Event
+from typing import Final, Literal
+
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+
+from schemas.errors import PoisonRecord
+from sinks.base.consumer import OnRebalance
+from sinks.base.dead_letters import DeadLetter
+from sinks.base.records import Record
+from sinks.base.writer import Outcome
+
+TOPIC: Final = "t.timeline"
+
+# Named with an underscore, yet public: an event of the library itself, not of a broker.
+_PARTITION_EOF: Final = KafkaError._PARTITION_EOF  # noqa: SLF001 - see above
+
+
+def message(partition: int, offset: int, value: bytes = b"{}") -> Message:
+    """A record as the client library hands it over."""
+    return Message(TOPIC, partition, offset, b"key", value)
+
+
+def end_of(partition: int, offset: int) -> Message:
+    """The event that all of a partition below ``offset`` has been read."""
+    return Message(TOPIC, partition, offset, error=KafkaError(_PARTITION_EOF))
+
+
+def record(offset: int, value: bytes | None = b"{}", partition: int = 0) -> Record:
+    """A record as a writer gets it."""
+    return Record(partition, offset, b"key", value)
+
+
+Happening = Message | Callable[["FakeConsumer"], None]
+
+
+def assign(*partitions: int) -> Callable[[FakeConsumer], None]:
+    """The group gives partitions to this consumer."""
+    return lambda consumer: consumer.assign(partitions)
+
+
+def revoke(*partitions: int) -> Callable[[FakeConsumer], None]:
+    """The group asks for partitions back."""
+    return lambda consumer: consumer.give_up(partitions, consumer.on_revoke)
+
+
+def lose(*partitions: int) -> Callable[[FakeConsumer], None]:
+    """Others have the partitions already."""
+    return lambda consumer: consumer.give_up(partitions, consumer.on_lost)
+
+
+class FakeConsumer:
+    """Plays one list of happenings for each call of `poll` and `consume`, then sets ``stop``.
+
+    Args:
+        stop: Ends the loop.
+        calls: What happens in each call. A `poll` whose list brings no message is not followed
+            by a `consume`.
+    """
+
+    def __init__(self, stop: Event, calls: Iterable[Sequence[Happening]]) -> None:
+        self._stop = stop
+        self._calls = iter(calls)
+        self.commits: list[list[TopicPartition]] = []
+        self.last_commits: dict[int, TopicPartition] = {}
+        self.refuse_commits = 0
+        self.assigned: list[int] = []
+        self.paused: set[int] = set()
+        self.closed = False
+
+    def subscribe(
+        self,
+        topics: list[str],
+        on_assign: OnRebalance,
+        on_revoke: OnRebalance,
+        on_lost: OnRebalance,
+    ) -> None:
+        assert topics == [TOPIC]
+        self.on_assign, self.on_revoke, self.on_lost = on_assign, on_revoke, on_lost
+
+    def poll(self, timeout: float) -> Message | None:
+        assert 0 < timeout <= 0.2
+        messages = self._play()
+        assert len(messages) <= 1, "poll brings one message"
+        return messages[0] if messages else None
+
+    def consume(self, num_messages: int, timeout: float) -> list[Message]:
+        assert num_messages > 0
+        assert timeout == 0, "the records that are there, and no waiting for more"
+        messages = self._play()
+        assert len(messages) <= num_messages
+        return messages
+
+    def assignment(self) -> list[TopicPartition]:
+        return [TopicPartition(TOPIC, partition) for partition in self.assigned]
+
+    def pause(self, partitions: list[TopicPartition]) -> None:
+        self.paused |= {place.partition for place in partitions}
+
+    def resume(self, partitions: list[TopicPartition]) -> None:
+        self.paused -= {place.partition for place in partitions}
+
+    def commit(
+        self, *, offsets: list[TopicPartition], asynchronous: Literal[False]
+    ) -> list[TopicPartition]:
+        assert not asynchronous
+        if self.refuse_commits:
+            self.refuse_commits -= 1
+            raise KafkaException(KafkaError(KafkaError.REBALANCE_IN_PROGRESS))
+        self.commits.append(offsets)
+        self.last_commits |= {place.partition: place for place in offsets}
+        return offsets
+
+    def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        assert timeout > 0
+        return [self.last_commits.get(place.partition, place) for place in partitions]
+
+    def close(self) -> None:
+        self.give_up(tuple(self.assigned), self.on_revoke)
+        self.closed = True
+
+    def assign(self, partitions: Sequence[int]) -> None:
+        self.on_assign(self, [TopicPartition(TOPIC, partition) for partition in partitions])
+        self.assigned += partitions
+
+    def give_up(self, partitions: Sequence[int], callback: OnRebalance) -> None:
+        callback(self, [TopicPartition(TOPIC, partition) for partition in partitions])
+        self.assigned = [each for each in self.assigned if each not in partitions]
+        self.paused -= set(partitions)
+
+    @property
+    def offsets(self) -> dict[int, int]:
+        """The committed offsets by partition."""
+        return {partition: place.offset for partition, place in self.last_commits.items()}
+
+    def _play(self) -> list[Message]:
+        happenings = next(self._calls, None)
+        if happenings is None:
+            self._stop.set()
+            return []
+        messages = []
+        for happening in happenings:
+            if isinstance(happening, Message):
+                messages.append(happening)
+            else:
+                happening(self)
+        return messages
+
+
+class HeldTask:
+    """A call that ends when the test lets it."""
+
+    def __init__(self, call: Callable[[], Mapping[int, int]]) -> None:
+        self._call = call
+        self._result: Mapping[int, int] = {}
+        self._error: BaseException | None = None
+        self.ended = False
+        self.waited = 0.0
+
+    def end(self) -> None:
+        """Lets the call run to its end."""
+        self.ended = True
+        try:
+            self._result = self._call()
+        except BaseException as error:  # noqa: BLE001 - it is raised by `result`
+            self._error = error
+
+    def wait(self, seconds: float) -> bool:
+        self.waited += 0 if self.ended else seconds
+        return self.ended
+
+    def succeeded(self) -> bool:
+        return self._error is None
+
+    def result(self) -> Mapping[int, int]:
+        if self._error:
+            raise self._error
+        return self._result
+
+
+class FakeWriter:
+    """Notes what it gets, and answers as told; without more to tell all is durable."""
+
+    def __init__(self, *answers: Outcome | Exception) -> None:
+        self._answers = iter(answers)
+        self.calls: list[list[int]] = []
+
+    def write(self, records: Sequence[Record]) -> Outcome:
+        self.calls.append([record.offset for record in records])
+        answer = next(self._answers, Outcome())
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class FakeDeadLetters:
+    """Notes letters, after the failures that it is told to have."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self._failures = iter(failures)
+        self.letters: list[tuple[int, str]] = []
+
+    def send(self, letters: Sequence[DeadLetter]) -> None:
+        if failure := next(self._failures, None):
+            raise failure
+        self.letters += [(letter.record.offset, letter.reason) for letter in letters]
+
+
+def poison(*positions: int) -> list[PoisonRecord]:
+    """Records that can never pass."""
+    return [PoisonRecord(position, "bad") for position in positions]

@@ -1,0 +1,131 @@
+"""A batch between its reading and its commit: retries, poison, dead letters."""
+
+from __future__ import annotations
+
+import logging
+from threading import Event
+
+import pytest
+
+from schemas.errors import FatalFailure, ServerUnavailable, TooManyPoison, TransientFailure
+from sinks.base import retry
+from sinks.base.delivery import Delivery
+from sinks.base.poison import PoisonGuard, PoisonLimits
+from sinks.base.retry import attempts
+from sinks.base.writer import Outcome
+from tests.support.sink_fakes import FakeDeadLetters, FakeWriter, poison, record
+
+RECORDS = [record(offset, b"secret text", partition=offset % 2) for offset in range(10, 16)]
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries follow at once."""
+    monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.0)
+
+
+def deliver(writer: FakeWriter, letters: FakeDeadLetters, longest_run: int = 9) -> dict[int, int]:
+    """Delivers `RECORDS`."""
+    guard = PoisonGuard(PoisonLimits(run=longest_run))
+    return dict(Delivery(writer, letters, guard).deliver(RECORDS, Event()))
+
+
+def test_only_what_failed_is_written_again() -> None:
+    """Positions are those of the call; they are followed through several partial failures."""
+    writer = FakeWriter(
+        Outcome(poison(0), again=[1, 3, 5]),
+        Outcome(poison(1), again=[2]),  # of 11, 13, 15: 13 is poison
+        TransientFailure("nothing of it"),
+    )
+    letters = FakeDeadLetters()
+    assert deliver(writer, letters) == {0: 1, 1: 1}
+    assert writer.calls == [[10, 11, 12, 13, 14, 15], [11, 13, 15], [15], [15]]
+    assert letters.letters == [(10, "bad"), (13, "bad")]
+
+
+def test_transient_failures_are_outlasted() -> None:
+    """However many there are."""
+    writer = FakeWriter(*[TransientFailure("away")] * 50)
+    assert deliver(writer, FakeDeadLetters()) == {}
+    assert len(writer.calls) == 51
+
+
+def test_dead_letters_are_sent_until_they_are_confirmed() -> None:
+    """A dead letter topic that is away is waited for like a store."""
+    letters = FakeDeadLetters(TransientFailure("away"), TransientFailure("away"))
+    assert deliver(FakeWriter(Outcome(poison(2))), letters) == {0: 1}
+    assert letters.letters == [(12, "bad")]
+
+
+def test_too_much_poison_is_not_put_aside() -> None:
+    """The sink stops before it takes a whole topic for dead letters."""
+    letters = FakeDeadLetters()
+    with pytest.raises(TooManyPoison):
+        deliver(FakeWriter(Outcome(poison(1, 2, 3))), letters, longest_run=3)
+    assert letters.letters == []
+
+
+def test_a_fatal_failure_comes_through() -> None:
+    """And is not tried again."""
+    writer = FakeWriter(FatalFailure("no table"))
+    with pytest.raises(FatalFailure):
+        deliver(writer, FakeDeadLetters())
+    assert len(writer.calls) == 1
+
+
+def test_nothing_is_told_of_a_message(caplog: pytest.LogCaptureFixture) -> None:
+    """The log names places and reasons, never contents."""
+    caplog.set_level(logging.DEBUG)
+    writer = FakeWriter(Outcome(poison(0)), TransientFailure("away"))
+    deliver(writer, FakeDeadLetters(TransientFailure("away")))
+    assert "partition 0 offset 10 is a dead letter: bad" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_abandoned_attempts_end() -> None:
+    """Nobody waits for ever for a process that is asked to end."""
+    stop, made = Event(), 0
+    with pytest.raises(ServerUnavailable):  # noqa: PT012 - the loop is what is tested
+        for attempt in attempts("trying", stop):
+            with attempt:
+                made += 1
+                if made == 3:
+                    stop.set()
+                raise ServerUnavailable("away")
+    assert made == 3
+
+
+def observe(guard: PoisonGuard, *batches: tuple[int, list[int]]) -> None:
+    """Shows batches to a guard."""
+    for count, positions in batches:
+        guard.observe(count, positions)
+
+
+def test_a_run_of_poison_is_counted_across_batches() -> None:
+    """Small batches hide no run."""
+    guard = PoisonGuard(PoisonLimits(run=4))
+    observe(guard, (3, [1, 2]), (1, [0]))
+    with pytest.raises(TooManyPoison, match="4 poison records in a row"):
+        guard.observe(2, [0])
+
+
+def test_a_good_record_ends_a_run() -> None:
+    """Whether it is in the middle of a batch, at its end or at its beginning."""
+    guard = PoisonGuard(PoisonLimits(run=3))
+    observe(guard, (4, [0, 1, 3]), (3, [0]), (3, [1, 2]), (2, []), (3, [0, 1]), (3, [1, 2]))
+    with pytest.raises(TooManyPoison):
+        guard.observe(1, [0])
+
+
+def test_a_share_of_poison_is_counted_in_a_window() -> None:
+    """Early records say little, and old ones nothing any more."""
+    limits = PoisonLimits(run=1_000, share=0.1, window=100, at_least=50)
+    early = PoisonGuard(limits)
+    early.observe(40, list(range(0, 40, 2)))  # half, but of too few to judge
+    with pytest.raises(TooManyPoison, match="20 of the last 60"):
+        early.observe(20, [])
+    late = PoisonGuard(limits)
+    tenth = list(range(0, 100, 10))
+    observe(late, (100, tenth), (100, tenth), (100, []), (100, tenth))
+    with pytest.raises(TooManyPoison, match="11 of the last 100"):
+        late.observe(100, [*tenth, 99])

@@ -1,0 +1,238 @@
+"""The consume loop, call by call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from threading import Event
+
+import msgspec
+import pytest
+from confluent_kafka import KafkaError, Message, TopicPartition
+
+from schemas.errors import FatalFailure
+from sinks.base.loop import REVOKE_SECONDS, STOP_SECONDS, SinkLoop
+from sinks.base.records import Bounds, Record
+from tests.support.sink_fakes import (
+    TOPIC,
+    FakeConsumer,
+    Happening,
+    HeldTask,
+    assign,
+    end_of,
+    lose,
+    message,
+    revoke,
+)
+
+NOW = 1_700_000_000.0
+BOUNDS = Bounds(max_records=4, max_bytes=1_000, gulp=4)
+
+
+class Run:
+    """One run of the loop over a list of calls.
+
+    Args:
+        calls: See `FakeConsumer`.
+        hold: Whether tasks wait for the test to end them.
+        fails: What writing raises.
+    """
+
+    def __init__(
+        self, *calls: Sequence[Happening], hold: bool = False, fails: Exception | None = None
+    ) -> None:
+        self.stop = Event()
+        self.consumer = FakeConsumer(self.stop, calls)
+        self.written: list[list[tuple[int, int]]] = []
+        self.tasks: list[HeldTask] = []
+        self.dead_letters: dict[int, int] = {}
+        self._hold = hold
+        self._fails = fails
+        self._ticks = 0.0
+        self._loop = SinkLoop(
+            self.consumer, TOPIC, self._deliver, BOUNDS,
+            start=self._start, now=lambda: NOW, monotonic=self._tick,
+        )  # fmt: skip
+
+    def __call__(self) -> FakeConsumer:
+        self._loop.run(self.stop)
+        return self.consumer
+
+    def _start(self, call: object) -> HeldTask:
+        assert callable(call)
+        task = HeldTask(call)
+        self.tasks.append(task)
+        if not self._hold:
+            task.end()
+        return task
+
+    def _deliver(self, records: Sequence[Record], _abandon: Event) -> Mapping[int, int]:
+        if self._fails:
+            raise self._fails
+        self.written.append([(record.partition, record.offset) for record in records])
+        return self.dead_letters
+
+    def _tick(self) -> float:
+        self._ticks += 1
+        return self._ticks
+
+
+def test_a_gulp_is_written_and_then_committed() -> None:
+    """The commit is the offset behind the last record of each partition."""
+    run = Run([assign(0, 1)], [message(0, 7)], [message(0, 9), message(1, 3)])
+    consumer = run()
+    assert run.written == [[(0, 7), (0, 9), (1, 3)]]
+    assert consumer.offsets == {0: 10, 1: 4}
+    assert consumer.closed
+
+
+def test_the_end_of_a_partition_is_committed_too() -> None:
+    """Markers of transactions behind the last record do not look like lag."""
+    run = Run([assign(0)], [message(0, 7)], [end_of(0, 9)], [end_of(0, 12)])
+    assert run().offsets == {0: 12}
+    assert run.written == [[(0, 7)]]
+
+
+def test_an_end_is_not_committed_before_the_records_below_it() -> None:
+    """It waits with the batch that is being written."""
+    run = Run([assign(0)], [message(0, 7)], [], [end_of(0, 9)], [], [], hold=True)
+    assert run().offsets == {}
+
+
+def test_nothing_new_is_not_committed_again() -> None:
+    """An idle sink leaves the broker alone."""
+    run = Run([assign(0)], [message(0, 7)], [end_of(0, 9)], *[[]] * 20)
+    assert len(run().commits) == 1
+
+
+def test_a_failed_commit_is_made_again() -> None:
+    """A rebalance can refuse a commit; the next one has the offset."""
+    run = Run([assign(0)], [message(0, 7)], [], [], [])
+    run.consumer.refuse_commits = 1
+    assert run().offsets == {0: 8}
+
+
+def test_records_read_before_their_partition_was_revoked_are_dropped() -> None:
+    """One call can return records from before a revocation that happened in it."""
+    run = Run([assign(0, 1)], [message(0, 1)], [message(0, 2), revoke(0), message(1, 5)], [])
+    consumer = run()
+    assert run.written == [[(1, 5)]]
+    assert consumer.offsets == {1: 6}
+
+
+def test_a_partition_that_came_back_within_one_call_ends_the_process() -> None:
+    """Its old records cannot be told from its new ones, so nothing is guessed."""
+    run = Run([assign(0)], [message(0, 5)], [revoke(0), assign(0), message(0, 3)])
+    with pytest.raises(FatalFailure):
+        run()
+    assert run.written == []
+    assert run.consumer.offsets == {}
+
+
+def test_what_waits_for_the_writer_is_dropped_with_its_partition() -> None:
+    """The next owner reads it again; the rest goes on."""
+    run = Run(
+        [assign(0, 1)], [message(0, 1)], [], [message(0, 2)], [message(1, 9)], [revoke(0)],
+        [lambda _: run.tasks[0].end()], [], [], hold=True,
+    )  # fmt: skip
+    run.consumer.last_commits[0] = TopicPartition(TOPIC, 0, 1)
+    run()
+    run.tasks[1].end()
+    assert run.written == [[(0, 1)], [(1, 9)]]
+    assert run.consumer.offsets == {0: 1}
+
+
+def test_a_revocation_waits_for_the_batch_in_flight_and_commits_it() -> None:
+    """What is durable when the partition goes need not be written again."""
+    run = Run([assign(0)], [message(0, 1)], [], [revoke(0)])
+    assert run().commits == [[TopicPartition(TOPIC, 0, 2)]]
+
+
+def test_a_revocation_does_not_wait_for_ever() -> None:
+    """A batch that does not end in time is left behind, and never committed."""
+    run = Run(
+        [assign(0)], [message(0, 1)], [], [revoke(0)], [assign(0)],
+        [lambda _: run.tasks[0].end()], [], [], hold=True,
+    )  # fmt: skip
+    assert run().offsets == {}
+    assert REVOKE_SECONDS <= run.tasks[0].waited <= REVOKE_SECONDS + 2
+
+
+def test_lost_partitions_are_not_committed() -> None:
+    """Somebody else has them, and may have come further."""
+    run = Run(
+        [assign(0)], [message(0, 1)], [], [lambda _: run.tasks[0].end(), lose(0)], [], hold=True
+    )
+    assert run().commits == []
+
+
+def test_a_full_buffer_pauses_and_goes_on_polling() -> None:
+    """The group keeps a member whose store is away; a new partition is paused with the others."""
+    paused: list[set[int]] = []
+
+    def look(consumer: FakeConsumer) -> None:
+        paused.append(set(consumer.paused))
+
+    more = [message(0, offset) for offset in (2, 3, 4)]
+    run = Run(
+        [assign(0)], [message(0, 1)], [],  # in flight
+        [message(0, 2)], more[1:], [message(0, 5)], [],  # the buffer is full
+        [look], [look, assign(1)], [look], [look, lambda _: run.tasks[0].end()], [look], hold=True,
+    )  # fmt: skip
+    run()
+    assert paused == [{0}, {0}, {0, 1}, {0, 1}, set()]
+    assert run.consumer.offsets == {0: 2}
+
+
+def test_an_orderly_end_waits_within_a_bound() -> None:
+    """What is in flight may still be committed; what hangs is left behind."""
+    run = Run([assign(0)], [message(0, 1)], [], hold=True)
+    assert run().offsets == {}
+    assert STOP_SECONDS <= run.tasks[0].waited <= STOP_SECONDS + 2
+
+
+def test_what_ends_the_writing_ends_the_loop() -> None:
+    """The error comes out as it is, nothing of the batch is committed, the group is left."""
+    run = Run([assign(0)], [message(0, 1)], [], [], fails=ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        run()
+    assert run.consumer.offsets == {}
+    assert run.consumer.closed
+
+
+def test_an_error_in_flight_at_the_end_is_told() -> None:
+    """A process that could not write does not pretend to have ended well."""
+    run = Run([assign(0)], [message(0, 1)], fails=ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        run()
+
+
+@pytest.mark.parametrize("fatal", [True, False])
+def test_only_a_fatal_error_of_the_client_ends_the_loop(*, fatal: bool) -> None:
+    """All others the client library mends by itself."""
+    error = Message(error=KafkaError(KafkaError.NETWORK_EXCEPTION, "gone", fatal=fatal))
+    run = Run([assign(0)], [error], [], [message(0, 1)], [])
+    if fatal:
+        with pytest.raises(FatalFailure):
+            run()
+    else:
+        assert run().offsets == {0: 2}
+
+
+def test_commits_tell_delay_and_dead_letters() -> None:
+    """The delay is that of the newest entry; dead letters count on from the last commit."""
+    value = b'{"at": %d}' % (NOW * 1000 - 250)
+    run = Run([assign(0, 1)], [message(0, 1, b'{"at": 5}')], [message(0, 2, value)], [])
+    run.dead_letters = {0: 2}
+    note = '{"delay_ms":1,"at":2,"dead_letters":40}'
+    run.consumer.last_commits[0] = TopicPartition(TOPIC, 0, 1, metadata=note)
+    (place,) = run().commits[0]
+    expected = {"delay_ms": 250, "at": NOW * 1000, "dead_letters": 42}
+    assert msgspec.json.decode(place.metadata or "") == expected
+
+
+def test_a_note_of_somebody_else_does_no_harm() -> None:
+    """Such as that of a tool that resets offsets."""
+    run = Run([assign(0)], [message(0, 1)], [])
+    run.consumer.last_commits[0] = TopicPartition(TOPIC, 0, 1, metadata="moved by hand")
+    (place,) = run().commits[0]
+    assert place.metadata == '{"dead_letters":0}'
