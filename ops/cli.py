@@ -15,6 +15,7 @@ import typer
 from pydantic_core import ErrorDetails
 
 from ops import operate, read, run
+from ops.load.command import load
 from ops.verify.command import verify
 from schemas.errors import ImError
 
@@ -42,6 +43,7 @@ app.add_typer(topics, name="topics")
 app.command("history")(read.history)
 app.command("sync")(read.sync)
 app.command("search")(read.search)
+app.command("load")(load)
 app.command("verify")(verify)
 
 

@@ -1,0 +1,170 @@
+"""From the lines of a chat log to commands. Pure: the same lines always give the same commands.
+
+A line's ids follow from the line and its place in its conversation alone, so that a file that is
+loaded again adds nothing: the sequencer has seen every id.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from schemas.errors import InvalidLine
+from schemas.ids import uuid7
+from schemas.records import (
+    AddMembers,
+    AnyCommand,
+    CreateConversation,
+    Id,
+    RemoveMembers,
+    SendMessage,
+    TextContent,
+)
+
+DEVICE: Final = "import"
+"""Whoever speaks in a loaded log speaks from this device."""
+
+COMMANDS_PER_LINE: Final = 4
+"""Room in an id for the commands of one line; there are two at most."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Line(Struct, frozen=True):
+    """One line: somebody says something, joins or leaves."""
+
+    conv: Id
+    at: Annotated[datetime, Meta(tz=True)]
+    kind: Literal["message", "join", "leave"]
+    user: Id
+    text: str = ""
+
+
+_decoder = msgspec.json.Decoder(Line)
+
+
+def parse_line(raw: bytes, number: int) -> Line:
+    """Decodes one line.
+
+    Args:
+        raw: The line.
+        number: Its number in the file, from 1, for the error.
+
+    Raises:
+        InvalidLine: It is not of the format.
+    """
+    try:
+        return _decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise InvalidLine(f"line {number}: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # The decoder's own words may quote the line, which is a message's text.
+        raise InvalidLine(f"line {number}: not JSON") from None
+
+
+class _Conversation:
+    """What has happened in one conversation so far."""
+
+    __slots__ = ("lines", "members", "ms")
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.ms = 0  # the latest time so far: ids grow where the clock of the log goes back
+        self.members: set[str] | None = None  # None until somebody has created it
+
+
+class Conversion:
+    """Turns lines into commands, in order. Remembers who is in each conversation.
+
+    - The first to speak or join creates the conversation, open to all.
+    - Whoever speaks without being in it joins first.
+    - A join of a member and a leave of a non-member change nothing, and are passed over.
+
+    Attributes:
+        skipped_joins: Joins of members.
+        skipped_leaves: Leaves of non-members.
+    """
+
+    def __init__(self) -> None:
+        self._conversations: dict[str, _Conversation] = {}
+        self.skipped_joins = 0
+        self.skipped_leaves = 0
+
+    def commands(self, line: Line) -> list[AnyCommand]:
+        """The commands of the next line: none, one, or two."""
+        conversation = self._conversations.get(line.conv)
+        if conversation is None:
+            conversation = self._conversations[line.conv] = _Conversation()
+        conversation.lines += 1
+        conversation.ms = max(conversation.ms, (line.at - _EPOCH) // timedelta(milliseconds=1))
+        place = _Place(line, conversation.ms, conversation.lines)
+        if line.kind == "leave":
+            return self._leave(place, conversation)
+        entering = self._enter(place, conversation)
+        if line.kind == "message":
+            return [*entering, place.say(len(entering))]
+        self.skipped_joins += not entering
+        return entering
+
+    def _enter(self, place: _Place, conversation: _Conversation) -> list[AnyCommand]:
+        user = place.line.user
+        if conversation.members is None:
+            conversation.members = {user}
+            return [place.create()]
+        if user in conversation.members:
+            return []
+        conversation.members.add(user)
+        return [place.join()]
+
+    def _leave(self, place: _Place, conversation: _Conversation) -> list[AnyCommand]:
+        user = place.line.user
+        if conversation.members is None or user not in conversation.members:
+            self.skipped_leaves += 1
+            return []
+        conversation.members.remove(user)
+        return [place.leave()]
+
+
+class _Place:
+    """Makes the commands of one line, with ids that grow from line to line."""
+
+    __slots__ = ("_ms", "_number", "line")
+
+    def __init__(self, line: Line, ms: int, number: int) -> None:
+        self.line = line
+        self._ms = ms
+        self._number = number
+
+    def create(self) -> AnyCommand:
+        line = self.line
+        return CreateConversation(
+            conv_id=line.conv, sender=line.user, device_id=DEVICE, client_msg_id=self._id(0),
+            members=[line.user], join="open",
+        )  # fmt: skip
+
+    def join(self) -> AnyCommand:
+        line = self.line
+        return AddMembers(
+            conv_id=line.conv, sender=line.user, device_id=DEVICE, client_msg_id=self._id(0),
+            members=[line.user],
+        )  # fmt: skip
+
+    def leave(self) -> AnyCommand:
+        line = self.line
+        return RemoveMembers(
+            conv_id=line.conv, sender=line.user, device_id=DEVICE, client_msg_id=self._id(0),
+            members=[line.user],
+        )  # fmt: skip
+
+    def say(self, command: int) -> AnyCommand:
+        line = self.line
+        return SendMessage(
+            conv_id=line.conv, sender=line.user, device_id=DEVICE, client_msg_id=self._id(command),
+            content=TextContent(text=line.text),
+        )  # fmt: skip
+
+    def _id(self, command: int) -> str:
+        return uuid7(self._ms, self._number * COMMANDS_PER_LINE + command)

@@ -1,0 +1,213 @@
+"""One load, from the file to the stores.
+
+1. What an interrupted load has left in the outbox is sent first.
+2. Lines become commands, which are published in batches. No more than `BACKLOG` of them wait for
+   their outcome at a time.
+3. When the file is through: everything gets its outcome.
+4. Every sink stores what that has led to.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ops.load.display import Display
+from ops.load.ledger import Ledger
+from ops.load.lines import DEVICE, Conversion, Line
+from ops.load.sequencing import Sequencing
+from ops.load.source import LogFile
+from ops.load.storing import wait_until_stored
+from ops.load.waiting import PAUSE_SECONDS, Patience
+from producers.publisher import Publisher
+from producers.receipts import State
+from schemas.errors import InvalidCommand, NotYet, OutboxInUse
+from schemas.records import AnyCommand, SendMessage
+from schemas.settings import Settings
+
+BACKLOG: Final = 50_000
+"""Commands without an outcome: some seconds of the sequencer's work, 15 MB of memory here."""
+
+ROOM: Final = 40_000
+"""Sending goes on when no more than so many are left."""
+
+BATCH: Final = 500
+"""Lines published at once: they share one write to the disk."""
+
+BATCHES_PER_SECOND: Final = 10
+"""With a rate: how evenly it is kept."""
+
+LINGER_MS: Final = 20.0
+
+
+class LoadSummary(Struct, kw_only=True):
+    """What a load did. Counts are of commands unless they say otherwise.
+
+    ``resumed``: left by an interrupted load, and sent first. ``skipped``: lines that change
+    nothing. ``unanswered``: against all promises. ``seconds``: of each stage, one after the other;
+    the sinks side by side.
+    """
+
+    lines: int = 0
+    commands: int = 0
+    messages: int = 0
+    resumed: int = 0
+    sequenced: int = 0
+    duplicates: int = 0
+    stale: int = 0
+    rejected: dict[str, int] = {}
+    unanswered: int = 0
+    skipped: dict[str, int] = {}
+    seconds: dict[str, float] = {}
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every command took effect, now or before."""
+        return not self.rejected and not self.unanswered
+
+
+class Loader:
+    """Loads one file.
+
+    Args:
+        settings: The deployment.
+        display: Shows how far it is.
+        rate: Lines a second at most; None for as many as there are.
+        patience_seconds: How long any stage may stand still.
+    """
+
+    def __init__(
+        self, settings: Settings, display: Display, rate: float | None, patience_seconds: float
+    ) -> None:
+        self._settings = settings
+        self._display = display
+        self._rate = rate
+        self._patience_seconds = patience_seconds
+        self._summary = LoadSummary()
+        self._ledger = Ledger(DEVICE)
+        self._conversion = Conversion()
+
+    def load(self, file: LogFile, limit: int | None) -> LoadSummary:
+        """Loads the file, or its first lines, and returns when all of it is stored.
+
+        Raises:
+            InvalidLine: A line is not of the format. What came before it was sent.
+            Stalled: A stage made no progress for too long; the message names it.
+            OutboxInUse: Another load runs.
+            ConfigurationError: The deployment is not prepared.
+            ServerUnavailable: The broker does not answer.
+        """
+        seconds = self._summary.seconds
+        with (
+            Sequencing(
+                self._settings, self._ledger, self._patience_seconds, self._show_sequenced
+            ) as sequencing,
+            self._publisher() as publisher,
+        ):
+            begin = time.monotonic()
+            self._resume(publisher)
+            self._send(file, limit, publisher, sequencing)
+            self._flush(publisher)
+            seconds["sending"] = time.monotonic() - begin
+            begin = time.monotonic()
+            sequencing.settle()
+            seconds["sequencing"] = time.monotonic() - begin
+        seconds |= wait_until_stored(self._settings, self._patience_seconds, self._display)
+        return self._summarize()
+
+    def _publisher(self) -> Publisher:
+        outbox = self._settings.home / "load" / f"{self._settings.namespace}.db"
+        try:
+            return Publisher(
+                self._settings,
+                DEVICE,
+                DEVICE,
+                outbox,
+                window=None,
+                done_when="accepted",
+                capacity=2 * BACKLOG,
+                linger_ms=LINGER_MS,
+            )
+        except OutboxInUse:
+            raise OutboxInUse("another `im load` runs here: one after the other") from None
+
+    def _resume(self, publisher: Publisher) -> None:
+        self._summary.resumed = len(publisher.resumed)
+        self._flush(publisher)
+
+    def _send(
+        self, file: LogFile, limit: int | None, publisher: Publisher, sequencing: Sequencing
+    ) -> None:
+        begin = time.monotonic()
+        for lines in self._batches(islice(file, limit)):
+            commands = [c for line in lines for c in self._conversion.commands(line)]
+            self._publish(commands, publisher)
+            self._count(lines, commands)
+            self._display.show("sent (bytes)", file.read_bytes, file.size)
+            sequencing.read(0)
+            if len(self._ledger) > BACKLOG:
+                self._flush(publisher)
+                sequencing.make_room(lambda: len(self._ledger) <= ROOM)
+            if self._rate is not None:
+                sequencing.read_for(begin + self._summary.lines / self._rate - time.monotonic())
+
+    def _batches(self, lines: Iterable[Line]) -> Iterator[list[Line]]:
+        size = BATCH
+        if self._rate is not None:
+            size = max(1, min(BATCH, int(self._rate / BATCHES_PER_SECOND)))
+        lines = iter(lines)
+        while batch := list(islice(lines, size)):
+            yield batch
+
+    def _publish(self, commands: Sequence[AnyCommand], publisher: Publisher) -> None:
+        try:
+            publisher.publish_many(commands)
+            taken = commands
+        except InvalidCommand:
+            taken = [command for command in commands if self._is_taken(command, publisher)]
+        for command in taken:
+            self._ledger.sent(command)
+
+    def _is_taken(self, command: AnyCommand, publisher: Publisher) -> bool:
+        try:
+            publisher.publish(command)
+        except InvalidCommand as refusal:
+            self._ledger.refused(refusal.code)
+            return False
+        return True
+
+    def _flush(self, publisher: Publisher) -> None:
+        """Waits until the broker has all that was published."""
+        patience = Patience("the broker", self._patience_seconds)
+        while True:
+            try:
+                publisher.flush(PAUSE_SECONDS)
+            except NotYet as not_yet:
+                patience.check(publisher.counts()[State.ACCEPTED], str(not_yet))
+            else:
+                return
+
+    def _count(self, lines: Sequence[Line], commands: Sequence[AnyCommand]) -> None:
+        self._summary.lines += len(lines)
+        self._summary.commands += len(commands)
+        self._summary.messages += sum(isinstance(c, SendMessage) for c in commands)
+
+    def _show_sequenced(self) -> None:
+        self._display.show("sequenced", self._ledger.settled, self._summary.commands)
+
+    def _summarize(self) -> LoadSummary:
+        ledger, conversion = self._ledger, self._conversion
+        return replace(
+            self._summary,
+            sequenced=ledger.sequenced,
+            duplicates=ledger.duplicates,
+            stale=ledger.stale,
+            rejected=dict(ledger.rejected),
+            unanswered=ledger.unanswered,
+            skipped={"joins": conversion.skipped_joins, "leaves": conversion.skipped_leaves},
+        )

@@ -1,0 +1,136 @@
+"""Follows what the sequencer makes of the commands that a load sends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from consumers.tail import Positions, TimelineTail, ends
+from ops.load.ledger import Ledger
+from ops.load.waiting import PAUSE_SECONDS, Patience, StageOffsets, is_past, patient_ends
+from ops.stages import SEQUENCER
+from schemas.settings import Settings
+from schemas.topics import Topic
+
+
+class Sequencing:
+    """Reads the outcomes of commands into a ledger. A context manager.
+
+    Begins where the topics end at its making: make it before the first command is sent.
+
+    1. Entries are read from ``im.timeline`` all along: nearly every command has one.
+    2. What has none when the sequencer is past it was sent before, or was refused. That is told
+       on ``im.sync``, which is many times longer, and is read only then.
+
+    Args:
+        settings: The deployment.
+        ledger: What to fill.
+        patience_seconds: How long the sequencer may stand still.
+        moved: Called whenever the ledger may have changed.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        patience_seconds: float,
+        moved: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._patience_seconds = patience_seconds
+        self._moved = moved
+        self._offsets = StageOffsets(settings, SEQUENCER)
+        self._replies_from = ends(settings, Topic.SYNC, committed_only=True)
+        self._tail = TimelineTail(settings, ends(settings, Topic.TIMELINE, committed_only=True))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._tail.close()
+
+    def read(self, timeout: float) -> None:
+        """Takes in the entries that have come, waiting for the first at most so many seconds."""
+        for record in self._tail.read(timeout):
+            self._ledger.see_entry(record.value)
+        self._moved()
+
+    def read_for(self, seconds: float) -> None:
+        """Takes in entries for so long."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self.read(left)
+
+    def make_room(self, room_for: Callable[[], bool]) -> None:
+        """Reads until there is room, or until all that was sent is settled.
+
+        To be called when the broker has acknowledged everything.
+
+        Args:
+            room_for: Whether there is.
+
+        Raises:
+            Stalled: The sequencer stands still.
+        """
+        patience = self._patience()
+        target = self._sent()
+        while not room_for():
+            self.read(PAUSE_SECONDS)
+            if is_past(self._offsets.now(), target):
+                self.settle()
+                return
+            self._check(patience)
+
+    def settle(self) -> None:
+        """Learns the outcome of everything. To be called when the broker has acknowledged it.
+
+        Raises:
+            Stalled: The sequencer stands still.
+        """
+        patience = self._patience()
+        target = self._sent()
+        while not is_past(self._offsets.now(), target):
+            self._check(patience)
+            self.read(PAUSE_SECONDS)
+        self._read_all(self._tail, self._written(Topic.TIMELINE), self._ledger.see_entry)
+        if len(self._ledger):
+            self._read_replies()
+        self._ledger.close()
+
+    def _read_replies(self) -> None:
+        end = self._written(Topic.SYNC)
+        with TimelineTail(self._settings, self._replies_from, Topic.SYNC) as tail:
+            self._read_all(tail, end, self._ledger.see_sync_record)
+            self._replies_from = tail.positions()
+
+    def _read_all(
+        self, tail: TimelineTail, end: Positions, see: Callable[[bytes | None], None]
+    ) -> None:
+        for records in tail.read_until(end, self._patience_seconds):
+            for record in records:
+                see(record.value)
+            self._moved()
+
+    def _written(self, topic: Topic) -> Positions:
+        """Where a topic ends, open transactions included: the mark may lag behind the commit."""
+        return patient_ends(self._settings, topic, self._patience_seconds)
+
+    def _sent(self) -> Positions:
+        return self._written(Topic.MESSAGES)
+
+    def _patience(self) -> Patience:
+        return Patience("the sequencer", self._patience_seconds)
+
+    def _check(self, patience: Patience) -> None:
+        done, waiting = self._ledger.settled, len(self._ledger)
+        patience.check(
+            (done, sum(self._offsets.now().values())), f"with {waiting} commands not sequenced"
+        )

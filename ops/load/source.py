@@ -1,0 +1,74 @@
+"""Reads a chat log line by line, packed or not, with bounded memory."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedIOBase, BufferedReader
+from pathlib import Path
+from typing import Final
+
+from ops.load.lines import Line, parse_line
+from schemas.errors import ConfigurationError, InvalidLine
+
+MAX_LINE_BYTES: Final = 1024 * 1024
+"""Of one line: the longest text that a deployment may allow is 64 KB."""
+
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+
+
+class LogFile:
+    """A chat log that is being read.
+
+    Attributes:
+        size: Bytes of the file as it lies there.
+        lines: Lines read so far, empty ones included.
+    """
+
+    def __init__(self, file: BufferedReader, size: int) -> None:
+        self._file = file
+        self.size = size
+        self.lines = 0
+
+    @property
+    def read_bytes(self) -> int:
+        """How far in the file reading is; the client reads ahead a little."""
+        return self._file.tell()
+
+    def __iter__(self) -> Iterator[Line]:
+        """The lines, one after the other.
+
+        Raises:
+            InvalidLine: One is not of the format, or the file is damaged.
+        """
+        try:
+            yield from self._parsed()
+        except (OSError, EOFError, zlib.error) as error:
+            raise InvalidLine(f"behind line {self.lines} the file is damaged: {error}") from error
+
+    def _parsed(self) -> Iterator[Line]:
+        is_packed = self._file.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
+        stream: BufferedIOBase = gzip.open(self._file) if is_packed else self._file  # noqa: SIM115 - closed with the file
+        while raw := stream.readline(MAX_LINE_BYTES + 1):
+            self.lines += 1
+            if len(raw) > MAX_LINE_BYTES:
+                raise InvalidLine(f"line {self.lines}: longer than {MAX_LINE_BYTES} bytes")
+            if not raw.isspace():
+                yield parse_line(raw, self.lines)
+
+
+@contextmanager
+def open_log(path: Path) -> Iterator[LogFile]:
+    """Opens a chat log, packed by gzip or not.
+
+    Raises:
+        ConfigurationError: It cannot be opened.
+    """
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    with file:
+        yield LogFile(file, path.stat().st_size)

@@ -1,0 +1,139 @@
+"""From lines of a chat log to commands."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ops.load.lines import Conversion, Line
+from schemas.ids import uuid7_parts
+from schemas.limits import Limits
+from schemas.records import (
+    AnyCommand,
+    CreateConversation,
+    MembersAdded,
+    MessageSent,
+    Rejected,
+    SendMessage,
+)
+from stream_processors.core.decide import decide
+from stream_processors.core.state import Conversation
+
+# Few seconds, so that times are equal and go back.
+times = st.integers(-5, 20).map(lambda s: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=s))
+lines = st.builds(
+    Line,
+    conv=st.sampled_from(["c1", "c2"]),
+    at=times,
+    kind=st.sampled_from(["message", "message", "join", "leave"]),
+    user=st.sampled_from(["ann", "bob", "|QuaD-"]),
+    text=st.sampled_from(["", "hi"]),
+)
+logs = st.lists(lines, max_size=60)
+
+
+def convert(log: list[Line]) -> list[AnyCommand]:
+    """The commands of a whole log."""
+    conversion = Conversion()
+    return [command for line in log for command in conversion.commands(line)]
+
+
+@given(logs, st.integers(0, 60))
+def test_a_log_gives_the_same_commands_each_time(log: list[Line], limit: int) -> None:
+    """Loaded again, or only its beginning: the same ids for the same lines."""
+    commands = convert(log)
+    assert convert(log) == commands
+    beginning = convert(log[:limit])
+    assert beginning == commands[: len(beginning)]
+
+
+@given(logs)
+def test_ids_grow_for_each_device(log: list[Line]) -> None:
+    """Within (conversation, sender, device), whatever the clock of the log does."""
+    last: dict[tuple[str, str], str] = defaultdict(str)
+    for command in convert(log):
+        author = command.conv_id, command.sender
+        assert command.client_msg_id > last[author]
+        last[author] = command.client_msg_id
+
+
+@given(logs)
+def test_an_id_tells_the_time_of_its_line(log: list[Line]) -> None:
+    """That of the latest line so far, where the clock of the log goes back."""
+    conversion, latest = Conversion(), Counter[str]()
+    for line in log:
+        latest[line.conv] = max(latest[line.conv], int(line.at.timestamp() * 1000))
+        for command in conversion.commands(line):
+            assert uuid7_parts(command.client_msg_id)[0] == latest[line.conv]
+
+
+@given(logs)
+def test_the_sequencer_accepts_every_command(log: list[Line]) -> None:
+    """Nobody speaks outside, joins twice or leaves without being there; nothing is left out."""
+    conversion = Conversion()
+    conversations: dict[str, Conversation] = defaultdict(Conversation)
+    effects: Counter[str] = Counter()
+    for line in log:
+        for command in conversion.commands(line):
+            conversation = conversations[command.conv_id]
+            outcome = decide(Limits(), conversation, command, 0)
+            assert outcome.reply is None
+            for change in outcome.changes:
+                conversation.apply(change)
+            effects.update(type(delivery.entry).__name__ for delivery in outcome.deliveries)
+        if line.kind != "leave":
+            assert line.user in conversations[line.conv].members
+        elif line.conv in conversations:
+            assert line.user not in conversations[line.conv].members
+    kinds = Counter(line.kind for line in log)
+    assert effects[MessageSent.__name__] == kinds["message"]
+    assert effects["MembersRemoved"] == kinds["leave"] - conversion.skipped_leaves
+    implied = effects["ConversationCreated"] + effects[MembersAdded.__name__]
+    assert implied >= kinds["join"] - conversion.skipped_joins
+
+
+@given(logs)
+def test_loading_again_in_any_state_changes_nothing(log: list[Line]) -> None:
+    """Every command of a second load is a duplicate, or stale."""
+    conversations: dict[str, Conversation] = defaultdict(Conversation)
+    for number, command in enumerate(convert(log) * 2):
+        outcome = decide(Limits(), conversations[command.conv_id], command, 0)
+        for change in outcome.changes:
+            conversations[command.conv_id].apply(change)
+        if number >= len(convert(log)):
+            assert not outcome.deliveries
+            assert not isinstance(outcome.reply, Rejected) or outcome.reply.code == "stale"
+
+
+def test_the_shape_of_a_conversation() -> None:
+    """By example: who creates, who joins, what is passed over."""
+    at = datetime(2004, 12, 25, 9, 14, tzinfo=UTC)
+    log = [
+        Line("c", at, "leave", "eve"),
+        Line("c", at, "message", "ann", "hi"),
+        Line("c", at, "join", "ann"),
+        Line("c", at, "message", "bob", "ho"),
+        Line("c", at, "leave", "bob"),
+        Line("c", at, "message", "bob", "back"),
+    ]
+    conversion = Conversion()
+    commands = [conversion.commands(line) for line in log]
+    kinds = [[type(command).__name__ for command in of_line] for of_line in commands]
+    assert kinds == [
+        [],
+        ["CreateConversation", "SendMessage"],
+        [],
+        ["AddMembers", "SendMessage"],
+        ["RemoveMembers"],
+        ["AddMembers", "SendMessage"],
+    ]
+    created, said = commands[1]
+    assert isinstance(created, CreateConversation)
+    assert (created.members, created.join) == (["ann"], "open")
+    assert isinstance(said, SendMessage)
+    assert said.content.text == "hi"
+    assert (said.sender, said.device_id) == ("ann", "import")
+    assert (conversion.skipped_joins, conversion.skipped_leaves) == (1, 1)

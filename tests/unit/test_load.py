@@ -1,0 +1,165 @@
+"""The parts of a load that need no servers."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ops.load.ledger import Ledger
+from ops.load.lines import DEVICE
+from ops.load.source import MAX_LINE_BYTES, open_log
+from ops.load.waiting import Patience
+from schemas.codec import encode
+from schemas.errors import ConfigurationError, InvalidLine, RejectionCode, Stalled
+from schemas.ids import uuid7
+from schemas.records import (
+    AnyCommand,
+    Duplicate,
+    FanoutChanged,
+    MessageSent,
+    Rejected,
+    SendMessage,
+    TextContent,
+)
+
+LINE = {"conv": "c", "at": "2004-12-25T09:14:00.001+00:00", "kind": "message", "user": "陈"}
+
+
+def written(path: Path, *lines: dict[str, str]) -> Path:
+    """A file of lines."""
+    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    return path
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_file_is_read_packed_or_not(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    """Whatever its name; empty lines and unknown fields do not matter."""
+    path = written(tmp_path / "log", LINE | {"text": "你好", "topic": "x"}, LINE)
+    path.write_bytes(pack(path.read_bytes() + b"\n \n"))
+    with open_log(path) as log:
+        lines = list(log)
+        assert log.read_bytes == log.size
+        assert log.lines == 4
+    assert [line.text for line in lines] == ["你好", ""]
+    assert lines[0].at.microsecond == 1_000
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"kind": "shout"}, "line 2"),
+        ({"user": ""}, "line 2"),
+        ({"user": "x" * 129}, "line 2"),
+        ({"at": "2004-12-25T09:14:00"}, "line 2"),
+        ({"at": "yesterday"}, "line 2"),
+        ({"text": "secret" * MAX_LINE_BYTES}, "line 2: longer than"),
+    ],
+)
+def test_a_line_that_is_not_of_the_format_is_named(
+    tmp_path: Path, change: dict[str, str], reason: str
+) -> None:
+    """By its number, and without its text."""
+    path = written(tmp_path / "log", LINE, LINE | {"text": "secret"} | change)
+    with open_log(path) as log, pytest.raises(InvalidLine, match=reason) as error:
+        list(log)
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("raw", [b"secret\n", b'{"conv": "secret\n', b'"\xff"\n', b"[]\n"])
+def test_a_line_that_is_no_object_is_named(tmp_path: Path, raw: bytes) -> None:
+    """Not JSON, not UTF-8, not an object."""
+    path = written(tmp_path / "log", LINE)
+    path.write_bytes(path.read_bytes() + raw)
+    with open_log(path) as log, pytest.raises(InvalidLine, match="line 2") as error:
+        list(log)
+    assert "secret" not in str(error.value)
+
+
+def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+    """A packed file that is cut off is not taken for a short one; a folder is no file."""
+    path = written(tmp_path / "log", *[LINE] * 1_000)
+    path.write_bytes(gzip.compress(path.read_bytes())[:-9])
+    with open_log(path) as log, pytest.raises(InvalidLine, match="damaged"):
+        list(log)
+    with pytest.raises(ConfigurationError), open_log(tmp_path):
+        pass
+
+
+def command(number: int) -> AnyCommand:
+    """A command of the load."""
+    return SendMessage(
+        conv_id="c", sender="ann", device_id=DEVICE, client_msg_id=uuid7(number, 0),
+        content=TextContent(text="hi"),
+    )  # fmt: skip
+
+
+def entry(number: int) -> bytes:
+    """The effect of a command."""
+    return encode(
+        MessageSent(
+            conv_id="c", seq=number, sender="ann", client_msg_id=uuid7(number, 0), at=0,
+            content=TextContent(text="hi"), mentions=[],
+        )
+    )  # fmt: skip
+
+
+def rejected(number: int, code: RejectionCode, device_id: str = DEVICE) -> bytes:
+    """The refusal of a command."""
+    return encode(
+        Rejected(
+            conv_id="c", sender="ann", device_id=device_id, client_msg_id=uuid7(number, 0), at=0,
+            code=code,
+        )
+    )  # fmt: skip
+
+
+def test_each_command_is_counted_once() -> None:
+    """By the first that tells of it; what tells of others, or nothing, is not counted."""
+    ledger = Ledger(DEVICE)
+    for number in range(7):
+        ledger.sent(command(number))
+    ledger.see_entry(entry(0))
+    changed = FanoutChanged(
+        conv_id="c", seq=9, sender="ann", client_msg_id=uuid7(0, 0), at=0,
+        mode="pull", member_count=1, push_limit=1, push_again_below=1,
+    )  # fmt: skip
+    ledger.see_entry(encode(changed))
+    ledger.see_entry(entry(99))
+    ledger.see_entry(b"\xff not ours")
+    ledger.see_entry(None)
+    assert (ledger.sequenced, len(ledger)) == (1, 6)
+    duplicate = Duplicate(
+        conv_id="c", sender="ann", device_id=DEVICE, client_msg_id=uuid7(1, 0), at=0, seq=1
+    )
+    ledger.see_sync_record(encode(duplicate))
+    ledger.see_sync_record(encode(duplicate))
+    ledger.see_sync_record(rejected(2, "stale"))
+    ledger.see_sync_record(rejected(3, "not_a_member"))
+    ledger.see_sync_record(rejected(0, "stale"))  # sent twice by a retry: it took effect
+    ledger.see_sync_record(rejected(4, "conflict", device_id="phone"))
+    ledger.see_sync_record(entry(5))
+    ledger.see_sync_record(None)
+    ledger.refused("too_large")
+    assert (ledger.sequenced, ledger.duplicates, ledger.stale) == (1, 1, 1)
+    assert ledger.rejected == {"not_a_member": 1, "too_large": 1}
+    assert (ledger.settled, len(ledger)) == (5, 3)
+    ledger.close()
+    assert (ledger.unanswered, len(ledger)) == (3, 0)
+
+
+def test_patience_lasts_while_something_moves() -> None:
+    """And ends, by name, when nothing has for too long."""
+    now = 0.0
+    patience = Patience("sink-search", 10, clock=lambda: now)
+    for step in range(5):
+        now += 9
+        patience.check(step, "")
+    now += 10
+    patience.check(4, "")
+    now += 1
+    with pytest.raises(Stalled, match="sink-search has been standing still for 10 s, with 7 left"):
+        patience.check(4, "with 7 left")
