@@ -46,6 +46,6 @@ lock: $(READY) ## Resolve the Python packages and the servers' artifacts anew (n
 	$(BIN)/python -m devstack.lock
 
 clean: ## Stop what runs here and remove all that was made
-	@if [ -x $(BIN)/im ]; then $(BIN)/im down; fi
+	@if [ -x $(BIN)/im ]; then $(BIN)/im down; $(BIN)/python -m devstack.processes .im; fi
 	rm -rf .im $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

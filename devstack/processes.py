@@ -1,7 +1,11 @@
-"""Finds and ends the processes of a stack, also those whose supervisor is gone."""
+"""Finds and ends the processes of a stack, also those whose supervisor is gone.
+
+``python -m devstack.processes FOLDER`` ends those of every stack in or below a folder.
+"""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -18,7 +22,12 @@ _POLL_SECONDS: Final = 0.1
 
 def processes_of(root: Path) -> list[psutil.Process]:
     """Every living process that was started for the stack in this folder, supervisor included."""
-    return [process for process in psutil.process_iter() if _belongs_to(process, str(root))]
+    return [process for process in psutil.process_iter() if _stack_of(process) == str(root)]
+
+
+def processes_below(folder: Path) -> list[psutil.Process]:
+    """Those of every stack in this folder or below it."""
+    return [p for p in psutil.process_iter() if Path(_stack_of(p)).is_relative_to(folder)]
 
 
 def end(processes: Iterable[psutil.Process], seconds: float) -> None:
@@ -44,11 +53,14 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def _belongs_to(process: psutil.Process, root: str) -> bool:
+def _stack_of(process: psutil.Process) -> str:
+    """The folder of the stack that a living process was started for; empty if for none."""
     try:
-        return (
-            process.status() != psutil.STATUS_ZOMBIE
-            and process.environ().get(STACK_VARIABLE) == root
-        )
+        zombie = process.status() == psutil.STATUS_ZOMBIE
+        return "" if zombie else process.environ().get(STACK_VARIABLE, "")
     except (psutil.Error, OSError):
-        return False  # not ours, or gone
+        return ""  # not ours, or gone
+
+
+if __name__ == "__main__":
+    end(processes_below(Path(sys.argv[1]).absolute()), seconds=20)

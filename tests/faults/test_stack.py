@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from devstack.processes import processes_of, wait_until
+from devstack.processes import processes_below, processes_of, wait_until
 from devstack.stack import Stack
 from schemas.errors import ConfigurationError, ServerUnavailable
 from tests.support.containers import docker_answers
@@ -88,3 +88,11 @@ def test_a_server_that_cannot_start_is_told_with_its_last_words(tmp_path: Path) 
     assert f"its log is {tmp_path}/logs/kafka.log" in str(raised.value)
     assert len(str(raised.value).splitlines()) > 1
     assert processes_of(tmp_path) == []
+
+
+def test_all_stacks_below_a_folder_are_found(stack: Stack) -> None:
+    """`make clean` ends those of tests, too, before it removes their folders."""
+    own = {process.pid for process in processes_of(stack.layout.root)}
+    assert own
+    assert own <= {process.pid for process in processes_below(stack.layout.root.parent)}
+    assert not own & {process.pid for process in processes_below(stack.layout.root / "other")}
