@@ -102,12 +102,11 @@ class Stack:
         def settled() -> bool:
             return server.is_ready() or self._gave_up(name, patience)
 
-        if not wait_until(settled, seconds):
-            raise ServerUnavailable(
-                f"{name} is not ready after {seconds:.0f} s; {last_words(log)}"
-            )
-        if self._gave_up(name, patience):
-            raise ServerUnavailable(f"{name} ends again and again; {last_words(log)}")
+        wait_until(settled, seconds)
+        if not server.is_ready():
+            hopeless = self._gave_up(name, patience)
+            what = "ends again and again" if hopeless else f"is not ready after {seconds:.0f} s"
+            raise ServerUnavailable(f"{name} {what}; {last_words(log)}")
         self._report(f"{name} is ready at {server.address}")
 
     def down(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -18,7 +19,9 @@ _LAUNCH_SECONDS: Final = 20.0
 _STOP_SECONDS: Final = 60.0
 """More than the greatest `Program.stop_seconds`, after which supervisord kills."""
 
-_DOWN: Final = frozenset({"STOPPED", "EXITED", "FATAL"})
+_DOWN: Final = frozenset({"STOPPED", "FATAL"})
+"""EXITED is not among them: what ended by itself is about to be started again."""
+
 _UP: Final = frozenset({"RUNNING", "STARTING", "BACKOFF"})
 
 
@@ -97,7 +100,7 @@ class Supervisor:
     def start(self, *programs: str) -> None:
         """Starts those processes of the programs that are down; returns at once."""
         for process in self.processes():
-            if process.program in programs and process.state not in _UP:
+            if process.program in programs and process.is_down:
                 self._call("startProcess", _target(process), False)  # noqa: FBT003 - do not wait
 
     def stop(self, *programs: str) -> None:
@@ -106,12 +109,14 @@ class Supervisor:
         Raises:
             ServerUnavailable: One is still there after that.
         """
-        for process in self.processes():
-            if process.program in programs and process.state in _UP:
-                self._call("stopProcess", _target(process), False)  # noqa: FBT003 - do not wait
 
         def all_down() -> bool:
-            return all(p.is_down for p in self.processes() if p.program in programs)
+            processes = [p for p in self.processes() if p.program in programs]
+            for process in processes:
+                if process.state in _UP:
+                    with suppress(ServerUnavailable):  # it ended meanwhile: look again
+                        self._call("stopProcess", _target(process), False)  # noqa: FBT003 - do not wait
+            return all(process.is_down for process in processes)
 
         if not wait_until(all_down, _STOP_SECONDS):
             raise ServerUnavailable(f"{', '.join(programs)} did not stop in {_STOP_SECONDS:.0f} s")

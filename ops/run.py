@@ -22,6 +22,7 @@ from ops.demo.script import READERS
 from ops.running import resolve_settings
 from schemas.settings import Settings
 
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 _TOKEN_LIFETIME: Final = timedelta(hours=12)
 
 
@@ -61,7 +62,8 @@ def demonstration(settings: Settings) -> Iterator[Event]:
 @contextmanager
 def _everything_up() -> Iterator[None]:
     """Starts what does not run, and stops what it started. SIGINT and SIGTERM end the body."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in _ENDING:
+        signal.signal(number, signal.default_int_handler)  # a shell may have had it ignored
     with progress("starting") as report:
         _, started = stack.up(report)
     try:
@@ -74,7 +76,7 @@ def _everything_up() -> Iterator[None]:
 
 
 def _stop() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _ENDING:
         signal.signal(number, signal.SIG_IGN)  # it has a bound and leaves nothing behind
     with progress("stopping") as report:
         stack.down(report)
