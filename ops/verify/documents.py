@@ -52,6 +52,7 @@ def _pages(client: Elasticsearch, moment: str) -> Iterator[Document]:
             sort=["_shard_doc"],
             search_after=after,
             track_total_hits=False,
+            allow_partial_search_results=False,  # a shard that fails is not an empty one
         )
         hits = answer["hits"]["hits"]
         for hit in hits:

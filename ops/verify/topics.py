@@ -121,7 +121,7 @@ def read(settings: Settings, topic: Topic, spans: Sequence[Span]) -> Iterator[Ka
     name = settings.topic(topic)
     spans = [span for span in spans if span.end > span.low]
     last = {span.partition: span.end - 1 for span in spans}
-    with _consumer(settings) as consumer:
+    with _broker_errors(settings), _consumer(settings) as consumer:
         consumer.assign([TopicPartition(name, span.partition, span.low) for span in spans])
         heard = time.monotonic()
         while last:
@@ -212,3 +212,5 @@ def _broker_errors(settings: Settings) -> Iterator[None]:
         raise ServerUnavailable(
             f"Kafka at {settings.kafka_bootstrap}: {error.args[0].str()}"
         ) from error
+    except TimeoutError as error:
+        raise ServerUnavailable(f"Kafka does not answer at {settings.kafka_bootstrap}") from error

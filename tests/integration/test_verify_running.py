@@ -1,0 +1,114 @@
+"""The audit of a pipeline that is at work."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backends.cassandra import cassandra_session, create_tables
+from backends.kafka import create_topics
+from ops.verify import servers as real
+from ops.verify.audit import audit
+from ops.verify.report import Report
+from schemas.ids import uuid7
+from schemas.records import (
+    AddMembers,
+    AnyCommand,
+    CreateConversation,
+    RemoveMembers,
+    SendMessage,
+    TextContent,
+)
+from schemas.settings import Settings
+from tests.support.processes import running, wait_until
+from tests.support.servers import Servers
+from tests.support.topics import publish
+
+pytestmark = pytest.mark.servers
+
+PEOPLE = [f"u{number}" for number in range(10)]
+CONVERSATIONS = [f"c{number}" for number in range(4)]
+PROCESSES = (("stream_processors",), ("sinks", "message"), ("sinks", "sync"), ("sinks", "search"))
+SEED = 7
+AUDITS = 3
+
+
+def _commands() -> Iterator[AnyCommand]:
+    """Conversations first; then all sorts, half of which are refused."""
+    chance = random.Random(SEED)
+    ids = (uuid7(number, 0) for number in range(1, 1 << 40))
+
+    def common(conv_id: str, sender: str) -> dict[str, Any]:
+        return {
+            "conv_id": conv_id, "sender": sender, "device_id": "d", "client_msg_id": next(ids),
+        }  # fmt: skip
+
+    for conv_id in CONVERSATIONS:
+        yield CreateConversation(**common(conv_id, "u0"), members=PEOPLE[:4], join="open")
+    while True:
+        where = common(chance.choice(CONVERSATIONS), chance.choice(PEOPLE))
+        people = chance.sample(PEOPLE, 2)
+        kind = chance.choice((AddMembers, RemoveMembers, *[SendMessage] * 8))
+        if kind is SendMessage:
+            yield SendMessage(**where, content=TextContent(text="hello"), mentions=people)
+        else:
+            yield kind(**where, members=people)
+
+
+@contextmanager
+def _talking(settings: Settings) -> Iterator[None]:
+    """People who send, a little at a time, as long as the block lasts."""
+    over = threading.Event()
+    commands = _commands()
+
+    def talk() -> None:
+        while not over.wait(0.02):
+            publish(settings, [next(commands) for _ in range(20)])
+
+    thread = threading.Thread(target=talk)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(60)
+
+
+def _audit(settings: Settings) -> Report:
+    report = Report()
+    with real.servers(settings, advance=lambda _check, _number: None, wait_seconds=60) as sources:
+        audit(sources, report, allow_empty=True)
+    return report
+
+
+def test_a_pipeline_at_work_has_no_difference(servers: Servers, tmp_path: Path) -> None:
+    """Whenever it is asked while people talk, the audit compares one moment with itself.
+
+    And in the end, when all is still, everything that was sequenced is everywhere.
+    """
+    settings = servers.settings(home=tmp_path, partitions=2, sync_partitions=3, push_limit=6)
+    create_topics(settings)
+    with cassandra_session(settings) as session, ExitStack() as processes:
+        create_tables(session, settings)
+        processes.callback(session.execute, f"DROP KEYSPACE {settings.keyspace}", timeout=60)
+        for module in PROCESSES:
+            processes.enter_context(running(settings, *module))
+        with _talking(settings):
+            wait_until(lambda: _entries(_audit(settings)) > 0, "an entry is on the timeline")
+            found = [_audit(settings) for _ in range(AUDITS)]
+        last = _audit(settings)
+
+    assert [report.differences for report in (*found, last)] == [[]] * (AUDITS + 1)
+    entries = [_entries(report) for report in (*found, last)]
+    assert entries == sorted(entries)
+    assert entries[0] < entries[-1]
+
+
+def _entries(report: Report) -> int:
+    return report.section("log").counts["entries"]
