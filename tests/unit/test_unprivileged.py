@@ -1,0 +1,61 @@
+"""Running a server that refuses to be root as somebody else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from devstack import unprivileged
+from devstack.unprivileged import command_prefix
+from schemas.errors import ConfigurationError
+
+as_root = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv"
+)
+
+
+def test_who_is_not_root_runs_it_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is put before the command."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert command_prefix([], []) == ()
+
+
+@as_root
+def test_it_is_not_root_and_owns_what_it_writes(tmp_path: Path) -> None:
+    """In a folder that is closed to everybody else, too: as a checkout below /root is."""
+    tmp_path.chmod(0o700)
+    data, program = tmp_path / "data", tmp_path / "program"
+    data.mkdir()
+    program.write_text("as everybody may read it\n")
+    prefix = command_prefix(owned=[data], entered=[program])
+    script = f'test -r "{program}" && touch "{data}/written" && id -u'
+    done = subprocess.run([*prefix, "sh", "-c", script], capture_output=True, check=True)
+    assert int(done.stdout) != 0
+    assert data.joinpath("written").stat().st_uid == int(done.stdout)
+
+
+@as_root
+def test_it_can_write_nothing_else(tmp_path: Path) -> None:
+    """To pass through a closed folder is not to own it."""
+    tmp_path.chmod(0o700)
+    data = tmp_path / "data"
+    data.mkdir()
+    prefix = command_prefix(owned=[data], entered=[])
+    done = subprocess.run([*prefix, "touch", tmp_path / "no"], capture_output=True, check=False)
+    assert done.returncode != 0
+    assert not (tmp_path / "no").exists()
+
+
+@as_root
+def test_a_closed_folder_without_a_way_through_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the machine takes the capability away, the message says which folder to open."""
+    tmp_path.chmod(0o700)
+    monkeypatch.setattr(unprivileged, "_bounding_set", lambda: 0)
+    with pytest.raises(ConfigurationError, match="cannot enter /.*IM_HOME"):
+        command_prefix(owned=[], entered=[tmp_path / "program"])
