@@ -57,5 +57,5 @@ def test_a_closed_folder_without_a_way_through_is_named(
     """Where the machine takes the capability away, the message says which folder to open."""
     tmp_path.chmod(0o700)
     monkeypatch.setattr(unprivileged, "_bounding_set", lambda: 0)
-    with pytest.raises(ConfigurationError, match="cannot enter /.*IM_HOME"):
+    with pytest.raises(ConfigurationError, match=r"cannot enter /.*IM_HOME"):
         command_prefix(owned=[], entered=[tmp_path / "program"])
