@@ -9,6 +9,7 @@ lower-casing makes of ``text``.
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -34,6 +35,9 @@ MAPPINGS: Final[dict[str, Any]] = {
     },
 }
 
+_LONGEST_CONVERSATION: Final = 512 - len(":") - len(str(1 << 63))
+"""Bytes. The server takes an `_id` of 512, and refuses a whole request for a longer one."""
+
 _INDEX_SETTINGS: Final = {"number_of_shards": 1, "number_of_replicas": 0}
 
 
@@ -54,7 +58,10 @@ def index_name(settings: Settings, at: int) -> str:
 
 
 def document_id(conv_id: str, seq: int) -> str:
-    """The `_id` of an entry."""
+    """The `_id` of an entry. A conversation whose id is too long for one is named by its hash."""
+    name = conv_id.encode()
+    if len(name) > _LONGEST_CONVERSATION:
+        return f"{hashlib.sha256(name).hexdigest()}:{seq}"
     return f"{conv_id}:{seq}"
 
 

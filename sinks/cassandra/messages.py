@@ -20,7 +20,7 @@ from schemas.records import (
 )
 from sinks.base.records import Record
 from sinks.base.writer import Outcome
-from sinks.cassandra.requests import MAX_BIGINT, Row, execute, prepare, requests_of
+from sinks.cassandra.requests import MAX_BIGINT, MAX_KEY_BYTES, Row, execute, prepare, requests_of
 
 _ROW_OVERHEAD: Final = 128
 """Bytes of a row in a request beside its text."""
@@ -174,3 +174,5 @@ def _decode(records: Sequence[Record]) -> tuple[list[_Logged], list[PoisonRecord
 def _check_range(entry: AnyEntry) -> None:
     if not (0 < entry.seq <= _MAX_SEQ and 0 <= entry.at <= MAX_BIGINT):
         raise UndecodableRecord("the SeqId or the time is out of its range")
+    if len(entry.conv_id.encode()) > MAX_KEY_BYTES:
+        raise UndecodableRecord("the conversation's id is too long")

@@ -36,6 +36,9 @@ IN_FLIGHT: Final = 32
 MAX_BIGINT: Final = (1 << 63) - 1
 """The largest number of the type bigint."""
 
+MAX_KEY_BYTES: Final = (1 << 16) - 1
+"""The longest part of a partition key; the driver itself fails of longer ones."""
+
 REFUSED: Final = "Cassandra refuses the row"
 """The reason of a dead letter. The server's own words may quote the row."""
 

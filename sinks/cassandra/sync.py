@@ -23,6 +23,7 @@ from sinks.base.writer import Outcome
 from sinks.cassandra.recent import Recent
 from sinks.cassandra.requests import (
     MAX_BIGINT,
+    MAX_KEY_BYTES,
     REFUSED,
     Request,
     Row,
@@ -201,7 +202,7 @@ def _position(record: Record) -> EntryPosition:
         UndecodableRecord: It has no recipient, or its bytes are not what a table can hold.
     """
     position = decode_position(record.value)
-    if not record.key:
+    if not record.key or len(record.key) > MAX_KEY_BYTES:
         raise UndecodableRecord("the key names no recipient")
     if not 0 <= position.seq <= MAX_BIGINT:
         raise UndecodableRecord("the SeqId is out of its range")

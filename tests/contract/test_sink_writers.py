@@ -1,0 +1,127 @@
+"""What every writer of a sink keeps to: the one in memory, on Cassandra and on Elasticsearch."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+
+import pytest
+from cassandra.cluster import Session
+
+from backends.cassandra import cassandra_session, create_tables
+from backends.elasticsearch import create_index, elasticsearch_client
+from schemas.settings import Settings
+from sinks.base.records import Record
+from sinks.base.writer import Writer
+from tests.support.servers import Servers
+from tests.support.sink_stores import (
+    AT,
+    MemoryStore,
+    MessageStore,
+    SearchStore,
+    SinkStore,
+    SyncStore,
+)
+
+
+@pytest.fixture(scope="module")
+def deployment(servers: Servers) -> Settings:
+    """Of this module alone."""
+    return servers.settings()
+
+
+@pytest.fixture(scope="module")
+def session(deployment: Settings) -> Iterator[Session]:
+    """With all tables."""
+    with cassandra_session(deployment) as session:
+        create_tables(session, deployment)
+        yield session
+
+
+def server(name: str) -> object:
+    """A parameter that needs the real servers."""
+    return pytest.param(name, marks=pytest.mark.servers)
+
+
+@pytest.fixture(params=["memory", server("message"), server("sync"), server("search")])
+def store(request: pytest.FixtureRequest) -> Iterator[SinkStore]:
+    """Each test runs on all of them."""
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    settings = request.getfixturevalue("deployment")
+    if request.param == "search":
+        with elasticsearch_client(settings) as client:
+            create_index(client, settings, AT)  # so that a search finds at least nothing
+            yield SearchStore(client, settings)
+        return
+    session = request.getfixturevalue("session")
+    yield MessageStore(session) if request.param == "message" else SyncStore(session, settings)
+
+
+def write(writer: Writer, records: Sequence[Record]) -> None:
+    """Writes records all of which can pass."""
+    outcome = writer.write(records)
+    assert not outcome.poison
+    assert not outcome.again
+
+
+def test_what_is_written_is_there(store: SinkStore) -> None:
+    """All of it, as it was on the log, and nothing else."""
+    write(store.writer(), store.good())
+    assert store.contents() == store.expected(store.good())
+
+
+def test_nothing_is_no_trouble(store: SinkStore) -> None:
+    """An empty batch writes nothing."""
+    before = store.contents()
+    write(store.writer(), [])
+    assert store.contents() == before
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_replays_change_nothing(store: SinkStore, seed: int) -> None:
+    """Whatever parts come again, in whatever order, by whichever process: the result is the same.
+
+    Also where old records come after newer ones, as after a rebalance.
+    """
+    choose = random.Random(seed)
+    good = store.good()
+    for _ in range(4):
+        start, writer = choose.randrange(len(good)), store.writer()
+        part = good[start : start + choose.randrange(1, len(good))]
+        choose.shuffle(part)
+        write(writer, part)
+    writer = store.writer()
+    for record in reversed(good):
+        write(writer, [record])
+    assert store.contents() == store.expected(good)
+
+
+def test_a_part_is_a_part(store: SinkStore) -> None:
+    """What was not handed over is not there."""
+    half = store.good()[::2]
+    write(store.writer(), half)
+    assert store.contents() == store.expected(half)
+
+
+def test_poison_is_told_by_its_place_and_stops_nothing_else(store: SinkStore) -> None:
+    """Each record that can never pass is named by its position; all others are durable."""
+    good, bad = store.good(), store.bad()
+    batch = [record for pair in zip(bad, good, strict=False) for record in pair]
+    batch += good[len(bad) :]
+    for _ in range(2):  # the second time is a replay
+        outcome = store.writer().write(batch)
+        assert sorted(found.index for found in outcome.poison) == list(range(0, 2 * len(bad), 2))
+        assert not outcome.again
+    assert store.contents() == store.expected(good)
+
+
+def test_reasons_tell_nothing_of_the_record(store: SinkStore) -> None:
+    """They are logged, and kept with the dead letter."""
+    bad = store.bad()
+    outcome = store.writer().write(bad)
+    assert len(outcome.poison) == len(bad)
+    for found in outcome.poison:
+        assert 0 < len(found.reason) < 120
+        assert "hush" not in found.reason

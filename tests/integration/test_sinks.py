@@ -1,0 +1,308 @@
+"""The sinks as processes, on the real servers."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from cassandra.cluster import Session
+from confluent_kafka import Message, Producer
+
+from backends.cassandra import cassandra_session, create_tables
+from backends.elasticsearch import create_index, elasticsearch_client, index_name
+from backends.kafka import create_topics, producer_config
+from schemas.codec import encode
+from schemas.errors import FatalFailure, TooManyPoison
+from schemas.records import Duplicate, Rejected
+from schemas.settings import Settings
+from schemas.topics import Topic
+from sinks.base.delivery import Delivery
+from sinks.base.poison import PoisonGuard, PoisonLimits
+from sinks.base.records import Record
+from sinks.cassandra.sync import SyncWriter
+from sinks.elasticsearch.writer import SearchWriter
+from sinks.stages import run_stage
+from tests.support.processes import running, wait_until
+from tests.support.servers import Servers
+from tests.support.sink_fakes import FakeDeadLetters
+from tests.support.sink_stores import (
+    AT,
+    Conversation,
+    MessageStore,
+    SearchStore,
+    SinkStore,
+    SyncStore,
+    on_log,
+)
+from tests.support.topics import committed, is_caught_up, read_all
+
+pytestmark = pytest.mark.servers
+
+
+@contextmanager
+def cassandra(settings: Settings) -> Iterator[Session]:
+    """A session with all tables."""
+    with cassandra_session(settings) as session:
+        create_tables(session, settings)
+        yield session
+
+
+@contextmanager
+def message_store(settings: Settings) -> Iterator[SinkStore]:
+    """What ``sink-message`` fills."""
+    with cassandra(settings) as session:
+        yield MessageStore(session)
+
+
+@contextmanager
+def sync_store(settings: Settings) -> Iterator[SinkStore]:
+    """What ``sink-sync`` fills."""
+    with cassandra(settings) as session:
+        yield SyncStore(session, settings)
+
+
+@contextmanager
+def search_store(settings: Settings) -> Iterator[SinkStore]:
+    """What ``sink-search`` fills."""
+    with elasticsearch_client(settings) as client:
+        create_index(client, settings, AT)
+        yield SearchStore(client, settings)
+
+
+STAGES = [
+    pytest.param("message", Topic.TIMELINE, message_store, id="message"),
+    pytest.param("sync", Topic.SYNC, sync_store, id="sync"),
+    pytest.param("search", Topic.TIMELINE, search_store, id="search"),
+]
+OpenStore = Callable[[Settings], AbstractContextManager[SinkStore]]
+
+
+def append(
+    settings: Settings, topic: Topic, records: Iterable[tuple[bytes | None, bytes | None]]
+) -> None:
+    """Appends records in one transaction, whose marker takes an offset as well."""
+    producer = Producer(producer_config(settings) | {"transactional.id": settings.namespace})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for key, value in records:
+        producer.produce(settings.topic(topic), value, key)
+    producer.commit_transaction(30)
+
+
+def placed(settings: Settings, topic: Topic, wanted: Sequence[Record]) -> list[Record]:
+    """Records as they came to lie on the topic, those that were wanted."""
+    found = [
+        Record(m.partition() or 0, m.offset() or 0, m.key(), m.value())
+        for m in read_all(settings, topic)
+    ]
+    values = {(record.key, record.value) for record in wanted}
+    return [record for record in found if (record.key, record.value) in values]
+
+
+def _text(value: bytes | str | None) -> str:
+    return value.decode() if isinstance(value, bytes) else value or ""
+
+
+def dead_letters(settings: Settings) -> list[dict[str, Any]]:
+    """All dead letters: their headers as text, and their bytes."""
+
+    def plain(message: Message) -> dict[str, Any]:
+        headers = {
+            str(name): _text(value) for name, value in dict(message.headers() or []).items()
+        }
+        return headers | {"key": message.key(), "value": message.value()}
+
+    return [plain(message) for message in read_all(settings, Topic.DEAD_LETTER)]
+
+
+@pytest.mark.parametrize(("stage", "topic", "open_store"), STAGES)
+def test_a_sink_writes_commits_and_ends_in_order(
+    servers: Servers, stage: str, topic: Topic, open_store: OpenStore
+) -> None:
+    """From the log to the store, bad records to the dead letters, and the lag is 0 afterwards.
+
+    The dead letter has the bytes of the record and says where it comes from. The commit tells the
+    delay. On SIGTERM the process leaves the group and ends with 0.
+    """
+    settings = servers.settings()
+    create_topics(settings)
+    group = f"sink-{stage}"
+    with open_store(settings) as store:
+        good, bad = store.good(), store.bad()[:2]
+        append(settings, topic, [(record.key, record.value) for record in good + bad])
+        with running(settings, "sinks", stage) as process:
+            wait_until(lambda: is_caught_up(settings, group, topic), f"{group} has all")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+        assert store.contents() == store.expected(placed(settings, topic, good))
+    letters = dead_letters(settings)
+    assert {(each["key"], each["value"]) for each in letters} == {(r.key, r.value) for r in bad}
+    for letter in letters:
+        assert letter["stage"] == group
+        assert letter["topic"] == settings.topic(topic)
+        assert letter["reason"]
+    origins = {(int(letter["partition"]), int(letter["offset"])) for letter in letters}
+    assert origins == {(r.partition, r.offset) for r in placed(settings, topic, bad)}
+    notes = [
+        msgspec.json.decode(p.metadata or "") for p in committed(settings, group, topic).values()
+    ]
+    assert sum(note["dead_letters"] for note in notes) == len(bad)
+    assert all(note["delay_ms"] > 0 for note in notes if "at" in note)
+
+
+def test_a_sink_waits_for_its_topics(servers: Servers, caplog: pytest.LogCaptureFixture) -> None:
+    """Started too early, it says what is missing, and goes on when it comes."""
+    settings = servers.settings()
+    stop = threading.Event()
+    sink = threading.Thread(target=run_stage, args=("search", settings, stop))
+    sink.start()
+    try:
+        wait_until(lambda: "`im topics create` makes it" in caplog.text, "it says so")
+        create_topics(settings)
+        wait_until(lambda: committed(settings, "sink-search", Topic.TIMELINE), "it reads them")
+    finally:
+        stop.set()
+        sink.join(20)
+    assert not sink.is_alive()
+
+
+def test_a_sink_that_waits_can_be_stopped(servers: Servers) -> None:
+    """Also before it has ever reached its servers."""
+    settings = servers.settings(kafka_bootstrap="127.0.0.1:1", cassandra_hosts="127.0.0.1:1")
+    with running(settings, "sinks", "sync") as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) in (0, -signal.SIGTERM)  # the latter before it takes signals
+
+
+def test_too_much_poison_ends_the_process(servers: Servers) -> None:
+    """It puts nothing of such a batch aside and commits nothing of it; the exit code says why."""
+    settings = servers.settings(partitions=1)
+    create_topics(settings)
+    append(settings, Topic.TIMELINE, [(b"c", b"garbage")] * (PoisonLimits().run + 1))
+    with running(settings, "sinks", "search") as process:
+        assert process.wait(30) == TooManyPoison.exit_code
+    assert committed(settings, "sink-search", Topic.TIMELINE) == {}
+    assert dead_letters(settings) == []
+
+
+def test_a_missing_table_ends_the_process(servers: Servers) -> None:
+    """Each row is refused then, and yet none of them is poison."""
+    settings = servers.settings()
+    create_topics(settings)
+    said = on_log(Conversation("c").said(1, "hello"), 0)
+    with cassandra(settings) as session, running(settings, "sinks", "message") as process:
+        wait_until(lambda: committed(settings, "sink-message", Topic.TIMELINE), "it reads")
+        session.execute("DROP TABLE message")
+        append(settings, Topic.TIMELINE, [(said.key, said.value)])
+        assert process.wait(30) == FatalFailure.exit_code
+    assert not is_caught_up(settings, "sink-message", Topic.TIMELINE)
+    assert dead_letters(settings) == []
+
+
+def test_members_share_the_work_and_take_over(servers: Servers) -> None:
+    """Two processes, one killed and one stopped in the middle: every record is written."""
+    settings = servers.settings()
+    create_topics(settings)
+    users = [f"user {n}".encode() for n in range(50)]
+    value = encode(Conversation("c").said(1, "x" * 200))
+    batch = [(user, value) for user in users] * 100
+
+    def share() -> bool:
+        return len(committed(settings, "sink-sync", Topic.SYNC)) == settings.sync_partitions
+
+    with (
+        running(settings, "sinks", "sync") as killed,
+        running(settings, "sinks", "sync") as stopped,
+    ):
+        wait_until(share, "all partitions have a reader")
+        append(settings, Topic.SYNC, batch)
+        killed.kill()
+        append(settings, Topic.SYNC, batch)
+        with running(settings, "sinks", "sync"):
+            append(settings, Topic.SYNC, batch)
+            stopped.send_signal(signal.SIGTERM)
+            assert stopped.wait(30) == 0
+            wait_until(lambda: is_caught_up(settings, "sink-sync", Topic.SYNC), "all is written")
+    logged = {(m.key(), m.offset()) for m in read_all(settings, Topic.SYNC)}
+    with cassandra(settings) as session:
+        rows = {
+            (row[0].encode(), row[1])
+            for row in session.execute("SELECT user_id, sync_seq FROM sync")
+        }
+    assert len(logged) == 3 * len(batch)
+    assert rows == logged
+
+
+def test_a_listing_outlives_its_rows(servers: Servers) -> None:
+    """Whoever reads the list of buckets finds every bucket that has a row."""
+    settings = servers.settings(sync_lifetime=timedelta(seconds=1))
+    record = Record(0, 5, b"ann", encode(Conversation("c").said(1, "hello")))
+    with cassandra(settings) as session:
+        SyncWriter(session, settings).write([record])
+
+        def rows(table: str) -> list[object]:
+            return list(session.execute(f"SELECT * FROM {table}"))  # noqa: S608 - names from here
+
+        assert rows("sync")
+        wait_until(lambda: not rows("sync"), "the row has expired")
+        assert rows("sync_bucket")
+        wait_until(lambda: not rows("sync_bucket"), "the listing has expired, too")
+
+
+def test_a_listing_is_renewed_before_it_expires(servers: Servers) -> None:
+    """A bucket that is written to for longer than a lifetime stays listed."""
+    settings = servers.settings(sync_lifetime=timedelta(seconds=1_000))
+    record = Record(0, 5, b"ann", encode(Conversation("c").said(1, "hello")))
+    now = 0.0
+    with cassandra(settings) as session:
+        writer = SyncWriter(session, settings, lambda: now)
+
+        def is_listed_by_a_write() -> bool:
+            session.execute("TRUNCATE sync_bucket")
+            writer.write([record])
+            return bool(session.execute("SELECT * FROM sync_bucket").all())
+
+        assert is_listed_by_a_write()
+        now = 99
+        assert not is_listed_by_a_write()  # that was lately enough
+        now = 101
+        assert is_listed_by_a_write()
+
+
+def test_a_rejection_leaves_no_tombstone(servers: Servers) -> None:
+    """Its SeqId is not written at all; a null would be a deletion, kept and read over."""
+    settings = servers.settings()
+    reply: dict[str, Any] = {"conv_id": "c", "sender": "a", "device_id": "d", "client_msg_id": "x"}
+    there = Record(0, 5, b"ann", encode(Duplicate(**reply, at=AT, seq=7)))
+    rejected = Record(0, 5, b"ann", encode(Rejected(**reply, at=AT, code="stale")))
+    with cassandra(settings) as session:
+        writer = SyncWriter(session, settings)
+        writer.write([there])
+        writer.write([rejected])
+        row = session.execute(
+            "SELECT seq, record FROM sync WHERE user_id = 'ann' AND bucket = 0"
+        ).one()
+    assert row == (7, (rejected.value or b"").decode())
+
+
+def test_an_index_that_is_gone_is_made_again(servers: Servers) -> None:
+    """While the process runs; and only the documents of that index are sent again."""
+    settings = servers.settings()
+    records = [on_log(Conversation("c").said(seq, "hello"), seq) for seq in range(1, 6)]
+    with elasticsearch_client(settings) as client:
+        writer = SearchWriter(client, settings)
+        delivery = Delivery(writer, FakeDeadLetters(), PoisonGuard(PoisonLimits()))
+        delivery.deliver(records, threading.Event())
+        client.indices.delete(index=index_name(settings, AT))
+        outcome = writer.write(records)
+        assert list(outcome.again) == [0, 1, 2, 3, 4]
+        assert "index_not_found" in outcome.why
+        delivery.deliver(records, threading.Event())
+        client.indices.refresh(index=settings.index_alias)
+        assert client.count(index=settings.index_alias)["count"] == 5

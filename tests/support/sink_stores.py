@@ -1,0 +1,360 @@
+"""Stores behind the writers of the sinks, to be filled by a writer and read back by a test."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Protocol
+
+import msgspec
+from cassandra.cluster import Session
+from elasticsearch import Elasticsearch
+
+from schemas.codec import decode_entry, encode
+from schemas.errors import PoisonRecord
+from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
+from schemas.records import (
+    AnyEntry,
+    ConversationCreated,
+    Duplicate,
+    FanoutChanged,
+    MembersAdded,
+    MembersRemoved,
+    MessageSent,
+    Rejected,
+    TextContent,
+)
+from schemas.settings import Settings
+from sinks.base.records import Record
+from sinks.base.writer import Outcome, Writer
+from sinks.cassandra.messages import MessageWriter
+from sinks.cassandra.sync import SyncWriter
+from sinks.elasticsearch.writer import SearchWriter
+
+Contents = dict[str, Any]
+"""What a store holds, in a form that can be compared."""
+
+AT: Final = 1_700_000_000_000
+NEXT_MONTH: Final = AT + 30 * 24 * 3600 * 1000
+TOO_LONG_FOR_A_KEY: Final = "x" * 70_000
+
+
+class SinkStore(Protocol):
+    """A store, the writer before it, and records for it that nobody else uses."""
+
+    def writer(self) -> Writer:
+        """A writer as a process that just started has it."""
+        ...
+
+    def good(self) -> list[Record]:
+        """Records that can be written, in the order of the log; always the same ones."""
+        ...
+
+    def bad(self) -> list[Record]:
+        """Records that can never be written, each for another reason."""
+        ...
+
+    def expected(self, records: Iterable[Record]) -> Contents:
+        """What the store has to hold after some of the good records."""
+        ...
+
+    def contents(self) -> Contents:
+        """What it holds."""
+        ...
+
+
+class MemoryStore:
+    """The least that a writer can be; for tests of the loop."""
+
+    def __init__(self) -> None:
+        self._rows: Contents = {}
+
+    def writer(self) -> MemoryStore:
+        return self
+
+    def write(self, records: Sequence[Record]) -> Outcome:
+        self._rows |= self.expected(r for r in records if r.value is not None)
+        nulls = [at for at, record in enumerate(records) if record.value is None]
+        return Outcome([PoisonRecord(at, "the value is null") for at in nulls])
+
+    def good(self) -> list[Record]:
+        return [Record(0, offset, b"key", b"%d" % offset) for offset in range(20)]
+
+    def bad(self) -> list[Record]:
+        return [Record(0, offset, b"key", None) for offset in (100, 101)]
+
+    def expected(self, records: Iterable[Record]) -> Contents:
+        return {str(record.offset): record.value for record in records}
+
+    def contents(self) -> Contents:
+        return self._rows
+
+
+def on_log(entry: AnyEntry, offset: int) -> Record:
+    """An entry as it could be on ``im.timeline``, not quite as this version would encode it."""
+    return Record(3, offset, entry.conv_id.encode(), encode(entry)[:-1] + b' , "new_field":[] }')
+
+
+class Conversation:
+    """Makes entries of one conversation."""
+
+    def __init__(self, conv_id: str) -> None:
+        self.conv_id = conv_id
+
+    def common(self, seq: int, at: int = AT) -> dict[str, Any]:
+        """What all entries have."""
+        ids = {"conv_id": self.conv_id, "sender": "ann", "client_msg_id": f"id-{seq}"}
+        return ids | {"seq": seq, "at": at + seq}
+
+    def said(self, seq: int, text: str, at: int = AT) -> MessageSent:
+        """A text message."""
+        return MessageSent(**self.common(seq, at), content=TextContent(text=text), mentions=[])
+
+    def history(self) -> list[AnyEntry]:
+        """Some of everything, on both sides of the end of a bucket."""
+        rest = MESSAGE_BUCKET - 2
+        created = ConversationCreated(
+            **self.common(1), members=["ann", "bob", "陈"], join="open", mode="push"
+        )
+        switched = FanoutChanged(
+            **self.common(4), mode="pull", member_count=3, push_limit=2, push_again_below=1
+        )
+        return [
+            created,
+            self.said(2, "hello"),
+            MembersRemoved(**self.common(3), members=["bob"], mode="push"),
+            switched,
+            MembersAdded(**self.common(5), members=["bob", "cid"], mode="pull"),
+            MembersRemoved(**self.common(6), members=["cid"], mode="pull"),
+            self.said(7, ""),
+            *(
+                self.said(rest + n, f'你好 "{n}" \\ \x00 \U0001f600', at=NEXT_MONTH)
+                for n in range(4)
+            ),
+        ]
+
+
+class MessageStore:
+    """Conversation timelines in Cassandra."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        own = secrets.token_hex(4)
+        self._conversations = [Conversation(f"{own} {name}") for name in ("a", "[b]")]
+
+    def writer(self) -> MessageWriter:
+        return MessageWriter(self._session)
+
+    def good(self) -> list[Record]:
+        entries = [each.history() for each in self._conversations]
+        mixed = [entry for several in zip(*entries, strict=True) for entry in several]
+        return [on_log(entry, offset) for offset, entry in enumerate(mixed)]
+
+    def bad(self) -> list[Record]:
+        known = self._conversations[0]
+        refused = MembersAdded(**known.common(8), members=[TOO_LONG_FOR_A_KEY], mode="push")
+        return [
+            Record(3, 900, b"key", None),
+            Record(3, 901, b"key", b"\xff"),
+            Record(3, 902, b"key", b'{"kind":"unheard_of"}'),
+            on_log(known.said(0, "hush"), 903),
+            on_log(known.said(1 << 62, "hush"), 904),
+            on_log(Conversation(TOO_LONG_FOR_A_KEY).said(1, "hush"), 905),
+            on_log(refused, 907),
+            Record(3, 906, b"key", encode(known.said(9, "hush"))[:-1] + b',"new":"\xff"}'),
+        ]
+
+    def expected(self, records: Iterable[Record]) -> Contents:
+        logged = [(decode_entry(r.value), (r.value or b"").decode()) for r in records]
+        return {
+            each.conv_id: _conversation(
+                [item for item in logged if item[0].conv_id == each.conv_id]
+            )
+            for each in self._conversations
+        }
+
+    def contents(self) -> Contents:
+        return {each.conv_id: self._read(each.conv_id) for each in self._conversations}
+
+    def _read(self, conv_id: str) -> Contents:
+        rows = self._session.execute
+        state = rows(
+            "SELECT head, owner, join_rule, mode FROM conversation WHERE conv_id = %s", (conv_id,)
+        ).one()
+        messages = [
+            row
+            for bucket in (0, 1)
+            for row in rows(
+                "SELECT bucket, seq, kind, sender, at, entry FROM message "
+                "WHERE conv_id = %s AND bucket = %s", (conv_id, bucket),
+            )
+        ]  # fmt: skip
+        by_conversation = rows(
+            "SELECT user_id, seq, joined FROM membership_by_conversation WHERE conv_id = %s",
+            (conv_id,),
+        )
+        by_user = [
+            (user, *row)
+            for user in ("ann", "bob", "cid", "陈")
+            for row in rows(
+                "SELECT seq, joined FROM membership_by_user WHERE user_id = %s AND conv_id = %s",
+                (user, conv_id),
+            )
+        ]
+        return {
+            "state": state and tuple(state),
+            "messages": messages,
+            "by_conversation": sorted(by_conversation),
+            "by_user": sorted(by_user),
+        }
+
+
+def _conversation(logged: list[tuple[AnyEntry, str]]) -> Contents:
+    """What the entries of one conversation make, by the rules and not by the writer's way."""
+    logged = sorted(logged, key=lambda item: item[0].seq)
+    ordered = [entry for entry, _ in logged]
+    modes = [entry.mode for entry in ordered if not isinstance(entry, MessageSent)]
+    created = [entry for entry in ordered if isinstance(entry, ConversationCreated)]
+    changes = sorted(
+        (user, entry.seq, not isinstance(entry, MembersRemoved))
+        for entry in ordered
+        if isinstance(entry, ConversationCreated | MembersAdded | MembersRemoved)
+        for user in entry.members
+    )
+    owner, join = (created[0].sender, created[0].join) if created else (None, None)
+    mode = modes[-1] if modes else None
+    return {
+        "state": (ordered[-1].seq, owner, join, mode) if ordered else None,
+        "messages": [
+            (e.seq // MESSAGE_BUCKET, e.seq, kind_of(e), e.sender, e.at, text)
+            for e, text in logged
+        ],
+        "by_conversation": changes,
+        "by_user": changes,
+    }
+
+
+def kind_of(entry: AnyEntry) -> str:
+    """The ``kind`` of an entry's JSON."""
+    return str(msgspec.to_builtins(entry)["kind"])
+
+
+class SyncStore:
+    """Sync timelines in Cassandra."""
+
+    def __init__(self, session: Session, settings: Settings) -> None:
+        self._session = session
+        self._settings = settings
+        self._own = secrets.token_hex(4)
+        self._conversation = Conversation(f"{self._own} 你")
+        self._users = [f"{self._own} {name}" for name in ("ann", "|bob`", "陈")]
+
+    def writer(self) -> SyncWriter:
+        return SyncWriter(self._session, self._settings)
+
+    def good(self) -> list[Record]:
+        start = SYNC_BUCKET * 7 - 20
+        return [
+            Record(5, start + n, self._users[n % 3].encode(), self._value(n)) for n in range(60)
+        ]
+
+    def _value(self, n: int) -> bytes:
+        reply = {"conv_id": self._conversation.conv_id, "sender": "ann", "device_id": "d"}
+        if n % 10 == 8:
+            return encode(Duplicate(**reply, client_msg_id="x", at=AT, seq=n))  # type: ignore[arg-type]  # a dict has no fields
+        if n % 10 == 9:
+            return encode(Rejected(**reply, client_msg_id="x", at=AT, code="stale"))  # type: ignore[arg-type]  # a dict has no fields
+        return encode(self._conversation.said(n + 1, f"你好 {n} \x00"))
+
+    def bad(self) -> list[Record]:
+        value = self._value(1)
+        user = self._users[0].encode()
+        return [
+            Record(5, 900, user, None),
+            Record(5, 901, user, b"hush"),
+            Record(5, 902, user, b'{"kind":"read_marked"}'),
+            Record(5, 903, None, value),
+            Record(5, 904, b"", value),
+            Record(5, 905, b"\xff", value),
+            Record(5, 906, TOO_LONG_FOR_A_KEY.encode(), value),
+            Record(5, 907, user, value[:-1] + b',"new":"\xff"}'),
+            Record(5, 908, user, b'{"kind":"x","conv_id":"c","seq":-1}'),
+            Record(5, 909, user, b'{"kind":"x","conv_id":"c","seq":9999999999999999999}'),
+        ]
+
+    def expected(self, records: Iterable[Record]) -> Contents:
+        found: Contents = {user: {} for user in self._users}
+        for record in records:
+            place = msgspec.json.decode(record.value or b"")
+            buckets = found[(record.key or b"").decode()]
+            row = (
+                record.offset,
+                place["conv_id"],
+                place.get("seq"),
+                (record.value or b"").decode(),
+            )
+            buckets.setdefault(record.offset // SYNC_BUCKET, []).append(row)
+        return {u: {b: sorted(rows) for b, rows in sorted(of.items())} for u, of in found.items()}
+
+    def contents(self) -> Contents:
+        return {user: self._read(user) for user in self._users}
+
+    def _read(self, user: str) -> Contents:
+        execute = self._session.execute
+        listed = execute("SELECT bucket FROM sync_bucket WHERE user_id = %s", (user,))
+        query = (
+            "SELECT sync_seq, conv_id, seq, record FROM sync WHERE user_id = %s AND bucket = %s"
+        )
+        return {bucket: list(execute(query, (user, bucket))) for (bucket,) in listed}
+
+
+class SearchStore:
+    """Documents in Elasticsearch."""
+
+    def __init__(self, client: Elasticsearch, settings: Settings) -> None:
+        self._client = client
+        self._settings = settings
+        self._conversation = Conversation(f"{secrets.token_hex(4)} 你/?#")
+
+    def writer(self) -> SearchWriter:
+        return SearchWriter(self._client, self._settings)
+
+    def good(self) -> list[Record]:
+        entries = [*self._conversation.history(), self._conversation.said(20_000, "\uff21 B")]
+        return [on_log(entry, offset) for offset, entry in enumerate(entries)]
+
+    def bad(self) -> list[Record]:
+        said = self._conversation.said
+        return [
+            Record(3, 900, b"key", None),
+            Record(3, 901, b"key", b"[]"),
+            on_log(said(0, "hush"), 902),
+            on_log(said(5, "hush", at=1 << 61), 903),
+            on_log(msgspec.structs.replace(said(6, "hush"), sender=TOO_LONG_FOR_A_KEY), 904),
+        ]
+
+    def expected(self, records: Iterable[Record]) -> Contents:
+        entries = [decode_entry(record.value) for record in records]
+        folded = {20_000: {"folded": "a b"}}
+        return {
+            f"{e.conv_id}:{e.seq}": (
+                f"{self._settings.index_alias}-{'2023.11' if e.at < NEXT_MONTH else '2023.12'}",
+                e.conv_id,
+                e.seq,
+                {"conv_id": e.conv_id, "seq": e.seq, "sender": e.sender, "at": e.at}
+                | {"text": e.content.text}
+                | folded.get(e.seq, {}),
+            )
+            for e in entries
+            if isinstance(e, MessageSent)
+        }
+
+    def contents(self) -> Contents:
+        alias = self._settings.index_alias
+        self._client.indices.refresh(index=f"{alias}*")
+        query = {"term": {"conv_id": self._conversation.conv_id}}
+        found = self._client.search(index=alias, query=query, size=1_000, version=True)
+        return {
+            hit["_id"]: (hit["_index"], hit["_routing"], hit["_version"], hit["_source"])
+            for hit in found["hits"]["hits"]
+        }
