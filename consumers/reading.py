@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 import stamina
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # public, not in __all__
 
-from backends.kafka import REQUEST_SECONDS, consumer_config
+from backends.kafka import REQUEST_SECONDS, admin_client, consumer_config, topic_partitions
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
+from schemas.topics import Topic
+
+AnswerT = TypeVar("AnswerT")
 
 _NO_TOPIC: Final = frozenset(
     {
         KafkaError.UNKNOWN_TOPIC_OR_PART,
         KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - the library's name for it
         KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - the library's name for it
-        KafkaError._NOENT,  # noqa: SLF001 - the library's name for it; no leader of any partition
     }
 )
 
@@ -55,17 +64,64 @@ def bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
         ConfigurationError: There is no such partition.
         ServerUnavailable: The broker does not answer.
     """
-    with broker_errors(place.topic):
-        for attempt in stamina.retry_context(
-            on=_may_pass, timeout=REQUEST_SECONDS, attempts=None, wait_max=1.0
-        ):
-            with attempt:
-                found: tuple[int, int] | None = consumer.get_watermark_offsets(
-                    place, timeout=REQUEST_SECONDS
-                )
+    found: tuple[int, int] | None = answered(
+        place.topic, lambda: consumer.get_watermark_offsets(place, timeout=REQUEST_SECONDS)
+    )
     if found is None:
         raise ServerUnavailable(f"no offsets of {place.topic} within {REQUEST_SECONDS:.0f} s")
     return found
+
+
+def offsets(
+    settings: Settings, topic: Topic, spec: OffsetSpec, isolation: IsolationLevel
+) -> dict[int, int]:
+    """An offset of each partition of a topic.
+
+    Raises:
+        ConfigurationError: There is no such topic.
+        ServerUnavailable: The broker does not answer.
+    """
+    admin = admin_client(settings)  # to be held on to: without it the answers never come
+    name = settings.topic(topic)
+    places = dict.fromkeys(topic_partitions(settings, topic), spec)
+
+    def ask() -> dict[int, int]:
+        missing = admin.list_topics(name, timeout=REQUEST_SECONDS).topics[name].error
+        if missing is not None:
+            raise KafkaException(missing)
+        asked = admin.list_offsets(
+            places, isolation_level=isolation, request_timeout=REQUEST_SECONDS
+        )
+        return {
+            place.partition: answer.result(REQUEST_SECONDS + 1).offset
+            for place, answer in asked.items()
+        }
+
+    return answered(name, ask)
+
+
+def answered(topic: str, ask: Callable[[], AnswerT]) -> AnswerT:
+    """What the broker answers about a topic, asked again while it cannot tell yet.
+
+    Raises:
+        ConfigurationError: There is no such topic.
+        ServerUnavailable: The broker does not answer.
+    """
+    try:
+        return stamina.retry(on=_may_pass, attempts=None, timeout=REQUEST_SECONDS, wait_max=1.0)(
+            ask
+        )()
+    except KafkaException as exception:
+        error = exception.args[0]
+        if error.code() in _NO_TOPIC:
+            raise ConfigurationError(
+                f"there is no topic {topic}: `im topics create`"
+            ) from exception
+        raise ServerUnavailable(
+            f"Kafka does not answer about {topic}: {error.str()}"
+        ) from exception
+    except TimeoutError as error:
+        raise ServerUnavailable(f"Kafka does not answer about {topic} in time") from error
 
 
 def _may_pass(exception: Exception) -> bool:
@@ -103,21 +159,3 @@ def is_end(message: Message, error: KafkaError) -> bool:
     if error.fatal():
         raise ServerUnavailable(f"{message.topic()} cannot be read: {error.str()}")
     return False  # a broker that restarts: the client goes on by itself
-
-
-@contextmanager
-def broker_errors(topic: str) -> Iterator[None]:
-    """Gives the library's exceptions their types."""
-    try:
-        yield
-    except KafkaException as exception:
-        error = exception.args[0]
-        if error.code() in _NO_TOPIC:
-            raise ConfigurationError(
-                f"there is no topic {topic}: `im topics create`"
-            ) from exception
-        raise ServerUnavailable(
-            f"Kafka does not answer about {topic}: {error.str()}"
-        ) from exception
-    except TimeoutError as error:
-        raise ServerUnavailable(f"Kafka does not answer about {topic} in time") from error

@@ -13,8 +13,7 @@ from typing import Final, NamedTuple, Self, TypeAlias
 from confluent_kafka import IsolationLevel, Message, TopicPartition
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # public, not in __all__
 
-from backends.kafka import REQUEST_SECONDS, admin_client, topic_partitions
-from consumers.reading import OffsetGone, bounds, broker_errors, gulp, is_end, open_consumer
+from consumers.reading import OffsetGone, bounds, gulp, is_end, offsets, open_consumer
 from schemas.codec import decode_entry
 from schemas.errors import Stalled, Trimmed
 from schemas.records import AnyEntry
@@ -141,7 +140,7 @@ class TimelineTail:
 def beginnings(settings: Settings, topic: Topic) -> Positions:
     """The oldest offset that each partition holds. Errors as of `ends`."""
     earliest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # has no types
-    return _offsets(settings, topic, earliest, IsolationLevel.READ_UNCOMMITTED)
+    return offsets(settings, topic, earliest, IsolationLevel.READ_UNCOMMITTED)
 
 
 def ends(settings: Settings, topic: Topic, *, committed_only: bool = False) -> Positions:
@@ -159,7 +158,7 @@ def ends(settings: Settings, topic: Topic, *, committed_only: bool = False) -> P
     """
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # has no types
     isolation = "READ_COMMITTED" if committed_only else "READ_UNCOMMITTED"
-    return _offsets(settings, topic, latest, IsolationLevel[isolation])
+    return offsets(settings, topic, latest, IsolationLevel[isolation])
 
 
 def last_records(settings: Settings, topic: Topic, until: Mapping[int, int]) -> Positions:
@@ -185,18 +184,3 @@ def last_records(settings: Settings, topic: Topic, until: Mapping[int, int]) -> 
         missing = {p: end for p, end in missing.items() if p not in found and start[p] > oldest[p]}
         depth *= _DEEPER
     return found
-
-
-def _offsets(
-    settings: Settings, topic: Topic, spec: OffsetSpec, isolation: IsolationLevel
-) -> Positions:
-    admin = admin_client(settings)  # to be held on to: without it the answers never come
-    places = dict.fromkeys(topic_partitions(settings, topic), spec)
-    with broker_errors(settings.topic(topic)):
-        asked = admin.list_offsets(
-            places, isolation_level=isolation, request_timeout=REQUEST_SECONDS
-        )
-        return {
-            place.partition: answer.result(REQUEST_SECONDS + 1).offset
-            for place, answer in asked.items()
-        }

@@ -1,0 +1,130 @@
+"""Clients of a broker that is killed and comes back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import pytest
+from confluent_kafka import Producer
+
+from backends.kafka import create_topics, producer_config
+from consumers.cursor import MemoryCursors
+from consumers.follower import SyncFollower
+from consumers.tail import TimelineTail, beginnings
+from devstack.stack import Stack
+from producers.publisher import Publisher
+from producers.receipts import State
+from schemas.codec import decode_command, encode
+from schemas.errors import NotYet
+from schemas.records import AnyEntry
+from schemas.settings import Settings
+from schemas.topics import Topic
+from tests.conftest import Servers
+from tests.support.containers import docker_answers
+from tests.support.processes import wait_until
+from tests.support.publishing import message
+from tests.support.servers import addresses, given_servers, private_folder, private_stack
+from tests.support.sync_writer import entry
+from tests.support.topics import read_all
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
+
+PATIENCE = 60.0
+HALF = 200
+"""Messages before the broker is killed, and again while it is away."""
+
+
+@pytest.fixture
+def stack() -> Iterator[Stack]:
+    """A broker that may be killed."""
+    if docker_answers() and not given_servers():
+        pytest.skip("the development stack is for where there is no Docker")
+    with private_folder() as home:
+        started = private_stack(home, ["kafka"])
+        started.up()
+        try:
+            yield started
+        finally:
+            started.down()
+
+
+class Watcher:
+    """Follows ann's sync timeline, and the whole topic, while the broker comes and goes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.followed: list[int] = []
+        self.tailed: list[int] = []
+        self._settings = settings
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=watch, daemon=True) for watch in (self._follow, self._tail)
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+
+    def has_seen(self, count: int) -> bool:
+        """Whether both have seen so many records."""
+        return min(len(self.followed), len(self.tailed)) >= count
+
+    def _follow(self) -> None:
+        with SyncFollower(self._settings, "ann", MemoryCursors()) as follower:
+            follower.follow(lambda item: self._note(self.followed, item.record), self._stop)
+
+    def _tail(self) -> None:
+        start = beginnings(self._settings, Topic.SYNC)
+        with TimelineTail(self._settings, start, Topic.SYNC) as tail:
+            while not self._stop.is_set():
+                for record in tail.read(0.2):
+                    self._note(self.tailed, record.entry())
+
+    def _note(self, seen: list[int], record: object) -> None:
+        assert isinstance(record, AnyEntry)
+        seen.append(record.seq)
+
+
+def write_sync(producer: Producer, settings: Settings, numbers: range) -> None:
+    """Entries for ann; the producer keeps what the broker cannot take yet."""
+    for number in numbers:
+        producer.produce(settings.topic(Topic.SYNC), encode(entry(number)), "ann")
+
+
+def test_clients_outlive_the_broker(stack: Stack, tmp_path: Path) -> None:
+    """Killed and started again: what was sent meanwhile lands in order, and is followed whole."""
+    settings = Servers(tmp_path, addresses(stack)).settings(partitions=2, sync_partitions=2)
+    create_topics(settings)
+    writer = Producer(producer_config(settings) | {"message.timeout.ms": 0})
+    with (
+        Watcher(settings) as watcher,
+        Publisher(
+            settings, "ann", "phone", tmp_path / "outbox.db", window=None, done_when="accepted"
+        ) as publisher,
+    ):
+        publisher.publish_many([message(number) for number in range(HALF)])
+        write_sync(writer, settings, range(1, HALF + 1))
+        wait_until(lambda: watcher.has_seen(HALF), "the first half is followed")
+        publisher.flush(PATIENCE)
+        stack.kill("kafka")
+        publisher.publish_many([message(number) for number in range(HALF, 2 * HALF)])
+        write_sync(writer, settings, range(HALF + 1, 2 * HALF + 1))
+        with pytest.raises(NotYet):
+            publisher.flush(0.5)
+        stack.start("kafka")
+        stack.await_ready("kafka")
+        publisher.flush(PATIENCE)
+        assert publisher.counts()[State.ACCEPTED] == 2 * HALF
+        wait_until(lambda: watcher.has_seen(2 * HALF), "the second half is followed")
+    assert watcher.followed == watcher.tailed == list(range(1, 2 * HALF + 1))
+    landed = [decode_command(r.value()).client_msg_id for r in read_all(settings, Topic.MESSAGES)]
+    assert list(dict.fromkeys(landed)) == [message(n).client_msg_id for n in range(2 * HALF)]

@@ -1,0 +1,159 @@
+"""`im load` with the whole pipeline on real servers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from consumers.tail import ends
+from ops.load.display import display
+from ops.load.loader import Loader, LoadSummary
+from ops.load.source import open_log
+from producers.outbox import Outbox
+from schemas.errors import InvalidLine, OutboxInUse, Stalled
+from schemas.records import MessageSent
+from schemas.settings import Settings
+from schemas.topics import Topic
+from tests.conftest import Servers
+from tests.support.chat import write_chat
+from tests.support.pipeline import finish, im, prepare, sinks, start_im
+from tests.support.processes import running, wait_until
+from tests.support.topics import is_caught_up, timelines
+
+pytestmark = pytest.mark.servers
+
+PATIENCE = 60.0
+
+
+@pytest.fixture(scope="module")
+def settings(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A deployment of its own."""
+    settings = servers.settings(
+        home=tmp_path_factory.mktemp("home"), partitions=2, sync_partitions=2
+    )
+    prepare(settings)
+    return settings
+
+
+@pytest.fixture(scope="module")
+def pipeline(settings: Settings) -> Iterator[Settings]:
+    """The same, with all its processes."""
+    with running(settings, "stream_processors"), sinks(settings):
+        yield settings
+
+
+def load(settings: Settings, path: Path, patience: float = PATIENCE) -> LoadSummary:
+    """Loads a file in this process."""
+    with display(Console(stderr=True)) as bars, open_log(path) as log:
+        return Loader(settings, bars, None, patience).load(log, None)
+
+
+def written(settings: Settings) -> int:
+    """How much of the log there is."""
+    return sum(ends(settings, Topic.TIMELINE, committed_only=True).values())
+
+
+def texts(settings: Settings, conv_id: str) -> list[str]:
+    """What was said in a conversation, in the order of the log."""
+    return [
+        entry.content.text
+        for entry in timelines(settings)[conv_id]
+        if isinstance(entry, MessageSent)
+    ]
+
+
+def test_a_killed_load_is_gone_on_with(pipeline: Settings, tmp_path: Path) -> None:
+    """`kill -9` of the loader, and the same load again: every line is there once, in order."""
+    path = write_chat(tmp_path / "chat.jsonl", 600)
+    with start_im(pipeline, "load", path, "--rate", "15", "--json") as loading:
+        try:
+            wait_until(lambda: written(pipeline) > 20, "the load is under way")
+        finally:
+            loading.kill()
+    again = load(pipeline, path)
+    assert again.sequenced + again.duplicates + again.stale == again.commands
+    assert again.sequenced
+    assert again.duplicates
+    assert again.is_whole
+    said: dict[str, list[str]] = {}
+    for line in map(json.loads, path.read_text().splitlines()):
+        if line["kind"] == "message":
+            said.setdefault(line["conv"], []).append(line["text"])
+    for conv_id, in_order in said.items():
+        assert texts(pipeline, conv_id) == in_order
+        seqs = [entry.seq for entry in timelines(pipeline)[conv_id]]
+        assert seqs == list(range(1, len(seqs) + 1))
+    with_nothing_left = Outbox(pipeline.home / "load" / f"{pipeline.namespace}.db")
+    assert len(with_nothing_left) == 0
+    with_nothing_left.close()
+
+
+def line(conv: str, text: str, kind: str = "message") -> str:
+    """A line of a file."""
+    at = "2010-01-01T00:00:00Z"
+    return json.dumps({"conv": conv, "at": at, "kind": kind, "user": "ann", "text": text}) + "\n"
+
+
+def test_what_is_refused_is_counted_and_told(pipeline: Settings, tmp_path: Path) -> None:
+    """The rest of the batch is loaded, and the exit code says that not all is."""
+    path = tmp_path / "chat.jsonl"
+    path.write_text(line("refused", "one") + line("refused", "x" * 9_000) + line("refused", "two"))
+    loading = start_im(pipeline, "load", path, "--json")
+    out, _ = loading.communicate(timeout=PATIENCE)
+    assert loading.returncode == 1
+    summary = json.loads(out)
+    assert summary["rejected"] == {"too_large": 1}
+    assert (summary["sequenced"], summary["commands"], summary["messages"]) == (3, 4, 3)
+    assert texts(pipeline, "refused") == ["one", "two"]
+    assert set(summary["seconds"]) == {
+        "sending", "sequencing", "sink-message", "sink-sync", "sink-search",
+    }  # fmt: skip
+
+
+def test_a_bad_line_ends_a_load_by_its_number(pipeline: Settings, tmp_path: Path) -> None:
+    """What came before it was sent, and a corrected file adds the rest."""
+    path = tmp_path / "chat.jsonl"
+    path.write_text(line("bad", "one") * 500 + "secret\n")
+    with pytest.raises(InvalidLine, match="line 501") as error:
+        load(pipeline, path)
+    assert "secret" not in str(error.value)
+    path.write_text(line("bad", "one") * 500 + line("bad", "two"))
+    summary = load(pipeline, path)
+    assert summary.is_whole
+    assert texts(pipeline, "bad") == ["one"] * 500 + ["two"]
+
+
+def test_a_limit_and_a_packed_file(pipeline: Settings, tmp_path: Path) -> None:
+    """Only the first lines; `--json` prints one object."""
+    path = tmp_path / "chat.jsonl"
+    path.write_text("".join(line("limited", str(number)) for number in range(9)))
+    (summary,) = im(pipeline, "load", path, "--limit", "3")
+    assert (summary["lines"], summary["sequenced"]) == (3, 4)
+    summary = finish(start_im(pipeline, "load", path, "--json"))[0]
+    assert (summary["lines"], summary["sequenced"], summary["duplicates"]) == (9, 6, 4)
+
+
+def test_a_stage_that_stands_still_is_named(settings: Settings, tmp_path: Path) -> None:
+    """A load ends within its patience, and says what it waited for; later it goes on."""
+    path = write_chat(tmp_path / "chat.jsonl", 50)
+    own = settings.model_copy(update={"namespace": settings.namespace + "-still"})
+    prepare(own)
+    with pytest.raises(Stalled, match="the sequencer"):
+        load(own, path, patience=1.0)
+    with running(own, "stream_processors"):
+        wait_until(lambda: is_caught_up(own, "sequencer", Topic.MESSAGES), "all is sequenced")
+        with pytest.raises(Stalled, match="sink-"):
+            load(own, path, patience=5.0)
+
+
+def test_one_load_at_a_time(settings: Settings, tmp_path: Path) -> None:
+    """A second one is told so, before it sends anything."""
+    path = write_chat(tmp_path / "chat.jsonl", 50)
+    outbox = Outbox(settings.home / "load" / f"{settings.namespace}.db")
+    with pytest.raises(OutboxInUse, match="another `im load`"):
+        load(settings, path)
+    outbox.close()
