@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+import ops.load.loader
 from consumers.tail import ends
 from ops.load.display import display
 from ops.load.loader import Loader, LoadSummary
@@ -20,7 +21,7 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.conftest import Servers
 from tests.support.chat import write_chat
-from tests.support.pipeline import finish, im, prepare, sinks, start_im
+from tests.support.pipeline import prepare, sinks, start_im
 from tests.support.processes import running, wait_until
 from tests.support.topics import is_caught_up, timelines
 
@@ -46,10 +47,12 @@ def pipeline(settings: Settings) -> Iterator[Settings]:
         yield settings
 
 
-def load(settings: Settings, path: Path, patience: float = PATIENCE) -> LoadSummary:
+def load(
+    settings: Settings, path: Path, patience: float = PATIENCE, limit: int | None = None
+) -> LoadSummary:
     """Loads a file in this process."""
     with display(Console(stderr=True)) as bars, open_log(path) as log:
-        return Loader(settings, bars, None, patience).load(log, None)
+        return Loader(settings, bars, None, patience).load(log, limit)
 
 
 def written(settings: Settings) -> int:
@@ -66,8 +69,15 @@ def texts(settings: Settings, conv_id: str) -> list[str]:
     ]
 
 
-def test_a_killed_load_is_gone_on_with(pipeline: Settings, tmp_path: Path) -> None:
-    """`kill -9` of the loader, and the same load again: every line is there once, in order."""
+def test_a_killed_load_is_gone_on_with(
+    pipeline: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`kill -9` of the loader, and the same load again: every line is there once, in order.
+
+    The second load meets its own bounds again and again, among duplicates and among new lines.
+    """
+    for bound, commands in {"BATCH": 20, "ROOM": 50, "BACKLOG": 100}.items():
+        monkeypatch.setattr(ops.load.loader, bound, commands)
     path = write_chat(tmp_path / "chat.jsonl", 600)
     with start_im(pipeline, "load", path, "--rate", "15", "--json") as loading:
         try:
@@ -127,14 +137,14 @@ def test_a_bad_line_ends_a_load_by_its_number(pipeline: Settings, tmp_path: Path
     assert texts(pipeline, "bad") == ["one"] * 500 + ["two"]
 
 
-def test_a_limit_and_a_packed_file(pipeline: Settings, tmp_path: Path) -> None:
-    """Only the first lines; `--json` prints one object."""
+def test_a_limit_loads_the_first_lines(pipeline: Settings, tmp_path: Path) -> None:
+    """And the whole file, loaded later, adds the rest of them."""
     path = tmp_path / "chat.jsonl"
     path.write_text("".join(line("limited", str(number)) for number in range(9)))
-    (summary,) = im(pipeline, "load", path, "--limit", "3")
-    assert (summary["lines"], summary["sequenced"]) == (3, 4)
-    summary = finish(start_im(pipeline, "load", path, "--json"))[0]
-    assert (summary["lines"], summary["sequenced"], summary["duplicates"]) == (9, 6, 4)
+    first = load(pipeline, path, limit=3)
+    assert (first.lines, first.sequenced, first.duplicates) == (3, 4, 0)
+    whole = load(pipeline, path)
+    assert (whole.lines, whole.sequenced, whole.duplicates) == (9, 6, 4)
 
 
 def test_a_stage_that_stands_still_is_named(settings: Settings, tmp_path: Path) -> None:
