@@ -2,13 +2,14 @@
 
 Pure: no clock, no thread, no Kafka. One caller at a time.
 
-    waiting --head/mark_sent--> sent --accept--> accepted --settle--> (gone)
+    waiting --head/mark_sent--> sent --accept--> accepted --settle--> settled --clear--> (gone)
        ^                          |
        +---------rewind-----------+          `settle` is possible from everywhere
 
 Each conversation has a lane, whose commands leave strictly in order. A lane is held up while the
-author of its next command has as many unsettled ones under way as the window allows: so whatever
-is sent again is among the ids that the sequencer still remembers.
+author of its next command has as many under way as the window allows. A command is under way
+until it is cleared from the outbox, and not only until its outcome is known: a crash in between
+sends it again. So whatever is ever sent again is among the ids that the sequencer remembers.
 """
 
 from __future__ import annotations
@@ -127,15 +128,18 @@ class Backlog:
         return True
 
     def settle(self, parcel: Parcel) -> None:
-        """Forgets a command whose outcome is known, wherever it is."""
-        if parcel.stage is Stage.WAITING:
+        """Notes that the outcome of a command is known, wherever it is."""
+        if parcel.stage is Stage.WAITING:  # sent by a producer that was given up
             self._lanes[parcel.conv_id].waiting.remove(parcel)
+            self._under_way[parcel.author] += 1
         elif parcel.stage is Stage.SENT:
             self._unsend(parcel)
-            self._leave(parcel)
-        elif parcel.stage is Stage.ACCEPTED:
-            self._leave(parcel)
         parcel.stage = Stage.SETTLED
+        self._look_at(parcel.conv_id)
+
+    def clear(self, parcel: Parcel) -> None:
+        """Forgets a settled command that has left the outbox: no crash can send it again."""
+        self._leave(parcel)
         self._look_at(parcel.conv_id)
 
     def rewind(self) -> None:

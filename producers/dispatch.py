@@ -68,7 +68,7 @@ class Dispatcher:
         self._done_when = done_when
         self._backlog = Backlog(window)
         self._pending: dict[Identity, Parcel] = {}
-        self._settled: list[int] = []
+        self._settled: list[Parcel] = []
         self._failures = 0
         self._stopping = False
         self._courier: Courier | None = new_courier()
@@ -222,7 +222,7 @@ class Dispatcher:
     def _forget(self, parcel: Parcel) -> None:
         del self._pending[parcel.identity]
         self._backlog.settle(parcel)
-        self._settled.append(parcel.position)
+        self._settled.append(parcel)
 
     def _clear_outbox(self) -> None:
         with self.changed:
@@ -230,9 +230,13 @@ class Dispatcher:
         if not settled:
             return
         try:
-            self._outbox.remove(settled)
+            self._outbox.remove([parcel.position for parcel in settled])
         except TransientFailure as error:
             # Harmless: what stays is sent again after a restart, and known by its id.
             _log.warning("settled commands stay in the outbox for now: %s", error)
             with self.changed:
                 self._settled += settled
+            return
+        with self.changed:
+            for parcel in settled:
+                self._backlog.clear(parcel)
