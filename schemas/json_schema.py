@@ -7,6 +7,7 @@ For clients in other languages. A test holds the files to the code.
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +33,10 @@ def documents() -> dict[str, str]:
 
 def _document(title: str, union: Any) -> str:
     schema = {"$schema": DIALECT, "title": title} | msgspec.json.schema(union)
+    for definition in schema["$defs"].values():
+        if "description" in definition:
+            # Python 3.13 strips the indentation of docstrings, earlier ones keep it.
+            definition["description"] = inspect.cleandoc(definition["description"])
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 

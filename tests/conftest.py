@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.support.containers import container_servers, docker_answers
 from tests.support.servers import Servers, devstack_servers, given_servers
 
 __all__ = ["Servers"]
+
+# How long one example takes says more about what else the machine does than about the code.
+settings.register_profile("im", deadline=None)
+settings.load_profile("im")
 
 
 @pytest.fixture(scope="session")
