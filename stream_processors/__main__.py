@@ -23,7 +23,9 @@ def main() -> None:
     )
     logging.getLogger("faust").setLevel(logging.ERROR)
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
-    app = make_app(Settings())
+    settings = Settings()
+    settings.home.mkdir(parents=True, exist_ok=True)
+    app = make_app(settings)
     worker = faust.Worker(app, loglevel=None, override_logging=False, quiet=True)
     worker.execute_from_commandline()
 
