@@ -30,11 +30,14 @@ def records_left(settings: Settings, behind: Mapping[TopicPartition, int]) -> in
         behind: By the place where a reader stands, the offsets from there to the end.
     """
     short = [place for place, offsets in behind.items() if offsets <= _SHORT]
-    long = sum(offsets for offsets in behind.values() if offsets > _SHORT)
-    return long + (_count(settings, short) if short else 0)
+    counted = _count(settings, short) if short else 0
+    if counted is None:  # too much rather than too little
+        return sum(behind.values())
+    return counted + sum(offsets for offsets in behind.values() if offsets > _SHORT)
 
 
-def _count(settings: Settings, places: list[TopicPartition]) -> int:
+def _count(settings: Settings, places: list[TopicPartition]) -> int | None:
+    """The records from these places on; None if the broker does not tell in time."""
     config = consumer_config(settings, settings.group("status")) | {
         "enable.partition.eof": True,
         "log_level": 0,
@@ -48,4 +51,4 @@ def _count(settings: Settings, places: list[TopicPartition]) -> int:
             error = message.error() if message is not None else None
             count += message is not None and error is None
             ended += error is not None and error.code() == KafkaError._PARTITION_EOF  # noqa: SLF001 - its only name
-    return count
+    return count if ended == len(places) else None
