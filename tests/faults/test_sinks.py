@@ -1,0 +1,142 @@
+"""Sinks whose servers stop, hang and die in the middle of the writing."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from cassandra.cluster import EXEC_PROFILE_DEFAULT
+from confluent_kafka import Producer
+
+from backends.cassandra import cassandra_session, create_tables
+from backends.kafka import create_topics, producer_config
+from devstack.stack import Stack
+from schemas.codec import encode
+from schemas.errors import TransientFailure
+from schemas.settings import Settings
+from schemas.topics import Topic
+from sinks.base.loop import REVOKE_SECONDS, STOP_SECONDS
+from sinks.base.records import Record
+from sinks.base.writer import Writer
+from tests.conftest import Servers
+from tests.support.containers import docker_answers
+from tests.support.processes import running, wait_until
+from tests.support.servers import addresses, given_servers, private_folder, private_stack
+from tests.support.sink_stores import Conversation, MessageStore, SyncStore
+from tests.support.topics import committed, is_caught_up, read_all
+
+pytestmark = [
+    pytest.mark.servers,
+    pytest.mark.skipif(docker_answers() and not given_servers(), reason="there is Docker"),
+]
+
+HALF = 20_000
+USERS = 30
+PATIENCE = 90.0
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    """Servers that may be stopped."""
+    with private_folder() as home:
+        started = private_stack(home, ["kafka", "cassandra"])
+        started.up()
+        try:
+            yield started
+        finally:
+            started.down()
+
+
+@pytest.fixture
+def settings(stack: Stack, tmp_path: Path) -> Settings:
+    """A deployment on them, with its topics."""
+    fresh = Servers(tmp_path, addresses(stack)).settings(sync_partitions=2, partitions=2)
+    create_topics(fresh)
+    return fresh
+
+
+def write_half(settings: Settings) -> None:
+    """Appends many sync records; a broker that is away is waited for."""
+    value = encode(Conversation("c").said(1, "x" * 300))
+    producer = Producer(producer_config(settings))
+    for number in range(HALF):
+        producer.produce(settings.topic(Topic.SYNC), value, f"user {number % USERS}")
+    assert producer.flush(PATIENCE) == 0
+
+
+def has_begun(settings: Settings) -> bool:
+    """Whether a part of the records is committed."""
+    return any(p.offset > 0 for p in committed(settings, "sink-sync", Topic.SYNC).values())
+
+
+def assert_all_there(settings: Settings) -> None:
+    """Cassandra holds exactly the log."""
+    wait_until(lambda: is_caught_up(settings, "sink-sync", Topic.SYNC), "all is written", PATIENCE)
+    logged = {((m.key() or b"").decode(), m.offset()) for m in read_all(settings, Topic.SYNC)}
+    with cassandra_session(settings) as session:
+        session.set_keyspace(settings.keyspace)
+        rows = {tuple(row) for row in session.execute("SELECT user_id, sync_seq FROM sync")}
+    assert rows == logged
+    assert len(rows) == 2 * HALF
+
+
+def test_cassandra_stops_and_comes_back(stack: Stack, settings: Settings) -> None:
+    """A sink that waits for it ends in order when asked to; the next one waits, and goes on."""
+    with running(settings, "sinks", "sync") as process:
+        write_half(settings)
+        wait_until(lambda: has_begun(settings), "it has begun", PATIENCE)
+        stack.stop("cassandra")
+        write_half(settings)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(STOP_SECONDS + REVOKE_SECONDS) == 0
+    assert not is_caught_up(settings, "sink-sync", Topic.SYNC)
+    with running(settings, "sinks", "sync") as process:
+        stack.start("cassandra")
+        assert_all_there(settings)
+        assert process.poll() is None
+
+
+def test_the_broker_dies_and_comes_back(stack: Stack, settings: Settings) -> None:
+    """Reading and committing go on, in the same process."""
+    with running(settings, "sinks", "sync") as process:
+        write_half(settings)
+        wait_until(lambda: has_begun(settings), "it has begun", PATIENCE)
+        stack.kill("kafka")
+        write_half(settings)
+        assert_all_there(settings)
+        assert process.poll() is None
+
+
+@pytest.mark.parametrize("kind", ["message", "sync"])
+def test_a_server_that_hangs_is_written_to_again(
+    stack: Stack, settings: Settings, kind: str
+) -> None:
+    """Requests without an answer time out, nothing of them is poison, and they are made again."""
+    stack.await_ready("cassandra")
+    with cassandra_session(settings) as session:
+        create_tables(session, settings)
+        store = MessageStore(session) if kind == "message" else SyncStore(session, settings)
+        writer = store.writer()
+        records = store.good()
+        writer.write(records[:1])  # so that all is prepared and connected
+        session.cluster.profile_manager.profiles[EXEC_PROFILE_DEFAULT].request_timeout = 0.5
+        stack.supervisor.signal("cassandra", "STOP")
+        try:
+            wait_until(lambda: "OperationTimedOut" in failure(writer, records), "it times out")
+        finally:
+            stack.supervisor.signal("cassandra", "CONT")
+        session.cluster.profile_manager.profiles[EXEC_PROFILE_DEFAULT].request_timeout = 20
+        wait_until(lambda: not failure(writer, records), "it is written", PATIENCE)
+        assert store.contents() == store.expected(records)
+
+
+def failure(writer: Writer, records: Sequence[Record]) -> str:
+    """Why not all records are durable after one more attempt; empty if they are."""
+    try:
+        outcome = writer.write(records)
+    except TransientFailure as error:
+        return str(error)
+    assert not outcome.poison
+    return outcome.why
