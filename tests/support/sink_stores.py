@@ -261,9 +261,9 @@ class SyncStore:
     def _value(self, n: int) -> bytes:
         reply = {"conv_id": self._conversation.conv_id, "sender": "ann", "device_id": "d"}
         if n % 10 == 8:
-            return encode(Duplicate(**reply, client_msg_id="x", at=AT, seq=n))  # type: ignore[arg-type]  # a dict has no fields
+            return encode(Duplicate(**reply, client_msg_id="x", at=AT, seq=n))
         if n % 10 == 9:
-            return encode(Rejected(**reply, client_msg_id="x", at=AT, code="stale"))  # type: ignore[arg-type]  # a dict has no fields
+            return encode(Rejected(**reply, client_msg_id="x", at=AT, code="stale"))
         return encode(self._conversation.said(n + 1, f"你好 {n} \x00"))
 
     def bad(self) -> list[Record]:
