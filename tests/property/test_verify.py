@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ops.verify.audience import Cursor, Run
-from schemas.records import (
-    AnyCommand,
-)
+from schemas.codec import encode
+from schemas.records import AnyCommand, MessageSent
 from tests.support.audited import SYNC_PARTITIONS, System, system_of
 from tests.support.commands import commands
 from tests.support.damage import DAMAGES, Expected, Pick
@@ -67,6 +66,23 @@ def test_each_damage_is_named(name: str, more: list[AnyCommand], choices: list[i
     assert expected.is_in(report), report.differences
     if expected.alone:
         assert {difference.check for difference in report.differences} == {expected.check}
+
+
+@tries
+@given(st.integers(0, 10_000))
+def test_a_hole_of_the_log_is_not_blamed_on_its_copies(choice: int) -> None:
+    """A SeqId that was never given is the log's matter: nobody can hold what there is not."""
+    log = run(STORY)
+    messages = [e for e in log.timeline_of("c1")[:-1] if isinstance(e, MessageSent)]
+    gone = messages[choice % len(messages)]
+    entries, syncs = (
+        [pair for pair in pairs if pair[1] != encode(gone)] for pairs in (log.entries, log.syncs)
+    )
+
+    report = system_of(entries, syncs).audit()
+
+    found = [(each.check, each.kind, each.conv_id, each.seq) for each in report.differences]
+    assert found == [("log", "missing", "c1", gone.seq)]
 
 
 @tries

@@ -124,6 +124,14 @@ def test_what_keeps_the_rules_is_silent(entries: list[AnyEntry]) -> None:
             ],
             "no fewer members",
         ),
+        (
+            [
+                created("ann", "b", "c"),
+                changed(2, "command of 1"),
+                changed(3, "command of 1", mode="push", push_limit=3, push_again_below=3),
+            ],
+            "no fewer members",
+        ),
     ],
 )
 def test_what_breaks_a_rule_is_named(entries: list[AnyEntry], said_of_the_last: str) -> None:
@@ -151,6 +159,13 @@ def test_a_hole_is_one_difference_however_long() -> None:
     hole, stranger = found
     assert (hole.kind, hole.seq, hole.through, hole.records) == ("missing", 2, 4, 3)
     assert (stranger.kind, stranger.seq) == ("rule", 6)
+
+
+def test_holes_are_no_command_that_was_accepted_twice() -> None:
+    """What is not there is alike, and means nothing."""
+    found = differences(created("ann"), said(3), said(5))
+
+    assert [(each.kind, each.seq) for each in found] == [("missing", 2), ("missing", 4)]
 
 
 def test_no_text_is_told() -> None:
