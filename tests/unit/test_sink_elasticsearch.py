@@ -1,0 +1,175 @@
+"""The search writer before a server that answers as it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+import pytest
+from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig
+from elasticsearch import ApiError, ConnectionTimeout, Elasticsearch
+
+from schemas.errors import FatalFailure, ServerUnavailable, TransientFailure
+from schemas.settings import Settings
+from sinks.base.records import Record
+from sinks.elasticsearch.writer import SearchWriter
+from tests.support.sink_stores import NEXT_MONTH, Conversation, on_log
+
+RECORDS = [on_log(Conversation("c").said(seq, "hello"), seq) for seq in range(1, 8)]
+
+Bulk = Callable[[list[int]], list[tuple[int, str]]]
+"""From the SeqIds of a request to the status and the type of error of each."""
+
+
+def refusal(status: int, kind: str = "some_exception") -> ApiError:
+    """The server's answer to a whole request."""
+    node = NodeConfig("http", "localhost", 1)
+    meta = ApiResponseMeta(status, "1.1", HttpHeaders(), 0.1, node)
+    return ApiError(kind, meta, {})
+
+
+class FakeClient:
+    """Answers bulk requests as told, and notes them."""
+
+    def __init__(self, bulk: Bulk) -> None:
+        self.bulks: list[list[int]] = []
+        self.created: list[str] = []
+        self.indices = SimpleNamespace(create=self._create)
+        self._bulk = bulk
+
+    def bulk(self, operations: Sequence[bytes], filter_path: Sequence[str]) -> dict[str, Any]:
+        assert "items.*.error.reason" not in filter_path, "it may quote a message"
+        seqs = [msgspec.json.decode(source)["seq"] for source in operations[1::2]]
+        self.bulks.append(seqs)
+        answers = self._bulk(seqs)
+        return {
+            "items": [
+                {"index": {"status": status} | ({"error": {"type": kind}} if kind else {})}
+                for status, kind in answers
+            ]
+        }
+
+    def _create(self, index: str, **_: object) -> None:
+        self.created.append(index)
+
+
+def writer(bulk: Bulk) -> tuple[SearchWriter, FakeClient]:
+    """A writer and the client behind it."""
+    client = FakeClient(bulk)
+    return SearchWriter(cast("Elasticsearch", client), Settings()), client
+
+
+def each(answers: dict[int, tuple[int, str]]) -> Bulk:
+    """Answers by SeqId; all others are created."""
+    return lambda seqs: [answers.get(seq, (201, "")) for seq in seqs]
+
+
+def whole(error: Exception) -> Bulk:
+    """An answer to any request."""
+
+    def bulk(_: list[int]) -> list[tuple[int, str]]:
+        raise error
+
+    return bulk
+
+
+def test_each_document_has_its_own_fate() -> None:
+    """A conflict is a success, a lack of anything passes in time, a bad document never does."""
+    answers = {
+        1: (200, ""),
+        2: (409, "version_conflict_engine_exception"),
+        3: (429, "es_rejected_execution_exception"),
+        4: (503, "unavailable_shards_exception"),
+        5: (400, "document_parsing_exception"),
+        6: (403, "cluster_block_exception"),
+    }
+    outcome = writer(each(answers))[0].write(RECORDS)
+    assert list(outcome.again) == [2, 3, 5]
+    assert "es_rejected_execution_exception" in outcome.why
+    (bad,) = outcome.poison
+    assert bad.index == 4
+    assert "document_parsing_exception" in bad.reason
+
+
+def test_a_request_that_is_refused_is_taken_apart() -> None:
+    """So that one document does not take others with it."""
+
+    def refuse(seqs: list[int]) -> list[tuple[int, str]]:
+        if {2, 7} & set(seqs):
+            raise refusal(400, "action_request_validation_exception")
+        return [(201, "")] * len(seqs)
+
+    search, client = writer(refuse)
+    outcome = search.write(RECORDS)
+    assert [found.index for found in outcome.poison] == [1, 6]
+    assert not outcome.again
+    assert len(client.bulks) < 12
+
+
+def test_a_request_that_is_too_large_is_taken_apart() -> None:
+    """A server may have a lower limit than we know."""
+
+    def refuse(seqs: list[int]) -> list[tuple[int, str]]:
+        if len(seqs) > 2:
+            raise refusal(413)
+        return [(201, "")] * len(seqs)
+
+    outcome = writer(refuse)[0].write(RECORDS)
+    assert not outcome.poison
+    assert not outcome.again
+
+
+@pytest.mark.parametrize(
+    "error", [refusal(429), refusal(500), refusal(503), ConnectionTimeout("late")], ids=str
+)
+def test_a_server_that_cannot_now_is_asked_again(error: Exception) -> None:
+    """Nothing of the batch counts as durable."""
+    with pytest.raises(TransientFailure):
+        writer(whole(error))[0].write(RECORDS)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405])
+def test_a_server_that_will_not_ends_the_process(status: int) -> None:
+    """No record is to blame, and waiting does not help."""
+    with pytest.raises(FatalFailure, match=str(status)):
+        writer(whole(refusal(status)))[0].write(RECORDS)
+
+
+def test_each_index_is_created_once_before_its_first_document() -> None:
+    """And again when it turns out to be gone."""
+    later = on_log(Conversation("c").said(9, "hello", at=NEXT_MONTH), 9)
+    gone: dict[int, tuple[int, str]] = {}
+    search, client = writer(each(gone))
+    for _ in range(2):
+        search.write([*RECORDS, later])
+    assert client.created == ["im-message-2023.11", "im-message-2023.12"]
+    gone[9] = (404, "index_not_found_exception")
+    assert list(search.write([later]).again) == [0]
+    gone.clear()
+    search.write([later])
+    assert client.created[2:] == ["im-message-2023.12"]
+
+
+def test_an_index_that_cannot_be_created_now_is_waited_for() -> None:
+    """Nothing is sent before it is there."""
+    for error in (refusal(503), ConnectionTimeout("late")):
+        search, client = writer(each({}))
+
+        def fail(error: Exception = error, **_: object) -> None:
+            raise error
+
+        client.indices.create = fail
+        with pytest.raises((TransientFailure, ServerUnavailable)):
+            search.write([Record(0, 0, b"c", RECORDS[0].value)])
+        assert client.bulks == []
+
+
+def test_entries_without_text_make_no_request() -> None:
+    """There is nothing to index."""
+    search, client = writer(each({}))
+    others = [on_log(entry, 0) for entry in Conversation("c").history() if entry.seq in (1, 3)]
+    assert search.write(others) == ([], [], "")
+    assert client.bulks == []
+    assert client.created == []
