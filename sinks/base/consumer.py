@@ -70,10 +70,11 @@ def sink_consumer_config(settings: Settings, stage: str) -> dict[str, Any]:
         # The end of a partition is told, so that the markers of transactions behind the last
         # record are committed, too, and the lag of a sink that has everything is 0.
         "enable.partition.eof": True,
-        "fetch.min.bytes": 1,
-        "fetch.wait.max.ms": 100,
+        "fetch.min.bytes": 1,  # a lone record is not kept waiting for company
+        "fetch.wait.max.ms": 100,  # the end of a partition is told after this
         "fetch.error.backoff.ms": 100,
-        # As much of one partition at a time as makes long runs of the same keys.
+        # As compressed. One entry in the sync timelines of many comes to a tenth of its size, so
+        # the defaults, 50 MiB at a time, would be 500 MiB in memory.
         "max.partition.fetch.bytes": 1024 * 1024,
         "fetch.max.bytes": 4 * 1024 * 1024,
         "queued.max.messages.kbytes": _FETCHED_AHEAD_KIB,

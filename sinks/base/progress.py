@@ -11,7 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 from sinks.base.records import Batch
 
 
-class CommitNote(Struct, omit_defaults=False):
+class CommitNote(Struct):
     """The metadata of an offset commit, as JSON. `im status` reads it.
 
     ``delay_ms``: how long after the broker had the command of the newest entry that entry was
