@@ -31,6 +31,9 @@ A pause throws away what the library has fetched ahead, so a short one costs mor
 COMMIT_SECONDS: Final = 0.1
 """At most one commit in this time; many small batches share one."""
 
+COMMIT_AGAIN_SECONDS: Final = 1.0
+"""How long a commit waits after one that failed."""
+
 REVOKE_SECONDS: Final = 10.0
 """How long a rebalance waits for the batch that is being written."""
 
@@ -201,11 +204,15 @@ class SinkLoop:
         if not offsets:
             return
         try:
-            self._consumer.commit(offsets=offsets, asynchronous=False)
+            answers = self._consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:
-            _logger.warning("the commit failed: %s", error)
+            answers, errors = [], [error]
         else:
-            self._progress.committed(offsets)
+            errors = [KafkaException(place.error) for place in answers if place.error is not None]
+        self._progress.committed(place for place in answers if place.error is None)
+        if errors:
+            self._next_commit = self._monotonic() + COMMIT_AGAIN_SECONDS
+            _logger.warning("the commit failed: %s", errors[0])
 
     def _on_assign(self, _consumer: object, partitions: list[TopicPartition]) -> None:
         try:

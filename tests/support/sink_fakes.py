@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Event
-from typing import Final, Literal
+from types import SimpleNamespace
+from typing import Final, Literal, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
@@ -68,6 +69,7 @@ class FakeConsumer:
         self.commits: list[list[TopicPartition]] = []
         self.last_commits: dict[int, TopicPartition] = {}
         self.refuse_commits = 0
+        self.refuse_partition: int | None = None
         self.assigned: list[int] = []
         self.paused: set[int] = set()
         self.closed = False
@@ -112,8 +114,12 @@ class FakeConsumer:
             self.refuse_commits -= 1
             raise KafkaException(KafkaError(KafkaError.REBALANCE_IN_PROGRESS))
         self.commits.append(offsets)
-        self.last_commits |= {place.partition: place for place in offsets}
-        return offsets
+        answers = [
+            self._refused(p) if p.partition == self.refuse_partition else p for p in offsets
+        ]
+        self.last_commits |= {place.partition: place for place in answers if not place.error}
+        self.refuse_partition = None
+        return answers
 
     def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         assert timeout > 0
@@ -131,6 +137,12 @@ class FakeConsumer:
         callback(self, [TopicPartition(TOPIC, partition) for partition in partitions])
         self.assigned = [each for each in self.assigned if each not in partitions]
         self.paused -= set(partitions)
+
+    def _refused(self, place: TopicPartition) -> TopicPartition:
+        """The broker's answer to one of several; the library's own class cannot be given errors."""
+        error = KafkaError(KafkaError.UNKNOWN_MEMBER_ID)
+        answer = SimpleNamespace(partition=place.partition, offset=place.offset, error=error)
+        return cast("TopicPartition", answer)
 
     @property
     def offsets(self) -> dict[int, int]:

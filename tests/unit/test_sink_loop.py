@@ -111,6 +111,15 @@ def test_a_failed_commit_is_made_again() -> None:
     assert run().offsets == {0: 8}
 
 
+def test_a_commit_that_fails_for_one_partition_is_made_again_for_that_one() -> None:
+    """The answer tells of each partition by itself."""
+    run = Run([assign(0, 1)], [message(0, 7)], [message(1, 3)], *[[]] * 4)
+    run.consumer.refuse_partition = 1
+    consumer = run()
+    assert consumer.offsets == {0: 8, 1: 4}
+    assert [len(places) for places in consumer.commits] == [2, 1]
+
+
 def test_records_read_before_their_partition_was_revoked_are_dropped() -> None:
     """One call can return records from before a revocation that happened in it."""
     run = Run([assign(0, 1)], [message(0, 1)], [message(0, 2), revoke(0), message(1, 5)], [])
