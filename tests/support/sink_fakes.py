@@ -139,7 +139,7 @@ class FakeConsumer:
         self.paused -= set(partitions)
 
     def _refused(self, place: TopicPartition) -> TopicPartition:
-        """The broker's answer to one of several; the library's own class cannot be given errors."""
+        """The broker's answer about one; the library's own class cannot be given errors."""
         error = KafkaError(KafkaError.UNKNOWN_MEMBER_ID)
         answer = SimpleNamespace(partition=place.partition, offset=place.offset, error=error)
         return cast("TopicPartition", answer)
