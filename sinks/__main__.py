@@ -7,6 +7,7 @@ SIGTERM and SIGINT end it in order: the batch in flight, the commit, the group.
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import signal
 import sys
@@ -17,6 +18,10 @@ from typing import Final
 from schemas.errors import FatalFailure
 from schemas.settings import Settings
 from sinks.stages import STAGES, run_stage
+
+_COLLECT_AFTER: Final = 10_000
+"""Objects between two runs of the garbage collector. A batch has some 100,000, none in a cycle;
+the default, 700, costs a quarter of the work on a record."""
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -34,6 +39,7 @@ def main() -> int:
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
     logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # each failure is told once
+    gc.set_threshold(_COLLECT_AFTER)
     try:
         run_stage(stage, Settings(), _stop_on_signal())
     except FatalFailure as error:

@@ -19,6 +19,7 @@ from cassandra.pool import NoConnectionsAvailable
 from cassandra.protocol import RequestExecutionException as RawExecutionException
 from cassandra.protocol import ServerError
 from cassandra.query import BatchStatement, BatchType, BoundStatement, PreparedStatement, Statement
+from msgspec import Struct
 
 from backends.cassandra import REQUEST_SECONDS
 from schemas.errors import FatalFailure, PoisonRecord, TransientFailure
@@ -67,7 +68,7 @@ def prepare(session: Session, statement: str) -> PreparedStatement:
     return prepared
 
 
-class Row(NamedTuple):
+class Row(Struct, frozen=True, gc=False):
     """One insert, and the position of the record that it comes from.
 
     ``size``: about how many bytes it takes in a request.

@@ -7,15 +7,15 @@ import struct
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 from cassandra.cluster import Session
 from cassandra.query import UNSET_VALUE, BoundStatement
+from msgspec import Struct
 
 from schemas.codec import decode_position
 from schemas.errors import PoisonRecord, TransientFailure, UndecodableRecord
 from schemas.limits import SYNC_BUCKET
-from schemas.records import EntryPosition
 from schemas.settings import Settings
 from schemas.sync_seq import sync_seq
 from sinks.base.records import Record
@@ -51,12 +51,14 @@ _Waiting: TypeAlias = dict[bytes, Iterator[Request]]
 """The requests of each recipient that are still to be sent, in the order of their sync SeqIds."""
 
 
-class _Place(NamedTuple):
+class _Place(Struct, frozen=True, gc=False):
     """A record on its way, and where it belongs."""
 
     origin: int
-    record: Record
-    position: EntryPosition
+    sync_seq: int
+    conv_id: str
+    seq: int
+    value: bytes
 
 
 class SyncWriter:
@@ -157,17 +159,17 @@ class SyncWriter:
     def _rows(self, pair: Pair, places: Iterable[_Place]) -> Iterator[Row]:
         user, bucket = pair
         packed_bucket = _bigint(bucket)
-        for origin, record, position in places:
+        for place in places:
             insert = BoundStatement(self._insert_row)
             insert.values = [
                 user,
                 packed_bucket,
-                _bigint(sync_seq(EPOCH, record.offset)),
-                position.conv_id.encode(),
-                _bigint(position.seq) if position.seq else UNSET_VALUE,
-                record.value,
+                _bigint(place.sync_seq),
+                place.conv_id.encode(),
+                _bigint(place.seq) if place.seq else UNSET_VALUE,
+                place.value,
             ]
-            yield Row(insert, origin, len(record.value or b"") + _ROW_OVERHEAD)
+            yield Row(insert, place.origin, len(place.value) + _ROW_OVERHEAD)
 
 
 def _round(waiting: _Waiting) -> Iterator[Request]:
@@ -184,31 +186,32 @@ def _by_pair(records: Sequence[Record]) -> tuple[dict[Pair, list[_Place]], list[
     """The records by their partition, and those that have none."""
     pairs: defaultdict[Pair, list[_Place]] = defaultdict(list)
     poison: list[PoisonRecord] = []
-    for index, record in enumerate(records):
+    for origin, record in enumerate(records):
         try:
-            position = _position(record)
+            place = _place(origin, record)
         except UndecodableRecord as error:
-            poison.append(PoisonRecord(index, str(error)))
+            poison.append(PoisonRecord(origin, str(error)))
         else:
-            pair = record.key or b"", sync_seq(EPOCH, record.offset) // SYNC_BUCKET
-            pairs[pair].append(_Place(index, record, position))
+            pairs[record.key or b"", place.sync_seq // SYNC_BUCKET].append(place)
     return pairs, poison
 
 
-def _position(record: Record) -> EntryPosition:
+def _place(origin: int, record: Record) -> _Place:
     """Where a record belongs.
 
     Raises:
         UndecodableRecord: It has no recipient, or its bytes are not what a table can hold.
     """
     position = decode_position(record.value)
-    if not record.key or len(record.key) > MAX_KEY_BYTES:
+    key, value = record.key or b"", record.value or b""
+    if not 0 < len(key) <= MAX_KEY_BYTES:
         raise UndecodableRecord("the key names no recipient")
     if not 0 <= position.seq <= MAX_BIGINT:
         raise UndecodableRecord("the SeqId is out of its range")
     try:
-        record.key.decode()
-        (record.value or b"").decode()  # strings that the decoder skipped, too
+        key.decode()
+        value.decode()  # strings that the decoder skipped, too
     except UnicodeDecodeError:
         raise UndecodableRecord("the record is not UTF-8") from None
-    return position
+    number = sync_seq(EPOCH, record.offset)
+    return _Place(origin, number, position.conv_id, position.seq, value)
