@@ -73,7 +73,7 @@ def _search_writer(settings: Settings) -> Iterator[Writer]:
 STAGES: Final = {
     "message": Stage(Topic.TIMELINE, Bounds(10_000, 16 * _MIB, 5_000), _message_writer),
     # The more records of one recipient are in a batch, the fewer requests they take.
-    "sync": Stage(Topic.SYNC, Bounds(40_000, 32 * _MIB, 5_000), _sync_writer),
+    "sync": Stage(Topic.SYNC, Bounds(100_000, 32 * _MIB, 5_000), _sync_writer),
     "search": Stage(Topic.TIMELINE, Bounds(4_000, 8 * _MIB, 2_000), _search_writer),
 }
 """By the name that ``python -m sinks`` takes; the consumer group is ``sink-<name>``."""
