@@ -18,7 +18,7 @@ from tenacity import (
 from schemas.errors import ServerUnavailable, TransientFailure
 
 FIRST_PAUSE_SECONDS: Final = 0.2
-LONGEST_PAUSE_SECONDS: Final = 10.0
+LONGEST_PAUSE_SECONDS: Final = 5.0
 """A server that is back is used again within this; a dead one is asked no more often."""
 
 _logger = logging.getLogger(__name__)
