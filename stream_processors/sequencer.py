@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 from schemas.codec import decode_command, encode
 from schemas.errors import SourceGap, UndecodableRecord
+from schemas.ids import is_valid_id
 from schemas.limits import Limits
 from schemas.records import AnyCommand, AnyReply, Rejected
 from stream_processors.conversations import Conversations
@@ -159,6 +160,6 @@ def _command(record: SourceRecord) -> AnyCommand:
     if record.key != command.conv_id.encode():
         raise UndecodableRecord("the key is not the conv_id")
     for name in ("conv_id", "sender", "device_id"):
-        if not getattr(command, name).isprintable():
+        if not is_valid_id(getattr(command, name)):
             raise UndecodableRecord(f"{name} has characters that cannot be printed")
     return command

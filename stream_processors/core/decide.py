@@ -18,7 +18,7 @@ import zlib
 
 from schemas.codec import encode
 from schemas.errors import RejectionCode
-from schemas.ids import is_client_msg_id
+from schemas.ids import is_client_msg_id, is_valid_id
 from schemas.limits import Limits
 from schemas.records import (
     AddMembers,
@@ -250,7 +250,7 @@ def _people(limits: Limits, people: list[str]) -> list[str]:
     An empty list is refused, and one beyond the limit.
     """
     unique = list(dict.fromkeys(people))
-    if not unique or not all(user.isprintable() for user in unique):
+    if not unique or not all(map(is_valid_id, unique)):
         raise _Refused("invalid")
     if len(unique) > limits.max_members_per_command:
         raise _Refused("too_large")
