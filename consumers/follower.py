@@ -24,14 +24,11 @@ from schemas.codec import decode_sync_record
 from schemas.errors import ConfigurationError, Trimmed, UndecodableRecord
 from schemas.records import AnySyncRecord
 from schemas.settings import Settings
-from schemas.sync_seq import sync_seq, unpack_sync_seq
+from schemas.sync_seq import EPOCH, sync_seq, unpack_sync_seq
 from schemas.topics import Topic
 
 Start: TypeAlias = Literal["beginning", "end"]
 """Where a device without a cursor starts: with all that is kept, or with what comes from now."""
-
-EPOCH: Final = 0
-"""Of the present number of shards."""
 
 GULP: Final = 500
 """Records taken from the client at once; it fetches ahead by itself."""

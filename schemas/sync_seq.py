@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
+EPOCH: Final = 0
+"""Of all sync SeqIds, until the number of shards of a deployment can change."""
+
 _OFFSET_BITS: Final = 48
 _MAX_EPOCH: Final = (1 << 15) - 1
 MAX_SYNC_SEQ: Final = (1 << 63) - 1

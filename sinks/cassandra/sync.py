@@ -17,7 +17,7 @@ from schemas.codec import decode_position
 from schemas.errors import PoisonRecord, TransientFailure, UndecodableRecord
 from schemas.limits import SYNC_BUCKET
 from schemas.settings import Settings
-from schemas.sync_seq import sync_seq
+from schemas.sync_seq import EPOCH, sync_seq
 from sinks.base.records import Record
 from sinks.base.writer import Outcome
 from sinks.cassandra.recent import Recent
@@ -31,9 +31,6 @@ from sinks.cassandra.requests import (
     prepare,
     requests_of,
 )
-
-EPOCH: Final = 0
-"""Of all sync SeqIds, until the number of shards of a deployment can change."""
 
 LISTED_PAIRS: Final = 100_000
 """(recipient, bucket) pairs remembered as listed: some 20 MB."""
