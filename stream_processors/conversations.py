@@ -51,8 +51,8 @@ class Conversations:
         return self.get(conv_id) or self._hold(conv_id, Conversation())
 
     def restore(self, restored: Restored) -> None:
-        """Applies one change out of the log."""
-        self.get_or_make(restored.conv_id).restore(restored.change)
+        """Takes in one record of the log."""
+        self.get_or_make(restored.conv_id).restore(restored.kept)
 
     def _hold(self, conv_id: str, conversation: Conversation) -> Conversation:
         self._busy[conv_id] = conversation

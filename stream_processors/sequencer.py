@@ -12,9 +12,14 @@ from schemas.limits import Limits
 from schemas.records import AnyCommand, AnyReply, Rejected
 from stream_processors.conversations import Conversations
 from stream_processors.core.decide import decide
-from stream_processors.core.outcome import Outcome
-from stream_processors.core.state import Head, HeadMoved
-from stream_processors.state_codec import Counts, Progress, head_record, state_record
+from stream_processors.core.outcome import Accept
+from stream_processors.core.state import (
+    PAGE_SLOTS,
+    Conversation,
+    Head,
+    PageOfIds,
+)
+from stream_processors.state_codec import Counts, Progress, state_record
 
 
 class SourceRecord(Protocol):
@@ -62,6 +67,10 @@ class Writer(Protocol):
         """Puts a source record aside."""
 
 
+_PageKey = tuple[str, str, str, int]
+"""Conversation, sender, device and number of a page of accepted ids."""
+
+
 class Sequencer:
     """The state of one source partition, moved forward record by record.
 
@@ -76,6 +85,7 @@ class Sequencer:
         self._conversations = conversations
         self.progress = progress
         self._moved: dict[str, Head] = {}
+        self._touched: dict[_PageKey, Conversation] = {}
 
     @property
     def counts(self) -> Counts:
@@ -113,35 +123,47 @@ class Sequencer:
             writer.dead_letter(DeadLetter(record.offset, record.key, record.value, str(error)))
             return 1
         conversation = self._conversations.get(command.conv_id)
-        outcome = decide(self._limits, conversation, command, record.timestamp)
-        if outcome.reply is not None:
-            return self._reply(outcome.reply, writer)
-        return self._accept(command.conv_id, outcome, writer)
+        decision = decide(self._limits, conversation, command, record.timestamp)
+        if not isinstance(decision, Accept):
+            return self._reply(decision, writer)
+        if conversation is None:
+            conversation = self._conversations.get_or_make(command.conv_id)
+        return self._accept(command.conv_id, conversation, decision, writer)
 
-    def write_heads(self, writer: Writer) -> None:
-        """Writes the last head of each conversation that moved: once a transaction, at its end."""
+    def write_last(self, writer: Writer) -> None:
+        """Writes what only the last of counts, once a transaction, at its end.
+
+        That is the head of each conversation that moved, and each page of ids that was touched.
+        """
         for conv_id, head in self._moved.items():
-            writer.state(*head_record(conv_id, head))
+            writer.state(*state_record(conv_id, head))
         self._moved.clear()
+        for (conv_id, sender, device_id, number), conversation in self._touched.items():
+            ids = conversation.window(sender, device_id).page(number)
+            writer.state(*state_record(conv_id, PageOfIds(sender, device_id, number, ids)))
+        self._touched.clear()
 
-    def _accept(self, conv_id: str, outcome: Outcome, writer: Writer) -> int:
-        self.counts.accepted += 1
+    def _accept(
+        self, conv_id: str, conversation: Conversation, accept: Accept, writer: Writer
+    ) -> int:
+        self.progress.counts.accepted += 1
+        effect, id_ = accept.effect, accept.id
         written = 0
-        for delivery in outcome.deliveries:
+        for delivery in effect.deliveries:
             value = encode(delivery.entry)
             recipients = delivery.recipients
             writer.timeline(conv_id, value)
             writer.sync(recipients, value)
             written += 1 + len(recipients)
-        conversation = self._conversations.get_or_make(conv_id)
-        for change in outcome.changes:
-            conversation.apply(change)
-            if isinstance(change, HeadMoved):
-                self._moved[conv_id] = change.head
-            else:
-                writer.state(*state_record(conv_id, change))
-                written += 1
-        return written
+        accept.apply_to(conversation)
+        self._moved[conv_id] = effect.head
+        # A conversation that falls idle and comes back is another object, and replaces this one
+        # as soon as it touches the page; until then this one has the page as it is.
+        page = id_.accepted.slot // PAGE_SLOTS
+        self._touched[conv_id, id_.sender, id_.device_id, page] = conversation
+        for change in effect.changes:
+            writer.state(*state_record(conv_id, change))
+        return written + len(effect.changes)
 
     def _reply(self, reply: AnyReply, writer: Writer) -> int:
         counts = self.counts
@@ -159,7 +181,7 @@ def _command(record: SourceRecord) -> AnyCommand:
     command = decode_command(record.value)
     if record.key != command.conv_id.encode():
         raise UndecodableRecord("the key is not the conv_id")
-    for name in ("conv_id", "sender", "device_id"):
-        if not is_valid_id(getattr(command, name)):
-            raise UndecodableRecord(f"{name} has characters that cannot be printed")
+    # All at once, because it is asked of every record.
+    if not is_valid_id(command.conv_id + command.sender + command.device_id):
+        raise UndecodableRecord("an id has characters that cannot be printed")
     return command

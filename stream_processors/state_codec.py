@@ -4,11 +4,11 @@
 |---|---|
 | ``["c", conv]`` | `Head` |
 | ``["m", conv, user]`` | the SeqId at which the membership period began |
-| ``["d", conv, sender, device, slot]`` | accepted id, SeqId, digest |
+| ``["w", conv, sender, device, page]`` | (slot, id, SeqId, digest) of each id in the page |
 | ``["p"]`` | `Progress`: one for each partition, in every transaction |
 
-Keys and values are MessagePack. One accepted id is a record of its own, so that a message costs
-two small state records however many ids are remembered.
+Keys and values are MessagePack. A window is written by the page, once a transaction: a device
+that sends one message costs one small record, one that sends many costs an eighth of one each.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ import msgspec
 
 from stream_processors.core.state import (
     Accepted,
-    Change,
     Conversation,
     Head,
-    HeadMoved,
-    IdAccepted,
+    Kept,
     MemberJoined,
     MemberLeft,
+    PageOfIds,
     Window,
 )
 
@@ -69,50 +68,43 @@ def decode_progress(value: bytes) -> Progress:
     return _decode_progress(value)
 
 
-def state_record(conv_id: str, change: Change) -> StateRecord:
-    """The state record that stands for a change."""
-    if isinstance(change, IdAccepted):  # first, and by the cheaper test: nearly all are
-        accepted = change.accepted
-        key = _encode(("d", conv_id, change.sender, change.device_id, accepted.slot))
-        return key, _encode((change.client_msg_id, accepted.seq, accepted.digest))
-    match change:
-        case HeadMoved(head):
-            return head_record(conv_id, head)
+def state_record(conv_id: str, kept: Kept) -> StateRecord:
+    """The state record of a conversation that keeps this."""
+    match kept:
+        case PageOfIds(sender, device_id, page, ids):
+            value = [(held.slot, id_, held.seq, held.digest) for id_, held in ids]
+            return _encode(("w", conv_id, sender, device_id, page)), _encode(value)
+        case Head():
+            return _encode(("c", conv_id)), _encode(kept)
         case MemberJoined(user, since):
             return _encode(("m", conv_id, user)), _encode(since)
         case MemberLeft(user):
             return _encode(("m", conv_id, user)), None
 
 
-def head_record(conv_id: str, head: Head) -> StateRecord:
-    """The state record of a head, for those who write only the last of many."""
-    return _encode(("c", conv_id)), _encode(head)
-
-
 class Restored(NamedTuple):
     """What one state record restores."""
 
     conv_id: str
-    change: Change
+    kept: Kept
 
 
 def restored(key: bytes, value: bytes | None) -> Restored:
-    """The change that `state_record` encoded.
+    """What `state_record` encoded.
 
     Raises:
         ValueError: It is not a state record of a conversation.
     """
     match _decode_any(key):
         case ["c", conv_id] if value is not None:
-            return Restored(conv_id, HeadMoved(_decode_head(value)))
+            return Restored(conv_id, _decode_head(value))
         case ["m", conv_id, user]:
             if value is None:
                 return Restored(conv_id, MemberLeft(user))
             return Restored(conv_id, MemberJoined(user, _decode_any(value)))
-        case ["d", conv_id, sender, device_id, slot] if value is not None:
-            client_msg_id, seq, digest = _decode_any(value)
-            accepted = Accepted(slot, seq, digest)
-            return Restored(conv_id, IdAccepted(sender, device_id, client_msg_id, accepted))
+        case ["w", conv_id, sender, device_id, page] if value is not None:
+            ids = [(id_, Accepted(slot, *rest)) for slot, id_, *rest in _decode_any(value)]
+            return Restored(conv_id, PageOfIds(sender, device_id, page, ids))
     raise ValueError("not a state record that this version knows")
 
 

@@ -3,9 +3,10 @@
 The order of steps, to which the code refers as "step n":
 
 1. Begin.
-2. For each source record in its order: decide, and write entry, sync records, remembered ids and
-   memberships, a reply, or a dead letter.
-3. Write the last head of each conversation that moved, and the partition's progress.
+2. For each source record in its order: decide, and write entry, sync records and memberships, a
+   reply, or a dead letter.
+3. Write the last head of each conversation that moved, the pages of ids that were touched, and
+   the partition's progress.
 4. Add the source offset to the transaction. Its metadata carries delay and counts to `im status`.
 5. Commit. Nothing of steps 2 to 4 is seen by a ``read_committed`` reader before, all of it after.
 
@@ -101,7 +102,7 @@ class Transaction:
         with self._turn:
             self._producer.begin_transaction()  # step 1
             done = self._write(sequencer, records)  # step 2
-            sequencer.write_heads(self)  # step 3
+            sequencer.write_last(self)  # step 3
             self.state(*progress_record(sequencer.progress))
         position = TopicPartition(
             self._messages,
@@ -125,11 +126,14 @@ class Transaction:
 
     def timeline(self, conv_id: str, value: bytes) -> None:
         """Appends an entry to its conversation's timeline."""
-        self._produce(self._timeline, value, conv_id, self._partition)
+        try:
+            self._producer.produce(self._timeline, value, conv_id, self._partition)
+        except BufferError:
+            self._produce_late(self._timeline, value, conv_id, self._partition)
 
     def sync(self, recipients: Sequence[str], value: bytes) -> None:
         """Appends a sync record to the sync timeline of each recipient."""
-        # Nearly all records are written here, so the way without a wait stands here once more.
+        # Nearly all records are written here and by `timeline`, so both try by themselves first.
         produce, topic = self._producer.produce, self._sync
         for recipient in recipients:
             try:

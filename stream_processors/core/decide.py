@@ -32,12 +32,11 @@ from schemas.records import (
     SendMessage,
 )
 from stream_processors.core.membership import Draft
-from stream_processors.core.outcome import Delivery, Outcome
+from stream_processors.core.outcome import Accept, Decision, Delivery, Effect
 from stream_processors.core.state import (
     Accepted,
     Conversation,
     Head,
-    HeadMoved,
     IdAccepted,
     Window,
 )
@@ -55,7 +54,7 @@ class _Refused(Exception):
 
 def decide(
     limits: Limits, conversation: Conversation | None, command: AnyCommand, at: int
-) -> Outcome:
+) -> Decision:
     """Decides what a command does to a conversation. Changes nothing itself.
 
     Args:
@@ -65,20 +64,24 @@ def decide(
         at: The broker's time of the command, milliseconds since 1970.
 
     Returns:
-        What is to be written, and the changes to apply.
+        What is to be written and changed, or the reply to the sender.
     """
     if not is_client_msg_id(command.client_msg_id):
-        return Outcome(reply=_rejected(command, at, "invalid"))
+        return _rejected(command, at, "invalid")
     digest = _digest(command)
     window = _window(conversation, command)
     if window.ids:
         answer = _seen_before(window, command, digest, at)
         if answer is not None:
-            return Outcome(reply=answer)
+            return answer
     try:
-        return _accept(limits, conversation, command, at, Accepted(window.free_slot(), 0, digest))
+        effect = _effect(limits, conversation, command, at)
     except _Refused as refused:
-        return Outcome(reply=_rejected(command, at, refused.code))
+        return _rejected(command, at, refused.code)
+    accepted = Accepted(window.free_slot(), effect.deliveries[0].entry.seq, digest)
+    return Accept(
+        effect, IdAccepted(command.sender, command.device_id, command.client_msg_id, accepted)
+    )
 
 
 def _window(conversation: Conversation | None, command: AnyCommand) -> Window:
@@ -120,31 +123,23 @@ def _rejected(command: AnyCommand, at: int, code: RejectionCode) -> Rejected:
     )
 
 
-def _accept(
-    limits: Limits,
-    conversation: Conversation | None,
-    command: AnyCommand,
-    at: int,
-    accepted: Accepted,
-) -> Outcome:
+def _effect(
+    limits: Limits, conversation: Conversation | None, command: AnyCommand, at: int
+) -> Effect:
     if isinstance(command, SendMessage):  # first, and by the cheaper test: nearly all are
-        return _send(limits, conversation, command, at, accepted)
+        return _send(limits, conversation, command, at)
     match command:
         case CreateConversation():
-            return _create(limits, conversation, command, at, accepted)
+            return _create(limits, conversation, command, at)
         case AddMembers():
-            return _add(limits, conversation, command, at, accepted)
+            return _add(limits, conversation, command, at)
         case RemoveMembers():
-            return _remove(limits, conversation, command, at, accepted)
+            return _remove(limits, conversation, command, at)
 
 
 def _send(
-    limits: Limits,
-    conversation: Conversation | None,
-    command: SendMessage,
-    at: int,
-    accepted: Accepted,
-) -> Outcome:
+    limits: Limits, conversation: Conversation | None, command: SendMessage, at: int
+) -> Effect:
     text = command.content.text
     # The bytes are counted only where the characters alone do not settle it.
     if len(text) * 4 > limits.max_text_bytes and len(text.encode()) > limits.max_text_bytes:
@@ -155,21 +150,17 @@ def _send(
     conversation, head = _existing(conversation)
     if command.sender not in conversation.members:
         raise _Refused("not_a_member")
-    seq = head.last_seq + 1
     entry = MessageSent(
         conv_id=command.conv_id,
-        seq=seq,
+        seq=head.last_seq + 1,
         sender=command.sender,
         client_msg_id=command.client_msg_id,
         at=at,
         content=command.content,
         mentions=mentions,
     )
-    changes = (
-        HeadMoved(Head(head.owner, head.join, head.mode, seq)),
-        _remembered(command, accepted, seq),
-    )
-    return Outcome((Delivery(entry, _audience(conversation, head, entry)),), changes)
+    moved = Head(head.owner, head.join, head.mode, entry.seq)
+    return Effect((Delivery(entry, _audience(conversation, head, entry)),), moved)
 
 
 def _audience(conversation: Conversation, head: Head, entry: MessageSent) -> tuple[str, ...]:
@@ -181,27 +172,19 @@ def _audience(conversation: Conversation, head: Head, entry: MessageSent) -> tup
 
 
 def _create(
-    limits: Limits,
-    conversation: Conversation | None,
-    command: CreateConversation,
-    at: int,
-    accepted: Accepted,
-) -> Outcome:
+    limits: Limits, conversation: Conversation | None, command: CreateConversation, at: int
+) -> Effect:
     people = _people(limits, [command.sender, *command.members])
     if conversation is not None and conversation.head is not None:
         raise _Refused("already_exists")
     draft = Draft(limits, command, at, Head(command.sender, command.join, "push", 0), {})
     draft.create(people)
-    return draft.outcome(_remembered(command, accepted, 1))
+    return draft.effect()
 
 
 def _add(
-    limits: Limits,
-    conversation: Conversation | None,
-    command: AddMembers,
-    at: int,
-    accepted: Accepted,
-) -> Outcome:
+    limits: Limits, conversation: Conversation | None, command: AddMembers, at: int
+) -> Effect:
     people = _people(limits, command.members)
     conversation, head = _existing(conversation)
     adds_only_self = people == [command.sender]
@@ -214,16 +197,12 @@ def _add(
         raise _Refused("not_allowed")
     draft = Draft(limits, command, at, head, conversation.members)
     draft.add(newcomers)
-    return draft.outcome(_remembered(command, accepted, head.last_seq + 1))
+    return draft.effect()
 
 
 def _remove(
-    limits: Limits,
-    conversation: Conversation | None,
-    command: RemoveMembers,
-    at: int,
-    accepted: Accepted,
-) -> Outcome:
+    limits: Limits, conversation: Conversation | None, command: RemoveMembers, at: int
+) -> Effect:
     people = _people(limits, command.members)
     conversation, head = _existing(conversation)
     if command.sender not in conversation.members:
@@ -235,7 +214,7 @@ def _remove(
         raise _Refused("not_a_member")
     draft = Draft(limits, command, at, head, conversation.members)
     draft.remove(leavers)
-    return draft.outcome(_remembered(command, accepted, head.last_seq + 1))
+    return draft.effect()
 
 
 def _existing(conversation: Conversation | None) -> tuple[Conversation, Head]:
@@ -255,12 +234,3 @@ def _people(limits: Limits, people: list[str]) -> list[str]:
     if len(unique) > limits.max_members_per_command:
         raise _Refused("too_large")
     return unique
-
-
-def _remembered(command: AnyCommand, accepted: Accepted, seq: int) -> IdAccepted:
-    return IdAccepted(
-        command.sender,
-        command.device_id,
-        command.client_msg_id,
-        Accepted(accepted.slot, seq, accepted.digest),
-    )

@@ -23,12 +23,10 @@ from schemas.records import (
     MembersRemoved,
     RemoveMembers,
 )
-from stream_processors.core.outcome import Delivery, Outcome
+from stream_processors.core.outcome import Delivery, Effect
 from stream_processors.core.state import (
     Change,
     Head,
-    HeadMoved,
-    IdAccepted,
     MemberJoined,
     MemberLeft,
 )
@@ -105,10 +103,10 @@ class Draft:
             self._deliver(entry, recipients)
             self._switch_mode()
 
-    def outcome(self, remembered: IdAccepted) -> Outcome:
-        """All entries, and the changes that they and the accepted id mean."""
+    def effect(self) -> Effect:
+        """All entries, and the changes that they mean."""
         head = Head(self._head.owner, self._head.join, self._mode, self._seq)
-        return Outcome(self._deliveries, [HeadMoved(head), *self._changes, remembered])
+        return Effect(self._deliveries, head, self._changes)
 
     def _split(self, people: Sequence[str]) -> Iterator[Sequence[str]]:
         size = self._limits.members_per_entry

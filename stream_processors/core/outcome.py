@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from schemas.records import AnyEntry, AnyReply
-from stream_processors.core.state import Change
+from stream_processors.core.state import Change, Conversation, Head, IdAccepted
 
 
 class Delivery(Struct, frozen=True, gc=False):
@@ -17,9 +17,30 @@ class Delivery(Struct, frozen=True, gc=False):
     recipients: Sequence[str]
 
 
-class Outcome(Struct, frozen=True, gc=False):
-    """Either new entries with the changes that they mean, or a reply to the sender."""
+class Effect(Struct, frozen=True, gc=False):
+    """What an accepted command does.
 
-    deliveries: Sequence[Delivery] = ()
+    At least one new entry, the head after them, and what else changes.
+    """
+
+    deliveries: Sequence[Delivery]
+    head: Head
     changes: Sequence[Change] = ()
-    reply: AnyReply | None = None
+
+
+class Accept(Struct, frozen=True, gc=False):
+    """The command takes effect, and its id is remembered."""
+
+    effect: Effect
+    id: IdAccepted
+
+    def apply_to(self, conversation: Conversation) -> None:
+        """Moves the state forward."""
+        conversation.head = self.effect.head
+        conversation.accept(self.id)
+        for change in self.effect.changes:
+            conversation.change(change)
+
+
+Decision = Accept | AnyReply
+"""Either the command takes effect, or its sender gets a reply."""

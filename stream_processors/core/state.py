@@ -2,19 +2,26 @@
 
 | kept for each | what | changed by |
 |---|---|---|
-| conversation | owner, join rule, mode, last SeqId (`Head`) | `HeadMoved` |
+| conversation | owner, join rule, mode, last SeqId | a new `Head` |
 | member | the SeqId at which their membership period began | `MemberJoined`, `MemberLeft` |
 | (sender, device) | the 32 greatest accepted ids, with SeqId and digest | `IdAccepted` |
 """
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 
 from schemas.limits import DEDUP_WINDOW
 from schemas.records import FanoutMode, JoinRule
+
+PAGE_SLOTS: Final = 8
+"""Slots of a window that one state record holds.
+
+More make fewer records where a device sends much, and larger ones where it sends little.
+"""
 
 
 class Head(Struct, frozen=True, array_like=True):
@@ -32,12 +39,6 @@ class Accepted(Struct, frozen=True, array_like=True, gc=False):
     slot: int
     seq: int
     digest: int
-
-
-class HeadMoved(Struct, frozen=True, gc=False):
-    """The conversation is now this."""
-
-    head: Head
 
 
 class MemberJoined(Struct, frozen=True, gc=False):
@@ -62,7 +63,20 @@ class IdAccepted(Struct, frozen=True, gc=False):
     accepted: Accepted
 
 
-Change: TypeAlias = HeadMoved | MemberJoined | MemberLeft | IdAccepted
+Change: TypeAlias = MemberJoined | MemberLeft
+
+
+class PageOfIds(Struct, frozen=True, gc=False):
+    """All that one page of a device's window holds: slots ``8 n`` to ``8 n + 7`` for page n."""
+
+    sender: str
+    device_id: str
+    page: int
+    ids: Sequence[tuple[str, Accepted]]
+
+
+Kept: TypeAlias = Head | MemberJoined | MemberLeft | PageOfIds
+"""What a state record keeps. The last of each kind for the same key is enough."""
 
 
 class Window:
@@ -98,17 +112,18 @@ class Window:
         if arrived_late:
             self.ids = dict(sorted(ids.items()))
 
-    def restore(self, client_msg_id: str, accepted: Accepted) -> None:
-        """Remembers an id in place of the one that held its slot.
+    def page(self, page: int) -> list[tuple[str, Accepted]]:
+        """The ids that the slots of this page hold."""
+        return [item for item in self.ids.items() if item[1].slot // PAGE_SLOTS == page]
 
-        A partly compacted log brings the slots in another order than they were taken in.
-        """
-        kept = [(id_, held) for id_, held in self.ids.items() if held.slot != accepted.slot]
-        self.ids = dict(sorted([*kept, (client_msg_id, accepted)]))
+    def restore(self, page: int, ids: Sequence[tuple[str, Accepted]]) -> None:
+        """Replaces a page. A compacted log brings the pages in any order."""
+        others = [item for item in self.ids.items() if item[1].slot // PAGE_SLOTS != page]
+        self.ids = dict(sorted([*others, *ids]))
 
 
 class Conversation:
-    """The state of one conversation. Reads are plain attributes; writes go through `apply`."""
+    """The state of one conversation. ``members`` and ``windows`` are written by methods alone."""
 
     __slots__ = ("_members_in_order", "head", "members", "windows")
 
@@ -118,28 +133,28 @@ class Conversation:
         self.windows: dict[tuple[str, str], Window] = {}
         self._members_in_order: tuple[str, ...] | None = None
 
-    def apply(self, change: Change) -> None:
-        """Makes one change that was decided."""
-        # isinstance and not match: this runs twice a message, and match takes four times as long.
-        if isinstance(change, HeadMoved):
-            self.head = change.head
-        elif isinstance(change, IdAccepted):
-            window = self.window(change.sender, change.device_id)
-            window.accept(change.client_msg_id, change.accepted)
-        else:
-            self._members_in_order = None
-            if isinstance(change, MemberJoined):
-                self.members[change.user] = change.since
-            else:
-                self.members.pop(change.user, None)
+    def accept(self, id_: IdAccepted) -> None:
+        """Remembers an id."""
+        self.window(id_.sender, id_.device_id).accept(id_.client_msg_id, id_.accepted)
 
-    def restore(self, change: Change) -> None:
-        """Makes one change out of a compacted log."""
-        if isinstance(change, IdAccepted):
-            window = self.window(change.sender, change.device_id)
-            window.restore(change.client_msg_id, change.accepted)
-        else:
-            self.apply(change)
+    def change(self, change: Change) -> None:
+        """Begins or ends a membership period."""
+        self._members_in_order = None
+        match change:
+            case MemberJoined(user, since):
+                self.members[user] = since
+            case MemberLeft(user):
+                self.members.pop(user, None)
+
+    def restore(self, kept: Kept) -> None:
+        """Takes in one record of a compacted log."""
+        match kept:
+            case Head():
+                self.head = kept
+            case PageOfIds(sender, device_id, page, ids):
+                self.window(sender, device_id).restore(page, ids)
+            case MemberJoined() | MemberLeft():
+                self.change(kept)
 
     def window(self, sender: str, device_id: str) -> Window:
         """The window of a device, made when it is first asked for."""

@@ -18,9 +18,10 @@ from schemas.records import (
     MessageSent,
 )
 from stream_processors.core.decide import decide
+from stream_processors.core.outcome import Accept
 from stream_processors.core.state import Conversation
 from stream_processors.state_codec import freeze, thaw
-from tests.support.commands import commands
+from tests.support.commands import commands, growing_group, message
 from tests.support.sequencing import SMALL_LIMITS, Commit, Crash, Log, run
 
 command_lists = st.lists(commands, max_size=60)
@@ -120,15 +121,40 @@ def test_sending_everything_again_adds_nothing(steps: list[AnyCommand]) -> None:
 
 
 @settings(max_examples=300)
-@given(step_lists, st.sampled_from([0.0, 0.5, 1.0]))
+@given(step_lists, st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([1, 1_000]))
 def test_a_crash_at_any_point_changes_nothing(
-    steps: list[AnyCommand | type[Crash | Commit]], compact_share: float
+    steps: list[AnyCommand | type[Crash | Commit]], compact_share: float, busy_limit: int
 ) -> None:
     """Killed and restored anywhere, from a log compacted anyhow, the outputs are the same."""
     calm = run([step for step in steps if step is not Crash and step is not Commit])
-    stormy = run(steps, compact_share=compact_share)
+    stormy = run(steps, busy_limit=busy_limit, compact_share=compact_share)
     assert stormy.entries == calm.entries
     assert stormy.syncs == calm.syncs
+
+
+@given(
+    st.integers(1, 12),
+    st.lists(st.one_of(st.integers(0, 100), st.just(Crash), st.just(Commit)), max_size=40),
+    st.sampled_from([0.0, 0.5, 1.0]),
+)
+def test_a_full_window_survives_a_crash(
+    each: int, later: list[int | type[Crash | Commit]], compact_share: float
+) -> None:
+    """One device sends more than its window holds, then in any order: nothing is forgotten."""
+    steps: list[int | type[Crash | Commit]] = []
+    for number in range(20, 80):
+        steps += [number, Commit] if number % each == 0 else [number]
+    steps += [Crash, *later]
+    sent = [message(step) if isinstance(step, int) else step for step in steps]
+    calm = run([*growing_group(1), *filter(is_command, sent)])
+    stormy = run([*growing_group(1), *sent], compact_share=compact_share)
+    assert stormy.entries == calm.entries
+    assert stormy.syncs == calm.syncs
+
+
+def is_command(step: AnyCommand | type[Crash | Commit]) -> bool:
+    """Whether it is neither a crash nor a commit."""
+    return not isinstance(step, type)
 
 
 @given(command_lists)
@@ -143,11 +169,11 @@ def test_deciding_changes_nothing(steps: list[AnyCommand]) -> None:
     conversation = Conversation()
     for at, command in enumerate(steps):
         before = freeze(conversation)
-        outcome = decide(SMALL_LIMITS, conversation, command, at)
+        decision = decide(SMALL_LIMITS, conversation, command, at)
         assert freeze(conversation) == before
-        assert decide(SMALL_LIMITS, thaw(before), command, at) == outcome
-        for change in outcome.changes:
-            conversation.apply(change)
+        assert decide(SMALL_LIMITS, thaw(before), command, at) == decision
+        if isinstance(decision, Accept):
+            decision.apply_to(conversation)
 
 
 @given(command_lists)

@@ -20,6 +20,7 @@ from schemas.records import (
     SendMessage,
 )
 from stream_processors.core.decide import decide
+from stream_processors.core.outcome import Accept
 from stream_processors.core.state import Conversation
 
 # Few seconds, so that times are equal and go back.
@@ -79,11 +80,11 @@ def test_the_sequencer_accepts_every_command(log: list[Line]) -> None:
     for line in log:
         for command in conversion.commands(line):
             conversation = conversations[command.conv_id]
-            outcome = decide(Limits(), conversation, command, 0)
-            assert outcome.reply is None
-            for change in outcome.changes:
-                conversation.apply(change)
-            effects.update(type(delivery.entry).__name__ for delivery in outcome.deliveries)
+            decision = decide(Limits(), conversation, command, 0)
+            assert isinstance(decision, Accept)
+            decision.apply_to(conversation)
+            deliveries = decision.effect.deliveries
+            effects.update(type(delivery.entry).__name__ for delivery in deliveries)
         if line.kind != "leave":
             assert line.user in conversations[line.conv].members
         elif line.conv in conversations:
@@ -100,12 +101,13 @@ def test_loading_again_in_any_state_changes_nothing(log: list[Line]) -> None:
     """Every command of a second load is a duplicate, or stale."""
     conversations: dict[str, Conversation] = defaultdict(Conversation)
     for number, command in enumerate(convert(log) * 2):
-        outcome = decide(Limits(), conversations[command.conv_id], command, 0)
-        for change in outcome.changes:
-            conversations[command.conv_id].apply(change)
-        if number >= len(convert(log)):
-            assert not outcome.deliveries
-            assert not isinstance(outcome.reply, Rejected) or outcome.reply.code == "stale"
+        decision = decide(Limits(), conversations[command.conv_id], command, 0)
+        if number < len(convert(log)):
+            assert isinstance(decision, Accept)
+            decision.apply_to(conversations[command.conv_id])
+        else:
+            assert not isinstance(decision, Accept)
+            assert not isinstance(decision, Rejected) or decision.code == "stale"
 
 
 def test_the_shape_of_a_conversation() -> None:

@@ -141,7 +141,7 @@ def run(
             sequencer, batch = _restart(log, limits, busy_limit, compact_share), Log()
         elif step is Commit:
             catch_up()
-            sequencer.write_heads(batch)
+            sequencer.write_last(batch)
             batch.state(*progress_record(sequencer.progress))
             log.append(batch)
             batch = Log()
