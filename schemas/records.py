@@ -35,7 +35,7 @@ JoinRule: TypeAlias = Literal["invite", "open"]
 """``invite``: a member adds others. ``open``: anybody may add themselves, too."""
 
 
-class TextContent(Struct, frozen=True, tag_field="type", tag="text"):
+class TextContent(Struct, frozen=True, gc=False, tag_field="type", tag="text"):
     """Plain text, as its sender wrote it."""
 
     text: str
@@ -45,7 +45,7 @@ Content: TypeAlias = TextContent
 """What a message carries. A union by ``type``, so that later kinds fit beside text."""
 
 
-class Command(Struct, frozen=True, tag_field="kind", kw_only=True):
+class Command(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
     """What somebody wants done in one conversation; the Kafka key is ``conv_id``.
 
     ``client_msg_id`` is a UUIDv7 (RFC 9562) that grows within (conversation, sender, device).
@@ -87,7 +87,7 @@ class SendMessage(Command, frozen=True, kw_only=True, tag="send_message"):
 AnyCommand: TypeAlias = CreateConversation | AddMembers | RemoveMembers | SendMessage
 
 
-class Entry(Struct, frozen=True, tag_field="kind", kw_only=True):
+class Entry(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
     """One place in a conversation timeline; the Kafka key is ``conv_id``.
 
     ``seq`` is dense in its conversation: 1, 2, 3 … ``at`` is the broker's time of the command in
@@ -147,7 +147,7 @@ AnyEntry: TypeAlias = (
 )
 
 
-class Reply(Struct, frozen=True, tag_field="kind", kw_only=True):
+class Reply(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
     """What only the sender of a command learns; takes no SeqId of the conversation."""
 
     conv_id: str
@@ -173,7 +173,7 @@ AnyReply: TypeAlias = Rejected | Duplicate
 AnySyncRecord: TypeAlias = AnyEntry | AnyReply
 
 
-class EntryPosition(Struct, frozen=True):
+class EntryPosition(Struct, frozen=True, gc=False):
     """The part of an entry or reply that tells where it belongs, for readers in a hurry.
 
     ``seq`` is absent from a rejection.

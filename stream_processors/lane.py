@@ -124,7 +124,8 @@ class Lane:
     def _commit_all(
         self, sequencer: Sequencer, transaction: Transaction, records: list[SourceRecord]
     ) -> None:
-        records = [record for record in records if not sequencer.is_done(record.offset)]
+        if sequencer.is_done(records[0].offset):
+            records = [record for record in records if not sequencer.is_done(record.offset)]
         while records and not self._stopping:
             self._cross_gap(sequencer, records[0].offset)
             done = transaction.run(sequencer, records)

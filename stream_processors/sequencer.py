@@ -128,7 +128,7 @@ class Sequencer:
             return self._reply(decision, writer)
         if conversation is None:
             conversation = self._conversations.get_or_make(command.conv_id)
-        return self._accept(command.conv_id, conversation, decision, writer)
+        return self._accept(conversation, decision, writer)
 
     def write_last(self, writer: Writer) -> None:
         """Writes what only the last of counts, once a transaction, at its end.
@@ -143,11 +143,10 @@ class Sequencer:
             writer.state(*state_record(conv_id, PageOfIds(sender, device_id, number, ids)))
         self._touched.clear()
 
-    def _accept(
-        self, conv_id: str, conversation: Conversation, accept: Accept, writer: Writer
-    ) -> int:
+    def _accept(self, conversation: Conversation, accept: Accept, writer: Writer) -> int:
         self.progress.counts.accepted += 1
-        effect, id_ = accept.effect, accept.id
+        effect, command = accept.effect, accept.command
+        conv_id = command.conv_id
         written = 0
         for delivery in effect.deliveries:
             value = encode(delivery.entry)
@@ -159,8 +158,8 @@ class Sequencer:
         self._moved[conv_id] = effect.head
         # A conversation that falls idle and comes back is another object, and replaces this one
         # as soon as it touches the page; until then this one has the page as it is.
-        page = id_.accepted.slot // PAGE_SLOTS
-        self._touched[conv_id, id_.sender, id_.device_id, page] = conversation
+        page = accept.accepted.slot // PAGE_SLOTS
+        self._touched[conv_id, command.sender, command.device_id, page] = conversation
         for change in effect.changes:
             writer.state(*state_record(conv_id, change))
         return written + len(effect.changes)

@@ -66,7 +66,7 @@ class Transaction:
         partition: The source partition; its timeline and state have the same number.
         producer: Transactional, of this partition alone, initialised.
         group_metadata: Gives the consumer group of the source offsets.
-        turn: Held for steps 1 to 3. The threads of one interpreter compute one at a time anyway;
+        turn: Held for steps 2 and 3. The threads of one interpreter compute one at a time anyway;
             where they take turns by the transaction and not by the millisecond, a busy worker
             does a quarter more, and the first lane commits while the second computes.
     """
@@ -99,8 +99,8 @@ class Transaction:
             KafkaException: The transaction did not commit. The process must end: `sequencer` is
                 ahead of the log now.
         """
+        self._producer.begin_transaction()  # step 1
         with self._turn:
-            self._producer.begin_transaction()  # step 1
             done = self._write(sequencer, records)  # step 2
             sequencer.write_last(self)  # step 3
             self.state(*progress_record(sequencer.progress))

@@ -37,7 +37,6 @@ from stream_processors.core.state import (
     Accepted,
     Conversation,
     Head,
-    IdAccepted,
     Window,
 )
 
@@ -79,9 +78,7 @@ def decide(
     except _Refused as refused:
         return _rejected(command, at, refused.code)
     accepted = Accepted(window.free_slot(), effect.deliveries[0].entry.seq, digest)
-    return Accept(
-        effect, IdAccepted(command.sender, command.device_id, command.client_msg_id, accepted)
-    )
+    return Accept(effect, command, accepted)
 
 
 def _window(conversation: Conversation | None, command: AnyCommand) -> Window:

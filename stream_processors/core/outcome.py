@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from schemas.records import AnyEntry, AnyReply
-from stream_processors.core.state import Change, Conversation, Head, IdAccepted
+from schemas.records import AnyCommand, AnyEntry, AnyReply
+from stream_processors.core.state import Accepted, Change, Conversation, Head
 
 
 class Delivery(Struct, frozen=True, gc=False):
@@ -32,12 +32,15 @@ class Accept(Struct, frozen=True, gc=False):
     """The command takes effect, and its id is remembered."""
 
     effect: Effect
-    id: IdAccepted
+    command: AnyCommand
+    accepted: Accepted
 
     def apply_to(self, conversation: Conversation) -> None:
         """Moves the state forward."""
+        command = self.command
         conversation.head = self.effect.head
-        conversation.accept(self.id)
+        window = conversation.window(command.sender, command.device_id)
+        window.accept(command.client_msg_id, self.accepted)
         for change in self.effect.changes:
             conversation.change(change)
 

@@ -4,7 +4,7 @@
 |---|---|---|
 | conversation | owner, join rule, mode, last SeqId | a new `Head` |
 | member | the SeqId at which their membership period began | `MemberJoined`, `MemberLeft` |
-| (sender, device) | the 32 greatest accepted ids, with SeqId and digest | `IdAccepted` |
+| (sender, device) | the 32 greatest accepted ids, with SeqId and digest | `Window.accept` |
 """
 
 from __future__ import annotations
@@ -52,15 +52,6 @@ class MemberLeft(Struct, frozen=True, gc=False):
     """A membership period ended."""
 
     user: str
-
-
-class IdAccepted(Struct, frozen=True, gc=False):
-    """A device's id was accepted; it replaces what its slot held."""
-
-    sender: str
-    device_id: str
-    client_msg_id: str
-    accepted: Accepted
 
 
 Change: TypeAlias = MemberJoined | MemberLeft
@@ -123,7 +114,7 @@ class Window:
 
 
 class Conversation:
-    """The state of one conversation. ``members`` and ``windows`` are written by methods alone."""
+    """The state of one conversation. ``members`` is written by `change` alone."""
 
     __slots__ = ("_members_in_order", "head", "members", "windows")
 
@@ -132,10 +123,6 @@ class Conversation:
         self.members: dict[str, int] = {}
         self.windows: dict[tuple[str, str], Window] = {}
         self._members_in_order: tuple[str, ...] | None = None
-
-    def accept(self, id_: IdAccepted) -> None:
-        """Remembers an id."""
-        self.window(id_.sender, id_.device_id).accept(id_.client_msg_id, id_.accepted)
 
     def change(self, change: Change) -> None:
         """Begins or ends a membership period."""
