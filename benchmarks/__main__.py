@@ -35,5 +35,5 @@ def kafka() -> Iterator[None]:
 
 
 with kafka():
+    delay.main()  # first: the other leaves gigabytes behind that the disk still has to take
     sequencer.main()
-    delay.main()

@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, Producer
 from backends.cassandra import cassandra_session
 from backends.kafka import (
     admin_client,
+    committed_places,
     consumer_config,
     create_topics,
     new_topics,
@@ -35,7 +36,6 @@ CONVERSATIONS: Final = (8, 80)
 """In which people talk at the same time."""
 
 _RUN_SECONDS: Final = 300.0
-_KAFKA_SECONDS: Final = 10.0
 
 
 def main() -> None:
@@ -88,7 +88,7 @@ def _rate(settings: Settings) -> float:
     total = RECORDS // MEMBERS * MEMBERS
 
     def stored() -> int:
-        return sum(max(0, p.offset) for p in consumer.committed(places, timeout=_KAFKA_SECONDS))
+        return sum(max(0, p.offset) for p in committed_places(consumer, places))
 
     deadline = time.monotonic() + _RUN_SECONDS
     begun, began = 0, 0.0

@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Final
 
 import faust
 
 from schemas.settings import Settings
 from stream_processors.app import make_app
+
+_SWITCH_SECONDS: Final = 0.02
+"""How long a lane may compute while another thread waits for the interpreter.
+
+With Python's default, 5 ms, lanes and fetching take it from each other in the middle of their
+work: 7 % to 20 % fewer messages/s in all. Heartbeats have seconds.
+"""
 
 
 def main() -> None:
@@ -23,6 +31,7 @@ def main() -> None:
     )
     logging.getLogger("faust").setLevel(logging.ERROR)
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
+    sys.setswitchinterval(_SWITCH_SECONDS)
     settings = Settings()
     settings.home.mkdir(parents=True, exist_ok=True)
     app = make_app(settings)

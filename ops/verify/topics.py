@@ -17,7 +17,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # public, not in __all__
 
-from backends.kafka import REQUEST_SECONDS, admin_client, consumer_config
+from backends.kafka import REQUEST_SECONDS, admin_client, committed_places, consumer_config
 from ops.verify.log import KafkaRecord
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
@@ -174,7 +174,7 @@ def committed_offsets(
     """
     with _broker_errors(settings), _consumer(settings, settings.group(stage)) as consumer:
         wanted = [TopicPartition(settings.topic(topic), partition) for partition in partitions]
-        places = consumer.committed(wanted, timeout=REQUEST_SECONDS)
+        places = committed_places(consumer, wanted)
         return {place.partition: place.offset for place in places}
 
 

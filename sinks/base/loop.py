@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
+from backends.kafka import committed_places
 from schemas.errors import FatalFailure
 from sinks.base.background import Task, ThreadTask
 from sinks.base.consumer import SourceConsumer
@@ -216,11 +217,9 @@ class SinkLoop:
 
     def _on_assign(self, _consumer: object, partitions: list[TopicPartition]) -> None:
         try:
-            committed = self._consumer.committed(partitions, COMMITTED_SECONDS)
+            committed = committed_places(self._consumer, partitions, COMMITTED_SECONDS)
         except KafkaException as error:
             raise FatalFailure(f"the last commits cannot be read: {error}") from error
-        if errors := [place.error for place in committed if place.error is not None]:
-            raise FatalFailure(f"the last commits cannot be read: {errors[0]}")
         self._progress.assign(committed)
         self._paused = False  # what is new is not paused; if there is no room, all will be again
         _logger.info("assigned partitions %s", _numbers(partitions))

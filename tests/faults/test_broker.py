@@ -23,10 +23,10 @@ from schemas.records import AnyEntry
 from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.conftest import Servers
-from tests.support.containers import docker_answers
 from tests.support.processes import wait_until
 from tests.support.publishing import message
-from tests.support.servers import addresses, given_servers, private_folder, private_stack
+from tests.support.servers import addresses
+from tests.support.stoppable import stack_of_its_own
 from tests.support.sync_writer import entry
 from tests.support.topics import read_all
 
@@ -40,15 +40,8 @@ HALF = 200
 @pytest.fixture
 def stack() -> Iterator[Stack]:
     """A broker that may be killed."""
-    if docker_answers() and not given_servers():
-        pytest.skip("the development stack is for where there is no Docker")
-    with private_folder() as home:
-        started = private_stack(home, ["kafka"])
-        started.up()
-        try:
-            yield started
-        finally:
-            started.down()
+    with stack_of_its_own("kafka") as started:
+        yield started
 
 
 class Watcher:

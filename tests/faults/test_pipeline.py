@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,10 +13,10 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.conftest import Servers
 from tests.support.chat import write_chat
-from tests.support.containers import docker_answers
-from tests.support.pipeline import assert_verified, finish, im, prepare, sinks, start_im
+from tests.support.pipeline import assert_verified, finish, im, im_under_way, prepare, sinks
 from tests.support.processes import running, wait_until
-from tests.support.servers import addresses, given_servers, private_folder, private_stack
+from tests.support.servers import addresses
+from tests.support.stoppable import stack_of_its_own
 from tests.support.topics import committed, is_caught_up
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
@@ -37,18 +36,12 @@ def has_sequenced(settings: Settings, commands: float) -> bool:
     return done(settings, "sequencer", Topic.MESSAGES) > commands
 
 
-def load(settings: Settings, chat: Path) -> subprocess.Popen[str]:
-    """A load under way."""
-    return start_im(settings, "load", chat, "--json")
-
-
 def test_workers_killed_during_a_load_change_nothing(servers: Servers, tmp_path: Path) -> None:
     """`kill -9` in the middle of a load, twice; then the same load again adds nothing."""
     settings = servers.settings(home=tmp_path, **LOW_LIMITS)
     chat = write_chat(tmp_path / "chat.jsonl", LINES)
     prepare(settings)
-    with sinks(settings):
-        loading = load(settings, chat)
+    with sinks(settings), im_under_way(settings, "load", chat) as loading:
         for share in (0.2, 0.5):
             with running(settings, "stream_processors") as worker:
                 wait_until(
@@ -70,15 +63,8 @@ def test_workers_killed_during_a_load_change_nothing(servers: Servers, tmp_path:
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     """Servers that may be stopped."""
-    if docker_answers() and not given_servers():
-        pytest.skip("the development stack is for where there is no Docker")
-    with private_folder() as home:
-        started = private_stack(home)
-        started.up()
-        try:
-            yield started
-        finally:
-            started.down()
+    with stack_of_its_own() as started:
+        yield started
 
 
 @pytest.mark.parametrize(
@@ -91,8 +77,12 @@ def test_a_store_that_is_away_during_a_load_misses_nothing(
     settings = Servers(tmp_path, addresses(stack)).settings(home=tmp_path, **LOW_LIMITS)
     topic = Topic.SYNC if stage == "sink-sync" else Topic.TIMELINE
     prepare(settings)
-    with running(settings, "stream_processors"), sinks(settings):
-        loading = load(settings, write_chat(tmp_path / "chat.jsonl", LINES))
+    chat = write_chat(tmp_path / "chat.jsonl", LINES)
+    with (
+        running(settings, "stream_processors"),
+        sinks(settings),
+        im_under_way(settings, "load", chat) as loading,
+    ):
         wait_until(lambda: done(settings, stage, topic) > 0, f"{stage} has begun")
         stack.stop(server)
         wait_until(

@@ -21,7 +21,7 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.conftest import Servers
 from tests.support.chat import write_chat
-from tests.support.pipeline import prepare, sinks, start_im
+from tests.support.pipeline import im_under_way, prepare, sinks
 from tests.support.processes import running, wait_until
 from tests.support.topics import is_caught_up, timelines
 
@@ -79,11 +79,8 @@ def test_a_killed_load_is_gone_on_with(
     for bound, commands in {"BATCH": 20, "ROOM": 50, "BACKLOG": 100}.items():
         monkeypatch.setattr(ops.load.loader, bound, commands)
     path = write_chat(tmp_path / "chat.jsonl", 600)
-    with start_im(pipeline, "load", path, "--rate", "15", "--json") as loading:
-        try:
-            wait_until(lambda: written(pipeline) > 20, "the load is under way")
-        finally:
-            loading.kill()
+    with im_under_way(pipeline, "load", path, "--rate", "15"):
+        wait_until(lambda: written(pipeline) > 20, "the load is under way")
     again = load(pipeline, path)
     assert again.sequenced + again.duplicates + again.stale == again.commands
     assert again.sequenced
@@ -112,8 +109,8 @@ def test_what_is_refused_is_counted_and_told(pipeline: Settings, tmp_path: Path)
     """The rest of the batch is loaded, and the exit code says that not all is."""
     path = tmp_path / "chat.jsonl"
     path.write_text(line("refused", "one") + line("refused", "x" * 9_000) + line("refused", "two"))
-    loading = start_im(pipeline, "load", path, "--json")
-    out, _ = loading.communicate(timeout=PATIENCE)
+    with im_under_way(pipeline, "load", path) as loading:
+        out, _ = loading.communicate(timeout=PATIENCE)
     assert loading.returncode == 1
     summary = json.loads(out)
     assert summary["rejected"] == {"too_large": 1}

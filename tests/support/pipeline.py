@@ -36,16 +36,22 @@ def sinks(settings: Settings) -> Iterator[None]:
         yield
 
 
-def start_im(settings: Settings, *arguments: object) -> subprocess.Popen[str]:
-    """An `im` command under way."""
-    return subprocess.Popen(
-        [_IM, *map(str, arguments)], cwd=ROOT, env=environment(settings), text=True,
+@contextmanager
+def im_under_way(settings: Settings, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """An `im` command with ``--json``; it does not outlive the block."""
+    command = subprocess.Popen(
+        [_IM, *map(str, arguments), "--json"], cwd=ROOT, env=environment(settings), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
+    with command:
+        try:
+            yield command
+        finally:
+            command.kill()
 
 
 def finish(command: subprocess.Popen[str]) -> list[dict[str, Any]]:
-    """The objects that a command with ``--json`` printed; it must have succeeded."""
+    """The objects that a command printed; it must have succeeded."""
     out, err = command.communicate(timeout=COMMAND_SECONDS)
     assert command.returncode == 0, f"{command.args!r}: exit {command.returncode}\n{out}\n{err}"
     return [json.loads(line) for line in out.splitlines()]
@@ -53,7 +59,8 @@ def finish(command: subprocess.Popen[str]) -> list[dict[str, Any]]:
 
 def im(settings: Settings, *arguments: object) -> list[dict[str, Any]]:
     """Runs an `im` command with ``--json`` to its end."""
-    return finish(start_im(settings, *arguments, "--json"))
+    with im_under_way(settings, *arguments) as command:
+        return finish(command)
 
 
 def assert_verified(settings: Settings) -> None:

@@ -8,7 +8,12 @@ from typing import Final
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from backends.kafka import consumer_config, producer_config, topic_partitions
+from backends.kafka import (
+    committed_places,
+    consumer_config,
+    producer_config,
+    topic_partitions,
+)
 from schemas.codec import decode_entry, decode_sync_record, encode
 from schemas.records import AnyCommand, AnyEntry, AnySyncRecord
 from schemas.settings import Settings
@@ -72,7 +77,7 @@ def sync_timelines(settings: Settings) -> dict[str, list[AnySyncRecord]]:
 def committed(settings: Settings, stage: str, topic: Topic) -> dict[int, TopicPartition]:
     """What a stage has committed, by partition."""
     consumer = Consumer(consumer_config(settings, settings.group(stage)))
-    places = consumer.committed(topic_partitions(settings, topic), READ_SECONDS)
+    places = committed_places(consumer, topic_partitions(settings, topic))
     consumer.close()
     return {place.partition: place for place in places if place.offset >= 0}
 
@@ -80,7 +85,7 @@ def committed(settings: Settings, stage: str, topic: Topic) -> dict[int, TopicPa
 def is_caught_up(settings: Settings, stage: str, topic: Topic) -> bool:
     """Whether a stage has committed all that is on its topic now."""
     consumer = Consumer(consumer_config(settings, settings.group(stage)))
-    places = consumer.committed(topic_partitions(settings, topic), READ_SECONDS)
+    places = committed_places(consumer, topic_partitions(settings, topic))
     ends = [consumer.get_watermark_offsets(place, timeout=READ_SECONDS)[1] for place in places]
     consumer.close()
     return all(max(p.offset, 0) >= end for p, end in zip(places, ends, strict=True))
