@@ -33,9 +33,9 @@ from schemas.topics import Topic
 
 RATE: Final = 1_000
 """Messages a second."""
-SECONDS: Final = 20
-WARM_UP: Final = 2_000
-"""Messages at the start that are not counted: connections open, partitions are assigned."""
+SECONDS: Final = 35
+WARM_UP: Final = 15_000
+"""Messages at the start that are not counted: the broker's own code is being compiled."""
 CONVERSATIONS: Final = 100
 FOLLOWER: Final = "follower"
 _ARRIVAL_SECONDS: Final = 60.0
