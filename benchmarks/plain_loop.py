@@ -1,8 +1,9 @@
 """The least that could do the sequencer's work: a confluent-kafka loop with transactions.
 
 It decodes a command, counts up its conversation, encodes the entry, writes it to the timeline
-and to each member, and commits all with the source offsets in one transaction of some thousand
-records. It checks nothing, remembers no id and no member, and cannot be restarted.
+and to each member, and commits with the source offset, in the transactions that the sequencer
+makes: one for what has come of a source partition, by a producer of that partition. It checks
+nothing, remembers no id and no member, and cannot be restarted.
 
     python -m benchmarks.plain_loop FAN_OUT COMMANDS
 """
@@ -10,9 +11,10 @@ records. It checks nothing, remembers no id and no member, and cannot be restart
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from typing import Final
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from backends.kafka import consumer_config, topic_partitions
 from benchmarks.workload import CONVERSATIONS, people
@@ -30,48 +32,53 @@ def main() -> None:
     """Processes as many commands as it was told, and ends."""
     fan_out, wanted = int(sys.argv[1]), int(sys.argv[2])
     settings = Settings()
-    recipients = {f"conv-{n}": people(n, fan_out) for n in range(CONVERSATIONS)}
     consumer = Consumer(consumer_config(settings, settings.group("plain")))
-    consumer.assign(
-        [
-            TopicPartition(p.topic, p.partition, 0)
-            for p in topic_partitions(settings, Topic.MESSAGES)
-        ]
-    )
-    producer = Producer(transactional_config(settings, settings.group("plain"), 0))
-    producer.init_transactions(TRANSACTION_SECONDS)
-    last_seq = dict.fromkeys(recipients, 0)
+    places = topic_partitions(settings, Topic.MESSAGES)
+    consumer.assign([TopicPartition(place.topic, place.partition, 0) for place in places])
+    loop = PlainLoop(settings, consumer, fan_out)
     done = 0
     while done < wanted:
-        done += _one_transaction(settings, consumer, producer, recipients, last_seq)
+        by_partition = defaultdict(list)
+        for message in consumer.consume(_GULP, _POLL_SECONDS):
+            by_partition[message.partition() or 0].append(message)
+        for partition, messages in by_partition.items():
+            loop.run_transaction(partition, messages)
+            done += len(messages)
 
 
-def _one_transaction(
-    settings: Settings,
-    consumer: Consumer,
-    producer: Producer,
-    recipients: dict[str, list[str]],
-    last_seq: dict[str, int],
-) -> int:
-    messages = consumer.consume(_GULP, _POLL_SECONDS)
-    if not messages:
-        return 0
-    timeline, sync = settings.topic(Topic.TIMELINE), settings.topic(Topic.SYNC)
-    producer.begin_transaction()
-    produce = producer.produce
-    for message in messages:
-        command = decode_command(message.value())
-        last_seq[command.conv_id] = seq = last_seq[command.conv_id] + 1
-        value = _entry(command, seq, message.timestamp()[1])
-        produce(timeline, value, command.conv_id, message.partition() or 0)
-        for recipient in recipients[command.conv_id]:
-            produce(sync, value, recipient)
-    producer.send_offsets_to_transaction(
-        consumer.position(consumer.assignment()), consumer.consumer_group_metadata(),
-        TRANSACTION_SECONDS,
-    )  # fmt: skip
-    producer.commit_transaction(TRANSACTION_SECONDS)
-    return len(messages)
+class PlainLoop:
+    """The transactions of a sequencer, without what it knows."""
+
+    def __init__(self, settings: Settings, consumer: Consumer, fan_out: int) -> None:
+        self._consumer = consumer
+        self._messages = settings.topic(Topic.MESSAGES)
+        self._timeline, self._sync = settings.topic(Topic.TIMELINE), settings.topic(Topic.SYNC)
+        self._recipients = {f"conv-{n}": people(n, fan_out) for n in range(CONVERSATIONS)}
+        self._last_seq = dict.fromkeys(self._recipients, 0)
+        self._producers = [
+            Producer(transactional_config(settings, settings.group("plain"), partition))
+            for partition in range(settings.partitions)
+        ]
+        for producer in self._producers:
+            producer.init_transactions(TRANSACTION_SECONDS)
+
+    def run_transaction(self, partition: int, messages: list[Message]) -> None:
+        """All of these, which are of one partition."""
+        producer, last_seq = self._producers[partition], self._last_seq
+        producer.begin_transaction()
+        produce = producer.produce
+        for message in messages:
+            command = decode_command(message.value())
+            last_seq[command.conv_id] = seq = last_seq[command.conv_id] + 1
+            value = _entry(command, seq, message.timestamp()[1])
+            produce(self._timeline, value, command.conv_id, partition)
+            for recipient in self._recipients[command.conv_id]:
+                produce(self._sync, value, recipient)
+        done = TopicPartition(self._messages, partition, (messages[-1].offset() or 0) + 1)
+        producer.send_offsets_to_transaction(
+            [done], self._consumer.consumer_group_metadata(), TRANSACTION_SECONDS
+        )
+        producer.commit_transaction(TRANSACTION_SECONDS)
 
 
 def _entry(command: AnyCommand, seq: int, at: int) -> bytes:

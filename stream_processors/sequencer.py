@@ -14,10 +14,10 @@ from stream_processors.conversations import Conversations
 from stream_processors.core.decide import decide
 from stream_processors.core.outcome import Accept
 from stream_processors.core.state import (
-    PAGE_SLOTS,
     Conversation,
     Head,
     PageOfIds,
+    Window,
 )
 from stream_processors.state_codec import Counts, Progress, state_record
 
@@ -67,8 +67,8 @@ class Writer(Protocol):
         """Puts a source record aside."""
 
 
-_PageKey = tuple[str, str, str, int]
-"""Conversation, sender, device and number of a page of accepted ids."""
+_Touched = tuple[str, str, str, Window]
+"""Conversation, sender, device, and their window."""
 
 
 class Sequencer:
@@ -85,7 +85,7 @@ class Sequencer:
         self._conversations = conversations
         self.progress = progress
         self._moved: dict[str, Head] = {}
-        self._touched: dict[_PageKey, Conversation] = {}
+        self._touched: list[_Touched] = []
 
     @property
     def counts(self) -> Counts:
@@ -138,9 +138,11 @@ class Sequencer:
         for conv_id, head in self._moved.items():
             writer.state(*state_record(conv_id, head))
         self._moved.clear()
-        for (conv_id, sender, device_id, number), conversation in self._touched.items():
-            ids = conversation.window(sender, device_id).page(number)
-            writer.state(*state_record(conv_id, PageOfIds(sender, device_id, number, ids)))
+        # A conversation that fell idle and came back is another object, further down the list.
+        for conv_id, sender, device_id, window in self._touched:
+            for number in window.take_touched():
+                page = PageOfIds(sender, device_id, number, window.page(number))
+                writer.state(*state_record(conv_id, page))
         self._touched.clear()
 
     def _accept(self, conversation: Conversation, accept: Accept, writer: Writer) -> int:
@@ -154,12 +156,10 @@ class Sequencer:
             writer.timeline(conv_id, value)
             writer.sync(recipients, value)
             written += 1 + len(recipients)
-        accept.apply_to(conversation)
+        touched = accept.apply_to(conversation)
+        if touched is not None:
+            self._touched.append((conv_id, command.sender, command.device_id, touched))
         self._moved[conv_id] = effect.head
-        # A conversation that falls idle and comes back is another object, and replaces this one
-        # as soon as it touches the page; until then this one has the page as it is.
-        page = accept.accepted.slot // PAGE_SLOTS
-        self._touched[conv_id, command.sender, command.device_id, page] = conversation
         for change in effect.changes:
             writer.state(*state_record(conv_id, change))
         return written + len(effect.changes)

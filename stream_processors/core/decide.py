@@ -14,7 +14,7 @@ has changed since: the sender may have left, a limit may have been lowered.
 
 from __future__ import annotations
 
-import zlib
+from zlib import crc32
 
 from schemas.codec import encode
 from schemas.errors import RejectionCode
@@ -67,12 +67,13 @@ def decide(
     """
     if not is_client_msg_id(command.client_msg_id):
         return _rejected(command, at, "invalid")
-    digest = _digest(command)
     window = _window(conversation, command)
-    if window.ids:
-        answer = _seen_before(window, command, digest, at)
-        if answer is not None:
-            return answer
+    digest = crc32(encode(command))  # tells a client that has reused an id by mistake
+    known = window.ids.get(command.client_msg_id)
+    if known is not None:
+        return _again(command, known, digest, at)
+    if window.is_stale(command.client_msg_id):
+        return _rejected(command, at, "stale")
     try:
         effect = _effect(limits, conversation, command, at)
     except _Refused as refused:
@@ -87,16 +88,7 @@ def _window(conversation: Conversation | None, command: AnyCommand) -> Window:
     return conversation.windows.get((command.sender, command.device_id), _NO_WINDOW)
 
 
-def _digest(command: AnyCommand) -> int:
-    # Tells a client that has reused an id by mistake; nobody gains by making two of them equal.
-    return zlib.crc32(encode(command))
-
-
-def _seen_before(window: Window, command: AnyCommand, digest: int, at: int) -> AnyReply | None:
-    accepted = window.ids.get(command.client_msg_id)
-    if accepted is None:
-        stale = window.is_stale(command.client_msg_id)
-        return _rejected(command, at, "stale") if stale else None
+def _again(command: AnyCommand, accepted: Accepted, digest: int, at: int) -> AnyReply:
     if accepted.digest != digest:
         return _rejected(command, at, "conflict")
     return Duplicate(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from schemas.records import AnyCommand, AnyEntry, AnyReply
-from stream_processors.core.state import Accepted, Change, Conversation, Head
+from stream_processors.core.state import Accepted, Change, Conversation, Head, Window
 
 
 class Delivery(Struct, frozen=True, gc=False):
@@ -35,14 +35,20 @@ class Accept(Struct, frozen=True, gc=False):
     command: AnyCommand
     accepted: Accepted
 
-    def apply_to(self, conversation: Conversation) -> None:
-        """Moves the state forward."""
+    def apply_to(self, conversation: Conversation) -> Window | None:
+        """Moves the state forward.
+
+        Returns:
+            The device's window, if this is the first id that it accepted since its touched pages
+            were taken.
+        """
         command = self.command
         conversation.head = self.effect.head
         window = conversation.window(command.sender, command.device_id)
-        window.accept(command.client_msg_id, self.accepted)
+        first = window.accept(command.client_msg_id, self.accepted)
         for change in self.effect.changes:
             conversation.change(change)
+        return window if first else None
 
 
 Decision = Accept | AnyReply

@@ -24,6 +24,9 @@ More make fewer records where a device sends much, and larger ones where it send
 """
 
 
+PAGES: Final = DEDUP_WINDOW // PAGE_SLOTS
+
+
 class Head(Struct, frozen=True, array_like=True):
     """What a conversation is now. ``last_seq`` is the SeqId given last, 0 before the first."""
 
@@ -78,10 +81,11 @@ class Window:
     held, and an id above the smallest that is not held was never accepted.
     """
 
-    __slots__ = ("ids",)
+    __slots__ = ("_touched", "ids")
 
     def __init__(self, ids: dict[str, Accepted] | None = None) -> None:
         self.ids = {} if ids is None else ids
+        self._touched = 0  # a bit for each page
 
     def is_stale(self, client_msg_id: str) -> bool:
         """Whether the id is older than a full window."""
@@ -93,8 +97,14 @@ class Window:
             return len(self.ids)
         return next(iter(self.ids.values())).slot
 
-    def accept(self, client_msg_id: str, accepted: Accepted) -> None:
-        """Remembers an id that `free_slot` gave its slot; a full window drops its oldest."""
+    def accept(self, client_msg_id: str, accepted: Accepted) -> bool:
+        """Remembers an id that `free_slot` gave its slot; a full window drops its oldest.
+
+        Returns:
+            Whether this is the first since `take_touched`.
+        """
+        first = not self._touched
+        self._touched |= 1 << accepted.slot // PAGE_SLOTS
         ids = self.ids
         if len(ids) >= DEDUP_WINDOW:
             del ids[next(iter(ids))]
@@ -102,6 +112,13 @@ class Window:
         ids[client_msg_id] = accepted
         if arrived_late:
             self.ids = dict(sorted(ids.items()))
+        return first
+
+    def take_touched(self) -> list[int]:
+        """The pages that changed since this was last asked."""
+        pages = [page for page in range(PAGES) if self._touched >> page & 1]
+        self._touched = 0
+        return pages
 
     def page(self, page: int) -> list[tuple[str, Accepted]]:
         """The ids that the slots of this page hold."""
