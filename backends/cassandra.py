@@ -3,7 +3,7 @@
 | table | answers |
 |---|---|
 | ``message`` | a range of SeqIds of one conversation |
-| ``conversation`` | what a conversation is now: its head SeqId, owner, mode |
+| ``conversation`` | what a conversation is now: its head SeqId, owner, rules, mode |
 | ``membership_by_user`` | the conversations of a person, with their membership periods |
 | ``membership_by_conversation`` | the people of a conversation, with theirs |
 | ``sync`` | a range of one recipient's sync timeline; expires |
@@ -11,6 +11,8 @@
 
 Membership is kept as what happened (joined or left, at a SeqId): such rows are idempotent and
 may arrive in any order, where a period with an end would have to be read before it is written.
+A join has the history rule beside it, so that who reads memberships knows what may be read back.
+A row without one was written before there was such a rule, and means ``since_join``.
 
 ``conversation`` is written ``USING TIMESTAMP seq``: the last writer is the one with the highest
 SeqId, whatever is replayed.
@@ -53,14 +55,15 @@ _TABLES: Final = (
         PRIMARY KEY ((conv_id, bucket), seq)
     ) WITH compression = {{'class': 'LZ4Compressor'}}""",
     """CREATE TABLE IF NOT EXISTS conversation (
-        conv_id text PRIMARY KEY, head bigint, owner text, join_rule text, mode text
+        conv_id text PRIMARY KEY, head bigint, owner text, join_rule text, mode text,
+        history_rule text
     )""",
     """CREATE TABLE IF NOT EXISTS membership_by_user (
-        user_id text, conv_id text, seq bigint, joined boolean,
+        user_id text, conv_id text, seq bigint, joined boolean, history_rule text,
         PRIMARY KEY ((user_id), conv_id, seq)
     )""",
     """CREATE TABLE IF NOT EXISTS membership_by_conversation (
-        conv_id text, user_id text, seq bigint, joined boolean,
+        conv_id text, user_id text, seq bigint, joined boolean, history_rule text,
         PRIMARY KEY ((conv_id), user_id, seq)
     )""",
     """CREATE TABLE IF NOT EXISTS sync (
@@ -75,12 +78,19 @@ _TABLES: Final = (
     ) WITH default_time_to_live = {lifetime} AND gc_grace_seconds = 3600""",
 )
 
+_LATER_COLUMNS: Final = (
+    "ALTER TABLE conversation ADD IF NOT EXISTS history_rule text",
+    "ALTER TABLE membership_by_user ADD IF NOT EXISTS history_rule text",
+    "ALTER TABLE membership_by_conversation ADD IF NOT EXISTS history_rule text",
+)
+"""What the tables do not have that an earlier version made."""
+
 _WINDOWS_IN_A_LIFETIME: Final = 14
 """TWCS drops whole windows; a dozen or two of them is what its authors advise."""
 
 
 def create_tables(session: Session, settings: Settings) -> None:
-    """Creates the keyspace and the tables that are missing. The session then uses the keyspace."""
+    """Creates what is missing: keyspace, tables, columns. The session then uses the keyspace."""
     session.execute(
         f"CREATE KEYSPACE IF NOT EXISTS {settings.keyspace} WITH replication = "
         f"{{'class': 'NetworkTopologyStrategy', "
@@ -91,6 +101,8 @@ def create_tables(session: Session, settings: Settings) -> None:
     window = max(1, lifetime // 60 // _WINDOWS_IN_A_LIFETIME)
     for table in _TABLES:
         session.execute(table.format(lifetime=lifetime, window_minutes=window))
+    for column in _LATER_COLUMNS:
+        session.execute(column)
 
 
 @contextmanager

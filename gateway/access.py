@@ -1,8 +1,7 @@
 """The only door to a conversation.
 
 Whoever wants to read something of a conversation, or to tell that it is there, asks
-`access_conversation` first. What may be seen in it is decided by `schemas.visibility.visible`
-alone.
+`access_conversation` first. What may be seen in it is decided by `schemas.visibility` alone.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from gateway.ids import is_id
 from gateway.problems import no_such_conversation
 from gateway.store import Store
 from schemas.records import FanoutMode
-from schemas.visibility import Period, periods, visible
+from schemas.visibility import Period, periods, readable, visible
 
 
 class ConversationAccess(NamedTuple):
@@ -21,6 +20,7 @@ class ConversationAccess(NamedTuple):
 
     ``stored`` is the SeqId up to which the store knows the conversation and, above all, who was
     in it: nothing above it is shown, because whether the user was still there is not known yet.
+    ``stays`` are their membership periods, ``readable`` is what they may read back.
     """
 
     conv_id: str
@@ -28,10 +28,11 @@ class ConversationAccess(NamedTuple):
     stored: int
     mode: FanoutMode
     stays: list[Period]
+    readable: list[Period]
 
     def may_see(self, seq: int) -> bool:
         """Whether the user may see the entry ``seq`` now."""
-        return seq <= self.stored and visible(self.stays, seq)
+        return seq <= self.stored and visible(self.readable, seq)
 
     @property
     def is_member(self) -> bool:
@@ -50,8 +51,9 @@ async def access_conversation(store: Store, user: str, conv_id: str) -> Conversa
 
     1. read its head, 2. read the membership. In this order, because the store has all changes of
     membership up to a head that it shows; the other way round, somebody who is being removed
-    could read on beyond their removal. Both are always read: how long a refusal takes does not
-    tell whether the conversation exists.
+    could read on beyond their removal. A join above the head opens no more than the same join
+    does a moment later. Both are always read: how long a refusal takes does not tell whether the
+    conversation exists.
 
     Raises:
         Problem: 404, if there is no such conversation or the user was never in it.
@@ -60,9 +62,12 @@ async def access_conversation(store: Store, user: str, conv_id: str) -> Conversa
     if not is_id(conv_id):
         raise no_such_conversation()
     conversation = await store.conversation(conv_id)  # step 1
-    stays = periods(await store.changes(user, conv_id))  # step 2
+    changes = await store.changes(user, conv_id)  # step 2
+    stays = periods((change.seq, change.joined) for change in changes)
     if conversation is None:
         raise no_such_conversation()
     if not stays:
         raise no_such_conversation()
-    return ConversationAccess(conv_id, user, conversation.head, conversation.mode, stays)
+    return ConversationAccess(
+        conv_id, user, conversation.head, conversation.mode, stays, readable(changes)
+    )

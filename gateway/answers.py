@@ -9,7 +9,7 @@ from msgspec import Raw, Struct, field
 from schemas.records import FanoutMode
 
 HoleKind = Literal["hidden", "not_yet"]
-"""``hidden``: outside the caller's membership periods. ``not_yet``: nothing is stored there."""
+"""``hidden``: not the caller's to read. ``not_yet``: nothing is stored there."""
 
 
 class Hole(Struct, frozen=True):
@@ -52,19 +52,24 @@ class SyncPage(Struct, frozen=True, kw_only=True):
 
 
 class PeriodShown(Struct, frozen=True):
-    """One stay in a conversation, both SeqIds included; ``last`` is null while it goes on."""
+    """A range of SeqIds, both included; ``last`` is null while it goes on."""
 
     first: int
     last: int | None
 
 
 class ConversationShown(Struct, frozen=True, kw_only=True):
-    """A conversation that the caller is, or once was, in; ``mode`` is for its members alone."""
+    """A conversation that the caller is, or once was, in; ``mode`` is for its members alone.
+
+    ``periods`` are the caller's stays in it. ``readable`` is what history shows them: the same,
+    or more where the conversation lets its members read what was said before they joined.
+    """
 
     conv_id: str
     head: int
     mode: FanoutMode | None
     periods: list[PeriodShown]
+    readable: list[PeriodShown]
 
 
 class ConversationsPage(Struct, frozen=True, kw_only=True):

@@ -26,6 +26,7 @@ from gateway.bridge import Bridge
 from gateway.store import Change, Conversation, StoredEntry, StoredRecord
 from schemas.errors import ServerUnavailable
 from schemas.limits import MESSAGE_BUCKET
+from schemas.records import HistoryRule
 from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -59,11 +60,11 @@ _Rows = list[tuple[Any, ...]]
 class _Read(Enum):
     CONVERSATION = "SELECT head, mode FROM conversation WHERE conv_id = ?"
     CHANGES = (
-        "SELECT seq, joined FROM membership_by_user"
+        "SELECT seq, joined, history_rule FROM membership_by_user"
         " WHERE user_id = ? AND conv_id = ? AND seq > ? LIMIT ?"
     )
     ALL_CHANGES = (
-        "SELECT conv_id, seq, joined FROM membership_by_user"
+        "SELECT conv_id, seq, joined, history_rule FROM membership_by_user"
         " WHERE user_id = ? AND (conv_id, seq) > (?, ?) LIMIT ?"
     )
     CONVERSATION_IDS = (
@@ -144,10 +145,10 @@ class CassandraStore:
         found: list[Change] = []
         seq = 0
         while rows := await self._read(_Read.CHANGES, user, conv_id, seq, _CHANGES):
-            found += [(seq, joined) for seq, joined in rows]
+            found += [_change(*row) for row in rows]
             if len(rows) < _CHANGES:
                 break
-            seq = found[-1][0]
+            seq = found[-1].seq
         return found
 
     async def all_changes(self, user: str) -> dict[str, list[Change]]:
@@ -155,8 +156,8 @@ class CassandraStore:
         found: dict[str, list[Change]] = {}
         behind: tuple[str, int] = ("", 0)
         while rows := await self._read(_Read.ALL_CHANGES, user, *behind, _CHANGES):
-            for conv_id, seq, joined in rows:
-                found.setdefault(conv_id, []).append((seq, joined))
+            for conv_id, *row in rows:
+                found.setdefault(conv_id, []).append(_change(*row))
             if len(rows) < _CHANGES:
                 break
             behind = (rows[-1][0], rows[-1][1])
@@ -221,6 +222,11 @@ class CassandraStore:
                 return await waiting
             except _NO_ANSWER as error:
                 raise ServerUnavailable("Cassandra does not answer") from error
+
+
+def _change(seq: int, joined: bool, history: HistoryRule | None) -> Change:  # noqa: FBT001 - a column
+    """A row from before there was a history rule has none; a leave never has."""
+    return Change(seq, joined, history or "since_join")
 
 
 def _entries(parts: list[_Rows]) -> list[StoredEntry]:

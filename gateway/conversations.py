@@ -53,4 +53,5 @@ def _shown(access: ConversationAccess) -> ConversationShown:
         head=access.head,
         mode=access.mode if access.is_member else None,
         periods=[PeriodShown(stay.first, stay.last) for stay in access.stays],
+        readable=[PeriodShown(part.first, part.last) for part in access.readable],
     )

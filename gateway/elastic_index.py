@@ -22,7 +22,7 @@ SEARCH_SECONDS: Final = 5.0
 REACHABLE_SECONDS: Final = 2.0
 
 CLAUSES_A_QUERY: Final = 500
-"""Membership periods that one query names. Beyond it the query is split and the answers merged."""
+"""Ranges that one query names. Beyond it the query is split and the answers merged."""
 
 MAX_QUERIES: Final = 16
 """Queries that one page of one search may cost."""
@@ -50,15 +50,14 @@ class ElasticIndex:
         await self._client.close()
 
     async def newest(
-        self, asked: SearchAsked, stays: dict[str, list[Period]], below: Place | None, limit: int
+        self, asked: SearchAsked, scope: dict[str, list[Period]], below: Place | None, limit: int
     ) -> list[Place]:
         """See `gateway.search.Index`."""
-        scopes = list(_batches(_clauses(stays), CLAUSES_A_QUERY))
-        if len(scopes) > MAX_QUERIES:
+        parts = list(_batches(_clauses(scope), CLAUSES_A_QUERY))
+        if len(parts) > MAX_QUERIES:
             raise too_wide()
         answers = [
-            self._places(_query(asked, scope), asked.conversation, below, limit)
-            for scope in scopes
+            self._places(_query(asked, part), asked.conversation, below, limit) for part in parts
         ]
         merged = heapq.merge(*await asyncio.gather(*answers), key=Place.sort_key)
         return list(islice(merged, limit))
@@ -101,8 +100,8 @@ class ElasticIndex:
         return [Place(*hit["sort"]) for hit in answer["hits"]["hits"]]
 
 
-def _query(asked: SearchAsked, scope: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    filters: list[dict[str, Any]] = [{"bool": {"should": list(scope)}}]
+def _query(asked: SearchAsked, part: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    filters: list[dict[str, Any]] = [{"bool": {"should": list(part)}}]
     if asked.sender is not None:
         filters.append({"term": {"sender": asked.sender}})
     searchable = any(_has_word(term) for term in asked.terms)
@@ -123,18 +122,18 @@ def _contains(term: str, *, neutral: bool) -> dict[str, Any]:
     return {"bool": {"should": [{"match_phrase": {field: phrase}} for field in fields]}}
 
 
-def _clauses(stays: dict[str, list[Period]]) -> Iterator[dict[str, Any]]:
-    """What lies in membership periods: whole conversations many at a time, others by range."""
-    whole = [conv_id for conv_id, of_one in stays.items() if of_one == [Period(1)]]
+def _clauses(scope: dict[str, list[Period]]) -> Iterator[dict[str, Any]]:
+    """What lies in a scope: whole conversations many at a time, others by range."""
+    whole = [conv_id for conv_id, of_one in scope.items() if of_one == [Period(1)]]
     for ids in _batches(iter(whole), _IDS_A_CLAUSE):
         yield {"terms": {"conv_id": ids}}
-    for conv_id, of_one in stays.items():
+    for conv_id, of_one in scope.items():
         if of_one != [Period(1)]:
-            yield from (_within(conv_id, stay) for stay in of_one)
+            yield from (_within(conv_id, part) for part in of_one)
 
 
-def _within(conv_id: str, stay: Period) -> dict[str, Any]:
-    bounds = {"gte": stay.first} | ({} if stay.last is None else {"lte": stay.last})
+def _within(conv_id: str, part: Period) -> dict[str, Any]:
+    bounds = {"gte": part.first} | ({} if part.last is None else {"lte": part.last})
     return {"bool": {"filter": [{"term": {"conv_id": conv_id}}, {"range": {"seq": bounds}}]}}
 
 

@@ -41,9 +41,9 @@ class Run(NamedTuple):
 def runs(access: ConversationAccess, asked: HistoryAsked) -> Iterator[Run]:
     """Cuts a range where the caller's view changes, in the order asked for."""
     starts = {asked.first, access.stored + 1}
-    for stay in access.stays:
-        starts.add(stay.first)
-        starts.update(() if stay.last is None else (stay.last + 1,))
+    for part in access.readable:
+        starts.add(part.first)
+        starts.update(() if part.last is None else (part.last + 1,))
     firsts = sorted(seq for seq in starts if asked.first <= seq <= asked.last)
     lasts = [*(seq - 1 for seq in firsts[1:]), asked.last]
     pairs = list(zip(firsts, lasts, strict=False))  # none in an empty range
@@ -54,7 +54,7 @@ def runs(access: ConversationAccess, asked: HistoryAsked) -> Iterator[Run]:
 def _hole(access: ConversationAccess, seq: int) -> HoleKind | None:
     if access.may_see(seq):
         return None
-    return "not_yet" if visible(access.stays, seq) else "hidden"
+    return "not_yet" if visible(access.readable, seq) else "hidden"
 
 
 async def read_history(

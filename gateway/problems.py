@@ -2,7 +2,7 @@
 
 Problem
 ├── 400 bad-parameter    a query parameter that cannot be used; ``parameter`` names it
-├── 400 too-wide         a search over more membership periods than one query may name
+├── 400 too-wide         a search over more ranges of SeqIds than one query may name
 ├── 401 unauthorized     no token, or not one of ours
 ├── 404 not-found        a conversation that is not there, or not the caller's: no one can tell
 ├── 4xx http             a route, method or size that HTTP itself has words for
@@ -101,7 +101,7 @@ def bad_parameter(name: str, why: str) -> Problem:
 
 
 def too_wide() -> Problem:
-    """A search over everything would have to name too many membership periods."""
+    """A search over everything would have to name too many ranges of SeqIds."""
     return Problem(
         status=400,
         kind="too-wide",

@@ -1,7 +1,7 @@
 """Search over what the caller may see, newest first.
 
-The index is asked for what lies in the caller's membership periods and nothing else, so neither
-an answer nor its cursor tells whether there is more elsewhere. The index may be behind or ahead
+The index is asked for what the caller may read back and nothing else, so neither an answer nor
+its cursor tells whether there is more elsewhere. The index may be behind or ahead
 of the store: each hit is looked up there, and shown as it stands there, if `access_conversation`
 opens its conversation and shows its SeqId.
 """
@@ -19,7 +19,7 @@ from gateway.answers import SearchPage
 from gateway.conversations import open_conversations
 from gateway.search_terms import Place, to_cursor
 from gateway.store import Store
-from schemas.visibility import Period, periods
+from schemas.visibility import Period, readable
 
 MAX_HITS: Final = 100
 _MAX_ROUNDS: Final = 5
@@ -40,12 +40,12 @@ class Index(Protocol):
     """The search index as a port. Elasticsearch is behind it."""
 
     async def newest(
-        self, asked: SearchAsked, stays: dict[str, list[Period]], below: Place | None, limit: int
+        self, asked: SearchAsked, scope: dict[str, list[Period]], below: Place | None, limit: int
     ) -> list[Place]:
-        """The first ``limit`` places below ``below`` of messages that lie in ``stays``.
+        """The first ``limit`` places below ``below`` of messages that lie in ``scope``.
 
         Raises:
-            Problem: 400, if there are more periods than one search may name.
+            Problem: 400, if the scope has more ranges than one search may name.
             ServerUnavailable: The index does not answer.
         """
 
@@ -60,12 +60,12 @@ async def search(store: Store, index: Index, user: str, asked: SearchAsked) -> S
         Problem: 404, if a conversation is named that does not open to the user.
         ServerUnavailable: The store or the index does not answer.
     """
-    stays = await _stays(store, user, asked.conversation)
+    scope = await _scope(store, user, asked.conversation)
     hits: list[Raw] = []
     below = asked.below
     for _ in range(_MAX_ROUNDS):
         room = asked.limit - len(hits)
-        places = await index.newest(asked, stays, below, room + 1)
+        places = await index.newest(asked, scope, below, room + 1)
         more, places = len(places) > room, places[:room]
         hits += await _confirmed(store, user, places)
         if not more:
@@ -76,12 +76,13 @@ async def search(store: Store, index: Index, user: str, asked: SearchAsked) -> S
     return SearchPage(hits=hits, next=None if below is None else to_cursor(below))
 
 
-async def _stays(store: Store, user: str, conversation: str | None) -> dict[str, list[Period]]:
+async def _scope(store: Store, user: str, conversation: str | None) -> dict[str, list[Period]]:
+    """What the user may read back, by conversation: of one, or of all that they were ever in."""
     if conversation is not None:
-        return {conversation: (await access_conversation(store, user, conversation)).stays}
+        return {conversation: (await access_conversation(store, user, conversation)).readable}
     changes = await store.all_changes(user)
-    stays = {conv_id: periods(of_one) for conv_id, of_one in changes.items()}
-    return {conv_id: of_one for conv_id, of_one in stays.items() if of_one}
+    scope = {conv_id: readable(of_one) for conv_id, of_one in changes.items()}
+    return {conv_id: of_one for conv_id, of_one in scope.items() if of_one}
 
 
 async def _confirmed(store: Store, user: str, places: list[Place]) -> list[Raw]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
+from schemas import visibility
 from schemas.records import FanoutMode
 
 SLICE: Final = 100
@@ -19,8 +20,9 @@ SLICE: Final = 100
 MAX_SEQ: Final = (1 << 63) - 1
 """SeqIds take 64 bits with a sign in the store."""
 
-Change: TypeAlias = tuple[int, bool]
-"""(SeqId, whether it let the person in), as `schemas.visibility.periods` takes it."""
+Change: TypeAlias = visibility.Change
+"""A join or a leave. With a join comes what it lets the person read, in the same row: a reader who
+knows of one knows of the other."""
 
 
 class Conversation(NamedTuple):

@@ -35,6 +35,7 @@ from schemas.records import (
     AnyCommand,
     AnySyncRecord,
     CreateConversation,
+    HistoryRule,
     JoinRule,
     RemoveMembers,
     SendMessage,
@@ -113,10 +114,15 @@ class Publisher:
         self.close()
 
     def create_conversation(
-        self, conv_id: str, members: Sequence[str] = (), join: JoinRule = "invite"
+        self,
+        conv_id: str,
+        members: Sequence[str] = (),
+        join: JoinRule = "invite",
+        history: HistoryRule = "since_join",
     ) -> Receipt:
         """Makes a conversation of ``members`` and the user, who owns it. Errors as of `send`."""
-        return self._say(CreateConversation, conv_id, {"members": list(members), "join": join})
+        rules = {"join": join, "history": history}
+        return self._say(CreateConversation, conv_id, {"members": list(members), **rules})
 
     def add_members(self, conv_id: str, members: Sequence[str]) -> Receipt:
         """Adds people; the user may add themselves alone if it is open. Errors as of `send`."""

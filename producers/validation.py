@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, get_args
 
 from schemas.codec import encode
 from schemas.errors import InvalidCommand
@@ -13,6 +13,8 @@ from schemas.records import (
     AddMembers,
     AnyCommand,
     CreateConversation,
+    HistoryRule,
+    JoinRule,
     RemoveMembers,
     SendMessage,
 )
@@ -29,13 +31,15 @@ def encode_valid(command: AnyCommand, limits: Limits) -> bytes:
     """Encodes a command that has a chance.
 
     Raises:
-        InvalidCommand: An id, a list or the text is out of its range.
+        InvalidCommand: An id, a list, a rule or the text is out of its range.
     """
     _check_ids(command)
     if isinstance(command, SendMessage):
         _check_message(command, limits)
     else:
         _check_people(command, limits)
+    if isinstance(command, CreateConversation):
+        _check_rules(command)
     try:
         value = encode(command)
     except UnicodeEncodeError:
@@ -88,3 +92,13 @@ def _check_people(
         )
     for user in people:
         _check_id(user)
+
+
+def _check_rules(command: CreateConversation) -> None:
+    # Another word would make it undecodable: a dead letter, of which its sender is told nothing.
+    for name, rule, rules in (
+        ("join", command.join, get_args(JoinRule)),
+        ("history", command.history, get_args(HistoryRule)),
+    ):
+        if rule not in rules:
+            raise InvalidCommand("invalid", f"{name} is one of {', '.join(rules)}")

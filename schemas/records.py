@@ -34,6 +34,10 @@ FanoutMode: TypeAlias = Literal["push", "pull"]
 JoinRule: TypeAlias = Literal["invite", "open"]
 """``invite``: a member adds others. ``open``: anybody may add themselves, too."""
 
+HistoryRule: TypeAlias = Literal["since_join", "all"]
+"""What a member may read of what was said before they joined. ``since_join``: nothing. ``all``:
+everything, as for somebody who was there from the beginning."""
+
 
 class TextContent(Struct, frozen=True, gc=False, tag_field="type", tag="text"):
     """Plain text, as its sender wrote it."""
@@ -63,6 +67,7 @@ class CreateConversation(Command, frozen=True, kw_only=True, tag="create_convers
 
     members: list[Id]
     join: JoinRule = "invite"
+    history: HistoryRule = "since_join"
 
 
 class AddMembers(Command, frozen=True, kw_only=True, tag="add_members"):
@@ -107,13 +112,18 @@ class ConversationCreated(Entry, frozen=True, kw_only=True, tag="conversation_cr
     members: list[str]
     join: JoinRule
     mode: FanoutMode
+    history: HistoryRule = "since_join"
 
 
 class MembersAdded(Entry, frozen=True, kw_only=True, tag="members_added"):
-    """The membership period of each of ``members`` begins with this entry."""
+    """The membership period of each of ``members`` begins with this entry.
+
+    ``history`` is the conversation's, so that the entry alone tells what the newcomers may read.
+    """
 
     members: list[str]
     mode: FanoutMode
+    history: HistoryRule = "since_join"
 
 
 class MembersRemoved(Entry, frozen=True, kw_only=True, tag="members_removed"):

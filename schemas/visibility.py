@@ -1,6 +1,10 @@
-"""Who may see what: the one function of (membership periods, SeqId) that decides it.
+"""Who may see what: the functions of (what happened to a membership, SeqId) that decide it.
 
-Used by the sequencer's audit, sync, history, search and the live tail alike.
+    periods(changes)     the membership periods: what a sync timeline gets
+    readable(changes)    what may be read back: by history and by search
+    visible(parts, seq)  whether a SeqId lies in one of the two
+
+Nothing else decides it, anywhere.
 """
 
 from __future__ import annotations
@@ -8,12 +12,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from schemas.records import HistoryRule
+
 
 class Period(NamedTuple):
-    """One stay in a conversation: SeqIds ``first`` to ``last``, both seen. Open while None."""
+    """SeqIds ``first`` to ``last``, both included; without an end while ``last`` is None."""
 
     first: int
     last: int | None = None
+
+
+class Change(NamedTuple):
+    """Entry ``seq`` let a person in, or out.
+
+    ``history`` is what the entry says of the conversation; it means nothing where one is let out.
+    """
+
+    seq: int
+    joined: bool
+    history: HistoryRule = "since_join"
 
 
 def periods(changes: Iterable[tuple[int, bool]]) -> list[Period]:
@@ -35,6 +52,32 @@ def periods(changes: Iterable[tuple[int, bool]]) -> list[Period]:
     return found
 
 
-def visible(stays: Sequence[Period], seq: int) -> bool:
-    """Whether somebody with these membership periods may see the entry ``seq``."""
-    return any(stay.first <= seq and (stay.last is None or seq <= stay.last) for stay in stays)
+def readable(changes: Iterable[Change]) -> list[Period]:
+    """The SeqIds that one person may read back in one conversation.
+
+    They are the membership periods, and what a join by the rule ``all`` opens: everything before
+    it. So somebody who left such a conversation reads what was before they left, and nothing that
+    came later; when they join again, they read that, too: for what was said while they were away
+    they are a new member like any other.
+
+    Args:
+        changes: What happened to them, in any order, repeats allowed.
+
+    Returns:
+        Ranges in their order, none of which overlap. The last one ends where the last membership
+        period ends; there is none where there is no such period.
+    """
+    happened = set(changes)
+    opening = {change.seq for change in happened if change.joined and change.history == "all"}
+    found: list[Period] = []
+    for stay in periods((change.seq, change.joined) for change in happened):
+        if stay.first in opening:
+            found = [Period(1, stay.last)]  # all before it ended before it began
+        else:
+            found.append(stay)
+    return found
+
+
+def visible(parts: Sequence[Period], seq: int) -> bool:
+    """Whether the entry ``seq`` lies in one of these ranges."""
+    return any(part.first <= seq and (part.last is None or seq <= part.last) for part in parts)

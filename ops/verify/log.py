@@ -20,6 +20,7 @@ from schemas.records import (
     ConversationCreated,
     FanoutChanged,
     FanoutMode,
+    HistoryRule,
     MembersAdded,
     MembersRemoved,
     MessageSent,
@@ -58,6 +59,7 @@ class Conversation:
         self.partition = partition
         self.owner = self.join = ""
         self.mode: FanoutMode = "push"
+        self.history: HistoryRule = "since_join"
         self.members: set[str] = set()
         self.digests = array("I")
         self.documents = array("I")
@@ -103,6 +105,7 @@ class Conversation:
 
     def _create(self, entry: ConversationCreated) -> None:
         self.owner, self.join, self.mode = entry.sender, entry.join, entry.mode
+        self.history = entry.history
         self._change(entry.seq, entry.members, joined=True)
         self.pushed.append(Period(entry.seq, None if entry.mode == "push" else entry.seq))
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from ops.verify.log import Log
 from ops.verify.report import Report
+from schemas.records import HistoryRule
 
-MembershipRow: TypeAlias = tuple[str, str, int, bool | None]
-"""(user_id, conv_id, seq, joined)."""
+MembershipRow: TypeAlias = tuple[str, str, int, bool | None, str | None]
+"""(user_id, conv_id, seq, joined, history_rule)."""
+
+
+_WITHOUT: Final[HistoryRule] = "since_join"
+"""What a row without a rule means: one of a leave, or of before there was such a rule."""
 
 
 def compare_membership(
@@ -26,7 +31,7 @@ def compare_membership(
     """
     check = _Check(log, table, report)
     for row in rows:
-        check.take(*row)
+        check.take(row)
     check.finish()
 
 
@@ -38,7 +43,8 @@ class _Check:
         # A bit for each change of a person in a conversation.
         self._seen: dict[tuple[str, str], int] = {}
 
-    def take(self, user: str, conv_id: str, seq: int, joined: bool | None) -> None:  # noqa: FBT001 - a column
+    def take(self, row: MembershipRow) -> None:
+        user, conv_id, seq, joined, rule = row
         self._report.section("membership").counts["rows"] += 1
         place = self._place(user, conv_id, seq)
         changes = self._changes(user, conv_id)
@@ -52,6 +58,9 @@ class _Check:
             self._report.differ("membership", "double", **place)
         elif changes[at][1] != joined:
             self._report.differ("membership", "altered", **place, detail=f"joined is {joined}")
+        elif (rule or _WITHOUT) != (due := self._rule(conv_id) if joined else _WITHOUT):
+            detail = f"history_rule is {rule}, the log says {due}"
+            self._report.differ("membership", "altered", **place, detail=detail)
 
     def finish(self) -> None:
         """Names what has not come."""
@@ -66,6 +75,9 @@ class _Check:
     def _changes(self, user: str, conv_id: str) -> list[tuple[int, bool]]:
         conversation = self._log.conversations.get(conv_id)
         return [] if conversation is None else conversation.changes.get(user, [])
+
+    def _rule(self, conv_id: str) -> HistoryRule:
+        return self._log.conversations[conv_id].history
 
     def _tick(self, user: str, conv_id: str, at: int) -> bool:
         """Takes a change, and says whether it came before."""

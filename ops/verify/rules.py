@@ -10,6 +10,7 @@ from schemas.records import (
     ConversationCreated,
     FanoutChanged,
     FanoutMode,
+    HistoryRule,
     MembersAdded,
     MembersRemoved,
     MessageSent,
@@ -26,6 +27,10 @@ class Before(Protocol):
     @property
     def mode(self) -> FanoutMode:
         """How the next entry is fanned out."""
+
+    @property
+    def history(self) -> HistoryRule:
+        """What newcomers may read of what was said before they came."""
 
     @property
     def members(self) -> Collection[str]:
@@ -87,6 +92,8 @@ def _membership(before: Before, entry: MembersAdded | MembersRemoved) -> Iterato
         yield "it names nobody, or a member twice"
     if isinstance(entry, MembersAdded) and not people.isdisjoint(before.members):
         yield "it adds somebody who is a member"
+    if isinstance(entry, MembersAdded) and entry.history != before.history:
+        yield f"its history rule is {entry.history} while the conversation's is {before.history}"
     if isinstance(entry, MembersRemoved) and not people.issubset(before.members):
         yield "it removes somebody who is not a member"
     if entry.mode != before.mode:

@@ -106,17 +106,17 @@ class Servers:
 
     def conversations(self) -> Iterable[ConversationRow]:
         """See `Sources`."""
-        columns = "conv_id, head, owner, join_rule, mode"
+        columns = "conv_id, head, owner, join_rule, mode, history_rule"
         return self._rows("store", "conversation", "conv_id", columns)
 
     def membership_by_user(self) -> Iterable[MembershipRow]:
         """See `Sources`."""
-        columns = "user_id, conv_id, seq, joined"
+        columns = "user_id, conv_id, seq, joined, history_rule"
         return self._rows("membership", "membership_by_user", "user_id", columns)
 
     def membership_by_conversation(self) -> Iterable[MembershipRow]:
         """See `Sources`."""
-        columns = "user_id, conv_id, seq, joined"
+        columns = "user_id, conv_id, seq, joined, history_rule"
         return self._rows("membership", "membership_by_conversation", "conv_id", columns)
 
     def sync_rows(self) -> Iterable[SyncRow]:

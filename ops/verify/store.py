@@ -16,8 +16,8 @@ from schemas.limits import MESSAGE_BUCKET
 
 MessageRow: TypeAlias = tuple[str, int, int, str | None, str | None, int | None, bytes | None]
 """(conv_id, bucket, seq, kind, sender, at, entry)."""
-ConversationRow: TypeAlias = tuple[str, int | None, str | None, str | None, str | None]
-"""(conv_id, head, owner, join_rule, mode)."""
+ConversationRow: TypeAlias = tuple[str, int | None, str | None, str | None, str | None, str | None]
+"""(conv_id, head, owner, join_rule, mode, history_rule)."""
 
 
 class _Columns(Struct, frozen=True):
@@ -85,10 +85,15 @@ def compare_conversations(log: Log, rows: Iterable[ConversationRow], report: Rep
         place: dict[str, Any] = {"conv_id": conv_id, "seq": head, "where": "table conversation"}
         if conversation is None or head > conversation.head:
             report.hold("store", partial(log.holds, conv_id, head, None), **place)
-        elif row != _as_row(conversation):
+        elif (row := _with_rule(row)) != _as_row(conversation):
             report.differ("store", "altered", **place, detail=_disagreement(conversation, row))
     for conv_id in due:
         report.differ("store", "missing", conv_id=conv_id, where="table conversation")
+
+
+def _with_rule(row: ConversationRow) -> ConversationRow:
+    """A row that was written before there was a history rule means the default one."""
+    return (*row[:5], row[5] or "since_join")
 
 
 def _as_row(conversation: Conversation) -> ConversationRow:
@@ -98,11 +103,12 @@ def _as_row(conversation: Conversation) -> ConversationRow:
         conversation.owner,
         conversation.join,
         conversation.mode,
+        conversation.history,
     )
 
 
 def _disagreement(conversation: Conversation, row: ConversationRow) -> str:
-    names = ("conv_id", "head", "owner", "join_rule", "mode")
+    names = ("conv_id", "head", "owner", "join_rule", "mode", "history_rule")
     pairs = zip(names, _as_row(conversation), row, strict=True)
     return ", ".join(
         f"{name} is {found}, the log says {due}" for name, due, found in pairs if due != found

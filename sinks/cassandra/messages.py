@@ -61,12 +61,13 @@ class MessageWriter:
         self._session = session
         self._by_user = prepare(
             session,
-            "INSERT INTO membership_by_user (user_id, conv_id, seq, joined) VALUES (?, ?, ?, ?)",
+            "INSERT INTO membership_by_user (user_id, conv_id, seq, joined, history_rule) "
+            "VALUES (?, ?, ?, ?, ?)",
         )
         self._by_conversation = prepare(
             session,
-            "INSERT INTO membership_by_conversation (conv_id, user_id, seq, joined) "
-            "VALUES (?, ?, ?, ?)",
+            "INSERT INTO membership_by_conversation (conv_id, user_id, seq, joined, history_rule) "
+            "VALUES (?, ?, ?, ?, ?)",
         )
         self._message = prepare(
             session,
@@ -75,8 +76,9 @@ class MessageWriter:
         )
         self._conversation = prepare(
             session,
-            "INSERT INTO conversation (conv_id, head, owner, join_rule, mode) "
-            "VALUES (:conv_id, :head, :owner, :join_rule, :mode) USING TIMESTAMP :seq",
+            "INSERT INTO conversation (conv_id, head, owner, join_rule, mode, history_rule) "
+            "VALUES (:conv_id, :head, :owner, :join_rule, :mode, :history_rule) "
+            "USING TIMESTAMP :seq",
         )
 
     def write(self, records: Sequence[Record]) -> Outcome:
@@ -108,10 +110,10 @@ class MessageWriter:
         conversations: defaultdict[str, list[Row]] = defaultdict(list)
         for origin, entry, _ in logged:
             if isinstance(entry, _MembershipChange):
-                conv, joined = entry.conv_id, not isinstance(entry, MembersRemoved)
+                conv, change = entry.conv_id, _change(entry)
                 for user in entry.members:
-                    by_user = self._by_user.bind((user, conv, entry.seq, joined))
-                    by_conv = self._by_conversation.bind((conv, user, entry.seq, joined))
+                    by_user = self._by_user.bind((user, conv, *change))
+                    by_conv = self._by_conversation.bind((conv, user, *change))
                     size = len(user) + len(conv) + _ROW_OVERHEAD
                     users[user].append(Row(by_user, origin, size))
                     conversations[conv].append(Row(by_conv, origin, size))
@@ -140,13 +142,20 @@ class MessageWriter:
         return [list(rows.values()) for rows in latest.values()]
 
 
+def _change(entry: _MembershipChange) -> tuple[int, bool] | tuple[int, bool, str]:
+    """SeqId, ``joined``, and ``history_rule``, which stays unset where people are let out."""
+    if isinstance(entry, MembersRemoved):
+        return entry.seq, False
+    return entry.seq, True, entry.history
+
+
 def _columns(entry: AnyEntry) -> Iterator[dict[str, str | int]]:
     """What an entry sets in ``conversation``, in groups that no entry sets in part."""
     yield {"head": entry.seq}
     if not isinstance(entry, MessageSent):
         yield {"mode": entry.mode}
     if isinstance(entry, ConversationCreated):
-        yield {"owner": entry.sender, "join_rule": entry.join}
+        yield {"owner": entry.sender, "join_rule": entry.join, "history_rule": entry.history}
 
 
 def _kind(entry: AnyEntry) -> str:

@@ -148,7 +148,7 @@ def _send(
         content=command.content,
         mentions=mentions,
     )
-    moved = Head(head.owner, head.join, head.mode, entry.seq)
+    moved = Head(head.owner, head.join, head.mode, entry.seq, head.history)
     return Effect((Delivery(entry, _audience(conversation, head, entry)),), moved)
 
 
@@ -166,7 +166,8 @@ def _create(
     people = _people(limits, [command.sender, *command.members])
     if conversation is not None and conversation.head is not None:
         raise _Refused("already_exists")
-    draft = Draft(limits, command, at, Head(command.sender, command.join, "push", 0), {})
+    head = Head(command.sender, command.join, "push", 0, command.history)
+    draft = Draft(limits, command, at, head, {})
     draft.create(people)
     return draft.effect()
 

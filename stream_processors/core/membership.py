@@ -74,7 +74,7 @@ class Draft:
         self._join(first)
         entry = ConversationCreated(
             **self._common, seq=self._next_seq(), members=list(first), join=self._head.join,
-            mode=self._mode,
+            mode=self._mode, history=self._head.history,
         )  # fmt: skip
         self._deliver(entry, tuple(self._members))
         self._switch_mode()
@@ -85,8 +85,9 @@ class Draft:
         for some in self._split(newcomers):
             self._join(some)
             entry = MembersAdded(
-                **self._common, seq=self._next_seq(), members=list(some), mode=self._mode
-            )
+                **self._common, seq=self._next_seq(), members=list(some), mode=self._mode,
+                history=self._head.history,
+            )  # fmt: skip
             self._deliver(entry, self._concerned(some))
             self._switch_mode()
 
@@ -105,7 +106,8 @@ class Draft:
 
     def effect(self) -> Effect:
         """All entries, and the changes that they mean."""
-        head = Head(self._head.owner, self._head.join, self._mode, self._seq)
+        before = self._head
+        head = Head(before.owner, before.join, self._mode, self._seq, before.history)
         return Effect(self._deliveries, head, self._changes)
 
     def _split(self, people: Sequence[str]) -> Iterator[Sequence[str]]:

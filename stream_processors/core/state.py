@@ -2,7 +2,7 @@
 
 | kept for each | what | changed by |
 |---|---|---|
-| conversation | owner, join rule, mode, last SeqId | a new `Head` |
+| conversation | owner, join rule, mode, last SeqId, history rule | a new `Head` |
 | member | the SeqId at which their membership period began | `MemberJoined`, `MemberLeft` |
 | (sender, device) | the 32 greatest accepted ids, with SeqId and digest | `Window.accept` |
 """
@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from schemas.limits import DEDUP_WINDOW
-from schemas.records import FanoutMode, JoinRule
+from schemas.records import FanoutMode, HistoryRule, JoinRule
 
 PAGE_SLOTS: Final = 8
 """Slots of a window that one state record holds.
@@ -28,12 +28,16 @@ PAGES: Final = DEDUP_WINDOW // PAGE_SLOTS
 
 
 class Head(Struct, frozen=True, array_like=True):
-    """What a conversation is now. ``last_seq`` is the SeqId given last, 0 before the first."""
+    """What a conversation is now. ``last_seq`` is the SeqId given last, 0 before the first.
+
+    ``history`` is last and has a default: states were kept before there was such a rule.
+    """
 
     owner: str
     join: JoinRule
     mode: FanoutMode
     last_seq: int
+    history: HistoryRule = "since_join"
 
 
 class Accepted(Struct, frozen=True, array_like=True, gc=False):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from gateway.store import SLICE, Conversation, Store, StoredRecord
+from gateway.store import SLICE, Change, Conversation, Store, StoredRecord
 from schemas.codec import encode
 from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
 from tests.support.gateway import FakeStore, message
@@ -73,9 +73,23 @@ async def test_changes_are_by_seq_and_of_one_conversation(stored: Stored) -> Non
         rows.put_change(own, "c", seq, joined=joined)
     rows.put_change(own, "d", 2, joined=True)
     rows.put_change(own + "x", "c", 3, joined=True)
-    expected = [(1, True), (4, False), (7, True), (9, False)]
+    expected = [
+        Change(seq, joined) for seq, joined in [(1, True), (4, False), (7, True), (9, False)]
+    ]
     assert await store.changes(own, "c") == expected
-    assert await store.all_changes(own) == {"c": expected, "d": [(2, True)]}
+    assert await store.all_changes(own) == {"c": expected, "d": [Change(2, joined=True)]}
+
+
+async def test_a_join_comes_with_its_history_rule(stored: Stored) -> None:
+    """In one conversation and over all; where a join has none, nothing before it is open."""
+    store, rows, own = stored
+    rows.put_change(own, "c", 3, joined=True, history="all")
+    rows.put_change(own, "c", 5, joined=False)
+    rows.put_change(own, "d", 2, joined=True)
+    opening = [Change(3, joined=True, history="all"), Change(5, joined=False)]
+    assert await store.changes(own, "c") == opening
+    everywhere = {"c": opening, "d": [Change(2, joined=True, history="since_join")]}
+    assert await store.all_changes(own) == everywhere
 
 
 async def test_conversation_ids_are_cut_by_conversation(stored: Stored) -> None:
@@ -150,12 +164,15 @@ async def test_many_changes_are_read_in_parts(
     settings, rows = deployment
     own = secrets.token_hex(4)
     expected = {
-        conv_id: [(seq, seq % 2 == 1) for seq in range(1, count + 1)]
+        conv_id: [
+            Change(seq, seq % 2 == 1, "all" if seq % 2 else "since_join")
+            for seq in range(1, count + 1)
+        ]
         for conv_id, count in [("a", 3), ("b", 7), ("c", 1), ("d", 6)]
     }
     for conv_id, happened in expected.items():
-        for seq, joined in happened:
-            rows.put_change(own, conv_id, seq, joined=joined)
+        for seq, joined, rule in happened:
+            rows.put_change(own, conv_id, seq, joined=joined, history=rule)
     async with cassandra_store(settings) as store:
         assert await store.all_changes(own) == expected
         for conv_id, happened in expected.items():

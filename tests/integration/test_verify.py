@@ -110,6 +110,11 @@ def test_what_agrees_passes_and_each_damage_is_named(
     expected |= {("store", "altered", "c2", head, "")}
     execute("DELETE FROM membership_by_user WHERE user_id = 'bob' AND conv_id = 'c1' AND seq = 1")
     expected |= {("membership", "missing", "c1", 1, "bob")}
+    execute(
+        "UPDATE membership_by_conversation SET history_rule = 'since_join'"
+        " WHERE conv_id = 'c2' AND user_id = 'ann' AND seq = 1"
+    )
+    expected |= {("membership", "altered", "c2", 1, "ann")}
     found = next(each for each in system.documents if each.source["seq"] == 2)
     deployed.search.update(
         index=index_name(deployed.settings, found.source["at"]),

@@ -6,6 +6,7 @@ from collections import defaultdict
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import msgpack, structs
 
 from schemas.codec import decode_sync_record
 from schemas.records import (
@@ -13,14 +14,15 @@ from schemas.records import (
     AnyEntry,
     ConversationCreated,
     FanoutChanged,
+    HistoryRule,
     MembersAdded,
     MembersRemoved,
     MessageSent,
 )
 from stream_processors.core.decide import decide
 from stream_processors.core.outcome import Accept
-from stream_processors.core.state import Conversation
-from stream_processors.state_codec import freeze, thaw
+from stream_processors.core.state import Conversation, Head
+from stream_processors.state_codec import freeze, restored, thaw
 from tests.support.commands import commands, growing_group, message
 from tests.support.sequencing import SMALL_LIMITS, Commit, Crash, Log, run
 
@@ -77,6 +79,26 @@ def test_entries_reach_exactly_those_they_belong_to(steps: list[AnyCommand]) -> 
         got = received(log, conv_id)
         for entry, wanted in zip(timeline, expected_recipients(timeline), strict=True):
             assert sorted(got[entry.seq]) == sorted(wanted)
+
+
+@settings(max_examples=200)
+@given(step_lists, st.integers(0, 12), st.sampled_from(["since_join", "all"]))
+def test_every_join_tells_the_rule_of_its_conversation(
+    steps: list[AnyCommand | type[Crash | Commit]], more: int, rule: HistoryRule
+) -> None:
+    """From the creation on, through mode changes and crashes, whatever comes between.
+
+    A conversation has the rule of its first command, which is what everybody reads by.
+    """
+    asked = {"c1": rule}
+    created, *joins = growing_group(1 + more)
+    log = run([structs.replace(created, history=rule), *joins, *steps])
+    for conv_id in log.conversations:
+        for entry in log.timeline_of(conv_id):
+            if isinstance(entry, ConversationCreated):
+                assert asked.setdefault(conv_id, entry.history) == entry.history
+            elif isinstance(entry, MembersAdded):
+                assert entry.history == asked[conv_id]
 
 
 @given(command_lists)
@@ -161,6 +183,15 @@ def is_command(step: AnyCommand | type[Crash | Commit]) -> bool:
 def test_idle_conversations_are_the_same_as_busy_ones(steps: list[AnyCommand]) -> None:
     """Keeping conversations encoded while idle changes no output."""
     assert run(steps, busy_limit=1).entries == run(steps).entries
+
+
+def test_a_state_from_before_the_history_rule_is_restored() -> None:
+    """A head that an earlier version kept has none: its conversation opens nothing."""
+    head = msgpack.encode(["ann", "open", "push", 7])
+    kept = restored(msgpack.encode(["c", "c1"]), head).kept
+    assert kept == Head("ann", "open", "push", 7, "since_join")
+    idle = msgpack.encode([["ann", "open", "push", 7], {"ann": 1}, []])
+    assert thaw(idle).head == kept
 
 
 @given(command_lists)

@@ -20,7 +20,7 @@ from gateway.search import SearchAsked
 from gateway.search_terms import from_cursor
 from gateway.sync import read_sync
 from schemas.limits import SYNC_BUCKET
-from schemas.visibility import Period, periods, visible
+from schemas.visibility import Change, Period, readable, visible
 from tests.support.gateway import FakeIndex, FakeStore, covered, message
 
 untimed = settings(deadline=None)
@@ -35,7 +35,8 @@ class Scene(NamedTuple):
     """A conversation as it is stored, and somebody who reads it."""
 
     store: FakeStore
-    stays: list[Period]
+    changes: list[Change]
+    readable: list[Period]
     head: int
     stored: frozenset[int]
 
@@ -45,16 +46,18 @@ def scenes(draw: st.DrawFn) -> Scene:
     """A conversation, and a person who was in it once at least."""
     store = FakeStore()
     joined = draw(st.integers(1, HEAD))
-    happened = [(joined, True), *(change for change in draw(changes) if change[0] > joined)]
+    happened = dict([(joined, True), *(change for change in draw(changes) if change[0] > joined)])
+    rule = draw(st.sampled_from(["since_join", "all"]))
+    told = [Change(seq, came, rule) for seq, came in happened.items()]
     head = draw(st.integers(0, HEAD))
     missing = draw(st.sets(st.integers(1, HEAD), max_size=3))
     stored = frozenset(range(1, head + 5)) - missing
     store.put_conversation("c", head)
-    for seq, came in dict(happened).items():
-        store.put_change("ann", "c", seq, joined=came)
+    for change in told:
+        store.put_change("ann", "c", change.seq, joined=change.joined, history=rule)
     for seq in stored:
         store.put_message(message("c", seq, text="x" * draw(st.sampled_from([0, 10, 300]))))
-    return Scene(store, periods(dict(happened).items()), head, stored)
+    return Scene(store, told, readable(told), head, stored)
 
 
 async def all_pages(scene: Scene, asked: HistoryAsked) -> list[dict[str, Any]]:
@@ -101,10 +104,10 @@ def test_history_accounts_for_each_seq_once(
     assert covered(items, newest_first=newest_first) == (seqs[::-1] if newest_first else seqs)
     shown = {item["seq"] for item in items if "hole" not in item}
     assert shown == {
-        s for s in seqs if visible(scene.stays, s) and s <= scene.head and s in scene.stored
+        s for s in seqs if visible(scene.readable, s) and s <= scene.head and s in scene.stored
     }
     hidden = covered(item for item in items if item.get("hole") == "hidden")
-    assert set(hidden) == {s for s in seqs if not visible(scene.stays, s)}
+    assert set(hidden) == {s for s in seqs if not visible(scene.readable, s)}
 
 
 @untimed
@@ -230,10 +233,8 @@ def test_search_gives_each_visible_hit_once(
     for number, scene in enumerate(parts):
         conv_id = f"c{number}"
         store.put_conversation(conv_id, scene.head)
-        for stay in scene.stays:
-            store.put_change("ann", conv_id, stay.first, joined=True)
-            if stay.last is not None:
-                store.put_change("ann", conv_id, stay.last, joined=False)
+        for seq, joined, rule in scene.changes:
+            store.put_change("ann", conv_id, seq, joined=joined, history=rule)
         for seq in range(1, HEAD + 1):
             one = message(conv_id, seq, text="found" if seq in said else "other")
             index.messages.append(one)  # the index is ahead of the store
@@ -242,7 +243,7 @@ def test_search_gives_each_visible_hit_once(
         wanted |= {
             (conv_id, seq)
             for seq in said & scene.stored
-            if seq <= scene.head and visible(scene.stays, seq)
+            if seq <= scene.head and visible(scene.readable, seq)
         }
     with patch.object(search, "_MAX_ROUNDS", rounds):
         found = asyncio.run(all_hits(store, index, limit))

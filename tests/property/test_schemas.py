@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.ids import MAX_RANDOM, is_client_msg_id, uuid7, uuid7_parts
+from schemas.records import HistoryRule
 from schemas.sync_seq import sync_seq, unpack_sync_seq
-from schemas.visibility import Period, periods, visible
+from schemas.visibility import Change, Period, periods, readable, visible
 
 moments = st.integers(0, (1 << 48) - 1)
 randoms = st.integers(0, MAX_RANDOM)
@@ -83,3 +85,69 @@ def test_a_period_without_an_end_is_open() -> None:
     assert periods([(3, True)]) == [Period(3)]
     assert not visible([Period(3)], 2)
     assert visible([Period(3)], 10**12)
+
+
+rules = st.sampled_from(["since_join", "all"])
+happenings = st.lists(st.tuples(seqs, st.booleans(), rules), max_size=12)
+
+
+def read_plainly(happened: list[Change], seq: int) -> bool:
+    """Whether somebody may read ``seq``, by walking through what happened to them.
+
+    At each leave, and at the end if there is none, they have read on to there: from where they
+    last joined, or from the beginning if that join shows everything.
+    """
+    may_read, began, inside = False, 0, False
+    for change in sorted(happened):
+        if change.joined and not inside:
+            began = 1 if change.history == "all" else change.seq
+        if not change.joined and inside:
+            may_read |= began <= seq <= change.seq
+        inside = change.joined
+    return may_read or (inside and began <= seq)
+
+
+@given(happenings, st.integers(1, 31), st.randoms())
+def test_what_is_readable_is_what_each_join_opens(
+    happened: list[tuple[int, bool, HistoryRule]], seq: int, chance: Random
+) -> None:
+    """Joins, leaves and joins again, in any order, by either rule, mixed even: as by a plain walk.
+
+    An entry is one change for one person, so no SeqId is there with two meanings.
+    """
+    changes = [Change(*each) for each in {each[0]: each for each in happened}.values()]
+    shuffled = [*changes, *changes[:3]]
+    chance.shuffle(shuffled)
+    assert visible(readable(shuffled), seq) == read_plainly(changes, seq)
+
+
+@given(happenings)
+def test_readable_parts_are_apart_and_in_order(
+    happened: list[tuple[int, bool, HistoryRule]],
+) -> None:
+    """None overlap, only the last may be open, and it ends where the last stay does."""
+    changes = [Change(*each) for each in {each[0]: each for each in happened}.values()]
+    found, stays = readable(changes), periods((each.seq, each.joined) for each in changes)
+    for earlier, later in itertools.pairwise(found):
+        assert earlier.last is not None
+        assert earlier.first <= earlier.last < later.first
+    assert [part.last for part in found[-1:]] == [stay.last for stay in stays[-1:]]
+
+
+@given(happenings, rules)
+def test_one_rule_for_all_joins(
+    happened: list[tuple[int, bool, HistoryRule]], rule: HistoryRule
+) -> None:
+    """``since_join`` is the membership periods; ``all`` is one range, from 1 to their end."""
+    changes = [Change(seq, joined, rule) for seq, joined, _ in happened]
+    stays = periods((each.seq, each.joined) for each in changes)
+    whole = [Period(1, stays[-1].last)] if stays else []
+    assert readable(changes) == (stays if rule == "since_join" else whole)
+
+
+def test_away_and_back() -> None:
+    """Who left an ``all`` conversation reads up to their leave; back again, all of it."""
+    away = [Change(5, joined=True, history="all"), Change(8, joined=False)]
+    assert readable(away) == [Period(1, 8)]
+    assert readable([*away, Change(12, joined=True, history="all")]) == [Period(1)]
+    assert readable([Change(8, joined=False, history="all")]) == []

@@ -197,7 +197,8 @@ def _store(system: System, entry: AnyEntry, value: bytes) -> None:
     _store_conversation(system, entry)
     if isinstance(entry, ConversationCreated | MembersAdded | MembersRemoved):
         joined = not isinstance(entry, MembersRemoved)
-        rows = [(user, entry.conv_id, entry.seq, joined) for user in entry.members]
+        rule = None if isinstance(entry, MembersRemoved) else entry.history
+        rows = [(user, entry.conv_id, entry.seq, joined, rule) for user in entry.members]
         system.by_user += rows
         system.by_conversation += rows
     if isinstance(entry, MessageSent):
@@ -206,12 +207,13 @@ def _store(system: System, entry: AnyEntry, value: bytes) -> None:
 
 def _store_conversation(system: System, entry: AnyEntry) -> None:
     old = {row[0]: row for row in system.conversations}
-    _, _, owner, join, mode = old.get(entry.conv_id, ("", 0, entry.sender, None, None))
+    fresh = ("", 0, entry.sender, None, None, None)
+    _, _, owner, join, mode, rule = old.get(entry.conv_id, fresh)
     if isinstance(entry, ConversationCreated):
-        join = entry.join
+        join, rule = entry.join, entry.history
     if not isinstance(entry, MessageSent):
         mode = entry.mode
-    old[entry.conv_id] = (entry.conv_id, entry.seq, owner, join, mode)
+    old[entry.conv_id] = (entry.conv_id, entry.seq, owner, join, mode, rule)
     system.conversations = list(old.values())
 
 

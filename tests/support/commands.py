@@ -40,7 +40,11 @@ texts = st.sampled_from(["", "hi", "你好", "0123456789abcdef", "0123456789abcd
 
 commands: st.SearchStrategy[AnyCommand] = st.one_of(
     st.builds(
-        CreateConversation, **_common(), members=people, join=st.sampled_from(["invite", "open"])
+        CreateConversation,
+        **_common(),
+        members=people,
+        join=st.sampled_from(["invite", "open"]),
+        history=st.sampled_from(["since_join", "all"]),
     ),
     st.builds(AddMembers, **_common(), members=people),
     st.builds(RemoveMembers, **_common(), members=people),

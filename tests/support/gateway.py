@@ -23,7 +23,7 @@ from schemas.codec import encode
 from schemas.errors import ServerUnavailable
 from schemas.ids import uuid7
 from schemas.limits import SYNC_BUCKET
-from schemas.records import FanoutMode, MessageSent, TextContent
+from schemas.records import FanoutMode, HistoryRule, MessageSent, TextContent
 from schemas.settings import Settings
 from schemas.visibility import Period, visible
 
@@ -55,16 +55,25 @@ class FakeStore:
         self.up = True
         self._conversations: dict[str, Conversation] = {}
         self._entries: dict[tuple[str, int], StoredEntry] = {}
-        self._changes: dict[str, dict[str, dict[int, bool]]] = defaultdict(dict)
+        self._changes: dict[str, dict[str, dict[int, Change]]] = defaultdict(dict)
         self._records: dict[str, dict[int, bytes]] = defaultdict(dict)
 
     def put_conversation(self, conv_id: str, head: int, mode: FanoutMode = "push") -> None:
         """Writes what a conversation is now."""
         self._conversations[conv_id] = Conversation(head, mode)
 
-    def put_change(self, user: str, conv_id: str, seq: int, *, joined: bool) -> None:
+    def put_change(
+        self,
+        user: str,
+        conv_id: str,
+        seq: int,
+        *,
+        joined: bool,
+        history: HistoryRule = "since_join",
+    ) -> None:
         """Writes a change of membership."""
-        self._changes[user].setdefault(conv_id, {})[seq] = joined
+        change = Change(seq, joined, history)
+        self._changes[user].setdefault(conv_id, {})[seq] = change
 
     def put_message(self, entry: MessageSent) -> None:
         """Writes an entry."""
@@ -87,7 +96,7 @@ class FakeStore:
     async def all_changes(self, user: str) -> dict[str, list[Change]]:
         """See `Store`."""
         self._check()
-        return {c: sorted(found.items()) for c, found in sorted(self._changes[user].items())}
+        return {c: sorted(found.values()) for c, found in sorted(self._changes[user].items())}
 
     async def conversation_ids(self, user: str, after: str, limit: int) -> list[str]:
         """See `Store`."""
@@ -142,7 +151,7 @@ class FakeIndex:
         self.messages: list[MessageSent] = []
 
     async def newest(
-        self, asked: SearchAsked, stays: dict[str, list[Period]], below: Place | None, limit: int
+        self, asked: SearchAsked, scope: dict[str, list[Period]], below: Place | None, limit: int
     ) -> list[Place]:
         """See `Index`."""
         if not self.up:
@@ -150,7 +159,7 @@ class FakeIndex:
         found = [
             Place(message.at, message.conv_id, message.seq)
             for message in self.messages
-            if visible(stays.get(message.conv_id, []), message.seq)
+            if visible(scope.get(message.conv_id, []), message.seq)
             and asked.sender in {None, message.sender}
             and all(term in fold(message.content.text) for term in asked.terms)
         ]

@@ -18,7 +18,7 @@ from backends.elasticsearch import (
 from gateway.cassandra_store import CassandraStore
 from schemas.codec import encode
 from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
-from schemas.records import FanoutMode, MessageSent
+from schemas.records import FanoutMode, HistoryRule, MessageSent
 from schemas.settings import Settings
 from tests.support.waiting import until
 
@@ -36,12 +36,24 @@ class Rows:
             (conv_id, head, mode),
         )
 
-    def put_change(self, user: str, conv_id: str, seq: int, *, joined: bool) -> None:
-        """Writes a change of membership."""
+    def put_change(
+        self,
+        user: str,
+        conv_id: str,
+        seq: int,
+        *,
+        joined: bool,
+        history: HistoryRule = "since_join",
+    ) -> None:
+        """Writes a change of membership, with the rule only where a join has another than usual.
+
+        So it is with a leave, and with what was written before there was such a rule.
+        """
+        rule = history if joined and history != "since_join" else None
         self._session.execute(
-            "INSERT INTO membership_by_user (user_id, conv_id, seq, joined)"
-            " VALUES (%s, %s, %s, %s)",
-            (user, conv_id, seq, joined),
+            "INSERT INTO membership_by_user (user_id, conv_id, seq, joined, history_rule)"
+            " VALUES (%s, %s, %s, %s, %s)",
+            (user, conv_id, seq, joined, rule),
         )
 
     def put_message(self, entry: MessageSent) -> None:

@@ -114,7 +114,7 @@ class Conversation:
         """Some of everything, on both sides of the end of a bucket."""
         rest = MESSAGE_BUCKET - 2
         created = ConversationCreated(
-            **self.common(1), members=["ann", "bob", "陈"], join="open", mode="push"
+            **self.common(1), members=["ann", "bob", "陈"], join="open", mode="push", history="all"
         )
         switched = FanoutChanged(
             **self.common(4), mode="pull", member_count=3, push_limit=2, push_again_below=1
@@ -124,7 +124,7 @@ class Conversation:
             self.said(2, "hello"),
             MembersRemoved(**self.common(3), members=["bob"], mode="push"),
             switched,
-            MembersAdded(**self.common(5), members=["bob", "cid"], mode="pull"),
+            MembersAdded(**self.common(5), members=["bob", "cid"], mode="pull", history="all"),
             MembersRemoved(**self.common(6), members=["cid"], mode="pull"),
             self.said(7, ""),
             *(
@@ -179,7 +179,9 @@ class MessageStore:
     def _read(self, conv_id: str) -> Contents:
         rows = self._session.execute
         state = rows(
-            "SELECT head, owner, join_rule, mode FROM conversation WHERE conv_id = %s", (conv_id,)
+            "SELECT head, owner, join_rule, mode, history_rule FROM conversation "
+            "WHERE conv_id = %s",
+            (conv_id,),
         ).one()
         messages = [
             row
@@ -190,14 +192,16 @@ class MessageStore:
             )
         ]  # fmt: skip
         by_conversation = rows(
-            "SELECT user_id, seq, joined FROM membership_by_conversation WHERE conv_id = %s",
+            "SELECT user_id, seq, joined, history_rule FROM membership_by_conversation "
+            "WHERE conv_id = %s",
             (conv_id,),
         )
         by_user = [
             (user, *row)
             for user in ("ann", "bob", "cid", "陈")
             for row in rows(
-                "SELECT seq, joined FROM membership_by_user WHERE user_id = %s AND conv_id = %s",
+                "SELECT seq, joined, history_rule FROM membership_by_user "
+                "WHERE user_id = %s AND conv_id = %s",
                 (user, conv_id),
             )
         ]
@@ -216,15 +220,20 @@ def _conversation(logged: list[tuple[AnyEntry, str]]) -> Contents:
     modes = [entry.mode for entry in ordered if not isinstance(entry, MessageSent)]
     created = [entry for entry in ordered if isinstance(entry, ConversationCreated)]
     changes = sorted(
-        (user, entry.seq, not isinstance(entry, MembersRemoved))
+        (
+            user,
+            entry.seq,
+            *((False, None) if isinstance(entry, MembersRemoved) else (True, entry.history)),
+        )
         for entry in ordered
         if isinstance(entry, ConversationCreated | MembersAdded | MembersRemoved)
         for user in entry.members
     )
-    owner, join = (created[0].sender, created[0].join) if created else (None, None)
+    made = created[0] if created else None
+    owner, join, rule = (made.sender, made.join, made.history) if made else (None, None, None)
     mode = modes[-1] if modes else None
     return {
-        "state": (ordered[-1].seq, owner, join, mode) if ordered else None,
+        "state": (ordered[-1].seq, owner, join, mode, rule) if ordered else None,
         "messages": [
             (e.seq // MESSAGE_BUCKET, e.seq, kind_of(e), e.sender, e.at, text)
             for e, text in logged

@@ -41,7 +41,7 @@ def _story() -> list[AnyCommand]:
         AddMembers(**by("bob"), members=["bob"]),
         say("bob", "again"),
         say("f", "may I?"),
-        CreateConversation(**by("f", "c2"), members=["ann"]),
+        CreateConversation(**by("f", "c2"), members=["ann"], history="all"),
         say("f", "just us", conv_id="c2"),
         say("ann", "yes", conv_id="c2"),
     ]

@@ -8,6 +8,7 @@ from gateway.access import access_conversation
 from gateway.problems import Problem
 from gateway.store import Change, Conversation
 from schemas.errors import ServerUnavailable
+from schemas.visibility import Period
 from tests.support.gateway import FakeStore
 
 
@@ -60,6 +61,31 @@ async def test_a_former_member_knows_no_later_head() -> None:
     access = await access_conversation(store, "ann", "c")
     assert [seq for seq in range(60) if access.may_see(seq)] == [1, 2, 3, 4, 7, 8, 9]
     assert (access.head, access.is_member) == (9, False)
+
+
+async def test_a_late_joiner_reads_what_the_join_opens() -> None:
+    """By the rule ``all`` everything up to the head; their stay is what it was."""
+    store = FakeStore()
+    store.put_conversation("c", 5)
+    store.put_change("ann", "c", 4, joined=True, history="all")
+    access = await access_conversation(store, "ann", "c")
+    assert [seq for seq in range(1, 10) if access.may_see(seq)] == [1, 2, 3, 4, 5]
+    assert access.stays == [Period(4)]
+    assert (access.head, access.is_member) == (5, True)
+
+
+async def test_a_former_member_of_an_open_history_knows_no_later_head() -> None:
+    """What a join opens ends with the stay, and comes back with the next one, all of it."""
+    store = FakeStore()
+    store.put_conversation("c", 50)
+    store.put_change("ann", "c", 4, joined=True, history="all")
+    store.put_change("ann", "c", 6, joined=False, history="all")
+    access = await access_conversation(store, "ann", "c")
+    assert [seq for seq in range(1, 60) if access.may_see(seq)] == [1, 2, 3, 4, 5, 6]
+    assert (access.head, access.is_member) == (6, False)
+    store.put_change("ann", "c", 9, joined=True, history="all")
+    access = await access_conversation(store, "ann", "c")
+    assert [seq for seq in range(1, 60) if access.may_see(seq)] == list(range(1, 51))
 
 
 async def test_the_head_is_read_before_the_membership() -> None:

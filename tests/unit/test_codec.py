@@ -11,7 +11,14 @@ from hypothesis import given
 import schemas.json_schema
 from schemas.codec import decode_command, decode_entry, decode_position, encode
 from schemas.errors import UndecodableRecord
-from schemas.records import AnyCommand, MessageSent, TextContent
+from schemas.records import (
+    AnyCommand,
+    ConversationCreated,
+    CreateConversation,
+    MembersAdded,
+    MessageSent,
+    TextContent,
+)
 from tests.support.commands import commands, message
 
 SECRET = "the text of a message"
@@ -73,6 +80,27 @@ def test_an_entry_looks_as_others_rely_on() -> None:
     )
     assert decode_entry(encode(entry)) == entry
     assert decode_position(encode(entry)).seq == 7
+
+
+def test_what_was_written_before_the_history_rule_is_read() -> None:
+    """Commands and entries of an earlier version have none: nothing before a join is open."""
+    ids = b'"conv_id":"c","sender":"ann","client_msg_id":"i","members":["ann"],'
+    command = decode_command(b'{"kind":"create_conversation",%b"device_id":"d"}' % ids)
+    created = b'{"kind":"conversation_created",%b"seq":1,"at":1,"join":"open","mode":"push"}' % ids
+    added = b'{"kind":"members_added",%b"seq":2,"at":1,"mode":"push"}' % ids
+    assert isinstance(command, CreateConversation)
+    assert command.history == "since_join"
+    for value in (created, added):
+        entry = decode_entry(value)
+        assert isinstance(entry, ConversationCreated | MembersAdded)
+        assert entry.history == "since_join"
+
+
+def test_another_history_rule_is_refused() -> None:
+    """What this version does not know it does not take for something else."""
+    ids = b'"conv_id":"c","sender":"ann","client_msg_id":"i","members":[],"device_id":"d"'
+    with pytest.raises(UndecodableRecord):
+        decode_command(b'{"kind":"create_conversation",%b,"history":"some"}' % ids)
 
 
 def test_the_json_schema_is_that_of_the_code() -> None:

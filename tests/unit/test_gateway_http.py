@@ -158,6 +158,7 @@ async def test_conversations_are_paged(gateway: Caller, store: FakeStore) -> Non
         "head": 4,
         "mode": None,
         "periods": [{"first": 2, "last": 4}],
+        "readable": [{"first": 2, "last": 4}],
     }
     assert (found[3]["mode"], found[3]["head"]) == ("pull", 3)
 

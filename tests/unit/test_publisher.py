@@ -86,7 +86,7 @@ def test_membership_commands_carry_what_they_were_given(
 ) -> None:
     """Each method makes its command, in the user's name."""
     publisher = open_publisher()
-    publisher.create_conversation("c", ["bob"], join="open")
+    publisher.create_conversation("c", ["bob"], join="open", history="all")
     publisher.add_members("c", ["eve"])
     publisher.remove_members("c", ["bob"])
     publisher.send("c", "hi", mentions=["eve"])
@@ -95,7 +95,7 @@ def test_membership_commands_carry_what_they_were_given(
     kinds = ["CreateConversation", "AddMembers", "RemoveMembers", "SendMessage"]
     assert [type(command).__name__ for command in commands] == kinds
     assert commands[0].members == ["bob"]
-    assert commands[0].join == "open"
+    assert (commands[0].join, commands[0].history) == ("open", "all")
     assert (commands[1].members, commands[2].members) == (["eve"], ["bob"])
     assert commands[3].mentions == ["eve"]
     assert {(c.conv_id, c.sender, c.device_id) for c in commands} == {("c", "ann", "phone")}
@@ -225,6 +225,8 @@ def test_the_same_command_is_not_queued_twice(open_publisher: Open, broker: Faul
         (lambda p: p.add_members("c", ["字" * 128] * 10_000 + ["x"]), "too_large"),
         (lambda p: p.add_members("c", ["😀" * 128] * 10_000), "too_large"),
         (lambda p: p.publish(message(1, conv_id="\u202e")), "invalid"),
+        (lambda p: p.create_conversation("c", history="everything"), "invalid"),
+        (lambda p: p.create_conversation("c", join="closed"), "invalid"),
     ],
 )
 def test_what_no_sequencer_would_take_is_not_queued(

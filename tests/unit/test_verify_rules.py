@@ -107,6 +107,7 @@ def test_what_keeps_the_rules_is_silent(entries: list[AnyEntry]) -> None:
         ([created("ann", "bob"), added(2, "bob")], "adds somebody who is a member"),
         ([created("ann"), removed(2, "bob")], "removes somebody who is not a member"),
         ([created("ann"), added(2, "bob", mode="pull")], "its mode is pull"),
+        ([created("ann"), added(2, "bob", history="all")], "its history rule is all"),
         ([created("ann", "bob"), removed(2, "bob", sender="eve")], "its sender is not a member"),
         ([created("ann", "b", "c"), changed(2, "command of 1", member_count=4)], "counts 4"),
         ([created("ann", "b", "c"), changed(2, "command of 1", push_limit=3)], "no more members"),

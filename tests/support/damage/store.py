@@ -61,10 +61,13 @@ def _store_loses_a_conversation(system: System, pick: Pick) -> Expected:
 
 @damage
 def _store_alters_a_conversation(system: System, pick: Pick) -> Expected:
-    at, column = pick.index(system.conversations), pick.one((1, 2, 3, 4))
+    at, column = pick.index(system.conversations), pick.one((1, 2, 3, 4, 5))
     row = system.conversations[at]
-    other = {1: (row[1] or 0) - 1, 2: STRANGER, 3: "closed", 4: "shove"}[column]
-    system.conversations[at] = with_column(row, column, pick.one((None, other)))
+    rule = {"all": pick.one((None, "since_join")), "since_join": "all"}[row[5] or ""]
+    other = {1: (row[1] or 0) - 1, 2: STRANGER, 3: "closed", 4: "shove", 5: rule}[column]
+    # Without its rule a conversation has the usual one, which may be right.
+    damaged = other if column == 5 else pick.one((None, other))
+    system.conversations[at] = with_column(row, column, damaged)
     return Expected("store", "altered", row[0])
 
 
@@ -78,7 +81,7 @@ def _store_has_a_conversation_of_its_own(system: System, pick: Pick) -> Expected
 @damage
 def _membership_loses_a_change(system: System, pick: Pick) -> Expected:
     rows = pick.one((system.by_user, system.by_conversation))
-    user, conv_id, seq, _ = rows.pop(pick.index(rows))
+    user, conv_id, seq, *_ = rows.pop(pick.index(rows))
     return Expected("membership", "missing", conv_id, seq, user)
 
 
@@ -86,15 +89,30 @@ def _membership_loses_a_change(system: System, pick: Pick) -> Expected:
 def _membership_turns_a_change_round(system: System, pick: Pick) -> Expected:
     rows = pick.one((system.by_user, system.by_conversation))
     at = pick.index(rows)
-    user, conv_id, seq, joined = rows[at]
-    rows[at] = (user, conv_id, seq, pick.one((None, not joined)))
+    user, conv_id, seq, joined, rule = rows[at]
+    rows[at] = (user, conv_id, seq, pick.one((None, not joined)), rule)
+    return Expected("membership", "altered", conv_id, seq, user)
+
+
+@damage
+def _membership_lets_a_newcomer_read_otherwise(system: System, pick: Pick) -> Expected:
+    rows = pick.one((system.by_user, system.by_conversation))
+    at = pick.index(rows)
+    user, conv_id, seq, joined, rule = rows[at]
+    rows[at] = (
+        user,
+        conv_id,
+        seq,
+        joined,
+        pick.one((None, "since_join") if rule == "all" else ("all",)),
+    )
     return Expected("membership", "altered", conv_id, seq, user)
 
 
 @damage
 def _membership_has_a_change_of_its_own(system: System, pick: Pick) -> Expected:
     rows = pick.one((system.by_user, system.by_conversation))
-    user, conv_id, seq, joined = pick.one(rows)
+    user, conv_id, seq, joined, rule = pick.one(rows)
     place = pick.one([(STRANGER, conv_id, seq), (user, "nowhere", 1), (user, conv_id, 1_000)])
-    rows.append((*place, joined))
+    rows.append((*place, joined, rule))
     return Expected("membership", "extra", place[1], place[2], place[0])

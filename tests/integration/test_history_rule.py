@@ -1,0 +1,212 @@
+"""What newcomers may read of what was said before: from the SDK through the whole pipeline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from typing import Any, Final, NamedTuple
+
+import pytest
+from pydantic import SecretStr
+
+from backends.cassandra import cassandra_session
+from backends.elasticsearch import elasticsearch_client
+from gateway.elastic_index import ElasticIndex
+from producers.publisher import Publisher
+from schemas.records import HistoryRule
+from schemas.settings import Settings
+from schemas.topics import Topic
+from tests.support.gateway import SECRET, Caller, covered, serving
+from tests.support.gateway_rows import cassandra_store
+from tests.support.pipeline import assert_verified, prepare
+from tests.support.processes import running, wait_until
+from tests.support.servers import Servers
+from tests.support.topics import is_caught_up
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.servers
+
+HISTORY: Final = "/v1/conversations/{}/messages"
+WORD: Final = "天气"
+RULES: Final[tuple[HistoryRule, ...]] = ("since_join", "all")
+PROCESSES: Final = (
+    ("stream_processors",), ("sinks", "message"), ("sinks", "sync"), ("sinks", "search"),
+)  # fmt: skip
+STAGES: Final = (
+    ("sequencer", Topic.MESSAGES),
+    ("sink-message", Topic.TIMELINE),
+    ("sink-search", Topic.TIMELINE),
+    ("sink-sync", Topic.SYNC),
+)
+NEWCOMERS: Final = [f"new {n}" for n in range(9)]
+SEARCHABLE_SECONDS: Final = 30.0
+
+
+@pytest.fixture
+def settings(servers: Servers) -> Iterator[Settings]:
+    """A pipeline of its own, running, in which six people are a large group."""
+    settings = servers.settings(
+        partitions=2, sync_partitions=2, push_limit=5, members_per_entry=2,
+        jwt_secret=SecretStr(SECRET),
+    )  # fmt: skip
+    prepare(settings)
+    with ExitStack() as stack:
+        for module in PROCESSES:
+            stack.enter_context(running(settings, *module))
+        yield settings
+    with cassandra_session(settings) as session, elasticsearch_client(settings) as search:
+        session.execute(f"DROP KEYSPACE {settings.keyspace}", timeout=60)
+        search.indices.delete(index=list(search.indices.get_alias(name=settings.index_alias)))
+
+
+@pytest.fixture
+def ann(settings: Settings) -> Iterator[Publisher]:
+    """The owner of all conversations, with her outbox."""
+    outbox = settings.home / f"{settings.namespace}.db"
+    with Publisher(settings, "ann", "desk", outbox, done_when="accepted") as publisher:
+        yield publisher
+
+
+@pytest.fixture
+async def gateway(settings: Settings) -> AsyncIterator[Caller]:
+    """The gateway on what the sinks have written."""
+    index = ElasticIndex(settings)
+    try:
+        async with cassandra_store(settings) as store, serving(settings, store, index) as caller:
+            yield caller
+    finally:
+        await index.stop()
+
+
+def done(settings: Settings, ann: Publisher) -> None:
+    """Waits until all that ann did is sequenced, stored and indexed."""
+    ann.flush(SEARCHABLE_SECONDS)
+    for stage, topic in STAGES:
+        wait_until(lambda s=stage, t=topic: is_caught_up(settings, s, t), f"{stage} is through")
+
+
+class Seen(NamedTuple):
+    """What one person gets of one conversation by each of the ways there are."""
+
+    history: list[int]
+    hidden: list[int]
+    search: list[int]
+    search_everywhere: list[int]
+    sync: list[int]
+    head: int
+
+
+async def seen(gateway: Caller, user: str, conv_id: str, last: int) -> Seen:
+    """Asks in each way for the SeqIds 1 to ``last``."""
+    page = await gateway.get(HISTORY.format(conv_id), user, to=last)
+    items: list[dict[str, Any]] = page.body["items"]
+    assert covered(items) == list(range(1, last + 1))
+    assert {item.get("hole", "hidden") for item in items} == {"hidden"}
+    return Seen(
+        history=[item["seq"] for item in items if "hole" not in item],
+        hidden=covered(item for item in items if "hole" in item),
+        search=await hits(gateway, user, conv_id, conversation=conv_id),
+        search_everywhere=await hits(gateway, user, conv_id),
+        sync=await synced(gateway, user, conv_id),
+        head=page.body["head"],
+    )
+
+
+async def hits(gateway: Caller, user: str, conv_id: str, **more: Any) -> list[int]:
+    """What a search finds in one conversation, oldest first."""
+    page = await gateway.get("/v1/search", user, q=WORD, limit=100, **more)
+    assert (page.status, page.body["next"]) == (200, None)
+    return sorted(hit["seq"] for hit in page.body["hits"] if hit["conv_id"] == conv_id)
+
+
+async def synced(gateway: Caller, user: str, conv_id: str) -> list[int]:
+    """The entries of one conversation in somebody's sync timeline."""
+    page = await gateway.get("/v1/sync", user, limit=500)
+    assert page.body["more"] is False
+    records = [one["record"] for one in page.body["records"]]
+    return [record["seq"] for record in records if record["conv_id"] == conv_id]
+
+
+async def all_is_there(
+    settings: Settings, ann: Publisher, gateway: Caller, conv_id: str, said: list[int]
+) -> None:
+    """Waits until the owner, who may, finds every message: then nothing is merely late."""
+    await asyncio.to_thread(done, settings, ann)
+
+    async def found() -> bool:
+        return await hits(gateway, "ann", conv_id, conversation=conv_id) == said
+
+    await until(found, SEARCHABLE_SECONDS)
+
+
+def expected(rule: HistoryRule, stay: list[int], last: int, *, inside: bool) -> Seen:
+    """By the rules, in words: of ``all`` one reads from 1 to where the last stay ends."""
+    readable = stay if rule == "since_join" else list(range(1, stay[-1] + 1))
+    found = [seq for seq in readable if seq % 2 == 0]  # messages have even SeqIds here
+    hidden = [seq for seq in range(1, last + 1) if seq not in readable]
+    head = last if inside else stay[-1]
+    return Seen(readable, hidden, found, found, stay, head)
+
+
+@pytest.mark.parametrize("rule", RULES)
+async def test_a_late_joiner_leaves_and_comes_again(
+    settings: Settings, ann: Publisher, gateway: Caller, rule: HistoryRule
+) -> None:
+    """By history, search and sync somebody gets what the rule says, at each turn of the story.
+
+    Of ``all`` what was before the join, by history and search alike; of ``since_join`` none of
+    it, by any way. After leaving nothing that comes later, by either rule. Back again, what was
+    said meanwhile by ``all`` alone. Sync is the same by both: what was said while they were in.
+    """
+    ann.create_conversation("c", history=rule)  # 1
+    ann.send("c", f"{WORD} before")  # 2
+    ann.add_members("c", ["bob"])  # 3
+    ann.send("c", f"{WORD} with bob")  # 4
+    await all_is_there(settings, ann, gateway, "c", [2, 4])
+    assert await seen(gateway, "bob", "c", 4) == expected(rule, [3, 4], 4, inside=True)
+
+    ann.remove_members("c", ["bob"])  # 5
+    ann.send("c", f"{WORD} without bob")  # 6
+    await all_is_there(settings, ann, gateway, "c", [2, 4, 6])
+    assert await seen(gateway, "bob", "c", 6) == expected(rule, [3, 4, 5], 6, inside=False)
+
+    ann.add_members("c", ["bob"])  # 7
+    ann.send("c", f"{WORD} with bob again")  # 8
+    await all_is_there(settings, ann, gateway, "c", [2, 4, 6, 8])
+    back = expected(rule, [3, 4, 5, 7, 8], 8, inside=True)
+    assert await seen(gateway, "bob", "c", 8) == back
+
+    listed = await gateway.get("/v1/conversations", "bob")
+    assert listed.body["conversations"] == [
+        {
+            "conv_id": "c",
+            "head": 8,
+            "mode": "push",
+            "periods": [{"first": 3, "last": 5}, {"first": 7, "last": None}],
+            "readable": [{"first": 1, "last": None}]
+            if rule == "all"
+            else [{"first": 3, "last": 5}, {"first": 7, "last": None}],
+        }
+    ]
+    assert (await gateway.get(HISTORY.format("c"), "eve")).status == 404
+    assert await hits(gateway, "eve", "c") == []
+    await asyncio.to_thread(assert_verified, settings)
+
+
+@pytest.mark.parametrize("rule", RULES)
+async def test_a_groups_worth_of_newcomers_in_one_command(
+    settings: Settings, ann: Publisher, gateway: Caller, rule: HistoryRule
+) -> None:
+    """Each of the entries that it becomes tells the rule, on both sides of the switch to pull."""
+    ann.create_conversation("c", history=rule)  # 1
+    ann.send("c", f"{WORD} before")  # 2
+    ann.add_members("c", NEWCOMERS)  # 3, 4, 5 and the switch, 7, 8 of two each; the last of one
+    await all_is_there(settings, ann, gateway, "c", [2])
+    joined = [3, 3, 4, 4, 5, 5, 7, 7, 8]
+    for user, since in zip(NEWCOMERS, joined, strict=True):
+        page = await gateway.get(HISTORY.format("c"), user, to=8)
+        hidden = covered(item for item in page.body["items"] if "hole" in item)
+        assert hidden == ([] if rule == "all" else list(range(1, since)))
+        assert await hits(gateway, user, "c") == ([2] if rule == "all" else [])
+    await asyncio.to_thread(assert_verified, settings)
