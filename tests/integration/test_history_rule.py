@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import pytest
@@ -83,7 +84,7 @@ def done(settings: Settings, ann: Publisher) -> None:
     """Waits until all that ann did is sequenced, stored and indexed."""
     ann.flush(SEARCHABLE_SECONDS)
     for stage, topic in STAGES:
-        wait_until(lambda s=stage, t=topic: is_caught_up(settings, s, t), f"{stage} is through")
+        wait_until(partial(is_caught_up, settings, stage, topic), f"{stage} is through")
 
 
 class Seen(NamedTuple):

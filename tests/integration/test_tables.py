@@ -31,8 +31,7 @@ BEFORE_THE_HISTORY_RULE: Final = (
         conv_id text, user_id text, seq bigint, joined boolean,
         PRIMARY KEY ((conv_id), user_id, seq)
     )""",
-    "INSERT INTO membership_by_user (user_id, conv_id, seq, joined)"
-    " VALUES ('ann', 'old', 3, true)",
+    "INSERT INTO membership_by_user (user_id, conv_id, seq, joined) VALUES ('a', 'old', 3, true)",
     "INSERT INTO conversation (conv_id, head, owner, mode) VALUES ('old', 4, 'bob', 'push')",
 )
 
@@ -62,13 +61,13 @@ async def test_tables_without_a_history_rule_get_one(earlier: tuple[Session, Set
     for _ in range(2):
         create_tables(session, settings)
     created = ConversationCreated(
-        conv_id="new", seq=1, sender="ann", client_msg_id="i", at=1, members=["ann"],
+        conv_id="new", seq=1, sender="a", client_msg_id="i", at=1, members=["a"],
         join="invite", mode="push", history="all",
     )  # fmt: skip
     assert not MessageWriter(session).write([on_log(created, 0)]).poison
 
     async with cassandra_store(settings) as store:
-        assert await store.all_changes("ann") == {
+        assert await store.all_changes("a") == {
             "old": [Change(3, joined=True, history="since_join")],
             "new": [Change(1, joined=True, history="all")],
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from itertools import cycle, pairwise
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from unittest.mock import patch
 
 import msgspec
@@ -20,6 +20,7 @@ from gateway.search import SearchAsked
 from gateway.search_terms import from_cursor
 from gateway.sync import read_sync
 from schemas.limits import SYNC_BUCKET
+from schemas.records import HistoryRule
 from schemas.visibility import Change, Period, readable, visible
 from tests.support.gateway import FakeIndex, FakeStore, covered, message
 
@@ -28,6 +29,7 @@ untimed = settings(deadline=None)
 
 HEAD = 40
 LISTED_AHEAD = 6
+RULES: Final[tuple[HistoryRule, ...]] = ("since_join", "all")
 changes = st.lists(st.tuples(st.integers(1, HEAD), st.booleans()), max_size=12)
 
 
@@ -47,7 +49,7 @@ def scenes(draw: st.DrawFn) -> Scene:
     store = FakeStore()
     joined = draw(st.integers(1, HEAD))
     happened = dict([(joined, True), *(change for change in draw(changes) if change[0] > joined)])
-    rule = draw(st.sampled_from(["since_join", "all"]))
+    rule = draw(st.sampled_from(RULES))
     told = [Change(seq, came, rule) for seq, came in happened.items()]
     head = draw(st.integers(0, HEAD))
     missing = draw(st.sets(st.integers(1, HEAD), max_size=3))
