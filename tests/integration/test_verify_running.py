@@ -21,6 +21,7 @@ from schemas.records import (
     AddMembers,
     AnyCommand,
     CreateConversation,
+    HistoryRule,
     RemoveMembers,
     SendMessage,
     TextContent,
@@ -34,6 +35,7 @@ pytestmark = pytest.mark.servers
 
 PEOPLE = [f"u{number}" for number in range(10)]
 CONVERSATIONS = [f"c{number}" for number in range(4)]
+RULES: list[HistoryRule] = ["since_join", "all"]
 PROCESSES = (("stream_processors",), ("sinks", "message"), ("sinks", "sync"), ("sinks", "search"))
 SEED = 7
 AUDITS = 3
@@ -49,8 +51,9 @@ def _commands() -> Iterator[AnyCommand]:
             "conv_id": conv_id, "sender": sender, "device_id": "d", "client_msg_id": next(ids),
         }  # fmt: skip
 
-    for conv_id in CONVERSATIONS:
-        yield CreateConversation(**common(conv_id, "u0"), members=PEOPLE[:4], join="open")
+    for conv_id, rule in zip(CONVERSATIONS, 2 * RULES, strict=True):
+        creator = common(conv_id, "u0")
+        yield CreateConversation(**creator, members=PEOPLE[:4], join="open", history=rule)
     while True:
         where = common(chance.choice(CONVERSATIONS), chance.choice(PEOPLE))
         people = chance.sample(PEOPLE, 2)
