@@ -9,6 +9,15 @@
 | ``sync`` | a range of one recipient's sync timeline; expires |
 | ``sync_bucket`` | which partitions of ``sync`` a recipient has at all; expires |
 
+| table | one partition is, at most | bytes at most |
+|---|---|---|
+| ``message`` | `MESSAGE_BUCKET` entries of `MAX_ENTRY_BYTES` | 99.4 MB |
+| ``sync`` | `SYNC_BUCKET` records of `MAX_ENTRY_BYTES` | 99.4 MB |
+| ``membership_by_conversation`` | who is named in `MEMBERSHIP_BUCKET` entries | TODO MB |
+| ``conversation`` | one row | 2 KB |
+| ``sync_bucket`` | buckets of a shard in a lifetime, 40 bytes each | TODO |
+| ``membership_by_user`` | all joining and leaving of one person | TODO |
+
 Membership is kept as what happened (joined or left, at a SeqId): such rows are idempotent and
 may arrive in any order, where a period with an end would have to be read before it is written.
 
@@ -60,8 +69,8 @@ _TABLES: Final = (
         PRIMARY KEY ((user_id), conv_id, seq)
     )""",
     """CREATE TABLE IF NOT EXISTS membership_by_conversation (
-        conv_id text, user_id text, seq bigint, joined boolean,
-        PRIMARY KEY ((conv_id), user_id, seq)
+        conv_id text, bucket int, user_id text, seq bigint, joined boolean,
+        PRIMARY KEY ((conv_id, bucket), user_id, seq)
     )""",
     """CREATE TABLE IF NOT EXISTS sync (
         user_id text, bucket bigint, sync_seq bigint, conv_id text, seq bigint, record text,

@@ -8,9 +8,12 @@ from typing import Any, TypeAlias
 
 from ops.verify.log import Log
 from ops.verify.report import Report
+from schemas.limits import MEMBERSHIP_BUCKET
 
-MembershipRow: TypeAlias = tuple[str, str, int, bool | None]
-"""(user_id, conv_id, seq, joined)."""
+MembershipRow: TypeAlias = (
+    tuple[str, str, int, bool | None] | tuple[str, str, int, bool | None, int]
+)
+"""(user_id, conv_id, seq, joined), and the bucket where the table has some."""
 
 
 def compare_membership(
@@ -38,12 +41,21 @@ class _Check:
         # A bit for each change of a person in a conversation.
         self._seen: dict[tuple[str, str], int] = {}
 
-    def take(self, user: str, conv_id: str, seq: int, joined: bool | None) -> None:  # noqa: FBT001 - a column
+    def take(
+        self,
+        user: str,
+        conv_id: str,
+        seq: int,
+        joined: bool | None,  # noqa: FBT001 - a column
+        bucket: int | None = None,
+    ) -> None:
         self._report.section("membership").counts["rows"] += 1
         place = self._place(user, conv_id, seq)
         changes = self._changes(user, conv_id)
         at = next((at for at, change in enumerate(changes) if change[0] == seq), None)
-        if seq > self._log.head(conv_id):
+        if bucket is not None and bucket != seq // MEMBERSHIP_BUCKET:
+            self._report.differ("membership", "misplaced", **place, detail=f"bucket {bucket}")
+        elif seq > self._log.head(conv_id):
             newer = partial(self._log.holds, conv_id, seq, None)
             self._report.hold("membership", newer, **place)
         elif at is None:

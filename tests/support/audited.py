@@ -19,7 +19,7 @@ from ops.verify.sync_buckets import BucketRow
 from ops.verify.sync_store import SyncRow
 from ops.verify.topics import Span
 from schemas.codec import decode_entry, decode_sync_record
-from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
+from schemas.limits import MEMBERSHIP_BUCKET, MESSAGE_BUCKET, SYNC_BUCKET
 from schemas.records import (
     AnyEntry,
     ConversationCreated,
@@ -199,7 +199,7 @@ def _store(system: System, entry: AnyEntry, value: bytes) -> None:
         joined = not isinstance(entry, MembersRemoved)
         rows = [(user, entry.conv_id, entry.seq, joined) for user in entry.members]
         system.by_user += rows
-        system.by_conversation += rows
+        system.by_conversation += [(*row, entry.seq // MEMBERSHIP_BUCKET) for row in rows]
     if isinstance(entry, MessageSent):
         system.documents.append(_document(entry))
 

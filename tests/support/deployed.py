@@ -99,7 +99,9 @@ def _insert(session: Session, system: System) -> None:
         ],
         "conversation (conv_id, head, owner, join_rule, mode)": list(system.conversations),
         "membership_by_user (user_id, conv_id, seq, joined)": list(system.by_user),
-        "membership_by_conversation (user_id, conv_id, seq, joined)": list(system.by_conversation),
+        "membership_by_conversation (user_id, conv_id, seq, joined, bucket)": list(
+            system.by_conversation
+        ),
         "sync (user_id, bucket, sync_seq, conv_id, seq, record)": [
             (*row[:5], (row[5] or b"").decode()) for row in system.sync_rows
         ],

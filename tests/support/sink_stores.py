@@ -190,7 +190,8 @@ class MessageStore:
             )
         ]  # fmt: skip
         by_conversation = rows(
-            "SELECT user_id, seq, joined FROM membership_by_conversation WHERE conv_id = %s",
+            "SELECT user_id, seq, joined FROM membership_by_conversation "
+            "WHERE conv_id = %s AND bucket IN (0, 1)",
             (conv_id,),
         )
         by_user = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from schemas.limits import MEMBERSHIP_BUCKET
 from tests.support.audited import System
 from tests.support.damage.tools import (
     STRANGER,
@@ -78,7 +79,7 @@ def _store_has_a_conversation_of_its_own(system: System, pick: Pick) -> Expected
 @damage
 def _membership_loses_a_change(system: System, pick: Pick) -> Expected:
     rows = pick.one((system.by_user, system.by_conversation))
-    user, conv_id, seq, _ = rows.pop(pick.index(rows))
+    user, conv_id, seq, *_ = rows.pop(pick.index(rows))
     return Expected("membership", "missing", conv_id, seq, user)
 
 
@@ -86,15 +87,24 @@ def _membership_loses_a_change(system: System, pick: Pick) -> Expected:
 def _membership_turns_a_change_round(system: System, pick: Pick) -> Expected:
     rows = pick.one((system.by_user, system.by_conversation))
     at = pick.index(rows)
-    user, conv_id, seq, joined = rows[at]
-    rows[at] = (user, conv_id, seq, pick.one((None, not joined)))
+    user, conv_id, seq, joined, *_ = rows[at]
+    rows[at] = with_column(rows[at], 3, pick.one((None, not joined)))
     return Expected("membership", "altered", conv_id, seq, user)
 
 
 @damage
 def _membership_has_a_change_of_its_own(system: System, pick: Pick) -> Expected:
     rows = pick.one((system.by_user, system.by_conversation))
-    user, conv_id, seq, joined = pick.one(rows)
+    user, conv_id, seq, joined, *_ = pick.one(rows)
     place = pick.one([(STRANGER, conv_id, seq), (user, "nowhere", 1), (user, conv_id, 1_000)])
-    rows.append((*place, joined))
+    bucketed = rows is system.by_conversation
+    rows.append((*place, joined, place[2] // MEMBERSHIP_BUCKET) if bucketed else (*place, joined))
     return Expected("membership", "extra", place[1], place[2], place[0])
+
+
+@damage
+def _membership_has_a_change_in_another_bucket(system: System, pick: Pick) -> Expected:
+    at = pick.index(system.by_conversation)
+    row = system.by_conversation[at]
+    system.by_conversation[at] = with_column(row, 4, 7)
+    return Expected("membership", "misplaced", row[1], row[2], row[0])
