@@ -221,6 +221,22 @@ class CoalescingStore:
             lambda: self._store.sync_records(user, bucket, after, limit),
         )
 
+    async def sync_buckets_back(self, user: str, last: int, limit: int) -> list[int]:
+        """See `Store`."""
+        return await self._same(
+            ("sync_buckets_back", user, last, limit),
+            lambda: self._store.sync_buckets_back(user, last, limit),
+        )
+
+    async def sync_records_back(
+        self, user: str, bucket: int, before: int, limit: int
+    ) -> list[StoredRecord]:
+        """See `Store`."""
+        return await self._same(
+            ("sync_records_back", user, bucket, before, limit),
+            lambda: self._store.sync_records_back(user, bucket, before, limit),
+        )
+
     async def reachable(self) -> bool:
         """See `Store`."""
         return await self._store.reachable()

@@ -83,8 +83,10 @@ class SyncWriter:
     def __init__(
         self, session: Session, settings: Settings, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        self._listing_seconds = listing_seconds(settings)
-        self._listed: Recent[Pair] = Recent(LISTED_PAIRS, _refresh_seconds(settings), monotonic)
+        lifetime = int(settings.sync_lifetime.total_seconds())
+        refresh = max(1, lifetime // _REFRESHES_IN_A_LIFETIME)
+        self._listing_seconds = lifetime + 2 * refresh
+        self._listed: Recent[Pair] = Recent(LISTED_PAIRS, refresh, monotonic)
         self._session = session
         self._insert_row = prepare(
             session,
@@ -165,15 +167,6 @@ class SyncWriter:
                 place.value,
             ]
             yield Row(insert, place.origin, len(place.value) + _ROW_OVERHEAD)
-
-
-def listing_seconds(settings: Settings) -> int:
-    """How long a partition stays listed: longer than any row that is written meanwhile."""
-    return int(settings.sync_lifetime.total_seconds()) + 2 * _refresh_seconds(settings)
-
-
-def _refresh_seconds(settings: Settings) -> int:
-    return max(1, int(settings.sync_lifetime.total_seconds()) // _REFRESHES_IN_A_LIFETIME)
 
 
 def _round(waiting: _Waiting) -> Iterator[Request]:
