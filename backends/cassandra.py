@@ -9,14 +9,22 @@
 | ``sync`` | a range of one recipient's sync timeline; expires |
 | ``sync_bucket`` | which partitions of ``sync`` a recipient has at all; expires |
 
-| table | one partition is, at most | bytes at most |
+How large one partition can become (`schemas.limits`; `tests/unit/test_partition_sizes.py` adds it
+up, ``tests/integration/test_partitions.py`` asks the server):
+
+| table | the worst partition | at most |
 |---|---|---|
-| ``message`` | `MESSAGE_BUCKET` entries of `MAX_ENTRY_BYTES` | 99.4 MB |
-| ``sync`` | `SYNC_BUCKET` records of `MAX_ENTRY_BYTES` | 99.4 MB |
-| ``membership_by_conversation`` | who is named in `MEMBERSHIP_BUCKET` entries | TODO MB |
-| ``conversation`` | one row | 2 KB |
-| ``sync_bucket`` | buckets of a shard in a lifetime, 40 bytes each | TODO |
-| ``membership_by_user`` | all joining and leaving of one person | TODO |
+| ``message`` | `MESSAGE_BUCKET` entries of `MAX_ENTRY_BYTES` | 99.3 MB |
+| ``sync`` | `SYNC_BUCKET` records of `MAX_ENTRY_BYTES` | 98.9 MB |
+| ``membership_by_conversation`` | all who are named in `MEMBERSHIP_BUCKET` entries | 82.3 MB |
+| ``conversation`` | one row | 1 KB |
+| ``sync_bucket`` | a record in every bucket of a shard, for a lifetime | by the rate: below |
+| ``membership_by_user`` | all that somebody ever joined and left | no bound: below |
+
+A listed bucket takes some 70 bytes for `SYNC_BUCKET` offsets of a shard. At 100,000 records/s
+on 8 shards, kept for a week, that is 68 MB; who keeps more, or longer, takes more shards. A change
+of membership takes 73 bytes and the id of its conversation: 900,000 changes with ids of 36
+characters are 100 MB, and nothing stops anybody who is let in and out that often.
 
 Membership is kept as what happened (joined or left, at a SeqId): such rows are idempotent and
 may arrive in any order, where a period with an end would have to be read before it is written.
