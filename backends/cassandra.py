@@ -9,6 +9,23 @@
 | ``sync`` | a range of one recipient's sync timeline; expires |
 | ``sync_bucket`` | which partitions of ``sync`` a recipient has at all; expires |
 
+How large one partition can become (`schemas.limits`; `tests/unit/test_partition_sizes.py` adds it
+up, ``tests/integration/test_partitions.py`` asks the server):
+
+| table | the worst partition | at most |
+|---|---|---|
+| ``message`` | `MESSAGE_BUCKET` entries of `MAX_ENTRY_BYTES` | 99.3 MB |
+| ``sync`` | `SYNC_BUCKET` records of `MAX_ENTRY_BYTES` | 98.9 MB |
+| ``membership_by_conversation`` | all who are named in `MEMBERSHIP_BUCKET` entries | 82.3 MB |
+| ``conversation`` | one row | 1 KB |
+| ``sync_bucket`` | a record in every bucket of a shard, for a lifetime | by the rate: below |
+| ``membership_by_user`` | all that somebody ever joined and left | no bound: below |
+
+A listed bucket takes some 70 bytes for `SYNC_BUCKET` offsets of a shard. At 100,000 records/s
+on 8 shards, kept for a week, that is 68 MB; who keeps more, or longer, takes more shards. A change
+of membership takes 73 bytes and the id of its conversation: 900,000 changes with ids of 36
+characters are 100 MB, and nothing stops anybody who is let in and out that often.
+
 Membership is kept as what happened (joined or left, at a SeqId): such rows are idempotent and
 may arrive in any order, where a period with an end would have to be read before it is written.
 A join has the history rule beside it, so that who reads memberships knows what may be read back.
@@ -63,8 +80,8 @@ _TABLES: Final = (
         PRIMARY KEY ((user_id), conv_id, seq)
     )""",
     """CREATE TABLE IF NOT EXISTS membership_by_conversation (
-        conv_id text, user_id text, seq bigint, joined boolean, history_rule text,
-        PRIMARY KEY ((conv_id), user_id, seq)
+        conv_id text, bucket int, user_id text, seq bigint, joined boolean, history_rule text,
+        PRIMARY KEY ((conv_id, bucket), user_id, seq)
     )""",
     """CREATE TABLE IF NOT EXISTS sync (
         user_id text, bucket bigint, sync_seq bigint, conv_id text, seq bigint, record text,

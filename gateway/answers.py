@@ -43,7 +43,9 @@ class SyncItem(Struct, frozen=True):
 class SyncPage(Struct, frozen=True, kw_only=True):
     """Part of the caller's sync timeline. ``next`` is the ``after`` of the next page.
 
-    Without ``more`` it is the end for now, and ``next`` is where to look again later.
+    Without ``more`` it is the end for now, and ``next`` is where to look again later. Where
+    ``before`` was given, ``next`` is the ``before`` of the next page, and without ``more`` nothing
+    older is kept.
     """
 
     records: list[SyncItem]

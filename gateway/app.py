@@ -8,6 +8,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from gateway.cassandra_store import CassandraStore
+from gateway.coalescing import CoalescingStore
 from gateway.elastic_index import ElasticIndex
 from gateway.health import Health
 from gateway.middleware import MAX_BODY_BYTES, middlewares
@@ -43,7 +44,7 @@ def make_app(settings: Settings, store: Store, index: Index) -> web.Application:
     """
     signing_secret(settings)
     app = web.Application(middlewares=middlewares(settings), client_max_size=MAX_BODY_BYTES)
-    app[GATEWAY] = Gateway(store, index, Health(store, index))
+    app[GATEWAY] = Gateway(CoalescingStore(store), index, Health(store, index))
     for path, handler in ROUTES:
         app.router.add_get(path, handler)
     return app

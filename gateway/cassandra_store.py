@@ -79,6 +79,14 @@ class _Read(Enum):
         "SELECT seq, kind, entry FROM message WHERE conv_id = ? AND bucket = ? AND seq IN ?"
     )
     SYNC_BUCKETS = "SELECT bucket FROM sync_bucket WHERE user_id = ? AND bucket >= ? LIMIT ?"
+    SYNC_BUCKETS_BACK = (
+        "SELECT bucket FROM sync_bucket"
+        " WHERE user_id = ? AND bucket <= ? ORDER BY bucket DESC LIMIT ?"
+    )
+    SYNC_RECORDS_BACK = (
+        "SELECT sync_seq, record FROM sync"
+        " WHERE user_id = ? AND bucket = ? AND sync_seq < ? ORDER BY sync_seq DESC LIMIT ?"
+    )
     SYNC_RECORDS = (
         "SELECT sync_seq, record FROM sync"
         " WHERE user_id = ? AND bucket = ? AND sync_seq > ? LIMIT ?"
@@ -195,6 +203,18 @@ class CassandraStore:
     ) -> list[StoredRecord]:
         """See `Store`."""
         rows = await self._read(_Read.SYNC_RECORDS, user, bucket, after, limit)
+        return [StoredRecord(sync_seq, json.encode()) for sync_seq, json in rows]
+
+    async def sync_buckets_back(self, user: str, last: int, limit: int) -> list[int]:
+        """See `Store`."""
+        rows = await self._read(_Read.SYNC_BUCKETS_BACK, user, last, limit)
+        return [bucket for (bucket,) in rows]
+
+    async def sync_records_back(
+        self, user: str, bucket: int, before: int, limit: int
+    ) -> list[StoredRecord]:
+        """See `Store`."""
+        rows = await self._read(_Read.SYNC_RECORDS_BACK, user, bucket, before, limit)
         return [StoredRecord(sync_seq, json.encode()) for sync_seq, json in rows]
 
     async def reachable(self) -> bool:

@@ -80,6 +80,12 @@ def _operations() -> dict[str, dict[str, Any]]:
                     "The `next` of an earlier page; -1 is the beginning.",
                     {"type": "integer", "minimum": -1, "maximum": MAX_SEQ - 1, "default": -1},
                 ),
+                _parameter(
+                    "before",
+                    "In place of `after`: backwards from here, newest first. The `next` of an "
+                    "earlier page, or the highest number for the end.",
+                    {"type": "integer", "minimum": 0, "maximum": MAX_SEQ},
+                ),
                 _limit(sync.MAX_RECORDS),
             ],
         ),

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from msgspec import Struct
 
-from gateway import conversations, history, openapi, search, sync
+from gateway import conversations, history, openapi, search, sync, sync_back
 from gateway.access import access_conversation
 from gateway.health import Health
 from gateway.middleware import USER
@@ -83,10 +83,16 @@ async def get_messages(request: web.Request) -> web.Response:
 
 async def get_sync(request: web.Request) -> web.Response:
     """`GET /v1/sync`."""
-    given = Parameters(request.query, frozenset({"after", "limit"}))
+    given = Parameters(request.query, frozenset({"after", "before", "limit"}))
     after = given.number("after", -1, low=-1, high=MAX_SEQ - 1)
+    before = given.number("before", -1)
     limit = given.number("limit", DEFAULT_PAGE, low=1, high=sync.MAX_RECORDS)
-    return _json(await sync.read_sync(request.app[GATEWAY].store, request[USER], after, limit))
+    store, user = request.app[GATEWAY].store, request[USER]
+    if before < 0:
+        return _json(await sync.read_sync(store, user, after, limit))
+    if "after" in request.query:
+        raise bad_parameter("before", "cannot be given together with after")
+    return _json(await sync_back.read_sync_back(store, user, before, limit))
 
 
 async def get_search(request: web.Request) -> web.Response:

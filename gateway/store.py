@@ -79,5 +79,13 @@ class Store(Protocol):
     ) -> list[StoredRecord]:
         """Sync records of one bucket: the first ``limit``, at most `SLICE`, above ``after``."""
 
+    async def sync_buckets_back(self, user: str, last: int, limit: int) -> list[int]:
+        """The same downwards: the first ``limit`` from ``last`` on, in descending order."""
+
+    async def sync_records_back(
+        self, user: str, bucket: int, before: int, limit: int
+    ) -> list[StoredRecord]:
+        """Of one bucket the last ``limit``, at most `SLICE`, below ``before``, descending."""
+
     async def reachable(self) -> bool:
         """Whether a read would be answered now. Raises nothing."""

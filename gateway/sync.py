@@ -39,7 +39,7 @@ async def read_sync(store: Store, user: str, after: int, limit: int) -> SyncPage
         ServerUnavailable: The store does not answer.
     """
     listed = await store.sync_buckets(user, (after + 1) // SYNC_BUCKET, MAX_BUCKETS)
-    page = _Page(after, limit)
+    page = Page(after, limit)
     waiting = deque(await _complete_buckets(store, user, listed, after))
     at_once = 1
     while waiting and not page.full:
@@ -74,8 +74,8 @@ async def _read(
     return await asyncio.gather(*reads)
 
 
-class _Page:
-    """Records gathered; ``last`` is the cursor behind them."""
+class Page:
+    """Records gathered in the order of reading; ``last`` is the place behind them."""
 
     def __init__(self, after: int, limit: int) -> None:
         self.last = after

@@ -7,7 +7,7 @@ from typing import Final, get_args
 from schemas.codec import encode
 from schemas.errors import InvalidCommand
 from schemas.ids import is_client_msg_id, is_valid_id
-from schemas.limits import Limits
+from schemas.limits import MAX_MESSAGE_BYTES, Limits
 from schemas.records import (
     MAX_ID_LENGTH,
     AddMembers,
@@ -44,10 +44,9 @@ def encode_valid(command: AnyCommand, limits: Limits) -> bytes:
         value = encode(command)
     except UnicodeEncodeError:
         raise InvalidCommand("invalid", "a text holds a lone surrogate: not Unicode") from None
-    if len(value) > MAX_COMMAND_BYTES:
-        raise InvalidCommand(
-            "too_large", f"the command takes {len(value)} bytes, at most {MAX_COMMAND_BYTES}"
-        )
+    most = MAX_MESSAGE_BYTES if isinstance(command, SendMessage) else MAX_COMMAND_BYTES
+    if len(value) > most:
+        raise InvalidCommand("too_large", f"the command takes {len(value)} bytes, at most {most}")
     return value
 
 

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+PARTITION_BYTES = 100_000_000
+"""What no partition of the store that grows with a timeline may reach: Cassandra reads, repairs
+and compacts a partition as a whole. `tests/unit/test_partition_sizes.py` adds it up."""
+
+MAX_ENTRY_BYTES = 9_300
+"""An encoded entry, and so a sync record. The sequencer makes none that is longer."""
+
+MAX_MESSAGE_BYTES = MAX_ENTRY_BYTES - 64
+"""An encoded `SendMessage`: its entry has a SeqId and a time more."""
+
 MESSAGE_BUCKET = 10_000
-"""Entries of a conversation in one partition of the store: 10,000 of at most 9 KB are 90 MB."""
+"""SeqIds of a conversation in one partition of the store."""
 
 SYNC_BUCKET = 10_000
-"""Offsets of a sync shard in one partition of the store, for the same reason."""
+"""Offsets of a sync shard in one partition of the store."""
+
+MEMBERSHIP_BUCKET = 1_000
+"""SeqIds whose changes of membership are in one partition by conversation. An entry has a row for
+each person that it names."""
 
 DEDUP_WINDOW = 32
 """Accepted ids remembered for each (conversation, sender, device)."""
@@ -20,8 +34,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     ``push_limit``: a conversation with more members goes to ``pull``.
     ``push_again_below``: with fewer members it goes back to ``push``. Lower than ``push_limit``,
     so that one person who comes and goes does not switch the mode each time.
+    ``max_text_bytes``: of the text alone. `MAX_MESSAGE_BYTES` bounds the message as a whole.
     ``members_per_entry``: a longer list of members becomes several entries, because each person
-    named gets the entry: an entry of all n would cost n times n.
+    named gets the entry: an entry of all n would cost n times n. `MAX_ENTRY_BYTES` may make them
+    shorter.
     """
 
     push_limit: int = 500

@@ -58,7 +58,7 @@ class Command(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
     conv_id: Id
     sender: Id
     device_id: Id
-    client_msg_id: str
+    client_msg_id: Annotated[str, Meta(max_length=MAX_ID_LENGTH)]
     v: Literal[1] | UnsetType = UNSET
 
 

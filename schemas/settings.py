@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     push_limit: int = Field(default=500, ge=1)
     push_again_below: int | None = Field(default=None, ge=1)
     """Four fifths of `push_limit` unless set."""
-    max_text_bytes: int = Field(default=8_192, ge=1, le=65_536)
+    max_text_bytes: int = Field(default=8_192, ge=1, le=8_192)
     members_per_entry: int = Field(default=500, ge=1, le=1_000)
     sync_lifetime: Annotated[timedelta, BeforeValidator(_seconds)] = timedelta(days=7)
     """How long a sync record is kept, in Kafka and in Cassandra."""

@@ -15,6 +15,7 @@ from ops.verify.report import Report
 from ops.verify.rules import broken_rules, repeated_commands
 from schemas.codec import decode_entry, encode
 from schemas.errors import UndecodableRecord
+from schemas.limits import MAX_ENTRY_BYTES
 from schemas.records import (
     AnyEntry,
     ConversationCreated,
@@ -182,6 +183,7 @@ class Log:
             counts["entries"] += 1
             conversation = self._conversation(entry.conv_id)
             _check_place(conversation, partition, key, where, report)
+            _check_length(entry, len(value or b""), where, report)
             if _check_next(conversation, entry, where, report):
                 _check_rules(conversation, entry, where, report)
                 conversation.append(entry, offset, digest_of(value or b""))
@@ -216,6 +218,13 @@ def _check_place(
     if partition != conversation.partition:
         detail = f"belongs on partition {conversation.partition}"
         report.differ("log", "misplaced", **place, detail=detail)
+
+
+def _check_length(entry: AnyEntry, length: int, where: str, report: Report) -> None:
+    if length > MAX_ENTRY_BYTES:
+        place = {"conv_id": entry.conv_id, "seq": entry.seq, "where": where}
+        detail = f"it has {length} bytes, an entry has at most {MAX_ENTRY_BYTES}"
+        report.differ("log", "rule", **place, detail=detail)
 
 
 def _check_next(conversation: Conversation, entry: AnyEntry, where: str, report: Report) -> bool:

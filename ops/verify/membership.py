@@ -8,11 +8,14 @@ from typing import Any, Final, TypeAlias
 
 from ops.verify.log import Log
 from ops.verify.report import Report
+from schemas.limits import MEMBERSHIP_BUCKET
 from schemas.records import HistoryRule
 
-MembershipRow: TypeAlias = tuple[str, str, int, bool | None, str | None]
-"""(user_id, conv_id, seq, joined, history_rule)."""
-
+MembershipRow: TypeAlias = (
+    tuple[str, str, int, bool | None, str | None]
+    | tuple[str, str, int, bool | None, str | None, int]
+)
+"""(user_id, conv_id, seq, joined, history_rule), and the bucket where the table has some."""
 
 _WITHOUT: Final[HistoryRule] = "since_join"
 """What a row without a rule means: one of a leave, or of before there was such a rule."""
@@ -44,12 +47,14 @@ class _Check:
         self._seen: dict[tuple[str, str], int] = {}
 
     def take(self, row: MembershipRow) -> None:
-        user, conv_id, seq, joined, rule = row
+        user, conv_id, seq, joined, rule, *buckets = row
         self._report.section("membership").counts["rows"] += 1
         place = self._place(user, conv_id, seq)
         changes = self._changes(user, conv_id)
         at = next((at for at, change in enumerate(changes) if change[0] == seq), None)
-        if seq > self._log.head(conv_id):
+        if buckets and buckets[0] != seq // MEMBERSHIP_BUCKET:
+            self._report.differ("membership", "misplaced", **place, detail=f"bucket {buckets[0]}")
+        elif seq > self._log.head(conv_id):
             newer = partial(self._log.holds, conv_id, seq, None)
             self._report.hold("membership", newer, **place)
         elif at is None:

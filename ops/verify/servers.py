@@ -116,8 +116,8 @@ class Servers:
 
     def membership_by_conversation(self) -> Iterable[MembershipRow]:
         """See `Sources`."""
-        columns = "user_id, conv_id, seq, joined, history_rule"
-        return self._rows("membership", "membership_by_conversation", "conv_id", columns)
+        columns, key = "user_id, conv_id, seq, joined, history_rule, bucket", "conv_id, bucket"
+        return self._rows("membership", "membership_by_conversation", key, columns)
 
     def sync_rows(self) -> Iterable[SyncRow]:
         """See `Sources`."""

@@ -10,7 +10,7 @@ from cassandra.cluster import Session
 
 from schemas.codec import decode_entry
 from schemas.errors import PoisonRecord, TransientFailure, UndecodableRecord
-from schemas.limits import MESSAGE_BUCKET
+from schemas.limits import MEMBERSHIP_BUCKET, MESSAGE_BUCKET
 from schemas.records import (
     AnyEntry,
     ConversationCreated,
@@ -25,8 +25,8 @@ from sinks.cassandra.requests import MAX_BIGINT, MAX_KEY_BYTES, Row, execute, pr
 _ROW_OVERHEAD: Final = 128
 """Bytes of a row in a request beside its text."""
 
-_MAX_SEQ: Final = MESSAGE_BUCKET * (1 << 31) - 1
-"""The table counts buckets in 32 bits."""
+_MAX_SEQ: Final = min(MESSAGE_BUCKET, MEMBERSHIP_BUCKET) * (1 << 31) - 1
+"""The tables count buckets in 32 bits."""
 
 _MembershipChange: TypeAlias = ConversationCreated | MembersAdded | MembersRemoved
 
@@ -66,8 +66,8 @@ class MessageWriter:
         )
         self._by_conversation = prepare(
             session,
-            "INSERT INTO membership_by_conversation (conv_id, user_id, seq, joined, history_rule) "
-            "VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO membership_by_conversation "
+            "(conv_id, bucket, user_id, seq, joined, history_rule) VALUES (?, ?, ?, ?, ?, ?)",
         )
         self._message = prepare(
             session,
@@ -107,17 +107,18 @@ class MessageWriter:
     def _membership_rows(self, logged: Iterable[_Logged]) -> Iterable[list[Row]]:
         """Step 1."""
         users: defaultdict[str, list[Row]] = defaultdict(list)
-        conversations: defaultdict[str, list[Row]] = defaultdict(list)
+        buckets: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
         for origin, entry, _ in logged:
             if isinstance(entry, _MembershipChange):
                 conv, change = entry.conv_id, _change(entry)
+                bucket = entry.seq // MEMBERSHIP_BUCKET
                 for user in entry.members:
                     by_user = self._by_user.bind((user, conv, *change))
-                    by_conv = self._by_conversation.bind((conv, user, *change))
+                    by_conv = self._by_conversation.bind((conv, bucket, user, *change))
                     size = len(user) + len(conv) + _ROW_OVERHEAD
                     users[user].append(Row(by_user, origin, size))
-                    conversations[conv].append(Row(by_conv, origin, size))
-        return [*users.values(), *conversations.values()]
+                    buckets[conv, bucket].append(Row(by_conv, origin, size))
+        return [*users.values(), *buckets.values()]
 
     def _message_rows(self, logged: Iterable[_Logged]) -> Iterable[list[Row]]:
         """Step 2."""

@@ -19,7 +19,7 @@ from zlib import crc32
 from schemas.codec import encode
 from schemas.errors import RejectionCode
 from schemas.ids import is_client_msg_id, is_valid_id
-from schemas.limits import Limits
+from schemas.limits import MAX_MESSAGE_BYTES, Limits
 from schemas.records import (
     AddMembers,
     AnyCommand,
@@ -68,12 +68,15 @@ def decide(
     if not is_client_msg_id(command.client_msg_id):
         return _rejected(command, at, "invalid")
     window = _window(conversation, command)
-    digest = crc32(encode(command))  # tells a client that has reused an id by mistake
+    encoded = encode(command)
+    digest = crc32(encoded)  # tells a client that has reused an id by mistake
     known = window.ids.get(command.client_msg_id)
     if known is not None:
         return _again(command, known, digest, at)
     if window.is_stale(command.client_msg_id):
         return _rejected(command, at, "stale")
+    if len(encoded) > MAX_MESSAGE_BYTES and isinstance(command, SendMessage):
+        return _rejected(command, at, "too_large")
     try:
         effect = _effect(limits, conversation, command, at)
     except _Refused as refused:

@@ -1,17 +1,18 @@
 """The entries that a membership command becomes: several for a long list, and mode changes.
 
 A list of people is split, because each of them gets the entry that names them: one entry of all
-n would cost n times n. After each entry the mode is looked at; the switch is an entry of its own
-that goes to every member once, in either direction, so that every device knows from which SeqId
-on it reads where.
+n would cost n times n; and because an entry has a bound in bytes. After each entry the mode is
+looked at; the switch is an entry of its own that goes to every member once, in either direction,
+so that every device knows from which SeqId on it reads where.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
-from schemas.limits import Limits
+from schemas.codec import encode
+from schemas.limits import MAX_ENTRY_BYTES, Limits
 from schemas.records import (
     AddMembers,
     AnyEntry,
@@ -30,6 +31,9 @@ from stream_processors.core.state import (
     MemberJoined,
     MemberLeft,
 )
+
+_ENVELOPE_BYTES: Final = 512
+"""Of an entry, beside its members and the ids of conversation and sender: some 200 now."""
 
 MembershipCommand = CreateConversation | AddMembers | RemoveMembers
 
@@ -70,7 +74,7 @@ class Draft:
 
     def create(self, people: Sequence[str]) -> None:
         """The first entry names as many as one entry may; the others follow as additions."""
-        first = people[: self._limits.members_per_entry]
+        first = next(self._split(people))
         self._join(first)
         entry = ConversationCreated(
             **self._common, seq=self._next_seq(), members=list(first), join=self._head.join,
@@ -110,9 +114,21 @@ class Draft:
         head = Head(before.owner, before.join, self._mode, self._seq, before.history)
         return Effect(self._deliveries, head, self._changes)
 
-    def _split(self, people: Sequence[str]) -> Iterator[Sequence[str]]:
-        size = self._limits.members_per_entry
-        return (people[start : start + size] for start in range(0, len(people), size))
+    def _split(self, people: Sequence[str]) -> Iterator[list[str]]:
+        """Parts that one entry can name each, in number and in bytes."""
+        command = self._command
+        room = MAX_ENTRY_BYTES - _ENVELOPE_BYTES - len(encode((command.conv_id, command.sender)))
+        part: list[str] = []
+        left = room
+        for user in people:
+            size = len(encode(user)) + 1  # and a comma
+            if part and (len(part) == self._limits.members_per_entry or size > left):
+                yield part
+                part, left = [], room
+            part.append(user)
+            left -= size
+        if part:
+            yield part
 
     def _next_seq(self) -> int:
         self._seq += 1

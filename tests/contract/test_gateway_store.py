@@ -55,6 +55,8 @@ async def test_what_is_not_there(stored: Stored) -> None:
     assert await store.entries(own, 1, SLICE) == []
     assert await store.sync_buckets(own, 0, 10) == []
     assert await store.sync_records(own, 0, -1, SLICE) == []
+    assert await store.sync_buckets_back(own, 10, 10) == []
+    assert await store.sync_records_back(own, 0, 10, SLICE) == []
     assert await store.reachable()
 
 
@@ -141,6 +143,9 @@ async def test_sync_buckets_from_one_on(stored: Stored) -> None:
     assert await store.sync_buckets(own, 0, 10) == [2, 5, 9, 1 << 40]
     assert await store.sync_buckets(own, 5, 2) == [5, 9]
     assert await store.sync_buckets(own, (1 << 40) + 1, 2) == []
+    assert await store.sync_buckets_back(own, 1 << 40, 10) == [1 << 40, 9, 5, 2]
+    assert await store.sync_buckets_back(own, 8, 1) == [5]
+    assert await store.sync_buckets_back(own, 1, 2) == []
 
 
 async def test_sync_records_above_a_cursor(stored: Stored) -> None:
@@ -153,6 +158,10 @@ async def test_sync_records_above_a_cursor(stored: Stored) -> None:
     assert await read(own, 0, -1, 2) == [StoredRecord(0, b'{"n":0}'), StoredRecord(1, b'{"n":1}')]
     assert [record.sync_seq for record in await read(own, 0, 1, SLICE)] == [5, 7]
     assert [record.sync_seq for record in await read(own, 1, 1, SLICE)] == [SYNC_BUCKET]
+    back = store.sync_records_back
+    assert await back(own, 0, 6, 2) == [StoredRecord(5, b'{"n":5}'), StoredRecord(1, b'{"n":1}')]
+    assert [record.sync_seq for record in await back(own, 0, SYNC_BUCKET, SLICE)] == [7, 5, 1, 0]
+    assert await back(own, 0, 0, SLICE) == []
 
 
 @pytest.mark.servers

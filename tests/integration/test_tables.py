@@ -28,8 +28,8 @@ BEFORE_THE_HISTORY_RULE: Final = (
         PRIMARY KEY ((user_id), conv_id, seq)
     )""",
     """CREATE TABLE membership_by_conversation (
-        conv_id text, user_id text, seq bigint, joined boolean,
-        PRIMARY KEY ((conv_id), user_id, seq)
+        conv_id text, bucket int, user_id text, seq bigint, joined boolean,
+        PRIMARY KEY ((conv_id, bucket), user_id, seq)
     )""",
     "INSERT INTO membership_by_user (user_id, conv_id, seq, joined) VALUES ('a', 'old', 3, true)",
     "INSERT INTO conversation (conv_id, head, owner, mode) VALUES ('old', 4, 'bob', 'push')",

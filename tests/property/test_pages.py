@@ -12,13 +12,15 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import history, search, sync
+from gateway import history, search, sync, sync_back
 from gateway.access import access_conversation
 from gateway.answers import Hole
 from gateway.history import HistoryAsked, read_history
 from gateway.search import SearchAsked
 from gateway.search_terms import from_cursor
+from gateway.store import MAX_SEQ, StoredRecord
 from gateway.sync import read_sync
+from gateway.sync_back import read_sync_back
 from schemas.limits import SYNC_BUCKET
 from schemas.records import HistoryRule
 from schemas.visibility import Change, Period, readable, visible
@@ -70,7 +72,7 @@ async def all_pages(scene: Scene, asked: HistoryAsked) -> list[dict[str, Any]]:
         page = await read_history(scene.store, access, asked)
         assert len(page.items) <= asked.limit
         entries = [item for item in page.items if not isinstance(item, Hole)]
-        assert len(entries) < 2 or sum(len(bytes(item)) for item in entries) <= 700
+        assert len(entries) < 2 or sum(map(_size, entries)) <= history.MAX_PAGE_BYTES
         items += [
             msgspec.to_builtins(msgspec.json.decode(msgspec.json.encode(i))) for i in page.items
         ]
@@ -83,27 +85,35 @@ async def all_pages(scene: Scene, asked: HistoryAsked) -> list[dict[str, Any]]:
             asked = asked._replace(first=page.next)
 
 
-@untimed
-@given(
-    scenes(),
+def _size(item: Any) -> int:
+    return len(bytes(item))
+
+
+any_range = st.builds(
+    lambda first, length, limit, newest_first: HistoryAsked(
+        first, first + length, limit, newest_first
+    ),
     st.integers(1, HEAD + 10),
     st.integers(0, HEAD + 10),
-    st.integers(1, 9),
+    st.integers(1, 60),
     st.booleans(),
 )
+
+
+@untimed
+@given(scenes(), any_range, st.integers(1, 3_000), st.integers(1, 9))
 def test_history_accounts_for_each_seq_once(
-    scene: Scene,
-    first: int,
-    length: int,
-    limit: int,
-    newest_first: bool,  # noqa: FBT001 - Hypothesis gives it
+    scene: Scene, asked: HistoryAsked, page_bytes: int, at_a_time: int
 ) -> None:
     """Any paging of any range, in both directions, is the range; what is shown may be seen."""
-    asked = HistoryAsked(first, first + length, limit, newest_first)
-    with patch.object(history, "MAX_PAGE_BYTES", 700), patch.object(history, "SLICE", 4):
+    with (
+        patch.object(history, "MAX_PAGE_BYTES", page_bytes),
+        patch.object(history, "SLICE", at_a_time),
+    ):
         items = asyncio.run(all_pages(scene, asked))
     seqs = list(range(asked.first, asked.last + 1))
-    assert covered(items, newest_first=newest_first) == (seqs[::-1] if newest_first else seqs)
+    expected = seqs[::-1] if asked.newest_first else seqs
+    assert covered(items, newest_first=asked.newest_first) == expected
     shown = {item["seq"] for item in items if "hole" not in item}
     assert shown == {
         s for s in seqs if visible(scene.readable, s) and s <= scene.head and s in scene.stored
@@ -134,7 +144,10 @@ async def all_sync(store: FakeStore, after: int, limit: int) -> Iterator[int]:
     while True:
         page = await read_sync(store, "ann", after, limit)
         assert len(page.records) <= limit
-        assert len(page.records) < 2 or sum(len(bytes(r.record)) for r in page.records) <= 12
+        assert (
+            len(page.records) < 2
+            or sum(_size(r.record) for r in page.records) <= sync.MAX_PAGE_BYTES
+        )
         seqs += [record.sync_seq for record in page.records]
         assert page.next >= after
         assert page.next > after or not page.more
@@ -144,20 +157,69 @@ async def all_sync(store: FakeStore, after: int, limit: int) -> Iterator[int]:
 
 
 @untimed
-@given(record_seqs, st.integers(-1, 12 * SYNC_BUCKET), st.integers(1, 9))
-def test_sync_gives_each_record_once(seqs: set[int], after: int, limit: int) -> None:
+@given(record_seqs, st.integers(-1, 12 * SYNC_BUCKET), st.integers(1, 9), st.integers(1, 40))
+def test_sync_gives_each_record_once(
+    seqs: set[int], after: int, limit: int, page_bytes: int
+) -> None:
     """Any paging from any cursor gives each record above it, in order, and nobody else's."""
     store = FakeStore()
     for seq in seqs:
         store.put_record("ann", seq, b"123" if seq % 3 else b"1234567")
         store.put_record("bob", seq + 1, b"0")
     with (
-        patch.object(sync, "MAX_PAGE_BYTES", 12),
+        patch.object(sync, "MAX_PAGE_BYTES", page_bytes),
         patch.object(sync, "MAX_BUCKETS", 3),
         patch.object(sync, "SLICE", 2),
     ):
         found = list(asyncio.run(all_sync(store, after, limit)))
     assert found == sorted(seq for seq in seqs if seq > after)
+
+
+async def all_sync_back(store: FakeStore, before: int, limit: int) -> list[int]:
+    """The sync SeqIds of all pages, backwards."""
+    seqs: list[int] = []
+    while True:
+        page = await read_sync_back(store, "ann", before, limit)
+        assert len(page.records) <= limit
+        assert (
+            len(page.records) < 2
+            or sum(_size(r.record) for r in page.records) <= sync.MAX_PAGE_BYTES
+        )
+        seqs += [record.sync_seq for record in page.records]
+        assert page.next < before or not page.more
+        before = page.next
+        if not page.more:
+            return seqs
+
+
+@untimed
+@given(record_seqs, st.integers(0, 32 * SYNC_BUCKET), st.integers(1, 9), st.integers(1, 40))
+def test_sync_backwards_gives_each_record_once(
+    seqs: set[int], before: int, limit: int, page_bytes: int
+) -> None:
+    """Any paging from anywhere gives each record below it, in descending order, nobody else's."""
+    store = FakeStore()
+    for seq in seqs:
+        store.put_record("ann", seq, b"123" if seq % 3 else b"1234567")
+        store.put_record("bob", seq + 1, b"0")
+    with (
+        patch.object(sync, "MAX_PAGE_BYTES", page_bytes),
+        patch.object(sync_back, "MAX_BUCKETS", 3),
+        patch.object(sync_back, "SLICE", 2),
+    ):
+        found = asyncio.run(all_sync_back(store, before, limit))
+    assert found == sorted((seq for seq in seqs if seq < before), reverse=True)
+
+
+@untimed
+@given(record_seqs, st.integers(-1, 31 * SYNC_BUCKET), st.integers(1, 9), st.integers(1, 9))
+def test_both_directions_meet(seqs: set[int], at: int, back: int, onwards: int) -> None:
+    """From any place, what lies before it backwards and the rest forwards are the timeline."""
+    store = FakeStore()
+    for seq in seqs:
+        store.put_record("ann", seq, b"1")
+    before = asyncio.run(all_sync_back(store, at + 1, back))
+    assert before[::-1] + list(asyncio.run(all_sync(store, at, onwards))) == sorted(seqs)
 
 
 class Arriving(FakeStore):
@@ -182,6 +244,13 @@ class Arriving(FakeStore):
         ahead = {seq // SYNC_BUCKET for seq in self._waiting[:LISTED_AHEAD]}
         return sorted({*there, *(bucket for bucket in ahead if bucket >= first)})[:limit]
 
+    async def sync_records_back(
+        self, user: str, bucket: int, before: int, limit: int
+    ) -> list[StoredRecord]:
+        for _ in range(next(self._at_a_time)):  # of reads at the same time, any may be the first
+            await asyncio.sleep(0)
+        return await super().sync_records_back(user, bucket, before, limit)
+
     def _check(self) -> None:
         super()._check()
         self.arrive(next(self._at_a_time))
@@ -199,6 +268,22 @@ def test_sync_misses_nothing_that_arrives_meanwhile(
         store.arrive(len(seqs))
         found += asyncio.run(all_sync(store, found[-1] if found else -1, limit))
     assert found == sorted(seqs)
+
+
+@untimed
+@given(record_seqs, st.lists(st.integers(0, 3), min_size=1, max_size=20), st.integers(1, 9))
+def test_sync_backwards_has_no_hole_whatever_arrives(
+    seqs: set[int], at_a_time: list[int], limit: int
+) -> None:
+    """Below the first record shown all are; from it on forwards all the others are found."""
+    store = Arriving(seqs, cycle(at_a_time))
+    with patch.object(sync_back, "MAX_BUCKETS", 40), patch.object(sync_back, "SLICE", 2):
+        found = asyncio.run(all_sync_back(store, MAX_SEQ, limit))
+    newest = found[0] if found else -1
+    assert found == sorted((seq for seq in seqs if seq <= newest), reverse=True)
+    store.arrive(len(seqs))
+    found_later = list(asyncio.run(all_sync(store, newest, limit)))
+    assert found_later == sorted(seq for seq in seqs if seq > newest)
 
 
 @untimed

@@ -19,7 +19,7 @@ from ops.verify.sync_buckets import BucketRow
 from ops.verify.sync_store import SyncRow
 from ops.verify.topics import Span
 from schemas.codec import decode_entry, decode_sync_record
-from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
+from schemas.limits import MEMBERSHIP_BUCKET, MESSAGE_BUCKET, SYNC_BUCKET
 from schemas.records import (
     AnyEntry,
     ConversationCreated,
@@ -200,7 +200,7 @@ def _store(system: System, entry: AnyEntry, value: bytes) -> None:
         rule = None if isinstance(entry, MembersRemoved) else entry.history
         rows = [(user, entry.conv_id, entry.seq, joined, rule) for user in entry.members]
         system.by_user += rows
-        system.by_conversation += rows
+        system.by_conversation += [(*row, entry.seq // MEMBERSHIP_BUCKET) for row in rows]
     if isinstance(entry, MessageSent):
         system.documents.append(_document(entry))
 

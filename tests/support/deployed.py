@@ -93,7 +93,7 @@ def commit(settings: Settings) -> None:
 
 
 def _insert(session: Session, system: System) -> None:
-    membership = "(user_id, conv_id, seq, joined, history_rule)"
+    membership = "user_id, conv_id, seq, joined, history_rule"
     tables: dict[str, list[tuple[object, ...]]] = {
         "message (conv_id, bucket, seq, kind, sender, at, entry)": [
             (*row[:6], (row[6] or b"").decode()) for row in system.messages
@@ -101,8 +101,8 @@ def _insert(session: Session, system: System) -> None:
         "conversation (conv_id, head, owner, join_rule, mode, history_rule)": list(
             system.conversations
         ),
-        f"membership_by_user {membership}": list(system.by_user),
-        f"membership_by_conversation {membership}": list(system.by_conversation),
+        f"membership_by_user ({membership})": list(system.by_user),
+        f"membership_by_conversation ({membership}, bucket)": list(system.by_conversation),
         "sync (user_id, bucket, sync_seq, conv_id, seq, record)": [
             (*row[:5], (row[5] or b"").decode()) for row in system.sync_rows
         ],

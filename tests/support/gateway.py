@@ -17,7 +17,7 @@ from gateway.app import SERVER_OPTIONS, make_app
 from gateway.logs import server_log
 from gateway.search import Index, SearchAsked
 from gateway.search_terms import Place
-from gateway.store import SLICE, Change, Conversation, Store, StoredEntry, StoredRecord
+from gateway.store import MAX_SEQ, SLICE, Change, Conversation, Store, StoredEntry, StoredRecord
 from gateway.tokens import issue_token
 from schemas.codec import encode
 from schemas.errors import ServerUnavailable
@@ -132,6 +132,23 @@ class FakeStore:
             StoredRecord(sync_seq, json)
             for sync_seq, json in sorted(self._records[user].items())
             if sync_seq // SYNC_BUCKET == bucket and sync_seq > after
+        ][:limit]
+
+    async def sync_buckets_back(self, user: str, last: int, limit: int) -> list[int]:
+        """See `Store`."""
+        there = await self.sync_buckets(user, 0, MAX_SEQ)
+        return [bucket for bucket in reversed(there) if bucket <= last][:limit]
+
+    async def sync_records_back(
+        self, user: str, bucket: int, before: int, limit: int
+    ) -> list[StoredRecord]:
+        """See `Store`."""
+        self._check()
+        assert limit <= SLICE
+        return [
+            StoredRecord(sync_seq, json)
+            for sync_seq, json in sorted(self._records[user].items(), reverse=True)
+            if sync_seq // SYNC_BUCKET == bucket and sync_seq < before
         ][:limit]
 
     async def reachable(self) -> bool:

@@ -193,7 +193,7 @@ class MessageStore:
         ]  # fmt: skip
         by_conversation = rows(
             "SELECT user_id, seq, joined, history_rule FROM membership_by_conversation "
-            "WHERE conv_id = %s",
+            "WHERE conv_id = %s AND bucket IN (0, 1)",
             (conv_id,),
         )
         by_user = [

@@ -178,6 +178,19 @@ async def test_sync_is_the_callers_own(gateway: Caller) -> None:
     assert again.body == other.body
 
 
+async def test_sync_backwards(gateway: Caller) -> None:
+    """From any place, newest first; ``next`` leads on, and the end says that it is one."""
+    page = await gateway.get("/v1/sync", "ann", before=(1 << 63) - 1, limit=4)
+    assert conforms(page, "/v1/sync")
+    assert [one["sync_seq"] for one in page.body["records"]] == [24_000, 20_000, 16_000, 12_000]
+    assert page.body["more"]
+    rest = await gateway.get("/v1/sync", "ann", before=page.body["next"])
+    assert [one["sync_seq"] for one in rest.body["records"]] == [8_000, 4_000]
+    assert not rest.body["more"]
+    nothing = await gateway.get("/v1/sync", "ann", before=0)
+    assert nothing.body == {"records": [], "next": 0, "more": False}
+
+
 async def test_sync_records_of_every_kind_conform(gateway: Caller, store: FakeStore) -> None:
     """What is only for the sender is described, too."""
     made = message("c", 1)
@@ -257,6 +270,8 @@ async def test_search_in_a_strange_conversation_is_not_found(gateway: Caller) ->
         ("/v1/conversations", {"limit": "-1"}, "limit"),
         ("/v1/conversations", {"after": "x" * 129}, "after"),
         ("/v1/sync", {"after": "-2"}, "after"),
+        ("/v1/sync", {"before": "-1"}, "before"),
+        ("/v1/sync", {"before": "3", "after": "1"}, "before"),
         ("/v1/sync", {"user": "bob"}, "user"),
         ("/v1/search", {}, "q"),
         ("/v1/search", {"q": " "}, "q"),

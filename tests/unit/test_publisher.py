@@ -217,6 +217,7 @@ def test_the_same_command_is_not_queued_twice(open_publisher: Open, broker: Faul
         (lambda p: p.send("c" * 129, "hi"), "invalid"),
         (lambda p: p.send("c", "\ud800"), "invalid"),
         (lambda p: p.send("c", "字" * 2731), "too_large"),
+        (lambda p: p.send("c", '"' * 8_000), "too_large"),  # each takes two bytes in JSON
         (lambda p: p.send("c", "hi", ["x"] * 101), "too_large"),
         (lambda p: p.send("c", "hi", [""]), "invalid"),
         (lambda p: p.add_members("c", []), "invalid"),

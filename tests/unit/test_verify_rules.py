@@ -10,6 +10,7 @@ from backends.kafka import partition_of
 from ops.verify.log import Log
 from ops.verify.report import Difference, Report
 from schemas.codec import encode
+from schemas.limits import MAX_ENTRY_BYTES
 from schemas.records import (
     AnyEntry,
     ConversationCreated,
@@ -98,6 +99,7 @@ def test_what_keeps_the_rules_is_silent(entries: list[AnyEntry]) -> None:
     ("entries", "said_of_the_last"),
     [
         ([said(1)], "begins with conversation_created"),
+        ([created("ann"), said(2, command="x" * MAX_ENTRY_BYTES)], "an entry has at most"),
         ([created("ann"), created("bob", seq=2, sender="bob")], "has it once"),
         ([created("bob")], "who creates a conversation"),
         ([created("ann", "ann")], "names a member twice"),

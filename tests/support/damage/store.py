@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from schemas.limits import MEMBERSHIP_BUCKET
 from tests.support.audited import System
 from tests.support.damage.tools import (
     STRANGER,
@@ -89,8 +90,8 @@ def _membership_loses_a_change(system: System, pick: Pick) -> Expected:
 def _membership_turns_a_change_round(system: System, pick: Pick) -> Expected:
     rows = pick.one((system.by_user, system.by_conversation))
     at = pick.index(rows)
-    user, conv_id, seq, joined, rule = rows[at]
-    rows[at] = (user, conv_id, seq, pick.one((None, not joined)), rule)
+    user, conv_id, seq, joined, *_ = rows[at]
+    rows[at] = with_column(rows[at], 3, pick.one((None, not joined)))
     return Expected("membership", "altered", conv_id, seq, user)
 
 
@@ -98,21 +99,26 @@ def _membership_turns_a_change_round(system: System, pick: Pick) -> Expected:
 def _membership_lets_a_newcomer_read_otherwise(system: System, pick: Pick) -> Expected:
     rows = pick.one((system.by_user, system.by_conversation))
     at = pick.index(rows)
-    user, conv_id, seq, joined, rule = rows[at]
-    rows[at] = (
-        user,
-        conv_id,
-        seq,
-        joined,
-        pick.one((None, "since_join") if rule == "all" else ("all",)),
-    )
+    user, conv_id, seq, _, rule, *_ = rows[at]
+    other = pick.one((None, "since_join") if rule == "all" else ("all",))
+    rows[at] = with_column(rows[at], 4, other)
     return Expected("membership", "altered", conv_id, seq, user)
 
 
 @damage
 def _membership_has_a_change_of_its_own(system: System, pick: Pick) -> Expected:
     rows = pick.one((system.by_user, system.by_conversation))
-    user, conv_id, seq, joined, rule = pick.one(rows)
+    user, conv_id, seq, joined, rule, *_ = pick.one(rows)
     place = pick.one([(STRANGER, conv_id, seq), (user, "nowhere", 1), (user, conv_id, 1_000)])
-    rows.append((*place, joined, rule))
+    row = (*place, joined, rule)
+    bucketed = rows is system.by_conversation
+    rows.append((*row, place[2] // MEMBERSHIP_BUCKET) if bucketed else row)
     return Expected("membership", "extra", place[1], place[2], place[0])
+
+
+@damage
+def _membership_has_a_change_in_another_bucket(system: System, pick: Pick) -> Expected:
+    at = pick.index(system.by_conversation)
+    row = system.by_conversation[at]
+    system.by_conversation[at] = with_column(row, 5, 7)
+    return Expected("membership", "misplaced", row[1], row[2], row[0])

@@ -1,0 +1,150 @@
+"""How large the real Cassandra makes the worst rows of each table that grows with a timeline."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+import pytest
+from cassandra.cluster import Session
+
+from backends.cassandra import cassandra_session, create_tables
+from schemas.codec import encode
+from schemas.limits import (
+    MAX_ENTRY_BYTES,
+    MEMBERSHIP_BUCKET,
+    MESSAGE_BUCKET,
+    PARTITION_BYTES,
+    SYNC_BUCKET,
+)
+from schemas.records import MAX_ID_LENGTH, AnyEntry, MembersAdded, MessageSent, TextContent
+from schemas.settings import Settings
+from sinks.base.records import Record
+from sinks.cassandra.messages import MessageWriter
+from sinks.cassandra.sync import SyncWriter
+from tests.support.servers import Servers
+
+pytestmark = pytest.mark.servers
+
+STEP: Final = 12_108_970
+"""The server tells sizes in steps of 20 %, in whole MiB; this is the end of one. Of each bucket
+that share is written which must not be larger than this: a few bytes in a hundred more show."""
+
+BATCH: Final = 250
+
+WIDE: Final = "\U0001f600" * MAX_ID_LENGTH
+AT: Final = 1_700_000_000_000
+MIB: Final = 1 << 20
+FLUSHED_SECONDS: Final = 90.0
+
+
+@pytest.fixture(scope="module")
+def deployment(servers: Servers) -> Iterator[tuple[Session, Settings]]:
+    """Tables of this module alone."""
+    settings = servers.settings()
+    with cassandra_session(settings) as session:
+        create_tables(session, settings)
+        try:
+            yield session, settings
+        finally:
+            session.execute(f"DROP KEYSPACE {settings.keyspace}", timeout=60)
+
+
+def largest_mib(session: Session, settings: Settings, table: str) -> int:
+    """The largest partition of a table, as the server has it on disk; rounded up to whole MiB."""
+    row = session.execute(
+        "SELECT mebibytes FROM system_views.max_partition_size "
+        "WHERE keyspace_name = %s AND table_name = %s",
+        (settings.keyspace, table),
+    ).one()
+    return 0 if row is None else int(row[0])
+
+
+def await_size(session: Session, settings: Settings, table: str, payload: int) -> int:
+    """Has all that was written put on disk at once, where its size is known, and waits for it."""
+    session.execute(f"ALTER TABLE {table} WITH memtable_flush_period_in_ms = 1000")
+    deadline = time.monotonic() + FLUSHED_SECONDS
+    while (size := largest_mib(session, settings, table)) * MIB < payload:
+        assert time.monotonic() < deadline, f"{table}: {size} MiB of {payload} bytes on disk"
+        time.sleep(0.5)
+    return size
+
+
+def longest(seq: int) -> MessageSent:
+    """A message whose entry has all its bytes, of text that does not repeat."""
+    made = MessageSent(
+        conv_id=WIDE, seq=seq, sender=WIDE, client_msg_id="x" * 36, at=AT, mentions=[],
+        content=TextContent(text=""),
+    )  # fmt: skip
+    text = secrets.token_hex(MAX_ENTRY_BYTES)[: MAX_ENTRY_BYTES - len(encode(made))]
+    return MessageSent(
+        conv_id=WIDE, seq=seq, sender=WIDE, client_msg_id="x" * 36, at=AT, mentions=[],
+        content=TextContent(text=text),
+    )  # fmt: skip
+
+
+def on_log(entries: Iterable[AnyEntry]) -> list[Record]:
+    """As the sinks get them; the offset of each is its SeqId."""
+    return [Record(0, entry.seq, WIDE.encode(), encode(entry)) for entry in entries]
+
+
+def share(bucket: int) -> int:
+    """How many of the places of a bucket are written."""
+    return bucket * STEP // PARTITION_BYTES
+
+
+def batches(count: int) -> Iterator[range]:
+    """SeqIds from 1 to ``count``."""
+    return (range(first, min(first + BATCH, count + 1)) for first in range(1, count + 1, BATCH))
+
+
+def write_messages(session: Session, settings: Settings) -> int:
+    """The first share of a bucket, in batches. Returns the bytes of the entries."""
+    del settings
+    writer, count = MessageWriter(session), share(MESSAGE_BUCKET)
+    for seqs in batches(count):
+        writer.write(on_log(map(longest, seqs)))
+    return count * MAX_ENTRY_BYTES
+
+
+def write_sync(session: Session, settings: Settings) -> int:
+    """One recipient's records at each offset of a share of a bucket."""
+    writer, count = SyncWriter(session, settings), share(SYNC_BUCKET)
+    for seqs in batches(count):
+        writer.write(on_log(map(longest, seqs)))
+    return count * MAX_ENTRY_BYTES
+
+
+def write_members(session: Session, settings: Settings) -> int:
+    """Entries that name a thousand people each: short names make the most rows."""
+    del settings
+    writer, count = MessageWriter(session), share(MEMBERSHIP_BUCKET)
+    names = [f"{number:03}" for number in range(1_000)]
+    for seq in range(1, count + 1):
+        entry = MembersAdded(
+            conv_id=WIDE, seq=seq, sender=WIDE, client_msg_id="x" * 36, at=AT, members=names,
+            mode="pull",
+        )  # fmt: skip
+        writer.write(on_log([entry]))
+    return count * 1_000 * 12
+
+
+@pytest.mark.parametrize(
+    ("table", "write"),
+    [
+        ("message", write_messages),
+        ("sync", write_sync),
+        ("membership_by_conversation", write_members),
+    ],
+)
+def test_the_worst_rows_of_a_bucket_stay_below_the_bound(
+    deployment: tuple[Session, Settings], table: str, write: Callable[[Session, Settings], int]
+) -> None:
+    """A share of the worst partition is no larger than that share of the bound."""
+    session, settings = deployment
+    payload = write(session, settings)
+    size = await_size(session, settings, table, payload)
+    assert size <= math.ceil(STEP / MIB), f"{size} MiB for {payload / MIB:.1f} MiB of payload"

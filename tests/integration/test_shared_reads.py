@@ -1,0 +1,128 @@
+"""Many readers of one conversation at once make few queries of the real Cassandra."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+
+from gateway.access import ConversationAccess, access_conversation
+from gateway.answers import HistoryPage
+from gateway.cassandra_store import CassandraStore
+from gateway.coalescing import CoalescingStore
+from gateway.history import HistoryAsked, read_history
+from gateway.store import Store
+from schemas.codec import encode
+from schemas.settings import Settings
+from tests.support.gateway import message
+from tests.support.gateway_rows import cassandra_store, tables
+from tests.support.servers import Servers
+
+pytestmark = pytest.mark.servers
+
+READERS: Final = 200
+HEAD: Final = 250
+PAGE: Final = 80
+GROUP: Final = "group"
+
+
+@pytest.fixture(scope="module")
+def deployment(servers: Servers) -> Iterator[Settings]:
+    """A pull conversation of as many members as there are readers."""
+    settings = servers.settings()
+    with tables(settings) as rows:
+        rows.put_conversation(GROUP, HEAD, "pull")
+        for number in range(READERS):
+            rows.put_change(f"u{number}", GROUP, 1, joined=True)
+        for seq in range(1, HEAD + 1):
+            rows.put_message(message(GROUP, seq))
+        yield settings
+
+
+@pytest.fixture
+def queries(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How many queries are sent, by kind."""
+    sent: Counter[str] = Counter()
+    read = CassandraStore._read  # noqa: SLF001 - there is no other place where queries pass
+
+    async def counted(store: CassandraStore, kind: Any, *parameters: object) -> Any:
+        sent[kind.name] += 1
+        return await read(store, kind, *parameters)
+
+    monkeypatch.setattr(CassandraStore, "_read", counted)
+    return sent
+
+
+async def opened(store: Store, number: int) -> ConversationAccess:
+    """One member at the door."""
+    return await access_conversation(store, f"u{number}", GROUP)
+
+
+async def last_page(store: Store, access: ConversationAccess, number: int) -> HistoryPage:
+    """What one member reads; they know all up to different SeqIds."""
+    asked = HistoryAsked(HEAD - PAGE + number % 10, HEAD, PAGE, newest_first=True)
+    return await read_history(store, access, asked)
+
+
+async def test_200_readers_of_the_last_page(deployment: Settings, queries: Counter[str]) -> None:
+    """Each gets what they get alone; the head is read twice, the page once and its slices once."""
+    everybody = range(READERS)
+    async with cassandra_store(deployment) as store:
+        alone = [await last_page(store, await opened(store, n), n) for n in range(10)]
+        shared = CoalescingStore(store)
+        queries.clear()
+        doors = await asyncio.gather(*(opened(shared, n) for n in everybody))
+        pages = await asyncio.gather(*(last_page(shared, doors[n], n) for n in everybody))
+    assert pages == [alone[n % 10] for n in everybody]
+    assert queries == {"CONVERSATION": 2, "CHANGES": READERS, "ENTRIES": 3}
+
+
+async def test_alone_a_reader_makes_the_same_queries(
+    deployment: Settings, queries: Counter[str]
+) -> None:
+    """Nothing more, and nothing wider."""
+    async with cassandra_store(deployment) as store:
+        queries.clear()
+        await last_page(store, await opened(store, 3), 3)
+        plain = queries.copy()
+        queries.clear()
+        shared = CoalescingStore(store)
+        await last_page(shared, await opened(shared, 3), 3)
+    assert queries == plain == {"CONVERSATION": 1, "CHANGES": 1, "ENTRIES": 1}
+
+
+async def test_a_reader_who_asks_again_sees_what_came_meanwhile(
+    servers: Servers, queries: Counter[str]
+) -> None:
+    """While others read the same without a pause, nobody is shown less than was there before."""
+    settings = servers.settings()
+    with tables(settings) as rows:
+        rows.put_change("ann", "c", 1, joined=True)
+        async with cassandra_store(settings) as store:
+            shared = CoalescingStore(store)
+            stop = asyncio.Event()
+
+            async def crowd() -> None:
+                while not stop.is_set():
+                    await shared.conversation("c")
+                    await shared.entries("c", 1, 60)
+
+            async with asyncio.TaskGroup() as group:
+                for _ in range(20):
+                    group.create_task(crowd())
+                try:
+                    for seq in range(1, 61):
+                        await asyncio.to_thread(rows.put_message, message("c", seq))
+                        await asyncio.to_thread(rows.put_conversation, "c", seq)
+                        found = await shared.conversation("c")
+                        assert found is not None
+                        assert found.head == seq
+                        entries = await shared.entries("c", 1, 60)
+                        assert [one.seq for one in entries] == list(range(1, seq + 1))
+                        assert entries[-1].json == encode(message("c", seq))
+                finally:
+                    stop.set()
+    assert queries.total() > 120

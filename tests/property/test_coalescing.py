@@ -1,0 +1,224 @@
+"""Reads that share queries, under any interleaving: no answer is older than its question."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Awaitable, Iterator
+from itertools import cycle
+from typing import Any, Final, NamedTuple
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.coalescing import CoalescingStore
+from gateway.store import SLICE, Conversation, StoredEntry
+from schemas.errors import ServerUnavailable
+from tests.support.gateway import FakeStore
+
+LOW: Final = SLICE - 1
+"""Reads lie around the end of a slice, so that some touch two."""
+
+HIGH: Final = SLICE + 1
+CONVERSATIONS: Final = ("a", "a", "a", "b")
+
+
+class Moment(NamedTuple):
+    """A number of events, and the value from then on."""
+
+    at: int
+    value: int
+
+
+class Slow(FakeStore):
+    """A store whose rows are overwritten, and whose queries take turns of the loop.
+
+    A query sees each row as it is at one turn between its begin and its end; ``pace`` says for
+    each query how many turns come before that and after it, and whether it fails.
+    """
+
+    def __init__(self, pace: Iterator[tuple[int, int, bool]]) -> None:
+        super().__init__()
+        self.now = 0
+        self.failed: list[int] = []
+        self.begun = 0
+        self._pace = pace
+        self._rows: dict[tuple[str, int], list[Moment]] = {}
+
+    def overwrite(self, conv_id: str, seq: int) -> None:
+        """A new value of a row; SeqId 0 stands for the head."""
+        self.now += 1
+        self._rows.setdefault((conv_id, seq), []).append(Moment(self.now, self.now))
+
+    def values(self, conv_id: str, seq: int, since: int, until: int) -> set[int | None]:
+        """All values that a row had at some instant of a span."""
+        row = self._rows.get((conv_id, seq), [])
+        first = bisect_right(row, since, key=lambda moment: moment.at) - 1
+        seen: set[int | None] = {moment.value for moment in row if since <= moment.at <= until}
+        return seen | {row[first].value if first >= 0 else None}
+
+    async def entries(self, conv_id: str, first: int, last: int) -> list[StoredEntry]:
+        assert 0 <= last - first < SLICE
+        return [
+            StoredEntry(seq, "message_sent", b"%d" % value)
+            for seq, value in await self._query(conv_id, range(first, last + 1))
+        ]
+
+    async def conversation(self, conv_id: str) -> Conversation | None:
+        found = await self._query(conv_id, range(1))
+        return Conversation(found[0][1], "push") if found else None
+
+    async def _query(self, conv_id: str, seqs: range) -> list[tuple[int, int]]:
+        before, after, fails = next(self._pace)
+        self.begun += 1
+        begun_at = self.now
+        await turns(before)
+        rows = [(seq, self._rows[conv_id, seq][-1].value) for seq in seqs
+                if (conv_id, seq) in self._rows]  # fmt: skip
+        await turns(after)
+        if fails:
+            self.failed.append(begun_at)
+            raise ServerUnavailable("as told")
+        return rows
+
+
+async def turns(count: int) -> None:
+    """Lets everybody else go on so often."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+class Reading(NamedTuple):
+    """A read of a conversation's SeqIds, or of its head where ``first`` is 0."""
+
+    conv_id: str
+    first: int
+    last: int
+    begin: int
+    leave: int | None
+
+
+class Told(NamedTuple):
+    """What a reader was told (by SeqId, or the error), and when it asked and was answered."""
+
+    asked: int
+    answered: int
+    values: dict[int, int] | None
+
+
+ranges = st.tuples(st.integers(LOW, HIGH), st.integers(LOW, HIGH)).map(sorted)
+readings = st.builds(
+    lambda conv_id, span, begin, leave: Reading(conv_id, span[0], span[1], begin, leave),
+    st.sampled_from(CONVERSATIONS),
+    st.one_of(ranges, st.just([0, 0])),
+    st.integers(0, 9),
+    st.one_of(st.none(), st.none(), st.integers(0, 8)),
+)
+writes = st.tuples(
+    st.integers(0, 12),
+    st.sampled_from(CONVERSATIONS),
+    st.one_of(st.just(0), st.integers(LOW, HIGH)),
+)
+paces = st.tuples(st.integers(0, 3), st.integers(0, 6), st.sampled_from([False, False, True]))
+
+
+async def read(store: CoalescingStore, below: Slow, reading: Reading) -> Told:
+    """One reader."""
+    await turns(reading.begin)
+    asked = below.now
+    try:
+        values = await _values(store, reading)
+    except ServerUnavailable:
+        values = None
+    return Told(asked, below.now, values)
+
+
+async def _values(store: CoalescingStore, reading: Reading) -> dict[int, int]:
+    if reading.first == 0:
+        found = await store.conversation(reading.conv_id)
+        return {} if found is None else {0: found.head}
+    entries = await store.entries(reading.conv_id, reading.first, reading.last)
+    seqs = [entry.seq for entry in entries]
+    assert seqs == sorted(set(seqs))
+    return {entry.seq: int(entry.json) for entry in entries}
+
+
+async def write(below: Slow, at: int, conv_id: str, seq: int) -> None:
+    """One write."""
+    await turns(at)
+    below.overwrite(conv_id, seq)
+
+
+async def leave(reader: asyncio.Task[Told], reading: Reading) -> None:
+    """A reader who goes away."""
+    if reading.leave is not None:
+        await turns(reading.begin + reading.leave)
+        reader.cancel()
+
+
+async def play(
+    below: Slow, asked: list[Reading], written: list[tuple[int, str, int]]
+) -> list[Told | None]:
+    """Everybody at once. None for those who went away before they were told."""
+    store = CoalescingStore(below)
+    readers = [asyncio.create_task(read(store, below, one)) for one in asked]
+    others: list[Awaitable[Any]] = [write(below, *one) for one in written]
+    others += [leave(reader, one) for reader, one in zip(readers, asked, strict=True)]
+    await asyncio.gather(*others)
+    await asyncio.wait(readers, timeout=20)
+    await turns(3)
+    assert len(store._turns) == 0  # noqa: SLF001 - nothing is kept, which nobody else can see
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    for reader, one in zip(readers, asked, strict=True):
+        assert not reader.cancelled() or one.leave is not None, "somebody else's leaving"
+    return [None if reader.cancelled() else reader.result() for reader in readers]
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(readings, min_size=1, max_size=12),
+    st.lists(writes, max_size=20),
+    st.lists(paces, min_size=1, max_size=8),
+)
+def test_an_answer_was_true_between_call_and_return(
+    asked: list[Reading], written: list[tuple[int, str, int]], pace: list[tuple[int, int, bool]]
+) -> None:
+    """Whatever is shared with whom, every row is one of an instant between call and return.
+
+    Rows are overwritten here, so that it holds of heads, of what is not there yet, and of what
+    is recalled. Nobody is told of another's leaving, and of a failure only if it was of a query
+    that began after they asked. At the end nothing is left over.
+    """
+    below = Slow(cycle(pace))
+    for one, told in zip(asked, asyncio.run(play(below, asked, written)), strict=True):
+        if told is None:
+            continue
+        if told.values is None:
+            assert any(told.asked <= begun for begun in below.failed)
+            continue
+        for seq in range(one.first, one.last + 1):
+            possible = below.values(one.conv_id, seq, told.asked, told.answered)
+            assert told.values.get(seq) in possible
+        assert set(told.values) <= set(range(one.first, one.last + 1))
+    assert below.begun <= sum(1 + (one.first < SLICE <= one.last) for one in asked)
+
+
+async def crowd(below: Slow, spans: list[tuple[int, int]]) -> list[dict[int, int]]:
+    """Reads of one conversation, all asked for in one turn of the loop."""
+    store = CoalescingStore(below)
+    reads = (store.entries("a", *span) for span in spans)
+    return [
+        {entry.seq: int(entry.json) for entry in found} for found in await asyncio.gather(*reads)
+    ]
+
+
+@given(st.lists(ranges.map(tuple), min_size=1, max_size=40))
+def test_a_crowd_makes_two_queries_of_a_slice(spans: list[tuple[int, int]]) -> None:
+    """However many ask at once and however their ranges overlap; each gets their own range."""
+    below = Slow(cycle([(2, 2, False)]))
+    for seq in range(LOW, HIGH + 1):
+        below.overwrite("a", seq)
+    there = {seq: seq - LOW + 1 for seq in range(LOW, HIGH + 1)}
+    for span, found in zip(spans, asyncio.run(crowd(below, spans)), strict=True):
+        assert found == {seq: there[seq] for seq in range(span[0], span[1] + 1)}
+    assert below.begun <= 4  # two slices

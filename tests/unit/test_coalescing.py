@@ -1,0 +1,120 @@
+"""What sharing of queries does when one is stuck, fails, or nobody waits for it any more."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway import coalescing
+from gateway.coalescing import CoalescingStore
+from gateway.store import Conversation
+from schemas.errors import ServerUnavailable
+from tests.support.gateway import FakeStore
+from tests.support.waiting import until
+
+
+class Held(FakeStore):
+    """A store that answers each query of a head when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queries: list[asyncio.Future[int]] = []
+
+    async def conversation(self, conv_id: str) -> Conversation | None:
+        del conv_id
+        self.queries.append(asyncio.get_running_loop().create_future())
+        return Conversation(await self.queries[-1], "push")
+
+    async def await_queries(self, count: int) -> None:
+        """Until so many have been sent."""
+
+        async def sent() -> bool:
+            return len(self.queries) >= count
+
+        await until(sent, seconds=10)
+
+
+async def readers(store: CoalescingStore, count: int) -> list[asyncio.Task[Conversation | None]]:
+    """Some who have asked and wait."""
+    tasks = [asyncio.create_task(store.conversation("c")) for _ in range(count)]
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def test_who_asks_meanwhile_shares_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 readers are two queries: nobody gets the answer to one that began before they asked."""
+    monkeypatch.setattr(coalescing, "PATIENCE_SECONDS", 60)
+    below = Held()
+    store = CoalescingStore(below)
+    first, *others = await readers(store, 200)
+    below.queries[0].set_result(1)
+    assert await first == Conversation(1, "push")
+    await below.await_queries(2)
+    below.queries[1].set_result(2)
+    assert await asyncio.gather(*others) == [Conversation(2, "push")] * 199
+    assert len(below.queries) == 2
+
+
+async def test_a_stuck_query_does_not_hold_up_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a moment the next is sent beside it, and is answered."""
+    monkeypatch.setattr(coalescing, "PATIENCE_SECONDS", 0.01)
+    below = Held()
+    store = CoalescingStore(below)
+    stuck, other = await readers(store, 2)
+    await below.await_queries(2)
+    below.queries[1].set_result(2)
+    assert await other == Conversation(2, "push")
+    assert not stuck.done()
+    below.queries[0].set_result(1)
+    assert await stuck == Conversation(1, "push")
+
+
+async def test_a_failure_is_of_those_who_shared_it() -> None:
+    """All of them hear of it; who asks again afterwards starts afresh."""
+    below = Held()
+    store = CoalescingStore(below)
+    first, *others = await readers(store, 4)
+    below.queries[0].set_exception(ServerUnavailable("down"))
+    with pytest.raises(ServerUnavailable):
+        await first
+    await below.await_queries(2)
+    below.queries[1].set_exception(ServerUnavailable("down"))
+    told = await asyncio.gather(*others, return_exceptions=True)
+    assert [type(one) for one in told] == [ServerUnavailable] * 3
+    (again,) = await readers(store, 1)
+    below.queries[2].set_result(3)
+    assert await again == Conversation(3, "push")
+
+
+async def test_a_query_that_nobody_waits_for_is_given_up() -> None:
+    """One who leaves takes nobody along; when the last has left, the query is cancelled."""
+    below = Held()
+    store = CoalescingStore(below)
+    first, second, third = await readers(store, 3)
+    below.queries[0].set_result(1)
+    await first
+    await below.await_queries(2)
+    second.cancel()
+    await asyncio.wait([second])
+    assert not below.queries[1].cancelled()
+    third.cancel()
+    await asyncio.wait([third])
+    await asyncio.sleep(0)
+    assert below.queries[1].cancelled()
+
+
+async def test_a_query_that_waits_for_its_turn_is_not_sent_for_nobody() -> None:
+    """Who asks after all that waited have left gets a query of their own."""
+    below = Held()
+    store = CoalescingStore(below)
+    first, second = await readers(store, 2)
+    second.cancel()
+    await asyncio.wait([second])
+    (third,) = await readers(store, 1)
+    below.queries[0].set_result(1)
+    await first
+    await below.await_queries(2)
+    below.queries[1].set_result(2)
+    assert await third == Conversation(2, "push")
+    assert len(below.queries) == 2

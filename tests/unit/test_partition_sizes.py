@@ -1,0 +1,202 @@
+"""Why no partition of the store reaches 100 MB: the worst of each table, from the constants.
+
+`tests/integration/test_partitions.py` writes such rows and asks the server how large they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.codec import encode
+from schemas.ids import uuid7
+from schemas.limits import (
+    MAX_ENTRY_BYTES,
+    MAX_MESSAGE_BYTES,
+    MEMBERSHIP_BUCKET,
+    MESSAGE_BUCKET,
+    PARTITION_BYTES,
+    SYNC_BUCKET,
+    Limits,
+)
+from schemas.records import (
+    MAX_ID_LENGTH,
+    AddMembers,
+    AnyCommand,
+    AnyEntry,
+    CreateConversation,
+    Duplicate,
+    Rejected,
+    RemoveMembers,
+    SendMessage,
+    TextContent,
+)
+from schemas.settings import Settings
+from stream_processors.core.decide import decide
+from stream_processors.core.outcome import Accept
+from stream_processors.core.state import Conversation, Head
+
+ROW_BYTES: Final = 64
+"""What Cassandra adds to the values of a row: flags, lengths, times of writing and of expiry."""
+
+ID_BYTES: Final = 4 * MAX_ID_LENGTH
+NUMBER_BYTES: Final = 8
+KIND_BYTES: Final = 32
+MAX_NUMBER: Final = (1 << 63) - 1
+MOST_MEMBERS_PER_ENTRY: Final = 1_000
+"""The highest setting."""
+
+PLANNED_SYNC_RECORDS: Final = 100_000
+"""A second, of a whole deployment, all the time."""
+
+LISTED_LIFETIMES: Final = 1.25
+"""A partition is listed for a little longer than its rows live."""
+
+WIDE: Final = "\U0001f600" * MAX_ID_LENGTH
+ids = st.one_of(
+    st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=MAX_ID_LENGTH),
+    st.integers(0, 9).map(lambda n: WIDE[:-1] + str(n)),
+    st.integers(0, 9).map(lambda n: '"' * (MAX_ID_LENGTH - 1) + str(n)),
+)
+texts = st.builds(
+    lambda part, times: part * times,
+    st.one_of(st.text(min_size=1, max_size=8), st.sampled_from(["x", "\x00", '"', "陈", "\n"])),
+    st.integers(0, 9_000),
+)
+CLIENT_MSG_ID: Final = uuid7(0, 0)
+
+
+def common(conv_id: str, sender: str) -> dict[str, Any]:
+    """What every command has."""
+    return {
+        "conv_id": conv_id,
+        "sender": sender,
+        "device_id": "d",
+        "client_msg_id": CLIENT_MSG_ID,
+    }
+
+
+def entries_of(command: AnyCommand, limits: Limits, *members: str) -> list[AnyEntry] | str:
+    """The entries that it becomes, late in a long conversation, or why it is refused."""
+    conversation = Conversation()
+    if not isinstance(command, CreateConversation):
+        conversation.head = Head(command.sender, "open", "push", MAX_NUMBER - 50_000)
+        conversation.members.update(dict.fromkeys((command.sender, *members), 1))
+    decision = decide(limits, conversation, command, MAX_NUMBER)
+    if isinstance(decision, Accept):
+        return [delivery.entry for delivery in decision.effect.deliveries]
+    assert isinstance(decision, Rejected)
+    return decision.code
+
+
+def test_a_partition_of_messages() -> None:
+    """As many of the longest entries as a bucket has, with the longest sender."""
+    row = MAX_ENTRY_BYTES + ID_BYTES + KIND_BYTES + 2 * NUMBER_BYTES + ROW_BYTES
+    assert MESSAGE_BUCKET * row < PARTITION_BYTES
+
+
+def test_a_partition_of_sync_records() -> None:
+    """One recipient's records at every offset of a bucket, of the longest conversation id."""
+    row = MAX_ENTRY_BYTES + ID_BYTES + 2 * NUMBER_BYTES + ROW_BYTES
+    assert SYNC_BUCKET * row < PARTITION_BYTES
+
+
+def test_a_partition_of_members() -> None:
+    """Every entry of a bucket names as many as the settings allow, in all its bytes."""
+    names = MAX_ENTRY_BYTES + MOST_MEMBERS_PER_ENTRY * (NUMBER_BYTES + 1 + ROW_BYTES)
+    assert MEMBERSHIP_BUCKET * names < PARTITION_BYTES
+
+
+def test_a_partition_of_listed_buckets() -> None:
+    """A recipient with a record in every bucket of a shard, at the rate that is planned for."""
+    settings = Settings()
+    listed_seconds = LISTED_LIFETIMES * settings.sync_lifetime.total_seconds()
+    offsets = PLANNED_SYNC_RECORDS // settings.sync_partitions * listed_seconds
+    assert offsets // SYNC_BUCKET * (NUMBER_BYTES + ROW_BYTES) < PARTITION_BYTES
+
+
+@given(ids, ids, texts, st.lists(ids, max_size=100))
+def test_no_message_makes_a_longer_entry(
+    conv_id: str, sender: str, text: str, mentions: list[str]
+) -> None:
+    """Whatever its text, ids and mentions: the entry fits, or the sender is told."""
+    content = TextContent(text=text)
+    command = SendMessage(**common(conv_id, sender), content=content, mentions=mentions)
+    found = entries_of(command, Limits())
+    if found == "too_large":
+        too_long = len(text.encode()) > Limits().max_text_bytes
+        assert too_long or len(encode(command)) > MAX_MESSAGE_BYTES
+    else:
+        assert [len(encode(entry)) <= MAX_ENTRY_BYTES for entry in found] == [True]
+
+
+def test_the_longest_message_is_accepted() -> None:
+    """A command of just the limit makes an entry within its own; one byte more is refused."""
+    bare = SendMessage(**common(WIDE, WIDE), content=TextContent(text=""), mentions=[])
+    for more, accepted in ((0, True), (1, False)):
+        text = "x" * (MAX_MESSAGE_BYTES - len(encode(bare)) + more)
+        command = SendMessage(**common(WIDE, WIDE), content=TextContent(text=text))
+        found = entries_of(command, Limits(max_text_bytes=MAX_ENTRY_BYTES))
+        if accepted:
+            assert [len(encode(entry)) <= MAX_ENTRY_BYTES for entry in found] == [True]
+        else:
+            assert found == "too_large"
+
+
+def test_a_text_of_just_the_limit_fits() -> None:
+    """With the longest ids of one byte a character: else its limit would mean nothing."""
+    name = "x" * MAX_ID_LENGTH
+    content = TextContent(text="字" * 2_730 + "xx")
+    found = entries_of(SendMessage(**common(name, name), content=content), Limits())
+    assert [len(encode(entry)) <= MAX_ENTRY_BYTES for entry in found] == [True]
+
+
+@given(
+    ids,
+    ids,
+    st.lists(ids, min_size=1, max_size=300, unique=True),
+    st.sampled_from([1, 7, 500, MOST_MEMBERS_PER_ENTRY]),
+    st.sampled_from([CreateConversation, AddMembers, RemoveMembers]),
+)
+def test_no_list_of_members_makes_a_longer_entry(
+    conv_id: str,
+    sender: str,
+    people: list[str],
+    most: int,
+    kind: type[CreateConversation | AddMembers | RemoveMembers],
+) -> None:
+    """A list is cut by number and by bytes; everybody is named once, in their order."""
+    limits = Limits(members_per_entry=most, push_limit=10_000)
+    before = people if kind is RemoveMembers else []
+    command = kind(**common(conv_id, sender), members=people)
+    found = entries_of(command, limits, *before)
+    if isinstance(found, str):
+        assert (found, people) == ("already_a_member", [sender])
+        return
+    named = [getattr(entry, "members", []) for entry in found]
+    assert all(len(encode(entry)) <= MAX_ENTRY_BYTES for entry in found)
+    assert all(len(part) <= most for part in named)
+    expected = [sender, *people] if kind is CreateConversation else people
+    if kind is AddMembers:
+        expected = [user for user in people if user != sender]
+    assert [user for part in named for user in part] == list(dict.fromkeys(expected))
+
+
+def test_a_cut_list_is_not_cut_finer_than_need_be() -> None:
+    """Ten thousand people with short ids are as many entries as ``members_per_entry`` says."""
+    people = [f"user-{number:05}" for number in range(10_000)]
+    found = entries_of(
+        AddMembers(**common("group", "ann"), members=people), Limits(push_limit=20_000)
+    )
+    assert len(found) == 20
+
+
+def test_a_reply_is_shorter_than_an_entry() -> None:
+    """The longest ids, every character of them escaped."""
+    name = "\x00" * MAX_ID_LENGTH
+    reply = {"conv_id": name, "sender": name, "device_id": name, "client_msg_id": name}
+    rejected = Rejected(**reply, at=MAX_NUMBER, code="unknown_conversation")
+    duplicate = Duplicate(**reply, at=MAX_NUMBER, seq=MAX_NUMBER)
+    assert max(len(encode(rejected)), len(encode(duplicate))) <= MAX_ENTRY_BYTES
