@@ -16,6 +16,7 @@ ImError
 ├── PublisherClosed       what was queued is in the outbox, and goes on when it is opened again
 ├── NotYet                a wait's bound has passed; what was waited for may still come
 ├── Stalled               a stage made no progress within a bound
+├── RequestRefused        the gateway answered a request with a problem
 ├── Trimmed               the sync timeline no longer holds what follows the cursor
 └── CommandRejected       the sequencer refused a command, with a `RejectionCode`
 """
@@ -126,6 +127,19 @@ class NotYet(ImError, TimeoutError):
 
 class Stalled(ImError):
     """A stage made no progress within the bound that the message names."""
+
+
+class RequestRefused(ImError):
+    """The gateway answered a request with a problem that asking again does not solve.
+
+    Args:
+        status: Of HTTP: 400 for a parameter, 401 for the token, 404 for what is not there.
+        detail: What the gateway says, in its words.
+    """
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(f"the gateway refused ({status}): {detail}")
+        self.status = status
 
 
 class Trimmed(ImError):

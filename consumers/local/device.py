@@ -1,0 +1,155 @@
+"""A device: follows its sync timeline, fills in what is missing, and shows in order.
+
+One turn:
+
+1. take the next records of the sync timeline; tell their replies to whoever sends;
+2. put them into the local store, with the cursor, in one transaction; show what is whole (as 5);
+3. if there are no more for now: ask how far conversations go. All of them at the start and after
+   something failed, because nobody can say what was missed; otherwise only while one is pulled;
+4. read gaps from the store;
+5. show what has no gap before it, in order, and remember that it was shown.
+
+The process may end between any two steps. Step 1 comes before the cursor moves, and in step 5
+each item is remembered after it was shown: a reply may be told again, and the one item that was
+just being shown may be shown again. Nothing else happens twice, and nothing is left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from consumers.local.knowledge import TimelineItem
+from consumers.local.ports import History, SyncSource
+from consumers.local.store import LocalStore
+from schemas.errors import ServerUnavailable, TransientFailure, Trimmed
+from schemas.records import AnySyncRecord
+
+log = logging.getLogger(__name__)
+
+IDLE_SECONDS: Final = 0.5
+"""Between two turns, when the first brought nothing."""
+
+HEADS_SECONDS: Final = 1.0
+"""How old the heads of pulled conversations may be."""
+
+AFTER_FAILURE_SECONDS: Final = 2.0
+"""Between two turns when a server did not answer; the ports have tried for a while by then."""
+
+GAPS: Final = 20
+"""Gaps read in one turn, of as many conversations, so that a long one does not hold up others."""
+
+SHOWN: Final = 500
+"""Items taken from the local store at once, to be shown."""
+
+
+def _nobody(_record: AnySyncRecord) -> None:
+    """Who listens to replies where nothing is sent."""
+
+
+class Device:
+    """Keeps one `LocalStore` the same as the store, and shows what it has.
+
+    Args:
+        store: The device's own.
+        source: Its owner's sync timeline.
+        history: The store, as its owner may see it.
+        show: Called with each entry and each typed hole, those of one conversation in the order
+            of their SeqIds.
+        observe: Called with each record of the sync timeline: `producers.publisher` learns from
+            it what became of its commands. May be called again with the same one.
+    """
+
+    def __init__(
+        self,
+        store: LocalStore,
+        source: SyncSource,
+        history: History,
+        show: Callable[[TimelineItem], object],
+        observe: Callable[[AnySyncRecord], object] = _nobody,
+    ) -> None:
+        self._store = store
+        self._source = source
+        self._history = history
+        self._show = show
+        self._observe = observe
+        self._missed_something = True
+        self._heads_at = time.monotonic()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Turns until stopped; servers that do not answer are asked again, however long it takes.
+
+        Raises:
+            ConfigurationError: The cursor, or the local store, is not one of this deployment.
+            RequestRefused: The gateway does not let this user in.
+            Exception: What ``show`` or ``observe`` raises.
+        """
+        while not stop.is_set():
+            pause = 0.0
+            try:
+                if not await self.turn():
+                    pause = IDLE_SECONDS
+            except Trimmed as trimmed:
+                log.warning("the sync timeline was trimmed: %s", trimmed)
+                self._store.forget_cursor()
+                self._missed_something = True
+            except (ServerUnavailable, TransientFailure) as failure:
+                log.warning("following goes on in %.0f s: %s", AFTER_FAILURE_SECONDS, failure)
+                self._missed_something = True
+                pause = AFTER_FAILURE_SECONDS
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause)
+
+    async def turn(self) -> bool:
+        """Does the steps once.
+
+        Returns:
+            Whether anything came or was read: then there may be more.
+
+        Raises:
+            Trimmed: What follows the cursor is not kept any more.
+            ServerUnavailable: A server does not answer for now.
+            TransientFailure: The disk does not take it for now.
+            RequestRefused: The gateway does not let this user in.
+        """
+        came, more = await self._follow()  # steps 1 and 2
+        if not more:
+            await self._ask_for_heads()  # step 3
+        read = await self._fill_gaps()  # step 4
+        self._show_what_is_whole()  # step 5
+        return came or read
+
+    async def _follow(self) -> tuple[bool, bool]:
+        batch = await self._source.after(self._store.cursor)
+        for arrived in batch.arrived:
+            if arrived.record is not None:
+                self._observe(arrived.record)
+        self._store.apply(batch)
+        self._show_what_is_whole()
+        return bool(batch.arrived), batch.more
+
+    async def _ask_for_heads(self) -> None:
+        due = time.monotonic() - self._heads_at >= HEADS_SECONDS and self._store.reads_store()
+        if not self._missed_something and not due:
+            return
+        listed = await self._history.conversations()
+        self._store.note_heads(listed, everything=self._missed_something)
+        self._missed_something = False
+        self._heads_at = time.monotonic()
+
+    async def _fill_gaps(self) -> bool:
+        learned = False
+        for gap in self._store.gaps(GAPS):
+            part = await self._history.part(gap.conv_id, gap.span)
+            learned = self._store.learn(part) or learned
+        return learned
+
+    def _show_what_is_whole(self) -> None:
+        while items := self._store.unshown(SHOWN):
+            for item in items:
+                self._show(item)
+                self._store.mark_shown(item)

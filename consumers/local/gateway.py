@@ -1,0 +1,196 @@
+"""The sync timeline and the store, as the gateway serves them over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+import stamina
+from msgspec import Raw, Struct, field
+from yarl import URL
+
+from consumers.local.knowledge import Arrived, HistoryPart, Listed, SyncBatch, TimelineItem
+from consumers.local.spans import Span
+from schemas.codec import decode_sync_record
+from schemas.errors import (
+    RequestRefused,
+    ServerUnavailable,
+    TransientFailure,
+    UndecodableRecord,
+)
+from schemas.records import AnySyncRecord, FanoutMode
+
+REQUEST_SECONDS: Final = 30.0
+SYNC_PAGE: Final = 500
+HISTORY_PAGE: Final = 500
+LIST_PAGE: Final = 200
+
+_ATTEMPTS: Final = 5
+_LONGEST_PAUSE_SECONDS: Final = 1.0
+_OK: Final = 200
+_NOT_FOUND: Final = 404
+_SERVER_ERROR: Final = 500
+_TOO_MANY: Final = 429
+
+AnswerT = TypeVar("AnswerT", bound=Struct)
+
+
+class _SyncLine(Struct, frozen=True):
+    sync_seq: int
+    record: Raw
+
+
+class _Sync(Struct, frozen=True):
+    records: list[_SyncLine]
+    next: int
+    more: bool
+
+
+class _Item(Struct, frozen=True):
+    """An entry, of which the place is enough, or a hole."""
+
+    seq: int = 0
+    hole: str | None = None
+    first: int = field(name="from", default=0)
+    last: int = field(name="to", default=0)
+
+
+class _History(Struct, frozen=True):
+    head: int
+    items: list[Raw]
+
+
+class _Conversation(Struct, frozen=True):
+    conv_id: str
+    head: int
+    mode: FanoutMode | None
+
+
+class _Conversations(Struct, frozen=True):
+    conversations: list[_Conversation]
+    next: str | None
+
+
+class _Problem(Struct, frozen=True):
+    detail: str = "it gave no reason"
+
+
+class GatewayTimelines:
+    """`SyncSource` and `History` of one person, over HTTP.
+
+    Args:
+        address: Of the gateway, such as ``http://127.0.0.1:8080``.
+        token: Gives a bearer token of that person; asked before each request, as they expire.
+        http: Carries the requests.
+    """
+
+    def __init__(
+        self, address: str, token: Callable[[], str], http: aiohttp.ClientSession
+    ) -> None:
+        self._address = address.rstrip("/")
+        self._token = token
+        self._http = http
+        self._timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+
+    async def after(self, cursor: int) -> SyncBatch:
+        """As of `SyncSource`: one page."""
+        page = await self._get("/v1/sync", _Sync, {"after": cursor, "limit": SYNC_PAGE})
+        arrived = [_arrived(line) for line in page.records]
+        return SyncBatch(cursor, arrived, page.next, page.more)
+
+    async def part(self, conv_id: str, span: Span) -> HistoryPart:
+        """As of `History`: one page.
+
+        A conversation that the gateway does not know of, or not with this person in it, may be
+        one that the store has yet to hear of: nothing can be told.
+        """
+        path = f"/v1/conversations/{quote(conv_id, safe='')}/messages"
+        asked = {"from": span.first, "to": span.last, "limit": HISTORY_PAGE, "order": "asc"}
+        try:
+            page = await self._get(path, _History, asked)
+        except RequestRefused as refused:
+            if refused.status != _NOT_FOUND:
+                raise
+            return HistoryPart(conv_id, 0, [])
+        return HistoryPart(conv_id, page.head, [_item(conv_id, raw) for raw in page.items])
+
+    async def conversations(self) -> list[Listed]:
+        """As of `History`: all pages."""
+        found: list[Listed] = []
+        after: str | None = None
+        while True:
+            page = await self._get(
+                "/v1/conversations", _Conversations, {"after": after, "limit": LIST_PAGE}
+            )
+            found += [Listed(each.conv_id, each.head, each.mode) for each in page.conversations]
+            if page.next is None:
+                return found
+            after = page.next
+
+    async def _get(
+        self, path: str, answer: type[AnswerT], asked: Mapping[str, int | str | None]
+    ) -> AnswerT:
+        given = {name: value for name, value in asked.items() if value is not None}
+        url = URL(self._address + path, encoded=True).update_query(given)
+        try:
+            async for attempt in stamina.retry_context(
+                TransientFailure, attempts=_ATTEMPTS, wait_max=_LONGEST_PAUSE_SECONDS
+            ):
+                with attempt:
+                    return _decoded(await self._once(url), answer)
+        except TransientFailure as error:
+            raise ServerUnavailable(f"the gateway at {self._address}: {error}") from None
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _once(self, url: URL) -> bytes:
+        headers = {"Authorization": f"Bearer {self._token()}"}
+        try:
+            async with self._http.get(url, headers=headers, timeout=self._timeout) as response:
+                body = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise TransientFailure(f"it does not answer: {type(error).__name__}") from None
+        if response.status >= _SERVER_ERROR or response.status == _TOO_MANY:
+            raise TransientFailure(_detail(body))
+        if response.status != _OK:
+            raise RequestRefused(response.status, _detail(body))
+        return body
+
+
+def _arrived(line: _SyncLine) -> Arrived:
+    json = bytes(line.record)
+    return Arrived(line.sync_seq, json, known_record(json))
+
+
+def known_record(json: bytes) -> AnySyncRecord | None:
+    """A sync record, or None if its kind is not known here."""
+    try:
+        return decode_sync_record(json)
+    except UndecodableRecord:
+        return None
+
+
+def _item(conv_id: str, raw: Raw) -> TimelineItem:
+    item = _decoded(bytes(raw), _Item)
+    if item.hole is not None:
+        return TimelineItem(conv_id, item.first, item.last, item.hole, b"")
+    return TimelineItem(conv_id, item.seq, item.seq, None, bytes(raw))
+
+
+def _decoded(body: bytes, answer: type[AnswerT]) -> AnswerT:
+    try:
+        return msgspec.json.decode(body, type=answer)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        # The decoder's own words may quote the input, which is a message's text.
+        raise UndecodableRecord(
+            "the gateway's answer is not one that this version knows"
+        ) from None
+
+
+def _detail(body: bytes) -> str:
+    try:
+        return msgspec.json.decode(body, type=_Problem).detail
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _Problem().detail

@@ -1,0 +1,86 @@
+"""The sync timeline straight from the log, for services: a `SyncFollower` as a `SyncSource`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from consumers.cursor import CursorStore
+from consumers.follower import SyncFollower, SyncItem
+from consumers.local.knowledge import Arrived, SyncBatch
+from schemas.codec import encode
+from schemas.errors import UndecodableRecord
+from schemas.settings import Settings
+
+MOST: Final = 500
+"""Records of one batch."""
+
+WAIT_SECONDS: Final = 0.2
+"""For the first record of a batch."""
+
+MakeFollower: TypeAlias = Callable[[], SyncFollower]
+"""Opens a follower that goes on behind the device's cursor."""
+
+
+class FollowerTimeline:
+    """`SyncSource` of one person, from Kafka.
+
+    A follower reads on by itself, so it is opened anew wherever what it has read was not applied:
+    it begins behind the cursor again.
+
+    Args:
+        settings: The deployment.
+        user: Whose timeline.
+        cursors: Where the device keeps its cursor: its `LocalStore`.
+        device_id: Which device.
+    """
+
+    def __init__(
+        self, settings: Settings, user: str, cursors: CursorStore, device_id: str
+    ) -> None:
+        self._make: MakeFollower = lambda: SyncFollower(
+            settings, user, cursors, device_id=device_id, start="beginning"
+        )
+        self._follower: SyncFollower | None = None
+        self._last: SyncItem | None = None
+
+    async def after(self, cursor: int) -> SyncBatch:
+        """As of `SyncSource`."""
+        try:
+            return await asyncio.to_thread(self._read, cursor)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Lets go of the connection. May be called again."""
+        follower, self._follower, self._last = self._follower, None, None
+        if follower is not None:
+            follower.close()
+
+    def _read(self, cursor: int) -> SyncBatch:
+        if self._last is not None and cursor < self._last.sync_seq:
+            self.close()
+        if self._follower is None:
+            self._follower = self._make()
+        elif self._last is not None:
+            self._follower.commit(self._last)
+        arrived: list[Arrived] = []
+        self._last = None
+        while len(arrived) < MOST:
+            item = self._next(self._follower, 0 if arrived else WAIT_SECONDS)
+            if item is None:
+                break
+            self._last = item
+            arrived.append(Arrived(item.sync_seq, encode(item.record), item.record))
+        end = arrived[-1].sync_seq if arrived else cursor
+        return SyncBatch(cursor, arrived, end, len(arrived) == MOST)
+
+    def _next(self, follower: SyncFollower, wait: float) -> SyncItem | None:
+        while True:
+            # A record of a kind that is not known here is told once. If it was an entry, it will
+            # be missed and read from the store.
+            with contextlib.suppress(UndecodableRecord):
+                return follower.poll(wait)

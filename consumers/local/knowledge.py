@@ -1,0 +1,157 @@
+"""What records and answers tell a device: pure, no I/O.
+
+Two rules make the copy of a device the same as the store, whatever it is told in whatever order.
+
+1. A conversation is dense, so whoever knows of SeqId n knows that 1 to n-1 exist. What is not
+   there is asked for. That alone covers a pull conversation, a switch in either direction, a
+   stay that was interrupted, and a sync timeline that has expired: which of them it was does not
+   matter. How far a conversation goes is told by its entries and, where a pull conversation has
+   none to tell, by its head.
+2. What one may see is decided by the gateway alone. A device takes its word for a hole, but only
+   up to the head that came with it: above, the store may not have heard yet that somebody is in
+   again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from consumers.local.spans import Span
+from schemas.codec import decode_entry
+from schemas.records import (
+    AnyEntry,
+    AnySyncRecord,
+    ConversationCreated,
+    FanoutChanged,
+    FanoutMode,
+    MembersAdded,
+    MembersRemoved,
+)
+
+BEFORE_ALL: Final = -1
+"""The cursor of a device that has applied nothing yet: sync SeqIds begin at 0."""
+
+NOT_YET: Final = "not_yet"
+"""The kind of a hole that is none: the store has yet to get what is there."""
+
+
+class TimelineItem(NamedTuple):
+    """The SeqIds ``first`` to ``last`` of a conversation: one entry, or a typed hole.
+
+    ``json`` is the entry as it was sequenced, empty if this is a hole; ``hole`` is its kind, such
+    as ``hidden``, None if this is an entry.
+    """
+
+    conv_id: str
+    first: int
+    last: int
+    hole: str | None
+    json: bytes
+
+    @property
+    def span(self) -> Span:
+        """The SeqIds that it accounts for."""
+        return Span(self.first, self.last)
+
+    def entry(self) -> AnyEntry:
+        """The entry.
+
+        Raises:
+            UndecodableRecord: It is a hole, or of a kind that this version does not know.
+        """
+        return decode_entry(self.json)
+
+
+class Arrived(NamedTuple):
+    """One record of a sync timeline. ``record`` is None if its kind is not known here."""
+
+    sync_seq: int
+    json: bytes
+    record: AnySyncRecord | None
+
+
+class SyncBatch(NamedTuple):
+    """Records of a sync timeline.
+
+    Args:
+        after: All records above this cursor and up to ``next`` are here. None if nobody can say.
+        arrived: The records, in any order.
+        next: The cursor of who has applied them and all before ``after``.
+        more: Whether there are more right now.
+    """
+
+    after: int | None
+    arrived: Sequence[Arrived]
+    next: int
+    more: bool
+
+
+class HistoryPart(NamedTuple):
+    """What the store answers about a span: items ascending, not always all of it.
+
+    ``head`` is the last SeqId that the asker may know of, 0 if they may not know the conversation.
+    """
+
+    conv_id: str
+    head: int
+    items: Sequence[TimelineItem]
+
+
+class Listed(NamedTuple):
+    """A conversation as the store lists it: its head, its mode; None for who is not a member."""
+
+    conv_id: str
+    head: int
+    mode: FanoutMode | None
+
+
+class Standing(NamedTuple):
+    """How a conversation reaches this device, as of a SeqId; ``mode`` None: not a member."""
+
+    mode: FanoutMode | None
+    seq: int
+
+
+UNKNOWN: Final = Standing(None, 0)
+"""Before anything was told."""
+
+
+def standing_told_by(entry: AnyEntry, user: str) -> Standing | None:
+    """What an entry tells ``user`` about how the next ones come; None if nothing."""
+    match entry:
+        case MembersRemoved(members=members) if user in members:
+            return Standing(None, entry.seq)
+        case ConversationCreated() | MembersAdded() | MembersRemoved() | FanoutChanged():
+            return Standing(entry.mode, entry.seq)
+        case _:
+            return None
+
+
+def later(one: Standing, other: Standing | None) -> Standing:
+    """The newer one. Entries of old SeqIds arrive late, and must not turn anything back."""
+    return one if other is None or other.seq < one.seq else other
+
+
+def certain(part: HistoryPart) -> list[TimelineItem]:
+    """What an answer of the store settles for good: see rule 2 above."""
+    found: list[TimelineItem] = []
+    for item in part.items:
+        if item.hole is None:
+            found.append(item)
+        elif item.hole != NOT_YET and item.first <= part.head:
+            found.append(item._replace(last=min(item.last, part.head)))
+    return found
+
+
+def is_to_be_read(standing: Standing, listed: Listed, *, everything: bool) -> bool:
+    """Whether a device reads up to a listed head from the store.
+
+    In a push conversation it need not: the entries are on their way to it.
+
+    Args:
+        standing: What the device knows.
+        listed: What the store says. Either may be the newer one.
+        everything: The device was away, and does not know what it missed.
+    """
+    return everything or "pull" in {standing.mode, listed.mode}

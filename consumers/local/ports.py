@@ -1,0 +1,36 @@
+"""What a device needs from outside: its sync timeline, and the store."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from consumers.local.knowledge import HistoryPart, Listed, SyncBatch
+from consumers.local.spans import Span
+
+
+class SyncSource(Protocol):
+    """The sync timeline of one person."""
+
+    async def after(self, cursor: int) -> SyncBatch:
+        """The next records above a cursor, none if there are none within a short while.
+
+        Raises:
+            Trimmed: What follows the cursor is not kept any more.
+            ServerUnavailable: It cannot be read for now.
+            RequestRefused: It will not be read by asking again.
+        """
+
+
+class History(Protocol):
+    """The store, as one person may see it."""
+
+    async def part(self, conv_id: str, span: Span) -> HistoryPart:
+        """The first entries and holes of a span: a page, at least one if anything can be told.
+
+        Raises:
+            ServerUnavailable: It cannot be read for now.
+            RequestRefused: It will not be read by asking again.
+        """
+
+    async def conversations(self) -> list[Listed]:
+        """All conversations that the person is, or once was, in. Errors as of `part`."""

@@ -1,0 +1,280 @@
+"""Devices that follow conversations on real servers, while these switch modes under load."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import pytest
+from pydantic import SecretStr
+
+from consumers.local.device import Device
+from consumers.local.gateway import GatewayTimelines
+from consumers.local.kafka import FollowerTimeline
+from consumers.local.knowledge import TimelineItem
+from consumers.local.store import LocalStore
+from devstack.ports import free_ports
+from gateway.tokens import issue_token
+from producers.publisher import Publisher
+from schemas.codec import decode_entry
+from schemas.ids import uuid7
+from schemas.records import (
+    AddMembers,
+    AnyCommand,
+    CreateConversation,
+    Entry,
+    FanoutChanged,
+    RemoveMembers,
+    SendMessage,
+    TextContent,
+)
+from schemas.settings import Settings
+from schemas.topics import Topic
+from tests.conftest import Servers
+from tests.support.gateway import SECRET
+from tests.support.local_world import by_seq, seen_by
+from tests.support.pipeline import prepare
+from tests.support.processes import running, wait_until
+from tests.support.topics import is_caught_up, read_all, sync_timelines
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.servers
+
+PATIENCE: Final = 120.0
+ROUNDS: Final = 5
+MESSAGES: Final = 60
+"""Of one phase; each round has one that is pulled and one that is pushed."""
+
+GROUP: Final = "the group"
+PAIR: Final = "ann/bob"
+CROWD: Final = ["陈", "d", "e", "f"]
+PROCESSES: Final = (
+    ("stream_processors",), ("sinks", "message"), ("sinks", "sync"), ("gateway",),
+)  # fmt: skip
+
+
+class Watcher:
+    """A device of somebody, whose process can end and begin again.
+
+    Args:
+        settings: The deployment.
+        user: Whose.
+        device_id: Which.
+        folder: For its local store.
+        live: Whether it follows the log itself; otherwise the gateway.
+    """
+
+    def __init__(
+        self, settings: Settings, user: str, device_id: str, folder: Path, *, live: bool = False
+    ) -> None:
+        self.user = user
+        self.lives = 0
+        self.shown: dict[str, list[TimelineItem]] = defaultdict(list)
+        self._settings = settings
+        self._device_id = device_id
+        self._path = folder / f"{user}-{device_id}.db"
+        self._live = live
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """A process of the device begins."""
+        self.lives += 1
+        self._task = asyncio.create_task(self._run())
+
+    async def end(self) -> None:
+        """It ends wherever it is."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    def count(self) -> int:
+        """Items shown."""
+        if self._task is not None and self._task.done():
+            self._task.result()
+        return sum(map(len, self.shown.values()))
+
+    def kept(self, conv_id: str) -> list[TimelineItem]:
+        """What its local store has, once it has ended."""
+        with closing(self._open()) as store:
+            return store.timeline(conv_id, most=10_000)
+
+    def _open(self) -> LocalStore:
+        return LocalStore(self._path, self.user, self._device_id)
+
+    async def _run(self) -> None:
+        settings = self._settings
+        address = f"http://{settings.gateway_host}:{settings.gateway_port}"
+
+        def token() -> str:
+            return issue_token(settings, self.user, timedelta(minutes=1))
+
+        async with aiohttp.ClientSession() as http:
+            timelines = GatewayTimelines(address, token, http)
+            with (
+                closing(self._open()) as store,
+                closing(FollowerTimeline(settings, self.user, store, self._device_id)) as log,
+            ):
+                source = log if self._live else timelines
+                await Device(store, source, timelines, self._show).run(asyncio.Event())
+
+    def _show(self, item: TimelineItem) -> None:
+        before = self.shown[item.conv_id]
+        if before and item == before[-1]:
+            return  # it was being shown when the process ended
+        assert item.first == (before[-1].last + 1 if before else 1), "shown out of order"
+        before.append(item)
+
+
+def commands() -> Iterator[list[AnyCommand]]:
+    """Rounds: a crowd comes, and they talk; part of it goes, and they talk on."""
+    ids = (uuid7(number, 0) for number in itertools.count(1))
+
+    def by(sender: str, conv_id: str = GROUP) -> dict[str, Any]:
+        return {
+            "conv_id": conv_id, "sender": sender, "device_id": "d", "client_msg_id": next(ids),
+        }  # fmt: skip
+
+    def talk(number: int) -> Iterator[AnyCommand]:
+        speakers = itertools.cycle(["ann", "bob", "陈"])
+        for place, sender in zip(range(MESSAGES), speakers, strict=False):
+            content = TextContent(text=f"{number}.{place} 天气")
+            mentions = ["bob"] if place % 20 == 7 else []
+            yield SendMessage(**by(sender), content=content, mentions=mentions)
+            if place % 6 == 0:
+                yield SendMessage(**by("ann", PAIR), content=content)
+
+    yield [
+        CreateConversation(**by("ann"), members=["bob"], join="invite"),
+        CreateConversation(**by("ann", PAIR), members=["bob"], join="invite"),
+    ]
+    for number in range(ROUNDS):
+        yield [
+            AddMembers(**by("ann"), members=CROWD),
+            *talk(2 * number),
+            RemoveMembers(**by("ann"), members=CROWD),
+            *talk(2 * number + 1),
+        ]
+
+
+def logged(settings: Settings) -> dict[str, list[bytes]]:
+    """All entries as they lie in the log, by conversation."""
+    found: dict[str, list[bytes]] = defaultdict(list)
+    for record in read_all(settings, Topic.TIMELINE):
+        found[(record.key() or b"").decode()].append(record.value() or b"")
+    return found
+
+
+@pytest.fixture
+def settings(servers: Servers) -> Settings:
+    """A deployment with low limits, running."""
+    settings = servers.settings(
+        partitions=2, sync_partitions=2, push_limit=4, push_again_below=4,
+        jwt_secret=SecretStr(SECRET), gateway_port=free_ports(1)[0],
+    )  # fmt: skip
+    prepare(settings)
+    return settings
+
+
+async def has_shown(watchers: Sequence[Watcher], expected: dict[str, dict[str, int]]) -> bool:
+    """Whether each has shown each of their conversations up to its end."""
+    return all(
+        watcher.count() and watcher.shown[conv_id] and watcher.shown[conv_id][-1].last >= head
+        for watcher in watchers
+        for conv_id, head in expected[watcher.user].items()
+    )
+
+
+async def test_devices_end_with_the_timeline_of_the_store(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """Over the gateway and from the log, through switches, stays and restarts, under load.
+
+    Each SeqId once, in order, byte for byte as it was sequenced; and a good part of it was never
+    in the sync timeline of who shows it, so it was read from the store.
+    """
+    ann = Watcher(settings, "ann", "phone", tmp_path)
+    bob = Watcher(settings, "bob", "phone", tmp_path)
+    desk = Watcher(settings, "bob", "desk", tmp_path, live=True)
+    comes_and_goes = Watcher(settings, "陈", "phone", tmp_path)
+    also_live = Watcher(settings, "陈", "desk", tmp_path, live=True)
+    watchers = [ann, bob, desk, comes_and_goes, also_live]
+    with ExitStack() as stack:
+        for process in PROCESSES:
+            stack.enter_context(running(settings, *process))
+        for watcher in watchers:
+            watcher.start()
+        try:
+            await talk(settings, tmp_path, ann, [bob, also_live])
+            late = Watcher(settings, "陈", "new", tmp_path)
+            late.start()
+            watchers.append(late)
+            await asyncio.to_thread(wait_for_sequencer, settings)
+            log = await asyncio.to_thread(logged, settings)
+            expected = {
+                "ann": {GROUP: seen_by("ann", log[GROUP]), PAIR: seen_by("ann", log[PAIR])},
+                "bob": {GROUP: seen_by("bob", log[GROUP]), PAIR: seen_by("bob", log[PAIR])},
+                "陈": {GROUP: seen_by("陈", log[GROUP])},
+            }
+            heads = {
+                user: {conv_id: max(seen) for conv_id, seen in of_user.items()}
+                for user, of_user in expected.items()
+            }
+            await until(lambda: has_shown(watchers, heads), PATIENCE)
+        finally:
+            for watcher in watchers:
+                await watcher.end()
+    assert bob.lives == also_live.lives == ROUNDS + 1
+    for watcher in watchers:
+        assert set(watcher.shown) == set(expected[watcher.user])
+        for conv_id, seen in expected[watcher.user].items():
+            assert watcher.shown[conv_id] == watcher.kept(conv_id)
+            assert by_seq(watcher.shown[conv_id]) == seen
+    assert_that_it_was_no_easy_way(settings, log[GROUP], expected["bob"][GROUP])
+
+
+async def talk(settings: Settings, folder: Path, ann: Watcher, restarted: list[Watcher]) -> None:
+    """Publishes round after round; devices that are shown the last one end and begin anew."""
+    with Publisher(
+        settings, "ann", "d", folder / "outbox.db", window=None, done_when="accepted"
+    ) as publisher:
+        for round_number, batch in enumerate(commands()):
+            before = ann.count()
+            publisher.publish_many(batch)
+
+            async def arrives(before: int = before) -> bool:
+                return ann.count() > before
+
+            await until(arrives, PATIENCE)
+            if round_number > 0:
+                for watcher in restarted:
+                    await watcher.end()
+                    watcher.start()
+        await asyncio.to_thread(publisher.flush, PATIENCE)
+
+
+def wait_for_sequencer(settings: Settings) -> None:
+    """Waits until all commands have been decided."""
+    wait_until(lambda: is_caught_up(settings, "sequencer", Topic.MESSAGES), "sequenced", PATIENCE)
+
+
+def assert_that_it_was_no_easy_way(
+    settings: Settings, group: list[bytes], seen: dict[int, tuple[str | None, bytes]]
+) -> None:
+    """The mode switched often, and much was not pushed to the one who has it now."""
+    switches = [e for e in map(decode_entry, group) if isinstance(e, FanoutChanged)]
+    assert len(switches) == 2 * ROUNDS
+    pushed = {
+        record.seq
+        for record in sync_timelines(settings)["bob"]
+        if isinstance(record, Entry) and record.conv_id == GROUP
+    }
+    assert pushed < set(seen)
+    assert len(set(seen) - pushed) > ROUNDS * MESSAGES // 2

@@ -1,0 +1,290 @@
+"""A device ends with the store's timeline, whatever happens on the way."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import wraps
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar, cast
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+import consumers.local.device
+import consumers.local.gateway
+from consumers.local.device import Device
+from consumers.local.knowledge import SyncBatch, TimelineItem
+from consumers.local.spans import LONGEST, Span, missing, next_to_read, reach
+from consumers.local.store import LocalStore
+from tests.support.local_world import (
+    CONVERSATIONS,
+    ME,
+    OWNER,
+    PEOPLE,
+    DeviceFiles,
+    Killed,
+    World,
+    WorldGateway,
+    by_seq,
+)
+
+ROUNDS = 300
+conversations = st.sampled_from(CONVERSATIONS)
+some = st.integers(0, 8)
+Answer = Callable[[LocalStore], object]
+StepT = TypeVar("StepT", bound=Callable[..., None])
+
+
+def may_die(step: StepT) -> StepT:
+    """After a step in which the process died, the next process begins."""
+
+    @wraps(step)
+    def wrapped(machine: FollowingMachine, **drawn: Any) -> None:
+        try:
+            step(machine, **drawn)
+        except Killed:
+            machine.files.start_again()
+            machine.start()
+
+    return cast(StepT, wrapped)
+
+
+class FollowingMachine(RuleBasedStateMachine):
+    """One device of one person, while groups grow and shrink over the push limit around them.
+
+    Records come live, by pages and again; answers of the store come late, again or not at all;
+    the sinks lag, each by its own; the process of the device dies anywhere.
+    """
+
+    gateway: ClassVar[WorldGateway]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.patches: list[Any] = [
+            patch.object(consumers.local.gateway, "SYNC_PAGE", 3),
+            patch.object(consumers.local.gateway, "HISTORY_PAGE", 4),
+            patch.object(consumers.local.gateway, "LIST_PAGE", 1),
+            patch.object(consumers.local.device, "HEADS_SECONDS", 0.0),
+        ]
+        for each in self.patches:
+            each.start()
+        self.world = World()
+        self.gateway.serve(self.world)
+        self.files = DeviceFiles(self.folder)
+        self.shown: dict[str, list[TimelineItem]] = defaultdict(list)
+        self.start()
+
+    def start(self) -> None:
+        """A process of the device begins: it knows what is in its file."""
+        self.answers: list[Answer] = []
+        self.device = Device(
+            self.files.store, self.gateway.timelines, self.gateway.timelines, self.show_one
+        )
+
+    def show_one(self, item: TimelineItem) -> None:
+        """The application sees the next item; after a death perhaps the last one again."""
+        before = self.shown[item.conv_id]
+        if before and item == before[-1]:
+            return
+        assert item.first == (before[-1].last + 1 if before else 1)
+        before.append(item)
+
+    @initialize(people=st.lists(st.sampled_from(PEOPLE), max_size=4))
+    def grow(self, people: list[str]) -> None:
+        """One group may be pulled from the beginning."""
+        self.world.change(CONVERSATIONS[0], people, join=True)
+
+    @rule(conv_id=conversations, sender=st.sampled_from([OWNER, *PEOPLE]), mentioned=st.booleans())
+    def say(self, conv_id: str, sender: str, mentioned: bool) -> None:  # noqa: FBT001 - drawn
+        """Somebody says something."""
+        self.world.say(conv_id, sender, [ME] if mentioned else [])
+
+    @rule(
+        conv_id=conversations,
+        people=st.lists(st.sampled_from(PEOPLE), min_size=1, max_size=5, unique=True),
+        join=st.booleans(),
+    )
+    def change(self, conv_id: str, people: list[str], join: bool) -> None:  # noqa: FBT001 - drawn
+        """People come and go, the device's owner among them; the mode follows."""
+        self.world.change(conv_id, people, join=join)
+
+    @rule(memberships=some, entries=some, heads=some, sync=some)
+    def sink(self, memberships: int, entries: int, heads: int, sync: int) -> None:
+        """The sinks get on."""
+        store = self.world.store
+        store.write_memberships(memberships)
+        store.write_entries(entries)
+        store.write_heads(heads)
+        store.write_sync(sync)
+
+    @rule(back=st.integers(0, 5))
+    @may_die
+    def ask_for_page(self, back: int) -> None:
+        """A page of the sync timeline, perhaps one that was there before."""
+        cursor = max(-1, self.files.store.cursor - back)
+        batch = self.gateway.runner.run(self.gateway.timelines.after(cursor))
+        self.answers.append(lambda store: store.apply(batch))
+
+    @rule(skip=st.integers(0, 4), count=st.integers(1, 3), is_next=st.booleans())
+    @may_die
+    def hear(self, skip: int, count: int, is_next: bool) -> None:  # noqa: FBT001 - drawn
+        """Live records, from the cursor on or from anywhere later."""
+        cursor = self.files.store.cursor
+        ahead = [record for record in self.world.my_records() if record.sync_seq > cursor]
+        heard = ahead[:count] if is_next else ahead[skip : skip + count]
+        if heard:
+            after = cursor if is_next else None
+            batch = SyncBatch(after, heard, heard[-1].sync_seq, more=False)
+            self.answers.append(lambda store: store.apply(batch))
+
+    @rule(everything=st.booleans())
+    def ask_for_heads(self, everything: bool) -> None:  # noqa: FBT001 - drawn
+        """How far conversations go."""
+        listed = self.gateway.runner.run(self.gateway.timelines.conversations())
+        self.answers.append(lambda store: store.note_heads(listed, everything=everything))
+
+    @rule()
+    @may_die
+    def ask_for_gaps(self) -> None:
+        """What is missing."""
+        for gap in self.files.store.gaps(5):
+            part = self.gateway.runner.run(self.gateway.timelines.part(gap.conv_id, gap.span))
+            self.answers.append(lambda store, part=part: store.learn(part))  # type: ignore[misc]
+
+    @rule(place=st.integers(0, 20), again=st.booleans())
+    @may_die
+    def take_answer(self, place: int, again: bool) -> None:  # noqa: FBT001 - drawn
+        """An answer arrives: any of those under way, perhaps not for the last time."""
+        if self.answers:
+            place %= len(self.answers)
+            answer = self.answers[place]
+            if not again:
+                del self.answers[place]
+            answer(self.files.store)
+
+    @rule(count=st.integers(1, 4), last_is_remembered=st.booleans())
+    @may_die
+    def show(self, count: int, last_is_remembered: bool) -> None:  # noqa: FBT001 - drawn
+        """The application is shown some; the process may end before it remembers the last."""
+        items = self.files.store.unshown(count)
+        for place, item in enumerate(items):
+            self.show_one(item)
+            if place == len(items) - 1 and not last_is_remembered:
+                raise Killed
+            self.files.store.mark_shown(item)
+
+    @rule()
+    @may_die
+    def turn(self) -> None:
+        """The device does its steps once."""
+        self.gateway.runner.run(self.device.turn())
+
+    @rule(steps=st.integers(0, 40))
+    def die_soon(self, steps: int) -> None:
+        """The process will end after so many statements, in or between transactions."""
+        self.files.die_after(steps)
+
+    @rule()
+    @may_die
+    def crash(self) -> None:
+        """The process ends now."""
+        raise Killed
+
+    def teardown(self) -> None:
+        """Everything works again: the device gets everything within a few rounds."""
+        try:
+            self.world.store.write_all()
+            for _ in range(ROUNDS):
+                try:
+                    if not self.gateway.runner.run(self.device.turn()):
+                        break
+                except Killed:
+                    self.crash()
+            else:
+                raise AssertionError("it does not come to rest")
+            self.check()
+        finally:
+            for each in self.patches:
+                each.stop()
+            self.files.store.close()
+            shutil.rmtree(self.folder)
+
+    def check(self) -> None:
+        """Kept and shown is what the log has for its owner, every SeqId once."""
+        for conv_id in CONVERSATIONS:
+            expected = self.world.my_timeline(conv_id)
+            kept = self.files.store.timeline(conv_id, most=1_000)
+            assert by_seq(kept) == expected
+            assert self.shown[conv_id] == kept
+            assert sum(item.last - item.first + 1 for item in kept) == len(expected)
+
+    @invariant()
+    def nothing_is_shown_that_is_not_so(self) -> None:
+        """At any time, what was shown is a beginning of what is so."""
+        for conv_id, items in self.shown.items():
+            expected = self.world.my_timeline(conv_id)
+            seen = by_seq(items)
+            assert list(seen) == list(range(1, len(seen) + 1))
+            assert seen.items() <= expected.items()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def gateway() -> Iterator[None]:
+    """One gateway for all worlds, one after the other."""
+    FollowingMachine.gateway = WorldGateway()
+    yield
+    FollowingMachine.gateway.close()
+
+
+FollowingMachine.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=50, deadline=None
+)
+TestFollowing = FollowingMachine.TestCase
+
+known_seqs = st.sets(st.integers(1, 60))
+
+
+def spans_of(seqs: set[int]) -> list[Span]:
+    """Ascending spans without overlaps that hold just these; neighbours may stay apart."""
+    return [Span(seq, seq) for seq in sorted(seqs)]
+
+
+@given(known_seqs, st.integers(0, 60))
+def test_reach_ends_before_the_first_gap(known: set[int], through: int) -> None:
+    """All up to there is known, and what follows is not."""
+    end = reach(through, spans_of({seq for seq in known if seq > through}))
+    assert set(range(through + 1, end + 1)) <= known
+    assert end + 1 not in known or end + 1 <= through
+
+
+@given(known_seqs, st.integers(1, 60), st.integers(0, 60))
+def test_missing_is_what_is_not_known(known: set[int], first: int, length: int) -> None:
+    """Neither more nor less, in order."""
+    asked = Span(first, first + length)
+    found = [
+        seq for part in missing(asked, spans_of(known)) for seq in range(part[0], part[1] + 1)
+    ]
+    assert found == [seq for seq in range(asked.first, asked.last + 1) if seq not in known]
+
+
+@given(st.sets(st.integers(1, 2_000), max_size=60), st.integers(1, 2_000))
+def test_what_is_read_next_begins_and_ends_with_a_gap(known: set[int], head: int) -> None:
+    """It begins with the first SeqId that is missing, ends with one, and has a bound."""
+    known = {seq for seq in known if seq <= head}
+    gaps = [seq for seq in range(1, head + 1) if seq not in known]
+    span = next_to_read(Span(1, head), spans_of(known))
+    if not gaps:
+        assert span is None
+        return
+    assert span is not None
+    assert span.first == gaps[0]
+    assert span.last in gaps
+    islands = {seq for seq in known if seq < span.last and seq > span.first}
+    assert not islands or len(islands) <= LONGEST

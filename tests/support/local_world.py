@@ -1,0 +1,320 @@
+"""A world around one device: a sequencer, sinks that lag, a gateway over HTTP, and death."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+import sqlite3
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, Self, cast
+
+from aiohttp import ClientSession
+
+from consumers.local.gateway import GatewayTimelines
+from consumers.local.knowledge import Arrived, TimelineItem
+from consumers.local.store import LocalStore
+from gateway.store import Store, StoredEntry
+from gateway.tokens import issue_token
+from schemas.codec import decode_entry, decode_sync_record, encode
+from schemas.ids import uuid7
+from schemas.records import (
+    AddMembers,
+    AnyCommand,
+    AnyEntry,
+    ConversationCreated,
+    CreateConversation,
+    FanoutChanged,
+    MembersAdded,
+    MembersRemoved,
+    RemoveMembers,
+    SendMessage,
+    TextContent,
+)
+from schemas.visibility import periods, visible
+from stream_processors.conversations import Conversations
+from stream_processors.sequencer import Sequencer
+from stream_processors.state_codec import Progress
+from tests.support.gateway import FakeIndex, FakeStore, serving, token_settings
+from tests.support.sequencing import SMALL_LIMITS, Log, source
+
+OWNER: Final = "ann"
+ME: Final = "陈"
+PEOPLE: Final = [ME, "bob", "d e", "|e-", "f"]
+CONVERSATIONS: Final = ["c1", "c/2"]
+DEVICE: Final = "phone"
+
+_JOINS = ConversationCreated | MembersAdded
+
+
+class Killed(Exception):
+    """The process of the device ended here."""
+
+
+class LaggingStore(FakeStore):
+    """What the sinks have written so far of a log: memberships first, then entries, then heads."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__()
+        self._log = log
+        self._memberships = self._stored = self._heads = self._synced = 0
+
+    def write_memberships(self, count: int) -> None:
+        """The message sink's first step, for so many entries."""
+        begin, self._memberships = self._memberships, self._memberships + count
+        for entry in self._entries_of(begin, self._memberships):
+            if isinstance(entry, _JOINS | MembersRemoved):
+                for user in entry.members:
+                    joined = isinstance(entry, _JOINS)
+                    self.put_change(user, entry.conv_id, entry.seq, joined=joined)
+        self._memberships = min(self._memberships, len(self._log.entries))
+
+    def write_entries(self, count: int) -> None:
+        """Its second step, no further than the first."""
+        begin, self._stored = self._stored, min(self._stored + count, self._memberships)
+        for entry in self._entries_of(begin, self._stored):
+            kind = str(entry.__struct_config__.tag)
+            stored = StoredEntry(entry.seq, kind, encode(entry))
+            self._entries[entry.conv_id, entry.seq] = stored
+
+    def write_heads(self, count: int) -> None:
+        """Its third step, no further than the second."""
+        begin, self._heads = self._heads, min(self._heads + count, self._stored)
+        for entry in self._entries_of(begin, self._heads):
+            known = self._conversations.get(entry.conv_id)
+            mode = getattr(entry, "mode", known.mode if known else "push")
+            self.put_conversation(entry.conv_id, entry.seq, mode)
+
+    def write_sync(self, count: int) -> None:
+        """The sync sink, for so many records."""
+        begin, self._synced = self._synced, min(self._synced + count, len(self._log.syncs))
+        for place in range(begin, self._synced):
+            user, json = self._log.syncs[place]
+            self.put_record(user, place, json)
+
+    def write_all(self) -> None:
+        """Both sinks reach the end."""
+        everything = len(self._log.entries) + len(self._log.syncs)
+        for write in (
+            self.write_memberships, self.write_entries, self.write_heads, self.write_sync,
+        ):  # fmt: skip
+            write(everything)
+
+    def _entries_of(self, begin: int, end: int) -> Iterator[AnyEntry]:
+        return (decode_entry(value) for _, value in self._log.entries[begin:end])
+
+
+class World:
+    """One sequencer's log and a store that lags behind it."""
+
+    def __init__(self) -> None:
+        self.log = Log()
+        self.store = LaggingStore(self.log)
+        self._sequencer = Sequencer(SMALL_LIMITS, Conversations(1_000), Progress())
+        self._numbers = itertools.count()
+        for conv_id in CONVERSATIONS:
+            self.do(CreateConversation, conv_id, members=[ME], join="open")
+
+    def do(self, kind: type[AnyCommand], conv_id: str, sender: str = OWNER, **fields: Any) -> None:
+        """Somebody wants something; it may be refused."""
+        number = next(self._numbers)
+        command = kind(
+            conv_id=conv_id, sender=sender, device_id=DEVICE, client_msg_id=uuid7(number, 0),
+            **fields,
+        )  # fmt: skip
+        batch = Log()
+        self._sequencer.process(source(number, command), batch)
+        self.log.append(batch)
+
+    def say(self, conv_id: str, sender: str, mentions: Sequence[str]) -> None:
+        """Somebody says something."""
+        content = TextContent(text="hi")
+        self.do(SendMessage, conv_id, sender, content=content, mentions=list(mentions))
+
+    def change(self, conv_id: str, people: Sequence[str], *, join: bool) -> None:
+        """The owner lets people in, or out."""
+        self.do(AddMembers if join else RemoveMembers, conv_id, members=list(people))
+
+    def my_records(self) -> list[Arrived]:
+        """The sync timeline of the device's owner, as the log has it."""
+        return [
+            Arrived(place, json, decode_sync_record(json))
+            for place, (user, json) in enumerate(self.log.syncs)
+            if user == ME
+        ]
+
+    def my_timeline(self, conv_id: str) -> dict[int, tuple[str | None, bytes]]:
+        """What the owner may see, by SeqId, by a plain reading of the log."""
+        return seen_by(ME, [value for key, value in self.log.entries if key == conv_id])
+
+    def switches(self) -> int:
+        """How often a mode has changed."""
+        entries = (decode_entry(value) for _, value in self.log.entries)
+        return sum(isinstance(entry, FanoutChanged) for entry in entries)
+
+
+def seen_by(user: str, timeline: Sequence[bytes]) -> dict[int, tuple[str | None, bytes]]:
+    """What a user may see of a conversation they were in: each SeqId, an entry or a hole."""
+    entries = [decode_entry(value) for value in timeline]
+    stays = periods(
+        (entry.seq, isinstance(entry, _JOINS))
+        for entry in entries
+        if isinstance(entry, _JOINS | MembersRemoved) and user in entry.members
+    )
+    head = stays[-1].last or len(entries)
+    return {
+        entry.seq: (None, value) if visible(stays, entry.seq) else ("hidden", b"")
+        for entry, value in zip(entries[:head], timeline, strict=False)
+    }
+
+
+def by_seq(items: Sequence[TimelineItem]) -> dict[int, tuple[str | None, bytes]]:
+    """Items as `World.my_timeline` gives them."""
+    return {
+        seq: (item.hole, item.json) for item in items for seq in range(item.first, item.last + 1)
+    }
+
+
+class _CurrentStore:
+    """The store of the world of now."""
+
+    def __init__(self) -> None:
+        self.now = FakeStore()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.now, name)
+
+
+class WorldGateway:
+    """A gateway over HTTP that outlives worlds, and a client of the device's owner."""
+
+    def __init__(self) -> None:
+        self.runner = asyncio.Runner()
+        self._store = _CurrentStore()
+        self._serving = self._serve()
+        self.timelines = self.runner.run(self._first())
+
+    def serve(self, world: World) -> None:
+        """Serves another world from now on."""
+        self._store.now = world.store
+
+    def close(self) -> None:
+        """Ends."""
+        self.runner.run(self._serving.aclose())
+        self.runner.close()
+
+    async def _first(self) -> GatewayTimelines:
+        return await anext(self._serving)
+
+    async def _serve(self) -> AsyncGenerator[GatewayTimelines, None]:
+        async with (
+            _gateway(cast(Store, self._store)) as (address, token),
+            ClientSession() as http,
+        ):
+            yield GatewayTimelines(address, token, http)
+
+
+@asynccontextmanager
+async def _gateway(store: Store) -> AsyncIterator[tuple[str, Any]]:
+    settings = token_settings()
+    async with serving(settings, store, FakeIndex()) as caller:
+        yield caller.base, lambda: issue_token(settings, ME, timedelta(minutes=1))
+
+
+class DyingConnection:
+    """A connection whose process ends before a certain step; the file stays as it was then.
+
+    Args:
+        db: The real one.
+        steps: Statements and commits that still pass.
+        path: The file of the database.
+        grave: Where a copy of it goes, as ``kill -9`` leaves it.
+    """
+
+    def __init__(self, db: sqlite3.Connection, steps: int, path: Path, grave: Path) -> None:
+        self._db = db
+        self.steps = steps
+        self._path = path
+        self._grave = grave
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        """As of a connection."""
+        self._step()
+        return self._db.execute(*arguments)
+
+    def executemany(self, *arguments: Any) -> sqlite3.Cursor:
+        """As of a connection."""
+        self._step()
+        return self._db.executemany(*arguments)
+
+    def close(self) -> None:
+        """As of a connection."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        self._db.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            if error[0] is None:
+                self._step()
+        except Killed:
+            self._db.rollback()
+            raise
+        self._db.__exit__(*error)  # type: ignore[arg-type]
+
+    def _step(self) -> None:
+        if self.steps == 0:
+            if not self._grave.exists():
+                copy_killed(self._path, self._grave)
+            raise Killed
+        self.steps -= 1
+
+
+def copy_killed(path: Path, grave: Path) -> None:
+    """Copies a database as it lies on the disk, open transactions and all."""
+    grave.mkdir(parents=True)
+    for suffix in ("", "-wal"):
+        file = path.with_name(path.name + suffix)
+        if file.exists():
+            shutil.copy(file, grave / file.name)
+
+
+class DeviceFiles:
+    """The disk of a device: where its local store is after each death."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lives = 0
+        self.store = self._open()
+
+    @property
+    def path(self) -> Path:
+        """The file of this life."""
+        return self._folder / str(self._lives) / "local.db"
+
+    def die_after(self, steps: int) -> None:
+        """The process will end within its next steps on the database."""
+        grave = self._folder / str(self._lives + 1)
+        db: object = self.store._db  # noqa: SLF001 - no other way to end it in there
+        if isinstance(db, DyingConnection):
+            db.steps = steps
+        elif isinstance(db, sqlite3.Connection):
+            dying = DyingConnection(db, steps, self.path, grave)
+            self.store._db = cast(sqlite3.Connection, dying)  # noqa: SLF001
+
+    def start_again(self) -> None:
+        """The next process opens what the last one has left."""
+        grave = self._folder / str(self._lives + 1)
+        if not grave.exists():
+            copy_killed(self.path, grave)
+        self.store.close()
+        self._lives += 1
+        self.store = self._open()
+
+    def _open(self) -> LocalStore:
+        return LocalStore(self.path, ME, DEVICE)
