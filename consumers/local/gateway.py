@@ -108,7 +108,7 @@ class GatewayTimelines:
         one that the store has yet to hear of: nothing can be told.
         """
         path = f"/v1/conversations/{quote(conv_id, safe='')}/messages"
-        asked = {"from": span.first, "to": span.last, "limit": HISTORY_PAGE, "order": "asc"}
+        asked = {"from": span.first, "to": span.last, "limit": HISTORY_PAGE}
         try:
             page = await self._get(path, _History, asked)
         except RequestRefused as refused:

@@ -1,0 +1,381 @@
+"""The parts of a device's local store, one by one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession, web
+
+import consumers.local.device
+from consumers.local.device import Device
+from consumers.local.gateway import GatewayTimelines
+from consumers.local.knowledge import (
+    BEFORE_ALL,
+    Arrived,
+    HistoryPart,
+    Listed,
+    SyncBatch,
+    TimelineItem,
+)
+from consumers.local.spans import Span
+from consumers.local.store import Gap, LocalStore
+from schemas.codec import encode
+from schemas.errors import (
+    ConfigurationError,
+    RequestRefused,
+    ServerUnavailable,
+    TransientFailure,
+    Trimmed,
+    UndecodableRecord,
+)
+from schemas.records import AnySyncRecord, Duplicate, FanoutChanged
+from tests.support.gateway import message
+from tests.support.waiting import until
+
+NEWER = b'{"kind":"message_recalled","conv_id":"c","seq":2,"sender":"ann","at":1}'
+"""Of a version that is not known here."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[LocalStore]:
+    """Empty."""
+    with closing(LocalStore(tmp_path / "deep" / "local.db", "ann", "phone")) as store:
+        yield store
+
+
+def arrived(sync_seq: int, record: AnySyncRecord) -> Arrived:
+    """A record of the sync timeline."""
+    return Arrived(sync_seq, encode(record), record)
+
+
+def page(after: int | None, *records: Arrived, more: bool = False) -> SyncBatch:
+    """Records that follow a cursor."""
+    return SyncBatch(after, records, records[-1].sync_seq if records else after or 0, more)
+
+
+def said(seq: int) -> TimelineItem:
+    """An entry as the store has it."""
+    return TimelineItem("c", seq, seq, None, encode(message("c", seq)))
+
+
+def pulled(seq: int) -> FanoutChanged:
+    """From the next entry on, members read the store."""
+    return FanoutChanged(
+        conv_id="c", seq=seq, sender="ann", client_msg_id="i", at=1, mode="pull", member_count=9,
+        push_limit=8, push_again_below=6,
+    )  # fmt: skip
+
+
+def hole(kind: str, first: int, last: int) -> TimelineItem:
+    """Why SeqIds are not shown."""
+    return TimelineItem("c", first, last, kind, b"")
+
+
+def seqs(items: list[TimelineItem]) -> list[int]:
+    """The SeqIds of items."""
+    return [seq for item in items for seq in range(item.first, item.last + 1)]
+
+
+def test_entries_and_cursor_outlive_the_process(tmp_path: Path) -> None:
+    """Another process finds both."""
+    path = tmp_path / "local.db"
+    with closing(LocalStore(path, "ann", "phone")) as store:
+        assert store.cursor == BEFORE_ALL
+        store.apply(page(BEFORE_ALL, arrived(7, message("c", 1)), arrived(9, message("c", 2))))
+    with closing(LocalStore(path, "ann", "phone")) as store:
+        assert store.cursor == 9
+        assert store.timeline("c") == [said(1), said(2)]
+
+
+def test_a_batch_that_does_not_follow_the_cursor_leaves_it(store: LocalStore) -> None:
+    """Its entries are true all the same; what is between the two is still to come."""
+    store.apply(page(BEFORE_ALL, arrived(7, message("c", 1))))
+    store.apply(page(8, arrived(9, message("c", 3))))
+    store.apply(page(None, arrived(12, message("c", 4))))
+    assert store.cursor == 7
+    assert seqs(store.timeline("c")) == [1]
+    assert store.gaps(9) == [Gap("c", Span(2, 2))]
+    store.apply(page(7, arrived(8, message("c", 2))))
+    store.apply(page(BEFORE_ALL, arrived(7, message("c", 1))))
+    assert store.cursor == 8
+    assert seqs(store.timeline("c")) == [1, 2, 3, 4]
+
+
+def test_a_reply_is_no_entry(store: LocalStore) -> None:
+    """It moves the cursor, and takes no SeqId although it names one."""
+    reply = Duplicate(
+        conv_id="c", sender="ann", device_id="d", client_msg_id="i", at=1, seq=5
+    )  # fmt: skip
+    store.apply(page(BEFORE_ALL, arrived(3, reply)))
+    assert store.cursor == 3
+    assert store.conversations() == []
+
+
+def test_a_hole_is_believed_up_to_the_head_that_came_with_it(store: LocalStore) -> None:
+    """Above, the store may not know yet that its asker is in again."""
+    store.apply(page(BEFORE_ALL, arrived(3, message("c", 9))))
+    assert store.learn(HistoryPart("c", 4, [hole("hidden", 1, 8)]))
+    assert store.timeline("c") == [hole("hidden", 1, 4)]
+    assert store.gaps(9) == [Gap("c", Span(5, 8))]
+    assert not store.learn(HistoryPart("c", 8, [hole("not_yet", 5, 8)]))
+    assert store.learn(HistoryPart("c", 9, [hole("hidden", 1, 6), said(7), said(8)]))
+    assert seqs(store.timeline("c")) == list(range(1, 10))
+
+
+def test_a_kind_that_is_not_known_is_read_from_the_store(store: LocalStore) -> None:
+    """From the sync timeline it may be anything; from the store it is an entry, and is kept."""
+    store.apply(page(BEFORE_ALL, arrived(1, message("c", 1)), Arrived(2, NEWER, None)))
+    store.apply(page(2, arrived(3, message("c", 3))))
+    assert store.gaps(9) == [Gap("c", Span(2, 2))]
+    store.learn(HistoryPart("c", 3, [TimelineItem("c", 2, 2, None, NEWER)]))
+    items = store.timeline("c")
+    assert seqs(items) == [1, 2, 3]
+    assert items[1].json == NEWER
+    with pytest.raises(UndecodableRecord):
+        items[1].entry()
+
+
+def test_what_was_shown_is_not_shown_again(store: LocalStore) -> None:
+    """And nothing is, before all that comes before it is there."""
+    store.apply(page(BEFORE_ALL, arrived(1, message("c", 1)), arrived(2, message("c", 3))))
+    assert store.unshown(9) == [said(1)]
+    store.mark_shown(said(3))
+    assert store.conversation("c").shown == 1
+    store.learn(HistoryPart("c", 3, [said(2)]))
+    assert store.unshown(1) == [said(2)]
+    store.mark_shown(said(2))
+    assert store.unshown(9) == [said(3)]
+
+
+def test_heads_matter_while_a_conversation_is_pulled(store: LocalStore) -> None:
+    """In a pushed one the entries are on their way, unless the device was away."""
+    store.apply(page(BEFORE_ALL, arrived(1, message("c", 1))))
+    store.note_heads([Listed("c", 5, "push")], everything=False)
+    assert store.gaps(9) == []
+    store.note_heads([Listed("c", 5, "pull")], everything=False)
+    assert store.gaps(9) == [Gap("c", Span(2, 5))]
+    store.apply(page(1, arrived(2, pulled(6))))
+    assert store.reads_store()
+    store.note_heads([Listed("c", 8, "push")], everything=False)
+    assert store.gaps(9) == [Gap("c", Span(2, 8))]
+    store.note_heads([Listed("other", 3, "push")], everything=True)
+    assert store.gaps(9)[1] == Gap("other", Span(1, 3))
+
+
+def test_its_cursor_is_a_cursor_store(store: LocalStore) -> None:
+    """As of the contract, for its one device."""
+    assert store.load("ann", "phone") is None
+    store.save("ann", "phone", 0)
+    assert store.load("ann", "phone") == 0
+    for place in (5, 3):
+        store.save("ann", "phone", place)
+    assert store.load("ann", "phone") == 5
+    store.forget("ann", "phone")
+    assert store.load("ann", "phone") is None
+    for use in (store.load, store.forget, lambda *who: store.save(*who, 1)):
+        with pytest.raises(ConfigurationError, match="another"):
+            use("ann", "desk")
+
+
+def test_a_file_has_one_process(tmp_path: Path) -> None:
+    """Two would show everything twice."""
+    path = tmp_path / "local.db"
+    with (
+        closing(LocalStore(path, "ann", "phone")),
+        pytest.raises(ConfigurationError, match=r"local\.db"),
+    ):
+        LocalStore(path, "ann", "phone")
+    LocalStore(path, "ann", "phone").close()
+
+
+def of_another(path: Path) -> None:
+    """It is there, of another device."""
+    LocalStore(path, "ann", "desk").close()
+
+
+@pytest.mark.parametrize(
+    "spoil", [Path.mkdir, lambda path: path.write_bytes(b"no database" * 99), of_another]
+)
+def test_a_file_that_cannot_be_used_is_named(
+    tmp_path: Path, spoil: Callable[[Path], object]
+) -> None:
+    """Not a traceback of the database."""
+    path = tmp_path / "local.db"
+    spoil(path)
+    with pytest.raises(ConfigurationError, match=r"local\.db"):
+        LocalStore(path, "ann", "phone")
+
+
+def test_a_full_disk_changes_nothing(store: LocalStore) -> None:
+    """Neither entries nor cursor; later it goes on."""
+    (pages,) = store._db.execute("PRAGMA page_count").fetchone()  # noqa: SLF001
+    store._db.execute(f"PRAGMA max_page_count = {pages}")  # noqa: SLF001
+    many = [arrived(seq, message("c", seq, "x" * 500)) for seq in range(1, 100)]
+    with pytest.raises(TransientFailure):
+        store.apply(page(BEFORE_ALL, *many))
+    assert store.cursor == BEFORE_ALL
+    assert store.conversations() == []
+    store._db.execute("PRAGMA max_page_count = 100000")  # noqa: SLF001
+    store.apply(page(BEFORE_ALL, *many))
+    assert seqs(store.timeline("c")) == list(range(1, 100))
+
+
+class Script:
+    """`SyncSource` and `History` that answer, or fail, as a test says."""
+
+    def __init__(self) -> None:
+        self.pages: list[SyncBatch | Exception] = []
+        self.listed: list[Listed] = []
+        self.entries: list[TimelineItem] = []
+        self.lists = 0
+
+    async def after(self, cursor: int) -> SyncBatch:
+        answer = self.pages.pop(0) if self.pages else page(cursor)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def part(self, conv_id: str, span: Span) -> HistoryPart:
+        found = [item for item in self.entries if span.first <= item.first <= span.last]
+        return HistoryPart(conv_id, span.last, found)
+
+    async def conversations(self) -> list[Listed]:
+        self.lists += 1
+        return self.listed
+
+
+async def until_done(device: Device, is_done: Callable[[], bool]) -> None:
+    """Lets a device run until then."""
+    stop = asyncio.Event()
+    running = asyncio.create_task(device.run(stop))
+
+    async def is_over() -> bool:
+        return is_done() or running.done()
+
+    await until(is_over, 20)
+    stop.set()
+    await running
+
+
+@pytest.mark.parametrize(
+    "failure", [Trimmed(5, 9), ServerUnavailable("no"), TransientFailure("no")]
+)
+async def test_after_being_away_everything_is_looked_at(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    """What the sync timeline does not tell any more is read from the store."""
+    monkeypatch.setattr(consumers.local.device, "AFTER_FAILURE_SECONDS", 0.0)
+    script, shown = Script(), list[TimelineItem]()
+    device = Device(store, script, script, shown.append)
+    script.pages = [page(BEFORE_ALL, arrived(5, message("c", 1)))]
+    await device.turn()
+    await device.turn()
+    assert script.lists == 1  # at the start, and no more while all is well
+    script.listed = [Listed("c", 3, "push")]
+    script.entries = [said(2), said(3)]
+    script.pages = [failure]
+    await until_done(device, lambda: len(shown) == 3)
+    assert shown == [said(1), said(2), said(3)]
+    assert store.cursor == (BEFORE_ALL if isinstance(failure, Trimmed) else 5)
+
+
+async def test_a_record_is_told_before_the_cursor_moves(store: LocalStore) -> None:
+    """Who hears of it and fails hears of it again."""
+    heard: list[AnySyncRecord] = []
+
+    def hear(record: AnySyncRecord) -> None:
+        heard.append(record)
+        if len(heard) == 1:
+            raise ZeroDivisionError
+
+    script, shown = Script(), list[TimelineItem]()
+    device = Device(store, script, script, shown.append, hear)
+    script.pages = [page(BEFORE_ALL, arrived(5, message("c", 1)))] * 2
+    with pytest.raises(ZeroDivisionError):
+        await device.turn()
+    assert store.cursor == BEFORE_ALL
+    assert await device.turn()
+    assert heard == [message("c", 1)] * 2
+    assert shown == [said(1)]
+
+
+async def test_what_is_whole_is_shown_while_the_store_is_away(store: LocalStore) -> None:
+    """A device on the log shows what comes, whether or not the gateway answers."""
+
+    class NoHistory(Script):
+        async def conversations(self) -> list[Listed]:
+            raise ServerUnavailable("no")
+
+    script, shown = NoHistory(), list[TimelineItem]()
+    script.pages = [page(BEFORE_ALL, arrived(5, message("c", 1)))]
+    with pytest.raises(ServerUnavailable):
+        await Device(store, script, script, shown.append).turn()
+    assert shown == [said(1)]
+
+
+@asynccontextmanager
+async def answering(*answers: tuple[int, bytes]) -> AsyncIterator[GatewayTimelines]:
+    """A client of a server that gives these answers, one after the other."""
+    left = list(answers)
+
+    async def answer(_request: web.Request) -> web.Response:
+        status, body = left.pop(0)
+        return web.Response(status=status, body=body)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        async with ClientSession() as http:
+            address = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            yield GatewayTimelines(address, lambda: "token", http)
+    finally:
+        await runner.cleanup()
+    assert not left
+
+
+UNAVAILABLE = (503, b'{"detail": "Try again."}')
+
+
+async def test_a_gateway_that_is_away_for_a_moment_is_asked_again() -> None:
+    """The caller does not notice."""
+    async with answering(
+        UNAVAILABLE, (500, b"?"), (200, b'{"conversations":[],"next":null}')
+    ) as g:
+        assert await g.conversations() == []
+
+
+async def test_a_gateway_that_stays_away_is_named() -> None:
+    """After as many attempts as make sense."""
+    async with answering(*[UNAVAILABLE] * 5) as gateway:
+        with pytest.raises(ServerUnavailable, match="Try again"):
+            await gateway.after(-1)
+
+
+async def test_a_token_that_is_refused_is_not_tried_again() -> None:
+    """Asking again would not help."""
+    async with answering((401, b'{"detail": "The token has expired."}')) as gateway:
+        with pytest.raises(RequestRefused, match="expired") as refused:
+            await gateway.part("c", Span(1, 2))
+        assert refused.value.status == 401
+
+
+async def test_a_conversation_that_is_not_there_yet_tells_nothing() -> None:
+    """The store may be behind the sync timeline."""
+    async with answering((404, b'{"detail": "There is no such conversation"}')) as gateway:
+        assert await gateway.part("c", Span(1, 2)) == HistoryPart("c", 0, [])
+
+
+@pytest.mark.parametrize("body", [b"secret text", b'{"records": "secret text"}', b"\xff"])
+async def test_an_answer_of_something_else_is_not_quoted(body: bytes) -> None:
+    """It may hold the text of messages."""
+    async with answering((200, body)) as gateway:
+        with pytest.raises(UndecodableRecord) as failure:
+            await gateway.after(-1)
+        assert "secret" not in str(failure.value)
