@@ -95,7 +95,7 @@ class Device:
                     pause = IDLE_SECONDS
             except Trimmed as trimmed:
                 log.warning("the sync timeline was trimmed: %s", trimmed)
-                self._store.forget_cursor()
+                self._store.skip_to(trimmed.oldest - 1)
                 self._missed_something = True
             except (ServerUnavailable, TransientFailure) as failure:
                 log.warning("following goes on in %.0f s: %s", AFTER_FAILURE_SECONDS, failure)

@@ -16,9 +16,11 @@ from consumers.local.knowledge import Arrived, HistoryPart, Listed, SyncBatch, T
 from consumers.local.spans import Span
 from schemas.codec import decode_sync_record
 from schemas.errors import (
+    ImError,
     RequestRefused,
     ServerUnavailable,
     TransientFailure,
+    Trimmed,
     UndecodableRecord,
 )
 from schemas.records import AnySyncRecord, FanoutMode
@@ -32,6 +34,7 @@ _ATTEMPTS: Final = 5
 _LONGEST_PAUSE_SECONDS: Final = 1.0
 _OK: Final = 200
 _NOT_FOUND: Final = 404
+_GONE: Final = 410
 _SERVER_ERROR: Final = 500
 _TOO_MANY: Final = 429
 
@@ -75,7 +78,11 @@ class _Conversations(Struct, frozen=True):
 
 
 class _Problem(Struct, frozen=True):
+    """``cursor`` and ``oldest`` are there where records after a cursor have expired."""
+
     detail: str = "it gave no reason"
+    cursor: int | None = None
+    oldest: int | None = None
 
 
 class GatewayTimelines:
@@ -152,10 +159,8 @@ class GatewayTimelines:
                 body = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise TransientFailure(f"it does not answer: {type(error).__name__}") from None
-        if response.status >= _SERVER_ERROR or response.status == _TOO_MANY:
-            raise TransientFailure(_detail(body))
         if response.status != _OK:
-            raise RequestRefused(response.status, _detail(body))
+            raise _refusal(response.status, _problem(body))
         return body
 
 
@@ -189,8 +194,16 @@ def _decoded(body: bytes, answer: type[AnswerT]) -> AnswerT:
         ) from None
 
 
-def _detail(body: bytes) -> str:
+def _refusal(status: int, problem: _Problem) -> ImError:
+    if status >= _SERVER_ERROR or status == _TOO_MANY:
+        return TransientFailure(problem.detail)
+    if status == _GONE and problem.cursor is not None and problem.oldest is not None:
+        return Trimmed(problem.cursor, problem.oldest)
+    return RequestRefused(status, problem.detail)
+
+
+def _problem(body: bytes) -> _Problem:
     try:
-        return msgspec.json.decode(body, type=_Problem).detail
+        return msgspec.json.decode(body, type=_Problem)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        return _Problem().detail
+        return _Problem()

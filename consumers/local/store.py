@@ -142,6 +142,11 @@ class LocalStore:
                 if is_to_be_read(standing, each, everything=everything):
                     change.note_head(each)
 
+    def skip_to(self, sync_seq: int) -> None:
+        """Moves the cursor forward over records that do not come. Errors as of `apply`."""
+        with self._transaction() as change:
+            change.move_cursor(sync_seq)
+
     def gaps(self, most: int) -> list[Gap]:
         """What is to be read next, of the first so many conversations that miss something."""
         with self._transaction() as change:
@@ -190,16 +195,11 @@ class LocalStore:
     def save(self, user: str, device_id: str, sync_seq: int) -> None:
         """As of `CursorStore`."""
         self._check_owner(user, device_id)
-        with self._transaction() as change:
-            change.move_cursor(sync_seq)
+        self.skip_to(sync_seq)
 
     def forget(self, user: str, device_id: str) -> None:
         """As of `CursorStore`."""
         self._check_owner(user, device_id)
-        self.forget_cursor()
-
-    def forget_cursor(self) -> None:
-        """Lets the sync timeline begin anew; the conversations stay. Errors as of `apply`."""
         with self._transaction() as change:
             change.forget_cursor()
 

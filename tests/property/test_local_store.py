@@ -96,7 +96,7 @@ class FollowingMachine(RuleBasedStateMachine):
         assert item.first == (before[-1].last + 1 if before else 1)
         before.append(item)
 
-    @initialize(people=st.lists(st.sampled_from(PEOPLE), max_size=4))
+    @initialize(people=st.lists(st.sampled_from(PEOPLE), min_size=2, unique=True))
     def grow(self, people: list[str]) -> None:
         """One group may be pulled from the beginning."""
         self.world.change(CONVERSATIONS[0], people, join=True)
@@ -114,6 +114,19 @@ class FollowingMachine(RuleBasedStateMachine):
     def change(self, conv_id: str, people: list[str], join: bool) -> None:  # noqa: FBT001 - drawn
         """People come and go, the device's owner among them; the mode follows."""
         self.world.change(conv_id, people, join=join)
+
+    @rule(conv_id=conversations, quietly=st.integers(0, 2))
+    def come_back(self, conv_id: str, quietly: int) -> None:
+        """The device's owner was out, which the store knows, and is in again, which it does not.
+
+        In a pulled group they hear of nothing but the message that mentions them.
+        """
+        self.world.change(conv_id, [ME], join=False)
+        self.world.store.write_all()
+        self.world.change(conv_id, [ME], join=True)
+        for _ in range(quietly):
+            self.world.say(conv_id, OWNER, [])
+        self.world.say(conv_id, OWNER, [ME])
 
     @rule(memberships=some, entries=some, heads=some, sync=some)
     def sink(self, memberships: int, entries: int, heads: int, sync: int) -> None:
@@ -198,23 +211,32 @@ class FollowingMachine(RuleBasedStateMachine):
         raise Killed
 
     def teardown(self) -> None:
-        """Everything works again: the device gets everything within a few rounds."""
+        """Everything works again: the device gets everything within a few rounds.
+
+        So it does when it has come to rest, and something is said that may not be pushed to it.
+        """
         try:
-            self.world.store.write_all()
-            for _ in range(ROUNDS):
-                try:
-                    if not self.gateway.runner.run(self.device.turn()):
-                        break
-                except Killed:
-                    self.crash()
-            else:
-                raise AssertionError("it does not come to rest")
+            self.settle()
+            for conv_id in CONVERSATIONS:
+                self.world.say(conv_id, OWNER, [])
+            self.settle()
             self.check()
         finally:
             for each in self.patches:
                 each.stop()
             self.files.store.close()
             shutil.rmtree(self.folder)
+
+    def settle(self) -> None:
+        """The sinks reach the end, and the device comes to rest."""
+        self.world.store.write_all()
+        for _ in range(ROUNDS):
+            try:
+                if not self.gateway.runner.run(self.device.turn()):
+                    return
+            except Killed:
+                self.crash()
+        raise AssertionError("it does not come to rest")
 
     def check(self) -> None:
         """Kept and shown is what the log has for its owner, every SeqId once."""
@@ -244,7 +266,7 @@ def gateway() -> Iterator[None]:
 
 
 FollowingMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=50, deadline=None
+    max_examples=120, stateful_step_count=50, deadline=None
 )
 TestFollowing = FollowingMachine.TestCase
 

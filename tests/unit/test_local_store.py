@@ -176,9 +176,14 @@ def test_its_cursor_is_a_cursor_store(store: LocalStore) -> None:
     assert store.load("ann", "phone") == 5
     store.forget("ann", "phone")
     assert store.load("ann", "phone") is None
-    for use in (store.load, store.forget, lambda *who: store.save(*who, 1)):
+    uses: list[Callable[[], object]] = [
+        lambda: store.load("ann", "desk"),
+        lambda: store.forget("bob", "phone"),
+        lambda: store.save("ann", "desk", 1),
+    ]
+    for use in uses:
         with pytest.raises(ConfigurationError, match="another"):
-            use("ann", "desk")
+            use()
 
 
 def test_a_file_has_one_process(tmp_path: Path) -> None:
@@ -280,7 +285,7 @@ async def test_after_being_away_everything_is_looked_at(
     script.pages = [failure]
     await until_done(device, lambda: len(shown) == 3)
     assert shown == [said(1), said(2), said(3)]
-    assert store.cursor == (BEFORE_ALL if isinstance(failure, Trimmed) else 5)
+    assert store.cursor == (8 if isinstance(failure, Trimmed) else 5)
 
 
 async def test_a_record_is_told_before_the_cursor_moves(store: LocalStore) -> None:
@@ -364,6 +369,14 @@ async def test_a_token_that_is_refused_is_not_tried_again() -> None:
         with pytest.raises(RequestRefused, match="expired") as refused:
             await gateway.part("c", Span(1, 2))
         assert refused.value.status == 401
+
+
+async def test_an_expired_timeline_is_told_by_its_own_error() -> None:
+    """With what is kept, so that the device knows where to go on."""
+    async with answering((410, b'{"detail": "Gone.", "cursor": 5, "oldest": 9}')) as gateway:
+        with pytest.raises(Trimmed) as trimmed:
+            await gateway.after(5)
+        assert (trimmed.value.cursor, trimmed.value.oldest) == (5, 9)
 
 
 async def test_a_conversation_that_is_not_there_yet_tells_nothing() -> None:
