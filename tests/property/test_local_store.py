@@ -22,6 +22,7 @@ from consumers.local.device import Device
 from consumers.local.knowledge import SyncBatch, TimelineItem
 from consumers.local.spans import LONGEST, Span, missing, next_to_read, reach
 from consumers.local.store import LocalStore
+from schemas.records import Entry
 from tests.support.local_world import (
     CONVERSATIONS,
     ME,
@@ -255,6 +256,17 @@ class FollowingMachine(RuleBasedStateMachine):
             seen = by_seq(items)
             assert list(seen) == list(range(1, len(seen) + 1))
             assert seen.items() <= expected.items()
+
+    @invariant()
+    def the_cursor_means_all_up_to_here(self) -> None:
+        """At any time, what the cursor has passed is kept."""
+        cursor = self.files.cursor()
+        passed = {
+            (arrived.record.conv_id, arrived.record.seq)
+            for arrived in self.world.my_records()
+            if arrived.sync_seq <= cursor and isinstance(arrived.record, Entry)
+        }
+        assert passed <= self.files.kept()
 
 
 @pytest.fixture(scope="module", autouse=True)

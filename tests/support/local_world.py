@@ -235,7 +235,7 @@ class DyingConnection:
     """
 
     def __init__(self, db: sqlite3.Connection, steps: int, path: Path, grave: Path) -> None:
-        self._db = db
+        self.real = db
         self.steps = steps
         self._path = path
         self._grave = grave
@@ -243,19 +243,19 @@ class DyingConnection:
     def execute(self, *arguments: Any) -> sqlite3.Cursor:
         """As of a connection."""
         self._step()
-        return self._db.execute(*arguments)
+        return self.real.execute(*arguments)
 
     def executemany(self, *arguments: Any) -> sqlite3.Cursor:
         """As of a connection."""
         self._step()
-        return self._db.executemany(*arguments)
+        return self.real.executemany(*arguments)
 
     def close(self) -> None:
         """As of a connection."""
-        self._db.close()
+        self.real.close()
 
     def __enter__(self) -> Self:
-        self._db.__enter__()
+        self.real.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -263,9 +263,9 @@ class DyingConnection:
             if error[0] is None:
                 self._step()
         except Killed:
-            self._db.rollback()
+            self.real.rollback()
             raise
-        self._db.__exit__(*error)  # type: ignore[arg-type]
+        self.real.__exit__(*error)  # type: ignore[arg-type]
 
     def _step(self) -> None:
         if self.steps == 0:
@@ -307,6 +307,15 @@ class DeviceFiles:
             dying = DyingConnection(db, steps, self.path, grave)
             self.store._db = cast(sqlite3.Connection, dying)  # noqa: SLF001
 
+    def cursor(self) -> int:
+        """As it is in the file."""
+        (cursor,) = self._real().execute("SELECT cursor FROM device").fetchone()
+        return int(cursor)
+
+    def kept(self) -> set[tuple[str, int]]:
+        """All entries that are there, whether or not they may be shown."""
+        return set(self._real().execute("SELECT conv_id, first FROM item WHERE hole IS NULL"))
+
     def start_again(self) -> None:
         """The next process opens what the last one has left."""
         grave = self._folder / str(self._lives + 1)
@@ -315,6 +324,11 @@ class DeviceFiles:
         self.store.close()
         self._lives += 1
         self.store = self._open()
+
+    def _real(self) -> sqlite3.Connection:
+        db: object = self.store._db  # noqa: SLF001 - past all that may end it
+        assert isinstance(db, sqlite3.Connection | DyingConnection)
+        return db.real if isinstance(db, DyingConnection) else db
 
     def _open(self) -> LocalStore:
         return LocalStore(self.path, ME, DEVICE)
