@@ -117,17 +117,23 @@ class FollowingMachine(RuleBasedStateMachine):
         self.world.change(conv_id, people, join=join)
 
     @rule(conv_id=conversations, quietly=st.integers(0, 2))
+    @may_die
     def come_back(self, conv_id: str, quietly: int) -> None:
         """The device's owner was out, which the store knows, and is in again, which it does not.
 
-        In a pulled group they hear of nothing but the message that mentions them.
+        In a pulled group the device hears of nothing but the message that mentions them, and asks
+        at once for what is between.
         """
         self.world.change(conv_id, [ME], join=False)
-        self.world.store.write_all()
+        self.settle()
         self.world.change(conv_id, [ME], join=True)
         for _ in range(quietly):
             self.world.say(conv_id, OWNER, [])
         self.world.say(conv_id, OWNER, [ME])
+        store = self.files.store
+        heard = [each for each in self.world.my_records() if each.sync_seq > store.cursor]
+        store.apply(SyncBatch(store.cursor, heard, heard[-1].sync_seq, more=False))
+        self.ask_for_gaps()
 
     @rule(memberships=some, entries=some, heads=some, sync=some)
     def sink(self, memberships: int, entries: int, heads: int, sync: int) -> None:

@@ -32,7 +32,7 @@ from schemas.errors import (
     Trimmed,
     UndecodableRecord,
 )
-from schemas.records import AnySyncRecord, Duplicate, FanoutChanged
+from schemas.records import AnySyncRecord, Duplicate, FanoutChanged, FanoutMode
 from tests.support.gateway import message
 from tests.support.waiting import until
 
@@ -62,10 +62,10 @@ def said(seq: int) -> TimelineItem:
     return TimelineItem("c", seq, seq, None, encode(message("c", seq)))
 
 
-def pulled(seq: int) -> FanoutChanged:
-    """From the next entry on, members read the store."""
+def switched(seq: int, mode: FanoutMode) -> FanoutChanged:
+    """From the next entry on, the conversation is fanned out otherwise."""
     return FanoutChanged(
-        conv_id="c", seq=seq, sender="ann", client_msg_id="i", at=1, mode="pull", member_count=9,
+        conv_id="c", seq=seq, sender="ann", client_msg_id="i", at=1, mode=mode, member_count=9,
         push_limit=8, push_again_below=6,
     )  # fmt: skip
 
@@ -158,12 +158,23 @@ def test_heads_matter_while_a_conversation_is_pulled(store: LocalStore) -> None:
     assert store.gaps(9) == []
     store.note_heads([Listed("c", 5, "pull")], everything=False)
     assert store.gaps(9) == [Gap("c", Span(2, 5))]
-    store.apply(page(1, arrived(2, pulled(6))))
+    store.apply(page(1, arrived(2, switched(6, "pull"))))
     assert store.reads_store()
     store.note_heads([Listed("c", 8, "push")], everything=False)
     assert store.gaps(9) == [Gap("c", Span(2, 8))]
     store.note_heads([Listed("other", 3, "push")], everything=True)
     assert store.gaps(9)[1] == Gap("other", Span(1, 3))
+
+
+def test_an_old_switch_that_arrives_late_turns_nothing_back(store: LocalStore) -> None:
+    """What comes later in the conversation counts, not what comes later to the device."""
+    store.apply(page(BEFORE_ALL, arrived(1, message("c", 1)), arrived(9, switched(7, "pull"))))
+    late = encode(switched(3, "push"))
+    rest = [said(2), TimelineItem("c", 3, 3, None, late), said(4), said(5), said(6)]
+    assert store.learn(HistoryPart("c", 7, rest))
+    assert store.reads_store()
+    store.apply(page(9, arrived(10, switched(8, "push"))))
+    assert not store.reads_store()
 
 
 def test_its_cursor_is_a_cursor_store(store: LocalStore) -> None:
