@@ -112,7 +112,7 @@ def test_what_agrees_passes_and_each_damage_is_named(
     expected |= {("membership", "missing", "c1", 1, "bob")}
     execute(
         "UPDATE membership_by_conversation SET history_rule = 'since_join'"
-        " WHERE conv_id = 'c2' AND user_id = 'ann' AND seq = 1"
+        " WHERE bucket = 0 AND conv_id = 'c2' AND user_id = 'ann' AND seq = 1"
     )
     expected |= {("membership", "altered", "c2", 1, "ann")}
     found = next(each for each in system.documents if each.source["seq"] == 2)
