@@ -8,6 +8,7 @@
 | ``membership_by_conversation`` | the people of a conversation, with theirs |
 | ``sync`` | a range of one recipient's sync timeline; expires |
 | ``sync_bucket`` | which partitions of ``sync`` a recipient has at all; expires |
+| ``sync_expiry`` | up to where a recipient's ``sync`` may be gone from when on; does not expire |
 
 How large one partition can become (`schemas.limits`; `tests/unit/test_partition_sizes.py` adds it
 up, ``tests/integration/test_partitions.py`` asks the server):
@@ -19,6 +20,7 @@ up, ``tests/integration/test_partitions.py`` asks the server):
 | ``membership_by_conversation`` | all who are named in `MEMBERSHIP_BUCKET` entries | 82.3 MB |
 | ``conversation`` | one row | 1 KB |
 | ``sync_bucket`` | a record in every bucket of a shard, for a lifetime | by the rate: below |
+| ``sync_expiry`` | at most nine rows of some 50 bytes for each lifetime | 24 KB a year of weeks |
 | ``membership_by_user`` | all that somebody ever joined and left | no bound: below |
 
 A listed bucket takes some 70 bytes for `SYNC_BUCKET` offsets of a shard. At 100,000 records/s
@@ -32,7 +34,9 @@ A join has the history rule beside it, so that who reads memberships knows what 
 A row without one was written before there was such a rule, and means ``since_join``.
 
 ``conversation`` is written ``USING TIMESTAMP seq``: the last writer is the one with the highest
-SeqId, whatever is replayed.
+SeqId, whatever is replayed. So is ``sync_expiry``, by its ``newest``: in a slot of time that
+begins at ``since`` (seconds), records up to the sync SeqId ``newest`` were written for somebody,
+and all of them are there until ``until`` (seconds).
 """
 
 from __future__ import annotations
@@ -57,6 +61,7 @@ from cassandra.policies import (
 from cassandra.query import ConsistencyLevel, tuple_factory
 
 from schemas.errors import ServerUnavailable
+from schemas.lifetime import keeping
 from schemas.settings import Settings
 
 CONNECT_SECONDS: Final = 10.0
@@ -86,13 +91,17 @@ _TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS sync (
         user_id text, bucket bigint, sync_seq bigint, conv_id text, seq bigint, record text,
         PRIMARY KEY ((user_id, bucket), sync_seq)
-    ) WITH default_time_to_live = {lifetime} AND gc_grace_seconds = 3600
+    ) WITH default_time_to_live = {ttl} AND gc_grace_seconds = 3600
       AND compaction = {{'class': 'TimeWindowCompactionStrategy',
         'compaction_window_unit': 'MINUTES', 'compaction_window_size': {window_minutes}}}""",
     """CREATE TABLE IF NOT EXISTS sync_bucket (
         user_id text, bucket bigint,
         PRIMARY KEY ((user_id), bucket)
-    ) WITH default_time_to_live = {lifetime} AND gc_grace_seconds = 3600""",
+    ) WITH default_time_to_live = {ttl} AND gc_grace_seconds = 3600""",
+    """CREATE TABLE IF NOT EXISTS sync_expiry (
+        user_id text, since bigint, until bigint, newest bigint,
+        PRIMARY KEY ((user_id), since)
+    ) WITH CLUSTERING ORDER BY (since DESC)""",
 )
 
 _LATER_COLUMNS: Final = (
@@ -114,10 +123,10 @@ def create_tables(session: Session, settings: Settings) -> None:
         f"'{settings.cassandra_datacenter}': {settings.replication}}}"
     )
     session.set_keyspace(settings.keyspace)
-    lifetime = int(settings.sync_lifetime.total_seconds())
-    window = max(1, lifetime // 60 // _WINDOWS_IN_A_LIFETIME)
+    ttl = keeping(settings.sync_lifetime).ttl
+    window = max(1, ttl // 60 // _WINDOWS_IN_A_LIFETIME)
     for table in _TABLES:
-        session.execute(table.format(lifetime=lifetime, window_minutes=window))
+        session.execute(table.format(ttl=ttl, window_minutes=window))
     for column in _LATER_COLUMNS:
         session.execute(column)
 

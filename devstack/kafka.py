@@ -43,6 +43,8 @@ offsets.topic.num.partitions=8
 transaction.state.log.num.partitions=8
 # A stack that was down for long resumes where it was, however long ago.
 offsets.retention.minutes=5256000
+# What is older than a retention of seconds goes within seconds, not in five minutes.
+log.retention.check.interval.ms=2000
 group.initial.rebalance.delay.ms=0
 log.cleaner.dedupe.buffer.size=67108864
 num.network.threads=2

@@ -53,6 +53,16 @@ class SyncPage(Struct, frozen=True, kw_only=True):
     more: bool
 
 
+class SyncEnd(Struct, frozen=True):
+    """Up to where the store has what the caller's sync timeline tells.
+
+    ``next`` is the ``after`` with which a device follows that reads the store after this. It is
+    told some of what it has read once more, and knows it by its SeqIds.
+    """
+
+    next: int
+
+
 class PeriodShown(Struct, frozen=True):
     """A range of SeqIds, both included; ``last`` is null while it goes on."""
 

@@ -23,7 +23,7 @@ from cassandra.query import PreparedStatement
 
 from backends.cassandra import cassandra_session
 from gateway.bridge import Bridge
-from gateway.store import Change, Conversation, StoredEntry, StoredRecord
+from gateway.store import Change, Conversation, Expiry, StoredEntry, StoredRecord
 from schemas.errors import ServerUnavailable
 from schemas.limits import MESSAGE_BUCKET
 from schemas.records import HistoryRule
@@ -90,6 +90,10 @@ class _Read(Enum):
     SYNC_RECORDS = (
         "SELECT sync_seq, record FROM sync"
         " WHERE user_id = ? AND bucket = ? AND sync_seq > ? LIMIT ?"
+    )
+    EXPIRIES = (
+        "SELECT since, until, newest FROM sync_expiry"
+        " WHERE user_id = ? ORDER BY since DESC LIMIT ?"
     )
 
 
@@ -216,6 +220,10 @@ class CassandraStore:
         """See `Store`."""
         rows = await self._read(_Read.SYNC_RECORDS_BACK, user, bucket, before, limit)
         return [StoredRecord(sync_seq, json.encode()) for sync_seq, json in rows]
+
+    async def expiries(self, user: str, limit: int) -> list[Expiry]:
+        """See `Store`."""
+        return [Expiry(*row) for row in await self._read(_Read.EXPIRIES, user, limit)]
 
     async def reachable(self) -> bool:
         """See `Store`."""

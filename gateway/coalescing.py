@@ -31,7 +31,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
-from gateway.store import SLICE, Change, Conversation, Store, StoredEntry, StoredRecord
+from gateway.store import SLICE, Change, Conversation, Expiry, Store, StoredEntry, StoredRecord
 
 PATIENCE_SECONDS: Final = 0.25
 """How long a query waits for the one before it: some 100 times the usual. Then it is sent beside
@@ -235,6 +235,12 @@ class CoalescingStore:
         return await self._same(
             ("sync_records_back", user, bucket, before, limit),
             lambda: self._store.sync_records_back(user, bucket, before, limit),
+        )
+
+    async def expiries(self, user: str, limit: int) -> list[Expiry]:
+        """See `Store`."""
+        return await self._same(
+            ("expiries", user, limit), lambda: self._store.expiries(user, limit)
         )
 
     async def reachable(self) -> bool:

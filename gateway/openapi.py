@@ -20,6 +20,7 @@ _SHOWN: Final = (
     answers.ConversationsPage,
     answers.HistoryPage,
     answers.SyncPage,
+    answers.SyncEnd,
     answers.SearchPage,
     ProblemDetails,
     AnyEntry,
@@ -72,7 +73,7 @@ def _operations() -> dict[str, dict[str, Any]]:
         ),
         "/v1/conversations/{id}/messages": _messages(),
         "/v1/sync": _operation(
-            "The caller's sync timeline",
+            "The caller's sync timeline; 410 where records after the cursor have expired",
             "SyncPage",
             [
                 _parameter(
@@ -88,6 +89,10 @@ def _operations() -> dict[str, dict[str, Any]]:
                 ),
                 _limit(sync.MAX_RECORDS),
             ],
+            "410",
+        ),
+        "/v1/sync/end": _operation(
+            "Where to follow the caller's sync timeline after reading the store", "SyncEnd", []
         ),
         "/v1/search": _search(),
     }

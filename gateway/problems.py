@@ -5,6 +5,7 @@ Problem
 ├── 400 too-wide         a search over more ranges of SeqIds than one query may name
 ├── 401 unauthorized     no token, or not one of ours
 ├── 404 not-found        a conversation that is not there, or not the caller's: no one can tell
+├── 410 trimmed          sync records above the cursor have expired: rebuild from the store
 ├── 4xx http             a route, method or size that HTTP itself has words for
 ├── 500 internal         a defect; the log has it under the request's id
 ├── 503 unavailable      a server behind the gateway does not answer
@@ -31,7 +32,11 @@ _TYPE_PREFIX: Final = "urn:im-timeline:problem:"
 
 
 class ProblemDetails(Struct, frozen=True, kw_only=True):
-    """The body of an answer that is a problem; ``request_id`` finds it in the log."""
+    """The body of an answer that is a problem; ``request_id`` finds it in the log.
+
+    ``parameter``: which one to blame. Only of ``trimmed``: ``cursor``, the one that was given,
+    and ``oldest``, the sync SeqId from which on all is kept.
+    """
 
     type: str
     title: str
@@ -39,6 +44,8 @@ class ProblemDetails(Struct, frozen=True, kw_only=True):
     detail: str
     request_id: str
     parameter: str | UnsetType = UNSET
+    cursor: int | UnsetType = UNSET
+    oldest: int | UnsetType = UNSET
 
 
 class Problem(ImError):
@@ -51,6 +58,7 @@ class Problem(ImError):
         detail: What it is this time; nothing of the caller's words.
         headers: Those that go with the status.
         parameter: The query parameter to blame, if one is.
+        kept: Of a sync timeline: the cursor given, and the oldest sync SeqId that is kept.
     """
 
     def __init__(  # noqa: PLR0913 - the members of RFC 9457, by keyword
@@ -62,6 +70,7 @@ class Problem(ImError):
         detail: str,
         headers: dict[str, str] | None = None,
         parameter: str | None = None,
+        kept: tuple[int, int] | None = None,
     ) -> None:
         super().__init__(f"{kind}: {detail}")
         self.status = status
@@ -70,9 +79,11 @@ class Problem(ImError):
         self.detail = detail
         self.headers = headers or {}
         self.parameter = parameter
+        self.kept = kept
 
     def response(self, request_id: str) -> web.Response:
         """The answer that tells it."""
+        cursor, oldest = self.kept or (UNSET, UNSET)
         details = ProblemDetails(
             type=_TYPE_PREFIX + self.kind,
             title=self.title,
@@ -80,6 +91,8 @@ class Problem(ImError):
             detail=self.detail,
             request_id=request_id,
             parameter=self.parameter or UNSET,
+            cursor=cursor,
+            oldest=oldest,
         )
         return web.Response(
             status=self.status,
@@ -130,6 +143,21 @@ def no_such_conversation() -> Problem:
         kind="not-found",
         title="Not found",
         detail="There is no such conversation, or you were never in it.",
+    )
+
+
+def trimmed(cursor: int, oldest: int) -> Problem:
+    """Sync records above the cursor were there, and may have expired."""
+    return Problem(
+        status=410,
+        kind="trimmed",
+        title="Trimmed",
+        detail=(
+            "Records after your cursor have expired. Rebuild from the store: take next from "
+            "/v1/sync/end, then read /v1/conversations and their messages, then follow /v1/sync "
+            "with that as after."
+        ),
+        kept=(cursor, oldest),
     )
 
 

@@ -95,6 +95,12 @@ async def get_sync(request: web.Request) -> web.Response:
     return _json(await sync_back.read_sync_back(store, user, before, limit))
 
 
+async def get_sync_end(request: web.Request) -> web.Response:
+    """`GET /v1/sync/end`."""
+    Parameters(request.query, frozenset())
+    return _json(await sync.sync_end(request.app[GATEWAY].store, request[USER]))
+
+
 async def get_search(request: web.Request) -> web.Response:
     """`GET /v1/search`."""
     given = Parameters(
@@ -146,6 +152,7 @@ ROUTES: Final[tuple[tuple[str, Handler], ...]] = (
     ("/v1/conversations", get_conversations),
     ("/v1/conversations/{id}/messages", get_messages),
     ("/v1/sync", get_sync),
+    ("/v1/sync/end", get_sync_end),
     ("/v1/search", get_search),
 )
 """Every path and what answers a GET of it."""

@@ -47,6 +47,17 @@ class StoredRecord(NamedTuple):
     json: bytes
 
 
+class Expiry(NamedTuple):
+    """From ``since`` on, a slot long, records up to ``newest`` came; all are kept to ``until``.
+
+    Times are seconds since 1970. A record that came again is told of again, by a later one.
+    """
+
+    since: int
+    until: int
+    newest: int
+
+
 class Store(Protocol):
     """Reads of the store. Each raises `ServerUnavailable` when it does not answer in time."""
 
@@ -86,6 +97,9 @@ class Store(Protocol):
         self, user: str, bucket: int, before: int, limit: int
     ) -> list[StoredRecord]:
         """Of one bucket the last ``limit``, at most `SLICE`, below ``before``, descending."""
+
+    async def expiries(self, user: str, limit: int) -> list[Expiry]:
+        """How long the sync records of ``user`` are kept: the last ``limit``, latest first."""
 
     async def reachable(self) -> bool:
         """Whether a read would be answered now. Raises nothing."""

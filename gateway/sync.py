@@ -7,17 +7,24 @@ A cursor says "I have all up to here", so a page must not show a record before o
 earlier. The sink makes the records of one recipient readable in their order, but a page is read
 from several partitions, one a little later than another. `_complete_buckets` sees to it that
 this does not show.
+
+Records expire. Whoever comes back after that is told so, and is not shown what happens to be left
+behind the hole. It is looked up after the page was read: what has not expired then had not before.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from msgspec import Raw
 
-from gateway.answers import SyncItem, SyncPage
+from gateway.answers import SyncEnd, SyncItem, SyncPage
+from gateway.expiry import BEGINNING, EXPIRIES, gone, worked_in
+from gateway.problems import trimmed
 from gateway.store import SLICE, Store, StoredRecord
 from schemas.limits import SYNC_BUCKET
 
@@ -32,12 +39,41 @@ _MAX_AT_ONCE: Final = 8
 """Buckets read at the same time. A quiet recipient has few records in each of many buckets."""
 
 
-async def read_sync(store: Store, user: str, after: int, limit: int) -> SyncPage:
+async def read_sync(
+    store: Store, user: str, after: int, limit: int, now: Callable[[], float] = time.time
+) -> SyncPage:
     """The first ``limit`` records of ``user`` above the cursor ``after``.
+
+    A new device, which has no cursor, begins with what is surely kept.
+
+    Raises:
+        Problem: 410, if a record above the cursor may not be kept any more.
+        ServerUnavailable: The store does not answer.
+    """
+    if after == BEGINNING:
+        return await _read_page(store, user, await _gone(store, user, now), limit)
+    page = await _read_page(store, user, after, limit)
+    up_to = await _gone(store, user, now)
+    if up_to > after:
+        raise trimmed(after, up_to + 1)
+    return page
+
+
+async def sync_end(store: Store, user: str, now: Callable[[], float] = time.time) -> SyncEnd:
+    """Where a device follows on that is about to read the store.
 
     Raises:
         ServerUnavailable: The store does not answer.
     """
+    return SyncEnd(next=worked_in(await store.expiries(user, EXPIRIES), now()))
+
+
+async def _gone(store: Store, user: str, now: Callable[[], float]) -> int:
+    moment = now()
+    return gone(await store.expiries(user, EXPIRIES), moment)
+
+
+async def _read_page(store: Store, user: str, after: int, limit: int) -> SyncPage:
     listed = await store.sync_buckets(user, (after + 1) // SYNC_BUCKET, MAX_BUCKETS)
     page = Page(after, limit)
     waiting = deque(await _complete_buckets(store, user, listed, after))

@@ -57,8 +57,12 @@ class Settings(BaseSettings):
     """Four fifths of `push_limit` unless set."""
     max_text_bytes: int = Field(default=8_192, ge=1, le=8_192)
     members_per_entry: int = Field(default=500, ge=1, le=1_000)
-    sync_lifetime: Annotated[timedelta, BeforeValidator(_seconds)] = timedelta(days=7)
-    """How long a sync record is kept, in Kafka and in Cassandra."""
+    sync_lifetime: Annotated[
+        timedelta,
+        BeforeValidator(_seconds),
+        Field(ge=timedelta(seconds=1), le=timedelta(days=3_650)),
+    ] = timedelta(days=7)
+    """How long a sync record is kept at least, in Kafka and in Cassandra."""
 
     jwt_secret: SecretStr = SecretStr("")
     """Signs and checks bearer tokens (HS256), at least 32 bytes. `im up` makes one if unset."""

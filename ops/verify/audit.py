@@ -4,7 +4,7 @@
 2. The sinks of messages have come past that: store, membership and index are compared.
 3. How far is ``im.sync`` now? What belongs to the entries of step 1 was written before, in the
    same transactions. Each partition is compared with what the log says is due.
-4. The sink of sync records has come past that: its table is compared.
+4. The sink of sync records has come past that: its tables are compared.
 5. If a place holds more than the log of step 1, the log is read on: it may have come meanwhile.
 
 So it can be run while others write, and then is about what was there at its begin.
@@ -24,6 +24,7 @@ from ops.verify.shards import Shard, homes, position_of
 from ops.verify.sources import Sources, Stage
 from ops.verify.store import compare_conversations, compare_messages
 from ops.verify.sync_buckets import compare_sync_buckets
+from ops.verify.sync_expiry import compare_sync_expiries
 from ops.verify.sync_log import compare_sync_log
 from ops.verify.sync_store import RecordName, compare_sync_rows, report_missing_rows
 from ops.verify.topics import Span
@@ -105,6 +106,7 @@ def _compare_sync_store(
         buckets = compare_sync_rows(log, shards, sources.sync_rows(), report)
         report_missing_rows(shards, name, report)
         compare_sync_buckets(buckets, sources.sync_buckets(), report)
+        compare_sync_expiries(buckets.reached, sources.sync_expiries(), report)
 
 
 def _name(key: bytes | None, value: bytes | None) -> RecordName:

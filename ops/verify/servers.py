@@ -23,6 +23,7 @@ from ops.verify.scan import scan_pages
 from ops.verify.sources import Stage
 from ops.verify.store import ConversationRow, MessageRow
 from ops.verify.sync_buckets import BucketRow
+from ops.verify.sync_expiry import ExpiryRow
 from ops.verify.sync_store import SyncRow
 from ops.verify.topics import Span
 from schemas.errors import ConfigurationError
@@ -127,6 +128,10 @@ class Servers:
     def sync_buckets(self) -> Iterable[BucketRow]:
         """See `Sources`."""
         return self._rows("sync-store", "sync_bucket", "user_id", "user_id, bucket")
+
+    def sync_expiries(self) -> Iterable[ExpiryRow]:
+        """See `Sources`."""
+        return self._rows("sync-store", "sync_expiry", "user_id", "user_id, newest")
 
     def documents(self) -> Iterable[Document]:
         """See `Sources`."""

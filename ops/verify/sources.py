@@ -10,6 +10,7 @@ from ops.verify.log import KafkaRecord
 from ops.verify.membership import MembershipRow
 from ops.verify.store import ConversationRow, MessageRow
 from ops.verify.sync_buckets import BucketRow
+from ops.verify.sync_expiry import ExpiryRow
 from ops.verify.sync_store import SyncRow
 from ops.verify.topics import Span
 
@@ -55,6 +56,9 @@ class Sources(Protocol):
         """The table."""
 
     def sync_buckets(self) -> Iterable[BucketRow]:
+        """The table."""
+
+    def sync_expiries(self) -> Iterable[ExpiryRow]:
         """The table."""
 
     def documents(self) -> Iterable[Document]:

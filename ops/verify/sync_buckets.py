@@ -17,6 +17,8 @@ BucketRow: TypeAlias = tuple[str, int]
 class Buckets:
     """Which buckets each recipient has rows in: one bit for each, from the oldest on.
 
+    ``reached``: by recipient, the highest sync SeqId that has a row.
+
     Args:
         shards: All partitions of ``im.sync``.
     """
@@ -25,6 +27,7 @@ class Buckets:
         self._shards = shards
         self._home = shards[0].home
         self._bits: dict[str, int] = {}
+        self.reached: dict[str, int] = {}
 
     def shard(self, user: str) -> Shard:
         """Where this recipient's records are."""
@@ -33,6 +36,10 @@ class Buckets:
     def add(self, user: str, bucket: int) -> None:
         """Takes a bucket that is not older than the partition's oldest offset."""
         self._bits[user] = self._bits.get(user, 0) | 1 << bucket - self._oldest(user)
+
+    def reach(self, user: str, sync_seq: int) -> None:
+        """Takes the place of a row; of several of one bucket, the last is enough."""
+        self.reached[user] = max(sync_seq, self.reached.get(user, -1))
 
     def discard(self, user: str, bucket: int) -> bool:
         """Takes a bucket away, and says whether it was there."""

@@ -92,14 +92,15 @@ class _Check:
         """Takes the rows. Runs once for each, so the ordinary way calls little."""
         digest_in_log = self._log.digest
         count = 0
-        last_user, last_bucket, noted = "", -1, False
+        last_user, last_bucket, noted, last = "", -1, False, -1
         key, shard = b"", self._shards[0]
         digests, states, low, size = shard.digests, shard.states, 0, 0
         for row in rows:
             count += 1
             user, bucket, sync_seq, conv_id, seq, record = row
             if user != last_user or bucket != last_bucket:
-                last_user, last_bucket, noted = user, bucket, False
+                self._end_bucket(last_user, last)
+                last_user, last_bucket, noted, last = user, bucket, False, -1
                 key, shard = user.encode(), self._shards[shard.home(user)]
                 digests, states, low, size = shard.digests, shard.states, shard.low, shard.size
             at = sync_seq - low
@@ -112,12 +113,18 @@ class _Check:
                 and digest_in_log(conv_id or "", seq or 0) == digest
             ):
                 states[at] = SEEN
+                last = sync_seq
             elif not self._take_odd(shard, row):
                 continue
             if not noted:
                 noted = True
                 self.buckets.add(user, bucket)
+        self._end_bucket(last_user, last)
         self._report.section("sync-store").counts["rows"] += count
+
+    def _end_bucket(self, user: str, last: int) -> None:
+        if last >= 0:
+            self.buckets.reach(user, last)
 
     def _take_odd(self, shard: Shard, row: SyncRow) -> bool:
         """Looks closer at a row, and says whether it lies where there is a record."""
@@ -157,3 +164,5 @@ class _Check:
         elif position is None or (position.conv_id, position.seq) != (conv_id, seq or 0):
             detail = "the columns are not those of the record"
             self._report.differ("sync-store", "altered", **place, detail=detail)
+        else:  # a reply
+            self.buckets.reach(user, sync_seq)

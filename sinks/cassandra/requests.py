@@ -80,7 +80,7 @@ class Row(Struct, frozen=True, gc=False):
 
 
 class Request(NamedTuple):
-    """Rows of one partition that travel together."""
+    """Rows that travel together: of one partition, but for one that belongs to them."""
 
     rows: Sequence[Row]
 
@@ -96,7 +96,7 @@ class Request(NamedTuple):
 
 
 def requests_of(rows: Iterable[Row]) -> Iterator[Request]:
-    """Cuts the rows of one partition into requests."""
+    """Cuts rows that may travel together into requests."""
     chosen: list[Row] = []
     size = 0
     for row in rows:

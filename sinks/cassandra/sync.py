@@ -1,4 +1,4 @@
-"""Sync timelines in Cassandra: tables ``sync`` and ``sync_bucket``."""
+"""Sync timelines in Cassandra: tables ``sync``, ``sync_bucket`` and ``sync_expiry``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import struct
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Final, TypeAlias
 
 from cassandra.cluster import Session
@@ -15,6 +16,7 @@ from msgspec import Struct
 
 from schemas.codec import decode_position
 from schemas.errors import PoisonRecord, TransientFailure, UndecodableRecord
+from schemas.lifetime import keeping
 from schemas.limits import SYNC_BUCKET
 from schemas.settings import Settings
 from schemas.sync_seq import EPOCH, sync_seq
@@ -39,10 +41,18 @@ _REFRESHES_IN_A_LIFETIME: Final = 10
 _ROW_OVERHEAD: Final = 64
 """Bytes of a row in a request beside its key and its record."""
 
+# The table's own lifetime is the setting of the day when it was made.
+_INSERT_ROW: Final = (
+    "INSERT INTO sync (user_id, bucket, sync_seq, conv_id, seq, record) "
+    "VALUES (?, ?, ?, ?, ?, ?) USING TTL {ttl}"
+)
+
 _bigint: Final = struct.Struct(">q").pack
 
 Pair = tuple[bytes, int]
 """A recipient (UTF-8) and a bucket: one partition of the table ``sync``."""
+
+_by_sync_seq: Final = attrgetter("sync_seq")
 
 _Waiting: TypeAlias = dict[bytes, Iterator[Request]]
 """The requests of each recipient that are still to be sent, in the order of their sync SeqIds."""
@@ -65,6 +75,11 @@ class SyncWriter:
     then, with a lifetime that outlasts that of any row written meanwhile: who reads the list
     finds every partition that has rows.
 
+    What follows the rows of a recipient in their request says up to where their timeline may be
+    gone from when on, as `schemas.lifetime` explains. It is durable when the rows count as
+    durable, a whole lifetime before anybody needs it. Rows that are written again are kept anew,
+    and what was said of them before stays, so that a replay can only make a reader more careful.
+
     The rate of this writer decides how fast the whole pipeline can be, as there are many more
     sync records than anything else. Two things make it: rows of one partition share a request,
     and their values are put into the statement in Cassandra's own binary form, where the driver's
@@ -73,7 +88,8 @@ class SyncWriter:
     Args:
         session: In the keyspace of the deployment.
         settings: Say how long a record lives.
-        monotonic: The clock.
+        monotonic: The clock of what was listed lately.
+        now: The clock of lifetimes.
 
     Raises:
         TransientFailure: Cassandra does not answer.
@@ -81,20 +97,27 @@ class SyncWriter:
     """
 
     def __init__(
-        self, session: Session, settings: Settings, monotonic: Callable[[], float] = time.monotonic
+        self,
+        session: Session,
+        settings: Settings,
+        monotonic: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
+        self._keeping = keeping(settings.sync_lifetime)
+        self._now = now
         lifetime = int(settings.sync_lifetime.total_seconds())
         refresh = max(1, lifetime // _REFRESHES_IN_A_LIFETIME)
-        self._listing_seconds = lifetime + 2 * refresh
+        self._listing_seconds = self._keeping.ttl + 2 * refresh
         self._listed: Recent[Pair] = Recent(LISTED_PAIRS, refresh, monotonic)
         self._session = session
-        self._insert_row = prepare(
-            session,
-            "INSERT INTO sync (user_id, bucket, sync_seq, conv_id, seq, record) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
-        )
+        self._insert_row = prepare(session, _INSERT_ROW.format(ttl=self._keeping.ttl))
         self._insert_pair = prepare(
             session, "INSERT INTO sync_bucket (user_id, bucket) VALUES (?, ?) USING TTL ?"
+        )
+        self._insert_expiry = prepare(
+            session,
+            "INSERT INTO sync_expiry (user_id, since, until, newest) "
+            "VALUES (?, ?, ?, ?) USING TIMESTAMP ?",
         )
 
     def write(self, records: Sequence[Record]) -> Outcome:
@@ -107,8 +130,9 @@ class SyncWriter:
 
     def _by_recipient(self, pairs: dict[Pair, list[_Place]]) -> _Waiting:
         waiting: _Waiting = {}
+        since = self._keeping.since(self._now())  # before any of them is written
         for pair, places in pairs.items():
-            requests = requests_of(self._rows(pair, places))
+            requests = requests_of(self._rows(pair, places, since))
             waiting[pair[0]] = itertools.chain(waiting.get(pair[0], ()), requests)
         return waiting
 
@@ -130,7 +154,7 @@ class SyncWriter:
             for user in {records[origin].key or b"" for origin in outcome.again}:
                 held_back = waiting.pop(user, ())
                 again += [row.origin for request in held_back for row in request.rows]
-        return Outcome(poison, sorted(again), why)
+        return Outcome(poison, sorted(set(again)), why)  # an expiry has its last row's origin
 
     def _list(self, pairs: Iterable[Pair]) -> list[Pair]:
         """Lists the partitions that were not listed lately; returns those that are refused.
@@ -153,7 +177,7 @@ class SyncWriter:
         insert = self._insert_pair.bind((user.decode(), bucket, self._listing_seconds))
         return Request([Row(insert, index, len(user) + _ROW_OVERHEAD)])
 
-    def _rows(self, pair: Pair, places: Iterable[_Place]) -> Iterator[Row]:
+    def _rows(self, pair: Pair, places: Sequence[_Place], since: int) -> Iterator[Row]:
         user, bucket = pair
         packed_bucket = _bigint(bucket)
         for place in places:
@@ -167,6 +191,15 @@ class SyncWriter:
                 place.value,
             ]
             yield Row(insert, place.origin, len(place.value) + _ROW_OVERHEAD)
+        yield self._expiry(user, max(places, key=_by_sync_seq), since)
+
+    def _expiry(self, user: bytes, newest: _Place, since: int) -> Row:
+        """Says from when on the records of now may be gone; the highest of a slot wins."""
+        insert = BoundStatement(self._insert_expiry)
+        number = _bigint(newest.sync_seq)
+        until = since + self._keeping.surely
+        insert.values = [user, _bigint(since), _bigint(until), number, number]
+        return Row(insert, newest.origin, len(user) + _ROW_OVERHEAD)
 
 
 def _round(waiting: _Waiting) -> Iterator[Request]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from gateway.store import SLICE, Change, Conversation, Store, StoredRecord
+from gateway.store import SLICE, Change, Conversation, Expiry, Store, StoredRecord
 from schemas.codec import encode
 from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
 from tests.support.gateway import FakeStore, message
@@ -57,6 +57,7 @@ async def test_what_is_not_there(stored: Stored) -> None:
     assert await store.sync_records(own, 0, -1, SLICE) == []
     assert await store.sync_buckets_back(own, 10, 10) == []
     assert await store.sync_records_back(own, 0, 10, SLICE) == []
+    assert await store.expiries(own, 10) == []
     assert await store.reachable()
 
 
@@ -162,6 +163,17 @@ async def test_sync_records_above_a_cursor(stored: Stored) -> None:
     assert await back(own, 0, 6, 2) == [StoredRecord(5, b'{"n":5}'), StoredRecord(1, b'{"n":1}')]
     assert [record.sync_seq for record in await back(own, 0, SYNC_BUCKET, SLICE)] == [7, 5, 1, 0]
     assert await back(own, 0, 0, SLICE) == []
+
+
+async def test_expiries_are_the_latest_first(stored: Stored) -> None:
+    """The last slots of one recipient; of a slot the highest record, in whatever order it came."""
+    store, rows, own = stored
+    for since, newest in [(200, 7), (100, 5), (300, 9), (200, 8), (200, 6), (100, 0)]:
+        rows.put_expiry(own, since, since + 50, newest)
+    rows.put_expiry(own + "x", 400, 450, 11)
+    latest = [Expiry(300, 350, 9), Expiry(200, 250, 8), Expiry(100, 150, 5)]
+    assert await store.expiries(own, 10) == latest
+    assert await store.expiries(own, 2) == latest[:2]
 
 
 @pytest.mark.servers

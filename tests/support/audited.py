@@ -16,6 +16,7 @@ from ops.verify.report import Report
 from ops.verify.sources import Sources, Stage
 from ops.verify.store import ConversationRow, MessageRow
 from ops.verify.sync_buckets import BucketRow
+from ops.verify.sync_expiry import ExpiryRow
 from ops.verify.sync_store import SyncRow
 from ops.verify.topics import Span
 from schemas.codec import decode_entry, decode_sync_record
@@ -64,6 +65,7 @@ class System:
     documents: list[Document] = field(default_factory=list)
     sync_rows: list[SyncRow] = field(default_factory=list)
     buckets: list[BucketRow] = field(default_factory=list)
+    expiries: list[ExpiryRow] = field(default_factory=list)
     grown: list[KafkaRecord] = field(default_factory=list)
     lows: dict[int, int] = field(default_factory=dict)
     lags: dict[Stage, int] = field(default_factory=dict)
@@ -130,6 +132,9 @@ class _Lists:
 
     def sync_buckets(self) -> Iterable[BucketRow]:
         return self._system.buckets
+
+    def sync_expiries(self) -> Iterable[ExpiryRow]:
+        return self._system.expiries
 
     def documents(self) -> Iterable[Document]:
         return self._system.documents
@@ -238,5 +243,6 @@ def _store_sync(system: System, user: str, offset: int, value: bytes) -> None:
     seq = None if isinstance(record, Rejected) else record.seq
     bucket = offset // SYNC_BUCKET
     system.sync_rows.append((user, bucket, offset, record.conv_id, seq, value))
+    system.expiries = [each for each in system.expiries if each[0] != user] + [(user, offset)]
     if (user, bucket) not in system.buckets:
         system.buckets.append((user, bucket))

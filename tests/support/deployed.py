@@ -107,6 +107,7 @@ def _insert(session: Session, system: System) -> None:
             (*row[:5], (row[5] or b"").decode()) for row in system.sync_rows
         ],
         "sync_bucket (user_id, bucket)": list(system.buckets),
+        "sync_expiry (user_id, newest, since, until)": [(*row, 0, 1) for row in system.expiries],
     }
     for table, rows in tables.items():
         marks = ", ".join("%s" for _ in rows[0])

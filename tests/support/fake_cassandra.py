@@ -22,6 +22,7 @@ from sinks.cassandra.requests import IN_FLIGHT
 
 _TYPES: Final = {
     "seq": LongType, "sync_seq": LongType, "at": LongType, "head": LongType, "bucket": LongType,
+    "since": LongType, "until": LongType, "newest": LongType,
     "joined": BooleanType, "ttl": Int32Type, "timestamp": LongType,
 }  # fmt: skip
 PROTOCOL: Final = 5
@@ -30,7 +31,7 @@ Row = dict[str, Any]
 
 
 class Sent(NamedTuple):
-    """One request: the table, and its rows by column without those that are unset."""
+    """One request: the table of its first row, and its rows by column without the unset ones."""
 
     table: str
     rows: Sequence[Row]
@@ -64,7 +65,7 @@ class FakeSession:
     def prepare(self, query: str) -> PreparedStatement:
         """The columns are those that the text names."""
         names = re.findall(r"\w+", query[query.index("(") + 1 : query.index(")")])
-        names += ["ttl"] if "USING TTL" in query else []
+        names += ["ttl"] if "USING TTL ?" in query else []
         if "USING TIMESTAMP" in query:
             names.append("seq")
         table = query.split()[2]
@@ -119,10 +120,10 @@ class FakeSession:
         if isinstance(statement, BatchStatement):
             # There is no public way to look into a batch.
             packed = statement._statements_and_parameters  # noqa: SLF001 - see above
-            table, rows = packed[0][1].decode(), [values for _, _, values in packed]
+            rows = [(table.decode(), values) for _, table, values in packed]
         else:
-            table, rows = statement.prepared_statement.query_id.decode(), [statement.values]
-        return Sent(table, [self._row(table, values) for values in rows])
+            rows = [(statement.prepared_statement.query_id.decode(), statement.values)]
+        return Sent(rows[0][0], [self._row(table, values) for table, values in rows])
 
     def _row(self, table: str, values: Sequence[Any]) -> Row:
         return {

@@ -17,7 +17,16 @@ from gateway.app import SERVER_OPTIONS, make_app
 from gateway.logs import server_log
 from gateway.search import Index, SearchAsked
 from gateway.search_terms import Place
-from gateway.store import MAX_SEQ, SLICE, Change, Conversation, Store, StoredEntry, StoredRecord
+from gateway.store import (
+    MAX_SEQ,
+    SLICE,
+    Change,
+    Conversation,
+    Expiry,
+    Store,
+    StoredEntry,
+    StoredRecord,
+)
 from gateway.tokens import issue_token
 from schemas.codec import encode
 from schemas.errors import ServerUnavailable
@@ -57,6 +66,7 @@ class FakeStore:
         self._entries: dict[tuple[str, int], StoredEntry] = {}
         self._changes: dict[str, dict[str, dict[int, Change]]] = defaultdict(dict)
         self._records: dict[str, dict[int, bytes]] = defaultdict(dict)
+        self._expiries: dict[str, dict[int, Expiry]] = defaultdict(dict)
 
     def put_conversation(self, conv_id: str, head: int, mode: FanoutMode = "push") -> None:
         """Writes what a conversation is now."""
@@ -83,6 +93,16 @@ class FakeStore:
     def put_record(self, user: str, sync_seq: int, json: bytes) -> None:
         """Writes a sync record."""
         self._records[user][sync_seq] = json
+
+    def drop_record(self, user: str, sync_seq: int) -> None:
+        """Lets a sync record expire."""
+        self._records[user].pop(sync_seq, None)
+
+    def put_expiry(self, user: str, since: int, until: int, newest: int) -> None:
+        """Writes how long records are kept; the highest ``newest`` of a slot wins."""
+        slots = self._expiries[user]
+        if since not in slots or slots[since].newest < newest:
+            slots[since] = Expiry(since, until, newest)
 
     async def conversation(self, conv_id: str) -> Conversation | None:
         """See `Store`."""
@@ -150,6 +170,11 @@ class FakeStore:
             for sync_seq, json in sorted(self._records[user].items(), reverse=True)
             if sync_seq // SYNC_BUCKET == bucket and sync_seq < before
         ][:limit]
+
+    async def expiries(self, user: str, limit: int) -> list[Expiry]:
+        """See `Store`."""
+        self._check()
+        return sorted(self._expiries[user].values(), reverse=True)[:limit]
 
     async def reachable(self) -> bool:
         """See `Store`."""

@@ -76,6 +76,14 @@ class Rows:
             (user, bucket, sync_seq, json.decode()),
         )
 
+    def put_expiry(self, user: str, since: int, until: int, newest: int) -> None:
+        """Writes how long records are kept."""
+        self._session.execute(
+            "INSERT INTO sync_expiry (user_id, since, until, newest) VALUES (%s, %s, %s, %s)"
+            " USING TIMESTAMP %s",
+            (user, since, until, newest, newest),
+        )
+
 
 @contextmanager
 def tables(settings: Settings) -> Iterator[Rows]:

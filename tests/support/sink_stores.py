@@ -303,7 +303,11 @@ class SyncStore:
                 (record.value or b"").decode(),
             )
             buckets.setdefault(record.offset // SYNC_BUCKET, []).append(row)
-        return {u: {b: sorted(rows) for b, rows in sorted(of.items())} for u, of in found.items()}
+        return {
+            u: {b: sorted(rows) for b, rows in sorted(of.items())}
+            | {"newest": max((row[0] for rows in of.values() for row in rows), default=None)}
+            for u, of in found.items()
+        }
 
     def contents(self) -> Contents:
         return {user: self._read(user) for user in self._users}
@@ -314,7 +318,9 @@ class SyncStore:
         query = (
             "SELECT sync_seq, conv_id, seq, record FROM sync WHERE user_id = %s AND bucket = %s"
         )
-        return {bucket: list(execute(query, (user, bucket))) for (bucket,) in listed}
+        newest = execute("SELECT max(newest) FROM sync_expiry WHERE user_id = %s", (user,)).one()
+        rows = {bucket: list(execute(query, (user, bucket))) for (bucket,) in listed}
+        return {**rows, "newest": newest[0]}
 
 
 class SearchStore:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -189,6 +190,41 @@ async def test_sync_backwards(gateway: Caller) -> None:
     assert not rest.body["more"]
     nothing = await gateway.get("/v1/sync", "ann", before=0)
     assert nothing.body == {"records": [], "next": 0, "more": False}
+
+
+async def test_a_trimmed_timeline_is_told(gateway: Caller, store: FakeStore) -> None:
+    """Who may have missed a record that expired is told what is kept and what to do; no one else.
+
+    A new device begins with what is surely kept, and who has all that expired goes on.
+    """
+    for user in ("ann", "bob"):
+        store.put_expiry(user, 1, 2, 8_000)
+        store.put_expiry(user, 3, 1 << 40, 16_000)
+    told = await gateway.get("/v1/sync", "ann", after=7_999)
+    assert is_problem(told, 410, "trimmed")
+    assert conforms(told, "/v1/sync")
+    assert (told.body["cursor"], told.body["oldest"]) == (7_999, 8_001)
+    assert "/v1/sync/end" in told.body["detail"]
+    for after in (-1, 8_000):
+        page = await gateway.get("/v1/sync", "ann", after=after, limit=1)
+        assert [one["sync_seq"] for one in page.body["records"]] == [12_000]
+    nothing = await gateway.get("/v1/sync", "bob")
+    assert (nothing.body["records"], nothing.body["next"]) == ([], 8_000)
+    assert (await gateway.get("/v1/sync", "eve", after=0)).status == 200
+
+
+async def test_the_end_is_what_other_sinks_have_done_too(
+    gateway: Caller, store: FakeStore
+) -> None:
+    """It is the last record of the slots that are over for some time; without any, the begin."""
+    end = await gateway.get("/v1/sync/end", "ann")
+    assert conforms(end, "/v1/sync/end")
+    assert end.body == {"next": -1}
+    begin = int(time.time())
+    store.put_expiry("ann", begin - 1_000, begin + 2_900, 5)  # a quarter of it is over
+    store.put_expiry("ann", begin - 900, begin + 3_000, 6)
+    assert (await gateway.get("/v1/sync/end", "ann")).body == {"next": 5}
+    assert (await gateway.get("/v1/sync/end", "ann", after=5)).status == 400
 
 
 async def test_sync_records_of_every_kind_conform(gateway: Caller, store: FakeStore) -> None:

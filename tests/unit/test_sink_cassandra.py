@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 
 import pytest
 from cassandra import InvalidRequest, OperationTimedOut, Unauthorized, WriteTimeout, WriteType
@@ -13,11 +14,12 @@ from hypothesis import strategies as st
 
 from schemas.codec import encode
 from schemas.errors import FatalFailure, TransientFailure
+from schemas.lifetime import keeping
 from schemas.records import AnyEntry, ConversationCreated, MembersAdded
 from schemas.settings import Settings
 from sinks.base.records import Record
 from sinks.cassandra.messages import MessageWriter
-from sinks.cassandra.requests import IN_FLIGHT, REFUSED
+from sinks.cassandra.requests import IN_FLIGHT, MAX_ROWS, REFUSED
 from sinks.cassandra.sync import SyncWriter
 from tests.support.fake_cassandra import FakeSession, Sent
 from tests.support.sink_stores import Conversation, on_log
@@ -169,7 +171,7 @@ def test_rows_of_one_recipient_share_requests_in_any_mixture(
     def answer(sent: Sent) -> Exception | None:
         if sent.table != "sync":
             return None
-        offsets = {row["sync_seq"] for row in sent.rows}
+        offsets = {row.get("sync_seq") for row in sent.rows}
         return InvalidRequest("no") if offsets & bad else None
 
     session = FakeSession(answer)
@@ -177,4 +179,32 @@ def test_rows_of_one_recipient_share_requests_in_any_mixture(
     outcome = SyncWriter(session, Settings()).write(records)
     assert [found.index for found in outcome.poison] == sorted(bad)
     first = [sent for sent in session.sent if sent.table == "sync"][: len(set(users))]
-    assert sorted(len(sent.rows) for sent in first) == sorted(users.count(u) for u in set(users))
+    rows = [[row for row in sent.rows if "sync_seq" in row] for sent in first]
+    assert sorted(map(len, rows)) == sorted(users.count(u) for u in set(users))
+
+
+def test_rows_say_from_when_on_they_may_be_gone() -> None:
+    """Behind the rows of each recipient, in their request: the slot, its end, the last of them."""
+    session, kept = FakeSession(), keeping(timedelta(seconds=80))
+    writer = SyncWriter(session, Settings(sync_lifetime=timedelta(seconds=80)), now=lambda: 1_009)
+    writer.write(
+        [Record(0, at, user, VALUE) for at, user in [(7, b"ann"), (5, b"ann"), (6, b"b")]]
+    )
+    requests = [sent.rows for sent in session.sent if sent.table == "sync"]
+    assert [[row.get("sync_seq") for row in rows] for rows in requests] == [
+        [7, 5, None],
+        [6, None],
+    ]
+    times = {"since": 1_000, "until": 1_000 + kept.surely}
+    assert [rows[-1] for rows in requests] == [
+        {"user_id": "ann", **times, "newest": 7, "seq": 7},
+        {"user_id": "b", **times, "newest": 6, "seq": 6},
+    ]
+
+
+def test_a_lost_request_is_told_of_once_for_each_record() -> None:
+    """Also where what follows the rows is all that a later request of the recipient has."""
+    session = FakeSession(lambda sent: OperationTimedOut() if sent.table == "sync" else None)
+    records = [Record(0, at, b"ann", VALUE) for at in range(2 * MAX_ROWS)]
+    outcome = SyncWriter(session, Settings()).write(records)
+    assert list(outcome.again) == list(range(2 * MAX_ROWS))

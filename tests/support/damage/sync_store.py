@@ -92,3 +92,11 @@ def _sync_store_lists_a_bucket_of_its_own(system: System, pick: Pick) -> Expecte
     place = pick.one(((STRANGER, bucket), (user, 1_000)))
     system.buckets.append(place)
     return Expected("sync-store", "extra", user=place[0])
+
+
+@damage
+def _sync_store_does_not_tell_of_a_row(system: System, pick: Pick) -> Expected:
+    at = pick.index(system.expiries)
+    user, newest = system.expiries.pop(at)
+    system.expiries += pick.one(([], [(user, newest - 1)]))
+    return Expected("sync-store", "missing", user=user)

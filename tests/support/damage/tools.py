@@ -82,7 +82,7 @@ def entries_at(records: Sequence[KafkaRecord]) -> list[int]:
 def line_of_sync(record: KafkaRecord) -> object:
     """Records with the same of it have an order among each other; replies have none."""
     found = decode_sync_record(record[3])
-    return (record[2], found.conv_id) if isinstance(found, AnyEntry) else record[1]
+    return (record[2], found.conv_id) if isinstance(found, AnyEntry) else record[:2]
 
 
 def neighbours(

@@ -1,0 +1,330 @@
+"""Sync records really expire, in Kafka and in Cassandra, and nobody misses one unknowingly."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Any, Final, NamedTuple
+
+import pytest
+from cassandra.cluster import Session
+from pydantic import SecretStr
+
+from backends.cassandra import cassandra_session
+from backends.kafka import partition_of
+from consumers.cursor import MemoryCursors
+from consumers.follower import SyncFollower
+from ops.verify import servers as real
+from ops.verify.audit import audit
+from ops.verify.report import Report
+from schemas.errors import Trimmed
+from schemas.ids import uuid7
+from schemas.records import CreateConversation
+from schemas.settings import Settings
+from tests.support.commands import message
+from tests.support.gateway import SECRET, Caller, FakeIndex, serving
+from tests.support.gateway_rows import cassandra_store
+from tests.support.pipeline import prepare, sinks
+from tests.support.processes import running
+from tests.support.rebuild import follow, rebuild
+from tests.support.servers import Servers
+from tests.support.topics import publish
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.servers
+
+LIFETIME: Final = 30
+"""Seconds. What the pipeline takes for a record, and an audit for all, is well below that."""
+
+PATIENCE: Final = 90.0
+RETENTION_SECONDS: Final = 400.0
+"""A broker that is not ours may look for old records every five minutes."""
+
+AWAY: Final = "bob"
+"""Who has a device that is away for longer than a lifetime."""
+
+_SHARD: Final = partition_of(AWAY, 2)
+_NAMES: Final = [name for name in map("u{}".format, range(40)) if partition_of(name, 2) != _SHARD]
+SENDER, IDLE, BUSY = _NAMES[:3]
+"""In the other shard, so that nothing keeps that of `AWAY` young: who writes to all, somebody
+nobody writes to for a while, and somebody who gets a record every moment."""
+
+
+class Deployment(NamedTuple):
+    """All of the pipeline, with a short lifetime."""
+
+    settings: Settings
+    session: Session
+    gateway: Caller
+
+    async def say(self, conv_id: str, *numbers: int) -> None:
+        """Messages of `SENDER`, by their number."""
+        commands = [message(n, SENDER, conv_id, text=f"number {n}") for n in numbers]
+        await asyncio.to_thread(publish, self.settings, commands)
+
+    async def create(self, conv_id: str, member: str) -> None:
+        """A conversation of two."""
+        command = CreateConversation(
+            conv_id=conv_id, sender=SENDER, device_id="d", client_msg_id=uuid7(0, 0),
+            members=[member], join="invite",
+        )  # fmt: skip
+        await asyncio.to_thread(publish, self.settings, [command])
+
+    async def sync(self, user: str, after: int) -> Any:
+        """The answer to a page large enough for all."""
+        return await self.gateway.get("/v1/sync", user, after=after, limit=500)
+
+    async def until_synced(self, user: str, after: int, count: int) -> list[dict[str, Any]]:
+        """Waits for so many records above a cursor, and returns them."""
+        found: list[dict[str, Any]] = []
+
+        async def are_there() -> bool:
+            nonlocal found
+            found = (await self.sync(user, after)).body.get("records", [])
+            return len(found) >= count
+
+        await until(are_there, PATIENCE)
+        assert len(found) == count
+        return found
+
+    def rows(self, user: str) -> list[int]:
+        """The sync SeqIds of somebody that Cassandra still has."""
+        select = "SELECT sync_seq FROM sync WHERE user_id = %s AND bucket = 0"
+        return [sync_seq for (sync_seq,) in self.session.execute(select, (user,))]
+
+    def audit(self) -> Report:
+        """What `im verify` finds."""
+        report = Report()
+        with real.servers(
+            self.settings, advance=lambda _check, _number: None, wait_seconds=PATIENCE
+        ) as sources:
+            audit(sources, report)
+        return report
+
+
+@pytest.fixture(scope="module")
+def pipeline(servers: Servers) -> Iterator[Settings]:
+    """Running, with nothing in it."""
+    settings = servers.settings(
+        partitions=2, sync_partitions=2, jwt_secret=SecretStr(SECRET),
+        sync_lifetime=timedelta(seconds=LIFETIME),
+    )  # fmt: skip
+    prepare(settings)
+    with running(settings, "stream_processors"), sinks(settings):
+        yield settings
+
+
+@pytest.fixture
+async def deployment(pipeline: Settings) -> AsyncIterator[Deployment]:
+    """The same with a gateway, when a message has come all the way."""
+    with cassandra_session(pipeline) as session:
+        session.set_keyspace(pipeline.keyspace)
+        async with (
+            cassandra_store(pipeline) as store,
+            serving(pipeline, store, FakeIndex()) as gateway,
+        ):
+            deployed = Deployment(pipeline, session, gateway)
+            warm = secrets.token_hex(4)
+            await deployed.create(warm, warm)
+            await deployed.until_synced(warm, -1, 1)
+            yield deployed
+
+
+@asynccontextmanager
+async def traffic(deployed: Deployment, conv_id: str) -> AsyncIterator[list[int]]:
+    """A conversation that goes on for as long as the block; yields the numbers that were said."""
+    said: list[int] = []
+    stop = asyncio.Event()
+
+    async def go_on() -> None:
+        for number in itertools.count():
+            await deployed.say(conv_id, number)
+            said.append(number)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), 0.2)
+            if stop.is_set():
+                break
+
+    task = asyncio.create_task(go_on())
+    try:
+        yield said
+    finally:
+        stop.set()
+        await task
+
+
+class Device:
+    """A device that is in touch: it reads on from its cursor every moment."""
+
+    def __init__(self, deployed: Deployment, user: str) -> None:
+        self._deployed = deployed
+        self._user = user
+        self.cursor = -1
+        self.seqs: list[int] = []
+
+    async def read_on(self) -> None:
+        """All that is new. It is never told that something is gone."""
+        answer = await self._deployed.sync(self._user, self.cursor)
+        assert answer.status == 200, answer.body
+        self.seqs += [one["record"]["seq"] for one in answer.body["records"]]
+        self.cursor = answer.body["next"]
+
+
+def places(records: list[dict[str, Any]]) -> list[int]:
+    """The sync SeqIds of records."""
+    return [one["sync_seq"] for one in records]
+
+
+async def test_whoever_was_away_is_told_and_rebuilds(deployment: Deployment) -> None:
+    """A cursor older than a lifetime: all of what follows it, or `trimmed`, never a part of it.
+
+    By the gateway and by the follower. The device then rebuilds itself, while people go on
+    talking to it, and has everything. A device in touch loses nothing, and somebody whom nobody
+    wrote to is not told anything, also not when the next message comes.
+    """
+    for conv_id, member in [("c-away", AWAY), ("c-idle", IDLE), ("c-busy", BUSY)]:
+        await deployment.create(conv_id, member)
+    begin = time.time()
+    await deployment.say("c-away", *range(10))
+    await deployment.say("c-idle", *range(3))
+    there = await deployment.until_synced(AWAY, -1, 11)
+    cursor = there[3]["sync_seq"]
+    idle_cursor = (await deployment.until_synced(IDLE, -1, 4))[-1]["sync_seq"]
+    busy = Device(deployment, BUSY)
+
+    whole_answers = 0
+    async with traffic(deployment, "c-busy") as said:
+        while (answer := await deployment.sync(AWAY, cursor)).status == 200:
+            assert places(answer.body["records"]) == places(there[4:])
+            whole_answers += 1
+            await busy.read_on()
+            assert time.time() < begin + PATIENCE + LIFETIME, "it is never trimmed"
+        told_at = time.time()
+
+        async def has_expired() -> bool:
+            await busy.read_on()
+            return not deployment.rows(AWAY) and not deployment.rows(IDLE)
+
+        await until(has_expired, PATIENCE)
+        assert said[-1] > 10
+    assert whole_answers > 0
+    assert told_at >= begin + LIFETIME
+
+    answer = await deployment.sync(AWAY, cursor)
+    assert (answer.status, answer.body["type"].rpartition(":")[2]) == (410, "trimmed")
+    assert (answer.body["cursor"], answer.body["oldest"]) == (cursor, there[-1]["sync_seq"] + 1)
+    idle = await deployment.sync(IDLE, idle_cursor)
+    assert (idle.status, idle.body["records"]) == (200, [])
+    await deployment.say("c-idle", 3)
+    (news,) = await deployment.until_synced(IDLE, idle_cursor, 1)
+    assert news["record"]["seq"] == 5
+    await until_count(busy, 1 + len(said))
+    assert busy.seqs == list(range(1, 2 + len(said)))
+
+    await until_follower_is_trimmed(deployment.settings, cursor)
+
+    async with traffic_to_the_rebuilding(deployment):
+        rebuilt = await rebuild(deployment.gateway, AWAY, last=5)
+        assert rebuilt.heads["c-away"] >= 11
+        assert len(rebuilt.entries["c-away"]) == 5
+    first = min(rebuilt.entries["c-away"])
+
+    async def has_all() -> bool:
+        nonlocal rebuilt
+        rebuilt = await follow(deployment.gateway, AWAY, rebuilt)
+        return rebuilt.heads["c-away"] == 11 + 40
+
+    await until(has_all, PATIENCE)
+    assert sorted(s for s in rebuilt.entries["c-away"] if s >= first) == list(range(first, 52))
+    texts = {s: e["content"]["text"] for s, e in rebuilt.entries["c-away"].items() if s >= first}
+    assert all(texts[seq] == f"number {seq - 2}" for seq in texts)
+
+
+@asynccontextmanager
+async def traffic_to_the_rebuilding(deployed: Deployment) -> AsyncIterator[None]:
+    """Forty messages, from before the block until all are said."""
+
+    async def talk() -> None:
+        for number in range(10, 50):
+            await deployed.say("c-away", number)
+
+    task = asyncio.create_task(talk())
+    try:
+
+        async def has_begun() -> bool:
+            return len((await deployed.sync(AWAY, -1)).body["records"]) >= 5
+
+        await until(has_begun, PATIENCE)
+        yield
+    finally:
+        await task
+
+
+async def until_count(device: Device, count: int) -> None:
+    """Waits until a device has so many records."""
+
+    async def has_them() -> bool:
+        await device.read_on()
+        return len(device.seqs) >= count
+
+    await until(has_them, PATIENCE)
+
+
+async def until_follower_is_trimmed(settings: Settings, cursor: int) -> None:
+    """Waits until Kafka has dropped what follows a cursor; the follower says so by its type.
+
+    Having forgotten its cursor, it follows on.
+    """
+    cursors = MemoryCursors()
+    cursors.save(AWAY, "default", cursor)
+
+    told: list[Trimmed] = []
+
+    async def is_trimmed() -> bool:
+        try:
+            SyncFollower(settings, AWAY, cursors).close()
+        except Trimmed as trimmed:
+            told.append(trimmed)
+        return bool(told)
+
+    await until(is_trimmed, RETENTION_SECONDS)
+    assert told[0].cursor == cursor
+    assert told[0].oldest > cursor + 1
+    cursors.forget(AWAY, "default")
+    SyncFollower(settings, AWAY, cursors).close()
+
+
+async def test_the_audit_knows_what_may_have_expired(deployment: Deployment) -> None:
+    """Rows whose lifetime is over are not missing, and one that is missing within it is named."""
+    await deployment.create("c-old", "old")
+    await deployment.say("c-old", *range(5))
+    await deployment.until_synced("old", -1, 6)
+    await deployment.create("c-new", "new")
+    async with traffic(deployment, "c-new"):  # so that Kafka keeps what Cassandra has dropped
+
+        async def has_expired() -> bool:
+            return not deployment.rows("old")
+
+        await until(has_expired, PATIENCE + LIFETIME)
+    report = await asyncio.to_thread(deployment.audit)
+    assert report.differences == []
+    section = report.section("sync-store").counts
+    assert section["expired"] > 0
+    assert section["rows"] > 0
+
+    await deployment.say("c-old", 5)
+    cursor = (await deployment.sync("old", -1)).body["next"]
+    (record,) = await deployment.until_synced("old", cursor, 1)
+    deployment.session.execute(
+        "DELETE FROM sync WHERE user_id = 'old' AND bucket = 0 AND sync_seq = %s",
+        (record["sync_seq"],),
+    )
+    report = await asyncio.to_thread(deployment.audit)
+    (missing,) = [each for each in report.differences if each.seq]
+    assert (missing.check, missing.kind) == ("sync-store", "missing")
+    assert (missing.conv_id, missing.seq, missing.user) == ("c-old", 7, "old")

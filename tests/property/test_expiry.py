@@ -1,0 +1,143 @@
+"""Whoever reads a sync timeline gets all that is above their cursor, or is told that some is gone.
+
+The store here forgets each record on its second, as Cassandra does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import NamedTuple
+from unittest.mock import patch
+
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from gateway import sync
+from gateway.problems import Problem
+from gateway.sync import read_sync, sync_end
+from schemas.lifetime import keeping
+from tests.support.gateway import FakeStore
+
+AGES = st.integers(0, 400)
+MOST_KEPT_SLOTS = 17
+"""Of a lifetime of 15 seconds, where a slot is one second."""
+
+
+class Written(NamedTuple):
+    """One record, and the times (s) at which a sink wrote it: more than one after a replay."""
+
+    sync_seq: int
+    times: list[int]
+
+
+class Timeline(NamedTuple):
+    """A sync timeline with its lifetime (s)."""
+
+    lifetime: int
+    records: list[Written]
+
+    def store(self, now: int) -> FakeStore:
+        """What a sink has made of it by then."""
+        store, kept = FakeStore(), keeping(timedelta(seconds=self.lifetime))
+        for sync_seq, times in self.records:
+            past = [time for time in times if time <= now]
+            for time in past:
+                since = kept.since(time)
+                store.put_expiry("ann", since, since + kept.surely, sync_seq)
+            if past and now < max(past) + kept.ttl:
+                store.put_record("ann", sync_seq, b"1")
+        return store
+
+    def missed(self, after: int, now: int) -> list[Written]:
+        """What there was above a cursor by then."""
+        return [r for r in self.records if r.sync_seq > after and r.times[0] <= now]
+
+
+@st.composite
+def timelines(draw: st.DrawFn) -> Timeline:
+    """Records in the order of their writing; some runs of them are written once more, later."""
+    lifetime = draw(st.integers(1, 100))
+    steps = draw(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9_000)), max_size=40))
+    records, time, place = [], 1_000, 0
+    for pause, further in steps:
+        time, place = time + pause, place + further
+        records.append(Written(place, [time]))
+        if draw(st.integers(0, 9)) == 0:
+            time += draw(st.integers(0, lifetime))
+            for again in records[-draw(st.integers(1, 5)) :]:
+                again.times.append(time)
+    return Timeline(lifetime, records)
+
+
+async def all_records(store: FakeStore, after: int, now: int) -> list[int]:
+    """The sync SeqIds of all pages."""
+    found: list[int] = []
+    while True:
+        page = await read_sync(store, "ann", after, 3, lambda: now)
+        found += [record.sync_seq for record in page.records]
+        after = page.next
+        if not page.more:
+            return found
+
+
+async def answered(store: FakeStore, after: int, now: int) -> list[int] | Problem:
+    """The same, or what is told in its place."""
+    try:
+        return await all_records(store, after, now)
+    except Problem as problem:
+        return problem
+
+
+@given(timelines(), st.integers(0, 100_000), AGES)
+def test_all_or_trimmed(timeline: Timeline, after: int, age: int) -> None:
+    """Never a page with a hole. And nobody is told without cause.
+
+    Told is only who missed a record that was written more than a lifetime ago.
+    """
+    now = (timeline.records[-1].times[-1] if timeline.records else 1_000) + age
+    missed = timeline.missed(after, now)
+    with patch.object(sync, "EXPIRIES", MOST_KEPT_SLOTS + 1):
+        answer = asyncio.run(answered(timeline.store(now), after, now))
+    if isinstance(answer, Problem):
+        event("trimmed")
+        assert answer.kind == "trimmed"
+        assert answer.kept is not None
+        cursor, oldest = answer.kept
+        assert cursor == after
+        assert any(r.sync_seq < oldest and r.times[0] < now - timeline.lifetime for r in missed)
+        # From there on all is kept.
+        rest = asyncio.run(all_records(timeline.store(now), oldest - 1, now))
+        assert rest == [r.sync_seq for r in missed if r.sync_seq >= oldest]
+    else:
+        event("all" if missed else "nothing")
+        assert answer == [r.sync_seq for r in missed]
+
+
+@given(timelines(), AGES)
+def test_a_new_device_gets_a_whole_end(timeline: Timeline, age: int) -> None:
+    """It is never told that something is gone; what it gets has no hole and all of a lifetime."""
+    now = (timeline.records[-1].times[-1] if timeline.records else 1_000) + age
+    found = asyncio.run(all_records(timeline.store(now), -1, now))
+    there = [r.sync_seq for r in timeline.missed(-1, now)]
+    assert found == there[len(there) - len(found) :]
+    young = {r.sync_seq for r in timeline.records if r.times[0] >= now - timeline.lifetime}
+    first_young = min(young, default=0)
+    assert not young or first_young in found
+
+
+@given(timelines(), AGES, st.integers(0, 60))
+def test_who_rebuilds_can_follow(timeline: Timeline, age: int, meanwhile: int) -> None:
+    """The end is a cursor that is not trimmed, nor before a whole lifetime was spent on the store.
+
+    What is above it has come lately, or is told again.
+    """
+    now = (timeline.records[-1].times[-1] if timeline.records else 1_000) + age
+    kept = keeping(timedelta(seconds=timeline.lifetime))
+    end = asyncio.run(sync_end(timeline.store(now), "ann", lambda: now)).next
+    for record in timeline.records:
+        if record.sync_seq <= end:
+            assert record.times[0] <= now - kept.surely // 4 + kept.slot
+    later = now + min(meanwhile, timeline.lifetime // 2)
+    found = asyncio.run(all_records(timeline.store(later), end, later))
+    assert found == [r.sync_seq for r in timeline.missed(end, later)]

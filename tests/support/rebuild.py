@@ -1,0 +1,68 @@
+"""What a device does whose sync timeline was trimmed, or that is new: it reads the store.
+
+1. Take the end of the sync timeline. First, so that whatever comes from now on is told.
+2. Read the list of conversations, with heads and membership periods.
+3. Read the last messages of each; earlier ones when somebody scrolls there.
+4. Follow the sync timeline from the end of step 1. Some of what step 3 found is told once more,
+   and is known by its SeqId.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from tests.support.gateway import Caller
+
+
+class Rebuilt(NamedTuple):
+    """What a device knows after steps 1 to 3: where to follow on, heads, last entries by SeqId."""
+
+    cursor: int
+    heads: dict[str, int]
+    entries: dict[str, dict[int, dict[str, Any]]]
+
+
+async def rebuild(gateway: Caller, user: str, last: int) -> Rebuilt:
+    """Steps 1 to 3.
+
+    Args:
+        gateway: To ask.
+        user: Whose device it is.
+        last: How many entries of each conversation to read.
+    """
+    cursor = (await _ask(gateway, user, "/v1/sync/end"))["next"]  # step 1
+    rebuilt = Rebuilt(cursor, {}, {})
+    after = None
+    while True:  # step 2
+        page = await _ask(gateway, user, "/v1/conversations", after=after)
+        rebuilt.heads.update({one["conv_id"]: one["head"] for one in page["conversations"]})
+        after = page["next"]
+        if after is None:
+            break
+    for conv_id in rebuilt.heads:  # step 3
+        path = f"/v1/conversations/{quote(conv_id, safe='')}/messages"
+        page = await _ask(gateway, user, path, order="desc", limit=last)
+        rebuilt.entries[conv_id] = {i["seq"]: i for i in page["items"] if "hole" not in i}
+    return rebuilt
+
+
+async def follow(gateway: Caller, user: str, rebuilt: Rebuilt) -> Rebuilt:
+    """Step 4: all that is there now. Returns what the device knows then, and its new cursor."""
+    cursor = rebuilt.cursor
+    while True:
+        page = await _ask(gateway, user, "/v1/sync", after=cursor)
+        for record in (one["record"] for one in page["records"]):
+            if "seq" in record and record["kind"] != "duplicate":
+                conv_id, seq = record["conv_id"], record["seq"]
+                rebuilt.entries.setdefault(conv_id, {})[seq] = record
+                rebuilt.heads[conv_id] = max(seq, rebuilt.heads.get(conv_id, 0))
+        cursor = page["next"]
+        if not page["more"]:
+            return rebuilt._replace(cursor=cursor)
+
+
+async def _ask(gateway: Caller, user: str, path: str, **query: Any) -> Any:
+    answer = await gateway.get(path, user, **query)
+    assert answer.status == 200, answer.body
+    return answer.body
