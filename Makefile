@@ -34,7 +34,7 @@ format: $(READY) ## Format the sources
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## Measure the sequencer beside a plain loop, and the delay to a consumer
+bench: $(READY) ## Measure the sequencer beside a plain loop, and delays, quiet and beside a flood
 	$(BIN)/python -m benchmarks
 
 schemas: $(READY) ## Write the JSON Schema of the records anew

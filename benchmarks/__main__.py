@@ -1,4 +1,4 @@
-"""`make bench`: both benchmarks, one after the other, on a Kafka of their own.
+"""`make bench`: the benchmarks of the sequencer, one after the other, on a Kafka of their own.
 
 IM_KAFKA_BOOTSTRAP names another one.
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from benchmarks import delay, sequencer
+from benchmarks import delay, neighbours, sequencer
 from tests.support.servers import addresses, private_folder, private_stack
 
 _VARIABLE: Final = "IM_KAFKA_BOOTSTRAP"
@@ -35,5 +35,6 @@ def kafka() -> Iterator[None]:
 
 
 with kafka():
-    delay.main()  # first: the other leaves gigabytes behind that the disk still has to take
+    delay.main()  # first: the others leave gigabytes behind that the disk still has to take
+    neighbours.main()
     sequencer.main()

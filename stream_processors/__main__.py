@@ -32,6 +32,8 @@ def main() -> None:
     )
     logging.getLogger("faust").setLevel(logging.ERROR)
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
+    # Faust's own words, under the name of the module that subclasses it.
+    logging.getLogger("stream_processors.fetching").setLevel(logging.ERROR)
     sys.setswitchinterval(_SWITCH_SECONDS)
     settings = Settings()
     settings.home.mkdir(parents=True, exist_ok=True)

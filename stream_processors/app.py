@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import threading
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, cast
 
 import faust
 from confluent_kafka import Consumer
@@ -22,10 +22,17 @@ from backends.kafka import consumer_config
 from schemas.errors import FatalFailure
 from schemas.settings import Settings
 from schemas.topics import Topic
+from stream_processors.fetching import HoldingApp, HoldingConsumer
 from stream_processors.lane import Lane
 from stream_processors.scheduler import ChunkScheduler
+from stream_processors.turns import Turns
 
 log = logging.getLogger(__name__)
+
+_CHUNK_RECORDS = 2_000
+"""Of one partition at a time: some 10 ms of unpacking, while everybody else waits."""
+_FETCH_BYTES = 1024 * 1024
+"""Of one partition, compressed. A single larger batch comes whole."""
 
 _SESSION_SECONDS = 10.0
 _HEARTBEAT_SECONDS = 3.0
@@ -36,13 +43,15 @@ class Lanes:
 
     Args:
         settings: The deployment.
+        hold: Called with a partition and whether it is to be left out of fetching.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, hold: Callable[[int, bool], object]) -> None:
         self._settings = settings
+        self._hold = hold
         # Never subscribes: it only names the group to the transactions.
         self._group = Consumer(consumer_config(settings, settings.group("sequencer")))
-        self._turn = threading.Lock()
+        self._turns = Turns()
         self._lanes: dict[int, Lane] = {}
 
     def open(self, partitions: Iterable[int]) -> None:
@@ -50,8 +59,9 @@ class Lanes:
         for partition in partitions:
             if partition not in self._lanes:
                 self._lanes[partition] = Lane(
-                    self._settings, partition, self._group.consumer_group_metadata, self._turn
-                )
+                    self._settings, partition, self._group.consumer_group_metadata, self._turns,
+                    partial(self._hold, partition),
+                )  # fmt: skip
 
     async def close(self, partitions: Iterable[int]) -> None:
         """Ends these lanes, after the transactions that they are in."""
@@ -62,23 +72,24 @@ class Lanes:
         """Ends all lanes."""
         await self.close(list(self._lanes))
 
-    async def put(self, partition: int, chunk: list[Any]) -> None:
+    def put(self, partition: int, chunk: list[Any]) -> None:
         """Hands a chunk to its lane. A chunk of a partition that is gone is dropped."""
         lane = self._lanes.get(partition)
         if lane is not None:
-            await lane.put(chunk)
+            lane.put(chunk)
 
 
 def make_app(settings: Settings) -> faust.App:
     """The app of one worker. Start it with `faust.Worker`."""
-    app = faust.App(
+    app = HoldingApp(
         settings.group("sequencer"),
         broker=[f"kafka://{host}" for host in settings.kafka_bootstrap.split(",")],
         datadir=settings.home / "faust",
         store="memory://",
         ConsumerScheduler=ChunkScheduler,
         consumer_auto_offset_reset="earliest",
-        consumer_max_fetch_size=4 * 1024 * 1024,
+        broker_max_poll_records=_CHUNK_RECORDS,
+        consumer_max_fetch_size=_FETCH_BYTES,
         broker_session_timeout=_SESSION_SECONDS,
         broker_heartbeat_interval=_HEARTBEAT_SECONDS,
         stream_buffer_maxsize=64,
@@ -87,16 +98,21 @@ def make_app(settings: Settings) -> faust.App:
         topic_disable_leader=True,
         web_enabled=False,
     )
-    _attach(app, settings, Lanes(settings))
+    _attach(app, settings)
     return app
 
 
-def _attach(app: faust.App, settings: Settings, lanes: Lanes) -> None:
+def _attach(app: faust.App, settings: Settings) -> None:
     # acks=False: Faust must not commit; one event is many records.
     source = app.topic(
         settings.topic(Topic.MESSAGES), value_serializer="raw", value_type=bytes, acks=False
     )
     own = source.get_topic_name()
+
+    def hold(partition: int, on_hold: bool) -> None:  # noqa: FBT001 - the port's only argument
+        cast(HoldingConsumer, app.consumer).set_on_hold(own, partition, on_hold)
+
+    lanes = Lanes(settings, hold)
 
     def partitions(assigned: Iterable[TP]) -> list[int]:
         return sorted(tp.partition for tp in assigned if tp.topic == own)
@@ -114,7 +130,7 @@ def _attach(app: faust.App, settings: Settings, lanes: Lanes) -> None:
     async def sequence(chunks: faust.StreamT[Any]) -> None:
         try:
             async for event in chunks.events():
-                await lanes.put(event.message.partition, event.value)
+                lanes.put(event.message.partition, event.value)
         # Faust would acknowledge the event and go on.
         except Exception:
             log.critical("the sequencer cannot go on", exc_info=True)

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -32,12 +31,18 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from stream_processors.sequencer import DeadLetter, Sequencer, SourceRecord
 from stream_processors.state_codec import progress_record
+from stream_processors.turns import LONG_TURN, Seat
 
 TRANSACTION_SECONDS: Final = 30.0
 """After this the broker aborts, and no call of ours waits longer. Some 100 times the usual."""
 
-MAX_WRITES: Final = 50_000
-"""Records of one transaction: some 0.2 s of work, so that nobody waits long for its commit."""
+BREATH_WRITES: Final = 2_500
+"""Between two such pauses: some 5 ms of work."""
+
+BREATH_SECONDS: Final = 50e-6
+"""A turn pauses for so long, to let in the threads that fetch. They need the interpreter for an
+instant, and several times until a record is with its lane; a lane that computes has it for long.
+"""
 
 _BUFFER_WAIT_SECONDS: Final = 0.05
 
@@ -51,7 +56,7 @@ def transactional_config(settings: Settings, group: str, partition: int) -> dict
         "linger.ms": 5,
         # With the default of 100 ms each commit waits that long for the one before it.
         "retry.backoff.ms": 5,
-        "queue.buffering.max.messages": 4 * MAX_WRITES,
+        "queue.buffering.max.messages": 4 * LONG_TURN,
         "queue.buffering.max.kbytes": 256 * 1024,
         "batch.size": 512 * 1024,
         "message.max.bytes": 5_000_000,  # as much as the broker takes as a dead letter
@@ -66,9 +71,7 @@ class Transaction:
         partition: The source partition; its timeline and state have the same number.
         producer: Transactional, of this partition alone, initialised.
         group_metadata: Gives the consumer group of the source offsets.
-        turn: Held for steps 2 and 3. The threads of one interpreter compute one at a time anyway;
-            where they take turns by the transaction and not by the millisecond, a busy worker
-            does a quarter more, and the first lane commits while the second computes.
+        seat: Has its turn in steps 2 and 3.
     """
 
     def __init__(
@@ -77,9 +80,9 @@ class Transaction:
         partition: int,
         producer: Producer,
         group_metadata: Callable[[], object],
-        turn: threading.Lock,
+        seat: Seat,
     ) -> None:
-        self._turn = turn
+        self._seat = seat
         self._partition = partition
         self._producer = producer
         self._group_metadata = group_metadata
@@ -100,8 +103,8 @@ class Transaction:
                 ahead of the log now.
         """
         self._producer.begin_transaction()  # step 1
-        with self._turn:
-            done = self._write(sequencer, records)  # step 2
+        with self._seat.turn() as writes:
+            done = self._write(sequencer, records, writes)  # step 2
             sequencer.write_last(self)  # step 3
             self.state(*progress_record(sequencer.progress))
         position = TopicPartition(
@@ -116,12 +119,15 @@ class Transaction:
         self._producer.commit_transaction(TRANSACTION_SECONDS)  # step 5
         return done
 
-    def _write(self, sequencer: Sequencer, records: Sequence[SourceRecord]) -> int:
-        written = 0
+    def _write(self, sequencer: Sequencer, records: Sequence[SourceRecord], writes: int) -> int:
+        written, breath = 0, min(BREATH_WRITES, writes)
         for done, record in enumerate(records, 1):
             written += sequencer.process(record, self)
-            if written >= MAX_WRITES:
-                return done
+            if written >= breath:
+                if written >= writes:
+                    return done
+                time.sleep(BREATH_SECONDS)
+                breath = min(written + BREATH_WRITES, writes)
         return len(records)
 
     def timeline(self, conv_id: str, value: bytes) -> None:

@@ -1,0 +1,222 @@
+"""How long quiet one-to-one chats wait beside a large group that says more than can be done.
+
+One worker has all partitions. On six of them there is one chat each, of two people and 5 messages
+a second; on a seventh a group is flooded, and one more such chat is there as well. The clock
+starts before `produce` and stops when a reader of committed records has the message.
+
+    alone       nobody else says anything
+    pull group  10,000 members, who read from the store
+    push group  500 members, each of whom gets every message
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, NamedTuple
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from backends.kafka import (
+    admin_client,
+    consumer_config,
+    create_topics,
+    new_topics,
+    partition_of,
+    producer_config,
+)
+from benchmarks.flood import SENDER
+from benchmarks.worker import worker
+from schemas.codec import decode_position, encode
+from schemas.errors import ServerUnavailable
+from schemas.ids import uuid7
+from schemas.records import AnyCommand, CreateConversation, SendMessage, TextContent
+from schemas.settings import Settings
+from schemas.topics import Topic
+
+RATE: Final = 5
+"""Messages a second in each chat."""
+SECONDS: Final = 5
+FLOODED: Final = 6
+"""The partition of the group, and of one of the chats; those before it have a chat each."""
+SHARD: Final = 0
+"""Of the sync topic, where all who listen are: the groups write there, as everywhere."""
+MEMBERS: Final = {"pull": 10_000, "push": 500}
+MESSAGES: Final = {"pull": 500_000, "push": 60_000}
+"""Some 5 s of work, and far more than that; a lane is full long before."""
+
+_ARRIVAL_SECONDS: Final = 30.0
+_LATE_SECONDS: Final = 1.0
+"""After the last message of a phase; what has not arrived by then waits for the flood."""
+_SETTLE_SECONDS: Final = 1.0
+"""After the flood begins nothing is measured for so long: it has to reach the worker."""
+
+
+Message = tuple[str, int]
+"""Conversation and SeqId."""
+
+
+class Phase(NamedTuple):
+    """Delays of one phase in seconds; infinite where a message did not arrive in it."""
+
+    elsewhere: list[float]
+    beside: list[float]
+
+
+def main() -> None:
+    """Prints the delays of the three phases side by side."""
+    settings = Settings(namespace=f"bench-{secrets.token_hex(4)}")
+    create_topics(settings)
+    try:
+        with worker(settings, "stream_processors"):
+            _report(Town(settings).run())
+    finally:
+        admin = admin_client(settings)
+        admin.delete_topics([topic.topic for topic in new_topics(settings)])
+
+
+def _report(phases: dict[str, Phase]) -> None:
+    print(f"chats of two at {RATE} messages/s each, send to arrival, p50 / p99:", flush=True)
+    for name, phase in phases.items():
+        print(
+            f"  {name:19s} on other partitions {_percentiles(phase.elsewhere)}, "
+            f"on the group's own {_percentiles(phase.beside)}",
+            flush=True,
+        )
+
+
+def _percentiles(delays: Sequence[float]) -> str:
+    ranked = sorted(delays)
+    return " / ".join(_shown(ranked[int(len(ranked) * share)]) for share in (0.5, 0.99))
+
+
+def _shown(delay: float) -> str:
+    return f"> {SECONDS} s" if delay == float("inf") else f"{delay * 1000:.0f} ms"
+
+
+class Town:
+    """The chats and the groups of one deployment whose worker runs."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._producer = Producer(producer_config(settings) | {"linger.ms": 0})
+        partitions = settings.partitions
+        self._chats = [_landing_on(p, partitions, f"chat {p}") for p in range(FLOODED + 1)]
+        self._listeners = {
+            chat: _landing_on(SHARD, settings.sync_partitions, f"listener of {chat}")
+            for chat in self._chats
+        }
+        self._groups = {name: _landing_on(FLOODED, partitions, name) for name in MESSAGES}
+        self._last_seq = dict.fromkeys(self._chats, 1)
+        self._sent: dict[Message, float] = {}
+        self._arrived: dict[Message, float] = {}
+
+    def run(self) -> dict[str, Phase]:
+        """All phases; last the one that leaves much undone."""
+        with self._following() as consumer:
+            self._create(consumer)
+            phases = {"alone": self._phase(consumer)}
+            for name, messages in MESSAGES.items():
+                self._await(consumer, _ARRIVAL_SECONDS)
+                group = self._groups[name]
+                with worker(self._settings, "benchmarks.flood", group, str(messages)):
+                    time.sleep(_SETTLE_SECONDS)
+                    phases[f"{name} group flooded"] = self._phase(consumer)
+        return phases
+
+    @contextmanager
+    def _following(self) -> Iterator[Consumer]:
+        consumer = Consumer(consumer_config(self._settings, self._settings.group("follow")))
+        consumer.assign([TopicPartition(self._settings.topic(Topic.SYNC), SHARD, 0)])
+        try:
+            yield consumer
+        finally:
+            consumer.close()
+
+    def _create(self, consumer: Consumer) -> None:
+        for name, group in self._groups.items():
+            members = [f"{name}-member-{n}" for n in range(MEMBERS[name] - 1)]
+            self._send(_creation(group, SENDER, members))
+        for chat in self._chats:
+            self._sent[chat, 1] = time.perf_counter()
+            self._send(_creation(chat, _talker(chat), [self._listeners[chat]]))
+        self._await(consumer, _ARRIVAL_SECONDS)
+
+    def _phase(self, consumer: Consumer) -> Phase:
+        before = set(self._sent)
+        talking = threading.Thread(target=self._talk)
+        talking.start()
+        self._follow(consumer, SECONDS + _LATE_SECONDS)
+        talking.join()
+        delays: dict[str, list[float]] = {chat: [] for chat in self._chats}
+        for message in self._sent.keys() - before:
+            arrived = self._arrived.get(message, float("inf"))
+            delays[message[0]].append(arrived - self._sent[message])
+        beside = delays.pop(self._chats[FLOODED])
+        return Phase([delay for some in delays.values() for delay in some], beside)
+
+    def _talk(self) -> None:
+        start, pause = time.perf_counter(), 1 / (RATE * len(self._chats))
+        for n in range(RATE * SECONDS * len(self._chats)):
+            time.sleep(max(0.0, start + n * pause - time.perf_counter()))
+            chat = self._chats[n % len(self._chats)]
+            self._last_seq[chat] += 1
+            seq = self._last_seq[chat]
+            self._sent[chat, seq] = time.perf_counter()
+            self._send(_message(chat, seq))
+
+    def _send(self, command: AnyCommand) -> None:
+        topic = self._settings.topic(Topic.MESSAGES)
+        self._producer.produce(topic, encode(command), command.conv_id)
+        self._producer.poll(0)
+
+    def _follow(self, consumer: Consumer, seconds: float) -> None:
+        """Polls one by one: `consume` would wait to fill its gulp, and that would be measured."""
+        end = time.perf_counter() + seconds
+        listeners = {listener.encode() for listener in self._listeners.values()}
+        while time.perf_counter() < end:
+            message = consumer.poll(0.1)
+            if message is None or message.error() is not None or message.key() not in listeners:
+                continue
+            position = decode_position(message.value())
+            self._arrived[position.conv_id, position.seq] = time.perf_counter()
+
+    def _await(self, consumer: Consumer, seconds: float) -> None:
+        """Until all that was sent has arrived."""
+        deadline = time.perf_counter() + seconds
+        while len(self._arrived) < len(self._sent):
+            if time.perf_counter() > deadline:
+                missing = len(self._sent) - len(self._arrived)
+                raise ServerUnavailable(f"{missing} messages did not arrive in {seconds:.0f} s")
+            self._follow(consumer, 0.2)
+
+
+def _landing_on(partition: int, partitions: int, name: str) -> str:
+    keys = (f"{name}, {n}" for n in itertools.count())
+    return next(key for key in keys if partition_of(key, partitions) == partition)
+
+
+def _talker(chat: str) -> str:
+    return f"talker of {chat}"
+
+
+def _creation(conv_id: str, owner: str, members: list[str]) -> AnyCommand:
+    return CreateConversation(
+        conv_id=conv_id, sender=owner, device_id="bench", client_msg_id=uuid7(0, 0),
+        members=members,
+    )  # fmt: skip
+
+
+def _message(chat: str, seq: int) -> AnyCommand:
+    return SendMessage(
+        conv_id=chat, sender=_talker(chat), device_id="bench", client_msg_id=uuid7(seq, seq),
+        content=TextContent(text=f"message {seq}"),
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

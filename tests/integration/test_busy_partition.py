@@ -1,0 +1,117 @@
+"""A partition that gets more than its lane can do, and the others of the same worker."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+
+from backends.kafka import create_topics, partition_of
+from schemas.ids import uuid7
+from schemas.records import AnyEntry, CreateConversation, MessageSent, SendMessage
+from schemas.settings import Settings
+from schemas.topics import Topic
+from stream_processors.inbox import ENOUGH
+from tests.conftest import Servers
+from tests.support.commands import growing_group, message
+from tests.support.processes import running, wait_until
+from tests.support.topics import (
+    committed,
+    is_caught_up,
+    publish,
+    read_all,
+    sync_timelines,
+    timelines,
+)
+
+pytestmark = pytest.mark.servers
+
+PARTITIONS = 2
+
+
+@pytest.fixture
+def settings(servers: Servers) -> Settings:
+    """A deployment of its own, with its topics."""
+    settings = servers.settings(partitions=PARTITIONS, sync_partitions=2)
+    create_topics(settings)
+    return settings
+
+
+def conversation_on(partition: int) -> str:
+    """An id whose records land on that partition."""
+    ids = (f"c{n}" for n in itertools.count())
+    return next(each for each in ids if partition_of(each, PARTITIONS) == partition)
+
+
+BUSY, QUIET = conversation_on(0), conversation_on(1)
+
+
+def big_group(members: int) -> CreateConversation:
+    """A group that costs its lane much."""
+    return CreateConversation(
+        conv_id=BUSY, sender="u0", device_id="d", client_msg_id=uuid7(0, 0),
+        members=[f"u{n}" for n in range(members)],
+    )  # fmt: skip
+
+
+def flood(count: int, digits: int = 1) -> list[SendMessage]:
+    """Messages to the busy conversation, of so many digits that nobody can compress."""
+    rng = random.Random(count)
+    texts = (f"{rng.randrange(10**digits)}" for _ in range(count))
+    return [message(n, conv_id=BUSY, text=text) for n, text in enumerate(texts)]
+
+
+def batched(commands: list[SendMessage]) -> list[list[SendMessage]]:
+    """In parts that a producer's queue takes."""
+    return [commands[start : start + ENOUGH] for start in range(0, len(commands), ENOUGH)]
+
+
+def done(settings: Settings, partition: int) -> int:
+    """How many commands of a partition are sequenced."""
+    place = committed(settings, "sequencer", Topic.MESSAGES).get(partition)
+    return 0 if place is None else place.offset
+
+
+def test_a_full_lane_does_not_stop_another(settings: Settings) -> None:
+    """While one partition has half a minute of work before it, another goes on at once.
+
+    Messages to 500 people fill the lane, and go on filling whatever buffer is before it. If the
+    one who brings the records waited for room, it would wait until the lane had done all that it
+    has in hand: a whole fetch, some 20,000 messages.
+    """
+    publish(settings, [big_group(500), *growing_group(2, QUIET)])
+    for some in batched(flood(100_000, digits=700)):
+        publish(settings, some)
+    behind = []
+    with running(settings, "stream_processors"):
+        wait_until(lambda: done(settings, 0) > 0, "the group is being sequenced")
+        for n in range(3):
+            before = done(settings, 1)
+            publish(settings, [message(n, conv_id=QUIET)])
+            wait_until(lambda: done(settings, 1) > before, "the chat goes on")  # noqa: B023
+            behind.append(done(settings, 0))
+            wait_until(lambda: done(settings, 0) > behind[-1] + 500, "the group goes on")
+    assert behind[-1] < ENOUGH / 4
+    assert [entry.seq for entry in timelines(settings)[QUIET]] == [1, 2, 3, 4, 5]
+
+
+def test_a_partition_on_hold_loses_nothing(settings: Settings) -> None:
+    """Held and let in again many times, and handed over in between, all is there in order."""
+    sent = 5 * ENOUGH // 2
+    publish(settings, [*growing_group(2, BUSY), *growing_group(2, QUIET)])
+    for some in batched(flood(sent)):
+        publish(settings, some)
+    with running(settings, "stream_processors"):
+        wait_until(lambda: done(settings, 0) > 0, "the first has begun")
+        with running(settings, "stream_processors"):
+            wait_until(lambda: done(settings, 0) > sent / 4, "some of it is done")
+        publish(settings, [message(1, conv_id=QUIET)])
+        wait_until(lambda: is_caught_up(settings, "sequencer", Topic.MESSAGES), "all is done")
+    timeline = timelines(settings)[BUSY]
+    assert [entry.seq for entry in timeline] == list(range(1, sent + 3))
+    said = [entry.client_msg_id for entry in timeline if isinstance(entry, MessageSent)]
+    assert said == [command.client_msg_id for command in flood(sent)]
+    mine = [r for r in sync_timelines(settings)["u1"] if isinstance(r, AnyEntry)]
+    assert [entry for entry in mine if entry.conv_id == BUSY] == timeline[1:]
+    assert not read_all(settings, Topic.DEAD_LETTER)

@@ -1,0 +1,78 @@
+"""What the sequencer's consumer takes from the Kafka client, partition by partition."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+from faust.types import TP
+
+from stream_processors.fetching import FetchThread
+
+BUSY, QUIET, SILENT = TP("t", 0), TP("t", 1), TP("t", 2)
+
+
+class Client:
+    """Hands over what it has, the partition that came first until it is empty, as aiokafka does.
+
+    Args:
+        monkeypatch: Puts it where Faust calls it.
+        fetched: Records of each partition.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, fetched: dict[TP, list[int]]) -> None:
+        self.fetched = fetched
+        self.waits: list[float] = []
+        self.rebalance_after: TP | None = None
+        self.subscription = SimpleNamespace(reassignment_in_progress=False)
+
+        async def fetch_records(
+            _thread: Any, _consumer: Any, active: set[TP], wait: float, limit: int
+        ) -> dict[TP, list[int]]:
+            return self._take(active, wait, limit)
+
+        monkeypatch.setattr(AIOKafkaConsumerThread, "_fetch_records", fetch_records)
+
+    def _take(self, active: set[TP], wait: float, limit: int) -> dict[TP, list[int]]:
+        self.waits.append(wait)
+        for partition in [each for each in self.fetched if each in active]:
+            some, rest = self.fetched[partition][:limit], self.fetched[partition][limit:]
+            if partition == self.rebalance_after:
+                self.subscription.reassignment_in_progress = True
+            if rest:
+                self.fetched[partition] = rest
+            else:
+                del self.fetched[partition]
+            return {partition: some}
+        return {}
+
+    async def asked(self) -> dict[TP, list[int]]:
+        """What one call of Faust's gets, with two records at most of each."""
+        thread: FetchThread = object.__new__(FetchThread)
+        consumer = SimpleNamespace(_subscription=self.subscription)
+        partitions = {BUSY, QUIET, SILENT}
+        return dict(await thread._fetch_records(consumer, partitions, 1.0, 2))  # noqa: SLF001
+
+
+async def test_each_partition_gives_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A partition with much does not come before the others, and none is waited for."""
+    client = Client(monkeypatch, {BUSY: [1, 2, 3, 4, 5], QUIET: [7]})
+    assert await client.asked() == {BUSY: [1, 2], QUIET: [7]}
+    assert await client.asked() == {BUSY: [3, 4]}
+    assert set(client.waits) == {0}
+
+
+async def test_nothing_is_waited_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no partition has anything, it waits for all of them at once."""
+    client = Client(monkeypatch, {})
+    assert await client.asked() == {}
+    assert client.waits == [0, 0, 0, 1.0]
+
+
+async def test_a_rebalance_ends_the_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records of the old assignment are not kept in hand until those of the new one come."""
+    client = Client(monkeypatch, {BUSY: [1], QUIET: [7], SILENT: [9]})
+    client.rebalance_after = next(iter({BUSY, QUIET, SILENT}))
+    assert list(await client.asked()) == [client.rebalance_after]

@@ -1,0 +1,109 @@
+"""A lane's inbox never makes its bringer wait, and still has a bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_processors import inbox as module
+from stream_processors.inbox import Inbox
+from tests.support.sequencing import Source
+
+ENOUGH, ROOM = 10, 5
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bound that short lists of records reach."""
+    monkeypatch.setattr(module, "ENOUGH", ENOUGH)
+    monkeypatch.setattr(module, "ROOM", ROOM)
+
+
+def records(first: int, count: int) -> list[Source]:
+    """Records with the offsets from ``first`` on."""
+    return [Source(offset, 0, None, None) for offset in range(first, first + count)]
+
+
+class Partition:
+    """Remembers whether it is on hold; calls at once what the loop is to call soon."""
+
+    def __init__(self) -> None:
+        self.calls: list[bool] = []
+        self.later: list[Callable[[], None]] = []
+        self.inbox = Inbox(self.calls.append, self.later.append)
+
+    @property
+    def is_on_hold(self) -> bool:
+        return bool(self.calls) and self.calls[-1]
+
+    def loop_runs(self) -> None:
+        """What an event loop does."""
+        while self.later:
+            self.later.pop(0)()
+
+
+def test_a_full_inbox_puts_its_partition_on_hold_until_half_is_done() -> None:
+    """Neither taking nor little progress lets it go on: what is in hand counts, too."""
+    partition = Partition()
+    partition.inbox.put(records(0, ENOUGH - 1))
+    assert partition.calls == []
+    partition.inbox.put(records(ENOUGH - 1, 3))
+    assert partition.calls == [True]
+    taken = partition.inbox.take(0)
+    assert taken is not None
+    assert [record.offset for record in taken] == list(range(ENOUGH + 2))
+    partition.inbox.done(ENOUGH + 1 - ROOM)
+    partition.loop_runs()
+    assert partition.calls == [True]
+    partition.inbox.done(1)
+    partition.loop_runs()
+    assert partition.calls == [True, False]
+
+
+def test_a_stopped_inbox_lets_nobody_in() -> None:
+    """A partition that was taken away is somebody else's to hold."""
+    partition = Partition()
+    partition.inbox.put(records(0, ENOUGH))
+    partition.inbox.done(ENOUGH)
+    partition.inbox.stop()
+    partition.loop_runs()
+    assert partition.calls == [True]
+    assert partition.inbox.take(0) is None
+
+
+Step = tuple[str, int]
+steps: st.SearchStrategy[list[Step]] = st.lists(
+    st.tuples(st.sampled_from(["fetch", "take", "loop"]), st.integers(1, ENOUGH)), max_size=60
+)
+
+
+@given(steps)
+def test_nothing_is_lost_and_nothing_stays_on_hold(steps: list[Step]) -> None:
+    """Whatever comes when: order is kept, the bound too, and an empty inbox is fetched for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "ENOUGH", ENOUGH)
+        patch.setattr(module, "ROOM", ROOM)
+        partition = Partition()
+        inbox, fetched, done, in_hand = partition.inbox, 0, 0, 0
+        for step, count in [*steps, ("take", 0), ("loop", 0)]:
+            if step == "fetch" and not partition.is_on_hold:
+                inbox.put(records(fetched, count))
+                fetched += count
+            elif step == "take":
+                inbox.done(in_hand)
+                in_hand = 0
+                if fetched > done:
+                    taken = inbox.take(0)
+                    assert taken is not None
+                    assert [r.offset for r in taken] == list(range(done, fetched))
+                    done, in_hand = fetched, len(taken)
+            else:
+                partition.loop_runs()
+            assert fetched - done + in_hand < 2 * ENOUGH
+        inbox.done(in_hand)
+        partition.loop_runs()
+        assert not partition.is_on_hold
+        assert partition.calls == [n % 2 == 0 for n in range(len(partition.calls))]

@@ -1,0 +1,146 @@
+"""Lanes take turns: the one that has had the least goes first, and is not kept waiting long."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_processors.turns import LONG_TURN, RECENT_SECONDS, SHORT_TURN, Seat, Turns
+from tests.support.processes import wait_until
+
+
+class Clock:
+    """Seconds that pass when it is told so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def take(clock: Clock, seat: Seat, seconds: float) -> int:
+    """One whole turn; returns how many records it might have written."""
+    with seat.turn() as writes:
+        clock.now += seconds
+    return writes
+
+
+def queue(seat: Seat, name: str, order: list[str]) -> threading.Thread:
+    """Has a thread wait for the turn, and note that it got it."""
+
+    def run() -> None:
+        with seat.turn():
+            order.append(name)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+def waiting(turns: Turns, count: int) -> Callable[[], bool]:
+    """Whether so many wait for their turn."""
+    return lambda: len(turns._waiting) == count  # noqa: SLF001 - tells that a thread has come
+
+
+def test_who_has_had_the_least_is_next() -> None:
+    """Whatever the order in which they came."""
+    clock = Clock()
+    turns = Turns(clock)
+    seats = {name: turns.join() for name in ("busy", "middling", "quiet", "now")}
+    take(clock, seats["quiet"], 0.001)
+    take(clock, seats["middling"], 0.05)
+    take(clock, seats["busy"], 0.2)
+    order: list[str] = []
+    threads = []
+    with seats["now"].turn():
+        for count, name in enumerate(("busy", "middling", "quiet"), 1):
+            threads.append(queue(seats[name], name, order))
+            wait_until(waiting(turns, count), f"{name} waits")
+    for thread in threads:
+        thread.join(10)
+    assert order == ["quiet", "middling", "busy"]
+
+
+def test_one_at_a_time() -> None:
+    """However many threads take however many turns, no two have it at once, and all get theirs."""
+    turns = Turns()
+    inside: list[int] = []
+    worst: list[int] = []
+
+    def run(seat: Seat) -> None:
+        for _ in range(200):
+            with seat.turn():
+                inside.append(1)
+                worst.append(len(inside))
+                inside.pop()
+
+    threads = [threading.Thread(target=run, args=(turns.join(),), daemon=True) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(worst) == 6 * 200
+    assert max(worst) == 1
+
+
+def test_busy_lanes_among_themselves_make_long_transactions() -> None:
+    """Throughput is not given away where nobody gains by it."""
+    clock = Clock()
+    turns = Turns(clock)
+    seats = [turns.join() for _ in range(8)]
+    for _ in range(5):
+        writes = [take(clock, seat, 0.1) for seat in seats]
+    assert writes == [LONG_TURN] * 8
+
+
+def test_beside_a_quiet_lane_transactions_are_short() -> None:
+    """While it is about, and not after."""
+    clock = Clock()
+    turns = Turns(clock)
+    busy, quiet = turns.join(), turns.join()
+    for _ in range(5):
+        take(clock, quiet, 0.001)
+        writes = take(clock, busy, 0.1)
+    assert writes == SHORT_TURN
+    clock.now += RECENT_SECONDS
+    assert take(clock, busy, 0.1) == LONG_TURN
+
+
+def test_a_lane_that_left_counts_no_more() -> None:
+    """A partition that went to another worker keeps nobody's transactions short."""
+    clock = Clock()
+    turns = Turns(clock)
+    busy, quiet = turns.join(), turns.join()
+    take(clock, quiet, 0.001)
+    take(clock, busy, 0.1)
+    assert take(clock, busy, 0.1) == SHORT_TURN
+    quiet.leave()
+    assert take(clock, busy, 0.1) == LONG_TURN
+
+
+def test_an_error_in_a_turn_ends_it() -> None:
+    """Whoever waits gets the turn all the same."""
+    turns = Turns()
+    first, second = turns.join(), turns.join()
+    with pytest.raises(ValueError, match="broken"), first.turn():
+        raise ValueError("broken")
+    with second.turn() as writes:
+        assert writes
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.floats(0.0001, 0.5)), min_size=1, max_size=60))
+def test_nobody_is_left_out(demands: list[tuple[int, float]]) -> None:
+    """Of all that ever wait, whoever has had the least is never behind one who has had more."""
+    clock = Clock()
+    turns = Turns(clock)
+    seats = [turns.join() for _ in range(4)]
+    for place, seconds in demands:
+        take(clock, seats[place], seconds)
+    had = [seat.had_by(clock.now) for seat in seats]
+    assert all(each >= 0 for each in had)
+    assert sum(had) <= RECENT_SECONDS / 0.69 + 0.5  # of one second each second, so much is left
