@@ -22,6 +22,8 @@ from tests.support.topics import committed, is_caught_up
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
 
 LINES = 4_000
+LOAD_SECONDS = 10
+"""How long a load takes in which a store is to be away; left alone, it is over too soon."""
 LOW_LIMITS = {"push_limit": 40, "push_again_below": 35}
 """So low that the conversations of a small load cross them, both ways."""
 
@@ -81,7 +83,7 @@ def test_a_store_that_is_away_during_a_load_misses_nothing(
     with (
         running(settings, "stream_processors"),
         sinks(settings),
-        im_under_way(settings, "load", chat) as loading,
+        im_under_way(settings, "load", chat, "--rate", LINES / LOAD_SECONDS) as loading,
     ):
         wait_until(lambda: done(settings, stage, topic) > 0, f"{stage} has begun")
         stack.stop(server)
