@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gateway import history, search, sync, sync_back
 from gateway.access import access_conversation
-from gateway.answers import Hole
+from gateway.answers import Hole, SyncPage
 from gateway.history import HistoryAsked, read_history
 from gateway.search import SearchAsked
 from gateway.search_terms import from_cursor
@@ -138,16 +138,29 @@ record_seqs = st.sets(
 )
 
 
+def store_of(seqs: set[int]) -> FakeStore:
+    """Ann's records at these sync SeqIds, of two sizes, and beside each one of bob's."""
+    store = FakeStore()
+    for seq in seqs:
+        store.put_record("ann", seq, b"123" if seq % 3 else b"1234567")
+        store.put_record("bob", seq + 1, b"0")
+    return store
+
+
+def assert_bounded(page: SyncPage, limit: int) -> None:
+    """A page has no more records than asked for, and no more bytes unless it is one record."""
+    assert len(page.records) <= limit
+    assert (
+        len(page.records) < 2 or sum(_size(r.record) for r in page.records) <= sync.MAX_PAGE_BYTES
+    )
+
+
 async def all_sync(store: FakeStore, after: int, limit: int) -> Iterator[int]:
     """The sync SeqIds of all pages."""
     seqs: list[int] = []
     while True:
         page = await read_sync(store, "ann", after, limit)
-        assert len(page.records) <= limit
-        assert (
-            len(page.records) < 2
-            or sum(_size(r.record) for r in page.records) <= sync.MAX_PAGE_BYTES
-        )
+        assert_bounded(page, limit)
         seqs += [record.sync_seq for record in page.records]
         assert page.next >= after
         assert page.next > after or not page.more
@@ -162,10 +175,7 @@ def test_sync_gives_each_record_once(
     seqs: set[int], after: int, limit: int, page_bytes: int
 ) -> None:
     """Any paging from any cursor gives each record above it, in order, and nobody else's."""
-    store = FakeStore()
-    for seq in seqs:
-        store.put_record("ann", seq, b"123" if seq % 3 else b"1234567")
-        store.put_record("bob", seq + 1, b"0")
+    store = store_of(seqs)
     with (
         patch.object(sync, "MAX_PAGE_BYTES", page_bytes),
         patch.object(sync, "MAX_BUCKETS", 3),
@@ -180,11 +190,7 @@ async def all_sync_back(store: FakeStore, before: int, limit: int) -> list[int]:
     seqs: list[int] = []
     while True:
         page = await read_sync_back(store, "ann", before, limit)
-        assert len(page.records) <= limit
-        assert (
-            len(page.records) < 2
-            or sum(_size(r.record) for r in page.records) <= sync.MAX_PAGE_BYTES
-        )
+        assert_bounded(page, limit)
         seqs += [record.sync_seq for record in page.records]
         assert page.next < before or not page.more
         before = page.next
@@ -198,10 +204,7 @@ def test_sync_backwards_gives_each_record_once(
     seqs: set[int], before: int, limit: int, page_bytes: int
 ) -> None:
     """Any paging from anywhere gives each record below it, in descending order, nobody else's."""
-    store = FakeStore()
-    for seq in seqs:
-        store.put_record("ann", seq, b"123" if seq % 3 else b"1234567")
-        store.put_record("bob", seq + 1, b"0")
+    store = store_of(seqs)
     with (
         patch.object(sync, "MAX_PAGE_BYTES", page_bytes),
         patch.object(sync_back, "MAX_BUCKETS", 3),
