@@ -117,6 +117,34 @@ UNKNOWN: Final = Standing(None, 0)
 """Before anything was told."""
 
 
+class LocalConversation(NamedTuple):
+    """What a device knows about one conversation.
+
+    ``head`` is the last SeqId that is known to exist, ``through`` the one up to which nothing is
+    missing, ``shown`` the one up to which it was shown. ``mode`` is as of ``mode_seq``, and None
+    if the user was not a member then.
+    """
+
+    conv_id: str
+    head: int = 0
+    through: int = 0
+    shown: int = 0
+    mode: FanoutMode | None = UNKNOWN.mode
+    mode_seq: int = UNKNOWN.seq
+
+    @property
+    def standing(self) -> Standing:
+        """How it reaches this device."""
+        return Standing(self.mode, self.mode_seq)
+
+
+class Gap(NamedTuple):
+    """SeqIds of a conversation that are known to exist, and missing."""
+
+    conv_id: str
+    span: Span
+
+
 def standing_told_by(entry: AnyEntry, user: str) -> Standing | None:
     """What an entry tells ``user`` about how the next ones come; None if nothing."""
     match entry:

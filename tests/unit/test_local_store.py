@@ -16,13 +16,14 @@ from consumers.local.gateway import GatewayTimelines
 from consumers.local.knowledge import (
     BEFORE_ALL,
     Arrived,
+    Gap,
     HistoryPart,
     Listed,
     SyncBatch,
     TimelineItem,
 )
 from consumers.local.spans import Span
-from consumers.local.store import Gap, LocalStore
+from consumers.local.store import LocalStore
 from schemas.codec import encode
 from schemas.errors import (
     ConfigurationError,

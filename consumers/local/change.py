@@ -1,0 +1,164 @@
+"""One transaction on the file of a local store: its statements."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Final
+
+from consumers.local.knowledge import (
+    BEFORE_ALL,
+    Gap,
+    Listed,
+    LocalConversation,
+    Standing,
+    TimelineItem,
+    later,
+    standing_told_by,
+)
+from consumers.local.spans import Span, missing, next_to_read, reach
+from schemas.errors import UndecodableRecord
+
+_OVERLAPPING: Final = """
+SELECT first, last FROM item
+WHERE conv_id = :conv AND first <= :last AND first >= coalesce(
+    (SELECT max(first) FROM item WHERE conv_id = :conv AND first <= :first), 0)
+ORDER BY first
+"""
+
+_ABOVE: Final = "SELECT first, last FROM item WHERE conv_id = ? AND first > ? ORDER BY first"
+
+_SAVE: Final = "INSERT OR REPLACE INTO conversation VALUES (?, ?, ?, ?, ?, ?)"
+
+
+class Change:
+    """One transaction. Rows of conversations are written at its end, once each.
+
+    Every method may raise what SQLite raises; `LocalStore` says what that means.
+
+    Args:
+        db: The file, inside a transaction that the caller begins and ends.
+        user: Whose device.
+    """
+
+    def __init__(self, db: sqlite3.Connection, user: str) -> None:
+        self._db = db
+        self._user = user
+        self._rows: dict[str, LocalConversation] = {}
+        self._changed: set[str] = set()
+
+    def cursor(self) -> int:
+        """The sync SeqId up to which everything was applied, or `BEFORE_ALL`."""
+        (cursor,) = self._db.execute("SELECT cursor FROM device").fetchone()
+        return int(cursor)
+
+    def move_cursor(self, sync_seq: int) -> None:
+        """Moves the cursor forward, never back."""
+        self._db.execute("UPDATE device SET cursor = max(cursor, ?)", (sync_seq,))
+
+    def forget_cursor(self) -> None:
+        """Puts the cursor before all."""
+        self._db.execute("UPDATE device SET cursor = ?", (BEFORE_ALL,))
+
+    def conversation(self, conv_id: str) -> LocalConversation:
+        """What is known, this change included; all zeros if nothing is."""
+        if conv_id not in self._rows:
+            found = self._db.execute(
+                "SELECT * FROM conversation WHERE conv_id = ?", (conv_id,)
+            ).fetchone()
+            self._rows[conv_id] = LocalConversation(*found or (conv_id,))
+        return self._rows[conv_id]
+
+    def conversations(self) -> list[LocalConversation]:
+        """All that are known, by id, as they are in the file."""
+        rows = self._db.execute("SELECT * FROM conversation ORDER BY conv_id")
+        return [LocalConversation(*row) for row in rows]
+
+    def has_pulled(self) -> bool:
+        """Whether the file has a conversation in mode pull."""
+        row = self._db.execute("SELECT 1 FROM conversation WHERE mode = 'pull' LIMIT 1").fetchone()
+        return row is not None
+
+    def to_show(self, most: int) -> list[LocalConversation]:
+        """The first so many conversations that have something to show, by id."""
+        rows = self._db.execute(
+            "SELECT * FROM conversation WHERE shown < through ORDER BY conv_id LIMIT ?", (most,)
+        )
+        return [LocalConversation(*row) for row in rows]
+
+    def items(self, conversation: LocalConversation, after: int, most: int) -> list[TimelineItem]:
+        """Up to so many items above a SeqId, in order, none after something missing."""
+        rows = self._db.execute(
+            "SELECT conv_id, first, last, hole, json FROM item "
+            "WHERE conv_id = ? AND first > ? AND last <= ? ORDER BY first LIMIT ?",
+            (conversation.conv_id, after, conversation.through, most),
+        )
+        return [TimelineItem(*row) for row in rows]
+
+    def gaps(self, most: int) -> list[Gap]:
+        """What is missing first in the first so many conversations that miss something."""
+        rows = self._db.execute(
+            "SELECT * FROM conversation WHERE through < head ORDER BY conv_id LIMIT ?", (most,)
+        ).fetchall()
+        return [gap for row in rows for gap in self._gap(LocalConversation(*row))]
+
+    def put(self, item: TimelineItem) -> bool:
+        """Keeps what is not known of an item; says whether anything was not."""
+        asked = {"conv": item.conv_id, "first": item.first, "last": item.last}
+        known = [Span(*row) for row in self._db.execute(_OVERLAPPING, asked)]
+        fresh = missing(item.span, known)
+        self._db.executemany(
+            "INSERT INTO item VALUES (?, ?, ?, ?, ?)",
+            [(item.conv_id, part.first, part.last, item.hole, item.json) for part in fresh],
+        )
+        if fresh:
+            self._advance(item)
+        return bool(fresh)
+
+    def note_head(self, listed: Listed) -> None:
+        """Keeps how far a conversation goes."""
+        # Its mode is left aside: head and mode of the store may be of different moments. The
+        # entries up to the head, which are read now, tell how the next ones come.
+        before = self.conversation(listed.conv_id)
+        head = max(before.head, listed.head)
+        self._keep(before, head, before.through, before.standing)
+
+    def mark_shown(self, item: TimelineItem) -> None:
+        """Keeps that an item was shown, as far as nothing is missing before it."""
+        self._db.execute(
+            "UPDATE conversation SET shown = max(shown, min(through, ?)) WHERE conv_id = ?",
+            (item.last, item.conv_id),
+        )
+
+    def write(self) -> None:
+        """Writes the rows that have changed."""
+        self._db.executemany(_SAVE, [self._rows[conv_id] for conv_id in self._changed])
+
+    def _advance(self, item: TimelineItem) -> None:
+        before = self.conversation(item.conv_id)
+        above = map(Span._make, self._db.execute(_ABOVE, (item.conv_id, before.through)))
+        standing = later(before.standing, self._told_by(item))
+        self._keep(before, max(before.head, item.last), reach(before.through, above), standing)
+
+    def _told_by(self, item: TimelineItem) -> Standing | None:
+        if item.hole is not None:
+            return None
+        try:
+            return standing_told_by(item.entry(), self._user)
+        except UndecodableRecord:
+            return None  # of a later version: kept as it is, for who knows it
+
+    def _keep(
+        self, before: LocalConversation, head: int, through: int, standing: Standing
+    ) -> None:
+        self._rows[before.conv_id] = LocalConversation(
+            before.conv_id, head, through, before.shown, *standing
+        )
+        self._changed.add(before.conv_id)
+
+    def _gap(self, conversation: LocalConversation) -> Iterator[Gap]:
+        asked = Span(conversation.through + 1, conversation.head)
+        above = self._db.execute(_ABOVE, (conversation.conv_id, conversation.through))
+        span = next_to_read(asked, map(Span._make, above))
+        if span is not None:
+            yield Gap(conversation.conv_id, span)
