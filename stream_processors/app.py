@@ -23,6 +23,7 @@ from schemas.errors import FatalFailure
 from schemas.settings import Settings
 from schemas.topics import Topic
 from stream_processors.fetching import HoldingApp, HoldingConsumer
+from stream_processors.inbox import Feed
 from stream_processors.lane import Lane
 from stream_processors.scheduler import ChunkScheduler
 from stream_processors.turns import Turns
@@ -43,12 +44,12 @@ class Lanes:
 
     Args:
         settings: The deployment.
-        hold: Called with a partition and whether it is to be left out of fetching.
+        feed: Gives the feed of a partition.
     """
 
-    def __init__(self, settings: Settings, hold: Callable[[int, bool], object]) -> None:
+    def __init__(self, settings: Settings, feed: Callable[[int], Feed]) -> None:
         self._settings = settings
-        self._hold = hold
+        self._feed = feed
         # Never subscribes: it only names the group to the transactions.
         self._group = Consumer(consumer_config(settings, settings.group("sequencer")))
         self._turns = Turns()
@@ -59,9 +60,8 @@ class Lanes:
         for partition in partitions:
             if partition not in self._lanes:
                 self._lanes[partition] = Lane(
-                    self._settings, partition, self._group.consumer_group_metadata, self._turns,
-                    partial(self._hold, partition),
-                )  # fmt: skip
+                    self._settings, partition, self._group, self._turns, self._feed(partition)
+                )
 
     async def close(self, partitions: Iterable[int]) -> None:
         """Ends these lanes, after the transactions that they are in."""
@@ -77,6 +77,29 @@ class Lanes:
         lane = self._lanes.get(partition)
         if lane is not None:
             lane.put(chunk)
+
+
+class FaustFeed:
+    """A source partition as Faust's consumer fetches it. A `stream_processors.inbox.Feed`.
+
+    Args:
+        app: Has the consumer.
+        topic: The source topic.
+        partition: One of its partitions.
+    """
+
+    def __init__(self, app: faust.App, topic: str, partition: int) -> None:
+        self._consumer = cast(HoldingConsumer, app.consumer)
+        self._place = topic, partition
+        self._starting: asyncio.Task[None] | None = None
+
+    def hold(self, on_hold: bool) -> None:  # noqa: FBT001 - the only argument
+        """See `Feed.hold`."""
+        self._consumer.set_on_hold(*self._place, on_hold)
+
+    def start_at(self, offset: int) -> None:
+        """See `Feed.start_at`."""
+        self._starting = asyncio.create_task(self._consumer.start_at(*self._place, offset))
 
 
 def make_app(settings: Settings) -> faust.App:
@@ -109,10 +132,7 @@ def _attach(app: faust.App, settings: Settings) -> None:
     )
     own = source.get_topic_name()
 
-    def hold(partition: int, on_hold: bool) -> None:  # noqa: FBT001 - the port's only argument
-        cast(HoldingConsumer, app.consumer).set_on_hold(own, partition, on_hold)
-
-    lanes = Lanes(settings, hold)
+    lanes = Lanes(settings, partial(FaustFeed, app, own))
 
     def partitions(assigned: Iterable[TP]) -> list[int]:
         return sorted(tp.partition for tp in assigned if tp.topic == own)

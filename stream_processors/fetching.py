@@ -9,6 +9,10 @@ second, and with every partition paused it sleeps for a second. The client below
 wanted. It forgets what it has fetched of a paused partition, and fetches it again from there when
 the partition goes on, so nothing is lost or out of order. A rebalance forgets the pause, as it
 does the lane that asked for it.
+
+*A partition is fetched from where its lane stands.* Faust seeks to the committed offsets after a
+rebalance, but not where nothing was committed, and until then it may have taken records from the
+client that it throws away. So the lane says from where, when it has its state and Faust is done.
 """
 
 from __future__ import annotations
@@ -60,11 +64,21 @@ class FetchThread(AIOKafkaConsumerThread):
         """Takes effect before anything that is asked of this thread later."""
         self.thread_loop.call_soon_threadsafe(self._set_on_hold, partition, on_hold)
 
+    def start_at(self, partition: TopicPartition, offset: int) -> None:
+        """Fetches from this offset on, whatever was fetched before; ends a hold."""
+        self.thread_loop.call_soon_threadsafe(self._start_at, partition, offset)
+
     def _set_on_hold(self, partition: TopicPartition, on_hold: bool) -> None:  # noqa: FBT001
         consumer = self._ensure_consumer()
         # A rebalance may have been faster; then it is somebody else's partition.
         with contextlib.suppress(IllegalStateError):
             (consumer.pause if on_hold else consumer.resume)(partition)
+
+    def _start_at(self, partition: TopicPartition, offset: int) -> None:
+        consumer = self._ensure_consumer()
+        with contextlib.suppress(IllegalStateError):  # as above
+            consumer.seek(partition, offset)
+            consumer.resume(partition)
 
 
 class HoldingConsumer(Consumer):
@@ -78,6 +92,15 @@ class HoldingConsumer(Consumer):
     def set_on_hold(self, topic: str, partition: int, on_hold: bool) -> None:  # noqa: FBT001
         """Leaves a partition out of fetching, or takes it in again. For the event loop."""
         self._thread.set_on_hold(TopicPartition(topic, partition), on_hold)
+
+    async def start_at(self, topic: str, partition: int, offset: int) -> None:
+        """Fetches from this offset on, as soon as what is fetched is no longer thrown away.
+
+        One that comes so late that the partition has another lane again does no harm: the lane
+        passes over what it has had.
+        """
+        await self.can_resume_flow.wait()
+        self._thread.start_at(TopicPartition(topic, partition), offset)
 
 
 class HoldingTransport(Transport):

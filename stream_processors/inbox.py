@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from stream_processors.sequencer import SourceRecord
 
@@ -22,23 +22,33 @@ What is on its way by then is taken as well. At some 700 bytes a record 30 MB.
 ROOM: Final = ENOUGH // 2
 """With so many left the partition is fetched again: a fast lane has some 0.2 s of work in them."""
 
-_IDLE_SECONDS: Final = 1.0
+IDLE_SECONDS: Final = 10.0
+"""After this a lane that gets nothing looks whether there is something to get."""
+
+
+class Feed(Protocol):
+    """A source partition, as it is fetched for one lane. For the event loop."""
+
+    def hold(self, on_hold: bool) -> None:  # noqa: FBT001 - the only argument
+        """Leaves the partition out of fetching, or takes it in again."""
+
+    def start_at(self, offset: int) -> None:
+        """Fetches the partition from this offset on."""
 
 
 class Inbox:
     """Between the event loop, which puts, and the thread of a lane, which takes.
 
     Args:
-        hold: Called with True when there is enough, with False when there is room again; by
-            turns, beginning with True, and always by whoever calls `put` or runs ``soon``.
+        feed: Put on hold when there is enough, and let go on when there is room again; by turns,
+            and always by whoever calls `put` or runs ``soon``.
         soon: Has the event loop call something, from any thread.
     """
 
-    def __init__(
-        self, hold: Callable[[bool], object], soon: Callable[[Callable[[], None]], object]
-    ) -> None:
-        self._hold = hold
+    def __init__(self, feed: Feed, soon: Callable[[Callable[[], None]], object]) -> None:
+        self._feed = feed
         self._soon = soon
+        self._next_offset: int | None = None
         self._changed = threading.Condition()
         self._pending: list[SourceRecord] = []
         self._held = 0  # pending, and those in hand of the lane
@@ -50,26 +60,44 @@ class Inbox:
         """Whether `stop` was called."""
         return self._stopping
 
-    def put(self, records: Sequence[SourceRecord]) -> None:
-        """Hands over the next records. Does not wait; to be called by the event loop."""
+    def begin(self, offset: int) -> None:
+        """Asks for the records from this offset on. What was put before is not taken."""
         with self._changed:
-            self._pending.extend(records)
-            self._held += len(records)
+            self._next_offset = offset
+        self._soon(self._start)
+
+    def put(self, records: Sequence[SourceRecord]) -> None:
+        """Hands over the next records. Does not wait; to be called by the event loop.
+
+        Records that were put before are passed over: a partition may be fetched again from an
+        earlier offset.
+        """
+        with self._changed:
+            fresh = self._fresh(records)
+            if not fresh:
+                return
+            self._next_offset = fresh[-1].offset + 1
+            self._pending.extend(fresh)
+            self._held += len(fresh)
             self._changed.notify()
             enough = self._held >= ENOUGH
         if enough and not self._is_on_hold:
             self._is_on_hold = True
-            self._hold(True)  # noqa: FBT003 - the port's only argument
+            self._feed.hold(True)  # noqa: FBT003 - the only argument
 
     def take(self, not_before: float) -> list[SourceRecord] | None:
-        """Waits for records, and takes all; None when the lane is to stop.
+        """Waits for records, and takes all.
 
         Args:
             not_before: Until then (`time.monotonic`) records are collected.
+
+        Returns:
+            None when the lane is to stop; nothing when nothing came for `IDLE_SECONDS`.
         """
+        idle = time.monotonic() + IDLE_SECONDS
         with self._changed:
             while not self._stopping:
-                wait = not_before - time.monotonic() if self._pending else _IDLE_SECONDS
+                wait = (not_before if self._pending else idle) - time.monotonic()
                 if wait <= 0:
                     taken, self._pending = self._pending, []
                     return taken
@@ -91,9 +119,21 @@ class Inbox:
             self._stopping = True
             self._changed.notify()
 
+    def _fresh(self, records: Sequence[SourceRecord]) -> Sequence[SourceRecord]:
+        wanted = self._next_offset
+        if wanted is None:
+            return ()
+        if records[0].offset >= wanted:
+            return records
+        return [record for record in records if record.offset >= wanted]
+
+    def _start(self) -> None:
+        if self._next_offset is not None and not self._stopping:
+            self._feed.start_at(self._next_offset)
+
     def _let_in(self) -> None:
         with self._changed:
             has_room = self._held <= ROOM
         if has_room and self._is_on_hold and not self._stopping:
             self._is_on_hold = False
-            self._hold(False)  # noqa: FBT003 - the port's only argument
+            self._feed.hold(False)  # noqa: FBT003 - the only argument

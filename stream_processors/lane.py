@@ -12,16 +12,17 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer
 
 from schemas.errors import FatalFailure, SourceGap
 from schemas.settings import Settings
-from stream_processors.inbox import Inbox
-from stream_processors.restore import holds_records, restore
+from stream_processors.inbox import Feed, Inbox
+from stream_processors.restore import holds_records, restore, source_end
 from stream_processors.sequencer import Sequencer, SourceRecord
+from stream_processors.starvation import Starvation
 from stream_processors.transaction import TRANSACTION_SECONDS, Transaction, transactional_config
 from stream_processors.turns import Turns
 
@@ -45,25 +46,25 @@ class Lane:
     Args:
         settings: The deployment.
         partition: The source partition.
-        group_metadata: Gives the consumer group of the source offsets.
+        group: A consumer of the group of the source offsets. It need not be subscribed.
         turns: Shared by the lanes of a process.
-        hold: Called in the event loop: with True when the lane has enough, with False when it
-            has room again.
+        feed: Where the records come from. On hold until the lane has its state.
     """
 
     def __init__(
         self,
         settings: Settings,
         partition: int,
-        group_metadata: Callable[[], object],
+        group: Consumer,
         turns: Turns,
-        hold: Callable[[bool], object],
+        feed: Feed,
     ) -> None:
         self._settings = settings
         self._partition = partition
-        self._group_metadata = group_metadata
+        self._group = group
         self._turns = turns
-        self._inbox = Inbox(hold, asyncio.get_running_loop().call_soon_threadsafe)
+        self._inbox = Inbox(feed, asyncio.get_running_loop().call_soon_threadsafe)
+        feed.hold(True)  # noqa: FBT003 - the only argument
         self._thread = threading.Thread(target=self._run, name=f"lane-{partition}", daemon=True)
         self._thread.start()
 
@@ -100,21 +101,22 @@ class Lane:
         sequencer = Sequencer(self._settings.limits, *state)
         seat = self._turns.join()
         transaction = Transaction(
-            self._settings, self._partition, producer, self._group_metadata, seat
+            self._settings, self._partition, producer, self._group.consumer_group_metadata, seat
         )
+        starvation = Starvation(self._end, self._holds_records)
+        self._inbox.begin(sequencer.progress.next_offset)
         begun = -INTERVAL_SECONDS
         while (records := self._inbox.take(begun + INTERVAL_SECONDS)) is not None:
             begun = time.monotonic()
-            self._commit_all(sequencer, transaction, records)
+            if records:
+                self._commit_all(sequencer, transaction, records)
+            else:
+                starvation.look(sequencer.progress.next_offset)
         seat.leave()
 
     def _commit_all(
         self, sequencer: Sequencer, transaction: Transaction, records: list[SourceRecord]
     ) -> None:
-        if sequencer.is_done(records[0].offset):
-            again = sum(sequencer.is_done(record.offset) for record in records)
-            records = records[again:]
-            self._inbox.done(again)
         while records and not self._inbox.is_stopping:
             self._cross_gap(sequencer, records[0].offset)
             done = transaction.run(sequencer, records)
@@ -125,6 +127,12 @@ class Lane:
         gap = sequencer.gap_before(offset)
         if not gap:
             return
-        if holds_records(self._settings, self._partition, gap):
+        if self._holds_records(gap):
             raise SourceGap(f"records {gap.start} to {gap.stop - 1} were not delivered to us")
         sequencer.skip_to(offset)
+
+    def _end(self) -> int:
+        return source_end(self._group, self._settings, self._partition)
+
+    def _holds_records(self, offsets: range) -> bool:
+        return holds_records(self._settings, self._partition, offsets)

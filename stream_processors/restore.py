@@ -101,6 +101,16 @@ def _check_source(
         )
 
 
+def source_end(consumer: Consumer, settings: Settings, partition: int) -> int:
+    """The offset after the last of a source partition, asked from its broker.
+
+    Raises:
+        KafkaException: The broker does not answer.
+    """
+    place = TopicPartition(settings.topic(Topic.MESSAGES), partition)
+    return int(consumer.get_watermark_offsets(place, timeout=_SILENCE_SECONDS)[1])
+
+
 def holds_records(settings: Settings, partition: int, offsets: range) -> bool:
     """Whether any of these source offsets is a record, and not the mark of a transaction.
 

@@ -92,10 +92,6 @@ class Sequencer:
         """How the commands so far ended."""
         return self.progress.counts
 
-    def is_done(self, offset: int) -> bool:
-        """Whether the restored state has the record of this offset in it already."""
-        return offset < self.progress.next_offset
-
     def gap_before(self, offset: int) -> range:
         """The offsets between what is done and this record; empty where it is the next."""
         return range(self.progress.next_offset, offset)

@@ -126,6 +126,14 @@ def test_sending_again_long_after_a_restart_is_a_duplicate(settings: Settings) -
     assert [entry.seq for entry in timelines(settings)["c1"]] == [1, 2, 3, 4]
 
 
+def test_what_a_rebalance_loses_is_fetched_again(settings: Settings) -> None:
+    """A lane is fed from where its state stands, wherever Faust's client was by then."""
+    publish(settings, [*growing_group(2), *(message(n) for n in range(38))])
+    with running(settings, "tests.support.losing_worker"):
+        wait_until(lambda: sequenced(settings), "all is sequenced", 30)
+    assert [entry.seq for entry in timelines(settings)["c1"]] == list(range(1, 41))
+
+
 def members(settings: Settings) -> int:
     """How many workers the group has now."""
     group = settings.group("sequencer")

@@ -32,8 +32,21 @@ class Partition:
 
     def __init__(self) -> None:
         self.calls: list[bool] = []
+        self.starts: list[int] = []
         self.later: list[Callable[[], None]] = []
-        self.inbox = Inbox(self.calls.append, self.later.append)
+        self.inbox = Inbox(self, self.later.append)
+
+    def hold(self, on_hold: bool) -> None:  # noqa: FBT001 - as the port has it
+        self.calls.append(on_hold)
+
+    def start_at(self, offset: int) -> None:
+        self.starts.append(offset)
+
+    def begin(self, offset: int = 0) -> Inbox:
+        """Its inbox, once the lane has its state."""
+        self.inbox.begin(offset)
+        self.loop_runs()
+        return self.inbox
 
     @property
     def is_on_hold(self) -> bool:
@@ -48,6 +61,7 @@ class Partition:
 def test_a_full_inbox_puts_its_partition_on_hold_until_half_is_done() -> None:
     """Neither taking nor little progress lets it go on: what is in hand counts, too."""
     partition = Partition()
+    partition.begin()
     partition.inbox.put(records(0, ENOUGH - 1))
     assert partition.calls == []
     partition.inbox.put(records(ENOUGH - 1, 3))
@@ -66,12 +80,42 @@ def test_a_full_inbox_puts_its_partition_on_hold_until_half_is_done() -> None:
 def test_a_stopped_inbox_lets_nobody_in() -> None:
     """A partition that was taken away is somebody else's to hold."""
     partition = Partition()
+    partition.begin()
     partition.inbox.put(records(0, ENOUGH))
     partition.inbox.done(ENOUGH)
     partition.inbox.stop()
     partition.loop_runs()
     assert partition.calls == [True]
     assert partition.inbox.take(0) is None
+
+
+def test_the_lane_says_from_where_on_it_is_fetched() -> None:
+    """What comes before it has its state is not taken, and what it has had not a second time."""
+    partition = Partition()
+    partition.inbox.put(records(0, 3))
+    partition.begin(7)
+    assert partition.starts == [7]
+    partition.inbox.put(records(5, 2))
+    partition.inbox.put(records(6, 3))
+    partition.inbox.put(records(7, 3))
+    taken = partition.inbox.take(0)
+    assert taken is not None
+    assert [record.offset for record in taken] == [7, 8, 9]
+
+
+def test_a_lane_that_is_gone_does_not_start_its_partition() -> None:
+    """By then the partition may be somebody else's."""
+    partition = Partition()
+    partition.inbox.begin(7)
+    partition.inbox.stop()
+    partition.loop_runs()
+    assert partition.starts == []
+
+
+def test_a_lane_without_work_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets an empty list after a while, so that it can look where its records are."""
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.01)
+    assert Partition().begin().take(0) == []
 
 
 Step = tuple[str, int]
@@ -87,11 +131,12 @@ def test_nothing_is_lost_and_nothing_stays_on_hold(steps: list[Step]) -> None:
         patch.setattr(module, "ENOUGH", ENOUGH)
         patch.setattr(module, "ROOM", ROOM)
         partition = Partition()
-        inbox, fetched, done, in_hand = partition.inbox, 0, 0, 0
+        inbox, fetched, done, in_hand = partition.begin(), 0, 0, 0
         for step, count in [*steps, ("take", 0), ("loop", 0)]:
             if step == "fetch" and not partition.is_on_hold:
-                inbox.put(records(fetched, count))
-                fetched += count
+                again = min(count // 2, fetched)
+                inbox.put(records(fetched - again, count))
+                fetched += count - again
             elif step == "take":
                 inbox.done(in_hand)
                 in_hand = 0

@@ -1,0 +1,39 @@
+"""A sequencer worker whose Kafka client has lost what it fetched before its lanes were ready.
+
+That is what happens in a rebalance now and then: Faust takes records from the client and throws
+them away, and where nothing was committed it does not seek back. Here it happens each time.
+
+    python -m tests.support.losing_worker
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import faust
+from aiokafka import TopicPartition
+
+from schemas.settings import Settings
+from stream_processors.app import make_app
+
+
+def main() -> None:
+    """Runs until it is ended."""
+    settings = Settings()
+    settings.home.mkdir(parents=True, exist_ok=True)
+    app = make_app(settings)
+
+    async def lose(_app: Any, assigned: set[Any], **_: Any) -> None:
+        client: Any = app.consumer._thread._ensure_consumer()  # type: ignore[attr-defined]  # noqa: SLF001
+        loop = app.consumer._thread.thread_loop  # type: ignore[attr-defined]  # noqa: SLF001
+        for place in assigned:
+            partition = TopicPartition(place.topic, place.partition)
+            loop.call_soon_threadsafe(client.seek, partition, 40)
+
+    signal: Any = app.on_partitions_assigned
+    signal.connect(lose)
+    faust.Worker(app, loglevel=None, override_logging=False, quiet=True).execute_from_commandline()
+
+
+if __name__ == "__main__":
+    main()
