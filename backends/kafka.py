@@ -7,14 +7,12 @@ has its reason beside it.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from aiokafka.partitioner import murmur2
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
@@ -143,55 +141,3 @@ def topic_partitions(settings: Settings, topic: Topic) -> list[TopicPartition]:
     """All partitions of a topic of this deployment."""
     name = settings.topic(topic)
     return [TopicPartition(name, p) for p in range(_partitions(settings, topic))]
-
-
-class Group(Protocol):
-    """Tells the commits of a consumer group, as `confluent_kafka.Consumer` does."""
-
-    def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
-        """The same places, each with the committed offset."""
-        ...
-
-
-_COORDINATOR_PAUSE_SECONDS: Final = 0.1
-_COORDINATOR_ERRORS: Final = (
-    KafkaError.NOT_COORDINATOR,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-)
-
-
-def committed_places(
-    group: Group, places: Sequence[TopicPartition], timeout: float = REQUEST_SECONDS
-) -> list[TopicPartition]:
-    """What a group has committed; the offset is below 0 where that is nothing.
-
-    A broker that has just started, or taken the group over, refuses the question for a moment;
-    the client library hands that refusal on.
-
-    Args:
-        group: A consumer of the group.
-        places: The partitions that are asked for.
-        timeout: Seconds until the last attempt is over.
-
-    Raises:
-        KafkaException: The broker does not answer, or refuses for good.
-    """
-    attempts = Retrying(
-        retry=retry_if_exception(_is_about_the_coordinator),
-        wait=wait_fixed(_COORDINATOR_PAUSE_SECONDS),
-        stop=stop_after_delay(timeout),
-        reraise=True,
-    )
-    return attempts(_committed, group, list(places), timeout)
-
-
-def _committed(group: Group, places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
-    found = group.committed(places, timeout)
-    for error in (place.error for place in found if place.error is not None):
-        raise KafkaException(error)
-    return found
-
-
-def _is_about_the_coordinator(error: BaseException) -> bool:
-    return isinstance(error, KafkaException) and error.args[0].code() in _COORDINATOR_ERRORS

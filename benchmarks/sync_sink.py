@@ -13,9 +13,9 @@ from typing import Final
 from confluent_kafka import Consumer, Producer
 
 from backends.cassandra import cassandra_session
+from backends.groups import committed_places
 from backends.kafka import (
     admin_client,
-    committed_places,
     consumer_config,
     create_topics,
     new_topics,

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from confluent_kafka import (
     ConsumerGroupState,
-    ConsumerGroupTopicPartitions,
     KafkaException,
     TopicPartition,
 )
@@ -27,6 +25,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, not
 )
 from msgspec import Struct
 
+from backends.groups import described_group, group_places
 from backends.kafka import topic_partitions
 from ops.stages import SOURCES
 from ops.tail import records_left
@@ -76,14 +75,14 @@ def members_if_assigned(admin: AdminClient, settings: Settings, stage: str) -> i
     """
     source = topic_partitions(settings, SOURCES[stage])
     with _unavailable(settings):
-        described = _answer(admin.describe_consumer_groups([settings.group(stage)]))
+        described = described_group(admin, settings.group(stage), _REQUEST_SECONDS)
     return len(described.members) if _is_assigned(described, source) else 0
 
 
 def _health(admin: AdminClient, settings: Settings, stage: str) -> StageHealth:
     group = settings.group(stage)
     source = topic_partitions(settings, SOURCES[stage])
-    described = _answer(admin.describe_consumer_groups([group]))
+    described = described_group(admin, group, _REQUEST_SECONDS)
     notes = committed(admin, group, source)
     newest = max(_notes(notes), key=lambda note: note.get("at", 0), default={})
     return StageHealth(
@@ -100,12 +99,11 @@ def committed(
     admin: AdminClient, group: str, partitions: list[TopicPartition]
 ) -> list[TopicPartition]:
     """Where a group stands in each partition, its beginning if it never committed."""
-    asked = ConsumerGroupTopicPartitions(group, partitions)
-    found = _answer(admin.list_consumer_group_offsets([asked])).topic_partitions
+    found = group_places(admin, group, partitions, _REQUEST_SECONDS)
     begin = _offsets(admin, [place for place in found if place.offset < 0], _EARLIEST)
     for place in found:
         place.offset = begin.get(place.partition, place.offset)
-    return list(found)
+    return found
 
 
 def _lag(admin: AdminClient, settings: Settings, places: list[TopicPartition]) -> int:
@@ -157,8 +155,3 @@ def _unavailable(settings: Settings) -> Iterator[None]:
     except (KafkaException, TimeoutError) as error:
         where = settings.kafka_bootstrap
         raise ServerUnavailable(f"Kafka at {where} does not answer: {error}") from error
-
-
-def _answer(futures: dict[Any, Future[Any]]) -> Any:
-    (future,) = futures.values()
-    return future.result(_REQUEST_SECONDS)

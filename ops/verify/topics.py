@@ -17,7 +17,8 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # public, not in __all__
 
-from backends.kafka import REQUEST_SECONDS, admin_client, committed_places, consumer_config
+from backends.groups import committed_places
+from backends.kafka import REQUEST_SECONDS, admin_client, consumer_config
 from ops.verify.log import KafkaRecord
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings

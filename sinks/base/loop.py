@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from backends.kafka import committed_places
+from backends.groups import committed_places
 from schemas.errors import FatalFailure
 from sinks.base.background import Task, ThreadTask
 from sinks.base.consumer import SourceConsumer

@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 
+from backends.groups import described_group
 from backends.kafka import admin_client, create_topics
 from schemas.codec import encode
 from schemas.records import AnyEntry, Duplicate, MessageSent, Rejected
@@ -17,7 +18,7 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.conftest import Servers
 from tests.support.commands import growing_group, message
-from tests.support.processes import WAIT_SECONDS, running, wait_until
+from tests.support.processes import running, wait_until
 from tests.support.topics import (
     committed,
     is_caught_up,
@@ -136,10 +137,7 @@ def test_what_a_rebalance_loses_is_fetched_again(settings: Settings) -> None:
 
 def members(settings: Settings) -> int:
     """How many workers the group has now."""
-    group = settings.group("sequencer")
-    admin = admin_client(settings)  # kept: its futures end with it
-    described = admin.describe_consumer_groups([group])
-    return len(described[group].result(WAIT_SECONDS).members)
+    return len(described_group(admin_client(settings), settings.group("sequencer")).members)
 
 
 def strike(settings: Settings, worker: subprocess.Popen[bytes], blow: signal.Signals) -> None:

@@ -8,8 +8,8 @@ from typing import Final
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
+from backends.groups import committed_places
 from backends.kafka import (
-    committed_places,
     consumer_config,
     producer_config,
     topic_partitions,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from backends.kafka import committed_places
+from backends.groups import committed_places
 
 PLACES = [TopicPartition("t", 0), TopicPartition("t", 1)]
 

@@ -1,0 +1,90 @@
+"""`im status` and `im up` on a broker that has just started and does not know its groups yet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from confluent_kafka import (
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+
+from ops.health import committed, members_if_assigned
+from schemas.errors import ServerUnavailable
+from schemas.settings import Settings
+from schemas.topics import Topic
+
+SETTINGS = Settings(partitions=2)
+SOURCE = [TopicPartition(SETTINGS.topic(Topic.MESSAGES), n) for n in range(2)]
+GROUP = SETTINGS.group("sequencer")
+
+
+class Admin:
+    """Refuses each kind of question with these errors first, one a call, and then answers it."""
+
+    def __init__(self, *errors: int) -> None:
+        self._errors = errors
+        self._asked: Counter[str] = Counter()
+
+    def describe_consumer_groups(self, groups: list[str], **_: float) -> dict[str, Future[Any]]:
+        """Like that of `confluent_kafka.admin.AdminClient`: one process has all partitions."""
+        member = SimpleNamespace(assignment=SimpleNamespace(topic_partitions=SOURCE))
+        described = SimpleNamespace(members=[member], state=ConsumerGroupState.STABLE)
+        return {group: self._answer("describe", described) for group in groups}
+
+    def list_consumer_group_offsets(
+        self, asked: list[ConsumerGroupTopicPartitions], **_: float
+    ) -> dict[str, Future[Any]]:
+        """Like that of `confluent_kafka.admin.AdminClient`: all partitions stand at 7."""
+        places = [TopicPartition(p.topic, p.partition, 7) for p in SOURCE]
+        answer = SimpleNamespace(topic_partitions=places)
+        return {each.group_id: self._answer("offsets", answer) for each in asked}
+
+    def _answer(self, question: str, answer: object) -> Future[Any]:
+        future: Future[Any] = Future()
+        asked = self._asked[question]
+        self._asked[question] += 1
+        if asked < len(self._errors):
+            future.set_exception(KafkaException(KafkaError(self._errors[asked])))
+        else:
+            future.set_result(answer)
+        return future
+
+
+def admin(*errors: int) -> AdminClient:
+    """A client of such a broker."""
+    return cast(AdminClient, Admin(*errors))
+
+
+COORDINATOR_ERRORS = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
+
+
+def test_a_group_without_a_coordinator_is_described_when_it_has_one() -> None:
+    """The broker's refusal passes by itself: it is no reason to say that Kafka is away."""
+    assert members_if_assigned(admin(*COORDINATOR_ERRORS), SETTINGS, "sequencer") == 1
+
+
+def test_its_commits_are_told_when_it_has_one() -> None:
+    """The other question that only a group's coordinator answers."""
+    places = committed(admin(*COORDINATOR_ERRORS), GROUP, SOURCE)
+    assert [place.offset for place in places] == [7, 7]
+
+
+def test_any_other_refusal_is_told_at_once() -> None:
+    """Only what passes by itself is worth waiting for."""
+    refusing = admin(KafkaError.GROUP_AUTHORIZATION_FAILED)
+    with pytest.raises(ServerUnavailable):
+        members_if_assigned(refusing, SETTINGS, "sequencer")
+    assert members_if_assigned(refusing, SETTINGS, "sequencer") == 1
