@@ -60,10 +60,28 @@ def accepts(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports on which nobody listens now."""
+    """Different ports on which nobody listens now, for this process alone.
+
+    No other call, in whatever process, is given one of them until this process ends.
+    """
     shuffled = random.sample(range(_LOWEST, _HIGHEST), _HIGHEST - _LOWEST)
-    free = (port for port in shuffled if is_free(port))
+    free = (port for port in shuffled if is_free(port) and _reserve(port))
     return [next(free) for _ in range(count)]
+
+
+def _reserve(port: int) -> bool:
+    """Keeps a port from all who choose one this way, before anybody listens on it.
+
+    The UDP port of the same number, which none of the servers uses, is bound for as long as the
+    process lives: the kernel frees it, however that ends.
+    """
+    with socket.socket(type=socket.SOCK_DGRAM) as mark:
+        try:
+            mark.bind((_HOST, port))
+        except OSError:
+            return False
+        mark.detach()
+    return True
 
 
 def _holder(port: int) -> str:

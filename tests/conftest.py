@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import settings
 
-from tests.support.containers import container_servers, docker_answers
-from tests.support.servers import Servers, devstack_servers, given_servers
+from tests.support import shared
+from tests.support.servers import Servers
 
 __all__ = ["Servers"]
 
@@ -17,11 +15,13 @@ settings.register_profile("im", deadline=None)
 settings.load_profile("im")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """The process that leads the run keeps the servers."""
+    if not shared.is_worker(config):
+        config.pluginmanager.register(shared.SharedServers(), shared.SharedServers.__name__)
+
+
 @pytest.fixture(scope="session")
-def servers() -> Iterator[Servers]:
+def servers(request: pytest.FixtureRequest) -> Servers:
     """Running Kafka, Cassandra and Elasticsearch; each `Servers.settings` is a fresh namespace."""
-    if given := given_servers():
-        yield given
-        return
-    with container_servers() if docker_answers() else devstack_servers() as started:
-        yield started
+    return shared.ask(request.config)

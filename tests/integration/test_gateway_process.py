@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 from yarl import URL
 
+from devstack.ports import free_ports
 from ops import read
 from schemas.codec import encode
 from schemas.errors import ImError
@@ -36,14 +36,6 @@ pytestmark = pytest.mark.servers
 READY_SECONDS: Final = 30.0
 MESSAGES: Final = 450
 """More than two pages of any command."""
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def health(settings: Settings) -> tuple[int, dict[str, Any]] | None:
@@ -69,7 +61,7 @@ async def until_health(settings: Settings, code: int, **states: str) -> None:
 @pytest.fixture(scope="module")
 def deployment(servers: Servers) -> Iterator[Settings]:
     """A conversation of two, stored and indexed, and a gateway that runs on it."""
-    settings = servers.settings(jwt_secret=SecretStr(SECRET), gateway_port=free_port())
+    settings = servers.settings(jwt_secret=SecretStr(SECRET), gateway_port=free_ports(1)[0])
     said = [
         message("#c", seq, text=f"number {seq} 天气\x1b[31m") for seq in range(1, MESSAGES + 1)
     ]
@@ -171,7 +163,7 @@ def test_a_refusal_is_one_line(im: typer.Typer) -> None:
 
 def test_no_gateway_is_one_line(im: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no gateway answers, the error says what to do."""
-    monkeypatch.setenv("IM_GATEWAY_PORT", str(free_port()))
+    monkeypatch.setenv("IM_GATEWAY_PORT", str(free_ports(1)[0]))
     with pytest.raises(ImError, match="im up"):
         lines(im, "sync", "ann")
 
@@ -180,7 +172,7 @@ async def test_it_serves_as_soon_as_its_servers_are_there(deployment: Settings) 
     """It starts without them, says so, serves when they come, and survives that they go."""
     host, cassandra = deployment.cassandra_contact_points
     elastic = URL(deployment.elasticsearch_url)
-    ports = [free_port() for _ in range(3)]
+    ports = free_ports(3)
     store = Forwarder(ports[0], host[0], cassandra)
     index = Forwarder(ports[1], elastic.host or "", elastic.port or 0)
     settings = deployment.model_copy(
@@ -210,8 +202,9 @@ async def test_it_serves_as_soon_as_its_servers_are_there(deployment: Settings) 
 
 async def test_sigterm_ends_it_also_when_no_server_was_ever_there(deployment: Settings) -> None:
     """An orderly end does not wait for what is not there."""
+    nobody, gateway = free_ports(2)
     settings = deployment.model_copy(
-        update={"cassandra_hosts": f"127.0.0.1:{free_port()}", "gateway_port": free_port()}
+        update={"cassandra_hosts": f"127.0.0.1:{nobody}", "gateway_port": gateway}
     )
     with running(settings, "gateway") as process:
         await until_health(settings, 503, cassandra="down")

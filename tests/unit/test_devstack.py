@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import configparser
 import os
+import random
 import shlex
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -127,6 +130,22 @@ def test_free_ports_differ_and_are_free() -> None:
     found = ports.free_ports(6)
     assert len(set(found)) == 6
     assert all(map(ports.is_free, found))
+
+
+def test_a_port_is_given_to_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Test runs side by side choose ports long before their servers listen there."""
+    choose = "from devstack.ports import free_ports; print(*free_ports(3), flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", choose], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        theirs = list(map(int, other.stdout.readline().split()))
+        assert all(map(ports.is_free, theirs))
+        monkeypatch.setattr(random, "sample", lambda all_ports, _: [*theirs, *all_ports])
+        ours = ports.free_ports(3)
+        other.communicate("\n")
+    assert len(theirs) == len(ours) == 3
+    assert not set(theirs) & set(ours)
 
 
 def java_that_says(folder: Path, version: str) -> Path:
