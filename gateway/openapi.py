@@ -11,7 +11,7 @@ import msgspec
 from gateway import answers, conversations, history, search, sync
 from gateway.problems import PROBLEM_JSON, ProblemDetails
 from gateway.search_terms import MAX_QUERY_CHARACTERS
-from gateway.store import MAX_SEQ
+from schemas.limits import MAX_SEQ
 from schemas.records import MAX_ID_LENGTH, AnyEntry, AnySyncRecord, MessageSent
 
 _REFERENCE: Final = "#/components/schemas/{name}"

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from multidict import MultiMapping
 
 from gateway.problems import bad_parameter
-from gateway.store import MAX_SEQ
+from schemas.limits import MAX_SEQ
 
 _NUMBER: Final = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _MAX_NAME: Final = 32

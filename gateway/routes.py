@@ -21,7 +21,8 @@ from gateway.parameters import Parameters
 from gateway.problems import RETRY_SECONDS, bad_parameter
 from gateway.search import Index, SearchAsked
 from gateway.search_terms import MAX_QUERY_CHARACTERS, Place, from_cursor, parse_terms
-from gateway.store import MAX_SEQ, Store
+from gateway.store import Store
+from schemas.limits import MAX_SEQ
 from schemas.records import MAX_ID_LENGTH
 
 DEFAULT_PAGE: Final = 100

@@ -17,9 +17,6 @@ from schemas.records import FanoutMode
 SLICE: Final = 100
 """Entries or records in one answer of the store: 100 of at most 9 KB are 1 MB."""
 
-MAX_SEQ: Final = (1 << 63) - 1
-"""SeqIds take 64 bits with a sign in the store."""
-
 Change: TypeAlias = visibility.Change
 """A join or a leave. With a join comes what it lets the person read, in the same row: a reader who
 knows of one knows of the other."""

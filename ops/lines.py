@@ -25,6 +25,7 @@ _HAPPENED: Final = {
     "fanout_changed": ("fan-out from here on:", "mode"),
     "rejected": ("rejected:", "code"),
     "duplicate": ("duplicate of entry", "seq"),
+    "read_marked": ("has read up to entry", "seq"),
 }
 """What a kind other than a message says, and the field that it says it of."""
 

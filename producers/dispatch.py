@@ -19,7 +19,7 @@ from producers.courier import Courier
 from producers.outbox import Outbox
 from producers.receipts import State
 from schemas.errors import FatalFailure, ImError, PublisherClosed, TransientFailure
-from schemas.records import AnySyncRecord, Duplicate, Rejected
+from schemas.records import AnySyncRecord, Duplicate, Rejected, Reply
 
 _log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class Dispatcher:
             if parcel is None:
                 return
             match record:
-                case Duplicate() | Rejected() if record.device_id != parcel.author[2]:
+                case Reply() if record.device_id != parcel.author[2]:
                     return
                 case Rejected():
                     parcel.receipt.code = record.code

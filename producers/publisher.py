@@ -37,6 +37,7 @@ from schemas.records import (
     CreateConversation,
     HistoryRule,
     JoinRule,
+    MarkRead,
     RemoveMembers,
     SendMessage,
     TextContent,
@@ -143,6 +144,15 @@ class Publisher:
         """
         content = TextContent(text=text)
         return self._say(SendMessage, conv_id, {"content": content, "mentions": list(mentions)})
+
+    def mark_read(self, conv_id: str, seq: int) -> Receipt:
+        """Says that the user has read all up to an entry. Errors as of `send`.
+
+        All of the user's devices learn of it, and nobody else. A mark that is not above the one
+        before ends as a duplicate, whose SeqId is that of the mark; one above the head of the
+        conversation is ``invalid``, and a former member's ``not_a_member``.
+        """
+        return self._say(MarkRead, conv_id, {"seq": seq})
 
     def publish(self, command: AnyCommand) -> Receipt:
         """Sends a ready-made command, of any sender and device. Errors as of `send`."""

@@ -7,7 +7,7 @@ from typing import Final, get_args
 from schemas.codec import encode
 from schemas.errors import InvalidCommand
 from schemas.ids import is_client_msg_id, is_valid_id
-from schemas.limits import MAX_MESSAGE_BYTES, Limits
+from schemas.limits import MAX_MESSAGE_BYTES, MAX_SEQ, Limits
 from schemas.records import (
     MAX_ID_LENGTH,
     AddMembers,
@@ -15,6 +15,7 @@ from schemas.records import (
     CreateConversation,
     HistoryRule,
     JoinRule,
+    MarkRead,
     RemoveMembers,
     SendMessage,
 )
@@ -36,6 +37,8 @@ def encode_valid(command: AnyCommand, limits: Limits) -> bytes:
     _check_ids(command)
     if isinstance(command, SendMessage):
         _check_message(command, limits)
+    elif isinstance(command, MarkRead):
+        _check_mark(command)
     else:
         _check_people(command, limits)
     if isinstance(command, CreateConversation):
@@ -91,6 +94,11 @@ def _check_people(
         )
     for user in people:
         _check_id(user)
+
+
+def _check_mark(command: MarkRead) -> None:
+    if not 1 <= command.seq <= MAX_SEQ:
+        raise InvalidCommand("invalid", "a SeqId is a whole number from 1 on")
 
 
 def _check_rules(command: CreateConversation) -> None:

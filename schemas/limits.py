@@ -8,11 +8,14 @@ PARTITION_BYTES = 100_000_000
 """What no partition of the store that grows with a timeline may reach: Cassandra reads, repairs
 and compacts a partition as a whole. `tests/unit/test_partition_sizes.py` adds it up."""
 
+MAX_SEQ = (1 << 63) - 1
+"""SeqIds take 64 bits with a sign in the store."""
+
 MAX_ENTRY_BYTES = 9_300
 """An encoded entry, and so a sync record. The sequencer makes none that is longer."""
 
-MAX_MESSAGE_BYTES = MAX_ENTRY_BYTES - 64
-"""An encoded `SendMessage`: its entry has a SeqId and a time more."""
+MAX_MESSAGE_BYTES = MAX_ENTRY_BYTES - 96
+"""An encoded `SendMessage`: its entry has a SeqId, a count and a time more."""
 
 MESSAGE_BUCKET = 10_000
 """SeqIds of a conversation in one partition of the store."""

@@ -10,13 +10,14 @@ does not know (a newer writer may add some) and refuses kinds and versions it do
     RemoveMembers        ->   MembersRemoved       ->   the entry, byte for byte
     SendMessage          ->   MessageSent          ->   the entry, byte for byte
                               FanoutChanged        ->   the entry, byte for byte
+    MarkRead             ->                        ->   ReadMarked (to the reader)
     (refused)                                      ->   Rejected   (to the sender)
     (sent before)                                  ->   Duplicate  (to the sender)
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -89,7 +90,18 @@ class SendMessage(Command, frozen=True, kw_only=True, tag="send_message"):
     mentions: list[Id] = []
 
 
-AnyCommand: TypeAlias = CreateConversation | AddMembers | RemoveMembers | SendMessage
+@final
+class MarkRead(Command, frozen=True, kw_only=True, tag="mark_read"):
+    """The sender has read all up to entry ``seq``. By a member, for themselves.
+
+    A mark only goes forward, so it needs no window of ids: whatever is sent again, late or in
+    another order moves nothing.
+    """
+
+    seq: int
+
+
+AnyCommand: TypeAlias = CreateConversation | AddMembers | RemoveMembers | SendMessage | MarkRead
 
 
 class Entry(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
@@ -97,6 +109,8 @@ class Entry(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
 
     ``seq`` is dense in its conversation: 1, 2, 3 … ``at`` is the broker's time of the command in
     milliseconds since 1970 (UTC). ``sender`` and ``client_msg_id`` are the command's.
+    ``messages`` is how many of the entries 1 to ``seq`` are messages, this one included; entries
+    of a version that did not count have 0, as if nothing had been said before.
     """
 
     conv_id: str
@@ -104,6 +118,7 @@ class Entry(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
     sender: str
     client_msg_id: str
     at: int
+    messages: int = 0
 
 
 class ConversationCreated(Entry, frozen=True, kw_only=True, tag="conversation_created"):
@@ -174,12 +189,21 @@ class Rejected(Reply, frozen=True, kw_only=True, tag="rejected"):
 
 
 class Duplicate(Reply, frozen=True, kw_only=True, tag="duplicate"):
-    """The command had its effect before, as entry ``seq``."""
+    """The command had its effect before, as entry ``seq``.
+
+    Of a `MarkRead`: the read mark is at ``seq`` already, which is no lower.
+    """
 
     seq: int
 
 
-AnyReply: TypeAlias = Rejected | Duplicate
+class ReadMarked(Reply, frozen=True, kw_only=True, tag="read_marked"):
+    """The sender's read mark went forward to entry ``seq``. For all of their devices."""
+
+    seq: int
+
+
+AnyReply: TypeAlias = Rejected | Duplicate | ReadMarked
 AnySyncRecord: TypeAlias = AnyEntry | AnyReply
 
 

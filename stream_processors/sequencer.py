@@ -12,7 +12,7 @@ from schemas.limits import Limits
 from schemas.records import AnyCommand, AnyReply, Rejected
 from stream_processors.conversations import Conversations
 from stream_processors.core.decide import decide
-from stream_processors.core.outcome import Accept
+from stream_processors.core.outcome import Accept, Mark
 from stream_processors.core.state import (
     Conversation,
     Head,
@@ -120,7 +120,9 @@ class Sequencer:
             return 1
         conversation = self._conversations.get(command.conv_id)
         decision = decide(self._limits, conversation, command, record.timestamp)
-        if not isinstance(decision, Accept):
+        if not isinstance(decision, Accept):  # first, because nearly all are
+            if isinstance(decision, Mark):
+                return self._mark(decision, writer)
             return self._reply(decision, writer)
         if conversation is None:
             conversation = self._conversations.get_or_make(command.conv_id)
@@ -159,6 +161,14 @@ class Sequencer:
         for change in effect.changes:
             writer.state(*state_record(conv_id, change))
         return written + len(effect.changes)
+
+    def _mark(self, mark: Mark, writer: Writer) -> int:
+        self.counts.accepted += 1
+        record = mark.record
+        self._conversations.get_or_make(record.conv_id).change(mark.change)
+        writer.sync((record.sender,), encode(record))
+        writer.state(*state_record(record.conv_id, mark.change))
+        return 2
 
     def _reply(self, reply: AnyReply, writer: Writer) -> int:
         counts = self.counts

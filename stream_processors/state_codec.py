@@ -4,6 +4,7 @@
 |---|---|
 | ``["c", conv]`` | `Head` |
 | ``["m", conv, user]`` | the SeqId at which the membership period began |
+| ``["r", conv, user]`` | the SeqId up to which the member has read |
 | ``["w", conv, sender, device, page]`` | (slot, id, SeqId, digest) of each id in the page |
 | ``["p"]`` | `Progress`: one for each partition, in every transaction |
 
@@ -22,8 +23,10 @@ from stream_processors.core.state import (
     Conversation,
     Head,
     Kept,
+    MarkForgotten,
     MemberJoined,
     MemberLeft,
+    MemberRead,
     PageOfIds,
     Window,
 )
@@ -80,6 +83,10 @@ def state_record(conv_id: str, kept: Kept) -> StateRecord:
             return _encode(("m", conv_id, user)), _encode(since)
         case MemberLeft(user):
             return _encode(("m", conv_id, user)), None
+        case MemberRead(user, seq):
+            return _encode(("r", conv_id, user)), _encode(seq)
+        case MarkForgotten(user):
+            return _encode(("r", conv_id, user)), None
 
 
 class Restored(NamedTuple):
@@ -102,6 +109,10 @@ def restored(key: bytes, value: bytes | None) -> Restored:
             if value is None:
                 return Restored(conv_id, MemberLeft(user))
             return Restored(conv_id, MemberJoined(user, _decode_any(value)))
+        case ["r", conv_id, user]:
+            if value is None:
+                return Restored(conv_id, MarkForgotten(user))
+            return Restored(conv_id, MemberRead(user, _decode_any(value)))
         case ["w", conv_id, sender, device_id, page] if value is not None:
             ids = [(id_, Accepted(slot, *rest)) for slot, id_, *rest in _decode_any(value)]
             return Restored(conv_id, PageOfIds(sender, device_id, page, ids))
@@ -111,15 +122,16 @@ def restored(key: bytes, value: bytes | None) -> Restored:
 def freeze(conversation: Conversation) -> bytes:
     """A whole conversation as bytes: a tenth of its size as objects."""
     windows = [(*key, list(window.ids.items())) for key, window in conversation.windows.items()]
-    return _encode((conversation.head, conversation.members, windows))
+    return _encode((conversation.head, conversation.members, windows, conversation.marks))
 
 
 def thaw(frozen: bytes) -> Conversation:
     """The conversation that `freeze` encoded."""
-    head, members, windows = _decode_any(frozen)
+    head, members, windows, marks = _decode_any(frozen)
     conversation = Conversation()
     conversation.head = None if head is None else msgspec.convert(head, Head)
     conversation.members = members
+    conversation.marks = marks
     for sender, device_id, items in windows:
         ids = {id_: Accepted(*rest) for id_, rest in items}
         conversation.windows[sender, device_id] = Window(ids)

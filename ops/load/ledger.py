@@ -11,7 +11,7 @@ from msgspec import Struct
 from producers.backlog import Identity, identity_of
 from schemas.records import AnyCommand
 
-_REPLIES: Final = (b'{"kind":"duplicate"', b'{"kind":"rejected"')
+_REPLIES: Final = (b'{"kind":"duplicate"', b'{"kind":"rejected"', b'{"kind":"read_marked"')
 """How the replies begin among the entries of ``im.sync``, which are many more."""
 
 
@@ -82,7 +82,9 @@ class Ledger:
         told = _decode(value)
         if told is None or told.device_id != self._device_id or not self._close(told):
             return
-        if told.kind == "duplicate":
+        if told.kind == "read_marked":
+            self.sequenced += 1
+        elif told.kind == "duplicate":
             self.duplicates += 1
         elif told.code == "stale":
             self.stale += 1

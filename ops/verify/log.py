@@ -53,6 +53,7 @@ class Conversation:
     ``changes`` has, for everybody who was ever in it, the SeqIds at which they came and went;
     ``pushed`` the ranges that went to all members, ``asides`` for each recipient the SeqIds that
     went to them and not to all; ``commands`` a hash of each entry's sender and client_msg_id.
+    ``messages`` is what the last entry counts; None behind a hole.
     """
 
     def __init__(self, conv_id: str, partition: int) -> None:
@@ -61,6 +62,7 @@ class Conversation:
         self.owner = self.join = ""
         self.mode: FanoutMode = "push"
         self.history: HistoryRule = "since_join"
+        self.messages: int | None = 0
         self.members: set[str] = set()
         self.digests = array("I")
         self.documents = array("I")
@@ -78,6 +80,7 @@ class Conversation:
     def skip_to(self, seq: int) -> None:
         """Leaves a hole in the log: the entries before ``seq`` are not there."""
         hole = seq - 1 - self.head
+        self.messages = None
         for column in (self.digests, self.documents, self.commands):
             column.extend([ABSENT] * hole)
         self.offsets.extend([self.offsets[-1] if self.offsets else 0] * hole)
@@ -87,6 +90,7 @@ class Conversation:
         self.digests.append(digest)
         self.offsets.append(offset)
         self.commands.append(hash((entry.sender, entry.client_msg_id)))
+        self.messages = entry.messages
         match entry:
             case MessageSent(sender=sender, at=at, content=content):
                 self.documents.append(document_digest(sender, at, content.text))

@@ -33,6 +33,10 @@ class Before(Protocol):
         """What newcomers may read of what was said before they came."""
 
     @property
+    def messages(self) -> int | None:
+        """How many messages there are, by their own count; None behind a hole of the log."""
+
+    @property
     def members(self) -> Collection[str]:
         """Who is in it."""
 
@@ -45,6 +49,8 @@ def broken_rules(before: Before, entry: AnyEntry) -> Iterator[str]:
     """Says in words each rule that an entry breaks. Names no one and quotes nothing."""
     if (before.head == 0) != isinstance(entry, ConversationCreated):
         yield "a conversation begins with conversation_created, and has it once"
+    if before.messages is not None:
+        yield from _count(before.messages, entry)
     match entry:
         case ConversationCreated():
             yield from _created(entry)
@@ -77,6 +83,13 @@ def repeated_commands(commands: Sequence[int]) -> Iterator[tuple[int, int]]:
         if first != seq and command not in (0, previous):
             yield seq, first
         previous = command
+
+
+def _count(before: int, entry: AnyEntry) -> Iterator[str]:
+    due = before + isinstance(entry, MessageSent)
+    # Entries of before messages were counted have no count, and are followed by none or by 1.
+    if entry.messages not in ({0, due} if before == 0 else {due}):
+        yield f"it counts {entry.messages} messages in place of {due}"
 
 
 def _created(entry: ConversationCreated) -> Iterator[str]:

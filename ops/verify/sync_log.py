@@ -13,7 +13,7 @@ from ops.verify.log import ABSENT, Conversation, KafkaRecord, Log, digest_of
 from ops.verify.report import Report
 from ops.verify.shards import Shard, SyncPosition, position_of, record_digest
 
-_REPLIES: Final = frozenset({"rejected", "duplicate"})
+_REPLIES: Final = frozenset({"rejected", "duplicate", "read_marked"})
 _NOBODY: Final[dict[bytes, Cursor]] = {}
 
 

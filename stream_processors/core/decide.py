@@ -9,7 +9,8 @@ Order of the questions, because each answer hides the later ones:
 5. May the sender do this, and would it change a thing? no: ``not_a_member``, ``not_allowed``, …
 
 The second comes before the others so that sending again gives the first answer again, whatever
-has changed since: the sender may have left, a limit may have been lowered.
+has changed since: the sender may have left, a limit may have been lowered. It is not asked of a
+read mark (`stream_processors.core.marks`).
 """
 
 from __future__ import annotations
@@ -25,18 +26,20 @@ from schemas.records import (
     AnyCommand,
     AnyReply,
     CreateConversation,
-    Duplicate,
+    MarkRead,
     MessageSent,
-    Rejected,
     RemoveMembers,
     SendMessage,
 )
-from stream_processors.core.membership import Draft
+from stream_processors.core.marks import decide_mark
+from stream_processors.core.membership import Draft, MembershipCommand
 from stream_processors.core.outcome import Accept, Decision, Delivery, Effect
+from stream_processors.core.replies import duplicate, rejected
 from stream_processors.core.state import (
     Accepted,
     Conversation,
     Head,
+    MarkForgotten,
     Window,
 )
 
@@ -51,7 +54,7 @@ class _Refused(Exception):
         self.code: RejectionCode = code
 
 
-def decide(
+def decide(  # noqa: PLR0911 - one for each answer of the list above
     limits: Limits, conversation: Conversation | None, command: AnyCommand, at: int
 ) -> Decision:
     """Decides what a command does to a conversation. Changes nothing itself.
@@ -66,7 +69,9 @@ def decide(
         What is to be written and changed, or the reply to the sender.
     """
     if not is_client_msg_id(command.client_msg_id):
-        return _rejected(command, at, "invalid")
+        return rejected(command, at, "invalid")
+    if type(command) is MarkRead:  # a third of the cost of isinstance
+        return decide_mark(conversation, command, at)
     window = _window(conversation, command)
     encoded = encode(command)
     digest = crc32(encoded)  # tells a client that has reused an id by mistake
@@ -74,13 +79,13 @@ def decide(
     if known is not None:
         return _again(command, known, digest, at)
     if window.is_stale(command.client_msg_id):
-        return _rejected(command, at, "stale")
+        return rejected(command, at, "stale")
     if len(encoded) > MAX_MESSAGE_BYTES and isinstance(command, SendMessage):
-        return _rejected(command, at, "too_large")
+        return rejected(command, at, "too_large")
     try:
         effect = _effect(limits, conversation, command, at)
     except _Refused as refused:
-        return _rejected(command, at, refused.code)
+        return rejected(command, at, refused.code)
     accepted = Accepted(window.free_slot(), effect.deliveries[0].entry.seq, digest)
     return Accept(effect, command, accepted)
 
@@ -93,30 +98,15 @@ def _window(conversation: Conversation | None, command: AnyCommand) -> Window:
 
 def _again(command: AnyCommand, accepted: Accepted, digest: int, at: int) -> AnyReply:
     if accepted.digest != digest:
-        return _rejected(command, at, "conflict")
-    return Duplicate(
-        conv_id=command.conv_id,
-        sender=command.sender,
-        device_id=command.device_id,
-        client_msg_id=command.client_msg_id,
-        at=at,
-        seq=accepted.seq,
-    )
-
-
-def _rejected(command: AnyCommand, at: int, code: RejectionCode) -> Rejected:
-    return Rejected(
-        conv_id=command.conv_id,
-        sender=command.sender,
-        device_id=command.device_id,
-        client_msg_id=command.client_msg_id,
-        at=at,
-        code=code,
-    )
+        return rejected(command, at, "conflict")
+    return duplicate(command, at, accepted.seq)
 
 
 def _effect(
-    limits: Limits, conversation: Conversation | None, command: AnyCommand, at: int
+    limits: Limits,
+    conversation: Conversation | None,
+    command: SendMessage | MembershipCommand,
+    at: int,
 ) -> Effect:
     if isinstance(command, SendMessage):  # first, and by the cheaper test: nearly all are
         return _send(limits, conversation, command, at)
@@ -148,10 +138,11 @@ def _send(
         sender=command.sender,
         client_msg_id=command.client_msg_id,
         at=at,
+        messages=head.messages + 1,
         content=command.content,
         mentions=mentions,
     )
-    moved = Head(head.owner, head.join, head.mode, entry.seq, head.history)
+    moved = Head(head.owner, head.join, head.mode, entry.seq, head.history, entry.messages)
     return Effect((Delivery(entry, _audience(conversation, head, entry)),), moved)
 
 
@@ -207,7 +198,7 @@ def _remove(
         raise _Refused("not_a_member")
     draft = Draft(limits, command, at, head, conversation.members)
     draft.remove(leavers)
-    return draft.effect()
+    return draft.effect([MarkForgotten(user) for user in leavers if user in conversation.marks])
 
 
 def _existing(conversation: Conversation | None) -> tuple[Conversation, Head]:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from msgspec import structs
+
 from schemas.codec import encode
 from schemas.limits import MAX_ENTRY_BYTES, Limits
 from schemas.records import (
@@ -64,6 +66,7 @@ class Draft:
             "sender": command.sender,
             "client_msg_id": command.client_msg_id,
             "at": at,
+            "messages": head.messages,
         }
         self._head = head
         self._seq = head.last_seq
@@ -108,11 +111,11 @@ class Draft:
             self._deliver(entry, recipients)
             self._switch_mode()
 
-    def effect(self) -> Effect:
-        """All entries, and the changes that they mean."""
+    def effect(self, more: Sequence[Change] = ()) -> Effect:
+        """All entries, the changes that they mean, and ``more`` of these."""
         before = self._head
-        head = Head(before.owner, before.join, self._mode, self._seq, before.history)
-        return Effect(self._deliveries, head, self._changes)
+        head = structs.replace(before, mode=self._mode, last_seq=self._seq)
+        return Effect(self._deliveries, head, [*self._changes, *more])
 
     def _split(self, people: Sequence[str]) -> Iterator[list[str]]:
         """Parts that one entry can name each, in number and in bytes."""

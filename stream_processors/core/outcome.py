@@ -6,8 +6,15 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from schemas.records import AnyCommand, AnyEntry, AnyReply
-from stream_processors.core.state import Accepted, Change, Conversation, Head, Window
+from schemas.records import AnyCommand, AnyEntry, AnyReply, ReadMarked
+from stream_processors.core.state import (
+    Accepted,
+    Change,
+    Conversation,
+    Head,
+    MemberRead,
+    Window,
+)
 
 
 class Delivery(Struct, frozen=True, gc=False):
@@ -51,5 +58,12 @@ class Accept(Struct, frozen=True, gc=False):
         return window if first else None
 
 
-Decision = Accept | AnyReply
+class Mark(Struct, frozen=True, gc=False):
+    """A read mark goes forward. No entry tells of it, and no id needs to be remembered."""
+
+    record: ReadMarked
+    change: MemberRead
+
+
+Decision = Accept | Mark | AnyReply
 """Either the command takes effect, or its sender gets a reply."""

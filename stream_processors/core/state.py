@@ -2,8 +2,9 @@
 
 | kept for each | what | changed by |
 |---|---|---|
-| conversation | owner, join rule, mode, last SeqId, history rule | a new `Head` |
+| conversation | owner, rules, mode, last SeqId, number of messages | a new `Head` |
 | member | the SeqId at which their membership period began | `MemberJoined`, `MemberLeft` |
+| member | up to where they said that they have read | `MemberRead`, `MarkForgotten` |
 | (sender, device) | the 32 greatest accepted ids, with SeqId and digest | `Window.accept` |
 """
 
@@ -30,7 +31,8 @@ PAGES: Final = DEDUP_WINDOW // PAGE_SLOTS
 class Head(Struct, frozen=True, array_like=True):
     """What a conversation is now. ``last_seq`` is the SeqId given last, 0 before the first.
 
-    ``history`` is last and has a default: states were kept before there was such a rule.
+    ``messages`` is how many of its entries are messages. What comes last has a default: states
+    were kept before there was a history rule, and before messages were counted.
     """
 
     owner: str
@@ -38,6 +40,7 @@ class Head(Struct, frozen=True, array_like=True):
     mode: FanoutMode
     last_seq: int
     history: HistoryRule = "since_join"
+    messages: int = 0
 
 
 class Accepted(Struct, frozen=True, array_like=True, gc=False):
@@ -61,7 +64,20 @@ class MemberLeft(Struct, frozen=True, gc=False):
     user: str
 
 
-Change: TypeAlias = MemberJoined | MemberLeft
+class MemberRead(Struct, frozen=True, gc=False):
+    """A member has read up to entry ``seq``."""
+
+    user: str
+    seq: int
+
+
+class MarkForgotten(Struct, frozen=True, gc=False):
+    """A read mark ended with its membership period."""
+
+    user: str
+
+
+Change: TypeAlias = MemberJoined | MemberLeft | MemberRead | MarkForgotten
 
 
 class PageOfIds(Struct, frozen=True, gc=False):
@@ -73,7 +89,7 @@ class PageOfIds(Struct, frozen=True, gc=False):
     ids: Sequence[tuple[str, Accepted]]
 
 
-Kept: TypeAlias = Head | MemberJoined | MemberLeft | PageOfIds
+Kept: TypeAlias = Head | Change | PageOfIds
 """What a state record keeps. The last of each kind for the same key is enough."""
 
 
@@ -135,24 +151,33 @@ class Window:
 
 
 class Conversation:
-    """The state of one conversation. ``members`` is written by `change` alone."""
+    """The state of one conversation. `change` alone writes ``members`` and ``marks``.
 
-    __slots__ = ("_members_in_order", "head", "members", "windows")
+    ``marks`` has only those members who ever said what they have read, in this period.
+    """
+
+    __slots__ = ("_members_in_order", "head", "marks", "members", "windows")
 
     def __init__(self) -> None:
         self.head: Head | None = None
         self.members: dict[str, int] = {}
+        self.marks: dict[str, int] = {}
         self.windows: dict[tuple[str, str], Window] = {}
         self._members_in_order: tuple[str, ...] | None = None
 
     def change(self, change: Change) -> None:
-        """Begins or ends a membership period."""
-        self._members_in_order = None
+        """Begins or ends a membership period, or moves a read mark within one."""
         match change:
             case MemberJoined(user, since):
                 self.members[user] = since
+                self._members_in_order = None
             case MemberLeft(user):
                 self.members.pop(user, None)
+                self._members_in_order = None
+            case MemberRead(user, seq):
+                self.marks[user] = seq
+            case MarkForgotten(user):
+                self.marks.pop(user, None)
 
     def restore(self, kept: Kept) -> None:
         """Takes in one record of a compacted log."""
@@ -161,7 +186,7 @@ class Conversation:
                 self.head = kept
             case PageOfIds(sender, device_id, page, ids):
                 self.window(sender, device_id).restore(page, ids)
-            case MemberJoined() | MemberLeft():
+            case _:
                 self.change(kept)
 
     def window(self, sender: str, device_id: str) -> Window:

@@ -189,8 +189,8 @@ def test_a_state_from_before_the_history_rule_is_restored() -> None:
     """A head that an earlier version kept has none: its conversation opens nothing."""
     head = msgpack.encode(["ann", "open", "push", 7])
     kept = restored(msgpack.encode(["c", "c1"]), head).kept
-    assert kept == Head("ann", "open", "push", 7, "since_join")
-    idle = msgpack.encode([["ann", "open", "push", 7], {"ann": 1}, []])
+    assert kept == Head("ann", "open", "push", 7, "since_join", 0)
+    idle = msgpack.encode([["ann", "open", "push", 7], {"ann": 1}, [], {}])
     assert thaw(idle).head == kept
 
 

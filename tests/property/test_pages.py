@@ -18,10 +18,10 @@ from gateway.answers import Hole, SyncPage
 from gateway.history import HistoryAsked, read_history
 from gateway.search import SearchAsked
 from gateway.search_terms import from_cursor
-from gateway.store import MAX_SEQ, StoredRecord
+from gateway.store import StoredRecord
 from gateway.sync import read_sync
 from gateway.sync_back import read_sync_back
-from schemas.limits import SYNC_BUCKET
+from schemas.limits import MAX_SEQ, SYNC_BUCKET
 from schemas.records import HistoryRule
 from schemas.visibility import Change, Period, readable, visible
 from tests.support.gateway import FakeIndex, FakeStore, covered, message

@@ -11,6 +11,7 @@ from schemas.records import (
     AddMembers,
     AnyCommand,
     CreateConversation,
+    MarkRead,
     RemoveMembers,
     SendMessage,
     TextContent,
@@ -55,6 +56,7 @@ commands: st.SearchStrategy[AnyCommand] = st.one_of(
         mentions=st.lists(users, max_size=4),
     ),
     st.builds(SendMessage, **_common(), content=texts.map(_text_content)),
+    st.builds(MarkRead, **_common(), seq=st.integers(-1, 14)),
 )
 """Any command, sensible or not."""
 

@@ -18,7 +18,6 @@ from gateway.logs import server_log
 from gateway.search import Index, SearchAsked
 from gateway.search_terms import Place
 from gateway.store import (
-    MAX_SEQ,
     SLICE,
     Change,
     Conversation,
@@ -31,7 +30,7 @@ from gateway.tokens import issue_token
 from schemas.codec import encode
 from schemas.errors import ServerUnavailable
 from schemas.ids import uuid7
-from schemas.limits import SYNC_BUCKET
+from schemas.limits import MAX_SEQ, SYNC_BUCKET
 from schemas.records import FanoutMode, HistoryRule, MessageSent, TextContent
 from schemas.settings import Settings
 from schemas.visibility import Period, visible

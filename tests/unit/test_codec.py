@@ -71,15 +71,24 @@ def test_a_refusal_does_not_quote_the_text(cut: int) -> None:
 def test_an_entry_looks_as_others_rely_on() -> None:
     """Names, order and defaults of the one record that everybody reads."""
     entry = MessageSent(
-        conv_id="c", seq=7, sender="ann", client_msg_id="i", at=5,
+        conv_id="c", seq=7, sender="ann", client_msg_id="i", at=5, messages=3,
         content=TextContent(text="hi"), mentions=[],
     )  # fmt: skip
     assert encode(entry) == (
         b'{"kind":"message_sent","conv_id":"c","seq":7,"sender":"ann","client_msg_id":"i","at":5,'
-        b'"content":{"type":"text","text":"hi"},"mentions":[]}'
+        b'"messages":3,"content":{"type":"text","text":"hi"},"mentions":[]}'
     )
     assert decode_entry(encode(entry)) == entry
     assert decode_position(encode(entry)).seq == 7
+
+
+def test_what_was_written_before_messages_were_counted_is_read() -> None:
+    """An entry of an earlier version counts none: what was said before does not count."""
+    entry = decode_entry(
+        b'{"kind":"message_sent","conv_id":"c","seq":7,"sender":"ann","client_msg_id":"i","at":5,'
+        b'"content":{"type":"text","text":"hi"},"mentions":[]}'
+    )
+    assert entry.messages == 0
 
 
 def test_what_was_written_before_the_history_rule_is_read() -> None:

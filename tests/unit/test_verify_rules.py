@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from backends.kafka import partition_of
 from ops.verify.log import Log
@@ -59,6 +60,11 @@ def said(seq: int, sender: str = "ann", command: str = "") -> AnyEntry:
     return MessageSent(**_common(seq, sender, command), content=TextContent(text=""), mentions=[])
 
 
+def counting(messages: int, entry: AnyEntry) -> AnyEntry:
+    """The entry, which says that there are so many messages up to it."""
+    return structs.replace(entry, messages=messages)
+
+
 def changed(seq: int, command: str, **fields: Any) -> AnyEntry:
     """A switch to pull of three people, where two are the limit."""
     usual = {"mode": "pull", "member_count": 3, "push_limit": 2, "push_again_below": 2}
@@ -88,6 +94,14 @@ def differences(*entries: AnyEntry) -> list[Difference]:
             removed(3, "c", command="x"),
         ],
         [created("ann", "bob"), said(2, command="x"), said(3, "bob", command="x")],
+        # What was said before messages were counted does not count; from some entry on all does.
+        [
+            created("ann"),
+            said(2),
+            counting(1, said(3)),
+            counting(1, added(4, "b")),
+            counting(2, said(5)),
+        ],
     ],
 )
 def test_what_keeps_the_rules_is_silent(entries: list[AnyEntry]) -> None:
@@ -104,6 +118,13 @@ def test_what_keeps_the_rules_is_silent(entries: list[AnyEntry]) -> None:
         ([created("bob")], "who creates a conversation"),
         ([created("ann", "ann")], "names a member twice"),
         ([created("ann"), said(2, "bob")], "its sender is not a member"),
+        ([created("ann"), counting(2, said(2))], "it counts 2 messages in place of 1"),
+        ([counting(1, created("ann"))], "it counts 1 messages in place of 0"),
+        ([created("ann"), counting(1, said(2)), said(3)], "it counts 0 messages in place of 2"),
+        (
+            [created("ann"), counting(1, said(2)), counting(2, added(3, "b"))],
+            "it counts 2 messages in place of 1",
+        ),
         ([created("ann"), added(2)], "names nobody"),
         ([created("ann"), added(2, "b", "b")], "a member twice"),
         ([created("ann", "bob"), added(2, "bob")], "adds somebody who is a member"),

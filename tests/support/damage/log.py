@@ -48,6 +48,15 @@ def _log_has_another_time(system: System, pick: Pick) -> Expected:
 
 
 @damage
+def _log_counts_otherwise(system: System, pick: Pick) -> Expected:
+    at = pick.index(system.timeline)
+    entry = entry_of(system.timeline[at])
+    wrong = entry.messages + pick.one((1, 2, 7))
+    set_value(system.timeline, at, encode(structs.replace(entry, messages=wrong)))
+    return of_entry(entry, "log", "rule", alone=False)
+
+
+@damage
 def _log_changes_the_order(system: System, pick: Pick) -> Expected:
     pairs = neighbours(system.timeline, lambda record: record[2])
     first, second = pick.one(pairs)

@@ -1,0 +1,171 @@
+"""Read marks and unread counts: exact after any sequence of commands and crashes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.ids import uuid7
+from schemas.records import (
+    AnyCommand,
+    AnyEntry,
+    ConversationCreated,
+    CreateConversation,
+    Duplicate,
+    MarkRead,
+    MembersAdded,
+    MembersRemoved,
+    MessageSent,
+    ReadMarked,
+    Rejected,
+    Reply,
+)
+from schemas.unread import Counted, unread
+from tests.support.commands import USERS, commands
+from tests.support.sequencing import Commit, Crash, Log, run
+from tests.support.unread import walked
+
+Step = AnyCommand | type[Crash | Commit]
+
+GROUP = CreateConversation(
+    conv_id="c1", sender="ann", device_id="d", client_msg_id=uuid7(0, 0), members=["bob", "陈"],
+    join="open",
+)  # fmt: skip
+marks = st.builds(
+    MarkRead,
+    conv_id=st.just("c1"),
+    sender=st.sampled_from(["ann", "bob", "陈"]),
+    device_id=st.sampled_from(["phone", "desk"]),
+    client_msg_id=st.just(uuid7(1, 1)),
+    seq=st.integers(1, 12),
+)
+step_lists = st.lists(
+    st.one_of(commands, marks, st.just(Crash), st.just(Commit)), max_size=60
+).map(lambda steps: [GROUP, *steps])
+
+
+def in_order(log: Log) -> Iterable[tuple[str, list[AnyEntry]]]:
+    """Each conversation with its entries."""
+    return ((conv_id, log.timeline_of(conv_id)) for conv_id in log.conversations)
+
+
+def counted(log: Log, conv_id: str, user: str) -> int | None:
+    """What is unread, by the counts alone; None if they were never in it."""
+    end = mark = None
+    inside = False
+    for entry in log.timeline_of(conv_id):
+        place = Counted(entry.seq, entry.messages)
+        if isinstance(entry, ConversationCreated | MembersAdded) and user in entry.members:
+            inside, mark = True, place
+        if isinstance(entry, MessageSent) and entry.sender == user:
+            mark = place
+        end = place if inside else end
+        if isinstance(entry, MembersRemoved) and user in entry.members:
+            inside = False
+    if end is None or mark is None:
+        return None
+    counts = {entry.seq: entry.messages for entry in log.timeline_of(conv_id)}
+    for record in log.sync_of(user):
+        if isinstance(record, ReadMarked) and record.conv_id == conv_id:
+            mark = max(mark, Counted(record.seq, counts[record.seq]))
+    return unread(end, mark)
+
+
+@settings(max_examples=300)
+@given(step_lists, st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([1, 1_000]))
+def test_the_counts_tell_what_a_plain_walk_finds(
+    steps: list[Step], compact_share: float, busy_limit: int
+) -> None:
+    """Through stays, own messages, marks, switches of mode and crashes, for everybody."""
+    log = run(steps, busy_limit=busy_limit, compact_share=compact_share)
+    for conv_id, timeline in in_order(log):
+        for user in USERS:
+            found = counted(log, conv_id, user)
+            assert (found or 0) == walked(timeline, log.sync_of(user), user)
+
+
+@given(step_lists)
+def test_every_entry_counts_the_messages_up_to_it(steps: list[Step]) -> None:
+    """Whatever stands between them, and whoever was killed meanwhile."""
+    for _, timeline in in_order(run(steps)):
+        messages = 0
+        for entry in timeline:
+            messages += isinstance(entry, MessageSent)
+            assert entry.messages == messages
+
+
+@given(step_lists)
+def test_a_mark_ends_as_a_move_a_duplicate_or_a_refusal(steps: list[Step]) -> None:
+    """One record for each command, to its sender alone; no entry. Nothing is in doubt."""
+    log = run(steps)
+    asked = [step for step in steps if isinstance(step, MarkRead)]
+    ids = {(m.conv_id, m.sender, m.client_msg_id) for m in asked}
+    told: list[Reply] = []
+    for user in {key for key, _ in log.syncs}:
+        for record in log.sync_of(user):
+            if isinstance(record, Reply):
+                assert record.sender == user
+                told.append(record)
+    of_marks = [r for r in told if (r.conv_id, r.sender, r.client_msg_id) in ids]
+    assert len(of_marks) >= len(asked)
+    assert all(isinstance(r, ReadMarked | Duplicate | Rejected) for r in of_marks)
+
+
+@given(step_lists)
+def test_marks_change_no_entry(steps: list[Step]) -> None:
+    """A conversation with marks in between is the same, to the byte, but for its times."""
+    without = [step for step in steps if not isinstance(step, MarkRead)]
+    kept = [(e.conv_id, e.seq, e.sender, e.client_msg_id, e.messages)
+            for _, timeline in in_order(run(without)) for e in timeline]  # fmt: skip
+    found = [(e.conv_id, e.seq, e.sender, e.client_msg_id, e.messages)
+             for _, timeline in in_order(run(steps)) for e in timeline]  # fmt: skip
+    assert sorted(found) == sorted(kept)
+
+
+@given(step_lists)
+def test_a_mark_goes_forward_within_a_stay(steps: list[Step]) -> None:
+    """Each one told is above the one before, lies at an entry that its reader was there for."""
+    log = run(steps)
+    for conv_id, timeline in in_order(log):
+        for user in USERS:
+            moved = [r.seq for r in log.sync_of(user)
+                     if isinstance(r, ReadMarked) and r.conv_id == conv_id]  # fmt: skip
+            assert moved == sorted(set(moved))
+            assert all(is_inside(timeline, user, seq) for seq in moved)
+
+
+def is_inside(timeline: list[AnyEntry], user: str, seq: int) -> bool:
+    """Whether somebody was a member at an entry."""
+    inside = False
+    for entry in timeline[:seq]:
+        if isinstance(entry, ConversationCreated | MembersAdded) and user in entry.members:
+            inside = True
+        elif isinstance(entry, MembersRemoved) and user in entry.members:
+            inside = False
+    return inside
+
+
+def mark(seq: int, sender: str = "bob", conv_id: str = "c1") -> MarkRead:
+    """A mark of somebody's."""
+    return MarkRead(
+        conv_id=conv_id, sender=sender, device_id="d", client_msg_id=uuid7(9, seq % 9), seq=seq
+    )
+
+
+def test_what_becomes_of_marks() -> None:
+    """Moved, known already, out of range, of a stranger, of nothing."""
+    asked = [mark(2), mark(3), mark(0), mark(-3), mark(1), mark(1, "bob", "c"), mark(1, "eve")]
+    log = run([GROUP, *asked])
+    replies = [r for user in ("bob", "eve") for r in log.sync_of(user) if isinstance(r, Reply)]
+    told = [(type(r).__name__, getattr(r, "seq", None) or getattr(r, "code", "")) for r in replies]
+    assert told == [
+        ("ReadMarked", 2),
+        ("Rejected", "invalid"),
+        ("Rejected", "invalid"),
+        ("Rejected", "invalid"),
+        ("Duplicate", 2),
+        ("Rejected", "unknown_conversation"),
+        ("Rejected", "not_a_member"),
+    ]

@@ -1,0 +1,39 @@
+"""What somebody has not read, by a plain walk over a log: to hold the counts against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from schemas.records import (
+    AnyEntry,
+    AnySyncRecord,
+    ConversationCreated,
+    MembersAdded,
+    MembersRemoved,
+    MessageSent,
+    ReadMarked,
+)
+
+
+def walked(timeline: Iterable[AnyEntry], synced: Iterable[AnySyncRecord], user: str) -> int:
+    """How many messages a member, or who once was one, has not read.
+
+    Args:
+        timeline: The conversation, all of it, in order.
+        synced: The sync timeline of ``user``.
+        user: Who reads.
+    """
+    waiting: set[int] = set()
+    inside, conv_id = False, ""
+    for entry in timeline:
+        conv_id = entry.conv_id
+        if isinstance(entry, ConversationCreated | MembersAdded) and user in entry.members:
+            waiting, inside = set(), True
+        elif isinstance(entry, MembersRemoved) and user in entry.members:
+            inside = False
+        elif isinstance(entry, MessageSent) and inside:
+            waiting = set() if entry.sender == user else waiting | {entry.seq}
+    for record in synced:
+        if isinstance(record, ReadMarked) and record.conv_id == conv_id:
+            waiting = {seq for seq in waiting if seq > record.seq}
+    return len(waiting)
