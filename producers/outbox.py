@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from backends.own_file import OwnFile, open_own_file
 from schemas.errors import (
-    ConfigurationError,
     OutboxFull,
     OutboxInUse,
     PublisherClosed,
@@ -29,15 +29,16 @@ from schemas.errors import (
 CAPACITY: Final = 10_000
 """Commands; a person who is offline for a day writes fewer."""
 
-_SCHEMA_VERSION: Final = 1
-
-_SCHEMA: Final = """
-BEGIN;
-CREATE TABLE command (position INTEGER PRIMARY KEY, value BLOB NOT NULL);
-CREATE TABLE last_id (only INTEGER PRIMARY KEY CHECK (only = 0), id TEXT NOT NULL);
-PRAGMA user_version = 1;
-COMMIT;
-"""
+_FILE: Final = OwnFile(
+    name="the outbox",
+    schema="""
+        CREATE TABLE command (position INTEGER PRIMARY KEY, value BLOB NOT NULL);
+        CREATE TABLE last_id (only INTEGER PRIMARY KEY CHECK (only = 0), id TEXT NOT NULL);
+    """,
+    version=1,
+    synchronous="FULL",
+    in_use=OutboxInUse,
+)
 
 
 class Queued(NamedTuple):
@@ -64,7 +65,7 @@ class Outbox:
         self._capacity = capacity
         self._lock = threading.Lock()
         self._open = True
-        self._db = _open(path)
+        self._db = open_own_file(path, _FILE)
         count, last = self._db.execute("SELECT count(*), max(position) FROM command").fetchone()
         self._count: int = count
         self._last_position: int = last or 0
@@ -144,34 +145,3 @@ class Outbox:
             raise TransientFailure(
                 f"the outbox {self._path} cannot be written: {error}"
             ) from error
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        db = sqlite3.connect(path, timeout=0, isolation_level="IMMEDIATE", check_same_thread=False)
-    except (OSError, sqlite3.Error) as error:
-        raise ConfigurationError(f"the outbox {path} cannot be opened: {error}") from error
-    try:
-        _prepare(db, path)
-    except sqlite3.Error as error:
-        db.close()
-        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-            raise OutboxInUse(f"the outbox {path} is in use: give each process its own") from None
-        raise ConfigurationError(f"the outbox {path} cannot be opened: {error}") from error
-    except ConfigurationError:
-        db.close()
-        raise
-    return db
-
-
-def _prepare(db: sqlite3.Connection, path: Path) -> None:
-    # The lock is the file's own: it ends with the process, however that ends.
-    db.execute("PRAGMA locking_mode = EXCLUSIVE")
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version == 0:
-        db.executescript(_SCHEMA)
-    elif version != _SCHEMA_VERSION:
-        raise ConfigurationError(f"the outbox {path} is of version {version}, unknown here")

@@ -203,7 +203,7 @@ def test_a_file_has_one_process(tmp_path: Path) -> None:
     path = tmp_path / "local.db"
     with (
         closing(LocalStore(path, "ann", "phone")),
-        pytest.raises(ConfigurationError, match=r"local\.db"),
+        pytest.raises(ConfigurationError, match=r"local\.db is in use"),
     ):
         LocalStore(path, "ann", "phone")
     LocalStore(path, "ann", "phone").close()
