@@ -6,6 +6,7 @@
 | ``conversation`` | what a conversation is now: its head SeqId, owner, rules, mode |
 | ``membership_by_user`` | the conversations of a person, with their membership periods |
 | ``membership_by_conversation`` | the people of a conversation, with theirs |
+| ``read_mark`` | up to where somebody has read a conversation |
 | ``sync`` | a range of one recipient's sync timeline; expires |
 | ``sync_bucket`` | which partitions of ``sync`` a recipient has at all; expires |
 | ``sync_expiry`` | up to where a recipient's ``sync`` may be gone from when on; does not expire |
@@ -22,16 +23,25 @@ up, ``tests/integration/test_partitions.py`` asks the server):
 | ``sync_bucket`` | a record in every bucket of a shard, for a lifetime | by the rate: below |
 | ``sync_expiry`` | at most nine rows of some 50 bytes for each lifetime | 24 KB a year of weeks |
 | ``membership_by_user`` | all that somebody ever joined and left | no bound: below |
+| ``read_mark`` | all who ever spoke in a conversation or marked it as read | no bound: below |
 
 A listed bucket takes some 70 bytes for `SYNC_BUCKET` offsets of a shard. At 100,000 records/s
 on 8 shards, kept for a week, that is 68 MB; who keeps more, or longer, takes more shards. A change
 of membership takes 73 bytes and the id of its conversation: 900,000 changes with ids of 36
 characters are 100 MB, and nothing stops anybody who is let in and out that often.
 
+A read mark takes some 70 bytes and the id of its person: 900,000 people with ids of 36 characters
+are 100 MB. It is by conversation because whoever speaks there writes one, and so the marks of a
+busy conversation share a request.
+
 Membership is kept as what happened (joined or left, at a SeqId): such rows are idempotent and
 may arrive in any order, where a period with an end would have to be read before it is written.
 A join has the history rule beside it, so that who reads memberships knows what may be read back.
 A row without one was written before there was such a rule, and means ``since_join``.
+
+``messages`` beside a SeqId is how many messages there are up to it (`schemas.unread`); without one
+nothing counts. ``read_mark`` has somebody's own last message (``own_seq``, with its count), and
+up to where their devices marked it as read (``read_seq``); each ``USING TIMESTAMP`` its SeqId.
 
 ``conversation`` is written ``USING TIMESTAMP seq``: the last writer is the one with the highest
 SeqId, whatever is replayed. So is ``sync_expiry``, by its ``newest``: in a slot of time that
@@ -77,16 +87,21 @@ _TABLES: Final = (
         PRIMARY KEY ((conv_id, bucket), seq)
     ) WITH compression = {{'class': 'LZ4Compressor'}}""",
     """CREATE TABLE IF NOT EXISTS conversation (
-        conv_id text PRIMARY KEY, head bigint, owner text, join_rule text, mode text,
-        history_rule text
+        conv_id text PRIMARY KEY, head bigint, messages bigint, owner text, join_rule text,
+        mode text, history_rule text
     )""",
     """CREATE TABLE IF NOT EXISTS membership_by_user (
-        user_id text, conv_id text, seq bigint, joined boolean, history_rule text,
+        user_id text, conv_id text, seq bigint, joined boolean, messages bigint,
+        history_rule text,
         PRIMARY KEY ((user_id), conv_id, seq)
     )""",
     """CREATE TABLE IF NOT EXISTS membership_by_conversation (
         conv_id text, bucket int, user_id text, seq bigint, joined boolean, history_rule text,
         PRIMARY KEY ((conv_id, bucket), user_id, seq)
+    )""",
+    """CREATE TABLE IF NOT EXISTS read_mark (
+        conv_id text, user_id text, own_seq bigint, own_messages bigint, read_seq bigint,
+        PRIMARY KEY ((conv_id), user_id)
     )""",
     """CREATE TABLE IF NOT EXISTS sync (
         user_id text, bucket bigint, sync_seq bigint, conv_id text, seq bigint, record text,
@@ -108,6 +123,8 @@ _LATER_COLUMNS: Final = (
     "ALTER TABLE conversation ADD IF NOT EXISTS history_rule text",
     "ALTER TABLE membership_by_user ADD IF NOT EXISTS history_rule text",
     "ALTER TABLE membership_by_conversation ADD IF NOT EXISTS history_rule text",
+    "ALTER TABLE conversation ADD IF NOT EXISTS messages bigint",
+    "ALTER TABLE membership_by_user ADD IF NOT EXISTS messages bigint",
 )
 """What the tables do not have that an earlier version made."""
 

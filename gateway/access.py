@@ -12,6 +12,7 @@ from gateway.ids import is_id
 from gateway.problems import no_such_conversation
 from gateway.store import Store
 from schemas.records import FanoutMode
+from schemas.unread import Counted
 from schemas.visibility import Period, periods, readable, visible
 
 
@@ -20,7 +21,8 @@ class ConversationAccess(NamedTuple):
 
     ``stored`` is the SeqId up to which the store knows the conversation and, above all, who was
     in it: nothing above it is shown, because whether the user was still there is not known yet.
-    ``stays`` are their membership periods, ``readable`` is what they may read back.
+    ``stays`` are their membership periods, ``readable`` is what they may read back. ``joined`` is
+    the entry that let them in last, ``end`` the last one that they may see of what goes on.
     """
 
     conv_id: str
@@ -29,6 +31,8 @@ class ConversationAccess(NamedTuple):
     mode: FanoutMode
     stays: list[Period]
     readable: list[Period]
+    joined: Counted
+    end: Counted
 
     def may_see(self, seq: int) -> bool:
         """Whether the user may see the entry ``seq`` now."""
@@ -42,8 +46,7 @@ class ConversationAccess(NamedTuple):
     @property
     def head(self) -> int:
         """The last SeqId that the user may know of: what came after they left is not theirs."""
-        last = self.stays[-1].last
-        return self.stored if last is None else min(self.stored, last)
+        return self.end.seq
 
 
 async def access_conversation(store: Store, user: str, conv_id: str) -> ConversationAccess:
@@ -68,6 +71,18 @@ async def access_conversation(store: Store, user: str, conv_id: str) -> Conversa
         raise no_such_conversation()
     if not stays:
         raise no_such_conversation()
+    counts = {change.seq: change.messages for change in changes}
+    first, last = stays[-1]
+    end = Counted(conversation.head, conversation.messages)
+    if last is not None and last < end.seq:
+        end = Counted(last, counts[last])
     return ConversationAccess(
-        conv_id, user, conversation.head, conversation.mode, stays, readable(changes)
+        conv_id,
+        user,
+        conversation.head,
+        conversation.mode,
+        stays,
+        readable(changes),
+        joined=Counted(first, counts[first]),
+        end=end,
     )

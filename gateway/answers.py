@@ -75,10 +75,15 @@ class ConversationShown(Struct, frozen=True, kw_only=True):
 
     ``periods`` are the caller's stays in it. ``readable`` is what history shows them: the same,
     or more where the conversation lets its members read what was said before they joined.
+    Of the entries 1 to ``head`` so many are ``messages``. ``read`` is the caller's read mark, and
+    ``unread`` the number of messages above it, up to ``head``.
     """
 
     conv_id: str
     head: int
+    messages: int
+    read: int
+    unread: int
     mode: FanoutMode | None
     periods: list[PeriodShown]
     readable: list[PeriodShown]

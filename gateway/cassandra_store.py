@@ -23,11 +23,12 @@ from cassandra.query import PreparedStatement
 
 from backends.cassandra import cassandra_session
 from gateway.bridge import Bridge
-from gateway.store import Change, Conversation, Expiry, StoredEntry, StoredRecord
+from gateway.store import Change, Conversation, Expiry, ReadMark, StoredEntry, StoredRecord
 from schemas.errors import ServerUnavailable
 from schemas.limits import MESSAGE_BUCKET
 from schemas.records import HistoryRule
 from schemas.settings import Settings
+from schemas.unread import Counted
 
 log = logging.getLogger(__name__)
 
@@ -58,18 +59,21 @@ _Rows = list[tuple[Any, ...]]
 
 
 class _Read(Enum):
-    CONVERSATION = "SELECT head, mode FROM conversation WHERE conv_id = ?"
+    CONVERSATION = "SELECT head, mode, messages FROM conversation WHERE conv_id = ?"
     CHANGES = (
-        "SELECT seq, joined, history_rule FROM membership_by_user"
+        "SELECT seq, joined, history_rule, messages FROM membership_by_user"
         " WHERE user_id = ? AND conv_id = ? AND seq > ? LIMIT ?"
     )
     ALL_CHANGES = (
-        "SELECT conv_id, seq, joined, history_rule FROM membership_by_user"
+        "SELECT conv_id, seq, joined, history_rule, messages FROM membership_by_user"
         " WHERE user_id = ? AND (conv_id, seq) > (?, ?) LIMIT ?"
     )
     CONVERSATION_IDS = (
         "SELECT conv_id FROM membership_by_user"
         " WHERE user_id = ? AND conv_id > ? GROUP BY conv_id LIMIT ?"
+    )
+    READ_MARK = (
+        "SELECT own_seq, own_messages, read_seq FROM read_mark WHERE conv_id = ? AND user_id = ?"
     )
     ENTRIES = (
         "SELECT seq, kind, entry FROM message"
@@ -150,7 +154,10 @@ class CassandraStore:
     async def conversation(self, conv_id: str) -> Conversation | None:
         """See `Store`."""
         rows = await self._read(_Read.CONVERSATION, conv_id)
-        return Conversation(*rows[0]) if rows else None
+        if not rows:
+            return None
+        head, mode, messages = rows[0]
+        return Conversation(head, mode, messages or 0)
 
     async def changes(self, user: str, conv_id: str) -> list[Change]:
         """See `Store`."""
@@ -179,6 +186,12 @@ class CassandraStore:
         """See `Store`."""
         rows = await self._read(_Read.CONVERSATION_IDS, user, after, limit)
         return [conv_id for (conv_id,) in rows]
+
+    async def read_mark(self, conv_id: str, user: str) -> ReadMark:
+        """See `Store`."""
+        for own_seq, own_messages, marked in await self._read(_Read.READ_MARK, conv_id, user):
+            return ReadMark(Counted(own_seq or 0, own_messages or 0), marked or 0)
+        return ReadMark()
 
     async def entries(self, conv_id: str, first: int, last: int) -> list[StoredEntry]:
         """See `Store`."""
@@ -252,9 +265,14 @@ class CassandraStore:
                 raise ServerUnavailable("Cassandra does not answer") from error
 
 
-def _change(seq: int, joined: bool, history: HistoryRule | None) -> Change:  # noqa: FBT001 - a column
-    """A row from before there was a history rule has none; a leave never has."""
-    return Change(seq, joined, history or "since_join")
+def _change(
+    seq: int,
+    joined: bool,  # noqa: FBT001 - a column
+    history: HistoryRule | None,
+    messages: int | None,
+) -> Change:
+    """A row from before there was a history rule has none; a leave never has. So with counts."""
+    return Change(seq, joined, history or "since_join", messages or 0)
 
 
 def _entries(parts: list[_Rows]) -> list[StoredEntry]:

@@ -31,7 +31,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
-from gateway.store import SLICE, Change, Conversation, Expiry, Store, StoredEntry, StoredRecord
+from gateway.store import (
+    SLICE,
+    Change,
+    Conversation,
+    Expiry,
+    ReadMark,
+    Store,
+    StoredEntry,
+    StoredRecord,
+)
 
 PATIENCE_SECONDS: Final = 0.25
 """How long a query waits for the one before it: some 100 times the usual. Then it is sent beside
@@ -178,6 +187,10 @@ class CoalescingStore:
     async def conversation_ids(self, user: str, after: str, limit: int) -> list[str]:
         """See `Store`."""
         return await self._store.conversation_ids(user, after, limit)
+
+    async def read_mark(self, conv_id: str, user: str) -> ReadMark:
+        """See `Store`."""
+        return await self._store.read_mark(conv_id, user)
 
     async def entries(self, conv_id: str, first: int, last: int) -> list[StoredEntry]:
         """See `Store`. Touches two slices at most."""

@@ -8,6 +8,7 @@ from typing import Final
 from gateway.access import ConversationAccess, access_conversation
 from gateway.answers import ConversationShown, ConversationsPage, PeriodShown
 from gateway.problems import Problem
+from gateway.reading import Reading, reading_of
 from gateway.store import Store
 
 MAX_CONVERSATIONS: Final = 200
@@ -22,8 +23,9 @@ async def list_conversations(store: Store, user: str, after: str, limit: int) ->
     ids = await store.conversation_ids(user, after, limit + 1)
     more, ids = len(ids) > limit, ids[:limit]
     found = await open_conversations(store, user, ids)
+    readings = await asyncio.gather(*(reading_of(store, each) for each in found.values()))
     return ConversationsPage(
-        conversations=[_shown(found[conv_id]) for conv_id in ids if conv_id in found],
+        conversations=list(map(_shown, found.values(), readings)),
         next=ids[-1] if more else None,
     )
 
@@ -37,7 +39,7 @@ async def open_conversations(
         ServerUnavailable: The store does not answer.
     """
     opened = await asyncio.gather(*(_open(store, user, conv_id) for conv_id in conv_ids))
-    return {access.conv_id: access for access in opened if access is not None}
+    return {access.conv_id: access for access in opened if access is not None}  # in their order
 
 
 async def _open(store: Store, user: str, conv_id: str) -> ConversationAccess | None:
@@ -47,10 +49,13 @@ async def _open(store: Store, user: str, conv_id: str) -> ConversationAccess | N
         return None
 
 
-def _shown(access: ConversationAccess) -> ConversationShown:
+def _shown(access: ConversationAccess, reading: Reading) -> ConversationShown:
     return ConversationShown(
         conv_id=access.conv_id,
         head=access.head,
+        messages=access.end.messages,
+        read=reading.mark,
+        unread=reading.unread,
         mode=access.mode if access.is_member else None,
         periods=[PeriodShown(stay.first, stay.last) for stay in access.stays],
         readable=[PeriodShown(part.first, part.last) for part in access.readable],

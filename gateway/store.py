@@ -2,7 +2,8 @@
 
 A method returns what is durable at some instant between its call and its return. The order of
 two calls is therefore the order of what they saw, and `gateway.access` relies on it. So it does
-on what the sinks do in this order: changes of membership, then messages, then the head. And
+on what the sinks do in this order: changes of membership, then messages and that their senders
+have read them, then the head. And
 `gateway.sync` relies on this: of one recipient, no sync record is durable before those that come
 before it, and a bucket is listed before it has a record.
 """
@@ -13,6 +14,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from schemas import visibility
 from schemas.records import FanoutMode
+from schemas.unread import Counted
 
 SLICE: Final = 100
 """Entries or records in one answer of the store: 100 of at most 9 KB are 1 MB."""
@@ -23,10 +25,25 @@ knows of one knows of the other."""
 
 
 class Conversation(NamedTuple):
-    """What a conversation is now. All up to SeqId ``head`` has been sequenced and stored."""
+    """What a conversation is now. All up to SeqId ``head`` has been sequenced and stored.
+
+    ``messages``: so many of them are messages.
+    """
 
     head: int
     mode: FanoutMode
+    messages: int = 0
+
+
+class ReadMark(NamedTuple):
+    """Up to where somebody has read a conversation, beside where they joined it.
+
+    ``own`` is their own last message, ``marked`` the SeqId that their devices have marked. Zeros
+    if there is none.
+    """
+
+    own: Counted = Counted(0, 0)
+    marked: int = 0
 
 
 class StoredEntry(NamedTuple):
@@ -69,6 +86,9 @@ class Store(Protocol):
 
     async def conversation_ids(self, user: str, after: str, limit: int) -> list[str]:
         """Conversations that ``user`` was ever in: the first ``limit`` ids above ``after``."""
+
+    async def read_mark(self, conv_id: str, user: str) -> ReadMark:
+        """How far ``user`` has read. Has all that they said up to a head that was read before."""
 
     async def entries(self, conv_id: str, first: int, last: int) -> list[StoredEntry]:
         """The entries ``first`` to ``last`` that are there, by SeqId.

@@ -26,11 +26,13 @@ class Change(NamedTuple):
     """Entry ``seq`` let a person in, or out.
 
     ``history`` is what the entry says of the conversation; it means nothing where one is let out.
+    ``messages`` is how many messages there are up to the entry; it decides nothing here.
     """
 
     seq: int
     joined: bool
     history: HistoryRule = "since_join"
+    messages: int = 0
 
 
 def periods(changes: Iterable[tuple[int, bool]]) -> list[Period]:

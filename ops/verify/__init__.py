@@ -7,6 +7,7 @@
     index.py          the search index                                  against the log
     sync_log.py       im.sync                                           against the audience
     sync_store.py     the tables sync and sync_bucket                   against im.sync
+    marks.py              the table read_mark                           against the log and im.sync
     topics.py scan.py documents.py    read Kafka, Cassandra and Elasticsearch, in streams
     report.py output.py               the differences found, and how they are shown
     audit.py          the whole course, and what it waits for

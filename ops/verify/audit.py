@@ -4,7 +4,8 @@
 2. The sinks of messages have come past that: store, membership and index are compared.
 3. How far is ``im.sync`` now? What belongs to the entries of step 1 was written before, in the
    same transactions. Each partition is compared with what the log says is due.
-4. The sink of sync records has come past that: its tables are compared.
+4. The sink of sync records has come past that: its tables are compared, and the read marks, which
+   are of both sinks.
 5. If a place holds more than the log of step 1, the log is read on: it may have come meanwhile.
 
 So it can be run while others write, and then is about what was there at its begin.
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 
 from ops.verify.index import compare_documents
 from ops.verify.log import Log
+from ops.verify.marks import compare_marks, take_marks
 from ops.verify.membership import compare_membership
 from ops.verify.report import CheckName, Report
 from ops.verify.shards import Shard, homes, position_of
@@ -107,6 +109,8 @@ def _compare_sync_store(
         report_missing_rows(shards, name, report)
         compare_sync_buckets(buckets, sources.sync_buckets(), report)
         compare_sync_expiries(buckets.reached, sources.sync_expiries(), report)
+    with _timed(report, "marks"):
+        compare_marks(log, shards, sources.read_marks(), report)
 
 
 def _name(key: bytes | None, value: bytes | None) -> RecordName:
@@ -135,7 +139,9 @@ def _read_on(
     # What is wrong in there is the matter of the next audit.
     log.read(sources.timeline(more), Report())
     for span in sources.sync_spans():
-        shards[span.partition].end_now = span.end
+        shard = shards[span.partition]
+        take_marks(shard, sources.sync(span._replace(low=shard.end)))
+        shard.end_now = span.end
 
 
 @contextmanager

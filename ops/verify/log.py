@@ -53,7 +53,8 @@ class Conversation:
     ``changes`` has, for everybody who was ever in it, the SeqIds at which they came and went;
     ``pushed`` the ranges that went to all members, ``asides`` for each recipient the SeqIds that
     went to them and not to all; ``commands`` a hash of each entry's sender and client_msg_id.
-    ``messages`` is what the last entry counts; None behind a hole.
+    ``messages`` is what the last entry counts; None behind a hole. ``own`` has the last message of
+    each person and what it counts, ``counts`` what each change of membership counts.
     """
 
     def __init__(self, conv_id: str, partition: int) -> None:
@@ -71,6 +72,8 @@ class Conversation:
         self.changes: dict[str, list[tuple[int, bool]]] = {}
         self.pushed: list[Period] = []
         self.asides: dict[str, array[int]] = {}
+        self.own: dict[str, tuple[int, int]] = {}
+        self.counts: dict[int, int] = {}
 
     @property
     def head(self) -> int:
@@ -95,15 +98,19 @@ class Conversation:
             case MessageSent(sender=sender, at=at, content=content):
                 self.documents.append(document_digest(sender, at, content.text))
                 self._tell(entry.seq, [sender, *entry.mentions])
+                self.own[sender] = (entry.seq, entry.messages)
                 return
             case ConversationCreated():
                 self._create(entry)
+                self.counts[entry.seq] = entry.messages
             case MembersAdded(members=members):
                 self._change(entry.seq, members, joined=True)
+                self.counts[entry.seq] = entry.messages
                 self._tell(entry.seq, [*members, entry.sender])
             case MembersRemoved(members=members):
                 self._tell(entry.seq, [*members, entry.sender])
                 self._change(entry.seq, members, joined=False)
+                self.counts[entry.seq] = entry.messages
             case FanoutChanged():
                 self._switch(entry)
         self.documents.append(ABSENT)

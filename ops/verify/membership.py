@@ -11,11 +11,9 @@ from ops.verify.report import Report
 from schemas.limits import MEMBERSHIP_BUCKET
 from schemas.records import HistoryRule
 
-MembershipRow: TypeAlias = (
-    tuple[str, str, int, bool | None, str | None]
-    | tuple[str, str, int, bool | None, str | None, int]
-)
-"""(user_id, conv_id, seq, joined, history_rule), and the bucket where the table has some."""
+MembershipRow: TypeAlias = tuple[str, str, int, bool | None, str | None, int | None]
+"""(user_id, conv_id, seq, joined, history_rule), and what only one of the tables has: the bucket,
+or ``messages``."""
 
 _WITHOUT: Final[HistoryRule] = "since_join"
 """What a row without a rule means: one of a leave, or of before there was such a rule."""
@@ -42,18 +40,19 @@ class _Check:
     def __init__(self, log: Log, table: str, report: Report) -> None:
         self._log = log
         self._where = f"table {table}"
+        self._has_buckets = table == "membership_by_conversation"
         self._report = report
         # A bit for each change of a person in a conversation.
         self._seen: dict[tuple[str, str], int] = {}
 
     def take(self, row: MembershipRow) -> None:
-        user, conv_id, seq, joined, rule, *buckets = row
+        user, conv_id, seq, joined, rule, more = row
         self._report.section("membership").counts["rows"] += 1
         place = self._place(user, conv_id, seq)
         changes = self._changes(user, conv_id)
         at = next((at for at, change in enumerate(changes) if change[0] == seq), None)
-        if buckets and buckets[0] != seq // MEMBERSHIP_BUCKET:
-            self._report.differ("membership", "misplaced", **place, detail=f"bucket {buckets[0]}")
+        if self._has_buckets and more != seq // MEMBERSHIP_BUCKET:
+            self._report.differ("membership", "misplaced", **place, detail=f"bucket {more}")
         elif seq > self._log.head(conv_id):
             newer = partial(self._log.holds, conv_id, seq, None)
             self._report.hold("membership", newer, **place)
@@ -65,6 +64,9 @@ class _Check:
             self._report.differ("membership", "altered", **place, detail=f"joined is {joined}")
         elif (rule or _WITHOUT) != (due := self._rule(conv_id) if joined else _WITHOUT):
             detail = f"history_rule is {rule}, the log says {due}"
+            self._report.differ("membership", "altered", **place, detail=detail)
+        elif not self._has_buckets and (more or 0) != (due_count := self._count(conv_id, seq)):
+            detail = f"messages is {more}, the log says {due_count}"
             self._report.differ("membership", "altered", **place, detail=detail)
 
     def finish(self) -> None:
@@ -83,6 +85,9 @@ class _Check:
 
     def _rule(self, conv_id: str) -> HistoryRule:
         return self._log.conversations[conv_id].history
+
+    def _count(self, conv_id: str, seq: int) -> int:
+        return self._log.conversations[conv_id].counts[seq]
 
     def _tick(self, user: str, conv_id: str, at: int) -> bool:
         """Takes a change, and says whether it came before."""

@@ -21,6 +21,7 @@ _TITLES: Final[dict[CheckName, str]] = {
     "index": "the search index",
     "sync-log": "sync timelines in Kafka",
     "sync-store": "sync timelines in the store",
+    "marks": "read marks in the store",
 }
 
 

@@ -15,6 +15,7 @@ CheckName: TypeAlias = Literal[
     "index",  # Elasticsearch
     "sync-log",  # im.sync
     "sync-store",  # the tables sync and sync_bucket
+    "marks",  # the table read_mark
 ]
 
 DifferenceKind: TypeAlias = Literal[

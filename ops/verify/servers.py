@@ -17,6 +17,7 @@ from ops.verify import topics
 from ops.verify.documents import documents
 from ops.verify.index import Document
 from ops.verify.log import KafkaRecord
+from ops.verify.marks import ReadMarkRow
 from ops.verify.membership import MembershipRow
 from ops.verify.report import CheckName
 from ops.verify.scan import scan_pages
@@ -107,12 +108,12 @@ class Servers:
 
     def conversations(self) -> Iterable[ConversationRow]:
         """See `Sources`."""
-        columns = "conv_id, head, owner, join_rule, mode, history_rule"
+        columns = "conv_id, head, owner, join_rule, mode, history_rule, messages"
         return self._rows("store", "conversation", "conv_id", columns)
 
     def membership_by_user(self) -> Iterable[MembershipRow]:
         """See `Sources`."""
-        columns = "user_id, conv_id, seq, joined, history_rule"
+        columns = "user_id, conv_id, seq, joined, history_rule, messages"
         return self._rows("membership", "membership_by_user", "user_id", columns)
 
     def membership_by_conversation(self) -> Iterable[MembershipRow]:
@@ -132,6 +133,11 @@ class Servers:
     def sync_expiries(self) -> Iterable[ExpiryRow]:
         """See `Sources`."""
         return self._rows("sync-store", "sync_expiry", "user_id", "user_id, newest")
+
+    def read_marks(self) -> Iterable[ReadMarkRow]:
+        """See `Sources`."""
+        columns = "conv_id, user_id, own_seq, own_messages, read_seq"
+        return self._rows("marks", "read_mark", "conv_id", columns)
 
     def documents(self) -> Iterable[Document]:
         """See `Sources`."""

@@ -57,7 +57,8 @@ def record_digest(key: bytes, value_digest: int) -> int:
 class Shard:
     """One partition, with a place for each offset from ``low`` to below ``end``.
 
-    ``digests`` has the `record_digest` of each record, ``states`` what became of it.
+    ``digests`` has the `record_digest` of each record, ``states`` what became of it. ``marks`` has
+    the highest read mark of each (conversation, recipient).
     ``end_now`` is as ``end``, but may be set later on.
 
     Args:
@@ -85,6 +86,7 @@ class Shard:
         self.digests = array("I", bytes(4 * (self.end - low)))
         self.size = self.end - low
         self.states = bytearray(self.size)
+        self.marks: dict[tuple[str, str], int] = {}
 
     @property
     def last_offset(self) -> int:
@@ -94,6 +96,14 @@ class Shard:
     def holds(self, user: str) -> bool:
         """Whether the records of this recipient belong here."""
         return self.home(user) == self.partition
+
+    def mark(self, conv_id: str, user: str, seq: int) -> None:
+        """Takes a read mark of a recipient; the highest counts."""
+        self.marks[conv_id, user] = max(seq, self.marks.get((conv_id, user), 0))
+
+    def has_marked(self, conv_id: str, user: str, seq: int) -> bool:
+        """Whether a recipient's read mark, as of all that was taken, has come to this SeqId."""
+        return self.marks.get((conv_id, user), 0) >= seq
 
     def reaches(self, offset: int) -> bool:
         """Whether the partition, as of ``end_now``, has come to this offset."""

@@ -7,6 +7,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from ops.verify.index import Document
 from ops.verify.log import KafkaRecord
+from ops.verify.marks import ReadMarkRow
 from ops.verify.membership import MembershipRow
 from ops.verify.store import ConversationRow, MessageRow
 from ops.verify.sync_buckets import BucketRow
@@ -59,6 +60,9 @@ class Sources(Protocol):
         """The table."""
 
     def sync_expiries(self) -> Iterable[ExpiryRow]:
+        """The table."""
+
+    def read_marks(self) -> Iterable[ReadMarkRow]:
         """The table."""
 
     def documents(self) -> Iterable[Document]:

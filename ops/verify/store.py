@@ -16,8 +16,10 @@ from schemas.limits import MESSAGE_BUCKET
 
 MessageRow: TypeAlias = tuple[str, int, int, str | None, str | None, int | None, bytes | None]
 """(conv_id, bucket, seq, kind, sender, at, entry)."""
-ConversationRow: TypeAlias = tuple[str, int | None, str | None, str | None, str | None, str | None]
-"""(conv_id, head, owner, join_rule, mode, history_rule)."""
+ConversationRow: TypeAlias = tuple[
+    str, int | None, str | None, str | None, str | None, str | None, int | None
+]
+"""(conv_id, head, owner, join_rule, mode, history_rule, messages)."""
 
 
 class _Columns(Struct, frozen=True):
@@ -92,8 +94,8 @@ def compare_conversations(log: Log, rows: Iterable[ConversationRow], report: Rep
 
 
 def _with_rule(row: ConversationRow) -> ConversationRow:
-    """A row that was written before there was a history rule means the default one."""
-    return (*row[:5], row[5] or "since_join")
+    """A row of before there was a history rule means the usual one; one without a count, none."""
+    return (*row[:5], row[5] or "since_join", row[6] or 0)
 
 
 def _as_row(conversation: Conversation) -> ConversationRow:
@@ -104,11 +106,12 @@ def _as_row(conversation: Conversation) -> ConversationRow:
         conversation.join,
         conversation.mode,
         conversation.history,
+        conversation.messages or 0,
     )
 
 
 def _disagreement(conversation: Conversation, row: ConversationRow) -> str:
-    names = ("conv_id", "head", "owner", "join_rule", "mode", "history_rule")
+    names = ("conv_id", "head", "owner", "join_rule", "mode", "history_rule", "messages")
     pairs = zip(names, _as_row(conversation), row, strict=True)
     return ", ".join(
         f"{name} is {found}, the log says {due}" for name, due, found in pairs if due != found

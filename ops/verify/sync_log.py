@@ -13,7 +13,8 @@ from ops.verify.log import ABSENT, Conversation, KafkaRecord, Log, digest_of
 from ops.verify.report import Report
 from ops.verify.shards import Shard, SyncPosition, position_of, record_digest
 
-_REPLIES: Final = frozenset({"rejected", "duplicate", "read_marked"})
+READ_MARKED: Final = "read_marked"
+_REPLIES: Final = frozenset({"rejected", "duplicate", READ_MARKED})
 _NOBODY: Final[dict[bytes, Cursor]] = {}
 
 
@@ -137,6 +138,12 @@ class _Check:
         if position.sender != place["user"]:
             detail = "a reply goes to who sent the command"
             self._report.differ("sync-log", "extra", **place, detail=detail)
+        if position.kind != READ_MARKED:
+            return
+        self._shard.mark(position.conv_id, place["user"], position.seq)
+        if position.seq > self._log.head(position.conv_id):
+            newer = partial(self._log.holds, position.conv_id, position.seq, None)
+            self._report.hold("sync-log", newer, **place)
 
     def _take_entry(
         self, key: bytes, position: SyncPosition, value: _Value, place: dict[str, Any]

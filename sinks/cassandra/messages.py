@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, TypeAlias
@@ -20,6 +21,7 @@ from schemas.records import (
 )
 from sinks.base.records import Record
 from sinks.base.writer import Outcome
+from sinks.cassandra.marks import Spoken, own_rows, prepare_own
 from sinks.cassandra.requests import MAX_BIGINT, MAX_KEY_BYTES, Row, execute, prepare, requests_of
 
 _ROW_OVERHEAD: Final = 128
@@ -43,7 +45,7 @@ class MessageWriter:
     """Writes entries in three steps, each durable before the next begins.
 
     1. Memberships: who may see a message is known before it is there to be seen.
-    2. Messages.
+    2. Messages, and that their senders have read them.
     3. Conversations: a head is moved when all up to it is there.
 
     Rows of the table ``conversation`` are written with the SeqId as their timestamp, so that the
@@ -61,8 +63,8 @@ class MessageWriter:
         self._session = session
         self._by_user = prepare(
             session,
-            "INSERT INTO membership_by_user (user_id, conv_id, seq, joined, history_rule) "
-            "VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO membership_by_user "
+            "(user_id, conv_id, seq, joined, messages, history_rule) VALUES (?, ?, ?, ?, ?, ?)",
         )
         self._by_conversation = prepare(
             session,
@@ -76,15 +78,17 @@ class MessageWriter:
         )
         self._conversation = prepare(
             session,
-            "INSERT INTO conversation (conv_id, head, owner, join_rule, mode, history_rule) "
-            "VALUES (:conv_id, :head, :owner, :join_rule, :mode, :history_rule) "
+            "INSERT INTO conversation "
+            "(conv_id, head, messages, owner, join_rule, mode, history_rule) "
+            "VALUES (:conv_id, :head, :messages, :owner, :join_rule, :mode, :history_rule) "
             "USING TIMESTAMP :seq",
         )
+        self._own = prepare_own(session)
 
     def write(self, records: Sequence[Record]) -> Outcome:
         """See `sinks.base.writer.Writer.write`."""
         logged, poison = _decode(records)
-        for rows in (self._membership_rows, self._message_rows, self._conversation_rows):
+        for rows in (self._membership_rows, self._second_rows, self._conversation_rows):
             refused = self._write_all(rows(logged))
             poison += refused
             gone = {found.index for found in refused}
@@ -110,18 +114,26 @@ class MessageWriter:
         buckets: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
         for origin, entry, _ in logged:
             if isinstance(entry, _MembershipChange):
-                conv, change = entry.conv_id, _change(entry)
+                conv = entry.conv_id
                 bucket = entry.seq // MEMBERSHIP_BUCKET
                 for user in entry.members:
-                    by_user = self._by_user.bind((user, conv, *change))
-                    by_conv = self._by_conversation.bind((conv, bucket, user, *change))
+                    by_user = self._by_user.bind((user, conv, *_change(entry, entry.messages)))
+                    by_conv = self._by_conversation.bind((conv, bucket, user, *_change(entry)))
                     size = len(user) + len(conv) + _ROW_OVERHEAD
                     users[user].append(Row(by_user, origin, size))
                     buckets[conv, bucket].append(Row(by_conv, origin, size))
         return [*users.values(), *buckets.values()]
 
-    def _message_rows(self, logged: Iterable[_Logged]) -> Iterable[list[Row]]:
+    def _second_rows(self, logged: Sequence[_Logged]) -> Iterable[Sequence[Row]]:
         """Step 2."""
+        spoken = (
+            Spoken(origin, entry.conv_id, entry.sender, entry.seq, entry.messages)
+            for origin, entry, _ in logged
+            if isinstance(entry, MessageSent)
+        )
+        return itertools.chain(self._message_rows(logged), own_rows(self._own, spoken))
+
+    def _message_rows(self, logged: Iterable[_Logged]) -> Iterable[list[Row]]:
         buckets: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
         for origin, entry, text in logged:
             bucket = entry.seq // MESSAGE_BUCKET
@@ -143,16 +155,16 @@ class MessageWriter:
         return [list(rows.values()) for rows in latest.values()]
 
 
-def _change(entry: _MembershipChange) -> tuple[int, bool] | tuple[int, bool, str]:
-    """SeqId, ``joined``, and ``history_rule``, which stays unset where people are let out."""
+def _change(entry: _MembershipChange, *more: int) -> tuple[int | bool | str, ...]:
+    """SeqId, ``joined``, ``more``, and ``history_rule``, which stays unset of a leave."""
     if isinstance(entry, MembersRemoved):
-        return entry.seq, False
-    return entry.seq, True, entry.history
+        return entry.seq, False, *more
+    return entry.seq, True, *more, entry.history
 
 
 def _columns(entry: AnyEntry) -> Iterator[dict[str, str | int]]:
     """What an entry sets in ``conversation``, in groups that no entry sets in part."""
-    yield {"head": entry.seq}
+    yield {"head": entry.seq, "messages": entry.messages}
     if not isinstance(entry, MessageSent):
         yield {"mode": entry.mode}
     if isinstance(entry, ConversationCreated):

@@ -1,4 +1,7 @@
-"""Sync timelines in Cassandra: tables ``sync``, ``sync_bucket`` and ``sync_expiry``."""
+"""Sync timelines in Cassandra: tables ``sync``, ``sync_bucket`` and ``sync_expiry``.
+
+And the read marks in them, which do not expire: table ``read_mark``.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,12 @@ from schemas.codec import decode_position
 from schemas.errors import PoisonRecord, TransientFailure, UndecodableRecord
 from schemas.lifetime import keeping
 from schemas.limits import SYNC_BUCKET
+from schemas.records import ReadMarked
 from schemas.settings import Settings
 from schemas.sync_seq import EPOCH, sync_seq
 from sinks.base.records import Record
 from sinks.base.writer import Outcome
+from sinks.cassandra.marks import Marked, marked_rows, prepare_marked
 from sinks.cassandra.recent import Recent
 from sinks.cassandra.requests import (
     MAX_BIGINT,
@@ -47,6 +52,8 @@ _INSERT_ROW: Final = (
     "VALUES (?, ?, ?, ?, ?, ?) USING TTL {ttl}"
 )
 
+_READ_MARKED: Final = str(ReadMarked.__struct_config__.tag)
+
 _bigint: Final = struct.Struct(">q").pack
 
 Pair = tuple[bytes, int]
@@ -66,6 +73,7 @@ class _Place(Struct, frozen=True, gc=False):
     conv_id: str
     seq: int
     value: bytes
+    is_mark: bool
 
 
 class SyncWriter:
@@ -119,14 +127,32 @@ class SyncWriter:
             "INSERT INTO sync_expiry (user_id, since, until, newest) "
             "VALUES (?, ?, ?, ?) USING TIMESTAMP ?",
         )
+        self._insert_mark = prepare_marked(session)
 
     def write(self, records: Sequence[Record]) -> Outcome:
         """See `sinks.base.writer.Writer.write`."""
-        pairs, poison = _by_pair(records)
+        pairs, marks, poison = _by_pair(records)
+        refused = self._mark(marks)
         for pair in self._list(pairs):
             poison += [PoisonRecord(place.origin, REFUSED) for place in pairs.pop(pair)]
         outcome = self._write_in_rounds(self._by_recipient(pairs), records)
+        twice = {found.index for found in poison} | {found.index for found in outcome.poison}
+        poison += [found for found in refused if found.index not in twice]
         return outcome._replace(poison=[*poison, *outcome.poison])
+
+    def _mark(self, marks: Sequence[Marked]) -> Sequence[PoisonRecord]:
+        """Writes read marks; returns those that are refused.
+
+        Raises:
+            TransientFailure: One of them could not be written.
+        """
+        rows = marked_rows(self._insert_mark, marks)
+        outcome = execute(
+            self._session, (request for part in rows for request in requests_of(part))
+        )
+        if outcome.again:
+            raise TransientFailure(outcome.why)
+        return outcome.poison
 
     def _by_recipient(self, pairs: dict[Pair, list[_Place]]) -> _Waiting:
         waiting: _Waiting = {}
@@ -212,9 +238,12 @@ def _round(waiting: _Waiting) -> Iterator[Request]:
             yield request
 
 
-def _by_pair(records: Sequence[Record]) -> tuple[dict[Pair, list[_Place]], list[PoisonRecord]]:
-    """The records by their partition, and those that have none."""
+def _by_pair(
+    records: Sequence[Record],
+) -> tuple[dict[Pair, list[_Place]], list[Marked], list[PoisonRecord]]:
+    """The records by their partition, those that are read marks, and those that have none."""
     pairs: defaultdict[Pair, list[_Place]] = defaultdict(list)
+    marks: list[Marked] = []
     poison: list[PoisonRecord] = []
     for origin, record in enumerate(records):
         try:
@@ -222,8 +251,11 @@ def _by_pair(records: Sequence[Record]) -> tuple[dict[Pair, list[_Place]], list[
         except UndecodableRecord as error:
             poison.append(PoisonRecord(origin, str(error)))
         else:
-            pairs[record.key or b"", place.sync_seq // SYNC_BUCKET].append(place)
-    return pairs, poison
+            key = record.key or b""
+            pairs[key, place.sync_seq // SYNC_BUCKET].append(place)
+            if place.is_mark:
+                marks.append(Marked(origin, place.conv_id, key.decode(), place.seq))
+    return pairs, marks, poison
 
 
 def _place(origin: int, record: Record) -> _Place:
@@ -244,4 +276,5 @@ def _place(origin: int, record: Record) -> _Place:
     except UnicodeDecodeError:
         raise UndecodableRecord("the record is not UTF-8") from None
     number = sync_seq(EPOCH, record.offset)
-    return _Place(origin, number, position.conv_id, position.seq, value)
+    is_mark = position.kind == _READ_MARKED
+    return _Place(origin, number, position.conv_id, position.seq, value, is_mark)

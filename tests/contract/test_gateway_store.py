@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from gateway.store import SLICE, Change, Conversation, Expiry, Store, StoredRecord
+from gateway.store import SLICE, Change, Conversation, Expiry, ReadMark, Store, StoredRecord
 from schemas.codec import encode
 from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
+from schemas.unread import Counted
 from tests.support.gateway import FakeStore, message
 from tests.support.gateway_rows import Rows, cassandra_store, tables
 from tests.support.servers import Servers
@@ -93,6 +94,33 @@ async def test_a_join_comes_with_its_history_rule(stored: Stored) -> None:
     assert await store.changes(own, "c") == opening
     everywhere = {"c": opening, "d": [Change(2, joined=True, history="since_join")]}
     assert await store.all_changes(own) == everywhere
+
+
+async def test_a_read_mark_is_the_highest_of_each_kind(stored: Stored) -> None:
+    """One's own last message with its count, and what was marked, in whatever order they came."""
+    store, rows, own = stored
+    assert await store.read_mark(own, "ann") == ReadMark()
+    for seq in (4, 9, 7):
+        rows.put_own(own, "ann", seq, seq - 2)
+    rows.put_marked(own, "bob", 3)
+    assert await store.read_mark(own, "ann") == ReadMark(Counted(9, 7))
+    assert await store.read_mark(own, "bob") == ReadMark(marked=3)
+    for seq in (8, 12, 2):
+        rows.put_marked(own, "ann", seq)
+    assert await store.read_mark(own, "ann") == ReadMark(Counted(9, 7), 12)
+    assert await store.read_mark(own + "x", "ann") == ReadMark()
+
+
+async def test_counts_come_with_heads_and_changes(stored: Stored) -> None:
+    """How many messages there are up to each; none where it was not written."""
+    store, rows, own = stored
+    rows.put_conversation(own, 7, messages=4)
+    rows.put_change(own, own, 2, joined=True, messages=1)
+    rows.put_change(own, own, 5, joined=False)
+    assert await store.conversation(own) == Conversation(7, "push", 4)
+    changes = [Change(2, joined=True, messages=1), Change(5, joined=False)]
+    assert await store.changes(own, own) == changes
+    assert await store.all_changes(own) == {own: changes}
 
 
 async def test_conversation_ids_are_cut_by_conversation(stored: Stored) -> None:
@@ -192,7 +220,7 @@ async def test_many_changes_are_read_in_parts(
         for conv_id, count in [("a", 3), ("b", 7), ("c", 1), ("d", 6)]
     }
     for conv_id, happened in expected.items():
-        for seq, joined, rule in happened:
+        for seq, joined, rule, _ in happened:
             rows.put_change(own, conv_id, seq, joined=joined, history=rule)
     async with cassandra_store(settings) as store:
         assert await store.all_changes(own) == expected

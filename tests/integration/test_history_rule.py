@@ -183,6 +183,9 @@ async def test_a_late_joiner_leaves_and_comes_again(
         {
             "conv_id": "c",
             "head": 8,
+            "messages": 4,
+            "read": 7,
+            "unread": 1,
             "mode": "push",
             "periods": [{"first": 3, "last": 5}, {"first": 7, "last": None}],
             "readable": [{"first": 1, "last": None}]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.conversations import list_conversations
 from schemas.ids import uuid7
 from schemas.records import (
     AnyCommand,
@@ -24,6 +26,7 @@ from schemas.records import (
 )
 from schemas.unread import Counted, unread
 from tests.support.commands import USERS, commands
+from tests.support.local_world import LaggingStore
 from tests.support.sequencing import Commit, Crash, Log, run
 from tests.support.unread import walked
 
@@ -84,6 +87,53 @@ def test_the_counts_tell_what_a_plain_walk_finds(
         for user in USERS:
             found = counted(log, conv_id, user)
             assert (found or 0) == walked(timeline, log.sync_of(user), user)
+
+
+@settings(max_examples=100)
+@given(step_lists)
+def test_the_gateway_tells_what_a_plain_walk_finds(steps: list[Step]) -> None:
+    """Of each conversation that somebody is or was in: from the rows that the sinks write."""
+    log = run(steps)
+    store = LaggingStore(log)
+    store.write_all()
+    for user in USERS:
+        page = asyncio.run(list_conversations(store, user, "", 10))
+        found = {shown.conv_id: shown for shown in page.conversations}
+        for conv_id, timeline in in_order(log):
+            due = walked(timeline, log.sync_of(user), user)
+            if conv_id in found:
+                assert (found[conv_id].unread, found[conv_id].head >= found[conv_id].read) == (
+                    due,
+                    True,
+                )
+            else:
+                assert due == 0
+
+
+@settings(max_examples=100)
+@given(step_lists, st.lists(st.integers(0, 12), min_size=4, max_size=4))
+def test_sinks_that_lag_never_show_what_one_said_as_unread(
+    steps: list[Step], done: list[int]
+) -> None:
+    """At any moment the number is that of the log up to the head that is shown with it.
+
+    Only what devices have marked may be told a moment earlier or later.
+    """
+    log = run([step for step in steps if not isinstance(step, MarkRead)])
+    store = LaggingStore(log)
+    store.write_memberships(done[0] + done[1] + done[2])
+    store.write_entries(done[1] + done[2])
+    store.write_heads(done[2])
+    for user in USERS:
+        page = asyncio.run(list_conversations(store, user, "", 10))
+        for shown in page.conversations:
+            stays = shown.periods
+            if stays[-1].first > shown.head or any(
+                each.last is not None and each.last > shown.head for each in stays
+            ):
+                continue  # memberships are known ahead
+            timeline = log.timeline_of(shown.conv_id)[: shown.head]
+            assert shown.unread == walked(timeline, [], user)
 
 
 @given(step_lists)

@@ -15,6 +15,7 @@ from schemas.records import AnyCommand, MessageSent
 from tests.support.audited import SYNC_PARTITIONS, System, system_of
 from tests.support.commands import commands
 from tests.support.damage import DAMAGES, Expected, Pick
+from tests.support.damage.tools import entries_at
 from tests.support.sequencing import run
 from tests.support.stories import STORY
 
@@ -161,7 +162,9 @@ def test_a_loss_behind_what_retention_dropped_is_named(choice: int) -> None:
     home = next(number for number, _, key, _ in system.sync if key == b"ann")
     own = [record for record in system.sync if record[0] == home]
     system.lows[home] = own[1][1]
-    gone = own[len(own) // 2 + choice % (len(own) // 2)]
+    later = own[len(own) // 2 :]
+    entries = [later[at] for at in entries_at(later)]
+    gone = entries[choice % len(entries)]
     system.sync = [record for record in system.sync if record not in (own[0], gone)]
 
     report = system.audit()

@@ -11,6 +11,7 @@ from backends.kafka import partition_of
 from ops.verify.audit import audit
 from ops.verify.index import Document
 from ops.verify.log import KafkaRecord
+from ops.verify.marks import ReadMarkRow
 from ops.verify.membership import MembershipRow
 from ops.verify.report import Report
 from ops.verify.sources import Sources, Stage
@@ -28,6 +29,7 @@ from schemas.records import (
     MembersAdded,
     MembersRemoved,
     MessageSent,
+    ReadMarked,
     Rejected,
 )
 
@@ -66,6 +68,7 @@ class System:
     sync_rows: list[SyncRow] = field(default_factory=list)
     buckets: list[BucketRow] = field(default_factory=list)
     expiries: list[ExpiryRow] = field(default_factory=list)
+    read_marks: list[ReadMarkRow] = field(default_factory=list)
     grown: list[KafkaRecord] = field(default_factory=list)
     lows: dict[int, int] = field(default_factory=dict)
     lags: dict[Stage, int] = field(default_factory=dict)
@@ -136,6 +139,9 @@ class _Lists:
     def sync_expiries(self) -> Iterable[ExpiryRow]:
         return self._system.expiries
 
+    def read_marks(self) -> Iterable[ReadMarkRow]:
+        return self._system.read_marks
+
     def documents(self) -> Iterable[Document]:
         return self._system.documents
 
@@ -203,22 +209,33 @@ def _store(system: System, entry: AnyEntry, value: bytes) -> None:
     if isinstance(entry, ConversationCreated | MembersAdded | MembersRemoved):
         joined = not isinstance(entry, MembersRemoved)
         rule = None if isinstance(entry, MembersRemoved) else entry.history
-        rows = [(user, entry.conv_id, entry.seq, joined, rule) for user in entry.members]
-        system.by_user += rows
-        system.by_conversation += [(*row, entry.seq // MEMBERSHIP_BUCKET) for row in rows]
+        for user in entry.members:
+            row = (user, entry.conv_id, entry.seq, joined, rule)
+            system.by_user.append((*row, entry.messages))
+            system.by_conversation.append((*row, entry.seq // MEMBERSHIP_BUCKET))
     if isinstance(entry, MessageSent):
         system.documents.append(_document(entry))
+        _, _, *_, marked = _take_mark(system, entry.conv_id, entry.sender)
+        system.read_marks.append((entry.conv_id, entry.sender, entry.seq, entry.messages, marked))
+
+
+def _take_mark(system: System, conv_id: str, user: str) -> ReadMarkRow:
+    """The row of somebody, taken out to be put in anew."""
+    for at, row in enumerate(system.read_marks):
+        if row[:2] == (conv_id, user):
+            return system.read_marks.pop(at)
+    return conv_id, user, None, None, None
 
 
 def _store_conversation(system: System, entry: AnyEntry) -> None:
     old = {row[0]: row for row in system.conversations}
-    fresh = ("", 0, entry.sender, None, None, None)
-    _, _, owner, join, mode, rule = old.get(entry.conv_id, fresh)
+    fresh = ("", 0, entry.sender, None, None, None, None)
+    _, _, owner, join, mode, rule, _ = old.get(entry.conv_id, fresh)
     if isinstance(entry, ConversationCreated):
         join, rule = entry.join, entry.history
     if not isinstance(entry, MessageSent):
         mode = entry.mode
-    old[entry.conv_id] = (entry.conv_id, entry.seq, owner, join, mode, rule)
+    old[entry.conv_id] = (entry.conv_id, entry.seq, owner, join, mode, rule, entry.messages)
     system.conversations = list(old.values())
 
 
@@ -241,6 +258,9 @@ def _document(entry: MessageSent) -> Document:
 def _store_sync(system: System, user: str, offset: int, value: bytes) -> None:
     record = decode_sync_record(value)
     seq = None if isinstance(record, Rejected) else record.seq
+    if isinstance(record, ReadMarked):
+        *rest, marked = _take_mark(system, record.conv_id, user)
+        system.read_marks.append((*rest, max(record.seq, marked or 0)))  # type: ignore[arg-type]
     bucket = offset // SYNC_BUCKET
     system.sync_rows.append((user, bucket, offset, record.conv_id, seq, value))
     system.expiries = [each for each in system.expiries if each[0] != user] + [(user, offset)]

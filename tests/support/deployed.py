@@ -98,15 +98,16 @@ def _insert(session: Session, system: System) -> None:
         "message (conv_id, bucket, seq, kind, sender, at, entry)": [
             (*row[:6], (row[6] or b"").decode()) for row in system.messages
         ],
-        "conversation (conv_id, head, owner, join_rule, mode, history_rule)": list(
+        "conversation (conv_id, head, owner, join_rule, mode, history_rule, messages)": list(
             system.conversations
         ),
-        f"membership_by_user ({membership})": list(system.by_user),
+        f"membership_by_user ({membership}, messages)": list(system.by_user),
         f"membership_by_conversation ({membership}, bucket)": list(system.by_conversation),
         "sync (user_id, bucket, sync_seq, conv_id, seq, record)": [
             (*row[:5], (row[5] or b"").decode()) for row in system.sync_rows
         ],
         "sync_bucket (user_id, bucket)": list(system.buckets),
+        "read_mark (conv_id, user_id, own_seq, own_messages, read_seq)": list(system.read_marks),
         "sync_expiry (user_id, newest, since, until)": [(*row, 0, 1) for row in system.expiries],
     }
     for table, rows in tables.items():

@@ -22,6 +22,7 @@ from sinks.cassandra.requests import IN_FLIGHT
 
 _TYPES: Final = {
     "seq": LongType, "sync_seq": LongType, "at": LongType, "head": LongType, "bucket": LongType,
+    "messages": LongType, "own_seq": LongType, "own_messages": LongType, "read_seq": LongType,
     "since": LongType, "until": LongType, "newest": LongType,
     "joined": BooleanType, "ttl": Int32Type, "timestamp": LongType,
 }  # fmt: skip

@@ -22,6 +22,7 @@ from gateway.store import (
     Change,
     Conversation,
     Expiry,
+    ReadMark,
     Store,
     StoredEntry,
     StoredRecord,
@@ -33,6 +34,7 @@ from schemas.ids import uuid7
 from schemas.limits import MAX_SEQ, SYNC_BUCKET
 from schemas.records import FanoutMode, HistoryRule, MessageSent, TextContent
 from schemas.settings import Settings
+from schemas.unread import Counted
 from schemas.visibility import Period, visible
 
 SECRET = "a secret of the tests, of 32 bytes or more"
@@ -63,15 +65,29 @@ class FakeStore:
         self.up = True
         self._conversations: dict[str, Conversation] = {}
         self._entries: dict[tuple[str, int], StoredEntry] = {}
+        self._marks: dict[tuple[str, str], ReadMark] = {}
         self._changes: dict[str, dict[str, dict[int, Change]]] = defaultdict(dict)
         self._records: dict[str, dict[int, bytes]] = defaultdict(dict)
         self._expiries: dict[str, dict[int, Expiry]] = defaultdict(dict)
 
-    def put_conversation(self, conv_id: str, head: int, mode: FanoutMode = "push") -> None:
+    def put_conversation(
+        self, conv_id: str, head: int, mode: FanoutMode = "push", messages: int = 0
+    ) -> None:
         """Writes what a conversation is now."""
-        self._conversations[conv_id] = Conversation(head, mode)
+        self._conversations[conv_id] = Conversation(head, mode, messages)
 
-    def put_change(
+    def put_own(self, conv_id: str, user: str, seq: int, messages: int) -> None:
+        """Writes that somebody said an entry; the highest wins."""
+        before = self._marks.get((conv_id, user), ReadMark())
+        own = max(before.own, Counted(seq, messages))
+        self._marks[conv_id, user] = before._replace(own=own)
+
+    def put_marked(self, conv_id: str, user: str, seq: int) -> None:
+        """Writes that somebody has read up to an entry; the highest wins."""
+        before = self._marks.get((conv_id, user), ReadMark())
+        self._marks[conv_id, user] = before._replace(marked=max(before.marked, seq))
+
+    def put_change(  # noqa: PLR0913 - the columns
         self,
         user: str,
         conv_id: str,
@@ -79,9 +95,10 @@ class FakeStore:
         *,
         joined: bool,
         history: HistoryRule = "since_join",
+        messages: int = 0,
     ) -> None:
         """Writes a change of membership."""
-        change = Change(seq, joined, history)
+        change = Change(seq, joined, history, messages)
         self._changes[user].setdefault(conv_id, {})[seq] = change
 
     def put_message(self, entry: MessageSent) -> None:
@@ -121,6 +138,11 @@ class FakeStore:
         """See `Store`."""
         self._check()
         return sorted(conv_id for conv_id in self._changes[user] if conv_id > after)[:limit]
+
+    async def read_mark(self, conv_id: str, user: str) -> ReadMark:
+        """See `Store`."""
+        self._check()
+        return self._marks.get((conv_id, user), ReadMark())
 
     async def entries(self, conv_id: str, first: int, last: int) -> list[StoredEntry]:
         """See `Store`."""

@@ -29,14 +29,32 @@ class Rows:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def put_conversation(self, conv_id: str, head: int, mode: FanoutMode = "push") -> None:
-        """Writes what a conversation is now."""
+    def put_conversation(
+        self, conv_id: str, head: int, mode: FanoutMode = "push", messages: int = 0
+    ) -> None:
+        """Writes what a conversation is now, without a count where there is none."""
         self._session.execute(
-            "INSERT INTO conversation (conv_id, head, mode) VALUES (%s, %s, %s)",
-            (conv_id, head, mode),
+            "INSERT INTO conversation (conv_id, head, mode, messages) VALUES (%s, %s, %s, %s)",
+            (conv_id, head, mode, messages or None),
         )
 
-    def put_change(
+    def put_own(self, conv_id: str, user: str, seq: int, messages: int) -> None:
+        """Writes that somebody said an entry; the highest wins."""
+        self._session.execute(
+            "INSERT INTO read_mark (conv_id, user_id, own_seq, own_messages)"
+            " VALUES (%s, %s, %s, %s) USING TIMESTAMP %s",
+            (conv_id, user, seq, messages, seq),
+        )
+
+    def put_marked(self, conv_id: str, user: str, seq: int) -> None:
+        """Writes that somebody has read up to an entry; the highest wins."""
+        self._session.execute(
+            "INSERT INTO read_mark (conv_id, user_id, read_seq) VALUES (%s, %s, %s)"
+            " USING TIMESTAMP %s",
+            (conv_id, user, seq, seq),
+        )
+
+    def put_change(  # noqa: PLR0913 - the columns
         self,
         user: str,
         conv_id: str,
@@ -44,6 +62,7 @@ class Rows:
         *,
         joined: bool,
         history: HistoryRule = "since_join",
+        messages: int = 0,
     ) -> None:
         """Writes a change of membership, with the rule only where a join has another than usual.
 
@@ -51,9 +70,9 @@ class Rows:
         """
         rule = history if joined and history != "since_join" else None
         self._session.execute(
-            "INSERT INTO membership_by_user (user_id, conv_id, seq, joined, history_rule)"
-            " VALUES (%s, %s, %s, %s, %s)",
-            (user, conv_id, seq, joined, rule),
+            "INSERT INTO membership_by_user (user_id, conv_id, seq, joined, history_rule,"
+            " messages) VALUES (%s, %s, %s, %s, %s, %s)",
+            (user, conv_id, seq, joined, rule, messages or None),
         )
 
     def put_message(self, entry: MessageSent) -> None:

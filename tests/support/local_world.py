@@ -30,6 +30,8 @@ from schemas.records import (
     FanoutChanged,
     MembersAdded,
     MembersRemoved,
+    MessageSent,
+    ReadMarked,
     RemoveMembers,
     SendMessage,
     TextContent,
@@ -69,7 +71,8 @@ class LaggingStore(FakeStore):
             if isinstance(entry, _JOINS | MembersRemoved):
                 for user in entry.members:
                     joined = isinstance(entry, _JOINS)
-                    self.put_change(user, entry.conv_id, entry.seq, joined=joined)
+                    place = (user, entry.conv_id, entry.seq)
+                    self.put_change(*place, joined=joined, messages=entry.messages)
         self._memberships = min(self._memberships, len(self._log.entries))
 
     def write_entries(self, count: int) -> None:
@@ -79,6 +82,8 @@ class LaggingStore(FakeStore):
             kind = str(entry.__struct_config__.tag)
             stored = StoredEntry(entry.seq, kind, encode(entry))
             self._entries[entry.conv_id, entry.seq] = stored
+            if isinstance(entry, MessageSent):
+                self.put_own(entry.conv_id, entry.sender, entry.seq, entry.messages)
 
     def write_heads(self, count: int) -> None:
         """Its third step, no further than the second."""
@@ -86,7 +91,7 @@ class LaggingStore(FakeStore):
         for entry in self._entries_of(begin, self._heads):
             known = self._conversations.get(entry.conv_id)
             mode = getattr(entry, "mode", known.mode if known else "push")
-            self.put_conversation(entry.conv_id, entry.seq, mode)
+            self.put_conversation(entry.conv_id, entry.seq, mode, entry.messages)
 
     def write_sync(self, count: int) -> None:
         """The sync sink, for so many records."""
@@ -94,6 +99,9 @@ class LaggingStore(FakeStore):
         for place in range(begin, self._synced):
             user, json = self._log.syncs[place]
             self.put_record(user, place, json)
+            record = decode_sync_record(json)
+            if isinstance(record, ReadMarked):
+                self.put_marked(record.conv_id, user, record.seq)
 
     def write_all(self) -> None:
         """Both sinks reach the end."""

@@ -21,6 +21,7 @@ from schemas.records import (
     MembersAdded,
     MembersRemoved,
     MessageSent,
+    ReadMarked,
     Rejected,
     TextContent,
 )
@@ -104,7 +105,7 @@ class Conversation:
     def common(self, seq: int, at: int = AT) -> dict[str, Any]:
         """What all entries have."""
         ids = {"conv_id": self.conv_id, "sender": "ann", "client_msg_id": f"id-{seq}"}
-        return ids | {"seq": seq, "at": at + seq}
+        return ids | {"seq": seq, "at": at + seq, "messages": seq // 2}
 
     def said(self, seq: int, text: str, at: int = AT) -> MessageSent:
         """A text message."""
@@ -179,7 +180,7 @@ class MessageStore:
     def _read(self, conv_id: str) -> Contents:
         rows = self._session.execute
         state = rows(
-            "SELECT head, owner, join_rule, mode, history_rule FROM conversation "
+            "SELECT head, messages, owner, join_rule, mode, history_rule FROM conversation "
             "WHERE conv_id = %s",
             (conv_id,),
         ).one()
@@ -200,7 +201,7 @@ class MessageStore:
             (user, *row)
             for user in ("ann", "bob", "cid", "陈")
             for row in rows(
-                "SELECT seq, joined, history_rule FROM membership_by_user "
+                "SELECT seq, joined, history_rule, messages FROM membership_by_user "
                 "WHERE user_id = %s AND conv_id = %s",
                 (user, conv_id),
             )
@@ -210,7 +211,9 @@ class MessageStore:
             "messages": messages,
             "by_conversation": sorted(by_conversation),
             "by_user": sorted(by_user),
-        }
+            "marks": sorted(rows("SELECT user_id, own_seq, own_messages, read_seq FROM read_mark "
+                                 "WHERE conv_id = %s", (conv_id,))),
+        }  # fmt: skip
 
 
 def _conversation(logged: list[tuple[AnyEntry, str]]) -> Contents:
@@ -232,14 +235,18 @@ def _conversation(logged: list[tuple[AnyEntry, str]]) -> Contents:
     made = created[0] if created else None
     owner, join, rule = (made.sender, made.join, made.history) if made else (None, None, None)
     mode = modes[-1] if modes else None
+    last = ordered[-1] if ordered else None
+    counts = {entry.seq: entry.messages for entry in ordered}
+    spoken = {e.sender: (e.seq, e.messages) for e in ordered if isinstance(e, MessageSent)}
     return {
-        "state": (ordered[-1].seq, owner, join, mode, rule) if ordered else None,
+        "state": (last.seq, last.messages, owner, join, mode, rule) if last else None,
         "messages": [
             (e.seq // MESSAGE_BUCKET, e.seq, kind_of(e), e.sender, e.at, text)
             for e, text in logged
         ],
         "by_conversation": changes,
-        "by_user": changes,
+        "by_user": [(*change, counts[change[1]]) for change in changes],
+        "marks": sorted((user, *place, None) for user, place in spoken.items()),
     }
 
 
@@ -271,6 +278,8 @@ class SyncStore:
         reply = {"conv_id": self._conversation.conv_id, "sender": "ann", "device_id": "d"}
         if n % 10 == 8:
             return encode(Duplicate(**reply, client_msg_id="x", at=AT, seq=n))
+        if n % 10 in {3, 4}:
+            return encode(ReadMarked(**reply, client_msg_id="x", at=AT, seq=(n * 7) % 64 + 1))
         if n % 10 == 9:
             return encode(Rejected(**reply, client_msg_id="x", at=AT, code="stale"))
         return encode(self._conversation.said(n + 1, f"你好 {n} \x00"))
@@ -303,14 +312,23 @@ class SyncStore:
                 (record.value or b"").decode(),
             )
             buckets.setdefault(record.offset // SYNC_BUCKET, []).append(row)
-        return {
+        marks = {
+            user: max((p["seq"] for p in map(_place, records) if p["user"] == user
+                       and p["kind"] == "read_marked"), default=None)
+            for user in self._users
+        }  # fmt: skip
+        return {"marks": marks} | {
             u: {b: sorted(rows) for b, rows in sorted(of.items())}
             | {"newest": max((row[0] for rows in of.values() for row in rows), default=None)}
             for u, of in found.items()
         }
 
     def contents(self) -> Contents:
-        return {user: self._read(user) for user in self._users}
+        marks = "SELECT user_id, read_seq FROM read_mark WHERE conv_id = %s"
+        marked = dict(self._session.execute(marks, (self._conversation.conv_id,)))
+        return {"marks": {user: marked.get(user) for user in self._users}} | {
+            user: self._read(user) for user in self._users
+        }
 
     def _read(self, user: str) -> Contents:
         execute = self._session.execute
@@ -321,6 +339,11 @@ class SyncStore:
         newest = execute("SELECT max(newest) FROM sync_expiry WHERE user_id = %s", (user,)).one()
         rows = {bucket: list(execute(query, (user, bucket))) for (bucket,) in listed}
         return {**rows, "newest": newest[0]}
+
+
+def _place(record: Record) -> Contents:
+    found: Contents = msgspec.json.decode(record.value or b"")
+    return found | {"user": (record.key or b"").decode()}
 
 
 class SearchStore:

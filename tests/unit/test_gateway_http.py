@@ -157,6 +157,9 @@ async def test_conversations_are_paged(gateway: Caller, store: FakeStore) -> Non
     assert found[2] == {
         "conv_id": "c",
         "head": 4,
+        "messages": 0,
+        "read": 2,
+        "unread": 0,
         "mode": None,
         "periods": [{"first": 2, "last": 4}],
         "readable": [{"first": 2, "last": 4}],

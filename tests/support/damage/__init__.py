@@ -1,6 +1,6 @@
 """Every way to damage a consistent deployment, and what an audit has to say to it."""
 
-from tests.support.damage import index, log, store, sync_log, sync_store
+from tests.support.damage import index, log, marks, store, sync_log, sync_store
 from tests.support.damage.tools import DAMAGES, Damage, Expected, Pick
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Pick",
     "index",
     "log",
+    "marks",
     "store",
     "sync_log",
     "sync_store",

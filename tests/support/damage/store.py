@@ -62,12 +62,13 @@ def _store_loses_a_conversation(system: System, pick: Pick) -> Expected:
 
 @damage
 def _store_alters_a_conversation(system: System, pick: Pick) -> Expected:
-    at, column = pick.index(system.conversations), pick.one((1, 2, 3, 4, 5))
+    at, column = pick.index(system.conversations), pick.one((1, 2, 3, 4, 5, 6))
     row = system.conversations[at]
     rule = {"all": pick.one((None, "since_join")), "since_join": "all"}[row[5] or ""]
-    other = {1: (row[1] or 0) - 1, 2: STRANGER, 3: "closed", 4: "shove", 5: rule}[column]
-    # Without its rule a conversation has the usual one, which may be right.
-    damaged = other if column == 5 else pick.one((None, other))
+    wrong = (row[6] or 0) + 1
+    other = {1: (row[1] or 0) - 1, 2: STRANGER, 3: "closed", 4: "shove", 5: rule, 6: wrong}[column]
+    # Without its rule or its count a conversation has the usual one, which may be right.
+    damaged = other if column in (5, 6) else pick.one((None, other))
     system.conversations[at] = with_column(row, column, damaged)
     return Expected("store", "altered", row[0])
 
@@ -108,11 +109,11 @@ def _membership_lets_a_newcomer_read_otherwise(system: System, pick: Pick) -> Ex
 @damage
 def _membership_has_a_change_of_its_own(system: System, pick: Pick) -> Expected:
     rows = pick.one((system.by_user, system.by_conversation))
-    user, conv_id, seq, joined, rule, *_ = pick.one(rows)
+    user, conv_id, seq, joined, rule, messages = pick.one(rows)
     place = pick.one([(STRANGER, conv_id, seq), (user, "nowhere", 1), (user, conv_id, 1_000)])
     row = (*place, joined, rule)
     bucketed = rows is system.by_conversation
-    rows.append((*row, place[2] // MEMBERSHIP_BUCKET) if bucketed else row)
+    rows.append((*row, place[2] // MEMBERSHIP_BUCKET if bucketed else messages))
     return Expected("membership", "extra", place[1], place[2], place[0])
 
 
@@ -122,3 +123,11 @@ def _membership_has_a_change_in_another_bucket(system: System, pick: Pick) -> Ex
     row = system.by_conversation[at]
     system.by_conversation[at] = with_column(row, 5, 7)
     return Expected("membership", "misplaced", row[1], row[2], row[0])
+
+
+@damage
+def _membership_counts_otherwise(system: System, pick: Pick) -> Expected:
+    at = pick.index(system.by_user)
+    row = system.by_user[at]
+    system.by_user[at] = with_column(row, 5, (row[5] or 0) + pick.one((1, 7)))
+    return Expected("membership", "altered", row[1], row[2], row[0])

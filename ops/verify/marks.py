@@ -1,0 +1,109 @@
+"""The table ``read_mark`` against what people said, and what their devices marked as read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+from ops.verify.log import KafkaRecord, Log
+from ops.verify.report import Report
+from ops.verify.shards import Shard, position_of
+from ops.verify.sync_log import READ_MARKED
+
+ReadMarkRow: TypeAlias = tuple[str, str, int | None, int | None, int | None]
+"""(conv_id, user_id, own_seq, own_messages, read_seq)."""
+
+_NOTHING: Final = (None, None)
+
+
+def take_marks(shard: Shard, records: Iterable[KafkaRecord]) -> None:
+    """Takes the marks among more records of a partition."""
+    for _, _, key, value in records:
+        position = position_of(value)
+        if position is not None and position.kind == READ_MARKED:
+            shard.mark(position.conv_id, (key or b"").decode(errors="replace"), position.seq)
+
+
+def compare_marks(
+    log: Log, shards: Mapping[int, Shard], rows: Iterable[ReadMarkRow], report: Report
+) -> None:
+    """Compares both kinds of marks, each with where it comes from.
+
+    Args:
+        log: All of ``im.timeline``: who said what last.
+        shards: All partitions of ``im.sync``, with the marks of each person.
+        rows: The table, in any order.
+        report: Where differences go.
+    """
+    check = _Check(log, shards, report)
+    for row in rows:
+        check.take(row)
+    check.finish()
+
+
+class _Check:
+    def __init__(self, log: Log, shards: Mapping[int, Shard], report: Report) -> None:
+        self._log = log
+        self._shards = shards
+        self._home = shards[0].home
+        self._report = report
+        self._seen: set[tuple[str, str]] = set()
+
+    def take(self, row: ReadMarkRow) -> None:
+        conv_id, user, own_seq, own_messages, marked = row
+        self._report.section("marks").counts["rows"] += 1
+        self._seen.add((conv_id, user))
+        self._take_own(conv_id, user, own_seq, own_messages)
+        self._take_marked(conv_id, user, marked)
+
+    def finish(self) -> None:
+        """Names what has no row at all."""
+        for conv_id, conversation in self._log.conversations.items():
+            for user, (seq, _) in conversation.own.items():
+                self._miss(conv_id, user, seq)
+        for shard in self._shards.values():
+            for (conv_id, user), seq in shard.marks.items():
+                self._miss(conv_id, user, seq)
+
+    def _miss(self, conv_id: str, user: str, seq: int) -> None:
+        if (conv_id, user) not in self._seen:
+            self._report.differ("marks", "missing", **_place(conv_id, user, seq))
+
+    def _take_own(self, conv_id: str, user: str, seq: int | None, messages: int | None) -> None:
+        conversation = self._log.conversations.get(conv_id)
+        due = _NOTHING if conversation is None else conversation.own.get(user, _NOTHING)
+        place = _place(conv_id, user, seq or due[0] or 0)
+        if (seq, messages) == due:
+            return
+        if seq is None:
+            self._report.differ("marks", "missing", **place, detail="their own last message")
+        elif seq > self._log.head(conv_id):
+            newer = partial(self._log.holds, conv_id, seq, None)
+            self._report.hold("marks", newer, **place)
+        elif due == _NOTHING:
+            self._report.differ("marks", "extra", **place, detail="they never said anything")
+        else:
+            detail = f"own message {seq} of {messages}, the log says {due[0]} of {due[1]}"
+            self._report.differ("marks", "altered", **place, detail=detail)
+
+    def _take_marked(self, conv_id: str, user: str, seq: int | None) -> None:
+        shard = self._shards[self._home(user)]
+        due = shard.marks.get((conv_id, user))
+        place = _place(conv_id, user, seq or due or 0)
+        if seq == due:
+            return
+        if seq is None:
+            self._report.differ("marks", "missing", **place, detail="what they marked")
+        elif due is not None and seq < due:
+            detail = f"read up to {seq}, the sync timeline says {due}"
+            self._report.differ("marks", "altered", **place, detail=detail)
+        elif shard.low > 0 and seq <= self._log.head(conv_id):
+            # Retention has dropped the record that would tell.
+            self._report.section("marks").counts["marked before what is kept"] += 1
+        else:
+            self._report.hold("marks", partial(shard.has_marked, conv_id, user, seq), **place)
+
+
+def _place(conv_id: str, user: str, seq: int) -> dict[str, Any]:
+    return {"conv_id": conv_id, "user": user, "seq": seq, "where": "table read_mark"}
