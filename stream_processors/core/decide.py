@@ -15,13 +15,14 @@ read mark (`stream_processors.core.marks`).
 
 from __future__ import annotations
 
-from zlib import crc32
+from typing import Final
 
 from schemas.codec import encode
 from schemas.errors import RejectionCode
 from schemas.ids import is_client_msg_id, is_valid_id
 from schemas.limits import MAX_MESSAGE_BYTES, Limits
 from schemas.records import (
+    MAX_ID_LENGTH,
     AddMembers,
     AnyCommand,
     AnyReply,
@@ -31,6 +32,7 @@ from schemas.records import (
     RemoveMembers,
     SendMessage,
 )
+from stream_processors.core.digest import digest_of
 from stream_processors.core.marks import decide_mark
 from stream_processors.core.membership import Draft, MembershipCommand
 from stream_processors.core.outcome import Accept, Decision, Delivery, Effect
@@ -45,6 +47,11 @@ from stream_processors.core.state import (
 
 _NO_WINDOW = Window()
 
+_SURELY_SHORT: Final = (MAX_MESSAGE_BYTES - 512 - 4 * 6 * MAX_ID_LENGTH) // 6
+"""Characters of a text without mentions that cannot make a message too long: a character takes
+six bytes at most where it is escaped, a message has four ids, and 512 bytes are more than the
+rest."""
+
 
 class _Refused(Exception):
     """Ends a decision with a rejection."""
@@ -54,7 +61,7 @@ class _Refused(Exception):
         self.code: RejectionCode = code
 
 
-def decide(  # noqa: PLR0911 - one for each answer of the list above
+def decide(
     limits: Limits, conversation: Conversation | None, command: AnyCommand, at: int
 ) -> Decision:
     """Decides what a command does to a conversation. Changes nothing itself.
@@ -73,21 +80,18 @@ def decide(  # noqa: PLR0911 - one for each answer of the list above
     if type(command) is MarkRead:  # a third of the cost of isinstance
         return decide_mark(conversation, command, at)
     window = _window(conversation, command)
-    encoded = encode(command)
-    digest = crc32(encoded)  # tells a client that has reused an id by mistake
+    digest = digest_of(command)
     known = window.ids.get(command.client_msg_id)
     if known is not None:
         return _again(command, known, digest, at)
-    if window.is_stale(command.client_msg_id):
+    slot = window.slot_for(command.client_msg_id)
+    if slot is None:
         return rejected(command, at, "stale")
-    if len(encoded) > MAX_MESSAGE_BYTES and isinstance(command, SendMessage):
-        return rejected(command, at, "too_large")
     try:
         effect = _effect(limits, conversation, command, at)
     except _Refused as refused:
         return rejected(command, at, refused.code)
-    accepted = Accepted(window.free_slot(), effect.deliveries[0].entry.seq, digest)
-    return Accept(effect, command, accepted)
+    return Accept(effect, command, Accepted(slot, effect.deliveries[0].entry.seq, digest))
 
 
 def _window(conversation: Conversation | None, command: AnyCommand) -> Window:
@@ -128,6 +132,9 @@ def _send(
         raise _Refused("too_large")
     mentions = command.mentions
     if len(mentions) > limits.max_mentions:
+        raise _Refused("too_large")
+    # So is the whole: ids and escapes are bounded, too.
+    if (mentions or len(text) > _SURELY_SHORT) and len(encode(command)) > MAX_MESSAGE_BYTES:
         raise _Refused("too_large")
     conversation, head = _existing(conversation)
     if command.sender not in conversation.members:

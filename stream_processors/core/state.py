@@ -107,18 +107,20 @@ class Window:
         self.ids = {} if ids is None else ids
         self._touched = 0  # a bit for each page
 
-    def is_stale(self, client_msg_id: str) -> bool:
-        """Whether the id is older than a full window."""
-        return len(self.ids) >= DEDUP_WINDOW and client_msg_id < next(iter(self.ids))
+    def slot_for(self, client_msg_id: str) -> int | None:
+        """The slot that an id takes if it is accepted: a free one, or the oldest one's.
 
-    def free_slot(self) -> int:
-        """The slot that the next accepted id takes: a free one, or the oldest one's."""
-        if len(self.ids) < DEDUP_WINDOW:
-            return len(self.ids)
-        return next(iter(self.ids.values())).slot
+        None where the id is stale: older than a full window.
+        """
+        ids = self.ids
+        held = len(ids)
+        if held < DEDUP_WINDOW:
+            return held
+        oldest = next(iter(ids))
+        return None if client_msg_id < oldest else ids[oldest].slot
 
     def accept(self, client_msg_id: str, accepted: Accepted) -> bool:
-        """Remembers an id that `free_slot` gave its slot; a full window drops its oldest.
+        """Remembers an id that `slot_for` gave its slot; a full window drops its oldest.
 
         Returns:
             Whether this is the first since `take_touched`.
