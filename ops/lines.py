@@ -25,6 +25,8 @@ _HAPPENED: Final = {
     "fanout_changed": ("fan-out from here on:", "mode"),
     "rejected": ("rejected:", "code"),
     "duplicate": ("duplicate of entry", "seq"),
+    "message_recalled": ("recalled message", "target"),
+    "retracted": ("recalled since: message", "target"),
     "read_marked": ("has read up to entry", "seq"),
 }
 """What a kind other than a message says, and the field that it says it of."""
@@ -69,17 +71,23 @@ def _place(record: dict[str, Any]) -> str:
 
 def _said(record: dict[str, Any]) -> str:
     at = datetime.fromtimestamp(record["at"] / 1000, UTC)
-    sender = _padded(printable(record["sender"]), _NAME_WIDTH)
+    sender = _padded(printable(record.get("sender", "-")), _NAME_WIDTH)
     return f"{at:%Y-%m-%d %H:%M:%S}  {sender}  {_words(record)}"
 
 
 def _words(record: dict[str, Any]) -> str:
     kind = record["kind"]
     if kind == "message_sent":
-        return printable(record["content"].get("text", ""))
+        return _text(record)
+    if kind == "message_edited":
+        return f"* edited message {record['target']}: {_text(record)}"
     words, field = _HAPPENED.get(kind, (printable(kind), ""))
     value = record.get(field, "")
     return f"* {words} {_names(value) if isinstance(value, list) else value}".rstrip()
+
+
+def _text(record: dict[str, Any]) -> str:
+    return printable(record["content"].get("text", ""))
 
 
 def _names(members: list[str]) -> str:

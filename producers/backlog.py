@@ -19,7 +19,7 @@ from enum import Enum, auto
 from typing import TypeAlias
 
 from producers.receipts import Receipt
-from schemas.records import AnyCommand, AnySyncRecord
+from schemas.records import AnyCommand, AnyEntry, AnyReply
 
 Author: TypeAlias = tuple[str, str, str]
 """(conversation, sender, device): what the sequencer's window of ids is kept for."""
@@ -28,7 +28,7 @@ Identity: TypeAlias = tuple[str, str, str]
 """(conversation, sender, client_msg_id): what an entry tells of its command."""
 
 
-def identity_of(record: AnyCommand | AnySyncRecord) -> Identity:
+def identity_of(record: AnyCommand | AnyEntry | AnyReply) -> Identity:
     """What a command and everything that tells of it have in common."""
     return record.conv_id, record.sender, record.client_msg_id
 

@@ -35,9 +35,11 @@ from schemas.records import (
     AnyCommand,
     AnySyncRecord,
     CreateConversation,
+    EditMessage,
     HistoryRule,
     JoinRule,
     MarkRead,
+    RecallMessage,
     RemoveMembers,
     SendMessage,
     TextContent,
@@ -153,6 +155,14 @@ class Publisher:
         conversation is ``invalid``, and a former member's ``not_a_member``.
         """
         return self._say(MarkRead, conv_id, {"seq": seq})
+
+    def recall(self, conv_id: str, seq: int) -> Receipt:
+        """Takes the message ``seq`` back: its text goes from everywhere. Errors as of `send`."""
+        return self._say(RecallMessage, conv_id, {"seq": seq})
+
+    def edit(self, conv_id: str, seq: int, text: str) -> Receipt:
+        """Puts another text in place of that of the message ``seq``. Errors as of `send`."""
+        return self._say(EditMessage, conv_id, {"seq": seq, "content": TextContent(text=text)})
 
     def publish(self, command: AnyCommand) -> Receipt:
         """Sends a ready-made command, of any sender and device. Errors as of `send`."""

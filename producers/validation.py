@@ -7,15 +7,17 @@ from typing import Final, get_args
 from schemas.codec import encode
 from schemas.errors import InvalidCommand
 from schemas.ids import is_client_msg_id, is_valid_id
-from schemas.limits import MAX_MESSAGE_BYTES, MAX_SEQ, Limits
+from schemas.limits import MAX_EDIT_BYTES, MAX_MESSAGE_BYTES, MAX_SEQ, Limits
 from schemas.records import (
     MAX_ID_LENGTH,
     AddMembers,
     AnyCommand,
     CreateConversation,
+    EditMessage,
     HistoryRule,
     JoinRule,
     MarkRead,
+    RecallMessage,
     RemoveMembers,
     SendMessage,
 )
@@ -27,6 +29,11 @@ MAX_RECORD_BYTES: Final = int(Topic.MESSAGES.spec.config["max.message.bytes"])
 MAX_COMMAND_BYTES: Final = MAX_RECORD_BYTES - 16 * 1024
 """An encoded command; the rest is for its key and the framing around it."""
 
+_LONGEST: Final[dict[type[AnyCommand], int]] = {
+    SendMessage: MAX_MESSAGE_BYTES,
+    EditMessage: MAX_EDIT_BYTES,
+}
+
 
 def encode_valid(command: AnyCommand, limits: Limits) -> bytes:
     """Encodes a command that has a chance.
@@ -35,19 +42,12 @@ def encode_valid(command: AnyCommand, limits: Limits) -> bytes:
         InvalidCommand: An id, a list, a rule or the text is out of its range.
     """
     _check_ids(command)
-    if isinstance(command, SendMessage):
-        _check_message(command, limits)
-    elif isinstance(command, MarkRead):
-        _check_mark(command)
-    else:
-        _check_people(command, limits)
-    if isinstance(command, CreateConversation):
-        _check_rules(command)
+    _check_content(command, limits)
     try:
         value = encode(command)
     except UnicodeEncodeError:
         raise InvalidCommand("invalid", "a text holds a lone surrogate: not Unicode") from None
-    most = MAX_MESSAGE_BYTES if isinstance(command, SendMessage) else MAX_COMMAND_BYTES
+    most = _LONGEST.get(type(command), MAX_COMMAND_BYTES)
     if len(value) > most:
         raise InvalidCommand("too_large", f"the command takes {len(value)} bytes, at most {most}")
     return value
@@ -67,11 +67,36 @@ def _check_id(name: str) -> None:
         )
 
 
-def _check_message(command: SendMessage, limits: Limits) -> None:
-    text = command.content.text
+def _check_content(command: AnyCommand, limits: Limits) -> None:
+    match command:
+        case SendMessage():
+            _check_text(command.content.text, limits)
+            _check_mentions(command, limits)
+        case EditMessage():
+            _check_seq(command.seq)
+            _check_text(command.content.text, limits)
+        case RecallMessage():
+            _check_seq(command.seq)
+        case MarkRead():
+            _check_mark(command)
+        case _:
+            _check_people(command, limits)
+    if isinstance(command, CreateConversation):
+        _check_rules(command)
+
+
+def _check_seq(seq: int) -> None:
+    if not 1 <= seq <= MAX_SEQ:
+        raise InvalidCommand("unknown_message", "a SeqId is a whole number from 1 on")
+
+
+def _check_text(text: str, limits: Limits) -> None:
     # The bytes are counted only where the characters alone do not settle it.
     if len(text) * 4 > limits.max_text_bytes and _utf8_length(text) > limits.max_text_bytes:
         raise InvalidCommand("too_large", f"a text has at most {limits.max_text_bytes} bytes")
+
+
+def _check_mentions(command: SendMessage, limits: Limits) -> None:
     if len(command.mentions) > limits.max_mentions:
         raise InvalidCommand("too_large", f"at most {limits.max_mentions} people are mentioned")
     for user in command.mentions:

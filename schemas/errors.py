@@ -33,6 +33,10 @@ RejectionCode: TypeAlias = Literal[
     "not_a_member",  # the sender is not in it, or none of the people to remove is
     "already_a_member",  # all the people to add are in it
     "not_allowed",  # the sender may not do that here
+    "unknown_message",  # there is no message with that SeqId
+    "already_recalled",  # it was taken back before
+    "too_late",  # it is older than what may be recalled or edited
+    "too_many_edits",  # it has as many as a message may have
     "conflict",  # the same client_msg_id came before with another content
     "stale",  # older than the window of remembered ids: done long ago, or far too late
 ]

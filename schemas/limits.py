@@ -17,6 +17,9 @@ MAX_ENTRY_BYTES = 9_300
 MAX_MESSAGE_BYTES = MAX_ENTRY_BYTES - 96
 """An encoded `SendMessage`: its entry has a SeqId, a count and a time more."""
 
+MAX_EDIT_BYTES = MAX_ENTRY_BYTES - 160
+"""An encoded `EditMessage`: its entry has four numbers more."""
+
 MESSAGE_BUCKET = 10_000
 """SeqIds of a conversation in one partition of the store."""
 
@@ -31,6 +34,19 @@ DEDUP_WINDOW = 32
 """Accepted ids remembered for each (conversation, sender, device)."""
 
 
+RECENT_PAGE = 16
+"""SeqIds of a conversation in one page of what the sequencer remembers of its messages."""
+
+RECENT_PAGES = 64
+"""Such pages, so that of each conversation the messages among the last 1,000 SeqIds can be
+recalled and edited. A full set takes some 10 KB."""
+
+MAX_EDITS = 50
+"""Of one message. A recall names each of them."""
+
+DAY_MS = 24 * 3600 * 1000
+
+
 class Limits(Struct, frozen=True, kw_only=True):
     """What one deployment allows. Counts are of people, sizes in bytes of UTF-8.
 
@@ -41,6 +57,9 @@ class Limits(Struct, frozen=True, kw_only=True):
     ``members_per_entry``: a longer list of members becomes several entries, because each person
     named gets the entry: an entry of all n would cost n times n. `MAX_ENTRY_BYTES` may make them
     shorter.
+    ``recall_within_ms``, ``edit_within_ms``: how old a message may be, by the broker's times of
+    both commands; with 0 nobody may.
+    ``owner_recalls``: the owner of a conversation recalls what others have said, too.
     """
 
     push_limit: int = 500
@@ -49,3 +68,6 @@ class Limits(Struct, frozen=True, kw_only=True):
     max_mentions: int = 100
     max_members_per_command: int = 10_000
     members_per_entry: int = 500
+    recall_within_ms: int = DAY_MS
+    edit_within_ms: int = DAY_MS
+    owner_recalls: bool = False

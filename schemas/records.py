@@ -9,8 +9,11 @@ does not know (a newer writer may add some) and refuses kinds and versions it do
     AddMembers           ->   MembersAdded         ->   the entry, byte for byte
     RemoveMembers        ->   MembersRemoved       ->   the entry, byte for byte
     SendMessage          ->   MessageSent          ->   the entry, byte for byte
+    RecallMessage        ->   MessageRecalled      ->   the entry, byte for byte
+    EditMessage          ->   MessageEdited        ->   the entry, byte for byte
                               FanoutChanged        ->   the entry, byte for byte
     MarkRead             ->                        ->   ReadMarked (to the reader)
+                                                   ->   Retracted  (of a recall, to who left)
     (refused)                                      ->   Rejected   (to the sender)
     (sent before)                                  ->   Duplicate  (to the sender)
 """
@@ -101,7 +104,28 @@ class MarkRead(Command, frozen=True, kw_only=True, tag="mark_read"):
     seq: int
 
 
-AnyCommand: TypeAlias = CreateConversation | AddMembers | RemoveMembers | SendMessage | MarkRead
+class RecallMessage(Command, frozen=True, kw_only=True, tag="recall_message"):
+    """Take back the message ``seq``. By who said it, or by the owner where that is allowed."""
+
+    seq: int
+
+
+class EditMessage(Command, frozen=True, kw_only=True, tag="edit_message"):
+    """Say something else in place of the message ``seq``. By who said it."""
+
+    seq: int
+    content: Content
+
+
+AnyCommand: TypeAlias = (
+    CreateConversation
+    | AddMembers
+    | RemoveMembers
+    | SendMessage
+    | RecallMessage
+    | EditMessage
+    | MarkRead
+)
 
 
 class Entry(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
@@ -167,8 +191,36 @@ class MessageSent(Entry, frozen=True, kw_only=True, tag="message_sent"):
     mentions: list[str]
 
 
+class MessageRecalled(Entry, frozen=True, kw_only=True, tag="message_recalled"):
+    """The message ``target`` was taken back, and with it its ``edits``: their text is nowhere.
+
+    ``target_at`` is the time of the message, as ``at`` of its own entry.
+    """
+
+    target: int
+    target_at: int
+    edits: list[int]
+
+
+class MessageEdited(Entry, frozen=True, kw_only=True, tag="message_edited"):
+    """The message ``target`` says something else now. Of several edits the last counts.
+
+    Its ``sender`` is that of the message, and ``target_at`` the time of it.
+    """
+
+    target: int
+    target_at: int
+    content: Content
+
+
 AnyEntry: TypeAlias = (
-    ConversationCreated | MembersAdded | MembersRemoved | FanoutChanged | MessageSent
+    ConversationCreated
+    | MembersAdded
+    | MembersRemoved
+    | FanoutChanged
+    | MessageSent
+    | MessageRecalled
+    | MessageEdited
 )
 
 
@@ -204,7 +256,21 @@ class ReadMarked(Reply, frozen=True, kw_only=True, tag="read_marked"):
 
 
 AnyReply: TypeAlias = Rejected | Duplicate | ReadMarked
-AnySyncRecord: TypeAlias = AnyEntry | AnyReply
+
+
+class Retracted(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True, tag="retracted"):
+    """To somebody who has left since: a text that they were told was recalled. Has no SeqId.
+
+    Those who are still there learn it from the entry `MessageRecalled`.
+    """
+
+    conv_id: str
+    target: int
+    edits: list[int]
+    at: int
+
+
+AnySyncRecord: TypeAlias = AnyEntry | AnyReply | Retracted
 
 
 class EntryPosition(Struct, frozen=True, gc=False):

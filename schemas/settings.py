@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -18,6 +18,12 @@ def _seconds(value: object) -> object:
     """A plain number in the environment is seconds; ISO 8601 (``P7D``) works as well."""
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
+
+_UpToYears = Annotated[
+    timedelta,
+    BeforeValidator(_seconds),
+    Field(ge=timedelta(0), le=timedelta(days=3_650)),
+]
 
 _NOT_IN_A_KEYSPACE = re.compile(r"[^a-z0-9_]")
 
@@ -63,6 +69,12 @@ class Settings(BaseSettings):
         Field(ge=timedelta(seconds=1), le=timedelta(days=3_650)),
     ] = timedelta(days=7)
     """How long a sync record is kept at least, in Kafka and in Cassandra."""
+    recall_within: _UpToYears = timedelta(days=1)
+    """How old a message may be that is recalled; with 0 nobody recalls."""
+    edit_within: _UpToYears = timedelta(days=1)
+    """How old a message may be that is edited; with 0 nobody edits."""
+    recall_by: Literal["sender", "sender_or_owner"] = "sender"
+    """Who recalls a message: who said it, or the owner of its conversation as well."""
 
     jwt_secret: SecretStr = SecretStr("")
     """Signs and checks bearer tokens (HS256), at least 32 bytes. `im up` makes one if unset."""
@@ -84,6 +96,9 @@ class Settings(BaseSettings):
             push_again_below=below,
             max_text_bytes=self.max_text_bytes,
             members_per_entry=self.members_per_entry,
+            recall_within_ms=self.recall_within // timedelta(milliseconds=1),
+            edit_within_ms=self.edit_within // timedelta(milliseconds=1),
+            owner_recalls=self.recall_by == "sender_or_owner",
         )
 
     def topic(self, topic: Topic) -> str:

@@ -13,13 +13,9 @@ from schemas.records import AnyCommand, AnyReply, Rejected
 from stream_processors.conversations import Conversations
 from stream_processors.core.decide import decide
 from stream_processors.core.outcome import Accept, Mark
-from stream_processors.core.state import (
-    Conversation,
-    Head,
-    PageOfIds,
-    Window,
-)
-from stream_processors.state_codec import Counts, Progress, state_record
+from stream_processors.core.state import Conversation, PageOfIds
+from stream_processors.core.window import Window
+from stream_processors.state_codec import Counts, Progress, moved_record, state_record
 
 
 class SourceRecord(Protocol):
@@ -84,7 +80,7 @@ class Sequencer:
         self._limits = limits
         self._conversations = conversations
         self.progress = progress
-        self._moved: dict[str, Head] = {}
+        self._moved: dict[str, Conversation] = {}
         self._touched: list[_Touched] = []
 
     @property
@@ -131,10 +127,11 @@ class Sequencer:
     def write_last(self, writer: Writer) -> None:
         """Writes what only the last of counts, once a transaction, at its end.
 
-        That is the head of each conversation that moved, and each page of ids that was touched.
+        That is the head of each conversation that moved, with its open page of recent messages,
+        and each page of ids that was touched.
         """
-        for conv_id, head in self._moved.items():
-            writer.state(*state_record(conv_id, head))
+        for conv_id, conversation in self._moved.items():
+            writer.state(*moved_record(conv_id, conversation))
         self._moved.clear()
         # A conversation that fell idle and came back is another object, further down the list.
         for conv_id, sender, device_id, window in self._touched:
@@ -154,21 +151,22 @@ class Sequencer:
             writer.timeline(conv_id, value)
             writer.sync(recipients, value)
             written += 1 + len(recipients)
+        if effect.notice is not None:
+            writer.sync(effect.notice.recipients, encode(effect.notice.record))
+            written += len(effect.notice.recipients)
         touched = accept.apply_to(conversation)
         if touched is not None:
             self._touched.append((conv_id, command.sender, command.device_id, touched))
-        self._moved[conv_id] = effect.head
-        for change in effect.changes:
-            writer.state(*state_record(conv_id, change))
-        return written + len(effect.changes)
+        self._moved[conv_id] = conversation
+        return written + (_log(conv_id, conversation, writer) if conversation.unlogged else 0)
 
     def _mark(self, mark: Mark, writer: Writer) -> int:
         self.counts.accepted += 1
         record = mark.record
-        self._conversations.get_or_make(record.conv_id).change(mark.change)
+        conversation = self._conversations.get_or_make(record.conv_id)
+        conversation.change(mark.change)
         writer.sync((record.sender,), encode(record))
-        writer.state(*state_record(record.conv_id, mark.change))
-        return 2
+        return 1 + _log(record.conv_id, conversation, writer)
 
     def _reply(self, reply: AnyReply, writer: Writer) -> int:
         counts = self.counts
@@ -180,6 +178,14 @@ class Sequencer:
             counts.rejected += 1
         writer.sync((reply.sender,), encode(reply))
         return 1
+
+
+def _log(conv_id: str, conversation: Conversation, writer: Writer) -> int:
+    """Writes what has changed of a conversation by itself; returns how many records that is."""
+    unlogged = conversation.take_unlogged()
+    for kept in unlogged:
+        writer.state(*state_record(conv_id, kept))
+    return len(unlogged)
 
 
 def _command(record: SourceRecord) -> AnyCommand:

@@ -2,41 +2,48 @@
 
 | key | value |
 |---|---|
-| ``["c", conv]`` | `Head` |
+| ``["c", conv]`` | `Head`, number of the open page of recent messages, `Said` of each in it |
 | ``["m", conv, user]`` | the SeqId at which the membership period began |
+| ``["l", conv, user]`` | from when to when somebody was there, of each time, who left lately |
 | ``["r", conv, user]`` | the SeqId up to which the member has read |
+| ``["s", conv, place]`` | a full page of recent messages, by its place in the ring |
 | ``["w", conv, sender, device, page]`` | (slot, id, SeqId, digest) of each id in the page |
 | ``["p"]`` | `Progress`: one for each partition, in every transaction |
 
 Keys and values are MessagePack. A window is written by the page, once a transaction: a device
 that sends one message costs one small record, one that sends many costs an eighth of one each.
+Recent messages travel with the head, which is written anyway, until their page is full.
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from stream_processors.core.recent import ClosedPage, RecentMessages, Said
 from stream_processors.core.state import (
-    Accepted,
     Conversation,
     Head,
     Kept,
+    Leaver,
+    LeaverForgotten,
     MarkForgotten,
     MemberJoined,
     MemberLeft,
     MemberRead,
+    Moved,
     PageOfIds,
-    Window,
 )
+from stream_processors.core.window import Accepted, Window
 
 StateRecord = tuple[bytes, bytes | None]
 """Key and value of a record of ``im.state``."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_any: Final = msgspec.msgpack.Decoder().decode
-_decode_head: Final = msgspec.msgpack.Decoder(Head).decode
+
+_decode_stays: Final = msgspec.msgpack.Decoder(tuple[tuple[int, int], ...]).decode
 
 PROGRESS_KEY: Final = _encode(["p"])
 
@@ -71,22 +78,31 @@ def decode_progress(value: bytes) -> Progress:
     return _decode_progress(value)
 
 
+def moved_record(conv_id: str, conversation: Conversation) -> StateRecord:
+    """The state record of a conversation that has a new head: a `Moved`."""
+    recent = conversation.recent
+    return _encode(("c", conv_id)), _encode((conversation.head, recent.page, recent.open))
+
+
 def state_record(conv_id: str, kept: Kept) -> StateRecord:
     """The state record of a conversation that keeps this."""
     match kept:
+        case Moved():
+            return _encode(("c", conv_id)), _encode(kept)
         case PageOfIds(sender, device_id, page, ids):
             value = [(held.slot, id_, held.seq, held.digest) for id_, held in ids]
             return _encode(("w", conv_id, sender, device_id, page)), _encode(value)
-        case Head():
-            return _encode(("c", conv_id)), _encode(kept)
-        case MemberJoined(user, since):
-            return _encode(("m", conv_id, user)), _encode(since)
-        case MemberLeft(user):
-            return _encode(("m", conv_id, user)), None
-        case MemberRead(user, seq):
-            return _encode(("r", conv_id, user)), _encode(seq)
-        case MarkForgotten(user):
-            return _encode(("r", conv_id, user)), None
+        case ClosedPage(number, packed):
+            return _encode(("s", conv_id, number)), packed
+        case MemberJoined() | MemberLeft():
+            since = _encode(kept.since) if isinstance(kept, MemberJoined) else None
+            return _encode(("m", conv_id, kept.user)), since
+        case Leaver() | LeaverForgotten():
+            stays = _encode(kept.stays) if isinstance(kept, Leaver) else None
+            return _encode(("l", conv_id, kept.user)), stays
+        case MemberRead() | MarkForgotten():
+            seq = _encode(kept.seq) if isinstance(kept, MemberRead) else None
+            return _encode(("r", conv_id, kept.user)), seq
 
 
 class Restored(NamedTuple):
@@ -104,35 +120,73 @@ def restored(key: bytes, value: bytes | None) -> Restored:
     """
     match _decode_any(key):
         case ["c", conv_id] if value is not None:
-            return Restored(conv_id, _decode_head(value))
+            return Restored(conv_id, _moved(_decode_any(value)))
         case ["m", conv_id, user]:
-            if value is None:
-                return Restored(conv_id, MemberLeft(user))
-            return Restored(conv_id, MemberJoined(user, _decode_any(value)))
+            member = value and MemberJoined(user, _decode_any(value))
+            return Restored(conv_id, member or MemberLeft(user, 0))
+        case ["l", conv_id, user]:
+            leaver = value and Leaver(user, _decode_stays(value))
+            return Restored(conv_id, leaver or LeaverForgotten(user))
         case ["r", conv_id, user]:
-            if value is None:
-                return Restored(conv_id, MarkForgotten(user))
-            return Restored(conv_id, MemberRead(user, _decode_any(value)))
+            mark = value and MemberRead(user, _decode_any(value))
+            return Restored(conv_id, mark or MarkForgotten(user))
+        case ["s", conv_id, number] if value is not None:
+            return Restored(conv_id, ClosedPage(number, value))
         case ["w", conv_id, sender, device_id, page] if value is not None:
             ids = [(id_, Accepted(slot, *rest)) for slot, id_, *rest in _decode_any(value)]
             return Restored(conv_id, PageOfIds(sender, device_id, page, ids))
     raise ValueError("not a state record that this version knows")
 
 
+def _moved(value: list[Any]) -> Moved:
+    if isinstance(value[0], str):  # a head alone: kept before messages were remembered
+        return Moved(msgspec.convert(value, Head), 0, {})
+    return msgspec.convert(value, Moved)
+
+
+class _Frozen(msgspec.Struct, array_like=True):
+    """All of a conversation."""
+
+    head: Head | None
+    members: dict[str, int]
+    leavers: list[Leaver]
+    windows: list[tuple[str, str, list[tuple[str, Accepted]]]]
+    marks: dict[str, int]
+    page: int
+    messages: dict[int, Said]
+    closed: dict[int, bytes]
+
+
+_decode_frozen: Final = msgspec.msgpack.Decoder(_Frozen).decode
+
+
 def freeze(conversation: Conversation) -> bytes:
     """A whole conversation as bytes: a tenth of its size as objects."""
     windows = [(*key, list(window.ids.items())) for key, window in conversation.windows.items()]
-    return _encode((conversation.head, conversation.members, windows, conversation.marks))
+    recent = conversation.recent
+    return _encode(  # as `_Frozen`
+        (
+            conversation.head,
+            conversation.members,
+            list(conversation.leavers.values()),
+            windows,
+            conversation.marks,
+            recent.page,
+            recent.open,
+            recent.closed,
+        )
+    )
 
 
 def thaw(frozen: bytes) -> Conversation:
     """The conversation that `freeze` encoded."""
-    head, members, windows, marks = _decode_any(frozen)
+    held = _decode_frozen(frozen)
     conversation = Conversation()
-    conversation.head = None if head is None else msgspec.convert(head, Head)
-    conversation.members = members
-    conversation.marks = marks
-    for sender, device_id, items in windows:
-        ids = {id_: Accepted(*rest) for id_, rest in items}
-        conversation.windows[sender, device_id] = Window(ids)
+    conversation.head = held.head
+    conversation.members = held.members
+    conversation.marks = held.marks
+    conversation.leavers.update((leaver.user, leaver) for leaver in held.leavers)
+    for sender, device_id, ids in held.windows:
+        conversation.windows[sender, device_id] = Window(dict(ids))
+    conversation.recent = RecentMessages(held.page, held.messages, held.closed)
     return conversation

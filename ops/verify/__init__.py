@@ -1,6 +1,7 @@
 """`im verify`: an audit of what is there, against the log of conversation timelines.
 
     log.py            im.timeline, folded into what every other place has to hold
+    conversation.py   one conversation of it
     rules.py          what must be so of each entry, given those before it
     audience.py       who has to get which entries, from the folded log
     store.py          the tables message, conversation and membership   against the log

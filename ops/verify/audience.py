@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from ops.verify.log import Conversation
+from ops.verify.conversation import Conversation
 from schemas.visibility import Period, periods
 
 _DONE: Final = 0

@@ -9,7 +9,8 @@ from typing import Any, Final
 from msgspec import Struct
 
 from backends.elasticsearch import document_id, folded_or_none
-from ops.verify.log import ABSENT, Log, document_digest
+from ops.verify.conversation import ABSENT, document_digest
+from ops.verify.log import Log
 from ops.verify.report import Report
 from ops.verify.seen import Seen
 

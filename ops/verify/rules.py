@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from schemas.records import (
@@ -13,6 +13,8 @@ from schemas.records import (
     HistoryRule,
     MembersAdded,
     MembersRemoved,
+    MessageEdited,
+    MessageRecalled,
     MessageSent,
 )
 
@@ -41,6 +43,20 @@ class Before(Protocol):
         """Who is in it."""
 
     @property
+    def edits(self) -> Mapping[int, Sequence[int]]:
+        """The SeqIds of the edits of each message that has some."""
+
+    @property
+    def recalled(self) -> Collection[int]:
+        """The SeqIds whose text was taken back."""
+
+    def may_be_message(self, seq: int) -> bool:
+        """Whether that entry is one, or not there."""
+
+    def has(self, seq: int) -> bool:
+        """Whether there is such an entry."""
+
+    @property
     def commands(self) -> Sequence[int]:
         """A hash of (sender, client_msg_id) for each entry."""
 
@@ -55,8 +71,10 @@ def broken_rules(before: Before, entry: AnyEntry) -> Iterator[str]:
         case ConversationCreated():
             yield from _created(entry)
         case MessageSent():
-            if entry.sender not in before.members:
-                yield "its sender is not a member"
+            yield from _by_member(before, entry)
+        case MessageEdited() | MessageRecalled():
+            yield from _by_member(before, entry)
+            yield from _altered(before, entry)
         case MembersAdded() | MembersRemoved():
             yield from _membership(before, entry)
         case FanoutChanged():
@@ -90,6 +108,21 @@ def _count(before: int, entry: AnyEntry) -> Iterator[str]:
     # Entries of before messages were counted have no count, and are followed by none or by 1.
     if entry.messages not in ({0, due} if before == 0 else {due}):
         yield f"it counts {entry.messages} messages in place of {due}"
+
+
+def _by_member(before: Before, entry: AnyEntry) -> Iterator[str]:
+    if entry.sender not in before.members:
+        yield "its sender is not a member"
+
+
+def _altered(before: Before, entry: MessageEdited | MessageRecalled) -> Iterator[str]:
+    if not before.may_be_message(entry.target):
+        yield "its target is not a message before it"
+    if entry.target in before.recalled:
+        yield "its target was recalled before"
+    edits = list(before.edits.get(entry.target, ()))
+    if isinstance(entry, MessageRecalled) and edits != list(filter(before.has, entry.edits)):
+        yield f"it names {len(entry.edits)} edits, and not the {len(edits)} that there are"
 
 
 def _created(entry: ConversationCreated) -> Iterator[str]:

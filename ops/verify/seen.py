@@ -5,7 +5,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator
 
-from ops.verify.log import ABSENT, Conversation, Log
+from ops.verify.conversation import ABSENT, Conversation
+from ops.verify.log import Log
 
 
 class Seen:

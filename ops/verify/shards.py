@@ -24,13 +24,17 @@ SEEN: Final = 3
 
 
 class SyncPosition(Struct, frozen=True):
-    """What is read of a sync record; ``seq`` is absent from a rejection."""
+    """What is read of a sync record.
+
+    ``seq`` is absent from a rejection; a retraction has no sender, and alone a target with it.
+    """
 
     kind: str
     conv_id: str
-    sender: str
     at: int
+    sender: str = ""
     seq: int = 0
+    target: int = 0
 
 
 _position = Decoder(SyncPosition)

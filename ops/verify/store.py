@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from ops.verify.log import ABSENT, Conversation, Log, digest_of
+from ops.verify.conversation import ABSENT, Conversation, digest_of
+from ops.verify.log import Log
 from ops.verify.report import Report
 from ops.verify.seen import Seen
 from schemas.limits import MESSAGE_BUCKET

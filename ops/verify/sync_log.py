@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 from ops.verify.audience import Cursor, Run, cursors
-from ops.verify.log import ABSENT, Conversation, KafkaRecord, Log, digest_of
+from ops.verify.conversation import ABSENT, Conversation, digest_of
+from ops.verify.log import KafkaRecord, Log
 from ops.verify.report import Report
 from ops.verify.shards import Shard, SyncPosition, position_of, record_digest
 
@@ -54,6 +55,13 @@ class _Check:
             conv_id: cursors(conversation, shard.holds)
             for conv_id, conversation in log.conversations.items()
         }
+        self._retractions = {
+            (conv_id, user, target)
+            for conv_id, conversation in log.conversations.items()
+            for user, targets in conversation.retractions.items()
+            if shard.holds(user)
+            for target in targets
+        }
         # For each partition of the timeline, the offset of its first entry that is here.
         self._floors: dict[int, int] = {}
 
@@ -88,6 +96,11 @@ class _Check:
             for key, cursor in recipients.items():
                 for run in cursor.missing():
                     self._miss(conversation, key, run)
+        for conv_id, user, target in sorted(self._retractions):
+            conversation = self._log.conversations[conv_id]
+            if conversation.recalled[target] > self._trimmed(conversation):
+                place = {"conv_id": conv_id, "user": user, "detail": f"retraction of {target}"}
+                self._report.differ("sync-log", "missing", **place)
         if self._shard.low > 0:
             self._report.section("sync-log").notes.append(
                 f"partition {self._shard.partition}: retention dropped what was before offset "
@@ -127,6 +140,8 @@ class _Check:
             report.differ("sync-log", "misplaced", **place, detail=detail)
         elif position.kind in _REPLIES:
             self._take_reply(position, place)
+        elif position.kind == "retracted":
+            self._take_retraction(position, place)
         elif position.seq > self._log.head(position.conv_id):
             newer = partial(self._log.holds, position.conv_id, position.seq, value.digest)
             report.hold("sync-log", newer, **place)
@@ -144,6 +159,14 @@ class _Check:
         if position.seq > self._log.head(position.conv_id):
             newer = partial(self._log.holds, position.conv_id, position.seq, None)
             self._report.hold("sync-log", newer, **place)
+
+    def _take_retraction(self, position: SyncPosition, place: dict[str, Any]) -> None:
+        self._counts[position.kind] += 1
+        told = (position.conv_id, place["user"], position.target)
+        if told in self._retractions:
+            self._retractions.remove(told)
+        else:
+            self._report.hold("sync-log", partial(self._log.retracts, *told), **place)
 
     def _take_entry(
         self, key: bytes, position: SyncPosition, value: _Value, place: dict[str, Any]

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
-from ops.verify.log import Log, digest_of
+from ops.verify.conversation import digest_of
+from ops.verify.log import Log
 from ops.verify.report import Report
 from ops.verify.shards import DUE, NOTHING, OPTIONAL, SEEN, Shard, position_of, record_digest
 from ops.verify.sync_buckets import Buckets

@@ -15,6 +15,7 @@ from schemas.limits import MEMBERSHIP_BUCKET, MESSAGE_BUCKET
 from schemas.records import (
     AnyEntry,
     ConversationCreated,
+    FanoutChanged,
     MembersAdded,
     MembersRemoved,
     MessageSent,
@@ -165,7 +166,7 @@ def _change(entry: _MembershipChange, *more: int) -> tuple[int | bool | str, ...
 def _columns(entry: AnyEntry) -> Iterator[dict[str, str | int]]:
     """What an entry sets in ``conversation``, in groups that no entry sets in part."""
     yield {"head": entry.seq, "messages": entry.messages}
-    if not isinstance(entry, MessageSent):
+    if isinstance(entry, _MembershipChange | FanoutChanged):
         yield {"mode": entry.mode}
     if isinstance(entry, ConversationCreated):
         yield {"owner": entry.sender, "join_rule": entry.join, "history_rule": entry.history}

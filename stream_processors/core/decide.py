@@ -18,7 +18,6 @@ from __future__ import annotations
 from typing import Final
 
 from schemas.codec import encode
-from schemas.errors import RejectionCode
 from schemas.ids import is_client_msg_id, is_valid_id
 from schemas.limits import MAX_MESSAGE_BYTES, Limits
 from schemas.records import (
@@ -27,23 +26,23 @@ from schemas.records import (
     AnyCommand,
     AnyReply,
     CreateConversation,
+    EditMessage,
     MarkRead,
     MessageSent,
+    RecallMessage,
     RemoveMembers,
     SendMessage,
 )
+from stream_processors.core.alteration import edit, recall
 from stream_processors.core.digest import digest_of
 from stream_processors.core.marks import decide_mark
 from stream_processors.core.membership import Draft, MembershipCommand
 from stream_processors.core.outcome import Accept, Decision, Delivery, Effect
+from stream_processors.core.recent import Said
+from stream_processors.core.refusal import Refused, check_text, existing
 from stream_processors.core.replies import duplicate, rejected
-from stream_processors.core.state import (
-    Accepted,
-    Conversation,
-    Head,
-    MarkForgotten,
-    Window,
-)
+from stream_processors.core.state import Conversation, Head, MarkForgotten
+from stream_processors.core.window import Accepted, Window
 
 _NO_WINDOW = Window()
 
@@ -51,14 +50,6 @@ _SURELY_SHORT: Final = (MAX_MESSAGE_BYTES - 512 - 4 * 6 * MAX_ID_LENGTH) // 6
 """Characters of a text without mentions that cannot make a message too long: a character takes
 six bytes at most where it is escaped, a message has four ids, and 512 bytes are more than the
 rest."""
-
-
-class _Refused(Exception):
-    """Ends a decision with a rejection."""
-
-    def __init__(self, code: RejectionCode) -> None:
-        super().__init__(code)
-        self.code: RejectionCode = code
 
 
 def decide(
@@ -89,7 +80,7 @@ def decide(
         return rejected(command, at, "stale")
     try:
         effect = _effect(limits, conversation, command, at)
-    except _Refused as refused:
+    except Refused as refused:
         return rejected(command, at, refused.code)
     return Accept(effect, command, Accepted(slot, effect.deliveries[0].entry.seq, digest))
 
@@ -109,7 +100,7 @@ def _again(command: AnyCommand, accepted: Accepted, digest: int, at: int) -> Any
 def _effect(
     limits: Limits,
     conversation: Conversation | None,
-    command: SendMessage | MembershipCommand,
+    command: SendMessage | RecallMessage | EditMessage | MembershipCommand,
     at: int,
 ) -> Effect:
     if isinstance(command, SendMessage):  # first, and by the cheaper test: nearly all are
@@ -121,24 +112,26 @@ def _effect(
             return _add(limits, conversation, command, at)
         case RemoveMembers():
             return _remove(limits, conversation, command, at)
+        case RecallMessage():
+            return recall(limits, conversation, command, at)
+        case EditMessage():
+            return edit(limits, conversation, command, at)
 
 
 def _send(
     limits: Limits, conversation: Conversation | None, command: SendMessage, at: int
 ) -> Effect:
     text = command.content.text
-    # The bytes are counted only where the characters alone do not settle it.
-    if len(text) * 4 > limits.max_text_bytes and len(text.encode()) > limits.max_text_bytes:
-        raise _Refused("too_large")
+    check_text(limits, text)
     mentions = command.mentions
     if len(mentions) > limits.max_mentions:
-        raise _Refused("too_large")
+        raise Refused("too_large")
     # So is the whole: ids and escapes are bounded, too.
     if (mentions or len(text) > _SURELY_SHORT) and len(encode(command)) > MAX_MESSAGE_BYTES:
-        raise _Refused("too_large")
-    conversation, head = _existing(conversation)
+        raise Refused("too_large")
+    conversation, head = existing(conversation)
     if command.sender not in conversation.members:
-        raise _Refused("not_a_member")
+        raise Refused("not_a_member")
     entry = MessageSent(
         conv_id=command.conv_id,
         seq=head.last_seq + 1,
@@ -150,15 +143,18 @@ def _send(
         mentions=mentions,
     )
     moved = Head(head.owner, head.join, head.mode, entry.seq, head.history, entry.messages)
-    return Effect((Delivery(entry, _audience(conversation, head, entry)),), moved)
-
-
-def _audience(conversation: Conversation, head: Head, entry: MessageSent) -> tuple[str, ...]:
-    """Everybody while pushed to; otherwise the sender's devices, and the members mentioned."""
     if head.mode == "push":
-        return conversation.recipients()
-    named = dict.fromkeys((entry.sender, *entry.mentions))
-    return tuple(user for user in named if user in conversation.members)
+        said = (entry.sender, at)
+        return Effect((Delivery(entry, conversation.recipients()),), moved, (), said)
+    told = _mentioned(conversation, entry)
+    pulled = Said(entry.sender, at, (entry.seq,), told)
+    return Effect((Delivery(entry, (entry.sender, *told)),), moved, (), pulled)
+
+
+def _mentioned(conversation: Conversation, entry: MessageSent) -> tuple[str, ...]:
+    """The other members that a message mentions, who get it in pull mode, too."""
+    named = dict.fromkeys(entry.mentions)
+    return tuple(u for u in named if u in conversation.members and u != entry.sender)
 
 
 def _create(
@@ -166,7 +162,7 @@ def _create(
 ) -> Effect:
     people = _people(limits, [command.sender, *command.members])
     if conversation is not None and conversation.head is not None:
-        raise _Refused("already_exists")
+        raise Refused("already_exists")
     head = Head(command.sender, command.join, "push", 0, command.history)
     draft = Draft(limits, command, at, head, {})
     draft.create(people)
@@ -177,15 +173,15 @@ def _add(
     limits: Limits, conversation: Conversation | None, command: AddMembers, at: int
 ) -> Effect:
     people = _people(limits, command.members)
-    conversation, head = _existing(conversation)
+    conversation, head = existing(conversation)
     adds_only_self = people == [command.sender]
     if command.sender not in conversation.members and not adds_only_self:
-        raise _Refused("not_a_member")
+        raise Refused("not_a_member")
     newcomers = [user for user in people if user not in conversation.members]
     if not newcomers:
-        raise _Refused("already_a_member")
+        raise Refused("already_a_member")
     if command.sender not in conversation.members and head.join != "open":
-        raise _Refused("not_allowed")
+        raise Refused("not_allowed")
     draft = Draft(limits, command, at, head, conversation.members)
     draft.add(newcomers)
     return draft.effect()
@@ -195,23 +191,17 @@ def _remove(
     limits: Limits, conversation: Conversation | None, command: RemoveMembers, at: int
 ) -> Effect:
     people = _people(limits, command.members)
-    conversation, head = _existing(conversation)
+    conversation, head = existing(conversation)
     if command.sender not in conversation.members:
-        raise _Refused("not_a_member")
+        raise Refused("not_a_member")
     if command.sender != head.owner and people != [command.sender]:
-        raise _Refused("not_allowed")
+        raise Refused("not_allowed")
     leavers = [user for user in people if user in conversation.members]
     if not leavers:
-        raise _Refused("not_a_member")
+        raise Refused("not_a_member")
     draft = Draft(limits, command, at, head, conversation.members)
     draft.remove(leavers)
     return draft.effect([MarkForgotten(user) for user in leavers if user in conversation.marks])
-
-
-def _existing(conversation: Conversation | None) -> tuple[Conversation, Head]:
-    if conversation is None or conversation.head is None:
-        raise _Refused("unknown_conversation")
-    return conversation, conversation.head
 
 
 def _people(limits: Limits, people: list[str]) -> list[str]:
@@ -221,7 +211,7 @@ def _people(limits: Limits, people: list[str]) -> list[str]:
     """
     unique = list(dict.fromkeys(people))
     if not unique or not all(map(is_valid_id, unique)):
-        raise _Refused("invalid")
+        raise Refused("invalid")
     if len(unique) > limits.max_members_per_command:
-        raise _Refused("too_large")
+        raise Refused("too_large")
     return unique

@@ -101,13 +101,11 @@ class Draft:
     def remove(self, leavers: Sequence[str]) -> None:
         """Removes members. They get the entry that names them, and nothing after it."""
         for some in self._split(leavers):
-            recipients = self._concerned(some)
+            recipients, seq = self._concerned(some), self._next_seq()
             for user in some:
                 del self._members[user]
-                self._changes.append(MemberLeft(user))
-            entry = MembersRemoved(
-                **self._common, seq=self._next_seq(), members=list(some), mode=self._mode
-            )
+                self._changes.append(MemberLeft(user, seq))
+            entry = MembersRemoved(**self._common, seq=seq, members=list(some), mode=self._mode)
             self._deliver(entry, recipients)
             self._switch_mode()
 

@@ -6,15 +6,10 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from schemas.records import AnyCommand, AnyEntry, AnyReply, ReadMarked
-from stream_processors.core.state import (
-    Accepted,
-    Change,
-    Conversation,
-    Head,
-    MemberRead,
-    Window,
-)
+from schemas.records import AnyCommand, AnyEntry, AnyReply, ReadMarked, Retracted
+from stream_processors.core.recent import Plain, Said
+from stream_processors.core.state import Change, Conversation, Head, MemberRead
+from stream_processors.core.window import Accepted, Window
 
 
 class Delivery(Struct, frozen=True, gc=False):
@@ -24,15 +19,26 @@ class Delivery(Struct, frozen=True, gc=False):
     recipients: Sequence[str]
 
 
+class Notice(Struct, frozen=True, gc=False):
+    """What people learn who have left."""
+
+    record: Retracted
+    recipients: Sequence[str]
+
+
 class Effect(Struct, frozen=True, gc=False):
     """What an accepted command does.
 
-    At least one new entry, the head after them, and what else changes.
+    At least one new entry, the head after them, and what else changes: memberships, or a message:
+    that of the new entry, or the one whose SeqId is ``altered``.
     """
 
     deliveries: Sequence[Delivery]
     head: Head
     changes: Sequence[Change] = ()
+    said: Said | Plain | None = None
+    altered: int = 0
+    notice: Notice | None = None
 
 
 class Accept(Struct, frozen=True, gc=False):
@@ -49,11 +55,16 @@ class Accept(Struct, frozen=True, gc=False):
             The device's window, if this is the first id that it accepted since its touched pages
             were taken.
         """
-        command = self.command
-        conversation.head = self.effect.head
+        command, effect = self.command, self.effect
+        conversation.head = effect.head
         window = conversation.window(command.sender, command.device_id)
         first = window.accept(command.client_msg_id, self.accepted)
-        for change in self.effect.changes:
+        said = effect.said
+        if effect.altered and isinstance(said, Said):
+            conversation.alter(effect.altered, said)
+        elif said is not None:
+            conversation.say(effect.head.last_seq, said)
+        for change in effect.changes:
             conversation.change(change)
         return window if first else None
 

@@ -5,27 +5,23 @@
 | conversation | owner, rules, mode, last SeqId, number of messages | a new `Head` |
 | member | the SeqId at which their membership period began | `MemberJoined`, `MemberLeft` |
 | member | up to where they said that they have read | `MemberRead`, `MarkForgotten` |
+| person who left lately | from when to when they were there | `MemberLeft`, `LeaverForgotten` |
+| message among the last 1,000 SeqIds | sender, time, who was told, edits | `say`, `alter` |
 | (sender, device) | the 32 greatest accepted ids, with SeqId and digest | `Window.accept` |
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from msgspec import Struct
 
-from schemas.limits import DEDUP_WINDOW
+from schemas.limits import RECENT_PAGE, RECENT_PAGES
 from schemas.records import FanoutMode, HistoryRule, JoinRule
-
-PAGE_SLOTS: Final = 8
-"""Slots of a window that one state record holds.
-
-More make fewer records where a device sends much, and larger ones where it sends little.
-"""
-
-
-PAGES: Final = DEDUP_WINDOW // PAGE_SLOTS
+from stream_processors.core.recent import ClosedPage, Plain, RecentMessages, Said
+from stream_processors.core.window import Accepted, Window
 
 
 class Head(Struct, frozen=True, array_like=True):
@@ -43,14 +39,6 @@ class Head(Struct, frozen=True, array_like=True):
     messages: int = 0
 
 
-class Accepted(Struct, frozen=True, array_like=True, gc=False):
-    """One accepted id: the place it takes in its window, its SeqId, a digest of its command."""
-
-    slot: int
-    seq: int
-    digest: int
-
-
 class MemberJoined(Struct, frozen=True, gc=False):
     """A membership period began with entry ``since``."""
 
@@ -59,7 +47,29 @@ class MemberJoined(Struct, frozen=True, gc=False):
 
 
 class MemberLeft(Struct, frozen=True, gc=False):
-    """A membership period ended."""
+    """A membership period ended with entry ``until``."""
+
+    user: str
+    until: int
+
+
+class Leaver(Struct, frozen=True, array_like=True, gc=False):
+    """Somebody who has left, and their membership periods that are over.
+
+    Kept while the messages of the last one are.
+    """
+
+    user: str
+    stays: tuple[tuple[int, int], ...]
+
+    @property
+    def until(self) -> int:
+        """When they left last."""
+        return self.stays[-1][1]
+
+
+class LeaverForgotten(Struct, frozen=True, gc=False):
+    """Nothing of what ``user`` was told can be recalled any more."""
 
     user: str
 
@@ -80,6 +90,14 @@ class MarkForgotten(Struct, frozen=True, gc=False):
 Change: TypeAlias = MemberJoined | MemberLeft | MemberRead | MarkForgotten
 
 
+class Moved(Struct, frozen=True, array_like=True):
+    """What nearly every entry changes: the head, and the open page of recent messages."""
+
+    head: Head
+    page: int
+    messages: dict[int, Said]
+
+
 class PageOfIds(Struct, frozen=True, gc=False):
     """All that one page of a device's window holds: slots ``8 n`` to ``8 n + 7`` for page n."""
 
@@ -89,107 +107,94 @@ class PageOfIds(Struct, frozen=True, gc=False):
     ids: Sequence[tuple[str, Accepted]]
 
 
-Kept: TypeAlias = Head | Change | PageOfIds
+Kept: TypeAlias = Moved | Change | Leaver | LeaverForgotten | PageOfIds | ClosedPage
 """What a state record keeps. The last of each kind for the same key is enough."""
 
 
-class Window:
-    """The greatest accepted ids of one (conversation, sender, device), oldest first.
-
-    An id below a full window is not in it although it may have been accepted: that is what
-    *stale* means. The smallest makes room, so all that were ever dropped are below all that are
-    held, and an id above the smallest that is not held was never accepted.
-    """
-
-    __slots__ = ("_touched", "ids")
-
-    def __init__(self, ids: dict[str, Accepted] | None = None) -> None:
-        self.ids = {} if ids is None else ids
-        self._touched = 0  # a bit for each page
-
-    def slot_for(self, client_msg_id: str) -> int | None:
-        """The slot that an id takes if it is accepted: a free one, or the oldest one's.
-
-        None where the id is stale: older than a full window.
-        """
-        ids = self.ids
-        held = len(ids)
-        if held < DEDUP_WINDOW:
-            return held
-        oldest = next(iter(ids))
-        return None if client_msg_id < oldest else ids[oldest].slot
-
-    def accept(self, client_msg_id: str, accepted: Accepted) -> bool:
-        """Remembers an id that `slot_for` gave its slot; a full window drops its oldest.
-
-        Returns:
-            Whether this is the first since `take_touched`.
-        """
-        first = not self._touched
-        self._touched |= 1 << accepted.slot // PAGE_SLOTS
-        ids = self.ids
-        if len(ids) >= DEDUP_WINDOW:
-            del ids[next(iter(ids))]
-        arrived_late = bool(ids) and client_msg_id < next(reversed(ids))
-        ids[client_msg_id] = accepted
-        if arrived_late:
-            self.ids = dict(sorted(ids.items()))
-        return first
-
-    def take_touched(self) -> list[int]:
-        """The pages that changed since this was last asked."""
-        pages = [page for page in range(PAGES) if self._touched >> page & 1]
-        self._touched = 0
-        return pages
-
-    def page(self, page: int) -> list[tuple[str, Accepted]]:
-        """The ids that the slots of this page hold."""
-        return [item for item in self.ids.items() if item[1].slot // PAGE_SLOTS == page]
-
-    def restore(self, page: int, ids: Sequence[tuple[str, Accepted]]) -> None:
-        """Replaces a page. A compacted log brings the pages in any order."""
-        others = [item for item in self.ids.items() if item[1].slot // PAGE_SLOTS != page]
-        self.ids = dict(sorted([*others, *ids]))
-
-
 class Conversation:
-    """The state of one conversation. `change` alone writes ``members`` and ``marks``.
+    """The state of one conversation. Only its own methods write to it.
 
     ``marks`` has only those members who ever said what they have read, in this period.
+    ``unlogged``: what is to be logged by itself; mostly nothing.
     """
 
-    __slots__ = ("_members_in_order", "head", "marks", "members", "windows")
+    __slots__ = (
+        "_members_in_order",
+        "head",
+        "leavers",
+        "marks",
+        "members",
+        "recent",
+        "unlogged",
+        "windows",
+    )
 
     def __init__(self) -> None:
         self.head: Head | None = None
         self.members: dict[str, int] = {}
+        self.leavers: OrderedDict[str, Leaver] = OrderedDict()
         self.marks: dict[str, int] = {}
         self.windows: dict[tuple[str, str], Window] = {}
+        self.recent = RecentMessages()
+        self.unlogged: list[Kept] = []
         self._members_in_order: tuple[str, ...] | None = None
+
+    def take_unlogged(self) -> list[Kept]:
+        """What has changed since this was last asked and is to be logged by itself."""
+        unlogged, self.unlogged = self.unlogged, []
+        return unlogged
 
     def change(self, change: Change) -> None:
         """Begins or ends a membership period, or moves a read mark within one."""
-        match change:
+        changed: list[Kept] = [change]
+        if isinstance(change, MemberLeft):
+            changed.append(self._leaver(change))
+        for kept in changed:
+            self.restore(kept)
+        self.unlogged += changed
+
+    def say(self, seq: int, said: Said | Plain) -> None:
+        """Remembers a new message."""
+        closed = self.recent.add(seq, said)
+        if closed is not None:
+            self.unlogged += [closed, *self._forget_leavers()]
+
+    def alter(self, seq: int, said: Said) -> None:
+        """Remembers what has become of a message."""
+        changed = self.recent.replace(seq, said)
+        if changed is not None:
+            self.unlogged.append(changed)
+
+    def restore(self, kept: Kept) -> None:
+        """Takes in one record of a compacted log, in which a key's last value may come alone."""
+        match kept:
+            case Moved(head, page, messages):
+                self.head = head
+                self.recent.restore_open(page, messages)
+            case PageOfIds(sender, device_id, page, ids):
+                self.window(sender, device_id).restore(page, ids)
+            case ClosedPage():
+                self.recent.restore_page(kept)
+            case _:
+                self._restore_person(kept)
+
+    def _restore_person(self, kept: Change | Leaver | LeaverForgotten) -> None:
+        match kept:
             case MemberJoined(user, since):
                 self.members[user] = since
                 self._members_in_order = None
             case MemberLeft(user):
                 self.members.pop(user, None)
                 self._members_in_order = None
+            case Leaver(user):
+                self.leavers[user] = kept
+                self.leavers.move_to_end(user)
+            case LeaverForgotten(user):
+                self.leavers.pop(user, None)
             case MemberRead(user, seq):
                 self.marks[user] = seq
             case MarkForgotten(user):
                 self.marks.pop(user, None)
-
-    def restore(self, kept: Kept) -> None:
-        """Takes in one record of a compacted log."""
-        match kept:
-            case Head():
-                self.head = kept
-            case PageOfIds(sender, device_id, page, ids):
-                self.window(sender, device_id).restore(page, ids)
-            case _:
-                self.change(kept)
 
     def window(self, sender: str, device_id: str) -> Window:
         """The window of a device, made when it is first asked for."""
@@ -204,3 +209,21 @@ class Conversation:
         if self._members_in_order is None:
             self._members_in_order = tuple(self.members)
         return self._members_in_order
+
+    @property
+    def _oldest(self) -> int:
+        """No message before this SeqId is remembered."""
+        return (self.recent.page - RECENT_PAGES + 1) * RECENT_PAGE
+
+    def _leaver(self, change: MemberLeft) -> Leaver:
+        before = self.leavers.get(change.user)
+        earlier = before.stays if before else ()
+        recent = (stay for stay in earlier if stay[1] >= self._oldest)
+        return Leaver(change.user, (*recent, (self.members[change.user], change.until)))
+
+    def _forget_leavers(self) -> list[Kept]:
+        gone: list[Kept] = []
+        while self.leavers and next(iter(self.leavers.values())).until < self._oldest:
+            user, _ = self.leavers.popitem(last=False)
+            gone.append(LeaverForgotten(user))
+        return gone

@@ -28,9 +28,12 @@ from schemas.records import (
     FanoutChanged,
     MembersAdded,
     MembersRemoved,
+    MessageEdited,
+    MessageRecalled,
     MessageSent,
     ReadMarked,
     Rejected,
+    Retracted,
 )
 
 TIMELINE_PARTITIONS: Final = 2
@@ -42,6 +45,8 @@ _KINDS: Final[dict[type[AnyEntry], str]] = {
     MembersRemoved: "members_removed",
     FanoutChanged: "fanout_changed",
     MessageSent: "message_sent",
+    MessageEdited: "message_edited",
+    MessageRecalled: "message_recalled",
 }
 
 
@@ -233,7 +238,7 @@ def _store_conversation(system: System, entry: AnyEntry) -> None:
     _, _, owner, join, mode, rule, _ = old.get(entry.conv_id, fresh)
     if isinstance(entry, ConversationCreated):
         join, rule = entry.join, entry.history
-    if not isinstance(entry, MessageSent):
+    if isinstance(entry, ConversationCreated | MembersAdded | MembersRemoved | FanoutChanged):
         mode = entry.mode
     old[entry.conv_id] = (entry.conv_id, entry.seq, owner, join, mode, rule, entry.messages)
     system.conversations = list(old.values())
@@ -257,7 +262,7 @@ def _document(entry: MessageSent) -> Document:
 
 def _store_sync(system: System, user: str, offset: int, value: bytes) -> None:
     record = decode_sync_record(value)
-    seq = None if isinstance(record, Rejected) else record.seq
+    seq = None if isinstance(record, Rejected | Retracted) else record.seq
     if isinstance(record, ReadMarked):
         *rest, marked = _take_mark(system, record.conv_id, user)
         system.read_marks.append((*rest, max(record.seq, marked or 0)))  # type: ignore[arg-type]

@@ -11,7 +11,9 @@ from schemas.records import (
     AddMembers,
     AnyCommand,
     CreateConversation,
+    EditMessage,
     MarkRead,
+    RecallMessage,
     RemoveMembers,
     SendMessage,
     TextContent,
@@ -37,6 +39,7 @@ def _text_content(text: str) -> TextContent:
     return TextContent(text=text)
 
 
+seqs = st.integers(0, 12)
 texts = st.sampled_from(["", "hi", "你好", "0123456789abcdef", "0123456789abcdefg"])
 
 commands: st.SearchStrategy[AnyCommand] = st.one_of(
@@ -57,8 +60,52 @@ commands: st.SearchStrategy[AnyCommand] = st.one_of(
     ),
     st.builds(SendMessage, **_common(), content=texts.map(_text_content)),
     st.builds(MarkRead, **_common(), seq=st.integers(-1, 14)),
+    st.builds(RecallMessage, **_common(), seq=seqs),
+    st.builds(EditMessage, **_common(), seq=seqs, content=texts.map(_text_content)),
 )
 """Any command, sensible or not."""
+
+
+_SPEAKERS: Final = ["ann", "ann", "bob", "bob", "陈", "d e", "|e-"]
+
+
+def opening() -> list[AnyCommand]:
+    """A conversation of ``ann``, open to all, and of two more who speak."""
+    made = CreateConversation(
+        conv_id="c1", sender="ann", device_id="tablet", client_msg_id=uuid7(0, 0),
+        members=["bob", "陈"], join="open",
+    )  # fmt: skip
+    return [made]
+
+
+@st.composite
+def _talk(draw: st.DrawFn) -> AnyCommand:
+    common: dict[str, Any] = {
+        "conv_id": "c1",
+        "sender": draw(st.sampled_from(_SPEAKERS)),
+        "device_id": draw(st.sampled_from(["phone", "desk"])),
+        "client_msg_id": uuid7(draw(st.integers(0, 500)), draw(st.integers(0, 500))),
+    }
+    mine = [common["sender"]]
+    content = TextContent(text="hi")
+    match draw(st.integers(0, 19)):
+        case 0 | 1:
+            return AddMembers(**common, members=mine)
+        case 2:
+            return RemoveMembers(**common, members=mine)
+        case 3:
+            return AddMembers(**common, members=draw(people))
+        case 4 | 5 | 6 | 7:
+            return RecallMessage(**common, seq=draw(st.integers(2, 16)))
+        case 8 | 9 | 10 | 11:
+            return EditMessage(**common, seq=draw(st.integers(2, 16)), content=content)
+        case _:
+            mentions = draw(st.lists(users, max_size=2))
+            return SendMessage(**common, content=content, mentions=mentions)
+
+
+talk = _talk()
+"""A command that is mostly allowed in the conversation of `opening`."""
 
 
 def growing_group(size: int, conv_id: str = "c1") -> list[AnyCommand]:
@@ -82,4 +129,20 @@ def message(number: int, sender: str = "u0", conv_id: str = "c1", text: str = "h
     return SendMessage(
         conv_id=conv_id, sender=sender, device_id="d", client_msg_id=uuid7(1_000 + number, 0),
         content=TextContent(text=text),
+    )  # fmt: skip
+
+
+def recall(number: int, seq: int, sender: str = "u0", conv_id: str = "c1") -> RecallMessage:
+    """Takes a message back, as the ``number``-th command of a sender's device."""
+    return RecallMessage(
+        conv_id=conv_id, sender=sender, device_id="d", client_msg_id=uuid7(1_000 + number, 0),
+        seq=seq,
+    )  # fmt: skip
+
+
+def edit(number: int, seq: int, text: str, sender: str = "u0", conv_id: str = "c1") -> EditMessage:
+    """Edits a message, as the ``number``-th command of a sender's device."""
+    return EditMessage(
+        conv_id=conv_id, sender=sender, device_id="d", client_msg_id=uuid7(1_000 + number, 0),
+        seq=seq, content=TextContent(text=text),
     )  # fmt: skip

@@ -26,6 +26,9 @@ SMALL_LIMITS: Final = Limits(
     max_mentions=3,
     max_members_per_command=8,
     members_per_entry=2,
+    recall_within_ms=30,
+    edit_within_ms=20,
+    owner_recalls=True,
 )
 """So small that short lists of commands meet each of them."""
 

@@ -32,6 +32,8 @@ from sinks.cassandra.messages import MessageWriter
 from sinks.cassandra.sync import SyncWriter
 from sinks.elasticsearch.writer import SearchWriter
 
+_HAVE_A_MODE: Final = (ConversationCreated, MembersAdded, MembersRemoved, FanoutChanged)
+
 Contents = dict[str, Any]
 """What a store holds, in a form that can be compared."""
 
@@ -220,7 +222,7 @@ def _conversation(logged: list[tuple[AnyEntry, str]]) -> Contents:
     """What the entries of one conversation make, by the rules and not by the writer's way."""
     logged = sorted(logged, key=lambda item: item[0].seq)
     ordered = [entry for entry, _ in logged]
-    modes = [entry.mode for entry in ordered if not isinstance(entry, MessageSent)]
+    modes = [entry.mode for entry in ordered if isinstance(entry, _HAVE_A_MODE)]
     created = [entry for entry in ordered if isinstance(entry, ConversationCreated)]
     changes = sorted(
         (

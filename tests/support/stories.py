@@ -9,7 +9,9 @@ from schemas.records import (
     AddMembers,
     AnyCommand,
     CreateConversation,
+    EditMessage,
     MarkRead,
+    RecallMessage,
     RemoveMembers,
     SendMessage,
     TextContent,
@@ -29,16 +31,24 @@ def _story() -> list[AnyCommand]:
         content = TextContent(text=text)
         return SendMessage(**by(sender, conv_id), content=content, mentions=list(mentions))
 
+    def edit(sender: str, seq: int, text: str) -> EditMessage:
+        return EditMessage(**by(sender), seq=seq, content=TextContent(text=text))
+
     return [
         CreateConversation(**by("ann"), members=["bob", "陈"], join="open"),
         say("ann", "hi"),
         say("bob", "\uff28\uff29"),
         say("陈", "你好"),
+        edit("ann", 3, "hello"),
+        edit("bob", 4, "\uff28\uff2f"),
         AddMembers(**by("ann"), members=["d e", "|e-"]),
         say("ann", "all of you", "bob", "nobody"),
         say("d e", ""),
+        edit("陈", 5, "你们好"),
         RemoveMembers(**by("ann"), members=["bob", "d e", "陈"]),
         say("|e-", "less of us"),
+        RecallMessage(**by("ann"), seq=3),
+        RecallMessage(**by("ann"), seq=5),
         AddMembers(**by("bob"), members=["bob"]),
         say("bob", "again"),
         say("f", "may I?"),

@@ -5,14 +5,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.codec import encode
 from schemas.ids import uuid7
 from schemas.limits import (
+    MAX_EDIT_BYTES,
+    MAX_EDITS,
     MAX_ENTRY_BYTES,
     MAX_MESSAGE_BYTES,
     MEMBERSHIP_BUCKET,
@@ -28,6 +33,8 @@ from schemas.records import (
     AnyEntry,
     CreateConversation,
     Duplicate,
+    EditMessage,
+    RecallMessage,
     Rejected,
     RemoveMembers,
     SendMessage,
@@ -36,6 +43,7 @@ from schemas.records import (
 from schemas.settings import Settings
 from stream_processors.core.decide import decide
 from stream_processors.core.outcome import Accept
+from stream_processors.core.recent import Said
 from stream_processors.core.state import Conversation, Head
 
 ROW_BYTES: Final = 64
@@ -65,6 +73,7 @@ texts = st.builds(
     st.one_of(st.text(min_size=1, max_size=8), st.sampled_from(["x", "\x00", '"', "陈", "\n"])),
     st.integers(0, 9_000),
 )
+LATE: Final = MAX_NUMBER - 50_000
 CLIENT_MSG_ID: Final = uuid7(0, 0)
 
 
@@ -82,8 +91,9 @@ def entries_of(command: AnyCommand, limits: Limits, *members: str) -> list[AnyEn
     """The entries that it becomes, late in a long conversation, or why it is refused."""
     conversation = Conversation()
     if not isinstance(command, CreateConversation):
-        conversation.head = Head(command.sender, "open", "push", MAX_NUMBER - 50_000)
+        conversation.head = Head(command.sender, "open", "push", LATE)
         conversation.members.update(dict.fromkeys((command.sender, *members), 1))
+        conversation.say(LATE, Said(command.sender, MAX_NUMBER, edits=(LATE,) * (MAX_EDITS - 1)))
     decision = decide(limits, conversation, command, MAX_NUMBER)
     if isinstance(decision, Accept):
         return [delivery.entry for delivery in decision.effect.deliveries]
@@ -132,17 +142,30 @@ def test_no_message_makes_a_longer_entry(
         assert [len(encode(entry)) <= MAX_ENTRY_BYTES for entry in found] == [True]
 
 
-def test_the_longest_message_is_accepted() -> None:
-    """A command of just the limit makes an entry within its own; one byte more is refused."""
-    bare = SendMessage(**common(WIDE, WIDE), content=TextContent(text=""), mentions=[])
+@pytest.mark.parametrize(
+    ("say", "most"),
+    [(SendMessage, MAX_MESSAGE_BYTES), (partial(EditMessage, seq=LATE), MAX_EDIT_BYTES)],
+)
+def test_the_longest_message_is_accepted(say: Callable[..., AnyCommand], most: int) -> None:
+    """A command of just the limit makes an entry within its own; one byte more is refused.
+
+    Of a message and of an edit alike.
+    """
+    bare = say(**common(WIDE, WIDE), content=TextContent(text=""))
     for more, accepted in ((0, True), (1, False)):
-        text = "x" * (MAX_MESSAGE_BYTES - len(encode(bare)) + more)
-        command = SendMessage(**common(WIDE, WIDE), content=TextContent(text=text))
+        text = "x" * (most - len(encode(bare)) + more)
+        command = say(**common(WIDE, WIDE), content=TextContent(text=text))
         found = entries_of(command, Limits(max_text_bytes=MAX_ENTRY_BYTES))
         if accepted:
             assert [len(encode(entry)) <= MAX_ENTRY_BYTES for entry in found] == [True]
         else:
             assert found == "too_large"
+
+
+def test_a_recall_of_what_was_edited_most_fits() -> None:
+    """It names as many edits as a message may have, in the conversation of the longest ids."""
+    found = entries_of(RecallMessage(**common(WIDE, WIDE), seq=LATE), Limits())
+    assert [len(encode(entry)) <= MAX_ENTRY_BYTES for entry in found] == [True]
 
 
 def test_a_text_of_just_the_limit_fits() -> None:

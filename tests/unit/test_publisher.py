@@ -81,23 +81,25 @@ def test_a_command_is_accepted_and_then_sequenced(
     assert open_publisher().resumed == []
 
 
-def test_membership_commands_carry_what_they_were_given(
-    open_publisher: Open, broker: FaultyBroker
-) -> None:
+def test_commands_carry_what_they_were_given(open_publisher: Open, broker: FaultyBroker) -> None:
     """Each method makes its command, in the user's name."""
     publisher = open_publisher()
     publisher.create_conversation("c", ["bob"], join="open", history="all")
     publisher.add_members("c", ["eve"])
     publisher.remove_members("c", ["bob"])
     publisher.send("c", "hi", mentions=["eve"])
+    publisher.edit("c", 4, "hello")
+    publisher.recall("c", 4)
     publisher.flush(5)
     commands: list[Any] = [decode_command(value) for _, value in broker.log]
     kinds = ["CreateConversation", "AddMembers", "RemoveMembers", "SendMessage"]
+    kinds += ["EditMessage", "RecallMessage"]
     assert [type(command).__name__ for command in commands] == kinds
     assert commands[0].members == ["bob"]
     assert (commands[0].join, commands[0].history) == ("open", "all")
     assert (commands[1].members, commands[2].members) == (["eve"], ["bob"])
     assert commands[3].mentions == ["eve"]
+    assert (commands[4].seq, commands[4].content.text, commands[5].seq) == (4, "hello", 4)
     assert {(c.conv_id, c.sender, c.device_id) for c in commands} == {("c", "ann", "phone")}
     ids = [command.client_msg_id for command in commands]
     assert ids == sorted(ids)
@@ -220,6 +222,10 @@ def test_the_same_command_is_not_queued_twice(open_publisher: Open, broker: Faul
         (lambda p: p.send("c", '"' * 8_000), "too_large"),  # each takes two bytes in JSON
         (lambda p: p.send("c", "hi", ["x"] * 101), "too_large"),
         (lambda p: p.send("c", "hi", [""]), "invalid"),
+        (lambda p: p.edit("c", 1, "字" * 2731), "too_large"),
+        (lambda p: p.edit("c", 1, '"' * 8_000), "too_large"),
+        (lambda p: p.edit("c", 0, "hi"), "unknown_message"),
+        (lambda p: p.recall("c", -1), "unknown_message"),
         (lambda p: p.add_members("c", []), "invalid"),
         (lambda p: p.add_members("c", ["\x00"]), "invalid"),
         (lambda p: p.remove_members("c", ["x"] * 10_001), "too_large"),

@@ -18,6 +18,8 @@ from schemas.records import (
     FanoutChanged,
     MembersAdded,
     MembersRemoved,
+    MessageEdited,
+    MessageRecalled,
     MessageSent,
     TextContent,
 )
@@ -65,6 +67,18 @@ def counting(messages: int, entry: AnyEntry) -> AnyEntry:
     return structs.replace(entry, messages=messages)
 
 
+def edited(seq: int, target: int, sender: str = "ann") -> AnyEntry:
+    """An edit."""
+    common, content = _common(seq, sender, ""), TextContent(text="")
+    return MessageEdited(**common, target=target, target_at=target, content=content)
+
+
+def recalled(seq: int, target: int, *edits: int, sender: str = "ann") -> AnyEntry:
+    """A recall."""
+    common = _common(seq, sender, "")
+    return MessageRecalled(**common, target=target, target_at=target, edits=list(edits))
+
+
 def changed(seq: int, command: str, **fields: Any) -> AnyEntry:
     """A switch to pull of three people, where two are the limit."""
     usual = {"mode": "pull", "member_count": 3, "push_limit": 2, "push_again_below": 2}
@@ -102,6 +116,7 @@ def differences(*entries: AnyEntry) -> list[Difference]:
             counting(1, added(4, "b")),
             counting(2, said(5)),
         ],
+        [created("ann"), said(2), edited(3, 2), edited(4, 2), recalled(5, 2, 3, 4)],
     ],
 )
 def test_what_keeps_the_rules_is_silent(entries: list[AnyEntry]) -> None:
@@ -125,6 +140,13 @@ def test_what_keeps_the_rules_is_silent(entries: list[AnyEntry]) -> None:
             [created("ann"), counting(1, said(2)), counting(2, added(3, "b"))],
             "it counts 2 messages in place of 1",
         ),
+        ([created("ann"), said(2), edited(3, 2, "bob")], "its sender is not a member"),
+        ([created("ann"), said(2), edited(3, 1)], "not a message"),
+        ([created("ann"), said(2), edited(3, 3)], "not a message"),
+        ([created("ann"), said(2), edited(3, 2), recalled(4, 3)], "not a message"),
+        ([created("ann"), said(2), edited(3, 2), recalled(4, 2)], "names 0 edits"),
+        ([created("ann"), said(2), recalled(3, 2), recalled(4, 2)], "recalled before"),
+        ([created("ann"), said(2), recalled(3, 2), edited(4, 2)], "recalled before"),
         ([created("ann"), added(2)], "names nobody"),
         ([created("ann"), added(2, "b", "b")], "a member twice"),
         ([created("ann", "bob"), added(2, "bob")], "adds somebody who is a member"),

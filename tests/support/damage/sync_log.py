@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backends.kafka import partition_of
 from ops.verify.report import DifferenceKind
-from schemas.codec import decode_entry, encode
+from schemas.codec import decode_entry, decode_sync_record, encode
 from tests.support.audited import SYNC_PARTITIONS, System
 from tests.support.damage.tools import (
     STRANGER,
@@ -17,6 +17,7 @@ from tests.support.damage.tools import (
     line_of_sync,
     neighbours,
     of_sync,
+    retractions_at,
     set_value,
     swap_values,
 )
@@ -109,3 +110,21 @@ def _sync_has_no_recipient(system: System, pick: Pick) -> Expected:
     partition, offset, _, value = system.sync[at]
     system.sync[at] = (partition, offset, pick.one((None, b"\xff")), value)
     return Expected("sync-log", "undecodable", alone=False)
+
+
+@damage
+def _sync_does_not_tell_who_left_of_a_recall(system: System, pick: Pick) -> Expected:
+    at = pick.one(retractions_at(system.sync))
+    _, _, key, value = system.sync.pop(at)
+    record = decode_sync_record(value)
+    user = (key or b"").decode()
+    return Expected("sync-log", "missing", record.conv_id, user=user, alone=False)
+
+
+@damage
+def _sync_tells_another_of_a_recall(system: System, pick: Pick) -> Expected:
+    value = system.sync[pick.one(retractions_at(system.sync))][3]
+    partition = partition_of(STRANGER, SYNC_PARTITIONS)
+    place = (partition, end_of(system.sync, partition))
+    system.sync.append((*place, STRANGER.encode(), value))
+    return Expected("sync-log", "extra", "c1", user=STRANGER, alone=False)

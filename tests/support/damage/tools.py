@@ -9,7 +9,7 @@ from ops.verify.index import Document
 from ops.verify.log import KafkaRecord
 from ops.verify.report import CheckName, Difference, DifferenceKind, Report
 from schemas.codec import decode_entry, decode_sync_record, encode
-from schemas.records import AnyEntry
+from schemas.records import AnyEntry, Retracted
 from tests.support.audited import System
 
 STRANGER: Final = "stranger"
@@ -77,6 +77,12 @@ def entries_at(records: Sequence[KafkaRecord]) -> list[int]:
     """Where the records are that are no replies."""
     found = [(at, decode_sync_record(record[3])) for at, record in enumerate(records)]
     return [at for at, record in found if isinstance(record, AnyEntry)]
+
+
+def retractions_at(records: Sequence[KafkaRecord]) -> list[int]:
+    """Where the records are that tell who has left of a recall."""
+    found = [(at, decode_sync_record(record[3])) for at, record in enumerate(records)]
+    return [at for at, record in found if isinstance(record, Retracted)]
 
 
 def line_of_sync(record: KafkaRecord) -> object:

@@ -1,0 +1,148 @@
+"""The decisions about what was said before: to recall it, or to edit it.
+
+Order of the questions: is the sender a member? is there such a message, young enough to be
+remembered? is it theirs to recall or edit? was it recalled before? is it young enough?
+
+Whom the text went to has to learn that it is gone, in whatever mode the conversation is now, and
+even if they have left since: otherwise it would stay in their sync timelines. Those who left get
+a notice in place of the entry, which lies outside of what they may see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from msgspec.structs import replace
+
+from schemas.codec import encode
+from schemas.limits import MAX_EDIT_BYTES, MAX_EDITS, Limits
+from schemas.records import (
+    EditMessage,
+    MessageEdited,
+    MessageRecalled,
+    RecallMessage,
+    Retracted,
+)
+from stream_processors.core.outcome import Delivery, Effect, Notice
+from stream_processors.core.recent import Said
+from stream_processors.core.refusal import Refused, check_text, existing
+from stream_processors.core.state import Conversation, Head
+
+
+def recall(
+    limits: Limits, conversation: Conversation | None, command: RecallMessage, at: int
+) -> Effect:
+    """Takes a message back, and its edits with it.
+
+    Raises:
+        Refused: The sender may not, not any more, or there is nothing to recall.
+    """
+    conversation, head = existing(conversation)
+    said = _message(conversation, head, command)
+    by_owner = limits.owner_recalls and command.sender == head.owner
+    if command.sender != said.sender and not by_owner:
+        raise Refused("not_allowed")
+    _check_age(said, at, limits.recall_within_ms)
+    entry = MessageRecalled(
+        conv_id=command.conv_id,
+        seq=head.last_seq + 1,
+        sender=command.sender,
+        client_msg_id=command.client_msg_id,
+        at=at,
+        messages=head.messages,
+        target=command.seq,
+        target_at=said.at,
+        edits=list(said.edits),
+    )
+    holders = dict.fromkeys((command.sender, *_holders(conversation, command.seq, said)))
+    delivery = Delivery(entry, _members(conversation, head, holders))
+    left = [user for user in holders if user not in conversation.members]
+    notice = Notice(_retraction(entry), left) if left else None
+    gone = replace(said, recalled=True)
+    return Effect((delivery,), _moved(head), (), gone, command.seq, notice)
+
+
+def edit(
+    limits: Limits, conversation: Conversation | None, command: EditMessage, at: int
+) -> Effect:
+    """Puts another text in place of a message's.
+
+    Raises:
+        Refused: The sender may not, not any more, or there is nothing to edit.
+    """
+    check_text(limits, command.content.text)
+    if len(encode(command)) > MAX_EDIT_BYTES:
+        raise Refused("too_large")
+    conversation, head = existing(conversation)
+    said = _message(conversation, head, command)
+    if command.sender != said.sender:
+        raise Refused("not_allowed")
+    _check_age(said, at, limits.edit_within_ms)
+    if len(said.edits) >= MAX_EDITS:
+        raise Refused("too_many_edits")
+    entry = MessageEdited(
+        conv_id=command.conv_id,
+        seq=head.last_seq + 1,
+        sender=command.sender,
+        client_msg_id=command.client_msg_id,
+        at=at,
+        messages=head.messages,
+        target=command.seq,
+        target_at=said.at,
+        content=command.content,
+    )
+    holders = dict.fromkeys((command.sender, *_holders(conversation, command.seq, said)))
+    delivery = Delivery(entry, _members(conversation, head, holders))
+    pulled = said.pulled if head.mode == "push" else (*said.pulled, entry.seq)
+    edited = replace(said, edits=(*said.edits, entry.seq), pulled=pulled)
+    return Effect((delivery,), _moved(head), (), edited, command.seq)
+
+
+def _message(conversation: Conversation, head: Head, command: RecallMessage | EditMessage) -> Said:
+    if command.sender not in conversation.members:
+        raise Refused("not_a_member")
+    if not 0 < command.seq <= head.last_seq:
+        raise Refused("unknown_message")
+    if not conversation.recent.remembers(command.seq):
+        raise Refused("too_late")
+    said = conversation.recent.find(command.seq)
+    if said is None:
+        raise Refused("unknown_message")
+    return said
+
+
+def _check_age(said: Said, at: int, within_ms: int) -> None:
+    if not within_ms:
+        raise Refused("not_allowed")
+    if said.recalled:
+        raise Refused("already_recalled")
+    if at - said.at > within_ms:
+        raise Refused("too_late")
+
+
+def _holders(conversation: Conversation, target: int, said: Said) -> Iterator[str]:
+    """In whose sync timelines the text is: of the message itself, or of one of its edits."""
+    if target in said.pulled:
+        yield from (said.sender, *said.told)
+    pushed = [seq for seq in (target, *said.edits) if seq not in said.pulled]
+    if not pushed:
+        return
+    yield from (user for user, since in conversation.members.items() if since <= pushed[-1])
+    for leaver in conversation.leavers.values():
+        if any(since <= seq <= until for since, until in leaver.stays for seq in pushed):
+            yield leaver.user
+
+
+def _members(conversation: Conversation, head: Head, holders: Iterable[str]) -> tuple[str, ...]:
+    """Everybody while pushed to; otherwise those who have the text."""
+    if head.mode == "push":
+        return conversation.recipients()
+    return tuple(user for user in holders if user in conversation.members)
+
+
+def _retraction(entry: MessageRecalled) -> Retracted:
+    return Retracted(conv_id=entry.conv_id, target=entry.target, edits=entry.edits, at=entry.at)
+
+
+def _moved(head: Head) -> Head:
+    return replace(head, last_seq=head.last_seq + 1)

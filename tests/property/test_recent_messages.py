@@ -1,0 +1,87 @@
+"""What is remembered of a conversation's latest messages, beside a plain dictionary of all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from schemas.limits import RECENT_PAGE, RECENT_PAGES
+from stream_processors.core.recent import ClosedPage, Plain, RecentMessages, Said
+
+senders = st.sampled_from(["ann", "bob", "陈"])
+steps = st.lists(
+    st.tuples(
+        st.integers(1, 40),  # SeqIds until the next message: others lie between
+        senders,
+        st.integers(-5, 100_000),  # the broker's clock may go back
+        st.booleans(),  # pulled
+        st.lists(senders, max_size=2).map(tuple),
+    ),
+    max_size=120,
+)
+Drawn: TypeAlias = tuple[int, str, int, bool, tuple[str, ...]]
+alterations = st.lists(st.tuples(st.integers(0, 2_000), st.booleans()), max_size=30)
+
+KEPT_AT_LEAST = RECENT_PAGE * (RECENT_PAGES - 1)
+
+
+def talk(recent: RecentMessages, said: Mapping[int, Said | Plain]) -> list[ClosedPage]:
+    """Has messages said, and returns the pages to be logged."""
+    closed = [recent.add(seq, each) for seq, each in said.items()]
+    return [page for page in closed if page is not None]
+
+
+def messages(drawn: list[Drawn]) -> dict[int, Said | Plain]:
+    """The messages of such steps, by SeqId."""
+    found: dict[int, Said | Plain] = {}
+    seq, at = 0, 1_000
+    for gap, sender, later, pulled, told in drawn:
+        seq, at = seq + gap, at + later
+        found[seq] = Said(sender, at, (seq,), told) if pulled else (sender, at)
+    return found
+
+
+@given(steps, alterations)
+def test_recent_messages_are_found_as_they_were_said_and_altered(
+    drawn: list[Drawn],
+    alter: list[tuple[int, bool]],
+) -> None:
+    """All of the last thousand SeqIds are; of those that are not remembered nothing is said.
+
+    The same holds for a copy that is restored from what was to be logged.
+    """
+    recent, copy = RecentMessages(), RecentMessages()
+    said = messages(drawn)
+    pages = talk(recent, said)
+    known = {seq: Said(*each) if isinstance(each, tuple) else each for seq, each in said.items()}
+    last = max(known, default=0)
+    for seq, recalled in alter:
+        found = recent.find(seq) if recent.remembers(seq) else None
+        if found is not None:
+            edits = (*found.edits, last)
+            known[seq] = structs.replace(found, edits=edits, recalled=recalled)
+            changed = recent.replace(seq, known[seq])
+            pages += [] if changed is None else [changed]
+    for page in pages:
+        copy.restore_page(page)
+    copy.restore_open(recent.page, recent.open)
+    for each in (recent, copy):
+        for seq in range(last + 2):
+            if each.remembers(seq):
+                assert each.find(seq) == known.get(seq)
+            else:
+                assert seq // RECENT_PAGE != last // RECENT_PAGE
+                assert seq not in known or seq <= last - KEPT_AT_LEAST
+
+
+def test_a_thousand_messages_are_kept_and_take_few_bytes() -> None:
+    """In a conversation of messages alone: the last 1,000 of 5,000, in 16 KB."""
+    recent = RecentMessages()
+    talk(recent, {seq: (f"user-{seq % 7}", seq * 61_000) for seq in range(1, 5_001)})
+    assert all(recent.remembers(seq) and recent.find(seq) for seq in range(4_000, 5_001))
+    assert not recent.remembers(3_900)
+    assert sum(map(len, recent.closed.values())) < 16_000

@@ -1,0 +1,158 @@
+"""Recalls and edits that are refused, each for its reason, and those that are not.
+
+`run` gives each command a time one millisecond after the one before it, from 1,000 on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from schemas.errors import RejectionCode
+from schemas.ids import uuid7
+from schemas.limits import MAX_EDITS, RECENT_PAGE, RECENT_PAGES, Limits
+from schemas.records import (
+    AddMembers,
+    AnyCommand,
+    CreateConversation,
+    Duplicate,
+    MessageRecalled,
+    Rejected,
+    RemoveMembers,
+)
+from tests.support.commands import edit, message, recall
+from tests.support.sequencing import Commit, Crash, Log, run
+
+
+def by(sender: str, number: int) -> dict[str, Any]:
+    """What every command has."""
+    return {
+        "conv_id": "c1", "sender": sender, "device_id": "x", "client_msg_id": uuid7(number, 0),
+    }  # fmt: skip
+
+
+GROUP: list[AnyCommand] = [
+    CreateConversation(**by("own", 1), members=["u0", "u1"], join="open"),
+    message(2),  # SeqId 2, by u0
+    message(3, "u1"),
+]
+
+
+def code_of(log: Log, sender: str) -> RejectionCode | None:
+    """Why the last command of somebody was refused; None where it was not."""
+    last = log.sync_of(sender)[-1]
+    return last.code if isinstance(last, Rejected) else None
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (recall(9, 2), None),
+        (recall(9, 2, "u1"), "not_allowed"),
+        (recall(9, 1), "unknown_message"),
+        (recall(9, 0), "unknown_message"),
+        (recall(9, -(1 << 70)), "unknown_message"),
+        (recall(9, 4), "unknown_message"),
+        (recall(9, 1 << 70), "unknown_message"),
+        (recall(9, 2, "stranger"), "not_a_member"),
+        (recall(9, 2, conv_id="c2"), "unknown_conversation"),
+        (recall(9, 2, "own"), "not_allowed"),
+        (edit(9, 2, "hello"), None),
+        (edit(9, 2, "hello", "u1"), "not_allowed"),
+        (edit(9, 1, "hello"), "unknown_message"),
+        (edit(9, 2, "x" * 9_000), "too_large"),
+        (edit(9, 2, "hello", "own"), "not_allowed"),
+        (edit(9, 2, "hello", "stranger"), "not_a_member"),
+        (edit(9, 2, "hello", conv_id="c2"), "unknown_conversation"),
+    ],
+)
+def test_each_refusal_has_its_reason(command: AnyCommand, code: RejectionCode | None) -> None:
+    """The sender is told why; a refused command makes no entry."""
+    log = run([*GROUP, command], Limits())
+    assert code_of(log, command.sender) == code
+    assert len(log.entries) == 3 + (code is None)
+
+
+def test_the_owner_recalls_what_others_said_where_that_is_allowed() -> None:
+    """But edits nothing of theirs."""
+    limits = Limits(owner_recalls=True)
+    assert code_of(run([*GROUP, edit(9, 2, "hello", "own")], limits), "own") == "not_allowed"
+    entry = run([*GROUP, recall(9, 2, "own")], limits).timeline_of("c1")[-1]
+    assert isinstance(entry, MessageRecalled)
+    assert (entry.sender, entry.target, entry.target_at) == ("own", 2, 1_001)
+
+
+@pytest.mark.parametrize(
+    ("recall_ms", "edit_ms", "recalled", "edited"),
+    [
+        (2, 1, None, "too_late"),
+        (1, 2, "too_late", None),
+        (0, 2, "not_allowed", None),
+        (2, 0, None, "not_allowed"),
+    ],
+)
+def test_each_has_its_time(
+    recall_ms: int,
+    edit_ms: int,
+    recalled: RejectionCode | None,
+    edited: RejectionCode | None,
+) -> None:
+    """The broker's times of both commands decide, to the millisecond; 0 forbids it."""
+    limits = Limits(recall_within_ms=recall_ms, edit_within_ms=edit_ms)
+    # The message came at 1,001, and these at 1,003.
+    assert code_of(run([*GROUP, recall(9, 2)], limits), "u0") == recalled
+    assert code_of(run([*GROUP, edit(9, 2, "hello")], limits), "u0") == edited
+
+
+def test_what_was_recalled_is_not_altered_again() -> None:
+    """Neither recalled nor edited; the same command sent again is a duplicate all the same."""
+    gone = [*GROUP, recall(9, 2)]
+    assert code_of(run([*gone, recall(10, 2)], Limits()), "u0") == "already_recalled"
+    assert code_of(run([*gone, edit(10, 2, "hello")], Limits()), "u0") == "already_recalled"
+    assert isinstance(run([*gone, recall(9, 2)], Limits()).sync_of("u0")[-1], Duplicate)
+
+
+def test_an_edit_is_not_a_message_of_its_own() -> None:
+    """It cannot be edited or recalled by its SeqId, and goes with its message."""
+    edited = [*GROUP, edit(9, 2, "hello")]
+    assert code_of(run([*edited, recall(10, 4)], Limits()), "u0") == "unknown_message"
+    entry = run([*edited, edit(10, 2, "ahoy"), recall(11, 2)], Limits()).timeline_of("c1")[-1]
+    assert isinstance(entry, MessageRecalled)
+    assert entry.edits == [4, 5]
+
+
+def test_a_message_has_a_bounded_number_of_edits() -> None:
+    """So that a recall can name them all; it can be recalled still."""
+    edits = [edit(9 + number, 2, "hello") for number in range(MAX_EDITS + 1)]
+    log = run([*GROUP, *edits], Limits())
+    assert code_of(log, "u0") == "too_many_edits"
+    assert len(log.entries) == len(GROUP) + MAX_EDITS
+    assert code_of(run([*GROUP, *edits, recall(99, 2)], Limits()), "u0") is None
+
+
+def test_the_last_thousand_seqids_can_be_recalled_after_a_crash_as_before() -> None:
+    """What is too far back is refused, by a worker that was there and by one that was not."""
+    many = [message(100 + number) for number in range(RECENT_PAGE * RECENT_PAGES + 50)]
+    head = len(GROUP) + len(many)
+    wanted = {head: None, head - 1_000: None, 2: "too_late", 3: "too_late"}
+    for seq, code in wanted.items():
+        for crash in (False, True):
+            steps: list[AnyCommand | type[Crash | Commit]] = [*GROUP, *many]
+            steps += [Commit, Crash] if crash else []
+            log = run([*steps, recall(5_000, seq)], Limits(), busy_limit=1)
+            assert code_of(log, "u0") == code
+
+
+def test_who_left_long_ago_is_forgotten() -> None:
+    """What they were told cannot be recalled any more, so nothing is kept of them."""
+    coming = AddMembers(**by("eve", 5), members=["eve"])
+    going = RemoveMembers(**by("eve", 6), members=["eve"])
+    many = [message(100 + number) for number in range(RECENT_PAGE * (RECENT_PAGES + 2))]
+    log = run([*GROUP, coming, going, *many], Limits())
+    kept = [value for key, value in log.states if b"eve" in key and key[1:3] == b"\xa1l"]
+    assert len(kept) == 2
+    assert kept[-1] is None
+    recalled = replace(recall(9_000, 2), sender="u0")
+    assert code_of(run([*GROUP, coming, going, recalled], Limits()), "u0") is None
