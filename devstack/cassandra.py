@@ -87,6 +87,7 @@ class CassandraServer:
             command=(
                 str(java),
                 *_jvm_options(self.settings.cassandra_heap, jamm),
+                *self.settings.java_options.split(),
                 f"-Dcassandra.config={config.as_uri()}",
                 f"-Dcassandra.storagedir={layout.data(self.name)}",
                 f"-Dcassandra.triggers_dir={conf}",

@@ -83,7 +83,7 @@ class ElasticsearchServer:
             command=(*prefix, str(installed / "bin" / "elasticsearch")),
             environment={
                 "ES_JAVA_HOME": str(home),
-                "ES_JAVA_OPTS": f"-Xms{heap} -Xmx{heap}",
+                "ES_JAVA_OPTS": f"-Xms{heap} -Xmx{heap} {self.settings.java_options}".rstrip(),
                 "CLI_JAVA_OPTS": "-Xmx64m",
                 "ES_PATH_CONF": str(conf),
                 "ES_TMPDIR": str(scratch),

@@ -35,6 +35,8 @@ class DevstackSettings(BaseSettings):
     kafka_heap: str = Field(default="1g", pattern=r"^[1-9]\d*[mg]$")
     cassandra_heap: str = Field(default="2g", pattern=r"^[1-9]\d*[mg]$")
     elasticsearch_heap: str = Field(default="768m", pattern=r"^[1-9]\d*[mg]$")
+    java_options: str = ""
+    """What each server's Java is told beside that, in words separated by spaces."""
 
     @property
     def root(self) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,8 @@ from devstack.processes import processes_below, processes_of, wait_until
 from devstack.stack import Stack
 from schemas.errors import ConfigurationError, ServerUnavailable
 from tests.support.containers import docker_answers
-from tests.support.servers import given_servers, private_folder, private_stack
+from tests.support.servers import given_servers, private_stack
+from tests.support.stoppable import stack_of_its_own
 
 pytestmark = [
     pytest.mark.servers,
@@ -22,21 +22,15 @@ pytestmark = [
     pytest.mark.skipif(docker_answers() and not given_servers(), reason="there is Docker"),
 ]
 
-BACK_SECONDS = 60.0
+BACK_SECONDS = 120.0
 
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     """A stack of Kafka alone, running."""
-    with private_folder() as home:
-        shutil.rmtree(home / "data", ignore_errors=True)
-        started = private_stack(home, ["kafka"])
-        started.up()
-        try:
-            yield started
-        finally:
-            started.down()
-            assert processes_of(home.absolute()) == []
+    with stack_of_its_own("kafka") as started:
+        yield started
+    assert processes_of(started.layout.root) == []
 
 
 def test_a_stopped_server_stays_down_until_it_is_started(stack: Stack) -> None:

@@ -27,6 +27,9 @@ HOME: Final = ROOT / ".im"
 _MOST_RUNS: Final = 16
 """Test runs side by side in one checkout."""
 
+_JAVA_OPTIONS: Final = "-XX:TieredStopAtLevel=1"
+"""Servers that live for minutes do not earn back what it costs to optimise their code."""
+
 _ADDRESSES: Final = ("kafka_bootstrap", "cassandra_hosts", "elasticsearch_url")
 
 
@@ -56,13 +59,20 @@ def given_servers() -> Servers | None:
 
 @contextmanager
 def devstack_servers() -> Iterator[Servers]:
-    """The development stack with empty data; what a crashed run left behind is cleared away."""
+    """The development stack."""
+    with running_stack() as stack:
+        yield Servers(stack.settings.home, addresses(stack))
+
+
+@contextmanager
+def running_stack(names: Sequence[str] = ()) -> Iterator[Stack]:
+    """The named servers, or all, with empty data; what a crashed run left is cleared away."""
     with private_folder() as home:
         shutil.rmtree(home / "data", ignore_errors=True)
-        stack = private_stack(home)
+        stack = private_stack(home, names)
         stack.up()
         try:
-            yield Servers(home, addresses(stack))
+            yield stack
         finally:
             stack.down()
 
@@ -85,6 +95,7 @@ def private_stack(home: Path, names: Sequence[str] = ()) -> Stack:
         kafka_heap="512m",
         cassandra_heap="1g",
         elasticsearch_heap="512m",
+        java_options=_JAVA_OPTIONS,
     )
     servers = [each for each in all_servers(settings) if not names or each.name in names]
     return Stack(settings, servers)

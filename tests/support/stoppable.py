@@ -9,7 +9,7 @@ import pytest
 
 from devstack.stack import Stack
 from tests.support.containers import docker_answers
-from tests.support.servers import given_servers, private_folder, private_stack
+from tests.support.servers import given_servers, running_stack
 
 
 @contextmanager
@@ -17,10 +17,5 @@ def stack_of_its_own(*names: str) -> Iterator[Stack]:
     """The named servers, or all, in their own folder; a skip where there is Docker."""
     if docker_answers() and not given_servers():
         pytest.skip("the development stack is for where there is no Docker")
-    with private_folder() as home:
-        stack = private_stack(home, names)
-        stack.up()
-        try:
-            yield stack
-        finally:
-            stack.down()
+    with running_stack(names) as stack:
+        yield stack

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from devstack import java, ports, rpc, supervisor_config
+from devstack import elasticsearch, java, ports, rpc, supervisor_config
 from devstack.artifacts import DISTRIBUTIONS, locked_files
 from devstack.cassandra import CassandraServer
 from devstack.elasticsearch import ElasticsearchServer
@@ -67,6 +67,21 @@ def test_elasticsearch_keeps_to_itself() -> None:
     assert "transport.port: 20006" in yaml
     assert "network.host: 127.0.0.1" in yaml
     assert "action.auto_create_index: false" in yaml
+
+
+def test_java_is_told_what_the_settings_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same options reach all three, beside their own."""
+    monkeypatch.setattr(elasticsearch, "command_prefix", lambda **_: ())
+    layout, installed = Layout(tmp_path / "home"), tmp_path / "installed"
+    layout.data("kafka").joinpath("meta.properties").touch()
+    installed.joinpath("lib").mkdir(parents=True)
+    installed.joinpath("lib", "jamm-1.jar").touch()
+    for server in all_servers(settings(java_options="-Xint -Done=two")):
+        program = server.prepare(installed, Path("/jdk/bin/java"), layout)
+        told = [*program.command, *program.environment.get("ES_JAVA_OPTS", "").split()]
+        assert {"-Xint", "-Done=two"} < set(told)
 
 
 def test_every_port_names_the_variable_that_sets_it(monkeypatch: pytest.MonkeyPatch) -> None:
