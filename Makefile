@@ -6,6 +6,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Processes that run tests side by side; tests/support/scheduling.py says how many `auto` is.
+WORKERS := auto
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -21,8 +23,8 @@ $(READY): requirements.lock pyproject.toml
 run: $(READY) ## Start everything, play a conversation, stay until Ctrl-C (ONCE=1: end after it)
 	@$(BIN)/im run $(if $(ONCE),--once)
 
-test: lint ## Check the sources and run all tests, those on real servers included
-	$(BIN)/pytest
+test: lint ## Check the sources and run all tests, those on real servers included (WORKERS=n)
+	$(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 
 lint: $(READY) ## Check the sources alone
 	$(BIN)/ruff check .

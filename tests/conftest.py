@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from tests.support import shared
+from tests.support.scheduling import FilesTogether, worker_count
 from tests.support.servers import Servers
 
 __all__ = ["Servers"]
@@ -19,6 +22,18 @@ def pytest_configure(config: pytest.Config) -> None:
     """The process that leads the run keeps the servers."""
     if not shared.is_worker(config):
         config.pluginmanager.register(shared.SharedServers(), shared.SharedServers.__name__)
+
+
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist's
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """How ``--dist loadfile`` gives tests to workers: see `tests.support.scheduling`."""
+    return FilesTogether(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist's
+def pytest_xdist_auto_num_workers() -> int:
+    """How many workers ``--numprocesses=auto`` is."""
+    return worker_count()
 
 
 @pytest.fixture(scope="session")

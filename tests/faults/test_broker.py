@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -26,7 +25,6 @@ from tests.conftest import Servers
 from tests.support.processes import wait_until
 from tests.support.publishing import message
 from tests.support.servers import addresses
-from tests.support.stoppable import stack_of_its_own
 from tests.support.sync_writer import entry
 from tests.support.topics import read_all
 
@@ -35,13 +33,6 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
 PATIENCE = 60.0
 HALF = 200
 """Messages before the broker is killed, and again while it is away."""
-
-
-@pytest.fixture
-def stack() -> Iterator[Stack]:
-    """A broker that may be killed."""
-    with stack_of_its_own("kafka") as started:
-        yield started
 
 
 class Watcher:

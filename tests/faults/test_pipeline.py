@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from tests.support.chat import write_chat
 from tests.support.pipeline import assert_verified, finish, im, im_under_way, prepare, sinks
 from tests.support.processes import running, wait_until
 from tests.support.servers import addresses
-from tests.support.stoppable import stack_of_its_own
 from tests.support.topics import committed, is_caught_up
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
@@ -60,13 +58,6 @@ def test_workers_killed_during_a_load_change_nothing(servers: Servers, tmp_path:
     assert first["sequenced"] == first["commands"] > LINES / 2
     assert second["sequenced"] == 0
     assert second["duplicates"] + second["stale"] == second["commands"] == first["commands"]
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    """Servers that may be stopped."""
-    with stack_of_its_own() as started:
-        yield started
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,32 +21,16 @@ from sinks.base.loop import REVOKE_SECONDS, STOP_SECONDS
 from sinks.base.records import Record
 from sinks.base.writer import Writer
 from tests.conftest import Servers
-from tests.support.containers import docker_answers
 from tests.support.processes import running, wait_until
-from tests.support.servers import addresses, given_servers, private_folder, private_stack
+from tests.support.servers import addresses
 from tests.support.sink_stores import Conversation, MessageStore, SyncStore
 from tests.support.topics import committed, is_caught_up, read_all
 
-pytestmark = [
-    pytest.mark.servers,
-    pytest.mark.skipif(docker_answers() and not given_servers(), reason="there is Docker"),
-]
+pytestmark = pytest.mark.servers
 
 HALF = 20_000
 USERS = 30
 PATIENCE = 90.0
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    """Servers that may be stopped."""
-    with private_folder() as home:
-        started = private_stack(home, ["kafka", "cassandra"])
-        started.up()
-        try:
-            yield started
-        finally:
-            started.down()
 
 
 @pytest.fixture

@@ -1,0 +1,30 @@
+"""How many workers a parallel run (pytest-xdist) has, and which tests one takes together."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from xdist.scheduler import LoadFileScheduling
+
+_OF_ONE_STACK: Final = frozenset(
+    f"tests/faults/test_{name}.py" for name in ("broker", "pipeline", "sinks")
+)
+"""They stop and kill the servers of one stack, which they share."""
+
+
+_MOST_WORKERS: Final = 8
+"""More would wait for one set of servers."""
+
+
+def worker_count() -> int:
+    """One more than there are cores: many tests wait for a server, or for time to pass."""
+    return min((os.cpu_count() or 1) + 1, _MOST_WORKERS)
+
+
+class FilesTogether(LoadFileScheduling):  # type: ignore[misc]  # has no types
+    """The tests of a file, as they share deployments; and those of the files of one stack."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        return "one stack" if file in _OF_ONE_STACK else file
