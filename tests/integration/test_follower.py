@@ -30,7 +30,7 @@ from tests.support.sync_writer import SyncWriter, entry
 
 pytestmark = pytest.mark.servers
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds in which a record that is there is delivered."""
 
 QUIET = 0.3

@@ -24,7 +24,7 @@ from tests.support.sync_writer import SyncWriter, entry
 pytestmark = pytest.mark.servers
 
 USER: Final = "陈"
-PATIENCE: Final = 20.0
+PATIENCE: Final = 60.0
 ASKED: Final = 100
 """Times that a batch is asked for, each of which waits for a while."""
 

@@ -33,7 +33,7 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
-READY_SECONDS: Final = 30.0
+READY_SECONDS: Final = 90.0
 MESSAGES: Final = 450
 """More than two pages of any command."""
 

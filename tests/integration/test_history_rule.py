@@ -41,7 +41,7 @@ STAGES: Final = (
     ("sink-sync", Topic.SYNC),
 )
 NEWCOMERS: Final = [f"new {n}" for n in range(9)]
-SEARCHABLE_SECONDS: Final = 30.0
+SEARCHABLE_SECONDS: Final = 90.0
 
 
 @pytest.fixture

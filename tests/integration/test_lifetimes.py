@@ -232,14 +232,14 @@ async def test_whoever_was_away_is_told_and_rebuilds(deployment: Deployment) -> 
         rebuilt = await rebuild(deployment.gateway, AWAY, last=5)
         assert rebuilt.heads["c-away"] >= 11
         assert len(rebuilt.entries["c-away"]) == 5
-    first = min(rebuilt.entries["c-away"])
+        first = min(rebuilt.entries["c-away"])
 
-    async def has_all() -> bool:
-        nonlocal rebuilt
-        rebuilt = await follow(deployment.gateway, AWAY, rebuilt)
-        return rebuilt.heads["c-away"] == 11 + 40
+        async def has_all() -> bool:
+            nonlocal rebuilt
+            rebuilt = await follow(deployment.gateway, AWAY, rebuilt)
+            return rebuilt.heads["c-away"] == 11 + 40
 
-    await until(has_all, PATIENCE)
+        await until(has_all, PATIENCE)  # at once: it stays in touch while they talk
     assert sorted(s for s in rebuilt.entries["c-away"] if s >= first) == list(range(first, 52))
     texts = {s: e["content"]["text"] for s, e in rebuilt.entries["c-away"].items() if s >= first}
     assert all(texts[seq] == f"number {seq - 2}" for seq in texts)

@@ -34,6 +34,7 @@ STEP: Final = 12_108_970
 that share is written which must not be larger than this: a few bytes in a hundred more show."""
 
 BATCH: Final = 250
+MEMBERS_BATCH: Final = 25
 
 WIDE: Final = "\U0001f600" * MAX_ID_LENGTH
 AT: Final = 1_700_000_000_000
@@ -96,9 +97,9 @@ def share(bucket: int) -> int:
     return bucket * STEP // PARTITION_BYTES
 
 
-def batches(count: int) -> Iterator[range]:
+def batches(count: int, size: int = BATCH) -> Iterator[range]:
     """SeqIds from 1 to ``count``."""
-    return (range(first, min(first + BATCH, count + 1)) for first in range(1, count + 1, BATCH))
+    return (range(first, min(first + size, count + 1)) for first in range(1, count + 1, size))
 
 
 def write_messages(session: Session, settings: Settings) -> int:
@@ -123,12 +124,16 @@ def write_members(session: Session, settings: Settings) -> int:
     del settings
     writer, count = MessageWriter(session), share(MEMBERSHIP_BUCKET)
     names = [f"{number:03}" for number in range(1_000)]
-    for seq in range(1, count + 1):
-        entry = MembersAdded(
+
+    def entry(seq: int) -> MembersAdded:
+        return MembersAdded(
             conv_id=WIDE, seq=seq, sender=WIDE, client_msg_id="x" * 36, at=AT, members=names,
             mode="pull",
         )  # fmt: skip
-        writer.write(on_log([entry]))
+
+    # Many at once, as then what goes to each of the thousand is one request.
+    for seqs in batches(count, MEMBERS_BATCH):
+        writer.write(on_log(map(entry, seqs)))
     return count * 1_000 * 12
 
 

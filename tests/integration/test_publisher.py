@@ -29,7 +29,7 @@ from tests.support.topics import read_all
 
 pytestmark = pytest.mark.servers
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 @pytest.fixture

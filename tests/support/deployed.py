@@ -20,7 +20,7 @@ from schemas.topics import Topic
 from tests.support.audited import System, system_on
 from tests.support.topics import read_all
 
-SECONDS = 30.0
+SECONDS = 60.0
 STAGES = (
     ("sink-message", Topic.TIMELINE),
     ("sink-search", Topic.TIMELINE),

@@ -15,7 +15,7 @@ from schemas.settings import Settings
 
 ROOT: Final = Path(__file__).parents[2]
 STOP_SECONDS: Final = 40.0
-WAIT_SECONDS: Final = 60.0
+WAIT_SECONDS: Final = 120.0
 
 _PASSED_ON: Final = (
     "namespace", "home", "kafka_bootstrap", "cassandra_hosts", "elasticsearch_url",
