@@ -41,6 +41,7 @@ topics.command("create")(operate.create_topics)
 app.add_typer(topics, name="topics")
 
 app.command("history")(read.history)
+app.command("conversations")(read.conversations)
 app.command("sync")(read.sync)
 app.command("search")(read.search)
 app.command("load")(load)

@@ -53,6 +53,11 @@ class _Sync(Struct, frozen=True):
     more: bool
 
 
+class _Conversations(Struct, frozen=True):
+    conversations: list[Raw]
+    next: str | None
+
+
 class _Hits(Struct, frozen=True):
     hits: list[Raw]
     next: str | None
@@ -92,6 +97,18 @@ class GatewayClient:
                 yield item
             begin = page.next
             last = last or page.head  # or it would run after a conversation that goes on
+
+    async def conversations(self) -> AsyncIterator[Raw]:
+        """All conversations that the user is, or once was, in, by id."""
+        after: str | None = None
+        while True:
+            asked = {"after": after, "limit": PAGE}
+            page = await self._get("/v1/conversations", _Conversations, asked)
+            for conversation in page.conversations:
+                yield conversation
+            after = page.next
+            if after is None:
+                break
 
     async def sync(self, after: int | None, limit: int | None) -> AsyncIterator[SyncLine]:
         """Records above a cursor, at most ``limit`` in all."""

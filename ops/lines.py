@@ -53,6 +53,15 @@ def sync_line(sync_seq: int, record: Raw) -> str:
     return f"{sync_seq:>{_SEQ_WIDTH}}  {_place(found)}  {_said(found)}"
 
 
+def conversation_line(shown: Raw) -> str:
+    """A conversation of somebody: head, read mark, what is unread."""
+    found = msgspec.json.decode(shown)
+    places = f"head {found['head']:>{_SEQ_WIDTH}}  read {found['read']:>{_SEQ_WIDTH}}"
+    left = "" if found["periods"][-1]["last"] is None else "  (left)"
+    name = printable(found["conv_id"])
+    return f"{places}  unread {found['unread']:>{_SEQ_WIDTH}}  {name}{left}"
+
+
 def hit_line(hit: Raw) -> str:
     """A message that a search found, with its conversation."""
     found = msgspec.json.decode(hit)

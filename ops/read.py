@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from ops.console import Json
 from ops.gateway_client import REQUEST_SECONDS, GatewayClient, SyncLine
-from ops.lines import history_line, hit_line, sync_line
+from ops.lines import conversation_line, history_line, hit_line, sync_line
 from ops.running import resolve_settings
 from schemas.settings import Settings
 
@@ -37,6 +37,15 @@ def history(
         lambda client: client.history(conversation, first, last),
         _raw if json else history_line,
     )
+
+
+def conversations(
+    user: Annotated[str, typer.Argument(metavar="USER", help="Whose conversations.")],
+    *,
+    json: Json = False,
+) -> None:
+    """Show USER's conversations: the head of each, up to where they have read, what is unread."""
+    _show(user, lambda client: client.conversations(), _raw if json else conversation_line)
 
 
 def sync(

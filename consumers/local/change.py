@@ -16,8 +16,10 @@ from consumers.local.knowledge import (
     later,
     standing_told_by,
 )
+from consumers.local.reading import Reading, after_entry, count_of
 from consumers.local.spans import Span, missing, next_to_read, reach
 from schemas.errors import UndecodableRecord
+from schemas.unread import Counted
 
 _OVERLAPPING: Final = """
 SELECT first, last FROM item
@@ -28,6 +30,7 @@ ORDER BY first
 
 _ABOVE: Final = "SELECT first, last FROM item WHERE conv_id = ? AND first > ? ORDER BY first"
 
+_SAVE_READING: Final = "INSERT OR REPLACE INTO reading VALUES (?, ?, ?, ?, ?)"
 _SAVE: Final = "INSERT OR REPLACE INTO conversation VALUES (?, ?, ?, ?, ?, ?)"
 
 
@@ -46,6 +49,8 @@ class Change:
         self._user = user
         self._rows: dict[str, LocalConversation] = {}
         self._changed: set[str] = set()
+        self._readings: dict[str, Reading] = {}
+        self._told: set[str] = set()
 
     def cursor(self) -> int:
         """The sync SeqId up to which everything was applied, or `BEFORE_ALL`."""
@@ -107,6 +112,9 @@ class Change:
         asked = {"conv": item.conv_id, "first": item.first, "last": item.last}
         known = [Span(*row) for row in self._db.execute(_OVERLAPPING, asked)]
         fresh = missing(item.span, known)
+        if item.hole is None:
+            reading = self.reading(item.conv_id)
+            self._tell(item.conv_id, after_entry(reading, item.json, self._user))
         self._db.executemany(
             "INSERT INTO item VALUES (?, ?, ?, ?, ?)",
             [(item.conv_id, part.first, part.last, item.hole, item.json) for part in fresh],
@@ -114,6 +122,39 @@ class Change:
         if fresh:
             self._advance(item)
         return bool(fresh)
+
+    def reading(self, conv_id: str) -> Reading:
+        """How far its owner has read, this change included."""
+        if conv_id not in self._readings:
+            found = self._db.execute(
+                "SELECT end_seq, messages, mark, counted FROM reading WHERE conv_id = ?",
+                (conv_id,),
+            ).fetchone()
+            reading = Reading(Counted(*found[:2]), *found[2:]) if found else Reading()
+            self._readings[conv_id] = reading
+        return self._readings[conv_id]
+
+    def lacks_count(self) -> bool:
+        """Whether the file has a conversation of which it cannot be told what is unread."""
+        row = self._db.execute(
+            "SELECT 1 FROM reading WHERE counted IS NULL AND mark < end_seq LIMIT 1"
+        ).fetchone()
+        return row is not None
+
+    def mark_read(self, conv_id: str, seq: int) -> None:
+        """Keeps a read mark, with its count if its entry is here."""
+        found = self._db.execute(
+            "SELECT json FROM item WHERE conv_id = ? AND first = ? AND hole IS NULL",
+            (conv_id, seq),
+        ).fetchone()
+        counted = count_of(found[0]) if found else None
+        self._tell(conv_id, self.reading(conv_id).read_to(seq, counted))
+
+    def note_reading(self, listed: Listed) -> None:
+        """Keeps what the store says of a conversation's end and its owner's mark."""
+        reading = self.reading(listed.conv_id).ends_at(Counted(listed.head, listed.messages))
+        counted = listed.messages - listed.unread
+        self._tell(listed.conv_id, reading.read_to(listed.read, counted))
 
     def note_head(self, listed: Listed) -> None:
         """Keeps how far a conversation goes."""
@@ -133,6 +174,15 @@ class Change:
     def write(self) -> None:
         """Writes the rows that have changed."""
         self._db.executemany(_SAVE, [self._rows[conv_id] for conv_id in self._changed])
+        self._db.executemany(
+            _SAVE_READING,
+            [(c, *self._readings[c].end, *self._readings[c][1:]) for c in self._told],
+        )
+
+    def _tell(self, conv_id: str, reading: Reading) -> None:
+        if reading != self._readings[conv_id]:
+            self._readings[conv_id] = reading
+            self._told.add(conv_id)
 
     def _advance(self, item: TimelineItem) -> None:
         before = self.conversation(item.conv_id)

@@ -5,7 +5,8 @@ One turn:
 1. take the next records of the sync timeline; tell their replies to whoever sends;
 2. put them into the local store, with the cursor, in one transaction; show what is whole (as 5);
 3. if there are no more for now: ask how far conversations go. All of them at the start and after
-   something failed, because nobody can say what was missed; otherwise only while one is pulled;
+   something failed, because nobody can say what was missed; otherwise only while one is pulled, or
+   a read mark of another device cannot be counted from here;
 4. read gaps from the store;
 5. show what has no gap before it, in order, and remember that it was shown.
 
@@ -133,7 +134,8 @@ class Device:
         return bool(batch.arrived), batch.more
 
     async def _ask_for_heads(self) -> None:
-        due = time.monotonic() - self._heads_at >= HEADS_SECONDS and self._store.reads_store()
+        store, is_time = self._store, time.monotonic() - self._heads_at >= HEADS_SECONDS
+        due = is_time and (store.reads_store() or store.lacks_count())
         if not self._missed_something and not due:
             return
         listed = await self._history.conversations()

@@ -70,6 +70,12 @@ class _Conversation(Struct, frozen=True):
     conv_id: str
     head: int
     mode: FanoutMode | None
+    messages: int
+    read: int
+    unread: int
+
+    def listed(self) -> Listed:
+        return Listed(self.conv_id, self.head, self.mode, self.messages, self.read, self.unread)
 
 
 class _Conversations(Struct, frozen=True):
@@ -132,7 +138,7 @@ class GatewayTimelines:
             page = await self._get(
                 "/v1/conversations", _Conversations, {"after": after, "limit": LIST_PAGE}
             )
-            found += [Listed(each.conv_id, each.head, each.mode) for each in page.conversations]
+            found += [each.listed() for each in page.conversations]
             if page.next is None:
                 return found
             after = page.next

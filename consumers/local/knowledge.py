@@ -99,11 +99,18 @@ class HistoryPart(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """A conversation as the store lists it: its head, its mode; None for who is not a member."""
+    """A conversation as the store lists it: its head, its mode; None for who is not a member.
+
+    Of the entries up to the head so many are ``messages``; ``read`` is the owner's read mark, and
+    ``unread`` the number of messages above it.
+    """
 
     conv_id: str
     head: int
     mode: FanoutMode | None
+    messages: int = 0
+    read: int = 0
+    unread: int = 0
 
 
 class Standing(NamedTuple):

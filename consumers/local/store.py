@@ -28,7 +28,7 @@ from consumers.local.knowledge import (
 )
 from consumers.local.tables import open_file
 from schemas.errors import ConfigurationError, TransientFailure
-from schemas.records import Entry
+from schemas.records import Entry, ReadMarked
 
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
@@ -62,8 +62,8 @@ class LocalStore:
     def apply(self, batch: SyncBatch) -> None:
         """Takes in records of the sync timeline and, if they follow the cursor, moves it.
 
-        Replies are not kept. Nor are records of kinds that are not known here: if they were
-        entries, they will be missed and read from the store.
+        Of replies only read marks are kept. Nor are records of kinds that are not known here: if
+        they were entries, they will be missed and read from the store.
 
         Raises:
             TransientFailure: The disk does not take it; everything is as before.
@@ -75,6 +75,8 @@ class LocalStore:
                     change.put(
                         TimelineItem(entry.conv_id, entry.seq, entry.seq, None, arrived.json)
                     )
+                elif isinstance(entry, ReadMarked):
+                    change.mark_read(entry.conv_id, entry.seq)
             if batch.after is not None and batch.after <= change.cursor():
                 change.move_cursor(batch.next)
 
@@ -97,6 +99,7 @@ class LocalStore:
         """
         with self._transaction() as change:
             for each in listed:
+                change.note_reading(each)
                 standing = change.conversation(each.conv_id).standing
                 if is_to_be_read(standing, each, everything=everything):
                     change.note_head(each)
@@ -139,6 +142,25 @@ class LocalStore:
         """All that are known, by id."""
         with self._transaction() as change:
             return change.conversations()
+
+    def unread(self, conv_id: str) -> int | None:
+        """How many messages of a conversation its owner has not read, on any device.
+
+        When all is applied, that is the gateway's number. None while it cannot be told: what was
+        marked as read on another device has yet to come here. `Device` asks for it.
+        """
+        with self._transaction() as change:
+            return change.reading(conv_id).unread
+
+    def read_mark(self, conv_id: str) -> int:
+        """Up to which SeqId its owner has read a conversation, on any device; 0 if nothing."""
+        with self._transaction() as change:
+            return change.reading(conv_id).mark
+
+    def lacks_count(self) -> bool:
+        """Whether there is a conversation of which it cannot be told what is unread."""
+        with self._transaction() as change:
+            return change.lacks_count()
 
     def reads_store(self) -> bool:
         """Whether there is a conversation whose messages do not come by themselves."""

@@ -31,13 +31,21 @@ _FILE: Final = OwnFile(
         CREATE INDEX with_gaps ON conversation (conv_id) WHERE through < head;
         CREATE INDEX to_show ON conversation (conv_id) WHERE shown < through;
         CREATE INDEX pulled ON conversation (conv_id) WHERE mode = 'pull';
+        CREATE TABLE reading (
+            conv_id TEXT PRIMARY KEY,
+            end_seq INTEGER NOT NULL,   -- the last entry that anything told of
+            messages INTEGER NOT NULL,  -- up to there
+            mark INTEGER NOT NULL,      -- up to here it was read
+            counted INTEGER             -- messages up to there; null if that was not told
+        ) WITHOUT ROWID;
+        CREATE INDEX uncounted ON reading (conv_id) WHERE counted IS NULL;
         CREATE TABLE item (
             conv_id TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
             hole TEXT, json BLOB NOT NULL,
             PRIMARY KEY (conv_id, first)
         ) WITHOUT ROWID;
     """,
-    version=1,
+    version=2,
     synchronous="NORMAL",
 )
 

@@ -24,7 +24,7 @@ from ops.verify.audit import audit
 from ops.verify.report import Report
 from schemas.errors import Trimmed
 from schemas.ids import uuid7
-from schemas.records import CreateConversation
+from schemas.records import CreateConversation, MarkRead
 from schemas.settings import Settings
 from tests.support.commands import message
 from tests.support.gateway import SECRET, Caller, FakeIndex, serving
@@ -66,6 +66,13 @@ class Deployment(NamedTuple):
         """Messages of `SENDER`, by their number."""
         commands = [message(n, SENDER, conv_id, text=f"number {n}") for n in numbers]
         await asyncio.to_thread(publish, self.settings, commands)
+
+    async def mark(self, conv_id: str, reader: str, seq: int) -> None:
+        """Somebody has read up to an entry."""
+        command = MarkRead(
+            conv_id=conv_id, sender=reader, device_id="d", client_msg_id=uuid7(0, 0), seq=seq
+        )
+        await asyncio.to_thread(publish, self.settings, [command])
 
     async def create(self, conv_id: str, member: str) -> None:
         """A conversation of two."""
@@ -184,15 +191,17 @@ async def test_whoever_was_away_is_told_and_rebuilds(deployment: Deployment) -> 
     """A cursor older than a lifetime: all of what follows it, or `trimmed`, never a part of it.
 
     By the gateway and by the follower. The device then rebuilds itself, while people go on
-    talking to it, and has everything. A device in touch loses nothing, and somebody whom nobody
-    wrote to is not told anything, also not when the next message comes.
+    talking to it, and has everything, the count of what is unread included. A device in touch
+    loses nothing, and somebody whom nobody wrote to is not told anything, also not when the next
+    message comes.
     """
     for conv_id, member in [("c-away", AWAY), ("c-idle", IDLE), ("c-busy", BUSY)]:
         await deployment.create(conv_id, member)
     begin = time.time()
     await deployment.say("c-away", *range(10))
+    await deployment.mark("c-away", AWAY, 4)
     await deployment.say("c-idle", *range(3))
-    there = await deployment.until_synced(AWAY, -1, 11)
+    there = await deployment.until_synced(AWAY, -1, 12)
     cursor = there[3]["sync_seq"]
     idle_cursor = (await deployment.until_synced(IDLE, -1, 4))[-1]["sync_seq"]
     busy = Device(deployment, BUSY)
@@ -243,6 +252,8 @@ async def test_whoever_was_away_is_told_and_rebuilds(deployment: Deployment) -> 
     assert sorted(s for s in rebuilt.entries["c-away"] if s >= first) == list(range(first, 52))
     texts = {s: e["content"]["text"] for s, e in rebuilt.entries["c-away"].items() if s >= first}
     assert all(texts[seq] == f"number {seq - 2}" for seq in texts)
+    # Of 50 messages three had been read, as a record said that has expired since.
+    assert rebuilt.readings["c-away"].unread == 47
 
 
 @asynccontextmanager

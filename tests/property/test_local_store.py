@@ -116,6 +116,11 @@ class FollowingMachine(RuleBasedStateMachine):
         """People come and go, the device's owner among them; the mode follows."""
         self.world.change(conv_id, people, join=join)
 
+    @rule(conv_id=conversations, back=st.integers(0, 5))
+    def read_elsewhere(self, conv_id: str, back: int) -> None:
+        """The device's owner reads on another device, up to near the end."""
+        self.world.mark(conv_id, len(self.world.log.timeline_of(conv_id)) - back)
+
     @rule(conv_id=conversations, quietly=st.integers(0, 2))
     @may_die
     def come_back(self, conv_id: str, quietly: int) -> None:
@@ -224,7 +229,9 @@ class FollowingMachine(RuleBasedStateMachine):
         """
         try:
             self.settle()
-            for conv_id in CONVERSATIONS:
+            for conv_id, last in zip(CONVERSATIONS, (self.speak, self.read), strict=True):
+                self.world.say(conv_id, OWNER, [])
+                last(conv_id)
                 self.world.say(conv_id, OWNER, [])
             self.settle()
             self.check()
@@ -233,6 +240,14 @@ class FollowingMachine(RuleBasedStateMachine):
                 each.stop()
             self.files.store.close()
             shutil.rmtree(self.folder)
+
+    def speak(self, conv_id: str) -> None:
+        """The device's owner says something, on another device."""
+        self.world.say(conv_id, ME, [])
+
+    def read(self, conv_id: str) -> None:
+        """They read all there is, on another device."""
+        self.world.mark(conv_id, len(self.world.log.timeline_of(conv_id)))
 
     def settle(self) -> None:
         """The sinks reach the end, and the device comes to rest."""
@@ -253,6 +268,13 @@ class FollowingMachine(RuleBasedStateMachine):
             assert by_seq(kept) == expected
             assert self.shown[conv_id] == kept
             assert sum(item.last - item.first + 1 for item in kept) == len(expected)
+            assert self.files.store.unread(conv_id) == self.world.my_unread(conv_id)
+        for listed in self.gateway.runner.run(self.gateway.timelines.conversations()):
+            reading = (
+                self.files.store.unread(listed.conv_id),
+                self.files.store.read_mark(listed.conv_id),
+            )
+            assert reading == (listed.unread, listed.read)
 
     @invariant()
     def nothing_is_shown_that_is_not_so(self) -> None:

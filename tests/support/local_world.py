@@ -28,6 +28,7 @@ from schemas.records import (
     ConversationCreated,
     CreateConversation,
     FanoutChanged,
+    MarkRead,
     MembersAdded,
     MembersRemoved,
     MessageSent,
@@ -42,6 +43,7 @@ from stream_processors.sequencer import Sequencer
 from stream_processors.state_codec import Progress
 from tests.support.gateway import FakeIndex, FakeStore, serving, token_settings
 from tests.support.sequencing import SMALL_LIMITS, Log, source
+from tests.support.unread import walked
 
 OWNER: Final = "ann"
 ME: Final = "陈"
@@ -141,6 +143,14 @@ class World:
         """Somebody says something."""
         content = TextContent(text="hi")
         self.do(SendMessage, conv_id, sender, content=content, mentions=list(mentions))
+
+    def mark(self, conv_id: str, seq: int) -> None:
+        """The device's owner has read up to an entry, on another device; it may be refused."""
+        self.do(MarkRead, conv_id, ME, seq=seq)
+
+    def my_unread(self, conv_id: str) -> int:
+        """What the owner has not read, by a plain walk over the log."""
+        return walked(self.log.timeline_of(conv_id), self.log.sync_of(ME), ME)
 
     def change(self, conv_id: str, people: Sequence[str], *, join: bool) -> None:
         """The owner lets people in, or out."""

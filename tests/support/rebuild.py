@@ -1,10 +1,10 @@
 """What a device does whose sync timeline was trimmed, or that is new: it reads the store.
 
 1. Take the end of the sync timeline. First, so that whatever comes from now on is told.
-2. Read the list of conversations, with heads and membership periods.
+2. Read the list of conversations, with heads, membership periods and unread counts.
 3. Read the last messages of each; earlier ones when somebody scrolls there.
 4. Follow the sync timeline from the end of step 1. Some of what step 3 found is told once more,
-   and is known by its SeqId.
+   and is known by its SeqId. Entries and read marks move the unread counts on.
 """
 
 from __future__ import annotations
@@ -12,15 +12,23 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+import msgspec
+
+from consumers.local.reading import Reading, after_entry
+from schemas.unread import Counted
 from tests.support.gateway import Caller
 
 
 class Rebuilt(NamedTuple):
-    """What a device knows after steps 1 to 3: where to follow on, heads, last entries by SeqId."""
+    """What a device knows after steps 1 to 3.
+
+    Where to follow on, heads, last entries by SeqId, and how far its owner has read.
+    """
 
     cursor: int
     heads: dict[str, int]
     entries: dict[str, dict[int, dict[str, Any]]]
+    readings: dict[str, Reading]
 
 
 async def rebuild(gateway: Caller, user: str, last: int) -> Rebuilt:
@@ -32,11 +40,15 @@ async def rebuild(gateway: Caller, user: str, last: int) -> Rebuilt:
         last: How many entries of each conversation to read.
     """
     cursor = (await _ask(gateway, user, "/v1/sync/end"))["next"]  # step 1
-    rebuilt = Rebuilt(cursor, {}, {})
+    rebuilt = Rebuilt(cursor, {}, {}, {})
     after = None
     while True:  # step 2
         page = await _ask(gateway, user, "/v1/conversations", after=after)
-        rebuilt.heads.update({one["conv_id"]: one["head"] for one in page["conversations"]})
+        for one in page["conversations"]:
+            rebuilt.heads[one["conv_id"]] = one["head"]
+            end = Reading().ends_at(Counted(one["head"], one["messages"]))
+            read = end.read_to(one["read"], one["messages"] - one["unread"])
+            rebuilt.readings[one["conv_id"]] = read
         after = page["next"]
         if after is None:
             break
@@ -53,13 +65,23 @@ async def follow(gateway: Caller, user: str, rebuilt: Rebuilt) -> Rebuilt:
     while True:
         page = await _ask(gateway, user, "/v1/sync", after=cursor)
         for record in (one["record"] for one in page["records"]):
-            if "seq" in record and record["kind"] != "duplicate":
-                conv_id, seq = record["conv_id"], record["seq"]
-                rebuilt.entries.setdefault(conv_id, {})[seq] = record
-                rebuilt.heads[conv_id] = max(seq, rebuilt.heads.get(conv_id, 0))
+            _take(rebuilt, user, record)
         cursor = page["next"]
         if not page["more"]:
             return rebuilt._replace(cursor=cursor)
+
+
+def _take(rebuilt: Rebuilt, user: str, record: dict[str, Any]) -> None:
+    conv_id, seq = record["conv_id"], record.get("seq", 0)
+    reading = rebuilt.readings.get(conv_id, Reading())
+    entries = rebuilt.entries.setdefault(conv_id, {})
+    if record["kind"] == "read_marked":
+        counted = entries[seq]["messages"] if seq in entries else None
+        rebuilt.readings[conv_id] = reading.read_to(seq, counted)
+    elif record["kind"] not in {"duplicate", "rejected"}:
+        entries[seq] = record
+        rebuilt.heads[conv_id] = max(seq, rebuilt.heads.get(conv_id, 0))
+        rebuilt.readings[conv_id] = after_entry(reading, msgspec.json.encode(record), user)
 
 
 async def _ask(gateway: Caller, user: str, path: str, **query: Any) -> Any:

@@ -1,0 +1,191 @@
+"""Read marks on real servers: from one device of a person to their others, and to the counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import pytest
+from pydantic import SecretStr
+
+from consumers.local.device import Device
+from consumers.local.gateway import GatewayTimelines
+from consumers.local.kafka import FollowerTimeline
+from consumers.local.store import LocalStore
+from devstack.ports import free_ports
+from gateway.tokens import issue_token
+from producers.publisher import Publisher
+from producers.receipts import Receipt, State
+from schemas.codec import decode_entry
+from schemas.errors import CommandRejected
+from schemas.records import ReadMarked
+from schemas.settings import Settings
+from schemas.topics import Topic
+from tests.support.gateway import SECRET
+from tests.support.pipeline import assert_verified, im, prepare, sinks
+from tests.support.processes import running
+from tests.support.servers import Servers
+from tests.support.topics import read_all, sync_timelines
+from tests.support.unread import walked
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.servers
+
+PATIENCE: Final = 60.0
+CONV: Final = "群 c"
+CROWD: Final = ["c", "d", "陈"]
+"""With ann and bob one more than are pushed to."""
+
+
+@pytest.fixture(scope="module")
+def settings(servers: Servers) -> Iterator[Settings]:
+    """A deployment with low limits, running."""
+    settings = servers.settings(
+        partitions=2, sync_partitions=2, push_limit=4, push_again_below=4,
+        jwt_secret=SecretStr(SECRET), gateway_port=free_ports(1)[0],
+    )  # fmt: skip
+    prepare(settings)
+    with running(settings, "stream_processors"), sinks(settings), running(settings, "gateway"):
+        yield settings
+
+
+class Person:
+    """Somebody at one device, which sends and keeps a copy.
+
+    Args:
+        store: The device's copy.
+        publisher: What sends.
+    """
+
+    def __init__(self, store: LocalStore, publisher: Publisher) -> None:
+        self.store = store
+        self.publisher = publisher
+
+    async def sees(self, unread: int, mark: int) -> None:
+        """Waits until the device counts so many, above that mark."""
+
+        async def does() -> bool:
+            return (self.store.unread(CONV), self.store.read_mark(CONV)) == (unread, mark)
+
+        await until(does, PATIENCE)
+
+    async def marks(self, seq: int) -> Receipt:
+        """Reads up to an entry; what becomes of it is known then."""
+        receipt = self.publisher.mark_read(CONV, seq)
+        await asyncio.to_thread(receipt.wait_sequenced, PATIENCE)
+        return receipt
+
+    async def says(self, count: int) -> None:
+        """Says so much, one after the other."""
+        receipts = [self.publisher.send(CONV, f"{number} 你好") for number in range(count)]
+        for receipt in receipts:
+            await asyncio.to_thread(receipt.wait_sequenced, PATIENCE)
+
+
+@asynccontextmanager
+async def at(
+    settings: Settings, user: str, device_id: str, folder: Path, *, live: bool
+) -> AsyncIterator[Person]:
+    """Somebody at a device that follows the log itself, or the gateway."""
+    address = f"http://{settings.gateway_host}:{settings.gateway_port}"
+    path = folder / f"{user}-{device_id}"
+    store = LocalStore(path.with_suffix(".db"), user, device_id)
+    publisher = Publisher(settings, user, device_id, path.with_suffix(".outbox"))
+    log = FollowerTimeline(settings, user, store, device_id)
+    stop = asyncio.Event()
+    async with aiohttp.ClientSession() as http:
+        timelines = GatewayTimelines(
+            address, lambda: issue_token(settings, user, timedelta(minutes=1)), http
+        )
+        source = log if live else timelines
+        device = Device(store, source, timelines, lambda _: None, publisher.observe)
+        task = asyncio.create_task(device.run(stop))
+        try:
+            yield Person(store, publisher)
+        finally:
+            stop.set()
+            await task
+            log.close()
+            await asyncio.to_thread(publisher.close)
+            store.close()
+
+
+async def test_a_mark_reaches_all_devices_of_its_reader_and_nobody_else(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """Pushed and pulled, through own messages, leaving and coming back, on two devices of bob's.
+
+    At the end the counts of his devices, of the gateway, and of a plain walk over the log are the
+    same, for everybody; and the audit finds no fault.
+    """
+    async with (
+        at(settings, "ann", "d", tmp_path, live=True) as ann,
+        at(settings, "bob", "phone", tmp_path, live=True) as phone,
+        at(settings, "bob", "desk", tmp_path, live=False) as desk,
+    ):
+        bob = (phone, desk)
+        ann.publisher.create_conversation(CONV, ["bob"])  # 1
+        await ann.says(3)  # 2 to 4
+        await both(bob, 3, 1)
+        assert (await phone.marks(3)).state is State.SEQUENCED
+        await both(bob, 1, 3)
+        old = await desk.marks(2)
+        assert (old.state, old.seq) == (State.DUPLICATE, 3)
+        with pytest.raises(CommandRejected, match="invalid"):
+            await desk.marks(99)
+        await desk.says(1)  # 5
+        await both(bob, 0, 5)
+        await ann.says(2)  # 6, 7
+        await both(bob, 2, 5)
+
+        ann.publisher.add_members(CONV, CROWD)  # 8, and 9 the switch to pull
+        await ann.says(3)  # 10 to 12
+        await both(bob, 5, 5)
+        await desk.marks(11)
+        await both(bob, 1, 11)
+        ann.publisher.remove_members(CONV, ["bob"])  # 13
+        ann.publisher.add_members(CONV, ["f"])  # 14
+        await ann.says(2)  # 15, 16
+        await both(bob, 1, 11)
+        with pytest.raises(CommandRejected, match="not_a_member"):
+            await phone.marks(12)
+        ann.publisher.add_members(CONV, ["bob"])  # 17
+        await ann.says(1)  # 18
+        await both(bob, 1, 17)
+        await asyncio.to_thread(assert_verified, settings)
+        await until(lambda: asyncio.to_thread(are_as_walked, settings), PATIENCE)
+    told = {
+        (user, record.sender)
+        for user, timeline in sync_timelines(settings).items()
+        for record in timeline
+        if isinstance(record, ReadMarked)
+    }
+    assert told == {("bob", "bob")}
+
+
+async def both(devices: tuple[Person, Person], unread: int, mark: int) -> None:
+    """Waits until both count the same."""
+    for device in devices:
+        await device.sees(unread, mark)
+
+
+def are_as_walked(settings: Settings) -> bool:
+    """Whether `im conversations` tells of everybody what a walk over the log finds."""
+    log = [decode_entry(record.value()) for record in read_all(settings, Topic.TIMELINE)]
+    synced = sync_timelines(settings)
+    told = {user: unread_of(settings, user) for user in ("ann", "bob", "f", *CROWD)}
+    assert sum(told.values()) > len(told)
+    return told == {user: walked(log, synced.get(user, []), user) for user in told}
+
+
+def unread_of(settings: Settings, user: str) -> int:
+    """As the command line tells it."""
+    (shown,) = im(settings, "conversations", user)
+    found: dict[str, Any] = shown
+    assert found["conv_id"] == CONV
+    return int(found["unread"])
