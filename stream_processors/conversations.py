@@ -41,7 +41,8 @@ class Conversations:
         """The conversation, or None where there is none."""
         conversation = self._busy.get(conv_id)
         if conversation is not None:
-            self._busy.move_to_end(conv_id)
+            if self._idle:  # before, nobody has to go, and the order does not matter
+                self._busy.move_to_end(conv_id)
             return conversation
         frozen = self._idle.pop(conv_id, None)
         return None if frozen is None else self._hold(conv_id, thaw(frozen))

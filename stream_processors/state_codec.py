@@ -162,7 +162,7 @@ _decode_frozen: Final = msgspec.msgpack.Decoder(_Frozen).decode
 
 def freeze(conversation: Conversation) -> bytes:
     """A whole conversation as bytes: a tenth of its size as objects."""
-    windows = [(*key, list(window.ids.items())) for key, window in conversation.windows.items()]
+    windows = [(*key, list(window.held)) for key, window in conversation.windows.items()]
     recent = conversation.recent
     return _encode(  # as `_Frozen`
         (
@@ -187,6 +187,6 @@ def thaw(frozen: bytes) -> Conversation:
     conversation.marks = held.marks
     conversation.leavers.update((leaver.user, leaver) for leaver in held.leavers)
     for sender, device_id, ids in held.windows:
-        conversation.windows[sender, device_id] = Window(dict(ids))
+        conversation.windows[sender, device_id] = Window(ids)
     conversation.recent = RecentMessages(held.page, held.messages, held.closed)
     return conversation

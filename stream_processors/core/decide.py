@@ -72,7 +72,7 @@ def decide(
         return decide_mark(conversation, command, at)
     window = _window(conversation, command)
     digest = digest_of(command)
-    known = window.ids.get(command.client_msg_id)
+    known = window.known(command.client_msg_id)
     if known is not None:
         return _again(command, known, digest, at)
     slot = window.slot_for(command.client_msg_id)
