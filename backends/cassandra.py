@@ -43,6 +43,12 @@ A row without one was written before there was such a rule, and means ``since_jo
 nothing counts. ``read_mark`` has somebody's own last message (``own_seq``, with its count), and
 up to where their devices marked it as read (``read_seq``); each ``USING TIMESTAMP`` its SeqId.
 
+A recall overwrites ``entry`` of its message and of the edits of that by an empty text, and notes
+its own SeqId in ``recalled_by``; in ``sync`` it overwrites ``record``. Both with the timestamp
+`RECALLED`, above that of any clock: what is written again, however late, does not bring the text
+back. ``edited_by`` of a message is the SeqId of its last edit, and its timestamp; the text is in
+the row of the edit, once.
+
 ``conversation`` is written ``USING TIMESTAMP seq``: the last writer is the one with the highest
 SeqId, whatever is replayed. So is ``sync_expiry``, by its ``newest``: in a slot of time that
 begins at ``since`` (seconds), records up to the sync SeqId ``newest`` were written for somebody,
@@ -81,9 +87,13 @@ RECONNECT_SECONDS: Final = 1.0
 # Every read and write of a quorum meets every other.
 _CONSISTENCY: Final = ConsistencyLevel.LOCAL_QUORUM
 
+RECALLED: Final = 1 << 62
+"""Timestamp of what a recall writes. All others are microseconds since 1970, or SeqIds."""
+
 _TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS message (
         conv_id text, bucket int, seq bigint, kind text, sender text, at bigint, entry text,
+        edited_by bigint, recalled_by bigint,
         PRIMARY KEY ((conv_id, bucket), seq)
     ) WITH compression = {{'class': 'LZ4Compressor'}}""",
     """CREATE TABLE IF NOT EXISTS conversation (
@@ -120,6 +130,8 @@ _TABLES: Final = (
 )
 
 _LATER_COLUMNS: Final = (
+    "ALTER TABLE message ADD IF NOT EXISTS edited_by bigint",
+    "ALTER TABLE message ADD IF NOT EXISTS recalled_by bigint",
     "ALTER TABLE conversation ADD IF NOT EXISTS history_rule text",
     "ALTER TABLE membership_by_user ADD IF NOT EXISTS history_rule text",
     "ALTER TABLE membership_by_conversation ADD IF NOT EXISTS history_rule text",

@@ -19,7 +19,7 @@ from producers.courier import Courier
 from producers.outbox import Outbox
 from producers.receipts import State
 from schemas.errors import FatalFailure, ImError, PublisherClosed, TransientFailure
-from schemas.records import AnySyncRecord, Duplicate, Rejected, Reply, Retracted
+from schemas.records import AnySyncRecord, Duplicate, RecalledHole, Rejected, Reply, Retracted
 
 _log = logging.getLogger(__name__)
 
@@ -107,8 +107,8 @@ class Dispatcher:
         A command may lead to several records, such as a change of mode behind a new member: the
         first one is its effect, and by the next it is settled.
         """
-        if isinstance(record, Retracted):
-            return  # of a command that was somebody else's
+        if isinstance(record, Retracted | RecalledHole):
+            return  # neither tells which command it comes from
         identity = identity_of(record)
         if identity not in self._pending:
             return

@@ -270,7 +270,17 @@ class Retracted(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True, t
     at: int
 
 
-AnySyncRecord: TypeAlias = AnyEntry | AnyReply | Retracted
+class RecalledHole(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True, tag="recalled"):
+    """What the store holds in a sync timeline in place of entry ``seq``, whose text was recalled.
+
+    On no topic: what Kafka has once, it keeps until it expires.
+    """
+
+    conv_id: str
+    seq: int
+
+
+AnySyncRecord: TypeAlias = AnyEntry | AnyReply | Retracted | RecalledHole
 
 
 class EntryPosition(Struct, frozen=True, gc=False):

@@ -32,7 +32,7 @@ def digest_of(value: bytes) -> int:
 
 
 def document_digest(sender: str, at: int, text: str) -> int:
-    """`digest_of` for what the index holds of a message."""
+    """`digest_of` for what the index holds of a message; of a recalled one its time alone."""
     return digest_of(encode((sender, at, text)))
 
 
@@ -46,9 +46,10 @@ class Conversation:
     went to them and not to all; ``commands`` a hash of each entry's sender and client_msg_id.
     ``messages`` is what the last entry counts; None behind a hole. ``own`` has the last message of
     each person and what it counts, ``counts`` what each change of membership counts.
-    ``edits`` has the SeqIds of the edits of each message that has some, ``recalled`` for each
-    entry whose text was taken back the SeqId of the recall, ``retractions`` for each person who
-    had left by then the messages that were.
+    ``documents`` follow edits and recalls, ``digests`` do not. ``edits`` has the SeqIds of the
+    edits of each message that has some, ``recalled`` for each entry whose text was taken back the
+    SeqId of the recall, ``retractions`` for each person who had left by then the messages that
+    were.
     """
 
     def __init__(self, conv_id: str, partition: int) -> None:
@@ -110,9 +111,8 @@ class Conversation:
                 self.counts[entry.seq] = entry.messages
             case FanoutChanged():
                 self._switch(entry)
-            case MessageEdited(seq=seq, target=target):
-                self._tell(seq, [entry.sender, *self._holders(target)])
-                self.edits.setdefault(target, []).append(seq)
+            case MessageEdited():
+                self._edit(entry)
             case MessageRecalled():
                 self._recall(entry)
         self.documents.append(ABSENT)
@@ -127,6 +127,26 @@ class Conversation:
             self.documents[seq - 1] != ABSENT or self.digests[seq - 1] == ABSENT
         )
 
+    def edited_by(self, seq: int) -> int | None:
+        """The SeqId of the last edit of a message, if there is one."""
+        edits = self.edits.get(seq)
+        return edits[-1] if edits else None
+
+    def altered_by(self, seq: int) -> int:
+        """The SeqId of the entry that made a message what it is now: its own, if no other did."""
+        return self.recalled.get(seq) or self.edited_by(seq) or seq
+
+    def _edit(self, entry: MessageEdited) -> None:
+        target = entry.target
+        self._tell(entry.seq, [entry.sender, *self._holders(target)])
+        self.edits.setdefault(target, []).append(entry.seq)
+        document = document_digest(entry.sender, entry.target_at, entry.content.text)
+        self._set_document(target, document)
+
+    def _set_document(self, seq: int, digest: int) -> None:
+        if self.has(seq) and seq <= len(self.documents):
+            self.documents[seq - 1] = digest
+
     def _recall(self, entry: MessageRecalled) -> None:
         holders = self._holders(entry.target)
         self._tell(entry.seq, [entry.sender, *holders])
@@ -134,6 +154,7 @@ class Conversation:
             self.retractions.setdefault(user, set()).add(entry.target)
         for seq in (entry.target, *entry.edits):
             self.recalled[seq] = entry.seq
+        self._set_document(entry.target, document_digest("", entry.target_at, ""))
 
     def _holders(self, target: int) -> set[str]:
         """Who was told a message, or one of its edits."""

@@ -49,6 +49,7 @@ def _pages(client: Elasticsearch, moment: str) -> Iterator[Document]:
         answer = client.search(
             pit={"id": moment, "keep_alive": _KEEP_ALIVE},
             size=PAGE,
+            version=True,
             sort=["_shard_doc"],
             search_after=after,
             track_total_hits=False,
@@ -56,7 +57,8 @@ def _pages(client: Elasticsearch, moment: str) -> Iterator[Document]:
         )
         hits = answer["hits"]["hits"]
         for hit in hits:
-            yield Document(hit["_index"], hit["_id"], hit.get("_routing"), hit["_source"])
+            place = (hit["_index"], hit["_id"], hit.get("_routing"))
+            yield Document(*place, hit["_source"], hit["_version"])
         if not hits:
             return
         after = hits[-1]["sort"]

@@ -18,12 +18,13 @@ _FIELDS: Final = frozenset({"conv_id", "seq", "sender", "at", "text", "folded"})
 
 
 class Document(Struct, frozen=True):
-    """One hit: where it lies, and its fields."""
+    """One hit: where it lies, the version that it was written as, and its fields."""
 
     index: str
     id: str
     routing: str | None
     source: Mapping[str, Any]
+    version: int
 
 
 def compare_documents(
@@ -55,26 +56,42 @@ def _compare(
         case {
             "conv_id": str(conv_id),
             "seq": int(seq),
-            "sender": str(sender),
             "at": int(at),
-            "text": str(text),
         }:
-            pass
+            sender, text = source.get("sender", ""), source.get("text", "")
         case _:
             report.differ("index", "undecodable", where=where)
             return
-    place = {"conv_id": conv_id, "seq": seq, "where": where}
+    place: dict[str, Any] = {"conv_id": conv_id, "seq": seq, "where": where}
     right = (index_of(at), document_id(conv_id, seq), conv_id)
     if (document.index, document.id, document.routing) != right:
         report.differ("index", "misplaced", **place, detail="in the index, _id or routing")
     elif seq > log.head(conv_id):
-        # Its digest is of other bytes than the log's: that it is an entry has to do.
-        report.hold("index", partial(log.holds, conv_id, seq, None), **place)
+        newer = partial(_is_right, log, document, document_digest(sender, at, text))
+        report.hold("index", newer, **place)
     elif seen.due(conv_id, seq) == ABSENT:
         report.differ("index", "extra", **place)
     elif not seen.tick(conv_id, seq):
         report.differ("index", "double", **place)
-    elif seen.due(conv_id, seq) != document_digest(sender, at, text):
-        report.differ("index", "altered", **place, detail="not what was sent")
-    elif set(source) - _FIELDS or source.get("folded") != folded_or_none(text):
-        report.differ("index", "altered", **place, detail="fields beside the message's")
+    elif not _is_right(log, document, digest := document_digest(sender, at, text)):
+        detail = "not what was said last, or text after its recall"
+        if document.version > log.head(conv_id):
+            newer = partial(_is_right, log, document, digest)
+            report.hold("index", newer, "altered", **place, detail=detail)
+        else:
+            report.differ("index", "altered", **place, detail=detail)
+
+
+def _is_right(log: Log, document: Document, digest: int) -> bool:
+    """Whether a document is what the log makes of its message, and nothing beside it."""
+    source = document.source
+    conv_id, seq = source["conv_id"], source["seq"]
+    conversation = log.conversations.get(conv_id)
+    if conversation is None or not 0 < seq <= conversation.head:
+        return False
+    return (
+        conversation.documents[seq - 1] == digest
+        and document.version == conversation.altered_by(seq)
+        and not set(source) - _FIELDS
+        and source.get("folded") == folded_or_none(source.get("text", ""))
+    )

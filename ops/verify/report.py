@@ -101,16 +101,23 @@ class Report:
         """Whether the next difference of this kind would be named."""
         return self._told[check, kind] < self._named
 
-    def hold(self, check: CheckName, is_newer: Callable[[], bool], **place: Any) -> None:
+    def hold(
+        self,
+        check: CheckName,
+        is_newer: Callable[[], bool],
+        kind: DifferenceKind = "extra",
+        **place: Any,
+    ) -> None:
         """Notes a record beyond the end of the snapshot, for `settle` to tell what it is.
 
         Args:
             check: Who found it.
             is_newer: Whether the log, read on, has it; asked when the audit is at its end.
+            kind: What it is otherwise.
             place: Fields of `Difference`.
         """
         if len(self._held) < MAX_HELD:
-            self._held.append((Difference(check=check, kind="extra", **place), is_newer))
+            self._held.append((Difference(check=check, kind=kind, **place), is_newer))
         else:
             self.section(check).counts["newer, not looked up"] += 1
 

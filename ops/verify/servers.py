@@ -103,7 +103,9 @@ class Servers:
 
     def messages(self) -> Iterable[MessageRow]:
         """See `Sources`."""
-        columns = "conv_id, bucket, seq, kind, sender, at, text_as_blob(entry)"
+        columns = (
+            "conv_id, bucket, seq, kind, sender, at, text_as_blob(entry), edited_by, recalled_by"
+        )
         return self._rows("store", "message", "conv_id, bucket", columns)
 
     def conversations(self) -> Iterable[ConversationRow]:

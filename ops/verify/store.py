@@ -15,8 +15,10 @@ from ops.verify.report import Report
 from ops.verify.seen import Seen
 from schemas.limits import MESSAGE_BUCKET
 
-MessageRow: TypeAlias = tuple[str, int, int, str | None, str | None, int | None, bytes | None]
-"""(conv_id, bucket, seq, kind, sender, at, entry)."""
+MessageRow: TypeAlias = tuple[
+    str, int, int, str | None, str | None, int | None, bytes | None, int | None, int | None
+]
+"""(conv_id, bucket, seq, kind, sender, at, entry, edited_by, recalled_by)."""
 ConversationRow: TypeAlias = tuple[
     str, int | None, str | None, str | None, str | None, str | None, int | None
 ]
@@ -35,6 +37,8 @@ _columns = Decoder(_Columns)
 def compare_messages(log: Log, rows: Iterable[MessageRow], report: Report) -> None:
     """Compares the table ``message`` with the log: every entry once, byte for byte.
 
+    Of what was recalled there is an empty text, and the SeqId of the recall.
+
     Args:
         log: All of ``im.timeline``.
         rows: The table, in any order.
@@ -50,8 +54,8 @@ def compare_messages(log: Log, rows: Iterable[MessageRow], report: Report) -> No
 
 
 def _compare_message(log: Log, seen: Seen, row: MessageRow, report: Report) -> None:
-    conv_id, bucket, seq, kind, sender, at, entry = row
-    digest, due = digest_of(entry or b""), seen.due(conv_id, seq)
+    conv_id, bucket, seq, *_, edited_by, recalled_by = row
+    due, head = seen.due(conv_id, seq), log.head(conv_id)
     place: dict[str, Any] = {
         "conv_id": conv_id,
         "seq": seq,
@@ -59,16 +63,39 @@ def _compare_message(log: Log, seen: Seen, row: MessageRow, report: Report) -> N
     }
     if bucket != seq // MESSAGE_BUCKET:
         report.differ("store", "misplaced", **place)
-    elif seq > log.head(conv_id):
-        report.hold("store", partial(log.holds, conv_id, seq, digest), **place)
+    elif seq > head:
+        report.hold("store", partial(_is_right, log, row), **place)
     elif due == ABSENT:
         report.differ("store", "extra", **place)
     elif not seen.tick(conv_id, seq):
         report.differ("store", "double", **place)
-    elif digest != due:
-        report.differ("store", "altered", **place, detail="not the bytes of the log")
-    elif _columns.decode(entry or b"") != _Columns(kind or "", sender or "", at or 0):
-        report.differ("store", "altered", **place, detail="the columns are not the entry's")
+    elif wrong := _what_is_wrong(log, row):
+        if max(edited_by or 0, recalled_by or 0) > head:
+            report.hold("store", partial(_is_right, log, row), "altered", **place, detail=wrong)
+        else:
+            report.differ("store", "altered", **place, detail=wrong)
+
+
+def _is_right(log: Log, row: MessageRow) -> bool:
+    return log.digest(row[0], row[2]) != ABSENT and not _what_is_wrong(log, row)
+
+
+def _what_is_wrong(log: Log, row: MessageRow) -> str:
+    """In words; nothing where the row is as the log has it."""
+    conv_id, _, seq, kind, sender, at, entry, edited_by, recalled_by = row
+    conversation = log.conversations[conv_id]
+    recall, edit = conversation.recalled.get(seq), conversation.edited_by(seq)
+    if recall is not None and entry:
+        return "its text is there after its recall"
+    if recall is None and digest_of(entry or b"") != conversation.digests[seq - 1]:
+        return "not the bytes of the log"
+    if (edited_by, recalled_by) != (edit, recall):
+        return (
+            f"edited by {edited_by}, recalled by {recalled_by}; the log says {edit} and {recall}"
+        )
+    if entry and _columns.decode(entry) != _Columns(kind or "", sender or "", at or 0):
+        return "the columns are not the entry's"
+    return ""
 
 
 def compare_conversations(log: Log, rows: Iterable[ConversationRow], report: Report) -> None:

@@ -134,7 +134,12 @@ class _Check:
         if position is None or key is None or user is None:
             report.differ("sync-log", "undecodable", where=where, user=user or "")
             return
-        place = {"conv_id": position.conv_id, "seq": position.seq, "user": user, "where": where}
+        place: dict[str, Any] = {
+            "conv_id": position.conv_id,
+            "seq": position.seq,
+            "user": user,
+            "where": where,
+        }
         if not shard.holds(user):
             detail = f"belongs on partition {shard.home(user)}"
             report.differ("sync-log", "misplaced", **place, detail=detail)

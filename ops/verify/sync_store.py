@@ -11,7 +11,9 @@ from ops.verify.log import Log
 from ops.verify.report import Report
 from ops.verify.shards import DUE, NOTHING, OPTIONAL, SEEN, Shard, position_of, record_digest
 from ops.verify.sync_buckets import Buckets
+from schemas.codec import encode
 from schemas.limits import SYNC_BUCKET
+from schemas.records import RecalledHole
 from schemas.sync_seq import unpack_sync_seq
 
 SyncRow: TypeAlias = tuple[str, int, int, str | None, int | None, bytes | None]
@@ -91,7 +93,7 @@ class _Check:
 
     def read(self, rows: Iterable[SyncRow]) -> None:
         """Takes the rows. Runs once for each, so the ordinary way calls little."""
-        digest_in_log = self._log.digest
+        digest_in_log = self._log.stored_digest
         count = 0
         last_user, last_bucket, noted, last = "", -1, False, -1
         key, shard = b"", self._shards[0]
@@ -131,7 +133,7 @@ class _Check:
         """Looks closer at a row, and says whether it lies where there is a record."""
         user, bucket, sync_seq, conv_id, seq, _ = row
         epoch, offset = unpack_sync_seq(sync_seq)
-        place = {
+        place: dict[str, Any] = {
             "conv_id": conv_id or "",
             "seq": seq or 0,
             "user": user,
@@ -157,13 +159,39 @@ class _Check:
         twice = shard.states[at] == SEEN
         shard.states[at] = SEEN
         position = position_of(record)
+        digest = digest_of(record or b"")
+        is_hole = partial(self._is_hole, shard, row)
         if twice:
             self._report.differ("sync-store", "double", **place)
-        elif shard.digests[at] != record_digest(user.encode(), digest_of(record or b"")):
+        elif record == _hole(conv_id or "", seq or 0):
+            self.buckets.reach(user, sync_seq)
+            if not is_hole():
+                detail = "a hole, where nothing was recalled"
+                self._report.hold("sync-store", is_hole, "altered", **place, detail=detail)
+        elif shard.digests[at] != record_digest(user.encode(), digest):
             detail = "not the record of im.sync at that offset"
+            self._report.differ("sync-store", "altered", **place, detail=detail)
+        elif self._is_recalled_text(conv_id or "", seq or 0, digest):
+            detail = "its text is there after its recall"
             self._report.differ("sync-store", "altered", **place, detail=detail)
         elif position is None or (position.conv_id, position.seq) != (conv_id, seq or 0):
             detail = "the columns are not those of the record"
             self._report.differ("sync-store", "altered", **place, detail=detail)
         else:  # a reply
             self.buckets.reach(user, sync_seq)
+
+    def _is_hole(self, shard: Shard, row: SyncRow) -> bool:
+        """Whether a row has to be a hole: its record is an entry that was recalled."""
+        user, _, sync_seq, conv_id, seq, _ = row
+        entry = self._log.digest(conv_id or "", seq or 0)
+        due = record_digest(user.encode(), entry)
+        return shard.digests[sync_seq - shard.low] == due and self._log.is_recalled(
+            conv_id or "", seq or 0
+        )
+
+    def _is_recalled_text(self, conv_id: str, seq: int, digest: int) -> bool:
+        return digest == self._log.digest(conv_id, seq) and self._log.is_recalled(conv_id, seq)
+
+
+def _hole(conv_id: str, seq: int) -> bytes:
+    return encode(RecalledHole(conv_id=conv_id, seq=seq))

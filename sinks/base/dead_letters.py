@@ -42,8 +42,9 @@ class DeadLetters(Protocol):
 class KafkaDeadLetters:
     """Appends to the dead-letter topic of a deployment and waits for the broker's word.
 
-    The letter has the key and the value of the record, byte for byte. Its headers, all UTF-8
-    text, say where it comes from: ``reason``, ``topic``, ``partition``, ``offset``, ``stage``.
+    The letter has the key of the record and no value: its value may hold a text that is recalled
+    one day, and nobody would look for it here. Its headers, all UTF-8 text, say where the record
+    is: ``reason``, ``topic``, ``partition``, ``offset``, ``stage``.
     """
 
     def __init__(self, settings: Settings, topic: str, stage: str) -> None:
@@ -90,7 +91,6 @@ class KafkaDeadLetters:
             self._producer.produce(
                 self._destination,
                 key=record.key,
-                value=record.value,
                 headers=[(name, text.encode()) for name, text in origin.items()],
                 on_delivery=on_delivery,
             )

@@ -22,6 +22,7 @@ from schemas.records import (
 )
 from sinks.base.records import Record
 from sinks.base.writer import Outcome
+from sinks.cassandra.alterations import Alterations, altered
 from sinks.cassandra.marks import Spoken, own_rows, prepare_own
 from sinks.cassandra.requests import MAX_BIGINT, MAX_KEY_BYTES, Row, execute, prepare, requests_of
 
@@ -43,11 +44,12 @@ class _Logged(NamedTuple):
 
 
 class MessageWriter:
-    """Writes entries in three steps, each durable before the next begins.
+    """Writes entries in four steps, each durable before the next begins.
 
     1. Memberships: who may see a message is known before it is there to be seen.
     2. Messages, and that their senders have read them.
-    3. Conversations: a head is moved when all up to it is there.
+    3. What has become of them: which edit is the last (it is there), and which are recalled.
+    4. Conversations: a head is moved when all up to it is there, and what it recalls is gone.
 
     Rows of the table ``conversation`` are written with the SeqId as their timestamp, so that the
     latest entry wins in each column, in whatever order and however often entries are written.
@@ -85,11 +87,17 @@ class MessageWriter:
             "USING TIMESTAMP :seq",
         )
         self._own = prepare_own(session)
+        self._alterations = Alterations(session)
 
     def write(self, records: Sequence[Record]) -> Outcome:
         """See `sinks.base.writer.Writer.write`."""
         logged, poison = _decode(records)
-        for rows in (self._membership_rows, self._second_rows, self._conversation_rows):
+        for rows in (
+            self._membership_rows,
+            self._second_rows,
+            self._alteration_rows,
+            self._conversation_rows,
+        ):
             refused = self._write_all(rows(logged))
             poison += refused
             gone = {found.index for found in refused}
@@ -145,8 +153,12 @@ class MessageWriter:
             buckets[entry.conv_id, bucket].append(row)
         return buckets.values()
 
+    def _alteration_rows(self, logged: Iterable[_Logged]) -> Iterable[Sequence[Row]]:
+        """Step 3."""
+        return self._alterations.rows((origin, entry) for origin, entry, _ in logged)
+
     def _conversation_rows(self, logged: Iterable[_Logged]) -> Iterable[list[Row]]:
-        """Step 3. Of each conversation only what no later entry of the batch overwrites."""
+        """Step 4. Of each conversation only what no later entry of the batch overwrites."""
         latest: dict[str, dict[tuple[str, ...], Row]] = {}
         for origin, entry, _ in sorted(logged, key=lambda item: item.entry.seq):
             rows = latest.setdefault(entry.conv_id, {})
@@ -197,5 +209,7 @@ def _decode(records: Sequence[Record]) -> tuple[list[_Logged], list[PoisonRecord
 def _check_range(entry: AnyEntry) -> None:
     if not (0 < entry.seq <= _MAX_SEQ and 0 <= entry.at <= MAX_BIGINT):
         raise UndecodableRecord("the SeqId or the time is out of its range")
+    if any(not 0 < seq < entry.seq for seq in altered(entry)):
+        raise UndecodableRecord("it alters what does not come before it")
     if len(entry.conv_id.encode()) > MAX_KEY_BYTES:
         raise UndecodableRecord("the conversation's id is too long")

@@ -26,6 +26,8 @@ from schemas.settings import Settings
 from schemas.sync_seq import EPOCH, sync_seq
 from sinks.base.records import Record
 from sinks.base.writer import Outcome
+from sinks.cassandra.erasure import KINDS as RECALLS
+from sinks.cassandra.erasure import Eraser, Recall, recall_of
 from sinks.cassandra.marks import Marked, marked_rows, prepare_marked
 from sinks.cassandra.recent import Recent
 from sinks.cassandra.requests import (
@@ -73,7 +75,7 @@ class _Place(Struct, frozen=True, gc=False):
     conv_id: str
     seq: int
     value: bytes
-    is_mark: bool
+    kind: str
 
 
 class SyncWriter:
@@ -87,6 +89,8 @@ class SyncWriter:
     gone from when on, as `schemas.lifetime` explains. It is durable when the rows count as
     durable, a whole lifetime before anybody needs it. Rows that are written again are kept anew,
     and what was said of them before stays, so that a replay can only make a reader more careful.
+
+    A record that tells of a recall has the recalled texts below it erased (`Eraser`).
 
     The rate of this writer decides how fast the whole pipeline can be, as there are many more
     sync records than anything else. Two things make it: rows of one partition share a request,
@@ -128,17 +132,27 @@ class SyncWriter:
             "VALUES (?, ?, ?, ?) USING TIMESTAMP ?",
         )
         self._insert_mark = prepare_marked(session)
+        self._eraser = Eraser(session, self._keeping.ttl)
 
     def write(self, records: Sequence[Record]) -> Outcome:
         """See `sinks.base.writer.Writer.write`."""
-        pairs, marks, poison = _by_pair(records)
+        pairs, marks, recalls, poison = _by_pair(records)
         refused = self._mark(marks)
         for pair in self._list(pairs):
             poison += [PoisonRecord(place.origin, REFUSED) for place in pairs.pop(pair)]
         outcome = self._write_in_rounds(self._by_recipient(pairs), records)
         twice = {found.index for found in poison} | {found.index for found in outcome.poison}
         poison += [found for found in refused if found.index not in twice]
-        return outcome._replace(poison=[*poison, *outcome.poison])
+        outcome = outcome._replace(poison=[*poison, *outcome.poison])
+        return self._erase(recalls, outcome)
+
+    def _erase(self, recalls: Sequence[Recall], outcome: Outcome) -> Outcome:
+        """Takes out what is recalled; not before all rows are there that it may lie in."""
+        if not outcome.again:
+            self._eraser.erase(recalls)
+            return outcome
+        waiting = {recall.origin for recall in recalls} - {each.index for each in outcome.poison}
+        return outcome._replace(again=sorted(waiting.union(outcome.again)))
 
     def _mark(self, marks: Sequence[Marked]) -> Sequence[PoisonRecord]:
         """Writes read marks; returns those that are refused.
@@ -240,22 +254,25 @@ def _round(waiting: _Waiting) -> Iterator[Request]:
 
 def _by_pair(
     records: Sequence[Record],
-) -> tuple[dict[Pair, list[_Place]], list[Marked], list[PoisonRecord]]:
-    """The records by their partition, those that are read marks, and those that have none."""
+) -> tuple[dict[Pair, list[_Place]], list[Marked], list[Recall], list[PoisonRecord]]:
+    """The records by their partition, marks and recalls among them, and those that have none."""
     pairs: defaultdict[Pair, list[_Place]] = defaultdict(list)
     marks: list[Marked] = []
+    recalls: list[Recall] = []
     poison: list[PoisonRecord] = []
     for origin, record in enumerate(records):
         try:
             place = _place(origin, record)
+            key = record.key or b""
+            if place.kind in RECALLS:
+                recalls.append(recall_of(origin, key.decode(), place.sync_seq, place.value))
         except UndecodableRecord as error:
             poison.append(PoisonRecord(origin, str(error)))
         else:
-            key = record.key or b""
             pairs[key, place.sync_seq // SYNC_BUCKET].append(place)
-            if place.is_mark:
+            if place.kind == _READ_MARKED:
                 marks.append(Marked(origin, place.conv_id, key.decode(), place.seq))
-    return pairs, marks, poison
+    return pairs, marks, recalls, poison
 
 
 def _place(origin: int, record: Record) -> _Place:
@@ -276,5 +293,4 @@ def _place(origin: int, record: Record) -> _Place:
     except UnicodeDecodeError:
         raise UndecodableRecord("the record is not UTF-8") from None
     number = sync_seq(EPOCH, record.offset)
-    is_mark = position.kind == _READ_MARKED
-    return _Place(origin, number, position.conv_id, position.seq, value, is_mark)
+    return _Place(origin, number, position.conv_id, position.seq, value, position.kind)

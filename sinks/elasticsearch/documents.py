@@ -10,7 +10,7 @@ from msgspec import UNSET, Struct, UnsetType
 from backends.elasticsearch import document_id, folded_or_none, index_name
 from schemas.codec import decode_entry, encode
 from schemas.errors import PoisonRecord, UndecodableRecord
-from schemas.records import MessageSent
+from schemas.records import MessageEdited, MessageRecalled, MessageSent
 from schemas.settings import Settings
 from sinks.base.records import Record
 
@@ -24,7 +24,9 @@ _MAX_VERSION: Final = (1 << 63) - 1
 
 
 class Document(NamedTuple):
-    """A message as two lines of a bulk request, and the position of the record it comes from.
+    """A message, or what has become of it, as two lines of a bulk request.
+
+    ``origin`` is the position of the record it comes from.
 
     ``at``: the message's time in milliseconds, which decides on the index.
     """
@@ -53,9 +55,9 @@ class _Action(Struct):
 class _Source(Struct, omit_defaults=True):
     conv_id: str
     seq: int
-    sender: str
     at: int
-    text: str
+    sender: str | UnsetType = UNSET
+    text: str | UnsetType = UNSET
     folded: str | UnsetType = UNSET
 
 
@@ -68,32 +70,41 @@ def documents_of(
     for origin, record in enumerate(records):
         try:
             entry = decode_entry(record.value)
-            if isinstance(entry, MessageSent):
+            if isinstance(entry, MessageSent | MessageEdited | MessageRecalled):
                 documents.append(_document(settings, origin, entry))
         except UndecodableRecord as error:
             poison.append(PoisonRecord(origin, str(error)))
     return documents, poison
 
 
-def _document(settings: Settings, origin: int, entry: MessageSent) -> Document:
-    if not 0 < entry.seq <= _MAX_VERSION:
+def _document(
+    settings: Settings, origin: int, entry: MessageSent | MessageEdited | MessageRecalled
+) -> Document:
+    """The document of a message as this entry leaves it.
+
+    It lies where the message's own does, and has the SeqId of the entry as its version: the last
+    to alter a message wins, in whatever order they come. A recalled one stays, without sender
+    and text, because the server forgets the version of what is deleted.
+    """
+    seq, at = (
+        (entry.seq, entry.at)
+        if isinstance(entry, MessageSent)
+        else (entry.target, entry.target_at)
+    )
+    if not 0 < seq <= entry.seq <= _MAX_VERSION:
         raise UndecodableRecord("the SeqId is out of its range")
     try:
-        index = index_name(settings, entry.at)
+        index = index_name(settings, at)
     except (ValueError, OverflowError, OSError):
         raise UndecodableRecord("the time is out of its range") from None
-    text = entry.content.text
-    folded = folded_or_none(text)
-    target = _Target(index, document_id(entry.conv_id, entry.seq), entry.conv_id, entry.seq)
-    source = _Source(
-        entry.conv_id,
-        entry.seq,
-        entry.sender,
-        entry.at,
-        text,
-        UNSET if folded is None else folded,
-    )
-    return Document(origin, index, entry.at, encode(_Action(target)), encode(source))
+    target = _Target(index, document_id(entry.conv_id, seq), entry.conv_id, entry.seq)
+    source = _Source(entry.conv_id, seq, at)
+    if not isinstance(entry, MessageRecalled):
+        text = entry.content.text
+        folded = folded_or_none(text)
+        source.sender, source.text = entry.sender, text
+        source.folded = UNSET if folded is None else folded
+    return Document(origin, index, at, encode(_Action(target)), encode(source))
 
 
 def bulks_of(documents: Iterable[Document]) -> Iterator[list[Document]]:

@@ -41,7 +41,7 @@ class _Fate(NamedTuple):
 
 
 class SearchWriter:
-    """Writes one document for each text message.
+    """Writes one document for each text message, and writes it anew when it is edited or recalled.
 
     The same entry always makes the same document under the same id, with its SeqId as version.
 

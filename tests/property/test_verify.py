@@ -122,7 +122,7 @@ def test_what_came_during_the_audit_has_to_be_the_logs(more: list[AnyCommand]) -
     system = _system([*STORY, *more])
     system.timeline, system.grown = system.timeline[:-1], system.timeline[-1:]
     conv_id, _, seq, *_ = row = system.messages[-1]
-    system.messages[-1] = (*row[:6], (row[6] or b"") + b" ")
+    system.messages[-1] = (*row[:6], (row[6] or b"") + b" ", *row[7:])
 
     expected = Expected("store", "extra", conv_id, seq)
 
@@ -182,7 +182,9 @@ def test_expired_rows_may_be_gone_and_no_others(
     system = _system([*STORY, *more])
     at = data.draw(st.integers(0, len(system.sync_rows) - 1))
     row = system.sync_rows.pop(at)
-    time = msgspec.json.decode(row[5] or b"")["at"]
+    value = next(v for _, offset, key, v in system.sync
+                 if ((key or b"").decode(), offset) == (row[0], row[2]))  # fmt: skip
+    time = msgspec.json.decode(value or b"")["at"]
     kept = deepcopy(system)
     system.expired_before, kept.expired_before = time + 1, time
 

@@ -20,7 +20,7 @@ from ops.verify.sync_buckets import BucketRow
 from ops.verify.sync_expiry import ExpiryRow
 from ops.verify.sync_store import SyncRow
 from ops.verify.topics import Span
-from schemas.codec import decode_entry, decode_sync_record
+from schemas.codec import decode_entry, decode_sync_record, encode
 from schemas.limits import MEMBERSHIP_BUCKET, MESSAGE_BUCKET, SYNC_BUCKET
 from schemas.records import (
     AnyEntry,
@@ -32,6 +32,7 @@ from schemas.records import (
     MessageRecalled,
     MessageSent,
     ReadMarked,
+    RecalledHole,
     Rejected,
     Retracted,
 )
@@ -209,7 +210,8 @@ def _placed(records: Iterable[tuple[str, bytes]], partitions: int) -> Iterator[K
 
 def _store(system: System, entry: AnyEntry, value: bytes) -> None:
     place = (entry.conv_id, entry.seq // MESSAGE_BUCKET, entry.seq)
-    system.messages.append((*place, _KINDS[type(entry)], entry.sender, entry.at, value))
+    said = (_KINDS[type(entry)], entry.sender, entry.at, value)
+    system.messages.append((*place, *said, None, None))
     _store_conversation(system, entry)
     if isinstance(entry, ConversationCreated | MembersAdded | MembersRemoved):
         joined = not isinstance(entry, MembersRemoved)
@@ -219,9 +221,16 @@ def _store(system: System, entry: AnyEntry, value: bytes) -> None:
             system.by_user.append((*row, entry.messages))
             system.by_conversation.append((*row, entry.seq // MEMBERSHIP_BUCKET))
     if isinstance(entry, MessageSent):
-        system.documents.append(_document(entry))
+        system.documents.append(_document(entry, entry.seq, entry.at))
         _, _, *_, marked = _take_mark(system, entry.conv_id, entry.sender)
         system.read_marks.append((entry.conv_id, entry.sender, entry.seq, entry.messages, marked))
+    elif isinstance(entry, MessageEdited):
+        _alter(system, entry.conv_id, entry.target, edited_by=entry.seq)
+        _replace(system, _document(entry, entry.target, entry.target_at))
+    elif isinstance(entry, MessageRecalled):
+        for seq in (entry.target, *entry.edits):
+            _alter(system, entry.conv_id, seq, recalled_by=entry.seq)
+        _replace(system, _recalled(entry))
 
 
 def _take_mark(system: System, conv_id: str, user: str) -> ReadMarkRow:
@@ -244,25 +253,62 @@ def _store_conversation(system: System, entry: AnyEntry) -> None:
     system.conversations = list(old.values())
 
 
-def _document(entry: MessageSent) -> Document:
+def _alter(
+    system: System, conv_id: str, seq: int, edited_by: int = 0, recalled_by: int = 0
+) -> None:
+    for at, row in enumerate(system.messages):
+        if (row[0], row[2]) == (conv_id, seq):
+            entry = b"" if recalled_by else row[6]
+            marks = (edited_by or row[7], recalled_by or row[8])
+            system.messages[at] = (*row[:6], entry, *marks)
+
+
+def _replace(system: System, document: Document) -> None:
+    for at, old in enumerate(system.documents):
+        if old.id == document.id:
+            system.documents[at] = document
+
+
+def _recalled(entry: MessageRecalled) -> Document:
+    source = {"conv_id": entry.conv_id, "seq": entry.target, "at": entry.target_at}
+    place = document_id(entry.conv_id, entry.target)
+    return Document(index_of(entry.target_at), place, entry.conv_id, source, entry.seq)
+
+
+def _document(entry: MessageSent | MessageEdited, seq: int, at: int) -> Document:
     text = entry.content.text
     source = {
         "conv_id": entry.conv_id,
-        "seq": entry.seq,
+        "seq": seq,
         "sender": entry.sender,
-        "at": entry.at,
+        "at": at,
         "text": text,
     }
     folded = folded_or_none(text)
     if folded is not None:
         source["folded"] = folded
-    place = document_id(entry.conv_id, entry.seq)
-    return Document(index_of(entry.at), place, entry.conv_id, source)
+    place = document_id(entry.conv_id, seq)
+    return Document(index_of(at), place, entry.conv_id, source, entry.seq)
+
+
+def _erase(system: System, user: str, record: MessageRecalled | Retracted) -> None:
+    for at, row in enumerate(system.sync_rows):
+        if (
+            row[0] == user
+            and row[3] == record.conv_id
+            and row[4] in (record.target, *record.edits)
+        ):
+            found = decode_sync_record(row[5])
+            if isinstance(found, MessageSent | MessageEdited):
+                hole = RecalledHole(conv_id=found.conv_id, seq=found.seq)
+                system.sync_rows[at] = (*row[:5], encode(hole))
 
 
 def _store_sync(system: System, user: str, offset: int, value: bytes) -> None:
     record = decode_sync_record(value)
     seq = None if isinstance(record, Rejected | Retracted) else record.seq
+    if isinstance(record, MessageRecalled | Retracted):
+        _erase(system, user, record)
     if isinstance(record, ReadMarked):
         *rest, marked = _take_mark(system, record.conv_id, user)
         system.read_marks.append((*rest, max(record.seq, marked or 0)))  # type: ignore[arg-type]

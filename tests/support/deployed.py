@@ -15,6 +15,7 @@ from backends.elasticsearch import create_index
 from backends.kafka import consumer_config, create_topics, producer_config, topic_partitions
 from ops.verify.log import KafkaRecord
 from schemas.codec import decode_sync_record, encode
+from schemas.records import AnySyncRecord, MessageEdited, MessageRecalled, RecalledHole
 from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.support.audited import System, system_on
@@ -53,7 +54,15 @@ def of_day(start: int, pairs: Iterable[tuple[str, bytes]]) -> list[tuple[str, by
     The lifetime of what is from 1970 is over.
     """
     records = [(key, decode_sync_record(value)) for key, value in pairs]
-    return [(key, encode(structs.replace(r, at=r.at + start))) for key, r in records]
+    return [(key, encode(_later(record, start))) for key, record in records]
+
+
+def _later(record: AnySyncRecord, by: int) -> AnySyncRecord:
+    assert not isinstance(record, RecalledHole)  # that is on no topic
+    times = {"at": record.at + by}
+    if isinstance(record, MessageEdited | MessageRecalled):
+        times["target_at"] = record.target_at + by
+    return structs.replace(record, **times)
 
 
 def append(settings: Settings, topic: Topic, pairs: Iterable[tuple[str, bytes]]) -> None:
@@ -95,8 +104,8 @@ def commit(settings: Settings) -> None:
 def _insert(session: Session, system: System) -> None:
     membership = "user_id, conv_id, seq, joined, history_rule"
     tables: dict[str, list[tuple[object, ...]]] = {
-        "message (conv_id, bucket, seq, kind, sender, at, entry)": [
-            (*row[:6], (row[6] or b"").decode()) for row in system.messages
+        "message (conv_id, bucket, seq, kind, sender, at, entry, edited_by, recalled_by)": [
+            (*row[:6], (row[6] or b"").decode(), *row[7:]) for row in system.messages
         ],
         "conversation (conv_id, head, owner, join_rule, mode, history_rule, messages)": list(
             system.conversations
@@ -122,7 +131,14 @@ def _index(settings: Settings, search: Elasticsearch, system: System) -> None:
     bulk(
         search,
         [
-            {"_index": index, "_id": each.id, "routing": each.routing, "_source": each.source}
+            {
+                "_index": index,
+                "_id": each.id,
+                "routing": each.routing,
+                "version": each.version,
+                "version_type": "external_gte",
+                "_source": each.source,
+            }
             for each in system.documents
         ],
     )

@@ -58,21 +58,23 @@ class FakeSession:
         self.in_flight_when_sent: list[set[str]] = []
         self.most_in_flight = 0
         self._answer = answer
-        self._columns: dict[str, list[ColumnMetadata]] = {}
+        self._columns: dict[str, tuple[str, list[ColumnMetadata]]] = {}
         self._tables = tables
         self._lock = Lock()
         self._driver = ThreadPoolExecutor(IN_FLIGHT)
 
     def prepare(self, query: str) -> PreparedStatement:
-        """The columns are those that the text names."""
+        """The columns are those that the text names; queries have none here, nor answers."""
+        if query.startswith("SELECT"):
+            return PreparedStatement([], b"", [], query, "k", PROTOCOL, [], None)
         names = re.findall(r"\w+", query[query.index("(") + 1 : query.index(")")])
         names += ["ttl"] if "USING TTL ?" in query else []
-        if "USING TIMESTAMP" in query:
+        if "TIMESTAMP ?" in query or "TIMESTAMP :" in query:
             names.append("seq")
         table = query.split()[2]
         columns = [ColumnMetadata("k", table, n, _TYPES.get(n, UTF8Type)) for n in names]
-        self._columns[table] = columns
-        return PreparedStatement(columns, table.encode(), [0], query, "k", PROTOCOL, [], None)
+        self._columns[query] = (table, columns)
+        return PreparedStatement(columns, query.encode(), [0], query, "k", PROTOCOL, [], None)
 
     def execute(self, _query: str, parameters: tuple[str, str]) -> Any:
         """The only query is whether a table is there."""
@@ -121,14 +123,15 @@ class FakeSession:
         if isinstance(statement, BatchStatement):
             # There is no public way to look into a batch.
             packed = statement._statements_and_parameters  # noqa: SLF001 - see above
-            rows = [(table.decode(), values) for _, table, values in packed]
+            rows = [(query.decode(), values) for _, query, values in packed]
         else:
             rows = [(statement.prepared_statement.query_id.decode(), statement.values)]
-        return Sent(rows[0][0], [self._row(table, values) for table, values in rows])
+        table = self._columns[rows[0][0]][0]
+        return Sent(table, [self._row(query, values) for query, values in rows])
 
-    def _row(self, table: str, values: Sequence[Any]) -> Row:
+    def _row(self, query: str, values: Sequence[Any]) -> Row:
         return {
             column.name: column.type.from_binary(value, PROTOCOL)
-            for column, value in zip(self._columns[table], values, strict=True)
+            for column, value in zip(self._columns[query][1], values, strict=True)
             if value is not UNSET_VALUE
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
@@ -20,9 +21,12 @@ from schemas.records import (
     FanoutChanged,
     MembersAdded,
     MembersRemoved,
+    MessageEdited,
+    MessageRecalled,
     MessageSent,
     ReadMarked,
     Rejected,
+    Retracted,
     TextContent,
 )
 from schemas.settings import Settings
@@ -113,6 +117,16 @@ class Conversation:
         """A text message."""
         return MessageSent(**self.common(seq, at), content=TextContent(text=text), mentions=[])
 
+    def edited(self, seq: int, target: int, text: str) -> MessageEdited:
+        """Other words for a message."""
+        place = {"target": target, "target_at": AT + target}
+        return MessageEdited(**self.common(seq), **place, content=TextContent(text=text))
+
+    def recalled(self, seq: int, target: int, *edits: int) -> MessageRecalled:
+        """A message that is taken back."""
+        place = {"target": target, "target_at": AT + target}
+        return MessageRecalled(**self.common(seq), **place, edits=list(edits))
+
     def history(self) -> list[AnyEntry]:
         """Some of everything, on both sides of the end of a bucket."""
         rest = MESSAGE_BUCKET - 2
@@ -130,6 +144,11 @@ class Conversation:
             MembersAdded(**self.common(5), members=["bob", "cid"], mode="pull", history="all"),
             MembersRemoved(**self.common(6), members=["cid"], mode="pull"),
             self.said(7, ""),
+            self.edited(8, 7, "other words"),
+            self.said(9, "hush"),
+            self.edited(10, 9, "hush, too"),
+            self.edited(11, 7, "the last words"),
+            self.recalled(12, 9, 10),
             *(
                 self.said(rest + n, f'你好 "{n}" \\ \x00 \U0001f600', at=NEXT_MONTH)
                 for n in range(4)
@@ -190,7 +209,7 @@ class MessageStore:
             row
             for bucket in (0, 1)
             for row in rows(
-                "SELECT bucket, seq, kind, sender, at, entry FROM message "
+                "SELECT bucket, seq, kind, sender, at, entry, edited_by, recalled_by FROM message "
                 "WHERE conv_id = %s AND bucket = %s", (conv_id, bucket),
             )
         ]  # fmt: skip
@@ -242,14 +261,27 @@ def _conversation(logged: list[tuple[AnyEntry, str]]) -> Contents:
     spoken = {e.sender: (e.seq, e.messages) for e in ordered if isinstance(e, MessageSent)}
     return {
         "state": (last.seq, last.messages, owner, join, mode, rule) if last else None,
-        "messages": [
-            (e.seq // MESSAGE_BUCKET, e.seq, kind_of(e), e.sender, e.at, text)
-            for e, text in logged
-        ],
+        "messages": _messages(logged),
         "by_conversation": changes,
         "by_user": [(*change, counts[change[1]]) for change in changes],
         "marks": sorted((user, *place, None) for user, place in spoken.items()),
     }
+
+
+def _messages(logged: list[tuple[AnyEntry, str]]) -> list[tuple[Any, ...]]:
+    """Rows without those that only an alteration tells of are as they were sent."""
+    rows: dict[int, list[Any]] = {
+        e.seq: [kind_of(e), e.sender, e.at, text, None, None] for e, text in logged
+    }
+    for entry, _ in logged:
+        if isinstance(entry, MessageEdited):
+            row = rows.setdefault(entry.target, [None] * 6)
+            row[4] = max(entry.seq, row[4] or 0)
+        elif isinstance(entry, MessageRecalled):
+            for seq in (entry.target, *entry.edits):
+                row = rows.setdefault(seq, [None] * 6)
+                row[3], row[5] = "", entry.seq
+    return [(seq // MESSAGE_BUCKET, seq, *rows[seq]) for seq in sorted(rows)]
 
 
 def kind_of(entry: AnyEntry) -> str:
@@ -348,6 +380,58 @@ def _place(record: Record) -> Contents:
     return found | {"user": (record.key or b"").decode()}
 
 
+class RecalledTimelines:
+    """The sync timelines of two members, and of one who has left, of an edited and recalled text.
+
+    ``texts``: how many rows have it before the recall, which is at ``recalled_at``.
+
+    Args:
+        session: In the keyspace of the deployment.
+        choose: How much of something else lies between.
+    """
+
+    def __init__(self, session: Session, choose: random.Random) -> None:
+        own = secrets.token_hex(4)
+        self._session = session
+        self._choose = choose
+        self._offset = choose.randrange(SYNC_BUCKET)
+        self._here, self._other = Conversation(f"{own} here"), Conversation(f"{own} other")
+        self.users = [f"{own} {name}" for name in ("ann", "bob", "left")]
+        self.records: list[Record] = []
+        self._tell(encode(self._here.said(2, "hush")))
+        self._tell(encode(self._here.edited(3, 2, "hush, I said")))
+        reply: Contents = {"conv_id": self._here.conv_id, "sender": "ann", "device_id": "d"}
+        self._tell(encode(Duplicate(**reply, client_msg_id="x", at=AT, seq=2)))
+        self._tell(encode(self._other.said(2, "louder")))
+        self.texts = 2 * len(self.users)
+        self.recalled_at = len(self.records)
+        *members, left = self.users
+        self._tell(encode(self._here.recalled(4, 2, 3)), members)
+        gone = Retracted(conv_id=self._here.conv_id, target=2, edits=[3], at=AT)
+        self._tell(encode(gone), [left])
+
+    def rows_with(self, words: str) -> int:
+        """How many rows of these people have such words."""
+        return sum(words in record for user in self.users for record in self._rows(user))
+
+    def _tell(self, value: bytes, users: Sequence[str] = ()) -> None:
+        for user in users or self.users:
+            key = user.encode()
+            for _ in range(self._choose.choice((0, 1, 700))):
+                self._append(key, encode(self._other.said(900 + len(self.records), "chatter")))
+            self._append(key, value)
+
+    def _append(self, key: bytes, value: bytes) -> None:
+        self._offset += self._choose.choice((1, 2, 2_000))
+        self.records.append(Record(5, self._offset, key, value))
+
+    def _rows(self, user: str) -> list[str]:
+        execute = self._session.execute
+        listed = execute("SELECT bucket FROM sync_bucket WHERE user_id = %s", (user,))
+        query = "SELECT record FROM sync WHERE user_id = %s AND bucket = %s"
+        return [record for (bucket,) in listed for (record,) in execute(query, (user, bucket))]
+
+
 class SearchStore:
     """Documents in Elasticsearch."""
 
@@ -375,19 +459,23 @@ class SearchStore:
 
     def expected(self, records: Iterable[Record]) -> Contents:
         entries = [decode_entry(record.value) for record in records]
-        folded = {20_000: {"folded": "a b"}}
-        return {
-            f"{e.conv_id}:{e.seq}": (
-                f"{self._settings.index_alias}-{'2023.11' if e.at < NEXT_MONTH else '2023.12'}",
-                e.conv_id,
-                e.seq,
-                {"conv_id": e.conv_id, "seq": e.seq, "sender": e.sender, "at": e.at}
-                | {"text": e.content.text}
-                | folded.get(e.seq, {}),
-            )
-            for e in entries
-            if isinstance(e, MessageSent)
-        }
+        found: Contents = {}
+        for entry in sorted(entries, key=lambda entry: entry.seq):
+            if isinstance(entry, MessageSent):
+                found |= self._document(entry, entry.seq, entry.at)
+            elif isinstance(entry, MessageEdited | MessageRecalled):
+                found |= self._document(entry, entry.target, entry.target_at)
+        return found
+
+    def _document(
+        self, entry: MessageSent | MessageEdited | MessageRecalled, seq: int, at: int
+    ) -> Contents:
+        index = f"{self._settings.index_alias}-{'2023.11' if at < NEXT_MONTH else '2023.12'}"
+        source: Contents = {"conv_id": entry.conv_id, "seq": seq, "at": at}
+        if not isinstance(entry, MessageRecalled):
+            source |= {"sender": entry.sender, "text": entry.content.text}
+            source |= {"folded": "a b"} if seq == 20_000 else {}
+        return {f"{entry.conv_id}:{seq}": (index, entry.conv_id, entry.seq, source)}
 
     def contents(self) -> Contents:
         alias = self._settings.index_alias

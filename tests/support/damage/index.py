@@ -64,10 +64,28 @@ def _index_loses_a_folded_text(system: System, pick: Pick) -> Expected:
 def _index_loses_a_field(system: System, pick: Pick) -> Expected:
     at = pick.index(system.documents)
     document = system.documents[at]
-    gone = pick.one(("conv_id", "seq", "sender", "at", "text"))
+    gone = pick.one(("conv_id", "seq", "at"))
     source = {name: field for name, field in document.source.items() if name != gone}
     system.documents[at] = structs.replace(document, source=source)
     return Expected("index", "undecodable")
+
+
+@damage
+def _index_has_a_text_after_its_recall(system: System, pick: Pick) -> Expected:
+    recalled = [at for at, found in enumerate(system.documents) if "text" not in found.source]
+    at = pick.one(recalled)
+    document = system.documents[at]
+    source = {**document.source, pick.one(("text", "sender")): "still there"}
+    system.documents[at] = structs.replace(document, source=source)
+    return of_document(document, "altered")
+
+
+@damage
+def _index_has_another_version(system: System, pick: Pick) -> Expected:
+    at = pick.index(system.documents)
+    document = system.documents[at]
+    system.documents[at] = structs.replace(document, version=document.version + 7)
+    return of_document(document, "altered")
 
 
 @damage

@@ -38,7 +38,8 @@ def _store_has_a_message_in_another_bucket(system: System, pick: Pick) -> Expect
 
 @damage
 def _store_alters_a_column_of_a_message(system: System, pick: Pick) -> Expected:
-    at, column = pick.index(system.messages), pick.one((3, 4, 5, 6))
+    with_text = [at for at, row in enumerate(system.messages) if row[6]]
+    at, column = pick.one(with_text), pick.one((3, 4, 5, 6))
     row = system.messages[at]
     other: Any = {3: "gossip", 4: STRANGER, 5: 7, 6: row[6] or b""}[column]
     changed = other.replace(b'"at":1', b'"at":2') if column == 6 else other
@@ -52,6 +53,24 @@ def _store_has_a_message_of_its_own(system: System, pick: Pick) -> Expected:
     conv_id, seq = pick.one([(row[0], row[2] + 1_000), (row[0], 0), ("nowhere", 1)])
     system.messages.append((conv_id, 0, seq, *row[3:]))
     return Expected("store", "extra", conv_id, seq)
+
+
+@damage
+def _store_has_a_text_after_its_recall(system: System, pick: Pick) -> Expected:
+    recalled = [at for at, row in enumerate(system.messages) if row[8]]
+    at = pick.one(recalled)
+    row = system.messages[at]
+    damaged = pick.one((with_column(row, 6, b"a text"), with_column(row, 8, None)))
+    system.messages[at] = damaged
+    return Expected("store", "altered", row[0], row[2])
+
+
+@damage
+def _store_does_not_know_of_an_edit(system: System, pick: Pick) -> Expected:
+    at = pick.one([at for at, row in enumerate(system.messages) if row[7]])
+    row = system.messages[at]
+    system.messages[at] = with_column(row, 7, pick.one((None, row[2])))
+    return Expected("store", "altered", row[0], row[2])
 
 
 @damage

@@ -44,6 +44,17 @@ def _sync_store_alters_a_row(system: System, pick: Pick) -> Expected:
 
 
 @damage
+def _sync_store_has_a_text_after_its_recall(system: System, pick: Pick) -> Expected:
+    holes = [at for at, row in enumerate(system.sync_rows) if b'"recalled"' in (row[5] or b"")]
+    at = pick.one(holes)
+    row = system.sync_rows[at]
+    text = next(v for _, offset, key, v in system.sync
+                if ((key or b"").decode(), offset) == (row[0], row[2]))  # fmt: skip
+    system.sync_rows[at] = with_column(row, 5, text)
+    return Expected("sync-store", "altered", row[3] or "", row[4] or 0, row[0])
+
+
+@damage
 def _sync_store_has_a_row_in_another_bucket(system: System, pick: Pick) -> Expected:
     at = pick.index(system.sync_rows)
     row = system.sync_rows[at]
