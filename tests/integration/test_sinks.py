@@ -127,8 +127,8 @@ def test_a_sink_writes_commits_and_ends_in_order(
 ) -> None:
     """From the log to the store, bad records to the dead letters, and the lag is 0 afterwards.
 
-    The dead letter has the bytes of the record and says where it comes from. The commit tells the
-    delay. On SIGTERM the process leaves the group and ends with 0.
+    The dead letter has no text, which may be recalled one day, but says where it comes from. The
+    commit tells the delay. On SIGTERM the process leaves the group and ends with 0.
     """
     settings = servers.settings()
     create_topics(settings)
@@ -142,7 +142,7 @@ def test_a_sink_writes_commits_and_ends_in_order(
             assert process.wait(20) == 0
         assert store.contents() == store.expected(placed(settings, topic, good))
     letters = dead_letters(settings)
-    assert {(each["key"], each["value"]) for each in letters} == {(r.key, r.value) for r in bad}
+    assert [(each["key"], each["value"]) for each in letters] == [(r.key, None) for r in bad]
     for letter in letters:
         assert letter["stage"] == group
         assert letter["topic"] == settings.topic(topic)
