@@ -119,12 +119,12 @@ class Conversation:
 
     def edited(self, seq: int, target: int, text: str) -> MessageEdited:
         """Other words for a message."""
-        place = {"target": target, "target_at": AT + target}
+        place: Contents = {"target": target, "target_at": AT + target}
         return MessageEdited(**self.common(seq), **place, content=TextContent(text=text))
 
     def recalled(self, seq: int, target: int, *edits: int) -> MessageRecalled:
         """A message that is taken back."""
-        place = {"target": target, "target_at": AT + target}
+        place: Contents = {"target": target, "target_at": AT + target}
         return MessageRecalled(**self.common(seq), **place, edits=list(edits))
 
     def history(self) -> list[AnyEntry]:
