@@ -107,8 +107,12 @@ ServerState = Literal["up", "down"]
 
 
 class HealthShown(Struct, frozen=True, kw_only=True):
-    """Whether the gateway can serve: ``degraded`` is without search."""
+    """Whether the gateway can serve: ``degraded`` is without search.
+
+    Without ``kafka`` all is served, but who waits is answered up to a second later.
+    """
 
     status: Literal["ok", "degraded", "unavailable"]
     cassandra: ServerState
     elasticsearch: ServerState
+    kafka: ServerState

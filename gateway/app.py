@@ -7,15 +7,18 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from gateway.bounds import MAX_BODY_BYTES
 from gateway.cassandra_store import CassandraStore
 from gateway.coalescing import CoalescingStore
 from gateway.elastic_index import ElasticIndex
 from gateway.health import Health
-from gateway.middleware import MAX_BODY_BYTES, middlewares
+from gateway.log_tail import LogTail
+from gateway.middleware import middlewares
 from gateway.routes import GATEWAY, ROUTES, Gateway
 from gateway.search import Index
 from gateway.store import Store
 from gateway.tokens import signing_secret
+from gateway.wake_ups import WakeUps
 from schemas.settings import Settings
 
 MAX_LINE_BYTES: Final = 8_190
@@ -36,34 +39,46 @@ SERVER_OPTIONS: Final[dict[str, Any]] = {
 """How aiohttp serves the application."""
 
 
-def make_app(settings: Settings, store: Store, index: Index) -> web.Application:
+def make_app(settings: Settings, store: Store, index: Index, wake_ups: WakeUps) -> web.Application:
     """The gateway on a store and an index that are there already.
+
+    Whoever waits is woken by ``wake_ups``, and answered at once when the gateway is to end.
 
     Raises:
         ConfigurationError: The secret for tokens is missing or too short.
     """
     signing_secret(settings)
     app = web.Application(middlewares=middlewares(settings), client_max_size=MAX_BODY_BYTES)
-    app[GATEWAY] = Gateway(CoalescingStore(store), index, Health(store, index))
+    health = Health(store, index, wake_ups)
+    app[GATEWAY] = Gateway(CoalescingStore(store), index, health, wake_ups)
     for path, handler in ROUTES:
         app.router.add_get(path, handler)
+
+    async def end_waits(_app: web.Application) -> None:
+        wake_ups.close()
+
+    app.on_shutdown.append(end_waits)
     return app
 
 
 async def compose(settings: Settings) -> web.Application:
-    """The gateway on Cassandra and Elasticsearch, which it connects to once it runs.
+    """The gateway on Cassandra, Elasticsearch and Kafka, which it connects to once it runs.
 
     Raises:
         ConfigurationError: The secret for tokens is missing or too short.
     """
     store, index = CassandraStore(settings), ElasticIndex(settings)
+    wake_ups = WakeUps()
+    tail = LogTail(settings, wake_ups)
 
     async def servers(_app: web.Application) -> AsyncIterator[None]:
         store.start()
+        tail.start()
         yield
+        await tail.stop()
         await index.stop()
         await store.stop()
 
-    app = make_app(settings, store, index)
+    app = make_app(settings, store, index, wake_ups)
     app.cleanup_ctx.append(servers)
     return app

@@ -10,6 +10,7 @@ from typing import Final, Literal
 from gateway.answers import HealthShown
 from gateway.search import Index
 from gateway.store import Store
+from gateway.wake_ups import WakeUps
 
 FRESH_SECONDS: Final = 1.0
 """How long an answer holds: anybody may ask, and must not load the servers by asking often."""
@@ -21,14 +22,20 @@ class Health:
     Args:
         store: Without it the gateway serves nothing.
         index: Without it the gateway serves all but search.
+        wake_ups: Without them who waits is answered a little later.
         clock: Seconds that never go back.
     """
 
     def __init__(
-        self, store: Store, index: Index, clock: Callable[[], float] = time.monotonic
+        self,
+        store: Store,
+        index: Index,
+        wake_ups: WakeUps,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._index = index
+        self._wake_ups = wake_ups
         self._clock = clock
         self._asking = asyncio.Lock()
         self._last: tuple[float, HealthShown] | None = None
@@ -48,4 +55,5 @@ class Health:
             status=serving if store else "unavailable",
             cassandra="up" if store else "down",
             elasticsearch="up" if index else "down",
+            kafka="up" if self._wake_ups.is_live else "down",
         )

@@ -3,14 +3,13 @@
 1. `tell`: a request id, one line in the log, and every failure as problem+json. The line has the
    route and not the path, and neither query nor token: they hold what people look for and who
    they are.
-2. `bound`: no long bodies, so many requests at once, so long for each.
+2. `bound`, of `gateway.bounds`: no long bodies, so many requests at once, so long for each.
 3. `identify`: who asks. A route is open only if it is in `OPEN_ROUTES`, so that a new one is not
    open by mistake.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import time
@@ -21,7 +20,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from gateway import problems
+from gateway import bounds, problems
 from gateway.problems import Problem
 from gateway.tokens import InvalidToken, verify_token
 from schemas.errors import ServerUnavailable
@@ -30,12 +29,6 @@ from schemas.settings import Settings
 log = logging.getLogger(__name__)
 
 OPEN_ROUTES: Final = frozenset({"/healthz", "/openapi.json"})
-MAX_BODY_BYTES: Final = 65_536
-MAX_REQUESTS: Final = 256
-"""In hand at once, of one gateway."""
-
-REQUEST_SECONDS: Final = 10.0
-
 USER: Final = web.RequestKey("user", str)
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9-]{8,64}", re.ASCII)
@@ -50,7 +43,11 @@ _GIVEN_UP: Final = 499
 
 def middlewares(settings: Settings) -> list[Middleware]:
     """All of them, outermost first."""
-    return [tell, _bound(MAX_REQUESTS, REQUEST_SECONDS), _identify(settings)]
+    return [
+        tell,
+        bounds.bound(bounds.MAX_REQUESTS, bounds.REQUEST_SECONDS),
+        _identify(settings),
+    ]
 
 
 @web.middleware
@@ -85,25 +82,6 @@ async def _answer(request: web.Request, handler: Handler, request_id: str) -> we
         where = "".join(traceback.format_tb(error.__traceback__))
         log.error("%s: %s at\n%s", request_id, type(error).__name__, where)  # noqa: TRY400 - same
         return problems.internal().response(request_id)
-
-
-def _bound(requests: int, seconds: float) -> Middleware:
-    in_hand = asyncio.Semaphore(requests)
-
-    @web.middleware
-    async def bound(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if (request.content_length or 0) > MAX_BODY_BYTES:
-            raise problems.too_large()
-        if in_hand.locked():
-            raise problems.busy()
-        async with in_hand:
-            try:
-                async with asyncio.timeout(seconds):
-                    return await handler(request)
-            except TimeoutError:
-                raise ServerUnavailable(f"no answer within {seconds:.0f} s") from None
-
-    return bound
 
 
 def _identify(settings: Settings) -> Middleware:

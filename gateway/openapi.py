@@ -11,6 +11,7 @@ import msgspec
 from gateway import answers, conversations, history, search, sync
 from gateway.problems import PROBLEM_JSON, ProblemDetails
 from gateway.search_terms import MAX_QUERY_CHARACTERS
+from gateway.waiting import MAX_WAIT_SECONDS
 from schemas.limits import MAX_SEQ
 from schemas.records import MAX_ID_LENGTH, AnyEntry, AnySyncRecord, MessageSent
 
@@ -88,8 +89,14 @@ def _operations() -> dict[str, dict[str, Any]]:
                     {"type": "integer", "minimum": 0, "maximum": MAX_SEQ},
                 ),
                 _limit(sync.MAX_RECORDS),
+                _parameter(
+                    "wait",
+                    "Seconds to wait for something behind `after`; an empty page if nothing came.",
+                    {"type": "integer", "minimum": 0, "maximum": MAX_WAIT_SECONDS, "default": 0},
+                ),
             ],
             "410",
+            "429",
         ),
         "/v1/sync/end": _operation(
             "Where to follow the caller's sync timeline after reading the store", "SyncEnd", []

@@ -6,6 +6,7 @@ Problem
 ├── 401 unauthorized     no token, or not one of ours
 ├── 404 not-found        a conversation that is not there, or not the caller's: no one can tell
 ├── 410 trimmed          sync records above the cursor have expired: rebuild from the store
+├── 429 too-many-waiting as many of the caller's requests wait as may, or of everybody's
 ├── 4xx http             a route, method or size that HTTP itself has words for
 ├── 500 internal         a defect; the log has it under the request's id
 ├── 503 unavailable      a server behind the gateway does not answer
@@ -179,6 +180,17 @@ def busy() -> Problem:
         kind="busy",
         title="Busy for now",
         detail="The gateway has as many requests in hand as it may. Try again.",
+        headers={"Retry-After": str(RETRY_SECONDS)},
+    )
+
+
+def too_many_listeners() -> Problem:
+    """As many requests wait for what comes as may, of this person or of everybody."""
+    return Problem(
+        status=429,
+        kind="too-many-waiting",
+        title="Too many requests wait",
+        detail="As many requests wait as may at once. End one, or ask without waiting.",
         headers={"Retry-After": str(RETRY_SECONDS)},
     )
 

@@ -15,6 +15,8 @@ from msgspec import Struct
 
 from gateway import conversations, history, openapi, search, sync, sync_back
 from gateway.access import access_conversation
+from gateway.answers import SyncPage
+from gateway.bounds import REQUEST_SECONDS, within
 from gateway.health import Health
 from gateway.middleware import USER
 from gateway.parameters import Parameters
@@ -22,6 +24,8 @@ from gateway.problems import RETRY_SECONDS, bad_parameter
 from gateway.search import Index, SearchAsked
 from gateway.search_terms import MAX_QUERY_CHARACTERS, Place, from_cursor, parse_terms
 from gateway.store import Store
+from gateway.waiting import MAX_WAIT_SECONDS, await_page
+from gateway.wake_ups import WakeUps
 from schemas.limits import MAX_SEQ
 from schemas.records import MAX_ID_LENGTH
 
@@ -40,6 +44,7 @@ class Gateway:
     store: Store
     index: Index
     health: Health
+    wake_ups: WakeUps
 
 
 GATEWAY: Final = web.AppKey("gateway", Gateway)
@@ -84,16 +89,25 @@ async def get_messages(request: web.Request) -> web.Response:
 
 async def get_sync(request: web.Request) -> web.Response:
     """`GET /v1/sync`."""
-    given = Parameters(request.query, frozenset({"after", "before", "limit"}))
+    given = Parameters(request.query, frozenset({"after", "before", "limit", "wait"}))
     after = given.number("after", -1, low=-1, high=MAX_SEQ - 1)
     before = given.number("before", -1)
     limit = given.number("limit", DEFAULT_PAGE, low=1, high=sync.MAX_RECORDS)
+    wait = given.number("wait", 0, high=MAX_WAIT_SECONDS)
     store, user = request.app[GATEWAY].store, request[USER]
-    if before < 0:
-        return _json(await sync.read_sync(store, user, after, limit))
-    if "after" in request.query:
-        raise bad_parameter("before", "cannot be given together with after")
-    return _json(await sync_back.read_sync_back(store, user, before, limit))
+    for name in ("after", "wait"):
+        if before >= 0 and name in request.query:
+            raise bad_parameter("before", f"cannot be given together with {name}")
+    if before >= 0:
+        return _json(await sync_back.read_sync_back(store, user, before, limit))
+
+    async def page() -> SyncPage:
+        return await within(REQUEST_SECONDS, sync.read_sync(store, user, after, limit))
+
+    if wait == 0:
+        return _json(await page())
+    with request.app[GATEWAY].wake_ups.listening(user) as listener:
+        return _json(await await_page(listener, page, after, wait))
 
 
 async def get_sync_end(request: web.Request) -> web.Response:

@@ -28,6 +28,7 @@ from gateway.store import (
     StoredRecord,
 )
 from gateway.tokens import issue_token
+from gateway.wake_ups import WakeUps
 from schemas.codec import encode
 from schemas.errors import ServerUnavailable
 from schemas.ids import uuid7
@@ -278,11 +279,12 @@ def _named(query: Mapping[str, Any]) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, store: Store, index: Index) -> AsyncIterator[Caller]:
+async def serving(
+    settings: Settings, store: Store, index: Index, wake_ups: WakeUps | None = None
+) -> AsyncIterator[Caller]:
     """The gateway on a free port, served as in production."""
-    runner = web.AppRunner(
-        make_app(settings, store, index), logger=server_log(), shutdown_timeout=1, **SERVER_OPTIONS
-    )
+    app = make_app(settings, store, index, wake_ups or WakeUps())
+    runner = web.AppRunner(app, logger=server_log(), shutdown_timeout=1, **SERVER_OPTIONS)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

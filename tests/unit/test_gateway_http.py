@@ -17,13 +17,14 @@ from aiohttp.test_utils import TestClient, TestServer
 from jsonschema import Draft202012Validator
 from pydantic import SecretStr
 
-from gateway import middleware
+from gateway import bounds
 from gateway.app import make_app
 from gateway.history import MAX_ITEMS
 from gateway.openapi import document
 from gateway.routes import ROUTES
 from gateway.store import Conversation
 from gateway.tokens import MIN_SECRET_BYTES
+from gateway.wake_ups import WakeUps
 from schemas.codec import encode
 from schemas.errors import ConfigurationError
 from schemas.records import ConversationCreated, Rejected
@@ -312,6 +313,10 @@ async def test_search_in_a_strange_conversation_is_not_found(gateway: Caller) ->
         ("/v1/sync", {"before": "-1"}, "before"),
         ("/v1/sync", {"before": "3", "after": "1"}, "before"),
         ("/v1/sync", {"user": "bob"}, "user"),
+        ("/v1/sync", {"wait": "31"}, "wait"),
+        ("/v1/sync", {"wait": "-1"}, "wait"),
+        ("/v1/sync", {"wait": "soon!"}, "wait"),
+        ("/v1/sync", {"wait": "3", "before": "1"}, "before"),
         ("/v1/search", {}, "q"),
         ("/v1/search", {"q": " "}, "q"),
         ("/v1/search", {"q": "x" * 501}, "q"),
@@ -403,7 +408,7 @@ async def test_the_document_has_all_routes(gateway: Caller) -> None:
     answer = await gateway.get("/openapi.json")
     assert answer.status == 200
     assert answer.body["openapi"] == "3.1.0"
-    app = make_app(token_settings(), FakeStore(), FakeIndex())
+    app = make_app(token_settings(), FakeStore(), FakeIndex(), WakeUps())
     served = {route.resource.canonical for route in app.router.routes() if route.resource}
     assert set(answer.body["paths"]) == served
     for path, described in answer.body["paths"].items():
@@ -439,7 +444,7 @@ async def test_the_request_id_is_kept_if_it_is_one(gateway: Caller) -> None:
 
 async def test_a_long_body_is_refused(gateway: Caller) -> None:
     """Nobody can make the gateway read what no route wants."""
-    data = b"x" * (middleware.MAX_BODY_BYTES + 1)
+    data = b"x" * (bounds.MAX_BODY_BYTES + 1)
     async with gateway.http.get(gateway.base + "/healthz", data=data) as response:
         assert response.status == 413
         assert response.content_type == "application/problem+json"
@@ -447,8 +452,8 @@ async def test_a_long_body_is_refused(gateway: Caller) -> None:
 
 async def test_a_request_has_an_end(index: FakeIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that never answers gives a 503, not a hang; more requests than a bound, too."""
-    monkeypatch.setattr(middleware, "REQUEST_SECONDS", 0.3)
-    monkeypatch.setattr(middleware, "MAX_REQUESTS", 2)
+    monkeypatch.setattr(bounds, "REQUEST_SECONDS", 0.3)
+    monkeypatch.setattr(bounds, "MAX_REQUESTS", 2)
     asked = asyncio.Semaphore(0)
 
     class Silent(FakeStore):
@@ -490,12 +495,12 @@ async def test_a_defect_is_told_apart(index: FakeIndex, caplog: pytest.LogCaptur
 async def test_it_does_not_start_without_a_secret() -> None:
     """A deployment without a secret is a mistake that is told before anybody is let in."""
     with pytest.raises(ConfigurationError, match=str(MIN_SECRET_BYTES)):
-        make_app(token_settings(jwt_secret=SecretStr("")), FakeStore(), FakeIndex())
+        make_app(token_settings(jwt_secret=SecretStr("")), FakeStore(), FakeIndex(), WakeUps())
 
 
 async def test_each_route_is_protected_unless_listed() -> None:
     """A route that somebody adds needs a token without anybody remembering it."""
-    app = make_app(token_settings(), FakeStore(), FakeIndex())
+    app = make_app(token_settings(), FakeStore(), FakeIndex(), WakeUps())
 
     async def forgotten(_request: web.Request) -> web.Response:
         raise AssertionError("nobody may come here")

@@ -1,0 +1,168 @@
+"""Follows the log from its end on, to wake those who wait. Nothing of it is answered to anybody.
+
+One consumer without a group reads all sync timelines and all conversation timelines, committed
+records only. Of a sync record it looks at recipient and place, of an entry at its conversation
+and SeqId. It runs in a thread of its own and hands over what has come, merged by recipient and
+conversation, to the event loop: one call at a time, however much comes.
+
+Whatever it misses, because it was not running or the log has dropped it, is found by those who
+look at the store by themselves. So it begins at the end, keeps no position, and no failure of it
+ends anything: it says that it is not following, and tries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from threading import Event, Lock, Thread
+from typing import Final
+
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, Message
+from confluent_kafka import TopicPartition as Place
+
+from backends.kafka import consumer_config
+from gateway.log_places import LogPlaces
+from gateway.wake_ups import Wake, WakeUps
+from schemas.codec import decode_position
+from schemas.errors import UndecodableRecord
+from schemas.settings import Settings
+
+log = logging.getLogger(__name__)
+
+GULP: Final = 10_000
+"""Records at once."""
+
+MAX_MERGED: Final = 100_000
+"""Recipients and conversations that the loop has yet to take. Then the thread waits for it."""
+
+_POLL_SECONDS: Final = 0.5
+_LOOK_SECONDS: Final = 5.0
+"""Between two looks whether there are new partitions, and whether Kafka is there at all."""
+
+_RETRY_SECONDS: Final = 1.0
+_ANSWER_SECONDS: Final = 3.0
+_JOIN_SECONDS: Final = 10.0
+
+
+class LogTail:
+    """Wakes those who wait. Made on the event loop of `WakeUps`.
+
+    Args:
+        settings: The deployment.
+        wake_ups: Who waits.
+    """
+
+    def __init__(self, settings: Settings, wake_ups: WakeUps) -> None:
+        self._settings = settings
+        self._places = LogPlaces(settings)
+        self._wake_ups = wake_ups
+        self._loop = asyncio.get_running_loop()
+        self._lock = Lock()
+        self._records: dict[str, int] = {}
+        self._heads: dict[str, int] = {}
+        self._stopping = Event()
+        self._is_live = False
+        self._thread = Thread(target=self._run, name="log-tail", daemon=True)
+
+    def start(self) -> None:
+        """Begins to follow."""
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Ends. Waits for that within a bound."""
+        self._stopping.set()
+        await asyncio.to_thread(self._thread.join, _JOIN_SECONDS)
+
+    def _run(self) -> None:
+        told = ""
+        while not self._stopping.is_set():
+            try:
+                with contextlib.closing(self._consumer()) as consumer:
+                    self._follow(consumer)
+            except Exception as error:  # noqa: BLE001 - whatever it is, readers must be told
+                reason = type(error).__name__
+                if isinstance(error, KafkaException):
+                    reason = error.args[0].str()
+                if reason != told:
+                    log.warning("waiting readers look by themselves, no log: %s", reason)
+                told = reason
+                self._tell_live(is_live=False)
+                self._stopping.wait(_RETRY_SECONDS)
+
+    def _consumer(self) -> Consumer:
+        config = consumer_config(self._settings, self._settings.group("gateway")) | {
+            "auto.offset.reset": "latest",  # what the log has dropped is looked for in the store
+            "fetch.queue.backoff.ms": 10,  # a second by default, after each time it was full
+            "log_level": 0,  # this module says what there is to say
+        }
+        return Consumer(config)
+
+    def _follow(self, consumer: Consumer) -> None:
+        """Reads until it is to stop.
+
+        Raises:
+            KafkaException: The broker does not answer.
+        """
+        followed: set[tuple[str, int]] = set()
+        start, look_at = OFFSET_END, time.monotonic()
+        while not self._stopping.is_set():
+            if time.monotonic() >= look_at:
+                there = self._places.look(consumer, _ANSWER_SECONDS)
+                fresh = [place for place in there if place not in followed]
+                consumer.incremental_assign([Place(*place, start) for place in fresh])
+                followed.update(fresh)
+                if followed:
+                    start = OFFSET_BEGINNING  # of what is made from now on, nothing is missed
+                    self._tell_live(is_live=True)
+                look_at = time.monotonic() + (_LOOK_SECONDS if followed else _RETRY_SECONDS)
+            messages = consumer.consume(GULP, 0) or filter(None, [consumer.poll(_POLL_SECONDS)])
+            self._take(list(messages))
+
+    def _take(self, messages: list[Message]) -> None:
+        records: dict[str, int] = {}
+        heads: dict[str, int] = {}
+        for message in messages:
+            topic, key, offset = message.topic(), message.key(), message.offset()
+            if message.error() is not None or key is None or topic is None or offset is None:
+                continue  # a broker that is away: `_follow` asks for it
+            name = key.decode(errors="replace")
+            sync_seq = self._places.sync_seq(topic, offset)
+            if sync_seq is not None:
+                records[name] = max(sync_seq, records.get(name, 0))
+            else:
+                with contextlib.suppress(UndecodableRecord):
+                    heads[name] = max(decode_position(message.value()).seq, heads.get(name, 0))
+        if records or heads:
+            self._hand_over(records, heads)
+
+    def _hand_over(self, records: dict[str, int], heads: dict[str, int]) -> None:
+        while len(self._records) + len(self._heads) > MAX_MERGED:
+            if self._stopping.wait(0.01):
+                return
+        with self._lock:
+            first = not self._records and not self._heads
+            _merge(self._records, records)
+            _merge(self._heads, heads)
+        if first:  # whoever finds others before it knows that the loop is about to wake up
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and who waited with it
+                self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        with self._lock:
+            wake = Wake(self._records, self._heads)
+            self._records, self._heads = {}, {}
+        self._wake_ups.woke(wake)
+
+    def _tell_live(self, *, is_live: bool) -> None:
+        if is_live and not self._is_live:
+            log.info("the log is followed")
+        self._is_live = is_live
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(lambda: self._wake_ups.now_live(is_live=is_live))
+
+
+def _merge(into: dict[str, int], places: dict[str, int]) -> None:
+    for name, place in places.items():
+        into[name] = max(place, into.get(name, 0))

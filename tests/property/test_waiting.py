@@ -1,0 +1,177 @@
+"""Waiting for a sync timeline: nothing is missed, doubled or out of order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Literal, TypeAlias
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.answers import SyncPage
+from gateway.sync import read_sync
+from gateway.waiting import await_page
+from gateway.wake_ups import RECENT_SECONDS, Wake, WakeUps
+from tests.support import virtual_time
+from tests.support.gateway import FakeStore
+
+Step: TypeAlias = Literal["append", "store", "tell", "restart", "log away", "log back", "wait"]
+
+STEPS: Final[st.SearchStrategy[list[tuple[Step, float]]]] = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ("append", "store", "tell", "restart", "log away", "log back", "append", "wait")
+        ),
+        st.sampled_from((0.0, 0.0, 0.001, 0.03, 0.5, 2.0, 40.0)),
+    ),
+    max_size=40,
+)
+SLOWEST_LOOK: Final = 31.0
+SLOWEST_RETRY: Final = 1.1
+AWAY: Final = 0.4
+"""Between two questions of the device: then nobody listens."""
+WAIT: Final = 30
+
+
+class World:
+    """A log, a store that a sink brings behind it, and one gateway; a device follows."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.store = FakeStore()
+        self.wake_ups = self._gateway()
+        self.log: list[int] = []
+        self.stored = self.told = 0
+        self.stored_at: dict[int, float] = {}
+        self.told_at: dict[int, float] = {}
+        self.seen: list[tuple[int, float]] = []
+        self.reads = 0
+
+    def do(self, step: Step) -> None:
+        """What happens to one of them."""
+        do: dict[Step, Callable[[], None]] = {
+            "append": lambda: self.log.append(3 * len(self.log) + 1),
+            "store": self._store_next,
+            "tell": self.tell,
+            "restart": self._restart,
+            "log away": lambda: self.wake_ups.now_live(is_live=False),
+            "log back": lambda: self.wake_ups.now_live(is_live=True),
+        }
+        if step != "wait":
+            do[step]()
+
+    def tell(self) -> None:
+        """The tail tells all that it has not told; before it is stored, or after."""
+        fresh, self.told = self.log[self.told :], len(self.log)
+        if fresh and self.wake_ups.is_live:
+            self.wake_ups.woke(Wake({"ann": fresh[-1], "bob": 9_999}, {}))
+            self.told_at |= dict.fromkeys(fresh, self.loop.time())
+
+    def _store_next(self) -> None:
+        if self.stored < len(self.log):
+            sync_seq = self.log[self.stored]
+            self.store.put_record("ann", sync_seq, b"{}")
+            self.stored_at[sync_seq] = self.loop.time()
+            self.stored += 1
+
+    def _restart(self) -> None:
+        """What the tail had not told, it never will."""
+        self.wake_ups.close()
+        self.wake_ups = self._gateway()
+        self.told = len(self.log)
+        self.told_at.clear()  # it does not remember what it told before
+
+    def _gateway(self) -> WakeUps:
+        wake_ups = WakeUps(self.loop.time)
+        wake_ups.now_live(is_live=True)
+        return wake_ups
+
+    def promised(self, sync_seq: int) -> float:
+        """When the device must have a record that the log told of, and not long before."""
+        stored = self.stored_at[sync_seq]
+        told = self.told_at.get(sync_seq, float("inf"))
+        return (
+            max(told, stored) + SLOWEST_RETRY + AWAY
+            if stored - told < RECENT_SECONDS / 2
+            else stored + SLOWEST_LOOK
+        )
+
+    async def follow(self) -> None:
+        """A device that asks again and again from its cursor on."""
+        cursor = -1
+        while True:
+            with self.wake_ups.listening("ann") as listener:
+                page = await await_page(listener, partial(self.read, cursor), cursor, WAIT)
+            self.seen += [(record.sync_seq, self.loop.time()) for record in page.records]
+            cursor = page.next
+            await asyncio.sleep(AWAY)
+
+    async def read(self, after: int) -> SyncPage:
+        """A page of the store."""
+        self.reads += 1
+        page = await read_sync(self.store, "ann", after, 3)
+        await asyncio.sleep(0.002)  # things happen while the answer is on its way
+        return page
+
+
+@given(STEPS)
+def test_nothing_is_missed_doubled_or_out_of_order(steps: list[tuple[Step, float]]) -> None:
+    """The device ends with exactly the log, in order, and no later than the looks by itself."""
+
+    async def play() -> None:
+        world = World()
+        following = asyncio.create_task(world.follow())
+        for step, seconds in steps:
+            world.do(step)
+            await asyncio.sleep(seconds)
+        while world.stored < len(world.log):
+            world.do("store")
+        await asyncio.sleep(SLOWEST_LOOK)
+        following.cancel()
+        assert [sync_seq for sync_seq, _ in world.seen] == world.log
+        for sync_seq, at in world.seen:
+            assert at - world.stored_at[sync_seq] <= SLOWEST_LOOK
+            assert at <= world.promised(sync_seq)
+
+    virtual_time.run(play())
+
+
+def test_an_idle_device_costs_little() -> None:
+    """With nothing to read, an hour of waiting is some reads a minute and no more.
+
+    With a record that the log tells of and the store never gets, it is one a second while the
+    log's word is fresh; so it is where the log is not followed.
+    """
+
+    async def reads(*steps: Step) -> int:
+        world = World()
+        for step in steps:
+            world.do(step)
+        following = asyncio.create_task(world.follow())
+        await asyncio.sleep(3_600)
+        following.cancel()
+        return world.reads
+
+    assert virtual_time.run(reads()) <= 60 * 14
+    assert virtual_time.run(reads("append", "tell")) <= 60 * 14 + 60
+    assert virtual_time.run(reads("log away")) <= 3_600 + 120
+
+
+def test_a_wait_ends_with_its_time_and_with_the_gateway() -> None:
+    """Nobody waits longer than they asked, and nobody at all once the gateway is to end."""
+
+    async def play() -> None:
+        world = World()
+        with world.wake_ups.listening("ann") as listener:
+            page = await await_page(listener, lambda: world.read(-1), -1, 7)
+            assert (page.records, page.next) == ([], -1)
+            assert 7 <= world.loop.time() < 8
+            ending = asyncio.create_task(await_page(listener, lambda: world.read(-1), -1, 30))
+            await asyncio.sleep(3.5)  # the next look is at 7 s
+            world.wake_ups.close()
+            await ending
+            assert world.loop.time() < 11
+
+    virtual_time.run(play())

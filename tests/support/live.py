@@ -1,0 +1,79 @@
+"""A gateway of its own in this process, on real servers, and a phone that waits at it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, Final
+
+from aiohttp import ClientSession, ClientTimeout, web
+
+from gateway.app import SERVER_OPTIONS, compose
+from gateway.logs import server_log
+from gateway.tokens import issue_token
+from schemas.settings import Settings
+from tests.support.waiting import until
+
+READY_SECONDS: Final = 60.0
+ANSWER_SECONDS: Final = 60.0
+"""More than a wait takes."""
+
+
+@asynccontextmanager
+async def gateway(settings: Settings) -> AsyncIterator[str]:
+    """Its address, as soon as it follows the log and reaches the store."""
+    runner = web.AppRunner(
+        await compose(settings), logger=server_log(), shutdown_timeout=5, **SERVER_OPTIONS
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.gateway_host, settings.gateway_port).start()
+        address = f"http://{settings.gateway_host}:{settings.gateway_port}"
+        async with ClientSession(timeout=ClientTimeout(total=10)) as http:
+
+            async def is_ready() -> bool:
+                async with http.get(f"{address}/healthz") as response:
+                    told = await response.json()
+                return bool(told["cassandra"] == told["kafka"] == "up")
+
+            await until(is_ready, READY_SECONDS)
+        yield address
+    finally:
+        await runner.cleanup()
+
+
+class Phone:
+    """Waits for its owner's sync timeline, one request after the other."""
+
+    def __init__(self, settings: Settings, user: str, http: ClientSession) -> None:
+        self.cursor = -1
+        self.records: list[dict[str, Any]] = []
+        self._settings = settings
+        self._user = user
+        self._http = http
+
+    async def wait(self, seconds: int = 30) -> list[dict[str, Any]]:
+        """One request; what it brought."""
+        token = issue_token(self._settings, self._user, timedelta(minutes=5))
+        address = f"http://{self._settings.gateway_host}:{self._settings.gateway_port}"
+        async with self._http.get(
+            f"{address}/v1/sync",
+            params={"after": self.cursor, "wait": seconds},
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=ClientTimeout(total=ANSWER_SECONDS),
+        ) as response:
+            page = await response.json()
+            assert response.status == 200, page
+        self.cursor = page["next"]
+        self.records += [each["record"] for each in page["records"]]
+        return [each["record"] for each in page["records"]]
+
+    async def has(self, conv_id: str, seq: int) -> None:
+        """Waits until it has been told of an entry."""
+        while not any((r["conv_id"], r.get("seq")) == (conv_id, seq) for r in self.records):
+            await self.wait()
+
+    def seqs(self, conv_id: str) -> list[int]:
+        """The entries of a conversation that it was told of, in the order of their coming."""
+        return [r["seq"] for r in self.records if r["conv_id"] == conv_id]
