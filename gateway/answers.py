@@ -8,8 +8,10 @@ from msgspec import Raw, Struct, field
 
 from schemas.records import FanoutMode
 
-HoleKind = Literal["hidden", "not_yet"]
-"""``hidden``: not the caller's to read. ``not_yet``: nothing is stored there."""
+HoleKind = Literal["hidden", "not_yet", "recalled"]
+"""``hidden``: not the caller's to read. ``not_yet``: nothing is stored there. ``recalled``: a
+message, or an edit of one, whose text was taken back. Nothing of a conversation timeline expires;
+of what has expired of a sync timeline the problem ``trimmed`` tells."""
 
 
 class Hole(Struct, frozen=True):

@@ -76,11 +76,12 @@ class _Read(Enum):
         "SELECT own_seq, own_messages, read_seq FROM read_mark WHERE conv_id = ? AND user_id = ?"
     )
     ENTRIES = (
-        "SELECT seq, kind, entry FROM message"
+        "SELECT seq, kind, entry, edited_by, recalled_by FROM message"
         " WHERE conv_id = ? AND bucket = ? AND seq >= ? AND seq <= ?"
     )
     CHOSEN_ENTRIES = (
-        "SELECT seq, kind, entry FROM message WHERE conv_id = ? AND bucket = ? AND seq IN ?"
+        "SELECT seq, kind, entry, edited_by, recalled_by FROM message"
+        " WHERE conv_id = ? AND bucket = ? AND seq IN ?"
     )
     SYNC_BUCKETS = "SELECT bucket FROM sync_bucket WHERE user_id = ? AND bucket >= ? LIMIT ?"
     SYNC_BUCKETS_BACK = (
@@ -276,7 +277,13 @@ def _change(
 
 
 def _entries(parts: list[_Rows]) -> list[StoredEntry]:
-    return [StoredEntry(seq, kind, json.encode()) for rows in parts for seq, kind, json in rows]
+    """Rows that are no entries yet, because only an edit of theirs is there, are left out."""
+    return [
+        StoredEntry(seq, kind or "", json.encode(), edited_by, recalled_by is not None)
+        for rows in parts
+        for seq, kind, json, edited_by, recalled_by in rows
+        if json is not None
+    ]
 
 
 def _prepare(session: Session, keyspace: str) -> _Ready:

@@ -13,6 +13,7 @@ from msgspec import Raw
 
 from gateway.access import ConversationAccess
 from gateway.answers import HistoryPage, Hole, HoleKind
+from gateway.shown import as_shown
 from gateway.store import SLICE, Store, StoredEntry
 from schemas.visibility import visible
 
@@ -72,13 +73,13 @@ async def read_history(
         if run.hole is not None:
             page.add_hole(run.hole, run.first, run.last)
         else:
-            await _read_run(store, access.conv_id, run, page)
+            await _read_run(store, access, run, page)
     return HistoryPage(
         conv_id=access.conv_id, head=access.head, items=page.items, next=page.next_seq()
     )
 
 
-async def _read_run(store: Store, conv_id: str, run: Run, page: _Page) -> None:
+async def _read_run(store: Store, access: ConversationAccess, run: Run, page: _Page) -> None:
     first, last = run.first, run.last
     while first <= last and not page.full:
         count = min(SLICE, page.room, last - first + 1)
@@ -88,7 +89,8 @@ async def _read_run(store: Store, conv_id: str, run: Run, page: _Page) -> None:
         else:
             part = (first, first + count - 1)
             first += count
-        page.add_slice(part, await store.entries(conv_id, *part))
+        found = await store.entries(access.conv_id, *part)
+        page.add_slice(part, await as_shown(store, access, found))
 
 
 class _Page:
@@ -120,10 +122,12 @@ class _Page:
         for seq in reversed(seqs) if self.asked.newest_first else seqs:
             if self.full:
                 return
-            if seq in entries:
-                self._add_entry(entries[seq])
-            else:
+            if seq not in entries:
                 self.add_hole("not_yet", seq, seq)
+            elif entries[seq].is_recalled:
+                self.add_hole("recalled", seq, seq)
+            else:
+                self._add_entry(entries[seq])
 
     def _add_entry(self, entry: StoredEntry) -> None:
         self._bytes += len(entry.json)

@@ -18,6 +18,7 @@ from gateway.access import ConversationAccess, access_conversation
 from gateway.answers import SearchPage
 from gateway.conversations import open_conversations
 from gateway.search_terms import Place, to_cursor
+from gateway.shown import as_shown
 from gateway.store import Store
 from schemas.visibility import Period, readable
 
@@ -102,4 +103,8 @@ async def _confirmed(store: Store, user: str, places: list[Place]) -> list[Raw]:
 async def _messages(store: Store, access: ConversationAccess, seqs: list[int]) -> dict[int, Raw]:
     seen = [seq for seq in seqs if access.may_see(seq)]
     entries = await store.chosen_entries(access.conv_id, seen) if seen else []
-    return {entry.seq: Raw(entry.json) for entry in entries if entry.kind == "message_sent"}
+    return {
+        entry.seq: Raw(entry.json)
+        for entry in await as_shown(store, access, entries)
+        if entry.kind == "message_sent" and not entry.is_recalled
+    }

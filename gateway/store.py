@@ -47,11 +47,16 @@ class ReadMark(NamedTuple):
 
 
 class StoredEntry(NamedTuple):
-    """One entry of a conversation timeline; ``json`` is it, as it was sequenced."""
+    """One entry of a conversation timeline; ``json`` is it, as it was sequenced.
+
+    ``edited_by``: the SeqId of its last edit. Of a recalled one nothing is left but its SeqId.
+    """
 
     seq: int
     kind: str
     json: bytes
+    edited_by: int | None = None
+    is_recalled: bool = False
 
 
 class StoredRecord(NamedTuple):

@@ -17,6 +17,7 @@ _MAX_NAMES: Final = 8
 _HOLES: Final = {
     "hidden": "hidden: outside your membership",
     "not_yet": "nothing there yet",
+    "recalled": "recalled",
 }
 _HAPPENED: Final = {
     "conversation_created": ("created it with", "members"),
@@ -27,6 +28,7 @@ _HAPPENED: Final = {
     "duplicate": ("duplicate of entry", "seq"),
     "message_recalled": ("recalled message", "target"),
     "retracted": ("recalled since: message", "target"),
+    "recalled": ("recalled", ""),
     "read_marked": ("has read up to entry", "seq"),
 }
 """What a kind other than a message says, and the field that it says it of."""
@@ -79,6 +81,8 @@ def _place(record: dict[str, Any]) -> str:
 
 
 def _said(record: dict[str, Any]) -> str:
+    if "at" not in record:  # what is left of a recalled entry
+        return _words(record)
     at = datetime.fromtimestamp(record["at"] / 1000, UTC)
     sender = _padded(printable(record.get("sender", "-")), _NAME_WIDTH)
     return f"{at:%Y-%m-%d %H:%M:%S}  {sender}  {_words(record)}"
@@ -87,7 +91,7 @@ def _said(record: dict[str, Any]) -> str:
 def _words(record: dict[str, Any]) -> str:
     kind = record["kind"]
     if kind == "message_sent":
-        return _text(record)
+        return _text(record) + (" (edited)" if "edited" in record else "")
     if kind == "message_edited":
         return f"* edited message {record['target']}: {_text(record)}"
     words, field = _HAPPENED.get(kind, (printable(kind), ""))

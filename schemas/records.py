@@ -185,10 +185,15 @@ class FanoutChanged(Entry, frozen=True, kw_only=True, tag="fanout_changed"):
 
 
 class MessageSent(Entry, frozen=True, kw_only=True, tag="message_sent"):
-    """Somebody said something."""
+    """Somebody said something.
+
+    ``edited`` is there only where a message is read back that was edited: the SeqId of the edit
+    whose content it has. It is on no topic.
+    """
 
     content: Content
     mentions: list[str]
+    edited: int | UnsetType = UNSET
 
 
 class MessageRecalled(Entry, frozen=True, kw_only=True, tag="message_recalled"):

@@ -12,7 +12,7 @@ from gateway.store import SLICE, Change, Conversation, Expiry, ReadMark, Store, 
 from schemas.codec import encode
 from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
 from schemas.unread import Counted
-from tests.support.gateway import FakeStore, message
+from tests.support.gateway import FakeStore, edit, message
 from tests.support.gateway_rows import Rows, cassandra_store, tables
 from tests.support.servers import Servers
 
@@ -226,3 +226,27 @@ async def test_many_changes_are_read_in_parts(
         assert await store.all_changes(own) == expected
         for conv_id, happened in expected.items():
             assert await store.changes(own, conv_id) == happened
+
+
+async def test_an_edited_message_tells_which_edit_is_its_last(stored: Stored) -> None:
+    """Whether it is read in a range or chosen; the text is in the edit alone."""
+    store, rows, own = stored
+    rows.put_message(message(own, 5))
+    rows.put_edit(edit(own, 7, 5, "other words"))
+    rows.put_edit(edit(own, 9, 5, "the last words"))
+    for found in (await store.entries(own, 5, 9), await store.chosen_entries(own, [5, 7, 9])):
+        by_seq = {entry.seq: entry for entry in found}
+        assert [by_seq[seq].edited_by for seq in (5, 7, 9)] == [9, None, None]
+        assert b"hello" in by_seq[5].json
+        assert b"the last words" in by_seq[9].json
+
+
+async def test_of_what_was_recalled_the_place_is_left(stored: Stored) -> None:
+    """A message and its edits, also where the recall was written before them."""
+    store, rows, own = stored
+    rows.put_message(message(own, 5))
+    rows.put_edit(edit(own, 7, 5, "other words"))
+    rows.put_recall(own, 8, 5, 7, 6)
+    found = {entry.seq: entry for entry in await store.entries(own, 5, 7)}
+    assert [found[seq].is_recalled for seq in (5, 6, 7)] == [True] * 3
+    assert [found[seq].json for seq in (5, 6, 7)] == [b""] * 3

@@ -33,7 +33,7 @@ from schemas.codec import encode
 from schemas.errors import ServerUnavailable
 from schemas.ids import uuid7
 from schemas.limits import MAX_SEQ, SYNC_BUCKET
-from schemas.records import FanoutMode, HistoryRule, MessageSent, TextContent
+from schemas.records import FanoutMode, HistoryRule, MessageEdited, MessageSent, TextContent
 from schemas.settings import Settings
 from schemas.unread import Counted
 from schemas.visibility import Period, visible
@@ -56,6 +56,21 @@ def message(conv_id: str, seq: int, text: str = "hello", sender: str = "ann") ->
         at=1_700_000_000_000 + seq * 1000,
         content=TextContent(text=text),
         mentions=[],
+    )
+
+
+def edit(conv_id: str, seq: int, target: int, text: str) -> MessageEdited:
+    """An edit of `message`."""
+    said = message(conv_id, seq, text)
+    return MessageEdited(
+        conv_id=conv_id,
+        seq=seq,
+        sender=said.sender,
+        client_msg_id=said.client_msg_id,
+        at=said.at,
+        target=target,
+        target_at=message(conv_id, target).at,
+        content=said.content,
     )
 
 
@@ -106,6 +121,20 @@ class FakeStore:
         """Writes an entry."""
         stored = StoredEntry(entry.seq, "message_sent", encode(entry))
         self._entries[entry.conv_id, entry.seq] = stored
+
+    def put_edit(self, entry: MessageEdited) -> None:
+        """Writes an edit, and that it is the last one of its message."""
+        stored = StoredEntry(entry.seq, "message_edited", encode(entry))
+        self._entries[entry.conv_id, entry.seq] = stored
+        target = self._entries[entry.conv_id, entry.target]
+        self._entries[entry.conv_id, entry.target] = target._replace(edited_by=entry.seq)
+
+    def put_recall(self, conv_id: str, seq: int, *seqs: int) -> None:
+        """Writes that entry ``seq`` recalled these."""
+        del seq
+        for each in seqs:
+            before = self._entries.get((conv_id, each), StoredEntry(each, "", b""))
+            self._entries[conv_id, each] = before._replace(json=b"", is_recalled=True)
 
     def put_record(self, user: str, sync_seq: int, json: bytes) -> None:
         """Writes a sync record."""

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from cassandra.cluster import Session
 
-from backends.cassandra import cassandra_session, create_tables
+from backends.cassandra import RECALLED, cassandra_session, create_tables
 from backends.elasticsearch import (
     create_index,
     document_id,
@@ -18,7 +18,7 @@ from backends.elasticsearch import (
 from gateway.cassandra_store import CassandraStore
 from schemas.codec import encode
 from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
-from schemas.records import FanoutMode, HistoryRule, MessageSent
+from schemas.records import FanoutMode, HistoryRule, MessageEdited, MessageSent
 from schemas.settings import Settings
 from tests.support.waiting import until
 
@@ -83,6 +83,29 @@ class Rows:
             " VALUES (%s, %s, %s, %s, %s, %s, %s)",
             (*place, "message_sent", entry.sender, entry.at, encode(entry).decode()),
         )
+
+    def put_edit(self, entry: MessageEdited) -> None:
+        """Writes an edit, and that it is the last one of its message."""
+        place = (entry.conv_id, entry.seq // MESSAGE_BUCKET, entry.seq)
+        self._session.execute(
+            "INSERT INTO message (conv_id, bucket, seq, kind, sender, at, entry)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            (*place, "message_edited", entry.sender, entry.at, encode(entry).decode()),
+        )
+        self._session.execute(
+            "INSERT INTO message (conv_id, bucket, seq, edited_by) VALUES (%s, %s, %s, %s)"
+            " USING TIMESTAMP %s",
+            (entry.conv_id, entry.target // MESSAGE_BUCKET, entry.target, entry.seq, entry.seq),
+        )
+
+    def put_recall(self, conv_id: str, seq: int, *seqs: int) -> None:
+        """Writes that entry ``seq`` recalled these."""
+        for each in seqs:
+            self._session.execute(
+                "INSERT INTO message (conv_id, bucket, seq, recalled_by, entry)"
+                " VALUES (%s, %s, %s, %s, '') USING TIMESTAMP %s",
+                (conv_id, each // MESSAGE_BUCKET, each, seq, RECALLED),
+            )
 
     def put_record(self, user: str, sync_seq: int, json: bytes) -> None:
         """Writes a sync record."""
