@@ -6,25 +6,18 @@ One worker; every message has three recipients, one of whom follows. The clock s
 
 from __future__ import annotations
 
-import secrets
+import itertools
 import statistics
 import threading
 import time
-from collections.abc import Callable
 from typing import Final
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer
 
-from backends.kafka import (
-    admin_client,
-    consumer_config,
-    create_topics,
-    new_topics,
-    partition_of,
-    producer_config,
-)
+from backends.kafka import partition_of, producer_config
+from benchmarks.deployment import Arrival, arrivals, deployment, following
 from benchmarks.worker import worker
-from schemas.codec import decode_position, encode
+from schemas.codec import encode
 from schemas.errors import ServerUnavailable
 from schemas.ids import uuid7
 from schemas.records import CreateConversation, SendMessage, TextContent
@@ -43,14 +36,8 @@ _ARRIVAL_SECONDS: Final = 60.0
 
 def main() -> None:
     """Runs once and prints one line."""
-    settings = Settings(namespace=f"bench-{secrets.token_hex(4)}")
-    create_topics(settings)
-    try:
-        with worker(settings, "stream_processors"):
-            delays = sorted(Flight(settings).run())
-    finally:
-        admin = admin_client(settings)
-        admin.delete_topics([topic.topic for topic in new_topics(settings)])
+    with deployment() as settings, worker(settings, "stream_processors"):
+        delays = sorted(Flight(settings).run())
     p50, p99 = statistics.median(delays), delays[int(len(delays) * 0.99)]
     print(
         f"send to arrival at {RATE:,} messages/s, fan-out 3: "
@@ -68,22 +55,16 @@ class Flight:
 
     def run(self) -> list[float]:
         """The delays in seconds, without those of the warm-up."""
-        consumer = self._follow()
         producer = Producer(producer_config(self._settings) | {"linger.ms": 0})
-        self._create(producer)
-        self._await_creation(consumer)
-        sending = threading.Thread(target=self._send, args=(producer,))
-        sending.start()
-        arrived = self._collect(consumer)
-        sending.join()
-        consumer.close()
-        return [arrived[n] - self._sent[n] for n in range(WARM_UP, len(self._sent))]
-
-    def _follow(self) -> Consumer:
-        consumer = Consumer(consumer_config(self._settings, self._settings.group("follow")))
         shard = partition_of(FOLLOWER, self._settings.sync_partitions)
-        consumer.assign([TopicPartition(self._settings.topic(Topic.SYNC), shard, 0)])
-        return consumer
+        with following(self._settings, shard) as consumer:
+            self._create(producer)
+            _collect(consumer, CONVERSATIONS)
+            sending = threading.Thread(target=self._send, args=(producer,))
+            sending.start()
+            arrived = {_number(each): each.at for each in _collect(consumer, len(self._sent))}
+            sending.join()
+        return [arrived[n] - self._sent[n] for n in range(WARM_UP, len(self._sent))]
 
     def _create(self, producer: Producer) -> None:
         for n in range(CONVERSATIONS):
@@ -95,9 +76,6 @@ class Flight:
                 self._settings.topic(Topic.MESSAGES), encode(command), command.conv_id
             )
         producer.flush(_ARRIVAL_SECONDS)
-
-    def _await_creation(self, consumer: Consumer) -> None:
-        _poll(consumer, CONVERSATIONS, lambda _value: None)
 
     def _send(self, producer: Producer) -> None:
         topic = self._settings.topic(Topic.MESSAGES)
@@ -111,17 +89,6 @@ class Flight:
             producer.produce(topic, encode(command), command.conv_id)
         producer.flush(_ARRIVAL_SECONDS)
 
-    def _collect(self, consumer: Consumer) -> dict[int, float]:
-        arrived: dict[int, float] = {}
-
-        def note(value: bytes | None) -> None:
-            position = decode_position(value)
-            conversation = int(position.conv_id.rpartition("-")[2])
-            arrived[(position.seq - 2) * CONVERSATIONS + conversation] = time.perf_counter()
-
-        _poll(consumer, len(self._sent), note)
-        return arrived
-
 
 def _message(n: int) -> SendMessage:
     conversation = n % CONVERSATIONS
@@ -131,16 +98,18 @@ def _message(n: int) -> SendMessage:
     )  # fmt: skip
 
 
-def _poll(consumer: Consumer, wanted: int, note: Callable[[bytes | None], None]) -> None:
-    """Polls one by one: `consume` would wait to fill its gulp, and that would be measured."""
-    got, deadline = 0, time.monotonic() + _ARRIVAL_SECONDS
-    while got < wanted:
-        message = consumer.poll(0.5)
-        if message is not None and message.error() is None and message.key() == FOLLOWER.encode():
-            note(message.value())
-            got += 1
-        if time.monotonic() > deadline:
-            raise ServerUnavailable(f"only {got} of {wanted} records arrived in time")
+def _number(arrival: Arrival) -> int:
+    """Which message it is, in the order of sending."""
+    conversation = int(arrival.conv_id.rpartition("-")[2])
+    return (arrival.seq - 2) * CONVERSATIONS + conversation
+
+
+def _collect(consumer: Consumer, wanted: int) -> list[Arrival]:
+    arrived = arrivals(consumer, {FOLLOWER.encode()}, _ARRIVAL_SECONDS)
+    found = list(itertools.islice(arrived, wanted))
+    if len(found) < wanted:
+        raise ServerUnavailable(f"only {len(found)} of {wanted} records arrived in time")
+    return found
 
 
 if __name__ == "__main__":

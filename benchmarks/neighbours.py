@@ -12,26 +12,18 @@ starts before `produce` and stops when a reader of committed records has the mes
 from __future__ import annotations
 
 import itertools
-import secrets
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer
 
-from backends.kafka import (
-    admin_client,
-    consumer_config,
-    create_topics,
-    new_topics,
-    partition_of,
-    producer_config,
-)
+from backends.kafka import partition_of, producer_config
+from benchmarks.deployment import arrivals, deployment, following
 from benchmarks.flood import SENDER
 from benchmarks.worker import worker
-from schemas.codec import decode_position, encode
+from schemas.codec import encode
 from schemas.errors import ServerUnavailable
 from schemas.ids import uuid7
 from schemas.records import AnyCommand, CreateConversation, SendMessage, TextContent
@@ -69,14 +61,8 @@ class Phase(NamedTuple):
 
 def main() -> None:
     """Prints the delays of the three phases side by side."""
-    settings = Settings(namespace=f"bench-{secrets.token_hex(4)}")
-    create_topics(settings)
-    try:
-        with worker(settings, "stream_processors"):
-            _report(Town(settings).run())
-    finally:
-        admin = admin_client(settings)
-        admin.delete_topics([topic.topic for topic in new_topics(settings)])
+    with deployment() as settings, worker(settings, "stream_processors"):
+        _report(Town(settings).run())
 
 
 def _report(phases: dict[str, Phase]) -> None:
@@ -117,7 +103,7 @@ class Town:
 
     def run(self) -> dict[str, Phase]:
         """All phases; last the one that leaves much undone."""
-        with self._following() as consumer:
+        with following(self._settings, SHARD) as consumer:
             self._create(consumer)
             phases = {"alone": self._phase(consumer)}
             for name, messages in MESSAGES.items():
@@ -127,15 +113,6 @@ class Town:
                     time.sleep(_SETTLE_SECONDS)
                     phases[f"{name} group flooded"] = self._phase(consumer)
         return phases
-
-    @contextmanager
-    def _following(self) -> Iterator[Consumer]:
-        consumer = Consumer(consumer_config(self._settings, self._settings.group("follow")))
-        consumer.assign([TopicPartition(self._settings.topic(Topic.SYNC), SHARD, 0)])
-        try:
-            yield consumer
-        finally:
-            consumer.close()
 
     def _create(self, consumer: Consumer) -> None:
         for name, group in self._groups.items():
@@ -175,15 +152,9 @@ class Town:
         self._producer.poll(0)
 
     def _follow(self, consumer: Consumer, seconds: float) -> None:
-        """Polls one by one: `consume` would wait to fill its gulp, and that would be measured."""
-        end = time.perf_counter() + seconds
         listeners = {listener.encode() for listener in self._listeners.values()}
-        while time.perf_counter() < end:
-            message = consumer.poll(0.1)
-            if message is None or message.error() is not None or message.key() not in listeners:
-                continue
-            position = decode_position(message.value())
-            self._arrived[position.conv_id, position.seq] = time.perf_counter()
+        for conv_id, seq, at in arrivals(consumer, listeners, seconds):
+            self._arrived[conv_id, seq] = at
 
     def _await(self, consumer: Consumer, seconds: float) -> None:
         """Until all that was sent has arrived."""

@@ -1,0 +1,71 @@
+"""A deployment for one measurement, and who follows a part of it."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from confluent_kafka import Consumer, TopicPartition
+
+from backends.kafka import (
+    REQUEST_SECONDS,
+    admin_client,
+    consumer_config,
+    create_topics,
+    new_topics,
+)
+from schemas.codec import decode_position
+from schemas.settings import Settings
+from schemas.topics import Topic
+
+
+@contextmanager
+def deployment() -> Iterator[Settings]:
+    """A namespace that nobody else has, with its topics; they are removed at the end."""
+    settings = Settings(namespace=f"bench-{secrets.token_hex(4)}")
+    create_topics(settings)
+    try:
+        yield settings
+    finally:
+        admin = admin_client(settings)
+        deleted = admin.delete_topics([topic.topic for topic in new_topics(settings)])
+        for future in deleted.values():
+            future.result(REQUEST_SECONDS)
+
+
+@contextmanager
+def following(settings: Settings, shard: int) -> Iterator[Consumer]:
+    """Reads what is committed to one shard of the sync timelines, from its beginning."""
+    consumer = Consumer(consumer_config(settings, settings.group("follow")))
+    consumer.assign([TopicPartition(settings.topic(Topic.SYNC), shard, 0)])
+    try:
+        yield consumer
+    finally:
+        consumer.close()
+
+
+class Arrival(NamedTuple):
+    """An entry that a recipient has got, and when, by `time.perf_counter`."""
+
+    conv_id: str
+    seq: int
+    at: float
+
+
+def arrivals(
+    consumer: Consumer, recipients: Collection[bytes], seconds: float
+) -> Iterator[Arrival]:
+    """What some recipients get within so many seconds.
+
+    Polls one by one: `consume` would wait to fill its gulp, and that would be measured.
+    """
+    end = time.perf_counter() + seconds
+    while (left := end - time.perf_counter()) > 0:
+        message = consumer.poll(min(left, 0.5))
+        at = time.perf_counter()
+        if message is not None and message.error() is None and message.key() in recipients:
+            position = decode_position(message.value())
+            yield Arrival(position.conv_id, position.seq, at)
