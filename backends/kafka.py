@@ -75,6 +75,8 @@ def new_topics(settings: Settings) -> list[NewTopic]:
 
 
 def _partitions(settings: Settings, topic: Topic) -> int:
+    if topic.spec.ordered:
+        return 1
     return settings.sync_partitions if topic.spec.sharded_by_recipient else settings.partitions
 
 

@@ -1,9 +1,11 @@
 """Follows one person's sync timeline, straight from Kafka.
 
-The timeline is a key range of one partition of ``im.sync``; what belongs to others is passed
-over. A record that was delivered stays the next one after a restart until it is committed, so
-each is handled at least once, in order. The handler may see a record again after a crash, and
-knows it by its sync SeqId.
+The timeline is a key range of one shard after the other; what belongs to others is passed over.
+Which shards those are is the matter of `consumers.chain`.
+
+A record that was delivered stays the next one after a restart until it is committed, so each is
+handled at least once, in order. The handler may see a record again after a crash, and knows it by
+its sync SeqId.
 """
 
 from __future__ import annotations
@@ -17,15 +19,14 @@ from typing import Final, Literal, NamedTuple, Self, TypeAlias
 
 from confluent_kafka import Message, TopicPartition
 
-from backends.kafka import partition_of
+from consumers.chain import chain_of
 from consumers.cursor import CursorStore
 from consumers.reading import OffsetGone, bounds, gulp, is_end, open_consumer
 from schemas.codec import decode_sync_record
 from schemas.errors import ConfigurationError, Trimmed, UndecodableRecord
 from schemas.records import AnySyncRecord
 from schemas.settings import Settings
-from schemas.sync_seq import EPOCH, sync_seq, unpack_sync_seq
-from schemas.topics import Topic
+from schemas.sync_seq import sync_seq, unpack_sync_seq
 
 Start: TypeAlias = Literal["beginning", "end"]
 """Where a device without a cursor starts: with all that is kept, or with what comes from now."""
@@ -80,11 +81,12 @@ class SyncFollower:
         self._cursors = cursors
         self._gulp: deque[Message] = deque()
         self._uncommitted: int | None = None  # the last one delivered, until it is committed
-        self._topic = settings.topic(Topic.SYNC)
-        self._partition = partition_of(user, settings.sync_partitions)
         self._consumer = open_consumer(settings)
+        self._chain = chain_of(settings, user, self._consumer)
+        self._closed_end: int | None = None  # of the shard, once nobody writes to it any more
         try:
-            self._next = self._begin(start)
+            self._chain.open()
+            self._begin(start)
         except BaseException:
             self._consumer.close()
             raise
@@ -120,8 +122,9 @@ class SyncFollower:
                     return item
             left = deadline - time.monotonic()
             if looked and left <= 0:
-                self._save_passed_over()
+                self._save_passed_over(PASSED_OVER_SECONDS)
                 return None
+            self._go_on_in_next_epoch()
             self._gulp.extend(gulp(self._consumer, left, GULP))
             looked = True
 
@@ -151,39 +154,72 @@ class SyncFollower:
         """Lets go of the connection. May be called again."""
         self._consumer.close()
 
-    def _begin(self, start: Start) -> int:
-        place = TopicPartition(self._topic, self._partition)
-        oldest, end = bounds(self._consumer, place)
+    def _begin(self, start: Start) -> None:
         cursor = self._cursors.load(self._user, self._device_id)
-        if cursor is None:
-            offset = oldest if start == "beginning" else end
-            if start == "end" and end > 0:
-                # Otherwise a crash before the first record would move the start.
-                self._cursors.save(self._user, self._device_id, sync_seq(EPOCH, end - 1))
-        else:
-            offset = self._after(cursor, oldest, end)
-        self._consumer.assign([TopicPartition(self._topic, self._partition, offset)])
-        return offset
+        if cursor is not None:
+            self._begin_after(cursor)
+            return
+        epoch = 0 if start == "beginning" else self._chain.newest()
+        place = self._chain.place(epoch)
+        oldest, end = bounds(self._consumer, place)
+        if start == "end" and end > 0:
+            # Otherwise a crash before the first record would move the start.
+            self._cursors.save(self._user, self._device_id, sync_seq(epoch, end - 1))
+        self._read_from(epoch, place, oldest if start == "beginning" else end)
 
-    def _after(self, cursor: int, oldest: int, end: int) -> int:
+    def _begin_after(self, cursor: int) -> None:
         epoch, offset = unpack_sync_seq(cursor)
-        if epoch != EPOCH or offset >= end:
-            raise ConfigurationError(
-                f"the cursor {cursor} is ahead of {self._topic}: is it of another deployment?"
-            )
+        try:
+            place = self._chain.place(epoch)
+        except ConfigurationError as error:
+            raise self._strange(cursor) if epoch else error from None
+        oldest, end = bounds(self._consumer, place)
+        if offset >= end:
+            raise self._strange(cursor)
         if offset + 1 < oldest:
-            raise Trimmed(cursor, sync_seq(EPOCH, oldest))
-        return offset + 1
+            raise Trimmed(cursor, sync_seq(epoch, oldest))
+        self._read_from(epoch, place, offset + 1)
+
+    def _strange(self, cursor: int) -> ConfigurationError:
+        return ConfigurationError(
+            f"the cursor {cursor} of {self._user} is ahead of the sync timeline: is it of another "
+            "deployment?"
+        )
+
+    def _read_from(self, epoch: int, place: TopicPartition, offset: int) -> None:
+        self._epoch, self._place, self._next = epoch, place, offset
+        self._closed_end = None
+        start = TopicPartition(place.topic, place.partition, offset)
+        self._consumer.assign([start, *self._chain.beside()])
+
+    def _go_on_in_next_epoch(self) -> None:
+        """Leaves a shard that nobody writes to any more, when all of it is read."""
+        following = self._chain.after(self._epoch)
+        if following is None:
+            return
+        if self._closed_end is None:
+            _, self._closed_end = bounds(self._consumer, self._place)
+        if self._next < self._closed_end:
+            return
+        self._save_passed_over(0)
+        place = self._chain.place(following)
+        oldest, _ = bounds(self._consumer, place)
+        if oldest > 0:
+            raise Trimmed(self._last_seen(), sync_seq(following, oldest))
+        self._read_from(following, place, 0)
+        self._saved = 0
 
     def _look_at(self, message: Message) -> SyncItem | None:
         error, offset = message.error(), message.offset()
+        if self._chain.take(message):
+            return None
         if error is not None or offset is None:
             self._look_at_error(message)
             return None
         self._next = offset + 1
         if message.key() != self._key:
             return None
-        self._uncommitted = sync_seq(EPOCH, offset)
+        self._uncommitted = sync_seq(self._epoch, offset)
         try:
             return SyncItem(self._uncommitted, decode_sync_record(message.value()))
         except UndecodableRecord as reason:
@@ -198,19 +234,24 @@ class SyncFollower:
             self._go_on_after_gap()
 
     def _go_on_after_gap(self) -> None:
-        oldest, end = bounds(self._consumer, TopicPartition(self._topic, self._partition))
+        oldest, end = bounds(self._consumer, self._place)
         if self._next < oldest:
-            raise Trimmed(sync_seq(EPOCH, max(0, self._next - 1)), sync_seq(EPOCH, oldest))
+            raise Trimmed(self._last_seen(), sync_seq(self._epoch, oldest))
         if self._next > end:
-            raise ConfigurationError(f"{self._topic} was made anew: its sync SeqIds start again")
-        self._consumer.assign([TopicPartition(self._topic, self._partition, self._next)])
+            raise ConfigurationError(
+                f"{self._place.topic} was made anew: its sync SeqIds start again"
+            )
+        self._read_from(self._epoch, self._place, self._next)
 
-    def _save_passed_over(self) -> None:
+    def _last_seen(self) -> int:
+        return sync_seq(self._epoch, max(0, self._next - 1))
+
+    def _save_passed_over(self, after_seconds: float) -> None:
         """Moves the cursor past records of others, so that a restart does not read them again.
 
         Nor is a person whom nobody writes to for a week told that something was trimmed.
         """
-        due = time.monotonic() - self._saved_at > PASSED_OVER_SECONDS
+        due = time.monotonic() - self._saved_at > after_seconds
         if due and self._uncommitted is None and self._next > self._saved:
-            self._cursors.save(self._user, self._device_id, sync_seq(EPOCH, self._next - 1))
+            self._cursors.save(self._user, self._device_id, self._last_seen())
             self._saved, self._saved_at = self._next, time.monotonic()

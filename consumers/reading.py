@@ -16,7 +16,8 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # public, not in __all__
 
-from backends.kafka import REQUEST_SECONDS, admin_client, consumer_config, topic_partitions
+from backends.kafka import REQUEST_SECONDS, admin_client, consumer_config
+from backends.shards import places_of
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -75,7 +76,7 @@ def bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
 def offsets(
     settings: Settings, topic: Topic, spec: OffsetSpec, isolation: IsolationLevel
 ) -> dict[int, int]:
-    """An offset of each partition of a topic.
+    """An offset of each partition of a topic, of ``im.sync`` of each shard, by its number.
 
     Raises:
         ConfigurationError: There is no such topic.
@@ -83,21 +84,29 @@ def offsets(
     """
     admin = admin_client(settings)  # to be held on to: without it the answers never come
     name = settings.topic(topic)
-    places = dict.fromkeys(topic_partitions(settings, topic), spec)
 
     def ask() -> dict[int, int]:
         missing = admin.list_topics(name, timeout=REQUEST_SECONDS).topics[name].error
         if missing is not None:
             raise KafkaException(missing)
+        places = places_of(admin, settings, topic)
         asked = admin.list_offsets(
-            places, isolation_level=isolation, request_timeout=REQUEST_SECONDS
+            dict.fromkeys(places.values(), spec),
+            isolation_level=isolation,
+            request_timeout=REQUEST_SECONDS,
         )
         return {
-            place.partition: answer.result(REQUEST_SECONDS + 1).offset
-            for place, answer in asked.items()
+            number: asked[place].result(REQUEST_SECONDS + 1).offset
+            for number, place in places.items()
         }
 
     return answered(name, ask)
+
+
+def shards(settings: Settings, topic: Topic) -> dict[int, TopicPartition]:
+    """The partitions of a topic by number, of ``im.sync`` all shards. Errors as of `offsets`."""
+    admin = admin_client(settings)
+    return answered(settings.topic(topic), lambda: places_of(admin, settings, topic))
 
 
 def answered(topic: str, ask: Callable[[], AnswerT]) -> AnswerT:

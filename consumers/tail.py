@@ -1,4 +1,4 @@
-"""Follows a whole topic of timelines, all partitions, from known positions: for services.
+"""Follows all timelines of a kind, all partitions, from known positions: for services.
 
 Records come in gulps, undecoded, because most of who asks looks at a part of them only.
 """
@@ -13,7 +13,15 @@ from typing import Final, NamedTuple, Self, TypeAlias
 from confluent_kafka import IsolationLevel, Message, TopicPartition
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # public, not in __all__
 
-from consumers.reading import OffsetGone, bounds, gulp, is_end, offsets, open_consumer
+from consumers.reading import (
+    OffsetGone,
+    bounds,
+    gulp,
+    is_end,
+    offsets,
+    open_consumer,
+    shards,
+)
 from schemas.codec import decode_entry
 from schemas.errors import Stalled, Trimmed
 from schemas.records import AnyEntry
@@ -21,7 +29,7 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 
 Positions: TypeAlias = dict[int, int]
-"""By partition, the next offset to read."""
+"""By partition, the next offset to read. Of sync timelines the partition is a shard's number."""
 
 GULP: Final = 10_000
 """Records of one call at most."""
@@ -58,6 +66,10 @@ class TimelineTail:
         settings: The deployment.
         start: Where to begin in each partition; a partition that is not named is not read.
         topic: ``im.timeline``, or another whose records are committed by transactions.
+
+    Raises:
+        ConfigurationError: There is no such topic.
+        ServerUnavailable: The broker does not answer.
     """
 
     def __init__(
@@ -65,8 +77,15 @@ class TimelineTail:
     ) -> None:
         self._name = settings.topic(topic)
         self._positions = dict(start)
+        places = shards(settings, topic)
+        self._numbers = {(p.topic, p.partition): number for number, p in places.items()}
         self._consumer = open_consumer(settings)
-        self._consumer.assign([TopicPartition(self._name, *place) for place in start.items()])
+        self._consumer.assign(
+            [
+                TopicPartition(places[number].topic, places[number].partition, offset)
+                for number, offset in start.items()
+            ]
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -122,7 +141,9 @@ class TimelineTail:
         self._consumer.close()
 
     def _look_at(self, message: Message) -> TailRecord | None:
-        error, partition, offset = message.error(), message.partition(), message.offset()
+        error, offset = message.error(), message.offset()
+        place = message.topic() or "", message.partition() or 0
+        partition = self._numbers.get(place)
         if partition is None or offset is None:
             return None
         if error is None:
@@ -132,7 +153,7 @@ class TimelineTail:
             if is_end(message, error):
                 self._positions[partition] = max(self._positions[partition], offset)
         except OffsetGone as gone:
-            oldest, _ = bounds(self._consumer, TopicPartition(self._name, partition))
+            oldest, _ = bounds(self._consumer, TopicPartition(*place))
             raise Trimmed(gone.offset, oldest) from None
         return None
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from confluent_kafka import Consumer
 
 from backends.kafka import topic_partitions
+from backends.sync_layout import SyncShards, sync_layout
 from schemas.settings import Settings
-from schemas.sync_seq import EPOCH, sync_seq
+from schemas.sync_seq import sync_seq
 from schemas.topics import Topic
-
-_FOLLOWED: Final = (Topic.SYNC, Topic.TIMELINE)
 
 
 class LogPlaces:
-    """The partitions of sync timelines and of conversation timelines.
+    """The partitions of sync timelines, in every epoch, and of conversation timelines.
 
     Args:
         settings: The deployment.
@@ -23,22 +20,27 @@ class LogPlaces:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._sync = settings.topic(Topic.SYNC)
+        self._layout = sync_layout(settings)
 
     def look(self, consumer: Consumer, timeout: float) -> list[tuple[str, int]]:
         """Those that there are now, as (topic, partition).
 
         Raises:
             KafkaException: The broker does not answer.
+            ConfigurationError: Two shards have the same number.
         """
         there = consumer.list_topics(timeout=timeout).topics
-        return [
-            (place.topic, place.partition)
-            for topic in _FOLLOWED
-            for place in topic_partitions(self._settings, topic)
+        shards = SyncShards(
+            self._layout, {name: len(topic.partitions) for name, topic in there.items()}
+        )
+        entries = [
+            place
+            for place in topic_partitions(self._settings, Topic.TIMELINE)
             if place.topic in there
         ]
+        return [(place.topic, place.partition) for place in [*shards.places.values(), *entries]]
 
     def sync_seq(self, topic: str, offset: int) -> int | None:
         """The sync SeqId of a record, or None if it is an entry of a conversation timeline."""
-        return sync_seq(EPOCH, offset) if topic == self._sync else None
+        epoch = self._layout.epoch(topic)
+        return None if epoch is None else sync_seq(epoch, offset)

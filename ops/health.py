@@ -7,8 +7,8 @@ counts since the first record. So the broker alone knows the health of the pipel
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -26,11 +26,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, not
 from msgspec import Struct
 
 from backends.groups import described_group, group_places
-from backends.kafka import topic_partitions
+from backends.shards import places_of
 from ops.stages import SOURCES
 from ops.tail import records_left
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
+from schemas.sync_seq import epoch_of
 
 _REQUEST_SECONDS: Final = 5.0
 
@@ -73,17 +74,17 @@ def members_if_assigned(admin: AdminClient, settings: Settings, stage: str) -> i
     Raises:
         ServerUnavailable: The broker does not answer.
     """
-    source = topic_partitions(settings, SOURCES[stage])
     with _unavailable(settings):
+        source = places_of(admin, settings, SOURCES[stage], _REQUEST_SECONDS)
         described = described_group(admin, settings.group(stage), _REQUEST_SECONDS)
     return len(described.members) if _is_assigned(described, source) else 0
 
 
 def _health(admin: AdminClient, settings: Settings, stage: str) -> StageHealth:
     group = settings.group(stage)
-    source = topic_partitions(settings, SOURCES[stage])
+    source = places_of(admin, settings, SOURCES[stage], _REQUEST_SECONDS)
     described = described_group(admin, group, _REQUEST_SECONDS)
-    notes = committed(admin, group, source)
+    notes = committed(admin, group, list(source.values()))
     newest = max(_notes(notes), key=lambda note: note.get("at", 0), default={})
     return StageHealth(
         lag=_lag(admin, settings, notes),
@@ -102,32 +103,41 @@ def committed(
     found = group_places(admin, group, partitions, _REQUEST_SECONDS)
     begin = _offsets(admin, [place for place in found if place.offset < 0], _EARLIEST)
     for place in found:
-        place.offset = begin.get(place.partition, place.offset)
+        place.offset = begin.get((place.topic, place.partition), place.offset)
     return found
 
 
 def _lag(admin: AdminClient, settings: Settings, places: list[TopicPartition]) -> int:
     ends = _offsets(admin, places, _LATEST)
-    behind = {place: ends[place.partition] - place.offset for place in places}
+    behind = {place: ends[place.topic, place.partition] - place.offset for place in places}
     return records_left(settings, {place: gap for place, gap in behind.items() if gap > 0})
 
 
-def _offsets(admin: AdminClient, places: list[TopicPartition], spec: OffsetSpec) -> dict[int, int]:
+def _offsets(
+    admin: AdminClient, places: list[TopicPartition], spec: OffsetSpec
+) -> dict[tuple[str, int], int]:
     if not places:
         return {}
     asked = {TopicPartition(place.topic, place.partition): spec for place in places}
     answers = admin.list_offsets(asked, request_timeout=_REQUEST_SECONDS)
-    return {place.partition: answers[place].result(_REQUEST_SECONDS).offset for place in answers}
+    return {
+        (place.topic, place.partition): answer.result(_REQUEST_SECONDS).offset
+        for place, answer in answers.items()
+    }
 
 
-def _is_assigned(group: ConsumerGroupDescription, source: list[TopicPartition]) -> bool:
+def _is_assigned(group: ConsumerGroupDescription, source: Mapping[int, TopicPartition]) -> bool:
+    """Whether somebody reads each partition: of sync shards, those of one epoch at a time."""
     assigned = {
         (place.topic, place.partition)
         for member in group.members
         for place in member.assignment.topic_partitions
     }
-    wanted = {(place.topic, place.partition) for place in source}
-    return group.state == ConsumerGroupState.STABLE and wanted <= assigned
+    epochs: defaultdict[int, set[tuple[str, int]]] = defaultdict(set)
+    for number, place in source.items():
+        epochs[epoch_of(number)].add((place.topic, place.partition))
+    stable = group.state == ConsumerGroupState.STABLE
+    return stable and any(wanted <= assigned for wanted in epochs.values())
 
 
 def _notes(places: Iterable[TopicPartition]) -> list[dict[str, int]]:

@@ -1,15 +1,12 @@
 """The SeqId of a sync timeline: (epoch, partition offset) in one 64-bit number.
 
 A change of the number of shards starts a new epoch, so that cursors taken before it stay below
-all that comes after it.
+all that comes after it. The number of a shard is packed alike: (epoch, index).
 """
 
 from __future__ import annotations
 
 from typing import Final
-
-EPOCH: Final = 0
-"""Of all sync SeqIds, until the number of shards of a deployment can change."""
 
 _OFFSET_BITS: Final = 48
 _MAX_EPOCH: Final = (1 << 15) - 1
@@ -30,3 +27,8 @@ def sync_seq(epoch: int, offset: int) -> int:
 def unpack_sync_seq(number: int) -> tuple[int, int]:
     """The (epoch, offset) of a sync SeqId."""
     return number >> _OFFSET_BITS, number & ((1 << _OFFSET_BITS) - 1)
+
+
+def epoch_of(number: int) -> int:
+    """The epoch of a sync SeqId, or of a shard by its number."""
+    return number >> _OFFSET_BITS

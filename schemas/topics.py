@@ -13,12 +13,14 @@ class TopicSpec(NamedTuple):
     """How one topic is made. Durations in milliseconds, sizes in bytes.
 
     ``sharded_by_recipient``: has the sync partition count in place of the conversation's one.
+    ``ordered``: has a single partition, because its records have one order.
     """
 
     suffix: str
     key: str
     sharded_by_recipient: bool
     config: dict[str, str]
+    ordered: bool = False
 
 
 class Topic(Enum):
@@ -49,11 +51,20 @@ class Topic(Enum):
         sharded_by_recipient=False,
         config={"cleanup.policy": "compact", "segment.ms": str(6 * 3600 * 1000)},
     )
+    # Of epoch 0, and where both layouts begin: see `backends.sync_layout`.
     SYNC = TopicSpec(
         "sync",
         "recipient",
         sharded_by_recipient=True,
         config={"cleanup.policy": "delete"},  # its retention is the setting sync_lifetime
+    )
+    EPOCHS = TopicSpec(
+        "epochs",
+        "what the value replaces",
+        sharded_by_recipient=False,
+        # Read whole by everybody who starts: kept small.
+        config={"cleanup.policy": "compact", "segment.ms": str(3600 * 1000)},
+        ordered=True,
     )
     DEAD_LETTER = TopicSpec(
         "dead-letter",

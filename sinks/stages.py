@@ -22,11 +22,13 @@ from sinks.base.loop import SinkLoop
 from sinks.base.poison import PoisonGuard, PoisonLimits
 from sinks.base.records import Bounds
 from sinks.base.retry import attempts
+from sinks.base.source import OneTopic
 from sinks.base.writer import Writer
 from sinks.cassandra.messages import MessageWriter
 from sinks.cassandra.requests import failures_by_kind
 from sinks.cassandra.sync import SyncWriter
 from sinks.elasticsearch.writer import SearchWriter
+from sinks.sync_source import sync_source
 
 METADATA_SECONDS: Final = 5.0
 """How long the broker may take to say whether a topic is there."""
@@ -88,16 +90,17 @@ def run_stage(name: str, settings: Settings, stop: Event) -> None:
     stage = STAGES[name]
     group, topic = f"sink-{name}", settings.topic(stage.topic)
     consumer = Consumer(sink_consumer_config(settings, group))
+    source = sync_source(settings, group) if stage.topic is Topic.SYNC else OneTopic(topic)
     with ExitStack() as stack:
         try:
             _await_topic(consumer, topic, stop)
             writer = _await_writer(stage, settings, stop, stack)
         except (TransientFailure, ServerUnavailable):
             return  # stopped while it waited
-        dead_letters = KafkaDeadLetters(settings, topic, group)
+        dead_letters = KafkaDeadLetters(settings, source, group)
         delivery = Delivery(writer, dead_letters, PoisonGuard(PoisonLimits()))
         _logger.info("%s reads %s", group, topic)
-        SinkLoop(consumer, topic, delivery.deliver, stage.bounds).run(stop)
+        SinkLoop(consumer, source, delivery.deliver, stage.bounds).run(stop)
         _logger.info("%s has ended in order", group)
 
 

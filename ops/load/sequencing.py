@@ -107,7 +107,8 @@ class Sequencing:
 
     def _read_replies(self) -> None:
         end = self._written(Topic.SYNC)
-        with TimelineTail(self._settings, self._replies_from, Topic.SYNC) as tail:
+        start = {shard: self._replies_from.get(shard, 0) for shard in end}  # some may be new
+        with TimelineTail(self._settings, start, Topic.SYNC) as tail:
             self._read_all(tail, end, self._ledger.see_sync_record)
             self._replies_from = tail.positions()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
@@ -10,7 +11,8 @@ from typing import Final
 import stamina
 from confluent_kafka import KafkaException
 
-from backends.kafka import admin_client, topic_partitions
+from backends.kafka import admin_client
+from backends.shards import places_of
 from consumers.tail import Positions, ends
 from ops.health import committed
 from ops.stages import SOURCES
@@ -65,16 +67,23 @@ class StageOffsets:
     """
 
     def __init__(self, settings: Settings, stage: str) -> None:
+        self._settings = settings
         self._admin = admin_client(settings)
         self._group = settings.group(stage)
-        self._source = topic_partitions(settings, SOURCES[stage])
-        self._known = dict.fromkeys((place.partition for place in self._source), 0)
+        self._topic = SOURCES[stage]
+        self._known: Mapping[int, int] = defaultdict(int)
 
     def now(self) -> Mapping[int, int]:
-        """By partition, the next offset that it reads. While the broker is away, as before."""
+        """By partition, the next offset that it reads. While the broker is away, as before.
+
+        Of ``im.sync`` by the number of a shard.
+        """
         with broker_may_be_away():
-            places = committed(self._admin, self._group, self._source)
-            self._known = {place.partition: place.offset for place in places}
+            places = places_of(self._admin, self._settings, self._topic)
+            found = committed(self._admin, self._group, list(places.values()))
+            numbers = {(p.topic, p.partition): number for number, p in places.items()}
+            now = {numbers[p.topic, p.partition]: p.offset for p in found}
+            self._known = defaultdict(int, now)
         return self._known
 
 

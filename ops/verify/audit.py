@@ -2,8 +2,8 @@
 
 1. How far is ``im.timeline`` now? All of it up to there is read and folded.
 2. The sinks of messages have come past that: store, membership and index are compared.
-3. How far is ``im.sync`` now? What belongs to the entries of step 1 was written before, in the
-   same transactions. Each partition is compared with what the log says is due.
+3. How far are the shards of ``im.sync`` now? What belongs to the entries of step 1 was written
+   before, in the same transactions. They are compared with what the log says is due.
 4. The sink of sync records has come past that: its tables are compared, and the read marks, which
    are of both sinks.
 5. If a place holds more than the log of step 1, the log is read on: it may have come meanwhile.
@@ -14,15 +14,15 @@ So it can be run while others write, and then is about what was there at its beg
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from ops.verify.index import compare_documents
-from ops.verify.log import Log
+from ops.verify.log import KafkaRecord, Log
 from ops.verify.marks import compare_marks, take_marks
 from ops.verify.membership import compare_membership
 from ops.verify.report import CheckName, Report
-from ops.verify.shards import Shard, homes, position_of
+from ops.verify.shards import Shard, Shards, position_of
 from ops.verify.sources import Sources, Stage
 from ops.verify.store import compare_conversations, compare_messages
 from ops.verify.sync_buckets import compare_sync_buckets
@@ -82,31 +82,30 @@ def _compare_copies(sources: Sources, log: Log, report: Report) -> None:
         compare_documents(log, sources.documents(), sources.index_of, report)
 
 
-def _compare_sync_log(sources: Sources, log: Log, report: Report) -> dict[int, Shard]:
+def _compare_sync_log(sources: Sources, log: Log, report: Report) -> Shards:
+    def read(some: Sequence[Shard]) -> Iterable[KafkaRecord]:
+        return sources.sync([Span(shard.number, shard.low, shard.end) for shard in some])
+
     with _timed(report, "sync-log"):
-        spans = sources.sync_spans()
-        home, expired_before = homes(len(spans)), sources.expired_before()
-        shards = {}
-        for span in spans:
-            shard = Shard(span.partition, span.low, span.end, home, expired_before)
-            compare_sync_log(log, shard, sources.sync(span), report)
-            shards[span.partition] = shard
+        # First what there is: what comes after that is not looked at.
+        places = sources.sync_shards()
+        shards = Shards(places, sources.sync_spans(), sources.expired_before())
+        for group in shards.groups():
+            compare_sync_log(log, shards, group, read, report)
     return shards
 
 
-def _compare_sync_store(
-    sources: Sources, log: Log, shards: Mapping[int, Shard], report: Report
-) -> None:
-    def name(partition: int, offsets: Sequence[int]) -> dict[int, RecordName]:
-        found = sources.sync_at(partition, offsets)
+def _compare_sync_store(sources: Sources, log: Log, shards: Shards, report: Report) -> None:
+    def name(number: int, offsets: Sequence[int]) -> dict[int, RecordName]:
+        found = sources.sync_at(number, offsets)
         return {offset: _name(key, value) for offset, (key, value) in found.items()}
 
     with _timed(report, "sync-store"):
-        last = {number: shard.last_offset for number, shard in shards.items()}
+        last = {number: shard.last_offset for number, shard in shards.by_number.items()}
         last = {number: offset for number, offset in last.items() if offset >= 0}
         _await(sources, "sink-sync", last, "sync-store", report)
         buckets = compare_sync_rows(log, shards, sources.sync_rows(), report)
-        report_missing_rows(shards, name, report)
+        report_missing_rows(shards.by_number.values(), name, report)
         compare_sync_buckets(buckets, sources.sync_buckets(), report)
         compare_sync_expiries(buckets.reached, sources.sync_expiries(), report)
     with _timed(report, "marks"):
@@ -131,17 +130,17 @@ def _await(
         report.differ(check, "behind", detail=detail)
 
 
-def _read_on(
-    sources: Sources, log: Log, spans: Sequence[Span], shards: Mapping[int, Shard]
-) -> None:
+def _read_on(sources: Sources, log: Log, spans: Sequence[Span], shards: Shards) -> None:
     begins = {span.partition: span.end for span in spans}
     more = [span._replace(low=begins[span.partition]) for span in sources.timeline_spans()]
     # What is wrong in there is the matter of the next audit.
     log.read(sources.timeline(more), Report())
+    shards.look_again(sources.sync_shards())
     for span in sources.sync_spans():
-        shard = shards[span.partition]
-        take_marks(shard, sources.sync(span._replace(low=shard.end)))
-        shard.end_now = span.end
+        shard = shards.by_number.get(span.partition)
+        if shard is not None:
+            take_marks(shard, sources.sync([span._replace(low=shard.end)]))
+            shard.end_now = span.end
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from schemas.limits import MAX_ENTRY_BYTES
 from schemas.records import AnyEntry
 
 KafkaRecord: TypeAlias = tuple[int, int, bytes | None, bytes | None]
-"""(partition, offset, key, value)."""
+"""(partition, offset, key, value). Of sync timelines the partition is the number of a shard."""
 
 
 class Log:

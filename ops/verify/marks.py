@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final, TypeAlias
 
 from ops.verify.log import KafkaRecord, Log
 from ops.verify.report import Report
-from ops.verify.shards import Shard, position_of
+from ops.verify.shards import Shard, Shards, position_of
 from ops.verify.sync_log import READ_MARKED
 
 ReadMarkRow: TypeAlias = tuple[str, str, int | None, int | None, int | None]
@@ -25,14 +25,12 @@ def take_marks(shard: Shard, records: Iterable[KafkaRecord]) -> None:
             shard.mark(position.conv_id, (key or b"").decode(errors="replace"), position.seq)
 
 
-def compare_marks(
-    log: Log, shards: Mapping[int, Shard], rows: Iterable[ReadMarkRow], report: Report
-) -> None:
+def compare_marks(log: Log, shards: Shards, rows: Iterable[ReadMarkRow], report: Report) -> None:
     """Compares both kinds of marks, each with where it comes from.
 
     Args:
         log: All of ``im.timeline``: who said what last.
-        shards: All partitions of ``im.sync``, with the marks of each person.
+        shards: All that there are, with the marks of each person.
         rows: The table, in any order.
         report: Where differences go.
     """
@@ -43,10 +41,9 @@ def compare_marks(
 
 
 class _Check:
-    def __init__(self, log: Log, shards: Mapping[int, Shard], report: Report) -> None:
+    def __init__(self, log: Log, shards: Shards, report: Report) -> None:
         self._log = log
         self._shards = shards
-        self._home = shards[0].home
         self._report = report
         self._seen: set[tuple[str, str]] = set()
 
@@ -62,7 +59,7 @@ class _Check:
         for conv_id, conversation in self._log.conversations.items():
             for user, (seq, _) in conversation.own.items():
                 self._miss(conv_id, user, seq)
-        for shard in self._shards.values():
+        for shard in self._shards.by_number.values():
             for (conv_id, user), seq in shard.marks.items():
                 self._miss(conv_id, user, seq)
 
@@ -88,8 +85,9 @@ class _Check:
             self._report.differ("marks", "altered", **place, detail=detail)
 
     def _take_marked(self, conv_id: str, user: str, seq: int | None) -> None:
-        shard = self._shards[self._home(user)]
-        due = shard.marks.get((conv_id, user))
+        chain = self._shards.chain(user)
+        marks = [shard.marks.get((conv_id, user)) for shard in chain]
+        due = max((mark for mark in marks if mark is not None), default=None)
         place = _place(conv_id, user, seq or due or 0)
         if seq == due:
             return
@@ -98,11 +96,12 @@ class _Check:
         elif due is not None and seq < due:
             detail = f"read up to {seq}, the sync timeline says {due}"
             self._report.differ("marks", "altered", **place, detail=detail)
-        elif shard.low > 0 and seq <= self._log.head(conv_id):
+        elif any(shard.low > 0 for shard in chain) and seq <= self._log.head(conv_id):
             # Retention has dropped the record that would tell.
             self._report.section("marks").counts["marked before what is kept"] += 1
         else:
-            self._report.hold("marks", partial(shard.has_marked, conv_id, user, seq), **place)
+            newer = partial(self._shards.has_marked, conv_id, user, seq)
+            self._report.hold("marks", newer, **place)
 
 
 def _place(conv_id: str, user: str, seq: int) -> dict[str, Any]:

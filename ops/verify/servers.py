@@ -13,6 +13,7 @@ from elasticsearch import Elasticsearch
 
 from backends.cassandra import cassandra_session
 from backends.elasticsearch import elasticsearch_client, index_name
+from backends.sync_layout import SyncShards
 from ops.verify import topics
 from ops.verify.documents import documents
 from ops.verify.index import Document
@@ -79,9 +80,13 @@ class Servers:
         """See `Sources`."""
         return topics.settled_spans(self._settings, Topic.SYNC)
 
-    def sync(self, span: Span) -> Iterable[KafkaRecord]:
+    def sync_shards(self) -> SyncShards:
         """See `Sources`."""
-        return self._told("sync-log", topics.read(self._settings, Topic.SYNC, [span]))
+        return topics.shards(self._settings)
+
+    def sync(self, spans: Sequence[Span]) -> Iterable[KafkaRecord]:
+        """See `Sources`."""
+        return self._told("sync-log", topics.read(self._settings, Topic.SYNC, spans))
 
     def sync_at(
         self, partition: int, offsets: Sequence[int]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Protocol, TypeAlias
 
+from backends.sync_layout import SyncShards
 from ops.verify.index import Document
 from ops.verify.log import KafkaRecord
 from ops.verify.marks import ReadMarkRow
@@ -27,16 +28,19 @@ class Sources(Protocol):
     def timeline(self, spans: Sequence[Span]) -> Iterable[KafkaRecord]:
         """Its records."""
 
-    def sync_spans(self) -> list[Span]:
-        """What of ``im.sync`` is written now; waits for the transactions that are open."""
+    def sync_shards(self) -> SyncShards:
+        """Which shards there are."""
 
-    def sync(self, span: Span) -> Iterable[KafkaRecord]:
-        """The records of one of its partitions."""
+    def sync_spans(self) -> list[Span]:
+        """What of each shard is written now; waits for the transactions that are open."""
+
+    def sync(self, spans: Sequence[Span]) -> Iterable[KafkaRecord]:
+        """The records of some shards, those of each in their order."""
 
     def sync_at(
         self, partition: int, offsets: Sequence[int]
     ) -> Mapping[int, tuple[bytes | None, bytes | None]]:
-        """(key, value) of some of its records, again."""
+        """(key, value) of some records of a shard, again."""
 
     def behind(self, stage: Stage, last_offsets: Mapping[int, int]) -> int:
         """Waits, within a bound, for a sink; returns how many offsets it is behind after that."""

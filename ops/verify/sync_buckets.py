@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, TypeAlias
 
 from ops.verify.report import Report
-from ops.verify.shards import OPTIONAL, Shard
+from ops.verify.shards import OPTIONAL, Shard, Shards
 from schemas.limits import SYNC_BUCKET
+from schemas.sync_seq import epoch_of
 
 BucketRow: TypeAlias = tuple[str, int]
 """(user_id, bucket)."""
 
 
 class Buckets:
-    """Which buckets each recipient has rows in: one bit for each, from the oldest on.
+    """Which buckets each recipient has rows in: of each epoch a bit for each, from the oldest on.
 
     ``reached``: by recipient, the highest sync SeqId that has a row.
 
     Args:
-        shards: All partitions of ``im.sync``.
+        shards: All that there are.
     """
 
-    def __init__(self, shards: Mapping[int, Shard]) -> None:
+    def __init__(self, shards: Shards) -> None:
         self._shards = shards
-        self._home = shards[0].home
-        self._bits: dict[str, int] = {}
+        self._bits: dict[tuple[str, int], int] = {}
         self.reached: dict[str, int] = {}
 
-    def shard(self, user: str) -> Shard:
-        """Where this recipient's records are."""
-        return self._shards[self._home(user)]
-
     def add(self, user: str, bucket: int) -> None:
-        """Takes a bucket that is not older than the partition's oldest offset."""
-        self._bits[user] = self._bits.get(user, 0) | 1 << bucket - self._oldest(user)
+        """Takes a bucket that is not older than its shard's oldest offset."""
+        line = user, epoch_of_bucket(bucket)
+        self._bits[line] = self._bits.get(line, 0) | 1 << bucket - self._oldest(*line)
 
     def reach(self, user: str, sync_seq: int) -> None:
         """Takes the place of a row; of several of one bucket, the last is enough."""
@@ -43,19 +40,36 @@ class Buckets:
 
     def discard(self, user: str, bucket: int) -> bool:
         """Takes a bucket away, and says whether it was there."""
-        bits, at = self._bits.get(user, 0), bucket - self._oldest(user)
+        line = user, epoch_of_bucket(bucket)
+        bits, at = self._bits.get(line, 0), bucket - self._oldest(*line)
         if at < 0 or not bits >> at & 1:
             return False
-        self._bits[user] = bits & ~(1 << at)
+        self._bits[line] = bits & ~(1 << at)
         return True
 
+    def take_odd(self, user: str, bucket: int, report: Report) -> None:
+        """A bucket without rows: dropped by now, not yet looked at, or wrong."""
+        epoch = epoch_of_bucket(bucket)
+        shard = self._shards.of(user, epoch)
+        if shard is None:
+            newer = partial(self._shards.has_come, user, epoch)
+            report.hold("sync-store", newer, **_place(user, bucket))
+        else:
+            _take_odd(shard, user, bucket, report)
+
     def __iter__(self) -> Iterator[BucketRow]:
-        for user, bits in self._bits.items():
-            oldest = self._oldest(user)
+        for (user, epoch), bits in self._bits.items():
+            oldest = self._oldest(user, epoch)
             yield from ((user, oldest + at) for at in range(bits.bit_length()) if bits >> at & 1)
 
-    def _oldest(self, user: str) -> int:
-        return self.shard(user).low // SYNC_BUCKET
+    def _oldest(self, user: str, epoch: int) -> int:
+        shard = self._shards.of(user, epoch)
+        return 0 if shard is None else (shard.first_seq + shard.low) // SYNC_BUCKET
+
+
+def epoch_of_bucket(bucket: int) -> int:
+    """Whose rows are in a bucket: the first bucket of an epoch begins in the one before."""
+    return epoch_of((bucket + 1) * SYNC_BUCKET - 1)
 
 
 def compare_sync_buckets(buckets: Buckets, rows: Iterable[BucketRow], report: Report) -> None:
@@ -70,14 +84,14 @@ def compare_sync_buckets(buckets: Buckets, rows: Iterable[BucketRow], report: Re
     for user, bucket in rows:
         counts["buckets"] += 1
         if not buckets.discard(user, bucket):
-            _take_odd(buckets.shard(user), user, bucket, report)
+            buckets.take_odd(user, bucket, report)
     for user, bucket in buckets:
         report.differ("sync-store", "missing", **_place(user, bucket))
 
 
 def _take_odd(shard: Shard, user: str, bucket: int, report: Report) -> None:
-    """A bucket without rows: dropped by now, not yet looked at, or wrong."""
-    first, end = bucket * SYNC_BUCKET, (bucket + 1) * SYNC_BUCKET
+    first = max(0, bucket * SYNC_BUCKET - shard.first_seq)
+    end = (bucket + 1) * SYNC_BUCKET - shard.first_seq
     if first >= shard.end:
         report.hold("sync-store", partial(shard.reaches, first), **_place(user, bucket))
     elif first < shard.low or _may_be_over(shard, first, end):

@@ -1,10 +1,12 @@
-"""One partition of ``im.sync`` against what the log says that its recipients have to get."""
+"""Shards of sync timelines against what the log says that their recipients have to get."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
@@ -12,7 +14,7 @@ from ops.verify.audience import Cursor, Run, cursors
 from ops.verify.conversation import ABSENT, Conversation, digest_of
 from ops.verify.log import KafkaRecord, Log
 from ops.verify.report import Report
-from ops.verify.shards import Shard, SyncPosition, position_of, record_digest
+from ops.verify.shards import Shard, Shards, SyncPosition, position_of, record_digest
 
 READ_MARKED: Final = "read_marked"
 _REPLIES: Final = frozenset({"rejected", "duplicate", READ_MARKED})
@@ -30,55 +32,76 @@ class _Value(NamedTuple):
 
 
 def compare_sync_log(
-    log: Log, shard: Shard, records: Iterable[KafkaRecord], report: Report
+    log: Log,
+    shards: Shards,
+    group: Sequence[Shard],
+    read: Callable[[Sequence[Shard]], Iterable[KafkaRecord]],
+    report: Report,
 ) -> None:
-    """Compares all records of a partition with what is due, and keeps their digests.
+    """Compares all records of some shards with what is due, and keeps their digests.
 
     Args:
         log: All of ``im.timeline``.
-        shard: Takes the digests. A ``low`` above 0 means that older records were dropped.
-        records: Of that partition, in order, with offsets from ``low`` to below ``end``.
+        shards: All that there are.
+        group: One of their `Shards.groups`. They take the digests. A ``low`` above 0 means that
+            older records were dropped.
+        read: Gives the records of shards of one epoch, those of each in order, with offsets from
+            ``low`` to below ``end``.
         report: Where differences go.
     """
-    check = _Check(log, shard, report)
-    check.read(records)
+    check = _Check(log, shards, group, report)
+    for _, of_epoch in groupby(group, attrgetter("epoch")):
+        check.read(read(list(of_epoch)))
     check.finish()
 
 
 class _Check:
-    def __init__(self, log: Log, shard: Shard, report: Report) -> None:
+    def __init__(self, log: Log, shards: Shards, group: Sequence[Shard], report: Report) -> None:
         self._log = log
-        self._shard = shard
+        self._shards = shards
+        self._group = group
         self._report = report
         self._counts = report.section("sync-log").counts
+        is_wanted = group[0].holds if len(group) == 1 else _is_anybody
         self._due = {
-            conv_id: cursors(conversation, shard.holds)
+            conv_id: cursors(conversation, is_wanted)
             for conv_id, conversation in log.conversations.items()
         }
         self._retractions = {
             (conv_id, user, target)
             for conv_id, conversation in log.conversations.items()
             for user, targets in conversation.retractions.items()
-            if shard.holds(user)
+            if is_wanted(user)
             for target in targets
         }
-        # For each partition of the timeline, the offset of its first entry that is here.
-        self._floors: dict[int, int] = {}
+        self._shard = group[0]
+        """Whose records are being read."""
+        # For each shard and partition of the timeline, the offset of the first entry there.
+        self._floors: dict[tuple[int, int], int] = {}
 
     def read(self, records: Iterable[KafkaRecord]) -> None:
         """Takes the records. Runs once for each, so the ordinary way calls nothing of ours."""
-        shard = self._shard
+        shard, several = self._shard, len(self._group) > 1
         digests, states, low = shard.digests, shard.states, shard.low
         last: bytes | None = None
         value = self._value(None)
         recipients, seq, count = _NOBODY, 0, 0
-        for _, offset, key, content in records:
+        for number, offset, key, content in records:
             count += 1
+            if number != shard.number:
+                shard = self._shard = self._shards.by_number[number]
+                digests, states, low = shard.digests, shard.states, shard.low
+                last = None
             if content != last:
                 last, value = content, self._value(content)
                 recipients, seq = self._recipients(value)
             cursor = recipients.get(key)  # type: ignore[arg-type]  # None is nobody's key
-            if key is None or cursor is None or cursor.next != seq:
+            if (
+                key is None
+                or cursor is None
+                or cursor.next != seq
+                or (several and not shard.holds(key.decode()))
+            ):
                 self._take_odd(offset, key, value)
                 continue
             if seq == cursor.last:
@@ -98,14 +121,15 @@ class _Check:
                     self._miss(conversation, key, run)
         for conv_id, user, target in sorted(self._retractions):
             conversation = self._log.conversations[conv_id]
-            if conversation.recalled[target] > self._trimmed(conversation):
+            if conversation.recalled[target] > self._trimmed(conversation, user):
                 place = {"conv_id": conv_id, "user": user, "detail": f"retraction of {target}"}
                 self._report.differ("sync-log", "missing", **place)
-        if self._shard.low > 0:
-            self._report.section("sync-log").notes.append(
-                f"partition {self._shard.partition}: retention dropped what was before offset "
-                f"{self._shard.low}, it is checked from there"
-            )
+        for shard in self._group:
+            if shard.low > 0:
+                self._report.section("sync-log").notes.append(
+                    f"{shard.name}: retention dropped what was before offset {shard.low}, it is "
+                    "checked from there"
+                )
 
     def _value(self, content: bytes | None) -> _Value:
         position = position_of(content)
@@ -121,7 +145,8 @@ class _Check:
             return _NOBODY, 0
         seq = value.position.seq
         conversation = self._log.conversations[value.position.conv_id]
-        self._floors.setdefault(conversation.partition, conversation.offsets[seq - 1])
+        place = self._shard.number, conversation.partition
+        self._floors.setdefault(place, conversation.offsets[seq - 1])
         return self._due[conversation.conv_id], seq
 
     def _take_odd(self, offset: int, key: bytes | None, value: _Value) -> None:
@@ -129,7 +154,7 @@ class _Check:
         shard, report, position = self._shard, self._report, value.position
         shard.digests[offset - shard.low] = record_digest(key or b"", value.digest)
         shard.states[offset - shard.low] = value.state
-        where = f"sync[{shard.partition}]@{offset}"
+        where = f"{shard.name}@{offset}"
         user = _text(key)
         if position is None or key is None or user is None:
             report.differ("sync-log", "undecodable", where=where, user=user or "")
@@ -141,8 +166,7 @@ class _Check:
             "where": where,
         }
         if not shard.holds(user):
-            detail = f"belongs on partition {shard.home(user)}"
-            report.differ("sync-log", "misplaced", **place, detail=detail)
+            report.differ("sync-log", "misplaced", **place, detail=self._belongs(user))
         elif position.kind in _REPLIES:
             self._take_reply(position, place)
         elif position.kind == "retracted":
@@ -185,7 +209,7 @@ class _Check:
             self._report.differ("sync-log", "altered", **place, detail=detail)
 
     def _miss(self, conversation: Conversation, key: bytes, run: Run) -> None:
-        trimmed = self._trimmed(conversation)
+        trimmed = self._trimmed(conversation, key.decode())
         dropped = max(0, min(run.last, trimmed) - run.first + 1)
         self._counts["trimmed"] += dropped
         for first, last in _without_holes(conversation, Run(run.first + dropped, run.last)):
@@ -199,18 +223,26 @@ class _Check:
                 user=key.decode(),
             )
 
-    def _trimmed(self, conversation: Conversation) -> int:
+    def _belongs(self, user: str) -> str:
+        home = self._shards.of(user, self._shard.epoch)
+        return f"belongs on {home.name}" if home else "belongs to no shard of that epoch"
+
+    def _trimmed(self, conversation: Conversation, user: str) -> int:
         """The last SeqId whose records retention may have dropped, 0 if none.
 
         The entries of one partition of the timeline come in one order. What lies before the
-        first that is here, or is that one, may have lain before the begin of this partition.
+        first that is in a shard, or is that one, may have lain before the begin of the shard; if
+        there is none, before the first in the next.
         """
-        if self._shard.low == 0:
+        chain = self._shards.chain(user)
+        cut = [at for at, shard in enumerate(chain) if shard.low > 0]
+        if not cut:
             return 0
-        floor = self._floors.get(conversation.partition)
-        if floor is None:
-            return conversation.head
-        return bisect_right(conversation.offsets, floor)
+        for shard in chain[cut[-1] :]:
+            floor = self._floors.get((shard.number, conversation.partition))
+            if floor is not None:
+                return bisect_right(conversation.offsets, floor)
+        return conversation.head
 
 
 def _without_holes(conversation: Conversation, run: Run) -> Iterator[Run]:
@@ -223,6 +255,10 @@ def _without_holes(conversation: Conversation, run: Run) -> Iterator[Run]:
             first = seq + 1
     if first <= run.last:
         yield Run(first, run.last)
+
+
+def _is_anybody(_user: str) -> bool:
+    return True
 
 
 def _text(key: bytes | None) -> str | None:

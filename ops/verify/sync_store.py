@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from ops.verify.conversation import digest_of
 from ops.verify.log import Log
 from ops.verify.report import Report
-from ops.verify.shards import DUE, NOTHING, OPTIONAL, SEEN, Shard, position_of, record_digest
-from ops.verify.sync_buckets import Buckets
+from ops.verify.shards import (
+    DUE,
+    NOTHING,
+    OPTIONAL,
+    SEEN,
+    Shard,
+    Shards,
+    position_of,
+    record_digest,
+)
+from ops.verify.sync_buckets import Buckets, epoch_of_bucket
 from schemas.codec import encode
 from schemas.limits import SYNC_BUCKET
 from schemas.records import RecalledHole
@@ -23,6 +33,9 @@ NAMED_AT_ONCE = 100
 """Records that are read again together to be named."""
 
 
+_NO_DIGESTS: Final = array("I")
+
+
 class RecordName(NamedTuple):
     """Whose record it is, and which entry; ``seq`` is 0 where it has none."""
 
@@ -32,13 +45,13 @@ class RecordName(NamedTuple):
 
 
 def compare_sync_rows(
-    log: Log, shards: Mapping[int, Shard], rows: Iterable[SyncRow], report: Report
+    log: Log, shards: Shards, rows: Iterable[SyncRow], report: Report
 ) -> Buckets:
     """Ticks off each row at the place of its record; what is not as there is a difference.
 
     Args:
         log: All of ``im.timeline``.
-        shards: All partitions of ``im.sync``, as `compare_sync_log` filled them.
+        shards: All that there are, as `compare_sync_log` filled them.
         rows: The table, in any order.
         report: Where differences go.
 
@@ -51,26 +64,26 @@ def compare_sync_rows(
 
 
 def report_missing_rows(
-    shards: Mapping[int, Shard],
+    shards: Iterable[Shard],
     name: Callable[[int, Sequence[int]], Mapping[int, RecordName]],
     report: Report,
 ) -> None:
     """Names what `compare_sync_rows` has not ticked off.
 
     Args:
-        shards: All partitions.
-        name: Reads the records at some offsets of a partition again.
+        shards: All that there are.
+        name: Reads the records at some offsets of a shard again, which it gets by its number.
         report: Where differences go.
     """
     counts = report.section("sync-store").counts
-    for shard in shards.values():
+    for shard in shards:
         missing = shard.states.count(DUE)
-        for offset, found in name(shard.partition, _first_missing(shard, report)).items():
+        for offset, found in name(shard.number, _first_missing(shard, report)).items():
             missing -= 1
-            where = f"sync[{shard.partition}]@{offset}"
+            where = f"{shard.name}@{offset}"
             report.differ("sync-store", "missing", **found._asdict(), where=where)
         if missing:
-            where = f"sync[{shard.partition}]"
+            where = shard.name
             report.differ("sync-store", "missing", records=missing, where=where)
         counts["expired"] += shard.states.count(OPTIONAL)
 
@@ -85,7 +98,7 @@ def _first_missing(shard: Shard, report: Report) -> list[int]:
 
 
 class _Check:
-    def __init__(self, log: Log, shards: Mapping[int, Shard], report: Report) -> None:
+    def __init__(self, log: Log, shards: Shards, report: Report) -> None:
         self._log = log
         self._shards = shards
         self._report = report
@@ -96,16 +109,17 @@ class _Check:
         digest_in_log = self._log.stored_digest
         count = 0
         last_user, last_bucket, noted, last = "", -1, False, -1
-        key, shard = b"", self._shards[0]
-        digests, states, low, size = shard.digests, shard.states, 0, 0
+        key, digests, states, low, size = b"", _NO_DIGESTS, bytearray(), 0, 0
         for row in rows:
             count += 1
             user, bucket, sync_seq, conv_id, seq, record = row
             if user != last_user or bucket != last_bucket:
                 self._end_bucket(last_user, last)
                 last_user, last_bucket, noted, last = user, bucket, False, -1
-                key, shard = user.encode(), self._shards[shard.home(user)]
-                digests, states, low, size = shard.digests, shard.states, shard.low, shard.size
+                key, shard = user.encode(), self._shards.of(user, epoch_of_bucket(bucket))
+                size = 0 if shard is None else shard.size
+                if shard is not None:
+                    digests, states, low = shard.digests, shard.states, shard.first_seq + shard.low
             at = sync_seq - low
             digest = digest_of(record or b"")
             if (
@@ -117,7 +131,7 @@ class _Check:
             ):
                 states[at] = SEEN
                 last = sync_seq
-            elif not self._take_odd(shard, row):
+            elif not self._take_odd(row):
                 continue
             if not noted:
                 noted = True
@@ -129,17 +143,21 @@ class _Check:
         if last >= 0:
             self.buckets.reach(user, last)
 
-    def _take_odd(self, shard: Shard, row: SyncRow) -> bool:
+    def _take_odd(self, row: SyncRow) -> bool:
         """Looks closer at a row, and says whether it lies where there is a record."""
         user, bucket, sync_seq, conv_id, seq, _ = row
         epoch, offset = unpack_sync_seq(sync_seq)
+        shard = self._shards.of(user, epoch)
         place: dict[str, Any] = {
             "conv_id": conv_id or "",
             "seq": seq or 0,
             "user": user,
             "where": f"table sync, bucket {bucket}, sync_seq {sync_seq}",
         }
-        if epoch != 0 or bucket != offset // SYNC_BUCKET:
+        if shard is None and bucket == sync_seq // SYNC_BUCKET:
+            newer = partial(self._shards.has_come, user, epoch)
+            self._report.hold("sync-store", newer, kind="misplaced", **place)
+        elif shard is None or bucket != sync_seq // SYNC_BUCKET:
             self._report.differ("sync-store", "misplaced", **place)
         elif offset < shard.low:
             # Kafka drops whole segments, Cassandra single rows: either may be first.
@@ -155,7 +173,7 @@ class _Check:
 
     def _take_placed(self, shard: Shard, row: SyncRow, place: dict[str, Any]) -> None:
         user, _, sync_seq, conv_id, seq, record = row
-        at = sync_seq - shard.low
+        at = sync_seq - shard.first_seq - shard.low
         twice = shard.states[at] == SEEN
         shard.states[at] = SEEN
         position = position_of(record)

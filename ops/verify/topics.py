@@ -19,6 +19,8 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from backends.groups import committed_places
 from backends.kafka import REQUEST_SECONDS, admin_client, consumer_config
+from backends.shards import sync_shards
+from backends.sync_layout import SyncShards
 from ops.verify.log import KafkaRecord
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
@@ -48,7 +50,10 @@ _FOR_SCANS: Final[dict[str, Any]] = {
 
 
 class Span(NamedTuple):
-    """The offsets of a partition from ``low`` to below ``end``."""
+    """The offsets of a partition from ``low`` to below ``end``.
+
+    ``partition``: of sync timelines the number of a shard.
+    """
 
     partition: int
     low: int
@@ -84,32 +89,55 @@ def settled_spans(settings: Settings, topic: Topic) -> list[Span]:
         time.sleep(0.1)
 
 
+def shards(settings: Settings) -> SyncShards:
+    """The shards of sync timelines that there are now.
+
+    Raises:
+        ServerUnavailable: The broker does not answer.
+    """
+    admin = admin_client(settings)
+    with _broker_errors(settings):
+        return sync_shards(admin, settings)
+
+
 def _spans(settings: Settings, topic: Topic, isolation: IsolationLevel) -> list[Span]:
     admin = admin_client(settings)
     earliest, latest = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]  # theirs
     with _broker_errors(settings):
-        places = _partitions(admin, settings.topic(topic))
-        low = _offsets(admin, dict.fromkeys(places, earliest), isolation)
-        end = _offsets(admin, dict.fromkeys(places, latest), isolation)
-    return [Span(partition, low[partition], end[partition]) for partition in sorted(low)]
+        places = _partitions(admin, settings, topic)
+        low = _offsets(admin, places, earliest, isolation)
+        end = _offsets(admin, places, latest, isolation)
+    return [Span(number, low[number], end[number]) for number in sorted(places)]
 
 
-def _partitions(admin: AdminClient, name: str) -> list[TopicPartition]:
-    """As many as the topic has, whatever the settings say."""
-    found = admin.list_topics(name, timeout=REQUEST_SECONDS).topics[name]
-    if not found.partitions:
+def _partitions(
+    admin: AdminClient, settings: Settings, topic: Topic
+) -> Mapping[int, TopicPartition]:
+    """By number, as many as there are, whatever the settings say."""
+    name = settings.topic(topic)
+    if topic is Topic.SYNC:
+        places = sync_shards(admin, settings).places
+    else:
+        found = admin.list_topics(name, timeout=REQUEST_SECONDS).topics[name]
+        places = {partition: TopicPartition(name, partition) for partition in found.partitions}
+    if not places:
         raise ConfigurationError(f"there is no topic {name}: make it with `im topics create`")
-    return [TopicPartition(name, partition) for partition in found.partitions]
+    return places
 
 
 def _offsets(
-    admin: AdminClient, wanted: dict[TopicPartition, OffsetSpec], isolation: IsolationLevel
+    admin: AdminClient,
+    places: Mapping[int, TopicPartition],
+    spec: OffsetSpec,
+    isolation: IsolationLevel,
 ) -> dict[int, int]:
     futures = admin.list_offsets(
-        wanted, isolation_level=isolation, request_timeout=REQUEST_SECONDS
+        dict.fromkeys(places.values(), spec),
+        isolation_level=isolation,
+        request_timeout=REQUEST_SECONDS,
     )
     return {
-        place.partition: future.result(REQUEST_SECONDS).offset for place, future in futures.items()
+        number: futures[place].result(REQUEST_SECONDS).offset for number, place in places.items()
     }
 
 
@@ -122,8 +150,12 @@ def read(settings: Settings, topic: Topic, spans: Sequence[Span]) -> Iterator[Ka
     name = settings.topic(topic)
     spans = [span for span in spans if span.end > span.low]
     last = {span.partition: span.end - 1 for span in spans}
+    admin = admin_client(settings)
     with _broker_errors(settings), _consumer(settings) as consumer:
-        consumer.assign([TopicPartition(name, span.partition, span.low) for span in spans])
+        places = _partitions(admin, settings, topic)
+        numbers: dict[tuple[str | None, int | None], int]
+        numbers = {(place.topic, place.partition): number for number, place in places.items()}
+        consumer.assign([_at(places[span.partition], span.low) for span in spans])
         heard = time.monotonic()
         while last:
             messages = consumer.consume(GULP, GULP_SECONDS)
@@ -131,13 +163,22 @@ def read(settings: Settings, topic: Topic, spans: Sequence[Span]) -> Iterator[Ka
                 heard = time.monotonic()
             elif time.monotonic() - heard > SILENCE_SECONDS:
                 raise ServerUnavailable(f"no record of {name} within {SILENCE_SECONDS:.0f} s")
-            yield from _records(messages, last)
+            yield from _records(messages, numbers, last)
 
 
-def _records(messages: Sequence[Message], last: dict[int, int]) -> Iterator[KafkaRecord]:
+def _at(place: TopicPartition, offset: int) -> TopicPartition:
+    return TopicPartition(place.topic, place.partition, offset)
+
+
+def _records(
+    messages: Sequence[Message],
+    numbers: Mapping[tuple[str | None, int | None], int],
+    last: dict[int, int],
+) -> Iterator[KafkaRecord]:
     """The records up to the last offset of each partition; takes out of ``last`` what is done."""
     for message in messages:
-        partition, offset, error = message.partition(), message.offset(), message.error()
+        partition = numbers.get((message.topic(), message.partition()))
+        offset, error = message.offset(), message.error()
         if error is not None:
             if _is_end(error):
                 last.pop(-1 if partition is None else partition, None)
@@ -173,10 +214,15 @@ def committed_offsets(
     Raises:
         ServerUnavailable: The broker does not answer.
     """
+    admin = admin_client(settings)
     with _broker_errors(settings), _consumer(settings, settings.group(stage)) as consumer:
-        wanted = [TopicPartition(settings.topic(topic), partition) for partition in partitions]
-        places = committed_places(consumer, wanted)
-        return {place.partition: place.offset for place in places}
+        places = _partitions(admin, settings, topic)
+        wanted = list(partitions)
+        found = committed_places(consumer, [places[number] for number in wanted])
+        offsets = {(place.topic, place.partition): place.offset for place in found}
+        return {
+            number: offsets[places[number].topic, places[number].partition] for number in wanted
+        }
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from schemas.errors import FatalFailure, TransientFailure
 from schemas.settings import Settings
 from schemas.topics import Topic
 from sinks.base.records import Record
+from sinks.base.source import Source
 
 CONFIRM_SECONDS: Final = 30.0
 """How long the broker may take to confirm the letters of one batch."""
@@ -45,9 +46,14 @@ class KafkaDeadLetters:
     The letter has the key of the record and no value: its value may hold a text that is recalled
     one day, and nobody would look for it here. Its headers, all UTF-8 text, say where the record
     is: ``reason``, ``topic``, ``partition``, ``offset``, ``stage``.
+
+    Args:
+        settings: The deployment.
+        source: Tells the place of a record's partition.
+        stage: Who sends them.
     """
 
-    def __init__(self, settings: Settings, topic: str, stage: str) -> None:
+    def __init__(self, settings: Settings, source: Source, stage: str) -> None:
         self._producer = Producer(
             producer_config(settings)
             | {
@@ -57,7 +63,7 @@ class KafkaDeadLetters:
             }
         )
         self._destination = settings.topic(Topic.DEAD_LETTER)
-        self._topic = topic
+        self._source = source
         self._stage = stage
 
     def send(self, letters: Sequence[DeadLetter]) -> None:
@@ -80,10 +86,11 @@ class KafkaDeadLetters:
         self, letter: DeadLetter, on_delivery: Callable[[KafkaError | None, Message], None]
     ) -> None:
         record = letter.record
+        place = self._source.place(record.partition)
         origin = {
             "reason": letter.reason,
-            "topic": self._topic,
-            "partition": str(record.partition),
+            "topic": place.topic,
+            "partition": str(place.partition),
             "offset": str(record.offset),
             "stage": self._stage,
         }

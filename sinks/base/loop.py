@@ -16,6 +16,7 @@ from sinks.base.background import Task, ThreadTask
 from sinks.base.consumer import SourceConsumer
 from sinks.base.progress import Progress
 from sinks.base.records import Batch, Bounds, Buffer, Record
+from sinks.base.source import Source
 
 IDLE_POLL_SECONDS: Final = 0.1
 """How long to wait for a record when there is nothing else to do; also delays the end by that."""
@@ -35,6 +36,9 @@ COMMIT_SECONDS: Final = 0.1
 COMMIT_AGAIN_SECONDS: Final = 1.0
 """How long a commit waits after one that failed."""
 
+SOURCE_SECONDS: Final = 1.0
+"""How often the loop asks whether there are other topics to read now."""
+
 REVOKE_SECONDS: Final = 10.0
 """How long a rebalance waits for the batch that is being written."""
 
@@ -43,6 +47,9 @@ STOP_SECONDS: Final = 10.0
 
 COMMITTED_SECONDS: Final = 10.0
 """How long the broker may take to tell the last commits of new partitions."""
+
+_NAMES: Final = 20
+"""Partitions that one line of the log names."""
 
 _logger = logging.getLogger(__name__)
 
@@ -58,7 +65,7 @@ class _Flight(NamedTuple):
 
 
 class SinkLoop:
-    """Reads a topic, has it made durable, and commits, in these steps and no other order.
+    """Reads its source, has it made durable, and commits, in these steps and no other order.
 
     1. Records are read into a bounded buffer, while step 2 of the batch before is going on.
     2. One batch at a time is made durable by ``deliver``, in a thread.
@@ -74,7 +81,7 @@ class SinkLoop:
 
     Args:
         consumer: Not yet subscribed.
-        topic: What to read.
+        source: What to read.
         deliver: Step 2.
         bounds: Of a batch.
         start: Runs a call beside the loop.
@@ -85,7 +92,7 @@ class SinkLoop:
     def __init__(  # noqa: PLR0913 - the last three are for tests
         self,
         consumer: SourceConsumer,
-        topic: str,
+        source: Source,
         deliver: Deliver,
         bounds: Bounds,
         *,
@@ -94,11 +101,15 @@ class SinkLoop:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._consumer = consumer
-        self._topic = topic
+        self._source = source
+        self._topics: list[str] = []
+        self._next_look = 0.0
+        self._owned: dict[tuple[str | None, int | None], int] = {}
+        """By topic and partition, the number of what is assigned."""
         self._deliver = deliver
         self._buffer = Buffer(bounds)
         self._start = start
-        self._progress = Progress(topic, now)
+        self._progress = Progress(now)
         self._flight: _Flight | None = None
         self._abandon = Event()
         self._paused = False
@@ -112,14 +123,9 @@ class SinkLoop:
         Raises:
             FatalFailure: The process cannot go on. What is durable is committed.
         """
-        self._consumer.subscribe(
-            [self._topic],
-            on_assign=self._on_assign,
-            on_revoke=self._on_revoke,
-            on_lost=self._on_lost,
-        )
         try:
             while not stop.is_set():
+                self._subscribe_now_and_then()
                 self._read()
                 self._settle()
                 self._hand_over()
@@ -132,6 +138,21 @@ class SinkLoop:
             self._abandon.set()
             self._flight = None
             self._consumer.close()
+
+    def _subscribe_now_and_then(self) -> None:
+        now = self._monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + SOURCE_SECONDS
+        topics = self._source.topics()
+        if topics != self._topics:
+            self._topics = topics
+            self._consumer.subscribe(
+                topics,
+                on_assign=self._on_assign,
+                on_revoke=self._on_revoke,
+                on_lost=self._on_lost,
+            )
 
     def _read(self) -> None:
         """Step 1. Serves rebalances in every case but a wait of `STALL_SECONDS`."""
@@ -161,12 +182,13 @@ class SinkLoop:
 
     def _accept(self, messages: Iterable[Message]) -> None:
         """Takes over what was read, apart from what was revoked while it was being read."""
-        owned = self._progress.owned
+        owned = self._owned
         for message in messages:
-            partition, offset, error = message.partition(), message.offset(), message.error()
+            partition = owned.get((message.topic(), message.partition()))
+            offset, error = message.offset(), message.error()
             if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
                 _raise_if_fatal(error)
-            elif partition is None or offset is None or partition not in owned:
+            elif partition is None or offset is None:
                 continue
             elif partition in self._revoked_now:
                 raise FatalFailure(f"partition {partition} came back while it was being given up")
@@ -220,9 +242,12 @@ class SinkLoop:
             committed = committed_places(self._consumer, partitions, COMMITTED_SECONDS)
         except KafkaException as error:
             raise FatalFailure(f"the last commits cannot be read: {error}") from error
-        self._progress.assign(committed)
+        for place in committed:
+            number = self._source.number(place)
+            self._owned[place.topic, place.partition] = number
+            self._progress.assign(number, place)
         self._paused = False  # what is new is not paused; if there is no room, all will be again
-        _logger.info("assigned partitions %s", _numbers(partitions))
+        _logger.info("assigned %s", _names(partitions))
 
     def _on_revoke(self, _consumer: object, partitions: list[TopicPartition]) -> None:
         flight = self._flight
@@ -236,17 +261,21 @@ class SinkLoop:
         self._give_up(partitions)
 
     def _give_up(self, partitions: list[TopicPartition]) -> None:
-        numbers = _numbers(partitions)
+        places = [(place.topic, place.partition) for place in partitions]
+        numbers = {self._owned.pop(place) for place in places if place in self._owned}
         self._buffer.drop(numbers)
         if self._flight:
             self._flight.batch.forget(numbers)
         self._progress.revoke(numbers)
         self._revoked_now.update(numbers)
-        _logger.info("gave up partitions %s", numbers)
+        _logger.info("gave up %s", _names(partitions))
 
 
-def _numbers(partitions: list[TopicPartition]) -> list[int]:
-    return sorted(place.partition for place in partitions)
+def _names(partitions: list[TopicPartition]) -> str:
+    """What is short enough for a line of a log."""
+    names = [f"{place.topic}[{place.partition}]" for place in partitions[:_NAMES]]
+    more = len(partitions) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more else "")
 
 
 def _raise_if_fatal(error: KafkaError) -> None:

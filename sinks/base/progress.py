@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 from confluent_kafka import TopicPartition
@@ -36,35 +36,27 @@ _at = msgspec.json.Decoder(_At)
 class _Position:
     """Where one partition stands."""
 
-    def __init__(self, committed: int, note: CommitNote) -> None:
-        self.committed = committed
-        self.durable = committed
+    def __init__(self, committed: TopicPartition, note: CommitNote) -> None:
+        self.place = committed.topic, committed.partition
+        self.committed = committed.offset
+        self.durable = committed.offset
         self.note = note
 
 
 class Progress:
-    """The assigned partitions of one topic.
+    """The assigned partitions, by number.
 
     Args:
-        topic: Its name.
         now: The time in seconds since 1970.
     """
 
-    def __init__(self, topic: str, now: Callable[[], float]) -> None:
-        self._topic = topic
+    def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._positions: dict[int, _Position] = {}
 
-    @property
-    def owned(self) -> Collection[int]:
-        """The partitions that are assigned."""
-        return self._positions.keys()
-
-    def assign(self, committed: Iterable[TopicPartition]) -> None:
-        """Takes over partitions where their last commit, by whomever, left them."""
-        for place in committed:
-            note = _decode_note(place.metadata)
-            self._positions[place.partition] = _Position(place.offset, note)
+    def assign(self, number: int, committed: TopicPartition) -> None:
+        """Takes over a partition where its last commit, by whomever, left it."""
+        self._positions[number] = _Position(committed, _decode_note(committed.metadata))
 
     def revoke(self, partitions: Iterable[int]) -> None:
         """Forgets partitions."""
@@ -88,16 +80,17 @@ class Progress:
         """What to commit now: offsets with their notes, empty when nothing is new."""
         return [
             TopicPartition(
-                self._topic, partition, position.durable, metadata=_encode(position.note).decode()
+                *position.place, position.durable, metadata=_encode(position.note).decode()
             )
-            for partition, position in self._positions.items()
+            for position in self._positions.values()
             if position.durable != position.committed
         ]
 
     def committed(self, places: Iterable[TopicPartition]) -> None:
         """Notes that a commit has reached the broker."""
+        positions = {position.place: position for position in self._positions.values()}
         for place in places:
-            self._positions[place.partition].committed = place.offset
+            positions[place.topic, place.partition].committed = place.offset
 
 
 def _decode_note(metadata: str | None) -> CommitNote:

@@ -9,7 +9,9 @@ from msgspec import Struct
 
 
 class Record(Struct, frozen=True, gc=False):
-    """One record of the sink's topic, its bytes untouched.
+    """One record of a sink's source, its bytes untouched.
+
+    ``partition`` is its number, see `sinks.base.source.Source`.
 
     Not tracked by the garbage collector: hundreds of thousands live at a time, without cycles.
     """

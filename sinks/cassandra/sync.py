@@ -23,7 +23,7 @@ from schemas.lifetime import keeping
 from schemas.limits import SYNC_BUCKET
 from schemas.records import ReadMarked
 from schemas.settings import Settings
-from schemas.sync_seq import EPOCH, sync_seq
+from schemas.sync_seq import epoch_of, sync_seq
 from sinks.base.records import Record
 from sinks.base.writer import Outcome
 from sinks.cassandra.erasure import KINDS as RECALLS
@@ -292,5 +292,5 @@ def _place(origin: int, record: Record) -> _Place:
         value.decode()  # strings that the decoder skipped, too
     except UnicodeDecodeError:
         raise UndecodableRecord("the record is not UTF-8") from None
-    number = sync_seq(EPOCH, record.offset)
+    number = sync_seq(epoch_of(record.partition), record.offset)
     return _Place(origin, number, position.conv_id, position.seq, value, position.kind)

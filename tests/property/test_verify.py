@@ -151,7 +151,7 @@ def test_what_retention_dropped_is_no_difference(
     report = system.audit()
 
     assert report.differences == []
-    assert any(f"partition {partition}" in note for note in report.section("sync-log").notes)
+    assert any(f"sync[{partition}]" in note for note in report.section("sync-log").notes)
 
 
 @tries

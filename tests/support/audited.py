@@ -8,6 +8,7 @@ from typing import Final
 
 from backends.elasticsearch import document_id, folded_or_none
 from backends.kafka import partition_of
+from backends.sync_layout import Sharded, SyncShards
 from ops.verify.audit import audit
 from ops.verify.index import Document
 from ops.verify.log import KafkaRecord
@@ -106,11 +107,14 @@ class _Lists:
     def timeline(self, spans: Sequence[Span]) -> Iterable[KafkaRecord]:
         return [record for span in spans for record in _within(self._timeline_now(), span)]
 
+    def sync_shards(self) -> SyncShards:
+        return SyncShards(Sharded("im.sync"), {"im.sync": SYNC_PARTITIONS})
+
     def sync_spans(self) -> list[Span]:
         return _spans(self._system.sync, SYNC_PARTITIONS, self._system.lows)
 
-    def sync(self, span: Span) -> Iterable[KafkaRecord]:
-        return _within(self._system.sync, span)
+    def sync(self, spans: Sequence[Span]) -> Iterable[KafkaRecord]:
+        return [record for span in spans for record in _within(self._system.sync, span)]
 
     def sync_at(
         self, partition: int, offsets: Sequence[int]

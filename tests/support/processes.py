@@ -20,6 +20,7 @@ WAIT_SECONDS: Final = 120.0
 _PASSED_ON: Final = (
     "namespace", "home", "kafka_bootstrap", "cassandra_hosts", "elasticsearch_url",
     "gateway_port", "partitions", "sync_partitions", "push_limit", "members_per_entry",
+    "sync_layout", "sync_topics_limit",
 )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from sinks.base.delivery import Delivery
 from sinks.base.loop import SinkLoop
 from sinks.base.poison import PoisonGuard, PoisonLimits
 from sinks.base.records import Bounds, Record
+from sinks.base.source import OneTopic
 from sinks.base.writer import Outcome
 
 TOPIC: Final = "t.timeline"
@@ -112,7 +113,7 @@ class World:
         )
         SinkLoop(
             ScriptedConsumer(self, stop),
-            TOPIC,
+            OneTopic(TOPIC),
             delivery.deliver,
             BOUNDS,
             start=lambda call: ScriptedTask(self, call),

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, Message, TopicPartition
 from schemas.errors import FatalFailure
 from sinks.base.loop import REVOKE_SECONDS, STOP_SECONDS, SinkLoop
 from sinks.base.records import Bounds, Record
+from sinks.base.source import OneTopic
 from tests.support.sink_fakes import (
     TOPIC,
     FakeConsumer,
@@ -49,7 +50,7 @@ class Run:
         self._fails = fails
         self._ticks = 0.0
         self._loop = SinkLoop(
-            self.consumer, TOPIC, self._deliver, BOUNDS,
+            self.consumer, OneTopic(TOPIC), self._deliver, BOUNDS,
             start=self._start, now=lambda: NOW, monotonic=self._tick,
         )  # fmt: skip
 

@@ -1,0 +1,46 @@
+"""What a sink reads: topics, which may become others, and the numbers of their partitions."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from confluent_kafka import TopicPartition
+
+
+class Source(Protocol):
+    """The topics of a sink."""
+
+    def topics(self) -> list[str]:
+        """What to subscribe to now; asked again and again. Waits for no server for long."""
+        ...
+
+    def number(self, place: TopicPartition) -> int:
+        """The number of a partition, the same in every process."""
+        ...
+
+    def place(self, number: int) -> TopicPartition:
+        """The partition of a number that `number` has told."""
+        ...
+
+
+class OneTopic:
+    """A single topic, for good.
+
+    Args:
+        name: Its name.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def topics(self) -> list[str]:
+        """See `Source`."""
+        return [self._name]
+
+    def number(self, place: TopicPartition) -> int:
+        """See `Source`."""
+        return place.partition
+
+    def place(self, number: int) -> TopicPartition:
+        """See `Source`."""
+        return TopicPartition(self._name, number)

@@ -1,0 +1,130 @@
+"""What the sync sink reads: one epoch after the other, or all topics of recipients.
+
+The gateway relies on this: of one recipient, no sync record is in the store before all that come
+before it are. So by the layout ``sharded`` the records of an epoch are not even read before those
+of the epoch before are stored, all of them, by whichever process of the group:
+
+1. The epoch is closed: every lane writes to a later one.
+2. The group has committed all of its shards to their ends, which are asked for after step 1.
+3. This process subscribes to the next epoch, in place of it.
+
+By the layout ``topic-per-recipient`` a recipient has everything in one partition, but for replies
+from before they were anybody's member: those may be stored late.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from backends.epochs import EpochLog
+from backends.groups import committed_places
+from backends.kafka import consumer_config
+from backends.sync_layout import Sharded, SyncLayout, TopicPerRecipient, sync_layout
+from schemas.errors import ServerUnavailable
+from schemas.settings import Settings
+from sinks.base.source import Source
+
+ASK_SECONDS: Final = 5.0
+"""How long the broker may take for each answer; the group takes a silent sink for dead later."""
+
+_logger = logging.getLogger(__name__)
+
+
+class _Numbered:
+    """Numbers shards, and remembers those that it was asked for."""
+
+    def __init__(self, layout: SyncLayout) -> None:
+        self._layout = layout
+        self._places: dict[int, TopicPartition] = {}
+
+    def number(self, place: TopicPartition) -> int:
+        """See `Source`."""
+        number = self._layout.number(place.topic, place.partition)
+        self._places[number] = place
+        return number
+
+    def place(self, number: int) -> TopicPartition:
+        """See `Source`."""
+        return self._places[number]
+
+
+class RecipientTopics(_Numbered):
+    """All topics of recipients, and what is there for who has none.
+
+    Args:
+        layout: Names them.
+    """
+
+    def __init__(self, layout: TopicPerRecipient) -> None:
+        super().__init__(layout)
+        # The one kind of name that the client library takes for a pattern begins with ^.
+        self._pattern = f"^{layout.topic('', 0).replace('.', '[.]')}([.].*)?$"
+
+    def topics(self) -> list[str]:
+        """See `Source`."""
+        return [self._pattern]
+
+
+class EpochByEpoch(_Numbered):
+    """The topic of the oldest epoch that is not stored to its end.
+
+    Args:
+        settings: The deployment.
+        layout: Its layout.
+        stage: The consumer group that stores.
+    """
+
+    def __init__(self, settings: Settings, layout: Sharded, stage: str) -> None:
+        super().__init__(layout)
+        self._sharded = layout
+        self._epoch = 0
+        # Never subscribes: reads the log of epochs, and asks for the group's commits.
+        self._consumer = Consumer(
+            consumer_config(settings, settings.group(stage))
+            | {"enable.partition.eof": True, "log_level": 3}
+        )
+        self._log = EpochLog(settings, self._consumer)
+
+    def topics(self) -> list[str]:
+        """See `Source`."""
+        try:
+            self._log.follow(ASK_SECONDS)
+            while self._is_stored(self._epoch):
+                following = self._log.epochs.after(self._epoch)
+                if following is None:
+                    break
+                _logger.info("epoch %d is stored, %d follows", self._epoch, following)
+                self._epoch = following
+        except (KafkaException, ServerUnavailable) as error:
+            _logger.warning("whether an epoch is stored is not known: %s", error)
+        return [self._sharded.topic_of(self._epoch)]
+
+    def _is_stored(self, epoch: int) -> bool:
+        if not self._log.epochs.is_closed(epoch):  # step 1
+            return False
+        topic = self._sharded.topic_of(epoch)
+        partitions = self._consumer.list_topics(topic, ASK_SECONDS).topics[topic].partitions
+        places = [TopicPartition(topic, partition) for partition in partitions]
+        ends = [self._end(place) for place in places]
+        done = {p.partition: p.offset for p in committed_places(self._consumer, places)}
+        return all(  # step 2
+            max(0, done[place.partition]) >= end for place, end in zip(places, ends, strict=True)
+        )
+
+    def _end(self, place: TopicPartition) -> int:
+        found = self._consumer.get_watermark_offsets(place, timeout=ASK_SECONDS)
+        if found is None:
+            raise ServerUnavailable(f"no offsets of {place.topic} within {ASK_SECONDS:.0f} s")
+        return int(found[1])
+
+
+def sync_source(settings: Settings, stage: str) -> Source:
+    """What the sync sink of a deployment reads."""
+    layout = sync_layout(settings)
+    if isinstance(layout, Sharded):
+        return EpochByEpoch(settings, layout, stage)
+    assert isinstance(layout, TopicPerRecipient)  # noqa: S101 - there are two
+    return RecipientTopics(layout)
