@@ -7,6 +7,7 @@ has its reason beside it.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 from aiokafka.partitioner import murmur2
@@ -80,6 +81,16 @@ def _partitions(settings: Settings, topic: Topic) -> int:
     return settings.sync_partitions if topic.spec.sharded_by_recipient else settings.partitions
 
 
+def sync_topic(settings: Settings, name: str, partitions: int) -> NewTopic:
+    """A topic of sync records, with their lifetime, as it is to be made."""
+    return NewTopic(
+        name,
+        num_partitions=partitions,
+        replication_factor=settings.replication,
+        config=_config(settings, Topic.SYNC),
+    )
+
+
 def _config(settings: Settings, topic: Topic) -> dict[str, str]:
     if topic is not Topic.SYNC:
         return topic.spec.config
@@ -97,8 +108,14 @@ def create_topics(settings: Settings, timeout: float = REQUEST_SECONDS) -> list[
         ConfigurationError: A topic is there with another number of partitions.
         ServerUnavailable: The broker did not answer, or a leader did not come up, in time.
     """
-    admin = admin_client(settings)
-    wanted = {topic.topic: topic for topic in new_topics(settings)}
+    return make_topics(admin_client(settings), new_topics(settings), timeout)
+
+
+def make_topics(
+    admin: AdminClient, topics: Sequence[NewTopic], timeout: float = REQUEST_SECONDS
+) -> list[str]:
+    """Makes those of some topics that are missing. Otherwise as `create_topics`."""
+    wanted = {topic.topic: topic for topic in topics}
     created = []
     futures = admin.create_topics(list(wanted.values()), request_timeout=timeout)
     for name, future in futures.items():
@@ -109,9 +126,7 @@ def create_topics(settings: Settings, timeout: float = REQUEST_SECONDS) -> list[
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise ServerUnavailable(f"topic {name} was not created: {error}") from error
         except TimeoutError as error:
-            raise ServerUnavailable(
-                f"Kafka does not answer at {settings.kafka_bootstrap}"
-            ) from error
+            raise ServerUnavailable(f"Kafka did not answer within {timeout:.0f} s") from error
     _await_leaders(admin, {name: topic.num_partitions for name, topic in wanted.items()}, timeout)
     return created
 

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from backends.kafka import REQUEST_SECONDS, topic_partitions
-from backends.sync_layout import SyncShards, sync_layout
+from backends.kafka import REQUEST_SECONDS, admin_client, create_topics, topic_partitions
+from backends.sync_layout import (
+    Sharded,
+    SyncLayout,
+    SyncShards,
+    TopicPerRecipient,
+    sync_layout,
+)
+from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
 from schemas.topics import Topic
+
+
+def prepare_topics(settings: Settings) -> list[str]:
+    """`backends.kafka.create_topics`, if the deployment has the layout of the settings.
+
+    Raises:
+        ConfigurationError: It has the other one, or a topic has another number of partitions.
+        ServerUnavailable: The broker does not answer.
+    """
+    try:
+        check_layout(admin_client(settings), settings)
+    except KafkaException as error:
+        raise ServerUnavailable(f"Kafka does not answer: {error}") from error
+    return create_topics(settings)
 
 
 def sync_shards(
@@ -24,6 +45,25 @@ def sync_shards(
     return SyncShards(
         sync_layout(settings), {name: len(found.partitions) for name, found in topics.items()}
     )
+
+
+def check_layout(admin: AdminClient, settings: Settings) -> None:
+    """Sees to it that a deployment is not used by another layout than it was made by.
+
+    Raises:
+        KafkaException: The broker does not answer.
+        ConfigurationError: There are topics of the other layout.
+    """
+    base = settings.topic(Topic.SYNC)
+    layouts: tuple[SyncLayout, ...] = (Sharded(base), TopicPerRecipient(base))
+    names = admin.list_topics(timeout=REQUEST_SECONDS).topics
+    for layout in layouts:
+        own = next((name for name in names if layout.epoch(name)), None)  # of a later epoch
+        if own is not None and layout.name != settings.sync_layout:
+            raise ConfigurationError(
+                f"there is a topic {own} of the sync layout {layout.name}: set IM_SYNC_LAYOUT to "
+                "that, or use another IM_NAMESPACE"
+            )
 
 
 def places_of(

@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from typing import Final, Protocol
 
 from confluent_kafka import TopicPartition
@@ -37,6 +37,9 @@ _LONGEST_NAME: Final = 249
 
 _INDEX_BYTES: Final = 6
 """Of 10,000 topics two have the same index once in some five million deployments."""
+
+_NAMES: Final = 100_000
+"""Of topics, that are remembered: some 20 MB, also where strangers call themselves anything."""
 
 _PLAIN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
 
@@ -107,7 +110,7 @@ class TopicPerRecipient:
     def __init__(self, base: str) -> None:
         self._base = base
         self._prefix = f"{base}."
-        self.topic_of_own = cache(self._named)
+        self.topic_of_own = lru_cache(_NAMES)(self._named)
         """The topic of a recipient alone."""
 
     def topic(self, user: str, epoch: int) -> str:

@@ -19,7 +19,7 @@ from typing import Final, Literal, NamedTuple, Self, TypeAlias
 
 from confluent_kafka import Message, TopicPartition
 
-from consumers.chain import chain_of
+from consumers.chain import LOOK_SECONDS, chain_of
 from consumers.cursor import CursorStore
 from consumers.reading import OffsetGone, bounds, gulp, is_end, open_consumer
 from schemas.codec import decode_sync_record
@@ -125,7 +125,7 @@ class SyncFollower:
                 self._save_passed_over(PASSED_OVER_SECONDS)
                 return None
             self._go_on_in_next_epoch()
-            self._gulp.extend(gulp(self._consumer, left, GULP))
+            self._gulp.extend(gulp(self._consumer, min(left, LOOK_SECONDS), GULP))
             looked = True
 
     def commit(self, item: SyncItem) -> None:

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 from ops import operate, read, run
 from ops.load.command import load
+from ops.reshard import reshard
 from ops.verify.command import verify
 from schemas.errors import ImError
 
@@ -38,6 +39,7 @@ app.command("token")(operate.token)
 
 topics = typer.Typer(help="The topics of the deployment.", no_args_is_help=True)
 topics.command("create")(operate.create_topics)
+topics.command("reshard")(reshard)
 app.add_typer(topics, name="topics")
 
 app.command("history")(read.history)

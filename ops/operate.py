@@ -7,7 +7,8 @@ from typing import Annotated, Final
 
 import typer
 
-from backends import kafka
+from backends.recipient_topics import make_recipients
+from backends.shards import prepare_topics
 from gateway.tokens import issue_token
 from ops import stack
 from ops.console import Json, emit, out, progress
@@ -17,6 +18,14 @@ from ops.running import resolve_settings, signing_secret
 from ops.status import look, table
 
 _TOKEN_HOURS: Final = 24
+
+
+Recipients = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--recipient", help="Who is to have a topic ahead of their first record; may be repeated."
+    ),
+]
 
 
 def up(*, json: Json = False) -> None:
@@ -51,9 +60,10 @@ def status(*, json: Json = False) -> None:
         out.print(table(found))
 
 
-def create_topics(*, json: Json = False) -> None:
+def create_topics(recipient: Recipients = None, *, json: Json = False) -> None:
     """Create the topics that are missing."""
-    created = kafka.create_topics(resolve_settings())
+    settings = resolve_settings()
+    created = prepare_topics(settings) + make_recipients(settings, recipient or [])
     for name in created:
         emit({"created": name}) if json else out.print(f"created {name}", markup=False)
     if not created and not json:

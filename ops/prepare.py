@@ -6,7 +6,7 @@ import time
 
 from backends.cassandra import cassandra_session, create_tables
 from backends.elasticsearch import create_index, elasticsearch_client
-from backends.kafka import create_topics
+from backends.shards import prepare_topics
 from devstack.artifacts import Report
 from schemas.settings import Settings
 
@@ -18,7 +18,7 @@ def prepare(settings: Settings, report: Report) -> None:
         ConfigurationError: What is there does not fit the settings.
         ServerUnavailable: A server does not answer.
     """
-    created = create_topics(settings)
+    created = prepare_topics(settings)
     report(f"topics: {len(created)} created")
     with cassandra_session(settings) as session:
         create_tables(session, settings)

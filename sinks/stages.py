@@ -22,13 +22,13 @@ from sinks.base.loop import SinkLoop
 from sinks.base.poison import PoisonGuard, PoisonLimits
 from sinks.base.records import Bounds
 from sinks.base.retry import attempts
-from sinks.base.source import OneTopic
+from sinks.base.source import OneTopic, Source
 from sinks.base.writer import Writer
 from sinks.cassandra.messages import MessageWriter
 from sinks.cassandra.requests import failures_by_kind
 from sinks.cassandra.sync import SyncWriter
 from sinks.elasticsearch.writer import SearchWriter
-from sinks.sync_source import sync_source
+from sinks.sync_source import sync_consumer_config, sync_source
 
 METADATA_SECONDS: Final = 5.0
 """How long the broker may take to say whether a topic is there."""
@@ -89,8 +89,10 @@ def run_stage(name: str, settings: Settings, stop: Event) -> None:
     """
     stage = STAGES[name]
     group, topic = f"sink-{name}", settings.topic(stage.topic)
-    consumer = Consumer(sink_consumer_config(settings, group))
-    source = sync_source(settings, group) if stage.topic is Topic.SYNC else OneTopic(topic)
+    config, source = sink_consumer_config(settings, group), _source(stage, settings, group)
+    if stage.topic is Topic.SYNC:
+        config |= sync_consumer_config(settings)
+    consumer = Consumer(config)
     with ExitStack() as stack:
         try:
             _await_topic(consumer, topic, stop)
@@ -102,6 +104,12 @@ def run_stage(name: str, settings: Settings, stop: Event) -> None:
         _logger.info("%s reads %s", group, topic)
         SinkLoop(consumer, source, delivery.deliver, stage.bounds).run(stop)
         _logger.info("%s has ended in order", group)
+
+
+def _source(stage: Stage, settings: Settings, group: str) -> Source:
+    if stage.topic is Topic.SYNC:
+        return sync_source(settings, group)
+    return OneTopic(settings.topic(stage.topic))
 
 
 def _await_topic(consumer: Consumer, topic: str, stop: Event) -> None:

@@ -15,7 +15,7 @@ from before they were anybody's member: those may be stored late.
 from __future__ import annotations
 
 import logging
-from typing import Final
+from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
@@ -29,6 +29,9 @@ from sinks.base.source import Source
 
 ASK_SECONDS: Final = 5.0
 """How long the broker may take for each answer; the group takes a silent sink for dead later."""
+
+NEW_TOPICS_SECONDS: Final = 2.0
+"""How late the sink learns of a recipient's first topic, at most; five minutes by default."""
 
 _logger = logging.getLogger(__name__)
 
@@ -119,6 +122,13 @@ class EpochByEpoch(_Numbered):
         if found is None:
             raise ServerUnavailable(f"no offsets of {place.topic} within {ASK_SECONDS:.0f} s")
         return int(found[1])
+
+
+def sync_consumer_config(settings: Settings) -> dict[str, Any]:
+    """What the sync sink's consumer needs beside `sink_consumer_config`."""
+    if settings.sync_layout == Sharded.name:
+        return {}
+    return {"topic.metadata.refresh.interval.ms": int(NEW_TOPICS_SECONDS * 1000)}
 
 
 def sync_source(settings: Settings, stage: str) -> Source:

@@ -26,6 +26,7 @@ from stream_processors.fetching import HoldingApp, HoldingConsumer
 from stream_processors.inbox import Feed
 from stream_processors.lane import Lane
 from stream_processors.scheduler import ChunkScheduler
+from stream_processors.targets import Targets
 from stream_processors.turns import Turns
 
 log = logging.getLogger(__name__)
@@ -54,14 +55,24 @@ class Lanes:
         self._group = Consumer(consumer_config(settings, settings.group("sequencer")))
         self._turns = Turns()
         self._lanes: dict[int, Lane] = {}
+        self._targets = Targets(settings, self._wake)
 
     def open(self, partitions: Iterable[int]) -> None:
         """Starts a lane for each partition that has none."""
         for partition in partitions:
             if partition not in self._lanes:
                 self._lanes[partition] = Lane(
-                    self._settings, partition, self._group, self._turns, self._feed(partition)
+                    self._settings,
+                    partition,
+                    self._group,
+                    self._turns,
+                    self._targets,
+                    self._feed(partition),
                 )
+
+    def _wake(self) -> None:
+        for lane in list(self._lanes.values()):
+            lane.wake()
 
     async def close(self, partitions: Iterable[int]) -> None:
         """Ends these lanes, after the transactions that they are in."""

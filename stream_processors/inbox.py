@@ -54,6 +54,7 @@ class Inbox:
         self._held = 0  # pending, and those in hand of the lane
         self._is_on_hold = False
         self._stopping = False
+        self._woken = False
 
     @property
     def is_stopping(self) -> bool:
@@ -92,13 +93,15 @@ class Inbox:
             not_before: Until then (`time.monotonic`) records are collected.
 
         Returns:
-            None when the lane is to stop; nothing when nothing came for `IDLE_SECONDS`.
+            None when the lane is to stop; nothing after `wake`, and when nothing came for
+            `IDLE_SECONDS`.
         """
         idle = time.monotonic() + IDLE_SECONDS
         with self._changed:
             while not self._stopping:
                 wait = (not_before if self._pending else idle) - time.monotonic()
-                if wait <= 0:
+                if wait <= 0 or self._woken:
+                    self._woken = False
                     taken, self._pending = self._pending, []
                     return taken
                 self._changed.wait(wait)
@@ -112,6 +115,12 @@ class Inbox:
             has_room = self._held <= ROOM
         if has_room and not had_room:
             self._soon(self._let_in)
+
+    def wake(self) -> None:
+        """Has `take` return at once, the one that waits or else the next."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify()
 
     def stop(self) -> None:
         """Drops what is pending; `take` returns None from now on."""

@@ -23,6 +23,7 @@ from stream_processors.inbox import Feed, Inbox
 from stream_processors.restore import holds_records, restore, source_end
 from stream_processors.sequencer import Sequencer, SourceRecord
 from stream_processors.starvation import Starvation
+from stream_processors.targets import Targets
 from stream_processors.transaction import TRANSACTION_SECONDS, Transaction, transactional_config
 from stream_processors.turns import Turns
 
@@ -48,21 +49,24 @@ class Lane:
         partition: The source partition.
         group: A consumer of the group of the source offsets. It need not be subscribed.
         turns: Shared by the lanes of a process.
+        targets: The same.
         feed: Where the records come from. On hold until the lane has its state.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - it brings all of these together
         self,
         settings: Settings,
         partition: int,
         group: Consumer,
         turns: Turns,
+        targets: Targets,
         feed: Feed,
     ) -> None:
         self._settings = settings
         self._partition = partition
         self._group = group
         self._turns = turns
+        self._targets = targets
         self._inbox = Inbox(feed, asyncio.get_running_loop().call_soon_threadsafe)
         feed.hold(True)  # noqa: FBT003 - the only argument
         self._thread = threading.Thread(target=self._run, name=f"lane-{partition}", daemon=True)
@@ -71,6 +75,10 @@ class Lane:
     def put(self, chunk: Sequence[SourceRecord]) -> None:
         """Hands over the next records."""
         self._inbox.put(chunk)
+
+    def wake(self) -> None:
+        """Has the lane look for a new epoch, if nothing else comes. From any thread."""
+        self._inbox.wake()
 
     async def stop(self) -> None:
         """Lets the running transaction finish, and drops what is pending: it is not committed."""
@@ -100,14 +108,15 @@ class Lane:
         )  # fmt: skip
         sequencer = Sequencer(self._settings.limits, *state)
         seat = self._turns.join()
-        transaction = Transaction(
-            self._settings, self._partition, producer, self._group.consumer_group_metadata, seat
-        )
+        transaction = self._targets.transaction(self._partition, producer, self._group, seat)
+        transaction.write_to(sequencer.progress.epoch)
         starvation = Starvation(self._end, self._holds_records)
         self._inbox.begin(sequencer.progress.next_offset)
         begun = -INTERVAL_SECONDS
         while (records := self._inbox.take(begun + INTERVAL_SECONDS)) is not None:
             begun = time.monotonic()
+            if self._targets.newest_epoch() > sequencer.progress.epoch:
+                transaction.switch(sequencer, self._targets.newest_epoch())
             if records:
                 self._commit_all(sequencer, transaction, records)
             else:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from schemas.codec import decode_command, encode
-from schemas.errors import SourceGap, UndecodableRecord
+from schemas.errors import RejectionCode, SourceGap, UndecodableRecord
 from schemas.ids import is_valid_id
 from schemas.limits import Limits
 from schemas.records import AnyCommand, AnyReply, Rejected
@@ -123,6 +123,43 @@ class Sequencer:
         if conversation is None:
             conversation = self._conversations.get_or_make(command.conv_id)
         return self._accept(conversation, decision, writer)
+
+    def audience(self, record: SourceRecord) -> set[str]:
+        """Who would get something of what this record brings about, if it is the next.
+
+        Changes nothing, and leaves out the reply to a command that is not accepted.
+        """
+        try:
+            command = _command(record)
+        except UndecodableRecord:
+            return set()
+        conversation = self._conversations.get(command.conv_id)
+        decision = decide(self._limits, conversation, command, record.timestamp)
+        if not isinstance(decision, Accept):
+            return set()
+        return {user for each in decision.effect.deliveries for user in each.recipients}
+
+    def refuse(self, record: SourceRecord, writer: Writer, code: RejectionCode) -> int:
+        """Refuses a command that would be accepted, for a reason that the core does not know.
+
+        Like any rejected command it leaves no trace but the reply, and sent again it is decided
+        anew. What is written is what counts: nobody decides this record a second time.
+
+        Args:
+            record: The next, and a command.
+            writer: Takes the reply.
+            code: Why.
+
+        Returns:
+            How many records it had the writer write.
+        """
+        command = _command(record)
+        self.progress.next_offset = record.offset + 1
+        reply = Rejected(
+            conv_id=command.conv_id, sender=command.sender, device_id=command.device_id,
+            client_msg_id=command.client_msg_id, at=record.timestamp, code=code,
+        )  # fmt: skip
+        return self._reply(reply, writer)
 
     def write_last(self, writer: Writer) -> None:
         """Writes what only the last of counts, once a transaction, at its end.

@@ -59,10 +59,14 @@ class Counts(msgspec.Struct, array_like=True):
 
 
 class Progress(msgspec.Struct, array_like=True):
-    """Where a partition stands: the source offset that is next, and what came before it."""
+    """Where a partition stands: the source offset that is next, and what came before it.
+
+    ``epoch``: the one that its sync records go to.
+    """
 
     next_offset: int = 0
     counts: Counts = msgspec.field(default_factory=Counts)
+    epoch: int = 0
 
 
 _decode_progress: Final = msgspec.msgpack.Decoder(Progress).decode

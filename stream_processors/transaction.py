@@ -26,6 +26,9 @@ from typing import Any, Final
 from confluent_kafka import Producer, TopicPartition
 
 from backends.kafka import producer_config
+from backends.sync_layout import Sharded
+from schemas.codec import encode
+from schemas.epochs import LaneSwitched, epoch_key
 from schemas.errors import FatalFailure
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -89,8 +92,31 @@ class Transaction:
         self._messages = settings.topic(Topic.MESSAGES)
         self._timeline = settings.topic(Topic.TIMELINE)
         self._state = settings.topic(Topic.STATE)
-        self._sync = settings.topic(Topic.SYNC)
+        self._layout = Sharded(settings.topic(Topic.SYNC))
+        self._sync = self._layout.topic_of(0)
+        self._epochs = settings.topic(Topic.EPOCHS)
         self._dead_letter = settings.topic(Topic.DEAD_LETTER)
+
+    def write_to(self, epoch: int) -> None:
+        """Sync records go to this epoch from now on, as the restored progress says."""
+        self._sync = self._layout.topic_of(epoch)
+
+    def switch(self, sequencer: Sequencer, epoch: int) -> None:
+        """Goes to a later epoch, in a transaction of its own, and says so on ``im.epochs``.
+
+        All that this lane wrote before is committed; when this is, nothing more comes to the
+        earlier epochs, whoever has the lane then: its progress tells the epoch.
+
+        Raises:
+            KafkaException: It did not commit. The process must end.
+        """
+        switched = LaneSwitched(lane=self._partition, epoch=epoch)
+        sequencer.progress.epoch = epoch
+        self._producer.begin_transaction()
+        self._produce(self._epochs, encode(switched), epoch_key(switched), 0)
+        self.state(*progress_record(sequencer.progress))
+        self._producer.commit_transaction(TRANSACTION_SECONDS)
+        self.write_to(epoch)
 
     def run(self, sequencer: Sequencer, records: Sequence[SourceRecord]) -> int:
         """Steps 1 to 5 for the first of these records, as many as one transaction takes.

@@ -10,10 +10,11 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from backends.groups import committed_places
 from backends.kafka import (
+    admin_client,
     consumer_config,
     producer_config,
-    topic_partitions,
 )
+from backends.shards import places_of
 from schemas.codec import decode_entry, decode_sync_record, encode
 from schemas.records import AnyCommand, AnyEntry, AnySyncRecord
 from schemas.settings import Settings
@@ -40,20 +41,28 @@ def read_all(settings: Settings, topic: Topic) -> list[Message]:
     consumer = Consumer(
         consumer_config(settings, settings.group("reader")) | {"enable.partition.eof": True}
     )
-    places = topic_partitions(settings, topic)
-    consumer.assign([TopicPartition(p.topic, p.partition, 0) for p in places])
-    found: list[Message] = []
-    open_partitions = {place.partition for place in places}
+    places = _places(settings, topic)
+    numbers = {(place.topic, place.partition): number for number, place in places.items()}
+    consumer.assign([TopicPartition(p.topic, p.partition, 0) for p in places.values()])
+    found: list[tuple[int, Message]] = []
+    unread = set(places)
     deadline = time.monotonic() + READ_SECONDS
-    while open_partitions:
+    while unread:
         assert time.monotonic() < deadline, f"{topic} cannot be read"
         for message in consumer.consume(10_000, 0.2):
+            number = numbers[message.topic() or "", message.partition() or 0]
             if message.error() is None:
-                found.append(message)
+                found.append((number, message))
             else:
-                open_partitions.discard(message.partition() or 0)
+                unread.discard(number)
     consumer.close()
-    return sorted(found, key=lambda message: (message.partition() or 0, message.offset() or 0))
+    found.sort(key=lambda each: (each[0], each[1].offset() or 0))
+    return [message for _, message in found]
+
+
+def _places(settings: Settings, topic: Topic) -> dict[int, TopicPartition]:
+    admin = admin_client(settings)
+    return places_of(admin, settings, topic)
 
 
 def timelines(settings: Settings) -> dict[str, list[AnyEntry]]:
@@ -75,17 +84,20 @@ def sync_timelines(settings: Settings) -> dict[str, list[AnySyncRecord]]:
 
 
 def committed(settings: Settings, stage: str, topic: Topic) -> dict[int, TopicPartition]:
-    """What a stage has committed, by partition."""
+    """What a stage has committed, by partition, of sync timelines by shard."""
     consumer = Consumer(consumer_config(settings, settings.group(stage)))
-    places = committed_places(consumer, topic_partitions(settings, topic))
+    places = _places(settings, topic)
+    found = committed_places(consumer, list(places.values()))
     consumer.close()
-    return {place.partition: place for place in places if place.offset >= 0}
+    return {
+        number: place for number, place in zip(places, found, strict=True) if place.offset >= 0
+    }
 
 
 def is_caught_up(settings: Settings, stage: str, topic: Topic) -> bool:
     """Whether a stage has committed all that is on its topic now."""
     consumer = Consumer(consumer_config(settings, settings.group(stage)))
-    places = committed_places(consumer, topic_partitions(settings, topic))
+    places = committed_places(consumer, list(_places(settings, topic).values()))
     ends = [consumer.get_watermark_offsets(place, timeout=READ_SECONDS)[1] for place in places]
     consumer.close()
     return all(max(p.offset, 0) >= end for p, end in zip(places, ends, strict=True))

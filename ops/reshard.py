@@ -1,0 +1,154 @@
+"""`im topics reshard`: gives the sync timelines another number of shards, while everything runs.
+
+1. The next epoch's topic is made. A topic that an earlier attempt left is used, or passed over.
+2. The epoch is declared on ``im.epochs``. From here on it happens, whatever becomes of us.
+3. The lanes switch, each between two transactions; a worker that is not there does so when it is.
+   `schemas.epochs` says what readers make of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Final
+
+import typer
+from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
+from backends.epochs import EpochLog
+from backends.kafka import (
+    REQUEST_SECONDS,
+    admin_client,
+    consumer_config,
+    make_topics,
+    producer_config,
+    sync_topic,
+)
+from backends.sync_layout import Sharded, sync_layout
+from ops.console import Json, emit, out, progress
+from ops.running import resolve_settings
+from schemas.codec import encode
+from schemas.epochs import EpochDeclared, Epochs, epoch_key
+from schemas.errors import ConfigurationError, ServerUnavailable, Stalled
+from schemas.settings import Settings
+from schemas.topics import Topic
+
+MOST_SHARDS: Final = 4_000
+_LOOK_SECONDS: Final = 0.2
+
+Shards = Annotated[int, typer.Argument(min=1, max=MOST_SHARDS, help="How many from now on.")]
+Wait = Annotated[
+    float, typer.Option("--wait", min=0, help="Seconds to wait for the lanes; 0 for none.")
+]
+
+
+def reshard(shards: Shards, wait: Wait = 60.0, *, json: Json = False) -> None:
+    """Change the number of shards of the sync timelines; every cursor stays valid."""
+    settings = resolve_settings()
+    epoch = declare_epoch(settings, shards)
+    with progress(f"epoch {epoch}") as report:
+        if wait:
+            await_lanes(settings, epoch, wait, report)
+    if json:
+        emit({"epoch": epoch, "shards": shards})
+    else:
+        out.print(f"epoch {epoch} has {shards} shards")
+
+
+def declare_epoch(settings: Settings, shards: int) -> int:
+    """Steps 1 and 2.
+
+    Returns:
+        The epoch.
+
+    Raises:
+        ConfigurationError: The layout has no shards to change, or the deployment has no topics.
+        ServerUnavailable: The broker does not answer; the epoch may have been declared.
+    """
+    layout = sync_layout(settings)
+    if not isinstance(layout, Sharded):
+        raise ConfigurationError(f"the layout {layout.name} has no number of shards to change")
+    admin = admin_client(settings)
+    try:
+        epoch = _free_epoch(settings, layout, admin, shards)
+        make_topics(admin, [sync_topic(settings, layout.topic_of(epoch), shards)])
+        lanes = _partitions(admin, settings.topic(Topic.MESSAGES))
+    except KafkaException as error:
+        raise ServerUnavailable(f"Kafka does not answer: {error}") from error
+    _declare(settings, EpochDeclared(epoch=epoch, shards=shards, lanes=lanes))
+    return epoch
+
+
+def await_lanes(
+    settings: Settings, epoch: int, seconds: float, report: Callable[[str], None]
+) -> None:
+    """Waits until every lane has switched to an epoch, or a later one.
+
+    Raises:
+        Stalled: Not within so many seconds. It goes on by itself.
+        ServerUnavailable: The broker does not answer.
+    """
+    deadline = time.monotonic() + seconds
+    consumer = _consumer(settings)
+    log = EpochLog(settings, consumer)
+    try:
+        while True:
+            log.follow(REQUEST_SECONDS)
+            if log.epochs.is_closed(epoch - 1):
+                return
+            waiting = log.epochs.waiting()
+            if time.monotonic() > deadline:
+                raise Stalled(
+                    f"epoch {epoch} is declared, but after {seconds:.0f} s the lanes {waiting} "
+                    "have not switched: `im status` shows whether the sequencer runs"
+                )
+            report(f"waiting for {len(waiting)} lanes")
+            time.sleep(_LOOK_SECONDS)
+    except KafkaException as error:
+        raise ServerUnavailable(f"Kafka does not answer: {error}") from error
+    finally:
+        consumer.close()
+
+
+def read_epochs(settings: Settings) -> Epochs:
+    """The epochs of now.
+
+    Raises:
+        ServerUnavailable: The broker does not answer.
+        KafkaException: The same.
+    """
+    consumer = _consumer(settings)
+    log = EpochLog(settings, consumer)
+    try:
+        log.read(REQUEST_SECONDS)
+    finally:
+        consumer.close()
+    return log.epochs
+
+
+def _free_epoch(settings: Settings, layout: Sharded, admin: AdminClient, shards: int) -> int:
+    """The next, but for those whose topic somebody made with another number of partitions."""
+    if not _partitions(admin, settings.topic(Topic.EPOCHS)):
+        raise ConfigurationError("there is no log of epochs: make it with `im topics create`")
+    epoch = read_epochs(settings).newest + 1
+    while _partitions(admin, layout.topic_of(epoch)) not in {0, shards}:
+        epoch += 1
+    return epoch
+
+
+def _partitions(admin: AdminClient, topic: str) -> int:
+    found = admin.list_topics(topic, timeout=REQUEST_SECONDS).topics[topic]
+    return len(found.partitions)
+
+
+def _declare(settings: Settings, declared: EpochDeclared) -> None:
+    producer = Producer(producer_config(settings))
+    producer.produce(settings.topic(Topic.EPOCHS), encode(declared), epoch_key(declared))
+    if producer.flush(REQUEST_SECONDS):
+        raise ServerUnavailable("the broker has not confirmed the epoch: try it again")
+
+
+def _consumer(settings: Settings) -> Consumer:
+    config = consumer_config(settings, settings.group("reshard"))
+    return Consumer(config | {"enable.partition.eof": True, "log_level": 0})

@@ -1,0 +1,54 @@
+"""Which epoch the lanes of this process go to: followed on ``im.epochs``."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaException
+
+from backends.epochs import EpochLog
+from backends.kafka import REQUEST_SECONDS, consumer_config
+from schemas.errors import ServerUnavailable
+from schemas.settings import Settings
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS: Final = 0.5
+"""Between two looks: how late a lane may learn of an epoch."""
+
+
+class NewestEpoch:
+    """Follows the declarations of epochs in a thread of its own, which ends with the process.
+
+    A broker that does not answer is asked again for ever: without it no lane writes either.
+
+    Args:
+        settings: The deployment.
+        changed: Called, in that thread, after `number` has grown.
+    """
+
+    def __init__(self, settings: Settings, changed: Callable[[], object]) -> None:
+        self.number = 0
+        """The newest that is known."""
+        self._settings = settings
+        self._changed = changed
+        threading.Thread(target=self._run, name="newest-epoch", daemon=True).start()
+
+    def _run(self) -> None:
+        config = consumer_config(self._settings, self._settings.group("epochs"))
+        consumer = Consumer(config | {"enable.partition.eof": True, "log_level": 3})
+        followed = EpochLog(self._settings, consumer)
+        while True:
+            try:
+                followed.follow(REQUEST_SECONDS)
+            except (KafkaException, ServerUnavailable) as error:
+                log.warning("the epochs cannot be read: %s", error)
+            if followed.epochs.newest > self.number:
+                self.number = followed.epochs.newest
+                log.info("epoch %d is declared", self.number)
+                self._changed()
+            time.sleep(POLL_SECONDS)

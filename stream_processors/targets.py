@@ -1,0 +1,48 @@
+"""Where the lanes of a process write sync records: what they share, by the layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from confluent_kafka import Consumer, Producer
+
+from backends.recipient_topics import RecipientTopics
+from backends.sync_layout import Sharded, sync_layout
+from schemas.settings import Settings
+from stream_processors.newest_epoch import NewestEpoch
+from stream_processors.recipient_transaction import RecipientTransaction
+from stream_processors.transaction import Transaction
+from stream_processors.turns import Seat
+
+
+class Targets:
+    """Makes the transactions of lanes.
+
+    Args:
+        settings: The deployment.
+        changed: Called, in any thread, when lanes have to look for a new epoch.
+    """
+
+    def __init__(self, settings: Settings, changed: Callable[[], object]) -> None:
+        self._settings = settings
+        self._epoch: NewestEpoch | None = None
+        self._topics: RecipientTopics | None = None
+        if isinstance(sync_layout(settings), Sharded):
+            self._epoch = NewestEpoch(settings, changed)
+        else:
+            self._topics = RecipientTopics(settings)
+
+    def newest_epoch(self) -> int:
+        """The epoch that lanes go to."""
+        return self._epoch.number if self._epoch else 0
+
+    def transaction(
+        self, partition: int, producer: Producer, group: Consumer, seat: Seat
+    ) -> Transaction:
+        """The writer of a lane, to be asked for when the lane owns its partition.
+
+        Raises:
+            ServerUnavailable: The broker does not answer.
+        """
+        own = self._settings, partition, producer, group.consumer_group_metadata, seat
+        return RecipientTransaction(*own, self._topics) if self._topics else Transaction(*own)

@@ -1,0 +1,165 @@
+"""What both sync layouts do, on a real broker and with the pipeline's own processes."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from consumers.cursor import MemoryCursors
+from consumers.follower import SyncFollower
+from schemas.ids import uuid7
+from schemas.records import AddMembers, AnyEntry, CreateConversation, Duplicate, Rejected
+from schemas.settings import Settings
+from tests.conftest import Servers
+from tests.support.commands import message
+from tests.support.following import entries, follow, so_many, stored
+from tests.support.pipeline import assert_verified, im, prepare, sinks
+from tests.support.processes import running, wait_until
+from tests.support.topics import publish, timelines
+
+pytestmark = pytest.mark.servers
+
+QUIET = 0.5
+"""Seconds after which a record that is not delivered is not there."""
+
+STRANGE_NAMES = ["a.b", "a_b", "a b", "A-b", "陈", "_2e", "😀" * 128, "😀" * 127 + "x", "."]
+
+
+@pytest.fixture(params=["sharded", "topic-per-recipient"], scope="module")
+def settings(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Settings]:
+    """A pipeline by each layout; its tests have people and conversations of their own."""
+    settings = servers.settings(partitions=2, sync_partitions=2, sync_layout=request.param)
+    prepare(settings)
+    with sinks(settings), running(settings, "stream_processors"):
+        yield settings
+
+
+class Group(NamedTuple):
+    """A conversation of one test, and who made it, who is added to it, and who is a stranger."""
+
+    conv_id: str
+    ann: str
+    bob: str
+    eve: str
+
+    def create(self) -> CreateConversation:
+        """Makes it, for Ann alone."""
+        return CreateConversation(
+            conv_id=self.conv_id, sender=self.ann, device_id="d", client_msg_id=uuid7(0, 0),
+            members=[], join="open",
+        )  # fmt: skip
+
+    def join(self, user: str) -> AddMembers:
+        """Somebody joins."""
+        return AddMembers(
+            conv_id=self.conv_id, sender=user, device_id="d", client_msg_id=uuid7(1, 0),
+            members=[user],
+        )  # fmt: skip
+
+    def timeline(self, settings: Settings) -> list[AnyEntry]:
+        """All its entries."""
+        return timelines(settings)[self.conv_id]
+
+
+@pytest.fixture
+def group() -> Group:
+    """People whom nobody has heard of."""
+    name = secrets.token_hex(4)
+    return Group(f"c {name}", f"ann {name}", f"bob {name}", f"eve {name}")
+
+
+def test_each_follows_their_own_timeline(settings: Settings, group: Group) -> None:
+    """All entries from one's joining on, in order, once, by growing places.
+
+    Bob follows before he is in any conversation, and Ann stops after every second record.
+    """
+    conv_id, ann, bob, _ = group
+    with SyncFollower(settings, bob, MemoryCursors()) as early:
+        assert early.poll(QUIET) is None
+        publish(settings, [group.create(), group.join(bob)])
+        publish(settings, [message(n, ann, conv_id) for n in range(6)])
+        found = [early.poll(20.0) for _ in range(7)]
+    cursors = MemoryCursors()
+    got = follow(settings, ann, cursors, so_many(8), restart_after=2)
+    logged = group.timeline(settings)
+    assert entries([item for item in found if item]) == logged[1:]
+    assert entries(got) == logged
+    places = [item.sync_seq for item in got]
+    assert places == sorted(set(places))
+    with SyncFollower(settings, ann, cursors) as follower:
+        assert follower.poll(QUIET) is None
+
+
+def test_names_of_any_kind_get_what_is_theirs(settings: Settings) -> None:
+    """Each gets the entries of their own conversation and no other's.
+
+    Characters that a topic's name must not have, names that differ by them alone, the longest.
+    """
+    publish(
+        settings,
+        [
+            CreateConversation(
+                conv_id=f"c{n}", sender=user, device_id="d", client_msg_id=uuid7(1, n), members=[]
+            )
+            for n, user in enumerate(STRANGE_NAMES)
+        ],
+    )
+    for n, user in enumerate(STRANGE_NAMES):
+        with SyncFollower(settings, user, MemoryCursors()) as follower:
+            item = follower.poll(20.0)
+            assert item is not None
+            assert item.record.conv_id == f"c{n}"
+            assert follower.poll(0) is None
+
+
+def test_every_sender_is_answered(settings: Settings, group: Group) -> None:
+    """A member is told of a duplicate, a stranger, who is in no conversation, of a rejection.
+
+    When the stranger becomes a member, what they get comes after it.
+    """
+    conv_id, ann, _, eve = group
+    publish(settings, [group.create(), message(1, ann, conv_id), message(1, ann, conv_id)])
+    publish(settings, [message(9, eve, conv_id)])
+    replies = follow(settings, ann, MemoryCursors(), so_many(3))
+    assert isinstance(replies[-1].record, Duplicate)
+    cursors = MemoryCursors()
+    (refused,) = follow(settings, eve, cursors, so_many(1))
+    assert isinstance(refused.record, Rejected)
+    assert refused.record.code == "not_a_member"
+    publish(settings, [group.join(eve), message(2, ann, conv_id)])
+    joined = follow(settings, eve, cursors, so_many(2))
+    assert entries(joined) == group.timeline(settings)[2:]
+    assert refused.sync_seq < joined[0].sync_seq
+
+
+def test_a_device_may_start_at_the_end(settings: Settings, group: Group) -> None:
+    """It gets what comes from then on, and goes on from its cursor."""
+    conv_id, ann, _, _ = group
+    publish(settings, [group.create(), message(1, ann, conv_id)])
+    follow(settings, ann, MemoryCursors(), so_many(2))
+    cursors = MemoryCursors()
+    SyncFollower(settings, ann, cursors, start="end").close()
+    publish(settings, [message(2, ann, conv_id)])
+    assert entries(follow(settings, ann, cursors, so_many(1))) == group.timeline(settings)[2:]
+
+
+def test_the_store_and_the_log_have_the_same_places(settings: Settings, group: Group) -> None:
+    """The sink stores what followers get, so that a cursor from either goes on in the other.
+
+    `im verify` and `im status` know where everything is.
+    """
+    conv_id, ann, bob, _ = group
+    publish(settings, [group.create(), group.join(bob)])
+    publish(settings, [message(n, ann, conv_id) for n in range(5)])
+    got = follow(settings, bob, MemoryCursors(), so_many(6))
+    # The sink looks for new topics every so often; `im verify` waits for it.
+    assert_verified(settings)
+    assert stored(settings, bob) == got
+    assert stored(settings, bob, got[2].sync_seq, limit=2) == got[3:]
+    cursors = MemoryCursors()
+    cursors.save(bob, "default", got[2].sync_seq)
+    assert follow(settings, bob, cursors, so_many(3)) == got[3:]
+    wait_until(lambda: im(settings, "status")[0]["lag"]["sink-sync"] == 0, "there is no lag")

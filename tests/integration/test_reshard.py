@@ -1,0 +1,227 @@
+"""The number of shards changes while people write and read: every cursor stays valid."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from threading import Event, Thread
+from typing import Self
+
+import pytest
+
+from backends.kafka import admin_client, make_topics, sync_topic
+from backends.shards import sync_shards
+from consumers.cursor import MemoryCursors
+from consumers.follower import SyncFollower, SyncItem
+from ops.reshard import await_lanes, declare_epoch, read_epochs
+from schemas.errors import ConfigurationError, Stalled
+from schemas.settings import Settings
+from schemas.sync_seq import unpack_sync_seq
+from schemas.topics import Topic
+from tests.conftest import Servers
+from tests.support.commands import growing_group, message
+from tests.support.following import PATIENCE, entries, follow, so_many, stored
+from tests.support.pipeline import assert_verified, im, prepare, sinks
+from tests.support.processes import running, wait_until
+from tests.support.topics import is_caught_up, publish, read_all, timelines
+
+pytestmark = pytest.mark.servers
+
+PEOPLE = 6
+CONVERSATIONS = [f"c{n}" for n in range(4)]
+USERS = [f"u{n}" for n in range(PEOPLE)]
+"""So many that shrinking and growing moves some of them to other shards, and some not."""
+
+
+@pytest.fixture
+def settings(servers: Servers) -> Settings:
+    """A deployment with three shards."""
+    settings = servers.settings(partitions=2, sync_partitions=3)
+    prepare(settings)
+    return settings
+
+
+class Talk:
+    """Publishes messages until it is stopped, in a thread; a context manager."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stop = Event()
+        self._numbers = itertools.count()
+        self._thread = Thread(target=self._run)
+        self.said = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Says no more."""
+        self._stop.set()
+        self._thread.join(PATIENCE)
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.02):
+            numbers = list(itertools.islice(self._numbers, 5))
+            publish(
+                self._settings, [message(n, conv_id=c) for n in numbers for c in CONVERSATIONS]
+            )
+            self.said += len(numbers) * len(CONVERSATIONS)
+
+    def go_on(self) -> None:
+        """Waits until something more is said."""
+        before = self.said
+        wait_until(lambda: self.said > before + 10, "the talk goes on", PATIENCE)
+
+
+class Live:
+    """Follows somebody in a thread, all along; a context manager."""
+
+    def __init__(self, settings: Settings, user: str) -> None:
+        self.got: list[SyncItem] = []
+        self._stop = Event()
+        self._follower = SyncFollower(settings, user, MemoryCursors())
+        self._thread = Thread(target=self._follower.follow, args=(self.got.append, self._stop))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stop.set()
+        self._thread.join(PATIENCE)
+        self._follower.close()
+
+
+@contextmanager
+def everybody(settings: Settings) -> Iterator[dict[str, Live]]:
+    """A live follower of each."""
+    with ExitStack() as stack:
+        yield {user: stack.enter_context(Live(settings, user)) for user in USERS}
+
+
+def mine(settings: Settings, user: str) -> dict[str, list[int]]:
+    """The SeqIds that somebody has to get, by conversation."""
+    joined = USERS.index(user)
+    return {conv: [e.seq for e in all_[joined:]] for conv, all_ in timelines(settings).items()}
+
+
+def by_conversation(items: list[SyncItem]) -> dict[str, list[int]]:
+    """The SeqIds that somebody got, by conversation, in their order."""
+    found: dict[str, list[int]] = {}
+    for entry in entries(items):
+        found.setdefault(entry.conv_id, []).append(entry.seq)
+    return found
+
+
+def epochs_of(items: list[SyncItem]) -> list[int]:
+    """In which epochs records lie."""
+    return sorted({unpack_sync_seq(item.sync_seq)[0] for item in items})
+
+
+def test_shards_grow_and_shrink_under_load(settings: Settings) -> None:
+    """3 to 8 to 2 while everybody writes and reads and a worker is killed between the steps.
+
+    Live followers, devices with cursors from before, devices that begin anew and pages of the
+    store give every timeline whole, in order, without doubles, and `im verify` agrees.
+    """
+    publish(settings, [c for conv in CONVERSATIONS for c in growing_group(PEOPLE, conv)])
+    early = {user: MemoryCursors() for user in USERS}
+    old: dict[str, list[SyncItem]] = {}
+    with sinks(settings), everybody(settings) as live, Talk(settings) as talk:
+        with running(settings, "stream_processors") as killed:
+            talk.go_on()
+            for user in USERS:
+                old[user] = follow(settings, user, early[user], so_many(10))
+            declare_epoch(settings, 8)
+            talk.go_on()
+            killed.kill()
+        with running(settings, "stream_processors"):
+            await_lanes(settings, 1, PATIENCE, lambda _: None)
+            talk.go_on()
+            between = stored(settings, "u0")
+            im(settings, "topics", "reshard", 2)
+            talk.go_on()
+            talk.stop()
+            wait_until(lambda: is_caught_up(settings, "sequencer", Topic.MESSAGES), "sequenced")
+            expected = {user: mine(settings, user) for user in USERS}
+            counts = {u: sum(map(len, seqs.values())) for u, seqs in expected.items()}
+            wait_until(
+                lambda: all(len(live[u].got) >= counts[u] for u in USERS), "all is followed"
+            )
+            assert_verified(settings)
+    assert epochs_of(live["u0"].got) == [0, 1, 2]
+    for user in USERS:
+        places = [item.sync_seq for item in live[user].got]
+        assert places == sorted(set(places))
+        assert by_conversation(live[user].got) == expected[user]
+        rest = follow(settings, user, early[user], so_many(counts[user] - 10))
+        assert old[user] + rest == live[user].got
+    assert follow(settings, "u1", MemoryCursors(), so_many(counts["u1"])) == live["u1"].got
+    assert stored(settings, "u0") == live["u0"].got
+    after = between[-1].sync_seq
+    assert between + stored(settings, "u0", after, limit=7) == live["u0"].got
+
+
+def test_an_epoch_is_not_stored_before_the_one_before(settings: Settings) -> None:
+    """A sink that was away finds two epochs, and stores all of the first before any of the second.
+
+    Every page that a gateway gives meanwhile can be followed by the rest: a prefix.
+    """
+    publish(settings, growing_group(2))
+    publish(settings, [message(n) for n in range(3_000)])
+    with running(settings, "stream_processors"):
+        wait_until(lambda: is_caught_up(settings, "sequencer", Topic.MESSAGES), "sequenced")
+        declare_epoch(settings, 5)
+        await_lanes(settings, 1, PATIENCE, lambda _: None)
+        publish(settings, [message(n) for n in range(3_000, 3_100)])
+        wait_until(lambda: is_caught_up(settings, "sequencer", Topic.MESSAGES), "sequenced")
+    logged = [entry.seq for entry in timelines(settings)["c1"]]
+    seen: list[int] = []
+    with running(settings, "sinks", "sync"):
+
+        def all_is_stored() -> bool:
+            seqs = [entry.seq for entry in entries(stored(settings, "u0", limit=500))]
+            assert seqs == logged[: len(seqs)]
+            seen.append(len(seqs))
+            return len(seqs) == len(logged)
+
+        wait_until(all_is_stored, "both epochs are stored")
+
+
+def test_a_deployment_without_a_worker_switches_when_it_has_one(settings: Settings) -> None:
+    """The command says what it waits for; idle lanes switch as well.
+
+    A second reshard may come before the first has happened.
+    """
+    declare_epoch(settings, 4)
+    with pytest.raises(Stalled, match=r"\[0, 1\]"):
+        await_lanes(settings, 1, 0.1, lambda _: None)
+    assert declare_epoch(settings, 2) == 2
+    with running(settings, "stream_processors"):
+        await_lanes(settings, 2, PATIENCE, lambda _: None)
+        publish(settings, [*growing_group(2), message(1)])
+        got = follow(settings, "u0", MemoryCursors(), so_many(3))
+    assert epochs_of(got) == [2]
+    assert read_epochs(settings).is_closed(1)
+    admin = admin_client(settings)
+    assert sync_shards(admin, settings).epochs == [0, 1, 2]
+
+
+def test_what_an_interrupted_reshard_left_is_used_or_passed_over(settings: Settings) -> None:
+    """A topic that is made and not declared: with as many shards it is the next epoch.
+
+    With another number the one after is.
+    """
+    admin = admin_client(settings)
+    make_topics(admin, [sync_topic(settings, f"{settings.topic(Topic.SYNC)}-1", 4)])
+    assert declare_epoch(settings, 5) == 2
+    assert declare_epoch(settings, 4) == 3
+    assert len(read_all(settings, Topic.EPOCHS)) == 2
+    own = settings.model_copy(update={"sync_layout": "topic-per-recipient"})
+    with pytest.raises(ConfigurationError, match="no number of shards"):
+        declare_epoch(own, 4)

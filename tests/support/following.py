@@ -1,0 +1,79 @@
+"""Reads sync timelines as their owners do: from the log, and from the store."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from consumers.cursor import CursorStore
+from consumers.follower import SyncFollower, SyncItem
+from gateway.sync import read_sync
+from schemas.codec import decode_sync_record
+from schemas.records import AnyEntry
+from schemas.settings import Settings
+from tests.support.gateway_rows import cassandra_store
+
+PATIENCE: Final = 30.0
+"""Seconds in which a record that is there is delivered."""
+
+Done = Callable[[Sequence[SyncItem]], bool]
+
+
+def follow(
+    settings: Settings, user: str, cursors: CursorStore, is_done: Done, restart_after: int = 0
+) -> list[SyncItem]:
+    """What one device gets, from its cursor on, until that is enough.
+
+    Args:
+        settings: The deployment.
+        user: Whose.
+        cursors: Of the device.
+        is_done: Whether these are all.
+        restart_after: The follower is opened anew after so many records; 0: never.
+    """
+    got: list[SyncItem] = []
+    deadline = time.monotonic() + PATIENCE
+    while not is_done(got):
+        with SyncFollower(settings, user, cursors) as follower:
+            count = 0
+            while not is_done(got) and (count < restart_after or not restart_after):
+                assert time.monotonic() < deadline, f"{user} has {len(got)} records only"
+                item = follower.poll(0.5)
+                if item is not None:
+                    got.append(item)
+                    follower.commit(item)
+                    deadline = time.monotonic() + PATIENCE
+                    count += 1
+    return got
+
+
+def so_many(count: int) -> Done:
+    """Done with so many."""
+    return lambda got: len(got) >= count
+
+
+def entries(items: Sequence[SyncItem]) -> list[AnyEntry]:
+    """The entries among records."""
+    return [item.record for item in items if isinstance(item.record, AnyEntry)]
+
+
+def stored(settings: Settings, user: str, after: int = -1, limit: int = 100) -> list[SyncItem]:
+    """All that a gateway gives from a cursor on, page by page."""
+
+    async def read() -> list[SyncItem]:
+        found: list[SyncItem] = []
+        cursor = after
+        async with cassandra_store(settings) as store:
+            while True:
+                page = await read_sync(store, user, cursor, limit)
+                found += [
+                    SyncItem(item.sync_seq, decode_sync_record(bytes(item.record)))
+                    for item in page.records
+                ]
+                cursor = page.next
+                if not page.more and not page.records:
+                    return found
+
+    return asyncio.run(read())
