@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import Raw, Struct, field
 
+from gateway.problems import ProblemDetails
 from schemas.records import FanoutMode
 
 HoleKind = Literal["hidden", "not_yet", "recalled"]
@@ -63,6 +64,36 @@ class SyncEnd(Struct, frozen=True):
     """
 
     next: int
+
+
+class LiveBegun(Struct, frozen=True, tag_field="kind", tag="begun"):
+    """The first answer of a live connection: heads that are read from now on are kept up to date.
+
+    ``next`` is the cursor behind which records will come.
+    """
+
+    next: int
+
+
+class LiveRecords(Struct, frozen=True, tag_field="kind", tag="records", kw_only=True):
+    """A page of the caller's sync timeline, as over HTTP; ``next`` is the device's new cursor."""
+
+    records: list[SyncItem]
+    next: int
+    more: bool
+
+
+class LiveHead(Struct, frozen=True, tag_field="kind", tag="head", kw_only=True):
+    """A pulled conversation of the caller goes on, up to ``seq`` now: read the store."""
+
+    conv_id: str
+    seq: int
+
+
+class LiveProblem(Struct, frozen=True, tag_field="kind", tag="problem"):
+    """The connection ends for this reason; what is told is as over HTTP."""
+
+    problem: ProblemDetails
 
 
 class PeriodShown(Struct, frozen=True):

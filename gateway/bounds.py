@@ -59,4 +59,5 @@ async def within(seconds: float, answer: Awaitable[AnswerT]) -> AnswerT:
 
 def _waits(request: web.Request) -> bool:
     resource = request.match_info.route.resource
-    return resource is not None and resource.canonical == "/v1/sync" and "wait" in request.query
+    path = "" if resource is None else resource.canonical
+    return path == "/v1/live" or (path == "/v1/sync" and "wait" in request.query)

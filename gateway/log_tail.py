@@ -1,4 +1,4 @@
-"""Follows the log from its end on, to wake those who wait. Nothing of it is answered to anybody.
+"""Follows the log as it grows, to wake those who wait. Nothing of it is answered to anybody.
 
 One consumer without a group reads all sync timelines and all conversation timelines, committed
 records only. Of a sync record it looks at recipient and place, of an entry at its conversation
@@ -6,8 +6,9 @@ and SeqId. It runs in a thread of its own and hands over what has come, merged b
 conversation, to the event loop: one call at a time, however much comes.
 
 Whatever it misses, because it was not running or the log has dropped it, is found by those who
-look at the store by themselves. So it begins at the end, keeps no position, and no failure of it
-ends anything: it says that it is not following, and tries again.
+look at the store by themselves. So it keeps no position, and no failure of it ends anything: it
+says that it is not following, and tries again. It begins ten seconds before the end, because the
+sinks may be that far behind.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import time
 from threading import Event, Lock, Thread
 from typing import Final
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, Message
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as Place
 
 from backends.kafka import consumer_config
@@ -43,6 +44,9 @@ _LOOK_SECONDS: Final = 5.0
 
 _RETRY_SECONDS: Final = 1.0
 _ANSWER_SECONDS: Final = 3.0
+_BEFORE_SECONDS: Final = 10.0
+"""How long before the end following begins."""
+
 _JOIN_SECONDS: Final = 10.0
 
 
@@ -106,15 +110,15 @@ class LogTail:
             KafkaException: The broker does not answer.
         """
         followed: set[tuple[str, int]] = set()
-        start, look_at = OFFSET_END, time.monotonic()
+        look_at = time.monotonic()
         while not self._stopping.is_set():
             if time.monotonic() >= look_at:
                 there = self._places.look(consumer, _ANSWER_SECONDS)
                 fresh = [place for place in there if place not in followed]
-                consumer.incremental_assign([Place(*place, start) for place in fresh])
-                followed.update(fresh)
+                if fresh:
+                    consumer.incremental_assign(_starts(consumer, fresh, is_first=not followed))
+                    followed.update(fresh)
                 if followed:
-                    start = OFFSET_BEGINNING  # of what is made from now on, nothing is missed
                     self._tell_live(is_live=True)
                 look_at = time.monotonic() + (_LOOK_SECONDS if followed else _RETRY_SECONDS)
             messages = consumer.consume(GULP, 0) or filter(None, [consumer.poll(_POLL_SECONDS)])
@@ -161,6 +165,19 @@ class LogTail:
         self._is_live = is_live
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(lambda: self._wake_ups.now_live(is_live=is_live))
+
+
+def _starts(consumer: Consumer, places: list[tuple[str, int]], *, is_first: bool) -> list[Place]:
+    """Where to begin; of partitions that were made meanwhile, at their beginning.
+
+    Raises:
+        KafkaException: The broker does not answer.
+    """
+    if not is_first:
+        return [Place(*place, OFFSET_BEGINNING) for place in places]
+    since = int((time.time() - _BEFORE_SECONDS) * 1000)
+    # Where nothing is as young as that, the answer is the end.
+    return consumer.offsets_for_times([Place(*place, since) for place in places], _ANSWER_SECONDS)
 
 
 def _merge(into: dict[str, int], places: dict[str, int]) -> None:

@@ -21,15 +21,22 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from gateway import bounds, problems
+from gateway.live_socket import PROTOCOL
 from gateway.problems import Problem
-from gateway.tokens import InvalidToken, verify_token
+from gateway.tokens import Bearer, InvalidToken, verify_token
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
 
 OPEN_ROUTES: Final = frozenset({"/healthz", "/openapi.json"})
+LIVE: Final = "/v1/live"
 USER: Final = web.RequestKey("user", str)
+EXPIRES: Final = web.RequestKey("expires", float)
+"""When the token does, in seconds since 1970."""
+
+_IN_PROTOCOL: Final = "bearer."
+"""Before a token that comes as a WebSocket subprotocol: browsers cannot send headers there."""
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9-]{8,64}", re.ASCII)
 _HEADERS: Final = {
@@ -88,14 +95,16 @@ def _identify(settings: Settings) -> Middleware:
     @web.middleware
     async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.match_info.http_exception is None and _route(request) not in OPEN_ROUTES:
-            request[USER] = _caller(settings, request)
+            request[USER], request[EXPIRES] = _caller(settings, request)
         return await handler(request)
 
     return identify
 
 
-def _caller(settings: Settings, request: web.Request) -> str:
+def _caller(settings: Settings, request: web.Request) -> Bearer:
     headers = request.headers.getall("Authorization", [])
+    if _route(request) == LIVE:
+        headers += _from_protocols(request)
     if not headers:
         raise problems.unauthorized("A bearer token is needed.", token_given=False)
     scheme, _, token = headers[0].partition(" ")
@@ -105,6 +114,25 @@ def _caller(settings: Settings, request: web.Request) -> str:
         return verify_token(settings, token.strip())
     except InvalidToken as error:
         raise problems.unauthorized(str(error), token_given=True) from None
+
+
+def _from_protocols(request: web.Request) -> list[str]:
+    """What would be the ``Authorization`` headers of a request that names its token otherwise.
+
+    The one protocol that is spoken here has to be named, too: where none of those named is known,
+    the server logs them all.
+    """
+    named = [
+        each.strip()
+        for header in request.headers.getall("Sec-WebSocket-Protocol", [])
+        for each in header.split(",")
+    ]
+    tokens = [each.removeprefix(_IN_PROTOCOL) for each in named if each.startswith(_IN_PROTOCOL)]
+    if named and PROTOCOL not in named:
+        raise problems.unauthorized(
+            f"The subprotocol {PROTOCOL} has to be named, too.", token_given=bool(tokens)
+        )
+    return [f"Bearer {token}" for token in tokens]
 
 
 def _request_id(request: web.Request) -> str:

@@ -22,11 +22,16 @@ _SHOWN: Final = (
     answers.HistoryPage,
     answers.SyncPage,
     answers.SyncEnd,
+    answers.LiveBegun,
+    answers.LiveRecords,
+    answers.LiveHead,
+    answers.LiveProblem,
     answers.SearchPage,
     ProblemDetails,
     AnyEntry,
     AnySyncRecord,
 )
+_LIVE: Final = ("LiveBegun", "LiveRecords", "LiveHead", "LiveProblem")
 _SEQ: Final = {"type": "integer", "minimum": 1, "maximum": MAX_SEQ}
 _ID: Final = {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH}
 
@@ -102,6 +107,7 @@ def _operations() -> dict[str, dict[str, Any]]:
             "Where to follow the caller's sync timeline after reading the store", "SyncEnd", []
         ),
         "/v1/search": _search(),
+        "/v1/live": _live(),
     }
 
 
@@ -122,6 +128,27 @@ def _messages() -> dict[str, Any]:
         ],
         "404",
     )
+
+
+def _live() -> dict[str, Any]:
+    operation = _operation(
+        "The caller's sync timeline, and heads of pulled conversations, as they come",
+        None,
+        [
+            _parameter(
+                "after",
+                "The device's cursor; -1 is the beginning.",
+                {"type": "integer", "minimum": -1, "maximum": MAX_SEQ - 1, "default": -1},
+            ),
+            _limit(sync.MAX_RECORDS),
+        ],
+        "426",
+        "429",
+    )
+    told = {"oneOf": [_reference(name) for name in _LIVE]}
+    responses = {k: v for k, v in operation["responses"].items() if k != "200"}
+    responses["101"] = _response("A WebSocket; each of its messages is one of these", told)
+    return operation | {"responses": responses}
 
 
 def _search() -> dict[str, Any]:

@@ -6,6 +6,7 @@ Problem
 ├── 401 unauthorized     no token, or not one of ours
 ├── 404 not-found        a conversation that is not there, or not the caller's: no one can tell
 ├── 410 trimmed          sync records above the cursor have expired: rebuild from the store
+├── 426 upgrade-required  what is served over a WebSocket alone
 ├── 429 too-many-waiting as many of the caller's requests wait as may, or of everybody's
 ├── 4xx http             a route, method or size that HTTP itself has words for
 ├── 500 internal         a defect; the log has it under the request's id
@@ -82,10 +83,10 @@ class Problem(ImError):
         self.parameter = parameter
         self.kept = kept
 
-    def response(self, request_id: str) -> web.Response:
-        """The answer that tells it."""
+    def details(self, request_id: str) -> ProblemDetails:
+        """What is told of it."""
         cursor, oldest = self.kept or (UNSET, UNSET)
-        details = ProblemDetails(
+        return ProblemDetails(
             type=_TYPE_PREFIX + self.kind,
             title=self.title,
             status=self.status,
@@ -95,9 +96,12 @@ class Problem(ImError):
             cursor=cursor,
             oldest=oldest,
         )
+
+    def response(self, request_id: str) -> web.Response:
+        """The answer that tells it."""
         return web.Response(
             status=self.status,
-            body=msgspec.json.encode(details),
+            body=msgspec.json.encode(self.details(request_id)),
             content_type=PROBLEM_JSON,
             headers=self.headers,
         )
@@ -181,6 +185,17 @@ def busy() -> Problem:
         title="Busy for now",
         detail="The gateway has as many requests in hand as it may. Try again.",
         headers={"Retry-After": str(RETRY_SECONDS)},
+    )
+
+
+def upgrade_required() -> Problem:
+    """The route is a WebSocket, and the request is not for one."""
+    return Problem(
+        status=426,
+        kind="upgrade-required",
+        title="Upgrade required",
+        detail="This is a WebSocket: ask for an upgrade of the connection.",
+        headers={"Upgrade": "websocket"},
     )
 
 

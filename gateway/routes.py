@@ -6,6 +6,7 @@ Whatever touches messages goes through `access_conversation`; the caller is who 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -13,14 +14,15 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from msgspec import Struct
 
-from gateway import conversations, history, openapi, search, sync, sync_back
+from gateway import conversations, history, live_socket, openapi, search, sync, sync_back
 from gateway.access import access_conversation
 from gateway.answers import SyncPage
 from gateway.bounds import REQUEST_SECONDS, within
 from gateway.health import Health
-from gateway.middleware import USER
+from gateway.live import LiveSession
+from gateway.middleware import EXPIRES, LIVE, USER
 from gateway.parameters import Parameters
-from gateway.problems import RETRY_SECONDS, bad_parameter
+from gateway.problems import RETRY_SECONDS, bad_parameter, upgrade_required
 from gateway.search import Index, SearchAsked
 from gateway.search_terms import MAX_QUERY_CHARACTERS, Place, from_cursor, parse_terms
 from gateway.store import Store
@@ -116,6 +118,24 @@ async def get_sync_end(request: web.Request) -> web.Response:
     return _json(await sync.sync_end(request.app[GATEWAY].store, request[USER]))
 
 
+async def get_live(request: web.Request) -> web.StreamResponse:
+    """`GET /v1/live`."""
+    given = Parameters(request.query, frozenset({"after", "limit"}))
+    after = given.number("after", -1, low=-1, high=MAX_SEQ - 1)
+    limit = given.number("limit", DEFAULT_PAGE, low=1, high=sync.MAX_RECORDS)
+    socket = live_socket.new_socket()
+    if not socket.can_prepare(request).ok:
+        raise upgrade_required()
+    gateway = request.app[GATEWAY]
+    with gateway.wake_ups.listening(request[USER]) as listener:
+        await socket.prepare(request)
+        session = LiveSession(
+            gateway.store, listener, after, limit, partial(live_socket.send, socket)
+        )
+        await live_socket.serve(request, socket, session, request[EXPIRES])
+    return socket
+
+
 async def get_search(request: web.Request) -> web.Response:
     """`GET /v1/search`."""
     given = Parameters(
@@ -169,5 +189,6 @@ ROUTES: Final[tuple[tuple[str, Handler], ...]] = (
     ("/v1/sync", get_sync),
     ("/v1/sync/end", get_sync_end),
     ("/v1/search", get_search),
+    (LIVE, get_live),
 )
 """Every path and what answers a GET of it."""

@@ -7,7 +7,7 @@ a token that names another one, ``none`` included, is refused.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import jwt
 
@@ -66,8 +66,15 @@ def issue_token(settings: Settings, user: str, lifetime: timedelta) -> str:
     return jwt.encode(claims, signing_secret(settings), algorithm=_ALGORITHM)
 
 
-def verify_token(settings: Settings, token: str) -> str:
-    """The user that a token was issued to.
+class Bearer(NamedTuple):
+    """Who a token was issued to, and until when it lasts (seconds since 1970)."""
+
+    user: str
+    expires: float
+
+
+def verify_token(settings: Settings, token: str) -> Bearer:
+    """What a token says.
 
     Raises:
         ConfigurationError: The secret is missing or too short.
@@ -90,4 +97,4 @@ def verify_token(settings: Settings, token: str) -> str:
     user = claims["sub"]
     if not is_id(user):
         raise InvalidToken("The token names no user.")
-    return str(user)
+    return Bearer(str(user), float(claims["exp"]))

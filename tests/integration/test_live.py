@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any, Final
 
@@ -15,14 +15,27 @@ from pydantic import SecretStr
 from devstack.ports import free_ports
 from gateway import pace
 from schemas.ids import uuid7
-from schemas.records import CreateConversation, SendMessage, TextContent
+from schemas.records import (
+    AddMembers,
+    AnyCommand,
+    AnyEntry,
+    CreateConversation,
+    FanoutChanged,
+    MembersAdded,
+    MembersRemoved,
+    RemoveMembers,
+    SendMessage,
+    TextContent,
+)
 from schemas.settings import Settings
+from schemas.visibility import periods, visible
 from tests.conftest import Servers
 from tests.support.gateway import SECRET
-from tests.support.live import Phone, gateway
+from tests.support.live import LivePhone, Phone, gateway
 from tests.support.pipeline import prepare
 from tests.support.processes import running
-from tests.support.topics import publish
+from tests.support.topics import publish, timelines
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -118,3 +131,64 @@ async def test_a_gateway_that_ends_answers_and_the_next_one_goes_on(
             async with gateway(settings):
                 await bob.has("r", 2)
             assert bob.seqs("r") == [1, 2]
+
+
+async def test_heads_through_switches_and_stays(
+    settings: Settings, http: aiohttp.ClientSession
+) -> None:
+    """From push to pull and back, out and in again: records where it is pushed, heads where not.
+
+    Whoever is there knows of each entry as it comes; whoever has left is told nothing, and is
+    told again from when they are back.
+    """
+    bob, chen = LivePhone(settings, "bob", http), LivePhone(settings, "陈", http)
+    crowd = ["陈", "d"]
+    head = 0
+
+    async def after(*commands: AnyCommand, entries: int, there: list[LivePhone]) -> None:
+        nonlocal head
+        head += entries
+        await asyncio.to_thread(publish, settings, commands)
+
+        async def all_know() -> bool:
+            assert not any(task.done() for task in following)
+            return all(phone.knows("g", head) for phone in there)
+
+        await until(all_know, PATIENCE)
+
+    with running(settings, "sinks", "sync"):
+        async with gateway(settings), asyncio.timeout(8 * PATIENCE):
+            following = [asyncio.create_task(phone.follow()) for phone in (bob, chen)]
+            await after(create("ann", "g", "bob"), entries=1, there=[bob])
+            for _ in range(2):
+                join = AddMembers(**by("ann", "g"), members=crowd)
+                await after(join, entries=2, there=[bob, chen])  # and a switch to pull
+                for _ in range(2):
+                    await after(say("ann", "g"), entries=1, there=[bob, chen])
+                leave = RemoveMembers(**by("ann", "g"), members=crowd)
+                await after(leave, entries=2, there=[bob])  # and a switch to push
+                await after(say("ann", "g"), entries=1, there=[bob])
+            for task in following:
+                task.cancel()
+    log = (await asyncio.to_thread(timelines, settings))["g"]
+    assert len(log) == head
+    changes = [
+        (entry.seq, isinstance(entry, MembersAdded))
+        for entry in log
+        if isinstance(entry, MembersAdded | MembersRemoved) and "陈" in entry.members
+    ]
+    assert len(changes) == 4
+    told = set(chen.seqs("g")) | {seq for _, seq in chen.heads}
+    assert all(visible(periods(changes), seq) for seq in told)
+    pulled = {seq for seq in range(1, head + 1) if mode_of(log, seq) == "pull"}
+    assert {seq for _, seq in bob.heads + chen.heads} <= pulled
+    for phone in (bob, chen):
+        assert len(phone.heads) == len(set(phone.heads)) >= 4
+        assert phone.seqs("g") == sorted(set(phone.seqs("g")))
+    assert set(range(1, head + 1)) - pulled <= set(bob.seqs("g"))
+
+
+def mode_of(log: Iterable[AnyEntry], seq: int) -> str:
+    """How a conversation was fanned out once an entry was there."""
+    switches = [e.mode for e in log if isinstance(e, FanoutChanged) and e.seq <= seq]
+    return switches[-1] if switches else "push"

@@ -43,6 +43,43 @@ async def gateway(settings: Settings) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
+class LivePhone:
+    """Somebody's phone on a WebSocket: what it was told, in the order of its coming."""
+
+    def __init__(self, settings: Settings, user: str, http: ClientSession) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.heads: list[tuple[str, int]] = []
+        self.cursor = -1
+        self._settings = settings
+        self._user = user
+        self._http = http
+
+    async def follow(self) -> None:
+        """Until it is cancelled, or the gateway ends it."""
+        token = issue_token(self._settings, self._user, timedelta(minutes=5))
+        where = f"{self._settings.gateway_host}:{self._settings.gateway_port}"
+        async with self._http.ws_connect(
+            f"http://{where}/v1/live?after={self.cursor}",
+            headers={"Authorization": f"Bearer {token}"},
+        ) as socket:
+            async for message in socket:
+                told = message.json()
+                if told["kind"] == "records":
+                    assert all(each["sync_seq"] > self.cursor for each in told["records"])
+                    self.cursor = told["next"]
+                    self.records += [each["record"] for each in told["records"]]
+                elif told["kind"] == "head":
+                    self.heads.append((told["conv_id"], told["seq"]))
+
+    def knows(self, conv_id: str, seq: int) -> bool:
+        """Whether it has been told that a conversation has this entry."""
+        return (conv_id, seq) in self.heads or seq in self.seqs(conv_id)
+
+    def seqs(self, conv_id: str) -> list[int]:
+        """The entries of a conversation that it was told of."""
+        return [r["seq"] for r in self.records if r["conv_id"] == conv_id]
+
+
 class Phone:
     """Waits for its owner's sync timeline, one request after the other."""
 

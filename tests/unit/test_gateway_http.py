@@ -359,7 +359,7 @@ async def test_another_method_is_a_problem(gateway: Caller) -> None:
 async def test_a_store_that_is_away(gateway: Caller, store: FakeStore, index: FakeIndex) -> None:
     """Each route says when to come back, and does so as soon as the store is there again."""
     store.up = False
-    for path, _ in ROUTES[2:]:
+    for path, _ in ROUTES[2:-1]:  # the last one, a WebSocket, waits for it
         answer = await gateway.ask(path.format(id="c"), "ann", needed(path))
         assert is_problem(answer, 503, "unavailable")
         assert answer.headers["Retry-After"] == "1"

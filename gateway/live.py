@@ -1,0 +1,216 @@
+"""One live connection: the caller's sync timeline page by page, and heads of pulled conversations.
+
+The store is read as by any other request; `gateway.wake_ups` says when. Steps of a connection:
+
+1. listen; 2. find out which conversations the person is in, and watch them; 3. say so
+(`LiveBegun`): whoever reads heads from the store after that misses none;
+4. again and again: send what is behind the cursor, then the heads that have moved; wait.
+
+**Heads.** Of a conversation that goes on, nothing is pushed to most while it is pulled. The log
+tells that it goes on, and `gateway.access` whether that is for this person: they are told the head
+if the conversation is pulled, and it lies in the membership period that is open now. If it is
+pushed, or they have left, it is watched no more, until their sync timeline tells of a join or of
+another mode: those entries go to everybody whom they concern.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+from msgspec import Struct
+
+from gateway.access import ConversationAccess, access_conversation
+from gateway.answers import LiveBegun, LiveHead, LiveRecords, SyncPage
+from gateway.bounds import REQUEST_SECONDS, within
+from gateway.pace import Pace
+from gateway.problems import Problem
+from gateway.store import Store
+from gateway.sync import read_sync
+from gateway.wake_ups import Listener
+from schemas.codec import decode_position
+from schemas.errors import ServerUnavailable, UndecodableRecord
+from schemas.visibility import periods, visible
+
+HEADS_SECONDS: Final = 0.2
+"""Between two looks at heads: what happens in between is told by one of each conversation."""
+
+HEADS_AT_ONCE: Final = 16
+
+_STORE_AWAY_SECONDS: Final = 1.0
+_FIRST_REVIEW: Final = 5.0
+_REVIEW_SECONDS: Final = 60.0
+"""Between two looks at which conversations the person is in. Needed only where the store had yet
+to hear of one whose record was behind the cursor already."""
+
+_OPENING: Final = frozenset({"conversation_created", "members_added", "fanout_changed"})
+"""Entries after which somebody may have to be told heads whom nobody told before."""
+
+Send = Callable[[Struct], Awaitable[None]]
+Read = Callable[[int], Awaitable[SyncPage]]
+
+
+class LiveSession:
+    """What is told over one connection.
+
+    Args:
+        store: Where everything is read.
+        listener: Listens already.
+        after: The cursor of the device.
+        limit: Records of a page at most.
+        send: Takes an answer; may take its time. What it raises ends the session.
+    """
+
+    def __init__(
+        self, store: Store, listener: Listener, after: int, limit: int, send: Send
+    ) -> None:
+        self._store = store
+        self._listener = listener
+        self._limit = limit
+        self._send = send
+        self._cursor = after
+        self._now = asyncio.get_running_loop().time
+        self._pace, self._heads_pace = Pace(), Pace()
+        self._was_live = listener.is_live
+        self._look_at = self._heads_at = self._review_at = 0.0
+        self._told: dict[str, int] = {}
+        self._left_alone: set[str] = set()
+
+    async def run(self) -> None:
+        """Until the gateway is about to end. A store that is away is waited for.
+
+        Raises:
+            Problem: 410, if records behind the cursor may have expired.
+        """
+        begun = False
+        while not self._listener.is_over:
+            try:
+                await self._review()
+                if not begun:
+                    await self._send(LiveBegun(next=self._cursor))
+                    begun = True
+                if not await self._turn():
+                    await self._rest()
+            except ServerUnavailable:
+                await self._listener.pause(_STORE_AWAY_SECONDS)
+
+    async def _review(self) -> None:
+        """Step 2, and now and then again."""
+        if self._now() < self._review_at:
+            return
+        changes = await within(REQUEST_SECONDS, self._store.all_changes(self._listener.user))
+        first = not self._review_at
+        for conv_id, happened in changes.items():
+            stays = periods((change.seq, change.joined) for change in happened)
+            if stays and stays[-1].last is None and conv_id not in self._left_alone:
+                self._watch(conv_id, None if first else 0)
+        self._review_at = self._now() + (_FIRST_REVIEW if first else _REVIEW_SECONDS)
+
+    def _watch(self, conv_id: str, seq: int | None) -> None:
+        """Watches a conversation, and looks at it as soon as the store has an entry, if one is."""
+        is_new = conv_id not in self._listener.watched
+        self._left_alone.discard(conv_id)
+        self._listener.watch([conv_id])
+        if seq is not None and (is_new or seq):
+            heads = self._listener.heads
+            heads[conv_id] = max(seq, heads.get(conv_id, 0))
+
+    async def _turn(self) -> bool:
+        """Step 4; says whether there may be more at once."""
+        is_due = self._now() >= self._look_at
+        is_live = self._listener.is_live
+        if is_live != self._was_live:
+            self._look_again(self._listener.watched)
+            self._was_live = is_live
+        elif is_due and not is_live:
+            self._look_again(self._told)
+        is_due = is_due or self._listener.known > self._cursor
+        if is_due and await self._tell_records():
+            return True
+        if self._listener.heads and self._now() >= self._heads_at:
+            await self._tell_heads()
+        return False
+
+    def _look_again(self, conv_ids: Iterable[str]) -> None:
+        """No wake-up came for these, and some may have gone on."""
+        for conv_id in conv_ids:
+            self._listener.heads.setdefault(conv_id, 0)
+
+    async def _rest(self) -> None:
+        if self._listener.known > self._cursor:
+            await self._listener.pause(self._pace.until_retry())
+            return
+        if not self._listener.is_live:
+            self._look_at = min(self._look_at, self._now() + self._pace.until_look(is_live=False))
+        until = min(self._look_at, self._heads_at) if self._listener.heads else self._look_at
+        await self._listener.wait(max(0.0, until - self._now()))
+
+    async def _tell_records(self) -> bool:
+        listener = self._listener
+        page = await within(
+            REQUEST_SECONDS, read_sync(self._store, listener.user, self._cursor, self._limit)
+        )
+        if page.next == self._cursor:
+            self._look_at = self._now() + self._pace.until_look(is_live=listener.is_live)
+            return False
+        await self._send(LiveRecords(records=page.records, next=page.next, more=page.more))
+        self._cursor = page.next
+        self._pace = Pace()
+        self._look_at = 0.0
+        for each in page.records:
+            self._learn(bytes(each.record))
+        return True
+
+    def _learn(self, record: bytes) -> None:
+        with contextlib.suppress(UndecodableRecord):  # of a later version: it opens nothing here
+            position = decode_position(record)
+            if position.kind in _OPENING:
+                self._watch(position.conv_id, position.seq)
+
+    async def _tell_heads(self) -> None:
+        heads = self._listener.heads
+        wanted = dict(itertools.islice(heads.items(), HEADS_AT_ONCE))
+        looks = (within(REQUEST_SECONDS, self._look(conv_id)) for conv_id in wanted)
+        found = await asyncio.gather(*looks)
+        is_behind = is_news = False
+        for (conv_id, seq), access in zip(wanted.items(), found, strict=True):
+            latest = max(seq, heads.pop(conv_id, 0))
+            stored = 0 if access is None else access.stored
+            head = open_head(access)
+            if head is not None and head > self._told.get(conv_id, 0):
+                self._told[conv_id] = head
+                is_news = True
+                await self._send(LiveHead(conv_id=conv_id, seq=head))
+            if stored < latest:
+                heads[conv_id] = latest  # behind the others, so that each gets its turn
+                is_behind = is_behind or stored < seq
+            elif head is None:
+                self._leave_alone(conv_id)
+        if is_news or not is_behind:
+            self._heads_pace = Pace()
+        pause = self._heads_pace.until_retry() if is_behind else HEADS_SECONDS
+        self._heads_at = self._now() + pause
+
+    def _leave_alone(self, conv_id: str) -> None:
+        self._listener.unwatch(conv_id)
+        self._told.pop(conv_id, None)
+        self._left_alone.add(conv_id)
+
+    async def _look(self, conv_id: str) -> ConversationAccess | None:
+        try:
+            return await access_conversation(self._store, self._listener.user, conv_id)
+        except Problem:
+            return None
+
+
+def open_head(access: ConversationAccess | None) -> int | None:
+    """The head that a person is to be told of; None if there is none for them.
+
+    It is there if the conversation is pulled, and they may see it by the period that is open now.
+    """
+    if access is None or access.mode != "pull" or not access.is_member:
+        return None
+    return access.stored if visible(access.stays[-1:], access.stored) else None

@@ -1,0 +1,243 @@
+"""The WebSocket, on a store in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any, Final
+
+import aiohttp
+import pytest
+from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
+from jsonschema import Draft202012Validator
+
+from gateway import live_socket, wake_ups
+from gateway.live_socket import PROTOCOL
+from gateway.openapi import document
+from gateway.tokens import issue_token
+from gateway.wake_ups import Wake, WakeUps
+from schemas.codec import encode
+from tests.support.gateway import Caller, FakeIndex, FakeStore, message, serving, token_settings
+from tests.support.waiting import until
+
+SETTINGS = token_settings()
+ANSWER_SECONDS: Final = 20.0
+
+
+@pytest.fixture
+def store() -> FakeStore:
+    """Ann is in the pulled conversation c, and has one record; bob has left it."""
+    store = FakeStore()
+    store.put_conversation("c", 3, "pull")
+    store.put_change("ann", "c", 1, joined=True)
+    store.put_change("bob", "c", 1, joined=True)
+    store.put_change("bob", "c", 3, joined=False)
+    store.put_record("ann", 1, encode(message("c", 1)))
+    return store
+
+
+@pytest.fixture
+async def woken() -> WakeUps:
+    """Wake-ups of a log that is followed; the test is what it tells."""
+    woken = WakeUps()
+    woken.now_live(is_live=True)
+    return woken
+
+
+@pytest.fixture
+async def gateway(store: FakeStore, woken: WakeUps) -> AsyncIterator[Caller]:
+    """The gateway, served."""
+    async with serving(SETTINGS, store, FakeIndex(), woken) as caller:
+        yield caller
+
+
+def token(user: str = "ann", seconds: float = 60) -> str:
+    """A bearer token."""
+    return issue_token(SETTINGS, user, timedelta(seconds=seconds))
+
+
+async def connect(
+    gateway: Caller, user: str = "ann", after: int = -1, seconds: float = 60
+) -> ClientWebSocketResponse:
+    """A connection that has begun."""
+    socket = await gateway.http.ws_connect(
+        f"{gateway.base}/v1/live?after={after}",
+        headers={"Authorization": f"Bearer {token(user, seconds)}"},
+    )
+    assert await told(socket) == {"kind": "begun", "next": after}
+    return socket
+
+
+async def told(socket: ClientWebSocketResponse) -> Any:
+    """The next answer; it is one that the OpenAPI document describes."""
+    answer = await socket.receive_json(timeout=ANSWER_SECONDS)
+    described = document()
+    response = described["paths"]["/v1/live"]["get"]["responses"]["101"]
+    schema = response["content"]["application/json"]["schema"]
+    Draft202012Validator({**schema, "components": described["components"]}).validate(answer)
+    return answer
+
+
+async def ended(socket: ClientWebSocketResponse) -> tuple[int | None, str]:
+    """Code and reason of the end, which is what comes next."""
+    end = await socket.receive(timeout=ANSWER_SECONDS)
+    assert end.type is WSMsgType.CLOSE
+    return end.data, end.extra or ""
+
+
+async def test_records_and_heads_come_as_they_are_stored(
+    gateway: Caller, store: FakeStore, woken: WakeUps
+) -> None:
+    """What is behind the cursor, then what comes; the head of a pulled conversation to members."""
+    ann, bob = await connect(gateway), await connect(gateway, "bob")
+    page = await told(ann)
+    assert (page["kind"], page["next"], page["more"]) == ("records", 1, False)
+    assert [each["sync_seq"] for each in page["records"]] == [1]
+    store.put_record("ann", 5, encode(message("c", 4)))
+    woken.woke(Wake({"ann": 5}, {}))
+    assert [each["record"]["seq"] for each in (await told(ann))["records"]] == [4]
+    store.put_conversation("c", 9, "pull")
+    woken.woke(Wake({}, {"c": 9}))
+    assert await told(ann) == {"kind": "head", "conv_id": "c", "seq": 9}
+    store.put_record("bob", 6, encode(message("d", 1)))
+    woken.woke(Wake({"bob": 6}, {}))
+    assert (await told(bob))["kind"] == "records"  # and no head before it
+
+
+async def test_from_a_cursor_on(gateway: Caller, store: FakeStore) -> None:
+    """Nothing that the device has comes again; pages are as long as asked for."""
+    for sync_seq in range(2, 6):
+        store.put_record("ann", sync_seq, encode(message("c", sync_seq)))
+    socket = await connect(gateway, after=2)
+    assert [each["sync_seq"] for each in (await told(socket))["records"]] == [3, 4, 5]
+
+
+async def test_what_a_client_sends_means_nothing(
+    gateway: Caller, store: FakeStore, woken: WakeUps
+) -> None:
+    """A message moves no cursor; one that is too long ends the connection."""
+    socket = await connect(gateway, after=1)
+    await socket.send_str('{"after": -1, "user": "bob"}')
+    await socket.send_bytes(b"\x00")
+    store.put_record("ann", 2, encode(message("c", 2)))
+    woken.woke(Wake({"ann": 2}, {}))
+    assert (await told(socket))["next"] == 2
+    await socket.send_str("x" * (live_socket.MAX_SENT_BYTES + 1))
+    assert (await ended(socket))[0] == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
+
+
+async def test_a_trimmed_timeline_is_told(gateway: Caller, store: FakeStore) -> None:
+    """As over HTTP, and the code says it, too."""
+    store.put_expiry("ann", 1, 2, 8)
+    socket = await connect(gateway, after=3)
+    problem = (await told(socket))["problem"]
+    assert problem["type"] == "urn:im-timeline:problem:trimmed"
+    assert (problem["cursor"], problem["oldest"]) == (3, 9)
+    assert await ended(socket) == (4410, "trimmed")
+
+
+async def test_it_ends_with_the_token(gateway: Caller) -> None:
+    """Nobody is served longer than their token lasts."""
+    socket = await connect(gateway, after=1, seconds=2)
+    assert await ended(socket) == (4401, "token expired")
+
+
+async def test_it_ends_with_the_gateway(store: FakeStore, woken: WakeUps) -> None:
+    """An orderly end tells everybody."""
+    async with serving(SETTINGS, store, FakeIndex(), woken) as gateway:
+        socket = await connect(gateway, after=1)
+        woken.close()
+        assert await ended(socket) == (1001, "the gateway ends")
+
+
+async def test_a_client_that_takes_nothing_is_let_go(
+    gateway: Caller,
+    store: FakeStore,
+    woken: WakeUps,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What is sent to it is bounded, and so is the time."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr(live_socket, "SLOW_SECONDS", 0.3)
+    monkeypatch.setattr(live_socket, "CLOSE_SECONDS", 0.3)
+    large = message("c", 1, text="x" * 8_000)
+    for sync_seq in range(2, 4_000):  # 32 MB: more than the kernel's buffers take
+        store.put_record("ann", sync_seq, encode(large))
+    socket = await gateway.http.ws_connect(
+        f"{gateway.base}/v1/live?limit=500", headers={"Authorization": f"Bearer {token()}"}
+    )
+    transport = socket._conn.transport  # type: ignore[union-attr]  # noqa: SLF001 - no other way
+    assert transport is not None
+    transport.pause_reading()
+
+    async def is_gone() -> bool:
+        return "4408 slow" in caplog.text and woken.listeners == 0
+
+    await until(is_gone, ANSWER_SECONDS)
+
+
+async def test_connections_are_bounded(gateway: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one person; one that is closed makes room."""
+    monkeypatch.setattr(wake_ups, "MAX_LISTENERS_OF_ONE", 1)
+    socket = await connect(gateway, after=1)
+    with pytest.raises(WSServerHandshakeError) as refused:
+        await connect(gateway, after=1)
+    assert refused.value.status == 429
+    await socket.close()
+    async with asyncio.timeout(ANSWER_SECONDS):
+        while True:
+            try:
+                await connect(gateway, after=1)
+                break
+            except WSServerHandshakeError:
+                await asyncio.sleep(0.05)
+
+
+async def test_a_store_that_is_away_is_waited_for(gateway: Caller, store: FakeStore) -> None:
+    """The connection stays, and goes on where it was."""
+    store.up = False
+    socket = await gateway.http.ws_connect(
+        f"{gateway.base}/v1/live", headers={"Authorization": f"Bearer {token()}"}
+    )
+    await asyncio.sleep(0.2)
+    store.up = True
+    assert (await told(socket))["kind"] == "begun"
+    assert (await told(socket))["kind"] == "records"
+
+
+async def test_what_is_no_websocket_is_told(gateway: Caller) -> None:
+    """And a bad parameter is told before anything is upgraded."""
+    answer = await gateway.get("/v1/live", "ann")
+    assert (answer.status, answer.headers["Upgrade"]) == (426, "websocket")
+    assert answer.body["type"] == "urn:im-timeline:problem:upgrade-required"
+    with pytest.raises(WSServerHandshakeError) as refused:
+        await connect(gateway, after=-2)
+    assert refused.value.status == 400
+
+
+async def test_a_token_as_a_subprotocol(gateway: Caller, caplog: pytest.LogCaptureFixture) -> None:
+    """Browsers cannot send headers. It is not sent back, and stays out of the log."""
+    caplog.set_level("DEBUG")
+    secret = token()
+    async with gateway.http.ws_connect(
+        f"{gateway.base}/v1/live?after=1", protocols=(PROTOCOL, f"bearer.{secret}")
+    ) as socket:
+        assert socket.protocol == PROTOCOL
+        assert (await told(socket))["kind"] == "begun"
+    for protocols in ([f"bearer.{secret}"], [PROTOCOL, "bearer.x"], [PROTOCOL], ["other"]):
+        with pytest.raises(WSServerHandshakeError) as refused:
+            await gateway.http.ws_connect(f"{gateway.base}/v1/live", protocols=protocols)
+        assert refused.value.status == 401
+    both = {"Authorization": f"Bearer {secret}"}
+    with pytest.raises(WSServerHandshakeError) as refused:
+        await gateway.http.ws_connect(
+            f"{gateway.base}/v1/live", protocols=[PROTOCOL, f"bearer.{secret}"], headers=both
+        )
+    assert refused.value.status == 401
+    with pytest.raises(WSServerHandshakeError):
+        await gateway.http.ws_connect(f"{gateway.base}/v1/live?token={secret}")
+    logged = [r for r in caplog.records if r.name.startswith(("gateway", "aiohttp"))]
+    assert logged
+    assert all(secret not in record.getMessage() for record in logged)
