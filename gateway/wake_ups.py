@@ -25,7 +25,7 @@ from gateway.problems import too_many_listeners
 MAX_LISTENERS: Final = 4_096
 """Of one gateway."""
 
-MAX_LISTENERS_OF_ONE: Final = 8
+MAX_LISTENERS_OF_ONE: Final = 16
 """Of one person: each of their devices needs one, and one more for a moment when it returns."""
 
 MAX_WATCHED: Final = 10_000

@@ -2,7 +2,8 @@
 
 One turn:
 
-1. take the next records of the sync timeline; tell their replies to whoever sends;
+1. take the next records of the sync timeline, waiting for them if there is nothing else to do;
+   tell their replies to whoever sends;
 2. put them into the local store, with the cursor, in one transaction; show what is whole (as 5);
 3. if there are no more for now: ask how far conversations go. All of them at the start and after
    something failed, because nobody can say what was missed; otherwise only while one is pulled, or
@@ -33,7 +34,10 @@ from schemas.records import AnySyncRecord
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS: Final = 0.5
-"""Between two turns, when the first brought nothing."""
+"""Between two turns, when the first brought nothing and something is missing still."""
+
+PATIENCE_SECONDS: Final = 20.0
+"""How long to wait for records when there is nothing else to do."""
 
 HEADS_SECONDS: Final = 1.0
 """How old the heads of pulled conversations may be."""
@@ -80,6 +84,7 @@ class Device:
         self._observe = observe
         self._missed_something = True
         self._heads_at = time.monotonic()
+        self._patience = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Turns until stopped; servers that do not answer are asked again, however long it takes.
@@ -92,8 +97,7 @@ class Device:
         while not stop.is_set():
             pause = 0.0
             try:
-                if not await self.turn():
-                    pause = IDLE_SECONDS
+                pause = await self._turn_unless(stop)
             except Trimmed as trimmed:
                 log.warning("the sync timeline was trimmed: %s", trimmed)
                 self._store.skip_to(trimmed.oldest - 1)
@@ -104,6 +108,30 @@ class Device:
                 pause = AFTER_FAILURE_SECONDS
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), pause)
+
+    async def _turn_unless(self, stop: asyncio.Event) -> float:
+        """A turn that is given up as soon as it is to stop; the pause that comes after it."""
+        turning = asyncio.ensure_future(self.turn())
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({turning, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            brought = turning.done() and turning.result()
+        finally:
+            self._patience = 0.0
+            for task in (turning, stopping):
+                task.cancel()
+            await asyncio.gather(turning, stopping, return_exceptions=True)
+        if brought:
+            return 0.0
+        self._patience = self._time_to_wait()
+        return 0.0 if self._patience else IDLE_SECONDS
+
+    def _time_to_wait(self) -> float:
+        """How long nothing has to be done but to wait for records."""
+        if self._missed_something or self._store.gaps(1):
+            return 0.0
+        asks = self._store.reads_store() or self._store.lacks_count()
+        return HEADS_SECONDS if asks else PATIENCE_SECONDS
 
     async def turn(self) -> bool:
         """Does the steps once.
@@ -125,7 +153,7 @@ class Device:
         return came or read
 
     async def _follow(self) -> tuple[bool, bool]:
-        batch = await self._source.after(self._store.cursor)
+        batch = await self._source.after(self._store.cursor, self._patience)
         for arrived in batch.arrived:
             if arrived.record is not None:
                 self._observe(arrived.record)

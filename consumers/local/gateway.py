@@ -26,6 +26,9 @@ from schemas.errors import (
 from schemas.records import AnySyncRecord, FanoutMode
 
 REQUEST_SECONDS: Final = 30.0
+LONGEST_WAIT: Final = 20
+"""Seconds that the gateway is asked to wait; well below what a request may take."""
+
 SYNC_PAGE: Final = 500
 HISTORY_PAGE: Final = 500
 LIST_PAGE: Final = 200
@@ -108,9 +111,12 @@ class GatewayTimelines:
         self._http = http
         self._timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
 
-    async def after(self, cursor: int) -> SyncBatch:
-        """As of `SyncSource`: one page."""
-        page = await self._get("/v1/sync", _Sync, {"after": cursor, "limit": SYNC_PAGE})
+    async def after(self, cursor: int, wait: float = 0.0) -> SyncBatch:
+        """As of `SyncSource`: one page. Waits for whole seconds, at most `LONGEST_WAIT`."""
+        asked = {"after": cursor, "limit": SYNC_PAGE}
+        if wait >= 1:
+            asked["wait"] = min(int(wait), LONGEST_WAIT)
+        page = await self._get("/v1/sync", _Sync, asked)
         arrived = [_arrived(line) for line in page.records]
         return SyncBatch(cursor, arrived, page.next, page.more)
 

@@ -20,6 +20,9 @@ MOST: Final = 500
 WAIT_SECONDS: Final = 0.2
 """For the first record of a batch."""
 
+LONGEST_WAIT_SECONDS: Final = 1.0
+"""A thread that waits cannot be called back."""
+
 MakeFollower: TypeAlias = Callable[[], SyncFollower]
 """Opens a follower that goes on behind the device's cursor."""
 
@@ -46,10 +49,11 @@ class FollowerTimeline:
         self._follower: SyncFollower | None = None
         self._last: SyncItem | None = None
 
-    async def after(self, cursor: int) -> SyncBatch:
-        """As of `SyncSource`."""
+    async def after(self, cursor: int, wait: float = 0.0) -> SyncBatch:
+        """As of `SyncSource`. Waits for `LONGEST_WAIT_SECONDS` at most."""
+        first = max(WAIT_SECONDS, min(wait, LONGEST_WAIT_SECONDS))
         try:
-            return await asyncio.to_thread(self._read, cursor)
+            return await asyncio.to_thread(self._read, cursor, first)
         except BaseException:
             self.close()
             raise
@@ -60,7 +64,7 @@ class FollowerTimeline:
         if follower is not None:
             follower.close()
 
-    def _read(self, cursor: int) -> SyncBatch:
+    def _read(self, cursor: int, wait: float) -> SyncBatch:
         if self._last is not None and cursor < self._last.sync_seq:
             self.close()
         if self._follower is None:
@@ -70,7 +74,7 @@ class FollowerTimeline:
         arrived: list[Arrived] = []
         self._last = None
         while len(arrived) < MOST:
-            item = self._next(self._follower, 0 if arrived else WAIT_SECONDS)
+            item = self._next(self._follower, 0 if arrived else wait)
             if item is None:
                 break
             self._last = item

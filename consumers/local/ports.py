@@ -11,8 +11,8 @@ from consumers.local.spans import Span
 class SyncSource(Protocol):
     """The sync timeline of one person."""
 
-    async def after(self, cursor: int) -> SyncBatch:
-        """The next records above a cursor, none if there are none within a short while.
+    async def after(self, cursor: int, wait: float = 0.0) -> SyncBatch:
+        """The next records above a cursor, none if there are none within about ``wait`` seconds.
 
         Raises:
             Trimmed: What follows the cursor is not kept any more.

@@ -98,7 +98,7 @@ async def test_a_message_comes_to_who_waits(
         with running(settings, "sinks", "sync"):
             await asyncio.to_thread(publish, settings, [create("ann", "c", "bob")])
             await bob.has("c", 1)
-            nothing = asyncio.create_task(eve.wait())
+            nothing = asyncio.create_task(eve.wait(10))
             waiting = asyncio.create_task(bob.wait())
             await asyncio.sleep(0.5)  # both wait by now; were they not, it would do no harm
             await asyncio.to_thread(publish, settings, [say("ann", "c")])

@@ -139,7 +139,7 @@ async def test_a_trimmed_timeline_is_told(gateway: Caller, store: FakeStore) -> 
 
 async def test_it_ends_with_the_token(gateway: Caller) -> None:
     """Nobody is served longer than their token lasts."""
-    socket = await connect(gateway, after=1, seconds=2)
+    socket = await connect(gateway, after=1, seconds=4)
     assert await ended(socket) == (4401, "token expired")
 
 

@@ -250,8 +250,10 @@ class Script:
         self.listed: list[Listed] = []
         self.entries: list[TimelineItem] = []
         self.lists = 0
+        self.waits: list[float] = []
 
-    async def after(self, cursor: int) -> SyncBatch:
+    async def after(self, cursor: int, wait: float = 0.0) -> SyncBatch:
+        self.waits.append(wait)
         answer = self.pages.pop(0) if self.pages else page(cursor)
         if isinstance(answer, Exception):
             raise answer
@@ -299,6 +301,33 @@ async def test_after_being_away_everything_is_looked_at(
     await until_done(device, lambda: len(shown) == 3)
     assert shown == [said(1), said(2), said(3)]
     assert store.cursor == (8 if isinstance(failure, Trimmed) else 5)
+
+
+async def test_it_waits_for_records_when_there_is_nothing_else_to_do(store: LocalStore) -> None:
+    """Not before it has looked at everything, nor long while a conversation is pulled or missed.
+
+    To stop it does not take as long as the wait.
+    """
+
+    class Waiting(Script):
+        async def after(self, cursor: int, wait: float = 0.0) -> SyncBatch:
+            batch = await super().after(cursor, wait)
+            if wait > 1:
+                await asyncio.Event().wait()
+            return batch
+
+    script = Waiting()
+    script.pages = [page(BEFORE_ALL, arrived(5, message("c", 1)))]
+    device = Device(store, script, script, lambda _: None)
+    await until_done(device, lambda: bool(script.waits) and script.waits[-1] > 1)
+    assert script.lists == 1
+    assert set(script.waits[:-1]) == {0.0}
+    assert script.waits[-1] == consumers.local.device.PATIENCE_SECONDS
+    script.waits.clear()
+    store.apply(SyncBatch(5, [arrived(6, message("c", 3))], 6, more=False))  # 2 is missing
+    device = Device(store, script, script, lambda _: None)
+    await until_done(device, lambda: len(script.waits) == 3)
+    assert set(script.waits) == {0.0}
 
 
 async def test_a_record_is_told_before_the_cursor_moves(store: LocalStore) -> None:
