@@ -11,6 +11,9 @@ from typing import Final
 
 from schemas.settings import Settings
 
+_SET: Final = ("namespace", "partitions", "sync_layout", "sync_topics_limit")
+"""What benchmarks set by themselves; the rest is of the environment."""
+
 _STOP_SECONDS: Final = 20.0
 
 
@@ -19,7 +22,7 @@ def worker(settings: Settings, *module: str) -> Iterator[None]:
     """One process under measurement; ended when the block is left."""
     process = subprocess.Popen(  # noqa: S603 - our own modules
         [sys.executable, "-m", *module],
-        env=os.environ | {"IM_NAMESPACE": settings.namespace},
+        env=os.environ | {f"IM_{name.upper()}": str(getattr(settings, name)) for name in _SET},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -124,7 +124,7 @@ def epochs_of(items: list[SyncItem]) -> list[int]:
 
 
 def test_shards_grow_and_shrink_under_load(settings: Settings) -> None:
-    """3 to 8 to 2 while everybody writes and reads and a worker is killed between the steps.
+    """3 to 8 to 2 while everybody writes and reads, and workers are killed between the steps.
 
     Live followers, devices with cursors from before, devices that begin anew and pages of the
     store give every timeline whole, in order, without doubles, and `im verify` agrees.
@@ -140,10 +140,13 @@ def test_shards_grow_and_shrink_under_load(settings: Settings) -> None:
             declare_epoch(settings, 8)
             talk.go_on()
             killed.kill()
-        with running(settings, "stream_processors"):
+        with running(settings, "stream_processors") as killed:
             await_lanes(settings, 1, PATIENCE, lambda _: None)
             talk.go_on()
+            killed.kill()
+        with running(settings, "stream_processors"):
             between = stored(settings, "u0")
+            talk.go_on()
             im(settings, "topics", "reshard", 2)
             talk.go_on()
             talk.stop()

@@ -70,6 +70,7 @@ class FakeConsumer:
         self.last_commits: dict[int, TopicPartition] = {}
         self.refuse_commits = 0
         self.refuse_partition: int | None = None
+        self.subscribed: list[list[str]] = []
         self.assigned: list[int] = []
         self.paused: set[int] = set()
         self.closed = False
@@ -81,7 +82,7 @@ class FakeConsumer:
         on_revoke: OnRebalance,
         on_lost: OnRebalance,
     ) -> None:
-        assert topics == [TOPIC]
+        self.subscribed.append(topics)
         self.on_assign, self.on_revoke, self.on_lost = on_assign, on_revoke, on_lost
 
     def poll(self, timeout: float) -> Message | None:

@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, Message, TopicPartition
 from schemas.errors import FatalFailure
 from sinks.base.loop import REVOKE_SECONDS, STOP_SECONDS, SinkLoop
 from sinks.base.records import Bounds, Record
-from sinks.base.source import OneTopic
+from sinks.base.source import OneTopic, Source
 from tests.support.sink_fakes import (
     TOPIC,
     FakeConsumer,
@@ -36,10 +36,15 @@ class Run:
         calls: See `FakeConsumer`.
         hold: Whether tasks wait for the test to end them.
         fails: What writing raises.
+        source: What to read, one topic unless given.
     """
 
     def __init__(
-        self, *calls: Sequence[Happening], hold: bool = False, fails: Exception | None = None
+        self,
+        *calls: Sequence[Happening],
+        hold: bool = False,
+        fails: Exception | None = None,
+        source: Source | None = None,
     ) -> None:
         self.stop = Event()
         self.consumer = FakeConsumer(self.stop, calls)
@@ -50,7 +55,7 @@ class Run:
         self._fails = fails
         self._ticks = 0.0
         self._loop = SinkLoop(
-            self.consumer, OneTopic(TOPIC), self._deliver, BOUNDS,
+            self.consumer, source or OneTopic(TOPIC), self._deliver, BOUNDS,
             start=self._start, now=lambda: NOW, monotonic=self._tick,
         )  # fmt: skip
 
@@ -97,6 +102,24 @@ def test_an_end_is_not_committed_before_the_records_below_it() -> None:
     """It waits with the batch that is being written."""
     run = Run([assign(0)], [message(0, 7)], [], [end_of(0, 9)], [], [], hold=True)
     assert run().offsets == {}
+
+
+class Following(OneTopic):
+    """A source that has another topic from the third look on."""
+
+    def __init__(self) -> None:
+        super().__init__(TOPIC)
+        self._looks = 0
+
+    def topics(self) -> list[str]:
+        self._looks += 1
+        return [TOPIC] if self._looks < 3 else ["another"]
+
+
+def test_a_source_that_has_other_topics_is_subscribed_to_once_more() -> None:
+    """And only then: each subscription is a rebalance for everybody."""
+    assert Run(*[[]] * 10)().subscribed == [[TOPIC]]
+    assert Run(*[[]] * 10, source=Following())().subscribed == [[TOPIC], ["another"]]
 
 
 def test_nothing_new_is_not_committed_again() -> None:
