@@ -84,7 +84,8 @@ class ElasticsearchServer:
             environment={
                 "ES_JAVA_HOME": str(home),
                 "ES_JAVA_OPTS": f"-Xms{heap} -Xmx{heap} {self.settings.java_options}".rstrip(),
-                "CLI_JAVA_OPTS": "-Xmx64m",
+                # What starts the server is over before it is worth optimising.
+                "CLI_JAVA_OPTS": "-Xmx64m -XX:TieredStopAtLevel=1",
                 "ES_PATH_CONF": str(conf),
                 "ES_TMPDIR": str(scratch),
                 "HOME": str(scratch),

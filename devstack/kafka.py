@@ -127,7 +127,9 @@ class KafkaServer:
 
 def _format(java: Path, classes: tuple[str, str], config: Path) -> None:
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    command = [str(java), *classes, "kafka.tools.StorageTool", "format"]
+    # It is over before it is worth optimising.
+    quick = "-XX:TieredStopAtLevel=1"
+    command = [str(java), quick, *classes, "kafka.tools.StorageTool", "format"]
     try:
         subprocess.run(  # noqa: S603 - our own command
             # An id may begin with a dash, so it is part of its option.
