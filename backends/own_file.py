@@ -73,6 +73,7 @@ def _take(db: sqlite3.Connection, path: Path, kind: OwnFile) -> None:
     # The lock is the file's own: it ends with the process, however that ends.
     db.execute("PRAGMA locking_mode = EXCLUSIVE")
     db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA secure_delete = ON")  # what is taken out is not left in free pages
     db.execute(f"PRAGMA synchronous = {kind.synchronous}")
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version == 0:

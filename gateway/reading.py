@@ -47,5 +47,13 @@ async def _counted(store: Store, access: ConversationAccess, seq: int) -> Counte
     """An entry, which the store has if it is not above the end, with its count."""
     if seq >= access.end.seq:  # mostly: all is read
         return access.end
-    entries = await store.entries(access.conv_id, seq, seq)
-    return Counted(seq, _counting.decode(entries[0].json).messages)
+    messages = 0
+    at = seq
+    while at > 0:
+        (entry,) = await store.entries(access.conv_id, at, at)
+        if not entry.is_recalled:
+            return Counted(seq, messages + _counting.decode(entry.json).messages)
+        # Its count is gone with its text: it is one more than that before, if it is a message.
+        messages += entry.kind == "message_sent"
+        at -= 1
+    return Counted(seq, messages)

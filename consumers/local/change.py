@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
+from consumers.local.alterations import Alterations
 from consumers.local.knowledge import (
     BEFORE_ALL,
+    RECALLED,
     Gap,
     Listed,
     LocalConversation,
@@ -19,6 +21,7 @@ from consumers.local.knowledge import (
 from consumers.local.reading import Reading, after_entry, count_of
 from consumers.local.spans import Span, missing, next_to_read, reach
 from schemas.errors import UndecodableRecord
+from schemas.records import AnyEntry, MessageEdited, MessageRecalled
 from schemas.unread import Counted
 
 _OVERLAPPING: Final = """
@@ -51,6 +54,7 @@ class Change:
         self._changed: set[str] = set()
         self._readings: dict[str, Reading] = {}
         self._told: set[str] = set()
+        self._alterations = Alterations(db)
 
     def cursor(self) -> int:
         """The sync SeqId up to which everything was applied, or `BEFORE_ALL`."""
@@ -112,16 +116,38 @@ class Change:
         asked = {"conv": item.conv_id, "first": item.first, "last": item.last}
         known = [Span(*row) for row in self._db.execute(_OVERLAPPING, asked)]
         fresh = missing(item.span, known)
+        kept = item
         if item.hole is None:
             reading = self.reading(item.conv_id)
             self._tell(item.conv_id, after_entry(reading, item.json, self._user))
+            kept = self._alterations.applied_to(item)
+        elif item.hole == RECALLED:
+            self.recall(item.conv_id, range(item.first, item.last + 1))
         self._db.executemany(
             "INSERT INTO item VALUES (?, ?, ?, ?, ?)",
-            [(item.conv_id, part.first, part.last, item.hole, item.json) for part in fresh],
+            [(item.conv_id, part.first, part.last, kept.hole, kept.json) for part in fresh],
         )
         if fresh:
             self._advance(item)
+        if fresh and kept.hole is None:
+            self._apply_alteration(kept)
         return bool(fresh)
+
+    def recall(self, conv_id: str, seqs: Iterable[int]) -> None:
+        """Takes out what entries say, also those that are not here yet."""
+        self._alterations.recall(conv_id, seqs)
+
+    @property
+    def has_erased(self) -> bool:
+        """Whether a text was taken out, which is still in the journal of the file."""
+        return self._alterations.has_erased
+
+    def _apply_alteration(self, item: TimelineItem) -> None:
+        entry = _known(item)
+        if isinstance(entry, MessageRecalled):
+            self.recall(entry.conv_id, (entry.target, *entry.edits))
+        elif isinstance(entry, MessageEdited):
+            self._alterations.edit(entry)
 
     def reading(self, conv_id: str) -> Reading:
         """How far its owner has read, this change included."""
@@ -191,12 +217,8 @@ class Change:
         self._keep(before, max(before.head, item.last), reach(before.through, above), standing)
 
     def _told_by(self, item: TimelineItem) -> Standing | None:
-        if item.hole is not None:
-            return None
-        try:
-            return standing_told_by(item.entry(), self._user)
-        except UndecodableRecord:
-            return None  # of a later version: kept as it is, for who knows it
+        entry = None if item.hole is not None else _known(item)
+        return None if entry is None else standing_told_by(entry, self._user)
 
     def _keep(
         self, before: LocalConversation, head: int, through: int, standing: Standing
@@ -212,3 +234,11 @@ class Change:
         span = next_to_read(asked, map(Span._make, above))
         if span is not None:
             yield Gap(conversation.conv_id, span)
+
+
+def _known(item: TimelineItem) -> AnyEntry | None:
+    """The entry; None if it is of a later version: kept as it is, for who knows it."""
+    try:
+        return item.entry()
+    except UndecodableRecord:
+        return None

@@ -36,11 +36,16 @@ NOT_YET: Final = "not_yet"
 """The kind of a hole that is none: the store has yet to get what is there."""
 
 
+RECALLED: Final = "recalled"
+"""The kind of a hole where there was a message, or an edit, whose text was taken back."""
+
+
 class TimelineItem(NamedTuple):
     """The SeqIds ``first`` to ``last`` of a conversation: one entry, or a typed hole.
 
-    ``json`` is the entry as it was sequenced, empty if this is a hole; ``hole`` is its kind, such
-    as ``hidden``, None if this is an entry.
+    ``json`` is the entry as it was sequenced, but for an edited message, which has the words of
+    its last edit and the SeqId of that in ``edited``; it is empty if this is a hole. ``hole`` is
+    the kind of that, such as ``hidden``, None if this is an entry.
     """
 
     conv_id: str

@@ -17,6 +17,7 @@ from typing import Final
 from consumers.local.change import Change
 from consumers.local.knowledge import (
     BEFORE_ALL,
+    RECALLED,
     Gap,
     HistoryPart,
     Listed,
@@ -28,7 +29,7 @@ from consumers.local.knowledge import (
 )
 from consumers.local.tables import open_file
 from schemas.errors import ConfigurationError, TransientFailure
-from schemas.records import Entry, ReadMarked
+from schemas.records import Entry, ReadMarked, RecalledHole, Retracted
 
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
@@ -62,8 +63,9 @@ class LocalStore:
     def apply(self, batch: SyncBatch) -> None:
         """Takes in records of the sync timeline and, if they follow the cursor, moves it.
 
-        Of replies only read marks are kept. Nor are records of kinds that are not known here: if
-        they were entries, they will be missed and read from the store.
+        Of replies only read marks are kept. What was recalled is taken out, and never comes in.
+        Records of kinds that are not known here are not kept: if they were entries, they will be
+        missed and read from the store.
 
         Raises:
             TransientFailure: The disk does not take it; everything is as before.
@@ -77,6 +79,11 @@ class LocalStore:
                     )
                 elif isinstance(entry, ReadMarked):
                     change.mark_read(entry.conv_id, entry.seq)
+                elif isinstance(entry, Retracted):
+                    change.recall(entry.conv_id, (entry.target, *entry.edits))
+                elif isinstance(entry, RecalledHole):
+                    place = (entry.conv_id, entry.seq, entry.seq)
+                    change.put(TimelineItem(*place, RECALLED, b""))
             if batch.after is not None and batch.after <= change.cursor():
                 change.move_cursor(batch.next)
 
@@ -201,6 +208,9 @@ class LocalStore:
                     change = Change(db, self._user)
                     yield change
                     change.write()
+                if change.has_erased:
+                    # The text is in the journal, too, until that is written over.
+                    self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except sqlite3.OperationalError as error:
                 raise TransientFailure(
                     f"the local store {self._path} does not answer: {error}"

@@ -39,13 +39,19 @@ _FILE: Final = OwnFile(
             counted INTEGER             -- messages up to there; null if that was not told
         ) WITHOUT ROWID;
         CREATE INDEX uncounted ON reading (conv_id) WHERE counted IS NULL;
+        CREATE TABLE altered (
+            conv_id TEXT NOT NULL, seq INTEGER NOT NULL,
+            edited_by INTEGER NOT NULL,  -- the last edit, 0 if there is none
+            recalled INTEGER NOT NULL,
+            PRIMARY KEY (conv_id, seq)
+        ) WITHOUT ROWID;
         CREATE TABLE item (
             conv_id TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
             hole TEXT, json BLOB NOT NULL,
             PRIMARY KEY (conv_id, first)
         ) WITHOUT ROWID;
     """,
-    version=2,
+    version=3,
     synchronous="NORMAL",
 )
 
@@ -64,5 +70,7 @@ def open_file(path: Path, user: str, device_id: str) -> sqlite3.Connection:
         found = db.execute("SELECT user_id, device_id FROM device").fetchone()
         if found != (user, device_id):
             raise ConfigurationError(f"the local store {path} is of another user or device")
+        # A process that ended after a recall may have left the text in the journal.
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     return open_own_file(path, _FILE, claim)

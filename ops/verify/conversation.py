@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 from zlib import crc32
 
@@ -20,7 +20,7 @@ from schemas.records import (
     MessageRecalled,
     MessageSent,
 )
-from schemas.visibility import Period, periods, visible
+from schemas.visibility import Change, Period, periods, readable, visible
 
 ABSENT: Final = 0
 """Stands where a digest is kept of an entry that is not there."""
@@ -150,11 +150,19 @@ class Conversation:
     def _recall(self, entry: MessageRecalled) -> None:
         holders = self._holders(entry.target)
         self._tell(entry.seq, [entry.sender, *holders])
-        for user in holders - self.members:
+        for user in self._leavers((entry.target, *entry.edits)):
             self.retractions.setdefault(user, set()).add(entry.target)
         for seq in (entry.target, *entry.edits):
             self.recalled[seq] = entry.seq
         self._set_document(entry.target, document_digest("", entry.target_at, ""))
+
+    def _leavers(self, seqs: Sequence[int]) -> Iterator[str]:
+        """Who could read one of these entries, and has left."""
+        for user, changes in self.changes.items():
+            if user not in self.members:
+                rule = [Change(seq, joined, self.history) for seq, joined in changes]
+                if any(visible(readable(rule), seq) for seq in seqs):
+                    yield user
 
     def _holders(self, target: int) -> set[str]:
         """Who was told a message, or one of its edits."""

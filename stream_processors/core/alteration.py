@@ -5,12 +5,13 @@ remembered? is it theirs to recall or edit? was it recalled before? is it young 
 
 Whom the text went to has to learn that it is gone, in whatever mode the conversation is now, and
 even if they have left since: otherwise it would stay in their sync timelines. Those who left get
-a notice in place of the entry, which lies outside of what they may see.
+a notice in place of the entry, which lies outside of what they may see; so do those who left a
+pulled conversation, because their devices may have read the text from the store.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
@@ -56,7 +57,7 @@ def recall(
     )
     holders = dict.fromkeys((command.sender, *_holders(conversation, command.seq, said)))
     delivery = Delivery(entry, _members(conversation, head, holders))
-    left = [user for user in holders if user not in conversation.members]
+    left = _leavers(conversation, head, (command.seq, *said.edits))
     notice = Notice(_retraction(entry), left) if left else None
     gone = replace(said, recalled=True)
     return Effect((delivery,), _moved(head), (), gone, command.seq, notice)
@@ -128,9 +129,23 @@ def _holders(conversation: Conversation, target: int, said: Said) -> Iterator[st
     if not pushed:
         return
     yield from (user for user, since in conversation.members.items() if since <= pushed[-1])
-    for leaver in conversation.leavers.values():
+    for leaver in conversation.leavers.values():  # some of whom are back
         if any(since <= seq <= until for since, until in leaver.stays for seq in pushed):
             yield leaver.user
+
+
+def _leavers(conversation: Conversation, head: Head, seqs: Sequence[int]) -> list[str]:
+    """Who has left and could read a text before: from their sync timeline, or from the store."""
+    return [
+        leaver.user
+        for leaver in conversation.leavers.values()
+        if leaver.user not in conversation.members
+        and any(
+            (since <= seq or head.history == "all") and seq <= until
+            for since, until in leaver.stays
+            for seq in seqs
+        )
+    ]
 
 
 def _members(conversation: Conversation, head: Head, holders: Iterable[str]) -> tuple[str, ...]:

@@ -42,10 +42,12 @@ class Reading:
         self.members: set[str] = set()
         self.mode = "push"
         self.texts: dict[int, list[set[str]]] = {}  # of each message: who got it, and its edits
+        self.readers: dict[int, set[str]] = {}  # of each entry: who was there
         self.retracted: dict[int, set[str]] = {}  # who had left when a text was recalled
 
     def recipients(self, entry: AnyEntry) -> set[str]:
         """Reads the next entry."""
+        self.readers[entry.seq] = set(self.members)
         match entry:
             case ConversationCreated() | MembersAdded():
                 self.members |= set(entry.members)
@@ -67,7 +69,9 @@ class Reading:
                 return told
             case MessageRecalled():
                 had_text = set().union(*self.texts.pop(entry.target))
-                self.retracted[entry.target] = had_text - self.members
+                seqs = (entry.target, *entry.edits)
+                could_read = set().union(*(self.readers[seq] for seq in seqs))
+                self.retracted[entry.target] = could_read - self.members
                 return self._all_or({entry.sender, *had_text})
 
     def _all_or(self, some: set[str]) -> set[str]:

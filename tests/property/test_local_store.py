@@ -22,7 +22,7 @@ from consumers.local.device import Device
 from consumers.local.knowledge import SyncBatch, TimelineItem
 from consumers.local.spans import LONGEST, Span, missing, next_to_read, reach
 from consumers.local.store import LocalStore
-from schemas.records import Entry
+from schemas.records import Entry, MessageEdited, MessageRecalled
 from tests.support.local_world import (
     CONVERSATIONS,
     ME,
@@ -115,6 +115,18 @@ class FollowingMachine(RuleBasedStateMachine):
     def change(self, conv_id: str, people: list[str], join: bool) -> None:  # noqa: FBT001 - drawn
         """People come and go, the device's owner among them; the mode follows."""
         self.world.change(conv_id, people, join=join)
+
+    @rule(
+        conv_id=conversations,
+        sender=st.sampled_from([OWNER, OWNER, ME]),
+        back=st.integers(0, 6),
+        recall=st.booleans(),
+    )
+    def alter(self, conv_id: str, sender: str, back: int, recall: bool) -> None:  # noqa: FBT001 - drawn
+        """Somebody edits a message, or takes it back: one near the end, if it is theirs."""
+        seq = len(self.world.log.timeline_of(conv_id)) - back
+        alter = self.world.recall if recall else self.world.edit
+        alter(conv_id, sender, seq)
 
     @rule(conv_id=conversations, back=st.integers(0, 5))
     def read_elsewhere(self, conv_id: str, back: int) -> None:
@@ -266,7 +278,7 @@ class FollowingMachine(RuleBasedStateMachine):
             expected = self.world.my_timeline(conv_id)
             kept = self.files.store.timeline(conv_id, most=1_000)
             assert by_seq(kept) == expected
-            assert self.shown[conv_id] == kept
+            assert self.untouched(conv_id, self.shown[conv_id]) == self.untouched(conv_id, kept)
             assert sum(item.last - item.first + 1 for item in kept) == len(expected)
             assert self.files.store.unread(conv_id) == self.world.my_unread(conv_id)
         for listed in self.gateway.runner.run(self.gateway.timelines.conversations()):
@@ -276,6 +288,19 @@ class FollowingMachine(RuleBasedStateMachine):
             )
             assert reading == (listed.unread, listed.read)
 
+    def untouched(
+        self, conv_id: str, items: list[TimelineItem]
+    ) -> dict[int, tuple[str | None, bytes]]:
+        """Those that no recall or edit is of: what was shown of the others may have changed."""
+        timeline = self.world.log.timeline_of(conv_id)
+        touched = {
+            seq
+            for entry in timeline
+            if isinstance(entry, MessageEdited | MessageRecalled)
+            for seq in (entry.target, *getattr(entry, "edits", ()))
+        }
+        return {seq: item for seq, item in by_seq(items).items() if seq not in touched}
+
     @invariant()
     def nothing_is_shown_that_is_not_so(self) -> None:
         """At any time, what was shown is a beginning of what is so."""
@@ -283,7 +308,7 @@ class FollowingMachine(RuleBasedStateMachine):
             expected = self.world.my_timeline(conv_id)
             seen = by_seq(items)
             assert list(seen) == list(range(1, len(seen) + 1))
-            assert seen.items() <= expected.items()
+            assert self.untouched(conv_id, items).items() <= expected.items()
 
     @invariant()
     def the_cursor_means_all_up_to_here(self) -> None:

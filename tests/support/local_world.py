@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Self, cast
 
+import msgspec
 from aiohttp import ClientSession
 
 from consumers.local.gateway import GatewayTimelines
@@ -27,13 +28,19 @@ from schemas.records import (
     AnyEntry,
     ConversationCreated,
     CreateConversation,
+    EditMessage,
     FanoutChanged,
     MarkRead,
     MembersAdded,
     MembersRemoved,
+    MessageEdited,
+    MessageRecalled,
     MessageSent,
     ReadMarked,
+    RecalledHole,
+    RecallMessage,
     RemoveMembers,
+    Retracted,
     SendMessage,
     TextContent,
 )
@@ -84,6 +91,10 @@ class LaggingStore(FakeStore):
             kind = str(entry.__struct_config__.tag)
             stored = StoredEntry(entry.seq, kind, encode(entry))
             self._entries[entry.conv_id, entry.seq] = stored
+            if isinstance(entry, MessageEdited):
+                self.put_edit(entry)
+            elif isinstance(entry, MessageRecalled):
+                self.put_recall(entry.conv_id, entry.seq, entry.target, *entry.edits)
             if isinstance(entry, MessageSent):
                 self.put_own(entry.conv_id, entry.sender, entry.seq, entry.messages)
 
@@ -104,6 +115,19 @@ class LaggingStore(FakeStore):
             record = decode_sync_record(json)
             if isinstance(record, ReadMarked):
                 self.put_marked(record.conv_id, user, record.seq)
+            elif isinstance(record, MessageRecalled | Retracted):
+                self._erase(user, record)
+
+    def _erase(self, user: str, recall: MessageRecalled | Retracted) -> None:
+        for place, json in self._records[user].items():
+            record = decode_sync_record(json)
+            if (
+                isinstance(record, MessageSent | MessageEdited)
+                and record.conv_id == recall.conv_id
+                and record.seq in (recall.target, *recall.edits)
+            ):
+                hole = RecalledHole(conv_id=record.conv_id, seq=record.seq)
+                self._records[user][place] = encode(hole)
 
     def write_all(self) -> None:
         """Both sinks reach the end."""
@@ -148,6 +172,15 @@ class World:
         """The device's owner has read up to an entry, on another device; it may be refused."""
         self.do(MarkRead, conv_id, ME, seq=seq)
 
+    def recall(self, conv_id: str, sender: str, seq: int) -> None:
+        """Somebody takes a message back; it may be refused."""
+        self.do(RecallMessage, conv_id, sender, seq=seq)
+
+    def edit(self, conv_id: str, sender: str, seq: int) -> None:
+        """Somebody edits a message; it may be refused."""
+        content = TextContent(text=f"edit {next(self._numbers)}")
+        self.do(EditMessage, conv_id, sender, seq=seq, content=content)
+
     def my_unread(self, conv_id: str) -> int:
         """What the owner has not read, by a plain walk over the log."""
         return walked(self.log.timeline_of(conv_id), self.log.sync_of(ME), ME)
@@ -183,10 +216,22 @@ def seen_by(user: str, timeline: Sequence[bytes]) -> dict[int, tuple[str | None,
         if isinstance(entry, _JOINS | MembersRemoved) and user in entry.members
     )
     head = stays[-1].last or len(entries)
-    return {
-        entry.seq: (None, value) if visible(stays, entry.seq) else ("hidden", b"")
-        for entry, value in zip(entries[:head], timeline, strict=False)
-    }
+    shown = {entry.seq: value for entry, value in zip(entries, timeline, strict=True)}
+    gone: set[int] = set()
+    for entry in entries:
+        if isinstance(entry, MessageRecalled):
+            gone.update((entry.target, *entry.edits))
+        elif isinstance(entry, MessageEdited) and visible(stays, entry.seq):
+            sent = msgspec.json.decode(shown[entry.target])
+            words = {"content": msgspec.to_builtins(entry.content), "edited": entry.seq}
+            shown[entry.target] = encode(sent | words)
+
+    def item(seq: int) -> tuple[str | None, bytes]:
+        if not visible(stays, seq):
+            return "hidden", b""
+        return ("recalled", b"") if seq in gone else (None, shown[seq])
+
+    return {seq: item(seq) for seq in range(1, head + 1)}
 
 
 def by_seq(items: Sequence[TimelineItem]) -> dict[int, tuple[str | None, bytes]]:
@@ -331,8 +376,9 @@ class DeviceFiles:
         return int(cursor)
 
     def kept(self) -> set[tuple[str, int]]:
-        """All entries that are there, whether or not they may be shown."""
-        return set(self._real().execute("SELECT conv_id, first FROM item WHERE hole IS NULL"))
+        """All entries that are or were there, whether or not they may be shown."""
+        entries = "SELECT conv_id, first FROM item WHERE hole IS NULL OR hole = 'recalled'"
+        return set(self._real().execute(entries))
 
     def start_again(self) -> None:
         """The next process opens what the last one has left."""

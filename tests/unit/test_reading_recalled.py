@@ -1,0 +1,24 @@
+"""A read mark on what was recalled counts as it did before."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from gateway.access import access_conversation
+from gateway.reading import reading_of
+from tests.support.gateway import FakeStore, message
+
+
+async def test_a_mark_on_recalled_messages_leaves_as_many_unread() -> None:
+    """However many of them lie side by side: the count of what is before them has not changed."""
+    store = FakeStore()
+    for seq in range(1, 11):
+        store.put_message(replace(message("c", seq), messages=seq))
+    store.put_conversation("c", 10, messages=10)
+    store.put_change("bob", "c", 1, joined=True, messages=1)
+    store.put_marked("c", "bob", 6)
+    access = await access_conversation(store, "bob", "c")
+    before = await reading_of(store, access)
+    store.put_recall("c", 10, 4, 5, 6)
+    assert await reading_of(store, access) == before
+    assert (before.mark, before.unread) == (6, 4)
