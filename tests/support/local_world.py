@@ -178,7 +178,7 @@ class World:
 
     def edit(self, conv_id: str, sender: str, seq: int) -> None:
         """Somebody edits a message; it may be refused."""
-        content = TextContent(text=f"edit {next(self._numbers)}")
+        content = TextContent(text=f"edit {len(self.log.entries)}")
         self.do(EditMessage, conv_id, sender, seq=seq, content=content)
 
     def my_unread(self, conv_id: str) -> int:

@@ -28,11 +28,15 @@ def publish(settings: Settings, commands: Iterable[AnyCommand]) -> None:
     publish_raw(settings, [(c.conv_id.encode(), encode(c)) for c in commands])
 
 
-def publish_raw(settings: Settings, records: Iterable[tuple[bytes | None, bytes | None]]) -> None:
-    """Appends any (key, value) to the source topic, and waits until the broker has them."""
+def publish_raw(
+    settings: Settings,
+    records: Iterable[tuple[bytes | None, bytes | None]],
+    topic: Topic = Topic.MESSAGES,
+) -> None:
+    """Appends any (key, value) to a topic, and waits until the broker has them."""
     producer = Producer(producer_config(settings) | {"message.max.bytes": 4_000_000})
     for key, value in records:
-        producer.produce(settings.topic(Topic.MESSAGES), value, key)
+        producer.produce(settings.topic(topic), value, key)
     assert producer.flush(READ_SECONDS) == 0
 
 

@@ -1,0 +1,275 @@
+"""A recalled text is nowhere to be found afterwards, and everybody has learned of it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import aiohttp
+import pytest
+from pydantic import SecretStr
+
+from consumers.local.device import Device
+from consumers.local.gateway import GatewayTimelines
+from consumers.local.knowledge import TimelineItem
+from consumers.local.store import LocalStore
+from devstack.ports import free_ports
+from gateway.tokens import issue_token
+from ops.verify import servers as real
+from ops.verify.audit import audit
+from ops.verify.report import Report
+from schemas.codec import encode
+from schemas.ids import uuid7
+from schemas.records import (
+    AddMembers,
+    AnyCommand,
+    CreateConversation,
+    EditMessage,
+    MessageSent,
+    RecallMessage,
+    RemoveMembers,
+    SendMessage,
+    TextContent,
+)
+from schemas.settings import Settings
+from schemas.topics import Topic
+from tests.conftest import Servers
+from tests.support.everywhere import places_with
+from tests.support.gateway import SECRET
+from tests.support.pipeline import SINKS, prepare
+from tests.support.processes import running, wait_until
+from tests.support.topics import is_caught_up, publish, publish_raw
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.servers
+
+PATIENCE: Final = 120.0
+GROUP: Final = "the group"
+CROWD: Final = "the crowd"
+KEPT: Final = "what may stay 留下"
+
+
+@pytest.fixture
+def settings(servers: Servers) -> Iterator[Settings]:
+    """A deployment with a low push limit, running."""
+    settings = servers.settings(
+        partitions=2, sync_partitions=2, push_limit=4, push_again_below=3,
+        jwt_secret=SecretStr(SECRET), gateway_port=free_ports(1)[0],
+    )  # fmt: skip
+    prepare(settings)
+    with ExitStack() as stack:
+        stack.enter_context(running(settings, "stream_processors"))
+        for sink in SINKS:
+            stack.enter_context(running(settings, "sinks", sink))
+        stack.enter_context(running(settings, "gateway"))
+        yield settings
+
+
+class Say:
+    """Commands with ids that grow."""
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def __call__(self, kind: type[AnyCommand], conv_id: str, sender: str, **more: Any) -> Any:
+        self._number += 1
+        ids: dict[str, Any] = {"device_id": "d", "client_msg_id": uuid7(self._number, 0)}
+        return kind(conv_id=conv_id, sender=sender, **ids, **more)
+
+
+def text(words: str) -> TextContent:
+    """What a message carries."""
+    return TextContent(text=words)
+
+
+def settle(settings: Settings) -> None:
+    """Waits until everything that was sent is wherever it belongs."""
+    wait_until(lambda: is_caught_up(settings, "sequencer", Topic.MESSAGES), "sequenced", PATIENCE)
+    for stage, topic in (
+        ("sink-message", Topic.TIMELINE), ("sink-search", Topic.TIMELINE),
+        ("sink-sync", Topic.SYNC),
+    ):  # fmt: skip
+        wait_until(lambda s=stage, t=topic: is_caught_up(settings, s, t), stage, PATIENCE)  # type: ignore[misc]
+
+
+class Phone(NamedTuple):
+    """A device of somebody, with its file; it follows the gateway whenever it is told to."""
+
+    settings: Settings
+    user: str
+    path: Path
+
+    async def catch_up(self, *conversations: tuple[str, int]) -> list[TimelineItem]:
+        """Follows until it has shown these conversations up to these SeqIds; what it showed."""
+        address = f"http://{self.settings.gateway_host}:{self.settings.gateway_port}"
+        shown: list[TimelineItem] = []
+
+        def token() -> str:
+            return issue_token(self.settings, self.user, timedelta(minutes=1))
+
+        async with aiohttp.ClientSession() as http:
+            timelines = GatewayTimelines(address, token, http)
+            with closing(LocalStore(self.path, self.user, "phone")) as store:
+                device = Device(store, timelines, timelines, shown.append)
+
+                async def there() -> bool:
+                    await device.turn()
+                    return all(store.conversation(c).shown >= seq for c, seq in conversations)
+
+                await until(there, PATIENCE)
+                while await device.turn():
+                    pass
+        return shown
+
+    def timeline(self, conv_id: str) -> dict[int, TimelineItem]:
+        """What its file has, by SeqId."""
+        with closing(LocalStore(self.path, self.user, "phone")) as store:
+            return {item.first: item for item in store.timeline(conv_id, most=1_000)}
+
+
+async def ask(settings: Settings, user: str, path: str, **asked: Any) -> Any:
+    """An answer of the gateway."""
+    address = f"http://{settings.gateway_host}:{settings.gateway_port}{path}"
+    headers = {"Authorization": f"Bearer {issue_token(settings, user, timedelta(minutes=1))}"}
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(address, headers=headers, params=asked) as answer,
+    ):
+        assert answer.status == 200, await answer.text()
+        return await answer.json()
+
+
+async def told_over_http(settings: Settings, user: str, conv_id: str, marker: str) -> set[str]:
+    """Which routes tell a user of a text."""
+    search = {"q": marker}
+    answers = {
+        "sync": await ask(settings, user, "/v1/sync"),
+        "history": await ask(settings, user, f"/v1/conversations/{conv_id}/messages"),
+        "search": (await ask(settings, user, "/v1/search", **search))["hits"],
+    }
+    return {
+        name for name, answer in answers.items()
+        if marker in json.dumps(answer, ensure_ascii=False)
+    }  # fmt: skip
+
+
+def audited(settings: Settings) -> Report:
+    """What `im verify` finds."""
+    report = Report()
+    with real.servers(settings, advance=lambda _check, _n: None, wait_seconds=30) as sources:
+        audit(sources, report)
+    return report
+
+
+async def test_a_recalled_text_is_nowhere_afterwards(settings: Settings, tmp_path: Path) -> None:
+    """Sent, edited and recalled: of pushed and of pulled messages, for who is there and who left.
+
+    Looked for in all rows of all tables, all documents, dead letters, the files of devices, and
+    what the gateway answers. Before the recall it is found in each of them, so the search works.
+    The devices are those that had shown it, one of a member and one of somebody who left, and
+    one that comes after all of it. What was said beside it stays.
+    """
+    say, marker = Say(), f"hush{secrets.token_hex(6)}"
+    bob, left = (Phone(settings, u, tmp_path / u / "local.db") for u in ("bob", "eve"))
+    publish(settings, [
+        say(CreateConversation, GROUP, "ann", members=["bob", "eve"]),
+        say(SendMessage, GROUP, "ann", content=text(KEPT)),
+        say(SendMessage, GROUP, "ann", content=text(f"{marker} 秘密")),
+        say(EditMessage, GROUP, "ann", seq=3, content=text(f"{marker} 秘密, again")),
+        say(CreateConversation, CROWD, "ann", members=["bob", "eve", "c", "d", "e"]),
+        say(SendMessage, CROWD, "ann", content=text(f"{marker} 大群"), mentions=["c"]),
+        say(SendMessage, CROWD, "ann", content=text(KEPT)),
+    ])  # fmt: skip
+    settle(settings)
+    await bob.catch_up((GROUP, 4), (CROWD, 4))
+    await left.catch_up((GROUP, 4), (CROWD, 4))
+    assert {"message", "sync", "index", "local.db"} <= places_with(settings, marker, tmp_path)
+    for user in ("bob", "eve"):
+        assert await told_over_http(settings, user, GROUP, marker) == {"sync", "history", "search"}
+
+    publish(settings, [
+        say(RemoveMembers, GROUP, "ann", members=["eve"]),
+        say(RemoveMembers, CROWD, "ann", members=["eve"]),
+        say(RecallMessage, GROUP, "ann", seq=3),
+        say(RecallMessage, CROWD, "ann", seq=3),
+    ])  # fmt: skip
+    settle(settings)
+    assert audited(settings).differences == []
+    await bob.catch_up((GROUP, 6), (CROWD, 6))
+    await left.catch_up((GROUP, 5), (CROWD, 5))
+    late = Phone(settings, "bob", tmp_path / "late" / "local.db")
+    await late.catch_up((GROUP, 6), (CROWD, 6))
+    # A replay whose record can never pass ends as a dead letter.
+    poison = MessageSent(
+        conv_id=GROUP, seq=0, sender="ann", client_msg_id="", at=1, content=text(marker),
+        mentions=[],
+    )  # fmt: skip
+    publish_raw(settings, [(GROUP.encode(), encode(poison))], Topic.TIMELINE)
+    settle(settings)
+
+    assert places_with(settings, marker, tmp_path) == set()
+    for conv_id in (GROUP, CROWD):
+        for user in ("ann", "bob", "eve"):
+            assert await told_over_http(settings, user, conv_id, marker) == set()
+    for phone in (bob, left, late):
+        here = phone.timeline(GROUP)
+        assert KEPT.encode() in here[2].json
+        assert (here[3].hole, here[4].hole) == ("recalled", "recalled")
+        assert phone.timeline(CROWD)[3].hole == "recalled"
+    assert (await ask(settings, "bob", "/v1/search", q="留下"))["hits"]
+
+
+async def test_each_seqid_of_a_range_is_an_entry_or_a_hole(settings: Settings) -> None:
+    """Ranges of every kind: of a member, of who came late and left, and beyond the end."""
+    say = Say()
+    publish(settings, [
+        say(CreateConversation, GROUP, "ann", members=["bob"]),
+        say(SendMessage, GROUP, "ann", content=text("one")),
+        say(AddMembers, GROUP, "ann", members=["eve"]),
+        say(SendMessage, GROUP, "ann", content=text("two")),
+        say(SendMessage, GROUP, "bob", content=text("three")),
+        say(EditMessage, GROUP, "ann", seq=4, content=text("zwei")),
+        say(RecallMessage, GROUP, "bob", seq=5),
+        say(RemoveMembers, GROUP, "eve", members=["eve"]),
+        say(SendMessage, GROUP, "ann", content=text("nine")),
+    ])  # fmt: skip
+    settle(settings)
+    expected = {
+        "ann": {5: "recalled", 10: "not_yet", 11: "not_yet", 12: "not_yet"},
+        "eve": {1: "hidden", 2: "hidden", 5: "recalled"}
+        | dict.fromkeys(range(9, 13), "hidden"),
+    }  # fmt: skip
+    for user, holes in expected.items():
+        for first, last in ((1, 12), (4, 6), (5, 5), (9, 12), (11, 12)):
+            for order in ("asc", "desc"):
+                seen = await seqids(settings, user, {"from": first, "to": last, "order": order})
+                seqs = list(range(first, last + 1))
+                assert list(seen) == (seqs if order == "asc" else seqs[::-1])
+                assert {s: h for s, h in seen.items() if isinstance(h, str)} == {
+                    seq: hole for seq, hole in holes.items() if first <= seq <= last
+                }
+    shown = (await seqids(settings, "ann", {"from": 4, "to": 4}))[4]
+    assert (shown["content"]["text"], shown["edited"]) == ("zwei", 6)
+    for words, found in (("two", []), ("zwei", [4]), ("three", [])):
+        hits = (await ask(settings, "ann", "/v1/search", q=words))["hits"]
+        assert [hit["seq"] for hit in hits] == found
+
+
+async def seqids(settings: Settings, user: str, asked: dict[str, Any]) -> dict[int, Any]:
+    """Each SeqId of a range in the order of its coming: an entry, or the word of its hole."""
+    page = await ask(settings, user, f"/v1/conversations/{GROUP}/messages", **asked)
+    assert page["next"] is None
+    seen: dict[int, Any] = {}
+    for item in page["items"]:
+        if "hole" not in item:
+            seen[item["seq"]] = item
+            continue
+        seqs = range(item["from"], item["to"] + 1)
+        down = asked.get("order") == "desc"
+        seen |= dict.fromkeys(reversed(seqs) if down else seqs, item["hole"])
+    return seen

@@ -1,0 +1,64 @@
+"""Looks for a text in every place of a deployment that it could be found in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from cassandra.cluster import Session
+from elasticsearch import Elasticsearch
+
+from backends.cassandra import cassandra_session
+from backends.elasticsearch import elasticsearch_client
+from schemas.settings import Settings
+from schemas.topics import Topic
+from tests.support.topics import read_all
+
+
+def places_with(settings: Settings, marker: str, files: Path) -> set[str]:
+    """The names of all tables, indices, topics of dead letters and files that have a text.
+
+    The log itself is left out: it keeps for its retention what was written to it.
+    """
+    with cassandra_session(settings) as session, elasticsearch_client(settings) as search:
+        return {
+            *_tables(session, settings, marker),
+            *_indices(search, settings, marker),
+            *_dead_letters(settings, marker),
+            *_files(files, marker),
+        }
+
+
+def _tables(session: Session, settings: Settings, marker: str) -> Iterator[str]:
+    """All columns of all rows of all tables that there are, whatever they are for."""
+    query = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s"
+    for (table,) in list(session.execute(query, (settings.keyspace,))):
+        rows = session.execute(f"SELECT JSON * FROM {settings.keyspace}.{table}")  # noqa: S608 - of theirs
+        if any(marker in json.dumps(json.loads(row), ensure_ascii=False) for (row,) in rows):
+            yield table
+
+
+def _indices(search: Elasticsearch, settings: Settings, marker: str) -> Iterator[str]:
+    """The sources of all documents, and what a search for the text alone finds."""
+    pattern = f"{settings.index_alias}*"
+    search.indices.refresh(index=pattern)
+    every = search.search(index=pattern, query={"match_all": {}}, size=10_000)
+    phrase = {"match_phrase": {"text": marker}}
+    found = search.search(index=pattern, query=phrase, size=1)
+    if marker in json.dumps(every["hits"]["hits"], ensure_ascii=False) or found["hits"]["hits"]:
+        yield "index"
+
+
+def _dead_letters(settings: Settings, marker: str) -> Iterator[str]:
+    for letter in read_all(settings, Topic.DEAD_LETTER):
+        parts = [letter.key() or b"", letter.value() or b""]
+        parts += [repr(letter.headers()).encode()]
+        if any(marker.encode() in part for part in parts):
+            yield "dead-letter"
+
+
+def _files(folder: Path, marker: str) -> Iterator[str]:
+    for path in folder.rglob("*"):
+        if path.is_file() and marker.encode() in path.read_bytes():
+            yield path.name
