@@ -192,3 +192,26 @@ def mode_of(log: Iterable[AnyEntry], seq: int) -> str:
     """How a conversation was fanned out once an entry was there."""
     switches = [e.mode for e in log if isinstance(e, FanoutChanged) and e.seq <= seq]
     return switches[-1] if switches else "push"
+
+
+async def test_a_topic_of_ones_own_wakes_too(
+    servers: Servers, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the other sync layout, on a topic that was made after the gateway had begun."""
+    monkeypatch.setattr(pace, "_FIRST_LOOK", 1_000.0)
+    settings = servers.settings(
+        partitions=1, sync_partitions=1, sync_layout="topic-per-recipient",
+        jwt_secret=SecretStr(SECRET), gateway_port=free_ports(1)[0],
+    )  # fmt: skip
+    await asyncio.to_thread(prepare, settings)
+    bob = Phone(settings, "bob", http)
+    with ExitStack() as stack:
+        stack.enter_context(running(settings, "stream_processors"))
+        stack.enter_context(running(settings, "sinks", "sync"))
+        async with gateway(settings), asyncio.timeout(4 * PATIENCE):
+            await asyncio.to_thread(publish, settings, [create("ann", "c", "bob")])
+            await bob.has("c", 1)
+            waiting = asyncio.create_task(bob.wait())
+            await asyncio.to_thread(publish, settings, [say("ann", "c")])
+            async with asyncio.timeout(SOON):
+                assert [record["seq"] for record in await waiting] == [2]
