@@ -1,0 +1,44 @@
+"""Makes the people of a chat log leave: each after the last line that they ever say there.
+
+In many logs hardly anybody leaves, so a conversation grows past the push limit once and stays
+there. When people leave, the number of members goes up and down with the talk, and with a push
+limit near it a conversation changes its mode again and again.
+
+    python -m benchmarks.restless FILE > OUT.jsonl
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from ops.load.lines import Line
+from ops.load.source import open_log
+
+
+def restless(path: Path) -> Iterator[Line]:
+    """The lines of a log, with a leave behind the last of each person in each conversation."""
+    last = {}
+    with open_log(path) as log:
+        for number, line in enumerate(log):
+            last[line.conv, line.user] = number
+    with open_log(path) as log:
+        for number, line in enumerate(log):
+            yield line
+            if last[line.conv, line.user] == number:
+                yield replace(line, kind="leave", text="")
+
+
+def main() -> None:
+    """Prints the log that is named, with everybody leaving."""
+    encode = msgspec.json.encode
+    for line in restless(Path(sys.argv[1])):
+        sys.stdout.buffer.write(encode(line) + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""The log of a chat from which everybody leaves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from benchmarks.restless import restless
+
+SAID = [("c1", "ann"), ("c1", "bob"), ("c2", "ann"), ("c1", "ann"), ("c1", "cy")]
+
+
+def test_everybody_leaves_after_their_last_line(tmp_path: Path) -> None:
+    """Each once in each conversation, and nothing of the log is missing."""
+    lines = [
+        {"conv": conv, "at": "2004-11-15T02:38:00Z", "kind": "message", "user": user, "text": "hi"}
+        for conv, user in SAID
+    ]
+    path = tmp_path / "chat.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = [(line.conv, line.user, line.kind) for line in restless(path)]
+    assert [(conv, user) for conv, user, kind in found if kind == "message"] == SAID
+    assert found == [
+        ("c1", "ann", "message"),
+        ("c1", "bob", "message"),
+        ("c1", "bob", "leave"),
+        ("c2", "ann", "message"),
+        ("c2", "ann", "leave"),
+        ("c1", "ann", "message"),
+        ("c1", "ann", "leave"),
+        ("c1", "cy", "message"),
+        ("c1", "cy", "leave"),
+    ]
