@@ -90,9 +90,14 @@ class FollowingMachine(RuleBasedStateMachine):
         )
 
     def show_one(self, item: TimelineItem) -> None:
-        """The application sees the next item; after a death perhaps the last one again."""
+        """The application sees the next item; after a death perhaps the last one again.
+
+        Which may have been edited or recalled since.
+        """
         before = self.shown[item.conv_id]
-        if before and item == before[-1]:
+        if before and item.span == before[-1].span:
+            assert item == before[-1] or not self.untouched(item.conv_id, [item])
+            before[-1] = item
             return
         assert item.first == (before[-1].last + 1 if before else 1)
         before.append(item)
