@@ -117,6 +117,7 @@ def test_sinks_that_lag_never_show_what_one_said_as_unread(
 ) -> None:
     """At any moment the number is that of the log up to the head that is shown with it.
 
+    What somebody has said after it may be known ahead of it: they have read all up to it then.
     Only what devices have marked may be told a moment earlier or later.
     """
     log = run([step for step in steps if not isinstance(step, MarkRead)])
@@ -132,8 +133,13 @@ def test_sinks_that_lag_never_show_what_one_said_as_unread(
                 each.last is not None and each.last > shown.head for each in stays
             ):
                 continue  # memberships are known ahead
-            timeline = log.timeline_of(shown.conv_id)[: shown.head]
-            assert shown.unread == walked(timeline, [], user)
+            timeline = log.timeline_of(shown.conv_id)
+            due = walked(timeline[: shown.head], [], user)
+            later = timeline[shown.head :]
+            if any(isinstance(each, MessageSent) and each.sender == user for each in later):
+                assert shown.unread in {0, due}
+            else:
+                assert shown.unread == due
 
 
 @given(step_lists)
