@@ -56,8 +56,8 @@ class Settings(BaseSettings):
     """Whether recipients share the partitions of one topic or have a topic each."""
     sync_partitions: int = Field(default=8, ge=1, le=4_000)
     """Of ``sync`` when it is made. `im topics reshard` changes it later, and readers ask Kafka."""
-    sync_topics_limit: int = Field(default=2_000, ge=1, le=10_000)
-    """Recipients that may have a topic each. `benchmarks.sync_layouts` measures what they cost."""
+    sync_topics_limit: int = Field(default=1_000, ge=1, le=10_000)
+    """Recipients that may have a topic each. ADR 14 has what they cost."""
     replication: int = Field(default=1, ge=1, le=7)
     """Copies of each record, in Kafka and Cassandra."""
     workers: int = Field(default=1, ge=1, le=64)
