@@ -8,31 +8,22 @@ from __future__ import annotations
 import itertools
 import struct
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Final, TypeAlias
 
 from cassandra.cluster import Session
 from cassandra.query import UNSET_VALUE, BoundStatement
-from msgspec import Struct
 
-from schemas.codec import decode_position
-from schemas.errors import PoisonRecord, TransientFailure, UndecodableRecord
+from schemas.errors import PoisonRecord, TransientFailure
 from schemas.lifetime import keeping
-from schemas.limits import SYNC_BUCKET
-from schemas.records import ReadMarked
 from schemas.settings import Settings
-from schemas.sync_seq import epoch_of, sync_seq
 from sinks.base.records import Record
 from sinks.base.writer import Outcome
-from sinks.cassandra.erasure import KINDS as RECALLS
-from sinks.cassandra.erasure import Eraser, Recall, recall_of
+from sinks.cassandra.erasure import Eraser, Recall
 from sinks.cassandra.marks import Marked, marked_rows, prepare_marked
 from sinks.cassandra.recent import Recent
 from sinks.cassandra.requests import (
-    MAX_BIGINT,
-    MAX_KEY_BYTES,
     REFUSED,
     Request,
     Row,
@@ -40,6 +31,7 @@ from sinks.cassandra.requests import (
     prepare,
     requests_of,
 )
+from sinks.cassandra.sync_places import Pair, Place, sort_out
 
 LISTED_PAIRS: Final = 100_000
 """(recipient, bucket) pairs remembered as listed: some 20 MB."""
@@ -54,28 +46,12 @@ _INSERT_ROW: Final = (
     "VALUES (?, ?, ?, ?, ?, ?) USING TTL {ttl}"
 )
 
-_READ_MARKED: Final = str(ReadMarked.__struct_config__.tag)
-
 _bigint: Final = struct.Struct(">q").pack
-
-Pair = tuple[bytes, int]
-"""A recipient (UTF-8) and a bucket: one partition of the table ``sync``."""
 
 _by_sync_seq: Final = attrgetter("sync_seq")
 
 _Waiting: TypeAlias = dict[bytes, Iterator[Request]]
 """The requests of each recipient that are still to be sent, in the order of their sync SeqIds."""
-
-
-class _Place(Struct, frozen=True, gc=False):
-    """A record on its way, and where it belongs."""
-
-    origin: int
-    sync_seq: int
-    conv_id: str
-    seq: int
-    value: bytes
-    kind: str
 
 
 class SyncWriter:
@@ -136,7 +112,7 @@ class SyncWriter:
 
     def write(self, records: Sequence[Record]) -> Outcome:
         """See `sinks.base.writer.Writer.write`."""
-        pairs, marks, recalls, poison = _by_pair(records)
+        pairs, marks, recalls, poison = sort_out(records)
         refused = self._mark(marks)
         for pair in self._list(pairs):
             poison += [PoisonRecord(place.origin, REFUSED) for place in pairs.pop(pair)]
@@ -168,7 +144,7 @@ class SyncWriter:
             raise TransientFailure(outcome.why)
         return outcome.poison
 
-    def _by_recipient(self, pairs: dict[Pair, list[_Place]]) -> _Waiting:
+    def _by_recipient(self, pairs: dict[Pair, list[Place]]) -> _Waiting:
         waiting: _Waiting = {}
         since = self._keeping.since(self._now())  # before any of them is written
         for pair, places in pairs.items():
@@ -217,7 +193,7 @@ class SyncWriter:
         insert = self._insert_pair.bind((user.decode(), bucket, self._listing_seconds))
         return Request([Row(insert, index, len(user) + _ROW_OVERHEAD)])
 
-    def _rows(self, pair: Pair, places: Sequence[_Place], since: int) -> Iterator[Row]:
+    def _rows(self, pair: Pair, places: Sequence[Place], since: int) -> Iterator[Row]:
         user, bucket = pair
         packed_bucket = _bigint(bucket)
         for place in places:
@@ -233,7 +209,7 @@ class SyncWriter:
             yield Row(insert, place.origin, len(place.value) + _ROW_OVERHEAD)
         yield self._expiry(user, max(places, key=_by_sync_seq), since)
 
-    def _expiry(self, user: bytes, newest: _Place, since: int) -> Row:
+    def _expiry(self, user: bytes, newest: Place, since: int) -> Row:
         """Says from when on the records of now may be gone; the highest of a slot wins."""
         insert = BoundStatement(self._insert_expiry)
         number = _bigint(newest.sync_seq)
@@ -250,47 +226,3 @@ def _round(waiting: _Waiting) -> Iterator[Request]:
             del waiting[user]
         else:
             yield request
-
-
-def _by_pair(
-    records: Sequence[Record],
-) -> tuple[dict[Pair, list[_Place]], list[Marked], list[Recall], list[PoisonRecord]]:
-    """The records by their partition, marks and recalls among them, and those that have none."""
-    pairs: defaultdict[Pair, list[_Place]] = defaultdict(list)
-    marks: list[Marked] = []
-    recalls: list[Recall] = []
-    poison: list[PoisonRecord] = []
-    for origin, record in enumerate(records):
-        try:
-            place = _place(origin, record)
-            key = record.key or b""
-            if place.kind in RECALLS:
-                recalls.append(recall_of(origin, key.decode(), place.sync_seq, place.value))
-        except UndecodableRecord as error:
-            poison.append(PoisonRecord(origin, str(error)))
-        else:
-            pairs[key, place.sync_seq // SYNC_BUCKET].append(place)
-            if place.kind == _READ_MARKED:
-                marks.append(Marked(origin, place.conv_id, key.decode(), place.seq))
-    return pairs, marks, recalls, poison
-
-
-def _place(origin: int, record: Record) -> _Place:
-    """Where a record belongs.
-
-    Raises:
-        UndecodableRecord: It has no recipient, or its bytes are not what a table can hold.
-    """
-    position = decode_position(record.value)
-    key, value = record.key or b"", record.value or b""
-    if not 0 < len(key) <= MAX_KEY_BYTES:
-        raise UndecodableRecord("the key names no recipient")
-    if not 0 <= position.seq <= MAX_BIGINT:
-        raise UndecodableRecord("the SeqId is out of its range")
-    try:
-        key.decode()
-        value.decode()  # strings that the decoder skipped, too
-    except UnicodeDecodeError:
-        raise UndecodableRecord("the record is not UTF-8") from None
-    number = sync_seq(epoch_of(record.partition), record.offset)
-    return _Place(origin, number, position.conv_id, position.seq, value, position.kind)
