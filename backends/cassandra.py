@@ -7,6 +7,8 @@
 | ``membership_by_user`` | the conversations of a person, with their membership periods |
 | ``membership_by_conversation`` | the people of a conversation, with theirs |
 | ``read_mark`` | up to where somebody has read a conversation |
+| ``device`` | the devices of a person, and by which policy each began |
+| ``device_cursor`` | how far each registration of a device has come, and when it was seen |
 | ``sync`` | a range of one recipient's sync timeline; expires |
 | ``sync_bucket`` | which partitions of ``sync`` a recipient has at all; expires |
 | ``sync_expiry`` | up to where a recipient's ``sync`` may be gone from when on; does not expire |
@@ -20,6 +22,8 @@ up, ``tests/integration/test_partitions.py`` asks the server):
 | ``sync`` | `SYNC_BUCKET` records of `MAX_ENTRY_BYTES` | 98.9 MB |
 | ``membership_by_conversation`` | all who are named in `MEMBERSHIP_BUCKET` entries | 82.3 MB |
 | ``conversation`` | one row | 1 KB |
+| ``device`` | the devices that a person may have | 40 KB |
+| ``device_cursor`` | one row; one more, for ten days, of each that was taken out | small |
 | ``sync_bucket`` | a record in every bucket of a shard, for a lifetime | by the rate: below |
 | ``sync_expiry`` | at most nine rows of some 50 bytes for each lifetime | 24 KB a year of weeks |
 | ``membership_by_user`` | all that somebody ever joined and left | no bound: below |
@@ -93,7 +97,7 @@ RECALLED: Final = 1 << 62
 _TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS message (
         conv_id text, bucket int, seq bigint, kind text, sender text, at bigint, entry text,
-        edited_by bigint, recalled_by bigint,
+        messages bigint, edited_by bigint, recalled_by bigint,
         PRIMARY KEY ((conv_id, bucket), seq)
     ) WITH compression = {{'class': 'LZ4Compressor'}}""",
     """CREATE TABLE IF NOT EXISTS conversation (
@@ -112,6 +116,14 @@ _TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS read_mark (
         conv_id text, user_id text, own_seq bigint, own_messages bigint, read_seq bigint,
         PRIMARY KEY ((conv_id), user_id)
+    )""",
+    """CREATE TABLE IF NOT EXISTS device (
+        user_id text, device_id text, registration text, policy text, show_last int, since bigint,
+        PRIMARY KEY ((user_id), device_id)
+    )""",
+    """CREATE TABLE IF NOT EXISTS device_cursor (
+        user_id text, registration text, cursor bigint, seen bigint,
+        PRIMARY KEY ((user_id), registration)
     )""",
     """CREATE TABLE IF NOT EXISTS sync (
         user_id text, bucket bigint, sync_seq bigint, conv_id text, seq bigint, record text,
@@ -136,6 +148,7 @@ _LATER_COLUMNS: Final = (
     "ALTER TABLE membership_by_user ADD IF NOT EXISTS history_rule text",
     "ALTER TABLE membership_by_conversation ADD IF NOT EXISTS history_rule text",
     "ALTER TABLE conversation ADD IF NOT EXISTS messages bigint",
+    "ALTER TABLE message ADD IF NOT EXISTS messages bigint",
     "ALTER TABLE membership_by_user ADD IF NOT EXISTS messages bigint",
 )
 """What the tables do not have that an earlier version made."""

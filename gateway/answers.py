@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Raw, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
 from gateway.problems import ProblemDetails
-from schemas.records import FanoutMode
+from schemas.limits import MAX_SEQ
+from schemas.records import MAX_ID_LENGTH, FanoutMode, NewDevicePolicy
 
 HoleKind = Literal["hidden", "not_yet", "recalled"]
 """``hidden``: not the caller's to read. ``not_yet``: nothing is stored there. ``recalled``: a
@@ -127,6 +128,60 @@ class ConversationsPage(Struct, frozen=True, kw_only=True):
 
     conversations: list[ConversationShown]
     next: str | None
+
+
+class DeviceShown(Struct, frozen=True, kw_only=True):
+    """A device of the caller. ``policy`` is that by which it began, with its ``window`` of SeqIds.
+
+    ``cursor`` is the sync SeqId up to which it has applied the sync timeline, and the ``after`` of
+    what it reads next. ``since`` is when it registered, ``seen`` when it last told its cursor,
+    both in milliseconds since 1970.
+    """
+
+    device_id: str
+    policy: NewDevicePolicy
+    window: int | None
+    since: int
+    cursor: int
+    seen: int
+
+
+class DevicesShown(Struct, frozen=True, kw_only=True):
+    """All devices of the caller, by id."""
+
+    devices: list[DeviceShown]
+
+
+class BeginningShown(Struct, frozen=True, kw_only=True):
+    """A device shows a conversation from SeqId ``from`` on. Its head and ``mode`` are of now."""
+
+    conv_id: str
+    first: int = field(name="from")
+    head: int
+    mode: FanoutMode | None
+
+
+class BeginningsPage(Struct, frozen=True, kw_only=True):
+    """Where a device begins in some of the caller's conversations, by id.
+
+    ``next`` is the ``after`` of the next page. What is in no page comes after the device: it shows
+    all of that.
+    """
+
+    conversations: list[BeginningShown]
+    next: str | None
+
+
+class RegisterDevice(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body that registers a device."""
+
+    device_id: Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+
+
+class MoveCursor(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body that tells how far a device has applied its sync timeline."""
+
+    cursor: Annotated[int, Meta(ge=-1, le=MAX_SEQ)]
 
 
 class SearchPage(Struct, frozen=True, kw_only=True):

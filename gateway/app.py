@@ -10,11 +10,12 @@ from aiohttp import web
 from gateway.bounds import MAX_BODY_BYTES
 from gateway.cassandra_store import CassandraStore
 from gateway.coalescing import CoalescingStore
+from gateway.devices import NewDevices
 from gateway.elastic_index import ElasticIndex
 from gateway.health import Health
 from gateway.log_tail import LogTail
 from gateway.middleware import middlewares
-from gateway.routes import GATEWAY, ROUTES, Gateway
+from gateway.routes import GATEWAY, ROUTES, WRITING_ROUTES, Gateway
 from gateway.search import Index
 from gateway.store import Store
 from gateway.tokens import signing_secret
@@ -50,9 +51,12 @@ def make_app(settings: Settings, store: Store, index: Index, wake_ups: WakeUps) 
     signing_secret(settings)
     app = web.Application(middlewares=middlewares(settings), client_max_size=MAX_BODY_BYTES)
     health = Health(store, index, wake_ups)
-    app[GATEWAY] = Gateway(CoalescingStore(store), index, health, wake_ups)
+    new = NewDevices(settings.new_device, settings.new_device_window)
+    app[GATEWAY] = Gateway(CoalescingStore(store), index, health, wake_ups, new)
     for path, handler in ROUTES:
         app.router.add_get(path, handler)
+    for method, path, handler in WRITING_ROUTES:
+        app.router.add_route(method, path, handler)
 
     async def end_waits(_app: web.Application) -> None:
         wake_ups.close()

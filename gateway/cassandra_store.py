@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import itertools
 from collections import defaultdict
 from enum import Enum
-from threading import Event, Thread
-from typing import Any, Final, NamedTuple
+from typing import Final
 
-from cassandra import (
-    DriverException,
-    InvalidRequest,
-    OperationTimedOut,
-    RequestExecutionException,
-    protocol,
-)
-from cassandra.cluster import NoHostAvailable, Session
-from cassandra.connection import ConnectionException
-from cassandra.pool import NoConnectionsAvailable
-from cassandra.query import PreparedStatement
-
-from backends.cassandra import cassandra_session
-from gateway.bridge import Bridge
+from gateway.cassandra_devices import CassandraDevices, DeviceQuery
+from gateway.cassandra_queries import CassandraQueries, Rows
 from gateway.store import Change, Conversation, Expiry, ReadMark, StoredEntry, StoredRecord
 from schemas.errors import ServerUnavailable
 from schemas.limits import MESSAGE_BUCKET
@@ -30,32 +17,9 @@ from schemas.records import HistoryRule
 from schemas.settings import Settings
 from schemas.unread import Counted
 
-log = logging.getLogger(__name__)
-
-READ_SECONDS: Final = 5.0
-"""How long one read may take."""
-
 REACHABLE_SECONDS: Final = 2.0
-MAX_IN_FLIGHT: Final = 128
-"""Reads on their way at once; the driver refuses to queue more than its connections carry."""
-
-_RECONNECT_SECONDS: Final = 1.0
-_JOIN_SECONDS: Final = 5.0
 _CHANGES: Final = 5_000
 """Membership rows in one answer, some 100 bytes each."""
-
-_NO_ANSWER: Final = (
-    NoHostAvailable,
-    NoConnectionsAvailable,
-    ConnectionException,
-    OperationTimedOut,
-    RequestExecutionException,
-    protocol.RequestExecutionException,  # those that the driver does not translate
-    protocol.ServerError,
-)
-"""What may pass when it is tried again. Anything else that the driver raises is a defect."""
-
-_Rows = list[tuple[Any, ...]]
 
 
 class _Read(Enum):
@@ -72,6 +36,7 @@ class _Read(Enum):
         "SELECT conv_id FROM membership_by_user"
         " WHERE user_id = ? AND conv_id > ? GROUP BY conv_id LIMIT ?"
     )
+    COUNT = "SELECT messages FROM message WHERE conv_id = ? AND bucket = ? AND seq = ?"
     READ_MARK = (
         "SELECT own_seq, own_messages, read_seq FROM read_mark WHERE conv_id = ? AND user_id = ?"
     )
@@ -102,55 +67,20 @@ class _Read(Enum):
     )
 
 
-class _Ready(NamedTuple):
-    session: Session
-    statements: dict[_Read, PreparedStatement]
-
-
 class CassandraStore:
-    """`gateway.store.Store` on Cassandra. Connects in the background and again after a loss.
-
-    The driver's session lives in a thread of its own, because connecting blocks. Until it is
-    there, and whenever the servers are not, every read raises `ServerUnavailable` at once.
-    """
+    """`gateway.store.Store` on Cassandra. See `CassandraQueries` of how it connects."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._ready: _Ready | None = None
-        self._stopping = Event()
-        self._thread = Thread(target=self._keep_session, name="cassandra-session", daemon=True)
-        self._in_flight = asyncio.Semaphore(MAX_IN_FLIGHT)
-        self._bridge: Bridge[_Rows] = Bridge()
+        self._queries = CassandraQueries(settings, itertools.chain(_Read, DeviceQuery))
+        self.devices = CassandraDevices(self._queries)
 
     def start(self) -> None:
         """Begins to connect."""
-        self._thread.start()
+        self._queries.start()
 
     async def stop(self) -> None:
         """Closes the session. Waits for that within a bound."""
-        self._stopping.set()
-        await asyncio.to_thread(self._thread.join, _JOIN_SECONDS)
-
-    def _keep_session(self) -> None:
-        told = ""
-        while not self._stopping.is_set():
-            try:
-                self._use_session()
-            except (ServerUnavailable, DriverException, *_NO_ANSWER) as error:
-                reason = _reason(error)
-                if reason != told:
-                    log.warning("Cassandra is not reached yet: %s", reason)
-                told = reason
-                self._stopping.wait(_RECONNECT_SECONDS)
-
-    def _use_session(self) -> None:
-        with cassandra_session(self._settings) as session:
-            try:
-                self._ready = _prepare(session, self._settings.keyspace)
-                log.info("Cassandra is reached")
-                self._stopping.wait()
-            finally:
-                self._ready = None
+        await self._queries.stop()
 
     async def conversation(self, conv_id: str) -> Conversation | None:
         """See `Store`."""
@@ -187,6 +117,11 @@ class CassandraStore:
         """See `Store`."""
         rows = await self._read(_Read.CONVERSATION_IDS, user, after, limit)
         return [conv_id for (conv_id,) in rows]
+
+    async def messages_up_to(self, conv_id: str, seq: int) -> int:
+        """See `Store`."""
+        rows = await self._read(_Read.COUNT, conv_id, seq // MESSAGE_BUCKET, seq)
+        return rows[0][0] or 0 if rows else 0
 
     async def read_mark(self, conv_id: str, user: str) -> ReadMark:
         """See `Store`."""
@@ -248,22 +183,8 @@ class CassandraStore:
             return False
         return True
 
-    async def _read(self, read: _Read, *parameters: object) -> _Rows:
-        ready = self._ready
-        if ready is None:
-            raise ServerUnavailable("Cassandra is not reached yet")
-        async with self._in_flight:
-            waiting = self._bridge.future()
-            try:
-                response = ready.session.execute_async(
-                    ready.statements[read], parameters, timeout=READ_SECONDS
-                )
-                response.add_callbacks(
-                    self._bridge.succeed, self._bridge.fail, (waiting,), None, (waiting,)
-                )
-                return await waiting
-            except _NO_ANSWER as error:
-                raise ServerUnavailable("Cassandra does not answer") from error
+    async def _read(self, read: _Read, *parameters: object) -> Rows:
+        return await self._queries.run(read, *parameters)
 
 
 def _change(
@@ -276,7 +197,7 @@ def _change(
     return Change(seq, joined, history or "since_join", messages or 0)
 
 
-def _entries(parts: list[_Rows]) -> list[StoredEntry]:
+def _entries(parts: list[Rows]) -> list[StoredEntry]:
     """Rows that are no entries yet, because only an edit of theirs is there, are left out."""
     return [
         StoredEntry(seq, kind or "", json.encode(), edited_by, recalled_by is not None)
@@ -284,17 +205,3 @@ def _entries(parts: list[_Rows]) -> list[StoredEntry]:
         for seq, kind, json, edited_by, recalled_by in rows
         if json is not None
     ]
-
-
-def _prepare(session: Session, keyspace: str) -> _Ready:
-    session.set_keyspace(keyspace)
-    statements = {read: session.prepare(read.value) for read in _Read}
-    for statement in statements.values():
-        statement.is_idempotent = True
-    return _Ready(session, statements)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, InvalidRequest):
-        return "its tables are not there"
-    return str(error) if isinstance(error, ServerUnavailable) else type(error).__name__

@@ -31,6 +31,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
+from gateway.device_store import DeviceStore
 from gateway.store import (
     SLICE,
     Change,
@@ -170,6 +171,11 @@ class CoalescingStore:
         self._store = store
         self._turns = Turns()
 
+    @property
+    def devices(self) -> DeviceStore:
+        """See `Store`."""
+        return self._store.devices
+
     async def conversation(self, conv_id: str) -> Conversation | None:
         """See `Store`."""
         return await self._same(
@@ -187,6 +193,10 @@ class CoalescingStore:
     async def conversation_ids(self, user: str, after: str, limit: int) -> list[str]:
         """See `Store`."""
         return await self._store.conversation_ids(user, after, limit)
+
+    async def messages_up_to(self, conv_id: str, seq: int) -> int:
+        """See `Store`."""
+        return await self._store.messages_up_to(conv_id, seq)
 
     async def read_mark(self, conv_id: str, user: str) -> ReadMark:
         """See `Store`."""

@@ -27,6 +27,11 @@ _SHOWN: Final = (
     answers.LiveHead,
     answers.LiveProblem,
     answers.SearchPage,
+    answers.DevicesShown,
+    answers.DeviceShown,
+    answers.BeginningsPage,
+    answers.RegisterDevice,
+    answers.MoveCursor,
     ProblemDetails,
     AnyEntry,
     AnySyncRecord,
@@ -34,6 +39,7 @@ _SHOWN: Final = (
 _LIVE: Final = ("LiveBegun", "LiveRecords", "LiveHead", "LiveProblem")
 _SEQ: Final = {"type": "integer", "minimum": 1, "maximum": MAX_SEQ}
 _ID: Final = {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH}
+_DEVICE: Final = {"name": "id", "in": "path", "required": True, "schema": _ID}
 
 
 @cache
@@ -49,10 +55,11 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "im-timeline gateway",
             "version": "1",
-            "description": "Reads of an instant-messaging backend. Integers take 64 bits.",
+            "description": "Reads of an instant-messaging backend, and its devices. "
+            "Integers take 64 bits.",
         },
         "security": [{"bearer": []}],
-        "paths": {path: {"get": operation} for path, operation in _operations().items()},
+        "paths": _paths(),
         "components": {
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
@@ -60,6 +67,43 @@ def document() -> dict[str, Any]:
             "schemas": _schemas(),
         },
     }
+
+
+def _paths() -> dict[str, dict[str, Any]]:
+    paths = {path: {"get": operation} for path, operation in _operations().items()}
+    for path, methods in _writing().items():
+        paths[path] = paths.get(path, {}) | methods
+    return paths
+
+
+def _writing() -> dict[str, dict[str, Any]]:
+    """What changes something."""
+    register = _operation(
+        "Registers a device; one that is there already goes on where it was",
+        "DeviceShown",
+        [],
+        "409",
+    )
+    move = _operation(
+        "Moves a device's cursor forward; that of no other device moves",
+        "DeviceShown",
+        [_DEVICE],
+        "404",
+    )
+    take_out = _operation("Takes a device out", None, [_DEVICE], "404")
+    done = {code: answer for code, answer in take_out["responses"].items() if code != "200"}
+    return {
+        "/v1/devices": {"post": register | _body("RegisterDevice")},
+        "/v1/devices/{id}": {
+            "delete": take_out | {"responses": {"204": {"description": "Done"}, **done}}
+        },
+        "/v1/devices/{id}/cursor": {"put": move | _body("MoveCursor")},
+    }
+
+
+def _body(name: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": _reference(name)}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def _operations() -> dict[str, dict[str, Any]]:
@@ -108,6 +152,18 @@ def _operations() -> dict[str, dict[str, Any]]:
         ),
         "/v1/search": _search(),
         "/v1/live": _live(),
+        "/v1/devices": _operation("The caller's devices, by id", "DevicesShown", []),
+        "/v1/devices/{id}": _operation("One of them", "DeviceShown", [_DEVICE], "404"),
+        "/v1/devices/{id}/conversations": _operation(
+            "From which SeqId a device shows each conversation, if it begins now",
+            "BeginningsPage",
+            [
+                _DEVICE,
+                _parameter("after", "The `next` of an earlier page.", _ID),
+                _limit(conversations.MAX_CONVERSATIONS),
+            ],
+            "404",
+        ),
     }
 
 

@@ -3,8 +3,11 @@
 Problem
 ├── 400 bad-parameter    a query parameter that cannot be used; ``parameter`` names it
 ├── 400 too-wide         a search over more ranges of SeqIds than one query may name
+├── 400 bad-body         a body that is not what the route takes
 ├── 401 unauthorized     no token, or not one of ours
 ├── 404 not-found        a conversation that is not there, or not the caller's: no one can tell
+├── 404 no-such-device   nobody registered it, or it was taken out
+├── 409 too-many-devices a person has as many as they may
 ├── 410 trimmed          sync records above the cursor have expired: rebuild from the store
 ├── 426 upgrade-required  what is served over a WebSocket alone
 ├── 429 too-many-waiting as many of the caller's requests wait as may, or of everybody's
@@ -148,6 +151,33 @@ def no_such_conversation() -> Problem:
         kind="not-found",
         title="Not found",
         detail="There is no such conversation, or you were never in it.",
+    )
+
+
+def bad_body(why: str) -> Problem:
+    """The body cannot be used; `why` completes "the body …"."""
+    return Problem(
+        status=400, kind="bad-body", title="Bad body", detail=f"The body {why}.", parameter="body"
+    )
+
+
+def no_such_device() -> Problem:
+    """The caller has no device of this id."""
+    return Problem(
+        status=404,
+        kind="no-such-device",
+        title="No such device",
+        detail="You have no device of this id: register it first.",
+    )
+
+
+def too_many_devices(most: int) -> Problem:
+    """The caller has as many devices as they may."""
+    return Problem(
+        status=409,
+        kind="too-many-devices",
+        title="Too many devices",
+        detail=f"You have {most} devices, which is the most: take one out that you do not use.",
     )
 
 

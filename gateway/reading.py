@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from gateway.access import ConversationAccess
 from gateway.store import Store
@@ -16,15 +14,6 @@ class Reading(NamedTuple):
 
     mark: int
     unread: int
-
-
-class _Counting(msgspec.Struct, frozen=True):
-    """The part of an entry that counts."""
-
-    messages: int = 0
-
-
-_counting: Final = msgspec.json.Decoder(_Counting)
 
 
 async def reading_of(store: Store, access: ConversationAccess) -> Reading:
@@ -44,16 +33,7 @@ async def reading_of(store: Store, access: ConversationAccess) -> Reading:
 
 
 async def _counted(store: Store, access: ConversationAccess, seq: int) -> Counted:
-    """An entry, which the store has if it is not above the end, with its count."""
+    """An entry with its count, which its place in the store keeps also when it is recalled."""
     if seq >= access.end.seq:  # mostly: all is read
         return access.end
-    messages = 0
-    at = seq
-    while at > 0:
-        (entry,) = await store.entries(access.conv_id, at, at)
-        if not entry.is_recalled:
-            return Counted(seq, messages + _counting.decode(entry.json).messages)
-        # Its count is gone with its text: it is one more than that before, if it is a message.
-        messages += entry.kind == "message_sent"
-        at -= 1
-    return Counted(seq, messages)
+    return Counted(seq, await store.messages_up_to(access.conv_id, seq))

@@ -7,22 +7,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from msgspec import Struct
 
-from gateway import conversations, history, live_socket, openapi, search, sync, sync_back
+from gateway import (
+    answers,
+    conversations,
+    devices,
+    history,
+    live_socket,
+    openapi,
+    search,
+    sync,
+    sync_back,
+)
 from gateway.access import access_conversation
 from gateway.answers import SyncPage
 from gateway.bounds import REQUEST_SECONDS, within
+from gateway.devices import NewDevices
 from gateway.health import Health
+from gateway.ids import is_id
 from gateway.live import LiveSession
 from gateway.middleware import EXPIRES, LIVE, USER
 from gateway.parameters import Parameters
-from gateway.problems import RETRY_SECONDS, bad_parameter, upgrade_required
+from gateway.problems import RETRY_SECONDS, bad_body, bad_parameter, upgrade_required
 from gateway.search import Index, SearchAsked
 from gateway.search_terms import MAX_QUERY_CHARACTERS, Place, from_cursor, parse_terms
 from gateway.store import Store
@@ -39,6 +51,9 @@ _MAX_CURSOR: Final = 2_000
 """A cursor holds an id of up to 128 characters of up to 4 bytes, escaped or not, in base64."""
 
 
+BodyT = TypeVar("BodyT", bound=Struct)
+
+
 @dataclass(frozen=True)
 class Gateway:
     """What the routes work with."""
@@ -47,6 +62,7 @@ class Gateway:
     index: Index
     health: Health
     wake_ups: WakeUps
+    new_devices: NewDevices
 
 
 GATEWAY: Final = web.AppKey("gateway", Gateway)
@@ -152,6 +168,67 @@ async def get_search(request: web.Request) -> web.Response:
     return _json(await search.search(gateway.store, gateway.index, request[USER], asked))
 
 
+async def get_devices(request: web.Request) -> web.Response:
+    """`GET /v1/devices`."""
+    Parameters(request.query, frozenset())
+    return _json(await devices.list_devices(request.app[GATEWAY].store, request[USER]))
+
+
+async def post_device(request: web.Request) -> web.Response:
+    """`POST /v1/devices`."""
+    Parameters(request.query, frozenset())
+    body = await _body(request, answers.RegisterDevice)
+    if not is_id(body.device_id):
+        raise bad_body("must name the device by 1 to 128 printable characters")
+    gateway = request.app[GATEWAY]
+    return _json(
+        await devices.register_device(
+            gateway.store, request[USER], body.device_id, gateway.new_devices
+        )
+    )
+
+
+async def get_device(request: web.Request) -> web.Response:
+    """`GET /v1/devices/{id}`."""
+    Parameters(request.query, frozenset())
+    return _json(await devices.show_device(*_device(request)))
+
+
+async def delete_device(request: web.Request) -> web.Response:
+    """`DELETE /v1/devices/{id}`."""
+    Parameters(request.query, frozenset())
+    await devices.take_out(*_device(request))
+    return web.Response(status=204)
+
+
+async def get_beginnings(request: web.Request) -> web.Response:
+    """`GET /v1/devices/{id}/conversations`."""
+    given = Parameters(request.query, frozenset({"after", "limit"}))
+    after = given.text("after", longest=MAX_ID_LENGTH) or ""
+    limit = given.number("limit", DEFAULT_PAGE, low=1, high=conversations.MAX_CONVERSATIONS)
+    return _json(await devices.beginnings(*_device(request), after, limit))
+
+
+async def put_cursor(request: web.Request) -> web.Response:
+    """`PUT /v1/devices/{id}/cursor`."""
+    Parameters(request.query, frozenset())
+    body = await _body(request, answers.MoveCursor)
+    return _json(await devices.move_cursor(*_device(request), body.cursor))
+
+
+def _device(request: web.Request) -> tuple[Store, str, str]:
+    return request.app[GATEWAY].store, request[USER], request.match_info["id"]
+
+
+async def _body(request: web.Request, kind: type[BodyT]) -> BodyT:
+    try:
+        return msgspec.json.decode(await request.read(), type=kind)
+    except msgspec.ValidationError as error:
+        raise bad_body(f"is not what this route takes: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise bad_body("is not JSON") from None
+
+
 def _terms(given: Parameters) -> list[str]:
     query = given.text("q", longest=MAX_QUERY_CHARACTERS)
     if query is None:
@@ -189,6 +266,16 @@ ROUTES: Final[tuple[tuple[str, Handler], ...]] = (
     ("/v1/sync", get_sync),
     ("/v1/sync/end", get_sync_end),
     ("/v1/search", get_search),
+    ("/v1/devices", get_devices),
+    ("/v1/devices/{id}", get_device),
+    ("/v1/devices/{id}/conversations", get_beginnings),
     (LIVE, get_live),
 )
 """Every path and what answers a GET of it."""
+
+WRITING_ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
+    ("POST", "/v1/devices", post_device),
+    ("DELETE", "/v1/devices/{id}", delete_device),
+    ("PUT", "/v1/devices/{id}/cursor", put_cursor),
+)
+"""What changes something: methods, paths and what answers them."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
+from gateway.device_store import DeviceStore
 from schemas import visibility
 from schemas.records import FanoutMode
 from schemas.unread import Counted
@@ -80,6 +81,10 @@ class Expiry(NamedTuple):
 class Store(Protocol):
     """Reads of the store. Each raises `ServerUnavailable` when it does not answer in time."""
 
+    @property
+    def devices(self) -> DeviceStore:
+        """What it keeps of devices."""
+
     async def conversation(self, conv_id: str) -> Conversation | None:
         """The conversation of this id, or None if nobody created it."""
 
@@ -91,6 +96,9 @@ class Store(Protocol):
 
     async def conversation_ids(self, user: str, after: str, limit: int) -> list[str]:
         """Conversations that ``user`` was ever in: the first ``limit`` ids above ``after``."""
+
+    async def messages_up_to(self, conv_id: str, seq: int) -> int:
+        """How many messages there are up to an entry that is there, also if it was recalled."""
 
     async def read_mark(self, conv_id: str, user: str) -> ReadMark:
         """How far ``user`` has read. Has all that they said up to a head that was read before."""

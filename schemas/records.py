@@ -43,6 +43,11 @@ HistoryRule: TypeAlias = Literal["since_join", "all"]
 everything, as for somebody who was there from the beginning."""
 
 
+NewDevicePolicy: TypeAlias = Literal["new-messages-only", "window", "full-history"]
+"""From where a new device shows: what comes from now on, the last of each conversation and that,
+or everything that its owner may read."""
+
+
 class TextContent(Struct, frozen=True, gc=False, tag_field="type", tag="text"):
     """Plain text, as its sender wrote it."""
 

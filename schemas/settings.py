@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.limits import Limits
+from schemas.records import NewDevicePolicy
 from schemas.topics import Topic
 
 
@@ -80,6 +81,11 @@ class Settings(BaseSettings):
     """How old a message may be that is edited; with 0 nobody edits."""
     recall_by: Literal["sender", "sender_or_owner"] = "sender"
     """Who recalls a message: who said it, or the owner of its conversation as well."""
+
+    new_device: NewDevicePolicy = "full-history"
+    """From where a device shows that registers for the first time."""
+    new_device_window: int = Field(default=100, ge=1, le=1_000_000)
+    """SeqIds of each conversation that a device begins with by the policy ``window``."""
 
     jwt_secret: SecretStr = SecretStr("")
     """Signs and checks bearer tokens (HS256), at least 32 bytes. `im up` makes one if unset."""

@@ -10,6 +10,8 @@ from consumers.local.alterations import Alterations
 from consumers.local.knowledge import (
     BEFORE_ALL,
     RECALLED,
+    UNKNOWN,
+    Beginning,
     Gap,
     Listed,
     LocalConversation,
@@ -34,7 +36,7 @@ ORDER BY first
 _ABOVE: Final = "SELECT first, last FROM item WHERE conv_id = ? AND first > ? ORDER BY first"
 
 _SAVE_READING: Final = "INSERT OR REPLACE INTO reading VALUES (?, ?, ?, ?, ?)"
-_SAVE: Final = "INSERT OR REPLACE INTO conversation VALUES (?, ?, ?, ?, ?, ?)"
+_SAVE: Final = "INSERT OR REPLACE INTO conversation VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
 class Change:
@@ -55,6 +57,7 @@ class Change:
         self._readings: dict[str, Reading] = {}
         self._told: set[str] = set()
         self._alterations = Alterations(db)
+        self._known: set[str] = set()
 
     def cursor(self) -> int:
         """The sync SeqId up to which everything was applied, or `BEFORE_ALL`."""
@@ -76,7 +79,39 @@ class Change:
                 "SELECT * FROM conversation WHERE conv_id = ?", (conv_id,)
             ).fetchone()
             self._rows[conv_id] = LocalConversation(*found or (conv_id,))
+            if found:
+                self._known.add(conv_id)
         return self._rows[conv_id]
+
+    def has_begun(self) -> bool:
+        """Whether the device was told where it begins."""
+        (begun,) = self._db.execute("SELECT begun FROM device").fetchone()
+        return bool(begun)
+
+    def begin(self, beginning: Beginning) -> None:
+        """Keeps where the device begins; one that has something already goes on where it is."""
+        self._db.execute("UPDATE device SET begun = 1")
+        if self.cursor() > BEFORE_ALL or self.conversations():
+            return
+        self.move_cursor(beginning.cursor)
+        self._db.execute("UPDATE device SET late = ?", (beginning.is_late,))
+        for conv_id, first, head, mode in beginning.starts:
+            begun = self._opened(conv_id, first)
+            self._keep(begun, max(begun.head, head), begun.through, Standing(mode, head))
+
+    def is_new(self, conv_id: str) -> bool:
+        """Whether a conversation has come after a device that did not begin with everything."""
+        self.conversation(conv_id)
+        if conv_id in self._known:
+            return False
+        (late,) = self._db.execute("SELECT late FROM device").fetchone()
+        return bool(late)
+
+    def open_new(self, conv_id: str, first: int) -> None:
+        """Keeps that a conversation that `is_new` is shown from a SeqId on."""
+        if self.is_new(conv_id):
+            opened = self._opened(conv_id, first)
+            self._keep(opened, opened.head, opened.through, opened.standing)
 
     def conversations(self) -> list[LocalConversation]:
         """All that are known, by id, as they are in the file."""
@@ -113,13 +148,18 @@ class Change:
 
     def put(self, item: TimelineItem) -> bool:
         """Keeps what is not known of an item; says whether anything was not."""
+        if item.hole is None:
+            reading = self.reading(item.conv_id)
+            self._tell(item.conv_id, after_entry(reading, item.json, self._user))
+        start = self.conversation(item.conv_id).start
+        item = item._replace(first=max(item.first, start))
+        if item.last < start:
+            return False
         asked = {"conv": item.conv_id, "first": item.first, "last": item.last}
         known = [Span(*row) for row in self._db.execute(_OVERLAPPING, asked)]
         fresh = missing(item.span, known)
         kept = item
         if item.hole is None:
-            reading = self.reading(item.conv_id)
-            self._tell(item.conv_id, after_entry(reading, item.json, self._user))
             kept = self._alterations.applied_to(item)
         elif item.hole == RECALLED:
             self.recall(item.conv_id, range(item.first, item.last + 1))
@@ -223,10 +263,15 @@ class Change:
     def _keep(
         self, before: LocalConversation, head: int, through: int, standing: Standing
     ) -> None:
-        self._rows[before.conv_id] = LocalConversation(
-            before.conv_id, head, through, before.shown, *standing
+        self._rows[before.conv_id] = before._replace(
+            head=head, through=through, mode=standing.mode, mode_seq=standing.seq
         )
         self._changed.add(before.conv_id)
+        self._known.add(before.conv_id)
+
+    def _opened(self, conv_id: str, first: int) -> LocalConversation:
+        before = first - 1
+        return LocalConversation(conv_id, before, before, before, *UNKNOWN, first)
 
     def _gap(self, conversation: LocalConversation) -> Iterator[Gap]:
         asked = Span(conversation.through + 1, conversation.head)

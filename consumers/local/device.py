@@ -1,6 +1,6 @@
 """A device: follows its sync timeline, fills in what is missing, and shows in order.
 
-One turn:
+One turn, after it has registered, if it is to, and knows where it begins:
 
 1. take the next records of the sync timeline, waiting for them if there is nothing else to do;
    tell their replies to whoever sends;
@@ -25,11 +25,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from consumers.local.knowledge import TimelineItem
-from consumers.local.ports import History, SyncSource
+from consumers.local.knowledge import RECALLED, TimelineItem
+from consumers.local.ports import History, Registry, SyncSource
 from consumers.local.store import LocalStore
 from schemas.errors import ServerUnavailable, TransientFailure, Trimmed
-from schemas.records import AnySyncRecord
+from schemas.records import AnySyncRecord, RecalledHole
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,10 @@ SHOWN: Final = 500
 """Items taken from the local store at once, to be shown."""
 
 
+REPORT_SECONDS: Final = 30.0
+"""Between two times that a device tells its cursor."""
+
+
 def _nobody(_record: AnySyncRecord) -> None:
     """Who listens to replies where nothing is sent."""
 
@@ -67,16 +71,23 @@ class Device:
             of their SeqIds.
         observe: Called with each record of the sync timeline: `producers.publisher` learns from
             it what became of its commands. May be called again with the same one.
+        registry: Where it registers and tells its cursor. Without one it shows everything, and
+            nobody knows of it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts, and two who are told
         self,
         store: LocalStore,
         source: SyncSource,
         history: History,
         show: Callable[[TimelineItem], object],
         observe: Callable[[AnySyncRecord], object] = _nobody,
+        *,
+        registry: Registry | None = None,
     ) -> None:
+        self._registry = registry
+        self._reported: int | None = None
+        self._report_at = time.monotonic()
         self._store = store
         self._source = source
         self._history = history
@@ -145,16 +156,36 @@ class Device:
             TransientFailure: The disk does not take it for now.
             RequestRefused: The gateway does not let this user in.
         """
+        await self._register()
         came, more = await self._follow()  # steps 1 and 2
         if not more:
             await self._ask_for_heads()  # step 3
         read = await self._fill_gaps()  # step 4
         self._show_what_is_whole()  # step 5
+        await self._report()
         return came or read
+
+    async def _register(self) -> None:
+        if self._registry is not None and not self._store.has_begun():
+            self._store.begin(await self._registry.register(self._store.device_id))
+
+    async def _report(self) -> None:
+        """Tells the cursor now and then; a server that is away is told the next time."""
+        cursor = self._store.cursor
+        if self._registry is None or cursor == self._reported or not self._is_time_to_report():
+            return
+        self._report_at = time.monotonic() + REPORT_SECONDS
+        with contextlib.suppress(ServerUnavailable):
+            await self._registry.report(self._store.device_id, cursor)
+            self._reported = cursor
+
+    def _is_time_to_report(self) -> bool:
+        return time.monotonic() >= self._report_at
 
     async def _follow(self) -> tuple[bool, bool]:
         batch = await self._source.after(self._store.cursor, self._patience)
         for arrived in batch.arrived:
+            self._missed_something |= isinstance(arrived.record, RecalledHole)  # as in step 4
             if arrived.record is not None:
                 self._observe(arrived.record)
         self._store.apply(batch)
@@ -176,6 +207,8 @@ class Device:
         for gap in self._store.gaps(GAPS):
             part = await self._history.part(gap.conv_id, gap.span)
             learned = self._store.learn(part) or learned
+            # Perhaps its owner's own, which would be their read mark: the list tells.
+            self._missed_something |= any(item.hole == RECALLED for item in part.items)
         return learned
 
     def _show_what_is_whole(self) -> None:

@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final, TypeVar
+from collections.abc import Callable
+from typing import Final
 from urllib.parse import quote
 
 import aiohttp
-import msgspec
-import stamina
 from msgspec import Raw, Struct, field
-from yarl import URL
 
+from consumers.local.http import NOT_FOUND, GatewayHttp, decoded
 from consumers.local.knowledge import Arrived, HistoryPart, Listed, SyncBatch, TimelineItem
 from consumers.local.spans import Span
 from schemas.codec import decode_sync_record
-from schemas.errors import (
-    ImError,
-    RequestRefused,
-    ServerUnavailable,
-    TransientFailure,
-    Trimmed,
-    UndecodableRecord,
-)
+from schemas.errors import RequestRefused, UndecodableRecord
 from schemas.records import AnySyncRecord, FanoutMode
 
-REQUEST_SECONDS: Final = 30.0
 LONGEST_WAIT: Final = 20
 """Seconds that the gateway is asked to wait; well below what a request may take."""
 
 SYNC_PAGE: Final = 500
 HISTORY_PAGE: Final = 500
 LIST_PAGE: Final = 200
-
-_ATTEMPTS: Final = 5
-_LONGEST_PAUSE_SECONDS: Final = 1.0
-_OK: Final = 200
-_NOT_FOUND: Final = 404
-_GONE: Final = 410
-_SERVER_ERROR: Final = 500
-_TOO_MANY: Final = 429
-
-AnswerT = TypeVar("AnswerT", bound=Struct)
 
 
 class _SyncLine(Struct, frozen=True):
@@ -69,6 +49,10 @@ class _History(Struct, frozen=True):
     items: list[Raw]
 
 
+class _Period(Struct, frozen=True):
+    first: int
+
+
 class _Conversation(Struct, frozen=True):
     conv_id: str
     head: int
@@ -76,22 +60,18 @@ class _Conversation(Struct, frozen=True):
     messages: int
     read: int
     unread: int
+    periods: list[_Period]
 
     def listed(self) -> Listed:
-        return Listed(self.conv_id, self.head, self.mode, self.messages, self.read, self.unread)
+        return Listed(
+            self.conv_id, self.head, self.mode, self.messages, self.read, self.unread,
+            self.periods[0].first,
+        )  # fmt: skip
 
 
 class _Conversations(Struct, frozen=True):
     conversations: list[_Conversation]
     next: str | None
-
-
-class _Problem(Struct, frozen=True):
-    """``cursor`` and ``oldest`` are there where records after a cursor have expired."""
-
-    detail: str = "it gave no reason"
-    cursor: int | None = None
-    oldest: int | None = None
 
 
 class GatewayTimelines:
@@ -106,17 +86,14 @@ class GatewayTimelines:
     def __init__(
         self, address: str, token: Callable[[], str], http: aiohttp.ClientSession
     ) -> None:
-        self._address = address.rstrip("/")
-        self._token = token
-        self._http = http
-        self._timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+        self._gateway = GatewayHttp(address, token, http)
 
     async def after(self, cursor: int, wait: float = 0.0) -> SyncBatch:
         """As of `SyncSource`: one page. Waits for whole seconds, at most `LONGEST_WAIT`."""
         asked = {"after": cursor, "limit": SYNC_PAGE}
         if wait >= 1:
             asked["wait"] = min(int(wait), LONGEST_WAIT)
-        page = await self._get("/v1/sync", _Sync, asked)
+        page = await self._gateway.get("/v1/sync", _Sync, asked)
         arrived = [_arrived(line) for line in page.records]
         return SyncBatch(cursor, arrived, page.next, page.more)
 
@@ -129,9 +106,9 @@ class GatewayTimelines:
         path = f"/v1/conversations/{quote(conv_id, safe='')}/messages"
         asked = {"from": span.first, "to": span.last, "limit": HISTORY_PAGE}
         try:
-            page = await self._get(path, _History, asked)
+            page = await self._gateway.get(path, _History, asked)
         except RequestRefused as refused:
-            if refused.status != _NOT_FOUND:
+            if refused.status != NOT_FOUND:
                 raise
             return HistoryPart(conv_id, 0, [])
         return HistoryPart(conv_id, page.head, [_item(conv_id, raw) for raw in page.items])
@@ -141,39 +118,13 @@ class GatewayTimelines:
         found: list[Listed] = []
         after: str | None = None
         while True:
-            page = await self._get(
+            page = await self._gateway.get(
                 "/v1/conversations", _Conversations, {"after": after, "limit": LIST_PAGE}
             )
             found += [each.listed() for each in page.conversations]
             if page.next is None:
                 return found
             after = page.next
-
-    async def _get(
-        self, path: str, answer: type[AnswerT], asked: Mapping[str, int | str | None]
-    ) -> AnswerT:
-        given = {name: value for name, value in asked.items() if value is not None}
-        url = URL(self._address + path, encoded=True).update_query(given)
-        try:
-            async for attempt in stamina.retry_context(
-                TransientFailure, attempts=_ATTEMPTS, wait_max=_LONGEST_PAUSE_SECONDS
-            ):
-                with attempt:
-                    return _decoded(await self._once(url), answer)
-        except TransientFailure as error:
-            raise ServerUnavailable(f"the gateway at {self._address}: {error}") from None
-        raise AssertionError("the last attempt returns or raises")
-
-    async def _once(self, url: URL) -> bytes:
-        headers = {"Authorization": f"Bearer {self._token()}"}
-        try:
-            async with self._http.get(url, headers=headers, timeout=self._timeout) as response:
-                body = await response.read()
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise TransientFailure(f"it does not answer: {type(error).__name__}") from None
-        if response.status != _OK:
-            raise _refusal(response.status, _problem(body))
-        return body
 
 
 def _arrived(line: _SyncLine) -> Arrived:
@@ -190,32 +141,7 @@ def known_record(json: bytes) -> AnySyncRecord | None:
 
 
 def _item(conv_id: str, raw: Raw) -> TimelineItem:
-    item = _decoded(bytes(raw), _Item)
+    item = decoded(bytes(raw), _Item)
     if item.hole is not None:
         return TimelineItem(conv_id, item.first, item.last, item.hole, b"")
     return TimelineItem(conv_id, item.seq, item.seq, None, bytes(raw))
-
-
-def _decoded(body: bytes, answer: type[AnswerT]) -> AnswerT:
-    try:
-        return msgspec.json.decode(body, type=answer)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        # The decoder's own words may quote the input, which is a message's text.
-        raise UndecodableRecord(
-            "the gateway's answer is not one that this version knows"
-        ) from None
-
-
-def _refusal(status: int, problem: _Problem) -> ImError:
-    if status >= _SERVER_ERROR or status == _TOO_MANY:
-        return TransientFailure(problem.detail)
-    if status == _GONE and problem.cursor is not None and problem.oldest is not None:
-        return Trimmed(problem.cursor, problem.oldest)
-    return RequestRefused(status, problem.detail)
-
-
-def _problem(body: bytes) -> _Problem:
-    try:
-        return msgspec.json.decode(body, type=_Problem)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return _Problem()

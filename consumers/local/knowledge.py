@@ -27,6 +27,7 @@ from schemas.records import (
     FanoutMode,
     MembersAdded,
     MembersRemoved,
+    NewDevicePolicy,
 )
 
 BEFORE_ALL: Final = -1
@@ -107,7 +108,7 @@ class Listed(NamedTuple):
     """A conversation as the store lists it: its head, its mode; None for who is not a member.
 
     Of the entries up to the head so many are ``messages``; ``read`` is the owner's read mark, and
-    ``unread`` the number of messages above it.
+    ``unread`` the number of messages above it. ``since`` is the entry that let them in first.
     """
 
     conv_id: str
@@ -116,6 +117,33 @@ class Listed(NamedTuple):
     messages: int = 0
     read: int = 0
     unread: int = 0
+    since: int = 1
+
+
+class Start(NamedTuple):
+    """A device shows a conversation from SeqId ``first`` on. Head and mode are of that moment."""
+
+    conv_id: str
+    first: int
+    head: int
+    mode: FanoutMode | None
+
+
+class Beginning(NamedTuple):
+    """Where a device begins.
+
+    ``cursor``: of the sync timeline. ``starts``: in each conversation that its owner was in by
+    then; none of a device that shows everything. It shows all of those that come later.
+    """
+
+    policy: NewDevicePolicy
+    cursor: int
+    starts: Sequence[Start]
+
+    @property
+    def is_late(self) -> bool:
+        """Whether something lies before it that it does not show."""
+        return self.policy != "full-history"
 
 
 class Standing(NamedTuple):
@@ -134,7 +162,8 @@ class LocalConversation(NamedTuple):
 
     ``head`` is the last SeqId that is known to exist, ``through`` the one up to which nothing is
     missing, ``shown`` the one up to which it was shown. ``mode`` is as of ``mode_seq``, and None
-    if the user was not a member then.
+    if the user was not a member then. ``start`` is the first SeqId that the device shows; what
+    lies before it is neither kept nor missed.
     """
 
     conv_id: str
@@ -143,6 +172,7 @@ class LocalConversation(NamedTuple):
     shown: int = 0
     mode: FanoutMode | None = UNKNOWN.mode
     mode_seq: int = UNKNOWN.seq
+    start: int = 1
 
     @property
     def standing(self) -> Standing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from consumers.local.knowledge import HistoryPart, Listed, SyncBatch
+from consumers.local.knowledge import Beginning, HistoryPart, Listed, SyncBatch
 from consumers.local.spans import Span
 
 
@@ -18,6 +18,26 @@ class SyncSource(Protocol):
             Trimmed: What follows the cursor is not kept any more.
             ServerUnavailable: It cannot be read for now.
             RequestRefused: It will not be read by asking again.
+        """
+
+
+class Registry(Protocol):
+    """Where a device is known, and how far it has come."""
+
+    async def register(self, device_id: str) -> Beginning:
+        """Registers the device. One that is known goes on by what it began with.
+
+        Raises:
+            ServerUnavailable: It cannot be reached for now.
+            RequestRefused: The person has too many devices, or is not let in.
+        """
+
+    async def report(self, device_id: str, cursor: int) -> None:
+        """Tells how far the device has applied its sync timeline.
+
+        Raises:
+            ServerUnavailable: It cannot be reached for now.
+            RequestRefused: The device was taken out.
         """
 
 

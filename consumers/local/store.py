@@ -18,6 +18,8 @@ from consumers.local.change import Change
 from consumers.local.knowledge import (
     BEFORE_ALL,
     RECALLED,
+    Arrived,
+    Beginning,
     Gap,
     HistoryPart,
     Listed,
@@ -60,6 +62,26 @@ class LocalStore:
         with self._transaction() as change:
             return change.cursor()
 
+    @property
+    def device_id(self) -> str:
+        """Which device this is."""
+        return self._device_id
+
+    def has_begun(self) -> bool:
+        """Whether the device was told where it begins."""
+        with self._transaction() as change:
+            return change.has_begun()
+
+    def begin(self, beginning: Beginning) -> None:
+        """Takes in where the device begins, once. Errors as of `apply`.
+
+        What lies before is not asked for, not kept and not shown. It may be read nevertheless, by
+        whoever asks the store for it.
+        """
+        with self._transaction() as change:
+            if not change.has_begun():
+                change.begin(beginning)
+
     def apply(self, batch: SyncBatch) -> None:
         """Takes in records of the sync timeline and, if they follow the cursor, moves it.
 
@@ -71,20 +93,10 @@ class LocalStore:
             TransientFailure: The disk does not take it; everything is as before.
         """
         with self._transaction() as change:
+            follows = batch.after is not None and batch.after <= change.cursor()
             for arrived in batch.arrived:
-                entry = arrived.record
-                if isinstance(entry, Entry):
-                    change.put(
-                        TimelineItem(entry.conv_id, entry.seq, entry.seq, None, arrived.json)
-                    )
-                elif isinstance(entry, ReadMarked):
-                    change.mark_read(entry.conv_id, entry.seq)
-                elif isinstance(entry, Retracted):
-                    change.recall(entry.conv_id, (entry.target, *entry.edits))
-                elif isinstance(entry, RecalledHole):
-                    place = (entry.conv_id, entry.seq, entry.seq)
-                    change.put(TimelineItem(*place, RECALLED, b""))
-            if batch.after is not None and batch.after <= change.cursor():
+                _take(change, arrived, follows=follows)
+            if follows:
                 change.move_cursor(batch.next)
 
     def learn(self, part: HistoryPart) -> bool:
@@ -109,6 +121,7 @@ class LocalStore:
                 change.note_reading(each)
                 standing = change.conversation(each.conv_id).standing
                 if is_to_be_read(standing, each, everything=everything):
+                    change.open_new(each.conv_id, each.since)
                     change.note_head(each)
 
     def skip_to(self, sync_seq: int) -> None:
@@ -221,3 +234,27 @@ class LocalStore:
                 raise ConfigurationError(
                     f"the local store {self._path} is damaged: remove it, and it is read anew"
                 ) from error
+
+
+def _take(change: Change, arrived: Arrived, *, follows: bool) -> None:
+    """Takes in one record of the sync timeline; of kinds that are not known here, nothing."""
+    record = arrived.record
+    match record:
+        case Entry():
+            place = (record.conv_id, record.seq, record.seq)
+            _put(change, TimelineItem(*place, None, arrived.json), follows=follows)
+        case RecalledHole():
+            place = (record.conv_id, record.seq, record.seq)
+            _put(change, TimelineItem(*place, RECALLED, b""), follows=follows)
+        case ReadMarked():
+            change.mark_read(record.conv_id, record.seq)
+        case Retracted():
+            change.recall(record.conv_id, (record.target, *record.edits))
+
+
+def _put(change: Change, item: TimelineItem, *, follows: bool) -> None:
+    if follows:
+        change.open_new(item.conv_id, item.first)
+    elif change.is_new(item.conv_id):
+        return  # it comes again, with what lies before it
+    change.put(item)

@@ -19,14 +19,17 @@ _FILE: Final = OwnFile(
     schema="""
         CREATE TABLE device (
             only_row INTEGER PRIMARY KEY CHECK (only_row = 0),
-            user_id TEXT NOT NULL, device_id TEXT NOT NULL, cursor INTEGER NOT NULL
+            user_id TEXT NOT NULL, device_id TEXT NOT NULL, cursor INTEGER NOT NULL,
+            begun INTEGER NOT NULL,  -- whether it was told where it begins
+            late INTEGER NOT NULL    -- whether that is not with everything
         );
         CREATE TABLE conversation (
             conv_id TEXT PRIMARY KEY,
             head INTEGER NOT NULL,     -- the last SeqId that is known to exist
             through INTEGER NOT NULL,  -- up to here nothing is missing
             shown INTEGER NOT NULL,    -- up to here it was shown
-            mode TEXT, mode_seq INTEGER NOT NULL
+            mode TEXT, mode_seq INTEGER NOT NULL,
+            start INTEGER NOT NULL     -- from here on it is shown
         ) WITHOUT ROWID;
         CREATE INDEX with_gaps ON conversation (conv_id) WHERE through < head;
         CREATE INDEX to_show ON conversation (conv_id) WHERE shown < through;
@@ -66,7 +69,7 @@ def open_file(path: Path, user: str, device_id: str) -> sqlite3.Connection:
     def claim(db: sqlite3.Connection) -> None:
         with db:
             owner = (0, user, device_id, BEFORE_ALL)
-            db.execute("INSERT OR IGNORE INTO device VALUES (?, ?, ?, ?)", owner)
+            db.execute("INSERT OR IGNORE INTO device VALUES (?, ?, ?, ?, 0, 0)", owner)
         found = db.execute("SELECT user_id, device_id FROM device").fetchone()
         if found != (user, device_id):
             raise ConfigurationError(f"the local store {path} is of another user or device")

@@ -109,7 +109,8 @@ class Servers:
     def messages(self) -> Iterable[MessageRow]:
         """See `Sources`."""
         columns = (
-            "conv_id, bucket, seq, kind, sender, at, text_as_blob(entry), edited_by, recalled_by"
+            "conv_id, bucket, seq, kind, sender, at, text_as_blob(entry), edited_by, recalled_by, "
+            "messages"
         )
         return self._rows("store", "message", "conv_id, bucket", columns)
 

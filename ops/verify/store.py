@@ -16,9 +16,18 @@ from ops.verify.seen import Seen
 from schemas.limits import MESSAGE_BUCKET
 
 MessageRow: TypeAlias = tuple[
-    str, int, int, str | None, str | None, int | None, bytes | None, int | None, int | None
+    str,
+    int,
+    int,
+    str | None,
+    str | None,
+    int | None,
+    bytes | None,
+    int | None,
+    int | None,
+    int | None,
 ]
-"""(conv_id, bucket, seq, kind, sender, at, entry, edited_by, recalled_by)."""
+"""(conv_id, bucket, seq, kind, sender, at, entry, edited_by, recalled_by, messages)."""
 ConversationRow: TypeAlias = tuple[
     str, int | None, str | None, str | None, str | None, str | None, int | None
 ]
@@ -29,6 +38,7 @@ class _Columns(Struct, frozen=True):
     kind: str
     sender: str
     at: int
+    messages: int = 0
 
 
 _columns = Decoder(_Columns)
@@ -54,7 +64,7 @@ def compare_messages(log: Log, rows: Iterable[MessageRow], report: Report) -> No
 
 
 def _compare_message(log: Log, seen: Seen, row: MessageRow, report: Report) -> None:
-    conv_id, bucket, seq, *_, edited_by, recalled_by = row
+    conv_id, bucket, seq, *_, edited_by, recalled_by, _ = row
     due, head = seen.due(conv_id, seq), log.head(conv_id)
     place: dict[str, Any] = {
         "conv_id": conv_id,
@@ -82,7 +92,7 @@ def _is_right(log: Log, row: MessageRow) -> bool:
 
 def _what_is_wrong(log: Log, row: MessageRow) -> str:
     """In words; nothing where the row is as the log has it."""
-    conv_id, _, seq, kind, sender, at, entry, edited_by, recalled_by = row
+    conv_id, _, seq, kind, sender, at, entry, edited_by, recalled_by, messages = row
     conversation = log.conversations[conv_id]
     recall, edit = conversation.recalled.get(seq), conversation.edited_by(seq)
     if recall is not None and entry:
@@ -93,7 +103,8 @@ def _what_is_wrong(log: Log, row: MessageRow) -> str:
         return (
             f"edited by {edited_by}, recalled by {recalled_by}; the log says {edit} and {recall}"
         )
-    if entry and _columns.decode(entry) != _Columns(kind or "", sender or "", at or 0):
+    columns = _Columns(kind or "", sender or "", at or 0, messages or 0)
+    if entry and _columns.decode(entry) != columns:
         return "the columns are not the entry's"
     return ""
 

@@ -76,8 +76,8 @@ class MessageWriter:
         )
         self._message = prepare(
             session,
-            "INSERT INTO message (conv_id, bucket, seq, kind, sender, at, entry) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO message (conv_id, bucket, seq, kind, sender, at, messages, entry) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         )
         self._conversation = prepare(
             session,
@@ -146,9 +146,9 @@ class MessageWriter:
         buckets: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
         for origin, entry, text in logged:
             bucket = entry.seq // MESSAGE_BUCKET
-            insert = self._message.bind(
-                (entry.conv_id, bucket, entry.seq, _kind(entry), entry.sender, entry.at, text)
-            )
+            place = (entry.conv_id, bucket, entry.seq)
+            about = (_kind(entry), entry.sender, entry.at, entry.messages)
+            insert = self._message.bind((*place, *about, text))
             row = Row(insert, origin, 4 * len(text) + _ROW_OVERHEAD)
             buckets[entry.conv_id, bucket].append(row)
         return buckets.values()

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, NamedTuple
 
 import pytest
+from msgspec import structs
 
 from gateway.store import SLICE, Change, Conversation, Expiry, ReadMark, Store, StoredRecord
 from schemas.codec import encode
@@ -109,6 +110,16 @@ async def test_a_read_mark_is_the_highest_of_each_kind(stored: Stored) -> None:
         rows.put_marked(own, "ann", seq)
     assert await store.read_mark(own, "ann") == ReadMark(Counted(9, 7), 12)
     assert await store.read_mark(own + "x", "ann") == ReadMark()
+
+
+async def test_an_entry_keeps_its_count_when_it_is_recalled(stored: Stored) -> None:
+    """Its text is gone, and it counts as before; without a count it is none."""
+    store, rows, own = stored
+    rows.put_message(structs.replace(message(own, 5), messages=4))
+    rows.put_message(message(own, 6))
+    rows.put_recall(own, 7, 5)
+    assert await store.messages_up_to(own, 5) == 4
+    assert await store.messages_up_to(own, 6) == 0
 
 
 async def test_counts_come_with_heads_and_changes(stored: Stored) -> None:

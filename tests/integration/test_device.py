@@ -19,6 +19,7 @@ from consumers.local.device import Device
 from consumers.local.gateway import GatewayTimelines
 from consumers.local.kafka import FollowerTimeline
 from consumers.local.knowledge import TimelineItem
+from consumers.local.registry import GatewayRegistry
 from consumers.local.store import LocalStore
 from devstack.ports import free_ports
 from gateway.tokens import issue_token
@@ -31,6 +32,7 @@ from schemas.records import (
     CreateConversation,
     Entry,
     FanoutChanged,
+    NewDevicePolicy,
     RemoveMembers,
     SendMessage,
     TextContent,
@@ -52,6 +54,8 @@ ROUNDS: Final = 5
 MESSAGES: Final = 60
 """Of one phase; each round has one that is pulled and one that is pushed."""
 
+LATE_ROUND: Final = 3
+WINDOW: Final = 20
 GROUP: Final = "the group"
 PAIR: Final = "ann/bob"
 CROWD: Final = ["陈", "d", "e", "f"]
@@ -82,6 +86,7 @@ class Watcher:
         self._path = folder / f"{user}-{device_id}.db"
         self._live = live
         self._task: asyncio.Task[None] | None = None
+        self._store: LocalStore | None = None
 
     def start(self) -> None:
         """A process of the device begins."""
@@ -101,10 +106,19 @@ class Watcher:
             self._task.result()
         return sum(map(len, self.shown.values()))
 
+    def has_begun(self) -> bool:
+        """Whether its running process was told where it begins."""
+        return self._store is not None and self._store.has_begun()
+
     def kept(self, conv_id: str) -> list[TimelineItem]:
         """What its local store has, once it has ended."""
         with closing(self._open()) as store:
             return store.timeline(conv_id, most=10_000)
+
+    def begin_of(self, conv_id: str) -> int:
+        """The first SeqId that it was told to show, once it has ended."""
+        with closing(self._open()) as store:
+            return store.conversation(conv_id).start
 
     def _open(self) -> LocalStore:
         return LocalStore(self._path, self.user, self._device_id)
@@ -118,18 +132,22 @@ class Watcher:
 
         async with aiohttp.ClientSession() as http:
             timelines = GatewayTimelines(address, token, http)
+            registry = GatewayRegistry(address, token, http)
             with (
                 closing(self._open()) as store,
                 closing(FollowerTimeline(settings, self.user, store, self._device_id)) as log,
             ):
+                self._store = store
                 source = log if self._live else timelines
-                await Device(store, source, timelines, self._show).run(asyncio.Event())
+                device = Device(store, source, timelines, self._show, registry=registry)
+                await device.run(asyncio.Event())
 
     def _show(self, item: TimelineItem) -> None:
         before = self.shown[item.conv_id]
         if before and item == before[-1]:
             return  # it was being shown when the process ended
-        assert item.first == (before[-1].last + 1 if before else 1), "shown out of order"
+        if before:
+            assert item.first == before[-1].last + 1, "shown out of order"
         before.append(item)
 
 
@@ -198,7 +216,8 @@ async def test_devices_end_with_the_timeline_of_the_store(
     """Over the gateway and from the log, through switches, stays and restarts, under load.
 
     Each SeqId once, in order, byte for byte as it was sequenced; and a good part of it was never
-    in the sync timeline of who shows it, so it was read from the store.
+    in the sync timeline of who shows it, so it was read from the store. Devices that begin in the
+    middle, by another policy, have just the rest of it.
     """
     ann = Watcher(settings, "ann", "phone", tmp_path)
     bob = Watcher(settings, "bob", "phone", tmp_path)
@@ -206,13 +225,22 @@ async def test_devices_end_with_the_timeline_of_the_store(
     comes_and_goes = Watcher(settings, "陈", "phone", tmp_path)
     also_live = Watcher(settings, "陈", "desk", tmp_path, live=True)
     watchers = [ann, bob, desk, comes_and_goes, also_live]
+    policies: list[NewDevicePolicy] = ["new-messages-only", "window"]
+    others = [by_policy(settings, policy) for policy in policies]
+    later = [
+        Watcher(other, "bob", other.new_device, tmp_path, live=live)
+        for other, live in zip(others, (True, False), strict=True)
+    ]
     with ExitStack() as stack:
         for process in PROCESSES:
             stack.enter_context(running(settings, *process))
+        for other in others:
+            stack.enter_context(running(other, "gateway"))
         for watcher in watchers:
             watcher.start()
         try:
-            await talk(settings, tmp_path, ann, [bob, also_live])
+            await talk(settings, tmp_path, ann, [bob, also_live], later)
+            watchers += later
             late = Watcher(settings, "陈", "new", tmp_path)
             late.start()
             watchers.append(late)
@@ -229,19 +257,39 @@ async def test_devices_end_with_the_timeline_of_the_store(
             }
             await until(lambda: has_shown(watchers, heads), PATIENCE)
         finally:
-            for watcher in watchers:
+            for watcher in {*watchers, *later}:
                 await watcher.end()
     assert bob.lives == also_live.lives == ROUNDS + 1
     for watcher in watchers:
         assert set(watcher.shown) == set(expected[watcher.user])
         for conv_id, seen in expected[watcher.user].items():
             assert watcher.shown[conv_id] == watcher.kept(conv_id)
-            assert by_seq(watcher.shown[conv_id]) == seen
+            begin = watcher.begin_of(conv_id)
+            rest = {seq: shown for seq, shown in seen.items() if seq >= begin}
+            assert by_seq(watcher.shown[conv_id]) == rest
+            assert begin == 1 or watcher in later
+    begins = [watcher.begin_of(GROUP) for watcher in later]
+    assert all(1 < begin < max(expected["bob"][GROUP]) for begin in begins), begins
     assert_that_it_was_no_easy_way(settings, log[GROUP], expected["bob"][GROUP])
 
 
-async def talk(settings: Settings, folder: Path, ann: Watcher, restarted: list[Watcher]) -> None:
-    """Publishes round after round; devices that are shown the last one end and begin anew."""
+def by_policy(settings: Settings, policy: NewDevicePolicy) -> Settings:
+    """The same deployment, by a gateway with another policy for new devices."""
+    own = {"new_device": policy, "new_device_window": WINDOW, "gateway_port": free_ports(1)[0]}
+    return settings.model_copy(update=own)
+
+
+async def talk(
+    settings: Settings,
+    folder: Path,
+    ann: Watcher,
+    restarted: list[Watcher],
+    later: list[Watcher],
+) -> None:
+    """Publishes round after round; devices that are shown the last one end and begin anew.
+
+    Others begin in the middle, when the store has something of it.
+    """
     with Publisher(
         settings, "ann", "d", folder / "outbox.db", window=None, done_when="accepted"
     ) as publisher:
@@ -253,11 +301,26 @@ async def talk(settings: Settings, folder: Path, ann: Watcher, restarted: list[W
                 return ann.count() > before
 
             await until(arrives, PATIENCE)
+            if round_number == LATE_ROUND:
+                await until(lambda: has_come_to(ann, 3 * WINDOW), PATIENCE)
+                for watcher in later:
+                    watcher.start()
+                await until(lambda: have_begun(later), PATIENCE)
             if round_number > 0:
                 for watcher in restarted:
                     await watcher.end()
                     watcher.start()
         await asyncio.to_thread(publisher.flush, PATIENCE)
+
+
+async def have_begun(watchers: list[Watcher]) -> bool:
+    """Whether each knows where it begins. What is said from now on is new to it."""
+    return all(watcher.has_begun() for watcher in watchers)
+
+
+async def has_come_to(watcher: Watcher, seq: int) -> bool:
+    """Whether a device has shown so much of the group, which the store has then as well."""
+    return watcher.count() > 0 and watcher.shown[GROUP][-1].last >= seq
 
 
 def wait_for_sequencer(settings: Settings) -> None:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast, get_args
 from unittest.mock import patch
 
 import pytest
@@ -22,12 +22,14 @@ from consumers.local.device import Device
 from consumers.local.knowledge import SyncBatch, TimelineItem
 from consumers.local.spans import LONGEST, Span, missing, next_to_read, reach
 from consumers.local.store import LocalStore
-from schemas.records import Entry, MessageEdited, MessageRecalled
+from schemas.records import Entry, MessageEdited, MessageRecalled, NewDevicePolicy
 from tests.support.local_world import (
     CONVERSATIONS,
+    DEVICE,
     ME,
     OWNER,
     PEOPLE,
+    WINDOW,
     DeviceFiles,
     Killed,
     World,
@@ -63,7 +65,7 @@ class FollowingMachine(RuleBasedStateMachine):
     the sinks lag, each by its own; the process of the device dies anywhere.
     """
 
-    gateway: ClassVar[WorldGateway]
+    policy: ClassVar[NewDevicePolicy] = "full-history"
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +79,9 @@ class FollowingMachine(RuleBasedStateMachine):
         for each in self.patches:
             each.start()
         self.world = World()
+        self.gateway = GATEWAYS[self.policy]
         self.gateway.serve(self.world)
+        self.heads: dict[str, int] = {}
         self.files = DeviceFiles(self.folder)
         self.shown: dict[str, list[TimelineItem]] = defaultdict(list)
         self.start()
@@ -86,8 +90,9 @@ class FollowingMachine(RuleBasedStateMachine):
         """A process of the device begins: it knows what is in its file."""
         self.answers: list[Answer] = []
         self.device = Device(
-            self.files.store, self.gateway.timelines, self.gateway.timelines, self.show_one
-        )
+            self.files.store, self.gateway.timelines, self.gateway.timelines, self.show_one,
+            registry=self.gateway.registry,
+        )  # fmt: skip
 
     def show_one(self, item: TimelineItem) -> None:
         """The application sees the next item; after a death perhaps the last one again.
@@ -99,13 +104,38 @@ class FollowingMachine(RuleBasedStateMachine):
             assert item == before[-1] or not self.untouched(item.conv_id, [item])
             before[-1] = item
             return
-        assert item.first == (before[-1].last + 1 if before else 1)
+        assert item.first == (before[-1].last + 1 if before else self.begin_of(item.conv_id))
         before.append(item)
 
-    @initialize(people=st.lists(st.sampled_from(PEOPLE), min_size=2, unique=True))
-    def grow(self, people: list[str]) -> None:
-        """One group may be pulled from the beginning."""
+    @initialize(
+        people=st.lists(st.sampled_from(PEOPLE), min_size=2, unique=True),
+        said=st.integers(0, 6),
+        listed=st.sampled_from([(0, 0), (1, 0), (2, 2), (50, 50), (50, 50)]),
+    )
+    def begin(self, people: list[str], said: int, listed: tuple[int, int]) -> None:
+        """One group may be pulled from the beginning; then the device registers.
+
+        It may be that the store knows nothing of a conversation by then, or only of its beginning.
+        """
         self.world.change(CONVERSATIONS[0], people, join=True)
+        for number in range(said):
+            self.world.say(CONVERSATIONS[number % 2], OWNER, [])
+        self.sink(listed[0], listed[1], listed[1], listed[1])
+        before = self.gateway.runner.run(self.gateway.timelines.conversations())
+        self.heads = {each.conv_id: each.head for each in before}
+        self.files.store.begin(self.gateway.runner.run(self.gateway.registry.register(DEVICE)))
+
+    def begin_of(self, conv_id: str) -> int:
+        """The first SeqId that the device has to show, by its policy and what was there."""
+        head = self.heads.get(conv_id, 0)
+        window = max(1, head - WINDOW + 1)
+        return {"new-messages-only": head + 1, "window": window, "full-history": 1}[self.policy]
+
+    def expected(self, conv_id: str) -> dict[int, tuple[str | None, bytes]]:
+        """What it has to show of a conversation, by SeqId."""
+        begin = self.begin_of(conv_id)
+        found = self.world.my_timeline(conv_id).items()
+        return {seq: shown for seq, shown in found if seq >= begin}
 
     @rule(conv_id=conversations, sender=st.sampled_from([OWNER, *PEOPLE]), mentioned=st.booleans())
     def say(self, conv_id: str, sender: str, mentioned: bool) -> None:  # noqa: FBT001 - drawn
@@ -280,7 +310,7 @@ class FollowingMachine(RuleBasedStateMachine):
     def check(self) -> None:
         """Kept and shown is what the log has for its owner, every SeqId once."""
         for conv_id in CONVERSATIONS:
-            expected = self.world.my_timeline(conv_id)
+            expected = self.expected(conv_id)
             kept = self.files.store.timeline(conv_id, most=1_000)
             assert by_seq(kept) == expected
             assert self.untouched(conv_id, self.shown[conv_id]) == self.untouched(conv_id, kept)
@@ -310,9 +340,10 @@ class FollowingMachine(RuleBasedStateMachine):
     def nothing_is_shown_that_is_not_so(self) -> None:
         """At any time, what was shown is a beginning of what is so."""
         for conv_id, items in self.shown.items():
-            expected = self.world.my_timeline(conv_id)
+            expected = self.expected(conv_id)
             seen = by_seq(items)
-            assert list(seen) == list(range(1, len(seen) + 1))
+            begin = self.begin_of(conv_id)
+            assert list(seen) == list(range(begin, begin + len(seen)))
             assert self.untouched(conv_id, items).items() <= expected.items()
 
     @invariant()
@@ -322,23 +353,49 @@ class FollowingMachine(RuleBasedStateMachine):
         passed = {
             (arrived.record.conv_id, arrived.record.seq)
             for arrived in self.world.my_records()
-            if arrived.sync_seq <= cursor and isinstance(arrived.record, Entry)
+            if arrived.sync_seq <= cursor
+            and isinstance(arrived.record, Entry)
+            and arrived.record.seq >= self.begin_of(arrived.record.conv_id)
         }
         assert passed <= self.files.kept()
 
 
+GATEWAYS: dict[NewDevicePolicy, WorldGateway] = {}
+
+
 @pytest.fixture(scope="module", autouse=True)
-def gateway() -> Iterator[None]:
-    """One gateway for all worlds, one after the other."""
-    FollowingMachine.gateway = WorldGateway()
+def gateways() -> Iterator[None]:
+    """One gateway of each policy for all worlds, one after the other."""
+    for policy in get_args(NewDevicePolicy):
+        GATEWAYS[policy] = WorldGateway(policy)
     yield
-    FollowingMachine.gateway.close()
+    for gateway in GATEWAYS.values():
+        gateway.close()
 
 
-FollowingMachine.TestCase.settings = settings(
-    max_examples=120, stateful_step_count=50, deadline=None
-)
-TestFollowing = FollowingMachine.TestCase
+class WindowMachine(FollowingMachine):
+    """A device that begins with the last of each conversation."""
+
+    policy = "window"
+
+
+class NewMessagesMachine(FollowingMachine):
+    """A device that begins with nothing."""
+
+    policy = "new-messages-only"
+
+
+def tried(machine: type[FollowingMachine], examples: int) -> Any:
+    """A test of a machine."""
+    machine.TestCase.settings = settings(
+        max_examples=examples, stateful_step_count=50, deadline=None
+    )
+    return machine.TestCase
+
+
+TestFollowing = tried(FollowingMachine, 100)
+TestFollowingFromAWindow = tried(WindowMachine, 50)
+TestFollowingNewMessages = tried(NewMessagesMachine, 50)
 
 known_seqs = st.sets(st.integers(1, 60))
 

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from gateway.app import MAX_LINE_BYTES
 from gateway.middleware import OPEN_ROUTES
-from gateway.routes import ROUTES
+from gateway.routes import ROUTES, WRITING_ROUTES
 from gateway.search_terms import Place, to_cursor
 from gateway.tokens import issue_token
 from schemas.codec import encode
@@ -113,6 +113,13 @@ async def test_a_bad_token_opens_no_route(guarded: Caller, path: str, why: str) 
     assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
     assert answer.headers["Content-Type"].startswith("application/problem+json")
     assert header is None or not header or header not in str(answer.body)
+
+
+@pytest.mark.parametrize(("method", "path"), [route[:2] for route in WRITING_ROUTES])
+async def test_nothing_is_changed_without_a_token(guarded: Caller, method: str, path: str) -> None:
+    """Whatever is sent with it."""
+    answer = await guarded.send(method, path.format(id="c"), None, b'{"device_id":"c"}')
+    assert answer.status == 401
 
 
 @pytest.mark.parametrize("path", CLOSED)

@@ -215,7 +215,7 @@ def _placed(records: Iterable[tuple[str, bytes]], partitions: int) -> Iterator[K
 def _store(system: System, entry: AnyEntry, value: bytes) -> None:
     place = (entry.conv_id, entry.seq // MESSAGE_BUCKET, entry.seq)
     said = (_KINDS[type(entry)], entry.sender, entry.at, value)
-    system.messages.append((*place, *said, None, None))
+    system.messages.append((*place, *said, None, None, entry.messages))
     _store_conversation(system, entry)
     if isinstance(entry, ConversationCreated | MembersAdded | MembersRemoved):
         joined = not isinstance(entry, MembersRemoved)
@@ -264,7 +264,7 @@ def _alter(
         if (row[0], row[2]) == (conv_id, seq):
             entry = b"" if recalled_by else row[6]
             marks = (edited_by or row[7], recalled_by or row[8])
-            system.messages[at] = (*row[:6], entry, *marks)
+            system.messages[at] = (*row[:6], entry, *marks, row[9])
 
 
 def _replace(system: System, document: Document) -> None:

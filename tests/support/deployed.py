@@ -104,9 +104,8 @@ def commit(settings: Settings) -> None:
 def _insert(session: Session, system: System) -> None:
     membership = "user_id, conv_id, seq, joined, history_rule"
     tables: dict[str, list[tuple[object, ...]]] = {
-        "message (conv_id, bucket, seq, kind, sender, at, entry, edited_by, recalled_by)": [
-            (*row[:6], (row[6] or b"").decode(), *row[7:]) for row in system.messages
-        ],
+        "message (conv_id, bucket, seq, kind, sender, at, entry, edited_by, recalled_by,"
+        " messages)": [(*row[:6], (row[6] or b"").decode(), *row[7:]) for row in system.messages],
         "conversation (conv_id, head, owner, join_rule, mode, history_rule, messages)": list(
             system.conversations
         ),

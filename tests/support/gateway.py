@@ -37,7 +37,9 @@ from schemas.records import FanoutMode, HistoryRule, MessageEdited, MessageSent,
 from schemas.settings import Settings
 from schemas.unread import Counted
 from schemas.visibility import Period, visible
+from tests.support.gateway_devices import FakeDevices
 
+NO_CONTENT = 204
 SECRET = "a secret of the tests, of 32 bytes or more"
 
 
@@ -79,8 +81,10 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.up = True
+        self.devices = FakeDevices(self._check)
         self._conversations: dict[str, Conversation] = {}
         self._entries: dict[tuple[str, int], StoredEntry] = {}
+        self._counts: dict[tuple[str, int], int] = {}
         self._marks: dict[tuple[str, str], ReadMark] = {}
         self._changes: dict[str, dict[str, dict[int, Change]]] = defaultdict(dict)
         self._records: dict[str, dict[int, bytes]] = defaultdict(dict)
@@ -121,6 +125,7 @@ class FakeStore:
         """Writes an entry."""
         stored = StoredEntry(entry.seq, "message_sent", encode(entry))
         self._entries[entry.conv_id, entry.seq] = stored
+        self._counts[entry.conv_id, entry.seq] = entry.messages
 
     def put_edit(self, entry: MessageEdited) -> None:
         """Writes an edit, and that it is the last one of its message."""
@@ -168,6 +173,11 @@ class FakeStore:
         """See `Store`."""
         self._check()
         return sorted(conv_id for conv_id in self._changes[user] if conv_id > after)[:limit]
+
+    async def messages_up_to(self, conv_id: str, seq: int) -> int:
+        """See `Store`."""
+        self._check()
+        return self._counts.get((conv_id, seq), 0)
 
     async def read_mark(self, conv_id: str, user: str) -> ReadMark:
         """See `Store`."""
@@ -292,13 +302,25 @@ class Caller:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """The same, with parameters of any name and headers."""
-        sent = dict(headers or {})
+        asked = {"params": _named(query or {}), "headers": self._headers(user, headers)}
+        return await self._send("GET", path, asked)
+
+    async def send(self, method: str, path: str, user: str | None, body: bytes = b"") -> Answer:
+        """Any other request, with a body as it is."""
+        return await self._send(method, path, {"data": body, "headers": self._headers(user, {})})
+
+    def _headers(self, user: str | None, more: Mapping[str, str] | None) -> dict[str, str]:
+        headers = dict(more or {})
         if user is not None:
             token = issue_token(self.settings, user, timedelta(minutes=1))
-            sent["Authorization"] = f"Bearer {token}"
+            headers["Authorization"] = f"Bearer {token}"
+        return headers
+
+    async def _send(self, method: str, path: str, asked: dict[str, Any]) -> Answer:
         url = URL(self.base + path, encoded=True)
-        async with self.http.get(url, params=_named(query or {}), headers=sent) as response:
-            body = await response.json(content_type=None)
+        async with self.http.request(method, url, **asked) as response:
+            empty = response.status == NO_CONTENT
+            body = None if empty else await response.json(content_type=None)
             return Answer(response.status, response.headers, body)
 
 

@@ -79,9 +79,12 @@ class Rows:
         """Writes an entry."""
         place = (entry.conv_id, entry.seq // MESSAGE_BUCKET, entry.seq)
         self._session.execute(
-            "INSERT INTO message (conv_id, bucket, seq, kind, sender, at, entry)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
-            (*place, "message_sent", entry.sender, entry.at, encode(entry).decode()),
+            "INSERT INTO message (conv_id, bucket, seq, kind, sender, at, messages, entry)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+            (
+                *(*place, "message_sent", entry.sender, entry.at, entry.messages or None),
+                encode(entry).decode(),
+            ),
         )
 
     def put_edit(self, entry: MessageEdited) -> None:

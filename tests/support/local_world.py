@@ -6,8 +6,7 @@ import asyncio
 import itertools
 import shutil
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Self, cast
@@ -17,6 +16,7 @@ from aiohttp import ClientSession
 
 from consumers.local.gateway import GatewayTimelines
 from consumers.local.knowledge import Arrived, TimelineItem
+from consumers.local.registry import GatewayRegistry
 from consumers.local.store import LocalStore
 from gateway.store import Store, StoredEntry
 from gateway.tokens import issue_token
@@ -36,6 +36,7 @@ from schemas.records import (
     MessageEdited,
     MessageRecalled,
     MessageSent,
+    NewDevicePolicy,
     ReadMarked,
     RecalledHole,
     RecallMessage,
@@ -57,6 +58,8 @@ ME: Final = "陈"
 PEOPLE: Final = [ME, "bob", "d e", "|e-", "f"]
 CONVERSATIONS: Final = ["c1", "c/2"]
 DEVICE: Final = "phone"
+WINDOW: Final = 3
+"""SeqIds that a new device begins with by the policy ``window``."""
 
 _JOINS = ConversationCreated | MembersAdded
 
@@ -91,6 +94,7 @@ class LaggingStore(FakeStore):
             kind = str(entry.__struct_config__.tag)
             stored = StoredEntry(entry.seq, kind, encode(entry))
             self._entries[entry.conv_id, entry.seq] = stored
+            self._counts[entry.conv_id, entry.seq] = entry.messages
             if isinstance(entry, MessageEdited):
                 self.put_edit(entry)
             elif isinstance(entry, MessageRecalled):
@@ -252,13 +256,18 @@ class _CurrentStore:
 
 
 class WorldGateway:
-    """A gateway over HTTP that outlives worlds, and a client of the device's owner."""
+    """A gateway over HTTP that outlives worlds, and a client of the device's owner.
 
-    def __init__(self) -> None:
+    Args:
+        policy: From where a new device shows.
+    """
+
+    def __init__(self, policy: NewDevicePolicy = "full-history") -> None:
         self.runner = asyncio.Runner()
+        self._settings = token_settings(new_device=policy, new_device_window=WINDOW)
         self._store = _CurrentStore()
         self._serving = self._serve()
-        self.timelines = self.runner.run(self._first())
+        self.timelines, self.registry = self.runner.run(self._first())
 
     def serve(self, world: World) -> None:
         """Serves another world from now on."""
@@ -269,22 +278,14 @@ class WorldGateway:
         self.runner.run(self._serving.aclose())
         self.runner.close()
 
-    async def _first(self) -> GatewayTimelines:
+    async def _first(self) -> tuple[GatewayTimelines, GatewayRegistry]:
         return await anext(self._serving)
 
-    async def _serve(self) -> AsyncGenerator[GatewayTimelines, None]:
-        async with (
-            _gateway(cast(Store, self._store)) as (address, token),
-            ClientSession() as http,
-        ):
-            yield GatewayTimelines(address, token, http)
-
-
-@asynccontextmanager
-async def _gateway(store: Store) -> AsyncIterator[tuple[str, Any]]:
-    settings = token_settings()
-    async with serving(settings, store, FakeIndex()) as caller:
-        yield caller.base, lambda: issue_token(settings, ME, timedelta(minutes=1))
+    async def _serve(self) -> AsyncGenerator[tuple[GatewayTimelines, GatewayRegistry], None]:
+        settings, store = self._settings, cast(Store, self._store)
+        async with serving(settings, store, FakeIndex()) as caller, ClientSession() as http:
+            asked = caller.base, lambda: issue_token(settings, ME, timedelta(minutes=1)), http
+            yield GatewayTimelines(*asked), GatewayRegistry(*asked)
 
 
 class DyingConnection:

@@ -209,8 +209,8 @@ class MessageStore:
             row
             for bucket in (0, 1)
             for row in rows(
-                "SELECT bucket, seq, kind, sender, at, entry, edited_by, recalled_by FROM message "
-                "WHERE conv_id = %s AND bucket = %s", (conv_id, bucket),
+                "SELECT bucket, seq, kind, sender, at, entry, edited_by, recalled_by, messages "
+                "FROM message WHERE conv_id = %s AND bucket = %s", (conv_id, bucket),
             )
         ]  # fmt: skip
         by_conversation = rows(
@@ -271,15 +271,15 @@ def _conversation(logged: list[tuple[AnyEntry, str]]) -> Contents:
 def _messages(logged: list[tuple[AnyEntry, str]]) -> list[tuple[Any, ...]]:
     """Rows without those that only an alteration tells of are as they were sent."""
     rows: dict[int, list[Any]] = {
-        e.seq: [kind_of(e), e.sender, e.at, text, None, None] for e, text in logged
+        e.seq: [kind_of(e), e.sender, e.at, text, None, None, e.messages] for e, text in logged
     }
     for entry, _ in logged:
         if isinstance(entry, MessageEdited):
-            row = rows.setdefault(entry.target, [None] * 6)
+            row = rows.setdefault(entry.target, [None] * 7)
             row[4] = max(entry.seq, row[4] or 0)
         elif isinstance(entry, MessageRecalled):
             for seq in (entry.target, *entry.edits):
-                row = rows.setdefault(seq, [None] * 6)
+                row = rows.setdefault(seq, [None] * 7)
                 row[3], row[5] = "", entry.seq
     return [(seq // MESSAGE_BUCKET, seq, *rows[seq]) for seq in sorted(rows)]
 

@@ -411,7 +411,16 @@ async def test_the_document_has_all_routes(gateway: Caller) -> None:
     app = make_app(token_settings(), FakeStore(), FakeIndex(), WakeUps())
     served = {route.resource.canonical for route in app.router.routes() if route.resource}
     assert set(answer.body["paths"]) == served
+    served_methods = {
+        (route.resource.canonical, route.method.lower())
+        for route in app.router.routes()
+        if route.resource and route.method != "HEAD"
+    }
+    described_methods = {(path, m) for path, ms in answer.body["paths"].items() for m in ms}
+    assert described_methods == served_methods
     for path, described in answer.body["paths"].items():
+        if "get" not in described:
+            continue
         named = {p["name"] for p in described["get"]["parameters"] if p["in"] == "query"}
         unknown = await gateway.get(path.format(id="c"), "ann", surely_unknown="1")
         assert named == set() or unknown.status == 400

@@ -17,9 +17,11 @@ from consumers.local.gateway import GatewayTimelines
 from consumers.local.knowledge import (
     BEFORE_ALL,
     Arrived,
+    Beginning,
     Gap,
     HistoryPart,
     Listed,
+    Start,
     SyncBatch,
     TimelineItem,
 )
@@ -483,3 +485,121 @@ def test_unread_counts_outlive_the_process(tmp_path: Path) -> None:
         store.apply(page(BEFORE_ALL, marked(1, 5)))
     with closing(LocalStore(path, "ann", "phone")) as store:
         assert (store.unread("c"), store.read_mark("c")) == (4, 5)
+
+
+def late(*starts: Start, cursor: int = 4) -> Beginning:
+    """A device that begins with new messages alone."""
+    return Beginning("new-messages-only", cursor, starts)
+
+
+def test_a_late_device_shows_from_its_start_on(store: LocalStore) -> None:
+    """What lies before is neither kept nor missed, although it is told of once more."""
+    store.begin(late(Start("c", 10, 9, "push")))
+    assert (store.cursor, store.timeline("c"), store.gaps(9)) == (4, [], [])
+    store.apply(page(4, arrived(5, message("c", 8)), arrived(6, message("c", 10))))
+    store.learn(HistoryPart("c", 12, [hole("hidden", 7, 11), said(12)]))
+    assert seqs(store.timeline("c")) == [10, 11, 12]
+    assert store.gaps(9) == []
+    store.apply(page(6, arrived(9, message("c", 14))))
+    assert store.gaps(9) == [Gap("c", Span(13, 13))]
+
+
+def test_a_late_device_knows_that_a_conversation_is_pulled(store: LocalStore) -> None:
+    """Nothing that is pushed to it would tell: it asks from the first moment on."""
+    store.begin(late(Start("c", 10, 9, "pull"), Start("d", 3, 2, "push")))
+    assert store.reads_store()
+    store.note_heads([Listed("c", 12, "pull"), Listed("d", 5, "push")], everything=False)
+    assert store.gaps(9) == [Gap("c", Span(10, 12))]
+
+
+def test_what_comes_after_a_late_device_is_shown_whole(store: LocalStore) -> None:
+    """A conversation begins with the first that is told of it in order, whatever came before.
+
+    What comes out of order is left for later, when what lies before it is there.
+    """
+    store.begin(late())
+    store.apply(page(None, arrived(9, message("new", 8))))
+    assert store.conversations() == []
+    store.apply(page(4, arrived(7, message("new", 6)), arrived(8, message("new", 7))))
+    store.apply(page(8, arrived(9, message("new", 8))))
+    assert seqs(store.timeline("new")) == [6, 7, 8]
+    assert store.gaps(9) == []
+    store.note_heads([Listed("missed", 9, "push", since=5)], everything=True)
+    assert store.gaps(9) == [Gap("missed", Span(5, 9))]
+
+
+def test_a_device_begins_once(store: LocalStore) -> None:
+    """One that has something goes on where it is: it is not told to show less, or to skip."""
+    store.apply(page(BEFORE_ALL, arrived(2, message("c", 1))))
+    store.begin(late(Start("c", 10, 9, "push"), cursor=700))
+    assert store.has_begun()
+    assert (store.cursor, seqs(store.timeline("c"))) == (2, [1])
+    store.begin(late(Start("c", 20, 19, "push"), cursor=800))
+    store.apply(page(2, arrived(3, message("c", 2))))
+    assert seqs(store.timeline("c")) == [1, 2]
+
+
+async def test_what_was_recalled_may_have_been_ones_own(store: LocalStore) -> None:
+    """A hole does not tell that its owner had read up to there: the list is asked once more."""
+    script = Script()
+    device = Device(store, script, script, lambda _: None)
+    script.pages = [page(BEFORE_ALL, arrived(5, message("c", 1)))]
+    await device.turn()
+    script.pages = [
+        page(5, arrived(6, structs.replace(message("c", 3, sender="bob"), messages=3)))
+    ]
+    script.entries = [hole("recalled", 2, 2)]
+    script.listed = [Listed("c", 3, "push", 3, 2, 1)]
+    await device.turn()
+    await device.turn()
+    assert (script.lists, store.read_mark("c"), store.unread("c")) == (2, 2, 1)
+    await device.turn()
+    assert script.lists == 2
+
+
+class FakeRegistry:
+    """Where a device is known. Refuses, or is away, for as long as it is told to."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int]] = []
+        self.failure: Exception | None = None
+
+    async def register(self, device_id: str) -> Beginning:
+        if self.failure is not None:
+            raise self.failure
+        self.told.append((device_id, -1))
+        return late(Start("c", 3, 2, "push"), cursor=BEFORE_ALL)
+
+    async def report(self, device_id: str, cursor: int) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.told.append((device_id, cursor))
+
+
+async def test_a_device_registers_first_and_tells_its_cursor(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It follows nothing before it knows where it begins. A report that fails is made again."""
+    monkeypatch.setattr(consumers.local.device, "REPORT_SECONDS", 0.0)
+    registry, source = FakeRegistry(), Script()
+    source.pages = [page(BEFORE_ALL, *(arrived(n, message("c", n)) for n in (1, 2, 3)))]
+    shown: list[TimelineItem] = []
+    device = Device(store, source, source, shown.append, registry=registry)
+    registry.failure = ServerUnavailable("away")
+    with pytest.raises(ServerUnavailable):
+        await device.turn()
+    assert store.cursor == BEFORE_ALL
+    registry.failure = None
+    await device.turn()
+    assert (seqs(shown), registry.told) == ([3], [("phone", -1), ("phone", 3)])
+    source.pages = [page(3, arrived(4, message("c", 4)))]
+    registry.failure = ServerUnavailable("away")
+    await device.turn()
+    registry.failure = None
+    await device.turn()
+    await device.turn()
+    assert registry.told[2:] == [("phone", 4)]
+    source.pages = [page(4, arrived(5, message("c", 5)))]
+    registry.failure = RequestRefused(404, "taken out")
+    with pytest.raises(RequestRefused):
+        await device.turn()

@@ -39,11 +39,14 @@ def _store_has_a_message_in_another_bucket(system: System, pick: Pick) -> Expect
 @damage
 def _store_alters_a_column_of_a_message(system: System, pick: Pick) -> Expected:
     with_text = [at for at, row in enumerate(system.messages) if row[6]]
-    at, column = pick.one(with_text), pick.one((3, 4, 5, 6))
+    at, column = pick.one(with_text), pick.one((3, 4, 5, 6, 9))
     row = system.messages[at]
-    other: Any = {3: "gossip", 4: STRANGER, 5: 7, 6: row[6] or b""}[column]
+    count = (row[9] or 0) + 1
+    other: Any = {3: "gossip", 4: STRANGER, 5: 7, 6: row[6] or b"", 9: count}[column]
     changed = other.replace(b'"at":1', b'"at":2') if column == 6 else other
-    system.messages[at] = with_column(row, column, pick.one((None, changed)))
+    # Without a count there is none, which may be right.
+    damaged = changed if column == 9 else pick.one((None, changed))
+    system.messages[at] = with_column(row, column, damaged)
     return Expected("store", "altered", row[0], row[2])
 
 

@@ -1,0 +1,132 @@
+"""Requests to the gateway over HTTP, tried for a while, with what can go wrong by its type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+import aiohttp
+import msgspec
+import stamina
+from msgspec import Struct
+from yarl import URL
+
+from schemas.errors import (
+    ImError,
+    RequestRefused,
+    ServerUnavailable,
+    TransientFailure,
+    Trimmed,
+    UndecodableRecord,
+)
+
+REQUEST_SECONDS: Final = 30.0
+_ATTEMPTS: Final = 5
+_LONGEST_PAUSE_SECONDS: Final = 1.0
+_OK: Final = 200
+NOT_FOUND: Final = 404
+_GONE: Final = 410
+_SERVER_ERROR: Final = 500
+_TOO_MANY: Final = 429
+
+AnswerT = TypeVar("AnswerT", bound=Struct)
+
+
+class _Problem(Struct, frozen=True):
+    """``cursor`` and ``oldest`` are there where records after a cursor have expired."""
+
+    detail: str = "it gave no reason"
+    cursor: int | None = None
+    oldest: int | None = None
+
+
+class GatewayHttp:
+    """What one person asks the gateway.
+
+    Every method raises `ServerUnavailable` when it does not answer for a while, `RequestRefused`
+    when asking again does not help, and `Trimmed` where records after a cursor have expired.
+
+    Args:
+        address: Of the gateway, such as ``http://127.0.0.1:8080``.
+        token: Gives a bearer token of that person; asked before each request, as they expire.
+        http: Carries the requests.
+    """
+
+    def __init__(
+        self, address: str, token: Callable[[], str], http: aiohttp.ClientSession
+    ) -> None:
+        self._address = address.rstrip("/")
+        self._token = token
+        self._http = http
+        self._timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+
+    async def get(
+        self, path: str, answer: type[AnswerT], asked: Mapping[str, int | str | None]
+    ) -> AnswerT:
+        """What a path answers to a GET with these parameters; None is left out."""
+        given = {name: value for name, value in asked.items() if value is not None}
+        url = URL(self._address + path, encoded=True).update_query(given)
+        return await self._ask("GET", url, answer, None)
+
+    async def send(
+        self, method: str, path: str, answer: type[AnswerT], body: Mapping[str, int | str]
+    ) -> AnswerT:
+        """What a path answers to a body. To do it twice must be as to do it once."""
+        url = URL(self._address + path, encoded=True)
+        return await self._ask(method, url, answer, msgspec.json.encode(body))
+
+    async def _ask(
+        self, method: str, url: URL, answer: type[AnswerT], body: bytes | None
+    ) -> AnswerT:
+        try:
+            async for attempt in stamina.retry_context(
+                TransientFailure, attempts=_ATTEMPTS, wait_max=_LONGEST_PAUSE_SECONDS
+            ):
+                with attempt:
+                    return decoded(await self._once(method, url, body), answer)
+        except TransientFailure as error:
+            raise ServerUnavailable(f"the gateway at {self._address}: {error}") from None
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _once(self, method: str, url: URL, body: bytes | None) -> bytes:
+        headers = {"Authorization": f"Bearer {self._token()}"}
+        try:
+            async with self._http.request(
+                method, url, headers=headers, timeout=self._timeout, data=body
+            ) as response:
+                found = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise TransientFailure(f"it does not answer: {type(error).__name__}") from None
+        if response.status != _OK:
+            raise _refusal(response.status, _problem(found))
+        return found
+
+
+def decoded(body: bytes, answer: type[AnswerT]) -> AnswerT:
+    """An answer.
+
+    Raises:
+        UndecodableRecord: It is not one that this version knows.
+    """
+    try:
+        return msgspec.json.decode(body, type=answer)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        # The decoder's own words may quote the input, which is a message's text.
+        raise UndecodableRecord(
+            "the gateway's answer is not one that this version knows"
+        ) from None
+
+
+def _refusal(status: int, problem: _Problem) -> ImError:
+    if status >= _SERVER_ERROR or status == _TOO_MANY:
+        return TransientFailure(problem.detail)
+    if status == _GONE and problem.cursor is not None and problem.oldest is not None:
+        return Trimmed(problem.cursor, problem.oldest)
+    return RequestRefused(status, problem.detail)
+
+
+def _problem(body: bytes) -> _Problem:
+    try:
+        return msgspec.json.decode(body, type=_Problem)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _Problem()

@@ -1,0 +1,142 @@
+"""Prepared queries on Cassandra, from an event loop. Connects in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from enum import Enum
+from threading import Event, Thread
+from typing import Any, Final, NamedTuple
+
+from cassandra import (
+    DriverException,
+    InvalidRequest,
+    OperationTimedOut,
+    RequestExecutionException,
+    protocol,
+)
+from cassandra.cluster import NoHostAvailable, Session
+from cassandra.connection import ConnectionException
+from cassandra.pool import NoConnectionsAvailable
+from cassandra.query import PreparedStatement
+
+from backends.cassandra import cassandra_session
+from gateway.bridge import Bridge
+from schemas.errors import ServerUnavailable
+from schemas.settings import Settings
+
+log = logging.getLogger(__name__)
+
+QUERY_SECONDS: Final = 5.0
+"""How long one query may take."""
+
+MAX_IN_FLIGHT: Final = 128
+"""Queries on their way at once; the driver refuses to queue more than its connections carry."""
+
+_RECONNECT_SECONDS: Final = 1.0
+_JOIN_SECONDS: Final = 5.0
+_NO_ANSWER: Final = (
+    NoHostAvailable,
+    NoConnectionsAvailable,
+    ConnectionException,
+    OperationTimedOut,
+    RequestExecutionException,
+    protocol.RequestExecutionException,  # those that the driver does not translate
+    protocol.ServerError,
+)
+"""What may pass when it is tried again. Anything else that the driver raises is a defect."""
+
+Rows = list[tuple[Any, ...]]
+
+
+class _Ready(NamedTuple):
+    session: Session
+    statements: dict[Enum, PreparedStatement]
+
+
+class CassandraQueries:
+    """Runs queries that are known before. Connects in the background and again after a loss.
+
+    The driver's session lives in a thread of its own, because connecting blocks. Until it is
+    there, and whenever the servers are not, every query raises `ServerUnavailable` at once.
+
+    Args:
+        settings: The deployment.
+        queries: All that will be asked, each with its text as its value. Each may be made twice.
+    """
+
+    def __init__(self, settings: Settings, queries: Iterable[Enum]) -> None:
+        self._settings = settings
+        self._queries = list(queries)
+        self._ready: _Ready | None = None
+        self._stopping = Event()
+        self._thread = Thread(target=self._keep_session, name="cassandra-session", daemon=True)
+        self._in_flight = asyncio.Semaphore(MAX_IN_FLIGHT)
+        self._bridge: Bridge[Rows | None] = Bridge()
+
+    def start(self) -> None:
+        """Begins to connect."""
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Closes the session. Waits for that within a bound."""
+        self._stopping.set()
+        await asyncio.to_thread(self._thread.join, _JOIN_SECONDS)
+
+    def _keep_session(self) -> None:
+        told = ""
+        while not self._stopping.is_set():
+            try:
+                self._use_session()
+            except (ServerUnavailable, DriverException, *_NO_ANSWER) as error:
+                reason = _reason(error)
+                if reason != told:
+                    log.warning("Cassandra is not reached yet: %s", reason)
+                told = reason
+                self._stopping.wait(_RECONNECT_SECONDS)
+
+    def _use_session(self) -> None:
+        with cassandra_session(self._settings) as session:
+            try:
+                self._ready = _prepare(session, self._settings.keyspace, self._queries)
+                log.info("Cassandra is reached")
+                self._stopping.wait()
+            finally:
+                self._ready = None
+
+    async def run(self, query: Enum, *parameters: object) -> Rows:
+        """The rows of the answer.
+
+        Raises:
+            ServerUnavailable: It does not come in time.
+        """
+        ready = self._ready
+        if ready is None:
+            raise ServerUnavailable("Cassandra is not reached yet")
+        async with self._in_flight:
+            waiting = self._bridge.future()
+            try:
+                response = ready.session.execute_async(
+                    ready.statements[query], parameters, timeout=QUERY_SECONDS
+                )
+                response.add_callbacks(
+                    self._bridge.succeed, self._bridge.fail, (waiting,), None, (waiting,)
+                )
+                return await waiting or []
+            except _NO_ANSWER as error:
+                raise ServerUnavailable("Cassandra does not answer") from error
+
+
+def _prepare(session: Session, keyspace: str, queries: Iterable[Enum]) -> _Ready:
+    session.set_keyspace(keyspace)
+    statements = {query: session.prepare(query.value) for query in queries}
+    for statement in statements.values():
+        statement.is_idempotent = True
+    return _Ready(session, statements)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, InvalidRequest):
+        return "its tables are not there"
+    return str(error) if isinstance(error, ServerUnavailable) else type(error).__name__

@@ -1,0 +1,149 @@
+"""The devices of a person: each has its own cursor, and a place from which it shows.
+
+Where a new one begins is the deployment's policy of the moment when it registers; it keeps that.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from gateway.access import ConversationAccess
+from gateway.answers import BeginningShown, BeginningsPage, DeviceShown, DevicesShown
+from gateway.conversations import open_conversations
+from gateway.device_store import Registered
+from gateway.problems import no_such_device, too_many_devices
+from gateway.store import Store
+from gateway.sync import sync_end
+from schemas.records import NewDevicePolicy
+
+MAX_DEVICES: Final = 32
+"""Of a person. Two that register in the same moment may both be the last."""
+
+
+class NewDevices(NamedTuple):
+    """What a deployment says of new devices; ``window`` in SeqIds of each conversation."""
+
+    policy: NewDevicePolicy
+    window: int
+
+
+async def register_device(
+    store: Store,
+    user: str,
+    device_id: str,
+    new: NewDevices,
+    now: Callable[[], float] = time.time,
+) -> DeviceShown:
+    """Registers a device; one that is there already goes on where it was, by its own policy.
+
+    Raises:
+        Problem: 409, if the user has as many devices as they may.
+        ServerUnavailable: The store does not answer.
+    """
+    known = await store.devices.devices(user)
+    for device in known:
+        if device.device_id == device_id:
+            return _shown(device)
+    if len(known) >= MAX_DEVICES:
+        raise too_many_devices(MAX_DEVICES)
+    cursor, moment = (await sync_end(store, user, now)).next, int(now() * 1000)
+    device = Registered(
+        device_id, uuid.uuid4().hex, new.policy, new.window, moment, cursor, moment
+    )
+    await store.devices.register(user, device)
+    return _shown(device)
+
+
+async def list_devices(store: Store, user: str) -> DevicesShown:
+    """All devices of a user.
+
+    Raises:
+        ServerUnavailable: The store does not answer.
+    """
+    return DevicesShown(devices=[_shown(each) for each in await store.devices.devices(user)])
+
+
+async def show_device(store: Store, user: str, device_id: str) -> DeviceShown:
+    """One device.
+
+    Raises:
+        Problem: 404, if there is none of this id.
+        ServerUnavailable: The store does not answer.
+    """
+    return _shown(await _device(store, user, device_id))
+
+
+async def move_cursor(
+    store: Store,
+    user: str,
+    device_id: str,
+    cursor: int,
+    now: Callable[[], float] = time.time,
+) -> DeviceShown:
+    """Moves the cursor of one device forward, and notes that it was seen. Errors as before."""
+    device = await _device(store, user, device_id)
+    seen = int(now() * 1000)
+    await store.devices.move_cursor(user, device.registration, cursor, seen)
+    return _shown(device._replace(cursor=max(cursor, device.cursor), seen=max(seen, device.seen)))
+
+
+async def take_out(store: Store, user: str, device_id: str) -> None:
+    """Forgets a device. Errors as before."""
+    await store.devices.take_out(user, await _device(store, user, device_id))
+
+
+async def beginnings(
+    store: Store, user: str, device_id: str, after: str, limit: int
+) -> BeginningsPage:
+    """From which SeqId a device shows each of the user's conversations, if it begins now.
+
+    For a device that has registered and has nothing yet. What it was told once is its own to
+    keep: later the answer is another one. Errors as before.
+    """
+    device = await _device(store, user, device_id)
+    ids = await store.conversation_ids(user, after, limit + 1)
+    more, ids = len(ids) > limit, ids[:limit]
+    found = await open_conversations(store, user, ids)
+    return BeginningsPage(
+        conversations=[
+            BeginningShown(
+                conv_id=access.conv_id,
+                first=_first(device, access),
+                head=access.head,
+                mode=access.mode if access.is_member else None,
+            )
+            for access in found.values()
+        ],
+        next=ids[-1] if more else None,
+    )
+
+
+def _first(device: Registered, access: ConversationAccess) -> int:
+    match device.policy:
+        case "new-messages-only":
+            return access.head + 1
+        case "window":
+            return max(1, access.head - device.window + 1)
+        case "full-history":
+            return 1
+
+
+async def _device(store: Store, user: str, device_id: str) -> Registered:
+    for device in await store.devices.devices(user):
+        if device.device_id == device_id:
+            return device
+    raise no_such_device()
+
+
+def _shown(device: Registered) -> DeviceShown:
+    return DeviceShown(
+        device_id=device.device_id,
+        policy=device.policy,
+        window=device.window if device.policy == "window" else None,
+        since=device.since,
+        cursor=device.cursor,
+        seen=device.seen,
+    )

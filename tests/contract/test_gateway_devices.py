@@ -1,0 +1,82 @@
+"""What every store of devices keeps to: the one in memory and the one on Cassandra."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from gateway.device_store import DeviceStore, Registered
+from tests.support.gateway import FakeStore
+from tests.support.gateway_rows import cassandra_store, tables
+from tests.support.servers import Servers
+
+
+class Stored(NamedTuple):
+    """A store, and a person whom no other test uses."""
+
+    devices: DeviceStore
+    user: str
+
+
+@pytest.fixture(scope="module")
+def deployment(servers: Servers) -> Iterator[Any]:
+    """Settings of this module alone."""
+    settings = servers.settings()
+    with tables(settings):
+        yield settings
+
+
+@pytest.fixture(params=["fake", pytest.param("cassandra", marks=pytest.mark.servers)])
+async def stored(request: pytest.FixtureRequest) -> AsyncIterator[Stored]:
+    """Each test runs on both."""
+    user = secrets.token_hex(4)
+    if request.param == "fake":
+        yield Stored(FakeStore().devices, user)
+        return
+    async with cassandra_store(request.getfixturevalue("deployment")) as store:
+        yield Stored(store.devices, user)
+
+
+def device(name: str, registration: str, cursor: int = -1) -> Registered:
+    """A device of now."""
+    return Registered(name, registration, "window", 7, 1_000, cursor, 2_000)
+
+
+async def test_a_device_is_there_as_it_was_registered(stored: Stored) -> None:
+    """By id, each of its own person alone."""
+    devices, user = stored
+    assert await devices.devices(user) == []
+    phone, desk = device("陈's phone", user + "1"), device("desk", user + "2", cursor=5 << 48)
+    await devices.register(user, phone)
+    await devices.register(user, desk)
+    await devices.register(user + "x", device("desk", user + "3"))
+    assert await devices.devices(user) == sorted([phone, desk])
+
+
+async def test_a_cursor_goes_forward_in_any_order(stored: Stored) -> None:
+    """The highest stays, and so does the last time; of one device alone."""
+    devices, user = stored
+    phone, desk = device("phone", user + "1"), device("desk", user + "2")
+    for each in (phone, desk):
+        await devices.register(user, each)
+    far = (7 << 48) + 3
+    for cursor, seen in ((4, 2_500), (far, 3_000), (9, 2_700), (-1, 1_000)):
+        await devices.move_cursor(user, phone.registration, cursor, seen)
+    assert await devices.devices(user) == [desk, phone._replace(cursor=far, seen=3_000)]
+
+
+async def test_a_device_that_is_taken_out_leaves_nothing(stored: Stored) -> None:
+    """Neither it nor its cursor, however far that was; one of the same name begins anew."""
+    devices, user = stored
+    phone, desk = device("phone", user + "1"), device("desk", user + "2")
+    for each in (phone, desk):
+        await devices.register(user, each)
+    await devices.move_cursor(user, phone.registration, (1 << 62) + 1, 5_000)
+    await devices.take_out(user, phone)
+    assert await devices.devices(user) == [desk]
+    anew = device("phone", user + "3", cursor=11)
+    await devices.register(user, anew)
+    assert await devices.devices(user) == [desk, anew]

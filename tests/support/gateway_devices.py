@@ -1,0 +1,41 @@
+"""The devices of a gateway in memory."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+
+from gateway.device_store import Registered
+
+
+class FakeDevices:
+    """`gateway.device_store.DeviceStore` in memory.
+
+    Args:
+        check: Raises if the store is away.
+    """
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check = check
+        self._devices: dict[str, dict[str, Registered]] = defaultdict(dict)
+
+    async def devices(self, user: str) -> list[Registered]:
+        """See `DeviceStore`."""
+        self._check()
+        return [device for _, device in sorted(self._devices[user].items())]
+
+    async def register(self, user: str, device: Registered) -> None:
+        """See `DeviceStore`."""
+        self._devices[user][device.device_id] = device
+
+    async def move_cursor(self, user: str, registration: str, cursor: int, seen: int) -> None:
+        """See `DeviceStore`."""
+        for device in await self.devices(user):
+            if device.registration == registration:
+                self._devices[user][device.device_id] = device._replace(
+                    cursor=max(cursor, device.cursor), seen=max(seen, device.seen)
+                )
+
+    async def take_out(self, user: str, device: Registered) -> None:
+        """See `DeviceStore`."""
+        self._devices[user].pop(device.device_id, None)
