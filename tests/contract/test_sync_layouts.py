@@ -15,7 +15,7 @@ from schemas.records import AddMembers, AnyEntry, CreateConversation, Duplicate,
 from schemas.settings import Settings
 from tests.conftest import Servers
 from tests.support.commands import message
-from tests.support.following import entries, follow, so_many, stored
+from tests.support.following import PATIENCE, entries, follow, so_many, stored
 from tests.support.pipeline import assert_verified, im, prepare, sinks
 from tests.support.processes import running, wait_until
 from tests.support.topics import publish, timelines
@@ -81,7 +81,7 @@ def test_each_follows_their_own_timeline(settings: Settings, group: Group) -> No
         assert early.poll(QUIET) is None
         publish(settings, [group.create(), group.join(bob)])
         publish(settings, [message(n, ann, conv_id) for n in range(6)])
-        found = [early.poll(20.0) for _ in range(7)]
+        found = [early.poll(PATIENCE) for _ in range(7)]
     cursors = MemoryCursors()
     got = follow(settings, ann, cursors, so_many(8), restart_after=2)
     logged = group.timeline(settings)
@@ -109,7 +109,7 @@ def test_names_of_any_kind_get_what_is_theirs(settings: Settings) -> None:
     )
     for n, user in enumerate(STRANGE_NAMES):
         with SyncFollower(settings, user, MemoryCursors()) as follower:
-            item = follower.poll(20.0)
+            item = follower.poll(PATIENCE)
             assert item is not None
             assert item.record.conv_id == f"c{n}"
             assert follower.poll(0) is None

@@ -96,6 +96,11 @@ class Live:
         self._thread.join(PATIENCE)
         self._follower.close()
 
+    def goes_on(self) -> None:
+        """Waits until something more has come."""
+        before = len(self.got)
+        wait_until(lambda: len(self.got) > before + 100, "more is followed", PATIENCE)
+
 
 @contextmanager
 def everybody(settings: Settings) -> Iterator[dict[str, Live]]:
@@ -142,11 +147,12 @@ def test_shards_grow_and_shrink_under_load(settings: Settings) -> None:
             killed.kill()
         with running(settings, "stream_processors") as killed:
             await_lanes(settings, 1, PATIENCE, lambda _: None)
-            talk.go_on()
+            wait_until(lambda: 1 in epochs_of(live["u0"].got), "epoch 1 is followed", PATIENCE)
             killed.kill()
         with running(settings, "stream_processors"):
+            live["u0"].goes_on()
+            wait_until(lambda: stored(settings, "u0"), "something is stored", PATIENCE)
             between = stored(settings, "u0")
-            talk.go_on()
             im(settings, "topics", "reshard", 2)
             talk.go_on()
             talk.stop()
