@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
+from backends.elasticsearch import elasticsearch_client
 from consumers.local.device import Device
 from consumers.local.gateway import GatewayTimelines
 from consumers.local.knowledge import TimelineItem
@@ -88,13 +89,15 @@ def text(words: str) -> TextContent:
 
 
 def settle(settings: Settings) -> None:
-    """Waits until everything that was sent is wherever it belongs."""
+    """Waits until everything that was sent is wherever it belongs, and can be found there."""
     wait_until(lambda: is_caught_up(settings, "sequencer", Topic.MESSAGES), "sequenced", PATIENCE)
     for stage, topic in (
         ("sink-message", Topic.TIMELINE), ("sink-search", Topic.TIMELINE),
         ("sink-sync", Topic.SYNC),
     ):  # fmt: skip
         wait_until(lambda s=stage, t=topic: is_caught_up(settings, s, t), stage, PATIENCE)  # type: ignore[misc]
+    with elasticsearch_client(settings) as search:
+        search.indices.refresh(index=settings.index_alias)
 
 
 class Phone(NamedTuple):
