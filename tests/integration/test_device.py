@@ -320,7 +320,9 @@ async def have_begun(watchers: list[Watcher]) -> bool:
 
 async def has_come_to(watcher: Watcher, seq: int) -> bool:
     """Whether a device has shown so much of the group, which the store has then as well."""
-    return watcher.count() > 0 and watcher.shown[GROUP][-1].last >= seq
+    if not watcher.count() or not watcher.shown[GROUP]:  # another conversation may come first
+        return False
+    return watcher.shown[GROUP][-1].last >= seq
 
 
 def wait_for_sequencer(settings: Settings) -> None:
