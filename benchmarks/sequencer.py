@@ -22,7 +22,7 @@ from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 from schemas.topics import Topic
 
-ROUNDS: Final = 3
+ROUNDS: Final = 5
 MESSAGES: Final = {2: 300_000, 10: 300_000}
 """Messages a run, by fan-out: some 5 s of work, so that it is not the first transactions alone."""
 

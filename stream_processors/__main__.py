@@ -23,9 +23,9 @@ work, and find their data gone from the processor's cache: a tenth to a fifth fe
 It matters under full load alone, and heartbeats have seconds.
 """
 
-_COLLECT_AFTER: Final = 50_000
+_COLLECT_AFTER: Final = 1_000_000
 """Objects made and not yet let go before Python looks for cycles among them. There are hardly
-any here, and records that wait for their lane made it look for a microsecond a message."""
+any here, and records that wait for their lane would have it look all the time."""
 
 
 def main() -> None:

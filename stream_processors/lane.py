@@ -99,7 +99,7 @@ class Lane:
     def _sequence(self) -> None:
         group = self._settings.group("sequencer")
         config = transactional_config(self._settings, group, self._partition)
-        producer = Producer(config | self._targets.producer_config)
+        producer = Producer(config)
         producer.init_transactions(TRANSACTION_SECONDS)  # fences the owner before us
         state = restore(self._settings, self._partition)
         log.info(

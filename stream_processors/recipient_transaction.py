@@ -25,7 +25,7 @@ from schemas.records import AddMembers, CreateConversation
 from schemas.settings import Settings
 from stream_processors.sequencer import Sequencer, SourceRecord
 from stream_processors.transaction import Transaction
-from stream_processors.turns import Seat
+from stream_processors.turns import Seat, Turn
 
 log = logging.getLogger(__name__)
 
@@ -91,11 +91,11 @@ class RecipientTransaction(Transaction):
         if epoch:
             raise FatalFailure("this deployment has the sync layout sharded, with epochs")
 
-    def _write(self, sequencer: Sequencer, records: Sequence[SourceRecord], writes: int) -> int:
+    def _write(self, sequencer: Sequencer, records: Sequence[SourceRecord], turn: Turn) -> int:
         if self._is_refused:
             sequencer.refuse(records[0], self, "no_room")
             return 1
-        return super()._write(sequencer, records, writes)
+        return super()._write(sequencer, records, turn)
 
     def _ready(
         self, sequencer: Sequencer, records: Sequence[SourceRecord]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
 
 from confluent_kafka import Consumer, Producer
 
@@ -14,12 +13,6 @@ from stream_processors.newest_epoch import NewestEpoch
 from stream_processors.recipient_transaction import RecipientTransaction
 from stream_processors.transaction import Transaction
 from stream_processors.turns import Seat
-
-MANY_TOPICS_LINGER_MS: Final = 1_000
-"""Nothing waits for it: a commit sends all that is left. Until then the records of each topic
-gather, as the client library makes a request for each partition alone. 10,000 messages at fan-out
-10 to 200 topics, by turns: 5.7 and 4.6 s with the 5 ms that fit a few partitions, 4.4 and 2.2 s
-with this."""
 
 
 class Targets:
@@ -38,11 +31,6 @@ class Targets:
             self._epoch = NewestEpoch(settings, changed)
         else:
             self._topics = RecipientTopics(settings)
-
-    @property
-    def producer_config(self) -> dict[str, Any]:
-        """What a lane's producer needs beside `transactional_config`."""
-        return {"linger.ms": MANY_TOPICS_LINGER_MS} if self._topics else {}
 
     def newest_epoch(self) -> int:
         """The epoch that lanes go to."""

@@ -17,15 +17,28 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 from schemas.errors import FatalFailure
 
-LONG_TURN: Final = 50_000
-"""Records that a transaction writes at most: some 0.1 to 0.2 s of work."""
 
-SHORT_TURN: Final = 10_000
-"""The same while a quiet lane is about: some 0.03 s."""
+class Turn(NamedTuple):
+    """What one turn may do."""
+
+    writes: int
+    """Records that the transaction writes at most."""
+
+    breath: int
+    """Records between two pauses that let in the threads that fetch."""
+
+
+LONG_TURN: Final = Turn(25_000, 25_000)
+"""Some 0.05 s of work. All that lanes have written and not committed is memory: with twice as
+much the processor's caches no longer help, and each message takes a tenth longer."""
+
+SHORT_TURN: Final = Turn(10_000, 2_500)
+"""While a quiet lane is about: some 0.02 s, with pauses. A lane that pauses waits for a core
+again, so that busy lanes among themselves do a tenth more without."""
 
 RECENT_SECONDS: Final = 1.0
 """After this half of what a lane has had is forgotten, and a silent lane is no longer about."""
@@ -63,7 +76,7 @@ class Turns:
         with self._guard:
             self._seats.discard(seat)
 
-    def begin(self, seat: Seat) -> int:
+    def begin(self, seat: Seat) -> Turn:
         """Waits for the turn; see `Seat.turn`."""
         with self._guard:
             waits = self._is_taken
@@ -109,18 +122,18 @@ class Seat:
         self.began = self.ended = float("-inf")
 
     @contextmanager
-    def turn(self) -> Iterator[int]:
+    def turn(self) -> Iterator[Turn]:
         """Waits for the turn, and ends it.
 
         Yields:
-            How many records the transaction may write.
+            What the transaction may do.
 
         Raises:
             FatalFailure: Somebody else's turn does not end.
         """
-        writes = self._turns.begin(self)
+        turn = self._turns.begin(self)
         try:
-            yield writes
+            yield turn
         finally:
             self._turns.end(self)
 

@@ -5,31 +5,48 @@ from __future__ import annotations
 import pytest
 
 from schemas.errors import FatalFailure
+from stream_processors.inbox import IDLE_SECONDS
 from stream_processors.starvation import Starvation
+from tests.support.clock import Clock
 
 
-def starvation(end: int, *, marks_alone: bool = False) -> Starvation:
+def starvation(clock: Clock, end: int, *, marks_alone: bool = False) -> Starvation:
     """Of a partition that ends there, perhaps with marks of transactions."""
-    return Starvation(lambda: end, lambda _offsets: not marks_alone)
+    return Starvation(lambda: end, lambda _offsets: not marks_alone, clock)
 
 
 def test_records_that_never_come_end_the_process() -> None:
-    """Once they may be on their way; the second time they are lost on it."""
-    looking = starvation(end=9)
+    """At first they may be on their way; after the time of a wait in vain they are lost on it."""
+    clock = Clock()
+    looking = starvation(clock, end=9)
     looking.look(5)
+    clock.now += IDLE_SECONDS
     with pytest.raises(FatalFailure, match="5 to 8"):
         looking.look(5)
 
 
+def test_a_lane_that_is_woken_again_and_again_is_not_starved() -> None:
+    """Each time it finds nothing; the record that it lacks is on its way all the while."""
+    clock = Clock()
+    looking = starvation(clock, end=9)
+    for _ in range(5):
+        looking.look(5)
+        clock.now += IDLE_SECONDS / 10
+
+
 def test_a_lane_that_moves_is_not_starved() -> None:
     """New records that are on their way each time."""
-    looking = starvation(end=9)
+    clock = Clock()
+    looking = starvation(clock, end=9)
     for offset in (5, 6, 8, 9, 8):
         looking.look(offset)
+        clock.now += IDLE_SECONDS
 
 
 def test_silence_is_not_starvation() -> None:
     """Nothing to get, or nothing but marks."""
-    for quiet in (starvation(end=5), starvation(end=9, marks_alone=True)):
+    clock = Clock()
+    for quiet in (starvation(clock, end=5), starvation(clock, end=9, marks_alone=True)):
         for _ in range(3):
             quiet.look(5)
+            clock.now += IDLE_SECONDS

@@ -9,25 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_processors.turns import LONG_TURN, RECENT_SECONDS, SHORT_TURN, Seat, Turns
+from stream_processors.turns import LONG_TURN, RECENT_SECONDS, SHORT_TURN, Seat, Turn, Turns
+from tests.support.clock import Clock
 from tests.support.processes import wait_until
 
 
-class Clock:
-    """Seconds that pass when it is told so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def take(clock: Clock, seat: Seat, seconds: float) -> int:
-    """One whole turn; returns how many records it might have written."""
-    with seat.turn() as writes:
+def take(clock: Clock, seat: Seat, seconds: float) -> Turn:
+    """One whole turn; returns what it might have done."""
+    with seat.turn() as turn:
         clock.now += seconds
-    return writes
+    return turn
 
 
 def queue(seat: Seat, name: str, order: list[str]) -> threading.Thread:
@@ -94,8 +85,8 @@ def test_busy_lanes_among_themselves_make_long_transactions() -> None:
     turns = Turns(clock)
     seats = [turns.join() for _ in range(8)]
     for _ in range(5):
-        writes = [take(clock, seat, 0.1) for seat in seats]
-    assert writes == [LONG_TURN] * 8
+        turns_taken = [take(clock, seat, 0.1) for seat in seats]
+    assert turns_taken == [LONG_TURN] * 8
 
 
 def test_beside_a_quiet_lane_transactions_are_short() -> None:
@@ -105,8 +96,8 @@ def test_beside_a_quiet_lane_transactions_are_short() -> None:
     busy, quiet = turns.join(), turns.join()
     for _ in range(5):
         take(clock, quiet, 0.001)
-        writes = take(clock, busy, 0.1)
-    assert writes == SHORT_TURN
+        turn = take(clock, busy, 0.1)
+    assert turn == SHORT_TURN
     clock.now += RECENT_SECONDS
     assert take(clock, busy, 0.1) == LONG_TURN
 
