@@ -140,7 +140,8 @@ def _operations() -> dict[str, dict[str, Any]]:
                 _limit(sync.MAX_RECORDS),
                 _parameter(
                     "wait",
-                    "Seconds to wait for something behind `after`; an empty page if nothing came.",
+                    "Seconds to wait for something behind `after`; an empty page if nothing came, "
+                    "and 401 as soon as the token expires.",
                     {"type": "integer", "minimum": 0, "maximum": MAX_WAIT_SECONDS, "default": 0},
                 ),
             ],

@@ -5,6 +5,7 @@ Whatever touches messages goes through `access_conversation`; the caller is who 
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
@@ -125,7 +126,8 @@ async def get_sync(request: web.Request) -> web.Response:
     if wait == 0:
         return _json(await page())
     with request.app[GATEWAY].wake_ups.listening(user) as listener:
-        return _json(await await_page(listener, page, after, wait))
+        lasts = request[EXPIRES] - time.time()
+        return _json(await await_page(listener, page, after, wait, lasts))
 
 
 async def get_sync_end(request: web.Request) -> web.Response:

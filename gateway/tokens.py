@@ -19,6 +19,8 @@ from schemas.settings import Settings
 MIN_SECRET_BYTES: Final = 32
 """RFC 7518, section 3.2: a key is at least as long as the hash, which has 256 bits."""
 
+EXPIRED: Final = "The token has expired."
+
 _ALGORITHM: Final = "HS256"
 _CLAIMS: Final = ["iss", "aud", "exp", "sub"]
 
@@ -90,7 +92,7 @@ def verify_token(settings: Settings, token: str) -> Bearer:
             options={"require": _CLAIMS},
         )
     except jwt.ExpiredSignatureError:
-        raise InvalidToken("The token has expired.") from None
+        raise InvalidToken(EXPIRED) from None
     except (jwt.InvalidTokenError, ValueError, OverflowError):
         # Not which check failed: that would help only who guesses.
         raise InvalidToken("The token is not valid here.") from None

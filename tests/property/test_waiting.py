@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from typing import Final, Literal, TypeAlias
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.answers import SyncPage
+from gateway.problems import Problem
 from gateway.sync import read_sync
 from gateway.waiting import await_page
 from gateway.wake_ups import RECENT_SECONDS, Wake, WakeUps
@@ -32,7 +34,10 @@ SLOWEST_LOOK: Final = 31.0
 SLOWEST_RETRY: Final = 1.1
 AWAY: Final = 0.4
 """Between two questions of the device: then nobody listens."""
+READ: Final = 0.002
 WAIT: Final = 30
+DAY: Final = 86_400.0
+"""For so long tokens last here, unless a test says otherwise."""
 
 
 class World:
@@ -103,7 +108,7 @@ class World:
         cursor = -1
         while True:
             with self.wake_ups.listening("ann") as listener:
-                page = await await_page(listener, partial(self.read, cursor), cursor, WAIT)
+                page = await await_page(listener, partial(self.read, cursor), cursor, WAIT, DAY)
             self.seen += [(record.sync_seq, self.loop.time()) for record in page.records]
             cursor = page.next
             await asyncio.sleep(AWAY)
@@ -112,7 +117,7 @@ class World:
         """A page of the store."""
         self.reads += 1
         page = await read_sync(self.store, "ann", after, 3)
-        await asyncio.sleep(0.002)  # things happen while the answer is on its way
+        await asyncio.sleep(READ)  # things happen while the answer is on its way
         return page
 
 
@@ -165,13 +170,57 @@ def test_a_wait_ends_with_its_time_and_with_the_gateway() -> None:
     async def play() -> None:
         world = World()
         with world.wake_ups.listening("ann") as listener:
-            page = await await_page(listener, lambda: world.read(-1), -1, 7)
+            page = await await_page(listener, lambda: world.read(-1), -1, 7, DAY)
             assert (page.records, page.next) == ([], -1)
             assert 7 <= world.loop.time() < 8
-            ending = asyncio.create_task(await_page(listener, lambda: world.read(-1), -1, 30))
+            ending = asyncio.create_task(await_page(listener, lambda: world.read(-1), -1, 30, DAY))
             await asyncio.sleep(3.5)  # the next look is at 7 s
             world.wake_ups.close()
             await ending
             assert world.loop.time() < 11
+
+    virtual_time.run(play())
+
+
+@given(
+    seconds=st.integers(1, 30),
+    lasts=st.floats(-1, 40),
+    told=st.booleans(),
+    stored=st.one_of(st.none(), st.floats(0, 40)),
+)
+def test_nothing_is_read_with_an_expired_token(
+    *, seconds: int, lasts: float, told: bool, stored: float | None
+) -> None:
+    """But for the one read that was asked for in time, whatever is told and comes meanwhile.
+
+    Who waits is answered by what there is, by an empty page at the end of their time, or, once
+    the token has expired, by 401.
+    """
+
+    async def play() -> None:
+        world = World()
+        world.do("append")
+        if told:
+            world.tell()
+        if stored is not None:
+            world.loop.call_later(stored, world.do, "store")
+        begun: list[float] = []
+
+        async def read() -> SyncPage:
+            begun.append(world.loop.time())
+            return await world.read(-1)
+
+        page: SyncPage | None = None
+        with (
+            world.wake_ups.listening("ann") as listener,
+            contextlib.suppress(Problem),
+        ):
+            page = await await_page(listener, read, -1, seconds, lasts)
+        assert all(at < max(lasts, READ) for at in begun)
+        assert world.loop.time() < max(min(seconds, lasts), 0) + 2 * READ
+        if page is None:
+            assert world.loop.time() >= lasts
+        elif not page.records:
+            assert world.loop.time() >= seconds
 
     virtual_time.run(play())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any, Final
@@ -141,6 +142,36 @@ async def test_it_ends_with_the_token(gateway: Caller) -> None:
     """Nobody is served longer than their token lasts."""
     socket = await connect(gateway, after=1, seconds=4)
     assert await ended(socket) == (4401, "token expired")
+
+
+async def test_it_ends_with_the_token_whatever_it_does(
+    gateway: Caller, store: FakeStore, woken: WakeUps
+) -> None:
+    """While records come all the time, and while the store is away and waited for."""
+    feeding = asyncio.create_task(feed(store, woken))
+    try:
+        assert await last(await connect(gateway, after=1, seconds=3)) == (4401, "token expired")
+    finally:
+        feeding.cancel()
+    waits = await connect(gateway, after=1, seconds=3)
+    store.up = False
+    assert await last(waits) == (4401, "token expired")
+
+
+async def last(socket: ClientWebSocketResponse) -> tuple[int | None, str]:
+    """Code and reason of the end, whatever is told before it."""
+    while (came := await socket.receive(timeout=ANSWER_SECONDS)).type is WSMsgType.TEXT:
+        pass
+    assert came.type is WSMsgType.CLOSE
+    return came.data, came.extra or ""
+
+
+async def feed(store: FakeStore, woken: WakeUps) -> None:
+    """One record after another, until it is cancelled."""
+    for sync_seq in itertools.count(2):
+        store.put_record("ann", sync_seq, encode(message("c", sync_seq)))
+        woken.woke(Wake({"ann": sync_seq}, {}))
+        await asyncio.sleep(0.02)
 
 
 async def test_it_ends_with_the_gateway(store: FakeStore, woken: WakeUps) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from functools import partial
 
 import pytest
 
 from gateway import bounds, wake_ups
+from gateway.tokens import issue_token, verify_token
 from gateway.wake_ups import Wake, WakeUps
 from schemas.codec import encode
 from tests.support.gateway import (
@@ -23,6 +26,8 @@ from tests.support.gateway import (
 from tests.support.waiting import until
 
 ANSWER_SECONDS = 10.0
+AFTERWARDS_SECONDS = 0.5
+"""After the end of a token, when nobody may look any more."""
 
 
 @pytest.fixture
@@ -88,6 +93,23 @@ async def test_an_empty_page_at_the_end_of_time(gateway: Caller) -> None:
     """The wait has an end, and the cursor stays."""
     page = await gateway.get("/v1/sync", "ann", after=7, wait=1)
     assert page.body == {"records": [], "next": 7, "more": False}
+
+
+async def test_a_wait_ends_with_the_token(gateway: Caller, store: FakeStore) -> None:
+    """With what an expired token gets; nothing is read after that, whatever has come."""
+    token = issue_token(gateway.settings, "ann", timedelta(seconds=3))
+    expires = verify_token(gateway.settings, token).expires
+    headers = {"Authorization": f"Bearer {token}"}
+    ask = partial(gateway.ask, "/v1/sync", query={"after": 0, "wait": 30}, headers=headers)
+    waits = asyncio.create_task(ask())
+    await asyncio.sleep(max(0.0, expires - time.time()) + AFTERWARDS_SECONDS)
+    store.put_record("ann", 7, encode(message("c", 1)))
+    answer = await waits
+    assert answer.status == 401
+    assert time.time() < expires + ANSWER_SECONDS
+    expired = await ask()
+    assert answer.body | {"request_id": ""} == expired.body | {"request_id": ""}
+    assert answer.headers["WWW-Authenticate"] == expired.headers["WWW-Authenticate"]
 
 
 async def test_the_end_of_the_gateway_ends_waits(store: FakeStore, woken: WakeUps) -> None:
