@@ -11,7 +11,8 @@ pulled conversation, because their devices may have read the text from the store
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -44,19 +45,8 @@ def recall(
     if command.sender != said.sender and not by_owner:
         raise Refused("not_allowed")
     _check_age(said, at, limits.recall_within_ms)
-    entry = MessageRecalled(
-        conv_id=command.conv_id,
-        seq=head.last_seq + 1,
-        sender=command.sender,
-        client_msg_id=command.client_msg_id,
-        at=at,
-        messages=head.messages,
-        target=command.seq,
-        target_at=said.at,
-        edits=list(said.edits),
-    )
-    holders = dict.fromkeys((command.sender, *_holders(conversation, command.seq, said)))
-    delivery = Delivery(entry, _members(conversation, head, holders))
+    entry = MessageRecalled(**_common(command, at, head, said), edits=list(said.edits))
+    delivery = Delivery(entry, _recipients(conversation, head, entry, said))
     left = _leavers(conversation, head, (command.seq, *said.edits))
     notice = Notice(_retraction(entry), left) if left else None
     gone = replace(said, recalled=True)
@@ -81,19 +71,8 @@ def edit(
     _check_age(said, at, limits.edit_within_ms)
     if len(said.edits) >= MAX_EDITS:
         raise Refused("too_many_edits")
-    entry = MessageEdited(
-        conv_id=command.conv_id,
-        seq=head.last_seq + 1,
-        sender=command.sender,
-        client_msg_id=command.client_msg_id,
-        at=at,
-        messages=head.messages,
-        target=command.seq,
-        target_at=said.at,
-        content=command.content,
-    )
-    holders = dict.fromkeys((command.sender, *_holders(conversation, command.seq, said)))
-    delivery = Delivery(entry, _members(conversation, head, holders))
+    entry = MessageEdited(**_common(command, at, head, said), content=command.content)
+    delivery = Delivery(entry, _recipients(conversation, head, entry, said))
     pulled = said.pulled if head.mode == "push" else (*said.pulled, entry.seq)
     edited = replace(said, edits=(*said.edits, entry.seq), pulled=pulled)
     return Effect((delivery,), _moved(head), (), edited, command.seq)
@@ -121,6 +100,32 @@ def _check_age(said: Said, at: int, within_ms: int) -> None:
         raise Refused("too_late")
 
 
+def _common(
+    command: RecallMessage | EditMessage, at: int, head: Head, said: Said
+) -> dict[str, Any]:
+    """What every entry has that alters a message: the next in its conversation."""
+    return {
+        "conv_id": command.conv_id,
+        "seq": head.last_seq + 1,
+        "sender": command.sender,
+        "client_msg_id": command.client_msg_id,
+        "at": at,
+        "messages": head.messages,
+        "target": command.seq,
+        "target_at": said.at,
+    }
+
+
+def _recipients(
+    conversation: Conversation, head: Head, entry: MessageRecalled | MessageEdited, said: Said
+) -> tuple[str, ...]:
+    """Everybody while pushed to; otherwise the sender, and the members who have the text."""
+    if head.mode == "push":
+        return conversation.recipients()
+    holders = dict.fromkeys((entry.sender, *_holders(conversation, entry.target, said)))
+    return tuple(user for user in holders if user in conversation.members)
+
+
 def _holders(conversation: Conversation, target: int, said: Said) -> Iterator[str]:
     """In whose sync timelines the text is: of the message itself, or of one of its edits."""
     if target in said.pulled:
@@ -146,13 +151,6 @@ def _leavers(conversation: Conversation, head: Head, seqs: Sequence[int]) -> lis
             for seq in seqs
         )
     ]
-
-
-def _members(conversation: Conversation, head: Head, holders: Iterable[str]) -> tuple[str, ...]:
-    """Everybody while pushed to; otherwise those who have the text."""
-    if head.mode == "push":
-        return conversation.recipients()
-    return tuple(user for user in holders if user in conversation.members)
 
 
 def _retraction(entry: MessageRecalled) -> Retracted:
