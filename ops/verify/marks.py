@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final, TypeAlias
 
+from ops.verify.checks import run_check
 from ops.verify.log import KafkaRecord, Log
 from ops.verify.report import Report
 from ops.verify.shards import Shard, Shards, position_of
@@ -34,10 +35,7 @@ def compare_marks(log: Log, shards: Shards, rows: Iterable[ReadMarkRow], report:
         rows: The table, in any order.
         report: Where differences go.
     """
-    check = _Check(log, shards, report)
-    for row in rows:
-        check.take(row)
-    check.finish()
+    run_check(_Check(log, shards, report), rows)
 
 
 class _Check:

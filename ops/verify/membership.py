@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final, TypeAlias
 
+from ops.verify.checks import run_check
 from ops.verify.log import Log
 from ops.verify.report import Report
 from schemas.limits import MEMBERSHIP_BUCKET
@@ -30,10 +31,7 @@ def compare_membership(
         rows: The table, in any order.
         report: Where differences go.
     """
-    check = _Check(log, table, report)
-    for row in rows:
-        check.take(row)
-    check.finish()
+    run_check(_Check(log, table, report), rows)
 
 
 class _Check:

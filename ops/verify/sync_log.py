@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 from ops.verify.audience import Cursor, Run, cursors
+from ops.verify.checks import run_check
 from ops.verify.conversation import ABSENT, Conversation, digest_of
 from ops.verify.log import KafkaRecord, Log
 from ops.verify.report import Report
@@ -49,10 +50,8 @@ def compare_sync_log(
             ``low`` to below ``end``.
         report: Where differences go.
     """
-    check = _Check(log, shards, group, report)
-    for _, of_epoch in groupby(group, attrgetter("epoch")):
-        check.read(read(list(of_epoch)))
-    check.finish()
+    epochs = (read(list(of_epoch)) for _, of_epoch in groupby(group, attrgetter("epoch")))
+    run_check(_Check(log, shards, group, report), epochs)
 
 
 class _Check:
@@ -79,8 +78,11 @@ class _Check:
         # For each shard and partition of the timeline, the offset of the first entry there.
         self._floors: dict[tuple[int, int], int] = {}
 
-    def read(self, records: Iterable[KafkaRecord]) -> None:
-        """Takes the records. Runs once for each, so the ordinary way calls nothing of ours."""
+    def take(self, records: Iterable[KafkaRecord]) -> None:
+        """Takes the records of an epoch.
+
+        The loop runs once for each of them, so the ordinary way calls nothing of ours.
+        """
         shard, several = self._shard, len(self._group) > 1
         digests, states, low = shard.digests, shard.states, shard.low
         last: bytes | None = None
