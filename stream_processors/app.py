@@ -22,7 +22,7 @@ from backends.kafka import consumer_config
 from schemas.errors import FatalFailure
 from schemas.settings import Settings
 from schemas.topics import Topic
-from stream_processors.fetching import HoldingApp, HoldingConsumer
+from stream_processors.fetching import HoldingApp, HoldingConsumer, take_records_bare
 from stream_processors.inbox import Feed
 from stream_processors.lane import Lane
 from stream_processors.scheduler import ChunkScheduler
@@ -114,7 +114,8 @@ class FaustFeed:
 
 
 def make_app(settings: Settings) -> faust.App:
-    """The app of one worker. Start it with `faust.Worker`."""
+    """The app of one worker, which has its process for itself. Start it with `faust.Worker`."""
+    take_records_bare()
     app = HoldingApp(
         settings.group("sequencer"),
         broker=[f"kafka://{host}" for host in settings.kafka_bootstrap.split(",")],

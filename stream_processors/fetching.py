@@ -46,13 +46,22 @@ class BareRecords(fetcher.PartitionRecords):  # type: ignore[misc]
         return record
 
 
+def take_records_bare() -> None:
+    """Has the Kafka client unpack what it fetches into `BareRecords`, from now on.
+
+    It has no setting for that, nor a consumer a class of its own: it takes what its module names.
+    So this is for the whole process, and is done once, where the sequencer's app is made; nobody
+    else in there uses this client.
+    """
+    fetcher.PartitionRecords = BareRecords
+
+
 class FetchThread(AIOKafkaConsumerThread):
     """The thread that talks to the broker."""
 
     def _create_worker_consumer(self, transport: Transport) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001 - fixed in Faust's source
-        fetcher.PartitionRecords = BareRecords  # the client has no setting for it
         return consumer
 
     async def _fetch_records(

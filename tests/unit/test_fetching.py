@@ -6,10 +6,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.consumer import fetcher
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
 
-from stream_processors.fetching import FetchThread
+from stream_processors.fetching import FetchThread, take_records_bare
 
 BUSY, QUIET, SILENT = TP("t", 0), TP("t", 1), TP("t", 2)
 
@@ -76,3 +80,23 @@ async def test_a_rebalance_ends_the_round(monkeypatch: pytest.MonkeyPatch) -> No
     client = Client(monkeypatch, {BUSY: [1], QUIET: [7], SILENT: [9]})
     client.rebalance_after = next(iter({BUSY, QUIET, SILENT}))
     assert list(await client.asked()) == [client.rebalance_after]
+
+
+def test_records_are_bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the client fetched it hands over unwrapped, with all that the sequencer reads of it."""
+    # So that the module has its own class again afterwards.
+    monkeypatch.setattr(fetcher, "PartitionRecords", fetcher.PartitionRecords)
+    batch = DefaultRecordBatchBuilder(
+        magic=2, compression_type=0, is_transactional=0,
+        producer_id=-1, producer_epoch=-1, base_sequence=-1, batch_size=1_000,
+    )  # fmt: skip
+    batch.append(0, 5, b"conversation", b"command", [])
+    take_records_bare()
+    records, check_crcs, isolation = MemoryRecords(bytes(batch.build())), True, 0
+    fetched = fetcher.PartitionRecords(
+        TopicPartition("t", 0), records, None, 0, None, None, check_crcs, isolation
+    )
+    (record,) = fetched
+    assert not isinstance(record, ConsumerRecord)
+    assert (record.offset, record.timestamp) == (0, 5)
+    assert (record.key, record.value) == (b"conversation", b"command")
