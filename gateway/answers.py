@@ -185,7 +185,11 @@ class MoveCursor(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SearchPage(Struct, frozen=True, kw_only=True):
-    """Messages, newest first. ``next`` is the ``cursor`` of the next page; null at the end."""
+    """Messages, newest first. ``next`` is the ``cursor`` of the next page; null at the end.
+
+    A page may have fewer messages than asked for, or none, and yet a ``next``. What was edited or
+    recalled lately and is not indexed anew yet is left out.
+    """
 
     hits: list[Raw]
     next: str | None

@@ -13,7 +13,7 @@ from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
 from gateway.problems import too_wide
 from gateway.search import SearchAsked
-from gateway.search_terms import Place
+from gateway.search_terms import Hit, Place
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 from schemas.visibility import Period
@@ -51,15 +51,15 @@ class ElasticIndex:
 
     async def newest(
         self, asked: SearchAsked, scope: dict[str, list[Period]], below: Place | None, limit: int
-    ) -> list[Place]:
+    ) -> list[Hit]:
         """See `gateway.search.Index`."""
         parts = list(_batches(_clauses(scope), CLAUSES_A_QUERY))
         if len(parts) > MAX_QUERIES:
             raise too_wide()
         answers = [
-            self._places(_query(asked, part), asked.conversation, below, limit) for part in parts
+            self._hits(_query(asked, part), asked.conversation, below, limit) for part in parts
         ]
-        merged = heapq.merge(*await asyncio.gather(*answers), key=Place.sort_key)
+        merged = heapq.merge(*await asyncio.gather(*answers), key=Hit.sort_key)
         return list(islice(merged, limit))
 
     async def reachable(self) -> bool:
@@ -72,9 +72,9 @@ class ElasticIndex:
             return False
         return True
 
-    async def _places(
+    async def _hits(
         self, query: dict[str, Any], conversation: str | None, below: Place | None, limit: int
-    ) -> list[Place]:
+    ) -> list[Hit]:
         try:
             answer = await self._client.search(
                 index=self._alias,
@@ -84,6 +84,7 @@ class ElasticIndex:
                 size=limit,
                 routing=conversation,
                 source=False,
+                version=True,  # the sink writes the SeqId of the entry there
                 track_total_hits=False,
                 timeout=f"{SEARCH_SECONDS:.0f}s",
                 allow_partial_search_results=False,  # it would be a silent hole
@@ -97,7 +98,7 @@ class ElasticIndex:
             raise
         if answer["timed_out"]:
             raise ServerUnavailable("Elasticsearch does not answer in time")
-        return [Place(*hit["sort"]) for hit in answer["hits"]["hits"]]
+        return [Hit(Place(*hit["sort"]), hit["_version"]) for hit in answer["hits"]["hits"]]
 
 
 def _query(asked: SearchAsked, part: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -210,7 +210,8 @@ def _live() -> dict[str, Any]:
 
 def _search() -> dict[str, Any]:
     return _operation(
-        "Messages that the caller may see, newest first",
+        "Messages that the caller may see, newest first. A page may have fewer than `limit`, "
+        "or none, and yet a `next`",
         "SearchPage",
         [
             _parameter(

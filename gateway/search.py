@@ -4,6 +4,11 @@ The index is asked for what the caller may read back and nothing else, so neithe
 its cursor tells whether there is more elsewhere. The index may be behind or ahead
 of the store: each hit is looked up there, and shown as it stands there, if `access_conversation`
 opens its conversation and shows its SeqId.
+
+A hit is left out if it was found by other words than those that it would be shown with: by those
+from before an edit, where the index is behind; by those of an edit that the store does not have
+yet, or that the caller may not read, because they left before it. So until the index has an edit,
+a message is found neither by its old words nor by its new ones.
 """
 
 from __future__ import annotations
@@ -17,14 +22,14 @@ from msgspec import Raw
 from gateway.access import ConversationAccess, access_conversation
 from gateway.answers import SearchPage
 from gateway.conversations import open_conversations
-from gateway.search_terms import Place, to_cursor
-from gateway.shown import as_shown
+from gateway.search_terms import Hit, Place, to_cursor
+from gateway.shown import as_shown, words_of
 from gateway.store import Store
 from schemas.visibility import Period, readable
 
 MAX_HITS: Final = 100
 _MAX_ROUNDS: Final = 5
-"""How often the index is asked for more in place of hits that the store does not confirm."""
+"""How often the index is asked for more in place of hits that are left out."""
 
 
 class SearchAsked(NamedTuple):
@@ -42,8 +47,8 @@ class Index(Protocol):
 
     async def newest(
         self, asked: SearchAsked, scope: dict[str, list[Period]], below: Place | None, limit: int
-    ) -> list[Place]:
-        """The first ``limit`` places below ``below`` of messages that lie in ``scope``.
+    ) -> list[Hit]:
+        """The first ``limit`` messages below ``below`` that lie in ``scope``.
 
         Raises:
             Problem: 400, if the scope has more ranges than one search may name.
@@ -55,26 +60,29 @@ class Index(Protocol):
 
 
 async def search(store: Store, index: Index, user: str, asked: SearchAsked) -> SearchPage:
-    """One page of hits. It may have fewer than ``limit`` and yet a ``next``.
+    """One page of hits.
+
+    It may have fewer than ``limit``, or none, and yet a ``next``: where more was left out than
+    there was time to replace. Only without a ``next`` it is the last.
 
     Raises:
         Problem: 404, if a conversation is named that does not open to the user.
         ServerUnavailable: The store or the index does not answer.
     """
     scope = await _scope(store, user, asked.conversation)
-    hits: list[Raw] = []
+    shown: list[Raw] = []
     below = asked.below
     for _ in range(_MAX_ROUNDS):
-        room = asked.limit - len(hits)
-        places = await index.newest(asked, scope, below, room + 1)
-        more, places = len(places) > room, places[:room]
-        hits += await _confirmed(store, user, places)
+        room = asked.limit - len(shown)
+        hits = await index.newest(asked, scope, below, room + 1)
+        more, hits = len(hits) > room, hits[:room]
+        shown += await _confirmed(store, user, hits)
         if not more:
-            return SearchPage(hits=hits, next=None)
-        below = places[-1]
-        if len(hits) == asked.limit:
+            return SearchPage(hits=shown, next=None)
+        below = hits[-1].place
+        if len(shown) == asked.limit:
             break
-    return SearchPage(hits=hits, next=None if below is None else to_cursor(below))
+    return SearchPage(hits=shown, next=None if below is None else to_cursor(below))
 
 
 async def _scope(store: Store, user: str, conversation: str | None) -> dict[str, list[Period]]:
@@ -86,25 +94,30 @@ async def _scope(store: Store, user: str, conversation: str | None) -> dict[str,
     return {conv_id: of_one for conv_id, of_one in scope.items() if of_one}
 
 
-async def _confirmed(store: Store, user: str, places: list[Place]) -> list[Raw]:
-    """The entries of those places that the user may see now, as they stand in the store."""
-    wanted: defaultdict[str, list[int]] = defaultdict(list)
-    for place in places:
-        wanted[place.conv_id].append(place.seq)
+async def _confirmed(store: Store, user: str, hits: list[Hit]) -> list[Raw]:
+    """The entries of those hits that the user may see now, with the words they were found by."""
+    wanted: defaultdict[str, dict[int, int]] = defaultdict(dict)
+    for place, version in hits:
+        wanted[place.conv_id][place.seq] = version
     opened = await open_conversations(store, user, list(wanted))
     found = await asyncio.gather(
         *(_messages(store, access, wanted[conv_id]) for conv_id, access in opened.items())
     )
     messages = dict(zip(opened, found, strict=True))
-    stored = (messages.get(place.conv_id, {}).get(place.seq) for place in places)
+    stored = (messages.get(place.conv_id, {}).get(place.seq) for place, _ in hits)
     return [json for json in stored if json is not None]
 
 
-async def _messages(store: Store, access: ConversationAccess, seqs: list[int]) -> dict[int, Raw]:
-    seen = [seq for seq in seqs if access.may_see(seq)]
+async def _messages(
+    store: Store, access: ConversationAccess, wanted: dict[int, int]
+) -> dict[int, Raw]:
+    """By SeqId; of each that is ``wanted``, the version that it was found by."""
+    seen = [seq for seq in wanted if access.may_see(seq)]
     entries = await store.chosen_entries(access.conv_id, seen) if seen else []
     return {
         entry.seq: Raw(entry.json)
         for entry in await as_shown(store, access, entries)
-        if entry.kind == "message_sent" and not entry.is_recalled
+        if entry.kind == "message_sent"
+        and not entry.is_recalled
+        and words_of(access, entry) == wanted[entry.seq]
     }

@@ -35,6 +35,20 @@ class Place(NamedTuple):
         return -self.at, self.conv_id, -self.seq
 
 
+class Hit(NamedTuple):
+    """What the index found: a message, by the words that the entry ``version`` gave it.
+
+    That is the SeqId of the message itself, or of an edit.
+    """
+
+    place: Place
+    version: int
+
+    def sort_key(self) -> tuple[int, str, int]:
+        """As of `Place`."""
+        return self.place.sort_key()
+
+
 def parse_terms(query: str) -> list[str]:
     """The terms of a query, folded, each once. A quotation mark without its pair ends with it.
 

@@ -32,11 +32,9 @@ async def as_shown(
         ServerUnavailable: The store does not answer.
     """
     edited = {
-        entry.seq: entry.edited_by
+        entry.seq: by
         for entry in found
-        if entry.edited_by is not None
-        and not entry.is_recalled
-        and visible(access.readable, entry.edited_by)
+        if not entry.is_recalled and (by := words_of(access, entry)) != entry.seq
     }
     if not edited:
         return list(found)
@@ -46,6 +44,12 @@ async def as_shown(
         for entry in found
         if entry.seq not in edited or edited[entry.seq] in edits
     ]
+
+
+def words_of(access: ConversationAccess, entry: StoredEntry) -> int:
+    """The SeqId of the entry whose words an entry is shown with: its own, or of its last edit."""
+    by = entry.edited_by
+    return by if by is not None and visible(access.readable, by) else entry.seq
 
 
 async def _edits(

@@ -15,13 +15,13 @@ from gateway import elastic_index
 from gateway.elastic_index import ElasticIndex
 from gateway.problems import Problem
 from gateway.search import SearchAsked
-from gateway.search_terms import Place
+from gateway.search_terms import Hit
 from schemas.codec import encode
 from schemas.limits import MESSAGE_BUCKET
 from schemas.records import MessageSent
 from schemas.settings import Settings
 from schemas.visibility import Period, visible
-from tests.support.gateway import SECRET, Caller, covered, message, serving
+from tests.support.gateway import SECRET, Caller, covered, edit, message, serving
 from tests.support.gateway_rows import Rows, cassandra_store, search_index, tables
 from tests.support.servers import Servers
 
@@ -293,6 +293,23 @@ async def test_a_hit_is_what_the_store_says(gateway: Caller, deployment: Deploym
     assert len(await found(gateway, "ann", "vorneweg", limit=1)) == 4
 
 
+async def test_an_index_behind_an_edit_finds_neither_words(
+    gateway: Caller, deployment: Deployment
+) -> None:
+    """An edited message is not found by what it said before, and shown with what it says now."""
+    rows = deployment.rows
+    before = message("edited", 2, text="altbacken")
+    deployment.put_documents([before])
+    rows.put_conversation("edited", 2)
+    rows.put_change("ann", "edited", 1, joined=True)
+    rows.put_message(before)
+    assert await found(gateway, "ann", "altbacken") == [("edited", 2)]
+    rows.put_edit(edit("edited", 3, 2, "neugebacken"))
+    rows.put_conversation("edited", 3)
+    assert await found(gateway, "ann", "altbacken") == []
+    assert await found(gateway, "ann", "neugebacken") == []
+
+
 async def test_many_periods_are_searched_precisely(deployment: Deployment) -> None:
     """More periods than one query may name are several queries, and one order."""
     settings = deployment.settings
@@ -303,11 +320,11 @@ async def test_many_periods_are_searched_precisely(deployment: Deployment) -> No
     stays["random"] = [Period(seq, seq) for seq in range(2, RANDOM_MESSAGES, 2)]
     expected = [seq for seq in range(RANDOM_MESSAGES - 2, 0, -2) if "天" in random_text(seq)]
     try:
-        places: list[Place] = []
-        while page := await index.newest(asked, stays, places[-1] if places else None, 10):
-            places += page
-        assert [(place.conv_id, place.seq) for place in places] == [
-            ("random", seq) for seq in expected
+        hits: list[Hit] = []
+        while page := await index.newest(asked, stays, hits[-1].place if hits else None, 10):
+            hits += page
+        assert [(place.conv_id, place.seq, version) for place, version in hits] == [
+            ("random", seq, seq) for seq in expected
         ]
         most = elastic_index.CLAUSES_A_QUERY * elastic_index.MAX_QUERIES
         stays = {"random": [Period(2 * n + 1, 2 * n + 1) for n in range(most + 1)]}

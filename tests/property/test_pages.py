@@ -312,12 +312,16 @@ def test_a_sync_cursor_misses_nothing_that_comes_later(seqs: set[int], cuts: lis
     st.lists(scenes(), min_size=1, max_size=3),
     st.integers(1, 7),
     st.sets(st.integers(1, HEAD)),
+    st.sets(st.integers(1, HEAD)),
     st.integers(1, 3),
 )
 def test_search_gives_each_visible_hit_once(
-    parts: list[Scene], limit: int, said: set[int], rounds: int
+    parts: list[Scene], limit: int, said: set[int], otherwise: set[int], rounds: int
 ) -> None:
-    """Any paging gives what the caller may see and the store has, each once, newest first."""
+    """Any paging gives what the caller may see and the store has, each once, newest first.
+
+    What was indexed by the words of an edit that the store does not have is left out.
+    """
     store, index = FakeStore(), FakeIndex()
     wanted = set()
     for number, scene in enumerate(parts):
@@ -328,11 +332,13 @@ def test_search_gives_each_visible_hit_once(
         for seq in range(1, HEAD + 1):
             one = message(conv_id, seq, text="found" if seq in said else "other")
             index.messages.append(one)  # the index is ahead of the store
+            if seq in otherwise:
+                index.versions[conv_id, seq] = HEAD + seq
             if seq in scene.stored:
                 store.put_message(one)
         wanted |= {
             (conv_id, seq)
-            for seq in said & scene.stored
+            for seq in (said & scene.stored) - otherwise
             if seq <= scene.head and visible(scene.readable, seq)
         }
     with patch.object(search, "_MAX_ROUNDS", rounds):

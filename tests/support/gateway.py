@@ -16,7 +16,7 @@ from backends.elasticsearch import fold
 from gateway.app import SERVER_OPTIONS, make_app
 from gateway.logs import server_log
 from gateway.search import Index, SearchAsked
-from gateway.search_terms import Place
+from gateway.search_terms import Hit, Place
 from gateway.store import (
     SLICE,
     Change,
@@ -252,11 +252,12 @@ class FakeIndex:
     def __init__(self) -> None:
         self.up = True
         self.messages: list[MessageSent] = []
+        self.versions: dict[tuple[str, int], int] = {}
 
     async def newest(
         self, asked: SearchAsked, scope: dict[str, list[Period]], below: Place | None, limit: int
-    ) -> list[Place]:
-        """See `Index`."""
+    ) -> list[Hit]:
+        """See `Index`. A message is of its own version, unless ``versions`` has another."""
         if not self.up:
             raise ServerUnavailable("switched off by the test")
         found = [
@@ -267,7 +268,8 @@ class FakeIndex:
             and all(term in fold(message.content.text) for term in asked.terms)
         ]
         found.sort(key=Place.sort_key)
-        return [p for p in found if below is None or p.sort_key() > below.sort_key()][:limit]
+        after = [p for p in found if below is None or p.sort_key() > below.sort_key()][:limit]
+        return [Hit(p, self.versions.get((p.conv_id, p.seq), p.seq)) for p in after]
 
     async def reachable(self) -> bool:
         """See `Index`."""

@@ -181,6 +181,8 @@ def _document(settings: Settings, message: MessageSent) -> list[dict[str, object
         "_index": index_name(settings, message.at),
         "_id": document_id(message.conv_id, message.seq),
         "routing": message.conv_id,
+        "version": message.seq,
+        "version_type": "external_gte",
     }
     source = {
         "conv_id": message.conv_id,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -102,11 +103,44 @@ async def test_an_edit_that_is_recalled_meanwhile_takes_its_message_along(
     assert shown[3] == "recalled"
 
 
-async def test_search_shows_last_words_and_nothing_recalled(store: FakeStore) -> None:
-    """Whatever the index says: it may be behind."""
+async def hits(
+    store: FakeStore, user: str, words: str, indexed: Mapping[int, tuple[int, str]]
+) -> dict[int, str]:
+    """What a search finds, and shows, in an index that has of each SeqId a version's words."""
     index = FakeIndex()
-    index.messages = [message("c", seq, "words") for seq in (2, 3, 6, 7)]
-    asked = SearchAsked(["words"], None, None, None, 10)
-    page = await search(store, index, "ann", asked)
-    hits = [msgspec.json.decode(hit) for hit in page.hits]
-    assert [(hit["seq"], hit["content"]["text"]) for hit in hits] == [(3, "the best words")]
+    index.messages = [message("c", seq, text) for seq, (_, text) in indexed.items()]
+    index.versions = {("c", seq): version for seq, (version, _) in indexed.items()}
+    page = await search(store, index, user, SearchAsked(words.split(), None, None, None, 10))
+    assert page.next is None
+    found = [msgspec.json.decode(hit) for hit in page.hits]
+    return {hit["seq"]: hit["content"]["text"] for hit in found}
+
+
+AS_SENT: Final = {seq: (seq, f"words {seq}") for seq in range(1, 12)}
+
+
+@pytest.mark.parametrize("user", ["ann", "bob"])
+async def test_search_shows_nothing_recalled(store: FakeStore, user: str) -> None:
+    """However far the index is behind."""
+    assert await hits(store, user, "2", AS_SENT | {2: (7, "worse words 2")}) == {}
+
+
+async def test_search_finds_a_message_by_the_words_that_it_is_shown_with(store: FakeStore) -> None:
+    """An index that is behind an edit, or ahead of the store, has other ones."""
+    last = {3: (250, "the best words")}
+    assert await hits(store, "ann", "best", AS_SENT | last) == {3: "the best words"}
+    for behind in (3, 6):
+        assert 3 not in await hits(store, "ann", "words", AS_SENT | {3: (behind, "old words")})
+    assert 4 not in await hits(store, "ann", "words", AS_SENT | {4: (251, "later words")})
+    assert 4 in await hits(store, "ann", "words", AS_SENT)
+
+
+async def test_who_left_before_an_edit_does_not_learn_its_words_by_searching(
+    store: FakeStore,
+) -> None:
+    """They would see the message as it was sent, found by what they may not read."""
+    last = {3: (250, "the best words")}
+    assert await hits(store, "bob", "best", AS_SENT | last) == {}
+    assert await hits(store, "bob", "words", AS_SENT | last) == {
+        seq: f"words {seq}" for seq in (1, 4, 5, 8)
+    }
