@@ -1,0 +1,105 @@
+"""What travels on the topics: commands in, entries and sync records out.
+
+All records are JSON objects with a ``kind``. Decoding is strict about types, ignores fields it
+does not know (a newer writer may add some) and refuses kinds and versions it does not know.
+
+    Command (im.messages)     Entry (im.timeline)       sync record (im.sync)
+    ---------------------     -------------------       ---------------------
+    CreateConversation   ->   ConversationCreated  ->   the entry, byte for byte
+    AddMembers           ->   MembersAdded         ->   the entry, byte for byte
+    RemoveMembers        ->   MembersRemoved       ->   the entry, byte for byte
+    SendMessage          ->   MessageSent          ->   the entry, byte for byte
+    RecallMessage        ->   MessageRecalled      ->   the entry, byte for byte
+    EditMessage          ->   MessageEdited        ->   the entry, byte for byte
+                              FanoutChanged        ->   the entry, byte for byte
+    MarkRead             ->                        ->   ReadMarked (to the reader)
+                                                   ->   Retracted  (of a recall, to who left)
+    (refused)                                      ->   Rejected   (to the sender)
+    (sent before)                                  ->   Duplicate  (to the sender)
+
+Everybody imports them from here.
+"""
+
+from __future__ import annotations
+
+from schemas.records.commands import (
+    AddMembers,
+    AnyCommand,
+    Command,
+    CreateConversation,
+    EditMessage,
+    MarkRead,
+    RecallMessage,
+    RemoveMembers,
+    SendMessage,
+)
+from schemas.records.entries import (
+    AnyEntry,
+    ConversationCreated,
+    Entry,
+    FanoutChanged,
+    MembersAdded,
+    MembersRemoved,
+    MessageEdited,
+    MessageRecalled,
+    MessageSent,
+)
+from schemas.records.sync import (
+    AnyReply,
+    AnySyncRecord,
+    Duplicate,
+    EntryPosition,
+    ReadMarked,
+    RecalledHole,
+    Rejected,
+    Reply,
+    Retracted,
+)
+from schemas.records.values import (
+    MAX_ID_LENGTH,
+    Content,
+    FanoutMode,
+    HistoryRule,
+    Id,
+    JoinRule,
+    NewDevicePolicy,
+    TextContent,
+)
+
+__all__ = [
+    "MAX_ID_LENGTH",
+    "AddMembers",
+    "AnyCommand",
+    "AnyEntry",
+    "AnyReply",
+    "AnySyncRecord",
+    "Command",
+    "Content",
+    "ConversationCreated",
+    "CreateConversation",
+    "Duplicate",
+    "EditMessage",
+    "Entry",
+    "EntryPosition",
+    "FanoutChanged",
+    "FanoutMode",
+    "HistoryRule",
+    "Id",
+    "JoinRule",
+    "MarkRead",
+    "MembersAdded",
+    "MembersRemoved",
+    "MessageEdited",
+    "MessageRecalled",
+    "MessageSent",
+    "NewDevicePolicy",
+    "ReadMarked",
+    "RecallMessage",
+    "RecalledHole",
+    "Rejected",
+    "RemoveMembers",
+    "Reply",
+    "Retracted",
+    "SendMessage",
+    "TextContent",
+]

@@ -1,0 +1,110 @@
+"""Entries: what happened, at a SeqId of its conversation. On `im.timeline`, and `im.sync`."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import UNSET, Struct, UnsetType
+
+from schemas.records.values import Content, FanoutMode, HistoryRule, JoinRule
+
+
+class Entry(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
+    """One place in a conversation timeline; the Kafka key is ``conv_id``.
+
+    ``seq`` is dense in its conversation: 1, 2, 3 … ``at`` is the broker's time of the command in
+    milliseconds since 1970 (UTC). ``sender`` and ``client_msg_id`` are the command's.
+    ``messages`` is how many of the entries 1 to ``seq`` are messages, this one included; entries
+    of a version that did not count have 0, as if nothing had been said before.
+    """
+
+    conv_id: str
+    seq: int
+    sender: str
+    client_msg_id: str
+    at: int
+    messages: int = 0
+
+
+class ConversationCreated(Entry, frozen=True, kw_only=True, tag="conversation_created"):
+    """The first entry of every conversation: who is in it, and how it is fanned out."""
+
+    members: list[str]
+    join: JoinRule
+    mode: FanoutMode
+    history: HistoryRule = "since_join"
+
+
+class MembersAdded(Entry, frozen=True, kw_only=True, tag="members_added"):
+    """The membership period of each of ``members`` begins with this entry.
+
+    ``history`` is the conversation's, so that the entry alone tells what the newcomers may read.
+    """
+
+    members: list[str]
+    mode: FanoutMode
+    history: HistoryRule = "since_join"
+
+
+class MembersRemoved(Entry, frozen=True, kw_only=True, tag="members_removed"):
+    """The membership period of each of ``members`` ends with this entry."""
+
+    members: list[str]
+    mode: FanoutMode
+
+
+class FanoutChanged(Entry, frozen=True, kw_only=True, tag="fanout_changed"):
+    """From the next entry on, the conversation is fanned out by ``mode``. Goes to every member.
+
+    The limits that decided are logged with it, so that the log alone explains every mode.
+    """
+
+    mode: FanoutMode
+    member_count: int
+    push_limit: int
+    push_again_below: int
+
+
+class MessageSent(Entry, frozen=True, kw_only=True, tag="message_sent"):
+    """Somebody said something.
+
+    ``edited`` is there only where a message is read back that was edited: the SeqId of the edit
+    whose content it has. It is on no topic.
+    """
+
+    content: Content
+    mentions: list[str]
+    edited: int | UnsetType = UNSET
+
+
+class MessageRecalled(Entry, frozen=True, kw_only=True, tag="message_recalled"):
+    """The message ``target`` was taken back, and with it its ``edits``: their text is nowhere.
+
+    ``target_at`` is the time of the message, as ``at`` of its own entry.
+    """
+
+    target: int
+    target_at: int
+    edits: list[int]
+
+
+class MessageEdited(Entry, frozen=True, kw_only=True, tag="message_edited"):
+    """The message ``target`` says something else now. Of several edits the last counts.
+
+    Its ``sender`` is that of the message, and ``target_at`` the time of it.
+    """
+
+    target: int
+    target_at: int
+    content: Content
+
+
+AnyEntry: TypeAlias = (
+    ConversationCreated
+    | MembersAdded
+    | MembersRemoved
+    | FanoutChanged
+    | MessageSent
+    | MessageRecalled
+    | MessageEdited
+)

@@ -1,0 +1,80 @@
+"""What lies in a sync timeline beside entries: replies, retractions, holes of recalled entries."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from schemas.errors import RejectionCode
+from schemas.records.entries import AnyEntry
+
+
+class Reply(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
+    """What only the sender of a command learns; takes no SeqId of the conversation."""
+
+    conv_id: str
+    sender: str
+    device_id: str
+    client_msg_id: str
+    at: int
+
+
+class Rejected(Reply, frozen=True, kw_only=True, tag="rejected"):
+    """The command had no effect. ``stale`` alone means: it may have had one, long ago."""
+
+    code: RejectionCode
+
+
+class Duplicate(Reply, frozen=True, kw_only=True, tag="duplicate"):
+    """The command had its effect before, as entry ``seq``.
+
+    Of a `MarkRead`: the read mark is at ``seq`` already, which is no lower.
+    """
+
+    seq: int
+
+
+class ReadMarked(Reply, frozen=True, kw_only=True, tag="read_marked"):
+    """The sender's read mark went forward to entry ``seq``. For all of their devices."""
+
+    seq: int
+
+
+AnyReply: TypeAlias = Rejected | Duplicate | ReadMarked
+
+
+class Retracted(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True, tag="retracted"):
+    """To somebody who has left since: a text that they were told was recalled. Has no SeqId.
+
+    Those who are still there learn it from the entry `MessageRecalled`.
+    """
+
+    conv_id: str
+    target: int
+    edits: list[int]
+    at: int
+
+
+class RecalledHole(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True, tag="recalled"):
+    """What the store holds in a sync timeline in place of entry ``seq``, whose text was recalled.
+
+    On no topic: what Kafka has once, it keeps until it expires.
+    """
+
+    conv_id: str
+    seq: int
+
+
+AnySyncRecord: TypeAlias = AnyEntry | AnyReply | Retracted | RecalledHole
+
+
+class EntryPosition(Struct, frozen=True, gc=False):
+    """The part of an entry or reply that tells where it belongs, for readers in a hurry.
+
+    ``seq`` is absent from a rejection.
+    """
+
+    kind: str
+    conv_id: str
+    seq: int = 0
