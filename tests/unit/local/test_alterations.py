@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -19,19 +19,6 @@ from tests.support.gateway import edit, message
 from tests.support.local_world import copy_killed
 
 SECRET = "hush, hush"
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Of a local store."""
-    return tmp_path / "phone" / "local.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[LocalStore]:
-    """Empty."""
-    with closing(LocalStore(path, "ann", "phone")) as store:
-        yield store
 
 
 def recall(seq: int, target: int, *edits: int) -> MessageRecalled:

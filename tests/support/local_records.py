@@ -1,0 +1,52 @@
+"""What comes to a device's local store, in few words."""
+
+from __future__ import annotations
+
+from consumers.local.knowledge import (
+    Arrived,
+    Beginning,
+    Start,
+    SyncBatch,
+    TimelineItem,
+)
+from schemas.codec import encode
+from schemas.records import AnySyncRecord, FanoutChanged, FanoutMode
+from tests.support.gateway import message
+
+
+def arrived(sync_seq: int, record: AnySyncRecord) -> Arrived:
+    """A record of the sync timeline."""
+    return Arrived(sync_seq, encode(record), record)
+
+
+def page(after: int | None, *records: Arrived, more: bool = False) -> SyncBatch:
+    """Records that follow a cursor."""
+    return SyncBatch(after, records, records[-1].sync_seq if records else after or 0, more)
+
+
+def said(seq: int) -> TimelineItem:
+    """An entry as the store has it."""
+    return TimelineItem("c", seq, seq, None, encode(message("c", seq)))
+
+
+def switched(seq: int, mode: FanoutMode) -> FanoutChanged:
+    """From the next entry on, the conversation is fanned out otherwise."""
+    return FanoutChanged(
+        conv_id="c", seq=seq, sender="ann", client_msg_id="i", at=1, mode=mode, member_count=9,
+        push_limit=8, push_again_below=6,
+    )  # fmt: skip
+
+
+def hole(kind: str, first: int, last: int) -> TimelineItem:
+    """Why SeqIds are not shown."""
+    return TimelineItem("c", first, last, kind, b"")
+
+
+def seqs(items: list[TimelineItem]) -> list[int]:
+    """The SeqIds of items."""
+    return [seq for item in items for seq in range(item.first, item.last + 1)]
+
+
+def late(*starts: Start, cursor: int = 4) -> Beginning:
+    """A device that begins with new messages alone."""
+    return Beginning("new-messages-only", cursor, starts)

@@ -1,0 +1,1 @@
+"""A device and its local store, part by part."""

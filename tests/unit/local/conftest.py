@@ -1,0 +1,24 @@
+"""The local store of a device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from consumers.local.store import LocalStore
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Of a local store."""
+    return tmp_path / "phone" / "local.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[LocalStore]:
+    """Empty."""
+    with closing(LocalStore(path, "ann", "phone")) as store:
+        yield store

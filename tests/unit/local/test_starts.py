@@ -1,0 +1,62 @@
+"""A local store that begins later than its conversations."""
+
+from __future__ import annotations
+
+from consumers.local.knowledge import (
+    BEFORE_ALL,
+    Gap,
+    HistoryPart,
+    Listed,
+    Start,
+)
+from consumers.local.spans import Span
+from consumers.local.store import LocalStore
+from tests.support.gateway import message
+from tests.support.local_records import arrived, hole, late, page, said, seqs
+
+
+def test_a_late_device_shows_from_its_start_on(store: LocalStore) -> None:
+    """What lies before is neither kept nor missed, although it is told of once more."""
+    store.begin(late(Start("c", 10, 9, "push")))
+    assert (store.cursor, store.timeline("c"), store.gaps(9)) == (4, [], [])
+    store.apply(page(4, arrived(5, message("c", 8)), arrived(6, message("c", 10))))
+    store.learn(HistoryPart("c", 12, [hole("hidden", 7, 11), said(12)]))
+    assert seqs(store.timeline("c")) == [10, 11, 12]
+    assert store.gaps(9) == []
+    store.apply(page(6, arrived(9, message("c", 14))))
+    assert store.gaps(9) == [Gap("c", Span(13, 13))]
+
+
+def test_a_late_device_knows_that_a_conversation_is_pulled(store: LocalStore) -> None:
+    """Nothing that is pushed to it would tell: it asks from the first moment on."""
+    store.begin(late(Start("c", 10, 9, "pull"), Start("d", 3, 2, "push")))
+    assert store.reads_store()
+    store.note_heads([Listed("c", 12, "pull"), Listed("d", 5, "push")], everything=False)
+    assert store.gaps(9) == [Gap("c", Span(10, 12))]
+
+
+def test_what_comes_after_a_late_device_is_shown_whole(store: LocalStore) -> None:
+    """A conversation begins with the first that is told of it in order, whatever came before.
+
+    What comes out of order is left for later, when what lies before it is there.
+    """
+    store.begin(late())
+    store.apply(page(None, arrived(9, message("new", 8))))
+    assert store.conversations() == []
+    store.apply(page(4, arrived(7, message("new", 6)), arrived(8, message("new", 7))))
+    store.apply(page(8, arrived(9, message("new", 8))))
+    assert seqs(store.timeline("new")) == [6, 7, 8]
+    assert store.gaps(9) == []
+    store.note_heads([Listed("missed", 9, "push", since=5)], everything=True)
+    assert store.gaps(9) == [Gap("missed", Span(5, 9))]
+
+
+def test_a_device_begins_once(store: LocalStore) -> None:
+    """One that has something goes on where it is: it is not told to show less, or to skip."""
+    store.apply(page(BEFORE_ALL, arrived(2, message("c", 1))))
+    store.begin(late(Start("c", 10, 9, "push"), cursor=700))
+    assert store.has_begun()
+    assert (store.cursor, seqs(store.timeline("c"))) == (2, [1])
+    store.begin(late(Start("c", 20, 19, "push"), cursor=800))
+    store.apply(page(2, arrived(3, message("c", 2))))
+    assert seqs(store.timeline("c")) == [1, 2]
