@@ -14,7 +14,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from threading import Event
-from types import TracebackType
 from typing import Final, Literal, NamedTuple, Self, TypeAlias
 
 from confluent_kafka import Message, TopicPartition
@@ -95,12 +94,7 @@ class SyncFollower:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def poll(self, timeout: float) -> SyncItem | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from types import TracebackType
 from typing import Final, NamedTuple, Self, TypeAlias
 
 from confluent_kafka import IsolationLevel, Message, TopicPartition
@@ -90,12 +89,7 @@ class TimelineTail:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def read(self, timeout: float) -> list[TailRecord]:

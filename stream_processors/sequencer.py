@@ -13,6 +13,7 @@ from schemas.records import AnyCommand, AnyReply, Rejected
 from stream_processors.conversations import Conversations
 from stream_processors.core.decide import decide
 from stream_processors.core.outcome import Accept, Mark
+from stream_processors.core.replies import rejected
 from stream_processors.core.state import Conversation, PageOfIds
 from stream_processors.core.window import Window
 from stream_processors.state_codec import Counts, Progress, moved_record, state_record
@@ -155,11 +156,7 @@ class Sequencer:
         """
         command = _command(record)
         self.progress.next_offset = record.offset + 1
-        reply = Rejected(
-            conv_id=command.conv_id, sender=command.sender, device_id=command.device_id,
-            client_msg_id=command.client_msg_id, at=record.timestamp, code=code,
-        )  # fmt: skip
-        return self._reply(reply, writer)
+        return self._reply(rejected(command, record.timestamp, code), writer)
 
     def write_last(self, writer: Writer) -> None:
         """Writes what only the last of counts, once a transaction, at its end.
