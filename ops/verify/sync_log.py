@@ -93,7 +93,7 @@ class _Check:
             if number != shard.number:
                 shard = self._shard = self._shards.by_number[number]
                 digests, states, low = shard.digests, shard.states, shard.low
-                last = None
+                last, value, recipients, seq = None, self._value(None), _NOBODY, 0
             if content != last:
                 last, value = content, self._value(content)
                 recipients, seq = self._recipients(value)

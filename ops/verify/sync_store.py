@@ -203,9 +203,8 @@ class _Check:
         user, _, sync_seq, conv_id, seq, _ = row
         entry = self._log.digest(conv_id or "", seq or 0)
         due = record_digest(user.encode(), entry)
-        return shard.digests[sync_seq - shard.low] == due and self._log.is_recalled(
-            conv_id or "", seq or 0
-        )
+        at = sync_seq - shard.first_seq - shard.low
+        return shard.digests[at] == due and self._log.is_recalled(conv_id or "", seq or 0)
 
     def _is_recalled_text(self, conv_id: str, seq: int, digest: int) -> bool:
         return digest == self._log.digest(conv_id, seq) and self._log.is_recalled(conv_id, seq)

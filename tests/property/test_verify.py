@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from ops.verify.audience import Cursor, Run
 from schemas.codec import encode
 from schemas.records import AnyCommand, MessageSent
-from tests.support.audited import SYNC_PARTITIONS, System, system_of
+from tests.support.audited import System, system_of
 from tests.support.commands import commands
-from tests.support.damage import DAMAGES, Expected, Pick
-from tests.support.damage.tools import entries_at
+from tests.support.damage import BETWEEN_EPOCHS, DAMAGES, Expected, Pick
+from tests.support.damage.tools import add_sync, entries_at
+from tests.support.placing import PLACINGS, SYNC_PARTITIONS
 from tests.support.sequencing import run
 from tests.support.stories import STORY
 
@@ -29,19 +30,28 @@ tries = settings(deadline=None, max_examples=60)
 numbers = st.lists(st.integers(0, 10_000), min_size=4, max_size=4)
 
 
-def _system(steps: list[AnyCommand]) -> System:
+ONE_EPOCH, *OTHERS = PLACINGS
+DAMAGED = [(name, ONE_EPOCH) for name in DAMAGES] + [
+    (name, layout)
+    for layout in OTHERS
+    for name in (*(each for each in DAMAGES if each.startswith("sync")), *BETWEEN_EPOCHS)
+]
+"""Each damage, and one of a sync timeline in each layout: it lies in an epoch after the first."""
+
+
+def _system(steps: list[AnyCommand], layout: str = ONE_EPOCH) -> System:
     log = run(steps)
-    return system_of(log.entries, log.syncs)
+    return system_of(log.entries, log.syncs, PLACINGS[layout])
 
 
 @settings(tries, max_examples=150)
-@given(command_lists)
-def test_what_the_core_writes_is_consistent(steps: list[AnyCommand]) -> None:
+@given(command_lists, st.sampled_from(list(PLACINGS)))
+def test_what_the_core_writes_is_consistent(steps: list[AnyCommand], layout: str) -> None:
     """Whatever was commanded: its entries, records, rows and documents agree, to the last one.
 
     The core's fan-out and the audit's are two programs; here each checks the other.
     """
-    system = _system(steps)
+    system = _system(steps, layout)
 
     report = system.audit()
 
@@ -51,22 +61,36 @@ def test_what_the_core_writes_is_consistent(steps: list[AnyCommand]) -> None:
     assert report.section("sync-store").counts["rows"] == len(system.sync_rows)
 
 
-@pytest.mark.parametrize("name", DAMAGES)
+@pytest.mark.parametrize(("name", "layout"), DAMAGED)
 @settings(tries, max_examples=20)
 @given(more=command_lists, choices=numbers)
-def test_each_damage_is_named(name: str, more: list[AnyCommand], choices: list[int]) -> None:
+def test_each_damage_is_named(
+    name: str, layout: str, more: list[AnyCommand], choices: list[int]
+) -> None:
     """One damage anywhere in a consistent deployment is reported, by kind and by place.
 
     And where it cannot mean more than one place, no other place is blamed.
     """
-    system = _system([*STORY, *more])
+    system = _system([*STORY, *more], layout)
 
-    expected = DAMAGES[name](system, Pick(choices))
+    expected = (DAMAGES | BETWEEN_EPOCHS)[name](system, Pick(choices))
     report = system.audit()
 
     assert expected.is_in(report), report.differences
     if expected.alone:
         assert {difference.check for difference in report.differences} == {expected.check}
+
+
+def test_a_shard_that_begins_without_a_value_is_looked_at() -> None:
+    """Its first record is not taken for the last one of the shard that was read before it."""
+    system = _system(STORY, "later epochs")
+    empty = system.shards.places.keys() - {record[0] for record in system.sync}
+    add_sync(system, max(empty), b"ann", None)
+
+    found = [(each.kind, each.user) for each in system.audit().differences]
+
+    assert ("undecodable", "ann") in found
+    assert not any(kind == "misplaced" for kind, _ in found)
 
 
 @tries
@@ -163,7 +187,7 @@ def test_a_loss_behind_what_retention_dropped_is_named(choice: int) -> None:
     own = [record for record in system.sync if record[0] == home]
     system.lows[home] = own[1][1]
     later = own[len(own) // 2 :]
-    entries = [later[at] for at in entries_at(later)]
+    entries = [system.sync[at] for at in entries_at(system) if system.sync[at] in later]
     gone = entries[choice % len(entries)]
     system.sync = [record for record in system.sync if record not in (own[0], gone)]
 
@@ -185,10 +209,9 @@ def test_expired_rows_may_be_gone_and_no_others(
     value = next(v for _, offset, key, v in system.sync
                  if ((key or b"").decode(), offset) == (row[0], row[2]))  # fmt: skip
     time = msgspec.json.decode(value or b"")["at"]
-    kept = deepcopy(system)
-    system.expired_before, kept.expired_before = time + 1, time
+    kept, expired = (replace(system, expired_before=before) for before in (time, time + 1))
 
-    assert system.audit().differences == []
+    assert expired.audit().differences == []
     named = [(d.check, d.kind, d.user) for d in kept.audit().differences]
     assert ("sync-store", "missing", row[0]) in named
 

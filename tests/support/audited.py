@@ -8,7 +8,7 @@ from typing import Final
 
 from backends.elasticsearch import document_id, folded_or_none
 from backends.kafka import partition_of
-from backends.sync_layout import Sharded, SyncShards
+from backends.sync_layout import SyncShards
 from ops.verify.audit import audit
 from ops.verify.index import Document
 from ops.verify.log import KafkaRecord
@@ -37,9 +37,9 @@ from schemas.records import (
     Rejected,
     Retracted,
 )
+from schemas.sync_seq import epoch_of, sync_seq
+from tests.support.placing import TIMELINE_PARTITIONS, Placing, in_one_epoch
 
-TIMELINE_PARTITIONS: Final = 2
-SYNC_PARTITIONS: Final = 3
 _JUMP_AFTER: Final = 4
 _KINDS: Final[dict[type[AnyEntry], str]] = {
     ConversationCreated: "conversation_created",
@@ -61,8 +61,9 @@ def index_of(at: int) -> str:
 class System:
     """What every place holds. Consistent as `system_of` makes it.
 
-    ``grown``: what comes to the timeline while the audit runs. ``lows``: the first offsets of
-    ``im.sync`` that retention has left. ``lags``: how far a sink stays behind.
+    ``sync``: the partition of its records is the number of a shard. ``grown``: what comes to the
+    timeline while the audit runs. ``lows``: by shard the first offset that retention has left.
+    ``lags``: how far a sink stays behind.
     """
 
     timeline: list[KafkaRecord] = field(default_factory=list)
@@ -80,6 +81,18 @@ class System:
     lows: dict[int, int] = field(default_factory=dict)
     lags: dict[Stage, int] = field(default_factory=dict)
     expired_before: int = 0
+    shards: SyncShards = field(default_factory=lambda: in_one_epoch([]).shards)
+
+    def home(self, user: str, epoch: int) -> int:
+        """The shard of a recipient in an epoch; they must have one."""
+        number = self.shards.home(user, epoch)
+        assert number is not None
+        return number
+
+    def last_home(self, user: str) -> int:
+        """The shard to which a recipient's records come now."""
+        homes = [self.shards.home(user, epoch) for epoch in self.shards.epochs]
+        return [number for number in homes if number is not None][-1]
 
     def audit(self, *, allow_empty: bool = True) -> Report:
         """The report of `ops.verify.audit.audit`."""
@@ -102,16 +115,16 @@ class _Lists:
 
     def timeline_spans(self) -> list[Span]:
         self._asked += 1
-        return _spans(self._timeline_now(), TIMELINE_PARTITIONS, {})
+        return _spans(self._timeline_now(), range(TIMELINE_PARTITIONS), {})
 
     def timeline(self, spans: Sequence[Span]) -> Iterable[KafkaRecord]:
         return [record for span in spans for record in _within(self._timeline_now(), span)]
 
     def sync_shards(self) -> SyncShards:
-        return SyncShards(Sharded("im.sync"), {"im.sync": SYNC_PARTITIONS})
+        return self._system.shards
 
     def sync_spans(self) -> list[Span]:
-        return _spans(self._system.sync, SYNC_PARTITIONS, self._system.lows)
+        return _spans(self._system.sync, sorted(self._system.shards.places), self._system.lows)
 
     def sync(self, spans: Sequence[Span]) -> Iterable[KafkaRecord]:
         return [record for span in spans for record in _within(self._system.sync, span)]
@@ -167,11 +180,13 @@ class _Lists:
         return [*self._system.timeline, *grown]
 
 
-def _spans(records: list[KafkaRecord], partitions: int, lows: Mapping[int, int]) -> list[Span]:
+def _spans(
+    records: list[KafkaRecord], partitions: Iterable[int], lows: Mapping[int, int]
+) -> list[Span]:
     ends = {record[0]: record[1] + 1 for record in records}
     return [
         Span(number, lows.get(number, 0), max(lows.get(number, 0), ends.get(number, 0)))
-        for number in range(partitions)
+        for number in partitions
     ]
 
 
@@ -179,34 +194,42 @@ def _within(records: list[KafkaRecord], span: Span) -> list[KafkaRecord]:
     return [r for r in records if r[0] == span.partition and span.low <= r[1] < span.end]
 
 
-def system_of(entries: Iterable[tuple[str, bytes]], syncs: Iterable[tuple[str, bytes]]) -> System:
+def system_of(
+    entries: Iterable[tuple[str, bytes]],
+    syncs: Iterable[tuple[str, bytes]],
+    place: Placing = in_one_epoch,
+) -> System:
     """The consistent deployment that has these on its topics.
 
     Args:
         entries: (conversation, value) in the order of their writing.
         syncs: (recipient, value) in theirs.
+        place: In which shards those are.
     """
-    return system_on(
-        list(_placed(entries, TIMELINE_PARTITIONS)), list(_placed(syncs, SYNC_PARTITIONS))
-    )
+    syncs = list(syncs)
+    shards, epochs = place(syncs)
+    homes = [shards.home(user, epoch) for (user, _), epoch in zip(syncs, epochs, strict=True)]
+    lanes = ((partition_of(key, TIMELINE_PARTITIONS), key, value) for key, value in entries)
+    sync = ((home, *pair) for home, pair in zip(homes, syncs, strict=True) if home is not None)
+    return system_on(list(_placed(lanes)), list(_placed(sync)), shards)
 
 
-def system_on(timeline: list[KafkaRecord], sync: list[KafkaRecord]) -> System:
+def system_on(timeline: list[KafkaRecord], sync: list[KafkaRecord], shards: SyncShards) -> System:
     """The consistent deployment whose topics these are."""
-    system = System(timeline=timeline, sync=sync)
+    system = System(timeline=timeline, sync=sync, shards=shards)
     for _, _, _, value in timeline:
         _store(system, decode_entry(value), value or b"")
-    for _, offset, key, value in sync:
-        _store_sync(system, (key or b"").decode(), offset, value or b"")
+    for number, offset, key, value in sync:
+        place = sync_seq(epoch_of(number), offset)
+        _store_sync(system, (key or b"").decode(), place, value or b"")
     return system
 
 
-def _placed(records: Iterable[tuple[str, bytes]], partitions: int) -> Iterator[KafkaRecord]:
-    """On the partitions of their keys, with marks of transactions and aborted ones between."""
-    ends = dict.fromkeys(range(partitions), 0)
-    for key, value in records:
-        partition = partition_of(key, partitions)
-        offset = ends[partition]
+def _placed(records: Iterable[tuple[int, str, bytes]]) -> Iterator[KafkaRecord]:
+    """On their partitions, with marks of transactions and aborted ones between."""
+    ends: dict[int, int] = {}
+    for partition, key, value in records:
+        offset = ends.get(partition, 0)
         yield partition, offset, key.encode(), value
         # One mark after each record; once an aborted transaction as long as a bucket.
         ends[partition] = offset + (SYNC_BUCKET if offset == 2 * _JUMP_AFTER else 2)
@@ -308,7 +331,7 @@ def _erase(system: System, user: str, record: MessageRecalled | Retracted) -> No
                 system.sync_rows[at] = (*row[:5], encode(hole))
 
 
-def _store_sync(system: System, user: str, offset: int, value: bytes) -> None:
+def _store_sync(system: System, user: str, place: int, value: bytes) -> None:
     record = decode_sync_record(value)
     seq = None if isinstance(record, Rejected | Retracted) else record.seq
     if isinstance(record, MessageRecalled | Retracted):
@@ -316,8 +339,9 @@ def _store_sync(system: System, user: str, offset: int, value: bytes) -> None:
     if isinstance(record, ReadMarked):
         *rest, marked = _take_mark(system, record.conv_id, user)
         system.read_marks.append((*rest, max(record.seq, marked or 0)))  # type: ignore[arg-type]
-    bucket = offset // SYNC_BUCKET
-    system.sync_rows.append((user, bucket, offset, record.conv_id, seq, value))
-    system.expiries = [each for each in system.expiries if each[0] != user] + [(user, offset)]
+    bucket = place // SYNC_BUCKET
+    system.sync_rows.append((user, bucket, place, record.conv_id, seq, value))
+    newest = max([place, *(told for name, told in system.expiries if name == user)])
+    system.expiries = [each for each in system.expiries if each[0] != user] + [(user, newest)]
     if (user, bucket) not in system.buckets:
         system.buckets.append((user, bucket))

@@ -12,7 +12,14 @@ from msgspec import structs
 
 from backends.cassandra import create_tables
 from backends.elasticsearch import create_index
-from backends.kafka import consumer_config, create_topics, producer_config, topic_partitions
+from backends.kafka import (
+    admin_client,
+    consumer_config,
+    create_topics,
+    producer_config,
+    topic_partitions,
+)
+from backends.shards import sync_shards
 from ops.verify.log import KafkaRecord
 from schemas.codec import decode_sync_record, encode
 from schemas.records import AnySyncRecord, MessageEdited, MessageRecalled, RecalledHole
@@ -40,7 +47,8 @@ def deploy(
     create_topics(settings)
     append(settings, Topic.TIMELINE, entries)
     append(settings, Topic.SYNC, syncs)
-    system = system_on(records(settings, Topic.TIMELINE), records(settings, Topic.SYNC))
+    shards = sync_shards(admin_client(settings), settings)
+    system = system_on(records(settings, Topic.TIMELINE), records(settings, Topic.SYNC), shards)
     create_tables(session, settings)
     _insert(session, system)
     _index(settings, search, system)

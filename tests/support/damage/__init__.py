@@ -1,13 +1,15 @@
 """Every way to damage a consistent deployment, and what an audit has to say to it."""
 
-from tests.support.damage import index, log, marks, store, sync_log, sync_store
-from tests.support.damage.tools import DAMAGES, Damage, Expected, Pick
+from tests.support.damage import epochs, index, log, marks, store, sync_log, sync_store
+from tests.support.damage.tools import BETWEEN_EPOCHS, DAMAGES, Damage, Expected, Pick
 
 __all__ = [
+    "BETWEEN_EPOCHS",
     "DAMAGES",
     "Damage",
     "Expected",
     "Pick",
+    "epochs",
     "index",
     "log",
     "marks",

@@ -8,7 +8,7 @@ from backends.kafka import partition_of
 from ops.verify.report import CheckName, DifferenceKind
 from ops.verify.sources import Stage
 from schemas.codec import decode_entry, encode
-from tests.support.audited import TIMELINE_PARTITIONS, System
+from tests.support.audited import System
 from tests.support.damage.tools import (
     Expected,
     Pick,
@@ -21,6 +21,7 @@ from tests.support.damage.tools import (
     set_value,
     swap_values,
 )
+from tests.support.placing import TIMELINE_PARTITIONS
 
 
 @damage

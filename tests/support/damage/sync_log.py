@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from backends.kafka import partition_of
 from ops.verify.report import DifferenceKind
 from schemas.codec import decode_entry, decode_sync_record, encode
-from tests.support.audited import SYNC_PARTITIONS, System
+from schemas.sync_seq import epoch_of
+from tests.support.audited import System
 from tests.support.damage.tools import (
     STRANGER,
     Expected,
     Pick,
+    add_sync,
     damage,
-    end_of,
     entries_at,
     forged,
     line_of_sync,
@@ -25,62 +25,69 @@ from tests.support.damage.tools import (
 
 @damage
 def _sync_loses_a_record(system: System, pick: Pick) -> Expected:
-    at = pick.one(entries_at(system.sync))
+    at = pick.one(entries_at(system))
     _, _, key, value = system.sync.pop(at)
     return of_sync(key, value, "missing")
 
 
 @damage
 def _sync_has_a_record_twice(system: System, pick: Pick) -> Expected:
-    partition, _, key, value = system.sync[pick.one(entries_at(system.sync))]
-    system.sync.append((partition, end_of(system.sync, partition), key, value))
+    number, _, key, value = system.sync[pick.one(entries_at(system))]
+    add_sync(system, number, key, value)
     return of_sync(key, value, "double")
 
 
 @damage
 def _sync_changes_the_order(system: System, pick: Pick) -> Expected:
+    last = system.shards.epochs[-1]
     pairs = neighbours(system.sync, line_of_sync)
-    first, second = pick.one(pairs)
+    later = [pair for pair in pairs if last == 0 or epoch_of(system.sync[pair[1]][0]) > 0]
+    first, second = pick.one(later)
     swap_values(system.sync, first, second)
     return of_sync(system.sync[second][2], system.sync[second][3], "out_of_order")
 
 
 @damage
 def _sync_alters_a_record(system: System, pick: Pick) -> Expected:
-    at = pick.one(entries_at(system.sync))
+    at = pick.one(entries_at(system))
     _, _, key, value = system.sync[at]
     set_value(system.sync, at, (value or b"") + b" ")
     return of_sync(key, value, "altered")
 
 
 @damage
-def _sync_sends_a_record_to_another(system: System, pick: Pick) -> Expected:
-    at = pick.one(entries_at(system.sync))
+def _sync_sends_a_record_to_a_stranger(system: System, pick: Pick) -> Expected:
+    at = pick.one(entries_at(system))
     _, _, key, value = system.sync.pop(at)
-    partition = partition_of(STRANGER, SYNC_PARTITIONS)
-    place = (partition, end_of(system.sync, partition))
-    system.sync.append((*place, STRANGER.encode(), value))
+    add_sync(system, system.last_home(STRANGER), STRANGER.encode(), value)
     return pick.one((of_sync(key, value, "missing"), of_sync(b"stranger", value, "extra")))
 
 
 @damage
-def _sync_has_a_record_on_another_partition(system: System, pick: Pick) -> Expected:
-    at = pick.one(entries_at(system.sync))
-    partition, _, key, value = system.sync.pop(at)
-    other = (partition + 1) % SYNC_PARTITIONS
-    system.sync.append((other, end_of(system.sync, other), key, value))
+def _sync_has_what_is_for_others_only(system: System, pick: Pick) -> Expected:
+    value = next(v for _, _, _, v in system.sync if b'"just us"' in (v or b""))
+    user = pick.one(("bob", "|e-"))
+    add_sync(system, system.last_home(user), user.encode(), value)
+    return of_sync(user.encode(), value, "extra")
+
+
+@damage
+def _sync_has_a_record_on_another_shard(system: System, pick: Pick) -> Expected:
+    at = pick.one(entries_at(system))
+    number, _, key, value = system.sync.pop(at)
+    alike = [n for n in sorted(system.shards.places) if epoch_of(n) == epoch_of(number)]
+    other = pick.one([n for n in alike if n != number])
+    add_sync(system, other, key, value)
     kinds: tuple[DifferenceKind, ...] = ("missing", "misplaced")
     return of_sync(key, value, pick.one(kinds))
 
 
 @damage
 def _sync_has_an_entry_of_its_own(system: System, pick: Pick) -> Expected:
-    _, _, key, value = system.sync[pick.one(entries_at(system.sync))]
+    number, _, key, value = system.sync[pick.one(entries_at(system))]
     entry = decode_entry(value)
     user, conv_id, seq = (key or b"").decode(), *pick.one(((entry.conv_id, 1_000), ("no", 1)))
-    partition = partition_of(user, SYNC_PARTITIONS)
-    place = (partition, end_of(system.sync, partition))
-    system.sync.append((*place, key, encode(forged(conv_id, seq))))
+    add_sync(system, number, key, encode(forged(conv_id, seq)))
     return Expected("sync-log", "extra", conv_id, seq, user, alone=False)
 
 
@@ -90,23 +97,21 @@ def _sync_tells_another_of_a_refusal(system: System, pick: Pick) -> Expected:
         "kind": "rejected", "conv_id": "c1", "sender": "ann", "device_id": "d",
         "client_msg_id": "", "at": 5, "code": "stale",
     }  # fmt: skip
-    partition = partition_of("bob", SYNC_PARTITIONS)
-    place = (partition, end_of(system.sync, partition))
-    system.sync.append((*place, b"bob", encode(reply)))
+    add_sync(system, system.last_home("bob"), b"bob", encode(reply))
     return pick.one([Expected("sync-log", "extra", "c1", user="bob", alone=False)])
 
 
 @damage
 def _sync_has_what_is_no_record(system: System, pick: Pick) -> Expected:
-    partition = pick.index(range(SYNC_PARTITIONS))
+    number = pick.one(sorted(system.shards.places))
     value = pick.one((None, b"", b"{}", b"\xff"))
-    system.sync.append((partition, end_of(system.sync, partition), b"ann", value))
+    add_sync(system, number, b"ann", value)
     return Expected("sync-log", "undecodable", alone=False)
 
 
 @damage
 def _sync_has_no_recipient(system: System, pick: Pick) -> Expected:
-    at = pick.one(entries_at(system.sync))
+    at = pick.one(entries_at(system))
     partition, offset, _, value = system.sync[at]
     system.sync[at] = (partition, offset, pick.one((None, b"\xff")), value)
     return Expected("sync-log", "undecodable", alone=False)
@@ -124,7 +129,5 @@ def _sync_does_not_tell_who_left_of_a_recall(system: System, pick: Pick) -> Expe
 @damage
 def _sync_tells_another_of_a_recall(system: System, pick: Pick) -> Expected:
     value = system.sync[pick.one(retractions_at(system.sync))][3]
-    partition = partition_of(STRANGER, SYNC_PARTITIONS)
-    place = (partition, end_of(system.sync, partition))
-    system.sync.append((*place, STRANGER.encode(), value))
+    add_sync(system, system.last_home(STRANGER), STRANGER.encode(), value)
     return Expected("sync-log", "extra", "c1", user=STRANGER, alone=False)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from backends.kafka import partition_of
 from schemas.limits import SYNC_BUCKET
-from tests.support.audited import SYNC_PARTITIONS, System
+from schemas.sync_seq import epoch_of, sync_seq
+from tests.support.audited import System
 from tests.support.damage.tools import (
     STRANGER,
     Expected,
@@ -14,27 +14,29 @@ from tests.support.damage.tools import (
     damage,
     drop_empty_bucket,
     end_of,
+    place_of,
+    rows_at,
     with_column,
 )
 
 
 @damage
 def _sync_store_loses_a_row(system: System, pick: Pick) -> Expected:
-    row = system.sync_rows.pop(pick.index(system.sync_rows))
+    row = system.sync_rows.pop(pick.one(rows_at(system)))
     drop_empty_bucket(system, row[0], row[1])
     return Expected("sync-store", "missing", row[3] or "", row[4] or 0, row[0])
 
 
 @damage
 def _sync_store_has_a_row_twice(system: System, pick: Pick) -> Expected:
-    row = pick.one(system.sync_rows)
+    row = system.sync_rows[pick.one(rows_at(system))]
     system.sync_rows.append(row)
     return Expected("sync-store", "double", row[3] or "", row[4] or 0, row[0])
 
 
 @damage
 def _sync_store_alters_a_row(system: System, pick: Pick) -> Expected:
-    at, column = pick.index(system.sync_rows), pick.one((3, 4, 5))
+    at, column = pick.one(rows_at(system)), pick.one((3, 4, 5))
     row = system.sync_rows[at]
     other: Any = {3: "nowhere", 4: 999, 5: (row[5] or b"") + b" "}[column]
     system.sync_rows[at] = with_column(
@@ -48,15 +50,14 @@ def _sync_store_has_a_text_after_its_recall(system: System, pick: Pick) -> Expec
     holes = [at for at, row in enumerate(system.sync_rows) if b'"recalled"' in (row[5] or b"")]
     at = pick.one(holes)
     row = system.sync_rows[at]
-    text = next(v for _, offset, key, v in system.sync
-                if ((key or b"").decode(), offset) == (row[0], row[2]))  # fmt: skip
+    text = next(record[3] for record in system.sync if place_of(record) == (row[0], row[2]))
     system.sync_rows[at] = with_column(row, 5, text)
     return Expected("sync-store", "altered", row[3] or "", row[4] or 0, row[0])
 
 
 @damage
 def _sync_store_has_a_row_in_another_bucket(system: System, pick: Pick) -> Expected:
-    at = pick.index(system.sync_rows)
+    at = pick.one(rows_at(system))
     row = system.sync_rows[at]
     system.sync_rows[at] = with_column(row, 1, pick.one((row[1] + 1, -1)))
     return Expected("sync-store", "misplaced", user=row[0])
@@ -64,7 +65,7 @@ def _sync_store_has_a_row_in_another_bucket(system: System, pick: Pick) -> Expec
 
 @damage
 def _sync_store_has_a_row_in_another_epoch(system: System, pick: Pick) -> Expected:
-    at = pick.index(system.sync_rows)
+    at = pick.one(rows_at(system))
     row = system.sync_rows[at]
     system.sync_rows[at] = with_column(row, 2, pick.one((row[2] + (1 << 48), -1)))
     return Expected("sync-store", "misplaced", user=row[0])
@@ -72,22 +73,24 @@ def _sync_store_has_a_row_in_another_epoch(system: System, pick: Pick) -> Expect
 
 @damage
 def _sync_store_gives_a_row_to_another(system: System, pick: Pick) -> Expected:
-    at = pick.index(system.sync_rows)
+    at = pick.one(rows_at(system))
     row = system.sync_rows[at]
-    partition = partition_of(row[0], SYNC_PARTITIONS)
-    twins = [
-        name for name in map(str, range(99)) if partition_of(name, SYNC_PARTITIONS) == partition
-    ]
-    system.sync_rows[at] = with_column(row, 0, twins[0])
-    return Expected("sync-store", "altered", user=twins[0])
+    epoch = epoch_of(row[2])
+    home = system.home(row[0], epoch)
+    # Where each has a shard alone, another has no place for it.
+    twins = [name for name in map(str, range(99)) if system.shards.home(name, epoch) == home]
+    twin = next(iter(twins), STRANGER)
+    system.sync_rows[at] = with_column(row, 0, twin)
+    return Expected("sync-store", "altered" if twins else "misplaced", user=twin)
 
 
 @damage
 def _sync_store_has_a_row_of_its_own(system: System, pick: Pick) -> Expected:
-    row = pick.one(system.sync_rows)
-    end = end_of(system.sync, partition_of(row[0], SYNC_PARTITIONS))
-    sync_seq = pick.one((row[2] + 1, end, end + 10 * SYNC_BUCKET))
-    system.sync_rows.append((row[0], sync_seq // SYNC_BUCKET, sync_seq, *row[3:]))
+    row = system.sync_rows[pick.one(rows_at(system))]
+    epoch = epoch_of(row[2])
+    end = sync_seq(epoch, end_of(system.sync, system.home(row[0], epoch)))
+    place = pick.one((row[2] + 1, end, end + 10 * SYNC_BUCKET))
+    system.sync_rows.append((row[0], place // SYNC_BUCKET, place, *row[3:]))
     return Expected("sync-store", "extra", user=row[0])
 
 

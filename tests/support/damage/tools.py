@@ -10,6 +10,7 @@ from ops.verify.log import KafkaRecord
 from ops.verify.report import CheckName, Difference, DifferenceKind, Report
 from schemas.codec import decode_entry, decode_sync_record, encode
 from schemas.records import AnyEntry, Retracted
+from schemas.sync_seq import epoch_of, sync_seq
 from tests.support.audited import System
 
 STRANGER: Final = "stranger"
@@ -60,6 +61,8 @@ class Expected(NamedTuple):
 
 Damage: TypeAlias = Callable[[System, Pick], Expected]
 DAMAGES: Final[dict[str, Damage]] = {}
+BETWEEN_EPOCHS: Final[dict[str, Damage]] = {}
+"""Those that only a deployment can have whose sync timelines have more than one epoch."""
 
 
 def damage(function: Damage) -> Damage:
@@ -68,21 +71,50 @@ def damage(function: Damage) -> Damage:
     return function
 
 
+def between_epochs(function: Damage) -> Damage:
+    """Registers a damage of `BETWEEN_EPOCHS`."""
+    BETWEEN_EPOCHS[function.__name__.strip("_")] = function
+    return function
+
+
 def entry_of(record: KafkaRecord) -> AnyEntry:
     """The entry that a record of the timeline carries."""
     return decode_entry(record[3])
 
 
-def entries_at(records: Sequence[KafkaRecord]) -> list[int]:
-    """Where the records are that are no replies."""
-    found = [(at, decode_sync_record(record[3])) for at, record in enumerate(records)]
-    return [at for at, record in found if isinstance(record, AnyEntry)]
+def entries_at(system: System) -> list[int]:
+    """Where the sync records are that are no replies: of epochs after the first, if there are."""
+    last = system.shards.epochs[-1]
+    return [
+        at
+        for at, record in enumerate(system.sync)
+        if isinstance(decode_sync_record(record[3]), AnyEntry)
+        and (last == 0 or epoch_of(record[0]) > 0)
+    ]
+
+
+def rows_at(system: System) -> list[int]:
+    """Where the rows of sync records are: of epochs after the first, if there are."""
+    last = system.shards.epochs[-1]
+    rows = enumerate(system.sync_rows)
+    return [at for at, row in rows if last == 0 or epoch_of(row[2]) > 0]
 
 
 def retractions_at(records: Sequence[KafkaRecord]) -> list[int]:
     """Where the records are that tell who has left of a recall."""
     found = [(at, decode_sync_record(record[3])) for at, record in enumerate(records)]
     return [at for at, record in found if isinstance(record, Retracted)]
+
+
+def add_sync(system: System, number: int, key: bytes | None, value: bytes | None) -> None:
+    """Appends a record to a shard."""
+    system.sync.append((number, end_of(system.sync, number), key, value))
+
+
+def place_of(record: KafkaRecord) -> tuple[str, int]:
+    """Whose a sync record is, and its sync SeqId."""
+    number, offset, key, _ = record
+    return (key or b"").decode(), sync_seq(epoch_of(number), offset)
 
 
 def line_of_sync(record: KafkaRecord) -> object:

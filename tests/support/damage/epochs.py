@@ -1,0 +1,47 @@
+"""Damages between the epochs of a sync timeline: what is right by itself is in the wrong one."""
+
+from __future__ import annotations
+
+from schemas.limits import SYNC_BUCKET
+from schemas.sync_seq import epoch_of, sync_seq, unpack_sync_seq
+from tests.support.audited import System
+from tests.support.damage.tools import (
+    Expected,
+    Pick,
+    add_sync,
+    between_epochs,
+    drop_empty_bucket,
+    entries_at,
+    line_of_sync,
+    neighbours,
+    of_sync,
+    rows_at,
+)
+
+
+@between_epochs
+def _a_record_is_in_the_epoch_before(system: System, pick: Pick) -> Expected:
+    later = set(entries_at(system))
+    passed, at = pick.one(
+        [
+            (first, second)
+            for first, second in neighbours(system.sync, line_of_sync)
+            # From the begin of an epoch it would come in its order all the same.
+            if first in later and system.sync[first][0] == system.sync[second][0]
+        ]
+    )
+    _, _, key, overtaken = system.sync[passed]
+    number, _, _, value = system.sync.pop(at)
+    add_sync(system, system.home((key or b"").decode(), epoch_of(number) - 1), key, value)
+    return of_sync(key, overtaken, "out_of_order")
+
+
+@between_epochs
+def _a_row_is_in_another_epoch(system: System, pick: Pick) -> Expected:
+    at = pick.one(rows_at(system))
+    row = system.sync_rows.pop(at)
+    drop_empty_bucket(system, row[0], row[1])
+    epoch, offset = unpack_sync_seq(row[2])
+    place = sync_seq(pick.one([e for e in range(9) if e != epoch]), offset)
+    system.sync_rows.append((row[0], place // SYNC_BUCKET, place, *row[3:]))
+    return Expected("sync-store", "missing", row[3] or "", row[4] or 0, row[0])
