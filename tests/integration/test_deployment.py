@@ -169,5 +169,29 @@ def test_run_stops_what_it_started_when_it_is_told_to(
     assert processes_of(tmp_path) == []
 
 
+def test_a_topic_for_each_recipient_is_up_and_played_on(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    """By the other sync layout `im run --once` is as good, and so is the audit after it.
+
+    `im up` refuses to start it by the first layout then, and leaves nothing running.
+    """
+    own = variables | {"IM_HOME": str(tmp_path), "IM_GATEWAY_PORT": str(free_ports(1)[0])}
+    own |= {"IM_NAMESPACE": variables["IM_NAMESPACE"] + "-own"}
+    by_recipient = own | {"IM_SYNC_LAYOUT": "topic-per-recipient"}
+    assert im_json(by_recipient, "up")["started"] is True
+    done = im(by_recipient, "run", "--once", "--json")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    audited = im(own, "verify", "--json")
+    assert im_json(own, "down") == {"stopped": True}
+    assert done.returncode == 0, (done.stderr, events)
+    assert all(event["ok"] for event in events)
+    assert audited.returncode == 0, audited.stdout
+    refused = im(own | {"IM_SYNC_LAYOUT": "sharded"}, "up")
+    assert refused.returncode == 1
+    assert "set IM_SYNC_LAYOUT to that" in refused.stderr.replace("\n", " ")
+    assert processes_of(tmp_path) == []
+
+
 def _name() -> str:
     return Path("/proc/self/comm").read_text().strip()
