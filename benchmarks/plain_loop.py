@@ -2,8 +2,9 @@
 
 It decodes a command, counts up its conversation, encodes the entry, writes it to the timeline
 and to each member, and commits with the source offset, in the transactions that the sequencer
-makes: one for what has come of a source partition, by a producer of that partition. It checks
-nothing, remembers no id and no member, and cannot be restarted.
+makes: one for what has come of a source partition, up to as many records as a busy lane writes,
+by a producer of that partition. It checks nothing, remembers no id and no member, and cannot be
+restarted.
 
     python -m benchmarks.plain_loop FAN_OUT COMMANDS
 """
@@ -23,8 +24,8 @@ from schemas.records import AnyCommand, MessageSent, SendMessage
 from schemas.settings import Settings
 from schemas.topics import Topic
 from stream_processors.transaction import TRANSACTION_SECONDS, transactional_config
+from stream_processors.turns import LONG_TURN
 
-_GULP: Final = 5_000
 _POLL_SECONDS: Final = 0.2
 
 
@@ -36,10 +37,10 @@ def main() -> None:
     places = topic_partitions(settings, Topic.MESSAGES)
     consumer.assign([TopicPartition(place.topic, place.partition, 0) for place in places])
     loop = PlainLoop(settings, consumer, fan_out)
-    done = 0
+    done, gulp = 0, LONG_TURN.writes // (1 + fan_out)
     while done < wanted:
         by_partition = defaultdict(list)
-        for message in consumer.consume(_GULP, _POLL_SECONDS):
+        for message in consumer.consume(gulp, _POLL_SECONDS):
             by_partition[message.partition() or 0].append(message)
         for partition, messages in by_partition.items():
             loop.run_transaction(partition, messages)

@@ -57,7 +57,6 @@ def transactional_config(settings: Settings, group: str, partition: int) -> dict
         # gather, and its requests are a quarter of what they are with 5 ms; they cost the broker
         # more than the records in them.
         "linger.ms": 1_000,
-        "delivery.report.only.error": True,  # the commit tells of all the others
         # With the default of 100 ms each commit waits that long for the one before it.
         "retry.backoff.ms": 5,
         "queue.buffering.max.messages": 8 * LONG_TURN.writes,
