@@ -21,8 +21,8 @@ from schemas.limits import MESSAGE_BUCKET
 from schemas.records import MessageSent
 from schemas.settings import Settings
 from schemas.visibility import Period, visible
-from tests.support.gateway import SECRET, Caller, covered, edit, message, serving
-from tests.support.gateway_rows import Rows, cassandra_store, search_index, tables
+from tests.support.gateway import SECRET, Caller, covered, edit, message
+from tests.support.gateway_rows import Rows, gateway_on_servers, search_index, tables
 from tests.support.servers import Servers
 
 pytestmark = pytest.mark.servers
@@ -101,13 +101,8 @@ def deployment(servers: Servers) -> Iterator[Deployment]:
 @pytest.fixture
 async def gateway(deployment: Deployment) -> AsyncIterator[Caller]:
     """The gateway, served, on the real servers."""
-    settings = deployment.settings
-    index = ElasticIndex(settings)
-    try:
-        async with cassandra_store(settings) as store, serving(settings, store, index) as caller:
-            yield caller
-    finally:
-        await index.stop()
+    async with gateway_on_servers(deployment.settings) as caller:
+        yield caller
 
 
 async def found(gateway: Caller, user: str, query: str, **more: Any) -> list[tuple[str, int]]:

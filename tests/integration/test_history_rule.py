@@ -13,13 +13,12 @@ from pydantic import SecretStr
 
 from backends.cassandra import cassandra_session
 from backends.elasticsearch import elasticsearch_client
-from gateway.elastic_index import ElasticIndex
 from producers.publisher import Publisher
 from schemas.records import HistoryRule
 from schemas.settings import Settings
 from schemas.topics import Topic
-from tests.support.gateway import SECRET, Caller, covered, serving
-from tests.support.gateway_rows import cassandra_store
+from tests.support.gateway import SECRET, Caller, covered
+from tests.support.gateway_rows import gateway_on_servers
 from tests.support.pipeline import assert_verified, prepare
 from tests.support.processes import running, wait_until
 from tests.support.servers import Servers
@@ -72,12 +71,8 @@ def ann(settings: Settings) -> Iterator[Publisher]:
 @pytest.fixture
 async def gateway(settings: Settings) -> AsyncIterator[Caller]:
     """The gateway on what the sinks have written."""
-    index = ElasticIndex(settings)
-    try:
-        async with cassandra_store(settings) as store, serving(settings, store, index) as caller:
-            yield caller
-    finally:
-        await index.stop()
+    async with gateway_on_servers(settings) as caller:
+        yield caller
 
 
 def done(settings: Settings, ann: Publisher) -> None:

@@ -19,13 +19,12 @@ from backends.cassandra import cassandra_session
 from backends.kafka import partition_of
 from consumers.cursor import MemoryCursors
 from consumers.follower import SyncFollower
-from ops.verify import servers as real
-from ops.verify.audit import audit
 from ops.verify.report import Report
 from schemas.errors import Trimmed
 from schemas.ids import uuid7
 from schemas.records import CreateConversation, MarkRead
 from schemas.settings import Settings
+from tests.support.auditing import report_on
 from tests.support.commands import message
 from tests.support.gateway import SECRET, Caller, FakeIndex, serving
 from tests.support.gateway_rows import cassandra_store
@@ -106,12 +105,7 @@ class Deployment(NamedTuple):
 
     def audit(self) -> Report:
         """What `im verify` finds."""
-        report = Report()
-        with real.servers(
-            self.settings, advance=lambda _check, _number: None, wait_seconds=PATIENCE
-        ) as sources:
-            audit(sources, report)
-        return report
+        return report_on(self.settings, PATIENCE)
 
 
 @pytest.fixture(scope="module")

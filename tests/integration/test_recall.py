@@ -21,9 +21,6 @@ from consumers.local.knowledge import TimelineItem
 from consumers.local.store import LocalStore
 from devstack.ports import free_ports
 from gateway.tokens import issue_token
-from ops.verify import servers as real
-from ops.verify.audit import audit
-from ops.verify.report import Report
 from schemas.codec import encode
 from schemas.ids import uuid7
 from schemas.records import (
@@ -40,6 +37,7 @@ from schemas.records import (
 from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.conftest import Servers
+from tests.support.auditing import report_on
 from tests.support.everywhere import places_with
 from tests.support.gateway import SECRET
 from tests.support.pipeline import SINKS, prepare
@@ -161,14 +159,6 @@ async def told_over_http(settings: Settings, user: str, conv_id: str, marker: st
     }  # fmt: skip
 
 
-def audited(settings: Settings) -> Report:
-    """What `im verify` finds."""
-    report = Report()
-    with real.servers(settings, advance=lambda _check, _n: None, wait_seconds=30) as sources:
-        audit(sources, report)
-    return report
-
-
 async def test_a_recalled_text_is_nowhere_afterwards(settings: Settings, tmp_path: Path) -> None:
     """Sent, edited and recalled: of pushed and of pulled messages, for who is there and who left.
 
@@ -202,7 +192,7 @@ async def test_a_recalled_text_is_nowhere_afterwards(settings: Settings, tmp_pat
         say(RecallMessage, CROWD, "ann", seq=3),
     ])  # fmt: skip
     settle(settings)
-    assert audited(settings).differences == []
+    assert report_on(settings, 30).differences == []
     await bob.catch_up((GROUP, 6), (CROWD, 6))
     await left.catch_up((GROUP, 5), (CROWD, 5))
     late = Phone(settings, "bob", tmp_path / "late" / "local.db")

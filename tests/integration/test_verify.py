@@ -19,7 +19,6 @@ from backends.elasticsearch import elasticsearch_client, index_name
 from backends.kafka import admin_client, create_topics, producer_config
 from ops.verify import documents, scan, topics
 from ops.verify import servers as real
-from ops.verify.audit import audit
 from ops.verify.command import verify
 from ops.verify.report import Report
 from ops.verify.topics import Span
@@ -27,6 +26,7 @@ from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.support.audited import System
+from tests.support.auditing import report_on
 from tests.support.deployed import append, commit, deploy, of_day, records
 from tests.support.processes import environment
 from tests.support.sequencing import run
@@ -46,12 +46,7 @@ class Deployed(NamedTuple):
 
     def audit(self, wait_seconds: float = 10.0) -> Report:
         """What the audit says."""
-        report = Report()
-        with real.servers(
-            self.settings, advance=lambda _check, _number: None, wait_seconds=wait_seconds
-        ) as sources:
-            audit(sources, report)
-        return report
+        return report_on(self.settings, wait_seconds)
 
     def found(self) -> set[tuple[str, str, str, int, str]]:
         """Its differences by check, kind, conversation, SeqId and user."""

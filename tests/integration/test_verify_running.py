@@ -13,8 +13,6 @@ import pytest
 
 from backends.cassandra import cassandra_session, create_tables
 from backends.kafka import create_topics
-from ops.verify import servers as real
-from ops.verify.audit import audit
 from ops.verify.report import Report
 from schemas.ids import uuid7
 from schemas.records import (
@@ -27,6 +25,7 @@ from schemas.records import (
     TextContent,
 )
 from schemas.settings import Settings
+from tests.support.auditing import report_on
 from tests.support.processes import running, wait_until
 from tests.support.servers import Servers
 from tests.support.topics import publish
@@ -84,10 +83,7 @@ def _talking(settings: Settings) -> Iterator[None]:
 
 
 def _audit(settings: Settings) -> Report:
-    report = Report()
-    with real.servers(settings, advance=lambda _check, _number: None, wait_seconds=60) as sources:
-        audit(sources, report, allow_empty=True)
-    return report
+    return report_on(settings, 60, allow_empty=True)
 
 
 def test_a_pipeline_at_work_has_no_difference(servers: Servers, tmp_path: Path) -> None:

@@ -16,10 +16,12 @@ from backends.elasticsearch import (
     index_name,
 )
 from gateway.cassandra_store import CassandraStore
+from gateway.elastic_index import ElasticIndex
 from schemas.codec import encode
 from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
 from schemas.records import FanoutMode, HistoryRule, MessageEdited, MessageSent
 from schemas.settings import Settings
+from tests.support.gateway import Caller, serving
 from tests.support.waiting import until
 
 
@@ -151,6 +153,17 @@ async def cassandra_store(settings: Settings) -> AsyncIterator[CassandraStore]:
         yield store
     finally:
         await store.stop()
+
+
+@asynccontextmanager
+async def gateway_on_servers(settings: Settings) -> AsyncIterator[Caller]:
+    """The gateway, served, on the real store and index."""
+    index = ElasticIndex(settings)
+    try:
+        async with cassandra_store(settings) as store, serving(settings, store, index) as caller:
+            yield caller
+    finally:
+        await index.stop()
 
 
 @contextmanager
