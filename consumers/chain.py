@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from backends.epochs import EpochLog
 from backends.kafka import REQUEST_SECONDS, partition_of
 from backends.sync_layout import OWN_EPOCH, Sharded, SyncLayout, TopicPerRecipient, sync_layout
-from consumers.reading import answered
+from consumers.reading import answered, bounds, written_end
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 
@@ -41,6 +41,10 @@ class Chain(Protocol):
 
     def after(self, epoch: int) -> int | None:
         """The epoch to go on in when this one is read to its end; None while it is written to."""
+        ...
+
+    def end(self, place: TopicPartition) -> int:
+        """Where the shard of an epoch ends that `after` has said is followed by another."""
         ...
 
     def beside(self) -> list[TopicPartition]:
@@ -88,6 +92,10 @@ class ShardedChain:
         epochs = self._log.epochs
         return epochs.after(epoch) if epochs.is_closed(epoch) else None
 
+    def end(self, place: TopicPartition) -> int:
+        """See `Chain`. All that was ever written there is committed."""
+        return bounds(self._consumer, place)[1]
+
     def beside(self) -> list[TopicPartition]:
         """See `Chain`."""
         return self._log.places
@@ -101,12 +109,16 @@ class OwnTopicChain:
     """The shards of somebody by the layout `TopicPerRecipient`.
 
     Args:
-        layout: The layout.
+        settings: The deployment.
+        layout: Its layout.
         user: Whose timeline.
         consumer: Asks for topics.
     """
 
-    def __init__(self, layout: TopicPerRecipient, user: str, consumer: Consumer) -> None:
+    def __init__(
+        self, settings: Settings, layout: TopicPerRecipient, user: str, consumer: Consumer
+    ) -> None:
+        self._settings = settings
         self._layout = layout
         self._user = user
         self._consumer = consumer
@@ -129,6 +141,13 @@ class OwnTopicChain:
         if epoch == OWN_EPOCH or not self._look():
             return None
         return OWN_EPOCH
+
+    def end(self, place: TopicPartition) -> int:
+        """See `Chain`. What was written there before one's own topic may be committed later.
+
+        What is written later comes to one's own topic: `stream_processors.recipient_transaction`.
+        """
+        return written_end(self._settings, place)
 
     def beside(self) -> list[TopicPartition]:
         """See `Chain`."""
@@ -153,7 +172,7 @@ def chain_of(settings: Settings, user: str, consumer: Consumer) -> Chain:
     if isinstance(layout, Sharded):
         return ShardedChain(settings, layout, user, consumer)
     assert isinstance(layout, TopicPerRecipient)  # noqa: S101 - there are two
-    return OwnTopicChain(layout, user, consumer)
+    return OwnTopicChain(settings, layout, user, consumer)
 
 
 def _place(consumer: Consumer, layout: SyncLayout, user: str, epoch: int) -> TopicPartition:

@@ -192,7 +192,7 @@ class SyncFollower:
         if following is None:
             return
         if self._closed_end is None:
-            _, self._closed_end = bounds(self._consumer, self._place)
+            self._closed_end = self._chain.end(self._place)
         if self._next < self._closed_end:
             return
         self._save_passed_over(0)

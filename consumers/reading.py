@@ -73,6 +73,25 @@ def bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
     return found
 
 
+def written_end(settings: Settings, place: TopicPartition) -> int:
+    """The end of all that is written to a partition, in transactions that are open, too.
+
+    Errors as of `offsets`.
+    """
+    admin = admin_client(settings)  # to be held on to: without it the answers never come
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # has no types
+
+    def ask() -> int:
+        asked = admin.list_offsets(
+            {place: latest},
+            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            request_timeout=REQUEST_SECONDS,
+        )
+        return int(asked[place].result(REQUEST_SECONDS + 1).offset)
+
+    return answered(place.topic, ask)
+
+
 def offsets(
     settings: Settings, topic: Topic, spec: OffsetSpec, isolation: IsolationLevel
 ) -> dict[int, int]:

@@ -7,7 +7,13 @@ b. If that is the very first, it is decided, and who would get something of it g
 c. If there are too many topics, it is refused: ``no_room``.
 
 So nobody gets a topic by a command that is rejected. The reply to somebody without a topic goes
-where all of those look: to the shards of epoch 0.
+where all of those look: to the shards of epoch 0. Another worker may make the topic meanwhile, and
+its owner goes on there as soon as they have all that was in epoch 0 when they saw it. Therefore,
+between steps 3 and 4, if there was such a reply:
+
+d. Wait until the broker has it.
+e. Ask which topics there are. Who has none will find it: it was there before the topic was.
+f. Who has one by now gets it there, too. They may be told twice.
 """
 
 from __future__ import annotations
@@ -24,7 +30,7 @@ from schemas.errors import FatalFailure, UndecodableRecord
 from schemas.records import AddMembers, CreateConversation
 from schemas.settings import Settings
 from stream_processors.sequencer import Sequencer, SourceRecord
-from stream_processors.transaction import Transaction
+from stream_processors.transaction import TRANSACTION_SECONDS, Transaction
 from stream_processors.turns import Seat, Turn
 
 log = logging.getLogger(__name__)
@@ -58,6 +64,7 @@ class RecipientTransaction(Transaction):
         super().__init__(settings, partition, producer, group_metadata, seat)
         self._topics = topics
         self._is_refused = False
+        self._to_strangers: list[tuple[str, bytes]] = []
         topics.look()  # whoever had the partition before made topics for all whom its state knows
 
     def run(self, sequencer: Sequencer, records: Sequence[SourceRecord]) -> int:
@@ -113,9 +120,24 @@ class RecipientTransaction(Transaction):
                 return records[:1]
         return records
 
+    def _complete(self) -> None:
+        if not self._to_strangers:
+            return
+        if self._producer.flush(TRANSACTION_SECONDS):  # step d
+            raise FatalFailure("the broker does not take a reply")
+        self._topics.look()  # step e
+        for recipient, value in self._to_strangers:
+            topic = self._topics.find(recipient)
+            if topic is not None:
+                self._produce(topic, value, recipient)  # step f
+        self._to_strangers.clear()
+
     def _find(self, recipient: str, value: bytes) -> str:
         if value.startswith(_REPLIES):
-            return self._topics.find(recipient) or self._sync
+            topic = self._topics.find(recipient)
+            if topic is None:
+                self._to_strangers.append((recipient, value))
+            return topic or self._sync
         try:
             self._topics.make([recipient])  # a member's, whose topic somebody has removed
         except NoRoom as reason:

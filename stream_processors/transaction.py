@@ -133,6 +133,7 @@ class Transaction:
             done = self._write(sequencer, records, turn)  # step 2
             sequencer.write_last(self)  # step 3
             self.state(*progress_record(sequencer.progress))
+        self._complete()
         position = TopicPartition(
             self._messages,
             self._partition,
@@ -155,6 +156,9 @@ class Transaction:
                 time.sleep(BREATH_SECONDS)
                 breath = min(written + turn.breath, turn.writes)
         return len(records)
+
+    def _complete(self) -> None:
+        """Writes what can be told only when all else is written; nothing, in this layout."""
 
     def timeline(self, conv_id: str, value: bytes) -> None:
         """Appends an entry to its conversation's timeline."""

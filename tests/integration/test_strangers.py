@@ -1,0 +1,104 @@
+"""Topics of recipients: a stranger is answered, also while their topic is being made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import Consumer, Producer
+
+from backends import recipient_topics
+from backends.kafka import consumer_config, create_topics, producer_config
+from backends.recipient_topics import RecipientTopics, make_recipients
+from consumers.chain import LOOK_SECONDS
+from consumers.cursor import MemoryCursors
+from consumers.follower import SyncFollower
+from schemas.codec import encode
+from schemas.records import Rejected
+from schemas.settings import Settings
+from schemas.topics import Topic
+from stream_processors.conversations import Conversations
+from stream_processors.recipient_transaction import RecipientTransaction
+from stream_processors.sequencer import Sequencer
+from stream_processors.state_codec import Progress
+from stream_processors.transaction import TRANSACTION_SECONDS, transactional_config
+from stream_processors.turns import Turns
+from tests.conftest import Servers
+from tests.support.commands import message
+from tests.support.following import PATIENCE
+from tests.support.sequencing import source
+
+pytestmark = pytest.mark.servers
+
+EVE = "eve"
+
+
+@pytest.fixture
+def settings(servers: Servers) -> Settings:
+    """A deployment in which nobody has a topic."""
+    settings = servers.settings(partitions=1, sync_partitions=1, sync_layout="topic-per-recipient")
+    create_topics(settings)
+    return settings
+
+
+@pytest.fixture
+def follower(settings: Settings) -> Iterator[SyncFollower]:
+    """A device of Eve, who is nobody's member yet."""
+    with SyncFollower(settings, EVE, MemoryCursors()) as follower:
+        assert follower.poll(0) is None
+        yield follower
+
+
+def is_quiet(follower: SyncFollower) -> bool:
+    """Whether nothing comes for so long that the follower has looked for Eve's topic again."""
+    return follower.poll(3 * LOOK_SECONDS) is None
+
+
+def worker(settings: Settings) -> RecipientTransaction:
+    """The transactions of the lane of partition 0, which has just seen that Eve has no topic."""
+    group = settings.group("sequencer")
+    producer = Producer(transactional_config(settings, group, 0))
+    producer.init_transactions(TRANSACTION_SECONDS)
+    consumer = Consumer(consumer_config(settings, group))
+    return RecipientTransaction(
+        settings, 0, producer, consumer.consumer_group_metadata, Turns().join(),
+        RecipientTopics(settings),
+    )  # fmt: skip
+
+
+def test_a_worker_that_does_not_know_of_the_topic_answers_all_the_same(
+    settings: Settings, follower: SyncFollower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another worker made it a moment ago, and Eve's device has gone on there already."""
+    monkeypatch.setattr(recipient_topics, "LOOK_SECONDS", PATIENCE)
+    late = worker(settings)
+    make_recipients(settings, [EVE])
+    assert is_quiet(follower)
+
+    late.run(Sequencer(settings.limits, Conversations(), Progress()), [source(0, message(1, EVE))])
+
+    item = follower.poll(PATIENCE)
+    assert item is not None
+    assert isinstance(item.record, Rejected)
+
+
+def test_an_answer_that_is_not_committed_yet_is_waited_for(
+    settings: Settings, follower: SyncFollower
+) -> None:
+    """It was written before there was the topic, in a transaction that ended after."""
+    reply = Rejected(
+        conv_id="c1", sender=EVE, device_id="d", client_msg_id="", at=1, code="not_a_member"
+    )
+    producer = Producer(producer_config(settings) | {"transactional.id": settings.namespace})
+    producer.init_transactions(TRANSACTION_SECONDS)
+    producer.begin_transaction()
+    producer.produce(settings.topic(Topic.SYNC), encode(reply), EVE)
+    producer.flush(TRANSACTION_SECONDS)
+    make_recipients(settings, [EVE])
+    assert is_quiet(follower)
+
+    producer.commit_transaction(TRANSACTION_SECONDS)
+
+    item = follower.poll(PATIENCE)
+    assert item is not None
+    assert item.record == reply
