@@ -5,6 +5,7 @@ knowledge   what an entry and an answer of the store tell: pure
 ports       where records and history come from
 store       the copy: a SQLite file, entries and cursor in one transaction
 gateway     both ports over HTTP
+live        the sync timeline told over a WebSocket, and heads with it
 kafka       the sync timeline straight from the log
 device      the loop that follows, fills in, and shows
 """

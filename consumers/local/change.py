@@ -230,6 +230,14 @@ class Change:
         head = max(before.head, listed.head)
         self._keep(before, head, before.through, before.standing)
 
+    def note_told(self, conv_id: str, head: int) -> bool:
+        """Keeps how far a conversation goes; says whether it is known at all."""
+        before = self.conversation(conv_id)
+        if conv_id not in self._known:
+            return False
+        self._keep(before, max(before.head, head), before.through, before.standing)
+        return True
+
     def mark_shown(self, item: TimelineItem) -> None:
         """Keeps that an item was shown, as far as nothing is missing before it."""
         self._db.execute(

@@ -6,8 +6,8 @@ One turn, after it has registered, if it is to, and knows where it begins:
    tell their replies to whoever sends;
 2. put them into the local store, with the cursor, in one transaction; show what is whole (as 5);
 3. if there are no more for now: ask how far conversations go. All of them at the start and after
-   something failed, because nobody can say what was missed; otherwise only while one is pulled, or
-   a read mark of another device cannot be counted from here;
+   something failed, because nobody can say what was missed; otherwise only while one is pulled and
+   nobody tells its head, or a read mark of another device cannot be counted from here;
 4. read gaps from the store;
 5. show what has no gap before it, in order, and remember that it was shown.
 
@@ -22,7 +22,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from consumers.local.knowledge import RECALLED, TimelineItem
@@ -40,7 +40,10 @@ PATIENCE_SECONDS: Final = 20.0
 """How long to wait for records when there is nothing else to do."""
 
 HEADS_SECONDS: Final = 1.0
-"""How old the heads of pulled conversations may be."""
+"""How old the heads of pulled conversations may be, where nobody tells them."""
+
+REVIEW_SECONDS: Final = 60.0
+"""How old they may be where they are told: one might not be."""
 
 AFTER_FAILURE_SECONDS: Final = 2.0
 """Between two turns when a server did not answer; the ports have tried for a while by then."""
@@ -95,6 +98,8 @@ class Device:
         self._observe = observe
         self._missed_something = True
         self._heads_at = time.monotonic()
+        self._are_heads_told = False
+        self._are_heads_due = True
         self._patience = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -141,7 +146,8 @@ class Device:
         """How long nothing has to be done but to wait for records."""
         if self._missed_something or self._store.gaps(1):
             return 0.0
-        asks = self._store.reads_store() or self._store.lacks_count()
+        is_untold = self._are_heads_due or not self._are_heads_told
+        asks = (is_untold and self._store.reads_store()) or self._store.lacks_count()
         return HEADS_SECONDS if asks else PATIENCE_SECONDS
 
     async def turn(self) -> bool:
@@ -189,18 +195,27 @@ class Device:
             if arrived.record is not None:
                 self._observe(arrived.record)
         self._store.apply(batch)
+        self._take_heads(batch.heads)
         self._show_what_is_whole()
-        return bool(batch.arrived), batch.more
+        return bool(batch.arrived or batch.heads), batch.more
+
+    def _take_heads(self, heads: Mapping[str, int] | None) -> None:
+        self._are_heads_told = heads is not None
+        if heads is None or not self._store.note_told(heads):
+            self._are_heads_due = True
 
     async def _ask_for_heads(self) -> None:
-        store, is_time = self._store, time.monotonic() - self._heads_at >= HEADS_SECONDS
-        due = is_time and (store.reads_store() or store.lacks_count())
-        if not self._missed_something and not due:
+        if not self._missed_something and not self._is_time_for_heads():
             return
         listed = await self._history.conversations()
         self._store.note_heads(listed, everything=self._missed_something)
-        self._missed_something = False
+        self._missed_something = self._are_heads_due = False
         self._heads_at = time.monotonic()
+
+    def _is_time_for_heads(self) -> bool:
+        store, age = self._store, time.monotonic() - self._heads_at
+        is_due = self._are_heads_due or age >= REVIEW_SECONDS
+        return age >= HEADS_SECONDS and ((is_due and store.reads_store()) or store.lacks_count())
 
     async def _fill_gaps(self) -> bool:
         learned = False

@@ -24,13 +24,20 @@ HISTORY_PAGE: Final = 500
 LIST_PAGE: Final = 200
 
 
-class _SyncLine(Struct, frozen=True):
+class SyncLine(Struct, frozen=True):
+    """A record of a page of a sync timeline."""
+
     sync_seq: int
     record: Raw
 
+    def arrived(self) -> Arrived:
+        """The same, as a device takes it."""
+        json = bytes(self.record)
+        return Arrived(self.sync_seq, json, known_record(json))
+
 
 class _Sync(Struct, frozen=True):
-    records: list[_SyncLine]
+    records: list[SyncLine]
     next: int
     more: bool
 
@@ -94,7 +101,7 @@ class GatewayTimelines:
         if wait >= 1:
             asked["wait"] = min(int(wait), LONGEST_WAIT)
         page = await self._gateway.get("/v1/sync", _Sync, asked)
-        arrived = [_arrived(line) for line in page.records]
+        arrived = [line.arrived() for line in page.records]
         return SyncBatch(cursor, arrived, page.next, page.more)
 
     async def part(self, conv_id: str, span: Span) -> HistoryPart:
@@ -125,11 +132,6 @@ class GatewayTimelines:
             if page.next is None:
                 return found
             after = page.next
-
-
-def _arrived(line: _SyncLine) -> Arrived:
-    json = bytes(line.record)
-    return Arrived(line.sync_seq, json, known_record(json))
 
 
 def known_record(json: bytes) -> AnySyncRecord | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
@@ -21,6 +22,13 @@ from schemas.errors import (
 )
 
 REQUEST_SECONDS: Final = 30.0
+CONNECT_SECONDS: Final = 10.0
+HEARTBEAT_SECONDS: Final = 20.0
+"""Between two pings over a WebSocket; half of that for the answer."""
+
+CLOSE_SECONDS: Final = 2.0
+"""How long the other end is waited for to close a WebSocket."""
+
 _ATTEMPTS: Final = 5
 _LONGEST_PAUSE_SECONDS: Final = 1.0
 _OK: Final = 200
@@ -74,6 +82,27 @@ class GatewayHttp:
         """What a path answers to a body. To do it twice must be as to do it once."""
         url = URL(self._address + path, encoded=True)
         return await self._ask(method, url, answer, msgspec.json.encode(body))
+
+    async def connect(
+        self, path: str, asked: Mapping[str, int | str]
+    ) -> aiohttp.ClientWebSocketResponse:
+        """A WebSocket, tried for once. One whose other end is silent for long ends by itself.
+
+        Raises:
+            TransientFailure: There is none, for whatever reason.
+        """
+        url = URL(self._address + path, encoded=True).update_query(asked)
+        headers = {"Authorization": f"Bearer {self._token()}"}
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return await self._http.ws_connect(
+                    url,
+                    headers=headers,
+                    heartbeat=HEARTBEAT_SECONDS,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
+                )
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise TransientFailure(f"no live connection: {type(error).__name__}") from None
 
     async def _ask(
         self, method: str, url: URL, answer: type[AnswerT], body: bytes | None

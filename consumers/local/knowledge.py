@@ -14,7 +14,7 @@ Two rules make the copy of a device the same as the store, whatever it is told i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from consumers.local.spans import Span
@@ -85,12 +85,16 @@ class SyncBatch(NamedTuple):
         arrived: The records, in any order.
         next: The cursor of who has applied them and all before ``after``.
         more: Whether there are more right now.
+        heads: Heads of pulled conversations that were told, by conversation. None if nobody tells
+            them, or only begins to: then all have to be asked for, now or, if it stays so, again
+            and again.
     """
 
     after: int | None
     arrived: Sequence[Arrived]
     next: int
     more: bool
+    heads: Mapping[str, int] | None = None
 
 
 class HistoryPart(NamedTuple):

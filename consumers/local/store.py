@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -123,6 +123,17 @@ class LocalStore:
                 if is_to_be_read(standing, each, everything=everything):
                     change.open_new(each.conv_id, each.since)
                     change.note_head(each)
+
+    def note_told(self, heads: Mapping[str, int]) -> bool:
+        """Takes in how far some conversations go. Errors as of `apply`.
+
+        Returns:
+            Whether all are known here. Of one that is not, the store's list has to tell where
+            this device shows it from.
+        """
+        with self._transaction() as change:
+            noted = [change.note_told(conv_id, head) for conv_id, head in heads.items()]
+            return all(noted)
 
     def skip_to(self, sync_seq: int) -> None:
         """Moves the cursor forward over records that do not come. Errors as of `apply`."""

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, aclosing, closing, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ from consumers.local.device import Device
 from consumers.local.gateway import GatewayTimelines
 from consumers.local.kafka import FollowerTimeline
 from consumers.local.knowledge import TimelineItem
+from consumers.local.live import LiveTimelines
 from consumers.local.registry import GatewayRegistry
 from consumers.local.store import LocalStore
 from devstack.ports import free_ports
@@ -72,7 +73,7 @@ class Watcher:
         user: Whose.
         device_id: Which.
         folder: For its local store.
-        live: Whether it follows the log itself; otherwise the gateway.
+        live: Whether it follows the log itself; otherwise the gateway tells it, or is asked.
     """
 
     def __init__(
@@ -130,7 +131,10 @@ class Watcher:
         def token() -> str:
             return issue_token(settings, self.user, timedelta(minutes=1))
 
-        async with aiohttp.ClientSession() as http:
+        async with (
+            aiohttp.ClientSession() as http,
+            aclosing(LiveTimelines(address, token, http)) as told,
+        ):
             timelines = GatewayTimelines(address, token, http)
             registry = GatewayRegistry(address, token, http)
             with (
@@ -138,7 +142,7 @@ class Watcher:
                 closing(FollowerTimeline(settings, self.user, store, self._device_id)) as log,
             ):
                 self._store = store
-                source = log if self._live else timelines
+                source = log if self._live else told
                 device = Device(store, source, timelines, self._show, registry=registry)
                 await device.run(asyncio.Event())
 

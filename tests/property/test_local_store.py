@@ -222,6 +222,13 @@ class FollowingMachine(RuleBasedStateMachine):
         listed = self.gateway.runner.run(self.gateway.timelines.conversations())
         self.answers.append(lambda store: store.note_heads(listed, everything=everything))
 
+    @rule(conv_id=conversations)
+    def be_told_head(self, conv_id: str) -> None:
+        """How far a pulled conversation goes, as a live connection tells it to who is there."""
+        head = self.gateway.runner.run(self.world.my_open_head(conv_id))
+        if head is not None:
+            self.answers.append(lambda store: store.note_told({conv_id: head}))
+
     @rule()
     @may_die
     def ask_for_gaps(self) -> None:

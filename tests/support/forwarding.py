@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 _CHUNK = 65_536
@@ -22,6 +23,8 @@ class Forwarder:
         self._target = (host, server_port)
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
+        self.life: Callable[[], int | None] = lambda: None
+        """Bytes of the server that a new connection lets through before it breaks; None: all."""
 
     async def open(self) -> None:
         """Lets connections through."""
@@ -51,7 +54,7 @@ class Forwarder:
         server_reader, server_writer = await asyncio.open_connection(*self._target)
         try:
             there = asyncio.ensure_future(_pump(reader, server_writer))
-            back = asyncio.ensure_future(_pump(server_reader, writer))
+            back = asyncio.ensure_future(_pump(server_reader, writer, self.life()))
             try:
                 await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -62,7 +65,10 @@ class Forwarder:
             server_writer.transport.abort()
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(_CHUNK):
+async def _pump(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: int | None = None
+) -> None:
+    while left != 0 and (data := await reader.read(_CHUNK if left is None else left)):
         writer.write(data)
         await writer.drain()
+        left = None if left is None else left - len(data)

@@ -18,6 +18,9 @@ from consumers.local.gateway import GatewayTimelines
 from consumers.local.knowledge import Arrived, TimelineItem
 from consumers.local.registry import GatewayRegistry
 from consumers.local.store import LocalStore
+from gateway.access import access_conversation
+from gateway.live import open_head
+from gateway.problems import Problem
 from gateway.store import Store, StoredEntry
 from gateway.tokens import issue_token
 from schemas.codec import decode_entry, decode_sync_record, encode
@@ -184,6 +187,16 @@ class World:
         """Somebody edits a message; it may be refused."""
         content = TextContent(text=f"edit {len(self.log.entries)}")
         self.do(EditMessage, conv_id, sender, seq=seq, content=content)
+
+    async def my_open_head(self, conv_id: str) -> int | None:
+        """What the gateway would tell the owner of a pulled conversation's head now, if anything.
+
+        It tells nothing of one that the store does not know, or not with them in it.
+        """
+        try:
+            return open_head(await access_conversation(self.store, ME, conv_id))
+        except Problem:
+            return None
 
     def my_unread(self, conv_id: str) -> int:
         """What the owner has not read, by a plain walk over the log."""

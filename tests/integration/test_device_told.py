@@ -1,0 +1,188 @@
+"""A device of a pulled group that is told over live connections, on real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager, closing
+from datetime import timedelta
+from pathlib import Path
+from subprocess import Popen
+from typing import Any, Final
+
+import pytest
+from aiohttp import ClientSession
+from pydantic import SecretStr
+
+import consumers.local.device
+from consumers.local.device import Device
+from consumers.local.gateway import GatewayTimelines
+from consumers.local.knowledge import Listed, TimelineItem
+from consumers.local.live import LiveTimelines
+from consumers.local.store import LocalStore
+from devstack.ports import free_ports
+from gateway.tokens import issue_token
+from schemas.ids import uuid7
+from schemas.records import CreateConversation, SendMessage, TextContent
+from schemas.settings import Settings
+from tests.conftest import Servers
+from tests.support.gateway import SECRET
+from tests.support.pipeline import prepare
+from tests.support.processes import running
+from tests.support.topics import publish
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.servers
+
+PATIENCE: Final = 90.0
+GROUP: Final = "g"
+ROUND: Final = 10
+
+_ids = (uuid7(number, 0) for number in itertools.count(1))
+
+
+def by(sender: str) -> dict[str, Any]:
+    """What every command has."""
+    return {"conv_id": GROUP, "sender": sender, "device_id": "d", "client_msg_id": next(_ids)}
+
+
+@pytest.fixture
+def settings(servers: Servers) -> Iterator[Settings]:
+    """A deployment whose one group is pulled from its second entry on; its pipeline runs."""
+    settings = servers.settings(
+        partitions=2, sync_partitions=2, push_limit=3, push_again_below=3,
+        jwt_secret=SecretStr(SECRET), gateway_port=free_ports(1)[0],
+    )  # fmt: skip
+    prepare(settings)
+    with ExitStack() as stack:
+        for process in (("stream_processors",), ("sinks", "message"), ("sinks", "sync")):
+            stack.enter_context(running(settings, *process))
+        yield settings
+
+
+class Counting(GatewayTimelines):
+    """Counts the lists that are asked for."""
+
+    lists = 0
+
+    async def conversations(self) -> list[Listed]:
+        """As of `History`."""
+        self.lists += 1
+        return await super().conversations()
+
+
+class Bob:
+    """His device, and what it has shown."""
+
+    def __init__(self, settings: Settings, http: ClientSession) -> None:
+        address = f"http://{settings.gateway_host}:{settings.gateway_port}"
+
+        def token() -> str:
+            return issue_token(settings, "bob", timedelta(minutes=5))
+
+        self.seqs: list[int] = []
+        self.history = Counting(address, token, http)
+        self._live = LiveTimelines(address, token, http)
+
+    @asynccontextmanager
+    async def following(self, path: Path) -> AsyncIterator[None]:
+        """Until the block is left."""
+        stop = asyncio.Event()
+        with closing(LocalStore(path, "bob", "phone")) as store:
+            async with aclosing(self._live):
+                device = Device(store, self._live, self.history, self._show)
+                task = asyncio.create_task(device.run(stop))
+                try:
+                    yield
+                finally:
+                    stop.set()
+                    await task
+
+    def _show(self, item: TimelineItem) -> None:
+        assert item.hole is None
+        assert item.first == len(self.seqs) + 1, "shown out of order"
+        self.seqs.append(item.first)
+
+
+class Talk:
+    """What is said in the group, until bob has shown it."""
+
+    def __init__(self, settings: Settings, bob: Bob) -> None:
+        self.head = 0
+        self._settings = settings
+        self._bob = bob
+
+    async def begin(self) -> None:
+        """Creates the group: an entry, and its switch to pull."""
+        members = ["bob", "c", "d"]
+        created = CreateConversation(**by("ann"), members=members)
+        await asyncio.to_thread(publish, self._settings, [created])
+        self.head = 2
+        await self.shown()
+
+    async def say(self, count: int) -> None:
+        """Messages; bob is mentioned in the fourth of each ten."""
+        said = [
+            SendMessage(
+                **by("ann"),
+                content=TextContent(text="hello"),
+                mentions=["bob"] if number % 10 == 3 else [],
+            )
+            for number in range(count)
+        ]
+        await asyncio.to_thread(publish, self._settings, said)
+        self.head += count
+
+    async def shown(self) -> None:
+        """Waits until everything is."""
+
+        async def is_shown() -> bool:
+            return len(self._bob.seqs) >= self.head
+
+        await until(is_shown, PATIENCE)
+        assert self._bob.seqs == list(range(1, self.head + 1))
+
+    async def is_told(self) -> bool:
+        """Whether the next messages were shown without a list that was asked for."""
+        lists = self._bob.history.lists
+        for _ in range(2):  # a list that was under way may have had the first
+            await self.say(1)
+            await self.shown()
+        return self._bob.history.lists == lists
+
+
+async def ended(gateway: Popen[bytes], *, kill: bool) -> None:
+    """The gateway's process ends, in order or at once."""
+    (gateway.kill if kill else gateway.terminate)()
+    await asyncio.to_thread(gateway.wait, 30)
+
+
+async def test_heads_are_told_and_not_asked_for(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through an end and a death of the gateway: nothing is lost, nothing shown out of order.
+
+    What was said while it was away is there, and from then on the device is told again. One that
+    is not told would ask with every turn here.
+    """
+    monkeypatch.setattr(consumers.local.device, "HEADS_SECONDS", 0.0)
+    async with AsyncExitStack() as stack:
+        bob = Bob(settings, await stack.enter_async_context(ClientSession()))
+        talk = Talk(settings, bob)
+        await stack.enter_async_context(bob.following(tmp_path / "local.db"))
+        for kill in (False, True):
+            with running(settings, "gateway") as gateway:
+                await (talk.shown() if talk.head else talk.begin())
+                await until(talk.is_told, PATIENCE)
+                lists = bob.history.lists
+                for _ in range(3):
+                    await talk.say(ROUND)
+                    await talk.shown()
+                assert bob.history.lists == lists
+                await talk.say(ROUND)
+                await ended(gateway, kill=kill)
+            await talk.say(ROUND)
+        with running(settings, "gateway"):
+            await talk.shown()
+            await until(talk.is_told, PATIENCE)
