@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import msgspec
@@ -22,12 +23,15 @@ from ops.verify import servers as real
 from ops.verify.command import verify
 from ops.verify.report import Report
 from ops.verify.topics import Span
+from schemas.codec import decode_entry
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.support.audited import System
 from tests.support.auditing import report_on
-from tests.support.deployed import append, commit, deploy, of_day, records
+from tests.support.damage.tools import entries_at, rows_at
+from tests.support.deployed import append, append_to, commit, deploy, of_day, records
+from tests.support.placing import PLACINGS, Placing, in_one_epoch
 from tests.support.processes import environment
 from tests.support.sequencing import run
 from tests.support.servers import Servers
@@ -59,11 +63,25 @@ class Deployed(NamedTuple):
 @pytest.fixture
 def deployed(servers: Servers) -> Iterator[Deployed]:
     """A deployment that the story of two conversations has left behind."""
-    settings = servers.settings(partitions=2, sync_partitions=3)
+    with _deployed(servers.settings(partitions=2, sync_partitions=3)) as found:
+        yield found
+
+
+@pytest.fixture(params=[("sharded", "later epochs"), ("topic-per-recipient", "own topics")])
+def deployed_later(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Deployed]:
+    """The same, with sync records in epochs after the first, by either layout."""
+    layout, placing = request.param
+    settings = servers.settings(partitions=2, sync_partitions=3, sync_layout=layout)
+    with _deployed(settings, PLACINGS[placing]) as found:
+        yield found
+
+
+@contextmanager
+def _deployed(settings: Settings, place: Placing = in_one_epoch) -> Iterator[Deployed]:
     log, now = run(STORY), int(time.time() * 1000)
     with cassandra_session(settings) as session, elasticsearch_client(settings) as search:
         system = deploy(
-            settings, session, search, of_day(now, log.entries), of_day(now, log.syncs)
+            settings, session, search, of_day(now, log.entries), of_day(now, log.syncs), place
         )
         yield Deployed(settings, session, search, system)
         session.execute(f"DROP KEYSPACE {settings.keyspace}", timeout=60)
@@ -156,6 +174,32 @@ def test_what_should_not_be_on_the_topics_is_named(deployed: Deployed) -> None:
     assert any("sink-sync is" in each.detail for each in behind)
     # The sink says now that it is done, but there is no row of that record.
     assert found == {("sync-log", "double"), ("log", "double"), ("sync-store", "missing")}
+
+
+def test_damages_in_later_epochs_are_named(deployed_later: Deployed) -> None:
+    """A record too many, one that is for others only, and a row too few: in each by its place."""
+    settings, system = deployed_later.settings, deployed_later.system
+    assert deployed_later.audit().differences == []
+
+    def topic_of(user: str) -> str:
+        return system.shards.places[system.last_home(user)].topic or ""
+
+    own = [system.sync[at] for at in entries_at(system) if system.sync[at][2] == b"ann"]
+    twice, secret = own[-1][3] or b"", next(v for *_, v in own if v and b'"just us"' in v)
+    append_to(settings, [(topic_of("ann"), "ann", twice), (topic_of("bob"), "bob", secret)])
+    rows = [system.sync_rows[at] for at in rows_at(system) if system.sync_rows[at][0] == "ann"]
+    deployed_later.session.execute("DELETE FROM sync WHERE user_id = %s AND bucket = %s"
+                                   " AND sync_seq = %s", rows[0][:3])  # fmt: skip
+    commit(settings)
+
+    last = decode_entry(twice)
+    assert deployed_later.found() == {
+        ("sync-log", "double", last.conv_id, last.seq, "ann"),
+        ("sync-log", "extra", "c2", decode_entry(secret).seq, "bob"),
+        ("sync-store", "missing", last.conv_id, last.seq, "ann"),
+        ("sync-store", "missing", "c2", decode_entry(secret).seq, "bob"),
+        ("sync-store", "missing", rows[0][3] or "", rows[0][4] or 0, "ann"),
+    }
 
 
 def test_records_that_retention_dropped_are_passed_over(deployed: Deployed) -> None:

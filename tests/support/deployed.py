@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from cassandra.cluster import Session
@@ -16,16 +17,19 @@ from backends.kafka import (
     admin_client,
     consumer_config,
     create_topics,
+    make_topics,
     producer_config,
-    topic_partitions,
+    sync_topic,
 )
-from backends.shards import sync_shards
+from backends.shards import places_of, sync_shards
+from backends.sync_layout import sync_layout
 from ops.verify.log import KafkaRecord
 from schemas.codec import decode_sync_record, encode
 from schemas.records import AnySyncRecord, MessageEdited, MessageRecalled, RecalledHole
 from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.support.audited import System, system_on
+from tests.support.placing import Placed, Placing, in_one_epoch
 from tests.support.topics import read_all
 
 SECONDS = 60.0
@@ -36,17 +40,25 @@ STAGES = (
 )
 
 
-def deploy(
+def deploy(  # noqa: PLR0913, PLR0917 - the last has a default
     settings: Settings,
     session: Session,
     search: Elasticsearch,
     entries: Iterable[tuple[str, bytes]],
     syncs: Iterable[tuple[str, bytes]],
+    place: Placing = in_one_epoch,
 ) -> System:
     """Writes topics, tables and index so that they agree, and says that the sinks are done."""
+    syncs = list(syncs)
+    placed, layout = place(syncs), sync_layout(settings)
     create_topics(settings)
+    _make_shards(settings, placed)
     append(settings, Topic.TIMELINE, entries)
-    append(settings, Topic.SYNC, syncs)
+    append_to(
+        settings,
+        [(layout.topic(user, epoch), user, value)
+         for (user, value), epoch in zip(syncs, placed.epochs, strict=True)],
+    )  # fmt: skip
     shards = sync_shards(admin_client(settings), settings)
     system = system_on(records(settings, Topic.TIMELINE), records(settings, Topic.SYNC), shards)
     create_tables(session, settings)
@@ -54,6 +66,16 @@ def deploy(
     _index(settings, search, system)
     commit(settings)
     return system
+
+
+def _make_shards(settings: Settings, placed: Placed) -> None:
+    """Makes the topics of later epochs."""
+    base, own = placed.shards.layout.topic("", 0), settings.topic(Topic.SYNC)
+    partitions = Counter(each.topic for each in placed.shards.places.values())
+    later = {own + name.removeprefix(base): n for name, n in partitions.items() if name != base}
+    topics = [sync_topic(settings, name, count) for name, count in later.items()]
+    if topics:
+        make_topics(admin_client(settings), topics)
 
 
 def of_day(start: int, pairs: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
@@ -74,15 +96,23 @@ def _later(record: AnySyncRecord, by: int) -> AnySyncRecord:
 
 
 def append(settings: Settings, topic: Topic, pairs: Iterable[tuple[str, bytes]]) -> None:
-    """Writes (key, value) in one transaction, and the same once more in one that is aborted."""
+    """Writes (key, value) as `append_to`."""
+    append_to(settings, [(settings.topic(topic), key, value) for key, value in pairs])
+
+
+def append_to(settings: Settings, records: Iterable[tuple[str, str, bytes]]) -> None:
+    """Writes (topic, key, value) in one transaction, and once more in one that is aborted.
+
+    The partition is that of the key.
+    """
     transactional = {"transactional.id": f"{settings.namespace}-by-hand"}
     producer = Producer(producer_config(settings) | transactional)
     producer.init_transactions(SECONDS)
-    pairs = list(pairs)
+    records = list(records)
     for is_kept in (False, True):
         producer.begin_transaction()
-        for key, value in pairs:
-            producer.produce(settings.topic(topic), value, key)
+        for topic, key, value in records:
+            producer.produce(topic, value, key)
         producer.flush(SECONDS)
         if is_kept:
             producer.commit_transaction(SECONDS)
@@ -91,9 +121,16 @@ def append(settings: Settings, topic: Topic, pairs: Iterable[tuple[str, bytes]])
 
 
 def records(settings: Settings, topic: Topic) -> list[KafkaRecord]:
-    """All committed records of a topic, by partition and offset."""
+    """All committed records of a topic, by partition and offset; of sync timelines by shard."""
+    places = places_of(admin_client(settings), settings, topic)
+    numbers = {(place.topic, place.partition): number for number, place in places.items()}
     return [
-        (message.partition() or 0, message.offset() or 0, message.key(), message.value())
+        (
+            numbers[message.topic() or "", message.partition() or 0],
+            message.offset() or 0,
+            message.key(),
+            message.value(),
+        )
         for message in read_all(settings, topic)
     ]
 
@@ -103,8 +140,11 @@ def commit(settings: Settings) -> None:
     for stage, topic in STAGES:
         ends = {partition: offset + 1 for partition, offset, _, _ in records(settings, topic)}
         consumer = Consumer(consumer_config(settings, settings.group(stage)))
-        places = topic_partitions(settings, topic)
-        done = [TopicPartition(p.topic, p.partition, ends.get(p.partition, 0)) for p in places]
+        places = places_of(admin_client(settings), settings, topic)
+        done = [
+            TopicPartition(place.topic, place.partition, ends.get(number, 0))
+            for number, place in places.items()
+        ]
         consumer.commit(offsets=done, asynchronous=False)
         consumer.close()
 
