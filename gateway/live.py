@@ -173,8 +173,7 @@ class LiveSession:
     async def _tell_heads(self) -> None:
         heads = self._listener.heads
         wanted = dict(itertools.islice(heads.items(), HEADS_AT_ONCE))
-        looks = (within(REQUEST_SECONDS, self._look(conv_id)) for conv_id in wanted)
-        found = await asyncio.gather(*looks)
+        found = await asyncio.gather(*map(self._look, wanted))
         is_behind = is_news = False
         for (conv_id, seq), access in zip(wanted.items(), found, strict=True):
             latest = max(seq, heads.pop(conv_id, 0))
@@ -201,7 +200,9 @@ class LiveSession:
 
     async def _look(self, conv_id: str) -> ConversationAccess | None:
         try:
-            return await access_conversation(self._store, self._listener.user, conv_id)
+            # Awaited where it is made: a session may end before this has begun.
+            access = access_conversation(self._store, self._listener.user, conv_id)
+            return await within(REQUEST_SECONDS, access)
         except Problem:
             return None
 

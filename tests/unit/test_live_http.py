@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import itertools
-from collections.abc import AsyncIterator
+import warnings
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any, Final
 
@@ -12,8 +15,10 @@ import aiohttp
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
 from jsonschema import Draft202012Validator
+from msgspec import Struct
 
 from gateway import live_socket, wake_ups
+from gateway.live import LiveSession
 from gateway.live_socket import PROTOCOL
 from gateway.openapi import document
 from gateway.tokens import issue_token
@@ -224,6 +229,38 @@ async def test_connections_are_bounded(gateway: Caller, monkeypatch: pytest.Monk
                 break
             except WSServerHandshakeError:
                 await asyncio.sleep(0.05)
+
+
+class Ending(FakeStore):
+    """Ends a session as soon as it has begun to look for heads."""
+
+    ends: Callable[[], object]
+
+    async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
+        asyncio.get_running_loop().call_soon(self.ends)
+        return await super().sync_buckets(user, first, limit)
+
+
+async def test_a_session_that_ends_at_once_leaves_nothing_undone(woken: WakeUps) -> None:
+    """Looks that were to be made are not left behind: the interpreter would complain of each."""
+    store = Ending()
+    store.put_conversation("c", 3, "pull")
+    store.put_change("ann", "c", 1, joined=True)
+    with warnings.catch_warnings(record=True) as complaints, woken.listening("ann") as listener:
+        warnings.simplefilter("always")
+        listener.heads["c"] = 3
+        session = LiveSession(store, listener, 0, 3, nowhere)
+        running = asyncio.create_task(session.run())
+        store.ends = running.cancel
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        del session, running
+        gc.collect()
+    assert [str(each.message) for each in complaints] == []
+
+
+async def nowhere(_answer: Struct) -> None:
+    """Where answers go that nobody waits for."""
 
 
 async def test_a_store_that_is_away_is_waited_for(gateway: Caller, store: FakeStore) -> None:
