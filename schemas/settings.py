@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from schemas.limits import Limits
+from schemas.limits import Limits, joins_of_a_lane
 from schemas.records import NewDevicePolicy
 from schemas.topics import Topic
 
@@ -110,6 +110,7 @@ class Settings(BaseSettings):
             recall_within_ms=self.recall_within // timedelta(milliseconds=1),
             edit_within_ms=self.edit_within // timedelta(milliseconds=1),
             owner_recalls=self.recall_by == "sender_or_owner",
+            joins=joins_of_a_lane(self.partitions),
         )
 
     def topic(self, topic: Topic) -> str:

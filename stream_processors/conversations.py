@@ -6,7 +6,8 @@ from collections import OrderedDict
 from typing import Final
 
 from stream_processors.core.state import Conversation
-from stream_processors.state_codec import Restored, freeze, thaw
+from stream_processors.joins import Joins
+from stream_processors.state_codec import JOINS_KEY, freeze, restored, restored_joins, thaw
 
 BUSY_CONVERSATIONS: Final = 1_000
 """Kept as objects in each partition; at 100 members some 20 KB each, so 20 MB."""
@@ -14,6 +15,8 @@ BUSY_CONVERSATIONS: Final = 1_000
 
 class Conversations:
     """Looks conversations up by id, and keeps those that nobody uses small.
+
+    ``joins``: what is counted over all of them.
 
     Args:
         busy_limit: How many are kept as objects.
@@ -23,6 +26,7 @@ class Conversations:
         self._busy_limit = busy_limit
         self._busy: OrderedDict[str, Conversation] = OrderedDict()
         self._idle: dict[str, bytes] = {}
+        self.joins = Joins()
 
     def __len__(self) -> int:
         return len(self._busy) + len(self._idle)
@@ -51,9 +55,17 @@ class Conversations:
         """The conversation, an empty one where there is none."""
         return self.get(conv_id) or self._hold(conv_id, Conversation())
 
-    def restore(self, restored: Restored) -> None:
-        """Takes in one record of the log."""
-        self.get_or_make(restored.conv_id).restore(restored.kept)
+    def restore(self, key: bytes, value: bytes | None) -> None:
+        """Takes in one record of the log.
+
+        Raises:
+            ValueError: It is not a state record that this version knows.
+        """
+        if key.startswith(JOINS_KEY):
+            self.joins.restore(*restored_joins(key, value))
+        else:
+            found = restored(key, value)
+            self.get_or_make(found.conv_id).restore(found.kept)
 
     def _hold(self, conv_id: str, conversation: Conversation) -> Conversation:
         self._busy[conv_id] = conversation

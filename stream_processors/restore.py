@@ -12,7 +12,7 @@ from schemas.errors import FatalFailure, ServerUnavailable, SourceGap
 from schemas.settings import Settings
 from schemas.topics import Topic
 from stream_processors.conversations import Conversations
-from stream_processors.state_codec import PROGRESS_KEY, Progress, decode_progress, restored
+from stream_processors.state_codec import PROGRESS_KEY, Progress, decode_progress
 
 _GULP: Final = 10_000
 _POLL_SECONDS: Final = 0.5
@@ -78,7 +78,7 @@ def _is_end(message: Message) -> bool:
 
 def _apply(conversations: Conversations, key: bytes, value: bytes | None) -> None:
     try:
-        conversations.restore(restored(key, value))
+        conversations.restore(key, value)
     except ValueError as error:
         raise FatalFailure(f"the state topic holds a record that is not ours: {error}") from error
 

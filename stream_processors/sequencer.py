@@ -12,11 +12,17 @@ from schemas.limits import Limits
 from schemas.records import AnyCommand, AnyReply, Rejected
 from stream_processors.conversations import Conversations
 from stream_processors.core.decide import decide
-from stream_processors.core.outcome import Accept, Mark
+from stream_processors.core.outcome import Accept, Decision, Mark
 from stream_processors.core.replies import rejected
 from stream_processors.core.state import Conversation, PageOfIds
 from stream_processors.core.window import Window
-from stream_processors.state_codec import Counts, Progress, moved_record, state_record
+from stream_processors.state_codec import (
+    Counts,
+    Progress,
+    joins_record,
+    moved_record,
+    state_record,
+)
 
 
 class SourceRecord(Protocol):
@@ -116,7 +122,7 @@ class Sequencer:
             writer.dead_letter(DeadLetter(record.offset, record.key, record.value, str(error)))
             return 1
         conversation = self._conversations.get(command.conv_id)
-        decision = decide(self._limits, conversation, command, record.timestamp)
+        decision = self._decide(conversation, command, record.timestamp)
         if not isinstance(decision, Accept):  # first, because nearly all are
             if isinstance(decision, Mark):
                 return self._mark(decision, writer)
@@ -135,7 +141,7 @@ class Sequencer:
         except UndecodableRecord:
             return set()
         conversation = self._conversations.get(command.conv_id)
-        decision = decide(self._limits, conversation, command, record.timestamp)
+        decision = self._decide(conversation, command, record.timestamp)
         if not isinstance(decision, Accept):
             return set()
         return {user for each in decision.effect.deliveries for user in each.recipients}
@@ -162,7 +168,7 @@ class Sequencer:
         """Writes what only the last of counts, once a transaction, at its end.
 
         That is the head of each conversation that moved, with its open page of recent messages,
-        and each page of ids that was touched.
+        each page of ids that was touched, and the joins of who was let in.
         """
         for conv_id, conversation in self._moved.items():
             writer.state(*moved_record(conv_id, conversation))
@@ -173,6 +179,18 @@ class Sequencer:
                 page = PageOfIds(sender, device_id, number, window.page(number))
                 writer.state(*state_record(conv_id, page))
         self._touched.clear()
+        for place, count in self._conversations.joins.take_touched():
+            writer.state(*joins_record(place, count))
+
+    def _decide(self, conversation: Conversation | None, command: AnyCommand, at: int) -> Decision:
+        decision = decide(self._limits, conversation, command, at)
+        if not isinstance(decision, Accept) or not decision.effect.changes:
+            return decision
+        # Of all conversations of the partition, so the core, which sees one, does not know.
+        joins, most = self._conversations.joins, self._limits.joins
+        if joins.allow(command.conv_id, decision.effect.changes, most):
+            return decision
+        return rejected(command, at, "too_many_joins")
 
     def _accept(self, conversation: Conversation, accept: Accept, writer: Writer) -> int:
         self.progress.counts.accepted += 1
@@ -192,6 +210,8 @@ class Sequencer:
         if touched is not None:
             self._touched.append((conv_id, command.sender, command.device_id, touched))
         self._moved[conv_id] = conversation
+        if effect.changes:
+            self._conversations.joins.count(conv_id, effect.changes)
         return written + (_log(conv_id, conversation, writer) if conversation.unlogged else 0)
 
     def _mark(self, mark: Mark, writer: Writer) -> int:

@@ -16,7 +16,6 @@ from stream_processors.state_codec import (
     Progress,
     decode_progress,
     progress_record,
-    restored,
 )
 
 SMALL_LIMITS: Final = Limits(
@@ -108,7 +107,7 @@ def restore(states: Iterable[tuple[bytes, bytes | None]], busy_limit: int) -> tu
             assert value is not None
             progress = decode_progress(value)
         else:
-            conversations.restore(restored(key, value))
+            conversations.restore(key, value)
     return conversations, progress
 
 
