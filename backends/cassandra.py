@@ -21,22 +21,20 @@ up, ``tests/integration/test_partitions.py`` asks the server):
 | ``message`` | `MESSAGE_BUCKET` entries of `MAX_ENTRY_BYTES` | 99.3 MB |
 | ``sync`` | `SYNC_BUCKET` records of `MAX_ENTRY_BYTES` | 98.9 MB |
 | ``membership_by_conversation`` | all who are named in `MEMBERSHIP_BUCKET` entries | 82.3 MB |
+| ``membership_by_user`` | `MAX_JOINS` of somebody, and as many leaves | 96.5 MB |
 | ``conversation`` | one row | 1 KB |
+| ``read_mark`` | one row | 2 KB |
 | ``device`` | the devices that a person may have | 40 KB |
 | ``device_cursor`` | one row; one more, for ten days, of each that was taken out | small |
 | ``sync_bucket`` | a record in every bucket of a shard, for a lifetime | by the rate: below |
 | ``sync_expiry`` | at most nine rows of some 50 bytes for each lifetime | 24 KB a year of weeks |
-| ``membership_by_user`` | all that somebody ever joined and left | no bound: below |
-| ``read_mark`` | all who ever spoke in a conversation or marked it as read | no bound: below |
 
 A listed bucket takes some 70 bytes for `SYNC_BUCKET` offsets of a shard. At 100,000 records/s
-on 8 shards, kept for a week, that is 68 MB; who keeps more, or longer, takes more shards. A change
-of membership takes 73 bytes and the id of its conversation: 900,000 changes with ids of 36
-characters are 100 MB, and nothing stops anybody who is let in and out that often.
+on 8 shards, kept for a week, that is 68 MB; who keeps more, or longer, takes more shards.
 
-A read mark takes some 70 bytes and the id of its person: 900,000 people with ids of 36 characters
-are 100 MB. It is by conversation because whoever speaks there writes one, and so the marks of a
-busy conversation share a request.
+Somebody's memberships lie in `USER_BUCKETS` buckets, by conversation
+(`backends.memberships.user_bucket`); the sequencer refuses whom it would let in more often than
+one of them has room for.
 
 Membership is kept as what happened (joined or left, at a SeqId): such rows are idempotent and
 may arrive in any order, where a period with an end would have to be read before it is written.
@@ -62,6 +60,7 @@ and all of them are there until ``until`` (seconds).
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -80,7 +79,7 @@ from cassandra.policies import (
 )
 from cassandra.query import ConsistencyLevel, tuple_factory
 
-from schemas.errors import ServerUnavailable
+from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.lifetime import keeping
 from schemas.settings import Settings
 
@@ -105,9 +104,9 @@ _TABLES: Final = (
         mode text, history_rule text
     )""",
     """CREATE TABLE IF NOT EXISTS membership_by_user (
-        user_id text, conv_id text, seq bigint, joined boolean, messages bigint,
+        user_id text, bucket int, conv_id text, seq bigint, joined boolean, messages bigint,
         history_rule text,
-        PRIMARY KEY ((user_id), conv_id, seq)
+        PRIMARY KEY ((user_id, bucket), conv_id, seq)
     )""",
     """CREATE TABLE IF NOT EXISTS membership_by_conversation (
         conv_id text, bucket int, user_id text, seq bigint, joined boolean, history_rule text,
@@ -115,7 +114,7 @@ _TABLES: Final = (
     )""",
     """CREATE TABLE IF NOT EXISTS read_mark (
         conv_id text, user_id text, own_seq bigint, own_messages bigint, read_seq bigint,
-        PRIMARY KEY ((conv_id), user_id)
+        PRIMARY KEY ((conv_id, user_id))
     )""",
     """CREATE TABLE IF NOT EXISTS device (
         user_id text, device_id text, registration text, policy text, show_last int, since bigint,
@@ -145,32 +144,67 @@ _LATER_COLUMNS: Final = (
     "ALTER TABLE message ADD IF NOT EXISTS edited_by bigint",
     "ALTER TABLE message ADD IF NOT EXISTS recalled_by bigint",
     "ALTER TABLE conversation ADD IF NOT EXISTS history_rule text",
-    "ALTER TABLE membership_by_user ADD IF NOT EXISTS history_rule text",
     "ALTER TABLE membership_by_conversation ADD IF NOT EXISTS history_rule text",
     "ALTER TABLE conversation ADD IF NOT EXISTS messages bigint",
     "ALTER TABLE message ADD IF NOT EXISTS messages bigint",
-    "ALTER TABLE membership_by_user ADD IF NOT EXISTS messages bigint",
 )
 """What the tables do not have that an earlier version made."""
+
+_REMADE: Final = {
+    "membership_by_user": ["user_id", "bucket"],
+    "membership_by_conversation": ["conv_id", "bucket"],
+    "read_mark": ["conv_id", "user_id"],
+}
+"""The partition keys of those tables that had another one in an earlier version."""
 
 _WINDOWS_IN_A_LIFETIME: Final = 14
 """TWCS drops whole windows; a dozen or two of them is what its authors advise."""
 
 
 def create_tables(session: Session, settings: Settings) -> None:
-    """Creates what is missing: keyspace, tables, columns. The session then uses the keyspace."""
+    """Creates what is missing: keyspace, tables, columns. The session then uses the keyspace.
+
+    Raises:
+        ConfigurationError: There is a table of an earlier version, with another partition key.
+    """
     session.execute(
         f"CREATE KEYSPACE IF NOT EXISTS {settings.keyspace} WITH replication = "
         f"{{'class': 'NetworkTopologyStrategy', "
         f"'{settings.cassandra_datacenter}': {settings.replication}}}"
     )
-    session.set_keyspace(settings.keyspace)
+    use_keyspace(session, settings)
     ttl = keeping(settings.sync_lifetime).ttl
     window = max(1, ttl // 60 // _WINDOWS_IN_A_LIFETIME)
     for table in _TABLES:
         session.execute(table.format(ttl=ttl, window_minutes=window))
     for column in _LATER_COLUMNS:
         session.execute(column)
+
+
+def use_keyspace(session: Session, settings: Settings) -> None:
+    """Has the session use the deployment's keyspace, if its tables are of this version.
+
+    An old table would be read and written without an error, at places where nobody looks.
+
+    Raises:
+        ConfigurationError: There is a table of an earlier version, with another partition key.
+        cassandra.InvalidRequest: There is no such keyspace.
+    """
+    session.set_keyspace(settings.keyspace)
+    columns = session.execute(
+        "SELECT table_name, position, column_name FROM system_schema.columns"
+        " WHERE keyspace_name = %s AND kind = 'partition_key' ALLOW FILTERING",
+        (settings.keyspace,),
+    )
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for table, _, column in sorted(columns):
+        found[table].append(column)
+    old = [table for table, key in _REMADE.items() if found.get(table, key) != key]
+    if old:
+        raise ConfigurationError(
+            f"keyspace {settings.keyspace} has tables of an earlier version: {', '.join(old)}."
+            " They have to be made and filled anew; docs/adr/0017 says how"
+        )
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 from cassandra.cluster import Session
 
 from backends.cassandra import cassandra_session, create_tables
+from backends.memberships import user_bucket
 from benchmarks.workload import TEXT
 from gateway.access import access_conversation
 from gateway.cassandra_store import CassandraStore
@@ -76,9 +77,9 @@ def fill(session: Session) -> None:
     )
     for number in range(READERS):
         session.execute(
-            "INSERT INTO membership_by_user (user_id, conv_id, seq, joined)"
-            " VALUES (%s, %s, 1, true)",
-            (f"user-{number}", CONV_ID),
+            "INSERT INTO membership_by_user (user_id, bucket, conv_id, seq, joined)"
+            " VALUES (%s, %s, %s, 1, true)",
+            (f"user-{number}", user_bucket(CONV_ID), CONV_ID),
         )
     for seq in range(1, HEAD + 1):
         sent = MessageSent(

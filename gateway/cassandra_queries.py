@@ -21,9 +21,9 @@ from cassandra.connection import ConnectionException
 from cassandra.pool import NoConnectionsAvailable
 from cassandra.query import PreparedStatement
 
-from backends.cassandra import cassandra_session
+from backends.cassandra import cassandra_session, use_keyspace
 from gateway.bridge import Bridge
-from schemas.errors import ServerUnavailable
+from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class CassandraQueries:
         while not self._stopping.is_set():
             try:
                 self._use_session()
-            except (ServerUnavailable, DriverException, *_NO_ANSWER) as error:
+            except (ServerUnavailable, ConfigurationError, DriverException, *_NO_ANSWER) as error:
                 reason = _reason(error)
                 if reason != told:
                     log.warning("Cassandra is not reached yet: %s", reason)
@@ -99,7 +99,7 @@ class CassandraQueries:
     def _use_session(self) -> None:
         with cassandra_session(self._settings) as session:
             try:
-                self._ready = _prepare(session, self._settings.keyspace, self._queries)
+                self._ready = _prepare(session, self._settings, self._queries)
                 log.info("Cassandra is reached")
                 self._stopping.wait()
             finally:
@@ -128,8 +128,8 @@ class CassandraQueries:
                 raise ServerUnavailable("Cassandra does not answer") from error
 
 
-def _prepare(session: Session, keyspace: str, queries: Iterable[Enum]) -> _Ready:
-    session.set_keyspace(keyspace)
+def _prepare(session: Session, settings: Settings, queries: Iterable[Enum]) -> _Ready:
+    use_keyspace(session, settings)
     statements = {query: session.prepare(query.value) for query in queries}
     for statement in statements.values():
         statement.is_idempotent = True
@@ -139,4 +139,5 @@ def _prepare(session: Session, keyspace: str, queries: Iterable[Enum]) -> _Ready
 def _reason(error: Exception) -> str:
     if isinstance(error, InvalidRequest):
         return "its tables are not there"
-    return str(error) if isinstance(error, ServerUnavailable) else type(error).__name__
+    tells = isinstance(error, ServerUnavailable | ConfigurationError)
+    return str(error) if tells else type(error).__name__

@@ -8,11 +8,12 @@ from collections import defaultdict
 from enum import Enum
 from typing import Final
 
+from backends.memberships import user_bucket
 from gateway.cassandra_devices import CassandraDevices, DeviceQuery
 from gateway.cassandra_queries import CassandraQueries, Rows
 from gateway.store import Change, Conversation, Expiry, ReadMark, StoredEntry, StoredRecord
 from schemas.errors import ServerUnavailable
-from schemas.limits import MESSAGE_BUCKET
+from schemas.limits import MESSAGE_BUCKET, USER_BUCKETS
 from schemas.records import HistoryRule
 from schemas.settings import Settings
 from schemas.unread import Counted
@@ -21,20 +22,22 @@ REACHABLE_SECONDS: Final = 2.0
 _CHANGES: Final = 5_000
 """Membership rows in one answer, some 100 bytes each."""
 
+_BUCKETS: Final = range(USER_BUCKETS)
+
 
 class _Read(Enum):
     CONVERSATION = "SELECT head, mode, messages FROM conversation WHERE conv_id = ?"
     CHANGES = (
         "SELECT seq, joined, history_rule, messages FROM membership_by_user"
-        " WHERE user_id = ? AND conv_id = ? AND seq > ? LIMIT ?"
+        " WHERE user_id = ? AND bucket = ? AND conv_id = ? AND seq > ? LIMIT ?"
     )
     ALL_CHANGES = (
         "SELECT conv_id, seq, joined, history_rule, messages FROM membership_by_user"
-        " WHERE user_id = ? AND (conv_id, seq) > (?, ?) LIMIT ?"
+        " WHERE user_id = ? AND bucket = ? AND (conv_id, seq) > (?, ?) LIMIT ?"
     )
     CONVERSATION_IDS = (
         "SELECT conv_id FROM membership_by_user"
-        " WHERE user_id = ? AND conv_id > ? GROUP BY conv_id LIMIT ?"
+        " WHERE user_id = ? AND bucket = ? AND conv_id > ? GROUP BY conv_id LIMIT ?"
     )
     COUNT = "SELECT messages FROM message WHERE conv_id = ? AND bucket = ? AND seq = ?"
     READ_MARK = (
@@ -93,8 +96,8 @@ class CassandraStore:
     async def changes(self, user: str, conv_id: str) -> list[Change]:
         """See `Store`."""
         found: list[Change] = []
-        seq = 0
-        while rows := await self._read(_Read.CHANGES, user, conv_id, seq, _CHANGES):
+        place, seq = (user, user_bucket(conv_id), conv_id), 0
+        while rows := await self._read(_Read.CHANGES, *place, seq, _CHANGES):
             found += [_change(*row) for row in rows]
             if len(rows) < _CHANGES:
                 break
@@ -103,9 +106,13 @@ class CassandraStore:
 
     async def all_changes(self, user: str) -> dict[str, list[Change]]:
         """See `Store`."""
+        parts = await asyncio.gather(*(self._changes_in(user, bucket) for bucket in _BUCKETS))
+        return {conv_id: changes for part in parts for conv_id, changes in part.items()}
+
+    async def _changes_in(self, user: str, bucket: int) -> dict[str, list[Change]]:
         found: dict[str, list[Change]] = {}
         behind: tuple[str, int] = ("", 0)
-        while rows := await self._read(_Read.ALL_CHANGES, user, *behind, _CHANGES):
+        while rows := await self._read(_Read.ALL_CHANGES, user, bucket, *behind, _CHANGES):
             for conv_id, *row in rows:
                 found.setdefault(conv_id, []).append(_change(*row))
             if len(rows) < _CHANGES:
@@ -115,8 +122,9 @@ class CassandraStore:
 
     async def conversation_ids(self, user: str, after: str, limit: int) -> list[str]:
         """See `Store`."""
-        rows = await self._read(_Read.CONVERSATION_IDS, user, after, limit)
-        return [conv_id for (conv_id,) in rows]
+        reads = (self._read(_Read.CONVERSATION_IDS, user, b, after, limit) for b in _BUCKETS)
+        parts = await asyncio.gather(*reads)
+        return sorted(conv_id for rows in parts for (conv_id,) in rows)[:limit]
 
     async def messages_up_to(self, conv_id: str, seq: int) -> int:
         """See `Store`."""

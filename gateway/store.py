@@ -1,11 +1,11 @@
 """What the gateway reads from the store, as a port. Cassandra is behind it.
 
-A method returns what is durable at some instant between its call and its return. The order of
-two calls is therefore the order of what they saw, and `gateway.access` relies on it. So it does
-on what the sinks do in this order: changes of membership, then messages and that their senders
-have read them, then the head. And
-`gateway.sync` relies on this: of one recipient, no sync record is durable before those that come
-before it, and a bucket is listed before it has a record.
+A method returns what is durable at some instant between its call and its return; what it returns
+of several conversations, that of each at an instant of its own. The order of two calls is
+therefore the order of what they saw, and `gateway.access` relies on it. So it does on what the
+sinks do in this order: changes of membership, then messages and that their senders have read them,
+then the head. And `gateway.sync` relies on this: of one recipient, no sync record is durable
+before those that come before it, and a bucket is listed before it has a record.
 """
 
 from __future__ import annotations

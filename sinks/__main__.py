@@ -15,7 +15,7 @@ import traceback
 from threading import Event, Thread
 from typing import Final
 
-from schemas.errors import FatalFailure
+from schemas.errors import ConfigurationError, FatalFailure
 from schemas.settings import Settings
 from sinks.stages import STAGES, run_stage
 
@@ -45,6 +45,9 @@ def main() -> int:
     except FatalFailure as error:
         _logger.error("ends: %s", error)  # noqa: TRY400 - it says all; the trace is no news
         return error.exit_code
+    except ConfigurationError as error:
+        _logger.error("ends: %s", error)  # noqa: TRY400 - the same
+        return FatalFailure.exit_code
     except Exception as error:  # noqa: BLE001 - the one place that knows no caller
         # An error's own words may quote a message; its kind and the way to it do not.
         trace = "".join(traceback.format_tb(error.__traceback__))

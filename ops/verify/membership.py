@@ -6,15 +6,16 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final, TypeAlias
 
+from backends.memberships import user_bucket
 from ops.verify.checks import run_check
 from ops.verify.log import Log
 from ops.verify.report import Report
 from schemas.limits import MEMBERSHIP_BUCKET
 from schemas.records import HistoryRule
 
-MembershipRow: TypeAlias = tuple[str, str, int, bool | None, str | None, int | None]
-"""(user_id, conv_id, seq, joined, history_rule), and what only one of the tables has: the bucket,
-or ``messages``."""
+MembershipRow: TypeAlias = tuple[str, str, int, bool | None, str | None, int, int | None]
+"""(user_id, conv_id, seq, joined, history_rule, bucket, messages); only the table by user has the
+last, in the other it is None."""
 
 _WITHOUT: Final[HistoryRule] = "since_join"
 """What a row without a rule means: one of a leave, or of before there was such a rule."""
@@ -38,19 +39,19 @@ class _Check:
     def __init__(self, log: Log, table: str, report: Report) -> None:
         self._log = log
         self._where = f"table {table}"
-        self._has_buckets = table == "membership_by_conversation"
+        self._is_by_user = table == "membership_by_user"
         self._report = report
         # A bit for each change of a person in a conversation.
         self._seen: dict[tuple[str, str], int] = {}
 
     def take(self, row: MembershipRow) -> None:
-        user, conv_id, seq, joined, rule, more = row
+        user, conv_id, seq, joined, rule, bucket, messages = row
         self._report.section("membership").counts["rows"] += 1
         place = self._place(user, conv_id, seq)
         changes = self._changes(user, conv_id)
         at = next((at for at, change in enumerate(changes) if change[0] == seq), None)
-        if self._has_buckets and more != seq // MEMBERSHIP_BUCKET:
-            self._report.differ("membership", "misplaced", **place, detail=f"bucket {more}")
+        if bucket != self._bucket(conv_id, seq):
+            self._report.differ("membership", "misplaced", **place, detail=f"bucket {bucket}")
         elif seq > self._log.head(conv_id):
             newer = partial(self._log.holds, conv_id, seq, None)
             self._report.hold("membership", newer, **place)
@@ -63,8 +64,8 @@ class _Check:
         elif (rule or _WITHOUT) != (due := self._rule(conv_id) if joined else _WITHOUT):
             detail = f"history_rule is {rule}, the log says {due}"
             self._report.differ("membership", "altered", **place, detail=detail)
-        elif not self._has_buckets and (more or 0) != (due_count := self._count(conv_id, seq)):
-            detail = f"messages is {more}, the log says {due_count}"
+        elif self._is_by_user and (messages or 0) != (due_count := self._count(conv_id, seq)):
+            detail = f"messages is {messages}, the log says {due_count}"
             self._report.differ("membership", "altered", **place, detail=detail)
 
     def finish(self) -> None:
@@ -80,6 +81,9 @@ class _Check:
     def _changes(self, user: str, conv_id: str) -> list[tuple[int, bool]]:
         conversation = self._log.conversations.get(conv_id)
         return [] if conversation is None else conversation.changes.get(user, [])
+
+    def _bucket(self, conv_id: str, seq: int) -> int:
+        return user_bucket(conv_id) if self._is_by_user else seq // MEMBERSHIP_BUCKET
 
     def _rule(self, conv_id: str) -> HistoryRule:
         return self._log.conversations[conv_id].history

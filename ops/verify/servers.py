@@ -11,7 +11,7 @@ from cassandra import InvalidRequest
 from cassandra.cluster import Session
 from elasticsearch import Elasticsearch
 
-from backends.cassandra import cassandra_session
+from backends.cassandra import cassandra_session, use_keyspace
 from backends.elasticsearch import elasticsearch_client, index_name
 from backends.sync_layout import SyncShards
 from ops.verify import topics
@@ -121,13 +121,14 @@ class Servers:
 
     def membership_by_user(self) -> Iterable[MembershipRow]:
         """See `Sources`."""
-        columns = "user_id, conv_id, seq, joined, history_rule, messages"
-        return self._rows("membership", "membership_by_user", "user_id", columns)
+        columns = "user_id, conv_id, seq, joined, history_rule, bucket, messages"
+        return self._rows("membership", "membership_by_user", "user_id, bucket", columns)
 
     def membership_by_conversation(self) -> Iterable[MembershipRow]:
         """See `Sources`."""
-        columns, key = "user_id, conv_id, seq, joined, history_rule, bucket", "conv_id, bucket"
-        return self._rows("membership", "membership_by_conversation", key, columns)
+        columns = "user_id, conv_id, seq, joined, history_rule, bucket"
+        rows = self._rows("membership", "membership_by_conversation", "conv_id, bucket", columns)
+        return ((*row, None) for row in rows)
 
     def sync_rows(self) -> Iterable[SyncRow]:
         """See `Sources`."""
@@ -145,7 +146,7 @@ class Servers:
     def read_marks(self) -> Iterable[ReadMarkRow]:
         """See `Sources`."""
         columns = "conv_id, user_id, own_seq, own_messages, read_seq"
-        return self._rows("marks", "read_mark", "conv_id", columns)
+        return self._rows("marks", "read_mark", "conv_id, user_id", columns)
 
     def documents(self) -> Iterable[Document]:
         """See `Sources`."""
@@ -182,11 +183,11 @@ def servers(settings: Settings, *, advance: Advance, wait_seconds: float) -> Ite
 
     Raises:
         ServerUnavailable: Cassandra does not answer.
-        ConfigurationError: The deployment has no tables.
+        ConfigurationError: The deployment has no tables, or those of an earlier version.
     """
     with cassandra_session(settings) as session, elasticsearch_client(settings) as search:
         try:
-            session.set_keyspace(settings.keyspace)
+            use_keyspace(session, settings)
         except InvalidRequest as error:
             raise ConfigurationError(
                 f"there is no keyspace {settings.keyspace}: is IM_NAMESPACE right?"

@@ -8,8 +8,8 @@ that let somebody in, is in the tables of membership.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final, NamedTuple, TypeVar
 
 from cassandra.cluster import Session
@@ -19,6 +19,10 @@ from sinks.cassandra.requests import Row, prepare
 
 _ROW_BYTES: Final = 128
 """Of a row in a request, beside its ids."""
+
+_TOGETHER: Final = 10
+"""Rows of one request, as each is a partition: from more of them the server warns, as it has to
+send each to its own replicas."""
 
 
 class Spoken(NamedTuple):
@@ -66,19 +70,16 @@ def prepare_marked(session: Session) -> PreparedStatement:
 
 
 def own_rows(insert: PreparedStatement, spoken: Iterable[Spoken]) -> Iterable[Sequence[Row]]:
-    """The last message of each person in each conversation, by partition.
-
-    A partition is a conversation. So a busy one costs a request, and not one for each who speaks.
-    """
-    return _partitions(
+    """The last message of each person in each conversation, some at a time."""
+    return _together(
         (each, insert.bind((each.conv_id, each.user, each.seq, each.messages, each.seq)))
         for each in _highest(spoken)
     )
 
 
 def marked_rows(insert: PreparedStatement, marked: Iterable[Marked]) -> Iterable[Sequence[Row]]:
-    """The highest mark of each person in each conversation, by partition."""
-    return _partitions(
+    """The highest mark of each person in each conversation, some at a time."""
+    return _together(
         (each, insert.bind((each.conv_id, each.user, each.seq, each.seq)))
         for each in _highest(marked)
     )
@@ -94,11 +95,12 @@ def _highest(places: Iterable[PlaceT]) -> Iterable[PlaceT]:
     return highest.values()
 
 
-def _partitions(
+def _together(
     bound: Iterable[tuple[Spoken | Marked, BoundStatement]],
-) -> Iterable[Sequence[Row]]:
-    rows: defaultdict[str, list[Row]] = defaultdict(list)
-    for place, insert in bound:
-        size = 4 * (len(place.conv_id) + len(place.user)) + _ROW_BYTES
-        rows[place.conv_id].append(Row(insert, place.origin, size))
-    return rows.values()
+) -> Iterator[Sequence[Row]]:
+    rows = (
+        Row(insert, place.origin, 4 * (len(place.conv_id) + len(place.user)) + _ROW_BYTES)
+        for place, insert in bound
+    )
+    while some := list(islice(rows, _TOGETHER)):
+        yield some

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from cassandra.cluster import Session
 
+from backends.memberships import user_bucket
 from schemas.codec import decode_entry
 from schemas.errors import PoisonRecord, TransientFailure, UndecodableRecord
 from schemas.limits import MEMBERSHIP_BUCKET, MESSAGE_BUCKET
@@ -67,7 +68,8 @@ class MessageWriter:
         self._by_user = prepare(
             session,
             "INSERT INTO membership_by_user "
-            "(user_id, conv_id, seq, joined, messages, history_rule) VALUES (?, ?, ?, ?, ?, ?)",
+            "(user_id, bucket, conv_id, seq, joined, messages, history_rule) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
         )
         self._by_conversation = prepare(
             session,
@@ -119,17 +121,18 @@ class MessageWriter:
 
     def _membership_rows(self, logged: Iterable[_Logged]) -> Iterable[list[Row]]:
         """Step 1."""
-        users: defaultdict[str, list[Row]] = defaultdict(list)
+        users: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
         buckets: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
         for origin, entry, _ in logged:
             if isinstance(entry, _MembershipChange):
                 conv = entry.conv_id
-                bucket = entry.seq // MEMBERSHIP_BUCKET
+                bucket, theirs = entry.seq // MEMBERSHIP_BUCKET, user_bucket(conv)
                 for user in entry.members:
-                    by_user = self._by_user.bind((user, conv, *_change(entry, entry.messages)))
+                    change = _change(entry, entry.messages)
+                    by_user = self._by_user.bind((user, theirs, conv, *change))
                     by_conv = self._by_conversation.bind((conv, bucket, user, *_change(entry)))
                     size = len(user) + len(conv) + _ROW_OVERHEAD
-                    users[user].append(Row(by_user, origin, size))
+                    users[user, theirs].append(Row(by_user, origin, size))
                     buckets[conv, bucket].append(Row(by_conv, origin, size))
         return [*users.values(), *buckets.values()]
 
@@ -211,5 +214,6 @@ def _check_range(entry: AnyEntry) -> None:
         raise UndecodableRecord("the SeqId or the time is out of its range")
     if any(not 0 < seq < entry.seq for seq in altered(entry)):
         raise UndecodableRecord("it alters what does not come before it")
-    if len(entry.conv_id.encode()) > MAX_KEY_BYTES:
-        raise UndecodableRecord("the conversation's id is too long")
+    named = entry.members if isinstance(entry, _MembershipChange) else ()
+    if any(len(each.encode()) > MAX_KEY_BYTES for each in (entry.conv_id, entry.sender, *named)):
+        raise UndecodableRecord("an id is too long")

@@ -80,7 +80,10 @@ class Row(Struct, frozen=True, gc=False):
 
 
 class Request(NamedTuple):
-    """Rows that travel together: of one partition, but for one that belongs to them."""
+    """Rows that travel together: of one partition, but for one that belongs to them.
+
+    Or of a few partitions, where each has one row.
+    """
 
     rows: Sequence[Row]
 

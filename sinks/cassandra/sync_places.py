@@ -78,6 +78,8 @@ def _place(origin: int, record: Record) -> Place:
         raise UndecodableRecord("the key names no recipient")
     if not 0 <= position.seq <= MAX_BIGINT:
         raise UndecodableRecord("the SeqId is out of its range")
+    if position.kind == _READ_MARKED and len(position.conv_id.encode()) > MAX_KEY_BYTES:
+        raise UndecodableRecord("the conversation's id is too long")
     try:
         key.decode()
         value.decode()  # strings that the decoder skipped, too

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec import structs
 
+from backends.memberships import user_bucket
 from gateway.store import SLICE, Change, Conversation, Expiry, ReadMark, Store, StoredRecord
 from schemas.codec import encode
-from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
+from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET, USER_BUCKETS
 from schemas.unread import Counted
 from tests.support.gateway import FakeStore, edit, message
 from tests.support.gateway_rows import Rows, cassandra_store, tables
@@ -147,6 +148,30 @@ async def test_conversation_ids_are_cut_by_conversation(stored: Stored) -> None:
         found += page
         after = page[-1]
     assert found == sorted(["a", "b c", "#x", "陈"])
+
+
+async def test_somebody_in_many_conversations(stored: Stored) -> None:
+    """All are found, in the order of their ids, wherever they lie and however they are asked for.
+
+    And of each the changes of that person alone.
+    """
+    store, rows, own = stored
+    conv_ids = sorted(f"{own} {number}" for number in range(60))
+    assert len({user_bucket(conv_id) for conv_id in conv_ids}) == USER_BUCKETS
+    for seq, conv_id in enumerate(conv_ids, start=1):
+        rows.put_change(own, conv_id, seq, joined=True)
+        rows.put_change(own + "x", conv_id, 99, joined=True)
+    rows.put_change(own + "x", own + " 7 x", 99, joined=True)
+    expected = {conv_id: [Change(seq, joined=True)] for seq, conv_id in enumerate(conv_ids, 1)}
+    assert await store.all_changes(own) == expected
+    for conv_id in conv_ids:
+        assert await store.changes(own, conv_id) == expected[conv_id]
+    for limit in (1, 7, 60, 100):
+        found: list[str] = []
+        while page := await store.conversation_ids(own, found[-1] if found else "", limit):
+            assert len(page) == min(limit, len(conv_ids) - len(found))
+            found += page
+        assert found == conv_ids
 
 
 async def test_entries_of_a_range_across_buckets(stored: Stored) -> None:

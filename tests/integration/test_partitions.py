@@ -6,7 +6,7 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from cassandra.cluster import Session
@@ -15,12 +15,21 @@ from backends.cassandra import cassandra_session, create_tables
 from schemas.codec import encode
 from schemas.limits import (
     MAX_ENTRY_BYTES,
+    MAX_JOINS,
     MEMBERSHIP_BUCKET,
     MESSAGE_BUCKET,
     PARTITION_BYTES,
     SYNC_BUCKET,
 )
-from schemas.records import MAX_ID_LENGTH, AnyEntry, MembersAdded, MessageSent, TextContent
+from schemas.records import (
+    MAX_ID_LENGTH,
+    AnyEntry,
+    MembersAdded,
+    MembersRemoved,
+    MessageSent,
+    ReadMarked,
+    TextContent,
+)
 from schemas.settings import Settings
 from sinks.base.records import Record
 from sinks.cassandra.messages import MessageWriter
@@ -65,8 +74,14 @@ def largest_mib(session: Session, settings: Settings, table: str) -> int:
 
 
 def await_size(session: Session, settings: Settings, table: str, payload: int) -> int:
-    """Has all that was written put on disk at once, where its size is known, and waits for it."""
-    session.execute(f"ALTER TABLE {table} WITH memtable_flush_period_in_ms = 1000")
+    """Has all that was written put on disk at once, where its size is known, and waits for it.
+
+    Where the server has put some of it there before, the files are made one.
+    """
+    session.execute(
+        f"ALTER TABLE {table} WITH memtable_flush_period_in_ms = 1000 AND compaction ="
+        " {'class': 'SizeTieredCompactionStrategy', 'min_threshold': 2}"
+    )
     deadline = time.monotonic() + FLUSHED_SECONDS
     while (size := largest_mib(session, settings, table)) * MIB < payload:
         assert time.monotonic() < deadline, f"{table}: {size} MiB of {payload} bytes on disk"
@@ -137,12 +152,56 @@ def write_members(session: Session, settings: Settings) -> int:
     return count * 1_000 * 12
 
 
+def write_somebodys(session: Session, settings: Settings) -> int:
+    """One person in a conversation of the longest id: every other row is a leave."""
+    del settings
+    writer, count = MessageWriter(session), share(2 * MAX_JOINS)
+    for seqs in batches(count, 4 * BATCH):
+        writer.write(on_log(map(in_or_out, seqs)))
+    return count * len(WIDE.encode())
+
+
+def in_or_out(seq: int) -> MembersAdded | MembersRemoved:
+    """Somebody is let in, and with the next entry out."""
+    common: dict[str, Any] = {
+        "conv_id": WIDE, "seq": seq, "sender": "ann", "client_msg_id": "x" * 36, "at": AT,
+        "members": ["bob"], "mode": "pull", "messages": seq,
+    }  # fmt: skip
+    return MembersAdded(**common) if seq % 2 else MembersRemoved(**common)
+
+
+def test_a_read_mark_is_a_partition_of_its_own(deployment: tuple[Session, Settings]) -> None:
+    """However many people mark a conversation, as however many speak there."""
+    session, settings = deployment
+    said = [
+        MessageSent(
+            conv_id="c", seq=seq, sender=f"user {seq}", client_msg_id="i", at=AT, mentions=[],
+            content=TextContent(text=""),
+        )
+        for seq in range(1, 50)
+    ]  # fmt: skip
+    marked = [
+        ReadMarked(
+            conv_id="c", sender=each.sender, device_id="d", client_msg_id="i", at=AT, seq=each.seq
+        )
+        for each in said
+    ]
+    MessageWriter(session).write(on_log(said))
+    records = [Record(0, each.seq, each.sender.encode(), encode(each)) for each in marked]
+    SyncWriter(session, settings).write(records)
+    partitions = session.execute("SELECT DISTINCT conv_id, user_id FROM read_mark")
+    assert sorted(partitions) == sorted((each.conv_id, each.sender) for each in said)
+    rows = session.execute("SELECT user_id, own_seq, read_seq FROM read_mark")
+    assert sorted(rows) == sorted((each.sender, each.seq, each.seq) for each in said)
+
+
 @pytest.mark.parametrize(
     ("table", "write"),
     [
         ("message", write_messages),
         ("sync", write_sync),
         ("membership_by_conversation", write_members),
+        ("membership_by_user", write_somebodys),
     ],
 )
 def test_the_worst_rows_of_a_bucket_stay_below_the_bound(

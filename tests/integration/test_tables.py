@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Final
 
@@ -9,45 +11,63 @@ import pytest
 from cassandra.cluster import Session
 
 from backends.cassandra import cassandra_session, create_tables
+from backends.kafka import create_topics
+from gateway.cassandra_store import CassandraStore
 from gateway.store import Change
+from ops.verify.servers import servers as audited
+from schemas.errors import ConfigurationError, FatalFailure, ServerUnavailable
 from schemas.records import ConversationCreated
 from schemas.settings import Settings
 from sinks.cassandra.messages import MessageWriter
 from tests.support.gateway_rows import cassandra_store
+from tests.support.processes import ROOT, environment
 from tests.support.servers import Servers
 from tests.support.sink_stores import on_log
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
+
+SECONDS: Final = 120.0
 
 BEFORE_THE_HISTORY_RULE: Final = (
     """CREATE TABLE conversation (
         conv_id text PRIMARY KEY, head bigint, owner text, join_rule text, mode text
     )""",
-    """CREATE TABLE membership_by_user (
-        user_id text, conv_id text, seq bigint, joined boolean,
-        PRIMARY KEY ((user_id), conv_id, seq)
-    )""",
     """CREATE TABLE membership_by_conversation (
         conv_id text, bucket int, user_id text, seq bigint, joined boolean,
         PRIMARY KEY ((conv_id, bucket), user_id, seq)
     )""",
-    "INSERT INTO membership_by_user (user_id, conv_id, seq, joined) VALUES ('a', 'old', 3, true)",
     "INSERT INTO conversation (conv_id, head, owner, mode) VALUES ('old', 4, 'bob', 'push')",
 )
+
+WITHOUT_A_BOUND: Final = {
+    "membership_by_conversation": """CREATE TABLE membership_by_conversation (
+        conv_id text, user_id text, seq bigint, joined boolean,
+        PRIMARY KEY ((conv_id), user_id, seq)
+    )""",
+    "membership_by_user": """CREATE TABLE membership_by_user (
+        user_id text, conv_id text, seq bigint, joined boolean, messages bigint,
+        history_rule text,
+        PRIMARY KEY ((user_id), conv_id, seq)
+    )""",
+    "read_mark": """CREATE TABLE read_mark (
+        conv_id text, user_id text, own_seq bigint, own_messages bigint, read_seq bigint,
+        PRIMARY KEY ((conv_id), user_id)
+    )""",
+}
+"""Tables of earlier versions, by name."""
 
 
 @pytest.fixture
 def earlier(servers: Servers) -> Iterator[tuple[Session, Settings]]:
-    """A deployment that an earlier version has left, with a conversation in it."""
-    settings = servers.settings()
+    """The keyspace of a deployment that an earlier version has left, without its tables."""
+    settings = servers.settings(partitions=1, sync_partitions=1)
     with cassandra_session(settings) as session:
         session.execute(
             f"CREATE KEYSPACE {settings.keyspace} WITH replication = "
             f"{{'class': 'NetworkTopologyStrategy', '{settings.cassandra_datacenter}': 1}}"
         )
         session.set_keyspace(settings.keyspace)
-        for statement in BEFORE_THE_HISTORY_RULE:
-            session.execute(statement)
         yield session, settings
         session.execute(f"DROP KEYSPACE {settings.keyspace}", timeout=60)
 
@@ -58,6 +78,8 @@ async def test_tables_without_a_history_rule_get_one(earlier: tuple[Session, Set
     And to do it again, as each start does, changes nothing.
     """
     session, settings = earlier
+    for statement in BEFORE_THE_HISTORY_RULE:
+        session.execute(statement)
     for _ in range(2):
         create_tables(session, settings)
     created = ConversationCreated(
@@ -67,10 +89,60 @@ async def test_tables_without_a_history_rule_get_one(earlier: tuple[Session, Set
     assert not MessageWriter(session).write([on_log(created, 0)]).poison
 
     async with cassandra_store(settings) as store:
-        assert await store.all_changes("a") == {
-            "old": [Change(3, joined=True, history="since_join")],
-            "new": [Change(1, joined=True, history="all")],
-        }
+        assert await store.all_changes("a") == {"new": [Change(1, joined=True, history="all")]}
         assert await store.conversation("old") is not None
     rules = session.execute("SELECT conv_id, history_rule FROM conversation")
     assert dict(rules) == {"old": None, "new": "all"}
+
+
+@pytest.mark.parametrize("old", WITHOUT_A_BOUND)
+async def test_a_table_of_another_shape_is_named(
+    earlier: tuple[Session, Settings], old: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody writes to it or reads from it: what they would do there nobody would miss.
+
+    Who prepares the deployment, who audits it and who starts a sink is told which table it is. The
+    gateway gives no answer and says why, until the table has been made anew.
+    """
+    session, settings = earlier
+    session.execute(WITHOUT_A_BOUND[old])
+    says = f"earlier version: {old}. "
+
+    with pytest.raises(ConfigurationError, match=says):
+        create_tables(session, settings)
+    with (
+        pytest.raises(ConfigurationError, match=says),
+        audited(settings, advance=lambda _check, _number: None, wait_seconds=0),
+    ):
+        raise AssertionError("it was entered")
+    store = CassandraStore(settings)
+    store.start()
+    try:
+        await until(lambda: is_told(caplog, says), SECONDS)
+        with pytest.raises(ServerUnavailable):
+            await store.read_mark("c", "a")
+        session.execute(f"DROP TABLE {old}")
+        create_tables(session, settings)
+        await until(store.reachable, SECONDS)
+        assert await store.all_changes("a") == {}
+    finally:
+        await store.stop()
+
+
+async def is_told(caplog: pytest.LogCaptureFixture, words: str) -> bool:
+    """Whether something was logged with these words."""
+    return any(words in record.getMessage() for record in caplog.records)
+
+
+def test_a_sink_ends_before_a_table_of_another_shape(earlier: tuple[Session, Settings]) -> None:
+    """By a line that names it, and without a record taken."""
+    session, settings = earlier
+    create_topics(settings)
+    session.execute(WITHOUT_A_BOUND["read_mark"])
+    for stage in ("message", "sync"):
+        ended = subprocess.run(
+            [sys.executable, "-m", "sinks", stage], cwd=ROOT, env=environment(settings),
+            stderr=subprocess.PIPE, text=True, timeout=SECONDS, check=False,
+        )  # fmt: skip
+        assert ended.returncode == FatalFailure.exit_code
+        assert "earlier version: read_mark. " in ended.stderr

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from backends.cassandra import cassandra_session
 from backends.elasticsearch import elasticsearch_client, index_name
 from backends.kafka import admin_client, create_topics, producer_config
+from backends.memberships import user_bucket
 from ops.verify import documents, scan, topics
 from ops.verify import servers as real
 from ops.verify.command import verify
@@ -121,7 +122,11 @@ def test_what_agrees_passes_and_each_damage_is_named(
     execute("UPDATE conversation SET mode = 'pull' WHERE conv_id = 'c2'")
     head = next(row[1] or 0 for row in system.conversations if row[0] == "c2")
     expected |= {("store", "altered", "c2", head, "")}
-    execute("DELETE FROM membership_by_user WHERE user_id = 'bob' AND conv_id = 'c1' AND seq = 1")
+    execute(
+        "DELETE FROM membership_by_user"
+        " WHERE user_id = 'bob' AND bucket = %s AND conv_id = 'c1' AND seq = 1",
+        (user_bucket("c1"),),
+    )
     expected |= {("membership", "missing", "c1", 1, "bob")}
     execute(
         "UPDATE membership_by_conversation SET history_rule = 'since_join'"
@@ -134,6 +139,9 @@ def test_what_agrees_passes_and_each_damage_is_named(
         id=found.id, routing=found.routing, doc={"text": "another"},
     )  # fmt: skip
     expected |= {("index", "altered", found.source["conv_id"], 2, "")}
+    spoke = next(row for row in system.read_marks if row[2])
+    execute("DELETE FROM read_mark WHERE conv_id = %s AND user_id = %s", spoke[:2])
+    expected |= {("marks", "missing", spoke[0], spoke[2] or 0, spoke[1])}
     user, bucket, sync_seq, conv_id, seq, _ = system.sync_rows[0]
     execute(
         "UPDATE sync SET seq = 99 WHERE user_id = %s AND bucket = %s AND sync_seq = %s",

@@ -8,6 +8,7 @@ from typing import Final
 
 from backends.elasticsearch import document_id, folded_or_none
 from backends.kafka import partition_of
+from backends.memberships import user_bucket
 from backends.sync_layout import SyncShards
 from ops.verify.audit import audit
 from ops.verify.index import Document
@@ -245,8 +246,8 @@ def _store(system: System, entry: AnyEntry, value: bytes) -> None:
         rule = None if isinstance(entry, MembersRemoved) else entry.history
         for user in entry.members:
             row = (user, entry.conv_id, entry.seq, joined, rule)
-            system.by_user.append((*row, entry.messages))
-            system.by_conversation.append((*row, entry.seq // MEMBERSHIP_BUCKET))
+            system.by_user.append((*row, user_bucket(entry.conv_id), entry.messages))
+            system.by_conversation.append((*row, entry.seq // MEMBERSHIP_BUCKET, None))
     if isinstance(entry, MessageSent):
         system.documents.append(_document(entry, entry.seq, entry.at))
         _, _, *_, marked = _take_mark(system, entry.conv_id, entry.sender)

@@ -150,7 +150,7 @@ def commit(settings: Settings) -> None:
 
 
 def _insert(session: Session, system: System) -> None:
-    membership = "user_id, conv_id, seq, joined, history_rule"
+    membership = "user_id, conv_id, seq, joined, history_rule, bucket"
     tables: dict[str, list[tuple[object, ...]]] = {
         "message (conv_id, bucket, seq, kind, sender, at, entry, edited_by, recalled_by,"
         " messages)": [(*row[:6], (row[6] or b"").decode(), *row[7:]) for row in system.messages],
@@ -158,7 +158,7 @@ def _insert(session: Session, system: System) -> None:
             system.conversations
         ),
         f"membership_by_user ({membership}, messages)": list(system.by_user),
-        f"membership_by_conversation ({membership}, bucket)": list(system.by_conversation),
+        f"membership_by_conversation ({membership})": [row[:6] for row in system.by_conversation],
         "sync (user_id, bucket, sync_seq, conv_id, seq, record)": [
             (*row[:5], (row[5] or b"").decode()) for row in system.sync_rows
         ],

@@ -15,6 +15,7 @@ from backends.elasticsearch import (
     folded_or_none,
     index_name,
 )
+from backends.memberships import user_bucket
 from gateway.cassandra_store import CassandraStore
 from gateway.elastic_index import ElasticIndex
 from schemas.codec import encode
@@ -72,9 +73,9 @@ class Rows:
         """
         rule = history if joined and history != "since_join" else None
         self._session.execute(
-            "INSERT INTO membership_by_user (user_id, conv_id, seq, joined, history_rule,"
-            " messages) VALUES (%s, %s, %s, %s, %s, %s)",
-            (user, conv_id, seq, joined, rule, messages or None),
+            "INSERT INTO membership_by_user (user_id, bucket, conv_id, seq, joined, history_rule,"
+            " messages) VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            (user, user_bucket(conv_id), conv_id, seq, joined, rule, messages or None),
         )
 
     def put_message(self, entry: MessageSent) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from cassandra.cluster import Session
 from elasticsearch import Elasticsearch
 
+from backends.memberships import user_bucket
 from schemas.codec import decode_entry, encode
 from schemas.errors import PoisonRecord
 from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
@@ -183,6 +184,7 @@ class MessageStore:
             on_log(known.said(1 << 62, "hush"), 904),
             on_log(Conversation(TOO_LONG_FOR_A_KEY).said(1, "hush"), 905),
             on_log(refused, 907),
+            on_log(msgspec.structs.replace(known.said(9, "hush"), sender=TOO_LONG_FOR_A_KEY), 908),
             Record(3, 906, b"key", encode(known.said(9, "hush"))[:-1] + b',"new":"\xff"}'),
         ]
 
@@ -223,8 +225,8 @@ class MessageStore:
             for user in ("ann", "bob", "cid", "陈")
             for row in rows(
                 "SELECT seq, joined, history_rule, messages FROM membership_by_user "
-                "WHERE user_id = %s AND conv_id = %s",
-                (user, conv_id),
+                "WHERE user_id = %s AND bucket = %s AND conv_id = %s",
+                (user, user_bucket(conv_id), conv_id),
             )
         ]
         return {
@@ -233,7 +235,7 @@ class MessageStore:
             "by_conversation": sorted(by_conversation),
             "by_user": sorted(by_user),
             "marks": sorted(rows("SELECT user_id, own_seq, own_messages, read_seq FROM read_mark "
-                                 "WHERE conv_id = %s", (conv_id,))),
+                                 "WHERE conv_id = %s ALLOW FILTERING", (conv_id,))),
         }  # fmt: skip
 
 
@@ -332,6 +334,7 @@ class SyncStore:
             Record(5, 907, user, value[:-1] + b',"new":"\xff"}'),
             Record(5, 908, user, b'{"kind":"x","conv_id":"c","seq":-1}'),
             Record(5, 909, user, b'{"kind":"x","conv_id":"c","seq":9999999999999999999}'),
+            Record(5, 910, user, _mark(TOO_LONG_FOR_A_KEY)),
         ]
 
     def expected(self, records: Iterable[Record]) -> Contents:
@@ -358,7 +361,7 @@ class SyncStore:
         }
 
     def contents(self) -> Contents:
-        marks = "SELECT user_id, read_seq FROM read_mark WHERE conv_id = %s"
+        marks = "SELECT user_id, read_seq FROM read_mark WHERE conv_id = %s ALLOW FILTERING"
         marked = dict(self._session.execute(marks, (self._conversation.conv_id,)))
         return {"marks": {user: marked.get(user) for user in self._users}} | {
             user: self._read(user) for user in self._users
@@ -373,6 +376,11 @@ class SyncStore:
         newest = execute("SELECT max(newest) FROM sync_expiry WHERE user_id = %s", (user,)).one()
         rows = {bucket: list(execute(query, (user, bucket))) for (bucket,) in listed}
         return {**rows, "newest": newest[0]}
+
+
+def _mark(conv_id: str) -> bytes:
+    common: Contents = {"conv_id": conv_id, "sender": "ann", "device_id": "d"}
+    return encode(ReadMarked(**common, client_msg_id="x", at=AT, seq=1))
 
 
 def _place(record: Record) -> Contents:

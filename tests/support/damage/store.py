@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from backends.memberships import user_bucket
 from schemas.limits import MEMBERSHIP_BUCKET
 from tests.support.audited import System
 from tests.support.damage.tools import (
@@ -131,19 +132,19 @@ def _membership_lets_a_newcomer_read_otherwise(system: System, pick: Pick) -> Ex
 @damage
 def _membership_has_a_change_of_its_own(system: System, pick: Pick) -> Expected:
     rows = pick.one((system.by_user, system.by_conversation))
-    user, conv_id, seq, joined, rule, messages = pick.one(rows)
+    user, conv_id, seq, joined, rule, _, messages = pick.one(rows)
     place = pick.one([(STRANGER, conv_id, seq), (user, "nowhere", 1), (user, conv_id, 1_000)])
-    row = (*place, joined, rule)
-    bucketed = rows is system.by_conversation
-    rows.append((*row, place[2] // MEMBERSHIP_BUCKET if bucketed else messages))
+    bucket = user_bucket(place[1]) if rows is system.by_user else place[2] // MEMBERSHIP_BUCKET
+    rows.append((*place, joined, rule, bucket, messages))
     return Expected("membership", "extra", place[1], place[2], place[0])
 
 
 @damage
 def _membership_has_a_change_in_another_bucket(system: System, pick: Pick) -> Expected:
-    at = pick.index(system.by_conversation)
-    row = system.by_conversation[at]
-    system.by_conversation[at] = with_column(row, 5, 7)
+    rows = pick.one((system.by_user, system.by_conversation))
+    at = pick.index(rows)
+    row = rows[at]
+    rows[at] = with_column(row, 5, row[5] + 1)
     return Expected("membership", "misplaced", row[1], row[2], row[0])
 
 
@@ -151,5 +152,5 @@ def _membership_has_a_change_in_another_bucket(system: System, pick: Pick) -> Ex
 def _membership_counts_otherwise(system: System, pick: Pick) -> Expected:
     at = pick.index(system.by_user)
     row = system.by_user[at]
-    system.by_user[at] = with_column(row, 5, (row[5] or 0) + pick.one((1, 7)))
+    system.by_user[at] = with_column(row, 6, (row[6] or 0) + pick.one((1, 7)))
     return Expected("membership", "altered", row[1], row[2], row[0])
