@@ -161,6 +161,19 @@ async def test_records_and_heads_are_told(line: Line) -> None:
     assert line.tokens == asked
 
 
+async def test_a_connection_that_begins_says_that_heads_are_to_be_asked_for(line: Line) -> None:
+    """Before it tells anything: what moved until then may never be told."""
+    was_asked = True
+    async with asyncio.timeout(SECONDS):
+        while True:
+            tokens = line.tokens
+            batch = await line.live.after(1)
+            if batch.heads is not None:
+                break
+            was_asked = line.tokens > tokens
+    assert not was_asked
+
+
 async def test_what_was_not_applied_is_told_again(line: Line) -> None:
     """A cursor that has not followed begins a connection anew."""
     await line.begins(-1)
