@@ -48,7 +48,7 @@ _decode_stays: Final = msgspec.msgpack.Decoder(tuple[tuple[int, int], ...]).deco
 
 PROGRESS_KEY: Final = _encode(["p"])
 
-JOINS_KEY: Final = _encode(("j", "", 0))[:3]
+JOINS_KEY: Final = _encode(("j", 0, 0))[:3]
 """How the keys begin that `joins_record` makes, and no others."""
 
 
@@ -86,20 +86,20 @@ def decode_progress(value: bytes) -> Progress:
     return _decode_progress(value)
 
 
-def joins_record(place: tuple[str, int], count: int) -> StateRecord:
-    """The state record of how often a person was let into conversations of a bucket."""
+def joins_record(place: tuple[int, int], count: int) -> StateRecord:
+    """The state record of how often people of a cell were let into conversations of a bucket."""
     return _encode(("j", *place)), _encode(count)
 
 
-def restored_joins(key: bytes, value: bytes | None) -> tuple[tuple[str, int], int]:
+def restored_joins(key: bytes, value: bytes | None) -> tuple[tuple[int, int], int]:
     """What `joins_record` encoded.
 
     Raises:
         ValueError: It did not.
     """
     match _decode_any(key):
-        case ["j", user, bucket] if value is not None:
-            return (user, bucket), _decode_any(value)
+        case ["j", cell, bucket] if value is not None:
+            return (cell, bucket), _decode_any(value)
     raise ValueError("not a state record that this version knows")
 
 

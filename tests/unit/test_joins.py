@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import structs
 
 from backends.memberships import user_bucket
@@ -20,6 +23,8 @@ from schemas.records import (
     TextContent,
 )
 from stream_processors.conversations import Conversations
+from stream_processors.core.state import MemberJoined
+from stream_processors.joins import Joins
 from stream_processors.sequencer import Sequencer
 from stream_processors.state_codec import Progress
 from tests.support.sequencing import SMALL_LIMITS, Commit, Crash, Log, run, source
@@ -146,3 +151,28 @@ def test_nobody_is_an_audience_of_what_is_refused(ann: Commands) -> None:
         sequencer.process(source(at, command), log)
     assert sequencer.audience(source(4, ann.add("c0", "bob"))) == set()
     assert sequencer.audience(source(4, ann.add("c0", "cid"))) == {"ann", "cid"}
+
+
+@given(st.lists(st.sampled_from(["ann", "bob", "cid", "陈", "dee"]), max_size=40))
+def test_who_shares_a_count_is_never_let_in_too_often(joins: list[str]) -> None:
+    """With fewer counts than people, and with what was counted restored in between."""
+    counted, let_in = Joins(cells=2), Counter[str]()
+    for user in joins:
+        change = [MemberJoined(user, 1)]
+        if counted.allow("c0", change, most=5):
+            counted.count("c0", change)
+            let_in[user] += 1
+        kept = dict(counted.take_touched())
+        assert len(kept) <= 1
+        for place, count in kept.items():
+            counted.restore(place, count)
+    assert all(times <= 5 for times in let_in.values())
+    assert sum(let_in.values()) >= min(len(joins), 5)
+
+
+def test_counts_take_no_more_room_for_more_people() -> None:
+    """A hundred people leave as many records as there are counts, and the next ones none more."""
+    counted = Joins(cells=8)
+    for number in range(100):
+        counted.count("c0", [MemberJoined(f"u{number}", 1)])
+    assert len(dict(counted.take_touched())) == 8
