@@ -106,7 +106,8 @@ async def test_the_broker_goes_and_comes_back_while_devices_wait(
         with sequencer(settings):
             await asyncio.to_thread(publish, settings, created)
             await both_know(1)
-        await desk.has(PUSHED, 1)
+        for phone in (bob, desk):
+            await phone.has(PULLED, 2)  # the last that comes before the broker goes
         waiting = asyncio.create_task(desk.has(PUSHED, 2))
         await asyncio.to_thread(stack.stop, "kafka")
         await until_kafka_is("down", address, http)
