@@ -203,7 +203,7 @@ def use_keyspace(session: Session, settings: Settings) -> None:
     if old:
         raise ConfigurationError(
             f"keyspace {settings.keyspace} has tables of an earlier version: {', '.join(old)}."
-            " They have to be made and filled anew; docs/adr/0017 says how"
+            " They have to be made and filled anew; docs/operating.md says how"
         )
 
 

@@ -54,8 +54,8 @@ def transactional_config(settings: Settings, group: str, partition: int) -> dict
         "transaction.timeout.ms": int(TRANSACTION_SECONDS * 1000),
         "log_level": 3,  # errors; that a coordinator is still loading is no news
         # Nothing waits for it: a commit sends what is left. Until then the records of a partition
-        # gather, and its requests are a quarter of what they are with 5 ms; they cost the broker
-        # more than the records in them.
+        # gather, so that there are a quarter of the requests that 5 ms make, and a third less for
+        # the broker to do (ADR 2).
         "linger.ms": 1_000,
         # With the default of 100 ms each commit waits that long for the one before it.
         "retry.backoff.ms": 5,
