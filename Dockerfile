@@ -7,6 +7,6 @@ RUN pip install --no-cache-dir --require-hashes --requirement requirements.lock
 COPY . .
 RUN pip install --no-cache-dir --no-deps --no-build-isolation .
 
-RUN useradd --create-home im && install --directory --owner=im /var/lib/im
+RUN useradd --create-home im && install --directory --owner=im --mode=700 /var/lib/im /var/lib/im-secret
 USER im
 VOLUME /var/lib/im

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.environment import EnvironmentSettings
+from schemas.settings import Settings
 
 
-class DevstackSettings(BaseSettings):
+class DevstackSettings(EnvironmentSettings):
     """The three servers of one machine. Every field is the variable ``IM_<FIELD>``.
 
     Heaps are in the form of Java's ``-Xmx``. They are sized for a whole load of some tens of
     millions of records beside everything else that runs on two cores.
 
     Raises:
-        pydantic.ValidationError: A value is out of its range.
+        pydantic.ValidationError: A value is out of its range, or a name is not a setting.
     """
 
-    model_config = SettingsConfigDict(env_prefix="IM_", frozen=True, extra="ignore")
+    other_fields: ClassVar[frozenset[str]] = frozenset(Settings.model_fields)
 
     home: Path = Path(".im")
     """Data, logs and generated configuration are kept below this folder."""

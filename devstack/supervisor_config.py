@@ -27,6 +27,7 @@ logfile_maxbytes = {log_bytes}
 logfile_backups = 1
 pidfile = {run}/supervisord.pid
 directory = {directory}
+umask = 077
 {user}
 [unix_http_server]
 file = {socket}

@@ -6,15 +6,13 @@ import logging
 import sys
 from typing import Final
 
-import pydantic
 from aiohttp import web
-from pydantic_core import ErrorDetails
 
 from gateway.app import SERVER_OPTIONS, compose
 from gateway.logs import configure_logging, server_log
-from gateway.tokens import signing_secret
+from gateway.tokens import signing_secret, with_secret
 from schemas.errors import ConfigurationError
-from schemas.settings import Settings
+from schemas.settings import Settings, load_settings
 
 SHUTDOWN_SECONDS: Final = 5.0
 """How long the requests in hand may take to finish."""
@@ -30,10 +28,7 @@ def main() -> int:
     """
     configure_logging()
     try:
-        settings = Settings()
-        _serve(settings)
-    except pydantic.ValidationError as error:
-        return _failed("; ".join(_setting(one) for one in error.errors(include_input=False)))
+        _serve(with_secret(load_settings()))
     except ConfigurationError as error:
         return _failed(str(error))
     return 0
@@ -42,10 +37,6 @@ def main() -> int:
 def _failed(why: str) -> int:
     print(f"gateway: {why}", file=sys.stderr)  # noqa: T201 - what a person reads
     return 1
-
-
-def _setting(error: ErrorDetails) -> str:
-    return f"IM_{'_'.join(map(str, error['loc'])).upper()}: {error['msg']}"
 
 
 def _serve(settings: Settings) -> None:

@@ -7,9 +7,11 @@ a token that names another one, ``none`` included, is refused.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import jwt
+from pydantic import SecretStr
 
 from gateway.ids import is_id
 from schemas.errors import ConfigurationError, ImError
@@ -42,10 +44,29 @@ def signing_secret(settings: Settings) -> str:
     secret = settings.jwt_secret.get_secret_value()
     if len(secret.encode()) < MIN_SECRET_BYTES:
         raise ConfigurationError(
-            f"IM_JWT_SECRET must have at least {MIN_SECRET_BYTES} bytes: set it, or use `im up`, "
-            "which makes one"
+            f"IM_JWT_SECRET must have at least {MIN_SECRET_BYTES} bytes: set the variable or "
+            "IM_JWT_SECRET_FILE, or use `im up`, which makes a secret"
         )
     return secret
+
+
+def with_secret(settings: Settings) -> Settings:
+    """The settings with the secret that IM_JWT_SECRET_FILE names, if IM_JWT_SECRET is not set.
+
+    Raises:
+        ConfigurationError: The file cannot be read.
+    """
+    if settings.jwt_secret_file is not None and not settings.jwt_secret.get_secret_value():
+        secret = SecretStr(_content(settings.jwt_secret_file))
+        settings = settings.model_copy(update={"jwt_secret": secret})
+    return settings
+
+
+def _content(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"IM_JWT_SECRET_FILE: {path} cannot be read: {error}") from None
 
 
 def issue_token(settings: Settings, user: str, lifetime: timedelta) -> str:

@@ -1,26 +1,28 @@
 """The `im` command: mounts the commands, and turns errors into one line and an exit code.
 
-Exit codes: 0 done, 1 it went wrong (the reason is on standard error), 2 it was called wrongly.
+Exit codes: 0 success, 1 failure (the reason is on standard error), 2 a wrong call, 130 Ctrl-C.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Final
 
-import pydantic
 import stamina
 import typer
-from pydantic_core import ErrorDetails
 
 from ops import operate, read, run
 from ops.load.command import load
 from ops.reshard import reshard
 from ops.verify.command import verify
-from schemas.errors import ImError
+from schemas.errors import ImError, Interrupted
 
 _FAILED: Final = 1
+
+_OWNER_ALONE: Final = 0o077
+"""The umask of all that runs here: messages and secrets are for the owner of the files."""
 
 app = typer.Typer(
     name="im",
@@ -54,19 +56,15 @@ def main() -> None:
     """Runs the command line. Never shows a traceback for what this project foresees."""
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="im: %(message)s")
     stamina.instrumentation.set_on_retry_hooks([])  # a retry that works is no news
+    os.umask(_OWNER_ALONE)
     try:
         app()
+    except Interrupted as error:
+        _fail(str(error), error.exit_code)
     except ImError as error:
         _fail(str(error))
-    except pydantic.ValidationError as error:
-        _fail("; ".join(_setting(one) for one in error.errors(include_input=False)))
 
 
-def _fail(why: str) -> None:
+def _fail(why: str, exit_code: int = _FAILED) -> None:
     typer.echo(f"im: {why}", err=True)
-    raise SystemExit(_FAILED)
-
-
-def _setting(error: ErrorDetails) -> str:
-    place = "_".join(str(part) for part in error["loc"]).upper()
-    return f"IM_{place}: {error['msg']}" if place else error["msg"]
+    raise SystemExit(exit_code)

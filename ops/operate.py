@@ -14,7 +14,7 @@ from ops import stack
 from ops.console import Json, emit, out, progress
 from ops.endpoints import endpoints
 from ops.prepare import prepare as prepare_all
-from ops.running import resolve_settings, signing_secret
+from ops.running import make_home, resolve_settings, secret_file
 from ops.status import look, table
 
 _TOKEN_HOURS: Final = 24
@@ -73,9 +73,10 @@ def create_topics(recipient: Recipients = None, *, json: Json = False) -> None:
 def prepare(*, json: Json = False) -> None:
     """Create the topics, tables, index and signing secret that are missing."""
     settings = resolve_settings()
+    make_home(settings)
     with progress("preparing") as report:
         prepare_all(settings, report)
-    signing_secret(settings)
+    secret_file(settings)
     if json:
         emit({"prepared": settings.namespace})
 

@@ -1,7 +1,8 @@
-"""Which deployment a command talks to: the environment, then the stack that runs, then defaults.
+"""The deployment that a command talks to: the environment, then the last stack, then defaults.
 
-`im up` writes down what it resolved, so that later commands find the same servers, topics and
-limits without being told again. The secret has a file of its own, for its owner alone.
+`im up` records the settings that it resolved, so that later commands find the same servers, topics
+and limits. The record outlives `im down`: a command after `im down` fails, instead of reaching
+another stack at the default ports. The secret has a file of its own.
 """
 
 from __future__ import annotations
@@ -15,76 +16,100 @@ import msgspec
 from msgspec import Struct
 
 from devstack.settings import DevstackSettings
-from schemas.settings import Settings
+from gateway.tokens import with_secret
+from schemas.environment import PREFIX, variable
+from schemas.settings import Settings, load_settings
 
-_PREFIX: Final = "IM_"
 _SECRET_BYTES: Final = 48
 
 
 class RunningStack(Struct, frozen=True, kw_only=True):
-    """What `im up` resolved. ``environment`` has no secret; ``started_at`` in ms since 1970."""
+    """The settings that `im up` resolved. ``environment`` has no secret.
+
+    ``started_at``: milliseconds since 1970.
+    """
 
     environment: dict[str, str]
     started_at: int
 
 
 def resolve_settings() -> Settings:
-    """The settings of the deployment that is meant.
+    """The settings of the deployment that a command is for, with the secret of tokens if any.
 
     Raises:
-        pydantic.ValidationError: A variable is out of its range.
+        ConfigurationError: A variable is out of its range, or is not a setting, or the file of
+            the secret cannot be read.
     """
-    home = Settings().home
+    home = load_settings().home
     running = read_running(home)
     recorded = dict(running.environment) if running else {}
-    if secret := _read_text(home / "secret"):
-        recorded["IM_JWT_SECRET"] = secret
-    return Settings.model_validate(
-        {_field(name): value for name, value in recorded.items() if name not in os.environ}
-    )
+    if not {"IM_JWT_SECRET", "IM_JWT_SECRET_FILE"} & os.environ.keys():
+        recorded["IM_JWT_SECRET"] = _read_text(home / "secret")
+    values = {_field(name): value for name, value in recorded.items() if name not in os.environ}
+    ours = {name: value for name, value in values.items() if name in Settings.model_fields}
+    settings = load_settings(ours)
+    path = settings.jwt_secret_file
+    return with_secret(settings) if path is not None and path.exists() else settings
 
 
 def read_running(home: Path) -> RunningStack | None:
-    """What `im up` wrote down, or None if nothing was started here, or it was stopped."""
+    """The record of the last `im up`, or None if nothing was started here."""
     text = _read_text(_file(home))
     try:
         return msgspec.json.decode(text, type=RunningStack) if text else None
     except msgspec.MsgspecError:
-        return None  # written by half: `im up` starts afresh
+        return None  # the record was cut off by a crash: `im up` writes another
 
 
 def write_running(home: Path, running: RunningStack) -> None:
-    """Writes down what runs."""
+    """Records the settings of a stack."""
     path = _file(home)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.encode(running))
 
 
 def forget_running(home: Path) -> None:
-    """Removes what was written down."""
+    """Removes the record."""
     _file(home).unlink(missing_ok=True)
 
 
 def as_environment(settings: Settings | DevstackSettings) -> dict[str, str]:
     """The variables that make the same settings in another process, without the secret."""
-    fields = settings.model_dump(mode="json", exclude={"jwt_secret"}, exclude_none=True)
-    return {f"{_PREFIX}{name.upper()}": str(value) for name, value in fields.items()}
+    secret = {"jwt_secret", "jwt_secret_file"}
+    fields = settings.model_dump(mode="json", exclude=secret, exclude_none=True)
+    return {variable(name): str(value) for name, value in fields.items()}
 
 
-def signing_secret(settings: Settings) -> str:
-    """The secret of tokens: the one that is set, or one made once and kept in the home folder."""
-    if given := settings.jwt_secret.get_secret_value():
-        return given
-    path = settings.home / "secret"
-    path.parent.mkdir(parents=True, exist_ok=True)
+def secret_file(settings: Settings) -> Path:
+    """The file that holds the secret of tokens, readable by its owner alone.
+
+    A secret that IM_JWT_SECRET sets is written to a file of the run. Otherwise the file is the
+    one that IM_JWT_SECRET_FILE names, or ``secret`` in the home folder, made if it is missing.
+    """
+    given = settings.jwt_secret.get_secret_value()
+    if given and given != _read_text(settings.home / "secret"):
+        return _write_private(settings.home / "run" / "jwt-secret", given)
+    path = settings.jwt_secret_file or settings.home / "secret"
     if not _read_text(path):
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(_SECRET_BYTES))
-    return path.read_text()
+        _write_private(path, secrets.token_urlsafe(_SECRET_BYTES))
+    return path.absolute()
 
 
-def _field(variable: str) -> str:
-    return variable.removeprefix(_PREFIX).lower()
+def make_home(settings: Settings) -> None:
+    """Makes the home folder, which its owner alone may enter."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    settings.home.chmod(0o700)
+
+
+def _write_private(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    return path.absolute()
+
+
+def _field(name: str) -> str:
+    return name.removeprefix(PREFIX).lower()
 
 
 def _file(home: Path) -> Path:

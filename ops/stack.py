@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from pydantic import ValidationError
+
 from devstack import ports
 from devstack.artifacts import Report
 from devstack.servers import Server, all_servers
@@ -22,13 +24,15 @@ from ops.running import (
     RunningStack,
     as_environment,
     forget_running,
+    make_home,
     read_running,
-    signing_secret,
+    secret_file,
     write_running,
 )
 from ops.stages import programs
+from schemas.environment import explain
 from schemas.errors import ConfigurationError, ServerUnavailable
-from schemas.settings import Settings
+from schemas.settings import Settings, load_settings
 
 _GIVEN: Final = {
     "kafka": "IM_KAFKA_BOOTSTRAP",
@@ -36,6 +40,9 @@ _GIVEN: Final = {
     "elasticsearch": "IM_ELASTICSEARCH_URL",
 }
 """A server whose variable is set is somebody else's: it is used, not started."""
+
+
+_SECRETS: Final = frozenset({"IM_JWT_SECRET", "IM_JWT_SECRET_FILE"})
 
 
 class Deployment(NamedTuple):
@@ -55,11 +62,12 @@ def deployment(report: Report) -> Deployment:
     """The deployment that the environment describes.
 
     Raises:
-        pydantic.ValidationError: A variable is out of its range.
+        ConfigurationError: A variable is out of its range, or is not a setting.
     """
-    machine = DevstackSettings()
+    machine = _machine()
     servers = [each for each in all_servers(machine) if not os.environ.get(_GIVEN[each.name])]
-    settings = Settings.model_validate(_addresses(servers) | {"home": machine.root})
+    settings = load_settings(_addresses(servers) | {"home": machine.root})
+    make_home(settings)
     return Deployment(settings, machine, Stack(machine, servers, report))
 
 
@@ -95,10 +103,7 @@ def down(report: Report) -> bool:
     Returns:
         Whether there was anything.
     """
-    settings, _, stack = deployment(report)
-    found = stack.down()
-    forget_running(settings.home)
-    return found
+    return deployment(report).stack.down()
 
 
 def _start(wanted: Deployment, report: Report) -> None:
@@ -107,7 +112,7 @@ def _start(wanted: Deployment, report: Report) -> None:
     stack.clear()
     ports.check_free({"IM_GATEWAY_PORT": settings.gateway_port})
     _check_given(wanted)
-    processes = programs(settings)
+    processes = programs(settings, secret_file(settings))
     stack.up(processes, _process_environment(wanted))
     prepare(settings, report)
     stack.supervisor.start(*(program.name for program in processes))
@@ -149,8 +154,16 @@ def _check_same(running: RunningStack, wanted: Deployment) -> None:
 
 
 def _process_environment(wanted: Deployment) -> dict[str, str]:
-    secret = signing_secret(wanted.settings)
-    return {**os.environ, **wanted.environment, "IM_JWT_SECRET": secret}
+    """The environment of every process. The secret of tokens is not in it."""
+    inherited = {name: value for name, value in os.environ.items() if name not in _SECRETS}
+    return inherited | wanted.environment
+
+
+def _machine() -> DevstackSettings:
+    try:
+        return DevstackSettings()
+    except ValidationError as error:
+        raise ConfigurationError(explain(error, DevstackSettings)) from None
 
 
 def _addresses(servers: Sequence[Server]) -> dict[str, Any]:

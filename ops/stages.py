@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from devstack.program import Program
@@ -25,19 +27,31 @@ _STOP_SECONDS: Final = 25
 """Longer than each takes at most to finish what it has in hand."""
 
 
-def programs(settings: Settings) -> list[Program]:
-    """Every process of the pipeline. They learn all they need from the environment."""
+def programs(settings: Settings, secret: Path) -> list[Program]:
+    """Every process of the pipeline. The environment has their settings.
+
+    Args:
+        settings: The deployment.
+        secret: The file that holds the secret of tokens. The gateway alone learns its name.
+    """
     return [
         _program(SEQUENCER, "stream_processors", count=settings.workers),
         *(_program(sink, "sinks", sink.removeprefix("sink-")) for sink in SINKS),
-        _program(GATEWAY, "gateway"),
+        _program(GATEWAY, "gateway", environment={"IM_JWT_SECRET_FILE": str(secret)}),
     ]
 
 
-def _program(name: str, module: str, *arguments: str, count: int = 1) -> Program:
+def _program(
+    name: str,
+    module: str,
+    *arguments: str,
+    count: int = 1,
+    environment: Mapping[str, str] | None = None,
+) -> Program:
     return Program(
         name=name,
         command=(sys.executable, "-m", module, *arguments),
         count=count,
         stop_seconds=_STOP_SECONDS,
+        environment=environment or {},
     )

@@ -11,6 +11,7 @@ ImError
 │   └── TooManyPoison     more dead letters than chance explains
 ├── InvalidCommand        a command that the sequencer would refuse: it is not even queued
 ├── InvalidLine           a line of a file to load that is not one of the format
+├── Interrupted           a person ended a command; the message says how to go on
 ├── OutboxFull            the client has more unsent commands than its bound
 ├── OutboxInUse           another process has the outbox open
 ├── PublisherClosed       what was queued is in the outbox, and goes on when it is opened again
@@ -113,6 +114,12 @@ class InvalidCommand(ImError):
 
 class InvalidLine(ImError):
     """A line of a file to load is not one of the format; the message names the line."""
+
+
+class Interrupted(ImError):
+    """A person ended a command by Ctrl-C. The message says how to go on."""
+
+    exit_code = 130
 
 
 class OutboxFull(ImError):

@@ -1,15 +1,19 @@
-"""What a deployment can set, from the environment (``IM_…``) or by keyword."""
+"""The settings of a deployment, from the environment (``IM_…``) or by keyword."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import ValidationError as InvalidSettings
 
+from schemas.environment import EnvironmentSettings, explain
+from schemas.errors import ConfigurationError
 from schemas.limits import Limits, joins_of_a_lane
 from schemas.records import NewDevicePolicy
 from schemas.topics import Topic
@@ -26,28 +30,88 @@ _UpToYears = Annotated[
     Field(ge=timedelta(0), le=timedelta(days=3_650)),
 ]
 
+_CASSANDRA_PORT: Final = 9042
+
+DEVELOPMENT_STACK: Final = frozenset(
+    {
+        "servers_dir",
+        "kafka_port",
+        "kafka_controller_port",
+        "kafka_heap",
+        "cassandra_port",
+        "cassandra_storage_port",
+        "cassandra_heap",
+        "elasticsearch_port",
+        "elasticsearch_transport_port",
+        "elasticsearch_heap",
+        "java_options",
+    }
+)
+"""The fields of `devstack.settings.DevstackSettings`, which reads the same environment."""
+
+
+def _places(text: str, default_port: int | None = None) -> Iterator[tuple[str, int]]:
+    """The host and the port of each address in a list with commas.
+
+    Raises:
+        ValueError: The list is empty, or an address is not ``host:port``.
+    """
+    addresses = [part.strip() for part in text.split(",") if part.strip()]
+    if not addresses:
+        raise ValueError("names no host")
+    for address in addresses:
+        parts = urlsplit(f"//{address}")
+        try:
+            host, port = parts.hostname, parts.port or default_port
+        except ValueError:
+            host = port = None
+        if not host or not port or parts.path or parts.query or parts.username is not None:
+            raise ValueError("must be host:port, or several with commas between")
+        yield host, port
+
+
+def _kafka_bootstrap(text: str) -> str:
+    list(_places(text))
+    return text
+
+
+def _cassandra_hosts(text: str) -> str:
+    if len({port for _, port in _places(text, _CASSANDRA_PORT)}) != 1:
+        raise ValueError("must name the same port for all hosts")
+    return text
+
+
+def _elasticsearch_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"}:
+        raise ValueError("must be a URL that begins with http:// or https://")
+    list(_places(parts.netloc.rpartition("@")[2], default_port=9_200))
+    return text
+
+
 _NOT_IN_A_KEYSPACE = re.compile(r"[^a-z0-9_]")
 
 
-class Settings(BaseSettings):
+class Settings(EnvironmentSettings):
     """One deployment. Every field is the variable ``IM_<FIELD>``; README.md lists them.
 
     Raises:
-        pydantic.ValidationError: A value is out of its range.
+        pydantic.ValidationError: A value is out of its range, or a name is not a setting.
     """
 
-    model_config = SettingsConfigDict(env_prefix="IM_", frozen=True, extra="ignore")
+    other_fields: ClassVar[frozenset[str]] = DEVELOPMENT_STACK
 
     namespace: str = Field(default="im", pattern=r"^[a-z][a-z0-9-]{0,40}$")
     """Prefix of topics, consumer groups, keyspace and index: deployments share servers by it."""
     home: Path = Path(".im")
     """Folder for all that runs here: servers, data, logs, cursors."""
 
-    kafka_bootstrap: str = "127.0.0.1:9092"
-    cassandra_hosts: str = "127.0.0.1:9042"
+    kafka_bootstrap: Annotated[str, AfterValidator(_kafka_bootstrap)] = "127.0.0.1:9092"
+    """``host:port``, or several with commas between."""
+    cassandra_hosts: Annotated[str, AfterValidator(_cassandra_hosts)] = "127.0.0.1:9042"
     """Contact points, ``host[:port]`` with commas between; one port for all."""
     cassandra_datacenter: str = "datacenter1"
-    elasticsearch_url: str = "http://127.0.0.1:9200"
+    elasticsearch_url: Annotated[str, AfterValidator(_elasticsearch_url)] = "http://127.0.0.1:9200"
     gateway_host: str = "127.0.0.1"
     gateway_port: int = Field(default=8080, ge=1, le=65535)
 
@@ -89,6 +153,8 @@ class Settings(BaseSettings):
 
     jwt_secret: SecretStr = SecretStr("")
     """Signs and checks bearer tokens (HS256), at least 32 bytes. `im up` makes one if unset."""
+    jwt_secret_file: Path | None = None
+    """A file that holds the secret, instead of `jwt_secret`."""
     jwt_issuer: str = "im-timeline"
     jwt_audience: str = "im-timeline"
 
@@ -134,8 +200,18 @@ class Settings(BaseSettings):
     @property
     def cassandra_contact_points(self) -> tuple[list[str], int]:
         """Hosts and their one native port."""
-        hosts = [part.strip() for part in self.cassandra_hosts.split(",") if part.strip()]
-        ports = {int(host.partition(":")[2] or 9042) for host in hosts}
-        if len(ports) != 1:
-            raise ValueError("IM_CASSANDRA_HOSTS must name at least one host and one port for all")
-        return [host.partition(":")[0] for host in hosts], ports.pop()
+        places = list(_places(self.cassandra_hosts, _CASSANDRA_PORT))
+        return [host for host, _ in places], places[0][1]
+
+
+def load_settings(values: dict[str, Any] | None = None) -> Settings:
+    """The settings of the environment, and of ``values`` by field before them.
+
+    Raises:
+        ConfigurationError: A value is out of its range, or a name is not a setting. The message
+            is one line that names each wrong variable.
+    """
+    try:
+        return Settings.model_validate(values or {})
+    except InvalidSettings as error:
+        raise ConfigurationError(explain(error, Settings)) from None

@@ -16,7 +16,7 @@ from threading import Event, Thread
 from typing import Final
 
 from schemas.errors import ConfigurationError, FatalFailure
-from schemas.settings import Settings
+from schemas.settings import load_settings
 from sinks.stages import STAGES, run_stage
 
 _COLLECT_AFTER: Final = 10_000
@@ -41,7 +41,7 @@ def main() -> int:
     logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # each failure is told once
     gc.set_threshold(_COLLECT_AFTER)
     try:
-        run_stage(stage, Settings(), _stop_on_signal())
+        run_stage(stage, load_settings(), _stop_on_signal())
     except FatalFailure as error:
         _logger.error("ends: %s", error)  # noqa: TRY400 - it says all; the trace is no news
         return error.exit_code

@@ -12,7 +12,7 @@ from typing import Final
 
 import faust
 
-from schemas.settings import Settings
+from schemas.settings import load_settings
 from stream_processors.app import make_app
 
 _SWITCH_SECONDS: Final = 0.03
@@ -40,7 +40,7 @@ def main() -> None:
     # Faust's own words, under the name of the module that subclasses it.
     logging.getLogger("stream_processors.fetching").setLevel(logging.ERROR)
     sys.setswitchinterval(_SWITCH_SECONDS)
-    settings = Settings()
+    settings = load_settings()
     settings.home.mkdir(parents=True, exist_ok=True)
     app = make_app(settings)
     gc.freeze()  # all that was imported

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,9 +15,16 @@ from ops.load.display import display
 from ops.load.loader import Loader, LoadSummary
 from ops.load.source import open_log
 from ops.running import resolve_settings
+from schemas.errors import Interrupted
 
 PATIENCE_SECONDS: Final = 300.0
 """A store that is away for a minute or two is waited for."""
+
+_REASONS: Final = {
+    "already_exists": "the conversation exists, and this file does not continue it",
+    "not_a_member": "the speaker is not a member of the conversation",
+    "conflict": "the line differs from the same line of an earlier load",
+}
 
 File = Annotated[
     Path,
@@ -41,17 +49,37 @@ def load(
 ) -> None:
     """Send a chat log; return when all of it is sequenced and stored. Exit with 1 if not all is.
 
-    To load a file again, or after an interruption, adds what is missing and nothing else.
+    The first line of a conversation creates it, open for anybody to join. A speaker who is not a
+    member is added. Loading a file again, or after an interruption, adds what is missing and
+    nothing else.
     """
     settings = resolve_settings()
     with display(err) as bars, open_log(file) as log:
-        summary = Loader(settings, bars, rate, patience).load(log, limit)
+        try:
+            summary = Loader(settings, bars, rate, patience).load(log, limit)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"interrupted behind line {log.lines}: run the same command again to go on"
+            ) from None
     if json:
         emit(summary)
     else:
         out.print(_table(summary))
+        for line in remarks(summary):
+            err.print(line)
     if not summary.is_whole:
         raise typer.Exit(1)
+
+
+def remarks(summary: LoadSummary) -> Iterator[str]:
+    """What a load did that the file does not say, and where the sequencer rejected a line."""
+    if summary.created:
+        yield f"{summary.created:,} conversations were created, open for anybody to join"
+    if summary.added_speakers:
+        yield f"{summary.added_speakers:,} speakers were added: no line lets them join"
+    for code, line in sorted(summary.first_rejected.items(), key=lambda item: item[1]):
+        count = summary.rejected[code]
+        yield f"line {line}: {_REASONS.get(code, code)} ({code}; {count:,} commands in all)"
 
 
 def _table(summary: LoadSummary) -> Table:

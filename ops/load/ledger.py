@@ -1,4 +1,4 @@
-"""What became of each command that a load has sent."""
+"""The outcome of each command that a load has sent."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _REPLIES: Final = (b'{"kind":"duplicate"', b'{"kind":"rejected"', b'{"kind":"rea
 """How the replies begin among the entries of ``im.sync``, which are many more."""
 
 
-class _Told(Struct):
-    """The part of an entry or reply that tells of a command."""
+class _Outcome(Struct):
+    """The fields of an entry or a reply that identify a command and its outcome."""
 
     kind: str
     conv_id: str
@@ -26,7 +26,7 @@ class _Told(Struct):
     code: str = ""
 
 
-_decoder = msgspec.json.Decoder(_Told)
+_decoder = msgspec.json.Decoder(_Outcome)
 
 
 class Ledger:
@@ -40,16 +40,19 @@ class Ledger:
         duplicates: Commands that had taken effect before.
         stale: Commands older than the sequencer's window: they had, or came far too late.
         rejected: All others, by reason.
-        unanswered: Commands that nothing tells of, against all promises.
+        first_rejected: By reason, the first line of the file whose command was rejected.
+        unanswered: Commands without an outcome, against all promises.
     """
 
     def __init__(self, device_id: str) -> None:
         self._device_id = device_id
-        self._open: set[Identity] = set()
+        self._open: dict[Identity, int] = {}
+        """The line of the file by command."""
         self.sequenced = 0
         self.duplicates = 0
         self.stale = 0
         self.rejected: Counter[str] = Counter()
+        self.first_rejected: dict[str, int] = {}
         self.unanswered = 0
 
     def __len__(self) -> int:
@@ -61,51 +64,52 @@ class Ledger:
         """Commands whose outcome is known."""
         return self.sequenced + self.duplicates + self.stale + self.rejected.total()
 
-    def sent(self, command: AnyCommand) -> None:
-        """Notes a command that is on its way."""
-        self._open.add(identity_of(command))
+    def sent(self, command: AnyCommand, line: int) -> None:
+        """Notes a command that is on its way, and the line of the file that it stems from."""
+        self._open[identity_of(command)] = line
 
-    def refused(self, code: str) -> None:
-        """Notes a command that the client did not even take."""
+    def refused(self, code: str, line: int) -> None:
+        """Notes a rejected command, and the line of the file that it stems from."""
         self.rejected[code] += 1
+        self.first_rejected[code] = min(line, self.first_rejected.get(code, line))
 
     def see_entry(self, value: bytes | None) -> None:
-        """Looks at a record of ``im.timeline``. The first entry of a command is its effect."""
-        told = _decode(value)
-        if told is not None and self._close(told):
+        """Takes in a record of ``im.timeline``. The first entry of a command is its effect."""
+        outcome = _decode(value)
+        if outcome is not None and self._close(outcome) is not None:
             self.sequenced += 1
 
     def see_sync_record(self, value: bytes | None) -> None:
-        """Looks at a record of ``im.sync``; only replies tell anything new."""
+        """Takes in a record of ``im.sync``. Only replies have an outcome that entries lack."""
         if value is None or not value.startswith(_REPLIES):
             return
-        told = _decode(value)
-        if told is None or told.device_id != self._device_id or not self._close(told):
+        outcome = _decode(value)
+        if outcome is None or outcome.device_id != self._device_id:
             return
-        if told.kind == "read_marked":
+        line = self._close(outcome)
+        if line is None:
+            return
+        if outcome.kind == "read_marked":
             self.sequenced += 1
-        elif told.kind == "duplicate":
+        elif outcome.kind == "duplicate":
             self.duplicates += 1
-        elif told.code == "stale":
+        elif outcome.code == "stale":
             self.stale += 1
         else:
-            self.rejected[told.code] += 1
+            self.refused(outcome.code, line)
 
     def close(self) -> None:
-        """Everything that could tell was seen: what is still open will never be answered."""
+        """Counts what is open as unanswered. To be called when all outcomes were taken in."""
         self.unanswered += len(self._open)
         self._open.clear()
 
-    def _close(self, told: _Told) -> bool:
-        identity = told.conv_id, told.sender, told.client_msg_id
-        if identity not in self._open:
-            return False
-        self._open.remove(identity)
-        return True
+    def _close(self, outcome: _Outcome) -> int | None:
+        """The line of a command that was open until now."""
+        return self._open.pop((outcome.conv_id, outcome.sender, outcome.client_msg_id), None)
 
 
-def _decode(value: bytes | None) -> _Told | None:
+def _decode(value: bytes | None) -> _Outcome | None:
     try:
         return None if value is None else _decoder.decode(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None  # somebody else's; `im verify` names it
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None  # not a record of ours; `im verify` reports it

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import force_setattr
 
 from schemas.errors import InvalidLine
 from schemas.ids import uuid7
@@ -34,13 +35,14 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Line(Struct, frozen=True):
-    """One line: somebody says something, joins or leaves."""
+    """One line: a person sends a message, joins or leaves. ``number`` counts from 1."""
 
     conv: Id
     at: Annotated[datetime, Meta(tz=True)]
     kind: Literal["message", "join", "leave"]
     user: Id
-    text: str = ""
+    text: str | None = None
+    number: int = 0
 
 
 _decoder = msgspec.json.Decoder(Line)
@@ -57,16 +59,20 @@ def parse_line(raw: bytes, number: int) -> Line:
         InvalidLine: It is not of the format.
     """
     try:
-        return _decoder.decode(raw)
+        line = _decoder.decode(raw)
     except msgspec.ValidationError as error:
         raise InvalidLine(f"line {number}: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         # The decoder's own words may quote the line, which is a message's text.
         raise InvalidLine(f"line {number}: not JSON") from None
+    if line.kind == "message" and line.text is None:
+        raise InvalidLine(f"line {number}: a message needs the field `text`")
+    force_setattr(line, "number", number)
+    return line
 
 
 class _Conversation:
-    """What has happened in one conversation so far."""
+    """The lines of one conversation so far, and its members after them."""
 
     __slots__ = ("lines", "members", "ms")
 
@@ -77,21 +83,27 @@ class _Conversation:
 
 
 class Conversion:
-    """Turns lines into commands, in order. Remembers who is in each conversation.
+    """Turns lines into commands, in order. Remembers the members of each conversation.
 
-    - The first to speak or join creates the conversation, open to all.
-    - Whoever speaks without being in it joins first.
-    - A join of a member and a leave of a non-member change nothing, and are passed over.
+    - The first person to speak or join creates the conversation. It is open: anybody may join.
+    - A speaker who is not a member joins first.
+    - A join of a member, a leave of a non-member and a message without visible text are skipped.
 
     Attributes:
+        created: Conversations that the file creates.
+        added_speakers: Joins that no line names: a person spoke without being a member.
         skipped_joins: Joins of members.
         skipped_leaves: Leaves of non-members.
+        skipped_empty: Messages without visible text. The sequencer would reject them.
     """
 
     def __init__(self) -> None:
         self._conversations: dict[str, _Conversation] = {}
+        self.created = 0
+        self.added_speakers = 0
         self.skipped_joins = 0
         self.skipped_leaves = 0
+        self.skipped_empty = 0
 
     def commands(self, line: Line) -> list[AnyCommand]:
         """The commands of the next line: none, one, or two."""
@@ -103,16 +115,22 @@ class Conversion:
         place = _Place(line, conversation.ms, conversation.lines)
         if line.kind == "leave":
             return self._leave(place, conversation)
+        if line.kind == "join":
+            entering = self._enter(place, conversation)
+            self.skipped_joins += not entering
+            return entering
+        if not (line.text or "").strip():
+            self.skipped_empty += 1
+            return []
         entering = self._enter(place, conversation)
-        if line.kind == "message":
-            return [*entering, place.say(len(entering))]
-        self.skipped_joins += not entering
-        return entering
+        self.added_speakers += bool(entering)
+        return [*entering, place.say(len(entering))]
 
     def _enter(self, place: _Place, conversation: _Conversation) -> list[AnyCommand]:
         user = place.line.user
         if conversation.members is None:
             conversation.members = {user}
+            self.created += 1
             return [place.create()]
         if user in conversation.members:
             return []
@@ -163,7 +181,7 @@ class _Place:
         line = self.line
         return SendMessage(
             conv_id=line.conv, sender=line.user, device_id=DEVICE, client_msg_id=self._id(command),
-            content=TextContent(text=line.text),
+            content=TextContent(text=line.text or ""),
         )  # fmt: skip
 
     def _id(self, command: int) -> str:

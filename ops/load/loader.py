@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -45,22 +45,31 @@ BATCHES_PER_SECOND: Final = 10
 LINGER_MS: Final = 20.0
 
 
-class LoadSummary(Struct, kw_only=True):
-    """What a load did. Counts are of commands unless they say otherwise.
+_FromLine: TypeAlias = tuple[AnyCommand, int]
+"""A command, and the number of the line that it stems from."""
 
-    ``resumed``: left by an interrupted load, and sent first. ``skipped``: lines that change
-    nothing. ``unanswered``: against all promises. ``seconds``: of each stage, one after the other;
-    the sinks side by side.
+
+class LoadSummary(Struct, kw_only=True):
+    """The result of a load. Counts are of commands unless they say otherwise.
+
+    ``created``: conversations that the file creates; they are open. ``added_speakers``: joins that
+    no line names. ``resumed``: left by an interrupted load, and sent first. ``skipped``: lines
+    that change nothing. ``first_rejected``: a line of the file by reason. ``unanswered``: commands
+    without an outcome, against all promises. ``seconds``: duration of each stage, one after the
+    other; the sinks run side by side.
     """
 
     lines: int = 0
     commands: int = 0
     messages: int = 0
+    created: int = 0
+    added_speakers: int = 0
     resumed: int = 0
     sequenced: int = 0
     duplicates: int = 0
     stale: int = 0
     rejected: dict[str, int] = {}
+    first_rejected: dict[str, int] = {}
     unanswered: int = 0
     skipped: dict[str, int] = {}
     seconds: dict[str, float] = {}
@@ -145,7 +154,11 @@ class Loader:
     ) -> None:
         begin = time.monotonic()
         for lines in self._batches(islice(file, limit)):
-            commands = [c for line in lines for c in self._conversion.commands(line)]
+            commands = [
+                (command, line.number)
+                for line in lines
+                for command in self._conversion.commands(line)
+            ]
             self._publish(commands, publisher)
             self._count(lines, commands)
             self._display.show("sent (bytes)", file.read_bytes, file.size)
@@ -164,20 +177,20 @@ class Loader:
         while batch := list(islice(lines, size)):
             yield batch
 
-    def _publish(self, commands: Sequence[AnyCommand], publisher: Publisher) -> None:
+    def _publish(self, commands: Sequence[_FromLine], publisher: Publisher) -> None:
         try:
-            publisher.publish_many(commands)
+            publisher.publish_many([command for command, _ in commands])
             taken = commands
         except InvalidCommand:
-            taken = [command for command in commands if self._is_taken(command, publisher)]
-        for command in taken:
-            self._ledger.sent(command)
+            taken = [each for each in commands if self._is_taken(*each, publisher)]
+        for command, line in taken:
+            self._ledger.sent(command, line)
 
-    def _is_taken(self, command: AnyCommand, publisher: Publisher) -> bool:
+    def _is_taken(self, command: AnyCommand, line: int, publisher: Publisher) -> bool:
         try:
             publisher.publish(command)
         except InvalidCommand as refusal:
-            self._ledger.refused(refusal.code)
+            self._ledger.refused(refusal.code, line)
             return False
         return True
 
@@ -192,10 +205,10 @@ class Loader:
             else:
                 return
 
-    def _count(self, lines: Sequence[Line], commands: Sequence[AnyCommand]) -> None:
+    def _count(self, lines: Sequence[Line], commands: Sequence[_FromLine]) -> None:
         self._summary.lines += len(lines)
         self._summary.commands += len(commands)
-        self._summary.messages += sum(isinstance(c, SendMessage) for c in commands)
+        self._summary.messages += sum(isinstance(c, SendMessage) for c, _ in commands)
 
     def _show_sequenced(self) -> None:
         self._display.show("sequenced", self._ledger.settled, self._summary.commands)
@@ -208,6 +221,13 @@ class Loader:
             duplicates=ledger.duplicates,
             stale=ledger.stale,
             rejected=dict(ledger.rejected),
+            first_rejected=ledger.first_rejected,
             unanswered=ledger.unanswered,
-            skipped={"joins": conversion.skipped_joins, "leaves": conversion.skipped_leaves},
+            created=conversion.created,
+            added_speakers=conversion.added_speakers,
+            skipped={
+                "joins": conversion.skipped_joins,
+                "leaves": conversion.skipped_leaves,
+                "empty messages": conversion.skipped_empty,
+            },
         )

@@ -64,11 +64,14 @@ def open_log(path: Path) -> Iterator[LogFile]:
     """Opens a chat log, packed by gzip or not.
 
     Raises:
-        ConfigurationError: It cannot be opened.
+        ConfigurationError: The file cannot be opened, or its name ends with ``.gz`` and it is not
+            packed.
     """
     try:
         file = path.open("rb")
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
     with file:
+        if path.suffix == ".gz" and not file.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC):
+            raise ConfigurationError(f"{path} is not a gzip file, although its name ends with .gz")
         yield LogFile(file, path.stat().st_size)

@@ -30,8 +30,8 @@ _WORDS: Final = [
 
 
 def write_chat(path: Path, lines: int) -> Path:
-    """Writes that many lines to a file: of IM_CORPUS, of the corpus beside us, or made ones."""
-    real = Path(os.environ.get("IM_CORPUS", _REAL))
+    """Writes that many lines to a file: of CHAT_CORPUS, of the corpus beside us, or made ones."""
+    real = Path(os.environ.get("CHAT_CORPUS", _REAL))
     source = _real_lines(real) if real.exists() else _made_lines()
     path.write_text("".join(itertools.islice(source, lines)), encoding="utf-8")
     return path

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from ops.load.command import remarks
 from ops.load.ledger import Ledger
 from ops.load.lines import DEVICE
+from ops.load.loader import LoadSummary
 from ops.load.source import MAX_LINE_BYTES, open_log
 from ops.load.waiting import Patience
 from schemas.codec import encode
@@ -26,7 +28,13 @@ from schemas.records import (
     TextContent,
 )
 
-LINE = {"conv": "c", "at": "2004-12-25T09:14:00.001+00:00", "kind": "message", "user": "陈"}
+LINE = {
+    "conv": "c",
+    "at": "2004-12-25T09:14:00.001+00:00",
+    "kind": "message",
+    "user": "陈",
+    "text": "",
+}
 
 
 def written(path: Path, *lines: dict[str, str]) -> Path:
@@ -56,14 +64,17 @@ def test_a_file_is_read_packed_or_not(tmp_path: Path, pack: Callable[[bytes], by
         ({"user": "x" * 129}, "line 2"),
         ({"at": "2004-12-25T09:14:00"}, "line 2"),
         ({"at": "yesterday"}, "line 2"),
+        ({"text": None, "body": "secret"}, "line 2: a message needs the field `text`"),
         ({"text": "secret" * MAX_LINE_BYTES}, "line 2: longer than"),
     ],
 )
 def test_a_line_that_is_not_of_the_format_is_named(
-    tmp_path: Path, change: dict[str, str], reason: str
+    tmp_path: Path, change: dict[str, str | None], reason: str
 ) -> None:
     """By its number, and without its text."""
-    path = written(tmp_path / "log", LINE, LINE | {"text": "secret"} | change)
+    line = LINE | {"text": "secret"} | change
+    given = {name: value for name, value in line.items() if value is not None}
+    path = written(tmp_path / "log", LINE, given)
     with open_log(path) as log, pytest.raises(InvalidLine, match=reason) as error:
         list(log)
     assert "secret" not in str(error.value)
@@ -87,6 +98,32 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
         list(log)
     with pytest.raises(ConfigurationError), open_log(tmp_path):
         pass
+
+
+def test_a_file_that_only_its_name_calls_packed_is_refused(tmp_path: Path) -> None:
+    """The first line is not blamed for a file that is no gzip file at all."""
+    path = tmp_path / "log.jsonl.gz"
+    path.write_bytes(b"\x00random\n")
+    with pytest.raises(ConfigurationError, match="is not a gzip file"), open_log(path):
+        pass
+
+
+def test_a_person_learns_what_a_load_did_by_itself() -> None:
+    """Conversations that it opened, speakers that it added, and the line of each rejection."""
+    summary = LoadSummary(
+        created=2, added_speakers=3, rejected={"already_exists": 4, "no_room": 1},
+        first_rejected={"no_room": 9, "already_exists": 7},
+    )  # fmt: skip
+    assert list(remarks(summary)) == [
+        "2 conversations were created, open for anybody to join",
+        "3 speakers were added: no line lets them join",
+        (
+            "line 7: the conversation exists, and this file does not continue it "
+            "(already_exists; 4 commands in all)"
+        ),
+        "line 9: no_room (no_room; 1 commands in all)",
+    ]
+    assert list(remarks(LoadSummary())) == []
 
 
 def command(number: int) -> AnyCommand:
@@ -121,7 +158,7 @@ def test_each_command_is_counted_once() -> None:
     """By the first that tells of it; what tells of others, or nothing, is not counted."""
     ledger = Ledger(DEVICE)
     for number in range(7):
-        ledger.sent(command(number))
+        ledger.sent(command(number), 10 + number)
     ledger.see_entry(entry(0))
     changed = FanoutChanged(
         conv_id="c", seq=9, sender="ann", client_msg_id=uuid7(0, 0), at=0,
@@ -143,10 +180,12 @@ def test_each_command_is_counted_once() -> None:
     ledger.see_sync_record(rejected(4, "conflict", device_id="phone"))
     ledger.see_sync_record(entry(5))
     ledger.see_sync_record(None)
-    ledger.refused("too_large")
+    ledger.refused("too_large", 30)
+    ledger.refused("too_large", 20)
     assert (ledger.sequenced, ledger.duplicates, ledger.stale) == (1, 1, 1)
-    assert ledger.rejected == {"not_a_member": 1, "too_large": 1}
-    assert (ledger.settled, len(ledger)) == (5, 3)
+    assert ledger.rejected == {"not_a_member": 1, "too_large": 2}
+    assert ledger.first_rejected == {"not_a_member": 13, "too_large": 20}
+    assert (ledger.settled, len(ledger)) == (6, 3)
     ledger.close()
     assert (ledger.unanswered, len(ledger)) == (3, 0)
 

@@ -7,16 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from gateway.tokens import with_secret
 from ops.running import (
     RunningStack,
     as_environment,
     forget_running,
+    make_home,
     read_running,
     resolve_settings,
-    signing_secret,
+    secret_file,
     write_running,
 )
-from schemas.settings import Settings
+from ops.stages import programs
+from schemas.errors import ConfigurationError
+from schemas.settings import Settings, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -53,8 +57,8 @@ def test_the_environment_comes_before_the_running_stack(
     assert (found.namespace, found.kafka_bootstrap) == ("here", "127.0.0.1:19092")
 
 
-def test_defaults_hold_where_nothing_runs(home: Path) -> None:
-    """Before the first `im up`, and after `im down`."""
+def test_defaults_hold_where_nothing_was_started(home: Path) -> None:
+    """Before the first `im up`, and after a record was removed."""
     assert resolve_settings().kafka_bootstrap == "127.0.0.1:9092"
     write_down(home, kafka_bootstrap="127.0.0.1:19092")
     forget_running(home)
@@ -71,18 +75,57 @@ def test_what_was_written_by_half_is_not_believed(home: Path) -> None:
 
 def test_the_secret_is_made_once_and_kept_private(home: Path) -> None:
     """Tokens stay valid over restarts, and only the owner can read what signs them."""
-    secret = signing_secret(Settings())
+    path = secret_file(Settings())
+    secret = path.read_text()
     assert len(secret) >= 32
-    assert (home / "secret").stat().st_mode & 0o777 == 0o600
-    assert signing_secret(Settings()) == secret
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert secret_file(resolve_settings()) == path == home / "secret"
     assert resolve_settings().jwt_secret.get_secret_value() == secret
 
 
-def test_a_secret_that_is_set_is_used_and_not_written(
+def test_a_secret_that_is_set_is_used_for_this_run_alone(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever manages secrets elsewhere finds none on the disk."""
+    """The gateway reads it from a private file of the run; no other process gets it."""
     monkeypatch.setenv("IM_JWT_SECRET", "s" * 40)
-    assert signing_secret(Settings()) == "s" * 40
+    path = secret_file(Settings())
+    assert path == home / "run" / "jwt-secret"
+    assert path.read_text() == "s" * 40
+    assert path.stat().st_mode & 0o777 == 0o600
     assert not (home / "secret").exists()
     assert "IM_JWT_SECRET" not in as_environment(Settings())
+
+
+def test_a_secret_can_lie_in_a_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that IM_JWT_SECRET_FILE names is made if it is missing, and read if it is there."""
+    path = home / "elsewhere" / "jwt"
+    monkeypatch.setenv("IM_JWT_SECRET_FILE", str(path))
+    assert secret_file(resolve_settings()) == path
+    made = path.read_text()
+    assert with_secret(load_settings()).jwt_secret.get_secret_value() == made
+    assert resolve_settings().jwt_secret.get_secret_value() == made
+    path.write_text("t" * 40 + "\n")
+    assert resolve_settings().jwt_secret.get_secret_value() == "t" * 40
+
+
+def test_a_secret_file_that_is_missing_ends_the_gateway(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error names the variable and the file."""
+    monkeypatch.setenv("IM_JWT_SECRET_FILE", str(home / "missing"))
+    with pytest.raises(ConfigurationError, match=r"IM_JWT_SECRET_FILE: .*missing cannot be read"):
+        with_secret(load_settings())
+
+
+def test_only_the_gateway_learns_where_the_secret_is() -> None:
+    """Sequencer and sinks have no use for what signs tokens."""
+    path = secret_file(Settings())
+    with_file = [each.name for each in programs(Settings(), path) if str(path) in str(each)]
+    assert with_file == ["gateway"]
+
+
+def test_the_home_folder_is_private(home: Path) -> None:
+    """Queues, logs and data hold the texts of messages."""
+    home.chmod(0o755)
+    make_home(Settings())
+    assert home.stat().st_mode & 0o777 == 0o700

@@ -7,7 +7,10 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
-from schemas.settings import Settings
+from devstack.settings import DevstackSettings
+from schemas.environment import EnvironmentSettings, explain
+from schemas.errors import ConfigurationError
+from schemas.settings import DEVELOPMENT_STACK, Settings, load_settings
 from schemas.topics import Topic
 
 
@@ -44,5 +47,69 @@ def test_one_port_for_all_cassandra_hosts() -> None:
     """The driver takes one port; two would be silently wrong."""
     settings = Settings(cassandra_hosts="a:9043, b:9043")
     assert settings.cassandra_contact_points == (["a", "b"], 9043)
-    with pytest.raises(ValueError, match="one port"):
-        _ = Settings(cassandra_hosts="a:1,b:2").cassandra_contact_points
+    with pytest.raises(ValidationError, match="the same port"):
+        Settings(cassandra_hosts="a:1,b:2")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("cassandra_hosts", "a:1,b:2", "IM_CASSANDRA_HOSTS: must name the same port"),
+        ("cassandra_hosts", " , ", "IM_CASSANDRA_HOSTS: names no host"),
+        ("cassandra_hosts", "a:port", "IM_CASSANDRA_HOSTS: must be host:port"),
+        ("cassandra_hosts", "cql://a", "IM_CASSANDRA_HOSTS: must be host:port"),
+        ("kafka_bootstrap", "a", "IM_KAFKA_BOOTSTRAP: must be host:port"),
+        ("kafka_bootstrap", "a:70000", "IM_KAFKA_BOOTSTRAP: must be host:port"),
+        ("kafka_bootstrap", "", "IM_KAFKA_BOOTSTRAP: names no host"),
+        ("elasticsearch_url", "localhost:9200", "IM_ELASTICSEARCH_URL: must be a URL"),
+        ("elasticsearch_url", "http://", "IM_ELASTICSEARCH_URL: names no host"),
+        ("elasticsearch_url", "http://a:x", "IM_ELASTICSEARCH_URL: must be host:port"),
+        ("sync_lifetime", "soon", "IM_SYNC_LIFETIME: "),
+    ],
+)
+def test_an_address_that_cannot_work_is_refused(
+    name: str, value: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the settings are read, in one line, and not when the first request fails."""
+    monkeypatch.setenv(f"IM_{name.upper()}", value)
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings()
+    assert str(refused.value).startswith(why)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["http://a", "https://u:p@a:9200", "http://[::1]:9200/"])
+def test_each_form_of_a_url_is_taken(url: str) -> None:
+    """With and without port, path and user."""
+    assert Settings(elasticsearch_url=url).elasticsearch_url == url
+
+
+@pytest.mark.parametrize("settings", [Settings, DevstackSettings])
+def test_an_unknown_variable_is_refused(
+    settings: type[EnvironmentSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A misspelt variable would leave the default in force. The nearest name is proposed."""
+    monkeypatch.setenv("IM_GATEWAY_PROT", "9000")
+    with pytest.raises(ValidationError, match="did you mean IM_GATEWAY_PORT") as refused:
+        settings()
+    assert explain(refused.value, settings) == (
+        "IM_GATEWAY_PROT is not a setting; did you mean IM_GATEWAY_PORT?"
+    )
+
+
+def test_an_unknown_keyword_is_refused() -> None:
+    """Misspelt keywords are as silent as misspelt variables."""
+    with pytest.raises(ConfigurationError, match="did you mean kafka_bootstrap"):
+        load_settings({"kafka_boostrap": "a:1"})
+
+
+def test_each_process_knows_the_variables_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One environment serves the pipeline and the development stack."""
+    assert frozenset(DevstackSettings.model_fields) - set(Settings.model_fields) == (
+        DEVELOPMENT_STACK
+    )
+    monkeypatch.setenv("IM_KAFKA_PORT", "19092")
+    monkeypatch.setenv("IM_PUSH_LIMIT", "10")
+    monkeypatch.setenv("IM_STACK", "here")
+    assert Settings().push_limit == 10
+    assert DevstackSettings().kafka_port == 19092
