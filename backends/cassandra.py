@@ -46,10 +46,11 @@ nothing counts. ``read_mark`` has somebody's own last message (``own_seq``, with
 up to where their devices marked it as read (``read_seq``); each ``USING TIMESTAMP`` its SeqId.
 
 A recall overwrites ``entry`` of its message and of the edits of that by an empty text, and notes
-its own SeqId in ``recalled_by``; in ``sync`` it overwrites ``record``. Both with the timestamp
-`RECALLED`, above that of any clock: what is written again, however late, does not bring the text
-back. ``edited_by`` of a message is the SeqId of its last edit, and its timestamp; the text is in
-the row of the edit, once.
+its own SeqId in ``recalled_by``, both with the timestamp `RECALLED`, above that of any clock: a
+replay, however late, does not bring the text back. A row of ``sync`` has the time of its record
+as timestamp, and a recall overwrites ``record`` with that plus one microsecond: the same, without
+a timestamp from the future, which would keep TWCS from dropping old files. ``edited_by`` of a
+message is the SeqId of its last edit, and its timestamp; the text is in the row of the edit, once.
 
 ``conversation`` is written ``USING TIMESTAMP seq``: the last writer is the one with the highest
 SeqId, whatever is replayed. So is ``sync_expiry``, by its ``newest``: in a slot of time that
@@ -242,6 +243,10 @@ def _connect(cluster: Cluster, hosts: list[str], port: int) -> Session:
     # The driver tells each attempt and each host it knows; what matters is raised.
     logging.getLogger("cassandra").setLevel(logging.ERROR)
     try:
-        return cluster.connect()
+        session = cluster.connect()
     except NoHostAvailable as error:
         raise ServerUnavailable(f"Cassandra does not answer at {hosts} port {port}") from error
+    # Rows without a timestamp of their own get the servers' time. A sink whose clock was ahead
+    # would otherwise write rows that its successor cannot renew.
+    session.use_client_timestamp = False
+    return session

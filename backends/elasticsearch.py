@@ -38,7 +38,7 @@ MAPPINGS: Final[dict[str, Any]] = {
 _LONGEST_CONVERSATION: Final = 512 - len(":") - len(str(1 << 63))
 """Bytes. The server takes an `_id` of 512, and refuses a whole request for a longer one."""
 
-_INDEX_SETTINGS: Final = {"number_of_shards": 1, "number_of_replicas": 0}
+_SHARDS: Final = 1
 
 
 def fold(text: str) -> str:
@@ -83,7 +83,10 @@ def create_index(client: Elasticsearch, settings: Settings, at: int) -> str:
         client.indices.create(
             index=name,
             mappings=MAPPINGS,
-            settings=_INDEX_SETTINGS,
+            settings={
+                "number_of_shards": _SHARDS,
+                "number_of_replicas": settings.replication - 1,
+            },
             aliases={settings.index_alias: {}},
         )
     except ApiError as error:

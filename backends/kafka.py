@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from backends.topic_settings import check_settings
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -36,6 +37,7 @@ def producer_config(settings: Settings) -> dict[str, Any]:
     """For every producer: no duplicates by retry, and the partition that Java would choose."""
     return common_config(settings) | {
         "enable.idempotence": True,
+        "acks": "all",  # by `min.insync.replicas` of them at least
         "partitioner": "murmur2_random",  # the default, CRC32, lands elsewhere than all others
         "compression.type": "lz4",
     }
@@ -92,10 +94,8 @@ def sync_topic(settings: Settings, name: str, partitions: int) -> NewTopic:
 
 
 def _config(settings: Settings, topic: Topic) -> dict[str, str]:
-    if topic is not Topic.SYNC:
-        return topic.spec.config
     lifetime_ms = int(settings.sync_lifetime.total_seconds() * 1000)
-    return topic.spec.config | {"retention.ms": str(lifetime_ms)}
+    return topic.config(settings.replication, lifetime_ms)
 
 
 def create_topics(settings: Settings, timeout: float = REQUEST_SECONDS) -> list[str]:
@@ -105,7 +105,8 @@ def create_topics(settings: Settings, timeout: float = REQUEST_SECONDS) -> list[
         The names of those that were created by this call.
 
     Raises:
-        ConfigurationError: A topic is there with another number of partitions.
+        ConfigurationError: A topic exists with another number of partitions, or with settings
+            that can lose or refuse records.
         ServerUnavailable: The broker did not answer, or a leader did not come up, in time.
     """
     return make_topics(admin_client(settings), new_topics(settings), timeout)
@@ -127,7 +128,9 @@ def make_topics(
                 raise ServerUnavailable(f"topic {name} was not created: {error}") from error
         except TimeoutError as error:
             raise ServerUnavailable(f"Kafka did not answer within {timeout:.0f} s") from error
+    there = [topic for name, topic in wanted.items() if name not in created]
     _await_leaders(admin, {name: topic.num_partitions for name, topic in wanted.items()}, timeout)
+    check_settings(admin, there, timeout)
     return created
 
 

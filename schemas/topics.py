@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 _WEEK_MS = 7 * 24 * 3600 * 1000
 _FOREVER = "-1"
+
+_COMMON: Final = {
+    # The broker's clock alone decides how old a record is: no process can make records expire
+    # early, or have them refused, because its own clock is wrong.
+    "message.timestamp.type": "LogAppendTime",
+    "retention.bytes": _FOREVER,
+    # A replica that lacks acknowledged records must not become the leader.
+    "unclean.leader.election.enable": "false",
+}
+"""Settings of every topic, whatever the broker's own defaults are."""
+
+
+def majority(replication: int) -> int:
+    """The copies that must hold a record before it is acknowledged, the same as of Cassandra."""
+    return replication // 2 + 1
 
 
 class TopicSpec(NamedTuple):
@@ -33,7 +48,6 @@ class Topic(Enum):
         config={
             "cleanup.policy": "delete",
             "retention.ms": str(_WEEK_MS),
-            "message.timestamp.type": "LogAppendTime",
             # Room for a command that is too large, so that it can be told so.
             "max.message.bytes": str(4 * 1024 * 1024),
         },
@@ -43,7 +57,7 @@ class Topic(Enum):
         "conv_id",
         sharded_by_recipient=False,
         # The log that the stores are made from, and audited against.
-        config={"cleanup.policy": "delete", "retention.ms": _FOREVER, "retention.bytes": _FOREVER},
+        config={"cleanup.policy": "delete", "retention.ms": _FOREVER},
     )
     STATE = TopicSpec(
         "state",
@@ -77,11 +91,31 @@ class Topic(Enum):
         },
     )
 
+    DEPLOYMENT = TopicSpec(
+        "deployment",
+        "the deployment's id",
+        sharded_by_recipient=False,
+        # The first record counts (`backends.deployment`), so none may ever go.
+        config={"cleanup.policy": "delete", "retention.ms": _FOREVER},
+        ordered=True,
+    )
+
     @property
     def spec(self) -> TopicSpec:
         """How the topic is made."""
         value: TopicSpec = self.value
         return value
+
+    def config(self, replication: int, lifetime_ms: int) -> dict[str, str]:
+        """The settings that the topic is made with, and that an existing topic has to have.
+
+        Args:
+            replication: Copies of each partition.
+            lifetime_ms: Retention of sync records.
+        """
+        retention = {"retention.ms": str(lifetime_ms)} if self is Topic.SYNC else {}
+        in_sync = {"min.insync.replicas": str(majority(replication))}
+        return _COMMON | self.spec.config | retention | in_sync
 
     def name_in(self, namespace: str) -> str:
         """The topic's name in a deployment, such as ``im.messages``."""

@@ -72,9 +72,10 @@ AnySyncRecord: TypeAlias = AnyEntry | AnyReply | Retracted | RecalledHole
 class EntryPosition(Struct, frozen=True, gc=False):
     """The part of an entry or reply that tells where it belongs, for readers in a hurry.
 
-    ``seq`` is absent from a rejection.
+    ``seq`` is absent from a rejection; ``at`` is milliseconds since 1970.
     """
 
     kind: str
     conv_id: str
     seq: int = 0
+    at: int = 0

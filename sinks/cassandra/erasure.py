@@ -15,12 +15,12 @@ from typing import Any, Final, NamedTuple, get_args
 from cassandra.cluster import Session
 from msgspec import Struct
 
-from backends.cassandra import RECALLED
 from schemas.codec import decode_position, decode_sync_record, encode
 from schemas.errors import UndecodableRecord
 from schemas.limits import SYNC_BUCKET
 from schemas.records import (
     AnyEntry,
+    EntryPosition,
     MessageEdited,
     MessageRecalled,
     MessageSent,
@@ -37,6 +37,9 @@ ROWS: Final = 500
 
 _BUCKETS: Final = 100
 
+MAX_AT: Final = 100_000_000_000_000
+"""Milliseconds since 1970, the year 5138: a later time is a mistake, and would overflow."""
+
 KINDS: Final = frozenset(str(kind.__struct_config__.tag) for kind in (MessageRecalled, Retracted))
 """Of the records that tell of a recall."""
 
@@ -48,6 +51,17 @@ _IN_ORDER: Final = frozenset(
     str(kind.__struct_config__.tag) for kind in (*get_args(AnyEntry), RecalledHole)
 )
 """Of the records of a conversation whose SeqIds grow: a reply may be about any SeqId."""
+
+
+def row_timestamp(at: int) -> int:
+    """The Cassandra timestamp (microseconds) of the row of a record of this time (ms).
+
+    The same record always gives the same timestamp, so that a replay changes nothing. The
+    timestamp of an erasure is one more: a replayed record never brings an erased text back, in
+    whatever order both are written. TWCS groups rows by this timestamp, therefore no row may have
+    one from the future.
+    """
+    return max(1, at * 1000)
 
 
 class Recall(Struct, frozen=True):
@@ -130,11 +144,11 @@ class Eraser:
         for row in self._rows_below(recall):
             if row.conv_id != recall.conv_id or row.seq is None:
                 continue
-            kind = _kind(row)
-            if kind not in _IN_ORDER:
+            position = _position(row)
+            if position is None or position.kind not in _IN_ORDER:
                 continue
-            if row.seq in left and kind in _WITH_TEXT:
-                self._overwrite(recall, row)
+            if row.seq in left and position.kind in _WITH_TEXT:
+                self._overwrite(recall, row, row_timestamp(position.at) + 1)
             left.discard(row.seq)
             if not left or row.seq < min(left):
                 return
@@ -160,15 +174,15 @@ class Eraser:
                 return
             last = found[-1][0] - 1
 
-    def _overwrite(self, recall: Recall, row: _Row) -> None:
+    def _overwrite(self, recall: Recall, row: _Row, timestamp: int) -> None:
         hole = encode(RecalledHole(conv_id=recall.conv_id, seq=row.seq or 0)).decode()
         place = (recall.user, row.sync_seq // SYNC_BUCKET, row.sync_seq)
-        values = (*place, recall.conv_id, row.seq, hole, self._ttl, RECALLED)
+        values = (*place, recall.conv_id, row.seq, hole, self._ttl, timestamp)
         self._session.execute(self._erase, values)
 
 
-def _kind(row: _Row) -> str:
+def _position(row: _Row) -> EntryPosition | None:
     try:
-        return decode_position((row.record or "").encode()).kind
+        return decode_position((row.record or "").encode())
     except UndecodableRecord:
-        return ""
+        return None

@@ -43,7 +43,7 @@ _ROW_OVERHEAD: Final = 64
 # The table's own lifetime is the setting of the day when it was made.
 _INSERT_ROW: Final = (
     "INSERT INTO sync (user_id, bucket, sync_seq, conv_id, seq, record) "
-    "VALUES (?, ?, ?, ?, ?, ?) USING TTL {ttl}"
+    "VALUES (?, ?, ?, ?, ?, ?) USING TTL {ttl} AND TIMESTAMP ?"
 )
 
 _bigint: Final = struct.Struct(">q").pack
@@ -205,6 +205,7 @@ class SyncWriter:
                 place.conv_id.encode(),
                 _bigint(place.seq) if place.seq else UNSET_VALUE,
                 place.value,
+                _bigint(place.written_at),
             ]
             yield Row(insert, place.origin, len(place.value) + _ROW_OVERHEAD)
         yield self._expiry(user, max(places, key=_by_sync_seq), since)

@@ -15,7 +15,7 @@ from schemas.records import ReadMarked
 from schemas.sync_seq import epoch_of, sync_seq
 from sinks.base.records import Record
 from sinks.cassandra.erasure import KINDS as RECALLS
-from sinks.cassandra.erasure import Recall, recall_of
+from sinks.cassandra.erasure import MAX_AT, Recall, recall_of, row_timestamp
 from sinks.cassandra.marks import Marked
 from sinks.cassandra.requests import MAX_BIGINT, MAX_KEY_BYTES
 
@@ -26,9 +26,10 @@ Pair = tuple[bytes, int]
 
 
 class Place(Struct, frozen=True, gc=False):
-    """A record on its way, and where it belongs."""
+    """A record on its way, and where it belongs. ``written_at``: the timestamp of its row."""
 
     origin: int
+    written_at: int
     sync_seq: int
     conv_id: str
     seq: int
@@ -85,5 +86,8 @@ def _place(origin: int, record: Record) -> Place:
         value.decode()  # strings that the decoder skipped, too
     except UnicodeDecodeError:
         raise UndecodableRecord("the record is not UTF-8") from None
+    if not 0 <= position.at <= MAX_AT:
+        raise UndecodableRecord("the time is out of its range")
     number = sync_seq(epoch_of(record.partition), record.offset)
-    return Place(origin, number, position.conv_id, position.seq, value, position.kind)
+    at = row_timestamp(position.at)
+    return Place(origin, at, number, position.conv_id, position.seq, value, position.kind)

@@ -150,5 +150,7 @@ def test_a_recalled_text_leaves_the_sync_timeline_for_good(
         write(SyncWriter(session, deployment), timelines.records[start : start + 5])
     assert timelines.rows_with("hush") == 0
     assert timelines.rows_with('"kind":"recalled"') == timelines.texts
+    # One timestamp from the future would keep TWCS from dropping any file of the table.
+    assert timelines.latest_timestamp() <= (AT + len(timelines.records) + 900) * 1000 + 1
     assert timelines.rows_with("louder") == len(timelines.users)
     assert timelines.rows_with("duplicate") == len(timelines.users)

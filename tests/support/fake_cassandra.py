@@ -70,7 +70,7 @@ class FakeSession:
         names = re.findall(r"\w+", query[query.index("(") + 1 : query.index(")")])
         names += ["ttl"] if "USING TTL ?" in query else []
         if "TIMESTAMP ?" in query or "TIMESTAMP :" in query:
-            names.append("seq")
+            names.append("timestamp" if "TIMESTAMP ?" in query else "seq")
         table = query.split()[2]
         columns = [ColumnMetadata("k", table, n, _TYPES.get(n, UTF8Type)) for n in names]
         self._columns[query] = (table, columns)

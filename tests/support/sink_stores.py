@@ -422,6 +422,17 @@ class RecalledTimelines:
         """How many rows of these people have such words."""
         return sum(words in record for user in self.users for record in self._rows(user))
 
+    def latest_timestamp(self) -> int:
+        """The highest Cassandra timestamp of any record of these people, in microseconds."""
+        query = "SELECT writetime(record) FROM sync WHERE user_id = %s AND bucket = %s"
+        listed = "SELECT bucket FROM sync_bucket WHERE user_id = %s"
+        return max(
+            int(timestamp)
+            for user in self.users
+            for (bucket,) in self._session.execute(listed, (user,))
+            for (timestamp,) in self._session.execute(query, (user, bucket))
+        )
+
     def _tell(self, value: bytes, users: Sequence[str] = ()) -> None:
         for user in users or self.users:
             key = user.encode()

@@ -199,8 +199,8 @@ def test_rows_say_from_when_on_they_may_be_gone() -> None:
     ]
     times = {"since": 1_000, "until": 1_000 + kept.surely}
     assert [rows[-1] for rows in requests] == [
-        {"user_id": "ann", **times, "newest": 7, "seq": 7},
-        {"user_id": "b", **times, "newest": 6, "seq": 6},
+        {"user_id": "ann", **times, "newest": 7, "timestamp": 7},
+        {"user_id": "b", **times, "newest": 6, "timestamp": 6},
     ]
 
 

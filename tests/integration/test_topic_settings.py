@@ -1,0 +1,36 @@
+"""`im prepare` on topics that somebody made beforehand, on a real broker."""
+
+from __future__ import annotations
+
+import pytest
+from confluent_kafka.cimpl import NewTopic
+
+from backends.kafka import admin_client, create_topics
+from schemas.errors import ConfigurationError
+from schemas.topics import Topic
+from tests.support.servers import Servers
+
+
+def test_a_state_topic_that_expires_is_refused(servers: Servers) -> None:
+    """A state topic that would forget conversations is named, with its setting and the way out."""
+    settings = servers.settings()
+    name = settings.topic(Topic.STATE)
+    made = NewTopic(name, settings.partitions, 1, config={"cleanup.policy": "delete"})
+    admin = admin_client(settings)
+    admin.create_topics([made])[name].result(30)
+
+    with pytest.raises(ConfigurationError) as refused:
+        create_topics(settings)
+
+    line = str(refused.value)
+    assert f"topic {name} has cleanup.policy=delete (needs compact)" in line
+    assert "docs/operating.md" in line
+    assert "\n" not in line
+
+
+def test_topics_of_our_own_are_accepted_again(servers: Servers) -> None:
+    """Preparing twice finds nothing to complain of: the broker has the settings as given."""
+    settings = servers.settings()
+    create_topics(settings)
+
+    assert create_topics(settings) == []
