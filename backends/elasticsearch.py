@@ -1,37 +1,42 @@
 """The Elasticsearch indices of a deployment: one a month of the messages' time, under one alias.
 
-Text is searched exactly as a run of characters: the ``standard`` analyzer makes single tokens of
-Han characters and words of the rest, ``index_phrases`` indexes every pair, and a ``match_phrase``
-finds any run of them. What differs only in width, case or compatibility form is made equal by
-`fold` on both sides; ``folded`` holds that form where it differs from what the analyzer's own
-lower-casing makes of ``text``.
+``text`` is a message's text as it was written, and is not searched. ``tokens`` is what
+`backends.search_text.readings_of` makes of the text: the server splits it at spaces and changes
+nothing. ``index_phrases`` indexes every pair of tokens, so that a run of two is one look-up.
 """
 
 from __future__ import annotations
 
 import hashlib
-import unicodedata
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from elasticsearch import ApiError, Elasticsearch, TransportError
 
-from schemas.errors import ServerUnavailable
+from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
 
 REQUEST_SECONDS: Final = 30.0
 
-_SEARCHED: Final = {"type": "text", "analyzer": "standard", "index_phrases": True, "norms": False}
+LAYOUT: Final = 2
+"""Number of the mapping and of the rule by which tokens are made. An index has the one it has."""
 
 MAPPINGS: Final[dict[str, Any]] = {
     "dynamic": "strict",
+    "_meta": {"layout": LAYOUT},
     "properties": {
         "conv_id": {"type": "keyword"},
         "seq": {"type": "long"},
         "sender": {"type": "keyword"},
         "at": {"type": "date", "format": "epoch_millis"},
-        "text": _SEARCHED,
-        "folded": _SEARCHED,
+        "text": {"type": "keyword", "index": False, "doc_values": False},
+        "tokens": {
+            "type": "text",
+            "analyzer": "whitespace",
+            "index_phrases": True,
+            "norms": False,
+        },
     },
 }
 
@@ -39,17 +44,6 @@ _LONGEST_CONVERSATION: Final = 512 - len(":") - len(str(1 << 63))
 """Bytes. The server takes an `_id` of 512, and refuses a whole request for a longer one."""
 
 _SHARDS: Final = 1
-
-
-def fold(text: str) -> str:
-    """The form in which texts are compared: compatibility forms, width and case made equal."""
-    return unicodedata.normalize("NFKC", text).casefold()
-
-
-def folded_or_none(text: str) -> str | None:
-    """`fold` of a text, or None where the analyzer makes the same of the text itself."""
-    folded = fold(text)
-    return None if folded == text.lower() else folded
 
 
 def index_name(settings: Settings, at: int) -> str:
@@ -76,6 +70,7 @@ def create_index(client: Elasticsearch, settings: Settings, at: int) -> str:
     """Creates the index for entries of the month of ``at`` (ms), unless it is there.
 
     Raises:
+        ConfigurationError: The index is there and has another layout.
         ServerUnavailable: Elasticsearch does not answer.
     """
     name = index_name(settings, at)
@@ -92,8 +87,30 @@ def create_index(client: Elasticsearch, settings: Settings, at: int) -> str:
     except ApiError as error:
         if error.error != "resource_already_exists_exception":
             raise
+        _check_layout(client, name)
     except TransportError as error:
         raise ServerUnavailable(
             f"Elasticsearch does not answer at {settings.elasticsearch_url}"
         ) from error
     return name
+
+
+def _check_layout(client: Elasticsearch, name: str) -> None:
+    mappings = client.indices.get_mapping(index=name)
+    if wrong := other_layout(mappings.body):
+        raise ConfigurationError(wrong)
+
+
+def other_layout(mappings: Mapping[str, Any]) -> str | None:
+    """The first index whose layout is another than `LAYOUT`, and what to do; None if all fit.
+
+    Args:
+        mappings: The server's answer: by index.
+    """
+    for name in sorted(mappings):
+        if mappings[name]["mappings"].get("_meta", {}).get("layout") != LAYOUT:
+            return (
+                f"the index {name} was made by another version (its layout is not {LAYOUT}): "
+                f"rebuild the index as docs/search.md says"
+            )
+    return None

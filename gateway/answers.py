@@ -189,10 +189,13 @@ class SearchPage(Struct, frozen=True, kw_only=True):
 
     A page may have fewer messages than asked for, or none, and yet a ``next``. What was edited or
     recalled lately and is not indexed anew yet is left out.
+
+    ``cut``: the query was longer than a search takes, and only its first part was searched for.
     """
 
     hits: list[Raw]
     next: str | None
+    cut: bool
 
 
 ServerState = Literal["up", "down"]

@@ -13,7 +13,7 @@ from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
 from gateway.problems import too_wide
 from gateway.search import SearchAsked
-from gateway.search_terms import Hit, Place
+from gateway.search_terms import Hit, Place, Term
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 from schemas.visibility import Period
@@ -105,22 +105,13 @@ def _query(asked: SearchAsked, part: Sequence[dict[str, Any]]) -> dict[str, Any]
     filters: list[dict[str, Any]] = [{"bool": {"should": list(part)}}]
     if asked.sender is not None:
         filters.append({"term": {"sender": asked.sender}})
-    searchable = any(_has_word(term) for term in asked.terms)
-    filters += [
-        _contains(term, neutral=searchable and not _has_word(term)) for term in asked.terms
-    ]
+    filters += [_contains(term) for term in asked.query.terms]
     return {"bool": {"filter": filters}}
 
 
-def _has_word(term: str) -> bool:
-    return any(character.isalnum() for character in term)
-
-
-def _contains(term: str, *, neutral: bool) -> dict[str, Any]:
-    """The messages with a term in them; punctuation beside words is ``neutral``."""
-    phrase = {"query": term, "zero_terms_query": "all" if neutral else "none"}
-    fields = ("text", "folded")
-    return {"bool": {"should": [{"match_phrase": {field: phrase}} for field in fields]}}
+def _contains(term: Term) -> dict[str, Any]:
+    """The messages with a term in them, in one of its readings."""
+    return {"bool": {"should": [{"match_phrase": {"tokens": reading}} for reading in term]}}
 
 
 def _clauses(scope: dict[str, list[Period]]) -> Iterator[dict[str, Any]]:

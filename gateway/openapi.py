@@ -216,7 +216,7 @@ def _search() -> dict[str, Any]:
         [
             _parameter(
                 "q",
-                'Terms between whitespace, all of them in the message; "quotes" make a phrase.',
+                'Terms between white space; the message has each. A term in "quotes" is one run.',
                 {"type": "string", "minLength": 1, "maxLength": MAX_QUERY_CHARACTERS},
             )
             | {"required": True},

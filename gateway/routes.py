@@ -37,7 +37,7 @@ from gateway.middleware import EXPIRES, LIVE, USER
 from gateway.parameters import Parameters
 from gateway.problems import RETRY_SECONDS, bad_body, bad_parameter, upgrade_required
 from gateway.search import Index, SearchAsked
-from gateway.search_terms import MAX_QUERY_CHARACTERS, Place, from_cursor, parse_terms
+from gateway.search_terms import MAX_QUERY_CHARACTERS, Place, Query, from_cursor, parse_query
 from gateway.store import Store
 from gateway.waiting import MAX_WAIT_SECONDS, await_page
 from gateway.wake_ups import WakeUps
@@ -160,7 +160,7 @@ async def get_search(request: web.Request) -> web.Response:
         request.query, frozenset({"q", "conversation", "sender", "limit", "cursor"})
     )
     asked = SearchAsked(
-        terms=_terms(given),
+        query=_query(given),
         conversation=given.text("conversation", longest=MAX_ID_LENGTH),
         sender=given.text("sender", longest=MAX_ID_LENGTH),
         below=_below(given),
@@ -231,12 +231,12 @@ async def _body(request: web.Request, kind: type[BodyT]) -> BodyT:
         raise bad_body("is not JSON") from None
 
 
-def _terms(given: Parameters) -> list[str]:
+def _query(given: Parameters) -> Query:
     query = given.text("q", longest=MAX_QUERY_CHARACTERS)
     if query is None:
         raise bad_parameter("q", "is needed")
     try:
-        return parse_terms(query)
+        return parse_query(query)
     except ValueError as error:
         raise bad_parameter("q", str(error)) from None
 

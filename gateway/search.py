@@ -22,7 +22,7 @@ from msgspec import Raw
 from gateway.access import ConversationAccess, access_conversation
 from gateway.answers import SearchPage
 from gateway.conversations import open_conversations
-from gateway.search_terms import Hit, Place, to_cursor
+from gateway.search_terms import Hit, Place, Query, to_cursor
 from gateway.shown import as_shown, words_of
 from gateway.store import Store
 from schemas.visibility import Period, readable
@@ -33,9 +33,9 @@ _MAX_ROUNDS: Final = 5
 
 
 class SearchAsked(NamedTuple):
-    """Messages with all ``terms`` (folded), if given of one conversation and one sender."""
+    """Messages with all terms of a query, if given of one conversation and one sender."""
 
-    terms: list[str]
+    query: Query
     conversation: str | None
     sender: str | None
     below: Place | None
@@ -78,11 +78,12 @@ async def search(store: Store, index: Index, user: str, asked: SearchAsked) -> S
         more, hits = len(hits) > room, hits[:room]
         shown += await _confirmed(store, user, hits)
         if not more:
-            return SearchPage(hits=shown, next=None)
+            return SearchPage(hits=shown, next=None, cut=asked.query.is_cut)
         below = hits[-1].place
         if len(shown) == asked.limit:
             break
-    return SearchPage(hits=shown, next=None if below is None else to_cursor(below))
+    following = None if below is None else to_cursor(below)
+    return SearchPage(hits=shown, next=following, cut=asked.query.is_cut)
 
 
 async def _scope(store: Store, user: str, conversation: str | None) -> dict[str, list[Period]]:

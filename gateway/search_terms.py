@@ -1,26 +1,42 @@
 """What somebody types into a search box, and the cursor that continues a search. Pure.
 
-Whitespace separates terms, and a message has to contain all of them. What stands between
-quotation marks is one term, a phrase. Terms are compared in the form that
-`backends.elasticsearch.fold` makes.
+White space separates terms, and a message has to contain all of them. A term that begins with a
+quotation mark goes on to the closing mark that white space follows, or to the end of the query.
+A quotation mark at any other place is a character like others. docs/search.md has the rule.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import re
-from typing import Final, NamedTuple
+from collections.abc import Iterator
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from backends.elasticsearch import fold
+from backends.search_text import readings_of, visible
 
-MAX_QUERY_CHARACTERS: Final = 500
-MAX_TERMS: Final = 32
-"""Each is two clauses of the query; nobody types more."""
+MAX_QUERY_CHARACTERS: Final = 8_190
+"""The first line of an HTTP request carries no more bytes."""
 
-_TERM: Final = re.compile(r'"([^"]*)"?|([^\s"]+)')
+MAX_TERMS: Final = 64
+"""Each is a clause of the query. Terms beyond are not searched for."""
+
+MAX_TOKENS: Final = 256
+"""Tokens of all terms of a query together. Tokens beyond are not searched for."""
+
+_CLOSING: Final = {'"': '"', "\u300c": "\u300d", "\u300e": "\u300f"}
+"""By an opening quotation mark. `visible` makes all others a plain one."""
+
+Term: TypeAlias = tuple[str, ...]
+"""The readings of a term, as `readings_of` gives them."""
+
+
+class Query(NamedTuple):
+    """The terms that a message has to contain, and whether more were given than that."""
+
+    terms: list[Term]
+    is_cut: bool
 
 
 class Place(NamedTuple):
@@ -49,19 +65,50 @@ class Hit(NamedTuple):
         return self.place.sort_key()
 
 
-def parse_terms(query: str) -> list[str]:
-    """The terms of a query, folded, each once. A quotation mark without its pair ends with it.
+def parse_query(query: str) -> Query:
+    """The terms of a query, each once, up to the bounds.
 
     Raises:
-        ValueError: There is no term, or there are too many; the message quotes none.
+        ValueError: The query has no visible character; the message quotes nothing.
     """
-    found = (fold(phrase or word).strip() for phrase, word in _TERM.findall(query))
-    terms = list(dict.fromkeys(term for term in found if term))
+    given = (readings_of(run) for run in _runs(visible(query)))
+    terms = list(dict.fromkeys(term for term in given if term))
     if not terms:
-        raise ValueError("must have a word to search for")
-    if len(terms) > MAX_TERMS:
-        raise ValueError(f"must not have more than {MAX_TERMS} terms")
-    return terms
+        raise ValueError("must have a visible character to search for")
+    searched: list[Term] = []
+    room = MAX_TOKENS
+    for term in terms[:MAX_TERMS]:
+        if room > 0:
+            searched.append(tuple(_first_tokens(reading, room) for reading in term))
+            room -= max(reading.count(" ") + 1 for reading in term)
+    return Query(searched, room < 0 or len(searched) < len(terms))
+
+
+def _first_tokens(reading: str, count: int) -> str:
+    return " ".join(reading.split(" ", count)[:count])
+
+
+def _runs(query: str) -> Iterator[str]:
+    """The terms of a `visible` query as they are written, without their quotation marks."""
+    rest = query.strip()
+    while rest:
+        closing = _CLOSING.get(rest[0])
+        end = 0 if closing is None else _end_of_quotation(rest, closing)
+        if rest[1:end].strip():
+            yield rest[1:end]
+            rest = rest[end + 1 :].lstrip()
+        else:
+            word, *others = rest.split(maxsplit=1)
+            yield word
+            rest = others[0] if others else ""
+
+
+def _end_of_quotation(rest: str, closing: str) -> int:
+    """Where the closing mark is, from 1; the length where there is none."""
+    end = rest.find(closing, 1)
+    while 0 < end < len(rest) - 1 and not rest[end + 1].isspace():
+        end = rest.find(closing, end + 1)
+    return end if end > 0 else len(rest)
 
 
 def to_cursor(place: Place) -> str:

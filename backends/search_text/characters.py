@@ -44,16 +44,13 @@ def _spacing_marks() -> dict[int, str]:
     A mark on `DOTTED_CIRCLE` is the same mark, without the space.
     """
     forms = ((code, unicodedata.normalize("NFKC", chr(code))) for code in range(0xA0, 0xFFFF))
-    return {
-        code: DOTTED_CIRCLE + form[1:] for code, form in forms if form[0] == " " and form[1:]
-    }
+    return {code: DOTTED_CIRCLE + form[1:] for code, form in forms if form[0] == " " and form[1:]}
 
 
 _ALIKE_FORMS: Final = _spacing_marks() | {
     ord(variant): shown for shown, variants in _VARIANTS.items() for variant in variants
 }
 """What replaces a character."""
-
 
 
 class Memo(dict[int, str]):
@@ -95,9 +92,7 @@ _KINDS: Final = regex.compile(
 
 def _kind_of(character: str) -> str:
     found = _KINDS.match(character)
-    assert found is not None
-    assert found.lastgroup is not None
-    return found.lastgroup
+    return str(found and found.lastgroup)
 
 
 KINDS: Final = Memo(_kind_of)

@@ -21,11 +21,13 @@ _SPLIT_VOWELS: Final = (("\u0e4d\u0e32", "\u0e33"), ("\u0ecd\u0eb2", "\u0eb3"))
 _LONE_MARK: Final = regex.compile(r"(?<![^\s\uFDD0])(?=\p{M})")
 """Before a mark that follows white space or nothing."""
 
-_SYMBOL_CATEGORIES: Final = frozenset({"No", "Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "Sc", "Sk", "Sm", "So"})
+_OF_WORDS: Final = frozenset({"L", "M", "Nd", "Nl"})
+"""Categories of what is a part of the word that it touches."""
+
 _SYMBOLS: Final = frozenset(
     symbol
     for symbol in map(chr, range(0xA0, 0x20000))
-    if unicodedata.category(symbol) in _SYMBOL_CATEGORIES
+    if _OF_WORDS.isdisjoint({category := unicodedata.category(symbol), category[0]})
     and (form := unicodedata.normalize("NFKC", symbol)) != symbol
     and any(character.isalnum() for character in form)
 )

@@ -108,7 +108,7 @@ def _tokens(folded: str) -> str:
 
 
 def _plain_tokens(spaced: str) -> str:
-    """The tokens of a text without marks and emoji, which most are: the same, ten times as fast."""
+    """The tokens of a text without marks and emoji, which most are: the same, but faster."""
     if BREAK in spaced:
         spaced = _BETWEEN_WORDS.sub(" ", spaced.strip(BREAK))
         spaced = _OTHER_SPACE.sub(r" \\s ", spaced)

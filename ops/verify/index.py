@@ -8,13 +8,14 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from backends.elasticsearch import document_id, folded_or_none
+from backends.elasticsearch import document_id
+from backends.search_text import readings_of
 from ops.verify.conversation import ABSENT, document_digest
 from ops.verify.log import Log
 from ops.verify.report import Report
 from ops.verify.seen import Seen
 
-_FIELDS: Final = frozenset({"conv_id", "seq", "sender", "at", "text", "folded"})
+_FIELDS: Final = frozenset({"conv_id", "seq", "sender", "at", "text", "tokens"})
 
 
 class Document(Struct, frozen=True):
@@ -93,5 +94,5 @@ def _is_right(log: Log, document: Document, digest: int) -> bool:
         conversation.documents[seq - 1] == digest
         and document.version == conversation.altered_by(seq)
         and not set(source) - _FIELDS
-        and source.get("folded") == folded_or_none(source.get("text", ""))
+        and tuple(source.get("tokens", ())) == readings_of(source.get("text", ""))
     )

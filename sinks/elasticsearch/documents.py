@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 
 from msgspec import UNSET, Struct, UnsetType
 
-from backends.elasticsearch import document_id, folded_or_none, index_name
+from backends.elasticsearch import document_id, index_name
+from backends.search_text import readings_of
 from schemas.codec import decode_entry, encode
 from schemas.errors import PoisonRecord, UndecodableRecord
 from schemas.records import MessageEdited, MessageRecalled, MessageSent
@@ -58,7 +59,7 @@ class _Source(Struct, omit_defaults=True):
     at: int
     sender: str | UnsetType = UNSET
     text: str | UnsetType = UNSET
-    folded: str | UnsetType = UNSET
+    tokens: tuple[str, ...] = ()
 
 
 def documents_of(
@@ -100,10 +101,8 @@ def _document(
     target = _Target(index, document_id(entry.conv_id, seq), entry.conv_id, entry.seq)
     source = _Source(entry.conv_id, seq, at)
     if not isinstance(entry, MessageRecalled):
-        text = entry.content.text
-        folded = folded_or_none(text)
-        source.sender, source.text = entry.sender, text
-        source.folded = UNSET if folded is None else folded
+        source.sender, source.text = entry.sender, entry.content.text
+        source.tokens = readings_of(entry.content.text)
     return Document(origin, index, at, encode(_Action(target)), encode(source))
 
 

@@ -17,7 +17,7 @@ from gateway.access import access_conversation
 from gateway.answers import Hole, SyncPage
 from gateway.history import HistoryAsked, read_history
 from gateway.search import SearchAsked
-from gateway.search_terms import from_cursor
+from gateway.search_terms import from_cursor, parse_query
 from gateway.store import StoredRecord
 from gateway.sync import read_sync
 from gateway.sync_back import read_sync_back
@@ -350,7 +350,7 @@ def test_search_gives_each_visible_hit_once(
 
 async def all_hits(store: FakeStore, index: FakeIndex, limit: int) -> list[dict[str, Any]]:
     """The hits of all pages."""
-    asked = SearchAsked(["found"], None, None, None, limit)
+    asked = SearchAsked(parse_query("found"), None, None, None, limit)
     hits: list[dict[str, Any]] = []
     while True:
         page = await search.search(store, index, "ann", asked)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
-from backends.elasticsearch import document_id, folded_or_none
+from backends.elasticsearch import document_id
 from backends.kafka import partition_of
 from backends.memberships import user_bucket
+from backends.search_text import readings_of
 from backends.sync_layout import SyncShards
 from ops.verify.audit import audit
 from ops.verify.index import Document
@@ -305,16 +306,15 @@ def _recalled(entry: MessageRecalled) -> Document:
 
 def _document(entry: MessageSent | MessageEdited, seq: int, at: int) -> Document:
     text = entry.content.text
-    source = {
+    source: dict[str, Any] = {
         "conv_id": entry.conv_id,
         "seq": seq,
         "sender": entry.sender,
         "at": at,
         "text": text,
     }
-    folded = folded_or_none(text)
-    if folded is not None:
-        source["folded"] = folded
+    if tokens := readings_of(text):
+        source["tokens"] = list(tokens)
     place = document_id(entry.conv_id, seq)
     return Document(index_of(at), place, entry.conv_id, source, entry.seq)
 

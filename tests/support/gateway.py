@@ -12,7 +12,7 @@ from aiohttp import ClientSession, ClientTimeout, web
 from pydantic import SecretStr
 from yarl import URL
 
-from backends.elasticsearch import fold
+from backends.search_text import has_run, readings_of
 from gateway.app import SERVER_OPTIONS, make_app
 from gateway.logs import server_log
 from gateway.search import Index, SearchAsked
@@ -247,7 +247,7 @@ class FakeStore:
 
 
 class FakeIndex:
-    """`gateway.search.Index` in memory: finds a term wherever its characters stand in a row."""
+    """`gateway.search.Index` in memory: finds a term as Elasticsearch does."""
 
     def __init__(self) -> None:
         self.up = True
@@ -265,7 +265,7 @@ class FakeIndex:
             for message in self.messages
             if visible(scope.get(message.conv_id, []), message.seq)
             and asked.sender in {None, message.sender}
-            and all(term in fold(message.content.text) for term in asked.terms)
+            and all(has_run(readings_of(message.content.text), term) for term in asked.query.terms)
         ]
         found.sort(key=Place.sort_key)
         after = [p for p in found if below is None or p.sort_key() > below.sort_key()][:limit]

@@ -12,10 +12,10 @@ from backends.elasticsearch import (
     create_index,
     document_id,
     elasticsearch_client,
-    folded_or_none,
     index_name,
 )
 from backends.memberships import user_bucket
+from backends.search_text import readings_of
 from gateway.cassandra_store import CassandraStore
 from gateway.elastic_index import ElasticIndex
 from schemas.codec import encode
@@ -190,7 +190,6 @@ def search_index(settings: Settings) -> Iterator[Callable[[list[MessageSent]], N
 def _document(settings: Settings, message: MessageSent) -> list[dict[str, object]]:
     """A bulk operation, two lines."""
     text = message.content.text
-    folded = folded_or_none(text)
     target = {
         "_index": index_name(settings, message.at),
         "_id": document_id(message.conv_id, message.seq),
@@ -204,5 +203,6 @@ def _document(settings: Settings, message: MessageSent) -> list[dict[str, object
         "sender": message.sender,
         "at": message.at,
         "text": text,
+        "tokens": readings_of(text),
     }
-    return [{"index": target}, source if folded is None else source | {"folded": folded}]
+    return [{"index": target}, source]

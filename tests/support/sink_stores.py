@@ -12,6 +12,7 @@ from cassandra.cluster import Session
 from elasticsearch import Elasticsearch
 
 from backends.memberships import user_bucket
+from backends.search_text import readings_of
 from schemas.codec import decode_entry, encode
 from schemas.errors import PoisonRecord
 from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
@@ -492,8 +493,9 @@ class SearchStore:
         index = f"{self._settings.index_alias}-{'2023.11' if at < NEXT_MONTH else '2023.12'}"
         source: Contents = {"conv_id": entry.conv_id, "seq": seq, "at": at}
         if not isinstance(entry, MessageRecalled):
-            source |= {"sender": entry.sender, "text": entry.content.text}
-            source |= {"folded": "a b"} if seq == 20_000 else {}
+            text = entry.content.text
+            source |= {"sender": entry.sender, "text": text}
+            source |= {"tokens": list(readings)} if (readings := readings_of(text)) else {}
         return {f"{entry.conv_id}:{seq}": (index, entry.conv_id, entry.seq, source)}
 
     def contents(self) -> Contents:

@@ -9,16 +9,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backends.elasticsearch import fold
+from backends.search_text import readings_of
 from gateway.search_terms import (
-    MAX_QUERY_CHARACTERS,
     MAX_TERMS,
+    MAX_TOKENS,
     Place,
+    Query,
+    Term,
     from_cursor,
-    parse_terms,
+    parse_query,
     to_cursor,
 )
 from schemas.records import MAX_ID_LENGTH
+
+
+def terms_of(query: str) -> list[str]:
+    """The terms of a query that have one reading each, which are their tokens."""
+    return [reading for (reading,) in parse_query(query).terms]
 
 
 @pytest.mark.parametrize(
@@ -27,56 +34,100 @@ from schemas.records import MAX_ID_LENGTH
         ("hello", ["hello"]),
         ("hello  world\t", ["hello", "world"]),
         ("Hello HELLO", ["hello"]),
-        ('"hello world" 你好', ["hello world", "你好"]),
-        ('say "hello world', ["say", "hello world"]),
-        ('a"b c"d', ["a", "b c", "d"]),
-        ('"" x ""', ["x"]),
-        ('" "x', ["x"]),
+        ('"hello world" 你好', ["hello world", "你 好"]),
         ("\uff28\uff25\uff2c\uff2c\uff2f", ["hello"]),  # full width
-        ("天气\u3000很好", ["天气", "很好"]),  # the ideographic space
+        ("天气\u3000很好", ["天 气", "很 好"]),  # the ideographic space
+        ("天气\u00a0很好", ["天 气", "很 好"]),  # the no-break space
         ("ｶﾞ", ["ガ"]),
         ("Straße", ["strasse"]),
+        ("C++ C# .NET", ["c + +", "c #", ". net"]),
+        ("zero\u200bwidth", ["zerowidth"]),
     ],
 )
 def test_terms(query: str, terms: list[str]) -> None:
-    """Whitespace separates, quotation marks join, width and case do not matter."""
-    assert parse_terms(query) == terms
+    """White space separates terms; width and case do not matter."""
+    assert terms_of(query) == terms
 
 
-@pytest.mark.parametrize("query", ["", " ", '"', '""', '" "', "\u3000"])
+QUOTATIONS = ['"{}"', "“{}”", "„{}“", "”{}”", "«{}»", "»{}«", "\uff02{}\uff02", "「{}」", "『{}』",
+              "｢{}｣", "〝{}〟", "« {} »", "❝{}❞", "\u200f“{}”\u200e"]  # fmt: skip
+
+
+@pytest.mark.parametrize("quotation", QUOTATIONS)
+def test_a_quotation_is_one_term(quotation: str) -> None:
+    """Quotation marks of all typographies make one run of the words between them."""
+    assert terms_of(quotation.format("项目 上线")) == [r"项 目 \s 上 线"]
+    quoted = quotation.format("hello world")
+    assert terms_of(f"say {quoted} 你好") == ["say", "hello world", "你 好"]
+
+
+@pytest.mark.parametrize(
+    ("query", "terms"),
+    [
+        ('say "hello world', ["say", "hello world"]),  # without its pair: to the end
+        ('"hello world", then', ['hello world " , \\s then']),  # no white space follows the mark
+        ('a"b c"d', ['a " b', 'c " d']),  # within a word: a character
+        ('5" 3.5"', ['5 "', '3 . 5 "']),
+        ("don't", ["don ' t"]),
+        ("don\u2019t", ["don ' t"]),
+        ("'twas 'n'", ["' twas", "' n '"]),  # single marks are characters
+        ('"', ['"']),  # with nothing in it: the marks themselves
+        ('""', ['" "']),
+        ('"" x ""', ['" "', "x"]),
+        ('" "', ['"']),
+        ('""x""', ['" x "']),  # doubled: the marks are searched
+        ("「", ["「"]),
+        ("说「你好」", ["说 「 你 好 」"]),
+    ],
+)
+def test_a_quotation_mark_is_a_character_elsewhere(query: str, terms: list[str]) -> None:
+    """A mark at the beginning of a term, and one before white space, make a quotation."""
+    assert terms_of(query) == terms
+
+
+UNSEEN = ["", " ", "\u3000", "\u200b", "\u00ad \ufeff", "\ufe0f", "\x00"]
+
+
+@pytest.mark.parametrize("query", UNSEEN)
 def test_nothing_to_search_for(query: str) -> None:
-    """A query without a term is a mistake of the caller."""
-    with pytest.raises(ValueError, match="word"):
-        parse_terms(query)
+    """A query without a visible character is a mistake of the caller."""
+    with pytest.raises(ValueError, match="visible"):
+        parse_query(query)
 
 
-def test_too_many_terms() -> None:
-    """The cost of a query is bounded."""
-    assert len(parse_terms(" ".join(str(n) for n in range(MAX_TERMS)))) == MAX_TERMS
-    with pytest.raises(ValueError, match="more than"):
-        parse_terms(" ".join(str(n) for n in range(MAX_TERMS + 1)))
+def test_a_long_query_is_cut() -> None:
+    """The cost of a query is bounded, and the caller learns that a part was left out."""
+    words = [f"w{n}" for n in range(MAX_TERMS + 1)]
+    first: list[Term] = [(word,) for word in words[:-1]]
+    assert parse_query(" ".join(words[:-1])) == Query(first, is_cut=False)
+    assert parse_query(" ".join(words)) == Query(first, is_cut=True)
+    run = "天" * MAX_TOKENS
+    assert not parse_query(run).is_cut
+    assert parse_query(run + "气") == parse_query(run)._replace(is_cut=True)
+    assert parse_query(run + " hello") == parse_query(run)._replace(is_cut=True)
 
 
 @settings(deadline=None)
-@given(st.text(max_size=MAX_QUERY_CHARACTERS))
+@given(st.text(max_size=500) | st.text('ab "“”「」\u200b.', max_size=30))
 def test_any_text_is_a_query_or_a_mistake(query: str) -> None:
-    """Nothing that is typed fails in another way, and terms are always folded and never blank."""
+    """Nothing that is typed fails in another way, and no term is blank or there twice."""
     try:
-        terms = parse_terms(query)
+        terms, is_cut = parse_query(query)
     except ValueError:
-        assert not any(character.isalnum() for character in query) or len(query) > MAX_TERMS
+        assert not any(character.isascii() and character.isalnum() for character in query)
     else:
         assert terms
-        assert all(term.strip() == term != "" for term in terms)
-        assert len(set(terms)) == len(terms)
+        assert all(reading.strip() == reading != "" for term in terms for reading in term)
+        assert len(set(terms)) == len(terms) <= MAX_TERMS
+        assert is_cut or len(query.split()) >= len(terms)
 
 
 @settings(deadline=None)
 @given(st.lists(st.text("abc你好", min_size=1, max_size=3), min_size=1, max_size=5, unique=True))
 def test_words_and_phrases_come_back(words: list[str]) -> None:
     """Words in a row are a term each; in quotation marks they are one."""
-    assert parse_terms(" ".join(words)) == words
-    assert parse_terms('"' + " ".join(words) + '"') == [fold(" ".join(words))]
+    assert parse_query(" ".join(words)).terms == [readings_of(word) for word in words]
+    assert parse_query('"' + " ".join(words) + '"').terms == [readings_of(" ".join(words))]
 
 
 places = st.builds(

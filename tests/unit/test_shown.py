@@ -11,6 +11,7 @@ import pytest
 from gateway.access import access_conversation
 from gateway.history import HistoryAsked, read_history
 from gateway.search import SearchAsked, search
+from gateway.search_terms import parse_query
 from gateway.store import StoredEntry
 from tests.support.gateway import FakeIndex, FakeStore, edit, message
 
@@ -110,7 +111,7 @@ async def hits(
     index = FakeIndex()
     index.messages = [message("c", seq, text) for seq, (_, text) in indexed.items()]
     index.versions = {("c", seq): version for seq, (version, _) in indexed.items()}
-    page = await search(store, index, user, SearchAsked(words.split(), None, None, None, 10))
+    page = await search(store, index, user, SearchAsked(parse_query(words), None, None, None, 10))
     assert page.next is None
     found = [msgspec.json.decode(hit) for hit in page.hits]
     return {hit["seq"]: hit["content"]["text"] for hit in found}

@@ -103,7 +103,7 @@ def entry(seq: int, text: str, at: int = 1_700_000_000_000) -> Record:
 
 
 def test_a_message_makes_one_document() -> None:
-    """All of it follows from the entry alone; `folded` is there only where it differs."""
+    """All of it follows from the entry alone; the tokens are those of a search."""
     documents, poison = documents_of(Settings(), [entry(1, "Hello"), entry(2, "\uff21\uff22")])
     assert poison == []
     first, second = documents
@@ -117,9 +117,11 @@ def test_a_message_makes_one_document() -> None:
         }
     }
     plain = {"conv_id": "c:1 /?", "sender": "ann", "at": 1_700_000_000_000}
-    assert msgspec.json.decode(first.source) == plain | {"seq": 1, "text": "Hello"}
+    assert msgspec.json.decode(first.source) == plain | {
+        "seq": 1, "text": "Hello", "tokens": ["hello"],
+    }  # fmt: skip
     assert msgspec.json.decode(second.source) == plain | {
-        "seq": 2, "text": "\uff21\uff22", "folded": "ab",
+        "seq": 2, "text": "\uff21\uff22", "tokens": ["ab"],
     }  # fmt: skip
 
 

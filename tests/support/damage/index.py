@@ -43,7 +43,7 @@ def _index_alters_a_document(system: System, pick: Pick) -> Expected:
     at = pick.index(system.documents)
     document = system.documents[at]
     wrong: dict[str, Any] = pick.one(
-        ({"text": "another"}, {"sender": STRANGER}, {"folded": "another"}, {"more": 1})
+        ({"text": "another"}, {"sender": STRANGER}, {"tokens": ["another"]}, {"more": 1})
     )
     source = {**document.source, **wrong}
     system.documents[at] = structs.replace(document, source=source)
@@ -51,11 +51,11 @@ def _index_alters_a_document(system: System, pick: Pick) -> Expected:
 
 
 @damage
-def _index_loses_a_folded_text(system: System, pick: Pick) -> Expected:
-    folded = [at for at, found in enumerate(system.documents) if "folded" in found.source]
-    at = pick.one(folded)
+def _index_loses_the_tokens_of_a_text(system: System, pick: Pick) -> Expected:
+    searched = [at for at, found in enumerate(system.documents) if "tokens" in found.source]
+    at = pick.one(searched)
     document = system.documents[at]
-    source = {name: field for name, field in document.source.items() if name != "folded"}
+    source = {name: field for name, field in document.source.items() if name != "tokens"}
     system.documents[at] = structs.replace(document, source=source)
     return of_document(document, "altered")
 
