@@ -10,6 +10,7 @@ its sync SeqId.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -26,6 +27,8 @@ from schemas.errors import ConfigurationError, Trimmed, UndecodableRecord
 from schemas.records import AnySyncRecord
 from schemas.settings import Settings
 from schemas.sync_seq import sync_seq, unpack_sync_seq
+
+log = logging.getLogger(__name__)
 
 Start: TypeAlias = Literal["beginning", "end"]
 """Where a device without a cursor starts: with all that is kept, or with what comes from now."""
@@ -135,11 +138,17 @@ class SyncFollower:
     def follow(self, handler: Callable[[SyncItem], object], stop: Event) -> None:
         """Hands each record to the handler, and commits it when that has returned, until stopped.
 
+        A record that cannot be decoded is logged and passed over.
+
         Raises:
             Exception: What the handler or `poll` raises; the cursor stays before that record.
         """
         while not stop.is_set():
-            item = self.poll(FOLLOW_SECONDS)
+            try:
+                item = self.poll(FOLLOW_SECONDS)
+            except UndecodableRecord as reason:
+                log.warning("%s", reason)
+                continue
             if item is not None:
                 handler(item)
                 self.commit(item)

@@ -1,15 +1,17 @@
 """Bytes to records and back.
 
-Encoding is deterministic: the same record always gives the same bytes.
+Encoding is deterministic: the same record always gives the same bytes. Decoding raises nothing
+but `UndecodableRecord`, whatever the bytes are.
 """
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
 from schemas.errors import UndecodableRecord
+from schemas.limits import MAX_REASON_LENGTH, MAX_RECORD_BYTES
 from schemas.records import AnyCommand, AnyEntry, AnySyncRecord, EntryPosition
 
 RecordT = TypeVar("RecordT")
@@ -19,6 +21,9 @@ _command: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
 _entry: msgspec.json.Decoder[AnyEntry] = msgspec.json.Decoder(AnyEntry)
 _sync_record: msgspec.json.Decoder[AnySyncRecord] = msgspec.json.Decoder(AnySyncRecord)
 _position = msgspec.json.Decoder(EntryPosition)
+
+_PATH: Final = " - at `$"
+"""Precedes the place of the fault in what the decoder says."""
 
 encode = _encoder.encode
 """Encodes any record of `schemas.records` to compact UTF-8 JSON."""
@@ -30,7 +35,7 @@ def decode_command(value: bytes | None) -> AnyCommand:
     Raises:
         UndecodableRecord: It is null, not JSON, or not a command that this version knows.
     """
-    return _decode(_command, value)
+    return decode(_command, value)
 
 
 def decode_entry(value: bytes | None) -> AnyEntry:
@@ -39,7 +44,7 @@ def decode_entry(value: bytes | None) -> AnyEntry:
     Raises:
         UndecodableRecord: It is null, not JSON, or not an entry that this version knows.
     """
-    return _decode(_entry, value)
+    return decode(_entry, value)
 
 
 def decode_sync_record(value: bytes | None) -> AnySyncRecord:
@@ -48,7 +53,7 @@ def decode_sync_record(value: bytes | None) -> AnySyncRecord:
     Raises:
         UndecodableRecord: It is null, not JSON, or not a sync record that this version knows.
     """
-    return _decode(_sync_record, value)
+    return decode(_sync_record, value)
 
 
 def decode_position(value: bytes | None) -> EntryPosition:
@@ -57,16 +62,40 @@ def decode_position(value: bytes | None) -> EntryPosition:
     Raises:
         UndecodableRecord: It is null, not JSON, or has no kind and conversation.
     """
-    return _decode(_position, value)
+    return decode(_position, value)
 
 
-def _decode(decoder: msgspec.json.Decoder[RecordT], value: bytes | None) -> RecordT:
+def decode(decoder: msgspec.json.Decoder[RecordT], value: bytes | None) -> RecordT:
+    """Decodes a value by any decoder of a record.
+
+    Raises:
+        UndecodableRecord: The value cannot be decoded. The message has at most
+            `MAX_REASON_LENGTH` characters and quotes nothing of the value.
+    """
     if value is None:
         raise UndecodableRecord("the value is null")
+    if len(value) > MAX_RECORD_BYTES:
+        raise UndecodableRecord(f"the value has more than {MAX_RECORD_BYTES} bytes")
     try:
         return decoder.decode(value)
     except msgspec.ValidationError as error:
-        raise UndecodableRecord(str(error)) from None
+        raise UndecodableRecord(_without_quotes(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # The decoder's own words may quote the input, which is a message's text.
+        # The decoder's message may quote the input, which is the text of a message.
         raise UndecodableRecord("the value is not JSON") from None
+    except RecursionError:
+        raise UndecodableRecord("the value is nested too deeply") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a fault of one record must not end its reader
+        raise UndecodableRecord(f"the value cannot be decoded: {type(error).__name__}") from None
+
+
+def _without_quotes(message: str) -> str:
+    """What the decoder says, without the value that it may quote."""
+    if message.startswith("Invalid"):
+        _, at, path = message.rpartition(_PATH)
+        # The decoder puts a path last, in backquotes; other text there is the quoted value.
+        is_path = message.endswith("`") and "'" not in path
+        message = "Invalid value" + (at + path if is_path else "")
+    return message[:MAX_REASON_LENGTH]

@@ -23,7 +23,7 @@ from typing import Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from schemas.errors import UndecodableRecord
+from schemas.codec import decode
 
 
 class EpochDeclared(Struct, frozen=True, tag_field="kind", tag="epoch_declared", kw_only=True):
@@ -55,10 +55,7 @@ def decode_epoch_record(value: bytes | None) -> AnyEpochRecord:
     Raises:
         UndecodableRecord: It is not one that this version knows.
     """
-    try:
-        return _decoder.decode(value or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UndecodableRecord(f"not a record of an epoch: {error}") from None
+    return decode(_decoder, value)
 
 
 def epoch_key(record: AnyEpochRecord) -> str:

@@ -13,6 +13,15 @@ and compacts a partition as a whole. `tests/unit/test_partition_sizes.py` adds i
 MAX_SEQ = (1 << 63) - 1
 """SeqIds take 64 bits with a sign in the store."""
 
+MAX_RECORD_BYTES = 4 * 1024 * 1024
+"""The value of a record. A longer one, which compression can bring in, is not decoded."""
+
+MAX_REASON_LENGTH = 200
+"""Characters of the reason of a dead letter."""
+
+MAX_TIME_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999: no record is older than 1970 or younger than this."""
+
 MAX_ENTRY_BYTES = 9_300
 """An encoded entry, and so a sync record. The sequencer makes none that is longer."""
 

@@ -107,7 +107,8 @@ class Lane:
             self._partition, state.progress.next_offset, len(state.conversations),
             state.conversations.idle_count, state.conversations.idle_bytes,
         )  # fmt: skip
-        sequencer = Sequencer(self._settings.limits, *state)
+        partitions = self._settings.partitions
+        sequencer = Sequencer(self._settings.limits, *state, self._partition, partitions)
         seat = self._turns.join()
         transaction = self._targets.transaction(self._partition, producer, self._group, seat)
         transaction.write_to(sequencer.progress.epoch)

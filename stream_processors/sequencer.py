@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from traceback import format_tb
 from typing import NamedTuple, Protocol
 
+from backends.kafka import partition_of
 from schemas.codec import decode_command, encode
+from schemas.dead_letters import WRONG_PARTITION
 from schemas.errors import RejectionCode, SourceGap, UndecodableRecord
 from schemas.ids import is_valid_id
-from schemas.limits import Limits
+from schemas.limits import MAX_ENTRY_BYTES, MAX_TIME_MS, Limits
 from schemas.records import AnyCommand, AnyReply, Rejected
 from stream_processors.conversations import Conversations
 from stream_processors.core.decide import decide
@@ -24,6 +28,8 @@ from stream_processors.state_codec import (
     state_record,
 )
 
+log = logging.getLogger(__name__)
+
 
 class SourceRecord(Protocol):
     """A record of ``im.messages``, as the Kafka client hands it over."""
@@ -33,8 +39,8 @@ class SourceRecord(Protocol):
         """Its place in the partition."""
 
     @property
-    def timestamp(self) -> int:
-        """When the broker appended it, in milliseconds since 1970."""
+    def timestamp(self) -> int | None:
+        """When the broker appended it, in milliseconds since 1970; None if it does not say."""
 
     @property
     def key(self) -> bytes | None:
@@ -81,10 +87,20 @@ class Sequencer:
         limits: What this deployment allows.
         conversations: The state that was restored.
         progress: Where it stands.
+        partition: The source partition.
+        partitions: How many source partitions the deployment has.
     """
 
-    def __init__(self, limits: Limits, conversations: Conversations, progress: Progress) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        conversations: Conversations,
+        progress: Progress,
+        partition: int = 0,
+        partitions: int = 1,
+    ) -> None:
         self._limits = limits
+        self._partition, self._partitions = partition, partitions
         self._conversations = conversations
         self.progress = progress
         self._moved: dict[str, Conversation] = {}
@@ -106,6 +122,9 @@ class Sequencer:
     def process(self, record: SourceRecord, writer: Writer) -> int:
         """Handles one record, which must be the next.
 
+        A record that cannot be handled becomes a dead letter, and the state is not touched. All
+        that can fail because of the record comes before the first write.
+
         Returns:
             How many records it had the writer write.
 
@@ -116,20 +135,22 @@ class Sequencer:
             raise SourceGap(f"got {record.offset}, the next is {self.progress.next_offset}")
         self.progress.next_offset = record.offset + 1
         try:
-            command = _command(record)
+            command, at = _command(record)
+            conversation = self._find(command.conv_id)
+            decision = self._decide(conversation, command, at)
+            if isinstance(decision, Accept):  # first, because nearly all are
+                values = _encoded(decision)
         except UndecodableRecord as error:
             self.counts.dead_letters += 1
             writer.dead_letter(DeadLetter(record.offset, record.key, record.value, str(error)))
             return 1
-        conversation = self._conversations.get(command.conv_id)
-        decision = self._decide(conversation, command, record.timestamp)
-        if not isinstance(decision, Accept):  # first, because nearly all are
+        if not isinstance(decision, Accept):
             if isinstance(decision, Mark):
                 return self._mark(decision, writer)
             return self._reply(decision, writer)
         if conversation is None:
             conversation = self._conversations.get_or_make(command.conv_id)
-        return self._accept(conversation, decision, writer)
+        return self._accept(conversation, decision, values, writer)
 
     def audience(self, record: SourceRecord) -> set[str]:
         """Who would get something of what this record brings about, if it is the next.
@@ -137,11 +158,10 @@ class Sequencer:
         Changes nothing, and leaves out the reply to a command that is not accepted.
         """
         try:
-            command = _command(record)
+            command, at = _command(record)
+            decision = self._decide(self._find(command.conv_id), command, at)
         except UndecodableRecord:
             return set()
-        conversation = self._conversations.get(command.conv_id)
-        decision = self._decide(conversation, command, record.timestamp)
         if not isinstance(decision, Accept):
             return set()
         return {user for each in decision.effect.deliveries for user in each.recipients}
@@ -160,9 +180,9 @@ class Sequencer:
         Returns:
             How many records it had the writer write.
         """
-        command = _command(record)
+        command, at = _command(record)
         self.progress.next_offset = record.offset + 1
-        return self._reply(rejected(command, record.timestamp, code), writer)
+        return self._reply(rejected(command, at, code), writer)
 
     def write_last(self, writer: Writer) -> None:
         """Writes what only the last of counts, once a transaction, at its end.
@@ -182,7 +202,29 @@ class Sequencer:
         for place, count in self._conversations.joins.take_touched():
             writer.state(*joins_record(place, count))
 
+    def _find(self, conv_id: str) -> Conversation | None:
+        """The conversation, None where there is none.
+
+        Raises:
+            UndecodableRecord: The conversation belongs to another partition.
+        """
+        conversation = self._conversations.get(conv_id)
+        # A conversation that the lane knows was checked when it was created.
+        if conversation is None and partition_of(conv_id, self._partitions) != self._partition:
+            raise UndecodableRecord(WRONG_PARTITION)
+        return conversation
+
     def _decide(self, conversation: Conversation | None, command: AnyCommand, at: int) -> Decision:
+        try:
+            return self._decided(conversation, command, at)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever one record makes fail
+            raise _unexpected(error) from None
+
+    def _decided(
+        self, conversation: Conversation | None, command: AnyCommand, at: int
+    ) -> Decision:
         decision = decide(self._limits, conversation, command, at)
         if not isinstance(decision, Accept) or not decision.effect.changes:
             return decision
@@ -192,13 +234,14 @@ class Sequencer:
             return decision
         return rejected(command, at, "too_many_joins")
 
-    def _accept(self, conversation: Conversation, accept: Accept, writer: Writer) -> int:
+    def _accept(
+        self, conversation: Conversation, accept: Accept, values: Sequence[bytes], writer: Writer
+    ) -> int:
         self.progress.counts.accepted += 1
         effect, command = accept.effect, accept.command
         conv_id = command.conv_id
         written = 0
-        for delivery in effect.deliveries:
-            value = encode(delivery.entry)
+        for delivery, value in zip(effect.deliveries, values, strict=True):
             recipients = delivery.recipients
             writer.timeline(conv_id, value)
             writer.sync(recipients, value)
@@ -242,11 +285,43 @@ def _log(conv_id: str, conversation: Conversation, writer: Writer) -> int:
     return len(unlogged)
 
 
-def _command(record: SourceRecord) -> AnyCommand:
+def _encoded(accept: Accept) -> list[bytes]:
+    """The entries of an accepted command.
+
+    Raises:
+        UndecodableRecord: One of them cannot be written.
+    """
+    try:
+        values = [encode(delivery.entry) for delivery in accept.effect.deliveries]
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise _unexpected(error) from None
+    for value in values:
+        if len(value) > MAX_ENTRY_BYTES:
+            raise UndecodableRecord("its entry would be too long")
+    return values
+
+
+def _unexpected(error: Exception) -> UndecodableRecord:
+    """The reason of a dead letter for an error that nobody foresaw: a defect of this program."""
+    name = type(error).__name__
+    # Without the error's message, which may quote the record.
+    log.error("a record cannot be handled: %s\n%s", name, "".join(format_tb(error.__traceback__)))
+    return UndecodableRecord(f"it cannot be handled: {name}")
+
+
+def _command(record: SourceRecord) -> tuple[AnyCommand, int]:
+    """The command that a record is, and the time of the record.
+
+    Raises:
+        UndecodableRecord: It is none.
+    """
     command = decode_command(record.value)
     if record.key != command.conv_id.encode():
         raise UndecodableRecord("the key is not the conv_id")
     # All at once, because it is asked of every record.
     if not is_valid_id(command.conv_id + command.sender + command.device_id):
         raise UndecodableRecord("an id has characters that cannot be printed")
-    return command
+    at = record.timestamp
+    if at is None or not 0 <= at <= MAX_TIME_MS:
+        raise UndecodableRecord("the time is out of its range")
+    return command, at

@@ -28,6 +28,7 @@ from confluent_kafka import Producer, TopicPartition
 from backends.kafka import producer_config
 from backends.sync_layout import Sharded
 from schemas.codec import encode
+from schemas.dead_letters import Origin, content_of, letter_headers, letter_key, letter_value
 from schemas.epochs import LaneSwitched, epoch_key
 from schemas.errors import FatalFailure
 from schemas.settings import Settings
@@ -38,6 +39,9 @@ from stream_processors.turns import LONG_TURN, Seat, Turn
 
 TRANSACTION_SECONDS: Final = 30.0
 """After this the broker aborts, and no call of ours waits longer. Some 100 times the usual."""
+
+MAX_WRITTEN_BYTES: Final = 2 * 1024 * 1024
+"""Of a record: a dead letter with its headers is the longest by far."""
 
 BREATH_SECONDS: Final = 50e-6
 """A turn pauses for so long, to let in the threads that fetch. They need the interpreter for an
@@ -62,7 +66,7 @@ def transactional_config(settings: Settings, group: str, partition: int) -> dict
         "queue.buffering.max.messages": 8 * LONG_TURN.writes,
         "queue.buffering.max.kbytes": 256 * 1024,
         "batch.size": 512 * 1024,
-        "message.max.bytes": 5_000_000,  # as much as the broker takes as a dead letter
+        "message.max.bytes": MAX_WRITTEN_BYTES,
     }
 
 
@@ -182,16 +186,11 @@ class Transaction:
         self._produce(self._state, value, key, self._partition)
 
     def dead_letter(self, letter: DeadLetter) -> None:
-        """Puts a source record aside, byte for byte, with the reason beside it."""
-        headers: dict[str, str | bytes | None] = {
-            "stage": "sequencer",
-            "reason": letter.reason,
-            "topic": self._messages,
-            "partition": str(self._partition),
-            "offset": str(letter.offset),
-        }
-        place = (self._dead_letter, letter.value, letter.key, self._partition)
-        self._produce(*place, headers=headers)
+        """Puts a source record aside, byte for byte if it is short."""
+        origin = Origin(self._messages, self._partition, letter.offset)
+        headers = letter_headers("sequencer", letter.reason, origin, content_of(letter.value))
+        value, key = letter_value(letter.value), letter_key(letter.key)
+        self._produce(self._dead_letter, value, key, self._partition, headers=headers)
 
     def _produce(self, *place: Any, **headers: Any) -> None:
         try:
@@ -215,7 +214,7 @@ def _metadata(sequencer: Sequencer, newest: SourceRecord) -> str:
     counts = sequencer.counts
     return json.dumps(
         {
-            "delay_ms": now_ms - newest.timestamp,
+            "delay_ms": now_ms - (newest.timestamp or now_ms),
             "at": now_ms,
             "accepted": counts.accepted,
             "duplicates": counts.duplicates,

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
-from schemas.records.values import Content, FanoutMode, HistoryRule, JoinRule
+from schemas.records.values import Content, FanoutMode, HistoryRule, Int64, JoinRule
 
 
 class Entry(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
@@ -19,11 +19,11 @@ class Entry(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
     """
 
     conv_id: str
-    seq: int
+    seq: Int64
     sender: str
     client_msg_id: str
-    at: int
-    messages: int = 0
+    at: Int64
+    messages: Int64 = 0
 
 
 class ConversationCreated(Entry, frozen=True, kw_only=True, tag="conversation_created"):
@@ -60,9 +60,9 @@ class FanoutChanged(Entry, frozen=True, kw_only=True, tag="fanout_changed"):
     """
 
     mode: FanoutMode
-    member_count: int
-    push_limit: int
-    push_again_below: int
+    member_count: Int64
+    push_limit: Int64
+    push_again_below: Int64
 
 
 class MessageSent(Entry, frozen=True, kw_only=True, tag="message_sent"):
@@ -74,7 +74,7 @@ class MessageSent(Entry, frozen=True, kw_only=True, tag="message_sent"):
 
     content: Content
     mentions: list[str]
-    edited: int | UnsetType = UNSET
+    edited: Int64 | UnsetType = UNSET
 
 
 class MessageRecalled(Entry, frozen=True, kw_only=True, tag="message_recalled"):
@@ -83,9 +83,9 @@ class MessageRecalled(Entry, frozen=True, kw_only=True, tag="message_recalled"):
     ``target_at`` is the time of the message, as ``at`` of its own entry.
     """
 
-    target: int
-    target_at: int
-    edits: list[int]
+    target: Int64
+    target_at: Int64
+    edits: list[Int64]
 
 
 class MessageEdited(Entry, frozen=True, kw_only=True, tag="message_edited"):
@@ -94,8 +94,8 @@ class MessageEdited(Entry, frozen=True, kw_only=True, tag="message_edited"):
     Its ``sender`` is that of the message, and ``target_at`` the time of it.
     """
 
-    target: int
-    target_at: int
+    target: Int64
+    target_at: Int64
     content: Content
 
 

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from schemas.errors import RejectionCode
 from schemas.records.entries import AnyEntry
+from schemas.records.values import Int64
 
 
 class Reply(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
@@ -17,7 +18,7 @@ class Reply(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
     sender: str
     device_id: str
     client_msg_id: str
-    at: int
+    at: Int64
 
 
 class Rejected(Reply, frozen=True, kw_only=True, tag="rejected"):
@@ -32,13 +33,13 @@ class Duplicate(Reply, frozen=True, kw_only=True, tag="duplicate"):
     Of a `MarkRead`: the read mark is at ``seq`` already, which is no lower.
     """
 
-    seq: int
+    seq: Int64
 
 
 class ReadMarked(Reply, frozen=True, kw_only=True, tag="read_marked"):
     """The sender's read mark went forward to entry ``seq``. For all of their devices."""
 
-    seq: int
+    seq: Int64
 
 
 AnyReply: TypeAlias = Rejected | Duplicate | ReadMarked
@@ -51,9 +52,9 @@ class Retracted(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True, t
     """
 
     conv_id: str
-    target: int
-    edits: list[int]
-    at: int
+    target: Int64
+    edits: list[Int64]
+    at: Int64
 
 
 class RecalledHole(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True, tag="recalled"):
@@ -63,7 +64,7 @@ class RecalledHole(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True
     """
 
     conv_id: str
-    seq: int
+    seq: Int64
 
 
 AnySyncRecord: TypeAlias = AnyEntry | AnyReply | Retracted | RecalledHole
@@ -77,5 +78,5 @@ class EntryPosition(Struct, frozen=True, gc=False):
 
     kind: str
     conv_id: str
-    seq: int = 0
-    at: int = 0
+    seq: Int64 = 0
+    at: Int64 = 0

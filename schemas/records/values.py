@@ -12,6 +12,9 @@ MAX_ID_LENGTH = 128
 Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 """Names a user, a device or a conversation. Printable, see `schemas.ids.is_valid_id`."""
 
+Int64: TypeAlias = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+"""A number that Kafka, Cassandra and MessagePack can hold: 64 bits with a sign."""
+
 FanoutMode: TypeAlias = Literal["push", "pull"]
 """``push``: an entry goes to every member's sync timeline. ``pull``: members read the store."""
 

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, Protocol
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from backends.kafka import producer_config
+from schemas.dead_letters import Origin, content_of, letter_headers, letter_key
 from schemas.errors import FatalFailure, TransientFailure
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -16,8 +17,6 @@ from sinks.base.source import Source
 
 CONFIRM_SECONDS: Final = 30.0
 """How long the broker may take to confirm the letters of one batch."""
-
-_LARGEST_BYTES: Final = int(Topic.DEAD_LETTER.spec.config["max.message.bytes"])
 
 
 class DeadLetter(NamedTuple):
@@ -43,9 +42,7 @@ class DeadLetters(Protocol):
 class KafkaDeadLetters:
     """Appends to the dead-letter topic of a deployment and waits for the broker's word.
 
-    The letter has the key of the record and no value: its value may hold a text that is recalled
-    one day, and nobody would look for it here. Its headers, all UTF-8 text, say where the record
-    is: ``reason``, ``topic``, ``partition``, ``offset``, ``stage``.
+    The letter is a reference without a value, see `schemas.dead_letters`.
 
     Args:
         settings: The deployment.
@@ -58,7 +55,6 @@ class KafkaDeadLetters:
             producer_config(settings)
             | {
                 "delivery.timeout.ms": int(CONFIRM_SECONDS * 1000),
-                "message.max.bytes": _LARGEST_BYTES,
                 "linger.ms": 0,  # somebody waits
             }
         )
@@ -87,18 +83,13 @@ class KafkaDeadLetters:
     ) -> None:
         record = letter.record
         place = self._source.place(record.partition)
-        origin = {
-            "reason": letter.reason,
-            "topic": place.topic,
-            "partition": str(place.partition),
-            "offset": str(record.offset),
-            "stage": self._stage,
-        }
+        origin = Origin(place.topic, place.partition, record.offset)
+        content = content_of(record.value)
         try:
             self._producer.produce(
                 self._destination,
-                key=record.key,
-                headers=[(name, text.encode()) for name, text in origin.items()],
+                key=letter_key(record.key),
+                headers=letter_headers(self._stage, letter.reason, origin, content),
                 on_delivery=on_delivery,
             )
         except BufferError:

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import logging
+import struct
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from threading import Event
+from typing import Final
 
-from schemas.errors import TransientFailure
+from schemas.errors import PoisonRecord, TransientFailure
 from sinks.base.dead_letters import DeadLetter, DeadLetters
 from sinks.base.poison import PoisonGuard
 from sinks.base.records import Record
 from sinks.base.retry import attempts
-from sinks.base.writer import Writer
+from sinks.base.writer import Outcome, Writer
+
+_OF_A_RECORD: Final = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    LookupError,
+    RecursionError,
+    struct.error,
+)
+"""Errors that a record causes which a writer does not foresee. Servers cause none of these: the
+errors of their clients have types of their own."""
 
 _logger = logging.getLogger(__name__)
 
@@ -62,12 +76,29 @@ class Delivery:
         for attempt in attempts("writing", abandon):
             with attempt:
                 whole = len(pending) == len(records)
-                outcome = self._writer.write(records if whole else [records[i] for i in pending])
+                outcome = self._outcome(records if whole else [records[i] for i in pending])
                 poison.update((pending[found.index], found.reason) for found in outcome.poison)
                 pending = [pending[i] for i in outcome.again]
                 if pending:
                     raise TransientFailure(f"{len(pending)} records wait ({outcome.why})")
         return poison
+
+    def _outcome(self, records: Sequence[Record]) -> Outcome:
+        """Writes records; those that make the writer fail are poison, whatever the error is."""
+        try:
+            return self._writer.write(records)
+        except _OF_A_RECORD as error:
+            if len(records) == 1:
+                reason = f"it cannot be written: {type(error).__name__}"
+                return Outcome([PoisonRecord(0, reason)])
+        middle = len(records) // 2
+        first = self._outcome(records[:middle])
+        # Nothing of the second half may be durable before all of the first half.
+        rest = range(len(records) - middle)
+        second = Outcome((), rest) if first.again else self._outcome(records[middle:])
+        poison = [PoisonRecord(each.index + middle, each.reason) for each in second.poison]
+        again = [index + middle for index in second.again]
+        return Outcome([*first.poison, *poison], [*first.again, *again], first.why or second.why)
 
     def _put_aside(self, letters: Sequence[DeadLetter], abandon: Event) -> None:
         for letter in letters:

@@ -8,6 +8,9 @@ import msgspec
 from confluent_kafka import TopicPartition
 from msgspec import UNSET, Struct, UnsetType
 
+from schemas.codec import decode
+from schemas.errors import UndecodableRecord
+from schemas.records.values import Int64
 from sinks.base.records import Batch
 
 
@@ -19,13 +22,13 @@ class CommitNote(Struct):
     ``dead_letters``: of this partition since its first record.
     """
 
-    delay_ms: int | UnsetType = UNSET
-    at: int | UnsetType = UNSET
-    dead_letters: int = 0
+    delay_ms: Int64 | UnsetType = UNSET
+    at: Int64 | UnsetType = UNSET
+    dead_letters: Int64 = 0
 
 
 class _At(Struct):
-    at: int
+    at: Int64
 
 
 _encode = msgspec.json.Encoder().encode
@@ -95,13 +98,13 @@ class Progress:
 
 def _decode_note(metadata: str | None) -> CommitNote:
     try:
-        return _note.decode(metadata or "{}")
-    except msgspec.MsgspecError:
+        return decode(_note, (metadata or "{}").encode())
+    except UndecodableRecord:
         return CommitNote()  # somebody else's words; nothing is lost but the count
 
 
 def _entry_time(value: bytes | None) -> int | None:
     try:
-        return _at.decode(value or b"").at
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return decode(_at, value).at
+    except UndecodableRecord:
         return None  # a dead letter

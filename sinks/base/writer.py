@@ -44,6 +44,7 @@ class Writer(Protocol):
             TransientFailure: The store does not take them now. None counts as durable; the loop
                 waits and hands over all of them again.
             FatalFailure: The process cannot go on. It ends, and nothing of the batch is committed.
-                Any other error means the same.
+                An error of Python, such as ValueError, is blamed on a record: the loop looks for
+                that record by writing parts of the batch. Any other error is fatal.
         """
         ...

@@ -45,7 +45,7 @@ class Source:
     """A record of the source topic."""
 
     offset: int
-    timestamp: int
+    timestamp: int | None
     key: bytes | None
     value: bytes | None
 

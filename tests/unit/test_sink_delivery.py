@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import struct
+from collections.abc import Sequence
 from threading import Event
 
 import pytest
@@ -11,6 +13,7 @@ from schemas.errors import FatalFailure, ServerUnavailable, TooManyPoison, Trans
 from sinks.base import retry
 from sinks.base.delivery import Delivery
 from sinks.base.poison import PoisonGuard, PoisonLimits
+from sinks.base.records import Record
 from sinks.base.retry import attempts
 from sinks.base.writer import Outcome
 from tests.support.sink_fakes import FakeDeadLetters, FakeWriter, poison, record
@@ -129,3 +132,47 @@ def test_a_share_of_poison_is_counted_in_a_window() -> None:
     observe(late, (100, tenth), (100, tenth), (100, []), (100, tenth))
     with pytest.raises(TooManyPoison, match="11 of the last 100"):
         late.observe(100, [*tenth, 99])
+
+
+class FailingWriter:
+    """Fails of some records with an error that it does not foresee; the first try is late."""
+
+    def __init__(self, error: Exception, *offsets: int) -> None:
+        self._error = error
+        self._offsets = set(offsets)
+        self._is_late = True
+        self.written: list[int] = []
+
+    def write(self, records: Sequence[Record]) -> Outcome:
+        offsets = [record.offset for record in records]
+        if self._offsets.intersection(offsets):
+            raise self._error
+        if self._is_late:
+            self._is_late = False
+            return Outcome((), [0], "late")
+        self.written += offsets
+        return Outcome()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError(), TypeError(), OverflowError(), KeyError(), RecursionError(), struct.error()],
+)
+def test_a_record_that_makes_the_writer_fail_is_poison(error: Exception) -> None:
+    """The others are written, in their order, also when some have to be written again."""
+    writer, letters = FailingWriter(error, 12, 15), FakeDeadLetters()
+    delivery = Delivery(writer, letters, PoisonGuard(PoisonLimits()))
+    delivery.deliver(RECORDS, Event())
+    assert writer.written == [10, 11, 13, 14]
+    reason = f"it cannot be written: {type(error).__name__}"
+    assert letters.letters == [(12, reason), (15, reason)]
+
+
+def test_no_other_error_is_blamed_on_a_record() -> None:
+    """What may be the server's or the machine's ends the sink."""
+    for error in (OSError(), MemoryError(), RuntimeError()):
+        writer = FailingWriter(error, 12)
+        with pytest.raises(type(error)):
+            Delivery(writer, FakeDeadLetters(), PoisonGuard(PoisonLimits())).deliver(
+                RECORDS, Event()
+            )

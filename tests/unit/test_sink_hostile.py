@@ -1,0 +1,124 @@
+"""Each sink's writer before records that nobody sends by mistake."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from threading import Event
+from typing import Any, cast
+
+import pytest
+from cassandra.cluster import Session
+from confluent_kafka import TopicPartition
+from elasticsearch import Elasticsearch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.codec import encode
+from schemas.limits import MAX_REASON_LENGTH
+from schemas.settings import Settings
+from sinks.base.delivery import Delivery
+from sinks.base.poison import PoisonGuard, PoisonLimits
+from sinks.base.progress import Progress
+from sinks.base.records import Batch, Record
+from sinks.base.writer import Writer
+from sinks.cassandra.messages import MessageWriter
+from sinks.cassandra.sync import SyncWriter
+from sinks.elasticsearch.writer import SearchWriter
+from tests.support.fake_cassandra import FakeSession, Sent
+from tests.support.hostile import hostile, keys, mutated_json, worst
+from tests.support.sink_fakes import FakeDeadLetters
+from tests.support.sink_stores import Conversation
+
+SETTINGS = Settings()
+GOOD = encode(Conversation("mine").said(1, "hello"))
+
+entries = st.sampled_from(
+    [
+        json.loads(encode(entry))
+        for entry in [*Conversation("c").history(), Conversation("c").said(3, "hi")]
+    ]
+)
+values = hostile | mutated_json(entries)
+
+
+class Stored:
+    """Notes the conversations of what a fake server takes."""
+
+    def __init__(self) -> None:
+        self.conversations: set[str] = set()
+
+    def answer(self, sent: Sent) -> None:
+        self.conversations.update(str(row.get("conv_id")) for row in sent.rows)
+
+    def bulk(self, operations: list[bytes], **_: object) -> dict[str, Any]:
+        sources = [json.loads(source) for source in operations[1::2]]
+        self.conversations.update(source["conv_id"] for source in sources)
+        return {"items": [{"index": {"status": 201}} for _ in sources]}
+
+
+def message_writer(stored: Stored) -> Writer:
+    """Of ``sink-message``."""
+    return MessageWriter(cast("Session", FakeSession(stored.answer)))
+
+
+def sync_writer(stored: Stored) -> Writer:
+    """Of ``sink-sync``."""
+    session = FakeSession(stored.answer)
+    vars(session)["execute"] = lambda *_: []  # timelines in which nothing is to be recalled
+    return SyncWriter(cast("Session", session), SETTINGS)
+
+
+def search_writer(stored: Stored) -> Writer:
+    """Of ``sink-search``."""
+
+    class Client:
+        bulk = staticmethod(stored.bulk)
+
+        class indices:  # noqa: N801 - the name of the client's attribute
+            create = staticmethod(lambda **_: None)
+
+    return SearchWriter(cast("Elasticsearch", Client()), SETTINGS)
+
+
+WRITERS = [message_writer, sync_writer, search_writer]
+MakeWriter = Callable[[Stored], Writer]
+
+
+def deliver(make: MakeWriter, records: list[Record]) -> FakeDeadLetters:
+    """Delivers records with a good one behind them, which must be stored."""
+    stored, letters = Stored(), FakeDeadLetters()
+    batch = [*records, Record(0, 1_000, b"ann", GOOD)]
+    guard = PoisonGuard(PoisonLimits(run=1_000, share=1.0))
+    Delivery(make(stored), letters, guard).deliver(batch, Event())
+    assert "mine" in stored.conversations
+    assert 1_000 not in dict(letters.letters)
+    assert all(len(reason) <= MAX_REASON_LENGTH for _, reason in letters.letters)
+    return letters
+
+
+@pytest.mark.parametrize("make", WRITERS)
+def test_the_worst_values_are_dead_letters(make: MakeWriter) -> None:
+    """Nesting, huge numbers and strings end no sink, and a reason quotes nothing."""
+    letters = deliver(make, [Record(0, at, b"c", value) for at, value in enumerate(worst())])
+    assert not any("kkk" in reason for _, reason in letters.letters)
+
+
+@pytest.mark.parametrize("make", WRITERS)
+@given(st.lists(st.tuples(keys, values), max_size=3))
+def test_whatever_comes_before_a_good_record_it_is_stored(
+    make: MakeWriter, odd: list[tuple[bytes | None, bytes | None]]
+) -> None:
+    """Arbitrary bytes and mutated entries are stored or are dead letters."""
+    deliver(make, [Record(0, at, key, value) for at, (key, value) in enumerate(odd)])
+
+
+@given(st.lists(values, min_size=1, max_size=3))
+def test_a_commit_can_be_written_after_any_record(odd: list[bytes | None]) -> None:
+    """Its metadata takes the time of a record, whatever that says."""
+    progress = Progress(lambda: 1.0)
+    progress.assign(0, TopicPartition("t", 0, 0, metadata="[" * 2_000))
+    for at, value in enumerate([*odd, b'{"at":' + b"9" * 30 + b"}", b'{"at":-9e9}']):
+        record = Record(0, at, None, value)
+        progress.durable(Batch([record], {0: at + 1}, {0: record}), {})
+        assert progress.uncommitted()
