@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias, final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from schemas.records.values import MAX_ID_LENGTH, Content, HistoryRule, Id, Int64, JoinRule
+from schemas.records.values import MAX_ID_LENGTH, Content, HistoryRule, Id, JoinRule
 
 
 class Command(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
@@ -57,19 +57,19 @@ class MarkRead(Command, frozen=True, kw_only=True, tag="mark_read"):
     another order moves nothing.
     """
 
-    seq: Int64
+    seq: int
 
 
 class RecallMessage(Command, frozen=True, kw_only=True, tag="recall_message"):
     """Take back the message ``seq``. By who said it, or by the owner where that is allowed."""
 
-    seq: Int64
+    seq: int
 
 
 class EditMessage(Command, frozen=True, kw_only=True, tag="edit_message"):
     """Say something else in place of the message ``seq``. By who said it."""
 
-    seq: Int64
+    seq: int
     content: Content
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from backends.kafka import partition_of
 from schemas.codec import decode, decode_command, decode_entry, decode_position, encode
@@ -21,7 +22,7 @@ from schemas.dead_letters import (
 )
 from schemas.errors import UndecodableRecord
 from schemas.limits import MAX_REASON_LENGTH
-from schemas.records import MessageSent
+from schemas.records import MarkRead, MessageSent, RecallMessage, Rejected
 from stream_processors.conversations import Conversations
 from stream_processors.core import decide as decisions
 from stream_processors.sequencer import Sequencer
@@ -117,6 +118,20 @@ def test_a_reason_names_the_place_and_not_the_value() -> None:
     with pytest.raises(UndecodableRecord) as caught:
         decode_command(b'{"kind":"secret`"}')
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("seq", [1 << 63, -(1 << 70), 10**30])
+def test_a_huge_number_gets_a_typed_answer(seq: int) -> None:
+    """The sender of a command that can be read is answered, whatever its number is."""
+    lane = a_lane()
+    common = structs.asdict(message(1))
+    del common["content"], common["mentions"], common["v"]
+    odd = [MarkRead(**common, seq=seq), RecallMessage(**common, seq=seq)]
+    commands = [growing_group(1)[0], *odd, message(2)]
+    log = handle(lane, [source(at, command) for at, command in enumerate(commands)])
+    codes = [each.code for each in log.sync_of("u0") if isinstance(each, Rejected)]
+    assert codes == ["invalid", "unknown_message"]
+    assert [entry.seq for entry in log.timeline_of("c1")] == [1, 2]
 
 
 def test_an_unforeseen_error_is_a_dead_letter(
