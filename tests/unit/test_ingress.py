@@ -22,7 +22,7 @@ from schemas.dead_letters import (
 )
 from schemas.errors import UndecodableRecord
 from schemas.limits import MAX_REASON_LENGTH
-from schemas.records import MarkRead, MessageSent, RecallMessage, Rejected
+from schemas.records import AnyCommand, MarkRead, MessageSent, RecallMessage, Rejected
 from stream_processors.conversations import Conversations
 from stream_processors.core import decide as decisions
 from stream_processors.sequencer import Sequencer
@@ -126,8 +126,8 @@ def test_a_huge_number_gets_a_typed_answer(seq: int) -> None:
     lane = a_lane()
     common = structs.asdict(message(1))
     del common["content"], common["mentions"], common["v"]
-    odd = [MarkRead(**common, seq=seq), RecallMessage(**common, seq=seq)]
-    commands = [growing_group(1)[0], *odd, message(2)]
+    odd: list[AnyCommand] = [MarkRead(**common, seq=seq), RecallMessage(**common, seq=seq)]
+    commands: list[AnyCommand] = [growing_group(1)[0], *odd, message(2)]
     log = handle(lane, [source(at, command) for at, command in enumerate(commands)])
     codes = [each.code for each in log.sync_of("u0") if isinstance(each, Rejected)]
     assert codes == ["invalid", "unknown_message"]
