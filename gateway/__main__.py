@@ -1,21 +1,21 @@
-"""`python -m gateway`: serves until SIGTERM or Ctrl-C, then finishes what is in hand."""
+"""`python -m gateway`: serves until SIGTERM or Ctrl-C, then finishes the requests in hand."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 from typing import Final
 
-from aiohttp import web
-
-from gateway.app import SERVER_OPTIONS, compose
-from gateway.logs import configure_logging, server_log
+from gateway.app import compose
+from gateway.logs import configure_logging
+from gateway.server import serve
 from gateway.tokens import signing_secret, with_secret
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings, load_settings
 
 SHUTDOWN_SECONDS: Final = 5.0
-"""How long the requests in hand may take to finish."""
+"""How long requests in hand may take to finish."""
 
 log = logging.getLogger(__name__)
 
@@ -44,19 +44,16 @@ def _serve(settings: Settings) -> None:
     where = f"{settings.gateway_host}:{settings.gateway_port}"
     log.info("the gateway is about to serve at http://%s", where)
     try:
-        web.run_app(
-            compose(settings),
-            host=settings.gateway_host,
-            port=settings.gateway_port,
-            shutdown_timeout=SHUTDOWN_SECONDS,
-            print=None,
-            logger=server_log(),
-            **SERVER_OPTIONS,
-        )
+        asyncio.run(_run(settings))
     except OSError as error:
         raise ConfigurationError(
             f"cannot listen at {where} ({error.strerror}): set IM_GATEWAY_HOST or IM_GATEWAY_PORT"
         ) from error
+
+
+async def _run(settings: Settings) -> None:
+    app = await compose(settings)
+    await serve(app, settings.gateway_host, settings.gateway_port, SHUTDOWN_SECONDS)
 
 
 if __name__ == "__main__":

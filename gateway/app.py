@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Final
 
 from aiohttp import web
 
-from gateway.bounds import MAX_BODY_BYTES
+from gateway import bounds
 from gateway.cassandra_store import CassandraStore
 from gateway.coalescing import CoalescingStore
 from gateway.devices import NewDevices
 from gateway.elastic_index import ElasticIndex
 from gateway.health import Health
 from gateway.log_tail import LogTail
-from gateway.middleware import middlewares
+from gateway.middleware import middlewares, prepare_headers
 from gateway.routes import GATEWAY, ROUTES, WRITING_ROUTES, Gateway
 from gateway.search import Index
 from gateway.store import Store
 from gateway.tokens import signing_secret
 from gateway.wake_ups import WakeUps
 from schemas.settings import Settings
-
-MAX_LINE_BYTES: Final = 8_190
-"""Of the request line and of each header."""
-
-MAX_HEADERS: Final = 64
-LINGER_SECONDS: Final = 1.0
-"""How long a body that no route reads is waited for, so that its sender sees the answer."""
-
-SERVER_OPTIONS: Final[dict[str, Any]] = {
-    "access_log": None,  # gateway.middleware has one without query strings
-    "handler_cancellation": True,  # who went away is not read for
-    "max_line_size": MAX_LINE_BYTES,
-    "max_field_size": MAX_LINE_BYTES,
-    "max_headers": MAX_HEADERS,
-    "lingering_time": LINGER_SECONDS,
-}
-"""How aiohttp serves the application."""
 
 
 def make_app(settings: Settings, store: Store, index: Index, wake_ups: WakeUps) -> web.Application:
@@ -49,7 +31,7 @@ def make_app(settings: Settings, store: Store, index: Index, wake_ups: WakeUps) 
         ConfigurationError: The secret for tokens is missing or too short.
     """
     signing_secret(settings)
-    app = web.Application(middlewares=middlewares(settings), client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=middlewares(settings), client_max_size=bounds.MAX_BODY_BYTES)
     health = Health(store, index, wake_ups)
     new = NewDevices(settings.new_device, settings.new_device_window)
     app[GATEWAY] = Gateway(CoalescingStore(store), index, health, wake_ups, new)
@@ -57,6 +39,8 @@ def make_app(settings: Settings, store: Store, index: Index, wake_ups: WakeUps) 
         app.router.add_get(path, handler)
     for method, path, handler in WRITING_ROUTES:
         app.router.add_route(method, path, handler)
+
+    app.on_response_prepare.append(prepare_headers)
 
     async def end_waits(_app: web.Application) -> None:
         wake_ups.close()

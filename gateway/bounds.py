@@ -1,8 +1,9 @@
-"""How much a gateway does at once, and how long for each request.
+"""The bounds of what one peer, one person and all of them may hold, in time and in number.
 
-Requests that wait for what comes would fill the bound of those that do not. They have one of their
-own: `gateway.wake_ups` counts them, by person and in all. What they read meanwhile is bounded in
-time like any other request.
+`docs/gateway.md` lists them. A constant is read when it is used, so that a test can shorten it.
+
+Requests that wait for news have bounds of their own, in `gateway.wake_ups`: they would fill the
+places of the requests that do not wait.
 """
 
 from __future__ import annotations
@@ -11,37 +12,61 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Final, TypeVar
 
-from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
-
-from gateway import problems
 from schemas.errors import ServerUnavailable
 
-MAX_BODY_BYTES: Final = 65_536
-MAX_REQUESTS: Final = 256
-"""In hand at once, of one gateway."""
+MAX_CONNECTIONS: int = 8_192
+"""Open connections of one gateway. Another one takes the place of an idle one."""
 
-REQUEST_SECONDS: Final = 10.0
+MAX_CONNECTIONS_OF_ONE: int = 64
+"""Open connections whose last request was of one person: 16 that wait, 32 that do not, spares."""
+
+MAX_REQUESTS: int = 256
+"""Requests in hand of one gateway. Bodies that are still arriving do not count."""
+
+MAX_REQUESTS_OF_ONE: int = 32
+"""Requests in hand of one person. Bodies that are still arriving count."""
+
+MAX_LINE_BYTES: Final = 8_190
+"""The request line, and each header."""
+
+MAX_HEADERS: Final = 64
+MAX_HEAD_BYTES: int = 65_536
+"""The request line and all headers, while they are incomplete."""
+
+MAX_PIPELINED_BYTES: int = 65_536
+"""Requests that wait behind the one in hand, on one connection."""
+
+MAX_BODY_BYTES: int = 65_536
+
+MAX_UNSENT_BYTES: Final = 262_144
+"""What the kernel buffers for one connection. Beyond it the gateway notices a slow peer."""
+
+HEAD_SECONDS: float = 10.0
+"""From the first byte of a request, or from the connection, to the end of its headers."""
+
+BODY_SECONDS: float = 10.0
+"""From the end of the headers to the end of the body."""
+
+REQUEST_SECONDS: float = 10.0
+"""From the end of the body to the answer."""
+
+WRITE_SECONDS: float = 30.0
+"""How long a peer may take to read a full buffer. A page has at most a megabyte."""
+
+IDLE_SECONDS: Final = 75.0
+"""From an answer to the next request on its connection. Proxies reuse connections for a minute."""
+
+LINGER_SECONDS: Final = 1.0
+"""How long unwanted input is dropped before the connection closes, so that the peer can read the
+answer."""
+
+CLOSE_SECONDS: float = 2.0
+"""From the decision to close to the end of the connection, read by the peer or not."""
+
+SWEEP_SECONDS: Final = 0.5
+"""Between two looks at all connections. The bounds on connections are exceeded by that much."""
 
 AnswerT = TypeVar("AnswerT")
-
-
-def bound(requests: int, seconds: float) -> Middleware:
-    """No long bodies, so many requests at once, so long for each."""
-    in_hand = asyncio.Semaphore(requests)
-
-    @web.middleware
-    async def bounded(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if (request.content_length or 0) > MAX_BODY_BYTES:
-            raise problems.too_large()
-        if _waits(request):
-            return await handler(request)
-        if in_hand.locked():
-            raise problems.busy()
-        async with in_hand:
-            return await within(seconds, handler(request))
-
-    return bounded
 
 
 async def within(seconds: float, answer: Awaitable[AnswerT]) -> AnswerT:
@@ -55,9 +80,3 @@ async def within(seconds: float, answer: Awaitable[AnswerT]) -> AnswerT:
             return await answer
     except TimeoutError:
         raise ServerUnavailable(f"no answer within {seconds:.0f} s") from None
-
-
-def _waits(request: web.Request) -> bool:
-    resource = request.match_info.route.resource
-    path = "" if resource is None else resource.canonical
-    return path == "/v1/live" or (path == "/v1/sync" and "wait" in request.query)

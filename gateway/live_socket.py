@@ -5,13 +5,17 @@ Why one ends, by its code:
 | code | reason |
 |---|---|
 | 1001 | the gateway ends: connect again |
+| 1008 | the client has sent a message, or more pings than it may |
 | 1011 | a defect of the gateway |
 | 4401 | the token has expired |
 | 4408 | the client does not take what it is sent |
 | 4410 | trimmed: the problem was sent before, as an answer of kind ``problem`` |
 
-What a client sends has no meaning: cursors are the device's. It is read so that pings are
-answered and an end is noticed.
+A client sends nothing but control frames: pings, pongs and a close. `gateway.frames` sees to
+that before anything is parsed.
+
+However it ends, `serve` returns when the connection is closed or aborted, so that the place of a
+client is free only when its memory is.
 """
 
 from __future__ import annotations
@@ -27,7 +31,9 @@ import msgspec
 from aiohttp import WSCloseCode, web
 from msgspec import Struct
 
+from gateway import bounds
 from gateway.answers import LiveProblem
+from gateway.connection import Connection, connection_of
 from gateway.live import LiveSession
 from gateway.problems import Problem
 from schemas.errors import ImError
@@ -43,11 +49,8 @@ HEARTBEAT_SECONDS: Final = 25.0
 SLOW_SECONDS: Final = 15.0
 """How long a client may not take what it is sent. A page of a megabyte may be on its way."""
 
-CLOSE_SECONDS: Final = 2.0
-"""How long the client's side of a close is waited for; less than a gateway has to end."""
-
-MAX_SENT_BYTES: Final = 1_024
-"""Of one message of a client: nothing is expected."""
+MAX_SENT_BYTES: Final = 125
+"""One message of a client: the payload of a control frame."""
 
 
 class _Slow(ImError):
@@ -60,6 +63,7 @@ class _End(NamedTuple):
 
 
 _GOING_AWAY: Final = _End(WSCloseCode.GOING_AWAY, "the gateway ends")
+_FORBIDDEN: Final = _End(WSCloseCode.POLICY_VIOLATION, "clients send control frames, and few")
 _DEFECT: Final = _End(WSCloseCode.INTERNAL_ERROR, "internal")
 _EXPIRED: Final = _End(4401, "token expired")
 _SLOW: Final = _End(4408, "slow")
@@ -70,7 +74,7 @@ _PROBLEM: Final = 4_000
 def new_socket() -> web.WebSocketResponse:
     """A socket, not yet prepared."""
     return web.WebSocketResponse(
-        timeout=CLOSE_SECONDS,
+        timeout=bounds.CLOSE_SECONDS,
         heartbeat=HEARTBEAT_SECONDS,
         protocols=(PROTOCOL,),
         compress=False,
@@ -103,20 +107,28 @@ async def serve(
         session: What is told.
         expires: When the token does, in seconds since 1970.
     """
+    connection = connection_of(request)
     reading = asyncio.create_task(_read(socket))
     telling = asyncio.create_task(session.run())
     tasks: set[asyncio.Task[Any]] = {reading, telling}
+    if connection is not None:
+        tasks.add(asyncio.create_task(connection.violated.wait()))
     try:
         await asyncio.wait(
             tasks, timeout=expires - time.time(), return_when=asyncio.FIRST_COMPLETED
         )
-        end = await _ending(socket, reading, telling)
+        end = await _ending(socket, reading, telling, connection)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    if end is not None:
-        await _close(request, socket, end)
+    try:
+        if end is not None:
+            await _close(socket, end)
+    finally:
+        if connection is not None:
+            connection.force_close()
+            await connection.ended(bounds.CLOSE_SECONDS)
 
 
 async def _read(socket: web.WebSocketResponse) -> None:
@@ -125,33 +137,46 @@ async def _read(socket: web.WebSocketResponse) -> None:
 
 
 async def _ending(
-    socket: web.WebSocketResponse, reading: asyncio.Task[None], telling: asyncio.Task[None]
+    socket: web.WebSocketResponse,
+    reading: asyncio.Task[None],
+    telling: asyncio.Task[None],
+    connection: Connection | None,
 ) -> _End | None:
-    """Why it ends; None if it was the client who went away."""
+    """Why it ends; None if the client went away."""
+    if connection is not None and connection.violated.is_set():
+        return _FORBIDDEN
     if not telling.done():
         return None if reading.done() else _EXPIRED
-    error = telling.exception()
-    if error is None:
-        return _GOING_AWAY
-    if isinstance(error, ConnectionError):
-        return None
-    if isinstance(error, _Slow):
-        return _SLOW
-    if isinstance(error, Problem):
-        with contextlib.suppress(_Slow, ConnectionError):
-            await send(socket, LiveProblem(problem=error.details("")))
-        return _End(_PROBLEM + error.status, error.kind)
+    return await _ending_of(socket, telling.exception())
+
+
+async def _ending_of(socket: web.WebSocketResponse, error: BaseException | None) -> _End | None:
+    match error:
+        case None:
+            return _GOING_AWAY
+        case ConnectionError():
+            return None
+        case _Slow():
+            return _SLOW
+        case Problem():
+            with contextlib.suppress(_Slow, ConnectionError):
+                await send(socket, LiveProblem(problem=error.details("")))
+            return _End(_PROBLEM + error.status, error.kind)
     where = "".join(traceback.format_tb(error.__traceback__))  # and not what it said
     log.error("live: %s at\n%s", type(error).__name__, where)
     return _DEFECT
 
 
-async def _close(request: web.Request, socket: web.WebSocketResponse, end: _End) -> None:
-    """Says why, and does not wait for who does not listen."""
+async def _close(socket: web.WebSocketResponse, end: _End) -> None:
+    """Sends the code, and waits for the client's side of the close within a bound."""
     log.info("live connection closed: %d %s", end.code, end.reason)
-    with contextlib.suppress(TimeoutError, ConnectionError):
-        async with asyncio.timeout(2 * CLOSE_SECONDS):
+    try:
+        async with asyncio.timeout(bounds.CLOSE_SECONDS):
             await socket.close(code=end.code, message=end.reason.encode())
-            return
-    if request.transport is not None:
-        request.transport.abort()
+    except (TimeoutError, ConnectionError):
+        pass
+    except asyncio.CancelledError:
+        # aiohttp raises it, too, where an earlier write was cut short: that is no cancellation.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise

@@ -1,11 +1,11 @@
 """What happens around every request, from the outside in.
 
 1. `tell`: a request id, one line in the log, and every failure as problem+json. The line has the
-   route and not the path, and neither query nor token: they hold what people look for and who
-   they are.
-2. `bound`, of `gateway.bounds`: no long bodies, so many requests at once, so long for each.
-3. `identify`: who asks. A route is open only if it is in `OPEN_ROUTES`, so that a new one is not
-   open by mistake.
+   route and not the path, and neither query nor token: these say who somebody is and what they
+   look for.
+2. `_identify`: who asks. A route is open only if it is in `OPEN_ROUTES`, so that a new route is
+   not open by mistake. From here on, the connection counts as one of that person.
+3. `gateway.places`: how many requests at once, and how long for each.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from gateway import bounds, problems
+from gateway.connection import connection_of
 from gateway.live_socket import PROTOCOL
+from gateway.places import USER, placed
 from gateway.problems import Problem
 from gateway.tokens import Bearer, InvalidToken, verify_token
 from schemas.errors import ServerUnavailable
@@ -31,7 +33,6 @@ log = logging.getLogger(__name__)
 
 OPEN_ROUTES: Final = frozenset({"/healthz", "/openapi.json"})
 LIVE: Final = "/v1/live"
-USER: Final = web.RequestKey("user", str)
 EXPIRES: Final = web.RequestKey("expires", float)
 """When the token does, in seconds since 1970."""
 
@@ -39,22 +40,19 @@ _IN_PROTOCOL: Final = "bearer."
 """Before a token that comes as a WebSocket subprotocol: browsers cannot send headers there."""
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9-]{8,64}", re.ASCII)
-_HEADERS: Final = {
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Server": "im-timeline",  # in place of the versions of what it runs on
-}
 _GIVEN_UP: Final = 499
 """What the log says where the caller went away, after a well-known proxy."""
 
 
 def middlewares(settings: Settings) -> list[Middleware]:
     """All of them, outermost first."""
-    return [
-        tell,
-        bounds.bound(bounds.MAX_REQUESTS, bounds.REQUEST_SECONDS),
-        _identify(settings),
-    ]
+    return [tell, _identify(settings), placed()]
+
+
+async def prepare_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    """The headers of every answer; the server's software is not named."""
+    response.headers.popall("Server", None)
+    response.headers.update(problems.COMMON_HEADERS)
 
 
 @web.middleware
@@ -69,7 +67,6 @@ async def tell(request: web.Request, handler: Handler) -> web.StreamResponse:
     finally:
         took = (time.monotonic() - started) * 1000
         log.info("%s %s %d %.1f ms %s", request.method, _route(request), status, took, request_id)
-    response.headers.update(_HEADERS)
     response.headers["X-Request-Id"] = request_id
     return response
 
@@ -94,8 +91,13 @@ async def _answer(request: web.Request, handler: Handler, request_id: str) -> we
 def _identify(settings: Settings) -> Middleware:
     @web.middleware
     async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if (request.content_length or 0) > bounds.MAX_BODY_BYTES:
+            raise problems.too_large()
         if request.match_info.http_exception is None and _route(request) not in OPEN_ROUTES:
             request[USER], request[EXPIRES] = _caller(settings, request)
+            connection = connection_of(request)
+            if connection is not None:
+                connection.count_as(request[USER])
         return await handler(request)
 
     return identify

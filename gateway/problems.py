@@ -9,18 +9,23 @@ Problem
 ├── 404 no-such-device   nobody registered it, or it was taken out
 ├── 409 too-many-devices a person has as many as they may
 ├── 410 trimmed          sync records above the cursor have expired: rebuild from the store
+├── 400 not-http         a request line or a header that is not HTTP, or longer than allowed
+├── 408 too-slow         headers or a body that did not arrive in time
 ├── 426 upgrade-required  what is served over a WebSocket alone
 ├── 429 too-many-waiting as many of the caller's requests wait as may, or of everybody's
+├── 429 too-many-requests the caller has as many requests or connections as they may
 ├── 4xx http             a route, method or size that HTTP itself has words for
 ├── 500 internal         a defect; the log has it under the request's id
 ├── 503 unavailable      a server behind the gateway does not answer
-└── 503 busy             the gateway has as many requests in hand as it may
+└── 503 busy             the gateway has as many requests or connections as it may
 
 No problem quotes a token, a query or a message.
 """
 
 from __future__ import annotations
 
+import uuid
+from http import HTTPStatus
 from typing import Final
 
 import msgspec
@@ -32,6 +37,9 @@ from schemas.errors import ImError
 PROBLEM_JSON: Final = "application/problem+json"
 RETRY_SECONDS: Final = 1
 """A server that restarts is met again each second, so that is when trying again makes sense."""
+
+COMMON_HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+"""Of every answer."""
 
 _TYPE_PREFIX: Final = "urn:im-timeline:problem:"
 
@@ -218,6 +226,61 @@ def busy() -> Problem:
     )
 
 
+def too_many_requests() -> Problem:
+    """The caller has as many requests in hand as one person may."""
+    return _too_many("You have as many requests in hand as one person may. Wait for an answer.")
+
+
+def too_many_connections() -> Problem:
+    """The caller has as many connections as one person may, all of them in use."""
+    return _too_many("You have as many connections in use as one person may. Reuse them.")
+
+
+def _too_many(detail: str) -> Problem:
+    return Problem(
+        status=429,
+        kind="too-many-requests",
+        title="Too many requests",
+        detail=detail,
+        headers={"Retry-After": str(RETRY_SECONDS)},
+    )
+
+
+def no_room() -> Problem:
+    """The gateway has as many connections as it may, all of them in use."""
+    return Problem(
+        status=503,
+        kind="busy",
+        title="Busy for now",
+        detail="The gateway has as many connections as it may. Try again.",
+        headers={"Retry-After": str(RETRY_SECONDS)},
+    )
+
+
+def not_http() -> Problem:
+    """The bytes are not a request. Nothing of them is quoted."""
+    return Problem(
+        status=400,
+        kind="not-http",
+        title="Not a request",
+        detail="The request line or a header is malformed, or longer than allowed.",
+    )
+
+
+def head_timeout() -> Problem:
+    """The headers of a request did not arrive in time."""
+    return _too_slow("The headers of the request did not arrive in time.")
+
+
+def body_timeout() -> Problem:
+    """The body of a request did not arrive in time."""
+    return _too_slow("The body of the request did not arrive in time.")
+
+
+def _too_slow(detail: str) -> Problem:
+    return Problem(status=408, kind="too-slow", title="Too slow", detail=detail)
+
+
 def upgrade_required() -> Problem:
     """The route is a WebSocket, and the request is not for one."""
     return Problem(
@@ -265,3 +328,18 @@ def from_http(error: web.HTTPException) -> Problem:
 
 def _http(status: int, title: str, detail: str) -> Problem:
     return Problem(status=status, kind="http", title=title, detail=detail)
+
+
+def raw_answer(problem: Problem) -> bytes:
+    """A whole HTTP answer, for a connection that has no request to answer."""
+    body = msgspec.json.encode(problem.details(uuid.uuid4().hex))
+    headers = {
+        "Content-Type": PROBLEM_JSON,
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+        **COMMON_HEADERS,
+        **problem.headers,
+    }
+    lines = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body

@@ -33,8 +33,9 @@ from gateway.devices import NewDevices
 from gateway.health import Health
 from gateway.ids import is_id
 from gateway.live import LiveSession
-from gateway.middleware import EXPIRES, LIVE, USER
+from gateway.middleware import EXPIRES, LIVE
 from gateway.parameters import Parameters
+from gateway.places import USER
 from gateway.problems import RETRY_SECONDS, bad_body, bad_parameter, upgrade_required
 from gateway.search import Index, SearchAsked
 from gateway.search_terms import MAX_QUERY_CHARACTERS, Place, Query, from_cursor, parse_query

@@ -13,7 +13,7 @@ import jwt
 import pytest
 from pydantic import SecretStr
 
-from gateway.app import MAX_LINE_BYTES
+from gateway.bounds import MAX_LINE_BYTES
 from gateway.middleware import OPEN_ROUTES
 from gateway.routes import ROUTES, WRITING_ROUTES
 from gateway.search_terms import Place, to_cursor

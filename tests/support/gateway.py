@@ -13,10 +13,10 @@ from pydantic import SecretStr
 from yarl import URL
 
 from backends.search_text import has_run, readings_of
-from gateway.app import SERVER_OPTIONS, make_app
-from gateway.logs import server_log
+from gateway.app import make_app
 from gateway.search import Index, SearchAsked
 from gateway.search_terms import Hit, Place
+from gateway.server import Runner
 from gateway.store import (
     SLICE,
     Change,
@@ -337,7 +337,7 @@ async def serving(
 ) -> AsyncIterator[Caller]:
     """The gateway on a free port, served as in production."""
     app = make_app(settings, store, index, wake_ups or WakeUps())
-    runner = web.AppRunner(app, logger=server_log(), shutdown_timeout=1, **SERVER_OPTIONS)
+    runner = Runner(app, shutdown_seconds=1)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

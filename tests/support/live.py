@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from aiohttp import ClientSession, ClientTimeout, web
 
-from gateway.app import SERVER_OPTIONS, compose
-from gateway.logs import server_log
+from gateway.app import compose
+from gateway.server import Runner
 from gateway.tokens import issue_token
 from schemas.settings import Settings
 from tests.support.waiting import until
@@ -23,9 +23,7 @@ ANSWER_SECONDS: Final = 60.0
 @asynccontextmanager
 async def gateway(settings: Settings) -> AsyncIterator[str]:
     """Its address, as soon as it follows the log and reaches the store."""
-    runner = web.AppRunner(
-        await compose(settings), logger=server_log(), shutdown_timeout=5, **SERVER_OPTIONS
-    )
+    runner = Runner(await compose(settings), shutdown_seconds=5)
     await runner.setup()
     try:
         await web.TCPSite(runner, settings.gateway_host, settings.gateway_port).start()

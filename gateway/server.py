@@ -1,0 +1,125 @@
+"""How the application is served: aiohttp's server with the bounds of `gateway.connection`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import signal
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from aiohttp import web
+
+from gateway import bounds, problems
+from gateway.connection import Connection
+from gateway.connections import Connections
+from gateway.logs import server_log
+
+SERVER_OPTIONS: Final[dict[str, Any]] = {
+    "access_log": None,  # gateway.middleware has one without query strings
+    "handler_cancellation": True,  # nothing is read for a peer that went away
+    "auto_decompress": False,  # a small body could become a large one
+    "max_line_size": bounds.MAX_LINE_BYTES,
+    "max_field_size": bounds.MAX_LINE_BYTES,
+    "max_headers": bounds.MAX_HEADERS,
+    "lingering_time": bounds.LINGER_SECONDS,
+    "keepalive_timeout": bounds.IDLE_SECONDS,
+}
+"""How aiohttp serves the application."""
+
+BACKLOG: Final = 1_024
+"""Connections that the kernel holds until they are accepted."""
+
+_OTHER_FILES: Final = 512
+"""Files and connections to servers that the gateway has open beside its peers."""
+
+Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class _Server(web.Server):
+    """aiohttp's server, with connections that have bounds."""
+
+    def __init__(self, answer: Answer, connections: Connections, **options: Any) -> None:
+        super().__init__(answer, **options)
+        self._bounded = connections
+
+    def __call__(self) -> Connection:
+        return Connection(self, self._bounded, loop=self._loop, **self._kwargs)
+
+
+class Runner(web.AppRunner):
+    """Runs the application.
+
+    Args:
+        app: The application.
+        shutdown_seconds: How long requests in hand may take to finish.
+    """
+
+    def __init__(self, app: web.Application, shutdown_seconds: float) -> None:
+        super().__init__(app, shutdown_timeout=shutdown_seconds)
+        self.connections = Connections()
+        self._sweeping: asyncio.Task[None] | None = None
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        self._sweeping = asyncio.create_task(self.connections.sweep())
+        return _Server(
+            _answering(made.request_handler),
+            self.connections,
+            request_factory=made.request_factory,
+            logger=server_log(),
+            **SERVER_OPTIONS,
+        )
+
+    async def _cleanup_server(self) -> None:
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sweeping
+        await super()._cleanup_server()
+
+
+def _answering(answer: Answer) -> Answer:
+    """Turns into a problem what aiohttp refuses before `gateway.middleware`: an expectation."""
+
+    async def answered(request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await answer(request)
+        except web.HTTPException as error:
+            return problems.from_http(error).response(uuid.uuid4().hex)
+
+    return answered
+
+
+def raise_open_files() -> None:
+    """Raises the soft limit of open files to what connections need, as far as the hard one lets.
+
+    A connection above the limit waits in the backlog until another one is closed.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = bounds.MAX_CONNECTIONS + _OTHER_FILES
+    wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+async def serve(app: web.Application, host: str, port: int, shutdown_seconds: float) -> None:
+    """Serves until SIGTERM or SIGINT, then lets the requests in hand finish.
+
+    Raises:
+        OSError: The address cannot be listened at.
+    """
+    raise_open_files()
+    runner = Runner(app, shutdown_seconds)
+    ending = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ending.set)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+        await ending.wait()
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,397 @@
+"""What a peer does or leaves undone ends within a bound, and costs others no more than a bound.
+
+The bounds of the gateway are shortened here; `docs/gateway.md` has the table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Final
+
+import pytest
+
+from gateway import bounds, live_socket
+from gateway.bounds import MAX_LINE_BYTES
+from gateway.wake_ups import WakeUps
+from schemas.codec import encode
+from tests.support.gateway import Caller, FakeIndex, FakeStore, message, serving, token_settings
+from tests.support.peers import Latency, Peer, frame, head, peer, upgrade
+from tests.support.waiting import until
+
+SETTINGS = token_settings()
+OTHERS_SECONDS: Final = 0.3
+"""The most that a request of somebody else takes meanwhile, on a busy machine of two cores."""
+
+LARGE = 2_000
+"""Records of 8 KB: more than the buffers of both kernels take."""
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds of a second, so that a test sees them pass."""
+    for name in ("HEAD_SECONDS", "BODY_SECONDS", "WRITE_SECONDS", "CLOSE_SECONDS"):
+        monkeypatch.setattr(bounds, name, 1.0)
+    monkeypatch.setattr(bounds, "SWEEP_SECONDS", 0.1)
+    monkeypatch.setattr(live_socket, "SLOW_SECONDS", 1.0)
+
+
+@pytest.fixture
+async def woken() -> WakeUps:
+    """Wake-ups of a log that is followed."""
+    woken = WakeUps()
+    woken.now_live(is_live=True)
+    return woken
+
+
+@pytest.fixture
+async def gateway(woken: WakeUps) -> AsyncIterator[Caller]:
+    """A gateway at which ann has a long sync timeline, and bob an empty one."""
+    store = FakeStore()
+    large = encode(message("c", 1, text="x" * 8_000))
+    for sync_seq in range(LARGE):
+        store.put_record("ann", sync_seq, large)
+    async with serving(SETTINGS, store, FakeIndex(), woken) as caller:
+        yield caller
+
+
+async def test_bodies_that_never_arrive_cost_their_sender_alone(gateway: Caller) -> None:
+    """256 requests of one person wait for their bodies: others are served, and so is health."""
+    request = head(gateway, "POST /v1/devices", "ann", "Content-Length: 20")
+    async with AsyncExitStack() as stack:
+        peers = [await stack.enter_async_context(peer(gateway)) for _ in range(256)]
+        for each in peers:
+            await each.send(request)
+        assert (await gateway.get("/healthz")).status == 200
+        assert await Latency(gateway).measure(20) < OTHERS_SECONDS
+        answers = [await each.answer() for each in peers]
+    assert {answer.status for answer in answers} == {408, 429}
+    assert sum(answer.status == 408 for answer in answers) <= bounds.MAX_REQUESTS_OF_ONE
+    assert all(answer.problem["status"] == answer.status for answer in answers)
+
+
+async def test_a_body_that_trickles_ends(gateway: Caller) -> None:
+    """One byte at a time is no progress: the bound is for the body as a whole."""
+    async with peer(gateway) as slow:
+        await slow.send(head(gateway, "POST /v1/devices", "ann", "Content-Length: 60000"))
+        trickling = asyncio.create_task(trickle(slow))
+        try:
+            assert (await slow.answer()).problem["type"].endswith("too-slow")
+            await slow.ends()
+        finally:
+            trickling.cancel()
+
+
+async def trickle(slow: Peer) -> None:
+    """A byte now and then, until it is cancelled."""
+    while True:
+        await slow.send(b"x")
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n"], ids=["silent", "slow"])
+async def test_headers_that_do_not_come_end_the_connection(gateway: Caller, begun: bytes) -> None:
+    """A peer that says nothing is closed; one that trickles a header is told why."""
+    async with peer(gateway) as slow:
+        await slow.send(begun)
+        trickling = asyncio.create_task(trickle(slow)) if begun else None
+        if begun:
+            assert (await slow.answer()).problem["type"].endswith("too-slow")
+        assert await slow.ends() < 5
+        if trickling is not None:
+            trickling.cancel()
+
+
+async def test_a_slow_header_on_a_used_connection_ends(gateway: Caller) -> None:
+    """The bound holds for the second request of a connection as well."""
+    async with peer(gateway) as slow:
+        await slow.send(head(gateway, "GET /v1/sync?limit=1"))
+        assert (await slow.answer()).status == 200
+        await slow.send(b"GET / HTTP/1.1\r\n")
+        assert (await slow.answer()).status == 408
+
+
+async def test_idle_connections_make_room(
+    gateway: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where connections are at their bound, one that does nothing is closed for a new one."""
+    monkeypatch.setattr(bounds, "MAX_CONNECTIONS", 8)
+    monkeypatch.setattr(bounds, "HEAD_SECONDS", 30.0)
+    async with AsyncExitStack() as stack:
+        idle = [await stack.enter_async_context(peer(gateway)) for _ in range(32)]
+        assert (await gateway.get("/healthz")).status == 200
+        await asyncio.gather(*(each.ends() for each in idle[:24]))
+
+
+async def test_connections_in_use_are_bounded(
+    gateway: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where all are in use, a new one is refused with a problem."""
+    monkeypatch.setattr(bounds, "MAX_CONNECTIONS", 3)
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            live = await stack.enter_async_context(peer(gateway))
+            await live.send(upgrade(gateway, "bob"))
+            assert (await live.answer()).status == 101
+        late = await stack.enter_async_context(peer(gateway))
+        assert (await late.answer()).problem["type"].endswith("busy")
+        assert await late.ends() < 5
+
+
+async def test_connections_of_one_person_are_bounded(
+    gateway: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An idle one of theirs makes room; where all are in use, one more is refused."""
+    monkeypatch.setattr(bounds, "MAX_CONNECTIONS_OF_ONE", 2)
+    async with AsyncExitStack() as stack:
+        first, second, third, fourth = [
+            await stack.enter_async_context(peer(gateway)) for _ in range(4)
+        ]
+        for each in (first, second, third):
+            await each.send(head(gateway, "GET /v1/sync?limit=1", "bob"))
+            assert (await each.answer()).status == 200
+        assert await first.ends() < 5
+        for each in (second, third):
+            await each.send(upgrade(gateway, "bob"))
+            assert (await each.answer()).status == 101
+        await fourth.send(head(gateway, "GET /v1/sync?limit=1", "bob"))
+        assert (await fourth.answer()).problem["type"].endswith("too-many-requests")
+        await fourth.send(head(gateway, "GET /v1/sync?limit=1", "ann"))
+        assert (await fourth.answer()).status == 200
+
+
+async def test_pipelined_answers_that_nobody_reads_end(gateway: Caller) -> None:
+    """The connection is aborted within the bound for writing, and others do not notice."""
+    async with peer(gateway) as deaf:
+        await deaf.send(head(gateway, "GET /v1/sync?limit=500") * 20)
+        assert await Latency(gateway).measure(20) < OTHERS_SECONDS
+        await aborted(deaf)
+
+
+async def aborted(deaf: Peer) -> None:
+    """Waits until a peer that does not read has been cut off: it cannot send any more."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                deaf.writer.write(b"\r\n")
+                await deaf.writer.drain()
+            except ConnectionError:
+                return
+            if deaf.writer.transport.is_closing():
+                return
+            await asyncio.sleep(0.05)
+
+
+async def test_requests_do_not_pile_up(gateway: Caller) -> None:
+    """A peer that sends requests without end behind one that is in hand is cut off."""
+    async with peer(gateway) as flood:
+        await flood.send(head(gateway, "GET /v1/sync?limit=500") * 2_000)
+        assert await flood.ends() < 5
+
+
+async def test_a_few_pipelined_requests_are_answered(gateway: Caller) -> None:
+    """In their order, to a peer that reads."""
+    async with peer(gateway) as brisk:
+        lines = [f"GET /v1/sync?limit={limit}" for limit in range(1, 21)]
+        await brisk.send(b"".join(head(gateway, line) for line in lines))
+        answers = [await brisk.answer() for _ in lines]
+    assert [answer.body.count(b"sync_seq") for answer in answers] == list(range(1, 21))
+
+
+async def test_a_websocket_that_never_reads_is_aborted(
+    gateway: Caller, woken: WakeUps, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its place is free only when its connection is gone, and that is soon."""
+    caplog.set_level("INFO")
+    async with peer(gateway) as deaf:
+        await deaf.send(upgrade(gateway, "ann", "?limit=500"))
+        await deaf.reader.readuntil(b"\r\n\r\n")
+
+        async def is_over() -> bool:
+            return woken.listeners == 0
+
+        assert woken.listeners == 1
+        assert await Latency(gateway).measure(20) < OTHERS_SECONDS
+        await until(is_over, 10)
+        assert "4408" in caplog.text
+        await aborted(deaf)
+
+
+async def test_a_websocket_that_reads_nothing_of_its_close_is_aborted(
+    gateway: Caller, woken: WakeUps
+) -> None:
+    """A client that does not answer the close is not waited for without end."""
+    async with peer(gateway) as live:
+        await live.send(upgrade(gateway, "bob"))
+        await live.reader.readuntil(b"\r\n\r\n")
+        woken.close()
+        assert await live.ends() < 5
+
+
+FORBIDDEN = {
+    "empty text": frame(1),
+    "empty binary": frame(2),
+    "a fragment": frame(1, fin=False),
+    "a continuation": frame(0),
+    "pings": frame(9) * 64,
+    "pongs": frame(10, b"x" * 100) * 64,
+}
+
+
+@pytest.mark.parametrize("name", FORBIDDEN)
+async def test_a_flood_of_frames_is_closed_at_once(
+    gateway: Caller, woken: WakeUps, name: str
+) -> None:
+    """Data frames, and control frames beyond a few, close with 1008; others do not notice."""
+    async with peer(gateway) as flood:
+        await flood.send(upgrade(gateway, "bob"))
+        await flood.reader.readuntil(b"\r\n\r\n")
+        flooding = asyncio.create_task(flood_with(flood, FORBIDDEN[name]))
+        try:
+            assert await Latency(gateway).measure(20) < OTHERS_SECONDS
+            async with asyncio.timeout(10):
+                code = await close_code(flood)
+        finally:
+            flooding.cancel()
+        assert code == 1008
+
+        async def is_over() -> bool:
+            return woken.listeners == 0
+
+        await until(is_over, 5)
+
+
+async def flood_with(flood: Peer, frames: bytes) -> None:
+    """The same frames as fast as they are taken."""
+    while not flood.writer.transport.is_closing():
+        await flood.send(frames * 1_000)
+        await asyncio.sleep(0)
+
+
+async def close_code(client: Peer) -> int:
+    """The code of the close frame, whatever frames come before it."""
+    while True:
+        first, second = await client.reader.readexactly(2)
+        size = second
+        if size == 126:
+            (size,) = struct.unpack(">H", await client.reader.readexactly(2))
+        payload = await client.reader.readexactly(size)
+        if first & 15 == 8:
+            return int.from_bytes(payload[:2])
+
+
+async def test_a_flood_behind_the_upgrade_is_closed_as_well(gateway: Caller) -> None:
+    """Frames that arrive in one piece with the request are checked like any others."""
+    async with peer(gateway) as flood:
+        await flood.send(upgrade(gateway, "bob") + frame(1) * 100)
+        await flood.reader.readuntil(b"\r\n\r\n")
+        async with asyncio.timeout(10):
+            assert await close_code(flood) == 1008
+
+
+async def test_pings_are_answered(gateway: Caller) -> None:
+    """A client may ping as clients do."""
+    async with peer(gateway) as live:
+        await live.send(upgrade(gateway, "bob"))
+        await live.reader.readuntil(b"\r\n\r\n")
+        await live.send(frame(9, b"hello"))
+        async with asyncio.timeout(10):
+            await live.reader.readuntil(b"\x8a\x05hello")
+
+
+NO_REQUESTS = {
+    "words": b"secretword\r\n\r\n",
+    "a version to come": b"GET /secretword HTTP/9.9\r\n\r\n",
+    "an unknown method": b"SECRETWORD / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "no method": b" / HTTP/1.1\r\nHost: secretword\r\n\r\n",
+    "a method of brackets": b"<secretword> / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a header without a name": b"GET / HTTP/1.1\r\n: secretword\r\n\r\n",
+    "a header without a colon": b"GET / HTTP/1.1\r\nBad secretword\r\n\r\n",
+    "a header with a space": b"GET / HTTP/1.1\r\nBad name: secretword\r\n\r\n",
+    "a header with a zero": b"GET / HTTP/1.1\r\nA: secretword\x00\r\n\r\n",
+    "a folded header": b"GET / HTTP/1.1\r\nA: b\r\n secretword\r\n\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    "a length of words": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: secretword\r\n\r\n",
+    "a negative length": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+    "length and chunks": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n",
+    "an unknown transfer": b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: secretword\r\n\r\n",
+    "a long line": b"GET /?q=secretword" + b"x" * MAX_LINE_BYTES + b" HTTP/1.1\r\n\r\n",
+    "a long header": b"GET / HTTP/1.1\r\nA: secretword" + b"x" * MAX_LINE_BYTES + b"\r\n\r\n",
+    "many headers": b"GET / HTTP/1.1\r\n" + b"A: secretword\r\n" * 200 + b"\r\n",
+    "a huge head": b"GET / HTTP/1.1\r\n" + (b"A: " + b"x" * 8_000 + b"\r\n") * 40 + b"\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\xaa" * 200,
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", NO_REQUESTS)
+async def test_what_is_no_request_gets_the_usual_problem(
+    gateway: Caller, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """A problem document that names no library and quotes nothing; the log quotes nothing."""
+    caplog.set_level("DEBUG")
+    async with peer(gateway) as odd:
+        await odd.send(NO_REQUESTS[name])
+        answer = await odd.answer()
+    assert answer.problem["status"] == answer.status == 400
+    assert_silent(answer.headers, answer.body)
+    served = [r for r in caplog.records if r.name.startswith(("gateway", "aiohttp"))]
+    assert all("secretword" not in f"{r.getMessage()}{r.exc_info}".lower() for r in served)
+
+
+ODD_REQUESTS = {
+    "an unknown path": (404, "GET /secretword", ()),
+    "an unknown path with an expectation": (404, "GET /secretword", ("Expect: 100-continue",)),
+    "another method": (405, "PATCH /v1/sync", ()),
+    "an own method": (405, "SEARCH /v1/sync", ()),
+    "an expectation": (417, "GET /v1/sync", ("Expect: secretword",)),
+    "an expectation of nothing that is there": (417, "GET /no", ("Expect: secretword",)),
+    "an upgrade of a page": (200, "GET /v1/sync?limit=1", ("Upgrade: secretword",)),
+    "another upgrade": (426, "GET /v1/live", ("Upgrade: h2c", "Connection: Upgrade")),
+    "a websocket of old": (
+        426,
+        "GET /v1/live",
+        ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 1secretword"),
+    ),
+    "a websocket without a key": (
+        426,
+        "GET /v1/live",
+        ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"),
+    ),
+    "a tunnel": (404, "CONNECT secretword:443", ()),
+    "everything": (404, "OPTIONS *", ()),
+    "a proxy's form": (200, "GET http://secretword/v1/sync?limit=1", ()),
+    "a compressed body": (
+        400,
+        "POST /v1/devices",
+        ("Content-Encoding: gzip",),
+    ),
+    "a body in bad chunks": (400, "POST /v1/devices", ("Transfer-Encoding: chunked",)),
+}
+
+
+@pytest.mark.parametrize("name", ODD_REQUESTS)
+async def test_an_odd_request_gets_the_usual_problem(gateway: Caller, name: str) -> None:
+    """Whatever the router, the parser of bodies or an upgrade refuses: no library answers."""
+    status, line, headers = ODD_REQUESTS[name]
+    async with peer(gateway) as odd:
+        body = b"secretword\r\n" if "chunked" in "".join(headers) else b""
+        await odd.send(head(gateway, line, "ann", *headers) + body)
+        answer = await odd.answer()
+        if answer.status == 100:
+            answer = await odd.answer()
+    assert answer.status == status
+    if status >= 400:
+        assert answer.problem["status"] == status
+    assert_silent(answer.headers, answer.body)
+
+
+def assert_silent(headers: dict[str, str], body: bytes) -> None:
+    """No software is named, and nothing of the request comes back."""
+    assert "server" not in headers
+    said = f"{headers}{body.decode()}".lower()
+    for word in ("secretword", "aiohttp", "python", "traceback"):
+        assert word not in said

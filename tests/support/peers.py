@@ -1,0 +1,123 @@
+"""Peers that speak HTTP as they like, byte by byte."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+
+from gateway.tokens import issue_token
+from tests.support.gateway import Caller
+
+ANSWER_SECONDS: Final = 20.0
+
+
+class Refusal(NamedTuple):
+    """An answer as it came."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def problem(self) -> Any:
+        """The problem document that it is."""
+        assert self.headers["content-type"] == "application/problem+json"
+        return msgspec.json.decode(self.body)
+
+
+class Peer:
+    """One TCP connection to the gateway."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def send(self, data: bytes) -> None:
+        """Sends bytes; a connection that is closed meanwhile is no failure."""
+        try:
+            self.writer.write(data)
+            await self.writer.drain()
+        except ConnectionError:
+            pass
+
+    async def answer(self) -> Refusal:
+        """The next answer."""
+        async with asyncio.timeout(ANSWER_SECONDS):
+            head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            status, *lines = head.strip().split("\r\n")
+            pairs = (line.split(": ", 1) for line in lines)
+            headers = {name.lower(): value for name, value in pairs}
+            body = await self.reader.readexactly(int(headers.get("content-length", 0)))
+        return Refusal(int(status.split(" ", 2)[1]), headers, body)
+
+    async def ends(self) -> float:
+        """Waits until the gateway has closed the connection; after so many seconds."""
+        started = time.monotonic()
+        async with asyncio.timeout(ANSWER_SECONDS):
+            try:
+                while await self.reader.read(65_536):
+                    pass
+            except ConnectionError:
+                pass
+        return time.monotonic() - started
+
+
+@asynccontextmanager
+async def peer(gateway: Caller) -> AsyncIterator[Peer]:
+    """A peer that has connected."""
+    where = urlsplit(gateway.base)
+    reader, writer = await asyncio.open_connection(where.hostname, where.port)
+    try:
+        yield Peer(reader, writer)
+    finally:
+        writer.transport.abort()
+
+
+def head(gateway: Caller, line: str, user: str = "ann", *more: str) -> bytes:
+    """The headers of a request of ``user``."""
+    token = issue_token(gateway.settings, user, timedelta(minutes=1))
+    lines = [f"{line} HTTP/1.1", "Host: x", f"Authorization: Bearer {token}", *more, "", ""]
+    return "\r\n".join(lines).encode()
+
+
+def upgrade(gateway: Caller, user: str = "ann", query: str = "") -> bytes:
+    """A request for a WebSocket."""
+    return head(
+        gateway,
+        f"GET /v1/live{query}",
+        user,
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+    )
+
+
+def frame(opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:
+    """A masked frame of a client, with a mask of zeros."""
+    assert len(payload) < 126
+    return bytes([(0x80 if fin else 0) | opcode, 0x80 | len(payload)]) + bytes(4) + payload
+
+
+class Latency:
+    """How long others wait for a request while something else goes on."""
+
+    def __init__(self, gateway: Caller) -> None:
+        self._gateway = gateway
+        self.seconds: list[float] = []
+
+    async def measure(self, requests: int) -> float:
+        """The worst of some requests of somebody else, in seconds. All of them are answered."""
+        for _ in range(requests):
+            started = time.monotonic()
+            answer = await self._gateway.get("/v1/sync", "bob")
+            self.seconds.append(time.monotonic() - started)
+            assert answer.status == 200
+        return max(self.seconds)
