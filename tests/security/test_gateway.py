@@ -176,7 +176,7 @@ async def test_a_stranger_finds_nothing(gateway: Caller) -> None:
     """Neither hits nor a cursor betray that there is something to find."""
     for query in ("secretword", "nothing"):
         answer = await gateway.get("/v1/search", "eve", q=query)
-        assert answer.body == {"hits": [], "next": None}
+        assert answer.body == {"hits": [], "next": None, "cut": False}
     assert (await gateway.get("/v1/conversations", "eve")).body["conversations"] == []
 
 
@@ -261,7 +261,7 @@ async def test_a_cursor_of_another_place_shows_nothing_more(gateway: Caller) -> 
     hers = await gateway.get("/v1/search", "ann", q="secretword", cursor=cursor)
     assert len(hers.body["hits"]) == 1
     others = await gateway.get("/v1/search", "eve", q="secretword", cursor=cursor)
-    assert others.body == {"hits": [], "next": None}
+    assert others.body == {"hits": [], "next": None, "cut": False}
 
 
 def test_a_secret_is_not_in_an_error() -> None:
