@@ -8,11 +8,18 @@ nothing. ``index_phrases`` indexes every pair of tokens, so that a run of two is
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from elasticsearch import ApiError, Elasticsearch, TransportError
+from elasticsearch import (
+    ApiError,
+    AuthenticationException,
+    AuthorizationException,
+    Elasticsearch,
+    TransportError,
+)
 
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
@@ -70,10 +77,41 @@ def create_index(client: Elasticsearch, settings: Settings, at: int) -> str:
     """Creates the index for entries of the month of ``at`` (ms), unless it is there.
 
     Raises:
-        ConfigurationError: The index is there and has another layout.
-        ServerUnavailable: Elasticsearch does not answer.
+        ConfigurationError: The index is there and has another layout, or the credentials are
+            refused.
+        ServerUnavailable: Elasticsearch does not answer, or cannot create the index.
     """
     name = index_name(settings, at)
+    with clear_failures(settings):
+        _create_or_check(client, settings, name)
+    return name
+
+
+@contextmanager
+def clear_failures(settings: Settings) -> Iterator[None]:
+    """Turns each failure of a request into an error of this project, in one line.
+
+    Raises:
+        ConfigurationError: Elasticsearch refuses the credentials.
+        ServerUnavailable: Elasticsearch does not answer, or cannot carry out the request.
+    """
+    where = settings.elasticsearch_url.rpartition("@")[2]
+    try:
+        yield
+    except (AuthenticationException, AuthorizationException) as error:
+        raise ConfigurationError(
+            f"Elasticsearch at {where} refuses the credentials ({error.status_code}): put a user "
+            "and a password into IM_ELASTICSEARCH_URL"
+        ) from error
+    except ApiError as error:
+        raise ServerUnavailable(
+            f"Elasticsearch at {where} refuses a request ({error.status_code}, {error.error})"
+        ) from error
+    except TransportError as error:
+        raise ServerUnavailable(f"Elasticsearch does not answer at {where}") from error
+
+
+def _create_or_check(client: Elasticsearch, settings: Settings, name: str) -> None:
     try:
         client.indices.create(
             index=name,
@@ -88,11 +126,6 @@ def create_index(client: Elasticsearch, settings: Settings, at: int) -> str:
         if error.error != "resource_already_exists_exception":
             raise
         _check_layout(client, name)
-    except TransportError as error:
-        raise ServerUnavailable(
-            f"Elasticsearch does not answer at {settings.elasticsearch_url}"
-        ) from error
-    return name
 
 
 def _check_layout(client: Elasticsearch, name: str) -> None:
