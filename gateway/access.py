@@ -38,6 +38,24 @@ class ConversationAccess(NamedTuple):
         """Whether the user may see the entry ``seq`` now."""
         return seq <= self.stored and visible(self.readable, seq)
 
+    async def as_of(self, store: Store, seq: int) -> ConversationAccess:
+        """The same, where an entry or an edit ``seq`` was read after the membership was.
+
+        What a row says may come from after the removal of the user. The store has every change of
+        membership up to an entry that it shows, so a second read of the membership decides.
+
+        Raises:
+            ServerUnavailable: The store does not answer.
+        """
+        if seq <= self.stored:
+            return self
+        changes = await store.changes(self.user, self.conv_id)
+        return self._replace(
+            stored=seq,
+            stays=periods((change.seq, change.joined) for change in changes),
+            readable=readable(changes),
+        )
+
     @property
     def is_member(self) -> bool:
         """Whether the user is in the conversation now."""

@@ -40,8 +40,14 @@ class Run(NamedTuple):
 
 
 def runs(access: ConversationAccess, asked: HistoryAsked) -> Iterator[Run]:
-    """Cuts a range where the caller's view changes, in the order asked for."""
-    starts = {asked.first, access.stored + 1}
+    """Cuts a range where the caller's view changes, in the order asked for.
+
+    The head is a cut for a member only. After somebody left, a cut there would tell them how far
+    the others have come.
+    """
+    starts = {asked.first}
+    if visible(access.readable, access.stored + 1):
+        starts.add(access.stored + 1)
     for part in access.readable:
         starts.add(part.first)
         starts.update(() if part.last is None else (part.last + 1,))

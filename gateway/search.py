@@ -120,5 +120,5 @@ async def _messages(
         for entry in await as_shown(store, access, entries)
         if entry.kind == "message_sent"
         and not entry.is_recalled
-        and words_of(access, entry) == wanted[entry.seq]
+        and words_of(entry) == wanted[entry.seq]
     }

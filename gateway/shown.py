@@ -5,6 +5,10 @@ SeqId of it. So a message and its edit are two reads, which are of different mom
 have been recalled between them, and its message with it.
 
 An edit counts for whoever may read it. Who left before it sees the message as it was sent.
+
+Whether the reader may read an edit is decided after the edit was read: the reader may have been
+removed, and the message edited, since their membership was read. `ConversationAccess.as_of` reads
+it again where that is possible.
 """
 
 from __future__ import annotations
@@ -17,7 +21,6 @@ from msgspec import Raw
 
 from gateway.access import ConversationAccess
 from gateway.store import SLICE, Store, StoredEntry
-from schemas.visibility import visible
 
 _Fields: TypeAlias = dict[str, Raw]
 _decode: Final = msgspec.json.Decoder(_Fields).decode
@@ -26,15 +29,19 @@ _decode: Final = msgspec.json.Decoder(_Fields).decode
 async def as_shown(
     store: Store, access: ConversationAccess, found: Sequence[StoredEntry]
 ) -> list[StoredEntry]:
-    """The same entries with the words of their last edits. One whose edit is gone is recalled.
+    """The same entries with the words that the reader sees; one whose edit is gone is left out.
+
+    In the answer, ``edited_by`` is the edit whose words an entry is shown with; None if it is
+    shown as it was sent.
 
     Raises:
         ServerUnavailable: The store does not answer.
     """
+    found = await _decided(store, access, found)
     edited = {
-        entry.seq: by
+        entry.seq: entry.edited_by
         for entry in found
-        if not entry.is_recalled and (by := words_of(access, entry)) != entry.seq
+        if not entry.is_recalled and entry.edited_by is not None
     }
     if not edited:
         return list(found)
@@ -46,10 +53,23 @@ async def as_shown(
     ]
 
 
-def words_of(access: ConversationAccess, entry: StoredEntry) -> int:
-    """The SeqId of the entry whose words an entry is shown with: its own, or of its last edit."""
-    by = entry.edited_by
-    return by if by is not None and visible(access.readable, by) else entry.seq
+async def _decided(
+    store: Store, access: ConversationAccess, found: Sequence[StoredEntry]
+) -> list[StoredEntry]:
+    """The same entries, without edits that the reader may not read."""
+    latest = max((entry.edited_by or 0 for entry in found), default=0)
+    access = await access.as_of(store, latest)
+    return [
+        entry
+        if entry.edited_by is None or access.may_see(entry.edited_by)
+        else entry._replace(edited_by=None)
+        for entry in found
+    ]
+
+
+def words_of(entry: StoredEntry) -> int:
+    """The SeqId of the entry whose words a shown entry has: its own, or of an edit."""
+    return entry.seq if entry.edited_by is None else entry.edited_by
 
 
 async def _edits(

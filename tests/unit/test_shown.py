@@ -145,3 +145,69 @@ async def test_who_left_before_an_edit_does_not_learn_its_words_by_searching(
     assert await hits(store, "bob", "words", AS_SENT | last) == {
         seq: f"words {seq}" for seq in (1, 4, 5, 8)
     }
+
+
+async def test_words_from_after_a_removal_are_not_shown(
+    store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader is removed and a message is edited between two reads of one page, at any place.
+
+    Whoever is still a member sees the new words.
+    """
+    for name in ("entries", "chosen_entries"):
+        for user in ("eve", "ann"):
+            store.put_change("eve", "c", 1, joined=True)
+            with monkeypatch.context() as patched:
+                remove_and_edit_before(store, name, patched)
+                shown = await history(store, user)
+            expected = "words of later" if user == "ann" else "words 20"
+            assert shown[20]["content"]["text"] == expected, (name, user)
+            store.put_message(message("c", 20, "words 20"))
+
+
+def remove_and_edit_before(store: FakeStore, name: str, patched: pytest.MonkeyPatch) -> None:
+    """Before the first of these reads eve is removed, then 20 is edited."""
+    read = getattr(store, name)
+
+    async def late(*asked: Any) -> Any:
+        store.put_change("eve", "c", HEAD + 1, joined=False)
+        store.put_edit(edit("c", HEAD + 2, 20, "words of later"))
+        return await read(*asked)
+
+    patched.setattr(store, name, late)
+
+
+async def test_a_search_shows_no_words_from_after_a_removal(
+    store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same between the index and the store."""
+    store.put_change("eve", "c", 1, joined=True)
+    remove_and_edit_before(store, "chosen_entries", monkeypatch)
+    later = {20: (HEAD + 2, "words of later")}
+    assert await hits(store, "eve", "later", AS_SENT | later) == {}
+    assert await hits(store, "ann", "later", AS_SENT | later) == {20: "words of later"}
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+async def test_who_left_learns_nothing_of_what_goes_on(
+    store: FakeStore, *, newest_first: bool
+) -> None:
+    """Every page of every range is the same, however far the others have come."""
+
+    async def pages() -> list[bytes]:
+        access = await access_conversation(store, "bob", "c")
+        ranges = [(first, last) for first in (1, 7, 8, 9, 300) for last in (8, 9, 261, 9 * 10**18)]
+        asked = [
+            HistoryAsked(first, last, limit, newest_first)
+            for first, last in ranges
+            for limit in (1, 2, 500)
+            if first <= last
+        ]
+        return [msgspec.json.encode(await read_history(store, access, each)) for each in asked]
+
+    before = await pages()
+    for seq in range(HEAD + 1, HEAD + 40):
+        store.put_message(message("c", seq, f"words {seq}"))
+    store.put_edit(edit("c", HEAD + 40, 5, "words of later"))
+    store.put_conversation("c", HEAD + 40, messages=300)
+    assert await pages() == before
