@@ -2,6 +2,7 @@
 
 | table | answers |
 |---|---|
+| ``deployment`` | which deployment the keyspace belongs to: see `backends.deployment_stores` |
 | ``message`` | a range of SeqIds of one conversation |
 | ``conversation`` | what a conversation is now: its head SeqId, owner, rules, mode |
 | ``membership_by_user`` | the conversations of a person, with their membership periods |
@@ -22,7 +23,7 @@ up, ``tests/integration/test_partitions.py`` asks the server):
 | ``sync`` | `SYNC_BUCKET` records of `MAX_ENTRY_BYTES` | 98.9 MB |
 | ``membership_by_conversation`` | all who are named in `MEMBERSHIP_BUCKET` entries | 82.3 MB |
 | ``membership_by_user`` | `MAX_JOINS` of somebody, and as many leaves | 96.5 MB |
-| ``conversation`` | one row | 1 KB |
+| ``conversation``, ``deployment`` | one row | 1 KB |
 | ``read_mark`` | one row | 2 KB |
 | ``device`` | the devices that a person may have | 40 KB |
 | ``device_cursor`` | one row; one more, for ten days, of each that was taken out | small |
@@ -95,6 +96,7 @@ RECALLED: Final = 1 << 62
 """Timestamp of what a recall writes. All others are microseconds since 1970, or SeqIds."""
 
 _TABLES: Final = (
+    """CREATE TABLE IF NOT EXISTS deployment (only int PRIMARY KEY, id text)""",
     """CREATE TABLE IF NOT EXISTS message (
         conv_id text, bucket int, seq bigint, kind text, sender text, at bigint, entry text,
         messages bigint, edited_by bigint, recalled_by bigint,

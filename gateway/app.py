@@ -9,6 +9,7 @@ from aiohttp import web
 from gateway import bounds
 from gateway.cassandra_store import CassandraStore
 from gateway.coalescing import CoalescingStore
+from gateway.deployment_guard import DeploymentGuard
 from gateway.devices import NewDevices
 from gateway.elastic_index import ElasticIndex
 from gateway.health import Health
@@ -58,11 +59,14 @@ async def compose(settings: Settings) -> web.Application:
     store, index = CassandraStore(settings), ElasticIndex(settings)
     wake_ups = WakeUps()
     tail = LogTail(settings, wake_ups)
+    guard = DeploymentGuard(settings)
 
     async def servers(_app: web.Application) -> AsyncIterator[None]:
         store.start()
         tail.start()
+        guard.start()
         yield
+        guard.stop()
         await tail.stop()
         await index.stop()
         await store.stop()

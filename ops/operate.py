@@ -8,12 +8,12 @@ from typing import Annotated, Final
 import typer
 
 from backends.recipient_topics import make_recipients
-from backends.shards import prepare_topics
 from gateway.tokens import issue_token
 from ops import stack
 from ops.console import Json, emit, out, progress
 from ops.endpoints import endpoints
 from ops.prepare import prepare as prepare_all
+from ops.prepare import prepare_log
 from ops.running import make_home, resolve_settings, secret_file
 from ops.status import look, table
 
@@ -63,7 +63,7 @@ def status(*, json: Json = False) -> None:
 def create_topics(recipient: Recipients = None, *, json: Json = False) -> None:
     """Create the topics that are missing."""
     settings = resolve_settings()
-    created = prepare_topics(settings) + make_recipients(settings, recipient or [])
+    created = prepare_log(settings) + make_recipients(settings, recipient or [])
     for name in created:
         emit({"created": name}) if json else out.print(f"created {name}", markup=False)
     if not created and not json:

@@ -16,6 +16,7 @@ import typer
 from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
+from backends.deployment import check_log
 from backends.epochs import EpochLog
 from backends.kafka import (
     REQUEST_SECONDS,
@@ -64,11 +65,13 @@ def declare_epoch(settings: Settings, shards: int) -> int:
 
     Raises:
         ConfigurationError: The layout has no shards to change, or the deployment has no topics.
+        WrongDeployment: The topics are not those of the deployment.
         ServerUnavailable: The broker does not answer; the epoch may have been declared.
     """
     layout = sync_layout(settings)
     if not isinstance(layout, Sharded):
         raise ConfigurationError(f"the layout {layout.name} has no number of shards to change")
+    check_log(settings)
     admin = admin_client(settings)
     try:
         epoch = _free_epoch(settings, layout, admin, shards)

@@ -19,6 +19,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from backends.kafka import producer_config
 from producers.backlog import Parcel
+from producers.checked import CheckedProducer
 from producers.validation import MAX_RECORD_BYTES
 from schemas.settings import Settings
 
@@ -37,7 +38,10 @@ class KafkaProducer(Protocol):
         """Takes a message, or raises BufferError or KafkaException."""
 
     def poll(self, timeout: float) -> int:
-        """Serves delivery reports for at most so many seconds; raises KafkaException if fatal."""
+        """Serves delivery reports for at most so many seconds.
+
+        Raises KafkaException if the producer is broken, and WrongDeployment.
+        """
 
     def purge(self) -> None:
         """Fails all that is queued and in flight."""
@@ -57,8 +61,7 @@ def kafka_producer(settings: Settings, linger_ms: float) -> KafkaProducer:
         # Warnings are of connections that come and go, and that the line above is experimental.
         "log_level": 3,
     }
-    producer: KafkaProducer = Producer(config, logger=_log)
-    return producer
+    return CheckedProducer(settings, Producer(config, logger=_log))
 
 
 class Courier:
@@ -100,7 +103,11 @@ class Courier:
         return True
 
     def collect(self, timeout: float) -> list[Parcel]:
-        """Waits at most so many seconds for delivery reports; returns what was acknowledged."""
+        """Waits at most so many seconds for delivery reports; returns what was acknowledged.
+
+        Raises:
+            WrongDeployment: The topics are not those of the deployment.
+        """
         try:
             self._producer.poll(timeout)
         except KafkaException as error:

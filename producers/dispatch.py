@@ -18,7 +18,13 @@ from producers.backlog import Backlog, Identity, Parcel, identity_of
 from producers.courier import Courier
 from producers.outbox import Outbox
 from producers.receipts import State
-from schemas.errors import FatalFailure, ImError, PublisherClosed, TransientFailure
+from schemas.errors import (
+    FatalFailure,
+    ImError,
+    PublisherClosed,
+    TransientFailure,
+    WrongDeployment,
+)
 from schemas.records import AnySyncRecord, Duplicate, RecalledHole, Rejected, Reply, Retracted
 
 _log = logging.getLogger(__name__)
@@ -159,12 +165,18 @@ class Dispatcher:
                 self.turn()
                 self._rest()
             self._last_turn()
+        except WrongDeployment as error:
+            self._end(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, who waits must learn of it
             _log.exception("the publisher has failed")
-            with self.changed:
-                self.trouble = FatalFailure(f"the publisher has failed: {type(error).__name__}")
-                self._courier = None
-                self.changed.notify_all()
+            self._end(FatalFailure(f"the publisher has failed: {type(error).__name__}"))
+
+    def _end(self, trouble: ImError) -> None:
+        """Has everybody who waits learn of it. The commands stay in the outbox."""
+        with self.changed:
+            self.trouble = trouble
+            self._courier = None
+            self.changed.notify_all()
 
     def _last_turn(self) -> None:
         with self.changed:

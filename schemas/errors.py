@@ -8,6 +8,7 @@ ImError
 ├── PoisonRecord          this record can never pass: to the dead letters
 ├── FatalFailure          this process cannot go on: end it, the supervisor starts another
 │   ├── SourceGap         records between the state and the next fetched one are missing
+│   ├── WrongDeployment   topics, tables or index that do not belong together
 │   └── TooManyPoison     more dead letters than chance explains
 ├── InvalidCommand        a command that the sequencer would refuse: it is not even queued
 ├── InvalidLine           a line of a file to load that is not one of the format
@@ -91,6 +92,15 @@ class SourceGap(FatalFailure):
     """The next fetched record lies beyond the one that the restored state expects."""
 
     exit_code = 71
+
+
+class WrongDeployment(FatalFailure):
+    """Topics, tables or an index do not belong to one deployment. A restart does not help.
+
+    The message names what was expected and what was found, and the page with the way out.
+    """
+
+    exit_code = 78  # EX_CONFIG of sysexits.h
 
 
 class TooManyPoison(FatalFailure):

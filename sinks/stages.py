@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from threading import Event
 from typing import Final, NamedTuple
 
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer
 
-from backends.cassandra import cassandra_session, create_tables
+from backends.cassandra import cassandra_session
+from backends.deployment_stores import check_index, claim_index, claim_store
+from backends.deployment_watch import DeploymentWatch, await_deployment
 from backends.elasticsearch import elasticsearch_client
+from schemas.deployment import Deployment
 from schemas.errors import ServerUnavailable, TransientFailure
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -30,9 +34,6 @@ from sinks.cassandra.sync import SyncWriter
 from sinks.elasticsearch.writer import SearchWriter
 from sinks.sync_source import sync_consumer_config, sync_source
 
-METADATA_SECONDS: Final = 5.0
-"""How long the broker may take to say whether a topic is there."""
-
 _MIB: Final = 1024 * 1024
 
 _logger = logging.getLogger(__name__)
@@ -41,34 +42,37 @@ _logger = logging.getLogger(__name__)
 class Stage(NamedTuple):
     """One sink.
 
-    ``open_writer``: connects to the store and makes its tables where they are missing; raises
-    `ServerUnavailable` or `TransientFailure` while the store does not answer.
+    ``open_writer``: connects to the store, checks that it is of the deployment, and makes its
+    tables where they are missing; raises `ServerUnavailable` or `TransientFailure` while the store
+    does not answer, and `WrongDeployment`.
     """
 
     topic: Topic
     bounds: Bounds
-    open_writer: Callable[[Settings], AbstractContextManager[Writer]]
+    open_writer: Callable[[Settings, Deployment], AbstractContextManager[Writer]]
 
 
 @contextmanager
-def _message_writer(settings: Settings) -> Iterator[Writer]:
+def _message_writer(settings: Settings, deployment: Deployment) -> Iterator[Writer]:
     with cassandra_session(settings) as session:
         with failures_by_kind():
-            create_tables(session, settings)
+            claim_store(session, settings, deployment)
         yield MessageWriter(session)
 
 
 @contextmanager
-def _sync_writer(settings: Settings) -> Iterator[Writer]:
+def _sync_writer(settings: Settings, deployment: Deployment) -> Iterator[Writer]:
     with cassandra_session(settings) as session:
         with failures_by_kind():
-            create_tables(session, settings)
+            claim_store(session, settings, deployment)
         yield SyncWriter(session, settings)
 
 
 @contextmanager
-def _search_writer(settings: Settings) -> Iterator[Writer]:
+def _search_writer(settings: Settings, deployment: Deployment) -> Iterator[Writer]:
     with elasticsearch_client(settings) as client:
+        claim_index(client, settings, deployment, time.time_ns() // 1_000_000)
+        check_index(client, settings, deployment)
         yield SearchWriter(client, settings)
 
 
@@ -95,14 +99,20 @@ def run_stage(name: str, settings: Settings, stop: Event) -> None:
     consumer = Consumer(config)
     with ExitStack() as stack:
         try:
-            _await_topic(consumer, topic, stop)
-            writer = _await_writer(stage, settings, stop, stack)
+            deployment = await_deployment(settings, stop)
+            if deployment is None:
+                return  # stopped while it waited
+            writer = _await_writer(stage, settings, deployment, stop, stack)
         except (TransientFailure, ServerUnavailable):
             return  # stopped while it waited
         dead_letters = KafkaDeadLetters(settings, source, group)
         delivery = Delivery(writer, dead_letters, PoisonGuard(PoisonLimits()))
+        watch = DeploymentWatch(settings, deployment)
+        watch.start()
+        stack.callback(watch.stop)
         _logger.info("%s reads %s", group, topic)
-        SinkLoop(consumer, source, delivery.deliver, stage.bounds).run(stop)
+        loop = SinkLoop(consumer, source, delivery.deliver, stage.bounds, assigned=watch.look)
+        loop.run(stop)
         _logger.info("%s has ended in order", group)
 
 
@@ -112,20 +122,11 @@ def _source(stage: Stage, settings: Settings, group: str) -> Source:
     return OneTopic(settings.topic(stage.topic))
 
 
-def _await_topic(consumer: Consumer, topic: str, stop: Event) -> None:
-    for attempt in attempts(f"looking for the topic {topic}", stop):
-        with attempt:
-            try:
-                found = consumer.list_topics(topic, METADATA_SECONDS).topics[topic]
-            except KafkaException as error:
-                raise ServerUnavailable(f"the broker does not answer: {error}") from error
-            if found.error is not None:
-                raise TransientFailure("it is not there; `im topics create` makes it")
-
-
-def _await_writer(stage: Stage, settings: Settings, stop: Event, stack: ExitStack) -> Writer:
+def _await_writer(
+    stage: Stage, settings: Settings, deployment: Deployment, stop: Event, stack: ExitStack
+) -> Writer:
     """The writer; it is closed with the stack."""
     for attempt in attempts("opening the store", stop):
         with attempt:
-            writer = stack.enter_context(stage.open_writer(settings))
+            writer = stack.enter_context(stage.open_writer(settings, deployment))
     return writer

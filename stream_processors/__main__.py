@@ -8,10 +8,13 @@ from __future__ import annotations
 import gc
 import logging
 import sys
+from threading import Event
 from typing import Final
 
 import faust
 
+from backends.deployment_watch import DeploymentWatch, await_deployment
+from schemas.errors import FatalFailure
 from schemas.settings import load_settings
 from stream_processors.app import make_app
 
@@ -28,6 +31,9 @@ _COLLECT_AFTER: Final = 1_000_000
 any here, and records that wait for their lane would have it look all the time."""
 
 
+log = logging.getLogger("stream_processors")
+
+
 def main() -> None:
     """Runs until SIGTERM or SIGINT. Any failure ends the process; a supervisor restarts it."""
     logging.basicConfig(
@@ -42,7 +48,15 @@ def main() -> None:
     sys.setswitchinterval(_SWITCH_SECONDS)
     settings = load_settings()
     settings.home.mkdir(parents=True, exist_ok=True)
-    app = make_app(settings)
+    try:
+        deployment = await_deployment(settings, Event())
+    except FatalFailure as failure:
+        log.critical("ends: %s", failure)
+        sys.exit(failure.exit_code)
+    assert deployment is not None  # noqa: S101 - nobody sets the event
+    watch = DeploymentWatch(settings, deployment)
+    app = make_app(settings, watch.look)
+    watch.start()
     gc.freeze()  # all that was imported
     gc.set_threshold(_COLLECT_AFTER)
     worker = faust.Worker(app, loglevel=None, override_logging=False, quiet=True)

@@ -46,16 +46,19 @@ class Lanes:
     Args:
         settings: The deployment.
         feed: Gives the feed of a partition.
+        check: Checks the deployment's topics before a lane begins.
     """
 
-    def __init__(self, settings: Settings, feed: Callable[[int], Feed]) -> None:
+    def __init__(
+        self, settings: Settings, feed: Callable[[int], Feed], check: Callable[[], None]
+    ) -> None:
         self._settings = settings
         self._feed = feed
         # Never subscribes: it only names the group to the transactions.
         self._group = Consumer(consumer_config(settings, settings.group("sequencer")))
         self._turns = Turns()
         self._lanes: dict[int, Lane] = {}
-        self._targets = Targets(settings, self._wake)
+        self._targets = Targets(settings, self._wake, check)
 
     def open(self, partitions: Iterable[int]) -> None:
         """Starts a lane for each partition that has none."""
@@ -113,8 +116,13 @@ class FaustFeed:
         self._starting = asyncio.create_task(self._consumer.start_at(*self._place, offset))
 
 
-def make_app(settings: Settings) -> faust.App:
-    """The app of one worker, which has its process for itself. Start it with `faust.Worker`."""
+def make_app(settings: Settings, check: Callable[[], None] = lambda: None) -> faust.App:
+    """The app of one worker, which has its process for itself. Start it with `faust.Worker`.
+
+    Args:
+        settings: The deployment.
+        check: Called when a lane begins; raises `FatalFailure` if the topics do not fit.
+    """
     take_records_bare()
     app = HoldingApp(
         settings.group("sequencer"),
@@ -133,18 +141,18 @@ def make_app(settings: Settings) -> faust.App:
         topic_disable_leader=True,
         web_enabled=False,
     )
-    _attach(app, settings)
+    _attach(app, settings, check)
     return app
 
 
-def _attach(app: faust.App, settings: Settings) -> None:
+def _attach(app: faust.App, settings: Settings, check: Callable[[], None]) -> None:
     # acks=False: Faust must not commit; one event is many records.
     source = app.topic(
         settings.topic(Topic.MESSAGES), value_serializer="raw", value_type=bytes, acks=False
     )
     own = source.get_topic_name()
 
-    lanes = Lanes(settings, partial(FaustFeed, app, own))
+    lanes = Lanes(settings, partial(FaustFeed, app, own), check)
 
     def partitions(assigned: Iterable[TP]) -> list[int]:
         return sorted(tp.partition for tp in assigned if tp.topic == own)

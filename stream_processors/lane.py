@@ -101,6 +101,7 @@ class Lane:
         config = transactional_config(self._settings, group, self._partition)
         producer = Producer(config)
         producer.init_transactions(TRANSACTION_SECONDS)  # fences the owner before us
+        self._targets.check()  # before a state and a source that do not belong together are used
         state = restore(self._settings, self._partition)
         log.info(
             "partition %d goes on at offset %d with %d conversations, %d of them idle in %d bytes",

@@ -21,9 +21,16 @@ class Targets:
     Args:
         settings: The deployment.
         changed: Called, in any thread, when lanes have to look for a new epoch.
+        check: Raises `FatalFailure` if the topics are not those of the deployment.
     """
 
-    def __init__(self, settings: Settings, changed: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        changed: Callable[[], object],
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.check = check
         self._settings = settings
         self._epoch: NewestEpoch | None = None
         self._topics: RecipientTopics | None = None

@@ -12,6 +12,8 @@ from cassandra.cluster import Session
 from elasticsearch import Elasticsearch
 
 from backends.cassandra import cassandra_session, use_keyspace
+from backends.deployment import check_log
+from backends.deployment_stores import check_index, check_store
 from backends.elasticsearch import elasticsearch_client, index_name
 from backends.sync_layout import SyncShards
 from ops.verify import topics
@@ -184,6 +186,8 @@ def servers(settings: Settings, *, advance: Advance, wait_seconds: float) -> Ite
     Raises:
         ServerUnavailable: Cassandra does not answer.
         ConfigurationError: The deployment has no tables, or those of an earlier version.
+        WrongDeployment: Topics, keyspace and index do not belong together.
+        TransientFailure: The deployment is not prepared yet.
     """
     with cassandra_session(settings) as session, elasticsearch_client(settings) as search:
         try:
@@ -192,4 +196,7 @@ def servers(settings: Settings, *, advance: Advance, wait_seconds: float) -> Ite
             raise ConfigurationError(
                 f"there is no keyspace {settings.keyspace}: is IM_NAMESPACE right?"
             ) from error
+        deployment = check_log(settings)
+        check_store(session, settings, deployment)
+        check_index(search, settings, deployment)
         yield Servers(settings, session, search, advance=advance, wait_seconds=wait_seconds)

@@ -84,6 +84,8 @@ class SinkLoop:
         source: What to read.
         deliver: Step 2.
         bounds: Of a batch.
+        assigned: Called when partitions were assigned; raises `FatalFailure` if the topics are
+            not those of the deployment.
         start: Runs a call beside the loop.
         now: The time in seconds since 1970.
         monotonic: A clock for waits.
@@ -96,6 +98,7 @@ class SinkLoop:
         deliver: Deliver,
         bounds: Bounds,
         *,
+        assigned: Callable[[], None] = lambda: None,
         start: Callable[[Callable[[], Mapping[int, int]]], Task[Mapping[int, int]]] = ThreadTask,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -108,6 +111,7 @@ class SinkLoop:
         """By topic and partition, the number of what is assigned."""
         self._deliver = deliver
         self._buffer = Buffer(bounds)
+        self._assigned = assigned
         self._start = start
         self._progress = Progress(now)
         self._flight: _Flight | None = None
@@ -238,6 +242,7 @@ class SinkLoop:
             _logger.warning("the commit failed: %s", errors[0])
 
     def _on_assign(self, _consumer: object, partitions: list[TopicPartition]) -> None:
+        self._assigned()
         try:
             committed = committed_places(self._consumer, partitions, COMMITTED_SECONDS)
         except KafkaException as error:

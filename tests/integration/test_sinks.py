@@ -163,7 +163,7 @@ def test_a_sink_waits_for_its_topics(servers: Servers, caplog: pytest.LogCapture
     sink = threading.Thread(target=run_stage, args=("search", settings, stop))
     sink.start()
     try:
-        wait_until(lambda: "`im topics create` makes it" in caplog.text, "it says so")
+        wait_until(lambda: "`im prepare` makes it" in caplog.text, "it says so")
         create_topics(settings)
         wait_until(lambda: committed(settings, "sink-search", Topic.TIMELINE), "it reads them")
     finally:

@@ -11,7 +11,8 @@ from elasticsearch import Elasticsearch
 from elasticsearch.helpers import bulk
 from msgspec import structs
 
-from backends.cassandra import create_tables
+from backends.deployment import check_log
+from backends.deployment_stores import claim_index, claim_store
 from backends.elasticsearch import create_index
 from backends.kafka import (
     admin_client,
@@ -61,9 +62,11 @@ def deploy(  # noqa: PLR0913, PLR0917 - the last has a default
     )  # fmt: skip
     shards = sync_shards(admin_client(settings), settings)
     system = system_on(records(settings, Topic.TIMELINE), records(settings, Topic.SYNC), shards)
-    create_tables(session, settings)
+    deployment = check_log(settings)
+    claim_store(session, settings, deployment)
     _insert(session, system)
     _index(settings, search, system)
+    claim_index(search, settings, deployment, 0)
     commit(settings)
     return system
 

@@ -10,8 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from backends.cassandra import cassandra_session, create_tables
-from backends.kafka import create_topics
+from ops.prepare import prepare as prepare_all
 from schemas.settings import Settings
 from tests.support.processes import ROOT, environment, running
 
@@ -21,10 +20,8 @@ _IM: Final = Path(sys.executable).with_name("im")
 
 
 def prepare(settings: Settings) -> None:
-    """Makes topics and tables."""
-    create_topics(settings)
-    with cassandra_session(settings) as session:
-        create_tables(session, settings)
+    """Makes topics, tables and index, as `im prepare` does."""
+    prepare_all(settings, lambda _: None)
 
 
 @contextmanager

@@ -1,0 +1,220 @@
+"""The identity of a deployment in Cassandra and in Elasticsearch.
+
+| where | what |
+|---|---|
+| table ``deployment`` | one row with the id |
+| index ``<namespace>-deployment`` | one document with the id |
+
+A store without an identity gets that of the log, but only while nothing of the log was stored:
+a sink's commits tell. Otherwise the store has lost data, and a sink that went on would leave a
+hole that nobody sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from cassandra import InvalidRequest
+from cassandra.cluster import Session
+from confluent_kafka import KafkaException
+from elasticsearch import (
+    ApiError,
+    BadRequestError,
+    ConflictError,
+    Elasticsearch,
+    NotFoundError,
+    TransportError,
+)
+
+from backends.cassandra import create_tables
+from backends.elasticsearch import create_index
+from backends.groups import group_places
+from backends.kafka import admin_client
+from backends.shards import places_of
+from schemas.deployment import WAY_OUT, Deployment
+from schemas.errors import ServerUnavailable, TransientFailure, WrongDeployment
+from schemas.settings import Settings
+from schemas.topics import Topic
+
+_ONLY: Final = 0
+"""Key of the one row."""
+
+_DOCUMENT: Final = "deployment"
+
+_STORE_SINKS: Final = {"sink-message": Topic.TIMELINE, "sink-sync": Topic.SYNC}
+_INDEX_SINKS: Final = {"sink-search": Topic.TIMELINE}
+
+
+def store_id(session: Session, settings: Settings) -> str | None:
+    """The id in the keyspace; None if it has none, or there is no such table or keyspace."""
+    try:
+        row = session.execute(
+            f"SELECT id FROM {settings.keyspace}.deployment WHERE only = %s",  # noqa: S608 - a checked name
+            (_ONLY,),
+        ).one()
+    except InvalidRequest:
+        return None
+    return None if row is None else str(row[0])
+
+
+def check_store(session: Session, settings: Settings, deployment: Deployment) -> None:
+    """Checks that the keyspace is of this deployment.
+
+    Raises:
+        WrongDeployment: It is of another one.
+        TransientFailure: It is of none: nothing is prepared yet.
+    """
+    _compare(f"keyspace {settings.keyspace}", store_id(session, settings), deployment)
+
+
+def claim_store(session: Session, settings: Settings, deployment: Deployment) -> None:
+    """Creates what is missing in the keyspace, and records the identity if there is none.
+
+    Raises:
+        WrongDeployment: The keyspace is of another deployment, or its data is gone.
+        ConfigurationError: There is a table of an earlier version.
+        ServerUnavailable: Kafka does not answer.
+    """
+    what = f"keyspace {settings.keyspace}"
+    found = store_id(session, settings)
+    if found is not None:
+        _compare(what, found, deployment)
+    create_tables(session, settings)
+    if found is not None:
+        return
+    if session.execute("SELECT conv_id FROM conversation LIMIT 1").one() is not None:
+        raise WrongDeployment(f"{what} has data, but of no recorded deployment; {WAY_OUT}")
+    _require_unread(what, settings, _STORE_SINKS, deployment)
+    session.execute(
+        "INSERT INTO deployment (only, id) VALUES (%s, %s) IF NOT EXISTS", (_ONLY, deployment.id)
+    )
+    _compare(what, store_id(session, settings), deployment)
+
+
+def index_id(client: Elasticsearch, settings: Settings) -> str | None:
+    """The id in Elasticsearch; None if it has none.
+
+    Raises:
+        ServerUnavailable: Elasticsearch does not answer.
+    """
+    with _unavailable(settings):
+        try:
+            found = client.get(index=_index(settings), id=_DOCUMENT)
+        except NotFoundError:
+            return None
+    return str(found["_source"]["id"])
+
+
+def check_index(client: Elasticsearch, settings: Settings, deployment: Deployment) -> None:
+    """Checks that the index is of this deployment, and that its alias is there.
+
+    Raises:
+        WrongDeployment: It is of another one.
+        TransientFailure: It is of none, or the alias is missing: `im prepare` makes both.
+        ServerUnavailable: Elasticsearch does not answer.
+    """
+    _compare(f"index {_index(settings)}", index_id(client, settings), deployment)
+    with _unavailable(settings):
+        if not client.indices.exists_alias(name=settings.index_alias):
+            raise TransientFailure(
+                f"alias {settings.index_alias} does not exist: `im prepare` puts it back"
+            )
+
+
+def claim_index(
+    client: Elasticsearch, settings: Settings, deployment: Deployment, at: int
+) -> None:
+    """Creates what is missing in Elasticsearch, and records the identity if there is none.
+
+    Args:
+        client: A client.
+        settings: The deployment.
+        deployment: Its identity.
+        at: The time now (ms): an index that is made is that of its month.
+
+    Raises:
+        WrongDeployment: The index is of another deployment, or its data is gone.
+        ServerUnavailable: Elasticsearch or Kafka does not answer.
+    """
+    what = f"index {_index(settings)}"
+    found = index_id(client, settings)
+    if found is not None:
+        _compare(what, found, deployment)
+    with _unavailable(settings):
+        if not client.indices.exists_alias(name=settings.index_alias):
+            _put_back_alias(client, settings, deployment, at)
+        if found is None:
+            _require_unread(what, settings, _INDEX_SINKS, deployment)
+            _record(client, settings, deployment)
+            _compare(what, index_id(client, settings), deployment)
+
+
+def _record(client: Elasticsearch, settings: Settings, deployment: Deployment) -> None:
+    """Writes the document, unless somebody else was faster."""
+    replicas = {"number_of_shards": 1, "number_of_replicas": settings.replication - 1}
+    try:
+        client.indices.create(index=_index(settings), settings=replicas)
+    except BadRequestError as error:
+        if error.error != "resource_already_exists_exception":
+            raise
+    with suppress(ConflictError):
+        client.create(index=_index(settings), id=_DOCUMENT, document={"id": deployment.id})
+
+
+def _put_back_alias(
+    client: Elasticsearch, settings: Settings, deployment: Deployment, at: int
+) -> None:
+    pattern = f"{settings.index_alias}-*"
+    if client.indices.get(index=pattern, allow_no_indices=True):
+        client.indices.put_alias(index=pattern, name=settings.index_alias)
+        return
+    _require_unread(f"alias {settings.index_alias}", settings, _INDEX_SINKS, deployment)
+    create_index(client, settings, at)
+
+
+def _compare(what: str, found: str | None, deployment: Deployment) -> None:
+    if found is None:
+        raise TransientFailure(f"{what} belongs to no deployment yet: `im prepare` records it")
+    if found != deployment.id:
+        raise WrongDeployment(
+            f"{what} belongs to deployment {found}, the topics to {deployment.id}; {WAY_OUT}"
+        )
+
+
+def _require_unread(
+    what: str, settings: Settings, sinks: dict[str, Topic], deployment: Deployment
+) -> None:
+    """Sees to it that no sink has stored anything of the log so far."""
+    groups = [group for stage, topic in sinks.items() if (group := _read(settings, stage, topic))]
+    if groups:
+        raise WrongDeployment(
+            f"{what} is empty, but {' and '.join(groups)} has already stored records of"
+            f" deployment {deployment.id}; {WAY_OUT}"
+        )
+
+
+def _read(settings: Settings, stage: str, topic: Topic) -> str | None:
+    """The group of a stage if it has committed anything."""
+    admin, group = admin_client(settings), settings.group(stage)
+    try:
+        places = list(places_of(admin, settings, topic).values())
+        committed = group_places(admin, group, places)
+    except (KafkaException, TimeoutError) as error:
+        raise ServerUnavailable(f"the commits of {group} cannot be read: {error}") from error
+    return group if any(place.offset > 0 for place in committed) else None
+
+
+def _index(settings: Settings) -> str:
+    return f"{settings.namespace}-deployment"
+
+
+@contextmanager
+def _unavailable(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except (ApiError, TransportError) as error:
+        raise ServerUnavailable(
+            f"Elasticsearch at {settings.elasticsearch_url}: {type(error).__name__}"
+        ) from error

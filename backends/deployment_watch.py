@@ -1,0 +1,114 @@
+"""Ends a process when the topics are not those of its deployment any more."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from threading import Event, Thread
+from typing import Final
+
+from backends.deployment import check_log, check_topics
+from backends.kafka import admin_client
+from schemas.deployment import Deployment
+from schemas.errors import FatalFailure, ServerUnavailable, TransientFailure
+from schemas.settings import Settings
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS: Final = 5.0
+"""Between two looks: how long a process may go on after a topic was replaced."""
+
+ANSWER_SECONDS: Final = 10.0
+_RETRY_SECONDS: Final = 1.0
+_TELL_SECONDS: Final = 60.0
+"""Between two lines that say the same."""
+
+
+def await_deployment(
+    settings: Settings,
+    stop: Event,
+    check: Callable[[Deployment], None] = lambda _: None,
+    pause: float = _RETRY_SECONDS,
+) -> Deployment | None:
+    """Waits until there is a deployment that fits; None if ``stop`` was set before.
+
+    Args:
+        settings: The deployment that is meant.
+        stop: Ends the wait.
+        check: Checks more than the log; raises as `check_log` does.
+        pause: Seconds between two attempts.
+
+    Raises:
+        WrongDeployment: The data does not belong to the deployment.
+    """
+    told, told_at = "", 0.0
+    while not stop.is_set():
+        try:
+            deployment = check_log(settings, ANSWER_SECONDS)
+            check(deployment)
+        except (ServerUnavailable, TransientFailure) as error:
+            if str(error) != told or time.monotonic() > told_at + _TELL_SECONDS:
+                log.warning("waits: %s", error)
+                told, told_at = str(error), time.monotonic()
+            stop.wait(pause)
+        else:
+            return deployment
+    return None
+
+
+class DeploymentWatch:
+    """Looks at the topics now and then, in a thread of its own.
+
+    Args:
+        settings: The deployment.
+        deployment: Its identity, as it was found at the start.
+        end: Called, in that thread, with what does not fit. It ends the process.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        deployment: Deployment,
+        end: Callable[[FatalFailure], None] | None = None,
+    ) -> None:
+        self._admin = admin_client(settings)
+        self._deployment = deployment
+        self._end = end or end_process
+        self._stop = Event()
+        self._thread = Thread(target=self._run, name="deployment-watch", daemon=True)
+
+    def start(self) -> None:
+        """Begins to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends; does not wait for a look that is under way."""
+        self._stop.set()
+
+    def look(self) -> None:
+        """Looks now. A broker that does not answer is no finding.
+
+        Raises:
+            WrongDeployment: A topic is not that of the deployment.
+        """
+        try:
+            check_topics(self._admin, self._deployment, ANSWER_SECONDS)
+        except ServerUnavailable as error:
+            log.debug("the topics were not compared: %s", error)
+
+    def _run(self) -> None:
+        while not self._stop.wait(LOOK_SECONDS):
+            try:
+                self.look()
+            except FatalFailure as failure:
+                self._end(failure)
+                return
+
+
+def end_process(failure: FatalFailure) -> None:
+    """Says why in one line, and ends the process at once, whatever its threads do."""
+    log.critical("ends: %s", failure)
+    logging.shutdown()
+    os._exit(failure.exit_code)

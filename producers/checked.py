@@ -1,0 +1,87 @@
+"""A Kafka producer that sends to the topics of one deployment alone.
+
+The partition of a command comes from the partition count of the deployment's identity. So a
+command is never sent to another partition than that of its conversation's lane, not even in the
+seconds after somebody added partitions.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from confluent_kafka import Producer
+
+from backends.deployment import check_log
+from backends.kafka import partition_of
+from schemas.deployment import Deployment
+from schemas.errors import ServerUnavailable, TransientFailure
+from schemas.settings import Settings
+from schemas.topics import Topic
+
+_log = logging.getLogger(__name__)
+
+CHECK_SECONDS: Final = 5.0
+"""Between two checks, while something is under way."""
+
+ANSWER_SECONDS: Final = 3.0
+RETRY_SECONDS: Final = 0.5
+
+
+class CheckedProducer:
+    """Takes nothing before the first check has passed. A `producers.courier.KafkaProducer`.
+
+    Args:
+        settings: The deployment.
+        producer: Does the sending.
+        check: Gives the identity of the deployment, checked; raises as `check_log` does.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        producer: Producer,
+        check: Callable[[Settings, float], Deployment] = check_log,
+    ) -> None:
+        self._settings = settings
+        self._producer = producer
+        self._check = check
+        self._partitions = 0
+        self._next_check = 0.0
+
+    def produce(
+        self, topic: str, *, value: bytes, key: bytes, on_delivery: Callable[[Any, Any], None]
+    ) -> None:
+        """Hands a message over; raises BufferError while the deployment is not checked."""
+        if not self._partitions:
+            raise BufferError("the deployment is not checked yet")
+        partition = partition_of(key.decode(), self._partitions)
+        self._producer.produce(
+            topic, value=value, key=key, partition=partition, on_delivery=on_delivery
+        )
+
+    def poll(self, timeout: float) -> int:
+        """Serves delivery reports, and checks the deployment now and then.
+
+        Raises:
+            WrongDeployment: The topics are not those of the deployment.
+        """
+        now = time.monotonic()
+        if now >= self._next_check:
+            self._next_check = now + (CHECK_SECONDS if self._look() else RETRY_SECONDS)
+        return self._producer.poll(timeout)
+
+    def purge(self) -> None:
+        """Fails all that is queued and in flight."""
+        self._producer.purge()
+
+    def _look(self) -> bool:
+        try:
+            deployment = self._check(self._settings, ANSWER_SECONDS)
+        except (ServerUnavailable, TransientFailure) as error:
+            _log.debug("the deployment was not checked: %s", error)
+            return False
+        self._partitions = deployment.topics[self._settings.topic(Topic.MESSAGES)].partitions
+        return True

@@ -1,0 +1,71 @@
+"""The identity of a deployment: a random id, and the topics that it was made with.
+
+Topics that come later (of a reshard, of recipients) are not in it: ``im.epochs``, which is, says
+which of them belong to the deployment.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from schemas.errors import UndecodableRecord
+
+WAY_OUT: Final = "see 'Data that does not belong together' in docs/operating.md"
+
+_ID_BYTES: Final = 8
+
+
+class TopicIdentity(Struct, frozen=True):
+    """A topic as Kafka knows it. ``id``: the UUID that Kafka gave it when it was created."""
+
+    id: str
+    partitions: int
+
+
+class Deployment(Struct, frozen=True, kw_only=True):
+    """What is recorded once. ``topics``: by full name."""
+
+    id: str
+    topics: dict[str, TopicIdentity]
+
+    @staticmethod
+    def made_of(topics: Mapping[str, TopicIdentity]) -> Deployment:
+        """A new deployment of these topics, with a random id."""
+        return Deployment(id=secrets.token_hex(_ID_BYTES), topics=dict(topics))
+
+    def differences(self, found: Mapping[str, TopicIdentity]) -> Iterator[str]:
+        """What differs from the topics that were found by name, each as one phrase."""
+        for name, recorded in self.topics.items():
+            there = found.get(name)
+            if there is None:
+                yield f"topic {name} does not exist, deployment {self.id} was made with it"
+            elif there.id != recorded.id:
+                yield (
+                    f"topic {name} has the id {there.id}, deployment {self.id} was made with"
+                    f" {recorded.id}: the topic was deleted and made anew"
+                )
+            elif there.partitions != recorded.partitions:
+                yield (
+                    f"topic {name} has {there.partitions} partitions, deployment {self.id} was"
+                    f" made with {recorded.partitions}"
+                )
+
+
+_decoder: Final = msgspec.json.Decoder(Deployment)
+
+
+def decode_deployment(value: bytes | None) -> Deployment:
+    """Decodes the value of a record of ``im.deployment``.
+
+    Raises:
+        UndecodableRecord: The value is not the identity of a deployment.
+    """
+    try:
+        return _decoder.decode(value or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UndecodableRecord(f"not the identity of a deployment: {error}") from None

@@ -1,0 +1,237 @@
+"""A deployment's identity on real servers: agreed once, and refused when something does not fit.
+
+Each test has a namespace of its own, whose topics, tables and indices it replaces or deletes.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]  # public
+
+from backends.cassandra import cassandra_session
+from backends.deployment import check_log, topic_identities
+from backends.deployment_stores import check_index, store_id
+from backends.elasticsearch import elasticsearch_client
+from backends.kafka import (
+    admin_client,
+    consumer_config,
+    create_topics,
+    make_topics,
+    new_topics,
+)
+from ops.health import members_if_assigned
+from ops.prepare import prepare, prepare_log
+from producers.publisher import Publisher
+from schemas.errors import TransientFailure, WrongDeployment
+from schemas.settings import Settings
+from schemas.topics import Topic
+from tests.support.command import im
+from tests.support.processes import ROOT, environment, running, wait_until
+from tests.support.servers import Servers
+
+pytestmark = pytest.mark.servers
+
+EXIT_CODE = WrongDeployment.exit_code
+WAY_OUT = "docs/operating.md"
+END_SECONDS = 30.0
+"""A process looks each 5 s; a busy machine takes longer to start one."""
+
+SINKS = (("sinks", "message"), ("sinks", "sync"), ("sinks", "search"))
+
+
+def prepared(servers: Servers) -> Settings:
+    """A deployment without processes."""
+    settings = servers.settings(partitions=2, sync_partitions=2, jwt_secret="x" * 40)
+    prepare(settings, lambda _: None)
+    return settings
+
+
+def delete(settings: Settings, topics: Iterable[Topic]) -> None:
+    """Deletes topics, and returns when the broker does not know them any more."""
+    admin, names = admin_client(settings), [settings.topic(topic) for topic in topics]
+    for answer in admin.delete_topics(names).values():
+        answer.result(30)
+    wait_until(lambda: not topic_identities(admin, names), "the topics are gone")
+
+
+def new_names(settings: Settings) -> list[str]:
+    """All topics of a deployment."""
+    return [topic.topic for topic in new_topics(settings)]
+
+
+def members(settings: Settings, module: tuple[str, ...]) -> int:
+    """How many processes share the partitions of a stage."""
+    stage = "sequencer" if module == ("stream_processors",) else f"sink-{module[1]}"
+    return members_if_assigned(admin_client(settings), settings, stage)
+
+
+def make_anew(settings: Settings, topic: Topic) -> None:
+    """Deletes a topic and makes it anew, as an operator with Kafka's own tools would."""
+    delete(settings, [topic])
+    name = settings.topic(topic)
+    wanted = [each for each in new_topics(settings) if each.topic == name]
+    make_topics(admin_client(settings), wanted)
+
+
+def ended(settings: Settings, *module: str) -> tuple[int, list[str]]:
+    """Runs a process that ends by itself; its exit code and lines."""
+    done = subprocess.run(
+        [sys.executable, "-m", *module], cwd=ROOT, env=environment(settings), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=END_SECONDS, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout.splitlines()
+
+
+def test_all_who_begin_at_once_agree(servers: Servers) -> None:
+    """Two commands that prepare a deployment at the same time record one identity."""
+    settings = servers.settings()
+    create_topics(settings)
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: check_log(settings), range(4)))
+
+    assert {deployment.id for deployment in found} == {found[0].id}
+    assert check_log(settings) == found[0]
+
+
+def test_preparing_twice_changes_nothing(servers: Servers) -> None:
+    """The id in the log, in Cassandra and in Elasticsearch is the same, and stays."""
+    settings = prepared(servers)
+    first = check_log(settings).id
+
+    prepare(settings, lambda _: None)
+
+    with cassandra_session(settings) as session:
+        assert store_id(session, settings) == first == check_log(settings).id
+
+
+@pytest.mark.parametrize("topic", [each for each in Topic if each is not Topic.DEPLOYMENT])
+def test_a_topic_that_was_made_anew_is_refused(servers: Servers, topic: Topic) -> None:
+    """The line names the topic and both ids, and nothing is created."""
+    settings = servers.settings(partitions=2, sync_partitions=2)
+    create_topics(settings)
+    old = check_log(settings).topics[settings.topic(topic)].id
+    make_anew(settings, topic)
+
+    with pytest.raises(WrongDeployment) as refused:
+        prepare_log(settings)
+
+    line = str(refused.value)
+    assert f"topic {settings.topic(topic)} has the id " in line
+    assert old in line
+    assert WAY_OUT in line
+    assert "\n" not in line
+
+
+def test_partitions_that_were_added_are_refused(servers: Servers, tmp_path: Path) -> None:
+    """Prepare, the sequencer and the publisher refuse; the command stays in the outbox."""
+    settings = prepared(servers)
+    name, admin = settings.topic(Topic.MESSAGES), admin_client(settings)
+    deployment = check_log(settings)
+    admin.create_partitions([NewPartitions(name, 4)])[name].result(30)
+    wait_until(
+        lambda: topic_identities(admin, [name])[name].partitions == 4, "the partitions are there"
+    )
+    said = f"topic {name} has 4 partitions, deployment {deployment.id} was made with 2"
+
+    with pytest.raises(WrongDeployment, match=said):
+        prepare(settings, lambda _: None)
+    publisher = Publisher(settings, "ann", "phone", tmp_path / "outbox.db")
+    with closing(publisher), pytest.raises(WrongDeployment, match=said):
+        publisher.send("team", "hello").wait_accepted(END_SECONDS)
+    code, lines = ended(settings, "stream_processors")
+
+    assert code == EXIT_CODE
+    assert [said in line for line in lines] == [True], lines
+
+
+def test_lost_topics_are_not_made_anew_beside_a_store(servers: Servers) -> None:
+    """Kafka's data is gone and the stores' is not: prepare creates nothing and names both."""
+    settings = prepared(servers)
+    old = check_log(settings).id
+    delete(settings, Topic)
+
+    with pytest.raises(WrongDeployment) as refused:
+        prepare(settings, lambda _: None)
+
+    line = str(refused.value)
+    assert line.startswith(f"keyspace {settings.keyspace} belongs to deployment {old}")
+    assert WAY_OUT in line
+    assert not topic_identities(admin_client(settings), new_names(settings))
+
+
+def test_every_stage_refuses_a_store_of_another_log(servers: Servers) -> None:
+    """Topics made anew beside old stores: sinks, gateway and `im verify` end with one line."""
+    settings = prepared(servers)
+    old = check_log(settings).id
+    delete(settings, Topic)
+    create_topics(settings)
+    new = check_log(settings).id
+    assert new != old
+
+    for module in (*SINKS, ("gateway",)):
+        code, lines = ended(settings, *module)
+        found = [line for line in lines if f"deployment {old}" in line and new in line]
+        assert (code, len(found)) == (EXIT_CODE, 1), lines
+        assert not any("Traceback" in line for line in lines)
+    done = im(environment(settings), "verify")
+    assert done.returncode == 1
+    assert [old in line and new in line for line in done.stderr.split("\n") if line] == [True]
+
+
+@pytest.mark.parametrize("module", [("stream_processors",), *SINKS], ids=" ".join)
+def test_a_running_stage_ends_when_a_topic_is_made_anew(
+    servers: Servers, module: tuple[str, ...]
+) -> None:
+    """The process ends by itself within a bound, and its successor says the same."""
+    settings = prepared(servers)
+    with running(settings, *module) as process:
+        wait_until(lambda: members(settings, module), "the stage has its partitions")
+        make_anew(settings, Topic.MESSAGES)
+        assert process.wait(END_SECONDS) == EXIT_CODE
+    code, lines = ended(settings, *module)
+
+    assert code == EXIT_CODE
+    assert [settings.topic(Topic.MESSAGES) in line for line in lines] == [True], lines
+
+
+def test_a_store_that_lost_its_data_is_not_filled_in_part(servers: Servers) -> None:
+    """A sink that has committed and finds an empty keyspace or index would leave a hole."""
+    settings = prepared(servers)
+    for stage in ("sink-message", "sink-search"):
+        consumer = Consumer(consumer_config(settings, settings.group(stage)))
+        consumer.commit(
+            offsets=[TopicPartition(settings.topic(Topic.TIMELINE), 0, 7)], asynchronous=False
+        )
+        consumer.close()
+    with elasticsearch_client(settings) as client:
+        client.indices.delete(index=f"{settings.namespace}-deployment")
+    with pytest.raises(WrongDeployment, match=f"{settings.group('sink-search')} has already"):
+        prepare(settings, lambda _: None)
+
+    with cassandra_session(settings) as session:
+        session.execute(f"DROP KEYSPACE {settings.keyspace}")
+    with pytest.raises(WrongDeployment, match=f"{settings.group('sink-message')} has already"):
+        prepare(settings, lambda _: None)
+
+
+def test_an_alias_that_was_removed_is_put_back(servers: Servers) -> None:
+    """A stage waits, and `im prepare` repairs it: the documents are still there."""
+    settings = prepared(servers)
+    deployment = check_log(settings)
+    with elasticsearch_client(settings) as client:
+        client.indices.delete_alias(index="_all", name=settings.index_alias)
+        with pytest.raises(TransientFailure, match=f"alias {settings.index_alias} does not exist"):
+            check_index(client, settings, deployment)
+
+        prepare(settings, lambda _: None)
+
+        check_index(client, settings, deployment)

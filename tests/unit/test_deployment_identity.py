@@ -1,0 +1,60 @@
+"""What differs between a recorded deployment and the topics that are found."""
+
+from __future__ import annotations
+
+import pytest
+
+from schemas.codec import encode
+from schemas.deployment import Deployment, TopicIdentity, decode_deployment
+from schemas.errors import UndecodableRecord
+
+TOPICS = {"im.messages": TopicIdentity("a", 8), "im.epochs": TopicIdentity("b", 1)}
+DEPLOYMENT = Deployment(id="d1", topics=TOPICS)
+
+
+def test_the_same_topics_fit() -> None:
+    """Topics that come later, of recipients or of a reshard, are no difference."""
+    assert not list(DEPLOYMENT.differences(TOPICS | {"im.sync-1": TopicIdentity("c", 16)}))
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (TopicIdentity("x", 8), "topic im.messages has the id x, deployment d1 was made with a"),
+        (TopicIdentity("a", 16), "topic im.messages has 16 partitions, deployment d1 was made"),
+        (None, "topic im.messages does not exist, deployment d1 was made with it"),
+    ],
+)
+def test_a_difference_names_the_topic_and_both_values(
+    found: TopicIdentity | None, said: str
+) -> None:
+    """The line tells what was expected and what was found."""
+    topics = {name: topic for name, topic in TOPICS.items() if name != "im.messages"}
+    if found is not None:
+        topics["im.messages"] = found
+
+    (line,) = DEPLOYMENT.differences(topics)
+
+    assert line.startswith(said)
+
+
+def test_every_difference_is_told() -> None:
+    """A lost Kafka cluster differs in all topics."""
+    assert len(list(DEPLOYMENT.differences({}))) == len(TOPICS)
+
+
+def test_a_record_comes_back_as_it_was() -> None:
+    """The identity survives its way through the log."""
+    assert decode_deployment(encode(DEPLOYMENT)) == DEPLOYMENT
+
+
+@pytest.mark.parametrize("value", [None, b"", b"{}", b"[" * 1_000, b"\xff", b'{"id":1}'])
+def test_what_is_no_identity_is_named_so(value: bytes | None) -> None:
+    """Foreign records on the topic do not become an identity, nor stop anybody."""
+    with pytest.raises(UndecodableRecord):
+        decode_deployment(value)
+
+
+def test_two_deployments_of_the_same_topics_differ() -> None:
+    """The id is random."""
+    assert Deployment.made_of(TOPICS).id != Deployment.made_of(TOPICS).id
