@@ -77,6 +77,7 @@ class DeploymentWatch:
         self._deployment = deployment
         self._end = end or end_process
         self._stop = Event()
+        self._wake = Event()
         self._thread = Thread(target=self._run, name="deployment-watch", daemon=True)
 
     def start(self) -> None:
@@ -86,6 +87,11 @@ class DeploymentWatch:
     def stop(self) -> None:
         """Ends; does not wait for a look that is under way."""
         self._stop.set()
+        self._wake.set()
+
+    def look_soon(self) -> None:
+        """Has the thread look now. Waits for nothing."""
+        self._wake.set()
 
     def look(self) -> None:
         """Looks now. A broker that does not answer is no finding.
@@ -99,7 +105,11 @@ class DeploymentWatch:
             log.debug("the topics were not compared: %s", error)
 
     def _run(self) -> None:
-        while not self._stop.wait(LOOK_SECONDS):
+        while True:
+            self._wake.wait(LOOK_SECONDS)
+            self._wake.clear()
+            if self._stop.is_set():
+                return
             try:
                 self.look()
             except FatalFailure as failure:

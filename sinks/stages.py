@@ -111,7 +111,7 @@ def run_stage(name: str, settings: Settings, stop: Event) -> None:
         watch.start()
         stack.callback(watch.stop)
         _logger.info("%s reads %s", group, topic)
-        loop = SinkLoop(consumer, source, delivery.deliver, stage.bounds, assigned=watch.look)
+        loop = SinkLoop(consumer, source, delivery.deliver, stage.bounds, assigned=watch.look_soon)
         loop.run(stop)
         _logger.info("%s has ended in order", group)
 

@@ -84,8 +84,7 @@ class SinkLoop:
         source: What to read.
         deliver: Step 2.
         bounds: Of a batch.
-        assigned: Called when partitions were assigned; raises `FatalFailure` if the topics are
-            not those of the deployment.
+        assigned: Called when partitions were assigned; waits for nothing.
         start: Runs a call beside the loop.
         now: The time in seconds since 1970.
         monotonic: A clock for waits.

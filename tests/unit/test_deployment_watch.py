@@ -1,0 +1,81 @@
+"""A process ends when the topics are not those of its deployment any more."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Sequence
+from threading import Event
+
+import pytest
+
+from backends import deployment_watch
+from backends.deployment_watch import DeploymentWatch, await_deployment
+from schemas.deployment import Deployment
+from schemas.errors import FatalFailure, ImError, ServerUnavailable, WrongDeployment
+from schemas.settings import Settings
+
+DEPLOYMENT = Deployment(id="d", topics={})
+
+
+def answering(
+    monkeypatch: pytest.MonkeyPatch, name: str, answers: Sequence[Deployment | ImError]
+) -> None:
+    """Has a check answer so, one call after the other."""
+    left = iter(answers)
+
+    def answer(*_: object) -> Deployment:
+        found = next(left)
+        if isinstance(found, ImError):
+            raise found
+        return found
+
+    monkeypatch.setattr(deployment_watch, name, answer)
+
+
+def test_a_watch_ends_the_process_when_it_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Partitions were assigned: the watch looks at once, and gives the failure to the end."""
+    monkeypatch.setattr(deployment_watch, "LOOK_SECONDS", 3_600.0)
+    answering(monkeypatch, "check_topics", [WrongDeployment("topic im.messages …")])
+    ended: queue.Queue[FatalFailure] = queue.Queue()
+    watch = DeploymentWatch(Settings(), DEPLOYMENT, ended.put)
+    watch.start()
+
+    watch.look_soon()
+
+    assert ended.get(timeout=10).exit_code == 78
+
+
+def test_a_broker_that_does_not_answer_is_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage goes on, and waits for its broker as it always does."""
+    answering(monkeypatch, "check_topics", [ServerUnavailable("no answer")])
+
+    DeploymentWatch(Settings(), DEPLOYMENT).look()
+
+
+def test_a_start_waits_for_the_broker_and_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same line does not fill the log."""
+    away = ServerUnavailable("Kafka does not answer")
+    answering(monkeypatch, "check_log", [away, away, away, DEPLOYMENT])
+
+    assert await_deployment(Settings(), Event(), pause=0) == DEPLOYMENT
+
+    assert caplog.messages == ["waits: Kafka does not answer"]
+
+
+def test_a_start_does_not_wait_for_what_cannot_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data of another deployment ends the process."""
+    answering(monkeypatch, "check_log", [WrongDeployment("topic im.messages …")])
+
+    with pytest.raises(WrongDeployment):
+        await_deployment(Settings(), Event(), pause=0)
+
+
+def test_a_start_that_is_stopped_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM while the broker is away ends the process in order."""
+    stop = Event()
+    stop.set()
+    answering(monkeypatch, "check_log", [])
+
+    assert await_deployment(Settings(), stop) is None
