@@ -83,7 +83,7 @@ _KINDS: Final = regex.compile(
     r"|(?P<R>\p{RI})"
     r"|(?P<M>[\p{M}\u0E33\u0EB3])"
     r"|(?P<W>[[\p{WB=ALetter}\p{WB=Hebrew_Letter}\p{WB=Numeric}]--[\p{P}\p{S}]"
-    r"--[\p{Bopomofo}\p{Yi}\p{Tangut}\p{Nushu}\p{Khitan_Small_Script}"
+    r"--[\p{scx=Hani}\p{scx=Hira}\p{scx=Kana}\p{Bopomofo}\p{Yi}\p{Tangut}\p{Nushu}\p{Khitan_Small_Script}"
     r"\p{lb=SA}\p{lb=AK}\p{lb=AP}\p{lb=AS}]])"
     r"|(?P<X>.)",
     regex.V1 | regex.DOTALL,

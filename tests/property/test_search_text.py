@@ -1,0 +1,125 @@
+"""A message is found by what a reader sees in it, and by nothing else: against a model."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from random import Random
+from typing import Final
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backends.search_text import LONGEST_TOKEN, has_run, readings_of
+from backends.search_text.characters import visible
+from backends.search_text.folding import fold
+from gateway.search_terms import parse_query
+from tests.support.glyphs import (
+    JUNK,
+    LETTERS,
+    SINGLES,
+    SPACE,
+    Glyph,
+    collapsed,
+    is_boundary,
+    is_seen,
+)
+
+VOWELS: Final = "\u0e33\u0eb3"
+"""Letters by their category that a reader sees as marks of the letter before."""
+
+ANY_GLYPH: Final = st.sampled_from([SPACE]) | st.sampled_from(LETTERS) | st.sampled_from(SINGLES)
+TEXTS: Final = st.lists(ANY_GLYPH, min_size=1, max_size=12)
+
+
+def written(draw: st.DrawFn, glyphs: list[Glyph]) -> str:
+    """The glyphs, each in one of its spellings, and unseen characters between them."""
+    chosen = Random(draw(st.integers(0, 1 << 32)))
+    return "".join(chosen.choice(glyph.spellings) + chosen.choice(JUNK) for glyph in glyphs)
+
+
+@st.composite
+def runs_of_messages(draw: st.DrawFn) -> tuple[str, str]:
+    """A message, and a run of what it shows, written in another way."""
+    shown = collapsed(draw(TEXTS)) or [LETTERS[0]]
+    ends = [at for at in range(len(shown) + 1) if is_boundary(shown, at)]
+    first = draw(st.sampled_from(ends[:-1]))
+    last = draw(st.sampled_from([end for end in ends if end > first]))
+    run = collapsed(shown[first:last]) or shown[:1] if len(ends) == 2 else shown[first:last]
+    return written(draw, shown), written(draw, collapsed(run))
+
+
+@st.composite
+def messages_and_queries(draw: st.DrawFn) -> tuple[str, str, bool]:
+    """A message, a query out of few glyphs of it and others, and whether the message shows it."""
+    few = draw(st.lists(ANY_GLYPH, min_size=2, max_size=4))
+    some = st.lists(st.sampled_from(few), min_size=1, max_size=12)
+    text, run = draw(some), draw(some.map(lambda glyphs: glyphs[:4]))
+    return written(draw, text), written(draw, run), is_seen(run, text)
+
+
+@settings(deadline=None, max_examples=250)
+@given(runs_of_messages())
+def test_a_message_is_found_by_each_run_that_it_shows(found: tuple[str, str]) -> None:
+    """From any word or single glyph to any other, however the two are written."""
+    text, run = found
+    term = readings_of(run)
+    assert not term or has_run(readings_of(text), term)
+
+
+@settings(deadline=None, max_examples=250)
+@given(messages_and_queries())
+def test_a_message_is_found_by_nothing_else(asked: tuple[str, str, bool]) -> None:
+    """A run is found exactly if the message shows it."""
+    text, run, seen = asked
+    term = readings_of(run)
+    if term:
+        assert has_run(readings_of(text), term) is seen
+
+
+@settings(deadline=None)
+@given(TEXTS.flatmap(lambda glyphs: st.composite(lambda draw: written(draw, glyphs))()))
+def test_a_message_is_found_by_itself(text: str) -> None:
+    """Pasted into the search box, whatever quotation marks it has."""
+    try:
+        query = parse_query(text)
+    except ValueError:
+        assert readings_of(text) == ()
+    else:
+        assert all(has_run(readings_of(text), term) for term in query.terms)
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.text(), st.text())
+def test_any_text_in_white_space_is_found(one: str, other: str) -> None:
+    """Whatever characters it has: what white space surrounds is a run of the text."""
+    text = readings_of(f"{one} {other}")
+    assert all(has_run(text, term) for term in map(readings_of, (one, other)) if term)
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.text())
+def test_tokens_are_bounded_and_stable(text: str) -> None:
+    """A server splits the tokens at spaces alone, and finds no token that is too long for it."""
+    for reading in readings_of(text):
+        tokens = reading.split(" ")
+        assert tokens == reading.split()
+        assert all(0 < len(token) <= LONGEST_TOKEN for token in tokens)
+        assert reading.encode().decode() == reading
+    folded = fold(visible(text))
+    assert fold(visible(folded)) == folded
+
+
+def test_every_character_is_found_or_unseen() -> None:
+    """Each code point between Han characters: found by itself, and no barrier if it is unseen."""
+    for code in range(sys.maxunicode + 1):
+        character = chr(code)
+        if code > 0xE0000 or unicodedata.category(character) in {"Cn", "Co", "Cs"}:
+            continue
+        term, text = readings_of(character), readings_of(f"海{character}东")
+        if term == ():
+            spaced = character.isspace() and code not in range(0x1C, 0x20)
+            assert has_run(text, readings_of("海 东" if spaced else "海东")), hex(code)
+        elif not unicodedata.category(character).startswith("M") and character not in VOWELS:
+            assert has_run(text, term), hex(code)
+            assert not has_run(text, readings_of("海东")), hex(code)

@@ -1,0 +1,109 @@
+"""What a reader sees, as a list of glyphs, and how each can be written.
+
+The model of the search rule. It knows no Unicode properties: each glyph says what it is, and each
+of its spellings looks alike or differs only in width, case or form.
+"""
+
+# ruff: noqa: E501, RUF001 - a glyph is a line, and has spellings that look alike
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final, Literal, NamedTuple
+
+Kind = Literal["letter", "single", "space"]
+
+
+class Glyph(NamedTuple):
+    """One thing that a reader sees. Letters in a row are a word."""
+
+    kind: Kind
+    spellings: tuple[str, ...]
+
+
+SPACE: Final = Glyph(
+    "space", (" ", "  ", "\t", "\n", "\r\n", "\u3000", "\u00a0", "\u2009", "\u202f", "\u2028")
+)
+
+LETTERS: Final = [
+    Glyph("letter", spellings)
+    for spellings in (
+        ("a", "A", "ａ", "Ａ", "𝐚", "𝔸", "ª"),
+        ("e", "E", "ｅ"),
+        ("é", "É", "e\u0301", "E\u0301", "e\u034f\u0301"),
+        ("i", "I", "İ", "ı", "I\u0307"),
+        ("ss", "SS", "ß", "ẞ", "ſs"),
+        ("σ", "ς", "Σ"),
+        ("я", "Я"),
+        ("1", "１", "𝟏", "𝟙"),
+        ("2", "２"),
+        ("가", "\u1100\u1161"),
+        ("각", "\u1100\u1161\u11a8", "가\u11a8"),
+        ("ש",),
+        ("م", "ﻣ", "م\u0640"),
+        ("हि",),
+        ("viii", "VIII", "Ⅷ", "ⅷ"),
+        ("ffi", "ﬃ", "FFI"),
+    )
+]  # fmt: skip
+
+SINGLES: Final = [
+    Glyph("single", spellings)
+    for spellings in (
+        ("海",), ("东",), ("豈", "\uf900"), ("葛", "葛\U000e0100", "葛\ufe00"), ("𰻞",), ("𠮷",), ("\U00031350",), ("々",), ("〇",),
+        ("か",), ("が", "か\u3099"), ("カ", "ｶ"), ("ガ", "ｶﾞ", "カ\u3099"), ("ー", "ｰ"), ("ゝ",), ("ㄅ",),
+        ("ก",), ("น้ำ",), ("แ",), ("ລ",), ("ម",), ("က",), ("ꀀ",), ("𗀀",),
+        (".", "．", "\u2024"), (",", "，"), (":", "：", "∶"), (";", "；"), ("!", "！"), ("?", "？"), ("。", "｡"), ("、", "､"), ("·",), ("_", "＿"),
+        ("@", "＠"), ("#", "＃"), ("+", "＋"), ("/", "／", "⁄", "∕"), ("=", "＝"), ("$", "＄"), ("€",), ("%", "％"), ("\\", "＼"), ("^",), ("&", "＆"), ("*", "＊"),
+        ("'", "’", "‘", "ʼ", "`", "´", "′", "＇", "׳"),
+        ('"', "“", "”", "„", "«", "»", "″", "＂", "״"),
+        ("-", "–", "—", "‑", "−", "－", "―"), ("~", "〜", "～"),
+        ("「", "｢", "﹁"), ("」", "｣"), ("(", "（"), (")", "）"), ("¯", "￣"), ("¨",),
+        ("✓",), ("→",), ("©", "©\ufe0f"), ("™", "™\ufe0f"), ("③",), ("㎏",), ("\ufffd",), ("\ue000",), ("␣",),
+        ("❤", "❤\ufe0f", "❤\ufe0e"), ("👍",), ("👍\U0001f3fd",), ("👩",), ("👨\u200d👩\u200d👧",), ("❤\ufe0f\u200d🔥", "❤\u200d🔥"),
+        ("🇩🇪",), ("🇪🇫",), ("4\ufe0f\u20e3", "4\u20e3"), ("🏴",), ("🏴\U000e0067\U000e0062\U000e007f",),
+    )
+]  # fmt: skip
+
+JUNK: Final = (
+    "",
+    "\u200b",
+    "\u00ad",
+    "\u200e",
+    "\u202a",
+    "\u2069",
+    "\u061c",
+    "\ufeff",
+    "\u2060",
+    "\u034f",
+    "\U000e0001",
+    "\x00",
+    "\x1b",
+    "\ufdd0",
+    "\ufff9",
+    "\u115f",
+    "\ufe0f",
+)
+"""Characters that nobody sees, wherever they are."""
+
+
+def collapsed(glyphs: Sequence[Glyph]) -> list[Glyph]:
+    """Without the spaces at both ends, and with one space for several in a row."""
+    padded = [SPACE, *glyphs]
+    shown = [glyph for before, glyph in pairwise(padded) if (before, glyph) != (SPACE, SPACE)]
+    return shown[:-1] if shown[-1:] == [SPACE] else shown
+
+
+def is_seen(wanted: Sequence[Glyph], text: Sequence[Glyph]) -> bool:
+    """Whether a reader sees a run of glyphs in a text, beginning and ending with whole words."""
+    run, shown = collapsed(wanted), collapsed(text)
+    return any(
+        shown[at : at + len(run)] == run and is_boundary(shown, at) and is_boundary(shown, at + len(run))
+        for at in range(len(shown) - len(run) + 1)
+    )  # fmt: skip
+
+
+def is_boundary(shown: Sequence[Glyph], at: int) -> bool:
+    """Whether no word goes on from before ``at`` to after it."""
+    return not 0 < at < len(shown) or {shown[at - 1].kind, shown[at].kind} != {"letter"}
