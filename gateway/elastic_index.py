@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
+from backends.elasticsearch import other_layout
 from gateway.problems import too_wide
 from gateway.search import SearchAsked
 from gateway.search_terms import Hit, Place, Term
@@ -44,6 +45,7 @@ class ElasticIndex:
         self._client = AsyncElasticsearch(
             settings.elasticsearch_url, request_timeout=SEARCH_SECONDS, max_retries=0
         )
+        self._fits = False
 
     async def stop(self) -> None:
         """Closes the connections."""
@@ -53,6 +55,7 @@ class ElasticIndex:
         self, asked: SearchAsked, scope: dict[str, list[Period]], below: Place | None, limit: int
     ) -> list[Hit]:
         """See `gateway.search.Index`."""
+        await self._check_layout()
         parts = list(_batches(_clauses(scope), CLAUSES_A_QUERY))
         if len(parts) > MAX_QUERIES:
             raise too_wide()
@@ -68,9 +71,28 @@ class ElasticIndex:
         try:
             # The small build of the server that is developed with has no `GET /`.
             await client.cluster.health(timeout=f"{REACHABLE_SECONDS:.0f}s")
-        except (ApiError, TransportError):
+            await self._check_layout()
+        except (ApiError, TransportError, ServerUnavailable):
             return False
         return True
+
+    async def _check_layout(self) -> None:
+        """Looks at the layout of all indices until all fit.
+
+        Raises:
+            ServerUnavailable: An index has another layout, or the server does not answer.
+        """
+        if self._fits:
+            return
+        try:
+            mappings = await self._client.indices.get_mapping(
+                index=self._alias, ignore_unavailable=True
+            )
+        except (ApiError, TransportError) as error:
+            raise ServerUnavailable("Elasticsearch does not answer") from error
+        if wrong := other_layout(mappings.body):
+            raise ServerUnavailable(wrong)
+        self._fits = bool(mappings.body)
 
     async def _hits(
         self, query: dict[str, Any], conversation: str | None, below: Place | None, limit: int
