@@ -9,7 +9,10 @@ ImError
 ├── FatalFailure          this process cannot go on: end it, the supervisor starts another
 │   ├── SourceGap         records between the state and the next fetched one are missing
 │   ├── WrongDeployment   topics, tables or index that do not belong together
-│   └── TooManyPoison     more dead letters than chance explains
+│   ├── TooManyPoison     more dead letters than chance explains
+│   ├── NoPartitions      no partition was assigned for too long, although some have no owner
+│   ├── NoProgress        records wait, and the stage has not moved for too long
+│   └── ClientEnded       a background task of a client library ended by itself
 ├── InvalidCommand        a command that the sequencer would refuse: it is not even queued
 ├── InvalidLine           a line of a file to load that is not one of the format
 ├── Interrupted           a person ended a command; the message says how to go on
@@ -107,6 +110,24 @@ class TooManyPoison(FatalFailure):
     """The share or the run of poison records is beyond what chance explains."""
 
     exit_code = 72
+
+
+class NoPartitions(FatalFailure):
+    """The stage had no partition for too long, although the group leaves some without an owner."""
+
+    exit_code = 73
+
+
+class NoProgress(FatalFailure):
+    """Records wait for the stage, and it has not moved for longer than its bound."""
+
+    exit_code = 74
+
+
+class ClientEnded(FatalFailure):
+    """A background task of a client library ended by itself, so nothing more would arrive."""
+
+    exit_code = 75
 
 
 class InvalidCommand(ImError):

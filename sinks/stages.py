@@ -15,10 +15,13 @@ from backends.cassandra import cassandra_session
 from backends.deployment_stores import check_index, claim_index, claim_store
 from backends.deployment_watch import DeploymentWatch, await_deployment
 from backends.elasticsearch import elasticsearch_client
+from backends.stage_group import StageGroup
+from backends.watchdog import Vitals, Watchdog
 from schemas.deployment import Deployment
 from schemas.errors import ServerUnavailable, TransientFailure
 from schemas.settings import Settings
 from schemas.topics import Topic
+from sinks.base.commits import Commits
 from sinks.base.consumer import sink_consumer_config
 from sinks.base.dead_letters import KafkaDeadLetters
 from sinks.base.delivery import Delivery
@@ -96,7 +99,8 @@ def run_stage(name: str, settings: Settings, stop: Event) -> None:
     config, source = sink_consumer_config(settings, group), _source(stage, settings, group)
     if stage.topic is Topic.SYNC:
         config |= sync_consumer_config(settings)
-    consumer = Consumer(config)
+    commits = Commits()
+    consumer = Consumer(config | {"on_commit": commits.answered})
     with ExitStack() as stack:
         try:
             deployment = await_deployment(settings, stop)
@@ -106,12 +110,20 @@ def run_stage(name: str, settings: Settings, stop: Event) -> None:
         except (TransientFailure, ServerUnavailable):
             return  # stopped while it waited
         dead_letters = KafkaDeadLetters(settings, source, group)
-        delivery = Delivery(writer, dead_letters, PoisonGuard(PoisonLimits()))
+        vitals = Vitals()
+        delivery = Delivery(writer, dead_letters, PoisonGuard(PoisonLimits()), vitals)
+        _logger.info("%s reads %s", group, topic)
         watch = DeploymentWatch(settings, deployment)
         watch.start()
         stack.callback(watch.stop)
-        _logger.info("%s reads %s", group, topic)
-        loop = SinkLoop(consumer, source, delivery.deliver, stage.bounds, assigned=watch.look_soon)
+        loop = SinkLoop(
+            consumer, commits, source, delivery.deliver, stage.bounds,
+            assigned=watch.look_soon, vitals=vitals,
+        )  # fmt: skip
+        watched = StageGroup(settings, group, loop.topics, loop.durable_places)
+        watchdog = Watchdog(group, vitals, watched)
+        watchdog.start()
+        stack.callback(watchdog.stop)
         loop.run(stop)
         _logger.info("%s has ended in order", group)
 

@@ -19,7 +19,9 @@ from confluent_kafka import Consumer
 from faust.types import TP
 
 from backends.kafka import consumer_config
-from schemas.errors import FatalFailure
+from backends.stage_group import StageGroup
+from backends.watchdog import Vitals, Watchdog
+from schemas.errors import ClientEnded, FatalFailure
 from schemas.settings import Settings
 from schemas.topics import Topic
 from stream_processors.fetching import HoldingApp, HoldingConsumer, take_records_bare
@@ -38,6 +40,9 @@ _FETCH_BYTES = 1024 * 1024
 
 _SESSION_SECONDS = 10.0
 _HEARTBEAT_SECONDS = 3.0
+
+WATCH_SECONDS = 1.0
+"""How often the worker looks after its own parts."""
 
 
 class Lanes:
@@ -59,6 +64,15 @@ class Lanes:
         self._turns = Turns()
         self._lanes: dict[int, Lane] = {}
         self._targets = Targets(settings, self._wake, check)
+        self._vitals = Vitals()
+        own = settings.topic(Topic.MESSAGES)
+        watched = StageGroup(settings, "sequencer", lambda: [own], list)
+        self._watchdog = Watchdog("the sequencer", self._vitals, watched)
+        self._watchdog.start()
+
+    def beat(self) -> None:
+        """The event loop runs. Each lane looks by itself whether records wait for it."""
+        self._vitals.beat(len(self._lanes), has_moved=True)
 
     def open(self, partitions: Iterable[int]) -> None:
         """Starts a lane for each partition that has none."""
@@ -83,7 +97,8 @@ class Lanes:
         await asyncio.gather(*(lane.stop() for lane in lanes if lane is not None))
 
     async def close_all(self) -> None:
-        """Ends all lanes."""
+        """Ends all lanes, in order."""
+        self._watchdog.stop()
         await self.close(list(self._lanes))
 
     def put(self, partition: int, chunk: list[Any]) -> None:
@@ -176,9 +191,24 @@ def _attach(app: faust.App, settings: Settings, check: Callable[[], None]) -> No
             log.critical("the sequencer cannot go on", exc_info=True)
             os._exit(FatalFailure.exit_code)
 
+    @app.task  # type: ignore[untyped-decorator]
+    async def watch() -> None:
+        await _watch(app, lanes)
+
     _connect(app.on_partitions_assigned, open_lanes)
     _connect(app.on_partitions_revoked, close_lanes)
     _connect(app.on_before_shutdown, close_all_lanes)
+
+
+async def _watch(app: faust.App, lanes: Lanes) -> None:
+    """Tells the watchdog that the event loop runs, and ends the process when the client ended."""
+    while not app.should_stop:
+        error = cast(HoldingConsumer, app.consumer).ended()
+        if error is not None and not app.should_stop:
+            log.critical("the sequencer ends: a task of the Kafka client ended: %r", error)
+            os._exit(ClientEnded.exit_code)
+        lanes.beat()
+        await asyncio.sleep(WATCH_SECONDS)
 
 
 def _connect(signal: Any, handler: Any) -> None:

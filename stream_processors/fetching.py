@@ -21,15 +21,18 @@ client that it throws away. So the lane says from where, when it has its state a
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import Any, Final
 
 import faust
 from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import IllegalStateError, KafkaError
 from faust.transport.consumer import RecordMap
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP
+
+log = logging.getLogger("stream_processors.client")
 
 FETCH_WAIT_MS: Final = 100
 """How long the broker may wait for a record before it answers that there is none.
@@ -59,6 +62,8 @@ def take_records_bare() -> None:
 class FetchThread(AIOKafkaConsumerThread):
     """The thread that talks to the broker."""
 
+    _ended: BaseException | None = None
+
     def _create_worker_consumer(self, transport: Transport) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001 - fixed in Faust's source
@@ -82,6 +87,32 @@ class FetchThread(AIOKafkaConsumerThread):
                 return drained
             drained.update(await fetch(consumer, {partition}, 0, max_records))
         return drained or await fetch(consumer, active_partitions, timeout, max_records)
+
+    def check(self) -> None:
+        """Looks after the client's background tasks; raises in `ended` what it finds.
+
+        Faust takes records from the client's fetcher, past the call that would tell about a task
+        that has ended, and that lets the coordination go on after an error.
+        """
+        self.thread_loop.call_soon_threadsafe(self._check)
+
+    @property
+    def ended(self) -> BaseException | None:
+        """The error of a background task that has ended; None while all of them run."""
+        return self._ended
+
+    def _check(self) -> None:
+        client = self._consumer
+        if client is None or client._closed:  # noqa: SLF001 - no other way
+            return
+        for task in (client._coordinator._coordination_task, client._fetcher._fetch_task):  # noqa: SLF001
+            if task.done() and not task.cancelled():
+                self._ended = task.exception() or RuntimeError("it returned")
+                return
+        try:
+            client._coordinator.check_errors()  # noqa: SLF001
+        except KafkaError as error:  # the coordination waited for somebody to take it
+            log.warning("the Kafka client goes on after %r", error)
 
     def set_on_hold(self, partition: TopicPartition, on_hold: bool) -> None:  # noqa: FBT001
         """Takes effect before anything that is asked of this thread later."""
@@ -115,6 +146,11 @@ class HoldingConsumer(Consumer):
     def set_on_hold(self, topic: str, partition: int, on_hold: bool) -> None:  # noqa: FBT001
         """Leaves a partition out of fetching, or takes it in again. For the event loop."""
         self._thread.set_on_hold(TopicPartition(topic, partition), on_hold)
+
+    def ended(self) -> BaseException | None:
+        """The error of a background task of the client that has ended, as of the last call."""
+        self._thread.check()
+        return self._thread.ended
 
     async def start_at(self, topic: str, partition: int, offset: int) -> None:
         """Fetches from this offset on, as soon as what is fetched is no longer thrown away.

@@ -15,9 +15,10 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaException, Producer
 
-from schemas.errors import FatalFailure, SourceGap
+from backends.minutely import MinuteLog
+from schemas.errors import FatalFailure, ServerUnavailable, SourceGap
 from schemas.settings import Settings
 from stream_processors.inbox import Feed, Inbox
 from stream_processors.restore import holds_records, restore, source_end
@@ -67,6 +68,7 @@ class Lane:
         self._group = group
         self._turns = turns
         self._targets = targets
+        self._silence = MinuteLog(log)
         self._inbox = Inbox(feed, asyncio.get_running_loop().call_soon_threadsafe)
         feed.hold(True)  # noqa: FBT003 - the only argument
         self._thread = threading.Thread(target=self._run, name=f"lane-{partition}", daemon=True)
@@ -123,8 +125,16 @@ class Lane:
             if records:
                 self._commit_all(sequencer, transaction, records)
             else:
-                starvation.look(sequencer.progress.next_offset)
+                self._look(starvation, sequencer.progress.next_offset)
         seat.leave()
+
+    def _look(self, starvation: Starvation, next_offset: int) -> None:
+        try:
+            starvation.look(next_offset)
+        except (KafkaException, ServerUnavailable) as error:
+            self._silence.tell("partition %d: Kafka does not answer: %s", self._partition, error)
+        else:
+            self._silence.over()
 
     def _commit_all(
         self, sequencer: Sequencer, transaction: Transaction, records: list[SourceRecord]

@@ -73,7 +73,7 @@ def _is_end(message: Message) -> bool:
         return False
     if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's own name for it
         return True
-    raise ServerUnavailable(f"the state cannot be read: {error.str()}")
+    raise ServerUnavailable(f"the log cannot be read: {error.str()}")
 
 
 def _apply(conversations: Conversations, key: bytes, value: bytes | None) -> None:
@@ -117,15 +117,17 @@ def holds_records(settings: Settings, partition: int, offsets: range) -> bool:
     Raises:
         ServerUnavailable: The broker does not answer.
     """
-    consumer = Consumer(consumer_config(settings, settings.group("restore")))
+    # The end is told: marks may be all that follows, and then no record ever comes.
+    config = consumer_config(settings, settings.group("restore")) | {"enable.partition.eof": True}
+    consumer = Consumer(config)
     try:
         place = TopicPartition(settings.topic(Topic.MESSAGES), partition, offsets.start)
         consumer.assign([place])
         deadline = time.monotonic() + _SILENCE_SECONDS
         while time.monotonic() < deadline:
             message = consumer.poll(_POLL_SECONDS)
-            if message is not None and message.error() is None:
-                return (message.offset() or 0) < offsets.stop
+            if message is not None:
+                return not _is_end(message) and (message.offset() or 0) < offsets.stop
     finally:
         consumer.close()
     raise ServerUnavailable(f"source offsets {offsets.start}.. cannot be read")

@@ -45,11 +45,8 @@ class SourceConsumer(Protocol):
     def resume(self, partitions: list[TopicPartition]) -> None:
         """Fetches again."""
 
-    def commit(
-        self, *, offsets: list[TopicPartition], asynchronous: Literal[False]
-    ) -> list[TopicPartition]:
-        """Commits, and returns when the broker has confirmed it."""
-        ...
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: Literal[True]) -> None:
+        """Begins a commit; the answer goes to ``on_commit``, inside `poll`, `consume`, `close`."""
 
     def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         """The group's commits."""
@@ -66,7 +63,7 @@ def sink_consumer_config(settings: Settings, stage: str) -> dict[str, Any]:
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": 10_000,  # a killed sink is replaced after this
         "heartbeat.interval.ms": 3_000,
-        "socket.timeout.ms": 10_000,  # bounds how long a commit holds the loop up
+        "socket.timeout.ms": 10_000,  # a connection to a broker that stands still is given up
         # The end of a partition is told, so that the markers of transactions behind the last
         # record are committed, too, and the lag of a sink that has everything is 0.
         "enable.partition.eof": True,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from threading import Event
 from typing import Final
 
+from backends.watchdog import Vitals
 from schemas.errors import PoisonRecord, TransientFailure
 from sinks.base.dead_letters import DeadLetter, DeadLetters
 from sinks.base.poison import PoisonGuard
@@ -38,12 +39,20 @@ class Delivery:
         writer: The store.
         dead_letters: Takes what the store never will.
         guard: Says when that is too much.
+        vitals: Gets when each attempt begins, for a watchdog.
     """
 
-    def __init__(self, writer: Writer, dead_letters: DeadLetters, guard: PoisonGuard) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        dead_letters: DeadLetters,
+        guard: PoisonGuard,
+        vitals: Vitals | None = None,
+    ) -> None:
         self._writer = writer
         self._dead_letters = dead_letters
         self._guard = guard
+        self._vitals = vitals or Vitals()
 
     def deliver(self, records: Sequence[Record], abandon: Event) -> Mapping[int, int]:
         """Returns when all records are durable; waits for servers for as long as that takes.
@@ -59,6 +68,12 @@ class Delivery:
             TransientFailure: It was abandoned. The records may be durable in part.
             FatalFailure: The process cannot go on; so does any other error.
         """
+        try:
+            return self._deliver(records, abandon)
+        finally:
+            self._vitals.written()
+
+    def _deliver(self, records: Sequence[Record], abandon: Event) -> Mapping[int, int]:
         # Step 1: into the store, apart from what can never pass.
         poison = self._write(records, abandon)
         # Step 2: stop here rather than put everything aside.
@@ -75,6 +90,7 @@ class Delivery:
         pending: Sequence[int] = range(len(records))
         for attempt in attempts("writing", abandon):
             with attempt:
+                self._vitals.writing()
                 whole = len(pending) == len(records)
                 outcome = self._outcome(records if whole else [records[i] for i in pending])
                 poison.update((pending[found.index], found.reason) for found in outcome.poison)
@@ -111,4 +127,5 @@ class Delivery:
             )
         for attempt in attempts("sending dead letters", abandon):
             with attempt:
+                self._vitals.writing()
                 self._dead_letters.send(letters)

@@ -11,8 +11,10 @@ from typing import Final, NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from backends.groups import committed_places
+from backends.watchdog import Vitals
 from schemas.errors import FatalFailure
 from sinks.base.background import Task, ThreadTask
+from sinks.base.commits import Commits
 from sinks.base.consumer import SourceConsumer
 from sinks.base.progress import Progress
 from sinks.base.records import Batch, Bounds, Buffer, Record
@@ -45,8 +47,11 @@ REVOKE_SECONDS: Final = 10.0
 STOP_SECONDS: Final = 10.0
 """How long an orderly end waits for it."""
 
-COMMITTED_SECONDS: Final = 10.0
-"""How long the broker may take to tell the last commits of new partitions."""
+COMMITTED_SECONDS: Final = 2.0
+"""How long the broker may take to answer which offsets are committed for new partitions."""
+
+COMMITTED_AGAIN_SECONDS: Final = 2.0
+"""How long the loop reads on before it repeats that question."""
 
 _NAMES: Final = 20
 """Partitions that one line of the log names."""
@@ -71,7 +76,7 @@ class SinkLoop:
     2. One batch at a time is made durable by ``deliver``, in a thread.
     3. When it is, the offsets after it count as durable. As batches follow one another, all
        records below them are, too.
-    4. Durable offsets are committed, with a note on how late that is.
+    4. Durable offsets are committed, with a note on how late that is; the answer comes later.
 
     While the buffer is full, the partitions are paused and the client is polled on, so that the
     group does not take this member for dead, however long the store is away.
@@ -79,25 +84,33 @@ class SinkLoop:
     When partitions are revoked, the batch in flight may finish within a bound; what is durable is
     committed and the rest dropped: the next owner reads it again.
 
+    The callbacks of a rebalance raise nothing and ask the broker nothing without a bound. When
+    partitions are assigned, the loop asks for their last commits afterwards, in `run`, and commits
+    nothing of a partition before it has the answer.
+
     Args:
         consumer: Not yet subscribed.
+        commits: Its ``on_commit`` is `Commits.answered`.
         source: What to read.
         deliver: Step 2.
         bounds: Of a batch.
         assigned: Called when partitions were assigned; waits for nothing.
-        start: Runs a call beside the loop.
+        vitals: Gets what the loop says about itself, for a watchdog.
+        start: Runs a delivery beside the loop.
         now: The time in seconds since 1970.
         monotonic: A clock for waits.
     """
 
-    def __init__(  # noqa: PLR0913 - the last three are for tests
+    def __init__(  # noqa: PLR0913 - it brings all of these together
         self,
         consumer: SourceConsumer,
+        commits: Commits,
         source: Source,
         deliver: Deliver,
         bounds: Bounds,
         *,
         assigned: Callable[[], None] = lambda: None,
+        vitals: Vitals | None = None,
         start: Callable[[Callable[[], Mapping[int, int]]], Task[Mapping[int, int]]] = ThreadTask,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -118,7 +131,11 @@ class SinkLoop:
         self._paused = False
         self._revoked_now: set[int] = set()
         self._monotonic = monotonic
+        self._commits = commits
+        self._vitals = vitals or Vitals()
+        self._has_moved = False
         self._next_commit = 0.0
+        self._next_learn = 0.0
 
     def run(self, stop: Event) -> None:
         """Runs until ``stop`` is set, then finishes in order.
@@ -130,9 +147,11 @@ class SinkLoop:
             while not stop.is_set():
                 self._subscribe_now_and_then()
                 self._read()
+                self._learn_commits()
                 self._settle()
                 self._hand_over()
                 self._commit_now_and_then()
+                self._beat()
             if self._flight:
                 self._flight.task.wait(STOP_SECONDS)
             self._settle()
@@ -141,6 +160,18 @@ class SinkLoop:
             self._abandon.set()
             self._flight = None
             self._consumer.close()
+
+    def topics(self) -> list[str]:
+        """What the loop subscribes to now. From any thread."""
+        return self._topics
+
+    def durable_places(self) -> list[TopicPartition]:
+        """Up to where each partition is durable, where that is known. From any thread."""
+        return self._progress.durable_places()
+
+    def _beat(self) -> None:
+        self._vitals.beat(len(self._owned), has_moved=self._has_moved or self._flight is not None)
+        self._has_moved = False
 
     def _subscribe_now_and_then(self) -> None:
         now = self._monotonic()
@@ -176,6 +207,8 @@ class SinkLoop:
     def _gulp(self, wait: float) -> list[Message]:
         """Waits for the first message only; so a lone one is not kept waiting for company."""
         first = self._polled(wait)
+        # What `poll` returns was fetched after the rebalances that it served.
+        self._revoked_now.clear()
         more = self._buffer.room - len(first)
         return first + self._consumer.consume(more, 0) if first and more else first
 
@@ -187,6 +220,7 @@ class SinkLoop:
         """Takes over what was read, apart from what was revoked while it was being read."""
         owned = self._owned
         for message in messages:
+            self._has_moved = True
             partition = owned.get((message.topic(), message.partition()))
             offset, error = message.offset(), message.error()
             if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
@@ -222,31 +256,36 @@ class SinkLoop:
         now = self._monotonic()
         if now >= self._next_commit:
             self._next_commit = now + COMMIT_SECONDS
-            self._commit()
+            self._settle_commits()
+            if not self._commits.is_running:
+                self._commit()
 
     def _commit(self) -> None:
-        """Step 4. A commit that fails is made again with the next; it costs at most a replay."""
+        """Step 4."""
         offsets = self._progress.uncommitted()
-        if not offsets:
+        if offsets:
+            self._commits.begin(self._consumer, offsets)
+
+    def _settle_commits(self) -> None:
+        done, has_failed = self._commits.settled()
+        self._progress.committed(done)
+        if has_failed:
+            self._next_commit = self._monotonic() + COMMIT_AGAIN_SECONDS
+
+    def _learn_commits(self) -> None:
+        """Asks where the group stands in new partitions; asks again later if nobody answers."""
+        new = self._progress.unknown()
+        if not new or self._monotonic() < self._next_learn:
             return
         try:
-            answers = self._consumer.commit(offsets=offsets, asynchronous=False)
+            self._progress.learn(committed_places(self._consumer, new, COMMITTED_SECONDS))
         except KafkaException as error:
-            answers, errors = [], [error]
-        else:
-            errors = [KafkaException(place.error) for place in answers if place.error is not None]
-        self._progress.committed(place for place in answers if place.error is None)
-        if errors:
-            self._next_commit = self._monotonic() + COMMIT_AGAIN_SECONDS
-            _logger.warning("the commit failed: %s", errors[0])
+            self._next_learn = self._monotonic() + COMMITTED_AGAIN_SECONDS
+            _logger.warning("the last commits of %s are not known: %s", _names(new), error)
 
     def _on_assign(self, _consumer: object, partitions: list[TopicPartition]) -> None:
         self._assigned()
-        try:
-            committed = committed_places(self._consumer, partitions, COMMITTED_SECONDS)
-        except KafkaException as error:
-            raise FatalFailure(f"the last commits cannot be read: {error}") from error
-        for place in committed:
+        for place in partitions:
             number = self._source.number(place)
             self._owned[place.topic, place.partition] = number
             self._progress.assign(number, place)
@@ -257,7 +296,7 @@ class SinkLoop:
         flight = self._flight
         if flight and flight.task.wait(REVOKE_SECONDS) and flight.task.succeeded():
             self._settle()  # and what failed is raised where the loop settles it
-        self._commit()
+        self._commit()  # the client library finishes it before it gives the partitions back
         self._give_up(partitions)
 
     def _on_lost(self, _consumer: object, partitions: list[TopicPartition]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 from confluent_kafka import TopicPartition
@@ -37,13 +37,27 @@ _at = msgspec.json.Decoder(_At)
 
 
 class _Position:
-    """Where one partition stands."""
+    """Where one partition stands. ``committed`` is None until the broker has answered."""
 
-    def __init__(self, committed: TopicPartition, note: CommitNote) -> None:
-        self.place = committed.topic, committed.partition
+    def __init__(self, place: TopicPartition) -> None:
+        self.place = place.topic, place.partition
+        self.committed: int | None = None
+        self.durable: int | None = None
+        self.note = CommitNote()
+
+    def learn(self, committed: TopicPartition) -> None:
+        """Takes over what the last commit says, by whichever process."""
+        before = _decode_note(committed.metadata)
         self.committed = committed.offset
-        self.durable = committed.offset
-        self.note = note
+        if self.durable is None:
+            self.durable = committed.offset
+            self.note.at, self.note.delay_ms = before.at, before.delay_ms
+        self.note.dead_letters += before.dead_letters
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there is something to commit."""
+        return None not in {self.committed, self.durable} and self.committed != self.durable
 
 
 class Progress:
@@ -57,9 +71,22 @@ class Progress:
         self._now = now
         self._positions: dict[int, _Position] = {}
 
-    def assign(self, number: int, committed: TopicPartition) -> None:
-        """Takes over a partition where its last commit, by whomever, left it."""
-        self._positions[number] = _Position(committed, _decode_note(committed.metadata))
+    def assign(self, number: int, place: TopicPartition) -> None:
+        """Adds a partition. Nothing of it is committed before `learn`."""
+        self._positions[number] = _Position(place)
+
+    def unknown(self) -> list[TopicPartition]:
+        """The partitions whose last commit is not known."""
+        return [
+            TopicPartition(*position.place)
+            for position in self._positions.values()
+            if position.committed is None
+        ]
+
+    def learn(self, places: Iterable[TopicPartition]) -> None:
+        """Takes over partitions where their last commits left them."""
+        for position, place in self._at(places):
+            position.learn(place)
 
     def revoke(self, partitions: Iterable[int]) -> None:
         """Forgets partitions."""
@@ -83,17 +110,32 @@ class Progress:
         """What to commit now: offsets with their notes, empty when nothing is new."""
         return [
             TopicPartition(
-                *position.place, position.durable, metadata=_encode(position.note).decode()
+                *position.place, position.durable or 0, metadata=_encode(position.note).decode()
             )
             for position in self._positions.values()
-            if position.durable != position.committed
+            if position.is_new
         ]
 
     def committed(self, places: Iterable[TopicPartition]) -> None:
         """Notes that a commit has reached the broker."""
+        for position, place in self._at(places):
+            if position.committed is not None:  # otherwise it was assigned anew meanwhile
+                position.committed = place.offset
+
+    def durable_places(self) -> list[TopicPartition]:
+        """Up to where each partition is durable, where that is known."""
+        return [
+            TopicPartition(*position.place, position.durable)
+            for position in list(self._positions.values())  # another thread may ask
+            if position.durable is not None
+        ]
+
+    def _at(self, places: Iterable[TopicPartition]) -> Iterator[tuple[_Position, TopicPartition]]:
+        """Each place with its position, apart from those of partitions that are gone."""
         positions = {position.place: position for position in self._positions.values()}
         for place in places:
-            positions[place.topic, place.partition].committed = place.offset
+            if (place.topic, place.partition) in positions:
+                yield positions[place.topic, place.partition], place
 
 
 def _decode_note(metadata: str | None) -> CommitNote:

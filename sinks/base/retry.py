@@ -15,6 +15,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from backends.minutely import MinuteLog
 from schemas.errors import ServerUnavailable, TransientFailure
 
 FIRST_PAUSE_SECONDS: Final = 0.2
@@ -27,20 +28,19 @@ _logger = logging.getLogger(__name__)
 def attempts(doing: str, stop: Event) -> Retrying:
     """Attempts without end, with random pauses that grow, until one passes or ``stop`` is set.
 
-    An attempt that raises `TransientFailure` or `ServerUnavailable` is logged and made again.
+    An attempt that raises `TransientFailure` or `ServerUnavailable` is made again, and logged at
+    most once a minute.
     Anything else is raised at once, and so is the last failure when ``stop`` is set.
 
     Args:
         doing: What is attempted, for the log.
         stop: Ends the attempts, and a pause at once.
     """
+    waiting = MinuteLog(_logger)
 
     def log(state: RetryCallState) -> None:
         failure = state.outcome.exception() if state.outcome else None
-        pause = state.next_action.sleep if state.next_action else 0.0
-        _logger.warning(
-            "%s: %s; attempt %d in %.1f s", doing, failure, state.attempt_number + 1, pause
-        )
+        waiting.tell("%s: %s; attempt %d failed, waiting", doing, failure, state.attempt_number)
 
     return Retrying(
         retry=retry_if_exception_type((TransientFailure, ServerUnavailable)),

@@ -10,6 +10,7 @@ from typing import Final, Literal, cast
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.errors import PoisonRecord
+from sinks.base.commits import Commits
 from sinks.base.consumer import OnRebalance
 from sinks.base.dead_letters import DeadLetter
 from sinks.base.records import Record
@@ -36,6 +37,7 @@ def record(offset: int, value: bytes | None = b"{}", partition: int = 0) -> Reco
     return Record(partition, offset, b"key", value)
 
 
+OnCommit = Callable[[KafkaError | None, Sequence[TopicPartition]], None]
 Happening = Message | Callable[["FakeConsumer"], None]
 
 
@@ -69,11 +71,14 @@ class FakeConsumer:
         self.commits: list[list[TopicPartition]] = []
         self.last_commits: dict[int, TopicPartition] = {}
         self.refuse_commits = 0
+        self.refuse_committed = 0
+        self.answers_commits = True
         self.refuse_partition: int | None = None
         self.subscribed: list[list[str]] = []
         self.assigned: list[int] = []
         self.paused: set[int] = set()
         self.closed = False
+        self.on_commit: OnCommit = Commits().answered
 
     def subscribe(
         self,
@@ -107,23 +112,28 @@ class FakeConsumer:
     def resume(self, partitions: list[TopicPartition]) -> None:
         self.paused -= {place.partition for place in partitions}
 
-    def commit(
-        self, *, offsets: list[TopicPartition], asynchronous: Literal[False]
-    ) -> list[TopicPartition]:
-        assert not asynchronous
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: Literal[True]) -> None:
+        assert asynchronous
+        if not self.answers_commits:
+            self.commits.append(offsets)
+            return
         if self.refuse_commits:
             self.refuse_commits -= 1
-            raise KafkaException(KafkaError(KafkaError.REBALANCE_IN_PROGRESS))
+            self.on_commit(KafkaError(KafkaError.REBALANCE_IN_PROGRESS), offsets)
+            return
         self.commits.append(offsets)
         answers = [
             self._refused(p) if p.partition == self.refuse_partition else p for p in offsets
         ]
         self.last_commits |= {place.partition: place for place in answers if not place.error}
         self.refuse_partition = None
-        return answers
+        self.on_commit(None, answers)
 
     def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         assert timeout > 0
+        if self.refuse_committed:
+            self.refuse_committed -= 1
+            raise KafkaException(KafkaError(KafkaError.NETWORK_EXCEPTION))
         return [self.last_commits.get(place.partition, place) for place in partitions]
 
     def close(self) -> None:

@@ -15,9 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import Event
 from typing import Final, Literal
 
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, Message, TopicPartition
 
 from schemas.errors import FatalFailure, PoisonRecord, TransientFailure
+from sinks.base.commits import Commits
 from sinks.base.consumer import OnRebalance
 from sinks.base.dead_letters import DeadLetter
 from sinks.base.delivery import Delivery
@@ -26,6 +27,7 @@ from sinks.base.poison import PoisonGuard, PoisonLimits
 from sinks.base.records import Bounds, Record
 from sinks.base.source import OneTopic
 from sinks.base.writer import Outcome
+from tests.support.sink_fakes import OnCommit
 
 TOPIC: Final = "t.timeline"
 POISON: Final = b"poison"
@@ -111,8 +113,10 @@ class World:
         delivery = Delivery(
             ScriptedWriter(self), ScriptedDeadLetters(self), PoisonGuard(PoisonLimits(run=1_000))
         )
+        commits = Commits(lambda: self.clock)
         SinkLoop(
-            ScriptedConsumer(self, stop),
+            ScriptedConsumer(self, stop, commits.answered),
+            commits,
             OneTopic(TOPIC),
             delivery.deliver,
             BOUNDS,
@@ -211,9 +215,10 @@ _STEPS: Final[tuple[Step, ...]] = (
 class ScriptedConsumer:
     """A member of the group. Like librdkafka it calls back inside poll, consume and close."""
 
-    def __init__(self, world: World, stop: Event) -> None:
+    def __init__(self, world: World, stop: Event, on_commit: OnCommit) -> None:
         self._world = world
         self._stop = stop
+        self._on_commit = on_commit
         self._next: dict[int, int] = {}
         self._told_end: set[int] = set()
         self._paused: set[int] = set()
@@ -255,19 +260,21 @@ class ScriptedConsumer:
     def resume(self, partitions: list[TopicPartition]) -> None:
         self._paused -= {place.partition for place in partitions}
 
-    def commit(
-        self, *, offsets: list[TopicPartition], asynchronous: Literal[False]
-    ) -> list[TopicPartition]:
-        assert not asynchronous
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: Literal[True]) -> None:
+        """Answers at once, or never: an answer that is late is like one that failed."""
+        assert asynchronous
         if not self._world.alive:
             raise ProcessDied
-        if self._world.choose(6) == 1:
-            raise KafkaException(KafkaError(_TIMED_OUT))
+        choice = self._world.choose(8)
+        if choice == 1:
+            self._on_commit(KafkaError(_TIMED_OUT), offsets)
+            return
         for place in offsets:
             assert place.partition in self._next, "somebody else's partition"
             assert not self._world.missing_below(place), f"lost by {place}"
             self._world.committed[place.partition] = place
-        return offsets
+        if choice != 2:
+            self._on_commit(None, offsets)
 
     def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         assert timeout > 0

@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import KafkaError, Message, TopicPartition
 
 from schemas.errors import FatalFailure
+from sinks.base.commits import Commits
 from sinks.base.loop import REVOKE_SECONDS, STOP_SECONDS, SinkLoop
 from sinks.base.records import Bounds, Record
 from sinks.base.source import OneTopic, Source
@@ -54,8 +55,10 @@ class Run:
         self._hold = hold
         self._fails = fails
         self._ticks = 0.0
+        commits = Commits(self._tick)
+        self.consumer.on_commit = commits.answered
         self._loop = SinkLoop(
-            self.consumer, source or OneTopic(TOPIC), self._deliver, BOUNDS,
+            self.consumer, commits, source or OneTopic(TOPIC), self._deliver, BOUNDS,
             start=self._start, now=lambda: NOW, monotonic=self._tick,
         )  # fmt: skip
 
@@ -159,6 +162,33 @@ def test_a_partition_that_came_back_within_one_call_ends_the_process() -> None:
         run()
     assert run.written == []
     assert run.consumer.offsets == {}
+
+
+def test_a_partition_that_came_back_within_one_poll_is_read() -> None:
+    """What a poll returns was fetched after the rebalances that it served."""
+    run = Run([assign(0)], [message(0, 5)], [], [revoke(0), assign(0), message(0, 6)], [], [])
+    run.consumer.last_commits[0] = TopicPartition(TOPIC, 0, 6)
+    assert run().offsets == {0: 7}
+    assert run.written == [[(0, 5)], [(0, 6)]]
+
+
+def test_a_broker_that_does_not_say_the_last_commits_ends_nothing() -> None:
+    """The partitions are read all the same; nothing is committed before the answer."""
+    run = Run([assign(0)], [message(0, 1)], *[[]] * 20)
+    run.consumer.refuse_committed = 3
+    note = '{"dead_letters":40}'
+    run.consumer.last_commits[0] = TopicPartition(TOPIC, 0, 1, metadata=note)
+    run.dead_letters = {0: 2}
+    (place,) = run().commits[0]
+    assert (place.offset, msgspec.json.decode(place.metadata or "")["dead_letters"]) == (2, 42)
+
+
+def test_a_commit_without_an_answer_stops_nothing() -> None:
+    """The loop reads and writes on, and commits again later."""
+    run = Run([assign(0)], [message(0, 1)], [], [message(0, 2)], *[[]] * 30)
+    run.consumer.answers_commits = False
+    assert len(run().commits) > 1
+    assert run.written == [[(0, 1)], [(0, 2)]]
 
 
 def test_what_waits_for_the_writer_is_dropped_with_its_partition() -> None:

@@ -1,0 +1,111 @@
+"""What the broker says about a stage's group, for its watchdog."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, not in __all__
+    AdminClient,
+    OffsetSpec,
+)
+
+from backends.groups import described_group
+from backends.kafka import admin_client
+from schemas.settings import Settings
+
+ANSWER_SECONDS: Final = 10.0
+_LATEST: Final[OffsetSpec] = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # has no types
+
+Place = tuple[str, int]
+
+
+class StageGroup:
+    """A `backends.watchdog.Group`. Each question has a client of its own.
+
+    Args:
+        settings: The deployment.
+        stage: Names the group.
+        topics: What the stage subscribes to; a name that begins with ^ is a pattern.
+        places: Up to where the stage has handled each of its partitions, where that is known.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        stage: str,
+        topics: Callable[[], Sequence[str]],
+        places: Callable[[], Sequence[TopicPartition]],
+    ) -> None:
+        self._settings = settings
+        self._group = settings.group(stage)
+        self._topics = topics
+        self._places = places
+
+    def leaves_partitions(self) -> bool | None:
+        """See `backends.watchdog.Group`."""
+        admin = admin_client(self._settings)
+        try:
+            described = described_group(admin, self._group, ANSWER_SECONDS)
+            wanted = _partitions(admin, self._topics())
+        except (KafkaException, TimeoutError):
+            return None
+        owned = {
+            (place.topic, place.partition)
+            for member in described.members
+            for place in member.assignment.topic_partitions
+        }
+        return not wanted <= owned
+
+    def has_records_left(self) -> bool | None:
+        """See `backends.watchdog.Group`."""
+        places = self._places()
+        try:
+            ends = stable_ends(admin_client(self._settings), places)
+        except (KafkaException, TimeoutError):
+            return None
+        return any(ends[place.topic, place.partition] > place.offset for place in places)
+
+
+def stable_ends(admin: AdminClient, places: Sequence[TopicPartition]) -> dict[Place, int]:
+    """Up to where a reader of committed records can read each partition.
+
+    Raises:
+        KafkaException: The broker refuses, or does not answer.
+        TimeoutError: It does not answer.
+    """
+    return _ends(admin, places, IsolationLevel.READ_COMMITTED)
+
+
+def written_ends(admin: AdminClient, places: Sequence[TopicPartition]) -> dict[Place, int]:
+    """The offset behind the last record of each partition, committed or not. As `stable_ends`."""
+    return _ends(admin, places, IsolationLevel.READ_UNCOMMITTED)
+
+
+def _ends(
+    admin: AdminClient, places: Sequence[TopicPartition], level: IsolationLevel
+) -> dict[Place, int]:
+    if not places:
+        return {}
+    asked = {TopicPartition(place.topic, place.partition): _LATEST for place in places}
+    answers = admin.list_offsets(asked, isolation_level=level, request_timeout=ANSWER_SECONDS)
+    return {
+        (place.topic, place.partition): int(answer.result(ANSWER_SECONDS).offset)
+        for place, answer in answers.items()
+    }
+
+
+def _partitions(admin: AdminClient, topics: Sequence[str]) -> set[Place]:
+    found = admin.list_topics(timeout=ANSWER_SECONDS).topics
+    return {
+        (name, partition)
+        for name, topic in found.items()
+        if any(_matches(wanted, name) for wanted in topics)
+        for partition in topic.partitions
+    }
+
+
+def _matches(wanted: str, name: str) -> bool:
+    return bool(re.match(wanted, name)) if wanted.startswith("^") else wanted == name

@@ -1,0 +1,305 @@
+"""A broker that stands still again and again: does every stage get its partitions back?
+
+``python -m benchmarks.broker_stalls --rounds 30`` starts a Kafka of its own, a sequencer worker
+and 16 consume loops of sinks in 12 groups. Each round stops the broker (SIGSTOP) for 25 or 60 s
+and lets it go on (SIGCONT). A round passes when, within `RECOVERY_SECONDS`, every group owns all
+partitions again, the sequencer has sequenced every command, and every loop has committed every
+entry. It prints one line a round, and a summary.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+from typing import Final, NamedTuple
+
+from confluent_kafka import Consumer, Producer
+
+from backends.groups import described_group, group_places
+from backends.kafka import admin_client, create_topics, producer_config, topic_partitions
+from backends.stage_group import written_ends
+from benchmarks.workload import CONVERSATIONS, creation, message
+from devstack.stack import Stack
+from schemas.codec import encode
+from schemas.settings import Settings
+from schemas.topics import Topic
+from sinks.base.commits import Commits
+from sinks.base.consumer import sink_consumer_config
+from sinks.base.loop import SinkLoop
+from sinks.base.records import Bounds, Record
+from sinks.base.source import OneTopic
+from tests.support.servers import addresses, private_folder, private_stack
+
+RECOVERY_SECONDS: Final = 150.0
+"""Time to recover after a stall: the watchdog's bound, a restart, and a session timeout."""
+
+_MEMBERS: Final = {f"alone-{n}": 1 for n in range(8)} | {f"pair-{n}": 2 for n in range(4)}
+"""Loops by group: 16 in all."""
+
+_BOUNDS: Final = Bounds(10_000, 16 * 1024 * 1024, 5_000)
+_PAUSE_SECONDS: Final = 0.01
+"""Between two messages."""
+
+_REQUEST_SECONDS: Final = 10.0
+_SETTLE_SECONDS: Final = 60.0
+_LOOK_SECONDS: Final = 0.5
+
+
+class Outcome(NamedTuple):
+    """One round. ``waiting`` names the groups that did not recover."""
+
+    stall: float
+    recovery: float
+    waiting: list[str]
+
+
+def _deliver(_records: Sequence[Record], _abandon: Event) -> Mapping[int, int]:
+    return {}
+
+
+class Loops:
+    """Consume loops with an in-memory store, each in a thread. One that fails is started again."""
+
+    def __init__(self, settings: Settings, overrides: dict[str, int]) -> None:
+        self.failures: list[str] = []
+        self._settings = settings
+        self._overrides = overrides
+        self._stop = Event()
+        self._threads = [
+            Thread(target=self._keep, args=(group,), name=f"{group}.{n}", daemon=True)
+            for group, count in _MEMBERS.items()
+            for n in range(count)
+        ]
+
+    def start(self) -> None:
+        """Starts all of them."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Ends all of them, within a bound."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(_SETTLE_SECONDS)
+
+    def _keep(self, group: str) -> None:
+        source = OneTopic(self._settings.topic(Topic.TIMELINE))
+        while not self._stop.is_set():
+            config = sink_consumer_config(self._settings, group) | self._overrides
+            commits = Commits()
+            consumer = Consumer(config | {"on_commit": commits.answered})
+            try:
+                SinkLoop(consumer, commits, source, _deliver, _BOUNDS).run(self._stop)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is counted
+                self.failures.append(f"{group}: {error}")
+
+
+class Worker:
+    """A sequencer worker; started again when it ends."""
+
+    def __init__(self, settings: Settings, log: Path) -> None:
+        self.exits: list[int] = []
+        self._environment = os.environ | {
+            "IM_NAMESPACE": settings.namespace,
+            "IM_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
+            "IM_HOME": str(settings.home),
+        }
+        self._log = log
+        self._stop = Event()
+        self._thread = Thread(target=self._keep, name="worker", daemon=True)
+
+    def start(self) -> None:
+        """Starts it."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends it, within a bound."""
+        self._stop.set()
+        self._thread.join(_SETTLE_SECONDS)
+
+    def _keep(self) -> None:
+        while not self._stop.is_set():
+            with self._log.open("a") as log:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "stream_processors"],
+                    env=self._environment, stdout=log, stderr=log,
+                )  # fmt: skip
+                while process.poll() is None and not self._stop.wait(0.2):
+                    pass
+                if process.poll() is None:
+                    process.terminate()
+                    process.wait(_SETTLE_SECONDS)
+                else:
+                    self.exits.append(process.returncode)
+
+
+class Traffic:
+    """Sends a message now and then, whatever the broker does."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._producer = Producer(producer_config(settings) | {"message.timeout.ms": 0})
+        self._topic = settings.topic(Topic.MESSAGES)
+        self._stop = Event()
+        self._may_send = Event()
+        self._may_send.set()
+        self._thread = Thread(target=self._run, name="traffic", daemon=True)
+
+    def start(self) -> None:
+        """Begins."""
+        self._thread.start()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Sends nothing meanwhile; what was sent is with the broker."""
+        self._may_send.clear()
+        time.sleep(2 * _PAUSE_SECONDS)
+        self._producer.flush(_SETTLE_SECONDS)
+        try:
+            yield
+        finally:
+            self._may_send.set()
+
+    def stop(self) -> None:
+        """Ends."""
+        self._may_send.set()
+        self._stop.set()
+        self._thread.join(_SETTLE_SECONDS)
+
+    def _run(self) -> None:
+        for number in range(CONVERSATIONS):
+            command = creation(number, 2)
+            self._producer.produce(self._topic, encode(command), command.conv_id)
+        number = 0
+        while not self._stop.wait(_PAUSE_SECONDS):
+            self._may_send.wait(_SETTLE_SECONDS)
+            command = message(number, 2)
+            self._producer.produce(self._topic, encode(command), command.conv_id)
+            self._producer.poll(0)
+            number += 1
+
+
+class Rig:
+    """All of it.
+
+    Args:
+        stack: Has the broker.
+        overrides: Of the consumers' settings.
+    """
+
+    def __init__(self, stack: Stack, overrides: dict[str, int]) -> None:
+        self._stack = stack
+        self.settings = Settings(
+            namespace="stalls",
+            home=stack.settings.home,
+            kafka_bootstrap=addresses(stack)["kafka_bootstrap"],
+        )
+        create_topics(self.settings)
+        self.loops = Loops(self.settings, overrides)
+        self.worker = Worker(self.settings, Path(stack.settings.home) / "worker.log")
+        self._traffic = Traffic(self.settings)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Everything runs and has its partitions."""
+        parts = (self.worker, self.loops, self._traffic)
+        for part in parts:
+            part.start()
+        try:
+            self._recovered(time.monotonic() + _SETTLE_SECONDS)
+            yield
+        finally:
+            for part in reversed(parts):
+                part.stop()
+
+    def round(self, stall: float) -> Outcome:
+        """One stall, and what became of everybody."""
+        self._stack.supervisor.signal("kafka", "STOP")
+        time.sleep(stall)
+        self._stack.supervisor.signal("kafka", "CONT")
+        begun = time.monotonic()
+        waiting = self._recovered(begun + RECOVERY_SECONDS)
+        return Outcome(stall, time.monotonic() - begun, waiting)
+
+    def _recovered(self, deadline: float) -> list[str]:
+        """Waits until all groups own everything and have read everything; the ones that do not."""
+        waiting = ["sequencer", *_MEMBERS]
+        with self._traffic.paused():
+            while waiting and time.monotonic() < deadline:
+                time.sleep(_LOOK_SECONDS)
+                # The sequencer comes first: what it writes is what the others have to read.
+                while waiting and self._is_well(waiting[0]):
+                    waiting.pop(0)
+        return waiting
+
+    def _is_well(self, group: str) -> bool:
+        topic = Topic.MESSAGES if group == "sequencer" else Topic.TIMELINE
+        places = topic_partitions(self.settings, topic)
+        name = self.settings.group(group)
+        # A client that has seen a stall may need longer than the stages to find the broker again.
+        admin = admin_client(self.settings)
+        try:
+            described = described_group(admin, name, _REQUEST_SECONDS)
+            done = group_places(admin, name, places, _REQUEST_SECONDS)
+            ends = written_ends(admin, done)
+        except Exception:  # noqa: BLE001 - a broker that is not back yet
+            return False
+        owned = sum(len(member.assignment.topic_partitions) for member in described.members)
+        # The marks behind the last record of `im.messages` are none: its producer has no
+        # transactions. The loops commit the marks of `im.timeline` too.
+        return owned == len(places) and all(
+            max(0, place.offset) >= end for place, end in zip(done, ends.values(), strict=True)
+        )
+
+
+def main() -> int:
+    """Runs the rounds; 0 if every stage recovered in each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--stalls", type=float, nargs="+", default=[25.0, 60.0], metavar="SECONDS")
+    parser.add_argument("--session-ms", type=int, default=10_000, help="of the loops")
+    options = parser.parse_args()
+    overrides = {
+        "session.timeout.ms": options.session_ms,
+        "heartbeat.interval.ms": options.session_ms // 3,
+    }
+    with private_folder() as home:
+        shutil.rmtree(home / "data", ignore_errors=True)
+        stack = private_stack(home, ["kafka"])
+        stack.up()
+        try:
+            return run(Rig(stack, overrides), options.rounds, options.stalls)
+        finally:
+            stack.supervisor.signal("kafka", "CONT")
+            stack.down()
+
+
+def run(rig: Rig, rounds: int, stalls: Sequence[float]) -> int:
+    """Runs the rounds and prints them."""
+    outcomes = []
+    with rig.running():
+        for number in range(rounds):
+            outcome = rig.round(stalls[number % len(stalls)])
+            outcomes.append(outcome)
+            print(
+                f"round {number + 1}: {outcome.stall:.0f} s, recovered after"
+                f" {outcome.recovery:.1f} s, waiting: {', '.join(outcome.waiting) or 'none'};"
+                f" loops ended: {len(rig.loops.failures)}, worker exits: {rig.worker.exits}",
+                flush=True,
+            )
+    bad = [outcome for outcome in outcomes if outcome.waiting]
+    print(f"{len(outcomes)} rounds, {len(bad)} without recovery of every stage")
+    for failure in rig.loops.failures:
+        print(f"  {failure}")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""Offset commits that nobody waits for: a broker that stands still must not stop the polling.
+
+A synchronous commit of the client library has no time limit. While it waits for a coordinator that
+the client has lost, the group has no member that polls, and so the consumer keeps no partition.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from backends.minutely import MinuteLog
+from sinks.base.consumer import SourceConsumer
+
+ANSWER_SECONDS: Final = 15.0
+"""A commit without an answer for so long is made again; the answer may still come."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Commits:
+    """The asynchronous commits of one consumer, one at a time.
+
+    Args:
+        clock: Seconds that never go back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._begun_at: float | None = None
+        self._done: list[TopicPartition] = []
+        self._has_failed = False
+        self._failures = MinuteLog(_logger)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a commit was begun a short time ago and has no answer yet."""
+        return self._begun_at is not None and self._clock() - self._begun_at < ANSWER_SECONDS
+
+    def begin(self, consumer: SourceConsumer, offsets: Sequence[TopicPartition]) -> None:
+        """Begins a commit; `answered` is called inside a later poll, or by `close`."""
+        self._begun_at = self._clock()
+        try:
+            consumer.commit(offsets=list(offsets), asynchronous=True)
+        except KafkaException as error:
+            self._fail(error)
+
+    def answered(self, error: KafkaError | None, places: Sequence[TopicPartition]) -> None:
+        """The consumer's ``on_commit``. Raises nothing."""
+        self._begun_at = None
+        errors = [place.error for place in places if place.error is not None]
+        if error is not None or errors:
+            self._fail(error or errors[0])
+        else:
+            self._failures.over()
+        if error is None:
+            self._done += [place for place in places if place.error is None]
+
+    def settled(self) -> tuple[list[TopicPartition], bool]:
+        """The places committed since the last call, and whether a commit failed since then.
+
+        A commit that fails is made again with the next one; that costs at most a replay.
+        """
+        done, has_failed = self._done, self._has_failed
+        self._done, self._has_failed = [], False
+        return done, has_failed
+
+    def _fail(self, error: object) -> None:
+        self._begun_at = None
+        self._has_failed = True
+        self._failures.tell("the commit failed: %s", error)
