@@ -32,19 +32,23 @@ from ops.verify.sync_store import RecordName, compare_sync_rows, report_missing_
 from ops.verify.topics import Span
 
 
-def audit(sources: Sources, report: Report, *, allow_empty: bool = False) -> None:
+def audit(
+    sources: Sources, report: Report, *, allow_empty: bool = False, settings_since: int = 0
+) -> None:
     """Compares everything with the log, and reports what differs.
 
     Args:
         sources: The deployment.
         report: Takes counts and differences.
         allow_empty: An empty log is no difference.
+        settings_since: Entries of an earlier time (ms) are not held against the present settings.
 
     Raises:
         ServerUnavailable: A server does not answer within its bound.
     """
     spans = sources.timeline_spans()
-    log = _fold(sources, spans, report, allow_empty=allow_empty)
+    log = Log(len(spans), sources.limits(), settings_since)
+    _fold(sources, log, spans, report, allow_empty=allow_empty)
     _compare_copies(sources, log, report)
     shards = _compare_sync_log(sources, log, report)
     _compare_sync_store(sources, log, shards, report)
@@ -53,8 +57,9 @@ def audit(sources: Sources, report: Report, *, allow_empty: bool = False) -> Non
         report.settle()
 
 
-def _fold(sources: Sources, spans: Sequence[Span], report: Report, *, allow_empty: bool) -> Log:
-    log = Log(len(spans))
+def _fold(
+    sources: Sources, log: Log, spans: Sequence[Span], report: Report, *, allow_empty: bool
+) -> None:
     with _timed(report, "log"):
         for span in spans:
             if span.low > 0:
@@ -65,7 +70,6 @@ def _fold(sources: Sources, spans: Sequence[Span], report: Report, *, allow_empt
         log.finish(report)
         if not log.conversations and not allow_empty:
             report.differ("log", "no_data", detail="there is nothing to verify")
-    return log
 
 
 def _compare_copies(sources: Sources, log: Log, report: Report) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -20,9 +21,22 @@ AllowEmpty = Annotated[
 Wait = Annotated[
     float, typer.Option("--wait", min=0, help="Seconds to wait for each sink to catch up.")
 ]
+SettingsSince = Annotated[
+    datetime | None,
+    typer.Option(
+        "--settings-since",
+        help="Time (UTC) of the last change of limits: earlier entries may exceed them.",
+    ),
+]
 
 
-def verify(*, allow_empty: AllowEmpty = False, wait: Wait = 60.0, json: Json = False) -> None:
+def verify(
+    *,
+    allow_empty: AllowEmpty = False,
+    wait: Wait = 60.0,
+    settings_since: SettingsSince = None,
+    json: Json = False,
+) -> None:
     """Compare store, index and sync timelines with the log; exit with 1 if they differ."""
     settings = resolve_settings()
     report = Report(emit if json else None)
@@ -31,7 +45,7 @@ def verify(*, allow_empty: AllowEmpty = False, wait: Wait = 60.0, json: Json = F
         progress(err) as advance,
         servers(settings, advance=advance, wait_seconds=wait) as sources,
     ):
-        audit(sources, report, allow_empty=allow_empty)
+        audit(sources, report, allow_empty=allow_empty, settings_since=_ms(settings_since))
     seconds = time.monotonic() - begin
     if json:
         emit(summary(report, seconds))
@@ -41,3 +55,8 @@ def verify(*, allow_empty: AllowEmpty = False, wait: Wait = 60.0, json: Json = F
         out.print(table(report, seconds))
     if report.total:
         raise typer.Exit(1)
+
+
+def _ms(moment: datetime | None) -> int:
+    """Milliseconds since 1970, 0 without a moment."""
+    return 0 if moment is None else int(moment.replace(tzinfo=UTC).timestamp() * 1000)

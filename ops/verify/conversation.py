@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 from zlib import crc32
 
 from schemas.codec import encode
 from schemas.records import (
+    AnyCommand,
     AnyEntry,
     ConversationCreated,
     FanoutChanged,
@@ -23,7 +24,9 @@ from schemas.records import (
 from schemas.visibility import Change, Period, periods, readable, visible
 
 ABSENT: Final = 0
-"""Stands where a digest is kept of an entry that is not there."""
+"""In place of the digest of an entry that is not there."""
+
+CommandKind: TypeAlias = type[MembersAdded] | type[MembersRemoved]
 
 
 def digest_of(value: bytes) -> int:
@@ -36,11 +39,24 @@ def document_digest(sender: str, at: int, text: str) -> int:
     return digest_of(encode((sender, at, text)))
 
 
+def command_hash(record: AnyEntry | AnyCommand) -> int:
+    """64 bits of the sender and the client_msg_id; never `ABSENT`."""
+    return hash((record.sender, record.client_msg_id)) or 1
+
+
+def name_digest(name: str) -> int:
+    """32 bits of a person's id; never `ABSENT`."""
+    return crc32(name.encode()) or 1
+
+
 class Conversation:
     """One conversation as its entries so far make it.
 
     ``digests``, ``documents`` and ``offsets`` have one number for each SeqId, from 1 at index 0:
     of the entry's bytes, of what the index holds of it, and its offset in ``im.timeline``.
+    ``times`` and ``senders`` have the time of each entry (ms) and the `name_digest` of its sender.
+    ``last_message`` is the SeqId of the last message, ``has_changed_members`` says whether the
+    last entry changed the members.
     ``changes`` has, for everybody who was ever in it, the SeqIds at which they came and went;
     ``pushed`` the ranges that went to all members, ``asides`` for each recipient the SeqIds that
     went to them and not to all; ``commands`` a hash of each entry's sender and client_msg_id.
@@ -64,6 +80,11 @@ class Conversation:
         self.documents = array("I")
         self.offsets = array("q")
         self.commands = array("q")
+        self.times = array("q")
+        self.senders = array("I")
+        self.last_message = 0
+        self.has_changed_members = False
+        self._goes_on_with: CommandKind | None = None
         self.changes: dict[str, list[tuple[int, bool]]] = {}
         self.pushed: list[Period] = []
         self.asides: dict[str, array[int]] = {}
@@ -82,21 +103,28 @@ class Conversation:
         """Leaves a hole in the log: the entries before ``seq`` are not there."""
         hole = seq - 1 - self.head
         self.messages = None
-        for column in (self.digests, self.documents, self.commands):
+        columns = (self.digests, self.documents, self.commands, self.times, self.senders)
+        for column in columns:
             column.extend([ABSENT] * hole)
+        self.has_changed_members = False
+        self._goes_on_with = None
         self.offsets.extend([self.offsets[-1] if self.offsets else 0] * hole)
 
     def append(self, entry: AnyEntry, offset: int, digest: int) -> None:
         """Takes the next entry. Asides are found before the members change, and after."""
+        self._note_command(entry)
         self.digests.append(digest)
         self.offsets.append(offset)
-        self.commands.append(hash((entry.sender, entry.client_msg_id)))
+        self.commands.append(command_hash(entry))
+        self.times.append(entry.at)
+        self.senders.append(name_digest(entry.sender))
         self.messages = entry.messages
         match entry:
             case MessageSent(sender=sender, at=at, content=content):
                 self.documents.append(document_digest(sender, at, content.text))
                 self._tell(entry.seq, [sender, *entry.mentions])
                 self.own[sender] = (entry.seq, entry.messages)
+                self.last_message = entry.seq
                 return
             case ConversationCreated():
                 self._create(entry)
@@ -126,6 +154,30 @@ class Conversation:
         return 0 < seq <= self.head and (
             self.documents[seq - 1] != ABSENT or self.digests[seq - 1] == ABSENT
         )
+
+    def is_by_other(self, seq: int, user: str) -> bool:
+        """Whether an entry is there and has another sender."""
+        return self.has(seq) and self.senders[seq - 1] != name_digest(user)
+
+    def continues(self, entry: AnyEntry) -> bool:
+        """Whether an entry is one more of the command that the last entry belongs to."""
+        kind = self._goes_on_with
+        if kind is None or self.commands[-1] != command_hash(entry):
+            return False
+        return isinstance(entry, FanoutChanged | kind)
+
+    def _note_command(self, entry: AnyEntry) -> None:
+        """Notes which entries of the same command may follow."""
+        self.has_changed_members = False
+        match entry:
+            case ConversationCreated() | MembersAdded():
+                self._goes_on_with, self.has_changed_members = MembersAdded, True
+            case MembersRemoved():
+                self._goes_on_with, self.has_changed_members = MembersRemoved, True
+            case FanoutChanged():
+                pass
+            case _:
+                self._goes_on_with = None
 
     def edited_by(self, seq: int) -> int | None:
         """The SeqId of the last edit of a message, if there is one."""

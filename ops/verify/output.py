@@ -27,7 +27,7 @@ _TITLES: Final[dict[CheckName, str]] = {
 
 def line(difference: Difference) -> str:
     """A difference in one line. It quotes no message."""
-    parts = [f"{difference.check}: {difference.kind.replace('_', ' ')}"]
+    parts = [f"{difference.check}: {difference.kind}"]
     if difference.conv_id:
         parts.append(f"{difference.conv_id}{_seqs(difference)}")
     if difference.user:

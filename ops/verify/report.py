@@ -8,6 +8,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 from msgspec import Struct
 
+from ops.verify.rule_names import RuleName
+
 CheckName: TypeAlias = Literal[
     "log",  # im.timeline against its own rules
     "store",  # the tables message and conversation
@@ -26,13 +28,13 @@ DifferenceKind: TypeAlias = Literal[
     "misplaced",  # is where nobody looks for it: another partition, bucket, index or routing
     "out_of_order",  # comes after a later one
     "undecodable",  # is none of our records
-    "rule",  # an entry that the log before it does not allow
+    RuleName,  # an entry that the log before it does not allow
     "behind",  # a stage has not come as far as the audit waits for
     "no_data",  # nothing to audit, which nobody asked for
 ]
 
 NAMED: Final = 100
-"""Differences of one check and kind that are named; of the others only the number is told."""
+"""Differences of one check and kind that are named; the others are only counted."""
 
 MAX_HELD: Final = 1_000_000
 """Records newer than the snapshot that are looked up later; each takes some 300 bytes."""

@@ -1,16 +1,24 @@
-"""What must be so of each entry, given the entries before it in its conversation."""
+"""What must be so of each entry, given the entries before it in its conversation.
+
+The rules are those of `docs/conversations.md`. They are a model of their own: nothing here is
+imported from the sequencer, which enforces them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from typing import Final
 
+from ops.verify.conversation import Conversation, command_hash
+from ops.verify.rule_names import Broken
+from ops.verify.rules_of_members import fanout_rules, membership_rules, switch_due
+from schemas.ids import is_client_msg_id, is_valid_id
+from schemas.limits import MAX_EDITS, RECENT_PAGE, RECENT_PAGES, Limits
 from schemas.records import (
+    MAX_ID_LENGTH,
     AnyEntry,
     ConversationCreated,
     FanoutChanged,
-    FanoutMode,
-    HistoryRule,
     MembersAdded,
     MembersRemoved,
     MessageEdited,
@@ -18,73 +26,71 @@ from schemas.records import (
     MessageSent,
 )
 
-
-class Before(Protocol):
-    """A conversation as the entries before the one in question left it."""
-
-    @property
-    def head(self) -> int:
-        """The last SeqId, 0 before the first."""
-
-    @property
-    def mode(self) -> FanoutMode:
-        """How the next entry is fanned out."""
-
-    @property
-    def history(self) -> HistoryRule:
-        """What newcomers may read of what was said before they came."""
-
-    @property
-    def messages(self) -> int | None:
-        """How many messages there are, by their own count; None behind a hole of the log."""
-
-    @property
-    def members(self) -> Collection[str]:
-        """Who is in it."""
-
-    @property
-    def edits(self) -> Mapping[int, Sequence[int]]:
-        """The SeqIds of the edits of each message that has some."""
-
-    @property
-    def recalled(self) -> Collection[int]:
-        """The SeqIds whose text was taken back."""
-
-    def may_be_message(self, seq: int) -> bool:
-        """Whether that entry is one, or not there."""
-
-    def has(self, seq: int) -> bool:
-        """Whether there is such an entry."""
-
-    @property
-    def commands(self) -> Sequence[int]:
-        """A hash of (sender, client_msg_id) for each entry."""
+NO_LIMITS: Final = Limits(
+    push_limit=1 << 62,
+    push_again_below=0,
+    max_text_bytes=1 << 62,
+    max_mentions=1 << 62,
+    members_per_entry=1 << 62,
+    recall_within_ms=1 << 62,
+    edit_within_ms=1 << 62,
+    owner_recalls=True,
+)
+"""For entries of a time in which the settings may have been others."""
 
 
-def broken_rules(before: Before, entry: AnyEntry) -> Iterator[str]:
-    """Says in words each rule that an entry breaks. Names no one and quotes nothing."""
-    if (before.head == 0) != isinstance(entry, ConversationCreated):
-        yield "a conversation begins with conversation_created, and has it once"
-    if before.messages is not None:
-        yield from _count(before.messages, entry)
+def broken_rules(before: Conversation, entry: AnyEntry, limits: Limits) -> Iterator[Broken]:
+    """Each rule that an entry breaks.
+
+    Args:
+        before: The conversation as the entries before this one left it.
+        entry: The next entry.
+        limits: The settings at the time of the entry, or `NO_LIMITS`.
+    """
+    if before.head == 0 and not isinstance(entry, ConversationCreated):
+        yield Broken("no_creation", "a conversation begins with conversation_created")
+    if before.head > 0 and isinstance(entry, ConversationCreated):
+        yield Broken("created_twice", f"the conversation has {before.head} entries")
+    yield from _common_rules(before, entry)
     match entry:
-        case ConversationCreated():
-            yield from _created(entry)
         case MessageSent():
             yield from _by_member(before, entry)
-        case MessageEdited() | MessageRecalled():
+            yield from _said_rules(entry, limits)
+        case MessageEdited():
             yield from _by_member(before, entry)
-            yield from _altered(before, entry)
-        case MembersAdded() | MembersRemoved():
-            yield from _membership(before, entry)
+            yield from _said_rules(entry, limits)
+            yield from _target_rules(before, entry)
+            yield from _edit_rules(before, entry, limits)
+        case MessageRecalled():
+            yield from _by_member(before, entry)
+            yield from _target_rules(before, entry)
+            yield from _recall_rules(before, entry, limits)
         case FanoutChanged():
-            yield from _fanout(before, entry)
+            yield from fanout_rules(before, entry, limits)
+        case ConversationCreated() | MembersAdded() | MembersRemoved():
+            yield from membership_rules(before, entry, limits)
+
+
+def switch_missing(
+    before: Conversation, entry: AnyEntry | None, limits: Limits
+) -> Iterator[Broken]:
+    """Whether the last entry needs a change of mode that does not follow.
+
+    Args:
+        before: A conversation.
+        entry: Its next entry, None at the end of the log.
+        limits: The settings at the time of the last entry.
+    """
+    due = switch_due(before, limits)
+    if due is not None and not isinstance(entry, FanoutChanged):
+        detail = f"to {due}, with {len(before.members)} members, before the next entry"
+        yield Broken("switch_missing", detail)
 
 
 def repeated_commands(commands: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """The entries whose command was accepted before, apart from the ones that follow each other.
+    """The entries whose command has an earlier entry, apart from neighbours.
 
-    One command may become several entries, side by side.
+    One command may become several entries, side by side; `broken_rules` looks at neighbours.
 
     Args:
         commands: A hash of each command, from SeqId 1; 0 where the entry is not there.
@@ -103,68 +109,89 @@ def repeated_commands(commands: Sequence[int]) -> Iterator[tuple[int, int]]:
         previous = command
 
 
-def _count(before: int, entry: AnyEntry) -> Iterator[str]:
-    due = before + isinstance(entry, MessageSent)
-    # Entries of before messages were counted have no count, and are followed by none or by 1.
-    if entry.messages not in ({0, due} if before == 0 else {due}):
-        yield f"it counts {entry.messages} messages in place of {due}"
+def _common_rules(before: Conversation, entry: AnyEntry) -> Iterator[Broken]:
+    if before.messages is not None:
+        due = before.messages + isinstance(entry, MessageSent)
+        if entry.messages != due:
+            yield Broken("wrong_count", f"{entry.messages} messages in place of {due}")
+    if not is_client_msg_id(entry.client_msg_id):
+        yield Broken("invalid_id", "client_msg_id is not a UUIDv7")
+    if not _are_ids(entry.conv_id, entry.sender, *_named(entry)):
+        yield Broken("invalid_id", "an id is empty, too long, or cannot be printed")
+    if before.head and before.commands[-1] == command_hash(entry):
+        if not before.continues(entry):
+            yield Broken("id_repeated", f"has the sender and client_msg_id of entry {before.head}")
+        elif before.times[-1] != entry.at:
+            yield Broken("wrong_time", f"entry {before.head} of the same command has another")
 
 
-def _by_member(before: Before, entry: AnyEntry) -> Iterator[str]:
+def _named(entry: AnyEntry) -> Sequence[str]:
+    if isinstance(entry, ConversationCreated | MembersAdded | MembersRemoved):
+        return entry.members
+    return ()
+
+
+def _are_ids(*ids: str) -> bool:
+    return is_valid_id("".join(ids)) and all(0 < len(each) <= MAX_ID_LENGTH for each in ids)
+
+
+def _by_member(before: Conversation, entry: AnyEntry) -> Iterator[Broken]:
     if entry.sender not in before.members:
-        yield "its sender is not a member"
+        yield Broken("sender_not_a_member", "only a member sends, edits and recalls")
 
 
-def _altered(before: Before, entry: MessageEdited | MessageRecalled) -> Iterator[str]:
-    if not before.may_be_message(entry.target):
-        yield "its target is not a message before it"
-    if entry.target in before.recalled:
-        yield "its target was recalled before"
+def _said_rules(entry: MessageSent | MessageEdited, limits: Limits) -> Iterator[Broken]:
+    length = len(entry.content.text.encode())
+    if length > limits.max_text_bytes:
+        yield Broken("text_too_long", f"{length} bytes, at most {limits.max_text_bytes}")
+    if isinstance(entry, MessageSent) and len(entry.mentions) > limits.max_mentions:
+        detail = f"{len(entry.mentions)} mentions, at most {limits.max_mentions}"
+        yield Broken("too_many_mentions", detail)
+
+
+def _target_rules(
+    before: Conversation, entry: MessageEdited | MessageRecalled
+) -> Iterator[Broken]:
+    target = entry.target
+    if not before.may_be_message(target):
+        yield Broken("not_a_message", f"the target {target} is not a message before it")
+        return
+    if target in before.recalled:
+        detail = f"the target {target} was recalled by entry {before.recalled[target]}"
+        yield Broken("recalled_before", detail)
+    if before.has(target) and before.times[target - 1] != entry.target_at:
+        detail = f"target_at is {entry.target_at}, the target has {before.times[target - 1]}"
+        yield Broken("wrong_target_time", detail)
+    if target // RECENT_PAGE <= before.last_message // RECENT_PAGE - RECENT_PAGES:
+        yield Broken("too_far_back", f"the target {target} is no longer remembered")
+
+
+def _edit_rules(before: Conversation, entry: MessageEdited, limits: Limits) -> Iterator[Broken]:
+    if before.is_by_other(entry.target, entry.sender):
+        yield Broken("no_right_to_edit", "only the sender of a message edits it")
+    if _age(before, entry) > limits.edit_within_ms or not limits.edit_within_ms:
+        detail = f"after {_age(before, entry)} ms, at most {limits.edit_within_ms}"
+        yield Broken("edited_too_late", detail)
+    edits = len(before.edits.get(entry.target, ()))
+    if edits >= MAX_EDITS:
+        yield Broken("too_many_edits", f"the message has {edits} edits, at most {MAX_EDITS}")
+
+
+def _recall_rules(
+    before: Conversation, entry: MessageRecalled, limits: Limits
+) -> Iterator[Broken]:
+    by_owner = limits.owner_recalls and entry.sender == before.owner
+    if before.is_by_other(entry.target, entry.sender) and not by_owner:
+        yield Broken("no_right_to_recall", "not the sender of the message, nor a permitted owner")
+    if _age(before, entry) > limits.recall_within_ms or not limits.recall_within_ms:
+        detail = f"after {_age(before, entry)} ms, at most {limits.recall_within_ms}"
+        yield Broken("recalled_too_late", detail)
     edits = list(before.edits.get(entry.target, ()))
-    if isinstance(entry, MessageRecalled) and edits != list(filter(before.has, entry.edits)):
-        yield f"it names {len(entry.edits)} edits, and not the {len(edits)} that there are"
+    if edits != list(filter(before.has, entry.edits)):
+        detail = f"names {len(entry.edits)} edits, and not the {len(edits)} that there are"
+        yield Broken("wrong_edits", detail)
 
 
-def _created(entry: ConversationCreated) -> Iterator[str]:
-    if entry.sender not in entry.members:
-        yield "who creates a conversation is a member of it"
-    if len(set(entry.members)) != len(entry.members):
-        yield "it names a member twice"
-
-
-def _membership(before: Before, entry: MembersAdded | MembersRemoved) -> Iterator[str]:
-    people = set(entry.members)
-    if not people or len(people) != len(entry.members):
-        yield "it names nobody, or a member twice"
-    if isinstance(entry, MembersAdded) and not people.isdisjoint(before.members):
-        yield "it adds somebody who is a member"
-    if isinstance(entry, MembersAdded) and entry.history != before.history:
-        yield f"its history rule is {entry.history} while the conversation's is {before.history}"
-    if isinstance(entry, MembersRemoved) and not people.issubset(before.members):
-        yield "it removes somebody who is not a member"
-    if entry.mode != before.mode:
-        yield f"its mode is {entry.mode} while the conversation's is {before.mode}"
-    # The first of several entries of one command may have removed the sender.
-    knows = entry.sender in before.members or entry.sender in people
-    if not knows and not _goes_on(before, entry):
-        yield "its sender is not a member"
-
-
-def _fanout(before: Before, entry: FanoutChanged) -> Iterator[str]:
-    if entry.member_count != len(before.members):
-        yield f"it counts {entry.member_count} members, there are {len(before.members)}"
-    if entry.mode == before.mode:
-        yield f"the mode was {entry.mode} before"
-    if entry.push_again_below > entry.push_limit:
-        yield "its limits overlap"
-    if entry.mode == "pull" and entry.member_count <= entry.push_limit:
-        yield "to pull, with no more members than the limit"
-    if entry.mode == "push" and entry.member_count >= entry.push_again_below:
-        yield "to push, with no fewer members than the limit"
-    if not _goes_on(before, entry):
-        yield "it does not follow an entry of the same command"
-
-
-def _goes_on(before: Before, entry: AnyEntry) -> bool:
-    command = hash((entry.sender, entry.client_msg_id))
-    return bool(before.commands) and before.commands[-1] == command
+def _age(before: Conversation, entry: MessageEdited | MessageRecalled) -> int:
+    """Milliseconds between a message and what alters it; 0 where the message is not there."""
+    return entry.at - before.times[entry.target - 1] if before.has(entry.target) else 0

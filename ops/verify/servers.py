@@ -31,6 +31,7 @@ from ops.verify.sync_expiry import ExpiryRow
 from ops.verify.sync_store import SyncRow
 from ops.verify.topics import Span
 from schemas.errors import ConfigurationError
+from schemas.limits import Limits
 from schemas.settings import Settings
 from schemas.topics import Topic
 
@@ -69,6 +70,10 @@ class Servers:
         self._search = search
         self._advance = advance
         self._wait_seconds = wait_seconds
+
+    def limits(self) -> Limits:
+        """See `Sources`."""
+        return self._settings.limits
 
     def timeline_spans(self) -> list[Span]:
         """See `Sources`."""

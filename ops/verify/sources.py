@@ -15,12 +15,16 @@ from ops.verify.sync_buckets import BucketRow
 from ops.verify.sync_expiry import ExpiryRow
 from ops.verify.sync_store import SyncRow
 from ops.verify.topics import Span
+from schemas.limits import Limits
 
 Stage: TypeAlias = Literal["sink-message", "sink-search", "sink-sync"]
 
 
 class Sources(Protocol):
     """All places of one deployment. Any method may raise `ServerUnavailable`."""
+
+    def limits(self) -> Limits:
+        """The present settings of the sequencer."""
 
     def timeline_spans(self) -> list[Span]:
         """What of ``im.timeline`` is committed now."""

@@ -29,7 +29,7 @@ from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.support.audited import System
-from tests.support.auditing import report_on
+from tests.support.auditing import SMALL_LIMITS_AS_SETTINGS, report_on
 from tests.support.damage.tools import entries_at, rows_at
 from tests.support.deployed import append, append_to, commit, deploy, of_day, records
 from tests.support.placing import PLACINGS, Placing, in_one_epoch
@@ -64,7 +64,8 @@ class Deployed(NamedTuple):
 @pytest.fixture
 def deployed(servers: Servers) -> Iterator[Deployed]:
     """A deployment that the story of two conversations has left behind."""
-    with _deployed(servers.settings(partitions=2, sync_partitions=3)) as found:
+    settings = servers.settings(partitions=2, sync_partitions=3, **SMALL_LIMITS_AS_SETTINGS)
+    with _deployed(settings) as found:
         yield found
 
 
@@ -72,7 +73,8 @@ def deployed(servers: Servers) -> Iterator[Deployed]:
 def deployed_later(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Deployed]:
     """The same, with sync records in epochs after the first, by either layout."""
     layout, placing = request.param
-    settings = servers.settings(partitions=2, sync_partitions=3, sync_layout=layout)
+    limits = SMALL_LIMITS_AS_SETTINGS
+    settings = servers.settings(partitions=2, sync_partitions=3, sync_layout=layout, **limits)
     with _deployed(settings, PLACINGS[placing]) as found:
         yield found
 

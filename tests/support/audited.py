@@ -24,7 +24,7 @@ from ops.verify.sync_expiry import ExpiryRow
 from ops.verify.sync_store import SyncRow
 from ops.verify.topics import Span
 from schemas.codec import decode_entry, decode_sync_record, encode
-from schemas.limits import MEMBERSHIP_BUCKET, MESSAGE_BUCKET, SYNC_BUCKET
+from schemas.limits import MEMBERSHIP_BUCKET, MESSAGE_BUCKET, SYNC_BUCKET, Limits
 from schemas.records import (
     AnyEntry,
     ConversationCreated,
@@ -41,6 +41,7 @@ from schemas.records import (
 )
 from schemas.sync_seq import epoch_of, sync_seq
 from tests.support.placing import TIMELINE_PARTITIONS, Placing, in_one_epoch
+from tests.support.sequencing import SMALL_LIMITS
 
 _JUMP_AFTER: Final = 4
 _KINDS: Final[dict[type[AnyEntry], str]] = {
@@ -83,6 +84,7 @@ class System:
     lows: dict[int, int] = field(default_factory=dict)
     lags: dict[Stage, int] = field(default_factory=dict)
     expired_before: int = 0
+    limits: Limits = SMALL_LIMITS
     shards: SyncShards = field(default_factory=lambda: in_one_epoch([]).shards)
 
     def home(self, user: str, epoch: int) -> int:
@@ -114,6 +116,9 @@ class _Lists:
     def __init__(self, system: System) -> None:
         self._system = system
         self._asked = 0
+
+    def limits(self) -> Limits:
+        return self._system.limits
 
     def timeline_spans(self) -> list[Span]:
         self._asked += 1

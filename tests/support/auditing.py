@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any, Final
+
 from ops.verify import servers as real
 from ops.verify.audit import audit
 from ops.verify.report import Report
 from schemas.settings import Settings
+from tests.support.sequencing import SMALL_LIMITS
+
+SMALL_LIMITS_AS_SETTINGS: Final[dict[str, Any]] = {
+    "push_limit": SMALL_LIMITS.push_limit,
+    "push_again_below": SMALL_LIMITS.push_again_below,
+    "max_text_bytes": SMALL_LIMITS.max_text_bytes,
+    "members_per_entry": SMALL_LIMITS.members_per_entry,
+    "recall_within": timedelta(milliseconds=SMALL_LIMITS.recall_within_ms),
+    "edit_within": timedelta(milliseconds=SMALL_LIMITS.edit_within_ms),
+    "recall_by": "sender_or_owner" if SMALL_LIMITS.owner_recalls else "sender",
+}
+"""For a deployment whose records `tests.support.sequencing` made."""
 
 
 def report_on(settings: Settings, wait_seconds: float, *, allow_empty: bool = False) -> Report:

@@ -57,7 +57,7 @@ def _log_counts_otherwise(system: System, pick: Pick) -> Expected:
     entry = entry_of(system.timeline[at])
     wrong = entry.messages + pick.one((1, 2, 7))
     set_value(system.timeline, at, encode(structs.replace(entry, messages=wrong)))
-    return of_entry(entry, "log", "rule", alone=False)
+    return of_entry(entry, "log", "wrong_count", alone=False)
 
 
 @damage
@@ -76,7 +76,7 @@ def _log_has_a_strangers_message(system: System, pick: Pick) -> Expected:
     partition = partition_of(conv_id, TIMELINE_PARTITIONS)
     place = (partition, end_of(system.timeline, partition))
     system.timeline.append((*place, conv_id.encode(), encode(entry)))
-    return Expected("log", "rule", conv_id, head + 1, alone=False)
+    return Expected("log", "sender_not_a_member", conv_id, head + 1, alone=False)
 
 
 @damage

@@ -1,0 +1,55 @@
+"""The names of the rules of an entry. `docs/verify.md` says what each name means."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, TypeAlias
+
+RuleName: TypeAlias = Literal[
+    # any entry
+    "no_creation",  # the first entry of a conversation is not conversation_created
+    "created_twice",  # a later entry is conversation_created
+    "wrong_count",  # the number of messages is not that of the entries before
+    "invalid_id",  # an id has a form that no command may have
+    "id_repeated",  # an earlier entry has the same sender and client_msg_id
+    "wrong_time",  # the entries of one command have different times
+    "entry_too_long",
+    "sender_not_a_member",
+    # messages
+    "text_too_long",
+    "too_many_mentions",
+    "not_a_message",  # the target of an edit or recall
+    "recalled_before",  # the target of an edit or recall
+    "no_right_to_edit",  # the sender is not the sender of the message
+    "no_right_to_recall",  # the sender is neither the sender of the message nor a permitted owner
+    "edited_too_late",
+    "recalled_too_late",
+    "too_far_back",  # the target is not among the last 1,000 SeqIds
+    "wrong_target_time",
+    "too_many_edits",
+    "wrong_edits",  # a recall does not name the edits of its message
+    # members
+    "creator_not_a_member",
+    "nobody_named",
+    "named_twice",
+    "too_many_named",
+    "no_right_to_add",
+    "no_right_to_remove",
+    "added_a_member",
+    "removed_a_stranger",
+    "wrong_mode",
+    "wrong_history",
+    # the push limit
+    "switch_missing",  # a membership entry passed a limit, and no fanout_changed follows
+    "switch_alone",  # fanout_changed does not follow a membership entry of the same command
+    "switch_unfounded",  # the number of members does not allow the new mode
+    "switch_to_same_mode",
+    "wrong_member_count",
+    "wrong_limits",  # the limits of fanout_changed are not those of the settings
+]
+
+
+class Broken(NamedTuple):
+    """A rule that an entry breaks; ``detail`` names no person and quotes no text."""
+
+    rule: RuleName
+    detail: str
