@@ -114,7 +114,7 @@ def test_what_agrees_passes_and_each_damage_is_named(
     assert report.section("sync-store").counts["rows"] == len(system.sync_rows)
 
     passed = runner.invoke(app, ["--json"])
-    assert passed.exit_code == 0
+    assert passed.exit_code == 0, passed.output
     assert msgspec.json.decode(passed.stdout.splitlines()[-1])["ok"] is True
 
     execute("DELETE FROM message WHERE conv_id = 'c1' AND bucket = 0 AND seq = 3")

@@ -21,7 +21,7 @@ _PASSED_ON: Final = (
     "namespace", "home", "kafka_bootstrap", "cassandra_hosts", "elasticsearch_url",
     "gateway_port", "partitions", "sync_partitions", "push_limit", "members_per_entry",
     "sync_layout", "sync_topics_limit",
-    "new_device", "new_device_window",
+    "new_device", "new_device_window", "max_text_bytes", "recall_by",
 )  # fmt: skip
 
 
@@ -31,6 +31,8 @@ def environment(settings: Settings) -> dict[str, str]:
     if settings.push_again_below is not None:
         own["IM_PUSH_AGAIN_BELOW"] = str(settings.push_again_below)
     own["IM_SYNC_LIFETIME"] = str(int(settings.sync_lifetime.total_seconds()))
+    for name in ("recall_within", "edit_within"):
+        own[f"IM_{name.upper()}"] = f"PT{getattr(settings, name).total_seconds():f}S"
     own["IM_JWT_SECRET"] = settings.jwt_secret.get_secret_value()
     return os.environ | own
 
