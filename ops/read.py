@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Annotated, TypeVar
 
 import aiohttp
@@ -11,6 +12,7 @@ import msgspec
 import typer
 from msgspec import Raw
 
+from gateway.search_terms import parse_query
 from ops.console import Json
 from ops.gateway_client import REQUEST_SECONDS, GatewayClient, SyncLine
 from ops.lines import conversation_line, history_line, hit_line, sync_line
@@ -71,6 +73,9 @@ def search(
     json: Json = False,
 ) -> None:
     """Find messages that USER may see, newest first."""
+    with suppress(ValueError):  # the gateway says what is wrong with the query
+        if parse_query(query).is_cut:
+            typer.echo("the query is too long: only its first part is searched for", err=True)
     _show(user, lambda client: client.search(query, limit), _raw if json else hit_line)
 
 
