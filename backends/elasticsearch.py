@@ -99,6 +99,10 @@ def clear_failures(settings: Settings) -> Iterator[None]:
     try:
         yield
     except (AuthenticationException, AuthorizationException) as error:
+        if "block" in error.error:  # an index or a cluster that takes no writes answers 403, too
+            raise ServerUnavailable(
+                f"Elasticsearch at {where} is blocked ({error.error})"
+            ) from error
         raise ConfigurationError(
             f"Elasticsearch at {where} refuses the credentials ({error.status_code}): put a user "
             "and a password into IM_ELASTICSEARCH_URL"

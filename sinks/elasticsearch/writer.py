@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from elasticsearch import ApiError, Elasticsearch, TransportError
 
 from backends.elasticsearch import create_index
-from schemas.errors import FatalFailure, PoisonRecord, TransientFailure
+from schemas.errors import (
+    ConfigurationError,
+    PoisonRecord,
+    ServerUnavailable,
+    TransientFailure,
+)
 from schemas.settings import Settings
 from sinks.base.records import Record
 from sinks.base.writer import Outcome
@@ -24,7 +31,18 @@ _DURABLE: Final = (
     HTTPStatus.CONFLICT,  # a newer version is there, or the same
 )
 _REFUSED: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-"""What a document gets that can never pass, or a whole request because of one of its documents."""
+"""Status of a document that can never pass, or of a request because of one of its documents."""
+
+_NOT_OF_A_DOCUMENT: Final = re.compile(
+    "^(index|indices|cluster|shard|security|alias|snapshot|validation|resource|process_cluster|"
+    "circuit|es_rejected|timeout|unavailable|no_shard|no_node|master_not|invalid_index|"
+    "invalid_alias|pipeline|too_many|node_|illegal_state)|_closed|_block"
+)
+"""Types of errors that are about an index, the cluster or the user. They are never poison,
+whatever their status: an index that is closed answers 400 for each document."""
+
+ALIAS_SECONDS: Final = 10.0
+"""How often the writer looks whether its indices are behind the alias that searches use."""
 
 
 class _Fate(NamedTuple):
@@ -36,8 +54,8 @@ class _Fate(NamedTuple):
 
     @property
     def is_poison(self) -> bool:
-        """Whether it can never pass. A missing index or a lack of anything passes in time."""
-        return self.status in _REFUSED
+        """Whether the document can never pass. What concerns more than the document passes."""
+        return self.status in _REFUSED and not _NOT_OF_A_DOCUMENT.search(self.error)
 
 
 class SearchWriter:
@@ -45,15 +63,26 @@ class SearchWriter:
 
     The same entry always makes the same document under the same id, with its SeqId as version.
 
+    What is wrong with an index, the alias, the cluster or the user is a `TransientFailure`: the
+    sink waits, says so, and goes on after the repair.
+
     Args:
         client: Without retries of its own.
         settings: Name the indices.
+        clock: Seconds that never go back.
     """
 
-    def __init__(self, client: Elasticsearch, settings: Settings) -> None:
+    def __init__(
+        self,
+        client: Elasticsearch,
+        settings: Settings,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._client = client
         self._settings = settings
-        self._indices: set[str] = set()
+        self._indices: dict[str, float] = {}
+        """The indices that are there, and when each was last found behind the alias."""
+        self._clock = clock
 
     def write(self, records: Sequence[Record]) -> Outcome:
         """See `sinks.base.writer.Writer.write`."""
@@ -67,21 +96,35 @@ class SearchWriter:
             if fate.is_poison
         ]
         again = [fate for fate in failed if not fate.is_poison]
-        self._indices -= {fate.document.index_name for fate in again}  # one of them may be gone
+        for fate in again:
+            self._indices.pop(fate.document.index_name, None)  # it may be gone
         why = f"{again[0].error} from Elasticsearch" if again else ""
         return Outcome(poison, [fate.document.origin for fate in again], why)
 
     def _create_indices(self, documents: Iterable[Document]) -> None:
+        now = self._clock()
         for document in documents:
-            if document.index_name not in self._indices:
+            found_at = self._indices.get(document.index_name)
+            if found_at is None:
                 self._create_index(document.at)
-                self._indices.add(document.index_name)
+            if found_at is None or now - found_at >= ALIAS_SECONDS:
+                self._check_alias(document.index_name)
+                self._indices[document.index_name] = now
 
     def _create_index(self, at: int) -> None:
         try:
             create_index(self._client, self._settings, at)
-        except ApiError as error:
+        except (ConfigurationError, ServerUnavailable) as error:
+            raise TransientFailure(str(error)) from error
+
+    def _check_alias(self, index: str) -> None:
+        alias = self._settings.index_alias
+        try:
+            is_there = self._client.indices.exists_alias(name=alias, index=index)
+        except (ApiError, TransportError) as error:
             raise _failure(error) from error
+        if not is_there:
+            raise TransientFailure(f"alias {alias} does not name {index}: searches miss it")
 
     def _send(self, bulk: Sequence[Document]) -> Iterator[_Fate]:
         """Sends one request; if it is refused as a whole, its halves, down to single documents."""
@@ -92,7 +135,7 @@ class SearchWriter:
                 filter_path=_WANTED,
             )
         except ApiError as error:
-            if error.status_code not in _REFUSED:
+            if error.status_code not in _REFUSED or _NOT_OF_A_DOCUMENT.search(error.error):
                 raise _failure(error) from error
             yield from self._send_in_parts(bulk, error)
         except TransportError as error:
@@ -111,12 +154,9 @@ class SearchWriter:
         yield from self._send(bulk[middle:])
 
 
-def _failure(error: ApiError | TransportError) -> TransientFailure | FatalFailure:
-    """What an error that is about no document means."""
+def _failure(error: ApiError | TransportError) -> TransientFailure:
+    """What an error that is about no document means: it passes after a repair."""
     name = f"{type(error).__name__} from Elasticsearch"
-    if isinstance(error, TransportError):
-        return TransientFailure(name)
-    overloaded = error.status_code == HTTPStatus.TOO_MANY_REQUESTS
-    if overloaded or error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return TransientFailure(f"{name}, status {error.status_code}")
-    return FatalFailure(f"{name}, status {error.status_code}")
+    if isinstance(error, ApiError):
+        return TransientFailure(f"{name}, status {error.status_code}, {error.error}")
+    return TransientFailure(name)

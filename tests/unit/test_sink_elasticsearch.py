@@ -11,10 +11,11 @@ import pytest
 from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig
 from elasticsearch import ApiError, ConnectionTimeout, Elasticsearch
 
-from schemas.errors import FatalFailure, ServerUnavailable, TransientFailure
+from schemas.errors import ServerUnavailable, TransientFailure
 from schemas.settings import Settings
 from sinks.base.records import Record
-from sinks.elasticsearch.writer import SearchWriter
+from sinks.elasticsearch.writer import ALIAS_SECONDS, SearchWriter
+from tests.support.clock import Clock
 from tests.support.sink_stores import NEXT_MONTH, Conversation, on_log
 
 RECORDS = [on_log(Conversation("c").said(seq, "hello"), seq) for seq in range(1, 8)]
@@ -36,7 +37,8 @@ class FakeClient:
     def __init__(self, bulk: Bulk) -> None:
         self.bulks: list[list[int]] = []
         self.created: list[str] = []
-        self.indices = SimpleNamespace(create=self._create)
+        self.alias = True
+        self.indices = SimpleNamespace(create=self._create, exists_alias=lambda **_: self.alias)
         self._bulk = bulk
 
     def bulk(self, operations: Sequence[bytes], filter_path: Sequence[str]) -> dict[str, Any]:
@@ -131,10 +133,69 @@ def test_a_server_that_cannot_now_is_asked_again(error: Exception) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405])
-def test_a_server_that_will_not_ends_the_process(status: int) -> None:
-    """No record is to blame, and waiting does not help."""
-    with pytest.raises(FatalFailure, match=str(status)):
+def test_a_server_that_will_not_is_waited_for(status: int) -> None:
+    """No record is to blame, and somebody can repair it; the reason is in the message."""
+    with pytest.raises(TransientFailure, match=str(status)):
         writer(whole(refusal(status)))[0].write(RECORDS)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (400, "index_closed_exception"),
+        (400, "validation_exception"),  # the cluster has as many shards as it may have
+        (400, "invalid_index_name_exception"),
+        (403, "cluster_block_exception"),
+        (403, "security_exception"),
+        (401, "security_exception"),
+        (404, "index_not_found_exception"),
+        (429, "cluster_block_exception"),  # the flood stage of a full disk
+        (429, "circuit_breaking_exception"),
+        (503, "unavailable_shards_exception"),
+        (500, "some_exception"),
+    ],
+    ids=str,
+)
+def test_what_concerns_the_index_is_never_poison(answer: tuple[int, str]) -> None:
+    """Every document waits, whether the server says so to each or to the request."""
+    outcome = writer(lambda seqs: [answer] * len(seqs))[0].write(RECORDS)
+    assert not outcome.poison
+    assert len(outcome.again) == len(RECORDS)
+    assert answer[1] in outcome.why
+    with pytest.raises(TransientFailure, match=answer[1]):
+        writer(whole(refusal(*answer)))[0].write(RECORDS)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "document_parsing_exception",
+        "mapper_parsing_exception",
+        "strict_dynamic_mapping_exception",
+        "illegal_argument_exception",
+    ],
+)
+def test_a_document_that_the_index_refuses_is_poison(kind: str) -> None:
+    """Waiting does not help, and it must not hold up the others."""
+    outcome = writer(each({3: (400, kind)}))[0].write(RECORDS)
+    assert [found.index for found in outcome.poison] == [2]
+    assert not outcome.again
+
+
+def test_an_index_without_the_alias_is_waited_for() -> None:
+    """Also when somebody removes the alias later: what is written then would never be found."""
+    clock = Clock()
+    client = FakeClient(each({}))
+    search = SearchWriter(cast("Elasticsearch", client), Settings(), clock)
+    search.write(RECORDS)
+    client.alias = False
+    search.write(RECORDS)
+    clock.now += ALIAS_SECONDS
+    for _ in range(2):
+        with pytest.raises(TransientFailure, match="alias"):
+            search.write(RECORDS)
+    client.alias = True
+    assert search.write(RECORDS) == ([], [], "")
 
 
 def test_each_index_is_created_once_before_its_first_document() -> None:

@@ -1,0 +1,100 @@
+"""An index that an operator, or a full disk, has taken away from the search sink."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+from elasticsearch import Elasticsearch
+
+from backends.elasticsearch import elasticsearch_client
+from schemas.errors import TransientFailure
+from schemas.settings import Settings
+from sinks.base.records import Record
+from sinks.elasticsearch.writer import SearchWriter
+from tests.conftest import Servers
+from tests.support.clock import Clock
+from tests.support.sink_stores import SearchStore
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]
+
+
+@contextmanager
+def closed(client: Elasticsearch, settings: Settings) -> Iterator[None]:
+    """The indices are closed, and opened again."""
+    names = _names(client, settings)
+    client.indices.close(index=names)
+    yield
+    client.indices.open(index=names)
+
+
+@contextmanager
+def blocked(client: Elasticsearch, settings: Settings) -> Iterator[None]:
+    """The indices take no writes, and take them again."""
+    _block(client, settings, "index.blocks.read_only", is_set=True)
+    yield
+    _block(client, settings, "index.blocks.read_only", is_set=False)
+
+
+@contextmanager
+def flooded(client: Elasticsearch, settings: Settings) -> Iterator[None]:
+    """The disk is full, and has room again."""
+    _block(client, settings, "index.blocks.read_only_allow_delete", is_set=True)
+    yield
+    _block(client, settings, "index.blocks.read_only_allow_delete", is_set=False)
+
+
+@contextmanager
+def unnamed(client: Elasticsearch, settings: Settings) -> Iterator[None]:
+    """The alias is removed, and put back."""
+    names = _names(client, settings)
+    client.indices.delete_alias(index=names, name=settings.index_alias)
+    yield
+    client.indices.put_alias(index=names, name=settings.index_alias)
+
+
+def _names(client: Elasticsearch, settings: Settings) -> list[str]:
+    """The indices of the deployment; a server may refuse to close a pattern."""
+    return list(client.indices.get(index=f"{settings.index_alias}-*"))
+
+
+def _block(client: Elasticsearch, settings: Settings, name: str, *, is_set: bool) -> None:
+    value = True if is_set else None
+    client.indices.put_settings(index=f"{settings.index_alias}-*", settings={name: value})
+
+
+def refused(writer: SearchWriter, records: Sequence[Record]) -> str:
+    """Why nothing of this is written now. Fails if anything is, or is poison."""
+    try:
+        outcome = writer.write(records)
+    except TransientFailure as error:
+        return str(error)
+    assert not outcome.poison
+    assert outcome.again
+    return outcome.why
+
+
+@pytest.mark.parametrize("trouble", [closed, blocked, flooded, unnamed])
+@pytest.mark.parametrize("is_new", [False, True], ids=["running", "restarted"])
+def test_what_concerns_the_index_is_waited_for(
+    servers: Servers,
+    trouble: Callable[[Elasticsearch, Settings], Iterator[None]],
+    *,
+    is_new: bool,
+) -> None:
+    """No document is poison, the reason is named, and after the repair all of them are there."""
+    settings = servers.settings()
+    with elasticsearch_client(settings) as client:
+        store, clock = SearchStore(client, settings), Clock()
+        writer = SearchWriter(client, settings, clock)
+        records = store.good()
+        writer.write(records)
+        clock.now += 60
+        if is_new:
+            writer = SearchWriter(client, settings, clock)
+        with trouble(client, settings):  # type: ignore[attr-defined]  # context managers
+            for _ in range(2):
+                assert refused(writer, records)
+        assert writer.write(records) == ([], [], "")
+        assert store.contents() == store.expected(records)
