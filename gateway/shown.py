@@ -86,6 +86,7 @@ async def _edits(
 def _with_words_of(edit: StoredEntry, message: StoredEntry) -> StoredEntry:
     if edit.is_recalled:
         return message._replace(json=b"", is_recalled=True)
-    content = _decode(edit.json)["content"]
-    shown = _decode(message.json) | {"content": content, "edited": Raw(b"%d" % edit.seq)}
+    said = _decode(edit.json)
+    words = {name: said[name] for name in ("content", "mentions")}
+    shown = _decode(message.json) | words | {"edited": Raw(b"%d" % edit.seq)}
     return message._replace(json=msgspec.json.encode(shown))

@@ -25,7 +25,7 @@ from producers.dispatch import Dispatcher, DoneWhen
 from producers.ids import IdGenerator
 from producers.outbox import CAPACITY, Outbox
 from producers.receipts import Receipt, State
-from producers.validation import encode_valid
+from producers.validation import encode_valid, list_of
 from schemas.codec import decode_command
 from schemas.errors import ConfigurationError, InvalidCommand, NotYet, UndecodableRecord
 from schemas.limits import DEDUP_WINDOW
@@ -42,6 +42,7 @@ from schemas.records import (
     RemoveMembers,
     SendMessage,
     TextContent,
+    TransferOwnership,
 )
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -119,27 +120,33 @@ class Publisher:
     ) -> Receipt:
         """Makes a conversation of ``members`` and the user, who owns it. Errors as of `send`."""
         rules = {"join": join, "history": history}
-        return self._say(CreateConversation, conv_id, {"members": list(members), **rules})
+        return self._say(
+            CreateConversation, conv_id, {"members": list_of("members", members), **rules}
+        )
 
     def add_members(self, conv_id: str, members: Sequence[str]) -> Receipt:
         """Adds people; the user may add themselves alone if it is open. Errors as of `send`."""
-        return self._say(AddMembers, conv_id, {"members": list(members)})
+        return self._say(AddMembers, conv_id, {"members": list_of("members", members)})
 
     def remove_members(self, conv_id: str, members: Sequence[str]) -> Receipt:
         """Removes people; the owner anybody, anybody themselves. Errors as of `send`."""
-        return self._say(RemoveMembers, conv_id, {"members": list(members)})
+        return self._say(RemoveMembers, conv_id, {"members": list_of("members", members)})
+
+    def transfer_ownership(self, conv_id: str, to: str) -> Receipt:
+        """Makes another member the owner; by the owner. Errors as of `send`."""
+        return self._say(TransferOwnership, conv_id, {"to": to})
 
     def send(self, conv_id: str, text: str, mentions: Sequence[str] = ()) -> Receipt:
         """Says something to a conversation. On return it is in the outbox, and on its way.
 
         Raises:
-            InvalidCommand: An id, the text or a list is out of its range.
+            InvalidCommand: An argument has a wrong type; an id, the text or a list is out of its
+                range; or the text shows nothing (``empty``).
             OutboxFull: Too much waits for the broker or for its outcome.
             TransientFailure: The disk does not take it.
             PublisherClosed: The publisher was closed.
         """
-        content = TextContent(text=text)
-        return self._say(SendMessage, conv_id, {"content": content, "mentions": list(mentions)})
+        return self._say(SendMessage, conv_id, _said(text, mentions))
 
     def mark_read(self, conv_id: str, seq: int) -> Receipt:
         """Says that the user has read all up to an entry. Errors as of `send`.
@@ -154,9 +161,9 @@ class Publisher:
         """Takes the message ``seq`` back: its text goes from everywhere. Errors as of `send`."""
         return self._say(RecallMessage, conv_id, {"seq": seq})
 
-    def edit(self, conv_id: str, seq: int, text: str) -> Receipt:
-        """Puts another text in place of that of the message ``seq``. Errors as of `send`."""
-        return self._say(EditMessage, conv_id, {"seq": seq, "content": TextContent(text=text)})
+    def edit(self, conv_id: str, seq: int, text: str, mentions: Sequence[str] = ()) -> Receipt:
+        """Replaces text and mentions of the message ``seq``. Errors as of `send`."""
+        return self._say(EditMessage, conv_id, {"seq": seq, **_said(text, mentions)})
 
     def publish(self, command: AnyCommand) -> Receipt:
         """Sends a ready-made command, of any sender and device. Errors as of `send`."""
@@ -168,6 +175,8 @@ class Publisher:
         One that is under way already, the same in every byte, is not queued again: its receipt
         is that of the first. With other content it is an `InvalidCommand` (``conflict``).
         """
+        if not isinstance(commands, Sequence):
+            raise InvalidCommand("invalid", "a list of commands was expected")
         encoded = [(command, encode_valid(command, self._limits)) for command in commands]
         with self._changed:
             return self._queue(encoded, None)
@@ -277,3 +286,8 @@ class Publisher:
 
     def _receipt(self, command: AnyCommand) -> Receipt:
         return Receipt(command.client_msg_id, self._changed, lambda: self._dispatcher.trouble)
+
+
+def _said(text: str, mentions: Sequence[str]) -> dict[str, Any]:
+    """What a message and an edit have in common."""
+    return {"content": TextContent(text=text), "mentions": list_of("mentions", mentions)}

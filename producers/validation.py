@@ -1,17 +1,27 @@
-"""Refuses what the sequencer would refuse in any state, before it is queued."""
+"""Refuses what the sequencer would refuse in any state, before it is queued.
+
+Commands are structs, which do not check the types of their fields. A wrong type would be encoded
+as something else (a str as a list of its characters, bytes as base64) or become a dead letter, of
+which the sender learns nothing. So every field is checked here.
+"""
 
 from __future__ import annotations
 
-from typing import Final, get_args
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, Final, get_args
+
+from msgspec import UNSET
 
 from schemas.codec import encode
-from schemas.errors import InvalidCommand
+from schemas.errors import InvalidCommand, RejectionCode
 from schemas.ids import is_client_msg_id, is_valid_id
-from schemas.limits import MAX_EDIT_BYTES, MAX_MESSAGE_BYTES, MAX_SEQ, Limits
+from schemas.limits import MAX_SAID_BYTES, MAX_SEQ, Limits
 from schemas.records import (
     MAX_ID_LENGTH,
     AddMembers,
     AnyCommand,
+    Command,
     CreateConversation,
     EditMessage,
     HistoryRule,
@@ -20,7 +30,10 @@ from schemas.records import (
     RecallMessage,
     RemoveMembers,
     SendMessage,
+    TextContent,
+    TransferOwnership,
 )
+from schemas.texts import is_blank, said_bytes
 from schemas.topics import Topic
 
 MAX_RECORD_BYTES: Final = int(Topic.MESSAGES.spec.config["max.message.bytes"])
@@ -29,78 +42,134 @@ MAX_RECORD_BYTES: Final = int(Topic.MESSAGES.spec.config["max.message.bytes"])
 MAX_COMMAND_BYTES: Final = MAX_RECORD_BYTES - 16 * 1024
 """An encoded command; the rest is for its key and the framing around it."""
 
-_LONGEST: Final[dict[type[AnyCommand], int]] = {
-    SendMessage: MAX_MESSAGE_BYTES,
-    EditMessage: MAX_EDIT_BYTES,
-}
+
+def list_of(name: str, people: Sequence[str]) -> list[str]:
+    """The ids of an argument that takes several.
+
+    Args:
+        name: Of the argument.
+        people: What the caller gave, of whatever type.
+
+    Raises:
+        InvalidCommand: It is not a sequence or a set, or is a single str.
+    """
+    given: Any = people
+    if isinstance(given, str | bytes | bytearray | memoryview | range):
+        raise InvalidCommand("invalid", f"{name} is a list of ids, not a single {_type(given)}")
+    if not isinstance(given, Sequence | AbstractSet):
+        raise InvalidCommand("invalid", f"{name} is a list of ids, not {_type(given)}")
+    return sorted(given, key=str) if isinstance(given, AbstractSet) else list(given)
 
 
 def encode_valid(command: AnyCommand, limits: Limits) -> bytes:
     """Encodes a command that has a chance.
 
     Raises:
-        InvalidCommand: An id, a list, a rule or the text is out of its range.
+        InvalidCommand: It is no command, a field has a wrong type, or an id, a list, a rule or
+            the text is out of its range.
     """
+    if not isinstance(command, get_args(AnyCommand)):
+        raise InvalidCommand("invalid", f"a command was expected, not {_type(command)}")
     _check_ids(command)
-    _check_content(command, limits)
+    _check_fields(command, limits)
     try:
         value = encode(command)
     except UnicodeEncodeError:
         raise InvalidCommand("invalid", "a text holds a lone surrogate: not Unicode") from None
-    most = _LONGEST.get(type(command), MAX_COMMAND_BYTES)
-    if len(value) > most:
-        raise InvalidCommand("too_large", f"the command takes {len(value)} bytes, at most {most}")
+    if len(value) > MAX_COMMAND_BYTES:
+        raise InvalidCommand(
+            "too_large", f"the command takes {len(value)} bytes, at most {MAX_COMMAND_BYTES}"
+        )
     return value
 
 
-def _check_ids(command: AnyCommand) -> None:
-    for name in (command.conv_id, command.sender, command.device_id):
-        _check_id(name)
+def _type(given: object) -> str:
+    return "None" if given is None else type(given).__name__
+
+
+def _check_type(name: str, given: object, wanted: type) -> None:
+    if not isinstance(given, wanted) or isinstance(given, bool):
+        raise InvalidCommand("invalid", f"{name} is {_A[wanted]}, not {_type(given)}")
+
+
+_A: Final = {str: "a str", list: "a list of ids", int: "a whole number", TextContent: "a text"}
+
+
+def _check_ids(command: Command) -> None:
+    for name in ("conv_id", "sender", "device_id"):
+        _check_id(name, getattr(command, name))
+    _check_type("client_msg_id", command.client_msg_id, str)
     if not is_client_msg_id(command.client_msg_id):
         raise InvalidCommand("invalid", "client_msg_id must be a UUIDv7, canonical and lower case")
+    if command.v is not UNSET and command.v != 1:
+        raise InvalidCommand("invalid", "v is 1, the version of this format, or is left out")
 
 
-def _check_id(name: str) -> None:
-    if not 1 <= len(name) <= MAX_ID_LENGTH or not is_valid_id(name):
+def _check_id(name: str, given: str) -> None:
+    _check_type(name, given, str)
+    if not 1 <= len(given) <= MAX_ID_LENGTH or not is_valid_id(given):
         raise InvalidCommand(
-            "invalid", f"an id has 1 to {MAX_ID_LENGTH} printable characters, unlike {name!r:.140}"
+            "invalid",
+            f"{name}: an id has 1 to {MAX_ID_LENGTH} printable characters, unlike {given!r:.140}",
         )
 
 
-def _check_content(command: AnyCommand, limits: Limits) -> None:
+def _check_fields(command: AnyCommand, limits: Limits) -> None:
     match command:
         case SendMessage():
-            _check_text(command.content.text, limits)
-            _check_mentions(command, limits)
+            _check_said(command, limits)
         case EditMessage():
-            _check_seq(command.seq)
-            _check_text(command.content.text, limits)
+            _check_seq(command.seq, "unknown_message")
+            _check_said(command, limits)
         case RecallMessage():
-            _check_seq(command.seq)
+            _check_seq(command.seq, "unknown_message")
         case MarkRead():
-            _check_mark(command)
-        case _:
+            _check_seq(command.seq, "invalid")
+        case TransferOwnership():
+            _check_id("to", command.to)
+            if command.to == command.sender:
+                raise InvalidCommand("invalid", "ownership is transferred to another member")
+        case CreateConversation():
             _check_people(command, limits)
-    if isinstance(command, CreateConversation):
-        _check_rules(command)
+            _check_rules(command)
+        case AddMembers() | RemoveMembers():
+            _check_people(command, limits)
+            if not command.members:
+                raise InvalidCommand("invalid", "nobody is named")
 
 
-def _check_seq(seq: int) -> None:
+def _check_seq(seq: int, code: RejectionCode) -> None:
+    _check_type("seq", seq, int)
     if not 1 <= seq <= MAX_SEQ:
-        raise InvalidCommand("unknown_message", "a SeqId is a whole number from 1 on")
+        raise InvalidCommand(code, f"a SeqId is a whole number from 1 to {MAX_SEQ}")
 
 
-def _check_text(text: str, limits: Limits) -> None:
-    # The bytes are counted only where the characters alone do not settle it.
+def _check_said(command: SendMessage | EditMessage, limits: Limits) -> None:
+    _check_type("content", command.content, TextContent)
+    _check_type("mentions", command.mentions, list)
+    text, mentions = command.content.text, command.mentions
+    _check_type("text", text, str)
+    if is_blank(text):
+        raise InvalidCommand("empty", "a text shows something: white space alone does not")
+    # Bytes are counted only where the number of characters does not decide.
     if len(text) * 4 > limits.max_text_bytes and _utf8_length(text) > limits.max_text_bytes:
         raise InvalidCommand("too_large", f"a text has at most {limits.max_text_bytes} bytes")
-
-
-def _check_mentions(command: SendMessage, limits: Limits) -> None:
-    if len(command.mentions) > limits.max_mentions:
+    if len(mentions) > limits.max_mentions:
         raise InvalidCommand("too_large", f"at most {limits.max_mentions} people are mentioned")
-    for user in command.mentions:
-        _check_id(user)
+    for user in mentions:
+        _check_id("mentions", user)
+    _check_size(command)
+
+
+def _check_size(command: SendMessage | EditMessage) -> None:
+    try:
+        size = said_bytes(command.conv_id, command.sender, command.content, command.mentions)
+    except UnicodeEncodeError:
+        return  # `encode_valid` reports it
+    if size > MAX_SAID_BYTES:
+        raise InvalidCommand(
+            "too_large", f"text, mentions and ids take {size} bytes, at most {MAX_SAID_BYTES}"
+        )
 
 
 def _utf8_length(text: str) -> int:
@@ -111,19 +180,13 @@ def _check_people(
     command: CreateConversation | AddMembers | RemoveMembers, limits: Limits
 ) -> None:
     people = command.members
-    if not people and not isinstance(command, CreateConversation):
-        raise InvalidCommand("invalid", "nobody is named")
+    _check_type("members", people, list)
     if len(people) > limits.max_members_per_command:
         raise InvalidCommand(
             "too_large", f"at most {limits.max_members_per_command} people in one command"
         )
     for user in people:
-        _check_id(user)
-
-
-def _check_mark(command: MarkRead) -> None:
-    if not 1 <= command.seq <= MAX_SEQ:
-        raise InvalidCommand("invalid", "a SeqId is a whole number from 1 on")
+        _check_id("members", user)
 
 
 def _check_rules(command: CreateConversation) -> None:

@@ -33,6 +33,7 @@ from typing import Final, Literal, TypeAlias, get_args
 RejectionCode: TypeAlias = Literal[
     "invalid",  # an id, a list or a number that is out of its range
     "too_large",  # the text, the message or a list is longer than its limit
+    "empty",  # a reader would see nothing of the text
     "unknown_conversation",  # nobody created it
     "already_exists",  # somebody created it
     "not_a_member",  # the sender is not in it, or none of the people to remove is

@@ -22,14 +22,12 @@ MAX_REASON_LENGTH = 200
 MAX_TIME_MS = 253_402_300_799_999
 """The last millisecond of the year 9999: no record is older than 1970 or younger than this."""
 
-MAX_ENTRY_BYTES = 9_300
+MAX_ENTRY_BYTES = 9_375
 """An encoded entry, and so a sync record. The sequencer makes none that is longer."""
 
-MAX_MESSAGE_BYTES = MAX_ENTRY_BYTES - 96
-"""An encoded `SendMessage`: its entry has a SeqId, a count and a time more."""
-
-MAX_EDIT_BYTES = MAX_ENTRY_BYTES - 160
-"""An encoded `EditMessage`: its entry has four numbers more."""
+MAX_SAID_BYTES = MAX_ENTRY_BYTES - 263
+"""What one version of a message says (`schemas.texts.said_bytes`). The rest of its entry is names
+of fields, a client_msg_id and five numbers of 64 bits."""
 
 MESSAGE_BUCKET = 10_000
 """SeqIds of a conversation in one partition of the store."""
@@ -72,7 +70,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     ``push_limit``: a conversation with more members goes to ``pull``.
     ``push_again_below``: with fewer members it goes back to ``push``. Lower than ``push_limit``,
     so that one person who comes and goes does not switch the mode each time.
-    ``max_text_bytes``: of the text alone. `MAX_MESSAGE_BYTES` bounds the message as a whole.
+    ``max_text_bytes``: of the text alone. `MAX_SAID_BYTES` bounds the text and its mentions.
     ``members_per_entry``: a longer list of members becomes several entries, because each person
     named gets the entry: an entry of all n would cost n times n. `MAX_ENTRY_BYTES` may make them
     shorter.

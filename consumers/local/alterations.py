@@ -110,6 +110,7 @@ class Alterations:
         ).fetchone()
         if found is None or _shown(item.json).edited >= by:
             return item
-        content = _decode(found[0])["content"]
-        words = _decode(item.json) | {"content": content, "edited": Raw(b"%d" % by)}
-        return item._replace(json=msgspec.json.encode(words))
+        edit = _decode(found[0])
+        words = {name: edit[name] for name in ("content", "mentions")}
+        shown = _decode(item.json) | words | {"edited": Raw(b"%d" % by)}
+        return item._replace(json=msgspec.json.encode(shown))

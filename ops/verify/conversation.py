@@ -20,6 +20,7 @@ from schemas.records import (
     MessageEdited,
     MessageRecalled,
     MessageSent,
+    OwnershipTransferred,
 )
 from schemas.visibility import Change, Period, periods, readable, visible
 
@@ -137,6 +138,9 @@ class Conversation:
                 self._tell(entry.seq, [*members, entry.sender])
                 self._change(entry.seq, members, joined=False)
                 self.counts[entry.seq] = entry.messages
+            case OwnershipTransferred(owner=owner):
+                self._tell(entry.seq, [owner, self.owner, entry.sender])
+                self.owner = owner
             case FanoutChanged():
                 self._switch(entry)
             case MessageEdited():
@@ -164,7 +168,7 @@ class Conversation:
         kind = self._goes_on_with
         if kind is None or self.commands[-1] != command_hash(entry):
             return False
-        return isinstance(entry, FanoutChanged | kind)
+        return isinstance(entry, FanoutChanged | OwnershipTransferred | kind)
 
     def _note_command(self, entry: AnyEntry) -> None:
         """Notes which entries of the same command may follow."""
@@ -190,7 +194,7 @@ class Conversation:
 
     def _edit(self, entry: MessageEdited) -> None:
         target = entry.target
-        self._tell(entry.seq, [entry.sender, *self._holders(target)])
+        self._tell(entry.seq, [entry.sender, *entry.mentions, *self._holders(target)])
         self.edits.setdefault(target, []).append(entry.seq)
         document = document_digest(entry.sender, entry.target_at, entry.content.text)
         self._set_document(target, document)

@@ -38,6 +38,8 @@ RuleName: TypeAlias = Literal[
     "removed_a_stranger",
     "wrong_mode",
     "wrong_history",
+    "owner_not_a_member",
+    "no_right_to_transfer",
     # the push limit
     "switch_missing",  # a membership entry passed a limit, and no fanout_changed follows
     "switch_alone",  # fanout_changed does not follow a membership entry of the same command

@@ -11,7 +11,7 @@ from typing import Final
 
 from ops.verify.conversation import Conversation, command_hash
 from ops.verify.rule_names import Broken
-from ops.verify.rules_of_members import fanout_rules, membership_rules, switch_due
+from ops.verify.rules_of_members import fanout_rules, membership_rules, switch_due, transfer_rules
 from schemas.ids import is_client_msg_id, is_valid_id
 from schemas.limits import MAX_EDITS, RECENT_PAGE, RECENT_PAGES, Limits
 from schemas.records import (
@@ -24,6 +24,7 @@ from schemas.records import (
     MessageEdited,
     MessageRecalled,
     MessageSent,
+    OwnershipTransferred,
 )
 
 NO_LIMITS: Final = Limits(
@@ -65,6 +66,8 @@ def broken_rules(before: Conversation, entry: AnyEntry, limits: Limits) -> Itera
             yield from _by_member(before, entry)
             yield from _target_rules(before, entry)
             yield from _recall_rules(before, entry, limits)
+        case OwnershipTransferred():
+            yield from transfer_rules(before, entry)
         case FanoutChanged():
             yield from fanout_rules(before, entry, limits)
         case ConversationCreated() | MembersAdded() | MembersRemoved():
@@ -126,6 +129,8 @@ def _common_rules(before: Conversation, entry: AnyEntry) -> Iterator[Broken]:
 
 
 def _named(entry: AnyEntry) -> Sequence[str]:
+    if isinstance(entry, OwnershipTransferred):
+        return [entry.owner]
     if isinstance(entry, ConversationCreated | MembersAdded | MembersRemoved):
         return entry.members
     return ()
@@ -144,7 +149,7 @@ def _said_rules(entry: MessageSent | MessageEdited, limits: Limits) -> Iterator[
     length = len(entry.content.text.encode())
     if length > limits.max_text_bytes:
         yield Broken("text_too_long", f"{length} bytes, at most {limits.max_text_bytes}")
-    if isinstance(entry, MessageSent) and len(entry.mentions) > limits.max_mentions:
+    if len(entry.mentions) > limits.max_mentions:
         detail = f"{len(entry.mentions)} mentions, at most {limits.max_mentions}"
         yield Broken("too_many_mentions", detail)
 

@@ -13,6 +13,7 @@ from schemas.records import (
     FanoutMode,
     MembersAdded,
     MembersRemoved,
+    OwnershipTransferred,
 )
 
 
@@ -71,6 +72,16 @@ def _removal_rules(
     # An earlier entry of the same command may have removed the sender.
     if entry.sender not in before.members and not before.continues(entry):
         yield Broken("sender_not_a_member", "only a member removes")
+
+
+def transfer_rules(before: Conversation, entry: OwnershipTransferred) -> Iterator[Broken]:
+    """Rules of a change of the owner: by the owner, or by succession after an owner who left."""
+    if entry.owner not in before.members:
+        yield Broken("owner_not_a_member", "the new owner is not a member")
+    if before.owner in before.members and entry.sender != before.owner:
+        yield Broken("no_right_to_transfer", "the owner is a member, and not the sender")
+    if before.owner not in before.members and not before.continues(entry):
+        yield Broken("no_right_to_transfer", "does not follow an entry of the same command")
 
 
 def fanout_rules(before: Conversation, entry: FanoutChanged, limits: Limits) -> Iterator[Broken]:

@@ -8,6 +8,7 @@ does not know (a newer writer may add some) and refuses kinds and versions it do
     CreateConversation   ->   ConversationCreated  ->   the entry, byte for byte
     AddMembers           ->   MembersAdded         ->   the entry, byte for byte
     RemoveMembers        ->   MembersRemoved       ->   the entry, byte for byte
+    TransferOwnership    ->   OwnershipTransferred ->   the entry, byte for byte
     SendMessage          ->   MessageSent          ->   the entry, byte for byte
     RecallMessage        ->   MessageRecalled      ->   the entry, byte for byte
     EditMessage          ->   MessageEdited        ->   the entry, byte for byte
@@ -32,6 +33,7 @@ from schemas.records.commands import (
     RecallMessage,
     RemoveMembers,
     SendMessage,
+    TransferOwnership,
 )
 from schemas.records.entries import (
     AnyEntry,
@@ -43,6 +45,7 @@ from schemas.records.entries import (
     MessageEdited,
     MessageRecalled,
     MessageSent,
+    OwnershipTransferred,
 )
 from schemas.records.sync import (
     AnyReply,
@@ -93,6 +96,7 @@ __all__ = [
     "MessageRecalled",
     "MessageSent",
     "NewDevicePolicy",
+    "OwnershipTransferred",
     "ReadMarked",
     "RecallMessage",
     "RecalledHole",
@@ -102,4 +106,5 @@ __all__ = [
     "Retracted",
     "SendMessage",
     "TextContent",
+    "TransferOwnership",
 ]

@@ -42,6 +42,12 @@ class RemoveMembers(Command, frozen=True, kw_only=True, tag="remove_members"):
     members: list[Id]
 
 
+class TransferOwnership(Command, frozen=True, kw_only=True, tag="transfer_ownership"):
+    """Make the member ``to`` the owner. By the owner."""
+
+    to: Id
+
+
 class SendMessage(Command, frozen=True, kw_only=True, tag="send_message"):
     """Say something to the conversation. By a member."""
 
@@ -67,16 +73,21 @@ class RecallMessage(Command, frozen=True, kw_only=True, tag="recall_message"):
 
 
 class EditMessage(Command, frozen=True, kw_only=True, tag="edit_message"):
-    """Say something else in place of the message ``seq``. By who said it."""
+    """Say something else in place of the message ``seq``. By its sender.
+
+    ``mentions`` replace those of the message, as ``content`` replaces its content.
+    """
 
     seq: int
     content: Content
+    mentions: list[Id] = []
 
 
 AnyCommand: TypeAlias = (
     CreateConversation
     | AddMembers
     | RemoveMembers
+    | TransferOwnership
     | SendMessage
     | RecallMessage
     | EditMessage

@@ -53,6 +53,12 @@ class MembersRemoved(Entry, frozen=True, kw_only=True, tag="members_removed"):
     mode: FanoutMode
 
 
+class OwnershipTransferred(Entry, frozen=True, kw_only=True, tag="ownership_transferred"):
+    """From this entry on, ``owner`` owns the conversation: by a transfer, or by succession."""
+
+    owner: str
+
+
 class FanoutChanged(Entry, frozen=True, kw_only=True, tag="fanout_changed"):
     """From the next entry on, the conversation is fanned out by ``mode``. Goes to every member.
 
@@ -69,7 +75,7 @@ class MessageSent(Entry, frozen=True, kw_only=True, tag="message_sent"):
     """Somebody said something.
 
     ``edited`` is there only where a message is read back that was edited: the SeqId of the edit
-    whose content it has. It is on no topic.
+    whose content and mentions it has. It is on no topic.
     """
 
     content: Content
@@ -91,18 +97,21 @@ class MessageRecalled(Entry, frozen=True, kw_only=True, tag="message_recalled"):
 class MessageEdited(Entry, frozen=True, kw_only=True, tag="message_edited"):
     """The message ``target`` says something else now. Of several edits the last counts.
 
-    Its ``sender`` is that of the message, and ``target_at`` the time of it.
+    ``sender`` is the sender of the message, ``target_at`` the time of the message. ``content`` and
+    ``mentions`` replace those of the message.
     """
 
     target: Int64
     target_at: Int64
     content: Content
+    mentions: list[str] = []
 
 
 AnyEntry: TypeAlias = (
     ConversationCreated
     | MembersAdded
     | MembersRemoved
+    | OwnershipTransferred
     | FanoutChanged
     | MessageSent
     | MessageRecalled

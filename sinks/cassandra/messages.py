@@ -20,6 +20,7 @@ from schemas.records import (
     MembersAdded,
     MembersRemoved,
     MessageSent,
+    OwnershipTransferred,
 )
 from sinks.base.records import Record
 from sinks.base.writer import Outcome
@@ -184,7 +185,10 @@ def _columns(entry: AnyEntry) -> Iterator[dict[str, str | int]]:
     if isinstance(entry, _MembershipChange | FanoutChanged):
         yield {"mode": entry.mode}
     if isinstance(entry, ConversationCreated):
-        yield {"owner": entry.sender, "join_rule": entry.join, "history_rule": entry.history}
+        yield {"join_rule": entry.join, "history_rule": entry.history}
+        yield {"owner": entry.sender}
+    if isinstance(entry, OwnershipTransferred):
+        yield {"owner": entry.owner}
 
 
 def _kind(entry: AnyEntry) -> str:

@@ -12,23 +12,27 @@ pulled conversation, because their devices may have read the text from the store
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
-from schemas.codec import encode
-from schemas.limits import MAX_EDIT_BYTES, MAX_EDITS, Limits
+from schemas.limits import MAX_EDITS, Limits
 from schemas.records import (
     EditMessage,
     MessageEdited,
     MessageRecalled,
+    MessageSent,
     RecallMessage,
     Retracted,
 )
 from stream_processors.core.outcome import Delivery, Effect, Notice
 from stream_processors.core.recent import Said
-from stream_processors.core.refusal import Refused, check_text, existing
+from stream_processors.core.refusal import Refused, check_said, existing
 from stream_processors.core.state import Conversation, Head
+
+MAX_TOLD_MENTIONS: Final = 2
+"""The people whom all versions of a message mention while pulled, as a multiple of
+`Limits.max_mentions`. Their ids are in the state record of the message."""
 
 
 def recall(
@@ -61,9 +65,7 @@ def edit(
     Raises:
         Refused: The sender may not, not any more, or there is nothing to edit.
     """
-    check_text(limits, command.content.text)
-    if len(encode(command)) > MAX_EDIT_BYTES:
-        raise Refused("too_large")
+    check_said(limits, command)
     conversation, head = existing(conversation)
     said = _message(conversation, head, command)
     if command.sender != said.sender:
@@ -71,11 +73,23 @@ def edit(
     _check_age(said, at, limits.edit_within_ms)
     if len(said.edits) >= MAX_EDITS:
         raise Refused("too_many_edits")
-    entry = MessageEdited(**_common(command, at, head, said), content=command.content)
-    delivery = Delivery(entry, _recipients(conversation, head, entry, said))
-    pulled = said.pulled if head.mode == "push" else (*said.pulled, entry.seq)
-    edited = replace(said, edits=(*said.edits, entry.seq), pulled=pulled)
+    entry = MessageEdited(
+        **_common(command, at, head, said), content=command.content, mentions=command.mentions
+    )
+    edited = replace(said, edits=(*said.edits, entry.seq))
+    if head.mode == "pull":
+        told = tuple(dict.fromkeys((*said.told, *mentioned(conversation, entry))))
+        if len(told) > MAX_TOLD_MENTIONS * limits.max_mentions:
+            raise Refused("too_large")
+        edited = replace(edited, pulled=(*said.pulled, entry.seq), told=told)
+    delivery = Delivery(entry, _recipients(conversation, head, entry, edited))
     return Effect((delivery,), _moved(head), (), edited, command.seq)
+
+
+def mentioned(conversation: Conversation, entry: MessageSent | MessageEdited) -> tuple[str, ...]:
+    """The other members that a version of a message mentions, who get it in pull mode, too."""
+    named = dict.fromkeys(entry.mentions)
+    return tuple(u for u in named if u in conversation.members and u != entry.sender)
 
 
 def _message(conversation: Conversation, head: Head, command: RecallMessage | EditMessage) -> Said:
@@ -119,7 +133,7 @@ def _common(
 def _recipients(
     conversation: Conversation, head: Head, entry: MessageRecalled | MessageEdited, said: Said
 ) -> tuple[str, ...]:
-    """Everybody while pushed to; otherwise the sender, and the members who have the text."""
+    """All members in push mode; otherwise the sender, and the members who were sent a version."""
     if head.mode == "push":
         return conversation.recipients()
     holders = dict.fromkeys((entry.sender, *_holders(conversation, entry.target, said)))
@@ -128,8 +142,7 @@ def _recipients(
 
 def _holders(conversation: Conversation, target: int, said: Said) -> Iterator[str]:
     """In whose sync timelines the text is: of the message itself, or of one of its edits."""
-    if target in said.pulled:
-        yield from (said.sender, *said.told)
+    yield from (said.sender, *said.told)
     pushed = [seq for seq in (target, *said.edits) if seq not in said.pulled]
     if not pushed:
         return

@@ -4,7 +4,7 @@ Order of the questions, because each answer hides the later ones:
 
 1. Is the id one that can be remembered?               no: rejected ``invalid``
 2. Was it accepted before?                             duplicate, ``conflict`` or ``stale``
-3. Is the command within the limits?                   no: ``too_large`` or ``invalid``
+3. Is the command within the limits?                   no: ``too_large``, ``empty``, ``invalid``
 4. Is the conversation there?                          no: ``unknown_conversation``
 5. May the sender do this, and would it change a thing? no: ``not_a_member``, ``not_allowed``, …
 
@@ -15,13 +15,9 @@ read mark (`stream_processors.core.marks`).
 
 from __future__ import annotations
 
-from typing import Final
-
-from schemas.codec import encode
 from schemas.ids import is_client_msg_id, is_valid_id
-from schemas.limits import MAX_MESSAGE_BYTES, Limits
+from schemas.limits import Limits
 from schemas.records import (
-    MAX_ID_LENGTH,
     AddMembers,
     AnyCommand,
     AnyReply,
@@ -32,24 +28,20 @@ from schemas.records import (
     RecallMessage,
     RemoveMembers,
     SendMessage,
+    TransferOwnership,
 )
-from stream_processors.core.alteration import edit, recall
+from stream_processors.core.alteration import edit, mentioned, recall
 from stream_processors.core.digest import digest_of
 from stream_processors.core.marks import decide_mark
 from stream_processors.core.membership import Draft, MembershipCommand
 from stream_processors.core.outcome import Accept, Decision, Delivery, Effect
 from stream_processors.core.recent import Said
-from stream_processors.core.refusal import Refused, check_text, existing
+from stream_processors.core.refusal import Refused, check_said, existing
 from stream_processors.core.replies import duplicate, rejected
 from stream_processors.core.state import Conversation, Head, MarkForgotten
 from stream_processors.core.window import Accepted, Window
 
 _NO_WINDOW = Window()
-
-_SURELY_SHORT: Final = (MAX_MESSAGE_BYTES - 512 - 4 * 6 * MAX_ID_LENGTH) // 6
-"""Characters of a text without mentions that cannot make a message too long: a character takes
-six bytes at most where it is escaped, a message has four ids, and 512 bytes are more than the
-rest."""
 
 
 def decide(
@@ -105,6 +97,16 @@ def _effect(
 ) -> Effect:
     if isinstance(command, SendMessage):  # first, and by the cheaper test: nearly all are
         return _send(limits, conversation, command, at)
+    if isinstance(command, RecallMessage):
+        return recall(limits, conversation, command, at)
+    if isinstance(command, EditMessage):
+        return edit(limits, conversation, command, at)
+    return _membership(limits, conversation, command, at)
+
+
+def _membership(
+    limits: Limits, conversation: Conversation | None, command: MembershipCommand, at: int
+) -> Effect:
     match command:
         case CreateConversation():
             return _create(limits, conversation, command, at)
@@ -112,23 +114,14 @@ def _effect(
             return _add(limits, conversation, command, at)
         case RemoveMembers():
             return _remove(limits, conversation, command, at)
-        case RecallMessage():
-            return recall(limits, conversation, command, at)
-        case EditMessage():
-            return edit(limits, conversation, command, at)
+        case TransferOwnership():
+            return _transfer(limits, conversation, command, at)
 
 
 def _send(
     limits: Limits, conversation: Conversation | None, command: SendMessage, at: int
 ) -> Effect:
-    text = command.content.text
-    check_text(limits, text)
-    mentions = command.mentions
-    if len(mentions) > limits.max_mentions:
-        raise Refused("too_large")
-    # So is the whole: ids and escapes are bounded, too.
-    if (mentions or len(text) > _SURELY_SHORT) and len(encode(command)) > MAX_MESSAGE_BYTES:
-        raise Refused("too_large")
+    check_said(limits, command)
     conversation, head = existing(conversation)
     if command.sender not in conversation.members:
         raise Refused("not_a_member")
@@ -140,21 +133,32 @@ def _send(
         at=at,
         messages=head.messages + 1,
         content=command.content,
-        mentions=mentions,
+        mentions=command.mentions,
     )
     moved = Head(head.owner, head.join, head.mode, entry.seq, head.history, entry.messages)
     if head.mode == "push":
         said = (entry.sender, at)
         return Effect((Delivery(entry, conversation.recipients()),), moved, (), said)
-    told = _mentioned(conversation, entry)
+    told = mentioned(conversation, entry)
     pulled = Said(entry.sender, at, (entry.seq,), told)
     return Effect((Delivery(entry, (entry.sender, *told)),), moved, (), pulled)
 
 
-def _mentioned(conversation: Conversation, entry: MessageSent) -> tuple[str, ...]:
-    """The other members that a message mentions, who get it in pull mode, too."""
-    named = dict.fromkeys(entry.mentions)
-    return tuple(u for u in named if u in conversation.members and u != entry.sender)
+def _transfer(
+    limits: Limits, conversation: Conversation | None, command: TransferOwnership, at: int
+) -> Effect:
+    if command.to == command.sender or not is_valid_id(command.to):
+        raise Refused("invalid")
+    conversation, head = existing(conversation)
+    if command.sender not in conversation.members:
+        raise Refused("not_a_member")
+    if command.sender != head.owner:
+        raise Refused("not_allowed")
+    if command.to not in conversation.members:
+        raise Refused("not_a_member")
+    draft = Draft(limits, command, at, head, conversation.members)
+    draft.transfer(command.to)
+    return draft.effect()
 
 
 def _create(
@@ -180,11 +184,18 @@ def _add(
     newcomers = [user for user in people if user not in conversation.members]
     if not newcomers:
         raise Refused("already_a_member")
-    if command.sender not in conversation.members and head.join != "open":
+    if command.sender not in conversation.members and not _may_enter(conversation, head, command):
         raise Refused("not_allowed")
     draft = Draft(limits, command, at, head, conversation.members)
     draft.add(newcomers)
     return draft.effect()
+
+
+def _may_enter(conversation: Conversation, head: Head, command: AddMembers) -> bool:
+    """Whether somebody may add themselves: an empty conversation is open to its last owner."""
+    if head.join == "open":
+        return True
+    return not conversation.members and command.sender == head.owner
 
 
 def _remove(

@@ -24,7 +24,9 @@ from schemas.records import (
     FanoutMode,
     MembersAdded,
     MembersRemoved,
+    OwnershipTransferred,
     RemoveMembers,
+    TransferOwnership,
 )
 from stream_processors.core.outcome import Delivery, Effect
 from stream_processors.core.state import (
@@ -37,7 +39,7 @@ from stream_processors.core.state import (
 _ENVELOPE_BYTES: Final = 512
 """Of an entry, beside its members and the ids of conversation and sender: some 200 now."""
 
-MembershipCommand = CreateConversation | AddMembers | RemoveMembers
+MembershipCommand = CreateConversation | AddMembers | RemoveMembers | TransferOwnership
 
 
 class Draft:
@@ -69,6 +71,7 @@ class Draft:
             "messages": head.messages,
         }
         self._head = head
+        self._owner = head.owner
         self._seq = head.last_seq
         self._mode: FanoutMode = head.mode
         self._members = dict(members)
@@ -109,10 +112,24 @@ class Draft:
             self._deliver(entry, recipients)
             self._switch_mode()
 
+    def transfer(self, owner: str) -> None:
+        """Makes a member the owner."""
+        concerned = self._concerned([owner, self._owner])
+        self._owner = owner
+        entry = OwnershipTransferred(**self._common, seq=self._next_seq(), owner=owner)
+        self._deliver(entry, concerned)
+
+    def _pass_on(self) -> None:
+        """Succession: an owner who is not a member is followed by the longest-standing member."""
+        members = self._members
+        if members and self._owner not in members:
+            self.transfer(min(members, key=lambda user: (members[user], user)))
+
     def effect(self, more: Sequence[Change] = ()) -> Effect:
         """All entries, the changes that they mean, and ``more`` of these."""
+        self._pass_on()
         before = self._head
-        head = structs.replace(before, mode=self._mode, last_seq=self._seq)
+        head = structs.replace(before, owner=self._owner, mode=self._mode, last_seq=self._seq)
         return Effect(self._deliveries, head, [*self._changes, *more])
 
     def _split(self, people: Sequence[str]) -> Iterator[list[str]]:

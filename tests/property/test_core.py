@@ -21,6 +21,7 @@ from schemas.records import (
     MessageEdited,
     MessageRecalled,
     MessageSent,
+    OwnershipTransferred,
     Rejected,
     Retracted,
 )
@@ -58,15 +59,17 @@ class Reading:
     def __init__(self) -> None:
         self.members: set[str] = set()
         self.mode = "push"
+        self.owner = ""
         self.texts: dict[int, list[set[str]]] = {}  # of each message: who got it, and its edits
         self.readers: dict[int, set[str]] = {}  # of each entry: who was there
         self.retracted: dict[int, set[str]] = {}  # who had left when a text was recalled
 
-    def recipients(self, entry: AnyEntry) -> set[str]:
+    def recipients(self, entry: AnyEntry) -> set[str]:  # noqa: PLR0911 - one of each kind
         """Reads the next entry."""
         self.readers[entry.seq] = set(self.members)
         match entry:
             case ConversationCreated() | MembersAdded():
+                self.owner = self.owner or entry.sender
                 self.members |= set(entry.members)
                 return self._all_or({entry.sender, *entry.members})
             case MembersRemoved():
@@ -80,8 +83,13 @@ class Reading:
                 told = self._all_or({entry.sender, *entry.mentions})
                 self.texts[entry.seq] = [told]
                 return told
+            case OwnershipTransferred():
+                told = self._all_or({entry.sender, self.owner, entry.owner})
+                self.owner = entry.owner
+                return told
             case MessageEdited():
-                told = self._all_or({entry.sender, *set().union(*self.texts[entry.target])})
+                had_text = set().union(*self.texts[entry.target])
+                told = self._all_or({entry.sender, *entry.mentions, *had_text})
                 self.texts[entry.target].append(told)
                 return told
             case MessageRecalled():
@@ -162,12 +170,15 @@ def test_a_recall_reaches_everybody_whom_the_text_has_reached(steps: list[AnyCom
 @given(talks)
 def test_only_who_may_recalls_and_edits_and_not_for_ever(steps: list[AnyCommand]) -> None:
     """The sender, for a recall the owner as well, and within the time of each."""
+    owner = "ann"
     for entry in (timeline := run(steps).timeline_of("c1")):
+        if isinstance(entry, OwnershipTransferred):
+            owner = entry.owner
         if isinstance(entry, MessageEdited | MessageRecalled):
             target = timeline[entry.target - 1]
             assert isinstance(target, MessageSent)
             recalls = isinstance(entry, MessageRecalled)
-            assert entry.sender in ({target.sender, "ann"} if recalls else {target.sender})
+            assert entry.sender in ({target.sender, owner} if recalls else {target.sender})
             within = SMALL_LIMITS.recall_within_ms if recalls else SMALL_LIMITS.edit_within_ms
             assert entry.at - target.at <= within
 

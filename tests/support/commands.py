@@ -19,6 +19,7 @@ from schemas.records import (
     RemoveMembers,
     SendMessage,
     TextContent,
+    TransferOwnership,
 )
 
 StepT = TypeVar("StepT")
@@ -65,7 +66,14 @@ commands: st.SearchStrategy[AnyCommand] = st.one_of(
     st.builds(SendMessage, **_common(), content=texts.map(_text_content)),
     st.builds(MarkRead, **_common(), seq=st.integers(-1, 14)),
     st.builds(RecallMessage, **_common(), seq=seqs),
-    st.builds(EditMessage, **_common(), seq=seqs, content=texts.map(_text_content)),
+    st.builds(
+        EditMessage,
+        **_common(),
+        seq=seqs,
+        content=texts.map(_text_content),
+        mentions=st.lists(users, max_size=4),
+    ),
+    st.builds(TransferOwnership, **_common(), to=users),
 )
 """Any command, sensible or not."""
 
@@ -83,7 +91,7 @@ def opening() -> list[AnyCommand]:
 
 
 @st.composite
-def _talk(draw: st.DrawFn) -> AnyCommand:
+def _talk(draw: st.DrawFn) -> AnyCommand:  # noqa: PLR0911 - one of each kind
     common: dict[str, Any] = {
         "conv_id": "c1",
         "sender": draw(st.sampled_from(_SPEAKERS)),
@@ -102,7 +110,10 @@ def _talk(draw: st.DrawFn) -> AnyCommand:
         case 4 | 5 | 6 | 7:
             return RecallMessage(**common, seq=draw(st.integers(2, 16)))
         case 8 | 9 | 10 | 11:
-            return EditMessage(**common, seq=draw(st.integers(2, 16)), content=content)
+            seq, mentions = draw(st.integers(2, 16)), draw(st.lists(users, max_size=2))
+            return EditMessage(**common, seq=seq, content=content, mentions=mentions)
+        case 12:
+            return TransferOwnership(**common, to=draw(users))
         case _:
             mentions = draw(st.lists(users, max_size=2))
             return SendMessage(**common, content=content, mentions=mentions)

@@ -24,11 +24,10 @@ from backends.memberships import user_bucket
 from schemas.codec import encode
 from schemas.ids import uuid7
 from schemas.limits import (
-    MAX_EDIT_BYTES,
     MAX_EDITS,
     MAX_ENTRY_BYTES,
     MAX_JOINS,
-    MAX_MESSAGE_BYTES,
+    MAX_SAID_BYTES,
     MEMBERSHIP_BUCKET,
     MESSAGE_BUCKET,
     PARTITION_BYTES,
@@ -51,6 +50,7 @@ from schemas.records import (
     TextContent,
 )
 from schemas.settings import Settings
+from schemas.texts import is_blank, said_bytes
 from stream_processors.core.decide import decide
 from stream_processors.core.outcome import Accept
 from stream_processors.core.recent import Said
@@ -236,31 +236,43 @@ def test_no_message_makes_a_longer_entry(
     content = TextContent(text=text)
     command = SendMessage(**common(conv_id, sender), content=content, mentions=mentions)
     found = entries_of(command, Limits())
-    if found == "too_large":
+    if found == "empty":
+        assert is_blank(text)
+    elif found == "too_large":
         too_long = len(text.encode()) > Limits().max_text_bytes
-        assert too_long or len(encode(command)) > MAX_MESSAGE_BYTES
+        assert too_long or said_bytes(conv_id, sender, content, mentions) > MAX_SAID_BYTES
     else:
         assert [len(encode(entry)) <= MAX_ENTRY_BYTES for entry in found] == [True]
 
 
-@pytest.mark.parametrize(
-    ("say", "most"),
-    [(SendMessage, MAX_MESSAGE_BYTES), (partial(EditMessage, seq=LATE), MAX_EDIT_BYTES)],
-)
-def test_the_longest_message_is_accepted(say: Callable[..., AnyCommand], most: int) -> None:
-    """A command of just the limit makes an entry within its own; one byte more is refused.
+@pytest.mark.parametrize("say", [SendMessage, partial(EditMessage, seq=LATE)])
+def test_the_longest_message_is_accepted(say: Callable[..., AnyCommand]) -> None:
+    """What just fits makes an entry within its limit; one byte more is refused.
 
-    Of a message and of an edit alike.
+    A message and an edit have the same limit, and the entry of an edit uses all of it.
     """
-    bare = say(**common(WIDE, WIDE), content=TextContent(text=""))
+    room = MAX_SAID_BYTES - said_bytes(WIDE, WIDE, TextContent(text=""), [])
     for more, accepted in ((0, True), (1, False)):
-        text = "x" * (most - len(encode(bare)) + more)
-        command = say(**common(WIDE, WIDE), content=TextContent(text=text))
+        command = say(**common(WIDE, WIDE), content=TextContent(text="x" * (room + more)))
         found = entries_of(command, Limits(max_text_bytes=MAX_ENTRY_BYTES))
         if accepted:
             assert [len(encode(entry)) <= MAX_ENTRY_BYTES for entry in found] == [True]
         else:
             assert found == "too_large"
+
+
+@given(ids, ids, texts, st.lists(ids, max_size=100))
+def test_what_was_sent_can_be_set_by_an_edit(
+    conv_id: str, sender: str, text: str, mentions: list[str]
+) -> None:
+    """An edit with the words and mentions of a message has the answer that the message has."""
+    said: dict[str, Any] = {"content": TextContent(text=text), "mentions": mentions}
+    sent = entries_of(SendMessage(**common(conv_id, sender), **said), Limits())
+    edited = entries_of(EditMessage(**common(conv_id, sender), **said, seq=LATE), Limits())
+    if isinstance(sent, str):
+        assert edited == sent
+    else:
+        assert [len(encode(entry)) <= MAX_ENTRY_BYTES for entry in edited] == [True]
 
 
 def test_a_recall_of_what_was_edited_most_fits() -> None:

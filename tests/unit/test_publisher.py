@@ -70,7 +70,7 @@ def test_a_command_is_accepted_and_then_sequenced(
 ) -> None:
     """The receipt goes through the states, and the outbox is empty at the end."""
     publisher = open_publisher()
-    receipts = [publisher.send("c", text) for text in ("one", "two", "")]
+    receipts = [publisher.send("c", text) for text in ("one", "two", "three")]
     for receipt in receipts:
         receipt.wait_accepted(5)
         assert receipt.state is State.ACCEPTED
@@ -370,3 +370,42 @@ def outbox_value(path: Path) -> bytes:
         return outbox.pending()[0].value
     finally:
         outbox.close()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda publisher: publisher.add_members("g", "dave"),
+        lambda publisher: publisher.add_members("g", b"dave"),
+        lambda publisher: publisher.add_members("g", None),
+        lambda publisher: publisher.add_members("g", {"dave": 1}),
+        lambda publisher: publisher.add_members("g", ["ann", 7]),
+        lambda publisher: publisher.remove_members("g", "dave"),
+        lambda publisher: publisher.create_conversation("g", "dave"),
+        lambda publisher: publisher.create_conversation("g", ["a"], join=None),
+        lambda publisher: publisher.create_conversation(None),
+        lambda publisher: publisher.transfer_ownership("g", ["dave"]),
+        lambda publisher: publisher.send("g", None),
+        lambda publisher: publisher.send("g", b"hi"),
+        lambda publisher: publisher.send(7, "hi"),
+        lambda publisher: publisher.send("g", "hi", mentions="dave"),
+        lambda publisher: publisher.send("g", "hi", mentions=[None]),
+        lambda publisher: publisher.send("g", " \n"),
+        lambda publisher: publisher.edit("g", "1", "hi"),
+        lambda publisher: publisher.edit("g", True, "hi"),  # noqa: FBT003 - the wrong type
+        lambda publisher: publisher.edit("g", 1, ""),
+        lambda publisher: publisher.mark_read("g", 1.5),
+        lambda publisher: publisher.recall("g", None),
+        lambda publisher: publisher.publish(None),
+        lambda publisher: publisher.publish_many(None),
+        lambda publisher: publisher.publish_many("ab"),
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_refused(
+    open_publisher: Open, call: Callable[[Publisher], object]
+) -> None:
+    """No call turns a wrong argument into another command: nothing is queued."""
+    publisher = open_publisher()
+    with pytest.raises(InvalidCommand):
+        call(publisher)
+    assert publisher.counts() == dict.fromkeys(State, 0)

@@ -23,6 +23,7 @@ from schemas.records import (
     MessageEdited,
     MessageRecalled,
     MessageSent,
+    OwnershipTransferred,
     TextContent,
 )
 
@@ -71,6 +72,11 @@ def removed(
     """People who leave."""
     usual = _common(seq, sender, command) | {"mode": "push"} | fields
     return MembersRemoved(**usual, members=list(members))
+
+
+def owned(seq: int, owner: str, sender: str = "ann", command: int = 0) -> AnyEntry:
+    """A change of the owner."""
+    return OwnershipTransferred(**_common(seq, sender, command), owner=owner)
 
 
 def said(
@@ -226,6 +232,11 @@ BROKEN: Final[dict[RuleName, list[list[AnyEntry]]]] = {
     "removed_a_stranger": [[TRIO, removed(2, "dan")]],
     "wrong_mode": [[created("ann"), added(2, "bob", mode="pull")], [created("ann", mode="pull")]],
     "wrong_history": [[created("ann"), added(2, "bob", history="all")]],
+    "owner_not_a_member": [[TRIO, owned(2, "dan")]],
+    "no_right_to_transfer": [
+        [TRIO, owned(2, "bob", sender="bob")],
+        [TRIO, removed(2, "ann"), owned(3, "bob", sender="bob")],
+    ],
     "switch_missing": [
         [TRIO, added(2, "dan"), said(3)],
         [TRIO, added(2, "dan")],

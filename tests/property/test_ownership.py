@@ -1,0 +1,163 @@
+"""Who owns a conversation and who can enter it, against a plain walk over its entries."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.ids import uuid7
+from schemas.records import (
+    AddMembers,
+    AnyCommand,
+    AnyEntry,
+    ConversationCreated,
+    CreateConversation,
+    JoinRule,
+    MembersAdded,
+    MembersRemoved,
+    OwnershipTransferred,
+    Rejected,
+    RemoveMembers,
+    TransferOwnership,
+)
+from tests.support.sequencing import Commit, Crash, run
+
+PEOPLE: Final = ["ann", "bob", "cid", "陈", "d e"]
+_people = st.sampled_from(PEOPLE)
+
+
+@st.composite
+def _walks(draw: st.DrawFn) -> list[AnyCommand | type[Crash | Commit]]:
+    """A conversation that people enter, leave and hand over, with crashes between."""
+    join: JoinRule = draw(st.sampled_from(["invite", "open"]))
+    first = draw(st.lists(_people, max_size=3))
+    common: dict[str, Any] = {"conv_id": "c1", "device_id": "d"}
+    steps: list[AnyCommand | type[Crash | Commit]] = [
+        CreateConversation(
+            **common, sender="ann", client_msg_id=uuid7(0, 0), members=first, join=join
+        )
+    ]
+    for number in range(1, draw(st.integers(1, 40))):
+        sender = draw(_people)
+        named = draw(st.one_of(st.just([sender]), st.lists(_people, min_size=1, max_size=3)))
+        one = {**common, "sender": sender, "client_msg_id": uuid7(number, 0)}
+        choice = draw(st.integers(0, 7))
+        if choice < 3:
+            steps.append(RemoveMembers(**one, members=named))
+        elif choice < 5:
+            steps.append(AddMembers(**one, members=named))
+        elif choice == 5:
+            steps.append(TransferOwnership(**one, to=draw(_people)))
+        else:
+            steps.append(Crash if draw(st.booleans()) else Commit)
+    return steps
+
+
+class Walk:
+    """Owner and members by a plain reading of the timeline."""
+
+    def __init__(self) -> None:
+        self.owner = ""
+        self.since: dict[str, int] = {}
+
+    def take(self, entry: AnyEntry) -> None:
+        """Reads the next entry."""
+        match entry:
+            case ConversationCreated():
+                self.owner = entry.sender
+                self.since = dict.fromkeys(entry.members, entry.seq)
+            case MembersAdded():
+                assert self._may_add(entry)
+                self.since |= dict.fromkeys(entry.members, entry.seq)
+            case MembersRemoved():
+                for user in entry.members:
+                    del self.since[user]
+            case OwnershipTransferred():
+                if self.owner in self.since:
+                    assert entry.sender == self.owner
+                else:
+                    assert entry.owner == self.successor()
+                self.owner = entry.owner
+            case _:
+                return
+
+    def successor(self) -> str:
+        """The longest-standing member; of several, the lowest id."""
+        return min((since, user) for user, since in self.since.items())[1]
+
+    def _may_add(self, entry: MembersAdded) -> bool:
+        return entry.sender in self.since or entry.members == [entry.sender]
+
+
+@settings(max_examples=300)
+@given(_walks(), st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([1, 1_000]))
+def test_a_conversation_with_members_has_an_owner_among_them(
+    steps: list[AnyCommand | type[Crash | Commit]], compact_share: float, busy_limit: int
+) -> None:
+    """After each command, whatever crashes: succession follows the rule, by entries in the log."""
+    log = run(steps, busy_limit=busy_limit, compact_share=compact_share)
+    timeline = log.timeline_of("c1")
+    walk = Walk()
+    for at, entry in enumerate(timeline):
+        walk.take(entry)
+        following = timeline[at + 1] if at + 1 < len(timeline) else None
+        if following is None or following.client_msg_id != entry.client_msg_id:
+            assert not walk.since or walk.owner in walk.since
+    calm = run([step for step in steps if not isinstance(step, type)])
+    assert (log.entries, log.syncs) == (calm.entries, calm.syncs)
+
+
+def _one(number: int, sender: str) -> dict[str, Any]:
+    return {
+        "conv_id": "c1", "device_id": "d", "sender": sender, "client_msg_id": uuid7(number, 0),
+    }  # fmt: skip
+
+
+def _answers(steps: list[AnyCommand], sender: str) -> list[str]:
+    return [record.code for record in run(steps).sync_of(sender) if isinstance(record, Rejected)]
+
+
+def test_only_the_last_owner_returns_to_an_empty_invite_conversation() -> None:
+    """A former member and a stranger stay out; the last owner enters and owns it again."""
+    left: list[AnyCommand] = [
+        CreateConversation(**_one(0, "ann"), members=["bob"]),
+        RemoveMembers(**_one(1, "ann"), members=["ann"]),
+        RemoveMembers(**_one(2, "bob"), members=["bob"]),
+    ]
+    for stranger in ("ann", "cid"):
+        assert _answers(
+            [*left, AddMembers(**_one(9, stranger), members=[stranger])], stranger
+        ) == ["not_allowed"]
+    more: list[AnyCommand] = [
+        AddMembers(**_one(3, "bob"), members=["bob"]),
+        AddMembers(**_one(4, "bob"), members=["ann"]),
+        RemoveMembers(**_one(5, "bob"), members=["ann"]),
+    ]
+    assert _answers([*left, *more], "bob") == []
+
+
+def test_whoever_enters_an_empty_open_conversation_owns_it() -> None:
+    """The entry that lets them in is followed by the one that makes them the owner."""
+    log = run([
+        CreateConversation(**_one(0, "ann"), members=[], join="open"),
+        RemoveMembers(**_one(1, "ann"), members=["ann"]),
+        AddMembers(**_one(2, "cid"), members=["cid"]),
+    ])  # fmt: skip
+    last = log.timeline_of("c1")[-1]
+    assert isinstance(last, OwnershipTransferred)
+    assert (last.owner, last.sender) == ("cid", "cid")
+
+
+def test_a_transfer_is_refused_for_the_right_reason() -> None:
+    """To oneself, to a stranger, by a member who is not the owner, and by a stranger."""
+    made = CreateConversation(**_one(0, "ann"), members=["bob"])
+    for sender, to, code in (
+        ("ann", "ann", "invalid"),
+        ("ann", "cid", "not_a_member"),
+        ("bob", "bob", "invalid"),
+        ("bob", "ann", "not_allowed"),
+        ("cid", "ann", "not_a_member"),
+    ):
+        assert _answers([made, TransferOwnership(**_one(1, sender), to=to)], sender) == [code]
