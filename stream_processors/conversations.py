@@ -7,7 +7,7 @@ from typing import Final
 
 from stream_processors.core.state import Conversation
 from stream_processors.joins import Joins
-from stream_processors.state_codec import JOINS_KEY, freeze, restored, restored_joins, thaw
+from stream_processors.state_codec import freeze, restored_joins, thaw
 
 BUSY_CONVERSATIONS: Final = 1_000
 """Kept as objects in each partition; at 100 members some 20 KB each, so 20 MB."""
@@ -55,17 +55,17 @@ class Conversations:
         """The conversation, an empty one where there is none."""
         return self.get(conv_id) or self._hold(conv_id, Conversation())
 
-    def restore(self, key: bytes, value: bytes | None) -> None:
+    def add(self, conv_id: str, conversation: Conversation) -> None:
+        """Takes in a conversation that was built from the log."""
+        self._hold(conv_id, conversation)
+
+    def restore_joins(self, key: bytes, value: bytes | None) -> None:
         """Takes in one record of the log.
 
         Raises:
             ValueError: It is not a state record that this version knows.
         """
-        if key.startswith(JOINS_KEY):
-            self.joins.restore(*restored_joins(key, value))
-        else:
-            found = restored(key, value)
-            self.get_or_make(found.conv_id).restore(found.kept)
+        self.joins.restore(*restored_joins(key, value))
 
     def _hold(self, conv_id: str, conversation: Conversation) -> Conversation:
         self._busy[conv_id] = conversation

@@ -22,15 +22,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Iterator
 from typing import Any, Final
 
 import faust
 from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
-from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.errors import CorruptRecordException, IllegalStateError, KafkaError
 from faust.transport.consumer import RecordMap
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP
+
+from stream_processors.unpacking import FetchedBatch, FetchedBatches
 
 log = logging.getLogger("stream_processors.client")
 
@@ -43,20 +46,49 @@ would leave a fast lane without work for as long, where the other partitions are
 
 
 class BareRecords(fetcher.PartitionRecords):  # type: ignore[misc]
-    """Fetched records of one partition, not wrapped once more."""
+    """Fetched records of one partition, not wrapped once more. Reads committed records."""
 
-    def _consumer_record(self, _partition: TopicPartition, record: Any) -> Any:
-        return record
+    next_fetch_offset: int
+
+    def _unpack_records(self) -> Iterator[Any]:
+        """Of each batch its records, or a `Passed` in place of what no reader of committed sees.
+
+        As the client's own, which passes over such a batch without a word: then nobody can tell
+        its offsets from records that were lost.
+        """
+        while (batch := self._records.next_batch()) is not None:
+            if self._check_crcs and not batch.validate_crc():
+                raise CorruptRecordException(f"Invalid CRC - {self._tp}")
+            if self._counts(batch):
+                for record in batch:
+                    if record.offset >= self.next_fetch_offset:
+                        self.next_fetch_offset = record.offset + 1
+                        yield record
+                self.next_fetch_offset = batch.next_offset
+            else:
+                passed = batch.passed(self.next_fetch_offset)
+                self.next_fetch_offset = batch.next_offset
+                yield passed
+
+    def _counts(self, batch: FetchedBatch) -> bool:
+        """Whether a batch has records, and they are committed."""
+        self._consume_aborted_up_to(batch.base_offset)
+        if batch.is_control_batch:
+            if self._contains_abort_marker(batch):
+                self._aborted_producers.discard(batch.producer_id)
+            return False
+        return not (batch.is_transactional and batch.producer_id in self._aborted_producers)
 
 
 def take_records_bare() -> None:
-    """Has the Kafka client unpack what it fetches into `BareRecords`, from now on.
+    """Has the Kafka client unpack what it fetches by `FetchedBatches` and `BareRecords`.
 
     It has no setting for that, nor a consumer a class of its own: it takes what its module names.
     So this is for the whole process, and is done once, where the sequencer's app is made; nobody
     else in there uses this client.
     """
     fetcher.PartitionRecords = BareRecords
+    fetcher.MemoryRecords = FetchedBatches
 
 
 class FetchThread(AIOKafkaConsumerThread):

@@ -19,6 +19,10 @@ ENOUGH: Final = 40_000
 What is on its way by then is taken as well. At some 700 bytes a record 30 MB.
 """
 
+ENOUGH_BYTES: Final = 16 * 1024 * 1024
+"""Keys and values that a lane holds before its partition is no longer fetched. What is on its way
+is taken as well: `stream_processors.unpacking` bounds that."""
+
 ROOM: Final = ENOUGH // 2
 """With so many left the partition is fetched again: a fast lane has some 0.2 s of work in them."""
 
@@ -52,6 +56,8 @@ class Inbox:
         self._changed = threading.Condition()
         self._pending: list[SourceRecord] = []
         self._held = 0  # pending, and those in hand of the lane
+        self._held_bytes = 0
+        self._in_hand = self._bytes_in_hand = 0
         self._is_on_hold = False
         self._stopping = False
         self._woken = False
@@ -80,8 +86,9 @@ class Inbox:
             self._next_offset = fresh[-1].offset + 1
             self._pending.extend(fresh)
             self._held += len(fresh)
+            self._held_bytes += _bytes_of(fresh)
             self._changed.notify()
-            enough = self._held >= ENOUGH
+            enough = self._held >= ENOUGH or self._held_bytes >= ENOUGH_BYTES
         if enough and not self._is_on_hold:
             self._is_on_hold = True
             self._feed.hold(True)  # noqa: FBT003 - the only argument
@@ -103,6 +110,7 @@ class Inbox:
                 if wait <= 0 or self._woken:
                     self._woken = False
                     taken, self._pending = self._pending, []
+                    self._in_hand, self._bytes_in_hand = len(taken), self._held_bytes
                     return taken
                 self._changed.wait(wait)
         return None
@@ -110,9 +118,13 @@ class Inbox:
     def done(self, count: int) -> None:
         """So many of those taken are committed."""
         with self._changed:
-            had_room = self._held <= ROOM
+            had_room = self._has_room
             self._held -= count
-            has_room = self._held <= ROOM
+            self._in_hand -= count
+            if not self._in_hand:
+                self._held_bytes -= self._bytes_in_hand
+                self._bytes_in_hand = 0
+            has_room = self._has_room
         if has_room and not had_room:
             self._soon(self._let_in)
 
@@ -128,6 +140,10 @@ class Inbox:
             self._stopping = True
             self._changed.notify()
 
+    @property
+    def _has_room(self) -> bool:
+        return self._held <= ROOM and self._held_bytes < ENOUGH_BYTES
+
     def _fresh(self, records: Sequence[SourceRecord]) -> Sequence[SourceRecord]:
         wanted = self._next_offset
         if wanted is None:
@@ -142,7 +158,11 @@ class Inbox:
 
     def _let_in(self) -> None:
         with self._changed:
-            has_room = self._held <= ROOM
+            has_room = self._has_room
         if has_room and self._is_on_hold and not self._stopping:
             self._is_on_hold = False
             self._feed.hold(False)  # noqa: FBT003 - the only argument
+
+
+def _bytes_of(records: Sequence[SourceRecord]) -> int:
+    return sum([len(record.value or b"") + len(record.key or b"") for record in records])

@@ -23,7 +23,9 @@ from schemas.settings import Settings
 from stream_processors.inbox import Feed, Inbox
 from stream_processors.restore import holds_records, restore, source_end
 from stream_processors.sequencer import Sequencer, SourceRecord
+from stream_processors.source_check import SourcePartition, check_begin, check_start
 from stream_processors.starvation import Starvation
+from stream_processors.state_codec import Progress
 from stream_processors.targets import Targets
 from stream_processors.transaction import TRANSACTION_SECONDS, Transaction, transactional_config
 from stream_processors.turns import Turns
@@ -37,6 +39,9 @@ A transaction costs the broker a mark in each partition that it wrote to, and a 
 records waits for all that are open. Many small ones delay everybody: at 1,000 messages/s the
 slowest hundredth waits a third longer without this. The first after a pause begins at once.
 """
+
+_ending: Final = threading.Lock()
+"""Taken by the first lane that ends the process, so that no other lane adds to its last words."""
 
 
 class Lane:
@@ -66,6 +71,7 @@ class Lane:
         self._settings = settings
         self._partition = partition
         self._group = group
+        self._source = SourcePartition(settings, partition, group)
         self._turns = turns
         self._targets = targets
         self._silence = MinuteLog(log)
@@ -91,10 +97,12 @@ class Lane:
         try:
             self._sequence()
         except FatalFailure as failure:
+            _ending.acquire()
             log.critical("partition %d: %s", self._partition, failure)
             os._exit(failure.exit_code)
         # Whatever it is, going on would write on top of a state that is not in the log.
         except BaseException:
+            _ending.acquire()
             log.critical("partition %d cannot go on", self._partition, exc_info=True)
             os._exit(FatalFailure.exit_code)
 
@@ -104,14 +112,7 @@ class Lane:
         producer = Producer(config)
         producer.init_transactions(TRANSACTION_SECONDS)  # fences the owner before us
         self._targets.check()  # before a state and a source that do not belong together are used
-        state = restore(self._settings, self._partition)
-        log.info(
-            "partition %d goes on at offset %d with %d conversations, %d of them idle in %d bytes",
-            self._partition, state.progress.next_offset, len(state.conversations),
-            state.conversations.idle_count, state.conversations.idle_bytes,
-        )  # fmt: skip
-        partitions = self._settings.partitions
-        sequencer = Sequencer(self._settings.limits, *state, self._partition, partitions)
+        sequencer = self._restored()
         seat = self._turns.join()
         transaction = self._targets.transaction(self._partition, producer, self._group, seat)
         transaction.write_to(sequencer.progress.epoch)
@@ -136,6 +137,24 @@ class Lane:
         else:
             self._silence.over()
 
+    def _restored(self) -> Sequencer:
+        """The sequencer with the state that the log holds, which must fit its source.
+
+        Raises:
+            FatalFailure: It does not.
+            ServerUnavailable: The broker does not answer.
+        """
+        conversations, progress = restore(self._settings, self._partition)
+        check_start(self._source.look(), None if progress is None else progress.next_offset)
+        progress = progress or Progress()
+        log.info(
+            "partition %d goes on at offset %d with %d conversations, %d of them idle in %d bytes",
+            self._partition, progress.next_offset, len(conversations),
+            conversations.idle_count, conversations.idle_bytes,
+        )  # fmt: skip
+        place = self._partition, self._settings.partitions
+        return Sequencer(self._settings.limits, conversations, progress, *place)
+
     def _commit_all(
         self, sequencer: Sequencer, transaction: Transaction, records: list[SourceRecord]
     ) -> None:
@@ -149,6 +168,7 @@ class Lane:
         gap = sequencer.gap_before(offset)
         if not gap:
             return
+        check_begin(self._source.name, self._source.begin(), gap.start)
         if self._holds_records(gap):
             raise SourceGap(f"records {gap.start} to {gap.stop - 1} were not delivered to us")
         sequencer.skip_to(offset)

@@ -12,6 +12,7 @@ from schemas.errors import FatalFailure, ServerUnavailable, SourceGap
 from schemas.settings import Settings
 from schemas.topics import Topic
 from stream_processors.conversations import Conversations
+from stream_processors.gathering import Gathering
 from stream_processors.state_codec import PROGRESS_KEY, Progress, decode_progress
 
 _GULP: Final = 10_000
@@ -21,10 +22,10 @@ _SILENCE_SECONDS: Final = 30.0
 
 
 class State(NamedTuple):
-    """What a partition's worker starts from."""
+    """What a partition's worker starts from. ``progress`` is None if there is no state yet."""
 
     conversations: Conversations
-    progress: Progress
+    progress: Progress | None
 
 
 def restore(settings: Settings, partition: int) -> State:
@@ -34,36 +35,36 @@ def restore(settings: Settings, partition: int) -> State:
 
     Raises:
         ServerUnavailable: The broker does not answer.
-        FatalFailure: A record is not one of ours, or the source is shorter than the state says.
+        FatalFailure: A record is not one of ours.
     """
     consumer = Consumer(
         consumer_config(settings, settings.group("restore"))
         | {"enable.partition.eof": True, "fetch.message.max.bytes": 8 * 1024 * 1024}
     )
-    state = State(Conversations(), Progress())
     try:
-        place = TopicPartition(settings.topic(Topic.STATE), partition, 0)
-        state = _read_to_end(consumer, place)
-        _check_source(consumer, settings, partition, state.progress)
+        return _read_to_end(consumer, TopicPartition(settings.topic(Topic.STATE), partition, 0))
+    except ValueError as error:
+        raise FatalFailure(f"the state topic holds a record that is not ours: {error}") from error
     finally:
         consumer.close()
-    return state
 
 
 def _read_to_end(consumer: Consumer, place: TopicPartition) -> State:
     consumer.assign([place])
-    conversations, progress = Conversations(), Progress()
+    conversations = Conversations()
+    gathering, progress = Gathering(conversations), None
     deadline = time.monotonic() + _SILENCE_SECONDS
     while time.monotonic() < deadline:
         for message in consumer.consume(_GULP, _POLL_SECONDS):
             deadline = time.monotonic() + _SILENCE_SECONDS
             if _is_end(message):
+                gathering.build()
                 return State(conversations, progress)
             key, value = message.key(), message.value()
             if key == PROGRESS_KEY and value is not None:
                 progress = decode_progress(value)
             elif key is not None:
-                _apply(conversations, key, value)
+                gathering.take(key, value)
     raise ServerUnavailable(f"the state of partition {place.partition} cannot be read")
 
 
@@ -74,31 +75,6 @@ def _is_end(message: Message) -> bool:
     if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's own name for it
         return True
     raise ServerUnavailable(f"the log cannot be read: {error.str()}")
-
-
-def _apply(conversations: Conversations, key: bytes, value: bytes | None) -> None:
-    try:
-        conversations.restore(key, value)
-    except ValueError as error:
-        raise FatalFailure(f"the state topic holds a record that is not ours: {error}") from error
-
-
-def _check_source(
-    consumer: Consumer, settings: Settings, partition: int, progress: Progress
-) -> None:
-    """A source that was made anew under an old state would be skipped in silence."""
-    place = TopicPartition(settings.topic(Topic.MESSAGES), partition)
-    low, high = consumer.get_watermark_offsets(place, timeout=_SILENCE_SECONDS)
-    if high < progress.next_offset:
-        raise FatalFailure(
-            f"{place.topic}[{partition}] ends at {high}, but the state has seen "
-            f"{progress.next_offset} records of it: topics of two deployments are mixed"
-        )
-    if low > progress.next_offset:
-        raise SourceGap(
-            f"{place.topic}[{partition}] starts at {low}, the next is {progress.next_offset}: "
-            "its retention is shorter than the sequencer was away"
-        )
 
 
 def source_end(consumer: Consumer, settings: Settings, partition: int) -> int:
@@ -116,9 +92,12 @@ def holds_records(settings: Settings, partition: int, offsets: range) -> bool:
 
     Raises:
         ServerUnavailable: The broker does not answer.
+        SourceGap: The broker does not hold the first of these offsets any more.
     """
-    # The end is told: marks may be all that follows, and then no record ever comes.
-    config = consumer_config(settings, settings.group("restore")) | {"enable.partition.eof": True}
+    config = consumer_config(settings, settings.group("restore")) | {
+        "auto.offset.reset": "error",  # an offset that is gone must not be passed over
+        "enable.partition.eof": True,  # marks may be all that follows, and then no record comes
+    }
     consumer = Consumer(config)
     try:
         place = TopicPartition(settings.topic(Topic.MESSAGES), partition, offsets.start)
@@ -126,8 +105,15 @@ def holds_records(settings: Settings, partition: int, offsets: range) -> bool:
         deadline = time.monotonic() + _SILENCE_SECONDS
         while time.monotonic() < deadline:
             message = consumer.poll(_POLL_SECONDS)
-            if message is not None:
-                return not _is_end(message) and (message.offset() or 0) < offsets.stop
+            if message is None:
+                continue
+            error = message.error()
+            if error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - the library's own name for it
+                raise SourceGap(
+                    f"{place.topic}[{partition}] does not hold offset {offsets.start} any more: "
+                    "its retention is shorter than the sequencer was behind"
+                )
+            return not _is_end(message) and (message.offset() or 0) < offsets.stop
     finally:
         consumer.close()
     raise ServerUnavailable(f"source offsets {offsets.start}.. cannot be read")

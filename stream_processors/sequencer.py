@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from backends.kafka import partition_of
 from schemas.codec import decode_command, encode
-from schemas.dead_letters import WRONG_PARTITION
+from schemas.dead_letters import WRONG_PARTITION, Content
 from schemas.errors import RejectionCode, SourceGap, UndecodableRecord
 from schemas.ids import is_valid_id
 from schemas.limits import MAX_ENTRY_BYTES, MAX_TIME_MS, Limits
@@ -27,6 +27,7 @@ from stream_processors.state_codec import (
     moved_record,
     state_record,
 )
+from stream_processors.unpacking import Aside, Passed
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +53,18 @@ class SourceRecord(Protocol):
 
 
 class DeadLetter(NamedTuple):
-    """A source record that is not a command, and why."""
+    """A source record that is not a command, and why.
+
+    ``last_offset``: set for a batch that is put aside as a whole. ``content``: of a record or
+    batch that was not taken into memory.
+    """
 
     offset: int
     key: bytes | None
     value: bytes | None
     reason: str
+    content: Content | None = None
+    last_offset: int | None = None
 
 
 class Writer(Protocol):
@@ -141,9 +148,7 @@ class Sequencer:
             if isinstance(decision, Accept):  # first, because nearly all are
                 values = _encoded(decision)
         except UndecodableRecord as error:
-            self.counts.dead_letters += 1
-            writer.dead_letter(DeadLetter(record.offset, record.key, record.value, str(error)))
-            return 1
+            return self._put_aside(record, str(error), writer)
         if not isinstance(decision, Accept):
             if isinstance(decision, Mark):
                 return self._mark(decision, writer)
@@ -264,6 +269,21 @@ class Sequencer:
         conversation.change(mark.change)
         writer.sync((record.sender,), encode(record))
         return 1 + _log(record.conv_id, conversation, writer)
+
+    def _put_aside(self, record: SourceRecord, reason: str, writer: Writer) -> int:
+        offset, key = record.offset, record.key
+        if isinstance(record, Passed):
+            self.progress.next_offset = record.last_offset + 1
+            return 0
+        letter = DeadLetter(offset, key, record.value, reason)
+        if isinstance(record, Aside):
+            letter = DeadLetter(
+                offset, key, None, record.reason, record.content, record.last_offset
+            )
+            self.progress.next_offset = (record.last_offset or offset) + 1
+        self.counts.dead_letters += 1
+        writer.dead_letter(letter)
+        return 1
 
     def _reply(self, reply: AnyReply, writer: Writer) -> int:
         counts = self.counts

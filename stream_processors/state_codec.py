@@ -130,6 +130,18 @@ def state_record(conv_id: str, kept: Kept) -> StateRecord:
             return _encode(("r", conv_id, kept.user)), seq
 
 
+def conversation_of(key: bytes) -> str:
+    """The conversation of a state record.
+
+    Raises:
+        ValueError: It is not a state record of a conversation.
+    """
+    match _decode_any(key):
+        case [str(), str(conv_id), *_]:
+            return conv_id
+    raise ValueError("not a state record that this version knows")
+
+
 class Restored(NamedTuple):
     """What one state record restores."""
 

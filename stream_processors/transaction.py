@@ -64,7 +64,7 @@ def transactional_config(settings: Settings, group: str, partition: int) -> dict
         # With the default of 100 ms each commit waits that long for the one before it.
         "retry.backoff.ms": 5,
         "queue.buffering.max.messages": 8 * LONG_TURN.writes,
-        "queue.buffering.max.kbytes": 256 * 1024,
+        "queue.buffering.max.kbytes": 64 * 1024,
         "batch.size": 512 * 1024,
         "message.max.bytes": MAX_WRITTEN_BYTES,
     }
@@ -187,8 +187,9 @@ class Transaction:
 
     def dead_letter(self, letter: DeadLetter) -> None:
         """Puts a source record aside, byte for byte if it is short."""
-        origin = Origin(self._messages, self._partition, letter.offset)
-        headers = letter_headers("sequencer", letter.reason, origin, content_of(letter.value))
+        origin = Origin(self._messages, self._partition, letter.offset, letter.last_offset)
+        content = letter.content or content_of(letter.value)
+        headers = letter_headers("sequencer", letter.reason, origin, content)
         value, key = letter_value(letter.value), letter_key(letter.key)
         self._produce(self._dead_letter, value, key, self._partition, headers=headers)
 

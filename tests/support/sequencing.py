@@ -10,6 +10,7 @@ from schemas.codec import decode_entry, decode_sync_record, encode
 from schemas.limits import Limits
 from schemas.records import AnyCommand, AnyEntry, AnySyncRecord
 from stream_processors.conversations import Conversations
+from stream_processors.gathering import Gathering
 from stream_processors.sequencer import DeadLetter, Sequencer
 from stream_processors.state_codec import (
     PROGRESS_KEY,
@@ -102,12 +103,14 @@ def restore(states: Iterable[tuple[bytes, bytes | None]], busy_limit: int) -> tu
 ]:  # fmt: skip
     """What `stream_processors.restore` does, from a list."""
     conversations, progress = Conversations(busy_limit), Progress()
+    gathering = Gathering(conversations)
     for key, value in states:
         if key == PROGRESS_KEY:
             assert value is not None
             progress = decode_progress(value)
         else:
-            conversations.restore(key, value)
+            gathering.take(key, value)
+    gathering.build()
     return conversations, progress
 
 

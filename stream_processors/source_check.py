@@ -1,0 +1,129 @@
+"""Whether a restored state, the group's commit and the source partition belong together.
+
+They do unless somebody deleted, reset or mixed up topics, or retention removed records that
+nobody had read. Going on then would number messages from 1 again, or lose some in silence.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # public, not in __all__
+
+from backends.groups import committed_places
+from backends.kafka import REQUEST_SECONDS, admin_client
+from schemas.errors import FatalFailure, ServerUnavailable, SourceGap
+from schemas.settings import Settings
+from schemas.topics import Topic
+
+NEVER: Final = -1
+"""The commit of a group that has committed nothing, or whose commits have expired."""
+
+
+class Source(NamedTuple):
+    """A source partition: its offsets, and what the group has committed.
+
+    ``begin``: the oldest offset that the broker holds. ``end``: the offset after the last record,
+    also where its transaction is open.
+    """
+
+    name: str
+    begin: int
+    end: int
+    committed: int
+
+
+def check_start(source: Source, next_offset: int | None) -> None:
+    """Passes a state that fits its source.
+
+    Args:
+        source: As it is now.
+        next_offset: Of the restored state; None if there is no state at all.
+
+    Raises:
+        SourceGap: Records that the state has not seen are gone.
+        FatalFailure: The state and the source do not belong together.
+    """
+    name, begin, end, committed = source
+    if next_offset is None and committed > NEVER:
+        raise FatalFailure(
+            f"{name} is committed up to offset {committed}, but there is no state of it: "
+            "the topic of states was deleted; restore it, or use another IM_NAMESPACE"
+        )
+    following = next_offset or 0
+    if following > end:
+        raise FatalFailure(
+            f"{name} ends at {end}, but the state has seen {following} records of it: the topic "
+            "was made anew, or topics of two deployments are mixed; use another IM_NAMESPACE"
+        )
+    if NEVER < committed != following:
+        raise FatalFailure(
+            f"{name} is committed up to offset {committed}, but the state is at {following}: "
+            "the group's offsets or the topic of states were changed from outside"
+        )
+    check_begin(name, begin, following)
+
+
+def check_begin(name: str, begin: int, next_offset: int) -> None:
+    """Passes a partition that holds all records from the next offset on.
+
+    Raises:
+        SourceGap: It does not.
+    """
+    if begin > next_offset:
+        raise SourceGap(
+            f"{name} starts at {begin}, the next is {next_offset}: "
+            "its retention is shorter than the sequencer was behind"
+        )
+
+
+class SourcePartition:
+    """Asks the broker about one source partition.
+
+    Args:
+        settings: The deployment.
+        partition: Its number.
+        group: A consumer of the group of the source offsets.
+    """
+
+    def __init__(self, settings: Settings, partition: int, group: Consumer) -> None:
+        self._place = TopicPartition(settings.topic(Topic.MESSAGES), partition)
+        self.name = f"{self._place.topic}[{partition}]"
+        self._admin = admin_client(settings)
+        self._group = group
+
+    def look(self) -> Source:
+        """All about it.
+
+        Raises:
+            ServerUnavailable: The broker does not answer.
+        """
+        earliest, latest = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]  # have no types
+        begin, end = self._offset(earliest), self._offset(latest)
+        try:
+            (committed,) = committed_places(self._group, [self._place])
+        except KafkaException as error:
+            raise ServerUnavailable(f"the commit of {self.name} is not known: {error}") from error
+        return Source(self.name, begin, end, max(NEVER, committed.offset))
+
+    def begin(self) -> int:
+        """The oldest offset that the broker holds.
+
+        Raises:
+            ServerUnavailable: The broker does not answer.
+        """
+        return self._offset(OffsetSpec.earliest())  # type: ignore[no-untyped-call]  # has no types
+
+    def _offset(self, spec: OffsetSpec) -> int:
+        try:
+            asked = self._admin.list_offsets(
+                {self._place: spec},
+                isolation_level=IsolationLevel.READ_UNCOMMITTED,
+                request_timeout=REQUEST_SECONDS,
+            )
+            return int(asked[self._place].result(REQUEST_SECONDS + 1).offset)
+        except (KafkaException, TimeoutError) as error:
+            raise ServerUnavailable(
+                f"the offsets of {self.name} are not known: {error}"
+            ) from error

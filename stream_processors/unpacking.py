@@ -1,0 +1,338 @@
+"""Fetched batches of records, unpacked within bounds, whatever their producer put into them.
+
+It stands between the fetched bytes and the Kafka client's own classes, because these
+
+- unpack a compressed batch whole: a batch of 4 MiB may hold gigabytes;
+- raise, for ever, at a record whose headers have names that are not UTF-8;
+- make an object of each header: a batch of 4 MiB may hold two million.
+
+A batch is unpacked to `MAX_BATCH_BYTES` at most. A longer one is put aside as a whole, and so is
+one that cannot be unpacked. Of a batch of more than `PLAIN_BATCH_BYTES`, and of one with a record
+that the client cannot read, headers are passed over instead of read.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+import cramjam
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import DefaultRecordBatch
+
+from schemas.dead_letters import Content, content_of
+from schemas.limits import MAX_RECORD_BYTES
+
+MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
+"""A batch unpacked. Producers rarely pass 1 MB; four times what the topic takes packed."""
+
+PLAIN_BATCH_BYTES: Final = 1024 * 1024
+"""Up to this the client's own class reads a batch. Its headers take 37 MB at most."""
+
+FETCH_BYTES: Final = 8 * 1024 * 1024
+"""Unpacked bytes of one partition at a time; what is left is fetched again."""
+
+MAX_KEY_BYTES: Final = 64 * 1024
+"""A record with a longer key is put aside without the key."""
+
+_HEADER: Final = struct.Struct(">qiibIhiqqqhii")
+"""Of a batch: base offset, length, leader epoch, magic, CRC, attributes, last offset delta, first
+and last time, producer's id and epoch, base sequence, number of records."""
+
+_ATTRIBUTES_AT: Final = 21
+_CODECS: Final = 0b111
+_BY_BROKERS_TIME: Final = 0b1000
+_LENGTH: Final = struct.Struct(">qi")
+_NO_TIME: Final = -1
+
+
+class Aside(NamedTuple):
+    """Records that are to be put aside unread: one, or a whole batch up to ``last_offset``.
+
+    Looks like a record without a value.
+    """
+
+    offset: int
+    timestamp: int | None
+    key: bytes | None
+    reason: str
+    content: Content
+    last_offset: int | None = None
+    value: None = None
+
+
+class Passed(NamedTuple):
+    """Offsets that hold no committed record: marks of transactions, and what was aborted.
+
+    Looks like a record without a value.
+    """
+
+    offset: int
+    last_offset: int
+    timestamp: int | None = None
+    key: bytes | None = None
+    value: None = None
+
+
+class Bare(NamedTuple):
+    """A record without its headers."""
+
+    offset: int
+    timestamp: int | None
+    key: bytes | None
+    value: bytes | None
+
+
+class TooLong(Exception):
+    """A batch has more than `MAX_BATCH_BYTES`. Does not leave this module."""
+
+
+class FetchedBatches:
+    """The batches of one partition that one answer of the broker holds.
+
+    To the client it is a `MemoryRecords`.
+
+    Args:
+        fetched: The bytes. The last batch may be cut off.
+    """
+
+    def __init__(self, fetched: bytes) -> None:
+        self._fetched = memoryview(fetched)
+        self._at = 0
+        self._unpacked = 0
+
+    def size_in_bytes(self) -> int:
+        """Of all that was fetched."""
+        return len(self._fetched)
+
+    def has_next(self) -> bool:
+        """Whether there is another batch, and room for it."""
+        return self._unpacked < FETCH_BYTES and self._end() <= len(self._fetched)
+
+    def next_batch(self) -> FetchedBatch | None:
+        """The next batch."""
+        if not self.has_next():
+            return None
+        end = self._end()
+        batch = FetchedBatch(self._fetched[self._at : end], self._count)
+        self._at = end
+        return batch
+
+    def _end(self) -> int:
+        if self._at + _HEADER.size > len(self._fetched):
+            return len(self._fetched) + 1
+        _, length = _LENGTH.unpack_from(self._fetched, self._at)
+        return self._at + _LENGTH.size + int(length)
+
+    def _count(self, unpacked: int) -> None:
+        self._unpacked += unpacked
+
+
+class FetchedBatch:
+    """One batch. To the client it is a `DefaultRecordBatch`.
+
+    Args:
+        packed: The bytes of the batch.
+        count: Gets how many bytes it takes unpacked.
+    """
+
+    def __init__(self, packed: memoryview, count: Callable[[int], None]) -> None:
+        batch = DefaultRecordBatch(packed)
+        self._packed = packed
+        self._batch = batch
+        self._count = count
+        self.base_offset = batch.base_offset
+        self.next_offset = batch.next_offset
+        self.producer_id = batch.producer_id
+        self.is_control_batch = batch.is_control_batch
+        self.is_transactional = batch.is_transactional
+
+    def validate_crc(self) -> bool:
+        """Whether the bytes are as the producer sent them."""
+        return bool(self._batch.validate_crc())
+
+    def __next__(self) -> Any:
+        """The one record of a control batch."""
+        return next(iter(self._batch))
+
+    def __iter__(self) -> Iterator[Any]:
+        """The records."""
+        try:
+            whole = unpack(self._packed)
+        except TooLong:
+            return iter((self._aside(f"the batch has more than {MAX_BATCH_BYTES} bytes"),))
+        except Exception as error:  # noqa: BLE001 - by whatever error a codec finds a fault
+            return iter((self._aside(f"the batch cannot be unpacked: {type(error).__name__}"),))
+        self._count(len(whole))
+        if len(whole) > PLAIN_BATCH_BYTES:
+            return self._read_bare(whole)
+        return self._read(whole)
+
+    def _read(self, whole: memoryview) -> Iterator[Any]:
+        batch = self._batch if whole is self._packed else DefaultRecordBatch(whole)
+        try:
+            for record in batch:
+                yield record if not record.headers else _without_headers(record)
+        except (CorruptRecordException, ValueError):
+            # The client passes over those that it has had already.
+            yield from self._read_bare(whole)
+
+    def _read_bare(self, whole: memoryview) -> Iterator[Bare | Aside]:
+        try:
+            yield from bare_records(whole)
+        except (CorruptRecordException, IndexError):
+            yield self._aside("the batch cannot be read")
+
+    def passed(self, first: int) -> Passed:
+        """Its offsets from ``first`` on, where none of its records counts."""
+        return Passed(max(first, self.base_offset), self.next_offset - 1)
+
+    def _aside(self, reason: str) -> Aside:
+        timestamp = self._batch.max_timestamp
+        at = None if timestamp == _NO_TIME else timestamp
+        content, last = content_of(self._packed), self.next_offset - 1
+        return Aside(self.base_offset, at, None, reason, content, last)
+
+
+def _without_headers(record: Any) -> Bare:
+    return Bare(record.offset, record.timestamp, record.key, record.value)
+
+
+def unpack(batch: memoryview) -> memoryview:
+    """The same batch without compression; the very same, if it has none.
+
+    Raises:
+        TooLong: It has more than `MAX_BATCH_BYTES` then.
+        Exception: Its codec cannot read it; the codecs have no error in common.
+    """
+    (attributes,) = struct.unpack_from(">h", batch, _ATTRIBUTES_AT)
+    codec = attributes & _CODECS
+    if not codec:
+        return batch
+    packed = batch[_HEADER.size :]
+    whole = _UNPACK[codec](packed)
+    whole[: _HEADER.size] = batch[: _HEADER.size]
+    struct.pack_into(">h", whole, _ATTRIBUTES_AT, attributes & ~_CODECS)
+    return whole
+
+
+def _by_cramjam(module: Any, packed: memoryview) -> memoryview:
+    guess = min(MAX_BATCH_BYTES, max(64 * 1024, 16 * len(packed)))
+    for room in (guess, MAX_BATCH_BYTES):
+        whole = memoryview(bytearray(_HEADER.size + room))
+        try:
+            size = module.decompress_into(packed, whole[_HEADER.size :])
+        except cramjam.DecompressionError as error:
+            if "whole buffer" not in str(error):
+                raise
+        else:
+            return whole[: _HEADER.size + size]
+    raise TooLong
+
+
+def _gzip(packed: memoryview) -> memoryview:
+    with gzip.open(io.BytesIO(packed)) as file:
+        unpacked = file.read(MAX_BATCH_BYTES + 1)
+    return _whole(unpacked)
+
+
+def _snappy(packed: memoryview) -> memoryview:
+    blocks = list(_snappy_blocks(packed))
+    if sum(cramjam.snappy.decompress_raw_len(block) for block in blocks) > MAX_BATCH_BYTES:
+        raise TooLong
+    return _whole(b"".join(bytes(cramjam.snappy.decompress_raw(block)) for block in blocks))
+
+
+_XERIAL: Final = b"\x82SNAPPY\0"
+_XERIAL_HEADER_BYTES: Final = 16
+
+
+def _snappy_blocks(packed: memoryview) -> Iterator[memoryview]:
+    """The whole, or the blocks that Java clients divide it into."""
+    if bytes(packed[: len(_XERIAL)]) != _XERIAL:
+        yield packed
+        return
+    at = _XERIAL_HEADER_BYTES
+    while at < len(packed):
+        (size,) = struct.unpack_from(">i", packed, at)
+        if size < 0:
+            raise CorruptRecordException("a block has a negative size")
+        yield packed[at + 4 : at + 4 + size]
+        at += 4 + size
+
+
+def _whole(unpacked: bytes) -> memoryview:
+    if len(unpacked) > MAX_BATCH_BYTES:
+        raise TooLong
+    return memoryview(bytearray(_HEADER.size) + unpacked)
+
+
+_UNPACK: Final[dict[int, Callable[[memoryview], memoryview]]] = {
+    1: _gzip,
+    2: _snappy,
+    3: lambda packed: _by_cramjam(cramjam.lz4, packed),
+    4: lambda packed: _by_cramjam(cramjam.zstd, packed),
+}
+"""By the codec in the attributes of a batch."""
+
+
+def bare_records(batch: memoryview) -> Iterator[Bare | Aside]:
+    """The records of an uncompressed batch, without their headers.
+
+    Raises:
+        CorruptRecordException: A length is out of its range.
+        IndexError: The batch ends too early.
+    """
+    base, _, _, _, _, attributes, _, first, last, _, _, _, count = _HEADER.unpack_from(batch)
+    at = _HEADER.size
+    for _ in range(count):
+        size, at = _varint(batch, at)
+        end = at + size
+        if size < 0 or end > len(batch):
+            raise CorruptRecordException("a record has an impossible size")
+        later, at = _varint(batch, at + 1)  # after its attributes, which have no meaning yet
+        delta, at = _varint(batch, at)
+        key, at = _field(batch, at, end)
+        value, at = _field(batch, at, end)
+        time = last if attributes & _BY_BROKERS_TIME else first + later
+        yield _record(base + delta, None if time == _NO_TIME else time, key, value)
+        at = end
+
+
+def _record(
+    offset: int, time: int | None, key: memoryview | None, value: memoryview | None
+) -> Bare | Aside:
+    if key is not None and len(key) > MAX_KEY_BYTES:
+        reason = f"the key has more than {MAX_KEY_BYTES} bytes"
+        return Aside(offset, time, None, reason, content_of(value))
+    own_key = None if key is None else bytes(key)
+    if value is not None and len(value) > MAX_RECORD_BYTES:
+        reason = f"the value has more than {MAX_RECORD_BYTES} bytes"
+        return Aside(offset, time, own_key, reason, content_of(value))
+    return Bare(offset, time, own_key, None if value is None else bytes(value))
+
+
+def _field(batch: memoryview, at: int, end: int) -> tuple[memoryview | None, int]:
+    size, at = _varint(batch, at)
+    if size < 0:
+        return None, at
+    if at + size > end:
+        raise CorruptRecordException("a field has an impossible size")
+    return batch[at : at + size], at + size
+
+
+def _varint(batch: memoryview, at: int) -> tuple[int, int]:
+    """A number in zigzag form, seven bits a byte, and where it ends."""
+    number = shift = 0
+    while True:
+        byte = batch[at]
+        at += 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:  # noqa: PLR2004 - the eighth bit: another byte follows
+            return number >> 1 ^ -(number & 1), at
+        shift += 7
+        if shift > 63:  # noqa: PLR2004 - bits of the longest number
+            raise CorruptRecordException("a number has too many bytes")
