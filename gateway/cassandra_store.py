@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections import defaultdict
 from enum import Enum
 from typing import Final
@@ -65,7 +66,7 @@ class _Read(Enum):
         " WHERE user_id = ? AND bucket = ? AND sync_seq > ? LIMIT ?"
     )
     EXPIRIES = (
-        "SELECT since, until, newest FROM sync_expiry"
+        "SELECT since, until, newest, toUnixTimestamp(now()) FROM sync_expiry"
         " WHERE user_id = ? ORDER BY since DESC LIMIT ?"
     )
 
@@ -179,8 +180,14 @@ class CassandraStore:
         return [StoredRecord(sync_seq, json.encode()) for sync_seq, json in rows]
 
     async def expiries(self, user: str, limit: int) -> list[Expiry]:
-        """See `Store`."""
-        return [Expiry(*row) for row in await self._read(_Read.EXPIRIES, user, limit)]
+        """See `Store`. The times are those of Cassandra's clock, given in the gateway's."""
+        rows = await self._read(_Read.EXPIRIES, user, limit)
+        now = time.time()
+        return [
+            Expiry(since + ahead, until + ahead, newest)
+            for since, until, newest, store_ms in rows
+            for ahead in [round(now - store_ms / 1000)]
+        ]
 
     async def reachable(self) -> bool:
         """See `Store`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from threading import Event
 from typing import Final, NamedTuple
 
@@ -68,7 +68,8 @@ def _sync_writer(settings: Settings, deployment: Deployment) -> Iterator[Writer]
     with cassandra_session(settings) as session:
         with failures_by_kind():
             claim_store(session, settings, deployment)
-        yield SyncWriter(session, settings)
+        with closing(SyncWriter(session, settings)) as writer:
+            yield writer
 
 
 @contextmanager
@@ -118,6 +119,7 @@ def run_stage(name: str, settings: Settings, stop: Event) -> None:
         stack.callback(watch.stop)
         loop = SinkLoop(
             consumer, commits, source, delivery.deliver, stage.bounds,
+            unfinished=writer.is_erasing if isinstance(writer, SyncWriter) else lambda: False,
             assigned=watch.look_soon, vitals=vitals,
         )  # fmt: skip
         watched = StageGroup(settings, group, loop.topics, loop.durable_places)

@@ -8,8 +8,7 @@ recalled is found, or an entry of the conversation from before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, get_args
 
 from cassandra.cluster import Session
@@ -28,9 +27,6 @@ from schemas.records import (
     Retracted,
 )
 from sinks.cassandra.requests import failures_by_kind, prepare
-
-ERASERS: Final = 16
-"""Timelines read at a time."""
 
 ROWS: Final = 500
 """Rows of one answer, some 200 KB; a recalled message is mostly among the first."""
@@ -128,18 +124,17 @@ class Eraser:
             "VALUES (?, ?, ?, ?, ?, ?) USING TTL ? AND TIMESTAMP ?",
         )
 
-    def erase(self, recalls: Sequence[Recall]) -> None:
-        """Returns when all that they recall is erased. All rows below them are to be durable.
+    def erase(self, recall: Recall) -> None:
+        """Erases what a recall names. All rows below it have to be durable. From any thread.
 
         Raises:
-            TransientFailure: Cassandra does not answer; all may be called again.
+            TransientFailure: Cassandra does not answer; the same call may pass later.
+            FatalFailure: Cassandra refuses.
         """
-        if not recalls:
-            return
-        with failures_by_kind(), ThreadPoolExecutor(min(ERASERS, len(recalls))) as threads:
-            list(threads.map(self._erase_one, recalls))
+        with failures_by_kind():
+            self._erase_all(recall)
 
-    def _erase_one(self, recall: Recall) -> None:
+    def _erase_all(self, recall: Recall) -> None:
         left = set(recall.seqs)
         for row in self._rows_below(recall):
             if row.conv_id != recall.conv_id or row.seq is None:

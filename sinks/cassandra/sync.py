@@ -20,6 +20,7 @@ from schemas.lifetime import keeping
 from schemas.settings import Settings
 from sinks.base.records import Record
 from sinks.base.writer import Outcome
+from sinks.cassandra.erasing import Erasing
 from sinks.cassandra.erasure import Eraser, Recall
 from sinks.cassandra.marks import Marked, marked_rows, prepare_marked
 from sinks.cassandra.recent import Recent
@@ -28,6 +29,7 @@ from sinks.cassandra.requests import (
     Request,
     Row,
     execute,
+    failures_by_kind,
     prepare,
     requests_of,
 )
@@ -66,7 +68,8 @@ class SyncWriter:
     durable, a whole lifetime before anybody needs it. Rows that are written again are kept anew,
     and what was said of them before stays, so that a replay can only make a reader more careful.
 
-    A record that tells of a recall has the recalled texts below it erased (`Eraser`).
+    A record that tells of a recall has the recalled texts below it erased (`Eraser`), beside the
+    batches that follow: `is_erasing` says when the batches so far may be committed.
 
     The rate of this writer decides how fast the whole pipeline can be, as there are many more
     sync records than anything else. Two things make it: rows of one partition share a request,
@@ -77,7 +80,8 @@ class SyncWriter:
         session: In the keyspace of the deployment.
         settings: Say how long a record lives.
         monotonic: The clock of what was listed lately.
-        now: The clock of lifetimes.
+        now: The clock of lifetimes, in seconds since 1970; Cassandra's own unless given, because
+            rows expire by that.
 
     Raises:
         TransientFailure: Cassandra does not answer.
@@ -89,10 +93,10 @@ class SyncWriter:
         session: Session,
         settings: Settings,
         monotonic: Callable[[], float] = time.monotonic,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] | None = None,
     ) -> None:
         self._keeping = keeping(settings.sync_lifetime)
-        self._now = now
+        self._now = now or self._store_time
         lifetime = int(settings.sync_lifetime.total_seconds())
         refresh = max(1, lifetime // _REFRESHES_IN_A_LIFETIME)
         self._listing_seconds = self._keeping.ttl + 2 * refresh
@@ -108,10 +112,11 @@ class SyncWriter:
             "VALUES (?, ?, ?, ?) USING TIMESTAMP ?",
         )
         self._insert_mark = prepare_marked(session)
-        self._eraser = Eraser(session, self._keeping.ttl)
+        self._erasing = Erasing(Eraser(session, self._keeping.ttl).erase, monotonic)
 
     def write(self, records: Sequence[Record]) -> Outcome:
         """See `sinks.base.writer.Writer.write`."""
+        self._erasing.make_room()
         pairs, marks, recalls, poison = sort_out(records)
         refused = self._mark(marks)
         for pair in self._list(pairs):
@@ -122,10 +127,26 @@ class SyncWriter:
         outcome = outcome._replace(poison=[*poison, *outcome.poison])
         return self._erase(recalls, outcome)
 
+    def is_erasing(self) -> bool:
+        """Whether a recalled text of the batches so far is not erased yet. From any thread.
+
+        Raises:
+            FatalFailure: It cannot be erased.
+        """
+        return self._erasing.is_pending()
+
+    def await_erased(self, seconds: float) -> bool:
+        """Waits at most so many seconds until `is_erasing` is over. Errors as of that."""
+        return self._erasing.wait(seconds)
+
+    def close(self) -> None:
+        """Drops the erasures that are pending: nothing of them is committed."""
+        self._erasing.close()
+
     def _erase(self, recalls: Sequence[Recall], outcome: Outcome) -> Outcome:
-        """Takes out what is recalled; not before all rows are there that it may lie in."""
+        """Begins to erase; not before all rows are durable that may have a recalled text."""
         if not outcome.again:
-            self._eraser.erase(recalls)
+            self._erasing.add(recalls)
             return outcome
         waiting = {recall.origin for recall in recalls} - {each.index for each in outcome.poison}
         return outcome._replace(again=sorted(waiting.union(outcome.again)))
@@ -143,6 +164,11 @@ class SyncWriter:
         if outcome.again:
             raise TransientFailure(outcome.why)
         return outcome.poison
+
+    def _store_time(self) -> float:
+        with failures_by_kind():
+            rows = self._session.execute("SELECT toUnixTimestamp(now()) FROM system.local")
+            return float(rows.one()[0]) / 1000
 
     def _by_recipient(self, pairs: dict[Pair, list[Place]]) -> _Waiting:
         waiting: _Waiting = {}

@@ -129,6 +129,13 @@ def test_reasons_tell_nothing_of_the_record(store: SinkStore) -> None:
         assert "hush" not in found.reason
 
 
+def erased(writer: SyncWriter, records: Sequence[Record]) -> None:
+    """Writes, and waits until the recalled texts are erased: then the batch may be committed."""
+    write(writer, records)
+    assert writer.await_erased(60)
+    assert not writer.is_erasing()
+
+
 @pytest.mark.servers
 @pytest.mark.parametrize("seed", range(3))
 def test_a_recalled_text_leaves_the_sync_timeline_for_good(
@@ -142,12 +149,12 @@ def test_a_recalled_text_leaves_the_sync_timeline_for_good(
     timelines = RecalledTimelines(session, choose)
     write(SyncWriter(session, deployment), timelines.records[: timelines.recalled_at])
     assert timelines.rows_with("hush") == timelines.texts
-    write(SyncWriter(session, deployment), timelines.records)
+    erased(SyncWriter(session, deployment), timelines.records)
     assert timelines.rows_with("hush") == 0
     for _ in range(3):
         start = choose.randrange(len(timelines.records))
-        write(SyncWriter(session, deployment), timelines.records[start:])
-        write(SyncWriter(session, deployment), timelines.records[start : start + 5])
+        erased(SyncWriter(session, deployment), timelines.records[start:])
+        erased(SyncWriter(session, deployment), timelines.records[start : start + 5])
     assert timelines.rows_with("hush") == 0
     assert timelines.rows_with('"kind":"recalled"') == timelines.texts
     # One timestamp from the future would keep TWCS from dropping any file of the table.

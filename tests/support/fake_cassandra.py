@@ -54,6 +54,7 @@ class FakeSession:
         self, answer: Answer = lambda _: None, tables: Sequence[str] | None = None
     ) -> None:
         self.sent: list[Sent] = []
+        self.time_ms = 1_000_000
         self.in_flight: list[Sent] = []
         self.in_flight_when_sent: list[set[str]] = []
         self.most_in_flight = 0
@@ -76,8 +77,10 @@ class FakeSession:
         self._columns[query] = (table, columns)
         return PreparedStatement(columns, query.encode(), [0], query, "k", PROTOCOL, [], None)
 
-    def execute(self, _query: str, parameters: tuple[str, str]) -> Any:
-        """The only query is whether a table is there."""
+    def execute(self, query: str, parameters: tuple[str, str] = ("", "")) -> Any:
+        """The only queries are for the time, and whether a table is there."""
+        if "now()" in query:
+            return SimpleNamespace(one=lambda: (self.time_ms,))
         there = self._tables is None or parameters[1] in self._tables
         return SimpleNamespace(one=lambda: (parameters[1],) if there else None)
 

@@ -185,6 +185,18 @@ def test_rows_of_one_recipient_share_requests_in_any_mixture(
     assert sorted(map(len, rows)) == sorted(users.count(u) for u in set(users))
 
 
+def test_lifetimes_follow_the_clock_of_the_store() -> None:
+    """A sink whose own clock is wrong by years notes the same times as any other."""
+    session = FakeSession()
+    session.time_ms = 5_000_000_000
+    writer = SyncWriter(session, Settings(sync_lifetime=timedelta(seconds=80)))
+
+    writer.write(sync_records(1))
+
+    (expiry,) = [row for sent in session.sent for row in sent.rows if "until" in row]
+    assert (expiry["since"], expiry["until"]) == (5_000_000, 5_000_090)
+
+
 def test_rows_say_from_when_on_they_may_be_gone() -> None:
     """Behind the rows of each recipient, in their request: the slot, its end, the last of them."""
     session, kept = FakeSession(), keeping(timedelta(seconds=80))
