@@ -1,8 +1,4 @@
-"""In which bucket of ``membership_by_user`` a conversation lies, the same for all its people.
-
-The bucket comes from the same hash as the partition of the topics, so that few lanes write to one
-bucket: `schemas.limits.joins_of_a_lane` has the share of each.
-"""
+"""In which bucket of ``membership_by_user`` a conversation lies, the same for all its people."""
 
 from __future__ import annotations
 

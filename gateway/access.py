@@ -13,7 +13,7 @@ from gateway.problems import no_such_conversation
 from gateway.store import Store
 from schemas.records import FanoutMode
 from schemas.unread import Counted
-from schemas.visibility import Period, periods, readable, visible
+from schemas.visibility import Period, counts, periods, readable, visible
 
 
 class ConversationAccess(NamedTuple):
@@ -56,6 +56,10 @@ class ConversationAccess(NamedTuple):
             readable=readable(changes),
         )
 
+    def sees_edit(self, seq: int) -> bool:
+        """Whether the edit ``seq`` of a message that the user may see counts for the user now."""
+        return seq <= self.stored and counts(self.readable, seq)
+
     @property
     def is_member(self) -> bool:
         """Whether the user is in the conversation now."""
@@ -90,7 +94,8 @@ async def access_conversation(store: Store, user: str, conv_id: str) -> Conversa
     if not stays:
         raise no_such_conversation()
     counts = {change.seq: change.messages for change in changes}
-    first, last = stays[-1]
+    joined = max(change.seq for change in changes if change.joined)
+    last = stays[-1].last
     end = Counted(conversation.head, conversation.messages)
     if last is not None and last < end.seq:
         end = Counted(last, counts[last])
@@ -101,6 +106,6 @@ async def access_conversation(store: Store, user: str, conv_id: str) -> Conversa
         conversation.mode,
         stays,
         readable(changes),
-        joined=Counted(first, counts[first]),
+        joined=Counted(joined, counts[joined]),
         end=end,
     )

@@ -25,6 +25,8 @@ async def reading_of(store: Store, access: ConversationAccess) -> Reading:
     Raises:
         ServerUnavailable: The store does not answer.
     """
+    if not access.is_member:
+        return Reading(access.end.seq, 0)
     known = await store.read_mark(access.conv_id, access.user)
     mark = max(access.joined, known.own)
     if known.marked > mark.seq:

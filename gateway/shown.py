@@ -4,9 +4,10 @@ The store has the text of an edit once, in the row of the edit; the row of its m
 SeqId of it. So a message and its edit are two reads, which are of different moments: the edit may
 have been recalled between them, and its message with it.
 
-An edit counts for whoever may read it. Who left before it sees the message as it was sent.
+`schemas.visibility.counts` decides whether an edit counts for a reader. A reader for whom the last
+edit does not count sees the message as it was sent.
 
-Whether the reader may read an edit is decided after the edit was read: the reader may have been
+Whether an edit counts is decided after the edit was read: the reader may have been
 removed, and the message edited, since their membership was read. `ConversationAccess.as_of` reads
 it again where that is possible.
 """
@@ -56,12 +57,12 @@ async def as_shown(
 async def _decided(
     store: Store, access: ConversationAccess, found: Sequence[StoredEntry]
 ) -> list[StoredEntry]:
-    """The same entries, without edits that the reader may not read."""
+    """The same entries, without edits that do not count for the reader."""
     latest = max((entry.edited_by or 0 for entry in found), default=0)
     access = await access.as_of(store, latest)
     return [
         entry
-        if entry.edited_by is None or access.may_see(entry.edited_by)
+        if entry.edited_by is None or access.sees_edit(entry.edited_by)
         else entry._replace(edited_by=None)
         for entry in found
     ]

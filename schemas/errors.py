@@ -38,7 +38,6 @@ RejectionCode: TypeAlias = Literal[
     "already_exists",  # somebody created it
     "not_a_member",  # the sender is not in it, or none of the people to remove is
     "already_a_member",  # all the people to add are in it
-    "too_many_joins",  # somebody was let into conversations as often as the store has room for
     "no_room",  # more people would have sync timelines than the deployment has room for
     "not_allowed",  # the sender may not do that here
     "unknown_message",  # there is no message with that SeqId

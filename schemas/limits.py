@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import gcd
-
 from msgspec import Struct
 
 PARTITION_BYTES = 100_000_000
@@ -39,13 +37,9 @@ MEMBERSHIP_BUCKET = 1_000
 """SeqIds whose changes of membership are in one partition by conversation. An entry has a row for
 each person that it names."""
 
-USER_BUCKETS = 8
-"""Partitions of the store with the memberships of one person, by conversation. Who reads them all
-asks for each at once. Another number needs the table filled anew."""
-
-MAX_JOINS = 80_000
-"""How often somebody is let into the conversations of one such partition, ever. A join and the
-leave after it are two rows, of 600 bytes at most."""
+USER_BUCKETS = 32
+"""Partitions of the store with the memberships of one person, by the hash of the conversation. A
+reader of all of them reads each at once. Another number needs the table filled anew."""
 
 DEDUP_WINDOW = 32
 """Accepted ids remembered for each (conversation, sender, device)."""
@@ -77,7 +71,6 @@ class Limits(Struct, frozen=True, kw_only=True):
     ``recall_within_ms``, ``edit_within_ms``: how old a message may be, by the broker's times of
     both commands; with 0 nobody may.
     ``owner_recalls``: the owner of a conversation recalls what others have said, too.
-    ``joins``: how often one lane lets somebody into the conversations of one of their buckets.
     """
 
     push_limit: int = 500
@@ -89,16 +82,3 @@ class Limits(Struct, frozen=True, kw_only=True):
     recall_within_ms: int = DAY_MS
     edit_within_ms: int = DAY_MS
     owner_recalls: bool = False
-    joins: int = MAX_JOINS
-
-
-def joins_of_a_lane(partitions: int) -> int:
-    """The share of `MAX_JOINS` of each lane that lets people into conversations of a bucket.
-
-    A conversation's hash, divided by ``partitions``, gives its lane, and by `USER_BUCKETS` its
-    bucket. So the lanes of a bucket are those that leave the same rest by what divides both.
-
-    Args:
-        partitions: Of the topics of conversations, so many lanes.
-    """
-    return MAX_JOINS * gcd(partitions, USER_BUCKETS) // partitions

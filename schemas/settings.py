@@ -14,7 +14,7 @@ from pydantic import ValidationError as InvalidSettings
 
 from schemas.environment import EnvironmentSettings, explain
 from schemas.errors import ConfigurationError
-from schemas.limits import Limits, joins_of_a_lane
+from schemas.limits import Limits
 from schemas.records import NewDevicePolicy
 from schemas.topics import Topic
 
@@ -176,7 +176,6 @@ class Settings(EnvironmentSettings):
             recall_within_ms=self.recall_within // timedelta(milliseconds=1),
             edit_within_ms=self.edit_within // timedelta(milliseconds=1),
             owner_recalls=self.recall_by == "sender_or_owner",
-            joins=joins_of_a_lane(self.partitions),
         )
 
     def topic(self, topic: Topic) -> str:

@@ -5,11 +5,12 @@ long the conversation is: those up to the *end* less those up to the *mark*.
 
     the end     the last entry that they may see of what goes on: the head, or, of who left, the
                 entry that let them out
-    the mark    the highest of: the entry that let them in last, their own last message, and what
-                their devices have marked as read
+    the mark    the highest of: the entry that let them in last, the entry that let them out last,
+                their own last message, and what their devices have marked as read
 
-So one's own messages are read by definition, and so is all that was said before one joined,
-however often one leaves and joins again. What was recalled keeps its place and its count.
+So a person's own messages are read by definition, and so is everything from before they joined,
+however often they leave and join again. A person who is not a member has nothing unread. A
+recalled message keeps its place and its count.
 """
 
 from __future__ import annotations

@@ -6,8 +6,7 @@ from collections import OrderedDict
 from typing import Final
 
 from stream_processors.core.state import Conversation
-from stream_processors.joins import Joins
-from stream_processors.state_codec import freeze, restored_joins, thaw
+from stream_processors.state_codec import freeze, thaw
 
 BUSY_CONVERSATIONS: Final = 1_000
 """Kept as objects in each partition; at 100 members some 20 KB each, so 20 MB."""
@@ -15,8 +14,6 @@ BUSY_CONVERSATIONS: Final = 1_000
 
 class Conversations:
     """Looks conversations up by id, and keeps those that nobody uses small.
-
-    ``joins``: what is counted over all of them.
 
     Args:
         busy_limit: How many are kept as objects.
@@ -26,7 +23,6 @@ class Conversations:
         self._busy_limit = busy_limit
         self._busy: OrderedDict[str, Conversation] = OrderedDict()
         self._idle: dict[str, bytes] = {}
-        self.joins = Joins()
 
     def __len__(self) -> int:
         return len(self._busy) + len(self._idle)
@@ -58,14 +54,6 @@ class Conversations:
     def add(self, conv_id: str, conversation: Conversation) -> None:
         """Takes in a conversation that was built from the log."""
         self._hold(conv_id, conversation)
-
-    def restore_joins(self, key: bytes, value: bytes | None) -> None:
-        """Takes in one record of the log.
-
-        Raises:
-            ValueError: It is not a state record that this version knows.
-        """
-        self.joins.restore(*restored_joins(key, value))
 
     def _hold(self, conv_id: str, conversation: Conversation) -> Conversation:
         self._busy[conv_id] = conversation

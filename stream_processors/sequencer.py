@@ -23,7 +23,6 @@ from stream_processors.core.window import Window
 from stream_processors.state_codec import (
     Counts,
     Progress,
-    joins_record,
     moved_record,
     state_record,
 )
@@ -193,7 +192,7 @@ class Sequencer:
         """Writes what only the last of counts, once a transaction, at its end.
 
         That is the head of each conversation that moved, with its open page of recent messages,
-        each page of ids that was touched, and the joins of who was let in.
+        and each page of ids that was touched.
         """
         for conv_id, conversation in self._moved.items():
             writer.state(*moved_record(conv_id, conversation))
@@ -204,8 +203,6 @@ class Sequencer:
                 page = PageOfIds(sender, device_id, number, window.page(number))
                 writer.state(*state_record(conv_id, page))
         self._touched.clear()
-        for place, count in self._conversations.joins.take_touched():
-            writer.state(*joins_record(place, count))
 
     def _find(self, conv_id: str) -> Conversation | None:
         """The conversation, None where there is none.
@@ -230,14 +227,7 @@ class Sequencer:
     def _decided(
         self, conversation: Conversation | None, command: AnyCommand, at: int
     ) -> Decision:
-        decision = decide(self._limits, conversation, command, at)
-        if not isinstance(decision, Accept) or not decision.effect.changes:
-            return decision
-        # Of all conversations of the partition, so the core, which sees one, does not know.
-        joins, most = self._conversations.joins, self._limits.joins
-        if joins.allow(command.conv_id, decision.effect.changes, most):
-            return decision
-        return rejected(command, at, "too_many_joins")
+        return decide(self._limits, conversation, command, at)
 
     def _accept(
         self, conversation: Conversation, accept: Accept, values: Sequence[bytes], writer: Writer
@@ -258,8 +248,6 @@ class Sequencer:
         if touched is not None:
             self._touched.append((conv_id, command.sender, command.device_id, touched))
         self._moved[conv_id] = conversation
-        if effect.changes:
-            self._conversations.joins.count(conv_id, effect.changes)
         return written + (_log(conv_id, conversation, writer) if conversation.unlogged else 0)
 
     def _mark(self, mark: Mark, writer: Writer) -> int:

@@ -8,7 +8,6 @@
 | ``["r", conv, user]`` | the SeqId up to which the member has read |
 | ``["s", conv, place]`` | a full page of recent messages, by its place in the ring |
 | ``["w", conv, sender, device, page]`` | (slot, id, SeqId, digest) of each id in the page |
-| ``["j", user, bucket]`` | how often somebody was let into conversations of the bucket |
 | ``["p"]`` | `Progress`: one for each partition, in every transaction |
 
 Keys and values are MessagePack. A window is written by the page, once a transaction: a device
@@ -48,9 +47,6 @@ _decode_stays: Final = msgspec.msgpack.Decoder(tuple[tuple[int, int], ...]).deco
 
 PROGRESS_KEY: Final = _encode(["p"])
 
-JOINS_KEY: Final = _encode(("j", 0, 0))[:3]
-"""How the keys begin that `joins_record` makes, and no others."""
-
 
 class Counts(msgspec.Struct, array_like=True):
     """How commands of one partition ended, since it was made."""
@@ -84,23 +80,6 @@ def progress_record(progress: Progress) -> StateRecord:
 def decode_progress(value: bytes) -> Progress:
     """The progress that `progress_record` encoded."""
     return _decode_progress(value)
-
-
-def joins_record(place: tuple[int, int], count: int) -> StateRecord:
-    """The state record of how often people of a cell were let into conversations of a bucket."""
-    return _encode(("j", *place)), _encode(count)
-
-
-def restored_joins(key: bytes, value: bytes | None) -> tuple[tuple[int, int], int]:
-    """What `joins_record` encoded.
-
-    Raises:
-        ValueError: It did not.
-    """
-    match _decode_any(key):
-        case ["j", cell, bucket] if value is not None:
-            return (cell, bucket), _decode_any(value)
-    raise ValueError("not a state record that this version knows")
 
 
 def moved_record(conv_id: str, conversation: Conversation) -> StateRecord:

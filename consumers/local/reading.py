@@ -58,14 +58,14 @@ class _Told(Struct, frozen=True):
 
 
 _told: Final = Decoder(_Told)
-_JOINS: Final = frozenset({"conversation_created", "members_added"})
+_MEMBERSHIP: Final = frozenset({"conversation_created", "members_added", "members_removed"})
 
 
 def after_entry(reading: Reading, json: bytes, user: str) -> Reading:
     """What an entry tells: that there is so much, and perhaps that all up to it is read.
 
-    That is so if it is a message of ``user``, or lets them in. Entries of a later version count as
-    well, whatever they say.
+    All up to it is read if it is a message of ``user``, or lets them in or out. Entries of kinds
+    that are not known here count as well.
     """
     try:
         entry = _told.decode(json)
@@ -74,7 +74,7 @@ def after_entry(reading: Reading, json: bytes, user: str) -> Reading:
     place = Counted(entry.seq, entry.messages)
     reading = reading.ends_at(place)
     is_own = entry.kind == "message_sent" and entry.sender == user
-    if is_own or (entry.kind in _JOINS and user in entry.members):
+    if is_own or (entry.kind in _MEMBERSHIP and user in entry.members):
         return reading.read_to(*place)
     return reading
 

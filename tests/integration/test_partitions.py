@@ -6,7 +6,7 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from cassandra.cluster import Session
@@ -15,7 +15,6 @@ from backends.cassandra import cassandra_session, create_tables
 from schemas.codec import encode
 from schemas.limits import (
     MAX_ENTRY_BYTES,
-    MAX_JOINS,
     MEMBERSHIP_BUCKET,
     MESSAGE_BUCKET,
     PARTITION_BYTES,
@@ -25,7 +24,6 @@ from schemas.records import (
     MAX_ID_LENGTH,
     AnyEntry,
     MembersAdded,
-    MembersRemoved,
     MessageSent,
     ReadMarked,
     TextContent,
@@ -152,24 +150,6 @@ def write_members(session: Session, settings: Settings) -> int:
     return count * 1_000 * 12
 
 
-def write_somebodys(session: Session, settings: Settings) -> int:
-    """One person in a conversation of the longest id: every other row is a leave."""
-    del settings
-    writer, count = MessageWriter(session), share(2 * MAX_JOINS)
-    for seqs in batches(count, 4 * BATCH):
-        writer.write(on_log(map(in_or_out, seqs)))
-    return count * len(WIDE.encode())
-
-
-def in_or_out(seq: int) -> MembersAdded | MembersRemoved:
-    """Somebody is let in, and with the next entry out."""
-    common: dict[str, Any] = {
-        "conv_id": WIDE, "seq": seq, "sender": "ann", "client_msg_id": "x" * 36, "at": AT,
-        "members": ["bob"], "mode": "pull", "messages": seq,
-    }  # fmt: skip
-    return MembersAdded(**common) if seq % 2 else MembersRemoved(**common)
-
-
 def test_a_read_mark_is_a_partition_of_its_own(deployment: tuple[Session, Settings]) -> None:
     """However many people mark a conversation, as however many speak there."""
     session, settings = deployment
@@ -201,7 +181,6 @@ def test_a_read_mark_is_a_partition_of_its_own(deployment: tuple[Session, Settin
         ("message", write_messages),
         ("sync", write_sync),
         ("membership_by_conversation", write_members),
-        ("membership_by_user", write_somebodys),
     ],
 )
 def test_the_worst_rows_of_a_bucket_stay_below_the_bound(

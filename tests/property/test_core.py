@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import msgpack, structs
 
-from backends.memberships import user_bucket
 from schemas.codec import decode_sync_record
 from schemas.records import (
     AnyCommand,
@@ -22,7 +21,6 @@ from schemas.records import (
     MessageRecalled,
     MessageSent,
     OwnershipTransferred,
-    Rejected,
     Retracted,
 )
 from stream_processors.core.decide import decide
@@ -30,14 +28,9 @@ from stream_processors.core.outcome import Accept
 from stream_processors.core.state import Conversation, Head, Moved
 from stream_processors.state_codec import freeze, restored, thaw
 from tests.support.commands import (
-    USERS,
-    comings,
     commands,
-    goings,
-    groups,
     growing_group,
     message,
-    numbered,
     opening,
     talk,
 )
@@ -47,10 +40,6 @@ command_lists = st.lists(commands, max_size=60)
 talks = st.lists(talk, min_size=15, max_size=60).map(lambda said: [*opening(), *said])
 """Commands of people who are mostly allowed to: a conversation in which much is altered."""
 step_lists = st.lists(st.one_of(commands, st.just(Crash), st.just(Commit)), max_size=80)
-comings_and_goings = st.lists(
-    st.one_of(comings, goings, st.just(Crash), st.just(Commit)), max_size=40
-).map(lambda steps: [*groups(), *numbered(steps)])
-"""Ann lets people into her groups and out of them again."""
 
 
 class Reading:
@@ -313,30 +302,6 @@ def test_a_state_from_before_the_history_rule_is_restored() -> None:
     head = msgpack.encode(["ann", "open", "push", 7])
     kept = restored(msgpack.encode(["c", "c1"]), head).kept
     assert kept == Moved(Head("ann", "open", "push", 7, "since_join", 0), 0, {})
-
-
-@settings(max_examples=300)
-@given(comings_and_goings, st.integers(1, 3), st.sampled_from([0.0, 0.5, 1.0]))
-def test_nobody_is_let_in_more_often_than_the_limit(
-    steps: list[AnyCommand | type[Crash | Commit]], most: int, compact_share: float
-) -> None:
-    """Over the conversations of a bucket, through crashes; and who is refused had used it up."""
-    limits = structs.replace(SMALL_LIMITS, joins=most)
-    log = run(steps, limits, compact_share=compact_share)
-    joins: Counter[tuple[str, int]] = Counter()
-    seen: set[tuple[str, int]] = set()
-    for _, value in log.syncs:  # in the order of the decisions; every join is told to somebody
-        record = decode_sync_record(value)
-        if isinstance(record, Rejected) and record.code == "too_many_joins":
-            bucket = user_bucket(record.conv_id)
-            assert any(joins[user, bucket] == most for user in USERS)
-        elif isinstance(record, ConversationCreated | MembersAdded):
-            if (record.conv_id, record.seq) not in seen:
-                joins.update((user, user_bucket(record.conv_id)) for user in record.members)
-            seen.add((record.conv_id, record.seq))
-    assert max(joins.values(), default=0) <= most
-    calm = run([step for step in steps if step is not Crash and step is not Commit], limits)
-    assert (log.entries, log.syncs) == (calm.entries, calm.syncs)
 
 
 @given(command_lists)

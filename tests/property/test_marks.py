@@ -66,7 +66,7 @@ def counted(log: Log, conv_id: str, user: str) -> int | None:
             mark = place
         end = place if inside else end
         if isinstance(entry, MembersRemoved) and user in entry.members:
-            inside = False
+            inside, mark = False, place
     if end is None or mark is None:
         return None
     counts = {entry.seq: entry.messages for entry in log.timeline_of(conv_id)}

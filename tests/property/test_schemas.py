@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from schemas.ids import MAX_RANDOM, is_client_msg_id, uuid7, uuid7_parts
 from schemas.records import HistoryRule
 from schemas.sync_seq import sync_seq, unpack_sync_seq
-from schemas.visibility import Change, Period, periods, readable, visible
+from schemas.visibility import Change, Period, counts, periods, readable, visible
 
 moments = st.integers(0, (1 << 48) - 1)
 randoms = st.integers(0, MAX_RANDOM)
@@ -68,7 +68,8 @@ def test_periods_are_apart_and_in_order(happened: list[tuple[int, bool]]) -> Non
     found = periods(happened)
     for earlier, later in itertools.pairwise(found):
         assert earlier.last is not None
-        assert earlier.first <= earlier.last <= later.first
+        assert earlier.first <= earlier.last
+        assert earlier.last + 1 < later.first or earlier.last == later.first
 
 
 @given(st.lists(seqs, unique=True, max_size=10).map(sorted), st.integers(0, 31))
@@ -143,6 +144,22 @@ def test_one_rule_for_all_joins(
     stays = periods((each.seq, each.joined) for each in changes)
     whole = [Period(1, stays[-1].last)] if stays else []
     assert readable(changes) == (stays if rule == "since_join" else whole)
+
+
+@given(st.lists(st.integers(1, 60), unique=True, max_size=3).map(sorted), st.integers(1, 60))
+def test_the_last_period_decides_whose_edits_count(turns: list[int], edit: int) -> None:
+    """A member sees the words of every edit, a former member those up to their last leave."""
+    happened = [Change(turn, at % 2 == 0) for at, turn in enumerate(turns)]
+    due = bool(turns) and (len(turns) % 2 == 1 or edit <= turns[-1])
+    assert counts(readable(happened), edit) == due
+
+
+def test_a_join_right_after_a_leave_continues_the_period() -> None:
+    """Forced joins and leaves with nothing between are one period, however many."""
+    happened = [Change(seq, joined=seq % 2 == 1) for seq in range(5, 16_206)]
+    assert readable(happened) == [Period(5)]
+    assert readable([*happened, Change(16_206, joined=False)]) == [Period(5, 16_206)]
+    assert readable([*happened, Change(16_300, joined=False)]) == [Period(5, 16_300)]
 
 
 def test_away_and_back() -> None:

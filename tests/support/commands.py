@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 from hypothesis import strategies as st
-from msgspec import structs
 
 from schemas.ids import uuid7
 from schemas.records import (
@@ -161,36 +159,3 @@ def edit(number: int, seq: int, text: str, sender: str = "u0", conv_id: str = "c
         conv_id=conv_id, sender=sender, device_id="d", client_msg_id=uuid7(1_000 + number, 0),
         seq=seq, content=TextContent(text=text),
     )  # fmt: skip
-
-
-GROUPS: Final = ["c1", "c2", "c3"]
-"""The memberships of the last two lie in the same bucket."""
-
-_of_ann: Final[dict[str, st.SearchStrategy[Any]]] = {
-    "conv_id": st.sampled_from(GROUPS),
-    "sender": st.just("ann"),
-    "device_id": st.just("phone"),
-    "client_msg_id": st.just(""),
-    "members": st.lists(st.sampled_from(USERS[1:4]), min_size=1, max_size=2),
-}
-comings: st.SearchStrategy[AnyCommand] = st.builds(AddMembers, **_of_ann)
-goings: st.SearchStrategy[AnyCommand] = st.builds(RemoveMembers, **_of_ann)
-
-
-def groups() -> list[AnyCommand]:
-    """Ann creates each of them, alone."""
-    return [
-        CreateConversation(
-            conv_id=conv_id, sender="ann", device_id="desk", client_msg_id=uuid7(0, at),
-            members=[],
-        )
-        for at, conv_id in enumerate(GROUPS)
-    ]  # fmt: skip
-
-
-def numbered(steps: Sequence[AnyCommand | type[StepT]]) -> list[AnyCommand | type[StepT]]:
-    """The same with ids of their own, in their order."""
-    return [
-        step if isinstance(step, type) else structs.replace(step, client_msg_id=uuid7(1, at))
-        for at, step in enumerate(steps)
-    ]

@@ -16,7 +16,7 @@ from schemas.records import (
 
 
 def walked(timeline: Iterable[AnyEntry], synced: Iterable[AnySyncRecord], user: str) -> int:
-    """How many messages a member, or who once was one, has not read.
+    """How many messages a person has not read; 0 for a person who is not a member.
 
     Args:
         timeline: The conversation, all of it, in order.
@@ -30,7 +30,7 @@ def walked(timeline: Iterable[AnyEntry], synced: Iterable[AnySyncRecord], user: 
         if isinstance(entry, ConversationCreated | MembersAdded) and user in entry.members:
             waiting, inside = set(), True
         elif isinstance(entry, MembersRemoved) and user in entry.members:
-            inside = False
+            waiting, inside = set(), False
         elif isinstance(entry, MessageSent) and inside:
             waiting = set() if entry.sender == user else waiting | {entry.seq}
     for record in synced:

@@ -159,7 +159,7 @@ async def test_conversations_are_paged(gateway: Caller, store: FakeStore) -> Non
         "conv_id": "c",
         "head": 4,
         "messages": 0,
-        "read": 2,
+        "read": 4,
         "unread": 0,
         "mode": None,
         "periods": [{"first": 2, "last": 4}],

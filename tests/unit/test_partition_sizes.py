@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
-from math import gcd
 from typing import Any, Final, cast
 
 import pytest
@@ -19,20 +18,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.cassandra import create_tables
-from backends.kafka import partition_of
-from backends.memberships import user_bucket
 from schemas.codec import encode
 from schemas.ids import uuid7
 from schemas.limits import (
     MAX_EDITS,
     MAX_ENTRY_BYTES,
-    MAX_JOINS,
     MAX_SAID_BYTES,
     MEMBERSHIP_BUCKET,
     MESSAGE_BUCKET,
     PARTITION_BYTES,
     SYNC_BUCKET,
-    USER_BUCKETS,
     Limits,
 )
 from schemas.records import (
@@ -55,7 +50,6 @@ from stream_processors.core.decide import decide
 from stream_processors.core.outcome import Accept
 from stream_processors.core.recent import Said
 from stream_processors.core.state import Conversation, Head
-from tests.support.sequencing import run
 
 ROW_BYTES: Final = 64
 """What Cassandra adds to the values of a row: flags, lengths, times of writing and of expiry."""
@@ -129,57 +123,6 @@ def test_a_partition_of_members() -> None:
     """Every entry of a bucket names as many as the settings allow, in all its bytes."""
     names = MAX_ENTRY_BYTES + MOST_MEMBERS_PER_ENTRY * (NUMBER_BYTES + 1 + ROW_BYTES)
     assert MEMBERSHIP_BUCKET * names < PARTITION_BYTES
-
-
-def test_a_partition_of_somebodys_memberships() -> None:
-    """All lanes that write to one of their buckets let them in as often as they ever do.
-
-    In the deployment of the most lanes, where the share of each is soonest used up.
-    """
-    partitions = 4_000
-    limits = Settings(partitions=partitions).limits
-    log = run(in_and_out(limits.joins + 50), limits)
-    rows = [entry for entry in log.timeline_of("c1") if named(entry, "bob")]
-    lanes = partitions // gcd(partitions, USER_BUCKETS)
-    row = ID_BYTES + RULE_BYTES + 2 * NUMBER_BYTES + 1 + ROW_BYTES
-    assert len(rows) == 2 * limits.joins > 100
-    assert lanes * len(rows) * row < PARTITION_BYTES
-
-
-def in_and_out(times: int) -> list[AnyCommand]:
-    """Somebody is let into a conversation and leaves it, so often."""
-    steps: list[AnyCommand] = [CreateConversation(**common("c1", "ann"), members=["cid"])]
-    for number in range(times):
-        for command in (AddMembers, RemoveMembers):
-            ids = {**common("c1", "ann"), "client_msg_id": uuid7(number + 1, len(steps))}
-            steps.append(command(**ids, members=["bob"]))
-    return steps
-
-
-def named(entry: AnyEntry, user: str) -> bool:
-    """Whether it let somebody in or out."""
-    return user in getattr(entry, "members", ())
-
-
-@given(st.integers(1, 4_000), st.integers(0, USER_BUCKETS - 1))
-def test_the_lanes_of_a_bucket_share_its_joins(partitions: int, bucket: int) -> None:
-    """However many lanes there are: those that meet the bucket allow no more than it has room for.
-
-    They do not waste much of it either, and each allows something.
-    """
-    share = Settings(partitions=partitions).limits.joins
-    hashes = range(bucket, partitions * USER_BUCKETS, USER_BUCKETS)  # then it begins again
-    lanes = {number % partitions for number in hashes}
-    assert MAX_JOINS - len(lanes) < len(lanes) * share <= MAX_JOINS
-    assert share > 0
-
-
-def test_lanes_and_buckets_come_from_one_hash() -> None:
-    """Else more lanes would meet a bucket. And it stays as it is: rows lie by it in the store."""
-    for partitions in (1, 2, 4, 8):
-        for conv_id in map(str, range(100)):
-            assert user_bucket(conv_id) % partitions == partition_of(conv_id, partitions)
-    assert [user_bucket(conv_id) for conv_id in ("c1", "陈", WIDE)] == [3, 4, 4]
 
 
 class Tables:
