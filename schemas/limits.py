@@ -42,7 +42,16 @@ USER_BUCKETS = 32
 reader of all of them reads each at once. Another number needs the table filled anew."""
 
 DEDUP_WINDOW = 32
-"""Accepted ids remembered for each (conversation, sender, device)."""
+"""Decided ids remembered for each (conversation, sender, device, installation)."""
+
+MAX_DEVICES = 16
+"""Devices of one sender whose ids one conversation remembers, installations counted apart."""
+
+STRANGER_REFUSALS = 4_096
+"""Refused commands that one lane remembers of senders who have no place in the conversation."""
+
+REFUSALS_OF_A_STRANGER = 64
+"""Of these, how many of one sender."""
 
 
 RECENT_PAGE = 16

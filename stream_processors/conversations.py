@@ -6,7 +6,8 @@ from collections import OrderedDict
 from typing import Final
 
 from stream_processors.core.state import Conversation
-from stream_processors.state_codec import freeze, thaw
+from stream_processors.core.strangers import Strangers
+from stream_processors.state_codec import freeze, restored_refusal, thaw
 
 BUSY_CONVERSATIONS: Final = 1_000
 """Kept as objects in each partition; at 100 members some 20 KB each, so 20 MB."""
@@ -14,6 +15,8 @@ BUSY_CONVERSATIONS: Final = 1_000
 
 class Conversations:
     """Looks conversations up by id, and keeps those that nobody uses small.
+
+    ``strangers``: what was refused to senders who have no place in a conversation.
 
     Args:
         busy_limit: How many are kept as objects.
@@ -23,6 +26,7 @@ class Conversations:
         self._busy_limit = busy_limit
         self._busy: OrderedDict[str, Conversation] = OrderedDict()
         self._idle: dict[str, bytes] = {}
+        self.strangers = Strangers()
 
     def __len__(self) -> int:
         return len(self._busy) + len(self._idle)
@@ -54,6 +58,14 @@ class Conversations:
     def add(self, conv_id: str, conversation: Conversation) -> None:
         """Takes in a conversation that was built from the log."""
         self._hold(conv_id, conversation)
+
+    def restore_refusal(self, key: bytes, value: bytes | None) -> None:
+        """Takes in one record of the log.
+
+        Raises:
+            ValueError: It is not a state record that this version knows.
+        """
+        self.strangers.restore(*restored_refusal(key, value))
 
     def _hold(self, conv_id: str, conversation: Conversation) -> Conversation:
         self._busy[conv_id] = conversation

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from stream_processors.conversations import Conversations
 from stream_processors.core.state import Conversation
-from stream_processors.state_codec import conversation_of, restored
+from stream_processors.state_codec import REFUSAL_KEY, conversation_of, restored
 
 _FIRST_LIMIT: Final = 64
 """Keys and values of a conversation that are gathered before replaced ones are dropped."""
@@ -34,6 +34,9 @@ class Gathering:
         Raises:
             ValueError: It is not a state record that this version knows.
         """
+        if key.startswith(REFUSAL_KEY):
+            self._conversations.restore_refusal(key, value)
+            return
         conv_id = conversation_of(key)
         records = self._records.get(conv_id)
         if records is None:

@@ -15,8 +15,9 @@ from schemas.ids import is_valid_id
 from schemas.limits import MAX_ENTRY_BYTES, MAX_TIME_MS, Limits
 from schemas.records import AnyCommand, AnyReply, Rejected
 from stream_processors.conversations import Conversations
-from stream_processors.core.decide import decide
-from stream_processors.core.outcome import Accept, Decision, Mark
+from stream_processors.core.decide import decide, refusal_to_remember
+from stream_processors.core.devices import Device, device_of
+from stream_processors.core.outcome import Accept, Decision, Mark, Refuse
 from stream_processors.core.replies import rejected
 from stream_processors.core.state import Conversation, PageOfIds
 from stream_processors.core.window import Window
@@ -24,6 +25,7 @@ from stream_processors.state_codec import (
     Counts,
     Progress,
     moved_record,
+    refusal_record,
     state_record,
 )
 from stream_processors.unpacking import Aside, Passed
@@ -82,7 +84,7 @@ class Writer(Protocol):
         """Puts a source record aside."""
 
 
-_Touched = tuple[str, str, str, Window]
+_Touched = tuple[str, str, Device, Window]
 """Conversation, sender, device, and their window."""
 
 
@@ -149,9 +151,7 @@ class Sequencer:
         except UndecodableRecord as error:
             return self._put_aside(record, str(error), writer)
         if not isinstance(decision, Accept):
-            if isinstance(decision, Mark):
-                return self._mark(decision, writer)
-            return self._reply(decision, writer)
+            return self._leave(conversation, command, decision, writer)
         if conversation is None:
             conversation = self._conversations.get_or_make(command.conv_id)
         return self._accept(conversation, decision, values, writer)
@@ -173,8 +173,7 @@ class Sequencer:
     def refuse(self, record: SourceRecord, writer: Writer, code: RejectionCode) -> int:
         """Refuses a command that would be accepted, for a reason that the core does not know.
 
-        Like any rejected command it leaves no trace but the reply, and sent again it is decided
-        anew. What is written is what counts: nobody decides this record a second time.
+        Its id is remembered, as that of any refused command.
 
         Args:
             record: The next, and a command.
@@ -186,7 +185,8 @@ class Sequencer:
         """
         command, at = _command(record)
         self.progress.next_offset = record.offset + 1
-        return self._reply(rejected(command, at, code), writer)
+        conversation = self._conversations.get(command.conv_id)
+        return self._leave(conversation, command, rejected(command, at, code), writer)
 
     def write_last(self, writer: Writer) -> None:
         """Writes what only the last of counts, once a transaction, at its end.
@@ -198,9 +198,9 @@ class Sequencer:
             writer.state(*moved_record(conv_id, conversation))
         self._moved.clear()
         # A conversation that fell idle and came back is another object, further down the list.
-        for conv_id, sender, device_id, window in self._touched:
+        for conv_id, sender, device, window in self._touched:
             for number in window.take_touched():
-                page = PageOfIds(sender, device_id, number, window.page(number))
+                page = PageOfIds(sender, window.place, number, device, window.page(number))
                 writer.state(*state_record(conv_id, page))
         self._touched.clear()
 
@@ -227,7 +227,7 @@ class Sequencer:
     def _decided(
         self, conversation: Conversation | None, command: AnyCommand, at: int
     ) -> Decision:
-        return decide(self._limits, conversation, command, at)
+        return decide(self._limits, conversation, command, at, self._conversations.strangers)
 
     def _accept(
         self, conversation: Conversation, accept: Accept, values: Sequence[bytes], writer: Writer
@@ -244,11 +244,40 @@ class Sequencer:
         if effect.notice is not None:
             writer.sync(effect.notice.recipients, encode(effect.notice.record))
             written += len(effect.notice.recipients)
-        touched = accept.apply_to(conversation)
+        touched = accept.apply_to(conversation, self._conversations.strangers)
         if touched is not None:
-            self._touched.append((conv_id, command.sender, command.device_id, touched))
+            self._touched.append((conv_id, command.sender, device_of(command), touched))
         self._moved[conv_id] = conversation
         return written + (_log(conv_id, conversation, writer) if conversation.unlogged else 0)
+
+    def _leave(
+        self,
+        conversation: Conversation | None,
+        command: AnyCommand,
+        decision: Mark | AnyReply,
+        writer: Writer,
+    ) -> int:
+        """Ends a command that makes no entry."""
+        if isinstance(decision, Mark):
+            return self._mark(decision, writer)
+        strangers = self._conversations.strangers
+        refuse = refusal_to_remember(conversation, command, decision, strangers)
+        written = self._reply(decision, writer)
+        return (
+            written if refuse is None else written + self._remember(conversation, refuse, writer)
+        )
+
+    def _remember(self, conversation: Conversation | None, refuse: Refuse, writer: Writer) -> int:
+        command, strangers = refuse.command, self._conversations.strangers
+        if conversation is None or not conversation.has_place(command.sender):
+            refusal = strangers.add(command, refuse.digest, refuse.reply.code)
+            writer.state(*refusal_record(*refusal))
+            return 1
+        touched = refuse.apply_to(conversation, strangers)
+        if touched is not None:
+            place = (command.conv_id, command.sender, device_of(command))
+            self._touched.append((*place, touched))
+        return _log(command.conv_id, conversation, writer)
 
     def _mark(self, mark: Mark, writer: Writer) -> int:
         self.counts.accepted += 1
@@ -327,7 +356,9 @@ def _command(record: SourceRecord) -> tuple[AnyCommand, int]:
     if record.key != command.conv_id.encode():
         raise UndecodableRecord("the key is not the conv_id")
     # All at once, because it is asked of every record.
-    if not is_valid_id(command.conv_id + command.sender + command.device_id):
+    if not is_valid_id(
+        command.conv_id + command.sender + command.device_id + (command.installation or "")
+    ):
         raise UndecodableRecord("an id has characters that cannot be printed")
     at = record.timestamp
     if at is None or not 0 <= at <= MAX_TIME_MS:

@@ -7,7 +7,9 @@
 | ``["l", conv, user]`` | from when to when somebody was there, of each time, who left lately |
 | ``["r", conv, user]`` | the SeqId up to which the member has read |
 | ``["s", conv, place]`` | a full page of recent messages, by its place in the ring |
-| ``["w", conv, sender, device, page]`` | (slot, id, SeqId, digest) of each id in the page |
+| ``["w", conv, sender, place, page]`` | device, installation, ids with `Decided` |
+| ``["f", conv, sender]`` | the floor of the sender: see `FloorRaised` |
+| ``["x", place]`` | a `Refusal`: a command that was refused to a stranger |
 | ``["p"]`` | `Progress`: one for each partition, in every transaction |
 
 Keys and values are MessagePack. A window is written by the page, once a transaction: a device
@@ -20,10 +22,13 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec.structs import astuple
 
+from stream_processors.core.devices import Devices
 from stream_processors.core.recent import ClosedPage, RecentMessages, Said
 from stream_processors.core.state import (
     Conversation,
+    FloorRaised,
     Head,
     Kept,
     Leaver,
@@ -35,7 +40,8 @@ from stream_processors.core.state import (
     Moved,
     PageOfIds,
 )
-from stream_processors.core.window import Accepted, Window
+from stream_processors.core.strangers import Refusal
+from stream_processors.core.window import Decided, Held, Window
 
 StateRecord = tuple[bytes, bytes | None]
 """Key and value of a record of ``im.state``."""
@@ -46,6 +52,11 @@ _decode_any: Final = msgspec.msgpack.Decoder().decode
 _decode_stays: Final = msgspec.msgpack.Decoder(tuple[tuple[int, int], ...]).decode
 
 PROGRESS_KEY: Final = _encode(["p"])
+
+REFUSAL_KEY: Final = _encode(("x", 0))[:3]
+"""How the keys begin that `refusal_record` makes, and no others."""
+
+_decode_refusal: Final = msgspec.msgpack.Decoder(Refusal).decode
 
 
 class Counts(msgspec.Struct, array_like=True):
@@ -82,6 +93,23 @@ def decode_progress(value: bytes) -> Progress:
     return _decode_progress(value)
 
 
+def refusal_record(place: int, refusal: Refusal) -> StateRecord:
+    """The state record of a command that was refused to a stranger."""
+    return _encode(("x", place)), _encode(refusal)
+
+
+def restored_refusal(key: bytes, value: bytes | None) -> tuple[int, Refusal]:
+    """What `refusal_record` encoded.
+
+    Raises:
+        ValueError: It did not.
+    """
+    match _decode_any(key):
+        case ["x", place] if value is not None:
+            return place, _decode_refusal(value)
+    raise ValueError("not a state record that this version knows")
+
+
 def moved_record(conv_id: str, conversation: Conversation) -> StateRecord:
     """The state record of a conversation that has a new head: a `Moved`."""
     recent = conversation.recent
@@ -93,9 +121,8 @@ def state_record(conv_id: str, kept: Kept) -> StateRecord:
     match kept:
         case Moved():
             return _encode(("c", conv_id)), _encode(kept)
-        case PageOfIds(sender, device_id, page, ids):
-            value = [(held.slot, id_, held.seq, held.digest) for id_, held in ids]
-            return _encode(("w", conv_id, sender, device_id, page)), _encode(value)
+        case PageOfIds() | FloorRaised():
+            return _device_record(conv_id, kept)
         case ClosedPage(number, packed):
             return _encode(("s", conv_id, number)), packed
         case MemberJoined() | MemberLeft():
@@ -119,6 +146,15 @@ def conversation_of(key: bytes) -> str:
         case [str(), str(conv_id), *_]:
             return conv_id
     raise ValueError("not a state record that this version knows")
+
+
+def _device_record(conv_id: str, kept: PageOfIds | FloorRaised) -> StateRecord:
+    if isinstance(kept, FloorRaised):
+        return _encode(("f", conv_id, kept.sender)), _encode(kept.floor)
+    key = _encode(("w", conv_id, kept.sender, kept.place, kept.page))
+    if not kept.ids:
+        return key, None
+    return key, _encode((*kept.device, [(id_, *astuple(each)) for id_, each in kept.ids]))
 
 
 class Restored(NamedTuple):
@@ -148,9 +184,19 @@ def restored(key: bytes, value: bytes | None) -> Restored:
             return Restored(conv_id, mark or MarkForgotten(user))
         case ["s", conv_id, number] if value is not None:
             return Restored(conv_id, ClosedPage(number, value))
-        case ["w", conv_id, sender, device_id, page] if value is not None:
-            ids = [(id_, Accepted(slot, *rest)) for slot, id_, *rest in _decode_any(value)]
-            return Restored(conv_id, PageOfIds(sender, device_id, page, ids))
+        case ["w" | "f", conv_id, *place]:
+            return Restored(conv_id, _restored_device(place, value))
+    raise ValueError("not a state record that this version knows")
+
+
+def _restored_device(place: list[Any], value: bytes | None) -> PageOfIds | FloorRaised:
+    match place:
+        case [sender] if value is not None:
+            return FloorRaised(sender, _decode_any(value))
+        case [sender, number, page]:
+            device_id, installation, items = _decode_any(value) if value else ("", "", ())
+            ids = [(id_, Decided(*rest)) for id_, *rest in items]
+            return PageOfIds(sender, number, page, (device_id, installation), ids)
     raise ValueError("not a state record that this version knows")
 
 
@@ -166,7 +212,7 @@ class _Frozen(msgspec.Struct, array_like=True):
     head: Head | None
     members: dict[str, int]
     leavers: list[Leaver]
-    windows: list[tuple[str, str, list[tuple[str, Accepted]]]]
+    devices: list[tuple[str, str, list[tuple[int, str, str, list[Held]]]]]
     marks: dict[str, int]
     page: int
     messages: dict[int, Said]
@@ -178,14 +224,21 @@ _decode_frozen: Final = msgspec.msgpack.Decoder(_Frozen).decode
 
 def freeze(conversation: Conversation) -> bytes:
     """A whole conversation as bytes: a tenth of its size as objects."""
-    windows = [(*key, list(window.held)) for key, window in conversation.windows.items()]
+    devices = [
+        (
+            sender,
+            each.floor,
+            [(w.place, *device, list(w.held)) for device, w in each.windows.items()],
+        )
+        for sender, each in conversation.devices.items()
+    ]
     recent = conversation.recent
     return _encode(  # as `_Frozen`
         (
             conversation.head,
             conversation.members,
             list(conversation.leavers.values()),
-            windows,
+            devices,
             conversation.marks,
             recent.page,
             recent.open,
@@ -202,7 +255,10 @@ def thaw(frozen: bytes) -> Conversation:
     conversation.members = held.members
     conversation.marks = held.marks
     conversation.leavers.update((leaver.user, leaver) for leaver in held.leavers)
-    for sender, device_id, ids in held.windows:
-        conversation.windows[sender, device_id] = Window(ids)
+    for sender, floor, windows in held.devices:
+        devices = conversation.devices[sender] = Devices()
+        devices.floor = floor
+        for place, device_id, installation, ids in windows:
+            devices.windows[device_id, installation] = Window(ids, place=place)
     conversation.recent = RecentMessages(held.page, held.messages, held.closed)
     return conversation

@@ -60,10 +60,12 @@ from schemas.records.sync import (
 )
 from schemas.records.values import (
     MAX_ID_LENGTH,
+    MAX_INSTALLATION_LENGTH,
     Content,
     FanoutMode,
     HistoryRule,
     Id,
+    InstallationId,
     JoinRule,
     NewDevicePolicy,
     TextContent,
@@ -71,6 +73,7 @@ from schemas.records.values import (
 
 __all__ = [
     "MAX_ID_LENGTH",
+    "MAX_INSTALLATION_LENGTH",
     "AddMembers",
     "AnyCommand",
     "AnyEntry",
@@ -88,6 +91,7 @@ __all__ = [
     "FanoutMode",
     "HistoryRule",
     "Id",
+    "InstallationId",
     "JoinRule",
     "MarkRead",
     "MembersAdded",

@@ -6,19 +6,31 @@ from typing import Annotated, Literal, TypeAlias, final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from schemas.records.values import MAX_ID_LENGTH, Content, HistoryRule, Id, JoinRule
+from schemas.records.values import (
+    MAX_ID_LENGTH,
+    Content,
+    HistoryRule,
+    Id,
+    InstallationId,
+    JoinRule,
+)
 
 
 class Command(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
     """What somebody wants done in one conversation; the Kafka key is ``conv_id``.
 
-    ``client_msg_id`` is a UUIDv7 (RFC 9562) that grows within (conversation, sender, device).
+    ``client_msg_id`` is a UUIDv7 (RFC 9562) that grows within (conversation, sender, device,
+    installation): a new id that is not above the one before it is refused as ``stale``.
+    ``installation`` is random, and new when the sending application is installed anew and no
+    longer knows the ids that it has used. Without it all commands of a device are of one
+    installation.
     """
 
     conv_id: Id
     sender: Id
     device_id: Id
     client_msg_id: Annotated[str, Meta(max_length=MAX_ID_LENGTH)]
+    installation: InstallationId | UnsetType = UNSET
     v: Literal[1] | UnsetType = UNSET
 
 
@@ -59,8 +71,8 @@ class SendMessage(Command, frozen=True, kw_only=True, tag="send_message"):
 class MarkRead(Command, frozen=True, kw_only=True, tag="mark_read"):
     """The sender has read all up to entry ``seq``. By a member, for themselves.
 
-    A mark only goes forward, so it needs no window of ids: whatever is sent again, late or in
-    another order moves nothing.
+    A mark only goes forward, so the ids of accepted marks are not remembered: a mark that is sent
+    again, late or in another order moves nothing. The id of a refused mark is remembered.
     """
 
     seq: int

@@ -15,6 +15,12 @@ Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 Int64: TypeAlias = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 """A number that Kafka, Cassandra and MessagePack can hold: 64 bits with a sign."""
 
+MAX_INSTALLATION_LENGTH = 32
+"""Characters in the id of an installation."""
+
+InstallationId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_INSTALLATION_LENGTH)]
+"""Tells the installations of one device apart. Printable, as every id."""
+
 FanoutMode: TypeAlias = Literal["push", "pull"]
 """``push``: an entry goes to every member's sync timeline. ``pull``: members read the store."""
 

@@ -3,17 +3,19 @@
 Order of the questions, because each answer hides the later ones:
 
 1. Is the id one that can be remembered?               no: rejected ``invalid``
-2. Was it accepted before?                             duplicate, ``conflict`` or ``stale``
+2. Is the id above all that its device sent before?    no: the first outcome, or ``stale``
 3. Is the command within the limits?                   no: ``too_large``, ``empty``, ``invalid``
 4. Is the conversation there?                          no: ``unknown_conversation``
 5. May the sender do this, and would it change a thing? no: ``not_a_member``, ``not_allowed``, …
 
-The second comes before the others so that sending again gives the first answer again, whatever
-has changed since: the sender may have left, a limit may have been lowered. It is not asked of a
-read mark (`stream_processors.core.marks`).
+The second question comes before the others so that a command that is sent again has the same
+outcome again, accepted or rejected, whatever has changed since: the sender may have joined or
+left, a limit may have changed. Read marks differ (`stream_processors.core.marks`).
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from schemas.ids import is_client_msg_id, is_valid_id
 from schemas.limits import Limits
@@ -26,6 +28,7 @@ from schemas.records import (
     MarkRead,
     MessageSent,
     RecallMessage,
+    Rejected,
     RemoveMembers,
     SendMessage,
     TransferOwnership,
@@ -34,18 +37,23 @@ from stream_processors.core.alteration import edit, mentioned, recall
 from stream_processors.core.digest import digest_of
 from stream_processors.core.marks import decide_mark
 from stream_processors.core.membership import Draft, MembershipCommand
-from stream_processors.core.outcome import Accept, Decision, Delivery, Effect
+from stream_processors.core.outcome import Accept, Decision, Delivery, Effect, Refuse
 from stream_processors.core.recent import Said
 from stream_processors.core.refusal import Refused, check_said, existing
-from stream_processors.core.replies import duplicate, rejected
+from stream_processors.core.replies import answer_again, rejected
 from stream_processors.core.state import Conversation, Head, MarkForgotten
-from stream_processors.core.window import Accepted, Window
+from stream_processors.core.strangers import Strangers
+from stream_processors.core.window import Window
 
-_NO_WINDOW = Window()
+_NOBODY: Final = Strangers()
 
 
 def decide(
-    limits: Limits, conversation: Conversation | None, command: AnyCommand, at: int
+    limits: Limits,
+    conversation: Conversation | None,
+    command: AnyCommand,
+    at: int,
+    strangers: Strangers = _NOBODY,
 ) -> Decision:
     """Decides what a command does to a conversation. Changes nothing itself.
 
@@ -54,39 +62,51 @@ def decide(
         conversation: The state that all earlier commands led to; None if there is none.
         command: What somebody wants.
         at: The broker's time of the command, milliseconds since 1970.
+        strangers: What the lane remembers of those who have no place in a conversation.
 
     Returns:
         What is to be written and changed, or the reply to the sender.
     """
     if not is_client_msg_id(command.client_msg_id):
         return rejected(command, at, "invalid")
+    past = None if conversation is None else conversation.window_of(command)
+    if past is None:
+        past = _past_without_window(conversation, command, strangers)
     if type(command) is MarkRead:  # a third of the cost of isinstance
-        return decide_mark(conversation, command, at)
-    window = _window(conversation, command)
+        return decide_mark(conversation, past, command, at)
     digest = digest_of(command)
-    known = window.known(command.client_msg_id)
-    if known is not None:
-        return _again(command, known, digest, at)
-    slot = window.slot_for(command.client_msg_id)
-    if slot is None:
-        return rejected(command, at, "stale")
+    if command.client_msg_id <= past.newest:
+        return answer_again(command, past, digest, at)
     try:
         effect = _effect(limits, conversation, command, at)
     except Refused as refused:
         return rejected(command, at, refused.code)
-    return Accept(effect, command, Accepted(slot, effect.deliveries[0].entry.seq, digest))
+    return Accept(effect, command, digest)
 
 
-def _window(conversation: Conversation | None, command: AnyCommand) -> Window:
-    if conversation is None:
-        return _NO_WINDOW
-    return conversation.windows.get((command.sender, command.device_id), _NO_WINDOW)
+def refusal_to_remember(
+    conversation: Conversation | None, command: AnyCommand, reply: AnyReply, strangers: Strangers
+) -> Refuse | None:
+    """What a reply of `decide` adds to the state: a rejection of a new id is its outcome.
+
+    Any other reply leaves no trace, nor does one to an id that is not above the newest.
+    """
+    if not isinstance(reply, Rejected) or not is_client_msg_id(command.client_msg_id):
+        return None
+    past = None if conversation is None else conversation.window_of(command)
+    if past is None:
+        past = _past_without_window(conversation, command, strangers)
+    if command.client_msg_id <= past.newest:
+        return None
+    return Refuse(reply, command, digest_of(command))
 
 
-def _again(command: AnyCommand, accepted: Accepted, digest: int, at: int) -> AnyReply:
-    if accepted.digest != digest:
-        return rejected(command, at, "conflict")
-    return duplicate(command, at, accepted.seq)
+def _past_without_window(
+    conversation: Conversation | None, command: AnyCommand, strangers: Strangers
+) -> Window:
+    """What was decided of a device that has no window in the conversation."""
+    devices = None if conversation is None else conversation.devices.get(command.sender)
+    return strangers.window(command, devices.floor if devices else "")
 
 
 def _effect(

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from schemas.records import AnyCommand, AnyEntry, AnyReply, ReadMarked, Retracted
+from schemas.records import AnyCommand, AnyEntry, AnyReply, ReadMarked, Rejected, Retracted
 from stream_processors.core.recent import Plain, Said
 from stream_processors.core.state import Change, Conversation, Head, MemberRead
-from stream_processors.core.window import Accepted, Window
+from stream_processors.core.strangers import Strangers
+from stream_processors.core.window import Window
 
 
 class Delivery(Struct, frozen=True, gc=False):
@@ -46,19 +47,28 @@ class Accept(Struct, frozen=True, gc=False):
 
     effect: Effect
     command: AnyCommand
-    accepted: Accepted
+    digest: int
 
-    def apply_to(self, conversation: Conversation) -> Window | None:
+    def apply_to(
+        self, conversation: Conversation, strangers: Strangers | None = None
+    ) -> Window | None:
         """Moves the state forward.
 
+        Args:
+            conversation: What the command was decided on.
+            strangers: What the lane remembers of strangers; the sender may have been one.
+
         Returns:
-            The device's window, if this is the first id that it accepted since its touched pages
+            The device's window, if this is the first id that was decided since its touched pages
             were taken.
         """
         command, effect = self.command, self.effect
         conversation.head = effect.head
-        window = conversation.window(command.sender, command.device_id)
-        first = window.accept(command.client_msg_id, self.accepted)
+        window = conversation.window_of(command)
+        if window is None:
+            window = conversation.open_window(command, strangers)
+        seq = effect.deliveries[0].entry.seq
+        first = window.append(command.client_msg_id, seq, self.digest)
         said = effect.said
         if effect.altered and isinstance(said, Said):
             conversation.alter(effect.altered, said)
@@ -69,8 +79,29 @@ class Accept(Struct, frozen=True, gc=False):
         return window if first else None
 
 
+class Refuse(Struct, frozen=True, gc=False):
+    """A rejection whose id is remembered: sent again, the command is rejected again."""
+
+    reply: Rejected
+    command: AnyCommand
+    digest: int
+
+    def apply_to(self, conversation: Conversation, strangers: Strangers) -> Window | None:
+        """Remembers the id in a conversation in which its sender has a place.
+
+        Returns:
+            As `Accept.apply_to`.
+        """
+        command = self.command
+        window = conversation.window_of(command)
+        if window is None:
+            window = conversation.open_window(command, strangers)
+        first = window.append(command.client_msg_id, 0, self.digest, self.reply.code)
+        return window if first else None
+
+
 class Mark(Struct, frozen=True, gc=False):
-    """A read mark goes forward. No entry tells of it, and no id needs to be remembered."""
+    """A read mark goes forward. It has no entry, and its id need not be remembered."""
 
     record: ReadMarked
     change: MemberRead

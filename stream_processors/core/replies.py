@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from schemas.errors import RejectionCode
 from schemas.records import AnyCommand, Duplicate, Rejected
+from stream_processors.core.window import Window
 
 
 def duplicate(command: AnyCommand, at: int, seq: int) -> Duplicate:
@@ -16,6 +17,18 @@ def duplicate(command: AnyCommand, at: int, seq: int) -> Duplicate:
         at=at,
         seq=seq,
     )
+
+
+def answer_again(command: AnyCommand, past: Window, digest: int, at: int) -> Duplicate | Rejected:
+    """The first outcome of an id that is not new, ``stale`` if it is not remembered."""
+    known = past.known(command.client_msg_id)
+    if known is None:
+        return rejected(command, at, "stale")
+    if known.digest != digest:
+        return rejected(command, at, "conflict")
+    if known.code is not None:
+        return rejected(command, at, known.code)
+    return duplicate(command, at, known.seq)
 
 
 def rejected(command: AnyCommand, at: int, code: RejectionCode) -> Rejected:

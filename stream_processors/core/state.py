@@ -7,7 +7,8 @@
 | member | up to where they said that they have read | `MemberRead`, `MarkForgotten` |
 | person who left lately | from when to when they were there | `MemberLeft`, `LeaverForgotten` |
 | message among the last 1,000 SeqIds | sender, time, who was told, edits | `say`, `alter` |
-| (sender, device) | the 32 greatest accepted ids, with SeqId and digest | `Window.accept` |
+| (sender, device, installation) | the latest 32 decided ids, their outcomes | `Window.append` |
+| sender | up to which id nothing is new from a device without a window | `FloorRaised` |
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from schemas.limits import RECENT_PAGE, RECENT_PAGES
-from schemas.records import FanoutMode, HistoryRule, JoinRule
+from schemas.records import AnyCommand, FanoutMode, HistoryRule, JoinRule
+from stream_processors.core.devices import Device, Devices, device_of
 from stream_processors.core.recent import ClosedPage, Plain, RecentMessages, Said
-from stream_processors.core.window import Accepted, Window
+from stream_processors.core.strangers import Strangers
+from stream_processors.core.window import Held, Window
 
 
 class Head(Struct, frozen=True, array_like=True):
@@ -99,15 +102,26 @@ class Moved(Struct, frozen=True, array_like=True):
 
 
 class PageOfIds(Struct, frozen=True, gc=False):
-    """All that one page of a device's window holds: slots ``8 n`` to ``8 n + 7`` for page n."""
+    """All that one page of a device's window holds: slots ``8 n`` to ``8 n + 7`` for page n.
+
+    ``place`` is that of the window among those of the sender. A page without ids has no device.
+    """
 
     sender: str
-    device_id: str
+    place: int
     page: int
-    ids: Sequence[tuple[str, Accepted]]
+    device: Device = ("", "")
+    ids: Sequence[Held] = ()
 
 
-Kept: TypeAlias = Moved | Change | Leaver | LeaverForgotten | PageOfIds | ClosedPage
+class FloorRaised(Struct, frozen=True, gc=False):
+    """A window was forgotten: no id up to ``floor`` is new from a device that has none."""
+
+    sender: str
+    floor: str
+
+
+Kept: TypeAlias = Moved | Change | Leaver | LeaverForgotten | PageOfIds | FloorRaised | ClosedPage
 """What a state record keeps. The last of each kind for the same key is enough."""
 
 
@@ -120,13 +134,13 @@ class Conversation:
 
     __slots__ = (
         "_members_in_order",
+        "devices",
         "head",
         "leavers",
         "marks",
         "members",
         "recent",
         "unlogged",
-        "windows",
     )
 
     def __init__(self) -> None:
@@ -134,7 +148,7 @@ class Conversation:
         self.members: dict[str, int] = {}
         self.leavers: OrderedDict[str, Leaver] = OrderedDict()
         self.marks: dict[str, int] = {}
-        self.windows: dict[tuple[str, str], Window] = {}
+        self.devices: dict[str, Devices] = {}
         self.recent = RecentMessages()
         self.unlogged: list[Kept] = []
         self._members_in_order: tuple[str, ...] | None = None
@@ -171,8 +185,10 @@ class Conversation:
             case Moved(head, page, messages):
                 self.head = head
                 self.recent.restore_open(page, messages)
-            case PageOfIds(sender, device_id, page, ids):
-                self.window(sender, device_id).restore(page, ids)
+            case PageOfIds(sender, place, page, device, ids):
+                self._devices_of(sender).restore(device, place, page, ids)
+            case FloorRaised(sender, floor):
+                self._devices_of(sender).floor = floor
             case ClosedPage():
                 self.recent.restore_page(kept)
             case _:
@@ -196,19 +212,38 @@ class Conversation:
             case MarkForgotten(user):
                 self.marks.pop(user, None)
 
-    def window(self, sender: str, device_id: str) -> Window:
-        """The window of a device, made when it is first asked for."""
-        key = (sender, device_id)
-        window = self.windows.get(key)
-        if window is None:
-            window = self.windows[key] = Window()
+    def window_of(self, command: AnyCommand) -> Window | None:
+        """The window of the device that a command comes from, if it has one."""
+        devices = self.devices.get(command.sender)
+        if devices is None:
+            return None
+        return devices.windows.get((command.device_id, command.installation or ""))
+
+    def open_window(self, command: AnyCommand, strangers: Strangers | None) -> Window:
+        """Makes that window. It begins with what the sender was refused as a stranger."""
+        devices = self._devices_of(command.sender)
+        floor = devices.floor
+        held = strangers.held(command) if strangers else ()
+        window = devices.open(device_of(command), held)
+        if devices.floor != floor:
+            self.unlogged.append(FloorRaised(command.sender, devices.floor))
         return window
+
+    def has_place(self, user: str) -> bool:
+        """Whether the conversation remembers what this user sends: they are or were in it."""
+        return user in self.members or user in self.devices
 
     def recipients(self) -> tuple[str, ...]:
         """All members, in the order of their joining."""
         if self._members_in_order is None:
             self._members_in_order = tuple(self.members)
         return self._members_in_order
+
+    def _devices_of(self, sender: str) -> Devices:
+        devices = self.devices.get(sender)
+        if devices is None:
+            devices = self.devices[sender] = Devices()
+        return devices
 
     @property
     def _oldest(self) -> int:

@@ -1,0 +1,78 @@
+"""The windows of the devices of one sender in one conversation: a bounded number of them.
+
+A sender may name any number of devices. The state holds `MAX_DEVICES` windows; the window whose
+newest id is the smallest makes room for the next device. Its newest id becomes the *floor*: no
+command of a device without a window is accepted with an id up to the floor. So no id that was
+forgotten is ever taken for a new one.
+
+The newest ids decide, and not the order of use, because then the floor is as low as it can be,
+and no record is needed for a device that is merely used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from schemas.limits import MAX_DEVICES
+from schemas.records import AnyCommand
+from stream_processors.core.window import Held, Window
+
+Device: TypeAlias = tuple[str, str]
+"""A device of a sender, and its installation: an empty one where commands name none."""
+
+
+def device_of(command: AnyCommand) -> Device:
+    """The device that a command comes from."""
+    return command.device_id, command.installation or ""
+
+
+class Devices:
+    """The windows of one sender in one conversation.
+
+    Attributes:
+        floor: No id up to this one is new for a device that has no window.
+        windows: The window of each device.
+    """
+
+    __slots__ = ("floor", "windows")
+
+    def __init__(self) -> None:
+        self.floor = ""
+        self.windows: dict[Device, Window] = {}
+
+    def open(self, device: Device, held: Sequence[Held]) -> Window:
+        """Makes the window of a device, and room for it.
+
+        Args:
+            device: It has no window yet.
+            held: What was decided of the device before.
+        """
+        place = len(self.windows)
+        makes_room = place >= MAX_DEVICES
+        if makes_room:
+            place = self._forget()
+        window = self.windows[device] = Window(held, place=place)
+        if makes_room or held:
+            window.touch()
+        return window
+
+    def restore(self, device: Device, place: int, page: int, ids: Sequence[Held]) -> None:
+        """Replaces one page of a window. Without ids: the window there has no such page."""
+        found = next((each for each in self.windows.items() if each[1].place == place), None)
+        if found is not None and (not ids or found[0] == device):
+            found[1].restore(page, ids)
+        elif ids:
+            if found is not None:  # another device had the place before
+                del self.windows[found[0]]
+            window = self.windows[device] = Window(place=place)
+            window.restore(page, ids)
+
+    def _forget(self) -> int:
+        """Forgets the window with the smallest newest id; returns its place."""
+        device, window = min(
+            self.windows.items(), key=lambda item: (item[1].newest, item[1].place)
+        )
+        del self.windows[device]
+        self.floor = max(self.floor, window.newest)
+        return window.place

@@ -1,0 +1,136 @@
+"""What one lane remembers of commands that it refused to strangers: a bounded number of them.
+
+A stranger is a sender without a place in the conversation: no member, and no command of theirs
+was ever accepted there. Their refused commands must not be accepted when they are sent again
+after the sender has joined, but a stranger must not make the state grow. So the latest
+refusals of all strangers of a lane share `STRANGER_REFUSALS` places, of which one sender has at
+most `REFUSALS_OF_A_STRANGER`. When the places are full, the oldest refusal is forgotten.
+
+The first window of a device in a conversation takes over what is remembered of it here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from msgspec import Struct
+
+from schemas.errors import RejectionCode
+from schemas.limits import DEDUP_WINDOW, REFUSALS_OF_A_STRANGER, STRANGER_REFUSALS
+from schemas.records import AnyCommand
+from stream_processors.core.devices import device_of
+from stream_processors.core.window import Decided, Held, Window
+
+_NO_WINDOW: Final = Window()
+
+
+class Refusal(Struct, frozen=True, array_like=True, gc=False):
+    """A command that was refused to a stranger. ``number`` counts the refusals of the lane."""
+
+    number: int
+    conv_id: str
+    sender: str
+    device_id: str
+    installation: str
+    client_msg_id: str
+    digest: int
+    code: RejectionCode
+
+
+class Strangers:
+    """The latest refusals of one lane.
+
+    Args:
+        places: How many refusals are remembered.
+        each: How many of one sender.
+    """
+
+    def __init__(
+        self, places: int = STRANGER_REFUSALS, each: int = REFUSALS_OF_A_STRANGER
+    ) -> None:
+        self._limit, self._each = places, each
+        self._places: dict[int, Refusal] = {}  # oldest first
+        self._of: dict[str, deque[int]] = {}  # places of each sender, oldest first
+        self._next_number = 0
+        self._in_order = True
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def window(self, command: AnyCommand, floor: str = "") -> Window:
+        """What was decided of the device that a command comes from. No id up to ``floor`` is new.
+
+        The window is made for the caller, who may keep it, but must not append to it.
+        """
+        held = self.held(command)
+        return Window(held, floor) if held or floor else _NO_WINDOW
+
+    def held(self, command: AnyCommand) -> list[Held]:
+        """The refusals of a device in a conversation, in the order of their ids."""
+        self._sort()
+        places = self._of.get(command.sender)
+        if places is None:
+            return []
+        wanted = (command.conv_id, *device_of(command))
+        found = [
+            each
+            for each in map(self._places.__getitem__, places)
+            if (each.conv_id, each.device_id, each.installation) == wanted
+        ]
+        return [
+            (each.client_msg_id, Decided(slot, 0, each.digest, each.code))
+            for slot, each in enumerate(found[-DEDUP_WINDOW:])
+        ]
+
+    def add(self, command: AnyCommand, digest: int, code: RejectionCode) -> tuple[int, Refusal]:
+        """Remembers a refusal, and forgets one if there is no place.
+
+        Returns:
+            Its place, and the refusal, to be logged.
+        """
+        self._sort()
+        place = self._free_place(command.sender)
+        device_id, installation = device_of(command)
+        refusal = Refusal(
+            self._next_number, command.conv_id, command.sender, device_id, installation,
+            command.client_msg_id, digest, code,
+        )  # fmt: skip
+        self._next_number += 1
+        self._put(place, refusal)
+        return place, refusal
+
+    def restore(self, place: int, refusal: Refusal) -> None:
+        """Takes in one record of the log. The records may come in any order."""
+        self._places[place] = refusal
+        self._in_order = False
+
+    def _put(self, place: int, refusal: Refusal) -> None:
+        self._places[place] = refusal
+        self._of.setdefault(refusal.sender, deque()).append(place)
+
+    def _free_place(self, sender: str) -> int:
+        own = self._of.get(sender)
+        if own is not None and len(own) >= self._each:
+            place = own[0]
+        elif len(self._places) < self._limit:
+            return len(self._places)
+        else:
+            place = next(iter(self._places))
+        forgotten = self._places.pop(place)
+        places = self._of[forgotten.sender]
+        places.popleft()
+        if not places:
+            del self._of[forgotten.sender]
+        return place
+
+    def _sort(self) -> None:
+        if self._in_order:
+            return
+        restored = sorted(self._places.items(), key=lambda item: item[1].number)
+        self._places.clear()
+        self._of.clear()
+        for place, refusal in restored:
+            self._put(place, refusal)
+        self._next_number = restored[-1][1].number + 1
+        self._in_order = True
