@@ -8,7 +8,7 @@
 | ``membership_by_user`` | the conversations of a person, with their membership periods |
 | ``membership_by_conversation`` | the people of a conversation, with theirs |
 | ``read_mark`` | up to where somebody has read a conversation |
-| ``device`` | the devices of a person, and by which policy each began |
+| ``device`` | the devices of a person, each in a slot, and by which policy each began |
 | ``device_cursor`` | how far each registration of a device has come, and when it was seen |
 | ``sync`` | a range of one recipient's sync timeline; expires |
 | ``sync_bucket`` | which partitions of ``sync`` a recipient has at all; expires |
@@ -120,8 +120,9 @@ _TABLES: Final = (
         PRIMARY KEY ((conv_id, user_id))
     )""",
     """CREATE TABLE IF NOT EXISTS device (
-        user_id text, device_id text, registration text, policy text, show_last int, since bigint,
-        PRIMARY KEY ((user_id), device_id)
+        user_id text, slot int, device_id text, registration text, policy text, show_last int,
+        since bigint, cursor bigint, seen bigint,
+        PRIMARY KEY ((user_id), slot)
     )""",
     """CREATE TABLE IF NOT EXISTS device_cursor (
         user_id text, registration text, cursor bigint, seen bigint,

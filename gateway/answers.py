@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Raw, Struct, field
 
+from gateway.device_store import MAX_CURSOR
 from gateway.problems import ProblemDetails
-from schemas.limits import MAX_SEQ
 from schemas.records import MAX_ID_LENGTH, FanoutMode, NewDevicePolicy
 
 HoleKind = Literal["hidden", "not_yet", "recalled"]
@@ -181,7 +181,7 @@ class RegisterDevice(Struct, frozen=True, forbid_unknown_fields=True):
 class MoveCursor(Struct, frozen=True, forbid_unknown_fields=True):
     """The body that tells how far a device has applied its sync timeline."""
 
-    cursor: Annotated[int, Meta(ge=-1, le=MAX_SEQ)]
+    cursor: Annotated[int, Meta(ge=-1, le=MAX_CURSOR)]
 
 
 class SearchPage(Struct, frozen=True, kw_only=True):

@@ -17,13 +17,13 @@ from schemas.errors import ServerUnavailable
 MAX_CONNECTIONS: int = 8_192
 """Open connections of one gateway. Another one takes the place of an idle one."""
 
-MAX_CONNECTIONS_OF_ONE: int = 64
-"""Open connections whose last request was of one person: 16 that wait, 32 that do not, spares."""
+MAX_CONNECTIONS_OF_ONE: int = 128
+"""Open connections whose last request was of one person: 16 that wait, 64 that do not, spares."""
 
 MAX_REQUESTS: int = 256
 """Requests in hand of one gateway. Bodies that are still arriving do not count."""
 
-MAX_REQUESTS_OF_ONE: int = 32
+MAX_REQUESTS_OF_ONE: int = 64
 """Requests in hand of one person. Bodies that are still arriving count."""
 
 MAX_LINE_BYTES: Final = 8_190

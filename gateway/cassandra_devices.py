@@ -1,17 +1,29 @@
 """Devices on Cassandra: tables ``device`` and ``device_cursor``.
 
+A person has `MAX_DEVICES` slots. A registration puts its device into a free slot, by a lightweight
+transaction, so that two gateways never put two devices into one slot. The slots are tried from
+one that the id of the device chooses, so that two registrations of one id meet in one slot. If
+they do not, because a slot became free between them, the lower slot counts.
+
+Registrations of one person wait for each other in this process. Lightweight transactions of one
+partition that compete are slow.
+
 A cursor only goes forward, although nothing is read before it is written: it is written with
-itself as the timestamp, so that the highest stays. What was written so cannot be taken back, so
-it is kept by the registration and not by the device: one that registers anew has another.
+itself as the timestamp, so that the highest stays. Such a write cannot be undone, so it belongs to
+the registration and not to the device: a device that registers anew has another registration.
 """
 
 from __future__ import annotations
 
+import asyncio
 from enum import Enum
 from typing import Final
+from weakref import WeakValueDictionary
+from zlib import crc32
 
 from gateway.cassandra_queries import CassandraQueries
-from gateway.device_store import Registered
+from gateway.device_store import MAX_DEVICES, Registered
+from schemas.errors import ServerUnavailable
 
 _FIRST_TIMESTAMP: Final = 2
 """Of the cursor -1: a timestamp must be above 0."""
@@ -19,16 +31,22 @@ _FIRST_TIMESTAMP: Final = 2
 _LAST_TIMESTAMP: Final = (1 << 63) - 1
 
 
+_ATTEMPTS: Final = 2 * MAX_DEVICES
+"""Each attempt that fails lost a slot to another gateway."""
+
+
 class DeviceQuery(Enum):
     """What is asked."""
 
     DEVICES = (
-        "SELECT device_id, registration, policy, show_last, since FROM device WHERE user_id = ?"
+        "SELECT slot, device_id, registration, policy, show_last, since, cursor, seen"
+        " FROM device WHERE user_id = ?"
     )
     CURSORS = "SELECT registration, cursor, seen FROM device_cursor WHERE user_id = ?"
     REGISTER = (
-        "INSERT INTO device (user_id, device_id, registration, policy, show_last, since)"
-        " VALUES (?, ?, ?, ?, ?, ?)"
+        "INSERT INTO device"
+        " (user_id, slot, device_id, registration, policy, show_last, since, cursor, seen)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS"
     )
     CURSOR = (
         "INSERT INTO device_cursor (user_id, registration, cursor) VALUES (?, ?, ?)"
@@ -41,7 +59,7 @@ class DeviceQuery(Enum):
     FORGET_CURSOR = (
         "DELETE FROM device_cursor USING TIMESTAMP ? WHERE user_id = ? AND registration = ?"
     )
-    FORGET = "DELETE FROM device WHERE user_id = ? AND device_id = ?"
+    FORGET = "DELETE FROM device WHERE user_id = ? AND slot = ? IF device_id = ?"
 
 
 class CassandraDevices:
@@ -49,19 +67,40 @@ class CassandraDevices:
 
     def __init__(self, queries: CassandraQueries) -> None:
         self._run = queries.run
+        self._registering: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def devices(self, user: str) -> list[Registered]:
         """See `DeviceStore`."""
-        devices = await self._run(DeviceQuery.DEVICES, user)
+        found: dict[str, Registered] = {}
+        for device in (await self._slots(user)).values():
+            found.setdefault(device.device_id, device)
         cursors = {row[0]: row[1:] for row in await self._run(DeviceQuery.CURSORS, user)}
         return [
-            Registered(*device, *cursors[device[1]]) for device in devices if device[1] in cursors
+            _with_cursor(each, *cursors.get(each.registration, ()))
+            for each in sorted(found.values())
         ]
 
-    async def register(self, user: str, device: Registered) -> None:
-        """See `DeviceStore`. The cursor first: a device that is there has one."""
-        await self.move_cursor(user, device.registration, device.cursor, device.seen)
-        await self._run(DeviceQuery.REGISTER, user, *device[:5])
+    async def _slots(self, user: str) -> dict[int, Registered]:
+        """The slots in use, in their order, with devices as they were registered."""
+        rows = await self._run(DeviceQuery.DEVICES, user)
+        return {row[0]: Registered(*row[1:]) for row in rows}
+
+    async def register(self, user: str, device: Registered) -> Registered | None:
+        """See `DeviceStore`."""
+        lock = self._registering.setdefault(user, asyncio.Lock())
+        async with lock:
+            for _ in range(_ATTEMPTS):
+                slots = await self._slots(user)
+                there = {each.device_id: each for each in reversed(slots.values())}
+                if device.device_id in there:
+                    return there[device.device_id]
+                free = [slot for slot in _probed(device.device_id) if slot not in slots]
+                if not free:
+                    return None
+                rows = await self._run(DeviceQuery.REGISTER, user, free[0], *device)
+                if rows[0][0]:
+                    return device
+        raise ServerUnavailable("other registrations of this person are in the way")
 
     async def move_cursor(self, user: str, registration: str, cursor: int, seen: int) -> None:
         """See `DeviceStore`."""
@@ -71,5 +110,23 @@ class CassandraDevices:
 
     async def take_out(self, user: str, device: Registered) -> None:
         """See `DeviceStore`."""
-        await self._run(DeviceQuery.FORGET, user, device.device_id)
+        for slot, there in (await self._slots(user)).items():
+            if there.device_id == device.device_id:
+                await self._run(DeviceQuery.FORGET, user, slot, device.device_id)
         await self._run(DeviceQuery.FORGET_CURSOR, _LAST_TIMESTAMP, user, device.registration)
+
+
+def _probed(device_id: str) -> list[int]:
+    """All slots, from the one that the id of a device chooses."""
+    first = crc32(device_id.encode())
+    return [(first + step) % MAX_DEVICES for step in range(MAX_DEVICES)]
+
+
+def _with_cursor(
+    device: Registered, cursor: int | None = None, seen: int | None = None
+) -> Registered:
+    """A device and its latest cursor, which its registration has until it moves."""
+    return device._replace(
+        cursor=max(device.cursor, -1 if cursor is None else cursor),
+        seen=max(device.seen, seen or 0),
+    )

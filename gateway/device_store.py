@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
+from schemas.limits import MAX_SEQ
 from schemas.records import NewDevicePolicy
+
+MAX_DEVICES: Final = 32
+"""Devices of one person."""
+
+MAX_CURSOR: Final = MAX_SEQ - 3
+"""The highest cursor of a device: the store writes it with a timestamp that is a little higher."""
 
 
 class Registered(NamedTuple):
@@ -31,8 +38,13 @@ class DeviceStore(Protocol):
     async def devices(self, user: str) -> list[Registered]:
         """All devices of ``user``, by id."""
 
-    async def register(self, user: str, device: Registered) -> None:
-        """Keeps a device. If there is one of this id, it is replaced."""
+    async def register(self, user: str, device: Registered) -> Registered | None:
+        """Registers a device, also while other gateways do.
+
+        Returns:
+            The device that is registered by this id now: the given one, or one that was there
+            before. None if the person has `MAX_DEVICES` of other ids.
+        """
 
     async def move_cursor(self, user: str, registration: str, cursor: int, seen: int) -> None:
         """Moves a device's cursor forward; one that is further on already stays."""

@@ -8,19 +8,16 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from gateway.access import ConversationAccess
 from gateway.answers import BeginningShown, BeginningsPage, DeviceShown, DevicesShown
 from gateway.conversations import open_conversations
-from gateway.device_store import Registered
+from gateway.device_store import MAX_DEVICES, Registered
 from gateway.problems import no_such_device, too_many_devices
 from gateway.store import Store
 from gateway.sync import sync_end
 from schemas.records import NewDevicePolicy
-
-MAX_DEVICES: Final = 32
-"""Of a person. Two that register in the same moment may both be the last."""
 
 
 class NewDevices(NamedTuple):
@@ -47,14 +44,14 @@ async def register_device(
     for device in known:
         if device.device_id == device_id:
             return _shown(device)
-    if len(known) >= MAX_DEVICES:
-        raise too_many_devices(MAX_DEVICES)
     cursor, moment = (await sync_end(store, user, now)).next, int(now() * 1000)
     device = Registered(
         device_id, uuid.uuid4().hex, new.policy, new.window, moment, cursor, moment
     )
-    await store.devices.register(user, device)
-    return _shown(device)
+    registered = await store.devices.register(user, device)
+    if registered is None:
+        raise too_many_devices(MAX_DEVICES)
+    return _shown(registered)
 
 
 async def list_devices(store: Store, user: str) -> DevicesShown:

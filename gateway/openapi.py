@@ -9,8 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from gateway import answers, conversations, history, search, sync
+from gateway.device_store import MAX_CURSOR
 from gateway.problems import PROBLEM_JSON, ProblemDetails
-from gateway.search_terms import MAX_QUERY_CHARACTERS
+from gateway.search_terms import MAX_CURSOR_CHARACTERS, MAX_QUERY_CHARACTERS
 from gateway.waiting import MAX_WAIT_SECONDS
 from schemas.limits import MAX_SEQ
 from schemas.records import MAX_ID_LENGTH, AnyEntry, AnySyncRecord, MessageSent
@@ -82,6 +83,7 @@ def _writing() -> dict[str, dict[str, Any]]:
         "Registers a device; one that is there already goes on where it was",
         "DeviceShown",
         [],
+        "408",
         "409",
     )
     move = _operation(
@@ -89,6 +91,7 @@ def _writing() -> dict[str, dict[str, Any]]:
         "DeviceShown",
         [_DEVICE],
         "404",
+        "408",
     )
     take_out = _operation("Takes a device out", None, [_DEVICE], "404")
     done = {code: answer for code, answer in take_out["responses"].items() if code != "200"}
@@ -129,7 +132,7 @@ def _operations() -> dict[str, dict[str, Any]]:
                 _parameter(
                     "after",
                     "The `next` of an earlier page; -1 is the beginning.",
-                    {"type": "integer", "minimum": -1, "maximum": MAX_SEQ - 1, "default": -1},
+                    {"type": "integer", "minimum": -1, "maximum": MAX_CURSOR, "default": -1},
                 ),
                 _parameter(
                     "before",
@@ -195,7 +198,7 @@ def _live() -> dict[str, Any]:
             _parameter(
                 "after",
                 "The device's cursor; -1 is the beginning.",
-                {"type": "integer", "minimum": -1, "maximum": MAX_SEQ - 1, "default": -1},
+                {"type": "integer", "minimum": -1, "maximum": MAX_CURSOR, "default": -1},
             ),
             _limit(sync.MAX_RECORDS),
         ],
@@ -223,7 +226,11 @@ def _search() -> dict[str, Any]:
             _parameter("conversation", "Only of this conversation.", _ID),
             _parameter("sender", "Only by this user.", _ID),
             _limit(search.MAX_HITS),
-            _parameter("cursor", "The `next` of an earlier page.", {"type": "string"}),
+            _parameter(
+                "cursor",
+                "The `next` of an earlier page.",
+                {"type": "string", "minLength": 1, "maxLength": MAX_CURSOR_CHARACTERS},
+            ),
         ],
         "404",
     )
@@ -233,7 +240,7 @@ def _operation(
     summary: str, answer: str | None, parameters: list[dict[str, Any]], *statuses: str
 ) -> dict[str, Any]:
     body = {"type": "object"} if answer is None else _reference(answer)
-    failures = ("400", "401", "413", "500", *statuses)
+    failures = {"400", "401", "413", "429", "500", *statuses}
     return {
         "summary": summary,
         "parameters": parameters,
@@ -247,7 +254,7 @@ def _operation(
 
 def _open(operation: dict[str, Any], unavailable: str | None = None) -> dict[str, Any]:
     """An operation that needs no token."""
-    responses = {k: v for k, v in operation["responses"].items() if k not in {"400", "401"}}
+    responses = {k: v for k, v in operation["responses"].items() if k not in {"400", "401", "429"}}
     if unavailable is not None:
         responses["503"] = _response("Not now", _reference(unavailable))
     return operation | {"security": [], "responses": responses}

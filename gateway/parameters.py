@@ -66,4 +66,11 @@ class Parameters:
         given = self._query.get(name)
         if given is not None and not 1 <= len(given) <= longest:
             raise bad_parameter(name, f"must have 1 to {longest} characters")
+        if given is not None and not _is_text(given):
+            raise bad_parameter(name, "must be UTF-8")
         return given
+
+
+def _is_text(given: str) -> bool:
+    """Whether no character is half of a pair, which no server takes."""
+    return not any("\ud800" <= character <= "\udfff" for character in given)

@@ -29,6 +29,7 @@ from gateway import (
 from gateway.access import access_conversation
 from gateway.answers import SyncPage
 from gateway.bounds import REQUEST_SECONDS, within
+from gateway.device_store import MAX_CURSOR
 from gateway.devices import NewDevices
 from gateway.health import Health
 from gateway.ids import is_id
@@ -38,20 +39,23 @@ from gateway.parameters import Parameters
 from gateway.places import USER
 from gateway.problems import RETRY_SECONDS, bad_body, bad_parameter, upgrade_required
 from gateway.search import Index, SearchAsked
-from gateway.search_terms import MAX_QUERY_CHARACTERS, Place, Query, from_cursor, parse_query
+from gateway.search_terms import (
+    MAX_CURSOR_CHARACTERS,
+    MAX_QUERY_CHARACTERS,
+    Place,
+    Query,
+    from_cursor,
+    parse_query,
+)
 from gateway.store import Store
 from gateway.waiting import MAX_WAIT_SECONDS, await_page
 from gateway.wake_ups import WakeUps
-from schemas.limits import MAX_SEQ
 from schemas.records import MAX_ID_LENGTH
 
 DEFAULT_PAGE: Final = 100
 DEFAULT_HITS: Final = 20
 
 _ORDERS: Final = ("asc", "desc")
-_MAX_CURSOR: Final = 2_000
-"""A cursor holds an id of up to 128 characters of up to 4 bytes, escaped or not, in base64."""
-
 
 BodyT = TypeVar("BodyT", bound=Struct)
 
@@ -110,7 +114,7 @@ async def get_messages(request: web.Request) -> web.Response:
 async def get_sync(request: web.Request) -> web.Response:
     """`GET /v1/sync`."""
     given = Parameters(request.query, frozenset({"after", "before", "limit", "wait"}))
-    after = given.number("after", -1, low=-1, high=MAX_SEQ - 1)
+    after = given.number("after", -1, low=-1, high=MAX_CURSOR)
     before = given.number("before", -1)
     limit = given.number("limit", DEFAULT_PAGE, low=1, high=sync.MAX_RECORDS)
     wait = given.number("wait", 0, high=MAX_WAIT_SECONDS)
@@ -140,7 +144,7 @@ async def get_sync_end(request: web.Request) -> web.Response:
 async def get_live(request: web.Request) -> web.StreamResponse:
     """`GET /v1/live`."""
     given = Parameters(request.query, frozenset({"after", "limit"}))
-    after = given.number("after", -1, low=-1, high=MAX_SEQ - 1)
+    after = given.number("after", -1, low=-1, high=MAX_CURSOR)
     limit = given.number("limit", DEFAULT_PAGE, low=1, high=sync.MAX_RECORDS)
     socket = live_socket.new_socket()
     if not socket.can_prepare(request).ok:
@@ -228,7 +232,7 @@ async def _body(request: web.Request, kind: type[BodyT]) -> BodyT:
         return msgspec.json.decode(await request.read(), type=kind)
     except msgspec.ValidationError as error:
         raise bad_body(f"is not what this route takes: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise bad_body("is not JSON") from None
 
 
@@ -243,7 +247,7 @@ def _query(given: Parameters) -> Query:
 
 
 def _below(given: Parameters) -> Place | None:
-    cursor = given.text("cursor", longest=_MAX_CURSOR)
+    cursor = given.text("cursor", longest=MAX_CURSOR_CHARACTERS)
     try:
         return None if cursor is None else from_cursor(cursor)
     except ValueError as error:

@@ -15,6 +15,8 @@ from typing import Final, NamedTuple, TypeAlias
 import msgspec
 
 from backends.search_text import readings_of, visible
+from gateway.ids import is_id
+from schemas.limits import MAX_SEQ
 
 MAX_QUERY_CHARACTERS: Final = 8_190
 """The first line of an HTTP request carries no more bytes."""
@@ -30,6 +32,10 @@ _CLOSING: Final = {'"': '"', "\u300c": "\u300d", "\u300e": "\u300f"}
 
 Term: TypeAlias = tuple[str, ...]
 """The readings of a term, as `readings_of` gives them."""
+
+
+MAX_CURSOR_CHARACTERS: Final = 2_000
+"""A cursor holds an id of up to 128 characters of up to 4 bytes, escaped or not, in base64."""
 
 
 class Query(NamedTuple):
@@ -124,6 +130,9 @@ def from_cursor(cursor: str) -> Place:
     """
     padded = cursor + "=" * (-len(cursor) % 4)
     try:
-        return msgspec.json.decode(base64.b64decode(padded, b"-_", validate=True), type=Place)
-    except (binascii.Error, msgspec.MsgspecError, UnicodeError):
+        place = msgspec.json.decode(base64.b64decode(padded, b"-_", validate=True), type=Place)
+    except (binascii.Error, msgspec.MsgspecError, UnicodeError, ValueError, RecursionError):
         raise ValueError("must be the next of an earlier answer") from None
+    if not (0 <= place.at <= MAX_SEQ and 1 <= place.seq <= MAX_SEQ and is_id(place.conv_id)):
+        raise ValueError("must be the next of an earlier answer")
+    return place

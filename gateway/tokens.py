@@ -114,7 +114,7 @@ def verify_token(settings: Settings, token: str) -> Bearer:
         )
     except jwt.ExpiredSignatureError:
         raise InvalidToken(EXPIRED) from None
-    except (jwt.InvalidTokenError, ValueError, OverflowError):
+    except (jwt.InvalidTokenError, ValueError, OverflowError, RecursionError):
         # Not which check failed: that would help only who guesses.
         raise InvalidToken("The token is not valid here.") from None
     user = claims["sub"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, NamedTuple
 
 import pytest
 
-from gateway.device_store import DeviceStore, Registered
+from gateway.device_store import MAX_CURSOR, MAX_DEVICES, DeviceStore, Registered
 from tests.support.gateway import FakeStore
 from tests.support.gateway_rows import cassandra_store, tables
 from tests.support.servers import Servers
@@ -80,3 +81,55 @@ async def test_a_device_that_is_taken_out_leaves_nothing(stored: Stored) -> None
     anew = device("phone", user + "3", cursor=11)
     await devices.register(user, anew)
     assert await devices.devices(user) == [desk, anew]
+
+
+async def test_a_device_is_registered_once(stored: Stored) -> None:
+    """Registrations of one id at once leave one device, and all are answered with it."""
+    devices, user = stored
+    phones = [device("phone", f"{user}{number}") for number in range(10)]
+    answers = await asyncio.gather(*(devices.register(user, phone) for phone in phones))
+    assert len(set(answers)) == 1
+    assert await devices.devices(user) == [answers[0]]
+    assert await devices.register(user, device("phone", user + "later")) == answers[0]
+
+
+async def test_as_many_devices_as_there_may_be(stored: Stored) -> None:
+    """Registrations at once fill all slots and no more; one that is taken out makes room."""
+    devices, user = stored
+    wanted = [device(f"d{number}", f"{user}{number}") for number in range(60)]
+    answers = await asyncio.gather(*(devices.register(user, each) for each in wanted))
+    there = [answer for answer in answers if answer is not None]
+    assert len(there) == MAX_DEVICES
+    assert await devices.devices(user) == sorted(there)
+    await devices.take_out(user, there[0])
+    late = device("late", user + "late")
+    assert await devices.register(user, late) == late
+    assert await devices.register(user, device("later", user + "later")) is None
+
+
+async def test_the_highest_cursor_is_kept(stored: Stored) -> None:
+    """The end of the range that the gateway accepts is one that the store takes."""
+    devices, user = stored
+    phone = device("phone", user + "1")
+    await devices.register(user, phone)
+    await devices.move_cursor(user, phone.registration, MAX_CURSOR, 2_500)
+    assert [each.cursor for each in await devices.devices(user)] == [MAX_CURSOR]
+    await devices.take_out(user, phone)
+    assert await devices.devices(user) == []
+
+
+@pytest.mark.servers
+async def test_two_gateways_share_the_slots(deployment: Any) -> None:
+    """Two stores that register at once for one person fill all slots and no more."""
+    user = secrets.token_hex(4)
+    async with cassandra_store(deployment) as one, cassandra_store(deployment) as other:
+        answers = await asyncio.gather(
+            *(
+                store.devices.register(user, device(f"d{number}", f"{user}{place}{number}"))
+                for number in range(40)
+                for place, store in enumerate((one, other))
+            )
+        )
+        there = {answer for answer in answers if answer is not None}
+        assert len(there) == MAX_DEVICES
+        assert await one.devices.devices(user) == sorted(there)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 
-from gateway.device_store import Registered
+from gateway.device_store import MAX_DEVICES, Registered
 
 
 class FakeDevices:
@@ -24,9 +24,13 @@ class FakeDevices:
         self._check()
         return [device for _, device in sorted(self._devices[user].items())]
 
-    async def register(self, user: str, device: Registered) -> None:
+    async def register(self, user: str, device: Registered) -> Registered | None:
         """See `DeviceStore`."""
-        self._devices[user][device.device_id] = device
+        self._check()
+        own = self._devices[user]
+        if len(own) >= MAX_DEVICES and device.device_id not in own:
+            return None
+        return own.setdefault(device.device_id, device)
 
     async def move_cursor(self, user: str, registration: str, cursor: int, seen: int) -> None:
         """See `DeviceStore`."""

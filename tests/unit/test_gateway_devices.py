@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from gateway.devices import MAX_DEVICES
+from gateway.device_store import MAX_DEVICES
 from gateway.openapi import document
 from schemas.records import NewDevicePolicy
 from tests.support.gateway import Answer, Caller, FakeIndex, FakeStore, serving, token_settings

@@ -1,0 +1,102 @@
+"""Values at the edges of their types, made from the OpenAPI document: never a status of 500."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.openapi import document
+from gateway.search_terms import from_cursor, to_cursor
+from schemas.codec import encode
+from tests.support.edges import NO_NUMBERS, Asked, requests
+from tests.support.gateway import (
+    Caller,
+    FakeIndex,
+    FakeStore,
+    message,
+    serving,
+    token_settings,
+)
+
+SETTINGS = token_settings()
+IDS = {
+    "/v1/devices/{id}": "phone",
+    "/v1/devices/{id}/cursor": "phone",
+    "/v1/devices/{id}/conversations": "phone",
+}
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[Caller]:
+    """Ann has a conversation, a record and a device."""
+    store = FakeStore()
+    store.put_conversation("c", 1)
+    store.put_change("ann", "c", 1, joined=True)
+    store.put_message(message("c", 1))
+    store.put_record("ann", 1, encode(message("c", 1)))
+    async with serving(SETTINGS, store, FakeIndex()) as caller:
+        body = json.dumps({"device_id": "phone"}).encode()
+        assert (await caller.send("POST", "/v1/devices", "ann", body)).status == 200
+        yield caller
+
+
+async def test_every_value_at_its_edge(gateway: Caller) -> None:
+    """What the document allows is answered, what it does not is 400, and nothing is 500.
+
+    An answer has a status that the document names for the operation.
+    """
+    wrong = [
+        (answer_status, asked)
+        for asked in requests(IDS)
+        if not is_right(asked, answer_status := await status(gateway, asked))
+    ]
+    assert wrong == []
+
+
+async def status(gateway: Caller, asked: Asked) -> int:
+    """The status of the answer, which is one that the document names."""
+    return (await gateway.send(asked.method, asked.path, "ann", asked.body)).status
+
+
+def is_right(asked: Asked, answered: int) -> bool:
+    """Whether a request may get this status."""
+    if asked.fits is False:
+        return answered == 400
+    if asked.fits:
+        return answered in {200, 404, 409}
+    return answered in {200, 400, 404, 409}
+
+
+async def test_the_edges_of_every_operation_are_tried() -> None:
+    """The cases come from the document: each parameter and body has some."""
+    tried = Counter(asked.path.partition("?")[0] for asked in requests({}))
+    for path, methods in document()["paths"].items():
+        has_values = any(
+            "requestBody" in each or any(p["in"] == "query" for p in each["parameters"])
+            for each in methods.values()
+        )
+        if has_values and path != "/v1/live":
+            assert tried[path.replace("{id}", "c")] > 50, path
+
+
+@given(st.text(max_size=300))
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+def test_a_cursor_is_one_or_it_is_none(text: str) -> None:
+    """Any text is a cursor that comes back the same, or a ValueError."""
+    try:
+        place = from_cursor(text)
+    except ValueError:
+        return
+    assert from_cursor(to_cursor(place)) == place
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS)
+async def test_a_live_connection_has_the_same_numbers(gateway: Caller, value: str) -> None:
+    """Cursors of a WebSocket are read as those of a page, before anything is upgraded."""
+    answer = await gateway.ask("/v1/live", "ann", {"after": value})
+    assert answer.status == (426 if value in {"00", "-0"} else 400)
