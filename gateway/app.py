@@ -13,6 +13,7 @@ from gateway.deployment_guard import DeploymentGuard
 from gateway.devices import NewDevices
 from gateway.elastic_index import ElasticIndex
 from gateway.health import Health
+from gateway.log_ends import Ends, LogEnds, NoEnds
 from gateway.log_tail import LogTail
 from gateway.middleware import middlewares, prepare_headers
 from gateway.routes import GATEWAY, ROUTES, WRITING_ROUTES, Gateway
@@ -23,10 +24,17 @@ from gateway.wake_ups import WakeUps
 from schemas.settings import Settings
 
 
-def make_app(settings: Settings, store: Store, index: Index, wake_ups: WakeUps) -> web.Application:
+def make_app(
+    settings: Settings,
+    store: Store,
+    index: Index,
+    wake_ups: WakeUps,
+    ends: Ends | None = None,
+) -> web.Application:
     """The gateway on a store and an index that are there already.
 
-    Whoever waits is woken by ``wake_ups``, and answered at once when the gateway is to end.
+    A waiting reader is woken by ``wake_ups``, and answered at once when the gateway is to end. A
+    cursor ahead of ``ends`` is refused; without them none is.
 
     Raises:
         ConfigurationError: The secret for tokens is missing or too short.
@@ -35,7 +43,7 @@ def make_app(settings: Settings, store: Store, index: Index, wake_ups: WakeUps) 
     app = web.Application(middlewares=middlewares(settings), client_max_size=bounds.MAX_BODY_BYTES)
     health = Health(store, index, wake_ups)
     new = NewDevices(settings.new_device, settings.new_device_window)
-    app[GATEWAY] = Gateway(CoalescingStore(store), index, health, wake_ups, new)
+    app[GATEWAY] = Gateway(CoalescingStore(store), index, health, wake_ups, new, ends or NoEnds())
     for path, handler in ROUTES:
         app.router.add_get(path, handler)
     for method, path, handler in WRITING_ROUTES:
@@ -71,6 +79,6 @@ async def compose(settings: Settings) -> web.Application:
         await index.stop()
         await store.stop()
 
-    app = make_app(settings, store, index, wake_ups)
+    app = make_app(settings, store, index, wake_ups, LogEnds(settings, wake_ups))
     app.cleanup_ctx.append(servers)
     return app

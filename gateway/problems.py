@@ -2,6 +2,7 @@
 
 Problem
 ├── 400 bad-parameter    a query parameter that cannot be used; ``parameter`` names it
+├── 400 cursor-ahead     a cursor beyond the end of the log: one of another deployment
 ├── 400 too-wide         a search over more ranges of SeqIds than one query may name
 ├── 400 bad-body         a body that is not what the route takes
 ├── 401 unauthorized     no token, or not one of ours
@@ -125,6 +126,20 @@ def bad_parameter(name: str, why: str) -> Problem:
         kind="bad-parameter",
         title="Bad parameter",
         detail=f"The parameter {name} {why}.",
+        parameter=name,
+    )
+
+
+def cursor_ahead(name: str) -> Problem:
+    """The cursor is beyond everything that was ever written here."""
+    return Problem(
+        status=400,
+        kind="cursor-ahead",
+        title="Cursor ahead",
+        detail=(
+            "The cursor is ahead of this deployment, so it is of another one. Rebuild from the "
+            "store: take next from /v1/sync/end."
+        ),
         parameter=name,
     )
 

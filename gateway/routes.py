@@ -34,6 +34,7 @@ from gateway.devices import NewDevices
 from gateway.health import Health
 from gateway.ids import is_id
 from gateway.live import LiveSession
+from gateway.log_ends import Ends, check_cursor
 from gateway.middleware import EXPIRES, LIVE
 from gateway.parameters import Parameters
 from gateway.places import USER
@@ -69,6 +70,7 @@ class Gateway:
     health: Health
     wake_ups: WakeUps
     new_devices: NewDevices
+    ends: Ends
 
 
 GATEWAY: Final = web.AppKey("gateway", Gateway)
@@ -129,7 +131,11 @@ async def get_sync(request: web.Request) -> web.Response:
         return await within(REQUEST_SECONDS, sync.read_sync(store, user, after, limit))
 
     if wait == 0:
-        return _json(await page())
+        found = await page()
+        if found.next == after and not found.more:
+            await check_cursor(request.app[GATEWAY].ends, user, after, "after")
+        return _json(found)
+    await within(REQUEST_SECONDS, check_cursor(request.app[GATEWAY].ends, user, after, "after"))
     with request.app[GATEWAY].wake_ups.listening(user) as listener:
         lasts = request[EXPIRES] - time.time()
         return _json(await await_page(listener, page, after, wait, lasts))
@@ -150,6 +156,7 @@ async def get_live(request: web.Request) -> web.StreamResponse:
     if not socket.can_prepare(request).ok:
         raise upgrade_required()
     gateway = request.app[GATEWAY]
+    await within(REQUEST_SECONDS, check_cursor(gateway.ends, request[USER], after, "after"))
     with gateway.wake_ups.listening(request[USER]) as listener:
         await socket.prepare(request)
         session = LiveSession(
@@ -220,6 +227,7 @@ async def put_cursor(request: web.Request) -> web.Response:
     """`PUT /v1/devices/{id}/cursor`."""
     Parameters(request.query, frozenset())
     body = await _body(request, answers.MoveCursor)
+    await check_cursor(request.app[GATEWAY].ends, request[USER], body.cursor, "cursor")
     return _json(await devices.move_cursor(*_device(request), body.cursor))
 
 

@@ -1,0 +1,122 @@
+"""Cursors ahead of the log are refused, and no others."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from backends.sync_layout import SyncShards, sync_layout
+from gateway.log_ends import LogEnds
+from gateway.wake_ups import WakeUps
+from schemas.codec import encode
+from schemas.settings import Settings
+from schemas.sync_seq import sync_seq
+from tests.support.gateway import FakeIndex, FakeStore, message, serving, token_settings
+
+
+class FakeLog(LogEnds):
+    """Ends of a log in memory, by topic and partition."""
+
+    def __init__(self, ends: Mapping[tuple[str, int], int], *, is_live: bool = True) -> None:
+        wake_ups = WakeUps()
+        wake_ups.now_live(is_live=is_live)
+        super().__init__(Settings(), wake_ups)
+        self.there = dict(ends)
+        self.looks = 0
+
+    def _look(self) -> tuple[SyncShards, dict[int, int]]:
+        self.looks += 1
+        counts: dict[str, int] = {}
+        for topic, partition in self.there:
+            counts[topic] = max(partition + 1, counts.get(topic, 0))
+        shards = SyncShards(sync_layout(Settings()), counts)
+        places = shards.places
+        return shards, {n: self.there[at.topic, at.partition] for n, at in places.items()}
+
+
+@pytest.mark.parametrize(
+    ("cursor", "is_ahead"),
+    [
+        (0, False),
+        (9, False),
+        (10, True),
+        (999_999_999, True),
+        (sync_seq(1, 4), False),
+        (sync_seq(1, 5), True),
+        (sync_seq(2, 0), True),
+        ((1 << 63) - 4, True),
+    ],
+)
+async def test_a_cursor_is_compared_with_the_end_of_its_epoch(
+    cursor: int, *, is_ahead: bool
+) -> None:
+    """The end is that of the person's own shard; an epoch that was never declared is ahead."""
+    log = FakeLog({("im.sync", 0): 10, ("im.sync-1", 0): 5})
+    assert await log.is_ahead("ann", cursor) is is_ahead
+
+
+async def test_the_shards_of_others_do_not_count() -> None:
+    """Where another shard is longer, the own one decides."""
+    log = FakeLog({("im.sync", partition): 1_000 for partition in range(4)})
+    (home,) = {partition for partition in range(4) if await _ahead_when_empty(partition)}
+    log.there["im.sync", home] = 3
+    assert await log.is_ahead("ann", 3)
+    assert not await log.is_ahead("ann", 2)
+
+
+async def _ahead_when_empty(partition: int) -> bool:
+    ends = {("im.sync", each): 1_000 for each in range(4)}
+    return await FakeLog(ends | {("im.sync", partition): 0}).is_ahead("ann", 0)
+
+
+async def test_a_record_of_just_now_is_not_ahead() -> None:
+    """The log is looked at after the cursor came; a known end beyond it needs no look."""
+    log = FakeLog({("im.sync", 0): 10})
+    assert not await log.is_ahead("ann", 9)
+    log.there["im.sync", 0] = 11
+    assert not await log.is_ahead("ann", 10)
+    looks = log.looks
+    assert not await log.is_ahead("ann", 5)
+    assert log.looks == looks
+
+
+async def test_many_who_ask_share_a_look() -> None:
+    """Cursors ahead do not load the broker: of those who ask at once, two looks answer all."""
+    log = FakeLog({("im.sync", 0): 10})
+    answers = await asyncio.gather(*(log.is_ahead("ann", 99) for _ in range(50)))
+    assert all(answers)
+    assert log.looks <= 2
+
+
+async def test_nothing_is_refused_without_the_log() -> None:
+    """Neither while the log is away, nor where the shard is gone."""
+    assert not await FakeLog({("im.sync", 0): 10}, is_live=False).is_ahead("ann", 99)
+    assert not await FakeLog({}).is_ahead("ann", 99)
+    assert not await FakeLog({("im.sync-2", 0): 1}).is_ahead("ann", sync_seq(1, 7))
+
+
+async def test_a_cursor_ahead_is_a_problem_everywhere() -> None:
+    """A page, a wait, a WebSocket and a device's cursor are refused; what is not ahead is not."""
+    store = FakeStore()
+    store.put_record("ann", 9, encode(message("c", 1)))
+    log = FakeLog({("im.sync", 0): 10})
+    async with serving(token_settings(), store, FakeIndex(), None, log) as gateway:
+        for path, query in (
+            ("/v1/sync", {"after": 10}),
+            ("/v1/sync", {"after": 10, "wait": 5}),
+        ):
+            answer = await gateway.ask(path, "ann", query)
+            assert answer.status == 400
+            assert answer.body["type"] == "urn:im-timeline:problem:cursor-ahead"
+            assert answer.body["parameter"] == "after"
+        for after in (-1, 8, 9):
+            assert (await gateway.get("/v1/sync", "ann", after=after)).status == 200
+        register = json.dumps({"device_id": "phone"}).encode()
+        assert (await gateway.send("POST", "/v1/devices", "ann", register)).status == 200
+        for cursor, status in ((9, 200), (10, 400), (-1, 200)):
+            body = json.dumps({"cursor": cursor}).encode()
+            path = "/v1/devices/phone/cursor"
+            assert (await gateway.send("PUT", path, "ann", body)).status == status
