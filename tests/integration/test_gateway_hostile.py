@@ -1,0 +1,155 @@
+"""Hostile requests to the gateway on the real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+from confluent_kafka import Producer
+from pydantic import SecretStr
+
+from backends.kafka import create_topics, partition_of, producer_config
+from gateway.access import access_conversation
+from gateway.cassandra_store import CassandraStore
+from gateway.device_store import MAX_DEVICES
+from gateway.history import HistoryAsked, read_history
+from gateway.log_ends import LogEnds
+from gateway.wake_ups import WakeUps
+from schemas.codec import encode
+from schemas.settings import Settings
+from schemas.sync_seq import sync_seq
+from schemas.topics import Topic
+from tests.support.edges import Asked, requests
+from tests.support.gateway import SECRET, Caller, edit, message
+from tests.support.gateway_rows import (
+    Rows,
+    cassandra_store,
+    gateway_on_servers,
+    search_index,
+    tables,
+)
+from tests.support.servers import Servers
+
+pytestmark = pytest.mark.servers
+
+
+class Deployment(NamedTuple):
+    """A namespace of this module, and the way to put more into it."""
+
+    settings: Settings
+    rows: Rows
+
+
+@pytest.fixture(scope="module")
+def deployment(servers: Servers) -> Iterator[Deployment]:
+    """Ann has a conversation that can be found, and a sync timeline."""
+    settings = servers.settings(jwt_secret=SecretStr(SECRET))
+    with tables(settings) as rows, search_index(settings) as put_documents:
+        put_documents([message("c", 1)])
+        rows.put_message(message("c", 1))
+        rows.put_conversation("c", 1)
+        rows.put_change("ann", "c", 1, joined=True)
+        rows.put_record("ann", 1, encode(message("c", 1)))
+        yield Deployment(settings, rows)
+
+
+@pytest.fixture
+async def gateway(deployment: Deployment) -> AsyncIterator[Caller]:
+    """The gateway, served, on the real servers."""
+    async with gateway_on_servers(deployment.settings) as caller:
+        yield caller
+
+
+async def registered(gateway: Caller, user: str, device_id: str) -> int:
+    """The status of a registration."""
+    body = json.dumps({"device_id": device_id}).encode()
+    return (await gateway.send("POST", "/v1/devices", user, body)).status
+
+
+async def test_every_value_at_its_edge(gateway: Caller) -> None:
+    """No value is more than a server takes: nothing is 500, what the document forbids is 400."""
+    assert await registered(gateway, "ann", "phone") == 200
+    ids = dict.fromkeys(("/v1/devices/{id}/cursor", "/v1/devices/{id}/conversations"), "phone")
+    places = asyncio.Semaphore(16)
+
+    async def answered(asked: Asked) -> tuple[Asked, int]:
+        async with places:
+            answer = await gateway.send(asked.method, asked.path, "ann", asked.body)
+        return asked, answer.status
+
+    answers = await asyncio.gather(*map(answered, requests(ids)))
+    assert [each for each in answers if each[1] not in allowed(each[0])] == []
+
+
+def allowed(asked: Asked) -> set[int]:
+    """The statuses that a request may get."""
+    return {400} if asked.fits is False else {200, 400, 404, 409}
+
+
+async def test_devices_are_bounded_under_races(deployment: Deployment) -> None:
+    """Sixty registrations at once, at two gateways: as many devices as there may be."""
+    async with (
+        gateway_on_servers(deployment.settings) as one,
+        gateway_on_servers(deployment.settings) as other,
+    ):
+        answers = await asyncio.gather(
+            *(registered((one, other)[n % 2], "crowd", f"d{n}") for n in range(60))
+        )
+        assert Counter(answers) == {200: MAX_DEVICES, 409: 60 - MAX_DEVICES}
+        listed = await one.get("/v1/devices", "crowd")
+    assert len(listed.body["devices"]) == MAX_DEVICES
+
+
+async def test_words_from_after_a_removal_are_not_shown(deployment: Deployment) -> None:
+    """Eve is removed and a message is edited while a page of hers is read."""
+    rows = deployment.rows
+    for seq in range(1, 6):
+        rows.put_message(message("g7", seq, f"words {seq}"))
+    rows.put_conversation("g7", 5)
+    for user in ("ann", "eve"):
+        rows.put_change(user, "g7", 1, joined=True)
+
+    async with cassandra_store(deployment.settings) as store:
+        shown = {}
+        for user in ("eve", "ann"):
+            access = await access_conversation(store, user, "g7")
+            rows.put_change("eve", "g7", 6, joined=False)
+            rows.put_edit(edit("g7", 7, 3, "words of later"))
+            shown[user] = await words(store, access)
+    assert shown["eve"] == [f"words {seq}" for seq in range(1, 6)]
+    assert shown["ann"][2] == "words of later"
+
+
+async def words(store: CassandraStore, access: Any) -> list[str]:
+    """The texts of a page."""
+    page = await read_history(store, access, HistoryAsked(1, 5, 10, newest_first=False))
+    items = [json.loads(bytes(item)) for item in page.items]  # type: ignore[arg-type]  # no holes
+    return [item["content"]["text"] for item in items]
+
+
+async def test_a_cursor_is_compared_with_the_log(servers: Servers) -> None:
+    """Cursors up to the end of the own shard are good, also that of a record of just now."""
+    settings = servers.settings(sync_partitions=2)
+    create_topics(settings)
+    wake_ups = WakeUps()
+    wake_ups.now_live(is_live=True)
+    ends = LogEnds(settings, wake_ups)
+    assert await ends.is_ahead("ann", 0)
+    assert await ends.is_ahead("ann", 999_999_999)
+    for last in (0, 1, 2):
+        await asyncio.to_thread(put_record, settings, "ann")
+        assert not await ends.is_ahead("ann", last)
+        assert await ends.is_ahead("ann", last + 1)
+    assert await ends.is_ahead("ann", sync_seq(1, 0))
+
+
+def put_record(settings: Settings, user: str) -> None:
+    """A record on the shard of ``user``."""
+    producer = Producer(producer_config(settings))
+    partition = partition_of(user, settings.sync_partitions)
+    producer.produce(settings.topic(Topic.SYNC), b"{}", user, partition)
+    assert producer.flush(30) == 0
