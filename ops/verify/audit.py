@@ -1,14 +1,17 @@
 """The whole course of an audit: what is read in which order, and what it waits for.
 
-1. How far is ``im.timeline`` now? All of it up to there is read and folded.
-2. The sinks of messages have come past that: store, membership and index are compared.
-3. How far are the shards of ``im.sync`` now? What belongs to the entries of step 1 was written
-   before, in the same transactions. They are compared with what the log says is due.
-4. The sink of sync records has come past that: its tables are compared, and the read marks, which
-   are of both sinks.
-5. If a place holds more than the log of step 1, the log is read on: it may have come meanwhile.
+1. What of ``im.messages`` has the sequencer done? What belongs to it is committed already.
+2. How far is ``im.timeline``? All of it up to there is read and folded.
+3. The sinks of messages have passed that: store, membership and index are compared.
+4. How far are the shards of ``im.sync``? What belongs to the entries of step 2 was written before,
+   in the same transactions. The shards are compared with what the log says is due.
+5. What has the sequencer done by now? All entries and replies of steps 2 and 4 belong to commands
+   up to there. The commands of step 1 must have an outcome, the later ones may have one.
+6. The sink of sync records has passed step 4: its tables are compared, and the read marks, which
+   come from both sinks.
+7. If a place holds more than the log of step 2, the log is read on: the rest may be new.
 
-So it can be run while others write, and then is about what was there at its begin.
+So an audit can run while others write. It is about what was there when it began.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from ops.verify.index import compare_documents
+from ops.verify.input import InputSpans, compare_input
 from ops.verify.log import KafkaRecord, Log
 from ops.verify.marks import compare_marks, take_marks
 from ops.verify.membership import compare_membership
@@ -46,11 +50,13 @@ def audit(
     Raises:
         ServerUnavailable: A server does not answer within its bound.
     """
+    done = sources.input_spans()
     spans = sources.timeline_spans()
     log = Log(len(spans), sources.limits(), settings_since)
     _fold(sources, log, spans, report, allow_empty=allow_empty)
     _compare_copies(sources, log, report)
     shards = _compare_sync_log(sources, log, report)
+    _compare_input(sources, log, shards, done, report)
     _compare_sync_store(sources, log, shards, report)
     if report.holds_any:
         _read_on(sources, log, spans, shards)
@@ -97,6 +103,15 @@ def _compare_sync_log(sources: Sources, log: Log, report: Report) -> Shards:
         for group in shards.groups():
             compare_sync_log(log, shards, group, read, report)
     return shards
+
+
+def _compare_input(
+    sources: Sources, log: Log, shards: Shards, done: Sequence[Span], report: Report
+) -> None:
+    with _timed(report, "input"):
+        spans = InputSpans(done, sources.input_spans())
+        records = sources.input([span for span in spans.after if span.end > span.low])
+        compare_input(log, shards, spans, records, sources.letters(), report)
 
 
 def _compare_sync_store(sources: Sources, log: Log, shards: Shards, report: Report) -> None:

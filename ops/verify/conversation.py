@@ -50,11 +50,17 @@ def name_digest(name: str) -> int:
     return crc32(name.encode()) or 1
 
 
+def content_digest(*content: object) -> int:
+    """32 bits of what an entry says beside its place, its time and its sender."""
+    return crc32(encode(content))
+
+
 class Conversation:
     """One conversation as its entries so far make it.
 
     ``digests``, ``documents`` and ``offsets`` have one number for each SeqId, from 1 at index 0:
     of the entry's bytes, of what the index holds of it, and its offset in ``im.timeline``.
+    ``contents`` has the `content_digest` of an entry, or the number of people that it names.
     ``times`` and ``senders`` have the time of each entry (ms) and the `name_digest` of its sender.
     ``last_message`` is the SeqId of the last message, ``has_changed_members`` says whether the
     last entry changed the members.
@@ -81,6 +87,7 @@ class Conversation:
         self.documents = array("I")
         self.offsets = array("q")
         self.commands = array("q")
+        self.contents = array("I")
         self.times = array("q")
         self.senders = array("I")
         self.last_message = 0
@@ -104,8 +111,8 @@ class Conversation:
         """Leaves a hole in the log: the entries before ``seq`` are not there."""
         hole = seq - 1 - self.head
         self.messages = None
-        columns = (self.digests, self.documents, self.commands, self.times, self.senders)
-        for column in columns:
+        columns = (self.digests, self.documents, self.commands, self.contents, self.times)
+        for column in (*columns, self.senders):
             column.extend([ABSENT] * hole)
         self.has_changed_members = False
         self._goes_on_with = None
@@ -117,6 +124,7 @@ class Conversation:
         self.digests.append(digest)
         self.offsets.append(offset)
         self.commands.append(command_hash(entry))
+        self.contents.append(_content_of(entry))
         self.times.append(entry.at)
         self.senders.append(name_digest(entry.sender))
         self.messages = entry.messages
@@ -260,3 +268,19 @@ class Conversation:
             return
         for user in self.members.intersection(people):
             self.asides.setdefault(user, array("q")).append(seq)
+
+
+def _content_of(entry: AnyEntry) -> int:
+    match entry:
+        case MessageSent():
+            return content_digest("message_sent", entry.content, entry.mentions)
+        case MessageEdited():
+            mentions = getattr(entry, "mentions", [])
+            return content_digest("message_edited", entry.target, entry.content, mentions)
+        case MessageRecalled():
+            return content_digest("message_recalled", entry.target)
+        case ConversationCreated() | MembersAdded() | MembersRemoved():
+            return len(entry.members)
+        case _:
+            owner = getattr(entry, "owner", None)
+            return 0 if owner is None else content_digest("ownership_transferred", owner)

@@ -15,6 +15,7 @@ from ops.lines import printable
 from ops.verify.report import CheckName, Difference, Report
 
 _TITLES: Final[dict[CheckName, str]] = {
+    "input": "commands and their outcomes",
     "log": "the log of conversations",
     "store": "messages in the store",
     "membership": "membership in the store",

@@ -11,6 +11,7 @@ from msgspec import Struct
 from ops.verify.rule_names import RuleName
 
 CheckName: TypeAlias = Literal[
+    "input",  # im.messages against its outcomes
     "log",  # im.timeline against its own rules
     "store",  # the tables message and conversation
     "membership",  # both tables of membership
@@ -30,6 +31,7 @@ DifferenceKind: TypeAlias = Literal[
     "undecodable",  # is none of our records
     RuleName,  # an entry that the log before it does not allow
     "behind",  # a stage has not come as far as the audit waits for
+    "no_position",  # the sequencer's committed offset is not there
     "no_data",  # nothing to audit, which nobody asked for
 ]
 

@@ -16,9 +16,10 @@ from backends.deployment import check_log
 from backends.deployment_stores import check_index, check_store
 from backends.elasticsearch import elasticsearch_client, index_name
 from backends.sync_layout import SyncShards
-from ops.verify import topics
+from ops.verify import inputs, topics
 from ops.verify.documents import documents
 from ops.verify.index import Document
+from ops.verify.input import NO_POSITION, InputRecord, Letter
 from ops.verify.log import KafkaRecord
 from ops.verify.marks import ReadMarkRow
 from ops.verify.membership import MembershipRow
@@ -82,6 +83,21 @@ class Servers:
     def timeline(self, spans: Sequence[Span]) -> Iterable[KafkaRecord]:
         """See `Sources`."""
         return self._told("log", topics.read(self._settings, Topic.TIMELINE, spans))
+
+    def input_spans(self) -> list[Span]:
+        """See `Sources`."""
+        spans = topics.committed_spans(self._settings, Topic.MESSAGES)
+        partitions = [span.partition for span in spans]
+        done = topics.committed_offsets(self._settings, Topic.MESSAGES, "sequencer", partitions)
+        return [span._replace(end=max(NO_POSITION, done[span.partition])) for span in spans]
+
+    def input(self, spans: Sequence[Span]) -> Iterable[InputRecord]:
+        """See `Sources`."""
+        return self._told("input", inputs.read_input(self._settings, spans))
+
+    def letters(self) -> Iterable[Letter]:
+        """See `Sources`."""
+        return inputs.read_letters(self._settings)
 
     def sync_spans(self) -> list[Span]:
         """See `Sources`."""

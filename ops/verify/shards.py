@@ -12,6 +12,7 @@ from msgspec import DecodeError, Struct, ValidationError
 from msgspec.json import Decoder
 
 from backends.sync_layout import SyncShards
+from ops.verify.replies import Replies
 from ops.verify.topics import Span
 from schemas.sync_seq import epoch_of, sync_seq
 
@@ -35,6 +36,8 @@ class SyncPosition(Struct, frozen=True):
     conv_id: str
     at: int
     sender: str = ""
+    device_id: str = ""
+    client_msg_id: str = ""
     seq: int = 0
     target: int = 0
 
@@ -100,6 +103,8 @@ class Shard:
         self.size = self.end - low
         self.states = bytearray(self.size)
         self.marks: dict[tuple[str, str], int] = {}
+        self.first_at: dict[int, int] = {}
+        """By lane the time (ms) of its first record in here."""
 
     @property
     def last_offset(self) -> int:
@@ -138,6 +143,7 @@ class Shards:
 
     def __init__(self, places: SyncShards, spans: Iterable[Span], expired_before: int = 0) -> None:
         self._places_now = places
+        self.replies = Replies()
         # Remembered, because the hash is slow.
         self._homes = {epoch: cache(partial(_home, places, epoch)) for epoch in places.epochs}
         self.by_number = {
@@ -179,6 +185,20 @@ class Shards:
     def has_come(self, user: str, epoch: int) -> bool:
         """Whether a recipient has a shard in an epoch by now."""
         return self._places_now.home(user, epoch) is not None
+
+    def has_replies_of(self, user: str, lane: int, at: int) -> bool:
+        """Whether a reply to a command of that time (ms) cannot have expired.
+
+        The records of one lane in a shard are in the order of their commands.
+        """
+        chain = self.chain(user)
+        cut = [place for place, shard in enumerate(chain) if shard.low > 0]
+        if not cut:
+            return True
+        for shard in chain[cut[-1] :]:
+            if lane in shard.first_at:
+                return at > shard.first_at[lane]
+        return False
 
     def chain(self, user: str) -> list[Shard]:
         """All shards of a recipient, in the order of epochs."""

@@ -7,6 +7,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from backends.sync_layout import SyncShards
 from ops.verify.index import Document
+from ops.verify.input import InputRecord, Letter
 from ops.verify.log import KafkaRecord
 from ops.verify.marks import ReadMarkRow
 from ops.verify.membership import MembershipRow
@@ -31,6 +32,18 @@ class Sources(Protocol):
 
     def timeline(self, spans: Sequence[Span]) -> Iterable[KafkaRecord]:
         """Its records."""
+
+    def input_spans(self) -> list[Span]:
+        """What of ``im.messages`` is there and was sequenced, as of now.
+
+        The end is the committed offset, `NO_POSITION` where there is none.
+        """
+
+    def input(self, spans: Sequence[Span]) -> Iterable[InputRecord]:
+        """The records of some partitions of ``im.messages``, those of each in their order."""
+
+    def letters(self) -> Iterable[Letter]:
+        """The dead letters about records of ``im.messages``."""
 
     def sync_shards(self) -> SyncShards:
         """Which shards there are."""

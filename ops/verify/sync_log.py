@@ -138,6 +138,7 @@ class _Check:
         digest = digest_of(content or b"")
         if position is None:
             return _Value(None, digest, ABSENT, self._shard.state_of(self._shard.expired_before))
+        self._shard.first_at.setdefault(self._log.lane_of(position.conv_id), position.at)
         known = self._log.digest(position.conv_id, position.seq)
         return _Value(position, digest, known, self._shard.state_of(position.at))
 
@@ -184,6 +185,10 @@ class _Check:
         if position.sender != place["user"]:
             detail = "a reply goes to who sent the command"
             self._report.differ("sync-log", "extra", **place, detail=detail)
+        else:
+            name = (position.conv_id, position.sender, position.device_id, position.client_msg_id)
+            lane = self._log.lane_of(position.conv_id)
+            self._shards.replies.add(lane, position.at, *name)
         if position.kind != READ_MARKED:
             return
         self._shard.mark(position.conv_id, place["user"], position.seq)

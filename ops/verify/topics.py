@@ -147,6 +147,14 @@ def read(settings: Settings, topic: Topic, spans: Sequence[Span]) -> Iterator[Ka
     Raises:
         ServerUnavailable: The broker fell silent, or dropped records that were still to be read.
     """
+    for partition, offset, message in read_messages(settings, topic, spans):
+        yield partition, offset, message.key(), message.value()
+
+
+def read_messages(
+    settings: Settings, topic: Topic, spans: Sequence[Span]
+) -> Iterator[tuple[int, int, Message]]:
+    """(partition, offset, record) as the client hands them over; otherwise as `read`."""
     name = settings.topic(topic)
     spans = [span for span in spans if span.end > span.low]
     last = {span.partition: span.end - 1 for span in spans}
@@ -174,7 +182,7 @@ def _records(
     messages: Sequence[Message],
     numbers: Mapping[tuple[str | None, int | None], int],
     last: dict[int, int],
-) -> Iterator[KafkaRecord]:
+) -> Iterator[tuple[int, int, Message]]:
     """The records up to the last offset of each partition; takes out of ``last`` what is done."""
     for message in messages:
         partition = numbers.get((message.topic(), message.partition()))
@@ -186,7 +194,7 @@ def _records(
         if partition is None or offset is None or partition not in last:
             continue
         if offset <= last[partition]:
-            yield partition, offset, message.key(), message.value()
+            yield partition, offset, message
         if offset >= last[partition]:
             del last[partition]
 

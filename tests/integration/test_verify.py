@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -31,10 +30,9 @@ from schemas.topics import Topic
 from tests.support.audited import System
 from tests.support.auditing import SMALL_LIMITS_AS_SETTINGS, report_on
 from tests.support.damage.tools import entries_at, rows_at
-from tests.support.deployed import append, append_to, commit, deploy, of_day, records
+from tests.support.deployed import append, append_to, commit, deploy, records
 from tests.support.placing import PLACINGS, Placing, in_one_epoch
 from tests.support.processes import environment
-from tests.support.sequencing import run
 from tests.support.servers import Servers
 from tests.support.stories import STORY
 
@@ -81,11 +79,8 @@ def deployed_later(servers: Servers, request: pytest.FixtureRequest) -> Iterator
 
 @contextmanager
 def _deployed(settings: Settings, place: Placing = in_one_epoch) -> Iterator[Deployed]:
-    log, now = run(STORY), int(time.time() * 1000)
     with cassandra_session(settings) as session, elasticsearch_client(settings) as search:
-        system = deploy(
-            settings, session, search, of_day(now, log.entries), of_day(now, log.syncs), place
-        )
+        system = deploy(settings, session, search, STORY, place)
         yield Deployed(settings, session, search, system)
         session.execute(f"DROP KEYSPACE {settings.keyspace}", timeout=60)
         search.indices.delete(index=list(search.indices.get_alias(name=settings.index_alias)))

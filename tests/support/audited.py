@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from backends.elasticsearch import document_id
 from backends.kafka import partition_of
@@ -13,6 +13,7 @@ from backends.search_text import readings_of
 from backends.sync_layout import SyncShards
 from ops.verify.audit import audit
 from ops.verify.index import Document
+from ops.verify.input import InputRecord, Letter
 from ops.verify.log import KafkaRecord
 from ops.verify.marks import ReadMarkRow
 from ops.verify.membership import MembershipRow
@@ -41,7 +42,9 @@ from schemas.records import (
 )
 from schemas.sync_seq import epoch_of, sync_seq
 from tests.support.placing import TIMELINE_PARTITIONS, Placing, in_one_epoch
-from tests.support.sequencing import SMALL_LIMITS
+from tests.support.sequencing import SMALL_LIMITS, Log, Source
+
+RecordT = TypeVar("RecordT", KafkaRecord, InputRecord)
 
 _JUMP_AFTER: Final = 4
 _KINDS: Final[dict[type[AnyEntry], str]] = {
@@ -66,9 +69,12 @@ class System:
 
     ``sync``: the partition of its records is the number of a shard. ``grown``: what comes to the
     timeline while the audit runs. ``lows``: by shard the first offset that retention has left.
-    ``lags``: how far a sink stays behind.
+    ``lags``: how far a sink stays behind. ``input_lows``: as ``lows``, of ``im.messages``.
+    ``done``: the committed offsets of the sequencer that are not the ends of their partitions.
     """
 
+    input: list[InputRecord] = field(default_factory=list)
+    letters: list[Letter] = field(default_factory=list)
     timeline: list[KafkaRecord] = field(default_factory=list)
     sync: list[KafkaRecord] = field(default_factory=list)
     messages: list[MessageRow] = field(default_factory=list)
@@ -83,6 +89,8 @@ class System:
     grown: list[KafkaRecord] = field(default_factory=list)
     lows: dict[int, int] = field(default_factory=dict)
     lags: dict[Stage, int] = field(default_factory=dict)
+    input_lows: dict[int, int] = field(default_factory=dict)
+    done: dict[int, int] = field(default_factory=dict)
     expired_before: int = 0
     limits: Limits = SMALL_LIMITS
     shards: SyncShards = field(default_factory=lambda: in_one_epoch([]).shards)
@@ -126,6 +134,26 @@ class _Lists:
 
     def timeline(self, spans: Sequence[Span]) -> Iterable[KafkaRecord]:
         return [record for span in spans for record in _within(self._timeline_now(), span)]
+
+    def input_spans(self) -> list[Span]:
+        system = self._system
+        spans = _spans(system.input, range(TIMELINE_PARTITIONS), system.input_lows)
+        done = self._done_before() | system.done
+        return [span._replace(end=done.get(span.partition, span.end)) for span in spans]
+
+    def _done_before(self) -> dict[int, int]:
+        """Where the sequencer was before it wrote what comes while the audit runs."""
+        if self._asked:
+            return {}
+        times = {decode_entry(record[3]).at for record in self._system.grown}
+        new = [record for record in self._system.input if record.at in times]
+        return {record.partition: record.offset for record in reversed(new)}
+
+    def input(self, spans: Sequence[Span]) -> Iterable[InputRecord]:
+        return [r for span in spans for r in _within(self._system.input, span)]
+
+    def letters(self) -> Iterable[Letter]:
+        return self._system.letters
 
     def sync_shards(self) -> SyncShards:
         return self._system.shards
@@ -188,7 +216,9 @@ class _Lists:
 
 
 def _spans(
-    records: list[KafkaRecord], partitions: Iterable[int], lows: Mapping[int, int]
+    records: Sequence[KafkaRecord | InputRecord],
+    partitions: Iterable[int],
+    lows: Mapping[int, int],
 ) -> list[Span]:
     ends = {record[0]: record[1] + 1 for record in records}
     return [
@@ -197,28 +227,31 @@ def _spans(
     ]
 
 
-def _within(records: list[KafkaRecord], span: Span) -> list[KafkaRecord]:
+def _within(records: Iterable[RecordT], span: Span) -> list[RecordT]:
     return [r for r in records if r[0] == span.partition and span.low <= r[1] < span.end]
 
 
-def system_of(
-    entries: Iterable[tuple[str, bytes]],
-    syncs: Iterable[tuple[str, bytes]],
-    place: Placing = in_one_epoch,
-) -> System:
-    """The consistent deployment that has these on its topics.
+def system_of(log: Log, place: Placing = in_one_epoch) -> System:
+    """The consistent deployment that has these records on its topics.
 
     Args:
-        entries: (conversation, value) in the order of their writing.
-        syncs: (recipient, value) in theirs.
-        place: In which shards those are.
+        log: What a sequencer read and wrote, in the order of its writing.
+        place: In which shards the sync records lie.
     """
-    syncs = list(syncs)
-    shards, epochs = place(syncs)
-    homes = [shards.home(user, epoch) for (user, _), epoch in zip(syncs, epochs, strict=True)]
-    lanes = ((partition_of(key, TIMELINE_PARTITIONS), key, value) for key, value in entries)
-    sync = ((home, *pair) for home, pair in zip(homes, syncs, strict=True) if home is not None)
-    return system_on(list(_placed(lanes)), list(_placed(sync)), shards)
+    shards, epochs = place(log.syncs)
+    homes = [shards.home(user, epoch) for (user, _), epoch in zip(log.syncs, epochs, strict=True)]
+    lanes = ((partition_of(key, TIMELINE_PARTITIONS), key, value) for key, value in log.entries)
+    sync = ((home, *pair) for home, pair in zip(homes, log.syncs, strict=True) if home is not None)
+    system = system_on(list(_placed(lanes)), list(_placed(sync)), shards)
+    system.input = [_input(record) for record in log.sources]
+    places = {record.offset: record.partition for record in system.input}
+    system.letters = [Letter(places[each.offset], *[each.offset] * 2) for each in log.letters]
+    return system
+
+
+def _input(record: Source) -> InputRecord:
+    lane = partition_of((record.key or b"").decode(), TIMELINE_PARTITIONS)
+    return InputRecord(lane, record.offset, record.timestamp or 0, record.key, record.value)
 
 
 def system_on(timeline: list[KafkaRecord], sync: list[KafkaRecord], shards: SyncShards) -> System:

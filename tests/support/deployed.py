@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from cassandra.cluster import Session
 from confluent_kafka import Consumer, Producer, TopicPartition
 from elasticsearch import Elasticsearch
 from elasticsearch.helpers import bulk
-from msgspec import structs
 
 from backends.deployment import check_log
 from backends.deployment_stores import claim_index, claim_store
@@ -24,44 +23,54 @@ from backends.kafka import (
 )
 from backends.shards import places_of, sync_shards
 from backends.sync_layout import sync_layout
+from ops.verify.inputs import read_input
 from ops.verify.log import KafkaRecord
-from schemas.codec import decode_sync_record, encode
-from schemas.records import AnySyncRecord, MessageEdited, MessageRecalled, RecalledHole
+from ops.verify.topics import committed_spans
+from schemas.codec import encode
+from schemas.records import AnyCommand
 from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.support.audited import System, system_on
 from tests.support.placing import Placed, Placing, in_one_epoch
+from tests.support.sequencing import run
 from tests.support.topics import read_all
 
 SECONDS = 60.0
 STAGES = (
+    ("sequencer", Topic.MESSAGES),
     ("sink-message", Topic.TIMELINE),
     ("sink-search", Topic.TIMELINE),
     ("sink-sync", Topic.SYNC),
 )
 
 
-def deploy(  # noqa: PLR0913, PLR0917 - the last has a default
+def deploy(
     settings: Settings,
     session: Session,
     search: Elasticsearch,
-    entries: Iterable[tuple[str, bytes]],
-    syncs: Iterable[tuple[str, bytes]],
+    steps: Sequence[AnyCommand],
     place: Placing = in_one_epoch,
 ) -> System:
-    """Writes topics, tables and index so that they agree, and says that the sinks are done."""
-    syncs = list(syncs)
-    placed, layout = place(syncs), sync_layout(settings)
+    """Writes topics, tables and index so that they agree, and commits the offsets of all stages.
+
+    The commands have the times that the broker gives them.
+    """
     create_topics(settings)
+    append(settings, Topic.MESSAGES, [(step.conv_id, encode(step)) for step in steps])
+    found = list(read_input(settings, committed_spans(settings, Topic.MESSAGES)))
+    times = {record.value: record.at for record in found}
+    log = run(steps, at=[times[encode(step)] for step in steps])
+    placed, layout = place(log.syncs), sync_layout(settings)
     _make_shards(settings, placed)
-    append(settings, Topic.TIMELINE, entries)
+    append(settings, Topic.TIMELINE, log.entries)
     append_to(
         settings,
         [(layout.topic(user, epoch), user, value)
-         for (user, value), epoch in zip(syncs, placed.epochs, strict=True)],
+         for (user, value), epoch in zip(log.syncs, placed.epochs, strict=True)],
     )  # fmt: skip
     shards = sync_shards(admin_client(settings), settings)
     system = system_on(records(settings, Topic.TIMELINE), records(settings, Topic.SYNC), shards)
+    system.input = found
     deployment = check_log(settings)
     claim_store(session, settings, deployment)
     _insert(session, system)
@@ -79,23 +88,6 @@ def _make_shards(settings: Settings, placed: Placed) -> None:
     topics = [sync_topic(settings, name, count) for name, count in later.items()]
     if topics:
         make_topics(admin_client(settings), topics)
-
-
-def of_day(start: int, pairs: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-    """The same records, of the times (ms) from ``start`` on in place of those since 1970.
-
-    The lifetime of what is from 1970 is over.
-    """
-    records = [(key, decode_sync_record(value)) for key, value in pairs]
-    return [(key, encode(_later(record, start))) for key, record in records]
-
-
-def _later(record: AnySyncRecord, by: int) -> AnySyncRecord:
-    assert not isinstance(record, RecalledHole)  # that is on no topic
-    times = {"at": record.at + by}
-    if isinstance(record, MessageEdited | MessageRecalled):
-        times["target_at"] = record.target_at + by
-    return structs.replace(record, **times)
 
 
 def append(settings: Settings, topic: Topic, pairs: Iterable[tuple[str, bytes]]) -> None:
@@ -139,7 +131,7 @@ def records(settings: Settings, topic: Topic) -> list[KafkaRecord]:
 
 
 def commit(settings: Settings) -> None:
-    """Says in the name of each sink that it has done all that is there: up to the last record."""
+    """Commits for each stage the offset behind the last record of each partition."""
     for stage, topic in STAGES:
         ends = {partition: offset + 1 for partition, offset, _, _ in records(settings, topic)}
         consumer = Consumer(consumer_config(settings, settings.group(stage)))

@@ -51,19 +51,24 @@ class Source:
     value: bytes | None
 
 
-def source(offset: int, command: AnyCommand) -> Source:
+def source(offset: int, command: AnyCommand, at: int | None = None) -> Source:
     """A command as it lies on the source topic."""
-    return Source(offset, 1_000 + offset, command.conv_id.encode(), encode(command))
+    timestamp = 1_000 + offset if at is None else at
+    return Source(offset, timestamp, command.conv_id.encode(), encode(command))
 
 
 @dataclass
 class Log:
-    """What readers of committed records see; also the `Writer` of the transaction under way."""
+    """What readers of committed records see; also the `Writer` of the transaction under way.
+
+    ``sources``: what the sequencer read.
+    """
 
     entries: list[tuple[str, bytes]] = field(default_factory=list)
     syncs: list[tuple[str, bytes]] = field(default_factory=list)
     states: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
 
     def timeline(self, conv_id: str, value: bytes) -> None:
         self.entries.append((conv_id, value))
@@ -127,11 +132,14 @@ def run(
     limits: Limits = SMALL_LIMITS,
     busy_limit: int = 1_000,
     compact_share: float = 0.0,
+    at: Sequence[int] = (),
 ) -> Log:
     """Runs commands through a sequencer, with the commits and crashes that are in the list.
 
     Commands after the last `Commit` are committed at the end. After a `Crash` the worker starts
     from the committed state and reads again what was not committed.
+
+    ``at``: the broker's time of each command, if it matters.
     """
     sources: list[Source] = []
     log = Log()
@@ -152,8 +160,10 @@ def run(
             batch = Log()
         else:
             assert not isinstance(step, type)
-            sources.append(source(len(sources), step))
+            time = at[len(sources)] if at else None
+            sources.append(source(len(sources), step, time))
             catch_up()
+    log.sources = sources
     return log
 
 

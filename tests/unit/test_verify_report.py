@@ -38,8 +38,7 @@ def _verify(monkeypatch: pytest.MonkeyPatch, system: System, *arguments: str) ->
 @pytest.fixture
 def system() -> System:
     """A consistent deployment."""
-    log = run(STORY)
-    return system_of(log.entries, log.syncs)
+    return system_of(run(STORY))
 
 
 def test_a_consistent_deployment_ends_with_0(

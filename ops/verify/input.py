@@ -1,0 +1,322 @@
+"""The commands on ``im.messages`` against their outcomes: an entry, a reply or a dead letter.
+
+A lane makes entries in the order of its commands, so the commands of a conversation and its
+entries are compared side by side. Both are in Kafka for a limited time:
+
+- Commands older than the oldest record of ``im.messages`` are not there. Entries from before the
+  first command that has an entry are not looked at.
+- A reply may have expired. A command from before the oldest record in the shard of its sender is
+  counted as not accounted for.
+- A command behind the committed offset of the sequencer is pending: it may have an outcome.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from msgspec import UNSET
+
+from ops.verify.checks import run_check
+from ops.verify.conversation import ABSENT, Conversation, command_hash
+from ops.verify.log import Log
+from ops.verify.outcome import is_made_of
+from ops.verify.report import DifferenceKind, Report
+from ops.verify.shards import Shards
+from ops.verify.topics import Span
+from schemas.codec import decode_command
+from schemas.errors import UndecodableRecord
+from schemas.records import AnyCommand, MarkRead
+
+NO_POSITION: Final = -1
+"""End of a span of a partition in which the sequencer has no committed offset."""
+
+
+class InputRecord(NamedTuple):
+    """A record of ``im.messages``; ``at`` is the broker's time in milliseconds since 1970."""
+
+    partition: int
+    offset: int
+    at: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Letter(NamedTuple):
+    """A dead letter about the records ``offset`` to ``last_offset`` of ``im.messages``."""
+
+    partition: int
+    offset: int
+    last_offset: int
+
+
+class InputSpans(NamedTuple):
+    """What of ``im.messages`` is there and done, before the log was read and after."""
+
+    before: Sequence[Span]
+    after: Sequence[Span]
+
+
+def compare_input(  # noqa: PLR0913, PLR0917 - each is another place
+    log: Log,
+    shards: Shards,
+    spans: InputSpans,
+    records: Iterable[InputRecord],
+    letters: Iterable[Letter],
+    report: Report,
+) -> None:
+    """Looks for the outcome of each command, and for the command of each entry and reply.
+
+    Args:
+        log: All of ``im.timeline``.
+        shards: All sync timelines, with their replies.
+        spans: From the beginning of each partition to the committed offset.
+        records: Those of ``spans.after``, of each partition in their order.
+        letters: All dead letters about commands.
+        report: Where differences go.
+    """
+    run_check(_Check(log, shards, spans, letters, report), records)
+
+
+class _Lane:
+    """One partition.
+
+    ``due``: commands below this offset have an outcome. ``floor``: entries behind this offset of
+    the timeline have a command; None until that is known. ``since``: replies of later times (ms)
+    have a command.
+    """
+
+    def __init__(self, low: int, due: int) -> None:
+        self.low = low
+        self.due = due
+        self.floor: int | None = -1 if low == 0 else None
+        self.since: int | None = 0 if low == 0 else None
+
+
+class _Check:
+    def __init__(
+        self,
+        log: Log,
+        shards: Shards,
+        spans: InputSpans,
+        letters: Iterable[Letter],
+        report: Report,
+    ) -> None:
+        self._log = log
+        self._shards = shards
+        self._report = report
+        self._counts = report.section("input").counts
+        self._letters: set[tuple[int, int]] = set()
+        self._batches: list[Letter] = []
+        for letter in letters:
+            if letter.offset == letter.last_offset:
+                self._letters.add((letter.partition, letter.offset))
+            else:
+                self._batches.append(letter)
+        due = {span.partition: span.end for span in spans.before}
+        self._lanes = {
+            span.partition: _Lane(span.low, due.get(span.partition, NO_POSITION))
+            for span in spans.after
+        }
+        self._next: dict[str, int] = {}
+        """By conversation the place of the entry that its next command makes, from 0."""
+        self._newest: dict[int, str] = {}
+        """The last accepted id of each device, by a hash of its name."""
+        shards.replies.seal()
+        for number, lane in self._lanes.items():
+            self._begin(number, lane)
+
+    def take(self, record: InputRecord) -> None:
+        lane = self._lanes[record.partition]
+        if lane.since is None:
+            lane.since = record.at + 1
+        is_pending = record.offset >= lane.due
+        self._counts["pending" if is_pending else "commands"] += 1
+        has_letter = self._has_letter(record.partition, record.offset)
+        command = _command(record)
+        place = _place(record, command)
+        outcomes = ["letter"] if has_letter else []
+        if command is not None:
+            outcomes += self._outcomes(lane, record, command, place)
+        if len(outcomes) > 1:
+            detail = f"has {' and '.join(outcomes)}"
+            self._report.differ("input", "double", **place, detail=detail)
+        if outcomes:
+            self._counts[_PLURALS[outcomes[0]]] += 1
+        elif not is_pending:
+            self._miss(record, command, place)
+
+    def finish(self) -> None:
+        """Names entries and replies without a command."""
+        for conv_id, conversation in self._log.conversations.items():
+            lane = self._lanes.get(conversation.partition)
+            if lane is None or lane.due == NO_POSITION or lane.floor is None:
+                continue
+            begin = self._next.get(conv_id, bisect_right(conversation.offsets, lane.floor))
+            self._name_extra(conversation, begin, conversation.head)
+        for number, lane in self._lanes.items():
+            if lane.due == NO_POSITION or lane.since is None:
+                continue
+            extra = self._shards.replies.left(number, lane.since)
+            if extra:
+                where, detail = f"messages[{number}]", "replies on im.sync without a command"
+                self._report.differ("input", "extra", where=where, records=extra, detail=detail)
+
+    def _begin(self, number: int, lane: _Lane) -> None:
+        if lane.due == NO_POSITION and number in self._log.last_offsets:
+            detail = "there are entries, but the sequencer has no committed offset"
+            self._report.differ("input", "no_position", where=f"messages[{number}]", detail=detail)
+        elif 0 <= lane.due < lane.low:
+            self._report.differ(
+                "input",
+                "missing",
+                where=f"messages[{number}]@{lane.due}",
+                records=lane.low - lane.due,
+                detail="retention removed records that the sequencer had not read",
+            )
+
+    def _has_letter(self, partition: int, offset: int) -> bool:
+        return (partition, offset) in self._letters or any(
+            letter.partition == partition and letter.offset <= offset <= letter.last_offset
+            for letter in self._batches
+        )
+
+    def _outcomes(
+        self, lane: _Lane, record: InputRecord, command: AnyCommand, place: dict[str, Any]
+    ) -> list[str]:
+        name = (command.conv_id, command.sender, command.device_id, command.client_msg_id)
+        outcomes = []
+        has_reply = self._shards.replies.take(record.partition, record.at, *name)
+        entries = self._entries(lane, command, record.at, has_reply=has_reply)
+        if entries is not None:
+            outcomes.append("entry")
+            self._check_entries(command, entries, place)
+        if has_reply:
+            outcomes.append("reply")
+        return outcomes
+
+    def _entries(
+        self, lane: _Lane, command: AnyCommand, at: int, *, has_reply: bool
+    ) -> range | None:
+        """The places of the entries that a command made, from 0; None if it made none."""
+        conversation = self._log.conversations.get(command.conv_id)
+        if conversation is None or isinstance(command, MarkRead):
+            return None
+        begin = self._next.get(command.conv_id)
+        if begin is None and lane.floor is not None:
+            begin = bisect_right(conversation.offsets, lane.floor)
+        wanted = command_hash(command)
+        first = _find(conversation, wanted, at, begin or 0, is_near=has_reply)
+        if first is None:
+            return None
+        if begin is not None:
+            self._name_extra(conversation, begin, first)
+        elif lane.floor is None:
+            lane.floor = conversation.offsets[first]
+        last = first
+        while last + 1 < conversation.head and (
+            (conversation.commands[last + 1], conversation.times[last + 1]) == (wanted, at)
+        ):
+            last += 1
+        self._next[command.conv_id] = last + 1
+        return range(first, last + 1)
+
+    def _check_entries(self, command: AnyCommand, entries: range, place: dict[str, Any]) -> None:
+        conversation = self._log.conversations[command.conv_id]
+        place = {**place, "seq": entries.start + 1}
+        if not is_made_of(conversation, entries, command):
+            detail = "its entry has another content than the command"
+            self._report.differ("input", "altered", **place, detail=detail)
+        installation = getattr(command, "installation", UNSET)
+        device = hash((command.conv_id, command.sender, command.device_id, installation))
+        newest = self._newest.get(device, "")
+        if command.client_msg_id <= newest:
+            detail = "was accepted after a greater id of the same device"
+            self._report.differ("input", "out_of_order", **place, detail=detail)
+        self._newest[device] = max(newest, command.client_msg_id)
+
+    def _miss(
+        self, record: InputRecord, command: AnyCommand | None, place: dict[str, Any]
+    ) -> None:
+        if command is None:
+            detail = "is no command, and has no dead letter"
+            self._report.differ("input", "missing", **place, detail=detail)
+        elif self._take_hole(command):
+            self._counts["entries"] += 1
+        elif self._shards.has_replies_of(command.sender, record.partition, record.at):
+            kind, detail = self._other_time(command)
+            self._report.differ("input", kind, **place, detail=detail)
+        else:
+            self._counts["not accounted for, replies expired"] += 1
+
+    def _take_hole(self, command: AnyCommand) -> bool:
+        """Whether the entry of the command may be one that the log lacks."""
+        conversation = self._log.conversations.get(command.conv_id)
+        place = self._next.get(command.conv_id, 0)
+        if conversation is None or isinstance(command, MarkRead) or place >= conversation.head:
+            return False
+        if conversation.digests[place] != ABSENT:
+            return False
+        self._next[command.conv_id] = place + 1
+        return True
+
+    def _other_time(self, command: AnyCommand) -> tuple[DifferenceKind, str]:
+        conversation = self._log.conversations.get(command.conv_id)
+        begin = self._next.get(command.conv_id, 0)
+        if conversation is not None and command_hash(command) in conversation.commands[begin:]:
+            return "altered", "its entry has another time"
+        return "missing", "has no entry, no reply and no dead letter"
+
+    def _name_extra(self, conversation: Conversation, begin: int, end: int) -> None:
+        """Names the entries from one place to another that no command made."""
+        for place in range(begin, end):
+            if conversation.digests[place] != ABSENT:
+                self._report.differ(
+                    "input",
+                    "extra",
+                    conv_id=conversation.conv_id,
+                    seq=place + 1,
+                    detail="no command made this entry",
+                )
+
+
+_PLURALS: Final[Mapping[str, str]] = {
+    "letter": "dead letters",
+    "entry": "entries",
+    "reply": "replies",
+}
+
+
+def _find(
+    conversation: Conversation, wanted: int, at: int, begin: int, *, is_near: bool
+) -> int | None:
+    """The place of the first entry of a command; ``is_near``: only ``begin`` is looked at."""
+    commands, times = conversation.commands, conversation.times
+    if begin < len(commands) and commands[begin] == wanted and times[begin] == at:
+        return begin
+    place = begin
+    while not is_near:
+        try:
+            place = commands.index(wanted, place)
+        except ValueError:
+            return None
+        if times[place] == at:
+            return place
+        place += 1
+    return None
+
+
+def _command(record: InputRecord) -> AnyCommand | None:
+    try:
+        command = decode_command(record.value)
+    except UndecodableRecord:
+        return None
+    return command if record.key == command.conv_id.encode() else None
+
+
+def _place(record: InputRecord, command: AnyCommand | None) -> dict[str, Any]:
+    where = f"messages[{record.partition}]@{record.offset}"
+    if command is None:
+        return {"where": where}
+    return {"where": where, "conv_id": command.conv_id, "user": command.sender}

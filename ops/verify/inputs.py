@@ -1,0 +1,52 @@
+"""Reads ``im.messages`` and the dead letters about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+from confluent_kafka import Message
+
+from ops.verify.input import InputRecord, Letter
+from ops.verify.topics import Span, committed_spans, read_messages
+from schemas.settings import Settings
+from schemas.topics import Topic
+
+
+def read_input(settings: Settings, spans: Sequence[Span]) -> Iterator[InputRecord]:
+    """The commands of some partitions, those of each in their order.
+
+    Raises:
+        ServerUnavailable: See `ops.verify.topics.read`.
+    """
+    for partition, offset, message in read_messages(settings, Topic.MESSAGES, spans):
+        _, at = message.timestamp()
+        yield InputRecord(partition, offset, at, message.key(), message.value())
+
+
+def read_letters(settings: Settings) -> Iterator[Letter]:
+    """The dead letters that there are now about commands.
+
+    Raises:
+        ServerUnavailable: See `ops.verify.topics.read`.
+    """
+    spans = committed_spans(settings, Topic.DEAD_LETTER)
+    messages = settings.topic(Topic.MESSAGES)
+    for _, _, message in read_messages(settings, Topic.DEAD_LETTER, spans):
+        headers = _headers(message)
+        if headers.get("topic") != messages:
+            continue
+        with suppress(KeyError, ValueError):  # not written by a stage of ours
+            first = int(headers["offset"])
+            last = int(headers.get("last_offset", first))
+            yield Letter(int(headers["partition"]), first, last)
+
+
+def _headers(message: Message) -> dict[str, str]:
+    found = message.headers() or []
+    pairs = found.items() if isinstance(found, dict) else found
+    return {name: _text(value) for name, value in pairs}
+
+
+def _text(value: str | bytes | None) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value or ""

@@ -1,0 +1,75 @@
+"""Whether entries say what their command says."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+from ops.verify.conversation import Conversation, content_digest
+from schemas.records import (
+    AddMembers,
+    AnyCommand,
+    CreateConversation,
+    EditMessage,
+    RecallMessage,
+    RemoveMembers,
+    SendMessage,
+)
+
+
+def is_made_of(conversation: Conversation, entries: range, command: AnyCommand) -> bool:
+    """Whether a command makes these entries.
+
+    Args:
+        conversation: All entries of it.
+        entries: The places of the entries that have the id and the time of the command, from 0.
+        command: What somebody wants.
+    """
+    match command:
+        case CreateConversation(sender=sender, members=members):
+            rules = (conversation.join, conversation.history)
+            has_rules = entries.start > 0 or rules == (command.join, command.history)
+            return has_rules and _change(conversation, entries, {sender, *members}, joined=True)
+        case AddMembers(members=members):
+            return _change(conversation, entries, set(members), joined=True)
+        case RemoveMembers(members=members):
+            return _change(conversation, entries, set(members), joined=False)
+        case _:
+            due = _digest(command)
+            return due is None or conversation.contents[entries.start] == due
+
+
+def _digest(command: AnyCommand) -> int | None:
+    """The `content_digest` of the entry of a command; None where an entry has no content."""
+    match command:
+        case SendMessage():
+            return content_digest("message_sent", command.content, command.mentions)
+        case EditMessage():
+            mentions = getattr(command, "mentions", [])
+            return content_digest("message_edited", command.seq, command.content, mentions)
+        case RecallMessage():
+            return content_digest("message_recalled", command.seq)
+        case _:
+            to = getattr(command, "to", None)
+            return None if to is None else content_digest("ownership_transferred", to)
+
+
+def _change(conversation: Conversation, entries: range, named: set[str], *, joined: bool) -> bool:
+    """Whether all people named were let in (or out) by the entries, or were in (out) before.
+
+    And whether the entries name nobody else.
+    """
+    first, last = entries.start + 1, entries.stop
+    changed = 0
+    for user in named:
+        changes = conversation.changes.get(user, [])
+        place = bisect_left(changes, (first,))
+        if place < len(changes) and changes[place][0] <= last:
+            if changes[place][1] != joined:
+                return False
+            changed += 1
+        elif (place > 0 and changes[place - 1][1]) != joined:
+            return False
+    count = sum(
+        conversation.contents[place] for place in entries if place + 1 in conversation.counts
+    )
+    return changed == count

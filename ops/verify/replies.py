@@ -1,0 +1,58 @@
+"""The replies on the sync timelines, eight bytes each: which command has one."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections import defaultdict
+from typing import Final
+
+_HASH_BITS: Final = 22
+_AT_BITS: Final = 63 - _HASH_BITS
+"""Milliseconds since 1970 up to the year 2039."""
+
+
+class Replies:
+    """A multiset of (time, conversation, sender, device, id) for each lane.
+
+    A reply has the broker's time of its command. The time is the upper part of a number of 64
+    bits, a hash of the rest is the lower part.
+    """
+
+    def __init__(self) -> None:
+        self._found: defaultdict[int, array[int]] = defaultdict(lambda: array("q"))
+        self._used: dict[int, bytearray] = {}
+
+    def add(self, lane: int, at: int, *name: str) -> None:
+        """Takes a reply to a command of a lane."""
+        self._found[lane].append(_number(at, name))
+
+    def seal(self) -> None:
+        """Ends the taking. Call it before `take`."""
+        for lane, found in self._found.items():
+            self._found[lane] = array("q", sorted(found))
+            self._used[lane] = bytearray(len(found))
+
+    def take(self, lane: int, at: int, *name: str) -> bool:
+        """Whether a command has a reply that no other command has taken."""
+        found, number = self._found.get(lane), _number(at, name)
+        if found is None:
+            return False
+        used = self._used[lane]
+        place = bisect_left(found, number)
+        while place < len(found) and found[place] == number:
+            if not used[place]:
+                used[place] = 1
+                return True
+            place += 1
+        return False
+
+    def left(self, lane: int, since: int) -> int:
+        """How many replies of a lane no command has taken, of the times from ``since`` (ms) on."""
+        begin = bisect_left(self._found.get(lane, ()), since << _HASH_BITS)
+        return self._used.get(lane, bytearray()).count(0, begin)
+
+
+def _number(at: int, name: tuple[str, ...]) -> int:
+    time = at & ((1 << _AT_BITS) - 1)
+    return time << _HASH_BITS | hash(name) & ((1 << _HASH_BITS) - 1)
