@@ -62,28 +62,37 @@ class Index(Protocol):
 async def search(store: Store, index: Index, user: str, asked: SearchAsked) -> SearchPage:
     """One page of hits.
 
-    It may have fewer than ``limit``, or none, and yet a ``next``: where more was left out than
-    there was time to replace. Only without a ``next`` it is the last.
+    A ``next`` says that there is another hit for this user, so it tells nothing of messages that
+    match by words which the user may not read. It comes without such a hit only where
+    `_MAX_ROUNDS` times `MAX_HITS` hits in a row were left out. Without a ``next`` it is the last
+    page.
 
     Raises:
         Problem: 404, if a conversation is named that does not open to the user.
         ServerUnavailable: The store or the index does not answer.
     """
     scope = await _scope(store, user, asked.conversation)
-    shown: list[Raw] = []
-    below = asked.below
+    shown: list[tuple[Place, Raw]] = []
+    below, size = asked.below, asked.limit + 1
     for _ in range(_MAX_ROUNDS):
-        room = asked.limit - len(shown)
-        hits = await index.newest(asked, scope, below, room + 1)
-        more, hits = len(hits) > room, hits[:room]
+        hits = await index.newest(asked, scope, below, size)
         shown += await _confirmed(store, user, hits)
-        if not more:
-            return SearchPage(hits=shown, next=None, cut=asked.query.is_cut)
-        below = hits[-1].place
-        if len(shown) == asked.limit:
-            break
-    following = None if below is None else to_cursor(below)
-    return SearchPage(hits=shown, next=following, cut=asked.query.is_cut)
+        if len(shown) > asked.limit:
+            return _page(asked, shown[: asked.limit], shown[asked.limit - 1][0])
+        if len(hits) < size:
+            return _page(asked, shown, None)
+        below, size = hits[-1].place, MAX_HITS + 1
+    return _page(asked, shown, below)
+
+
+def _page(
+    asked: SearchAsked, shown: list[tuple[Place, Raw]], following: Place | None
+) -> SearchPage:
+    return SearchPage(
+        hits=[json for _, json in shown],
+        next=None if following is None else to_cursor(following),
+        cut=asked.query.is_cut,
+    )
 
 
 async def _scope(store: Store, user: str, conversation: str | None) -> dict[str, list[Period]]:
@@ -95,8 +104,8 @@ async def _scope(store: Store, user: str, conversation: str | None) -> dict[str,
     return {conv_id: of_one for conv_id, of_one in scope.items() if of_one}
 
 
-async def _confirmed(store: Store, user: str, hits: list[Hit]) -> list[Raw]:
-    """The entries of those hits that the user may see now, with the words they were found by."""
+async def _confirmed(store: Store, user: str, hits: list[Hit]) -> list[tuple[Place, Raw]]:
+    """The hits that the user may see now with the words they were found by, as they are shown."""
     wanted: defaultdict[str, dict[int, int]] = defaultdict(dict)
     for place, version in hits:
         wanted[place.conv_id][place.seq] = version
@@ -105,8 +114,8 @@ async def _confirmed(store: Store, user: str, hits: list[Hit]) -> list[Raw]:
         *(_messages(store, access, wanted[conv_id]) for conv_id, access in opened.items())
     )
     messages = dict(zip(opened, found, strict=True))
-    stored = (messages.get(place.conv_id, {}).get(place.seq) for place, _ in hits)
-    return [json for json in stored if json is not None]
+    stored = ((place, messages.get(place.conv_id, {}).get(place.seq)) for place, _ in hits)
+    return [(place, json) for place, json in stored if json is not None]
 
 
 async def _messages(

@@ -22,7 +22,7 @@ from tests.support.peers import Latency, Peer, frame, head, peer, upgrade
 from tests.support.waiting import until
 
 SETTINGS = token_settings()
-OTHERS_SECONDS: Final = 0.3
+OTHERS_SECONDS: Final = 0.5
 """The most that a request of somebody else takes meanwhile, on a busy machine of two cores."""
 
 LARGE = 2_000

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 
 import pytest
+from aiohttp import WSServerHandshakeError
 
 from backends.sync_layout import SyncShards, sync_layout
 from gateway.log_ends import LogEnds
+from gateway.tokens import issue_token
 from gateway.wake_ups import WakeUps
 from schemas.codec import encode
 from schemas.settings import Settings
 from schemas.sync_seq import sync_seq
 from tests.support.gateway import FakeIndex, FakeStore, message, serving, token_settings
+
+SETTINGS = token_settings()
 
 
 class FakeLog(LogEnds):
@@ -103,7 +108,7 @@ async def test_a_cursor_ahead_is_a_problem_everywhere() -> None:
     store = FakeStore()
     store.put_record("ann", 9, encode(message("c", 1)))
     log = FakeLog({("im.sync", 0): 10})
-    async with serving(token_settings(), store, FakeIndex(), None, log) as gateway:
+    async with serving(SETTINGS, store, FakeIndex(), None, log) as gateway:
         for path, query in (
             ("/v1/sync", {"after": 10}),
             ("/v1/sync", {"after": 10, "wait": 5}),
@@ -112,6 +117,10 @@ async def test_a_cursor_ahead_is_a_problem_everywhere() -> None:
             assert answer.status == 400
             assert answer.body["type"] == "urn:im-timeline:problem:cursor-ahead"
             assert answer.body["parameter"] == "after"
+        headers = {"Authorization": f"Bearer {issue_token(SETTINGS, 'ann', timedelta(minutes=1))}"}
+        with pytest.raises(WSServerHandshakeError) as refused:
+            await gateway.http.ws_connect(f"{gateway.base}/v1/live?after=10", headers=headers)
+        assert refused.value.status == 400
         for after in (-1, 8, 9):
             assert (await gateway.get("/v1/sync", "ann", after=after)).status == 200
         register = json.dumps({"device_id": "phone"}).encode()

@@ -211,3 +211,21 @@ async def test_who_left_learns_nothing_of_what_goes_on(
     store.put_edit(edit("c", HEAD + 40, 5, "words of later"))
     store.put_conversation("c", HEAD + 40, messages=300)
     assert await pages() == before
+
+
+async def test_a_search_does_not_tell_how_many_match_by_hidden_words(store: FakeStore) -> None:
+    """Messages that were edited after bob left change neither his hits nor a ``next``."""
+
+    async def page(limit: int, edited: int) -> tuple[list[bytes], str | None]:
+        index = FakeIndex()
+        indexed = {seq: (seq, "a word") for seq in (7, 8)} | dict.fromkeys(
+            range(3, 3 + edited), (HEAD, "a word of later")
+        )
+        index.messages = [message("c", seq, text) for seq, (_, text) in indexed.items()]
+        index.versions = {("c", seq): version for seq, (version, _) in indexed.items()}
+        asked = SearchAsked(parse_query("word"), "c", None, None, limit)
+        answer = await search(store, index, "bob", asked)
+        return [bytes(hit) for hit in answer.hits], answer.next
+
+    for limit in (1, 2, 3, 100):
+        assert await page(limit, 4) == await page(limit, 0)

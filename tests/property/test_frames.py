@@ -1,0 +1,62 @@
+"""The check of WebSocket frames, over any frames cut into any pieces."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.frames import FRAMES_A_SECOND, MAX_FRAMES, Frames
+from tests.support.peers import frame
+
+CONTROL = st.builds(frame, st.sampled_from([8, 9, 10]), st.binary(max_size=125))
+DATA = st.builds(frame, st.sampled_from([0, 1, 2]), st.binary(max_size=125), fin=st.booleans())
+
+
+def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
+    """The data in pieces."""
+    places = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
+    return [data[a:b] for a, b in pairwise(places)]
+
+
+@given(
+    st.lists(CONTROL, max_size=MAX_FRAMES + 8),
+    st.none() | DATA,
+    st.lists(st.integers(0, 10_000), max_size=20),
+)
+def test_control_frames_pass_and_no_others(
+    control: list[bytes], data: bytes | None, cuts: list[int]
+) -> None:
+    """A few control frames pass, however they are cut; a data frame or one more does not."""
+    sent = b"".join(control) + (data or b"")
+    frames = Frames(clock=lambda: 0.0)
+    passed = all(frames.allow(piece) for piece in pieces(sent, cuts))
+    assert passed == (data is None and len(control) <= MAX_FRAMES)
+
+
+@given(st.lists(st.floats(0, 120), max_size=80))
+def test_frames_are_counted_by_time(pauses: list[float]) -> None:
+    """In any time at most `MAX_FRAMES` and one more for each second pass."""
+    now = 0.0
+    frames = Frames(clock=lambda: now)
+    for count, pause in enumerate(pauses, start=1):
+        now += pause
+        if not frames.allow(frame(9)):
+            return
+        assert count <= MAX_FRAMES + now * FRAMES_A_SECOND + 1e-6
+
+
+def test_a_client_that_pings_as_clients_do_is_never_closed() -> None:
+    """A ping and a pong each 20 seconds for a day."""
+    now = 0.0
+    frames = Frames(clock=lambda: now)
+    for _ in range(24 * 180):
+        now += 20.0
+        assert frames.allow(frame(9, b"x") + frame(10))
+
+
+@given(st.integers(126, 127))
+def test_a_long_control_frame_is_refused(length: int) -> None:
+    """Control frames have at most 125 bytes, so no more has to be skipped."""
+    assert not Frames(clock=lambda: 0.0).allow(bytes([0x89, 0x80 | length]))
