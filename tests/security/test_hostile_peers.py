@@ -35,7 +35,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HEAD_SECONDS", "BODY_SECONDS", "WRITE_SECONDS", "CLOSE_SECONDS"):
         monkeypatch.setattr(bounds, name, 1.0)
     monkeypatch.setattr(bounds, "SWEEP_SECONDS", 0.1)
-    monkeypatch.setattr(live_socket, "SLOW_SECONDS", 1.0)
+    monkeypatch.setattr(live_socket, "SLOW_SECONDS", 0.4)
 
 
 @pytest.fixture
