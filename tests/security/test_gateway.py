@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -64,6 +65,8 @@ BAD_HEADERS = {
     "another secret": f"Bearer {signed(secret='another secret of more than 32 bytes')}",
     "another algorithm": f"Bearer {signed(secret=SECRET * 2, algorithm='HS512')}",
     "not signed": f"Bearer {jwt.encode({'sub': 'ann'}, None, algorithm='none')}",
+    "nested": f"Bearer {base64.urlsafe_b64encode(b'[' * 5_000).decode()}.e30.x",
+    "huge numbers": f"Bearer {signed(exp=10**30)[:-1]}x",
     "two tokens": f"Bearer {signed()} {signed()}",
 }
 

@@ -91,6 +91,28 @@ async def trickle(slow: Peer) -> None:
         await asyncio.sleep(0.05)
 
 
+ENDLESS = {
+    "chunks": b"1\r\nx\r\n",
+    "chunks with extensions": b"1;" + b"x" * 500 + b"\r\nx\r\n",
+    "trailers": b"0\r\n" + b"A: x\r\n" * 100,
+    "empty lines": b"\r\n",
+}
+
+
+@pytest.mark.parametrize("line", ["POST /v1/devices", "GET /v1/sync?limit=1", "POST /no"])
+@pytest.mark.parametrize("name", ENDLESS)
+async def test_a_body_without_an_end_ends(gateway: Caller, line: str, name: str) -> None:
+    """The connection ends whatever comes in place of a body, and others do not notice."""
+    async with peer(gateway) as flood:
+        await flood.send(head(gateway, line, "ann", "Transfer-Encoding: chunked"))
+        flooding = asyncio.create_task(flood_with(flood, ENDLESS[name]))
+        try:
+            assert await Latency(gateway).measure(10) < OTHERS_SECONDS
+            assert await flood.ends() < 5
+        finally:
+            flooding.cancel()
+
+
 @pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n"], ids=["silent", "slow"])
 async def test_headers_that_do_not_come_end_the_connection(gateway: Caller, begun: bytes) -> None:
     """A peer that says nothing is closed; one that trickles a header is told why."""
