@@ -64,7 +64,7 @@ def read_deployment(settings: Settings, timeout: float = REQUEST_SECONDS) -> Dep
         ServerUnavailable: The broker does not answer.
     """
     config = consumer_config(settings, settings.group("deployment"))
-    consumer = Consumer(config | {"enable.partition.eof": True, "log_level": 0})
+    consumer = Consumer(config | {"enable.partition.eof": True})
     with closing(consumer):
         try:
             return _first(consumer, settings.topic(Topic.DEPLOYMENT), timeout)
@@ -102,7 +102,7 @@ def _record(admin: AdminClient, settings: Settings, timeout: float) -> Deploymen
     if missing:
         raise TransientFailure(f"{', '.join(missing)}: no such topic; `im prepare` makes it")
     proposed = Deployment.made_of(found)
-    producer = Producer(producer_config(settings) | {"log_level": 0})
+    producer = Producer(producer_config(settings))
     producer.produce(settings.topic(Topic.DEPLOYMENT), encode(proposed), proposed.id, 0)
     if producer.flush(timeout):
         raise ServerUnavailable("the broker has not confirmed the deployment's identity")

@@ -6,6 +6,7 @@ has its reason beside it.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any, Final
@@ -15,22 +16,34 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from backends.minutely import MinuteLog
 from backends.topic_settings import check_settings
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
 from schemas.topics import Topic
+
+_logger = logging.getLogger(__name__)
+_trouble: Final = MinuteLog(_logger)
+"""Shared by all clients of a process: each of them says the same."""
 
 REQUEST_SECONDS: Final = 30.0
 """How long one administrative request may take."""
 
 
 def common_config(settings: Settings) -> dict[str, Any]:
-    """What every client needs: where the brokers are, and quiet logs about it."""
+    """What every client needs: where the brokers are, and a quiet log while they are away."""
     return {
         "bootstrap.servers": settings.kafka_bootstrap,
         "reconnect.backoff.max.ms": 2_000,  # a broker that restarts is met again at once
-        "log.connection.close": False,
+        # What the client says on its own goes to `error_cb`, and from there to the log once a
+        # minute; by itself it writes several lines a second to the terminal.
+        "log_level": 0,
+        "error_cb": _tell,
     }
+
+
+def _tell(error: KafkaError) -> None:
+    _trouble.tell("Kafka: %s", error.str())
 
 
 def producer_config(settings: Settings) -> dict[str, Any]:
@@ -60,8 +73,8 @@ def partition_of(key: str, partitions: int) -> int:
 
 
 def admin_client(settings: Settings) -> AdminClient:
-    """A client for topics, groups and offsets. It logs nothing: each answer tells its failure."""
-    return AdminClient(common_config(settings) | {"log_level": 0})
+    """A client for topics, groups and offsets."""
+    return AdminClient(common_config(settings))
 
 
 def new_topics(settings: Settings) -> list[NewTopic]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from logging import Logger
+from logging import Filter, Logger, LogRecord
 from typing import Final
 
 REPEAT_SECONDS: Final = 60.0
 """Minimum time between two lines about one condition."""
+
+_MOST_LINES: Final = 1_000
+"""Different lines that are remembered."""
 
 
 class MinuteLog:
@@ -37,3 +40,36 @@ class MinuteLog:
         """Ends the condition: the next `tell` logs at once. Says whether there was a condition."""
         lasted, self._told_at = self._told_at is not None, None
         return lasted
+
+
+class LibraryFilter(Filter):
+    """For a log handler: lets each line of some libraries through once a minute.
+
+    Two lines are the same when their text before the arguments is. A client that cannot reach its
+    server writes several such lines a second.
+
+    Args:
+        libraries: Names of loggers; those below them count as well.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(
+        self, libraries: tuple[str, ...], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__()
+        self._libraries = libraries
+        self._clock = clock
+        self._told_at: dict[str, float] = {}
+
+    def filter(self, record: LogRecord) -> bool:
+        """Whether the line is written."""
+        if record.name.partition(".")[0] not in self._libraries:
+            return True
+        now, text = self._clock(), str(record.msg)
+        told_at = self._told_at.get(text)
+        if told_at is not None and now - told_at < REPEAT_SECONDS:
+            return False
+        if len(self._told_at) >= _MOST_LINES:
+            self._told_at.clear()
+        self._told_at[text] = now
+        return True

@@ -53,7 +53,6 @@ def open_consumer(settings: Settings) -> Consumer:
         "auto.offset.reset": "error",  # an offset that is gone must not be passed over
         "enable.partition.eof": True,  # behind the last record may lie a transaction's mark
         "fetch.queue.backoff.ms": 10,  # a second by default, after each time the queue was full
-        "log_level": 3,  # connections that come and go are not worth a line
     }
     return Consumer(config)
 

@@ -99,7 +99,6 @@ class LogTail:
         config = consumer_config(self._settings, self._settings.group("gateway")) | {
             "auto.offset.reset": "latest",  # what the log has dropped is looked for in the store
             "fetch.queue.backoff.ms": 10,  # a second by default, after each time it was full
-            "log_level": 0,  # this module says what there is to say
         }
         return Consumer(config)
 

@@ -154,4 +154,4 @@ def _declare(settings: Settings, declared: EpochDeclared) -> None:
 
 def _consumer(settings: Settings) -> Consumer:
     config = consumer_config(settings, settings.group("reshard"))
-    return Consumer(config | {"enable.partition.eof": True, "log_level": 0})
+    return Consumer(config | {"enable.partition.eof": True})

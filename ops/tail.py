@@ -40,7 +40,6 @@ def _count(settings: Settings, places: list[TopicPartition]) -> int | None:
     """The records from these places on; None if the broker does not tell in time."""
     config = consumer_config(settings, settings.group("status")) | {
         "enable.partition.eof": True,
-        "log_level": 0,
     }
     count, ended = 0, 0
     deadline = time.monotonic() + _READ_SECONDS

@@ -59,7 +59,6 @@ def kafka_producer(settings: Settings, linger_ms: float) -> KafkaProducer:
         "message.max.bytes": MAX_RECORD_BYTES,
         "linger.ms": linger_ms,
         # Warnings are of connections that come and go, and that the line above is experimental.
-        "log_level": 3,
     }
     return CheckedProducer(settings, Producer(config, logger=_log))
 

@@ -86,8 +86,7 @@ class EpochByEpoch(_Numbered):
         self._epoch = 0
         # Never subscribes: reads the log of epochs, and asks for the group's commits.
         self._consumer = Consumer(
-            consumer_config(settings, settings.group(stage))
-            | {"enable.partition.eof": True, "log_level": 3}
+            consumer_config(settings, settings.group(stage)) | {"enable.partition.eof": True}
         )
         self._log = EpochLog(settings, self._consumer)
 

@@ -14,6 +14,7 @@ from typing import Final
 import faust
 
 from backends.deployment_watch import DeploymentWatch, await_deployment
+from backends.minutely import LibraryFilter
 from schemas.errors import FatalFailure
 from schemas.settings import load_settings
 from stream_processors.app import make_app
@@ -41,6 +42,8 @@ def main() -> None:
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(LibraryFilter(("aiokafka", "faust", "mode")))
     logging.getLogger("faust").setLevel(logging.ERROR)
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
     # Faust's own words, under the name of the module that subclasses it.

@@ -21,7 +21,7 @@ from faust.types import TP
 from backends.kafka import consumer_config
 from backends.stage_group import StageGroup
 from backends.watchdog import Vitals, Watchdog
-from schemas.errors import ClientEnded, FatalFailure
+from schemas.errors import FatalFailure
 from schemas.settings import Settings
 from schemas.topics import Topic
 from stream_processors.fetching import HoldingApp, HoldingConsumer, take_records_bare
@@ -30,6 +30,7 @@ from stream_processors.lane import Lane
 from stream_processors.scheduler import ChunkScheduler
 from stream_processors.targets import Targets
 from stream_processors.turns import Turns
+from stream_processors.watch import watch
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +41,6 @@ _FETCH_BYTES = 1024 * 1024
 
 _SESSION_SECONDS = 10.0
 _HEARTBEAT_SECONDS = 3.0
-
-WATCH_SECONDS = 1.0
-"""How often the worker looks after its own parts."""
 
 
 class Lanes:
@@ -191,24 +189,10 @@ def _attach(app: faust.App, settings: Settings, check: Callable[[], None]) -> No
             log.critical("the sequencer cannot go on", exc_info=True)
             os._exit(FatalFailure.exit_code)
 
-    @app.task  # type: ignore[untyped-decorator]
-    async def watch() -> None:
-        await _watch(app, lanes)
-
+    watch(app, lanes.beat)
     _connect(app.on_partitions_assigned, open_lanes)
     _connect(app.on_partitions_revoked, close_lanes)
     _connect(app.on_before_shutdown, close_all_lanes)
-
-
-async def _watch(app: faust.App, lanes: Lanes) -> None:
-    """Tells the watchdog that the event loop runs, and ends the process when the client ended."""
-    while not app.should_stop:
-        error = cast(HoldingConsumer, app.consumer).ended()
-        if error is not None and not app.should_stop:
-            log.critical("the sequencer ends: a task of the Kafka client ended: %r", error)
-            os._exit(ClientEnded.exit_code)
-        lanes.beat()
-        await asyncio.sleep(WATCH_SECONDS)
 
 
 def _connect(signal: Any, handler: Any) -> None:

@@ -32,6 +32,9 @@ from stream_processors.turns import Turns
 
 log = logging.getLogger(__name__)
 
+_silence: Final = MinuteLog(log)
+"""Shared by all lanes: their broker is away for each of them."""
+
 INTERVAL_SECONDS: Final = 0.02
 """From the beginning of one transaction to that of the next, at least.
 
@@ -74,7 +77,6 @@ class Lane:
         self._source = SourcePartition(settings, partition, group)
         self._turns = turns
         self._targets = targets
-        self._silence = MinuteLog(log)
         self._inbox = Inbox(feed, asyncio.get_running_loop().call_soon_threadsafe)
         feed.hold(True)  # noqa: FBT003 - the only argument
         self._thread = threading.Thread(target=self._run, name=f"lane-{partition}", daemon=True)
@@ -133,9 +135,9 @@ class Lane:
         try:
             starvation.look(next_offset)
         except (KafkaException, ServerUnavailable) as error:
-            self._silence.tell("partition %d: Kafka does not answer: %s", self._partition, error)
+            _silence.tell("partition %d: Kafka does not answer: %s", self._partition, error)
         else:
-            self._silence.over()
+            _silence.over()
 
     def _restored(self) -> Sequencer:
         """The sequencer with the state that the log holds, which must fit its source.

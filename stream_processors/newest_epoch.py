@@ -40,7 +40,7 @@ class NewestEpoch:
 
     def _run(self) -> None:
         config = consumer_config(self._settings, self._settings.group("epochs"))
-        consumer = Consumer(config | {"enable.partition.eof": True, "log_level": 3})
+        consumer = Consumer(config | {"enable.partition.eof": True})
         followed = EpochLog(self._settings, consumer)
         while True:
             try:

@@ -56,7 +56,6 @@ def transactional_config(settings: Settings, group: str, partition: int) -> dict
     return producer_config(settings) | {
         "transactional.id": f"{group}-{partition}",
         "transaction.timeout.ms": int(TRANSACTION_SECONDS * 1000),
-        "log_level": 3,  # errors; that a coordinator is still loading is no news
         # Nothing waits for it: a commit sends what is left. Until then the records of a partition
         # gather, so that there are a quarter of the requests that 5 ms make, and a third less for
         # the broker to do (ADR 2).

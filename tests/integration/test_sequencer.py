@@ -5,17 +5,22 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import secrets
 import signal
 import subprocess
+from typing import Final
 
 import pytest
+from confluent_kafka import Producer
 
 from backends.groups import described_group
-from backends.kafka import admin_client, create_topics
+from backends.kafka import admin_client, create_topics, producer_config
 from schemas.codec import encode
+from schemas.errors import ClientEnded
 from schemas.records import AnyEntry, Duplicate, MessageSent, Rejected
 from schemas.settings import Settings
 from schemas.topics import Topic
+from stream_processors.restore import holds_records
 from tests.conftest import Servers
 from tests.support.commands import growing_group, message
 from tests.support.processes import running, wait_until
@@ -30,6 +35,8 @@ from tests.support.topics import (
 )
 
 pytestmark = pytest.mark.servers
+
+PATIENCE: Final = 30.0
 
 
 @pytest.fixture
@@ -133,6 +140,36 @@ def test_what_a_rebalance_loses_is_fetched_again(settings: Settings) -> None:
     with running(settings, "tests.support.losing_worker"):
         wait_until(lambda: sequenced(settings), "all is sequenced", 30)
     assert [entry.seq for entry in timelines(settings)["c1"]] == list(range(1, 41))
+
+
+def test_a_client_that_has_lost_a_task_ends_the_worker(settings: Settings) -> None:
+    """Faust does not look at it; the worker ends with its own exit code and is started again."""
+    with running(settings, "tests.support.ending_worker") as worker:
+        assert worker.wait(40) == ClientEnded.exit_code
+
+
+def test_marks_at_the_end_are_no_records(settings: Settings) -> None:
+    """Also below a transaction that stays open: the lane waits, and the worker does not end."""
+    done, opened = transactional(settings), transactional(settings)
+    place = (settings.topic(Topic.MESSAGES), b"{}", b"k", 0)
+    done.begin_transaction()
+    done.produce(*place)
+    done.commit_transaction(PATIENCE)
+    opened.begin_transaction()
+    opened.produce(*place)
+    assert opened.flush(PATIENCE) == 0
+    try:
+        assert holds_records(settings, 0, range(2))
+        assert not holds_records(settings, 0, range(1, 2))
+    finally:
+        opened.abort_transaction(PATIENCE)
+
+
+def transactional(settings: Settings) -> Producer:
+    """A producer that somebody else might have."""
+    producer = Producer(producer_config(settings) | {"transactional.id": secrets.token_hex(8)})
+    producer.init_transactions(PATIENCE)
+    return producer
 
 
 def members(settings: Settings) -> int:

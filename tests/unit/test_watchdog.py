@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from backends.minutely import REPEAT_SECONDS, MinuteLog
+from backends.minutely import REPEAT_SECONDS, LibraryFilter, MinuteLog
 from backends.watchdog import (
     SILENT_SECONDS,
     STALLED_SECONDS,
@@ -115,3 +115,20 @@ def test_a_condition_that_lasts_is_logged_once_a_minute(caplog: pytest.LogCaptur
     assert not log.over()
     log.tell("away")
     assert len(caplog.records) == 4
+
+
+def test_a_library_says_each_thing_once_a_minute() -> None:
+    """Its other lines, and those of this project, are written as they come."""
+    clock = Clock()
+    lines = LibraryFilter(("aiokafka",), clock)
+
+    def is_written(name: str, text: str) -> bool:
+        record = logging.LogRecord(name, logging.ERROR, "", 1, text, (), None)
+        return bool(lines.filter(record))
+
+    assert is_written("aiokafka.client", "away from %s")
+    assert not any(is_written("aiokafka.client", "away from %s") for _ in range(3))
+    assert is_written("aiokafka.client", "something else")
+    assert all(is_written("stream_processors.lane", "away") for _ in range(3))
+    clock.now += REPEAT_SECONDS
+    assert is_written("aiokafka.client", "away from %s")

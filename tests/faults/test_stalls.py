@@ -1,0 +1,25 @@
+"""A broker that stands still and goes on, without closing a connection."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.broker_stalls import Rig
+from tests.support.stoppable import stack_of_its_own
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
+
+STALL_SECONDS = 13.0
+"""More than the session timeout of the loops, and than the time after which clients give up a
+connection: both make a client look for its coordinator again."""
+
+
+def test_every_stage_gets_its_partitions_back() -> None:
+    """A sequencer and 16 loops of sinks handle everything after each stall; no loop has ended."""
+    sessions = {"session.timeout.ms": 6_000, "heartbeat.interval.ms": 2_000}
+    with stack_of_its_own("kafka") as stack:
+        rig = Rig(stack, sessions)
+        with rig.running():
+            outcomes = [rig.round(STALL_SECONDS) for _ in range(2)]
+    assert [outcome.waiting for outcome in outcomes] == [[], []]
+    assert rig.loops.failures == []
