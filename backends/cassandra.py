@@ -74,6 +74,7 @@ from cassandra.cluster import (
     NoHostAvailable,
     Session,
 )
+from cassandra.connection import DefaultEndPoint
 from cassandra.policies import (
     ConstantReconnectionPolicy,
     DCAwareRoundRobinPolicy,
@@ -215,6 +216,8 @@ def use_keyspace(session: Session, settings: Settings) -> None:
 def cassandra_session(settings: Settings) -> Iterator[Session]:
     """A session with rows as tuples, quorum consistency, and reconnection each second.
 
+    A contact point that comes back with another address under its name is found again.
+
     Raises:
         ServerUnavailable: No contact point answers.
     """
@@ -228,7 +231,9 @@ def cassandra_session(settings: Settings) -> Iterator[Session]:
         row_factory=tuple_factory,
     )
     cluster = Cluster(
-        hosts,
+        # The driver resolves a plain name once. A name in an endpoint is resolved again with each
+        # connection, so a node may come back with another address.
+        [DefaultEndPoint(host, port) for host in hosts],
         port=port,
         protocol_version=5,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},

@@ -16,10 +16,12 @@ class Forwarder:
         port: Where to listen.
         host: Where the server is.
         server_port: And at which port.
+        address: Where to listen, of this machine.
     """
 
-    def __init__(self, port: int, host: str, server_port: int) -> None:
+    def __init__(self, port: int, host: str, server_port: int, address: str = "127.0.0.1") -> None:
         self._port = port
+        self._address = address
         self._target = (host, server_port)
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
@@ -28,7 +30,7 @@ class Forwarder:
 
     async def open(self) -> None:
         """Lets connections through."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
+        self._server = await asyncio.start_server(self._accept, self._address, self._port)
 
     async def cut(self) -> None:
         """Ends all connections and takes no more."""

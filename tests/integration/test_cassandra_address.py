@@ -1,0 +1,90 @@
+"""Cassandra's only node comes back with another address under the same name."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any, Final
+
+import pytest
+from cassandra.cluster import Session
+
+from backends.cassandra import cassandra_session, create_tables
+from devstack.ports import free_ports
+from gateway.cassandra_store import CassandraStore
+from schemas.settings import Settings
+from tests.conftest import Servers
+from tests.support.forwarding import Forwarder
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
+
+NAME: Final = "cassandra.test"
+WITHIN_SECONDS: Final = 60.0
+
+
+class Resolver:
+    """Knows one name, whose address changes. All else is resolved as ever."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._real = socket.getaddrinfo
+
+    def __call__(self, host: Any, *arguments: Any, **keywords: Any) -> Any:
+        return self._real(self.address if host == NAME else host, *arguments, **keywords)
+
+
+def answers(session: Session) -> bool:
+    """Whether a query is answered now."""
+    try:
+        session.execute("SELECT release_version FROM system.local", timeout=2)
+    except Exception:  # noqa: BLE001 - the driver has many
+        return False
+    return True
+
+
+async def until_reached(session: Session, store: CassandraStore) -> None:
+    """Waits until the session of a sink and the gateway's store are answered."""
+    async with asyncio.timeout(WITHIN_SECONDS):
+        while not (  # noqa: ASYNC110 - only asking tells
+            await asyncio.to_thread(answers, session) and await store.reachable()
+        ):
+            await asyncio.sleep(0.2)
+
+
+async def use_two_addresses(settings: Settings, resolver: Resolver) -> None:
+    """A session of a sink and the gateway's store outlive the change."""
+    (port,) = free_ports(1)
+    (host,), server_port = settings.cassandra_contact_points
+    named = settings.model_copy(update={"cassandra_hosts": f"{NAME}:{port}"})
+    before, after = (
+        Forwarder(port, host, server_port, address) for address in ("127.0.0.2", "127.0.0.3")
+    )
+    await before.open()
+    store = CassandraStore(named)
+    store.start()
+    sessions = cassandra_session(named)
+    session = await asyncio.to_thread(sessions.__enter__)
+    try:
+        await until_reached(session, store)
+        await before.cut()
+        assert not await asyncio.to_thread(answers, session)
+        resolver.address = "127.0.0.3"
+        await after.open()
+        await until_reached(session, store)
+    finally:
+        await asyncio.to_thread(sessions.__exit__, None, None, None)
+        await store.stop()
+        await before.cut()
+        await after.cut()
+
+
+def test_a_node_with_another_address_is_found_by_its_name(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within a minute, in the same processes: the name is resolved with each connection."""
+    settings = servers.settings()
+    resolver = Resolver("127.0.0.2")
+    monkeypatch.setattr(socket, "getaddrinfo", resolver)
+    with cassandra_session(settings) as session:
+        create_tables(session, settings)
+    asyncio.run(use_two_addresses(settings, resolver))
