@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final, Literal, TypeAlias
 
-from producers.backlog import Backlog, Identity, Parcel, identity_of
+from producers.backlog import Backlog, Identity, Parcel, Resend, identity_of
 from producers.courier import Courier
 from producers.outbox import Outbox
 from producers.receipts import State
@@ -48,8 +49,10 @@ class Dispatcher:
     Args:
         outbox: Where they are kept meanwhile.
         new_courier: Makes a courier with a new producer.
-        window: Unsettled commands under way for each author; None for as many as there are.
+        window: Commands under way for each author; None for as many as there are.
         done_when: When a command is settled.
+        resend: When a command without an outcome is sent again; None for never.
+        clock: Seconds, from any beginning.
 
     Attributes:
         changed: Guards everything here; notified whenever a parcel's state changes.
@@ -58,12 +61,14 @@ class Dispatcher:
         last_failure: What broke the last producer that broke.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the publisher decides each
         self,
         outbox: Outbox,
         new_courier: Callable[[], Courier],
         window: int | None,
         done_when: DoneWhen,
+        resend: Resend | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.changed = threading.Condition()
         self.counts: Counter[State] = Counter()
@@ -72,7 +77,8 @@ class Dispatcher:
         self._outbox = outbox
         self._new_courier = new_courier
         self._done_when = done_when
-        self._backlog = Backlog(window)
+        self._clock = clock
+        self._backlog = Backlog(window, resend)
         self._pending: dict[Identity, Parcel] = {}
         self._settled: list[Parcel] = []
         self._failures = 0
@@ -149,7 +155,10 @@ class Dispatcher:
             self._replace(courier)
         self._clear_outbox()
         with self.changed:
+            again = self._backlog.resend(self._clock())
             self._hand_out()
+        if again:
+            _log.warning("%d commands had no outcome for too long and are sent again", again)
 
     def _rest(self) -> None:
         """Waits for work, unless something is in flight: then the producer is to be polled."""
@@ -217,8 +226,9 @@ class Dispatcher:
             return
         with self.changed:
             self._failures = 0
+            now = self._clock()
             for parcel in acknowledged:
-                if self._backlog.accept(parcel):
+                if self._backlog.accept(parcel, now):
                     self._move(parcel, State.ACCEPTED)
                     if self._done_when == "accepted":
                         self._forget(parcel)
@@ -235,8 +245,7 @@ class Dispatcher:
 
     def _forget(self, parcel: Parcel) -> None:
         del self._pending[parcel.identity]
-        self._backlog.settle(parcel)
-        self._settled.append(parcel)
+        self._settled += self._backlog.settle(parcel, self._clock())
 
     def _clear_outbox(self) -> None:
         with self.changed:

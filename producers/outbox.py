@@ -11,6 +11,7 @@ fsync a call, not one a command: a batch pays it once.
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,13 +30,17 @@ from schemas.errors import (
 CAPACITY: Final = 10_000
 """Commands; a person who is offline for a day writes fewer."""
 
+_INSTALLATION_BYTES: Final = 12
+"""16 characters. They tell the installations of one device apart."""
+
 _FILE: Final = OwnFile(
     name="the outbox",
     schema="""
         CREATE TABLE command (position INTEGER PRIMARY KEY, value BLOB NOT NULL);
         CREATE TABLE last_id (only INTEGER PRIMARY KEY CHECK (only = 0), id TEXT NOT NULL);
+        CREATE TABLE installation (only INTEGER PRIMARY KEY CHECK (only = 0), id TEXT NOT NULL);
     """,
-    version=1,
+    version=2,
     synchronous="FULL",
     in_use=OutboxInUse,
 )
@@ -51,11 +56,15 @@ class Queued(NamedTuple):
 class Outbox:
     """Keeps commands until they are settled. One process at a time; safe among threads.
 
+    ``installation`` is a random id that was made with the file. The ids of commands grow as long
+    as the file exists; a new file begins a new installation, whose ids may be lower.
+
     Args:
         path: The file; it and its folder are made if they are missing.
         capacity: Commands that it holds at most.
 
     Raises:
+        TransientFailure: The disk does not take what a new file holds.
         OutboxInUse: Another process, or another `Outbox`, has the file open.
         ConfigurationError: The file cannot be opened, or is not an outbox of this version.
     """
@@ -67,6 +76,7 @@ class Outbox:
         self._open = True
         self._db = open_own_file(path, _FILE)
         count, last = self._db.execute("SELECT count(*), max(position) FROM command").fetchone()
+        self.installation = self._installation()
         self._count: int = count
         self._last_position: int = last or 0
 
@@ -126,6 +136,12 @@ class Outbox:
         with self._lock:
             rows = self._db.execute("SELECT position, value FROM command ORDER BY position")
             return [Queued(*row) for row in rows]
+
+    def _installation(self) -> str:
+        with self._transaction() as db:
+            fresh = secrets.token_urlsafe(_INSTALLATION_BYTES)
+            db.execute("INSERT OR IGNORE INTO installation VALUES (0, ?)", (fresh,))
+            return str(db.execute("SELECT id FROM installation").fetchone()[0])
 
     def close(self) -> None:
         """Lets another process have the file. May be called again."""

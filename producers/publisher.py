@@ -6,9 +6,11 @@
 4. Its outcome is seen on the sender's sync timeline, or on the conversation's (`sequenced`,
    `duplicate`, `rejected`), and it leaves the outbox.
 
-If the producer breaks between 2 and 3, another one sends again what was not acknowledged; if the
-process dies between 1 and 4, the next one sends again all that is in the outbox. Both are
-harmless: the sequencer knows a command by its `client_msg_id`.
+If the producer breaks between 2 and 3, another one sends again what was not acknowledged. If no
+outcome is seen for some seconds after 3, the commands are sent again. If the process dies between
+1 and 4, the next one sends again all that is in the outbox. A command that is sent again is
+harmless: the sequencer knows it by its `client_msg_id` and repeats its outcome. The commands of a
+conversation are always sent again in their order, from the oldest that is concerned on.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
-from producers.backlog import Identity, Parcel, identity_of
+from producers.backlog import Identity, Parcel, Resend, identity_of
 from producers.courier import Courier, MakeProducer, kafka_producer
 from producers.dispatch import Dispatcher, DoneWhen
 from producers.ids import IdGenerator
@@ -47,6 +49,8 @@ from schemas.records import (
 from schemas.settings import Settings
 from schemas.topics import Topic
 
+RESEND: Final = Resend()
+
 CLOSE_SECONDS: Final = 5.0
 """What `close` gives the broker to acknowledge what is queued; the rest waits in the outbox."""
 
@@ -60,10 +64,13 @@ class Publisher:
         device_id: The device that the user speaks from; ids grow within it, so two publishers
             must not share one.
         outbox: The file that keeps what is not settled. Each publisher needs its own.
-        window: Commands under way, not yet sequenced, for each (conversation, sender, device).
-            At most the sequencer's own window, so that whatever is sent again is still known
-            there and gets its SeqId as the answer. None lifts it, for loads that do not need
-            that answer: of what is sent again, the oldest may be called stale.
+        window: From the oldest command without an outcome to the newest under way, for each
+            (conversation, sender, device). At most the sequencer's own window, so that a command
+            that is sent again is still known there and gets its first outcome. None lifts the
+            bound, for loads that do not need that outcome: the oldest of the commands that are
+            sent again may be answered as stale.
+        resend: When a command that the broker has is sent again because no outcome was seen, as
+            long as `done_when` is ``sequenced``. None for only after a restart.
         done_when: When a command leaves the outbox: when its outcome was observed, or already
             when it was accepted. The latter needs no `observe`, and learns no outcome.
         capacity: Commands in the outbox at most.
@@ -84,6 +91,7 @@ class Publisher:
         *,
         window: int | None = DEDUP_WINDOW,
         done_when: DoneWhen = "sequenced",
+        resend: Resend | None = RESEND,
         capacity: int = CAPACITY,
         linger_ms: float = 0,
         make_producer: MakeProducer | None = None,
@@ -94,7 +102,8 @@ class Publisher:
         self._ids = IdGenerator(self._outbox.last_id)
         make = make_producer or partial(kafka_producer, settings, linger_ms)
         new_courier = partial(Courier, settings.topic(Topic.MESSAGES), make)
-        self._dispatcher = Dispatcher(self._outbox, new_courier, window, done_when)
+        again = resend if done_when == "sequenced" else None
+        self._dispatcher = Dispatcher(self._outbox, new_courier, window, done_when, again)
         self._changed = self._dispatcher.changed
         try:
             self.resumed = self._resume()
@@ -246,6 +255,7 @@ class Publisher:
                 sender=self._user,
                 device_id=self._device_id,
                 client_msg_id=self._ids.next(),
+                installation=self._outbox.installation,
                 **fields,
             )
             encoded = encode_valid(command, self._limits)

@@ -19,6 +19,7 @@ from schemas.ids import is_client_msg_id, is_valid_id
 from schemas.limits import MAX_SAID_BYTES, MAX_SEQ, Limits
 from schemas.records import (
     MAX_ID_LENGTH,
+    MAX_INSTALLATION_LENGTH,
     AddMembers,
     AnyCommand,
     Command,
@@ -101,16 +102,18 @@ def _check_ids(command: Command) -> None:
     _check_type("client_msg_id", command.client_msg_id, str)
     if not is_client_msg_id(command.client_msg_id):
         raise InvalidCommand("invalid", "client_msg_id must be a UUIDv7, canonical and lower case")
+    if command.installation is not UNSET:
+        _check_id("installation", command.installation, MAX_INSTALLATION_LENGTH)
     if command.v is not UNSET and command.v != 1:
         raise InvalidCommand("invalid", "v is 1, the version of this format, or is left out")
 
 
-def _check_id(name: str, given: str) -> None:
+def _check_id(name: str, given: str, longest: int = MAX_ID_LENGTH) -> None:
     _check_type(name, given, str)
-    if not 1 <= len(given) <= MAX_ID_LENGTH or not is_valid_id(given):
+    if not 1 <= len(given) <= longest or not is_valid_id(given):
         raise InvalidCommand(
             "invalid",
-            f"{name}: an id has 1 to {MAX_ID_LENGTH} printable characters, unlike {given!r:.140}",
+            f"{name}: an id has 1 to {longest} printable characters, unlike {given!r:.140}",
         )
 
 

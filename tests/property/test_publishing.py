@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 import producers.dispatch
-from producers.backlog import Parcel
+from producers.backlog import Parcel, Resend
 from producers.courier import Courier
 from producers.dispatch import Dispatcher
 from producers.outbox import Outbox
@@ -25,6 +25,7 @@ from schemas.records import AnyCommand
 from tests.support.publishing import FaultyBroker, FaultyProducer, SmallSequencer, message
 
 WINDOW = 3
+RESEND = Resend(first=10.0, most=40.0)
 CAPACITY = 1_000
 conversations = st.sampled_from(["c1", "c2"])
 senders = st.sampled_from(["ann", "bob"])
@@ -34,8 +35,9 @@ class PublishingMachine(RuleBasedStateMachine):
     """Every command lands, in the order of its conversation, and its client learns its SeqId.
 
     The broker takes its time, reports in any order, breaks for good, and lets requests of a
-    broken producer arrive late; the client process dies anywhere. The sequencer remembers no more
-    ids than the window, so a resend outside it would be answered as stale.
+    broken producer arrive late; outcomes are lost on their way; the client process dies anywhere.
+    The sequencer takes ids in their order alone and remembers no more of them than the window. So
+    a command that is overtaken, or sent again outside the window, would be answered as stale.
     """
 
     def __init__(self) -> None:
@@ -47,6 +49,7 @@ class PublishingMachine(RuleBasedStateMachine):
         self.broken: list[FaultyProducer] = []
         self.sequencer = SmallSequencer(WINDOW)
         self.observed = 0
+        self.now = 0.0
         self.published: dict[str, list[str]] = defaultdict(list)
         self.receipts: list[Receipt] = []
         self.start()
@@ -55,7 +58,9 @@ class PublishingMachine(RuleBasedStateMachine):
         """A process opens the outbox and goes on with what is there."""
         self.outbox = Outbox(self.folder / "outbox.db", CAPACITY)
         new_courier = partial(Courier, "im.messages", self.broker.connect)
-        self.dispatcher = Dispatcher(self.outbox, new_courier, WINDOW, "sequenced")
+        self.dispatcher = Dispatcher(
+            self.outbox, new_courier, WINDOW, "sequenced", RESEND, lambda: self.now
+        )
         self.take_up(
             [(queued.position, decode_command(queued.value)) for queued in self.outbox.pending()]
         )
@@ -124,6 +129,17 @@ class PublishingMachine(RuleBasedStateMachine):
             self.dispatcher.observe(record)
             self.observed += 1
 
+    @rule(count=st.integers(1, 3))
+    def lose(self, count: int) -> None:
+        """Outcomes do not reach the client."""
+        self.sequencer.run(self.broker.log)
+        self.observed = min(len(self.sequencer.records), self.observed + count)
+
+    @rule(seconds=st.sampled_from([1.0, 11.0, 50.0]))
+    def wait(self, seconds: float) -> None:
+        """Time passes: what has had no outcome for too long is sent again at the next turn."""
+        self.now += seconds
+
     @rule(looks_back=st.booleans())
     def crash(self, looks_back: bool) -> None:  # noqa: FBT001 - Hypothesis draws it
         """The process dies. The next one follows from where this one was, or only what is new."""
@@ -141,6 +157,7 @@ class PublishingMachine(RuleBasedStateMachine):
         try:
             self.broker.room = 1_000
             for _ in range(3 + sum(map(len, self.published.values()))):
+                self.now += RESEND.most
                 self.dispatcher.turn()
                 self.write(1_000)
                 self.report(Random(0))

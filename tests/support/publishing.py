@@ -142,13 +142,12 @@ class SmallSequencer:
         if command.client_msg_id in ids:
             seq = ids[command.client_msg_id]
             return Duplicate(**about, device_id=command.device_id, at=0, seq=seq)
-        remembered = sorted(ids)[-self._window :]
-        if len(remembered) == self._window and command.client_msg_id < remembered[0]:
+        if ids and command.client_msg_id < max(ids):
             return Rejected(**about, device_id=command.device_id, at=0, code="stale")
         self._heads[command.conv_id] += 1
-        self._accepted[command.conv_id, command.sender] = {id_: ids[id_] for id_ in remembered} | {
-            command.client_msg_id: self._heads[command.conv_id]
-        }
+        ids[command.client_msg_id] = self._heads[command.conv_id]
+        if len(ids) > self._window:
+            del ids[min(ids)]
         return MessageSent(
             **about,
             seq=self._heads[command.conv_id],

@@ -126,8 +126,9 @@ def test_a_huge_number_gets_a_typed_answer(seq: int) -> None:
     lane = a_lane()
     common = structs.asdict(message(1))
     del common["content"], common["mentions"], common["v"]
-    odd: list[AnyCommand] = [MarkRead(**common, seq=seq), RecallMessage(**common, seq=seq)]
-    commands: list[AnyCommand] = [growing_group(1)[0], *odd, message(2)]
+    later = common | {"client_msg_id": message(2).client_msg_id}
+    odd: list[AnyCommand] = [MarkRead(**common, seq=seq), RecallMessage(**later, seq=seq)]
+    commands: list[AnyCommand] = [growing_group(1)[0], *odd, message(3)]
     log = handle(lane, [source(at, command) for at, command in enumerate(commands)])
     codes = [each.code for each in log.sync_of("u0") if isinstance(each, Rejected)]
     assert codes == ["invalid", "unknown_message"]

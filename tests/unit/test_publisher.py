@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from producers.backlog import Resend
 from producers.outbox import Outbox
 from producers.publisher import Publisher
 from producers.receipts import State
@@ -191,6 +193,41 @@ def test_what_is_left_is_sent_by_the_next_process(
     assert new.client_msg_id > left[1].client_msg_id
     assert [b'"one"' in value for _, value in broker.log] == [True, False, False]
     assert [b'"three"' in value for _, value in broker.log] == [False, False, True]
+
+
+def test_each_outbox_file_is_an_installation_of_its_own(
+    open_publisher: Open, broker: FaultyBroker, tmp_path: Path
+) -> None:
+    """Its id is the same after a restart, and another one when the file is made anew."""
+    for number in range(2):
+        publisher = open_publisher(done_when="accepted")
+        publisher.send("c", str(number))
+        publisher.close()
+    (tmp_path / "outbox.db").unlink()
+    publisher = open_publisher(done_when="accepted")
+    publisher.send("c", "anew")
+    publisher.close()
+    first, again, anew = [decode_command(value).installation for _, value in broker.log]
+    assert first == again != anew
+    assert isinstance(first, str)
+    assert len(first) == 16
+
+
+def test_a_command_without_an_outcome_is_sent_again_without_a_restart(
+    open_publisher: Open, broker: FaultyBroker
+) -> None:
+    """The first answer was lost; the answer to the copy settles the command."""
+    publisher = open_publisher(resend=Resend(first=0.0, most=0.0))
+    receipt = publisher.publish(message(1))
+    receipt.wait_accepted(5)
+    deadline = time.monotonic() + 10
+    while len(broker.log) < 2 and time.monotonic() < deadline:
+        publisher.flush(5)
+    sequencer = SmallSequencer(32)
+    sequencer.run(broker.log)
+    publisher.observe(sequencer.records[1])
+    assert receipt.wait_sequenced(5) == 1
+    assert receipt.state is State.DUPLICATE
 
 
 def test_the_same_command_is_not_queued_twice(open_publisher: Open, broker: FaultyBroker) -> None:
