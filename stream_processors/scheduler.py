@@ -43,6 +43,6 @@ class ChunkScheduler(SchedulingStrategyT):
 def _chunk(tp: TP, fetched: list[Any]) -> Chunk:
     first = fetched[0]
     return Chunk(
-        tp.topic, tp.partition, first.offset, first.timestamp, first.timestamp_type,
+        tp.topic, tp.partition, first.offset, first.timestamp, timestamp_type=1,
         headers=(), key=None, value=fetched,
     )  # fmt: skip

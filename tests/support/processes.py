@@ -38,12 +38,23 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 @contextmanager
-def running(settings: Settings, *module: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of ours, such as ``running(settings, "sinks", "message")``."""
+def running(
+    settings: Settings, *module: str, log: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of ours, such as ``running(settings, "sinks", "message")``.
+
+    Args:
+        settings: The deployment.
+        module: What ``python -m`` takes.
+        log: Gets what the process writes to its standard error.
+    """
+    errors = None if log is None else log.open("wb")
     process = subprocess.Popen(
         [sys.executable, "-m", *module], cwd=ROOT, env=environment(settings),
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=errors,
     )  # fmt: skip
+    if errors is not None:
+        errors.close()  # the process has its own
     try:
         yield process
     finally:
