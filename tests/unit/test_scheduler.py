@@ -11,7 +11,6 @@ from schemas.dead_letters import Content
 from stream_processors.scheduler import ChunkScheduler
 from stream_processors.unpacking import Aside, Bare, Passed
 
-
 FIRST = [
     Bare(3, 1, b"k", b"v"),
     Bare(3, None, None, None),
@@ -23,7 +22,6 @@ FIRST = [
 @pytest.mark.parametrize("first", FIRST)
 def test_a_chunk_is_one_event(first: Any) -> None:
     """With the records as its value, and the place of the first."""
-    ((place, chunk),) = object.__new__(ChunkScheduler).iterate(
-        {TP("t", 1): [first], TP("t", 2): []}
-    )
+    scheduler: Any = ChunkScheduler
+    ((place, chunk),) = scheduler().iterate({TP("t", 1): [first], TP("t", 2): []})
     assert (place, chunk.offset, chunk.value) == (TP("t", 1), 3, [first])
