@@ -170,13 +170,15 @@ def create_tables(session: Session, settings: Settings) -> None:
     """Creates what is missing: keyspace, tables, columns. The session then uses the keyspace.
 
     Raises:
-        ConfigurationError: There is a table of an earlier version, with another partition key.
+        ConfigurationError: There is a table of an earlier version, with another partition key, or
+            the keyspace has fewer copies than the settings say.
     """
     session.execute(
         f"CREATE KEYSPACE IF NOT EXISTS {settings.keyspace} WITH replication = "
         f"{{'class': 'NetworkTopologyStrategy', "
         f"'{settings.cassandra_datacenter}': {settings.replication}}}"
     )
+    _check_copies(session, settings)
     use_keyspace(session, settings)
     ttl = keeping(settings.sync_lifetime).ttl
     window = max(1, ttl // 60 // _WINDOWS_IN_A_LIFETIME)
@@ -184,6 +186,23 @@ def create_tables(session: Session, settings: Settings) -> None:
         session.execute(table.format(ttl=ttl, window_minutes=window))
     for column in _LATER_COLUMNS:
         session.execute(column)
+
+
+def _check_copies(session: Session, settings: Settings) -> None:
+    """Compares the copies of a keyspace that somebody made beforehand."""
+    found = session.execute(
+        "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = %s",
+        (settings.keyspace,),
+    )
+    for (replication,) in found:
+        datacenter = settings.cassandra_datacenter
+        copies = int(replication.get(datacenter, replication.get("replication_factor", 0)))
+        if copies < settings.replication:
+            raise ConfigurationError(
+                f"keyspace {settings.keyspace} has {copies} copies in {datacenter},"
+                f" IM_REPLICATION is {settings.replication}: ALTER KEYSPACE and repair it, see"
+                " 'What a cluster needs' in docs/operating.md"
+            )
 
 
 def use_keyspace(session: Session, settings: Settings) -> None:

@@ -1,10 +1,11 @@
-"""`im prepare` on topics that somebody made beforehand, on a real broker."""
+"""`im prepare` on topics and keyspaces that somebody made beforehand, on real servers."""
 
 from __future__ import annotations
 
 import pytest
 from confluent_kafka.cimpl import NewTopic
 
+from backends.cassandra import cassandra_session, create_tables
 from backends.kafka import admin_client, create_topics
 from schemas.errors import ConfigurationError
 from schemas.topics import Topic
@@ -34,3 +35,14 @@ def test_topics_of_our_own_are_accepted_again(servers: Servers) -> None:
     create_topics(settings)
 
     assert create_topics(settings) == []
+
+
+def test_a_keyspace_with_too_few_copies_is_refused(servers: Servers) -> None:
+    """A quorum of one copy would lose acknowledged rows with its node."""
+    settings = servers.settings()
+    with cassandra_session(settings) as session:
+        create_tables(session, settings)
+        more = settings.model_copy(update={"replication": 3})
+
+        with pytest.raises(ConfigurationError, match=r"has 1 copies in .*, IM_REPLICATION is 3"):
+            create_tables(session, more)
