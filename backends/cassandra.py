@@ -22,7 +22,7 @@ up, ``tests/integration/test_partitions.py`` asks the server):
 | ``message`` | `MESSAGE_BUCKET` entries of `MAX_ENTRY_BYTES` | 99.3 MB |
 | ``sync`` | `SYNC_BUCKET` records of `MAX_ENTRY_BYTES` | 98.9 MB |
 | ``membership_by_conversation`` | all who are named in `MEMBERSHIP_BUCKET` entries | 82.3 MB |
-| ``membership_by_user`` | `MAX_JOINS` of somebody, and as many leaves | 96.5 MB |
+| ``membership_by_user`` | two rows a period, in 1/32 of a person's conversations | below |
 | ``conversation``, ``deployment`` | one row | 1 KB |
 | ``read_mark`` | one row | 2 KB |
 | ``device`` | the devices that a person may have | 40 KB |
@@ -33,11 +33,12 @@ up, ``tests/integration/test_partitions.py`` asks the server):
 A listed bucket takes some 70 bytes for `SYNC_BUCKET` offsets of a shard. At 100,000 records/s
 on 8 shards, kept for a week, that is 68 MB; who keeps more, or longer, takes more shards.
 
-Somebody's memberships lie in `USER_BUCKETS` buckets, by conversation
-(`backends.memberships.user_bucket`); the sequencer refuses whom it would let in more often than
-one of them has room for.
+The memberships of a person lie in `USER_BUCKETS` buckets, by conversation. One conversation has
+at most two rows for each of the `MAX_PERIODS` periods that count (`backends.memberships`). With
+one period and the longest ids, 100 MB are 80,000 conversations in one bucket and 2,500,000 in all.
+No bound refuses a join.
 
-Membership is kept as what happened (joined or left, at a SeqId): such rows are idempotent and
+Membership is stored as what happened (joined or left, at a SeqId): such rows are idempotent and
 may arrive in any order, where a period with an end would have to be read before it is written.
 A join has the history rule beside it, so that who reads memberships knows what may be read back.
 A row without one was written before there was such a rule, and means ``since_join``.
@@ -108,9 +109,9 @@ _TABLES: Final = (
         mode text, history_rule text
     )""",
     """CREATE TABLE IF NOT EXISTS membership_by_user (
-        user_id text, bucket int, conv_id text, seq bigint, joined boolean, messages bigint,
-        history_rule text,
-        PRIMARY KEY ((user_id, bucket), conv_id, seq)
+        user_id text, bucket int, conv_id text, place int, seq bigint, since bigint,
+        joined boolean, messages bigint, history_rule text,
+        PRIMARY KEY ((user_id, bucket), conv_id, place)
     )""",
     """CREATE TABLE IF NOT EXISTS membership_by_conversation (
         conv_id text, bucket int, user_id text, seq bigint, joined boolean, history_rule text,
@@ -156,11 +157,14 @@ _LATER_COLUMNS: Final = (
 """What the tables do not have that an earlier version made."""
 
 _REMADE: Final = {
-    "membership_by_user": ["user_id", "bucket"],
-    "membership_by_conversation": ["conv_id", "bucket"],
+    "membership_by_user": ["user_id", "bucket", "conv_id", "place"],
+    "membership_by_conversation": ["conv_id", "bucket", "user_id", "seq"],
     "read_mark": ["conv_id", "user_id"],
 }
-"""The partition keys of those tables that had another one in an earlier version."""
+"""The primary keys of those tables that had another one in an earlier version."""
+
+_FIRST: Final = "partition_key"
+"""The kind of the columns that a primary key begins with."""
 
 _WINDOWS_IN_A_LIFETIME: Final = 14
 """TWCS drops whole windows; a dozen or two of them is what its authors advise."""
@@ -170,7 +174,7 @@ def create_tables(session: Session, settings: Settings) -> None:
     """Creates what is missing: keyspace, tables, columns. The session then uses the keyspace.
 
     Raises:
-        ConfigurationError: There is a table of an earlier version, with another partition key, or
+        ConfigurationError: There is a table of an earlier version, with another primary key, or
             the keyspace has fewer copies than the settings say.
     """
     session.execute(
@@ -211,18 +215,21 @@ def use_keyspace(session: Session, settings: Settings) -> None:
     An old table would be read and written without an error, at places where nobody looks.
 
     Raises:
-        ConfigurationError: There is a table of an earlier version, with another partition key.
+        ConfigurationError: There is a table of an earlier version, with another primary key.
         cassandra.InvalidRequest: There is no such keyspace.
     """
     session.set_keyspace(settings.keyspace)
     columns = session.execute(
-        "SELECT table_name, position, column_name FROM system_schema.columns"
-        " WHERE keyspace_name = %s AND kind = 'partition_key' ALLOW FILTERING",
+        "SELECT table_name, kind, position, column_name FROM system_schema.columns"
+        " WHERE keyspace_name = %s",
         (settings.keyspace,),
     )
     found: defaultdict[str, list[str]] = defaultdict(list)
-    for table, _, column in sorted(columns):
-        found[table].append(column)
+    for table, kind, _, column in sorted(
+        columns, key=lambda row: (row[0], row[1] != _FIRST, row[2])
+    ):
+        if kind in {_FIRST, "clustering"}:
+            found[table].append(column)
     old = [table for table, key in _REMADE.items() if found.get(table, key) != key]
     if old:
         raise ConfigurationError(

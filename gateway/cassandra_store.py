@@ -9,7 +9,7 @@ from collections import defaultdict
 from enum import Enum
 from typing import Final
 
-from backends.memberships import user_bucket
+from backends.memberships import join_place, user_bucket
 from gateway.cassandra_devices import CassandraDevices, DeviceQuery
 from gateway.cassandra_queries import CassandraQueries, Rows
 from gateway.store import Change, Conversation, Expiry, ReadMark, StoredEntry, StoredRecord
@@ -29,12 +29,13 @@ _BUCKETS: Final = range(USER_BUCKETS)
 class _Read(Enum):
     CONVERSATION = "SELECT head, mode, messages FROM conversation WHERE conv_id = ?"
     CHANGES = (
-        "SELECT seq, joined, history_rule, messages FROM membership_by_user"
-        " WHERE user_id = ? AND bucket = ? AND conv_id = ? AND seq > ? LIMIT ?"
+        "SELECT place, seq, since, joined, history_rule, messages FROM membership_by_user"
+        " WHERE user_id = ? AND bucket = ? AND conv_id = ?"
     )
     ALL_CHANGES = (
-        "SELECT conv_id, seq, joined, history_rule, messages FROM membership_by_user"
-        " WHERE user_id = ? AND bucket = ? AND (conv_id, seq) > (?, ?) LIMIT ?"
+        "SELECT conv_id, place, seq, since, joined, history_rule, messages"
+        " FROM membership_by_user"
+        " WHERE user_id = ? AND bucket = ? AND (conv_id, place) > (?, ?) LIMIT ?"
     )
     CONVERSATION_IDS = (
         "SELECT conv_id FROM membership_by_user"
@@ -96,14 +97,7 @@ class CassandraStore:
 
     async def changes(self, user: str, conv_id: str) -> list[Change]:
         """See `Store`."""
-        found: list[Change] = []
-        place, seq = (user, user_bucket(conv_id), conv_id), 0
-        while rows := await self._read(_Read.CHANGES, *place, seq, _CHANGES):
-            found += [_change(*row) for row in rows]
-            if len(rows) < _CHANGES:
-                break
-            seq = found[-1].seq
-        return found
+        return changes_of(await self._read(_Read.CHANGES, user, user_bucket(conv_id), conv_id))
 
     async def all_changes(self, user: str) -> dict[str, list[Change]]:
         """See `Store`."""
@@ -111,15 +105,15 @@ class CassandraStore:
         return {conv_id: changes for part in parts for conv_id, changes in part.items()}
 
     async def _changes_in(self, user: str, bucket: int) -> dict[str, list[Change]]:
-        found: dict[str, list[Change]] = {}
-        behind: tuple[str, int] = ("", 0)
+        found: dict[str, Rows] = {}
+        behind: tuple[str, int] = ("", -1)
         while rows := await self._read(_Read.ALL_CHANGES, user, bucket, *behind, _CHANGES):
             for conv_id, *row in rows:
-                found.setdefault(conv_id, []).append(_change(*row))
+                found.setdefault(conv_id, []).append(tuple(row))
             if len(rows) < _CHANGES:
                 break
             behind = (rows[-1][0], rows[-1][1])
-        return found
+        return {conv_id: changes_of(of_one) for conv_id, of_one in found.items()}
 
     async def conversation_ids(self, user: str, after: str, limit: int) -> list[str]:
         """See `Store`."""
@@ -202,14 +196,26 @@ class CassandraStore:
         return await self._queries.run(read, *parameters)
 
 
-def _change(
-    seq: int,
-    joined: bool,  # noqa: FBT001 - a column
-    history: HistoryRule | None,
-    messages: int | None,
-) -> Change:
-    """A row from before there was a history rule has none; a leave never has. So with counts."""
-    return Change(seq, joined, history or "since_join", messages or 0)
+def changes_of(rows: Rows) -> list[Change]:
+    """What rows of one person in one conversation tell: `backends.memberships` has the rule."""
+    found: list[Change] = []
+    joins: dict[int, int] = {}
+    leaves: list[tuple[int, Change]] = []
+    for place, seq, since, joined, history, messages in rows:
+        if not joined:
+            leaves.append((place, Change(seq, joined=False, messages=messages or 0)))
+            continue
+        joins[place] = seq
+        rule: HistoryRule = history or "since_join"
+        if since < seq:
+            found.append(Change(since, joined=True, history=rule))
+        found.append(Change(seq, joined=True, history=rule, messages=messages or 0))
+    found += [
+        change
+        for place, change in leaves
+        if change.seq > joins.get(join_place(place // 2), change.seq)
+    ]
+    return sorted(found)
 
 
 def _entries(parts: list[Rows]) -> list[StoredEntry]:

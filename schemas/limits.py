@@ -61,6 +61,14 @@ RECENT_PAGES = 64
 """Such pages, so that of each conversation the messages among the last 1,000 SeqIds can be
 recalled and edited. A full set takes some 10 KB."""
 
+MAX_PERIODS = 100
+"""Membership periods of one person in one conversation that count. Their rows are in the store,
+and a search names each."""
+
+MAX_NOTICES = 500
+"""Notices of one recall to former members, those left out whose sync timeline has the text: to
+these a notice always goes."""
+
 MAX_EDITS = 50
 """Of one message. A recall names each of them."""
 
@@ -80,6 +88,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     ``recall_within_ms``, ``edit_within_ms``: how old a message may be, by the broker's times of
     both commands; with 0 nobody may.
     ``owner_recalls``: the owner of a conversation recalls what others have said, too.
+    ``max_periods``, ``max_notices``: not for a deployment to set; smaller in tests.
     """
 
     push_limit: int = 500
@@ -91,3 +100,5 @@ class Limits(Struct, frozen=True, kw_only=True):
     recall_within_ms: int = DAY_MS
     edit_within_ms: int = DAY_MS
     owner_recalls: bool = False
+    max_periods: int = MAX_PERIODS
+    max_notices: int = MAX_NOTICES

@@ -4,7 +4,7 @@
 |---|---|
 | ``["c", conv]`` | `Head`, number of the open page of recent messages, `Said` of each in it |
 | ``["m", conv, user]`` | the SeqId at which the membership period began |
-| ``["l", conv, user]`` | from when to when somebody was there, of each time, who left lately |
+| ``["l", conv, user]`` | the closed periods of a person: first, last, number of each |
 | ``["r", conv, user]`` | the SeqId up to which the member has read |
 | ``["s", conv, place]`` | a full page of recent messages, by its place in the ring |
 | ``["w", conv, sender, place, page]`` | device, installation, ids with `Decided` |
@@ -25,6 +25,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from stream_processors.core.devices import Devices
+from stream_processors.core.periods import Stay
 from stream_processors.core.recent import ClosedPage, RecentMessages, Said
 from stream_processors.core.state import (
     Conversation,
@@ -49,7 +50,7 @@ StateRecord = tuple[bytes, bytes | None]
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_any: Final = msgspec.msgpack.Decoder().decode
 
-_decode_stays: Final = msgspec.msgpack.Decoder(tuple[tuple[int, int], ...]).decode
+_decode_stays: Final = msgspec.msgpack.Decoder(tuple[Stay, ...]).decode
 
 PROGRESS_KEY: Final = _encode(["p"])
 

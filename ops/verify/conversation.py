@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final, TypeAlias
 from zlib import crc32
 
 from schemas.codec import encode
+from schemas.limits import MAX_NOTICES
 from schemas.records import (
     AnyCommand,
     AnyEntry,
@@ -101,6 +102,7 @@ class Conversation:
         self.edits: dict[int, list[int]] = {}
         self.recalled: dict[int, int] = {}
         self.retractions: dict[str, set[int]] = {}
+        self._left: dict[str, int] = {}
 
     @property
     def head(self) -> int:
@@ -214,19 +216,26 @@ class Conversation:
     def _recall(self, entry: MessageRecalled) -> None:
         holders = self._holders(entry.target)
         self._tell(entry.seq, [entry.sender, *holders])
-        for user in self._leavers((entry.target, *entry.edits)):
+        for user in self._noticed(entry, holders):
             self.retractions.setdefault(user, set()).add(entry.target)
         for seq in (entry.target, *entry.edits):
             self.recalled[seq] = entry.seq
         self._set_document(entry.target, document_digest("", entry.target_at, ""))
 
-    def _leavers(self, seqs: Sequence[int]) -> Iterator[str]:
-        """Who could read one of these entries, and has left."""
-        for user, changes in self.changes.items():
-            if user not in self.members:
-                rule = [Change(seq, joined, self.history) for seq, joined in changes]
-                if any(visible(readable(rule), seq) for seq in seqs):
-                    yield user
+    def _noticed(self, entry: MessageRecalled, holders: set[str]) -> Iterator[str]:
+        """Former members who get a notice: who has the text, and the last who could read it."""
+        room = MAX_NOTICES - len(holders - self.members)
+        for user in reversed(self._left):
+            if user in self.members:
+                continue
+            if user in holders:
+                yield user
+                continue
+            rule = [Change(seq, joined, self.history) for seq, joined in self.changes[user]]
+            parts = readable(rule)
+            if room > 0 and any(visible(parts, seq) for seq in (entry.target, *entry.edits)):
+                room -= 1
+                yield user
 
     def _holders(self, target: int) -> set[str]:
         """Who was told a message, or one of its edits."""
@@ -262,6 +271,9 @@ class Conversation:
             self.members.update(people)
         else:
             self.members.difference_update(people)
+            for user in people:
+                self._left.pop(user, None)
+                self._left[user] = seq
 
     def _tell(self, seq: int, people: Iterable[str]) -> None:
         if self.mode == "push":

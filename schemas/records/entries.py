@@ -39,18 +39,25 @@ class MembersAdded(Entry, frozen=True, kw_only=True, tag="members_added"):
     """The membership period of each of ``members`` begins with this entry.
 
     ``history`` is the conversation's, so that the entry alone tells what the newcomers may read.
+    ``periods`` has the number and the first SeqId of each period that is not number 0 and begun by
+    this entry: those of people who were members before. Absent if there is none.
     """
 
     members: list[str]
     mode: FanoutMode
     history: HistoryRule = "since_join"
+    periods: dict[str, tuple[int, int]] | UnsetType = UNSET
 
 
 class MembersRemoved(Entry, frozen=True, kw_only=True, tag="members_removed"):
-    """The membership period of each of ``members`` ends with this entry."""
+    """The membership period of each of ``members`` ends with this entry.
+
+    ``periods`` has the number of each period that is not number 0. Absent if there is none.
+    """
 
     members: list[str]
     mode: FanoutMode
+    periods: dict[str, int] | UnsetType = UNSET
 
 
 class OwnershipTransferred(Entry, frozen=True, kw_only=True, tag="ownership_transferred"):

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from cassandra.cluster import Session
 
-from backends.memberships import user_bucket
+from backends.memberships import join_place, leave_place, user_bucket
 from schemas.codec import decode_entry
 from schemas.errors import PoisonRecord, TransientFailure, UndecodableRecord
 from schemas.limits import MEMBERSHIP_BUCKET, MESSAGE_BUCKET
@@ -69,8 +69,9 @@ class MessageWriter:
         self._by_user = prepare(
             session,
             "INSERT INTO membership_by_user "
-            "(user_id, bucket, conv_id, seq, joined, messages, history_rule) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "(user_id, bucket, conv_id, place, seq, since, joined, messages, history_rule) "
+            "VALUES (:user_id, :bucket, :conv_id, :place, :seq, :since, :joined, :messages, "
+            ":history_rule) USING TIMESTAMP :seq",
         )
         self._by_conversation = prepare(
             session,
@@ -129,8 +130,8 @@ class MessageWriter:
                 conv = entry.conv_id
                 bucket, theirs = entry.seq // MEMBERSHIP_BUCKET, user_bucket(conv)
                 for user in entry.members:
-                    change = _change(entry, entry.messages)
-                    by_user = self._by_user.bind((user, theirs, conv, *change))
+                    whose = {"user_id": user, "bucket": theirs, "conv_id": conv}
+                    by_user = self._by_user.bind(whose | row_by_user(entry, user))
                     by_conv = self._by_conversation.bind((conv, bucket, user, *_change(entry)))
                     size = len(user) + len(conv) + _ROW_OVERHEAD
                     users[user, theirs].append(Row(by_user, origin, size))
@@ -172,11 +173,23 @@ class MessageWriter:
         return [list(rows.values()) for rows in latest.values()]
 
 
-def _change(entry: _MembershipChange, *more: int) -> tuple[int | bool | str, ...]:
-    """SeqId, ``joined``, ``more``, and ``history_rule``, which stays unset of a leave."""
+def _change(entry: _MembershipChange) -> tuple[int | bool | str, ...]:
+    """SeqId, ``joined``, and ``history_rule``, which stays unset of a leave."""
     if isinstance(entry, MembersRemoved):
-        return entry.seq, False, *more
-    return entry.seq, True, *more, entry.history
+        return entry.seq, False
+    return entry.seq, True, entry.history
+
+
+def row_by_user(entry: _MembershipChange, user: str) -> dict[str, int | bool | str]:
+    """The row by user: `backends.memberships` says what its ``place`` is."""
+    common = {"seq": entry.seq, "messages": entry.messages}
+    if isinstance(entry, MembersRemoved):
+        number = (entry.periods or {}).get(user, 0)
+        return {"place": leave_place(number), "since": 0, "joined": False, **common}
+    periods = entry.periods or {} if isinstance(entry, MembersAdded) else {}
+    number, since = periods.get(user, (0, entry.seq))
+    join = {"place": join_place(number), "since": since, "joined": True}
+    return {**join, "history_rule": entry.history, **common}
 
 
 def _columns(entry: AnyEntry) -> Iterator[dict[str, str | int]]:

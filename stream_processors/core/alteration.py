@@ -3,10 +3,11 @@
 Order of the questions: is the sender a member? is there such a message, young enough to be
 remembered? is it theirs to recall or edit? was it recalled before? is it young enough?
 
-Whom the text went to has to learn that it is gone, in whatever mode the conversation is now, and
-even if they have left since: otherwise it would stay in their sync timelines. Those who left get
-a notice in place of the entry, which lies outside of what they may see; so do those who left a
-pulled conversation, because their devices may have read the text from the store.
+Everybody whose sync timeline has the text learns of the recall, whatever the mode is now, also if
+they have left since: otherwise the text would stay in that timeline. A former member gets a notice
+in place of the entry, which lies outside of what they may see. A former member who could read the
+text in the store gets a notice, too, because their device may have a copy; the number of these
+notices is bounded.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from schemas.records import (
 from stream_processors.core.outcome import Delivery, Effect, Notice
 from stream_processors.core.recent import Said
 from stream_processors.core.refusal import Refused, check_said, existing
-from stream_processors.core.state import Conversation, Head
+from stream_processors.core.state import Conversation, Head, Leaver
 
 MAX_TOLD_MENTIONS: Final = 2
 """The people whom all versions of a message mention while pulled, as a multiple of
@@ -51,7 +52,7 @@ def recall(
     _check_age(said, at, limits.recall_within_ms)
     entry = MessageRecalled(**_common(command, at, head, said), edits=list(said.edits))
     delivery = Delivery(entry, _recipients(conversation, head, entry, said))
-    left = _leavers(conversation, head, (command.seq, *said.edits))
+    left = _noticed(limits, conversation, head, command.seq, said)
     notice = Notice(_retraction(entry), left) if left else None
     gone = replace(said, recalled=True)
     return Effect((delivery,), _moved(head), (), gone, command.seq, notice)
@@ -147,23 +148,54 @@ def _holders(conversation: Conversation, target: int, said: Said) -> Iterator[st
     if not pushed:
         return
     yield from (user for user, since in conversation.members.items() if since <= pushed[-1])
-    for leaver in conversation.leavers.values():  # some of whom are back
-        if any(since <= seq <= until for since, until in leaver.stays for seq in pushed):
+    yield from _back(conversation, pushed)
+
+
+def _back(conversation: Conversation, seqs: Sequence[int]) -> Iterator[str]:
+    """Members who were there at one of these SeqIds, in an earlier period."""
+    for leaver in reversed(conversation.leavers.values()):
+        is_member = leaver.user in conversation.members
+        if not is_member and leaver.until < seqs[0]:
+            return
+        if is_member and _was_there(leaver, seqs):
             yield leaver.user
 
 
-def _leavers(conversation: Conversation, head: Head, seqs: Sequence[int]) -> list[str]:
-    """Who has left and could read a text before: from their sync timeline, or from the store."""
-    return [
-        leaver.user
-        for leaver in conversation.leavers.values()
-        if leaver.user not in conversation.members
-        and any(
-            (since <= seq or head.history == "all") and seq <= until
-            for since, until in leaver.stays
-            for seq in seqs
-        )
-    ]
+def _former(conversation: Conversation, since: int) -> Iterator[Leaver]:
+    """People who are not members and left at or after SeqId ``since``, the last first."""
+    for leaver in reversed(conversation.leavers.values()):
+        if leaver.user in conversation.members:
+            continue
+        if leaver.until < since:
+            return
+        yield leaver
+
+
+def _noticed(
+    limits: Limits, conversation: Conversation, head: Head, target: int, said: Said
+) -> list[str]:
+    """Former members who get a notice.
+
+    All whose sync timeline has the text; and of those who could read it in the store the last to
+    leave, as many as there is room for.
+    """
+    seqs = (target, *said.edits)
+    pushed = [seq for seq in seqs if seq not in said.pulled]
+    told = {said.sender, *said.told}
+    holders: list[str] = []
+    readers: list[str] = []
+    for leaver in _former(conversation, target):
+        if leaver.user in told or _was_there(leaver, pushed):
+            holders.append(leaver.user)
+        elif len(readers) < limits.max_notices and (
+            _was_there(leaver, seqs) or (head.history == "all" and target <= leaver.until)
+        ):
+            readers.append(leaver.user)
+    return holders + readers[: max(0, limits.max_notices - len(holders))]
+
+
+def _was_there(leaver: Leaver, seqs: Sequence[int]) -> bool:
+    return any(stay.first <= seq <= stay.last for stay in leaver.stays for seq in seqs)
 
 
 def _retraction(entry: MessageRecalled) -> Retracted:

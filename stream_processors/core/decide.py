@@ -176,7 +176,7 @@ def _transfer(
         raise Refused("not_allowed")
     if command.to not in conversation.members:
         raise Refused("not_a_member")
-    draft = Draft(limits, command, at, head, conversation.members)
+    draft = Draft(limits, command, at, head, conversation)
     draft.transfer(command.to)
     return draft.effect()
 
@@ -188,7 +188,7 @@ def _create(
     if conversation is not None and conversation.head is not None:
         raise Refused("already_exists")
     head = Head(command.sender, command.join, "push", 0, command.history)
-    draft = Draft(limits, command, at, head, {})
+    draft = Draft(limits, command, at, head, Conversation())
     draft.create(people)
     return draft.effect()
 
@@ -206,7 +206,7 @@ def _add(
         raise Refused("already_a_member")
     if command.sender not in conversation.members and not _may_enter(conversation, head, command):
         raise Refused("not_allowed")
-    draft = Draft(limits, command, at, head, conversation.members)
+    draft = Draft(limits, command, at, head, conversation)
     draft.add(newcomers)
     return draft.effect()
 
@@ -230,7 +230,7 @@ def _remove(
     leavers = [user for user in people if user in conversation.members]
     if not leavers:
         raise Refused("not_a_member")
-    draft = Draft(limits, command, at, head, conversation.members)
+    draft = Draft(limits, command, at, head, conversation)
     draft.remove(leavers)
     return draft.effect([MarkForgotten(user) for user in leavers if user in conversation.marks])
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from schemas.codec import encode
 from schemas.limits import MAX_ENTRY_BYTES, Limits
@@ -29,12 +29,20 @@ from schemas.records import (
     TransferOwnership,
 )
 from stream_processors.core.outcome import Delivery, Effect
+from stream_processors.core.periods import begin, free_number
 from stream_processors.core.state import (
     Change,
+    Conversation,
     Head,
+    Leaver,
+    LeaverForgotten,
     MemberJoined,
     MemberLeft,
+    MemberRead,
 )
+
+_PERIOD_BYTES: Final = 32
+"""Of a period in an entry, beside the id: its number, a SeqId and punctuation."""
 
 _ENVELOPE_BYTES: Final = 512
 """Of an entry, beside its members and the ids of conversation and sender: some 200 now."""
@@ -50,7 +58,7 @@ class Draft:
         command: Where sender and ids come from.
         at: The broker's time of the command, in milliseconds.
         head: The conversation before it.
-        members: Its members before it.
+        before: Its members before it, and the closed periods of people who have left it once.
     """
 
     def __init__(
@@ -59,7 +67,7 @@ class Draft:
         command: MembershipCommand,
         at: int,
         head: Head,
-        members: dict[str, int],
+        before: Conversation,
     ) -> None:
         self._limits = limits
         self._command = command
@@ -74,7 +82,8 @@ class Draft:
         self._owner = head.owner
         self._seq = head.last_seq
         self._mode: FanoutMode = head.mode
-        self._members = dict(members)
+        self._members = dict(before.members)
+        self._leavers = before.leavers
         self._deliveries: list[Delivery] = []
         self._changes: list[Change] = []
 
@@ -93,10 +102,10 @@ class Draft:
     def add(self, newcomers: Sequence[str]) -> None:
         """Adds people who are not members."""
         for some in self._split(newcomers):
-            self._join(some)
+            periods = self._join(some)
             entry = MembersAdded(
                 **self._common, seq=self._next_seq(), members=list(some), mode=self._mode,
-                history=self._head.history,
+                history=self._head.history, periods=periods or UNSET,
             )  # fmt: skip
             self._deliver(entry, self._concerned(some))
             self._switch_mode()
@@ -105,10 +114,14 @@ class Draft:
         """Removes members. They get the entry that names them, and nothing after it."""
         for some in self._split(leavers):
             recipients, seq = self._concerned(some), self._next_seq()
+            numbers = {user: number for user in some if (number := self._number(user))}
             for user in some:
                 del self._members[user]
                 self._changes.append(MemberLeft(user, seq))
-            entry = MembersRemoved(**self._common, seq=seq, members=list(some), mode=self._mode)
+            entry = MembersRemoved(
+                **self._common, seq=seq, members=list(some), mode=self._mode,
+                periods=numbers or UNSET,
+            )  # fmt: skip
             self._deliver(entry, recipients)
             self._switch_mode()
 
@@ -140,6 +153,8 @@ class Draft:
         left = room
         for user in people:
             size = len(encode(user)) + 1  # and a comma
+            if user in self._leavers:
+                size += len(encode(user)) + _PERIOD_BYTES
             if part and (len(part) == self._limits.members_per_entry or size > left):
                 yield part
                 part, left = [], room
@@ -152,11 +167,31 @@ class Draft:
         self._seq += 1
         return self._seq
 
-    def _join(self, people: Sequence[str]) -> None:
-        since = self._seq + 1
+    def _join(self, people: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Lets people in; the numbers and beginnings of periods of those who were here before."""
+        seq = self._seq + 1
+        periods: dict[str, tuple[int, int]] = {}
         for user in people:
-            self._members[user] = since
-            self._changes.append(MemberJoined(user, since))
+            self._members[user] = seq
+            if user in self._leavers:
+                periods[user] = self._come_back(self._leavers[user], seq)
+            self._changes.append(MemberJoined(user, self._members[user]))
+        return {user: period for user, period in periods.items() if period != (0, seq)}
+
+    def _come_back(self, leaver: Leaver, seq: int) -> tuple[int, int]:
+        user, begun = leaver.user, begin(leaver.stays, seq, self._limits.max_periods)
+        self._members[user] = begun.since
+        if not begun.closed:
+            self._changes.append(LeaverForgotten(user))
+        elif begun.closed != leaver.stays:
+            self._changes.append(Leaver(user, begun.closed))
+        if begun.since < seq:  # joining marks all before as read
+            self._changes.append(MemberRead(user, seq))
+        return begun.number, begun.since
+
+    def _number(self, user: str) -> int:
+        leaver = self._leavers.get(user)
+        return 0 if leaver is None else free_number(leaver.stays)
 
     def _concerned(self, named: Sequence[str]) -> tuple[str, ...]:
         """Everybody while pushed to; otherwise the people named, and who named them."""

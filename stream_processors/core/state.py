@@ -5,7 +5,7 @@
 | conversation | owner, rules, mode, last SeqId, number of messages | a new `Head` |
 | member | the SeqId at which their membership period began | `MemberJoined`, `MemberLeft` |
 | member | up to where they said that they have read | `MemberRead`, `MarkForgotten` |
-| person who left lately | from when to when they were there | `MemberLeft`, `LeaverForgotten` |
+| person who left once | closed periods | `MemberLeft`, `Leaver`, `LeaverForgotten` |
 | message among the last 1,000 SeqIds | sender, time, who was told, edits | `say`, `alter` |
 | (sender, device, installation) | the latest 32 decided ids, their outcomes | `Window.append` |
 | sender | up to which id nothing is new from a device without a window | `FloorRaised` |
@@ -19,9 +19,9 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from schemas.limits import RECENT_PAGE, RECENT_PAGES
 from schemas.records import AnyCommand, FanoutMode, HistoryRule, JoinRule
 from stream_processors.core.devices import Device, Devices, device_of
+from stream_processors.core.periods import Stay, free_number
 from stream_processors.core.recent import ClosedPage, Plain, RecentMessages, Said
 from stream_processors.core.strangers import Strangers
 from stream_processors.core.window import Held, Window
@@ -43,7 +43,7 @@ class Head(Struct, frozen=True, array_like=True):
 
 
 class MemberJoined(Struct, frozen=True, gc=False):
-    """A membership period began with entry ``since``."""
+    """A membership period began with entry ``since``, or goes on since then."""
 
     user: str
     since: int
@@ -57,22 +57,22 @@ class MemberLeft(Struct, frozen=True, gc=False):
 
 
 class Leaver(Struct, frozen=True, array_like=True, gc=False):
-    """Somebody who has left, and their membership periods that are over.
+    """A person who has left once, and may be a member again: their closed periods.
 
-    Kept while the messages of the last one are.
+    Never empty; in the order in which the periods ended.
     """
 
     user: str
-    stays: tuple[tuple[int, int], ...]
+    stays: tuple[Stay, ...]
 
     @property
     def until(self) -> int:
-        """When they left last."""
-        return self.stays[-1][1]
+        """The last SeqId of their last closed period."""
+        return self.stays[-1].last
 
 
 class LeaverForgotten(Struct, frozen=True, gc=False):
-    """Nothing of what ``user`` was told can be recalled any more."""
+    """The only closed period of ``user`` goes on."""
 
     user: str
 
@@ -90,7 +90,9 @@ class MarkForgotten(Struct, frozen=True, gc=False):
     user: str
 
 
-Change: TypeAlias = MemberJoined | MemberLeft | MemberRead | MarkForgotten
+Change: TypeAlias = (
+    MemberJoined | MemberLeft | MemberRead | MarkForgotten | Leaver | LeaverForgotten
+)
 
 
 class Moved(Struct, frozen=True, array_like=True):
@@ -121,7 +123,7 @@ class FloorRaised(Struct, frozen=True, gc=False):
     floor: str
 
 
-Kept: TypeAlias = Moved | Change | Leaver | LeaverForgotten | PageOfIds | FloorRaised | ClosedPage
+Kept: TypeAlias = Moved | Change | PageOfIds | FloorRaised | ClosedPage
 """What a state record keeps. The last of each kind for the same key is enough."""
 
 
@@ -129,6 +131,8 @@ class Conversation:
     """The state of one conversation. Only its own methods write to it.
 
     ``marks`` has only those members who ever said what they have read, in this period.
+    ``leavers`` are in the order of their last leave; of those who are members again, it is at that
+    place or later.
     ``unlogged``: what is to be logged by itself; mostly nothing.
     """
 
@@ -171,7 +175,7 @@ class Conversation:
         """Remembers a new message."""
         closed = self.recent.add(seq, said)
         if closed is not None:
-            self.unlogged += [closed, *self._forget_leavers()]
+            self.unlogged.append(closed)
 
     def alter(self, seq: int, said: Said) -> None:
         """Remembers what has become of a message."""
@@ -194,7 +198,7 @@ class Conversation:
             case _:
                 self._restore_person(kept)
 
-    def _restore_person(self, kept: Change | Leaver | LeaverForgotten) -> None:
+    def _restore_person(self, kept: Change) -> None:
         match kept:
             case MemberJoined(user, since):
                 self.members[user] = since
@@ -245,20 +249,8 @@ class Conversation:
             devices = self.devices[sender] = Devices()
         return devices
 
-    @property
-    def _oldest(self) -> int:
-        """No message before this SeqId is remembered."""
-        return (self.recent.page - RECENT_PAGES + 1) * RECENT_PAGE
-
     def _leaver(self, change: MemberLeft) -> Leaver:
         before = self.leavers.get(change.user)
-        earlier = before.stays if before else ()
-        recent = (stay for stay in earlier if stay[1] >= self._oldest)
-        return Leaver(change.user, (*recent, (self.members[change.user], change.until)))
-
-    def _forget_leavers(self) -> list[Kept]:
-        gone: list[Kept] = []
-        while self.leavers and next(iter(self.leavers.values())).until < self._oldest:
-            user, _ = self.leavers.popitem(last=False)
-            gone.append(LeaverForgotten(user))
-        return gone
+        closed = before.stays if before else ()
+        stay = Stay(self.members[change.user], change.until, free_number(closed))
+        return Leaver(change.user, (*closed, stay))

@@ -156,7 +156,7 @@ async def test_somebody_in_many_conversations(stored: Stored) -> None:
     And of each the changes of that person alone.
     """
     store, rows, own = stored
-    conv_ids = sorted(f"{own} {number}" for number in range(60))
+    conv_ids = sorted(f"{own} {number}" for number in range(300))
     assert len({user_bucket(conv_id) for conv_id in conv_ids}) == USER_BUCKETS
     for seq, conv_id in enumerate(conv_ids, start=1):
         rows.put_change(own, conv_id, seq, joined=True)

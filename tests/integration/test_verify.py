@@ -119,10 +119,11 @@ def test_what_agrees_passes_and_each_damage_is_named(
     execute("UPDATE conversation SET mode = 'pull' WHERE conv_id = 'c2'")
     head = next(row[1] or 0 for row in system.conversations if row[0] == "c2")
     expected |= {("store", "altered", "c2", head, "")}
+    place = 2 * [row[:3] for row in system.by_user].index(("bob", "c1", 1))  # as it was inserted
     execute(
         "DELETE FROM membership_by_user"
-        " WHERE user_id = 'bob' AND bucket = %s AND conv_id = 'c1' AND seq = 1",
-        (user_bucket("c1"),),
+        " WHERE user_id = 'bob' AND bucket = %s AND conv_id = 'c1' AND place = %s",
+        (user_bucket("c1"), place),
     )
     expected |= {("membership", "missing", "c1", 1, "bob")}
     execute(

@@ -61,6 +61,7 @@ class Walk:
     def __init__(self) -> None:
         self.owner = ""
         self.since: dict[str, int] = {}
+        self.left: dict[str, tuple[int, int]] = {}
 
     def take(self, entry: AnyEntry) -> None:
         """Reads the next entry."""
@@ -70,10 +71,12 @@ class Walk:
                 self.since = dict.fromkeys(entry.members, entry.seq)
             case MembersAdded():
                 assert self._may_add(entry)
-                self.since |= dict.fromkeys(entry.members, entry.seq)
+                for user in entry.members:
+                    first, last = self.left.get(user, (entry.seq, 0))
+                    self.since[user] = first if last == entry.seq - 1 else entry.seq
             case MembersRemoved():
                 for user in entry.members:
-                    del self.since[user]
+                    self.left[user] = (self.since.pop(user), entry.seq)
             case OwnershipTransferred():
                 if self.owner in self.since:
                     assert entry.sender == self.owner

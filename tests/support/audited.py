@@ -35,12 +35,14 @@ from schemas.records import (
     MessageEdited,
     MessageRecalled,
     MessageSent,
+    OwnershipTransferred,
     ReadMarked,
     RecalledHole,
     Rejected,
     Retracted,
 )
 from schemas.sync_seq import epoch_of, sync_seq
+from sinks.cassandra.messages import row_by_user
 from tests.support.placing import TIMELINE_PARTITIONS, Placing, in_one_epoch
 from tests.support.sequencing import SMALL_LIMITS, Log, Source
 
@@ -51,6 +53,7 @@ _KINDS: Final[dict[type[AnyEntry], str]] = {
     ConversationCreated: "conversation_created",
     MembersAdded: "members_added",
     MembersRemoved: "members_removed",
+    OwnershipTransferred: "ownership_transferred",
     FanoutChanged: "fanout_changed",
     MessageSent: "message_sent",
     MessageEdited: "message_edited",
@@ -80,6 +83,7 @@ class System:
     messages: list[MessageRow] = field(default_factory=list)
     conversations: list[ConversationRow] = field(default_factory=list)
     by_user: list[MembershipRow] = field(default_factory=list)
+    places: dict[tuple[object, ...], MembershipRow] = field(default_factory=dict)
     by_conversation: list[MembershipRow] = field(default_factory=list)
     documents: list[Document] = field(default_factory=list)
     sync_rows: list[SyncRow] = field(default_factory=list)
@@ -285,7 +289,7 @@ def _store(system: System, entry: AnyEntry, value: bytes) -> None:
         rule = None if isinstance(entry, MembersRemoved) else entry.history
         for user in entry.members:
             row = (user, entry.conv_id, entry.seq, joined, rule)
-            system.by_user.append((*row, user_bucket(entry.conv_id), entry.messages))
+            _store_by_user(system, entry, (*row, user_bucket(entry.conv_id), entry.messages))
             system.by_conversation.append((*row, entry.seq // MEMBERSHIP_BUCKET, None))
     if isinstance(entry, MessageSent):
         system.documents.append(_document(entry, entry.seq, entry.at))
@@ -298,6 +302,18 @@ def _store(system: System, entry: AnyEntry, value: bytes) -> None:
         for seq in (entry.target, *entry.edits):
             _alter(system, entry.conv_id, seq, recalled_by=entry.seq)
         _replace(system, _recalled(entry))
+
+
+def _store_by_user(
+    system: System, entry: ConversationCreated | MembersAdded | MembersRemoved, row: MembershipRow
+) -> None:
+    """A join takes the place of an earlier join of the same period, a leave that of a leave."""
+    place = row_by_user(entry, row[0])["place"]
+    before = system.places.get((*row[:2], place))
+    if before is not None:
+        system.by_user.remove(before)
+    system.places[*row[:2], place] = row
+    system.by_user.append(row)
 
 
 def _take_mark(system: System, conv_id: str, user: str) -> ReadMarkRow:
@@ -314,6 +330,8 @@ def _store_conversation(system: System, entry: AnyEntry) -> None:
     _, _, owner, join, mode, rule, _ = old.get(entry.conv_id, fresh)
     if isinstance(entry, ConversationCreated):
         join, rule = entry.join, entry.history
+    if isinstance(entry, OwnershipTransferred):
+        owner = entry.owner
     if isinstance(entry, ConversationCreated | MembersAdded | MembersRemoved | FanoutChanged):
         mode = entry.mode
     old[entry.conv_id] = (entry.conv_id, entry.seq, owner, join, mode, rule, entry.messages)

@@ -152,7 +152,10 @@ def _insert(session: Session, system: System) -> None:
         "conversation (conv_id, head, owner, join_rule, mode, history_rule, messages)": list(
             system.conversations
         ),
-        f"membership_by_user ({membership}, messages)": list(system.by_user),
+        f"membership_by_user ({membership}, messages, place, since)": [
+            (*row, 2 * at if row[3] else 2 * at + 1, row[2])
+            for at, row in enumerate(system.by_user)
+        ],
         f"membership_by_conversation ({membership})": [row[:6] for row in system.by_conversation],
         "sync (user_id, bucket, sync_seq, conv_id, seq, record)": [
             (*row[:5], (row[5] or b"").decode()) for row in system.sync_rows

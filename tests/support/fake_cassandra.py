@@ -24,7 +24,7 @@ _TYPES: Final = {
     "seq": LongType, "sync_seq": LongType, "at": LongType, "head": LongType, "bucket": LongType,
     "messages": LongType, "own_seq": LongType, "own_messages": LongType, "read_seq": LongType,
     "since": LongType, "until": LongType, "newest": LongType,
-    "joined": BooleanType, "ttl": Int32Type, "timestamp": LongType,
+    "joined": BooleanType, "place": Int32Type, "ttl": Int32Type, "timestamp": LongType,
 }  # fmt: skip
 PROTOCOL: Final = 5
 

@@ -14,7 +14,7 @@ from backends.elasticsearch import (
     elasticsearch_client,
     index_name,
 )
-from backends.memberships import user_bucket
+from backends.memberships import join_place, leave_place, user_bucket
 from backends.search_text import readings_of
 from gateway.cassandra_store import CassandraStore
 from gateway.elastic_index import ElasticIndex
@@ -31,6 +31,7 @@ class Rows:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._changes: dict[tuple[str, str], dict[int, tuple[bool, str | None, int | None]]] = {}
 
     def put_conversation(
         self, conv_id: str, head: int, mode: FanoutMode = "push", messages: int = 0
@@ -72,11 +73,27 @@ class Rows:
         So it is with a leave, and with what was written before there was such a rule.
         """
         rule = history if joined and history != "since_join" else None
-        self._session.execute(
-            "INSERT INTO membership_by_user (user_id, bucket, conv_id, seq, joined, history_rule,"
-            " messages) VALUES (%s, %s, %s, %s, %s, %s, %s)",
-            (user, user_bucket(conv_id), conv_id, seq, joined, rule, messages or None),
-        )
+        rows = self._changes.setdefault((user, conv_id), {})
+        is_last = seq > max(rows, default=0)
+        rows[seq] = (joined, rule, messages or None)
+        whose = (user, user_bucket(conv_id), conv_id)
+        if not is_last:  # later ones have other places now
+            self._session.execute(
+                "DELETE FROM membership_by_user WHERE user_id = %s AND bucket = %s"
+                " AND conv_id = %s",
+                whose,
+            )
+        number = -1
+        for at, (was_join, *more) in sorted(rows.items()):
+            number += was_join
+            if is_last and at < seq:
+                continue
+            place = join_place(number) if was_join else leave_place(max(0, number))
+            self._session.execute(
+                "INSERT INTO membership_by_user (user_id, bucket, conv_id, place, seq, since,"
+                " joined, history_rule, messages) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                (*whose, place, at, at, was_join, *more),
+            )
 
     def put_message(self, entry: MessageSent) -> None:
         """Writes an entry."""

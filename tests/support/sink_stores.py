@@ -266,9 +266,21 @@ def _conversation(logged: list[tuple[AnyEntry, str]]) -> Contents:
         "state": (last.seq, last.messages, owner, join, mode, rule) if last else None,
         "messages": _messages(logged),
         "by_conversation": changes,
-        "by_user": [(*change, counts[change[1]]) for change in changes],
+        "by_user": sorted((*change, counts[change[1]]) for change in _last_of_each(ordered)),
         "marks": sorted((user, *place, None) for user, place in spoken.items()),
     }
+
+
+def _last_of_each(ordered: list[AnyEntry]) -> list[tuple[Any, ...]]:
+    """The changes that the table by user has: of each period the last join and the last leave."""
+    rows: dict[tuple[str, int, bool], tuple[Any, ...]] = {}
+    for entry in ordered:
+        if isinstance(entry, ConversationCreated | MembersAdded | MembersRemoved):
+            joined = not isinstance(entry, MembersRemoved)
+            for user in entry.members:
+                rule = None if isinstance(entry, MembersRemoved) else entry.history
+                rows[user, 0, joined] = (user, entry.seq, joined, rule)
+    return list(rows.values())
 
 
 def _messages(logged: list[tuple[AnyEntry, str]]) -> list[tuple[Any, ...]]:

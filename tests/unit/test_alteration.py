@@ -8,19 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from schemas.errors import RejectionCode
 from schemas.ids import uuid7
 from schemas.limits import MAX_EDITS, RECENT_PAGE, RECENT_PAGES, Limits
 from schemas.records import (
-    AddMembers,
     AnyCommand,
     CreateConversation,
     Duplicate,
     MessageRecalled,
     Rejected,
-    RemoveMembers,
 )
 from tests.support.commands import edit, message, recall
 from tests.support.sequencing import Commit, Crash, Log, run
@@ -143,16 +140,3 @@ def test_the_last_thousand_seqids_can_be_recalled_after_a_crash_as_before() -> N
             steps += [Commit, Crash] if crash else []
             log = run([*steps, recall(5_000, seq)], Limits(), busy_limit=1)
             assert code_of(log, "u0") == code
-
-
-def test_who_left_long_ago_is_forgotten() -> None:
-    """What they were told cannot be recalled any more, so nothing is kept of them."""
-    coming = AddMembers(**by("eve", 5), members=["eve"])
-    going = RemoveMembers(**by("eve", 6), members=["eve"])
-    many = [message(100 + number) for number in range(RECENT_PAGE * (RECENT_PAGES + 2))]
-    log = run([*GROUP, coming, going, *many], Limits())
-    kept = [value for key, value in log.states if b"eve" in key and key[1:3] == b"\xa1l"]
-    assert len(kept) == 2
-    assert kept[-1] is None
-    recalled = replace(recall(9_000, 2), sender="u0")
-    assert code_of(run([*GROUP, coming, going, recalled], Limits()), "u0") is None

@@ -1,0 +1,54 @@
+"""The membership periods of one person in one conversation: numbered, merged, and at most so many.
+
+Each period has a number below `schemas.limits.MAX_PERIODS`, by which the store knows its row. The
+numbers of all periods of a person are 0, 1, 2 … without holes, so the present period of a member
+has the lowest number that no closed period has.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import NamedTuple
+
+
+class Stay(NamedTuple):
+    """A closed period: SeqIds ``first`` to ``last``, both included."""
+
+    first: int
+    last: int
+    number: int
+
+
+class Begun(NamedTuple):
+    """The period that a join begins or continues, and the closed periods beside it."""
+
+    number: int
+    since: int
+    closed: tuple[Stay, ...]
+
+
+def begin(closed: tuple[Stay, ...], seq: int, most: int) -> Begun:
+    """The period that a join at SeqId ``seq`` leads to.
+
+    A join right after the leave of the same person continues that period. Where there are
+    ``most`` periods, the one with the fewest SeqIds is forgotten, of several the earliest, and its
+    number is used again: so short periods that others force on a person cannot end the right to a
+    long one.
+
+    Args:
+        closed: The periods before, in the order in which they ended.
+        seq: The SeqId of the join.
+        most: How many periods count, the new one included.
+    """
+    if closed and closed[-1].last == seq - 1:
+        return Begun(closed[-1].number, closed[-1].first, closed[:-1])
+    if len(closed) < most:
+        return Begun(free_number(closed), seq, closed)
+    shortest = min(closed, key=lambda stay: (stay.last - stay.first, stay.first))
+    return Begun(shortest.number, seq, tuple(stay for stay in closed if stay is not shortest))
+
+
+def free_number(closed: tuple[Stay, ...]) -> int:
+    """The number of the period that is not closed."""
+    used = {stay.number for stay in closed}
+    return next(number for number in count() if number not in used)

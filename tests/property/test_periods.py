@@ -1,0 +1,244 @@
+"""Membership periods merge, are at most so many, and one command's cost has a bound."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import structs
+
+from gateway.cassandra_store import changes_of
+from ops.verify.membership import stored
+from schemas.codec import encode
+from schemas.ids import uuid7
+from schemas.limits import MAX_EDITS, MAX_ENTRY_BYTES, MAX_PERIODS, Limits
+from schemas.records import (
+    AddMembers,
+    AnyCommand,
+    AnyEntry,
+    ConversationCreated,
+    CreateConversation,
+    EditMessage,
+    HistoryRule,
+    MembersAdded,
+    MembersRemoved,
+    RecallMessage,
+    Rejected,
+    RemoveMembers,
+    Retracted,
+    SendMessage,
+    TextContent,
+)
+from schemas.visibility import Period, readable
+from sinks.cassandra.messages import row_by_user
+from stream_processors.conversations import Conversations
+from stream_processors.sequencer import Sequencer
+from stream_processors.state_codec import Progress
+from tests.support.commands import commands, opening, talk
+from tests.support.sequencing import SMALL_LIMITS, Commit, Crash, Log, run, source
+
+FEW: Final = structs.replace(SMALL_LIMITS, max_periods=3, max_notices=2)
+PEOPLE: Final = ["bob", "cid"]
+Row = tuple[int, int, int, bool, str | None, int]
+
+
+def of_ann(number: int) -> dict[str, Any]:
+    """What each command of the owner has."""
+    return {
+        "conv_id": "c1", "sender": "ann", "device_id": "d", "client_msg_id": uuid7(number, 0),
+    }  # fmt: skip
+
+
+def say(number: int) -> SendMessage:
+    """Ann says something."""
+    return SendMessage(**of_ann(number), content=TextContent(text="hi"))
+
+
+def create(history: HistoryRule = "since_join") -> CreateConversation:
+    """Ann creates the conversation, alone."""
+    return CreateConversation(**of_ann(0), members=[], history=history)
+
+
+@st.composite
+def _turns(draw: st.DrawFn) -> list[AnyCommand | type[Crash | Commit]]:
+    """Ann lets people in and out, with messages and crashes between."""
+    steps: list[AnyCommand | type[Crash | Commit]] = [
+        create(draw(st.sampled_from(["since_join", "all"])))
+    ]
+    for number in range(1, draw(st.integers(1, 50))):
+        people = draw(st.lists(st.sampled_from(PEOPLE), min_size=1, unique=True))
+        match draw(st.integers(0, 9)):
+            case 0 | 1 | 2:
+                steps.append(AddMembers(**of_ann(number), members=people))
+            case 3 | 4 | 5:
+                steps.append(RemoveMembers(**of_ann(number), members=people))
+            case 6 | 7 | 8:
+                steps.append(say(number))
+            case _:
+                steps.append(Crash if draw(st.booleans()) else Commit)
+    return steps
+
+
+def rows_of(timeline: list[AnyEntry], user: str, order: st.DataObject | None = None) -> list[Row]:
+    """The rows by user that the sink leaves, with the entries written in any order."""
+    entries = [
+        entry for entry in timeline
+        if isinstance(entry, ConversationCreated | MembersAdded | MembersRemoved)
+        and user in entry.members
+    ]  # fmt: skip
+    if order is not None:
+        entries = order.draw(st.permutations([*entries, *entries[:2]]))
+    rows: dict[int, dict[str, Any]] = {}
+    for entry in entries:
+        row: dict[str, Any] = dict(row_by_user(entry, user))
+        if row["seq"] >= rows.get(row["place"], row)["seq"]:
+            rows[row["place"]] = row
+    return [
+        (at, row["seq"], row["since"], row["joined"], row.get("history_rule"), row["messages"])
+        for at, row in rows.items()
+    ]
+
+
+def plain_periods(timeline: list[AnyEntry], user: str, most: int) -> list[Period]:
+    """Merged, and the shortest forgotten, by a plain walk."""
+    found: list[Period] = []
+    for entry in timeline:
+        if user not in getattr(entry, "members", ()):
+            continue
+        if isinstance(entry, MembersRemoved):
+            found[-1] = Period(found[-1].first, entry.seq)
+        elif found and found[-1].last == entry.seq - 1:
+            found[-1] = Period(found[-1].first)
+        else:
+            if len(found) == most:
+                found.remove(min(found, key=lambda p: ((p.last or 0) - p.first, p.first)))
+            found.append(Period(entry.seq))
+    return found
+
+
+@settings(max_examples=200)
+@given(_turns(), st.sampled_from([0.0, 0.5, 1.0]), st.data())
+def test_the_store_has_the_periods_that_count(
+    steps: list[AnyCommand | type[Crash | Commit]], compact_share: float, data: st.DataObject
+) -> None:
+    """Whatever crashes, in whatever order the sink writes: as by a plain walk."""
+    log = run(steps, FEW, compact_share=compact_share)
+    timeline = log.timeline_of("c1")
+    created = timeline[0]
+    assert isinstance(created, ConversationCreated)
+    for user in PEOPLE:
+        rows = rows_of(timeline, user, data)
+        assert len(rows) <= 2 * FEW.max_periods
+        due = plain_periods(timeline, user, FEW.max_periods)
+        if created.history == "all" and due:
+            due = [Period(1, due[-1].last)]
+        assert readable(changes_of(rows)) == due
+    codes = {record.code for _, record in synced(log) if isinstance(record, Rejected)}
+    assert codes <= {"already_a_member", "not_a_member"}
+    calm = run([step for step in steps if not isinstance(step, type)], FEW)
+    assert (log.entries, log.syncs) == (calm.entries, calm.syncs)
+
+
+def synced(log: Log) -> list[tuple[str, Any]]:
+    """All sync records, with their recipients."""
+    users = {key for key, _ in log.syncs}
+    return [(user, record) for user in users for record in log.sync_of(user)]
+
+
+def test_joins_and_leaves_with_nothing_between_are_one_period() -> None:
+    """8,100 of them: two rows and one range."""
+    steps: list[AnyCommand] = [create()]
+    for number in range(8_100):
+        kind = RemoveMembers if number % 2 else AddMembers
+        steps.append(kind(**of_ann(number + 1), members=["bob"]))
+    timeline = run(steps, Limits()).timeline_of("c1")
+    rows = rows_of(timeline, "bob")
+    assert len(rows) == 2
+    assert readable(changes_of(rows)) == [Period(2, 8_101)]
+
+
+def test_short_periods_do_not_end_the_right_to_a_long_one() -> None:
+    """Bob was there for ten messages, and then 250 times for one."""
+    steps: list[AnyCommand] = [create(), AddMembers(**of_ann(1), members=["bob"])]
+    steps += [say(number) for number in range(2, 12)]
+    steps.append(RemoveMembers(**of_ann(12), members=["bob"]))
+    for number in range(13, 13 + 250 * 4, 4):
+        steps += [
+            say(number),
+            AddMembers(**of_ann(number + 1), members=["bob"]),
+            say(number + 2),
+            RemoveMembers(**of_ann(number + 3), members=["bob"]),
+        ]
+    timeline = run(steps, Limits()).timeline_of("c1")
+    found = readable(changes_of(rows_of(timeline, "bob")))
+    assert len(found) == MAX_PERIODS
+    assert found[0] == Period(2, 13)
+    changes = [
+        (e.seq, isinstance(e, MembersAdded))
+        for e in timeline
+        if "bob" in getattr(e, "members", ())
+    ]
+    assert {row[1] for row in rows_of(timeline, "bob")} == stored(changes)
+    assert all(len(encode(entry)) <= MAX_ENTRY_BYTES for entry in timeline)
+
+
+def most_records(limits: Limits, named: int, members: int) -> int:
+    """The documented bound of one command's records, the state included.
+
+    Args:
+        limits: Of the deployment.
+        named: The people that the command names.
+        members: The members before it and after it at most.
+    """
+    pushed = min(members, limits.push_limit + limits.members_per_entry)
+    entries = 2 * max(1, named) + 2
+    text = (1 + MAX_EDITS) * pushed + 3 * limits.max_mentions + 1
+    return entries * (pushed + 1) + named * 6 + text + limits.max_notices + 8
+
+
+@settings(max_examples=200)
+@given(st.lists(st.one_of(talk, talk, commands), max_size=60))
+def test_the_records_of_one_command_have_a_bound(steps: list[AnyCommand]) -> None:
+    """In any state, for any command: entries, sync records and state records together."""
+    sequencer = Sequencer(FEW, Conversations(), Progress())
+    people: set[str] = set()
+    for at, command in enumerate([*opening(), *steps]):
+        named = len(set(getattr(command, "members", ()))) + 1
+        people |= {command.sender, *getattr(command, "members", ())}
+        written = sequencer.process(source(at, command), Log())
+        assert written <= most_records(FEW, named, len(people))
+
+
+def test_a_recall_in_a_group_that_many_have_left_is_cheap() -> None:
+    """Two thousand people were removed: five hundred notices, to those who left last."""
+    people = [f"u{number}" for number in range(2_000)]
+    steps: list[AnyCommand] = [
+        create("all"),
+        AddMembers(**of_ann(1), members=people),
+        say(2),
+        RemoveMembers(**of_ann(3), members=people),
+    ]
+    seq = len(run(steps[:3], Limits()).timeline_of("c1"))
+    log = run([*steps, RecallMessage(**of_ann(4), seq=seq)], Limits())
+    told = {user for user, record in synced(log) if isinstance(record, Retracted)}
+    assert told == set(people[-Limits().max_notices :])
+
+
+def test_who_was_pushed_a_text_is_told_of_its_recall_however_many_have_left_since() -> None:
+    """Three people have the text in their sync timeline; then ten others come and go."""
+    steps: list[AnyCommand] = [
+        CreateConversation(**of_ann(0), members=["x", "y", "z"]),
+        say(1),
+        EditMessage(**of_ann(2), seq=3, content=TextContent(text="ho")),
+        RemoveMembers(**of_ann(3), members=["x", "y", "z"]),
+    ]
+    for number in range(4, 14):
+        user = [f"v{number}"]
+        steps += [
+            AddMembers(**{**of_ann(number), "device_id": "a"}, members=user),
+            RemoveMembers(**{**of_ann(number), "device_id": "b"}, members=user),
+        ]
+    log = run([*steps, RecallMessage(**of_ann(20), seq=3)], FEW)
+    told = {user for user, record in synced(log) if isinstance(record, Retracted)}
+    assert told == {"x", "y", "z"}
