@@ -18,13 +18,14 @@ MAX_CONNECTIONS: int = 8_192
 """Open connections of one gateway. Another one takes the place of an idle one."""
 
 MAX_CONNECTIONS_OF_ONE: int = 128
-"""Open connections whose last request was of one person: 16 that wait, 64 that do not, spares."""
+"""Open connections whose last request was of one person: 16 that wait for
+news, 32 in hand, and some that wait for their turn."""
 
 MAX_REQUESTS: int = 256
 """Requests in hand of one gateway. Bodies that are still arriving do not count."""
 
-MAX_REQUESTS_OF_ONE: int = 64
-"""Requests in hand of one person. Bodies that are still arriving count."""
+MAX_REQUESTS_OF_ONE: int = 32
+"""Requests in hand of one person. Bodies that are still arriving count. Further requests wait."""
 
 MAX_LINE_BYTES: Final = 8_190
 """The request line, and each header."""
@@ -46,6 +47,9 @@ HEAD_SECONDS: float = 10.0
 
 BODY_SECONDS: float = 10.0
 """From the end of the headers to the end of the body."""
+
+PLACE_SECONDS: float = 5.0
+"""How long a request may wait for a place of its person."""
 
 REQUEST_SECONDS: float = 10.0
 """From the end of the body to the answer."""

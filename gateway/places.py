@@ -1,8 +1,10 @@
 """Places: how many requests are in hand at once, of one person and of all.
 
-1. Take a place of the person: nobody uses up what is there for all. 2. Read the body: a peer that
-does not send it holds a place of its own person only, and for a bounded time. 3. Take a place of
-the gateway. 4. Answer within a bound.
+1. Take a place of the person, or wait for one: nobody uses up what is there for all.
+2. Read the body: a peer that does not send it holds a place of its own person only, and for a
+   bounded time.
+3. Take a place of the gateway.
+4. Answer within a bound.
 
 Routes without a token and requests that wait take no place. The answers of the former are shared,
 and `gateway.wake_ups` counts the latter.
@@ -12,9 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Final
+from weakref import WeakValueDictionary
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -30,24 +32,25 @@ class Places:
 
     def __init__(self) -> None:
         self._in_hand = 0
-        self._of_user: Counter[str] = Counter()
+        self._of_user: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
-    @contextlib.contextmanager
-    def of_user(self, user: str) -> Iterator[None]:
-        """A place of one person.
+    @contextlib.asynccontextmanager
+    async def of_user(self, user: str) -> AsyncIterator[None]:
+        """A place of one person, as soon as one of theirs is free.
 
         Raises:
-            Problem: 429, if the person has none left.
+            Problem: 429, if none is free within a bound.
         """
-        if self._of_user[user] >= bounds.MAX_REQUESTS_OF_ONE:
-            raise problems.too_many_requests()
-        self._of_user[user] += 1
+        line = self._of_user.setdefault(user, asyncio.Semaphore(bounds.MAX_REQUESTS_OF_ONE))
+        try:
+            async with asyncio.timeout(bounds.PLACE_SECONDS):
+                await line.acquire()
+        except TimeoutError:
+            raise problems.too_many_requests() from None
         try:
             yield
         finally:
-            self._of_user[user] -= 1
-            if not self._of_user[user]:
-                del self._of_user[user]
+            line.release()
 
     @contextlib.contextmanager
     def of_all(self) -> Iterator[None]:
@@ -76,7 +79,7 @@ def placed() -> Middleware:
             return await bounds.within(bounds.REQUEST_SECONDS, handler(request))
         if _waits(request):
             return await handler(request)
-        with places.of_user(user):
+        async with places.of_user(user):
             await _receive(request)
             with places.of_all():
                 return await bounds.within(bounds.REQUEST_SECONDS, handler(request))

@@ -346,7 +346,7 @@ async def test_many_reads_at_once(gateway: Caller) -> None:
     """More requests than may be in hand are answered or told to come back; none is lost."""
     reads = [gateway.get(HISTORY.format("random"), "ann", limit=5) for _ in range(200)]
     answers = await asyncio.gather(*reads)
-    assert {answer.status for answer in answers} <= {200, 503}
+    assert {answer.status for answer in answers} <= {200, 429, 503}
     assert sum(answer.status == 200 for answer in answers) >= 100
     for answer in answers:
         if answer.status == 200:

@@ -34,6 +34,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounds of a second, so that a test sees them pass."""
     for name in ("HEAD_SECONDS", "BODY_SECONDS", "WRITE_SECONDS", "CLOSE_SECONDS"):
         monkeypatch.setattr(bounds, name, 1.0)
+    monkeypatch.setattr(bounds, "PLACE_SECONDS", 0.5)
     monkeypatch.setattr(bounds, "SWEEP_SECONDS", 0.1)
     monkeypatch.setattr(live_socket, "SLOW_SECONDS", 0.4)
 
