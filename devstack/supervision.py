@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,8 @@ class ProcessState(NamedTuple):
     """One supervised process. ``state`` is supervisord's word, such as RUNNING or BACKOFF.
 
     ``restarts`` counts how often it was started again since the stack came up; ``detail`` is
-    what supervisord has to say, such as why it could not be started.
+    what supervisord has to say, such as why it could not be started. ``last_exit`` is the exit
+    code with which it last ended by itself; None if it never did.
     """
 
     program: str
@@ -40,6 +42,7 @@ class ProcessState(NamedTuple):
     restarts: int
     log: Path
     detail: str
+    last_exit: int | None = None
 
     @property
     def is_down(self) -> bool:
@@ -92,10 +95,7 @@ class Supervisor:
             ServerUnavailable: supervisord does not answer.
         """
         journal = self._journal.read_text() if self._journal.exists() else ""
-        return [
-            _state(info, journal.count(f"spawned: '{info['name']}' "))
-            for info in self._call("getAllProcessInfo")
-        ]
+        return [_state(info, journal) for info in self._call("getAllProcessInfo")]
 
     def start(self, *programs: str) -> None:
         """Starts those processes of the programs that are down; returns at once."""
@@ -166,14 +166,18 @@ def _target(process: ProcessState) -> str:
     return f"{process.program}:{process.name}"
 
 
-def _state(info: dict[str, Any], times_spawned: int) -> ProcessState:
+def _state(info: dict[str, Any], journal: str) -> ProcessState:
+    name = info["name"]
+    spawned = journal.count(f"spawned: '{name}' ")
+    codes = re.findall(rf"exited: {re.escape(name)} \(exit status (\d+);", journal)
     return ProcessState(
         program=info["group"],
         name=info["name"],
         state=info["statename"],
         pid=info["pid"],
         uptime_seconds=info["now"] - info["start"] if info["statename"] == "RUNNING" else 0,
-        restarts=max(0, times_spawned - 1),
+        restarts=max(0, spawned - 1),
         log=Path(info["stdout_logfile"]),
         detail=info["spawnerr"] or info["description"],
+        last_exit=int(codes[-1]) if codes else None,
     )

@@ -52,12 +52,14 @@ def down(*, json: Json = False) -> None:
 
 
 def status(*, json: Json = False) -> None:
-    """Show what runs, where, and how far each stage is behind."""
+    """Show what runs, where, and how far each stage is behind. Exit with 1 if not all is well."""
     found = look(resolve_settings())
     if json:
         emit(found)
     else:
         out.print(table(found))
+    if not found.healthy:
+        raise typer.Exit(1)
 
 
 def create_topics(recipient: Recipients = None, *, json: Json = False) -> None:

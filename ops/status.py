@@ -6,26 +6,30 @@ from typing import Any, Final
 
 from msgspec import Struct
 from rich.console import Group
+from rich.markup import escape
 from rich.table import Table
 
+from backends.elasticsearch import clear_failures, elasticsearch_client
 from backends.kafka import admin_client
 from devstack.layout import Layout
 from devstack.supervision import ProcessState, Supervisor
 from ops.endpoints import accepts, endpoints
 from ops.health import StageHealth, pipeline_health
+from ops.open_transactions import OpenTransaction, open_transactions
 from ops.stages import SINKS
-from schemas.errors import ServerUnavailable
+from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
 
+_ANSWER_SECONDS: Final = 5.0
 _UP: Final = {True: "[green]up[/]", False: "[red]down[/]"}
 
 
 class Status(Struct, frozen=True, kw_only=True):
     """One look at a deployment.
 
-    ``up`` tells of each part whether it accepts connections. ``lag`` and ``stages`` are empty
-    where Kafka cannot be asked, and ``trouble`` says why. ``delay_ms`` is from send to stored in
-    the slowest sink, for the newest message; None before the first.
+    ``up`` says of each part whether it can be used. ``lag`` and ``stages`` are empty where Kafka
+    cannot be asked. ``troubles`` names all that is not as it should be. ``delay_ms`` is from send
+    to stored in the slowest sink, for the newest message; None before the first.
     """
 
     kafka: str
@@ -38,16 +42,19 @@ class Status(Struct, frozen=True, kw_only=True):
     stages: dict[str, StageHealth]
     lag: dict[str, int]
     delay_ms: int | None
-    trouble: str | None
+    open_transactions: list[OpenTransaction]
+    troubles: list[str]
     healthy: bool
 
 
 def look(settings: Settings) -> Status:
     """Asks every part, each within a bound."""
     where = endpoints(settings)
-    up = {part: accepts(address) for part, address in where.items()}
+    down = _down(settings, where)
+    up = {part: part not in down for part in where}
     processes = _processes(settings)
-    stages, trouble = _stages(settings) if up["kafka"] else ({}, "Kafka is down")
+    stages, held, kafka = _log(settings) if up["kafka"] else ({}, [], [])
+    troubles = [*down.values(), *kafka, *troubles_of(processes, stages), *map(str, held)]
     return Status(
         **where,
         namespace=settings.namespace,
@@ -56,8 +63,9 @@ def look(settings: Settings) -> Status:
         stages=stages,
         lag={name: stage.lag for name, stage in stages.items()},
         delay_ms=slowest_sink(stages),
-        trouble=trouble,
-        healthy=is_healthy(up, processes, stages),
+        open_transactions=held,
+        troubles=troubles,
+        healthy=not troubles,
     )
 
 
@@ -67,22 +75,43 @@ def slowest_sink(stages: dict[str, StageHealth]) -> int | None:
     return max((delay for delay in delays if delay is not None), default=None)
 
 
-def is_healthy(
-    up: dict[str, bool], processes: list[ProcessState], stages: dict[str, StageHealth]
-) -> bool:
-    """Whether every part answers, every process runs and every partition is taken care of."""
-    return (
-        all(up.values())
-        and all(process.state == "RUNNING" for process in processes)
-        and bool(stages)
-        and all(stage.assigned for stage in stages.values())
-    )
+def troubles_of(processes: list[ProcessState], stages: dict[str, StageHealth]) -> list[str]:
+    """The processes that do not run, and the stages with a partition that has no owner."""
+    fallen = [process for process in processes if process.state != "RUNNING"]
+    return [f"{each.name} is {each.state}, {each.detail}" for each in fallen] + [
+        f"{name} has partitions without an owner"
+        for name, stage in stages.items()
+        if not stage.assigned
+    ]
 
 
 def table(status: Status) -> Group:
     """The same for a person."""
-    trouble = [status.trouble] if status.trouble else []
-    return Group(_parts(status), _process_table(status), _stage_table(status), *trouble)
+    troubles = [f"[red]{escape(trouble)}[/]" for trouble in status.troubles]
+    return Group(_parts(status), _process_table(status), _stage_table(status), *troubles)
+
+
+def _down(settings: Settings, where: dict[str, str]) -> dict[str, str]:
+    """Why each part cannot be used that cannot be."""
+    down = {
+        part: f"{part} is down: nothing answers at {address}"
+        for part, address in where.items()
+        if not accepts(address)
+    }
+    if "elasticsearch" not in down and (why := _index_trouble(settings)):
+        down["elasticsearch"] = f"elasticsearch cannot be used: {why}"
+    return down
+
+
+def _index_trouble(settings: Settings) -> str | None:
+    """Why Elasticsearch, which accepts connections, cannot be used."""
+    with elasticsearch_client(settings) as client:
+        try:
+            with clear_failures(settings):
+                client.options(request_timeout=_ANSWER_SECONDS).cluster.health()
+        except (ConfigurationError, ServerUnavailable) as error:
+            return str(error)
+    return None
 
 
 def _processes(settings: Settings) -> list[ProcessState]:
@@ -92,11 +121,15 @@ def _processes(settings: Settings) -> list[ProcessState]:
         return []
 
 
-def _stages(settings: Settings) -> tuple[dict[str, StageHealth], str | None]:
+def _log(
+    settings: Settings,
+) -> tuple[dict[str, StageHealth], list[OpenTransaction], list[str]]:
+    """What Kafka says about stages and transactions, and why it does not if it does not."""
+    admin = admin_client(settings)
     try:
-        return pipeline_health(admin_client(settings), settings), None
+        return pipeline_health(admin, settings), open_transactions(admin, settings), []
     except ServerUnavailable as error:
-        return {}, str(error)
+        return {}, [], [str(error)]
 
 
 def _shown(process: ProcessState) -> dict[str, Any]:
@@ -119,9 +152,14 @@ def _process_table(status: Status) -> Table:
             process["state"] if running else f"[red]{process['state']}[/] {process['detail']}",
             str(process["pid"] or ""),
             f"{process['uptime_seconds']} s" if running else "",
-            str(process["restarts"]),
+            _restarts(process),
         )
     return processes
+
+
+def _restarts(process: dict[str, Any]) -> str:
+    last = process["last_exit"]
+    return str(process["restarts"]) + ("" if last is None else f" (exit code {last})")
 
 
 def _stage_table(status: Status) -> Table:

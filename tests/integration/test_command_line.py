@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import jwt
@@ -39,13 +40,16 @@ def test_a_wrong_call_ends_with_two(nowhere: dict[str, str]) -> None:
 
 def test_status_says_what_is_down(nowhere: dict[str, str]) -> None:
     """It has an answer, and soon, when there is nothing at all."""
-    status = im_json(nowhere, "status")
+    done = im(nowhere, "status", "--json")
+    assert done.returncode == 1
+    status = json.loads(done.stdout)
     assert status["kafka"] == nowhere["IM_KAFKA_BOOTSTRAP"]
     assert status["cassandra"] == nowhere["IM_CASSANDRA_HOSTS"]
     assert status["elasticsearch"] == nowhere["IM_ELASTICSEARCH_URL"].removeprefix("http://")
     assert set(status["up"].values()) == {False}
     assert (status["processes"], status["lag"], status["healthy"]) == ([], {}, False)
-    assert status["trouble"] == "Kafka is down"
+    assert len(status["troubles"]) == 4
+    assert status["troubles"][0].startswith("kafka is down")
 
 
 def test_a_server_of_somebody_else_that_is_down_is_named(nowhere: dict[str, str]) -> None:

@@ -49,17 +49,25 @@ def running(variables: dict[str, str]) -> Iterator[dict[str, str]]:
 
 def processes(variables: dict[str, str]) -> dict[str, Any]:
     """The supervised processes by name."""
-    return {each["name"]: each for each in im_json(variables, "status")["processes"]}
+    return {each["name"]: each for each in status_of(variables)["processes"]}
+
+
+def status_of(variables: dict[str, str]) -> dict[str, Any]:
+    """What `im status` prints, whether all is well or not; the exit code says the same."""
+    done = im(variables, "status", "--json")
+    status: dict[str, Any] = json.loads(done.stdout)
+    assert done.returncode == (0 if status["healthy"] else 1)
+    return status
 
 
 def is_well(variables: dict[str, str]) -> bool:
     """Whether everything is as it should be."""
-    return bool(im_json(variables, "status")["healthy"])
+    return bool(status_of(variables)["healthy"])
 
 
 def test_everything_is_up_and_has_its_work(running: dict[str, str]) -> None:
     """When `im up` returns, every process runs and every partition is taken care of."""
-    status = im_json(running, "status")
+    status = status_of(running)
     assert {each["name"]: each["state"] for each in status["processes"]} == dict.fromkeys(
         PROCESSES, "RUNNING"
     )
@@ -104,10 +112,10 @@ def test_lag_counts_records_and_no_transaction_markers(running: dict[str, str]) 
     assert im(running, "run", "--once").returncode == 0
 
     def is_through() -> bool:
-        return set(im_json(running, "status")["lag"].values()) == {0}
+        return set(status_of(running)["lag"].values()) == {0}
 
     assert wait_until(is_through, RESTART_SECONDS)
-    status = im_json(running, "status")
+    status = status_of(running)
     assert status["delay_ms"] > 0
     assert status["stages"]["sequencer"]["counts"]["accepted"] >= 11
     assert status["stages"]["sequencer"]["counts"]["rejected"] == 0

@@ -1,0 +1,90 @@
+"""Transactions that hold up the readers of committed records."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+from msgspec import Struct
+
+from backends.kafka import consumer_config, topic_partitions
+from backends.stage_group import stable_ends, written_ends
+from schemas.errors import ServerUnavailable
+from schemas.settings import Settings
+from schemas.topics import Topic
+
+SHOWN_AFTER_SECONDS: Final = 10.0
+"""A younger transaction is no news: those of the sequencer take some milliseconds."""
+
+_READ_SECONDS: Final = 5.0
+_LOGS: Final = (Topic.MESSAGES, Topic.TIMELINE)
+
+
+class OpenTransaction(Struct, frozen=True, kw_only=True):
+    """A transaction of a partition that was begun and neither committed nor aborted.
+
+    ``since``: when the broker got its first record (ms since 1970); None if that is not known.
+    ``waiting``: offsets from that record to the end of the partition.
+    """
+
+    topic: str
+    partition: int
+    since: int | None
+    waiting: int
+
+    def __str__(self) -> str:
+        since = "some time ago"
+        if self.since is not None:
+            since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.since / 1000))
+        return (
+            f"{self.topic}[{self.partition}]: a transaction is open since {since},"
+            f" {self.waiting:,} records wait behind it"
+        )
+
+
+def open_transactions(admin: AdminClient, settings: Settings) -> list[OpenTransaction]:
+    """The transactions that are open for longer than `SHOWN_AFTER_SECONDS`.
+
+    Raises:
+        ServerUnavailable: The broker does not answer.
+    """
+    places = [place for topic in _LOGS for place in topic_partitions(settings, topic)]
+    try:
+        stable, written = stable_ends(admin, places), written_ends(admin, places)
+        held = [
+            TopicPartition(*place, offset)
+            for place, offset in stable.items()
+            if offset < written[place]
+        ]
+        since = _times(settings, held) if held else {}
+    except (KafkaException, TimeoutError) as error:
+        raise ServerUnavailable(f"the ends of the log cannot be read: {error}") from error
+    latest = (time.time() - SHOWN_AFTER_SECONDS) * 1000
+    return [
+        OpenTransaction(
+            topic=place.topic,
+            partition=place.partition,
+            since=since.get((place.topic, place.partition)),
+            waiting=written[place.topic, place.partition] - place.offset,
+        )
+        for place in held
+        if since.get((place.topic, place.partition), 0) <= latest
+    ]
+
+
+def _times(settings: Settings, places: list[TopicPartition]) -> dict[tuple[str, int], int]:
+    """When the broker got the record at each of these offsets, where it tells in time."""
+    config = consumer_config(settings, settings.group("status"))
+    found: dict[tuple[str, int], int] = {}
+    deadline = time.monotonic() + _READ_SECONDS
+    with closing(Consumer(config | {"isolation.level": "read_uncommitted"})) as consumer:
+        consumer.assign(places)
+        while len(found) < len(places) and time.monotonic() < deadline:
+            message = consumer.poll(_READ_SECONDS)
+            if message is not None and message.error() is None:
+                place = (str(message.topic()), message.partition() or 0)
+                found.setdefault(place, message.timestamp()[1])
+    return found

@@ -1,0 +1,44 @@
+"""A producer that leaves a transaction open: who waits behind it."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final
+
+import pytest
+from confluent_kafka import Producer
+
+from backends.kafka import admin_client, create_topics, producer_config
+from ops import open_transactions
+from schemas.topics import Topic
+from tests.conftest import Servers
+from tests.support.processes import wait_until
+
+pytestmark = pytest.mark.servers
+
+PATIENCE: Final = 30.0
+
+
+def test_an_open_transaction_is_named(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its partition, since when it is open, and how much waits; nothing when it has ended."""
+    settings = servers.settings(partitions=4)
+    create_topics(settings)
+    admin, topic = admin_client(settings), settings.topic(Topic.MESSAGES)
+    config = producer_config(settings)
+    opened = Producer(config | {"transactional.id": secrets.token_hex(8)})
+    opened.init_transactions(PATIENCE)
+    opened.begin_transaction()
+    other = Producer(config)
+    opened.produce(topic, b"{}", b"k", 3)
+    assert opened.flush(PATIENCE) == 0
+    for _ in range(5):
+        other.produce(topic, b"{}", b"k", 3)
+    assert other.flush(PATIENCE) == 0
+    assert open_transactions.open_transactions(admin, settings) == []  # it is young
+    monkeypatch.setattr(open_transactions, "SHOWN_AFTER_SECONDS", 0.0)
+    (found,) = open_transactions.open_transactions(admin, settings)
+    assert (found.topic, found.partition, found.waiting) == (topic, 3, 6)
+    assert found.since is not None
+    assert str(found).startswith(f"{topic}[3]: a transaction is open since 2")
+    opened.abort_transaction(PATIENCE)
+    wait_until(lambda: not open_transactions.open_transactions(admin, settings), "it has ended")
