@@ -98,6 +98,18 @@ class Group(Protocol):
         ...
 
 
+class NoGroup:
+    """Of a stage that reads without a group: whether its loop runs is all there is to look at."""
+
+    def leaves_partitions(self) -> bool | None:
+        """See `Group`."""
+        return None
+
+    def has_records_left(self) -> bool | None:
+        """See `Group`."""
+        return None
+
+
 class Watchdog:
     """Looks at the vitals of a stage in a thread of its own.
 

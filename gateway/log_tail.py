@@ -24,6 +24,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as Place
 
 from backends.kafka import consumer_config
+from backends.watchdog import NoGroup, Vitals, Watchdog
 from gateway.log_places import LogPlaces
 from gateway.wake_ups import Wake, WakeUps
 from schemas.codec import decode_position
@@ -69,19 +70,24 @@ class LogTail:
         self._stopping = Event()
         self._is_live = False
         self._thread = Thread(target=self._run, name="log-tail", daemon=True)
+        self._vitals = Vitals()
+        self._watchdog = Watchdog("the gateway's log tail", self._vitals, NoGroup())
 
     def start(self) -> None:
-        """Begins to follow."""
+        """Begins to follow. A thread that hangs ends the process, see `backends.watchdog`."""
         self._thread.start()
+        self._watchdog.start()
 
     async def stop(self) -> None:
         """Ends. Waits for that within a bound."""
+        self._watchdog.stop()
         self._stopping.set()
         await asyncio.to_thread(self._thread.join, _JOIN_SECONDS)
 
     def _run(self) -> None:
         told = ""
         while not self._stopping.is_set():
+            self._beat()
             try:
                 with contextlib.closing(self._consumer()) as consumer:
                     self._follow(consumer)
@@ -94,6 +100,9 @@ class LogTail:
                 told = reason
                 self._tell_live(is_live=False)
                 self._stopping.wait(_RETRY_SECONDS)
+
+    def _beat(self) -> None:
+        self._vitals.beat(1, has_moved=True)
 
     def _consumer(self) -> Consumer:
         config = consumer_config(self._settings, self._settings.group("gateway")) | {
@@ -111,6 +120,7 @@ class LogTail:
         followed: set[tuple[str, int]] = set()
         look_at = time.monotonic()
         while not self._stopping.is_set():
+            self._beat()
             if time.monotonic() >= look_at:
                 there = self._places.look(consumer, _ANSWER_SECONDS)
                 fresh = [place for place in there if place not in followed]

@@ -14,6 +14,7 @@ import stamina
 import typer
 
 from ops import operate, read, run
+from ops.dead_letters.command import list_letters, replay_letters
 from ops.load.command import load
 from ops.reshard import reshard
 from ops.verify.command import verify
@@ -43,6 +44,11 @@ topics = typer.Typer(help="The topics of the deployment.", no_args_is_help=True)
 topics.command("create")(operate.create_topics)
 topics.command("reshard")(reshard)
 app.add_typer(topics, name="topics")
+
+letters = typer.Typer(help="Records that a stage has put aside.", no_args_is_help=True)
+letters.command("list")(list_letters)
+letters.command("replay")(replay_letters)
+app.add_typer(letters, name="dead-letters")
 
 app.command("history")(read.history)
 app.command("conversations")(read.conversations)

@@ -97,7 +97,7 @@ def run_stage(name: str, settings: Settings, stop: Event) -> None:
     """
     stage = STAGES[name]
     group, topic = f"sink-{name}", settings.topic(stage.topic)
-    config, source = sink_consumer_config(settings, group), _source(stage, settings, group)
+    config, source = sink_consumer_config(settings, group), source_of(stage, settings, group)
     if stage.topic is Topic.SYNC:
         config |= sync_consumer_config(settings)
     commits = Commits()
@@ -130,7 +130,8 @@ def run_stage(name: str, settings: Settings, stop: Event) -> None:
         _logger.info("%s has ended in order", group)
 
 
-def _source(stage: Stage, settings: Settings, group: str) -> Source:
+def source_of(stage: Stage, settings: Settings, group: str) -> Source:
+    """What a stage reads."""
     if stage.topic is Topic.SYNC:
         return sync_source(settings, group)
     return OneTopic(settings.topic(stage.topic))

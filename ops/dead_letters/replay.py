@@ -1,0 +1,133 @@
+"""Puts records that a sink refused into its store again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from threading import Event, Timer
+from typing import Final
+
+from confluent_kafka import KafkaException, TopicPartition
+from msgspec import Struct
+
+from backends.deployment import check_log
+from ops.dead_letters.letters import Letter, read_record, record_consumer
+from schemas.errors import ServerUnavailable, TransientFailure
+from schemas.settings import Settings
+from sinks.base.dead_letters import DeadLetter
+from sinks.base.delivery import Delivery
+from sinks.base.poison import PoisonGuard, PoisonLimits
+from sinks.base.records import Record
+from sinks.base.writer import Writer
+from sinks.cassandra.sync import SyncWriter
+from sinks.stages import STAGES, source_of
+
+STORED: Final = "stored"
+REFUSED: Final = "refused again"
+GONE: Final = "not in the log any more"
+NOT_A_SINK: Final = "not of a sink: its producer has to send it again"
+
+_ANSWER_SECONDS: Final = 10.0
+_STORE_SECONDS: Final = 60.0
+_LOOK_SECONDS: Final = 0.1
+_PREFIX: Final = "sink-"
+_NO_LIMIT: Final = PoisonLimits(run=1 << 62, share=1.0)
+
+
+class Replayed(Struct, frozen=True, kw_only=True):
+    """What became of one letter's record. ``why`` says why the store refuses it, if it does."""
+
+    stage: str
+    place: str
+    outcome: str
+    why: str = ""
+
+
+class _Refusals:
+    """Takes the place of the dead-letter topic: a second letter about one record helps nobody."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def send(self, letters: Iterable[DeadLetter]) -> None:
+        """See `sinks.base.dead_letters.DeadLetters`."""
+        self.reasons += [letter.reason for letter in letters]
+
+
+def replay(
+    settings: Settings, letters: Iterable[Letter], tell: Callable[[Replayed], None]
+) -> Counter[str]:
+    """Reads each record again and hands it to its stage's writer.
+
+    May be repeated, and may be late: a writer leaves what is newer as it is.
+
+    Args:
+        settings: The deployment.
+        letters: Of any stage.
+        tell: Gets what became of each.
+
+    Returns:
+        How many records had each outcome.
+
+    Raises:
+        ServerUnavailable: A server does not answer.
+        WrongDeployment: Topics and stores do not belong together.
+    """
+    counts: Counter[str] = Counter()
+    by_stage: dict[str, dict[str, Letter]] = {}
+    for letter in letters:
+        by_stage.setdefault(letter.stage, {})[letter.place] = letter
+    for stage, of_stage in sorted(by_stage.items()):
+        for done in _replay_stage(settings, stage, list(of_stage.values())):
+            counts[done.outcome] += 1
+            tell(done)
+    return counts
+
+
+def _replay_stage(settings: Settings, stage: str, letters: list[Letter]) -> Iterable[Replayed]:
+    name = stage.removeprefix(_PREFIX)
+    if not stage.startswith(_PREFIX) or name not in STAGES:
+        for letter in letters:
+            yield Replayed(stage=stage, place=letter.place, outcome=NOT_A_SINK)
+        return
+    deployment = check_log(settings, _ANSWER_SECONDS)
+    source = source_of(STAGES[name], settings, stage)
+    with (
+        STAGES[name].open_writer(settings, deployment) as writer,
+        closing(record_consumer(settings)) as consumer,
+    ):
+        for letter in letters:
+            try:
+                message = read_record(consumer, letter)
+            except KafkaException as error:
+                raise ServerUnavailable(f"{letter.place} cannot be read: {error}") from error
+            if message is None:
+                yield Replayed(stage=stage, place=letter.place, outcome=GONE)
+                continue
+            refusals = _Refusals()
+            number = source.number(TopicPartition(letter.topic, letter.partition))
+            record = Record(number, letter.offset, message.key(), message.value())
+            _deliver(writer, refusals, record)
+            why = "; ".join(refusals.reasons)
+            outcome = REFUSED if why else STORED
+            yield Replayed(stage=stage, place=letter.place, outcome=outcome, why=why)
+
+
+def _deliver(writer: Writer, refusals: _Refusals, record: Record) -> None:
+    """Returns when the record is in the store, or refused.
+
+    Raises:
+        TransientFailure: Neither, within `_STORE_SECONDS`.
+    """
+    late = Event()
+    timer = Timer(_STORE_SECONDS, late.set)
+    timer.start()
+    try:
+        Delivery(writer, refusals, PoisonGuard(_NO_LIMIT)).deliver([record], late)
+        # A recall erases texts beside the records that follow it.
+        while isinstance(writer, SyncWriter) and writer.is_erasing():
+            if late.wait(_LOOK_SECONDS):
+                raise TransientFailure(f"texts are not erased within {_STORE_SECONDS:.0f} s")
+    finally:
+        timer.cancel()
