@@ -199,15 +199,19 @@ class SearchPage(Struct, frozen=True, kw_only=True):
 
 
 ServerState = Literal["up", "down"]
+Status = Literal["ok", "degraded", "starting", "unavailable"]
 
 
 class HealthShown(Struct, frozen=True, kw_only=True):
     """Whether the gateway can serve: ``degraded`` is without search.
 
+    ``starting``: the store is not known yet to belong to the deployment, and nothing is served.
+    ``elasticsearch`` is ``down`` until the index is known to belong to the deployment.
+
     Without ``kafka`` all is served, but who waits is answered up to a second later.
     """
 
-    status: Literal["ok", "degraded", "unavailable"]
+    status: Status
     cassandra: ServerState
     elasticsearch: ServerState
     kafka: ServerState

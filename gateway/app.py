@@ -9,7 +9,7 @@ from aiohttp import web
 from gateway import bounds
 from gateway.cassandra_store import CassandraStore
 from gateway.coalescing import CoalescingStore
-from gateway.deployment_guard import DeploymentGuard
+from gateway.deployment_guard import Checked, DeploymentGuard
 from gateway.devices import NewDevices
 from gateway.elastic_index import ElasticIndex
 from gateway.health import Health
@@ -24,24 +24,29 @@ from gateway.wake_ups import WakeUps
 from schemas.settings import Settings
 
 
-def make_app(
+def make_app(  # noqa: PLR0913 - what the gateway is made of
     settings: Settings,
     store: Store,
     index: Index,
     wake_ups: WakeUps,
     ends: Ends | None = None,
+    *,
+    checked: Checked | None = None,
 ) -> web.Application:
     """The gateway on a store and an index that are there already.
 
     A waiting reader is woken by ``wake_ups``, and answered at once when the gateway is to end. A
-    cursor ahead of ``ends`` is refused; without them none is.
+    cursor ahead of ``ends`` is refused; without them none is. What is not ``checked`` yet is not
+    served; without it all is.
 
     Raises:
         ConfigurationError: The secret for tokens is missing or too short.
     """
     signing_secret(settings)
-    app = web.Application(middlewares=middlewares(settings), client_max_size=bounds.MAX_BODY_BYTES)
-    health = Health(store, index, wake_ups)
+    checked = checked or Checked(store=True, index=True)
+    layers = middlewares(settings, checked)
+    app = web.Application(middlewares=layers, client_max_size=bounds.MAX_BODY_BYTES)
+    health = Health(store, index, wake_ups, checked)
     new = NewDevices(settings.new_device, settings.new_device_window)
     app[GATEWAY] = Gateway(CoalescingStore(store), index, health, wake_ups, new, ends or NoEnds())
     for path, handler in ROUTES:
@@ -79,6 +84,7 @@ async def compose(settings: Settings) -> web.Application:
         await index.stop()
         await store.stop()
 
-    app = make_app(settings, store, index, wake_ups, LogEnds(settings, wake_ups))
+    ends = LogEnds(settings, wake_ups)
+    app = make_app(settings, store, index, wake_ups, ends, checked=guard.checked)
     app.cleanup_ctx.append(servers)
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Final
 
@@ -15,11 +16,25 @@ from schemas.errors import FatalFailure
 from schemas.settings import Settings
 
 _PAUSE_SECONDS: Final = 5.0
-"""Between two attempts. Each connects to three servers."""
+"""Between two attempts. Each connects to two servers."""
+
+
+@dataclass
+class Checked:
+    """Which data is known to belong to the deployment of the topics.
+
+    ``store``: the keyspace. Without it nothing is served. ``index``: the index. Without it no
+    search is served.
+    """
+
+    store: bool = False
+    index: bool = False
 
 
 class DeploymentGuard:
-    """Checks in a thread of its own: at the start, as soon as all servers answer; then the topics.
+    """Checks in a thread of its own: at the start, as soon as the servers answer; then the topics.
+
+    ``checked`` says what has passed. A process that finds other data ends.
 
     Args:
         settings: The deployment.
@@ -29,6 +44,7 @@ class DeploymentGuard:
     def __init__(
         self, settings: Settings, end: Callable[[FatalFailure], None] = end_process
     ) -> None:
+        self.checked = Checked()
         self._settings = settings
         self._end = end
         self._stop = Event()
@@ -47,18 +63,24 @@ class DeploymentGuard:
 
     def _run(self) -> None:
         try:
-            deployment = await_deployment(
-                self._settings, self._stop, self._check_stores, _PAUSE_SECONDS
-            )
-        except FatalFailure as failure:
-            self._end(failure)
-            return
-        if deployment is not None and not self._stop.is_set():
+            deployment = self._await(self._check_store)
+            if deployment is None:
+                return
+            self.checked.store = True
             self._watch = DeploymentWatch(self._settings, deployment, self._end)
             self._watch.start()
+            if self._await(self._check_index) is not None:
+                self.checked.index = True
+        except FatalFailure as failure:
+            self._end(failure)
 
-    def _check_stores(self, deployment: Deployment) -> None:
+    def _await(self, check: Callable[[Deployment], None]) -> Deployment | None:
+        return await_deployment(self._settings, self._stop, check, _PAUSE_SECONDS)
+
+    def _check_store(self, deployment: Deployment) -> None:
         with cassandra_session(self._settings) as session:
             check_store(session, self._settings, deployment)
+
+    def _check_index(self, deployment: Deployment) -> None:
         with elasticsearch_client(self._settings) as client:
             check_index(client, self._settings, deployment)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
-from gateway.answers import HealthShown
+from gateway.answers import HealthShown, Status
+from gateway.deployment_guard import Checked
 from gateway.search import Index
 from gateway.store import Store
 from gateway.wake_ups import WakeUps
@@ -23,6 +24,7 @@ class Health:
         store: Without it the gateway serves nothing.
         index: Without it the gateway serves all but search.
         wake_ups: Without them who waits is answered a little later.
+        checked: Data that is not known to be of this deployment is not served.
         clock: Seconds that never go back.
     """
 
@@ -31,11 +33,13 @@ class Health:
         store: Store,
         index: Index,
         wake_ups: WakeUps,
+        checked: Checked,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._index = index
         self._wake_ups = wake_ups
+        self._checked = checked
         self._clock = clock
         self._asking = asyncio.Lock()
         self._last: tuple[float, HealthShown] | None = None
@@ -50,10 +54,17 @@ class Health:
 
     async def _ask(self) -> HealthShown:
         store, index = await asyncio.gather(self._store.reachable(), self._index.reachable())
-        serving: Literal["ok", "degraded"] = "ok" if index else "degraded"
+        index = index and self._checked.index
         return HealthShown(
-            status=serving if store else "unavailable",
+            status=self._status(store=store, index=index),
             cassandra="up" if store else "down",
             elasticsearch="up" if index else "down",
             kafka="up" if self._wake_ups.is_live else "down",
         )
+
+    def _status(self, *, store: bool, index: bool) -> Status:
+        if not store:
+            return "unavailable"
+        if not self._checked.store:
+            return "starting"
+        return "ok" if index else "degraded"

@@ -3,9 +3,10 @@
 1. `tell`: a request id, one line in the log, and every failure as problem+json. The line has the
    route and not the path, and neither query nor token: these say who somebody is and what they
    look for.
-2. `_identify`: who asks. A route is open only if it is in `OPEN_ROUTES`, so that a new route is
+2. `_serve_checked`: data that is not known to be of this deployment is not served.
+3. `_identify`: who asks. A route is open only if it is in `OPEN_ROUTES`, so that a new route is
    not open by mistake. From here on, the connection counts as one of that person.
-3. `gateway.places`: how many requests at once, and how long for each.
+4. `gateway.places`: how many requests at once, and how long for each.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from gateway import bounds, problems
 from gateway.connection import connection_of
+from gateway.deployment_guard import Checked
 from gateway.live_socket import PROTOCOL
 from gateway.places import USER, placed
 from gateway.problems import Problem
@@ -33,6 +35,7 @@ log = logging.getLogger(__name__)
 
 OPEN_ROUTES: Final = frozenset({"/healthz", "/openapi.json"})
 LIVE: Final = "/v1/live"
+SEARCH: Final = "/v1/search"
 EXPIRES: Final = web.RequestKey("expires", float)
 """When the token does, in seconds since 1970."""
 
@@ -44,9 +47,9 @@ _GIVEN_UP: Final = 499
 """What the log says where the caller went away, after a well-known proxy."""
 
 
-def middlewares(settings: Settings) -> list[Middleware]:
+def middlewares(settings: Settings, checked: Checked) -> list[Middleware]:
     """All of them, outermost first."""
-    return [tell, _identify(settings), placed()]
+    return [tell, _serve_checked(checked), _identify(settings), placed()]
 
 
 async def prepare_headers(_request: web.Request, response: web.StreamResponse) -> None:
@@ -86,6 +89,18 @@ async def _answer(request: web.Request, handler: Handler, request_id: str) -> we
         where = "".join(traceback.format_tb(error.__traceback__))
         log.error("%s: %s at\n%s", request_id, type(error).__name__, where)  # noqa: TRY400 - same
         return problems.internal().response(request_id)
+
+
+def _serve_checked(checked: Checked) -> Middleware:
+    @web.middleware
+    async def serve_checked(request: web.Request, handler: Handler) -> web.StreamResponse:
+        route = _route(request)
+        fits = checked.store and (checked.index or route != SEARCH)
+        if not fits and route not in OPEN_ROUTES:
+            raise problems.starting()
+        return await handler(request)
+
+    return serve_checked
 
 
 def _identify(settings: Settings) -> Middleware:

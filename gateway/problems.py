@@ -18,6 +18,7 @@ Problem
 ├── 4xx http             a route, method or size that HTTP itself has words for
 ├── 500 internal         a defect; the log has it under the request's id
 ├── 503 unavailable      a server behind the gateway does not answer
+├── 503 starting         it is not known yet whether the data belongs to the deployment
 └── 503 busy             the gateway has as many requests or connections as it may
 
 No problem quotes a token, a query or a message.
@@ -226,6 +227,17 @@ def unavailable() -> Problem:
         kind="unavailable",
         title="Unavailable for now",
         detail="A server that this answer needs does not answer. Try again.",
+        headers={"Retry-After": str(RETRY_SECONDS)},
+    )
+
+
+def starting() -> Problem:
+    """The gateway does not know yet whether the data belongs to its deployment."""
+    return Problem(
+        status=503,
+        kind="starting",
+        title="Starting",
+        detail="The gateway compares the identities of its servers. Try again.",
         headers={"Retry-After": str(RETRY_SECONDS)},
     )
 

@@ -79,7 +79,7 @@ GATEWAY: Final = web.AppKey("gateway", Gateway)
 async def get_health(request: web.Request) -> web.Response:
     """`GET /healthz`."""
     state = await request.app[GATEWAY].health.state()
-    if state.status != "unavailable":
+    if state.status in {"ok", "degraded"}:
         return _json(state)
     return _json(state, status=503, headers={"Retry-After": str(RETRY_SECONDS)})
 

@@ -180,11 +180,12 @@ class Servers:
         return index_name(self._settings, at)
 
     def expired_before(self) -> int:
-        """See `Sources`."""
+        """See `Sources`. Rows expire by the clock of Cassandra, so its clock decides here, too."""
         lifetime = self._settings.sync_lifetime.total_seconds()
         # What is about to expire may do so while the audit runs.
         margin = min(600.0, lifetime / 10)
-        return int((time.time() - lifetime + margin) * 1000)
+        ((now,),) = self._session.execute("SELECT toUnixTimestamp(now()) FROM system.local")
+        return int(now - (lifetime - margin) * 1000)
 
     def _rows(self, check: CheckName, table: str, key: str, columns: str) -> Iterator[Any]:
         for page in scan_pages(self._session, table, key, columns):

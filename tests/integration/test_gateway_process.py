@@ -27,6 +27,7 @@ from schemas.settings import Settings
 from tests.support.forwarding import Forwarder
 from tests.support.gateway import SECRET, message
 from tests.support.gateway_rows import search_index, tables
+from tests.support.pipeline import prepare
 from tests.support.processes import ROOT, environment, running
 from tests.support.servers import Servers
 from tests.support.waiting import until
@@ -61,7 +62,13 @@ async def until_health(settings: Settings, code: int, **states: str) -> None:
 @pytest.fixture(scope="module")
 def deployment(servers: Servers) -> Iterator[Settings]:
     """A conversation of two, stored and indexed, and a gateway that runs on it."""
-    settings = servers.settings(jwt_secret=SecretStr(SECRET), gateway_port=free_ports(1)[0])
+    settings = servers.settings(
+        partitions=1,
+        sync_partitions=1,
+        jwt_secret=SecretStr(SECRET),
+        gateway_port=free_ports(1)[0],
+    )
+    prepare(settings)
     said = [
         message("#c", seq, text=f"number {seq} 天气\x1b[31m") for seq in range(1, MESSAGES + 1)
     ]

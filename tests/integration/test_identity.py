@@ -5,11 +5,13 @@ Each test has a namespace of its own, whose topics, tables and indices it replac
 
 from __future__ import annotations
 
+import http.client
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -27,8 +29,12 @@ from backends.kafka import (
     make_topics,
     new_topics,
 )
+from devstack.ports import free_ports
+from gateway.tokens import issue_token
+from ops.endpoints import gateway_address
 from ops.health import members_if_assigned
 from ops.prepare import prepare, prepare_log
+from ops.readiness import gateway_serves
 from producers.publisher import Publisher
 from schemas.errors import TransientFailure, WrongDeployment
 from schemas.settings import Settings
@@ -49,7 +55,9 @@ SINKS = (("sinks", "message"), ("sinks", "sync"), ("sinks", "search"))
 
 def prepared(servers: Servers) -> Settings:
     """A deployment without processes."""
-    settings = servers.settings(partitions=2, sync_partitions=2, jwt_secret="x" * 40)
+    settings = servers.settings(
+        partitions=2, sync_partitions=2, jwt_secret="x" * 40, gateway_port=free_ports(1)[0]
+    )
     prepare(settings, lambda _: None)
     return settings
 
@@ -134,12 +142,8 @@ def test_a_topic_that_was_made_anew_is_refused(servers: Servers, topic: Topic) -
 def test_partitions_that_were_added_are_refused(servers: Servers, tmp_path: Path) -> None:
     """Prepare, the sequencer and the publisher refuse; the command stays in the outbox."""
     settings = prepared(servers)
-    name, admin = settings.topic(Topic.MESSAGES), admin_client(settings)
-    deployment = check_log(settings)
-    admin.create_partitions([NewPartitions(name, 4)])[name].result(30)
-    wait_until(
-        lambda: topic_identities(admin, [name])[name].partitions == 4, "the partitions are there"
-    )
+    name, deployment = settings.topic(Topic.MESSAGES), check_log(settings)
+    add_partitions(settings, Topic.MESSAGES)
     said = f"topic {name} has 4 partitions, deployment {deployment.id} was made with 2"
 
     with pytest.raises(WrongDeployment, match=said):
@@ -201,6 +205,57 @@ def test_a_running_stage_ends_when_a_topic_is_made_anew(
 
     assert code == EXIT_CODE
     assert [settings.topic(Topic.MESSAGES) in line for line in lines] == [True], lines
+
+
+def add_partitions(settings: Settings, topic: Topic) -> None:
+    """Doubles the partitions of a topic, as an operator with Kafka's own tools would."""
+    name, admin = settings.topic(topic), admin_client(settings)
+    admin.create_partitions([NewPartitions(name, 4)])[name].result(30)
+    wait_until(
+        lambda: topic_identities(admin, [name])[name].partitions == 4, "the partitions are there"
+    )
+
+
+@pytest.mark.parametrize("damage", [make_anew, add_partitions])
+def test_a_running_gateway_ends_when_a_topic_is_another_one(
+    servers: Servers, damage: Callable[[Settings, Topic], None]
+) -> None:
+    """The gateway serves nothing afterwards: the process ends within a bound with exit code 78."""
+    settings = prepared(servers)
+    with running(settings, "gateway") as process:
+        wait_until(lambda: gateway_serves(settings), "the gateway serves")
+        damage(settings, Topic.MESSAGES)
+        assert process.wait(END_SECONDS) == EXIT_CODE
+    assert not gateway_serves(settings)
+
+
+def answer_of_sync(settings: Settings) -> tuple[int, str]:
+    """Status and body of a request for a sync timeline; 0 while nothing listens."""
+    token = issue_token(settings, "ann", timedelta(minutes=1))
+    connection = http.client.HTTPConnection(gateway_address(settings), timeout=10)
+    with closing(connection):
+        try:
+            connection.request("GET", "/v1/sync", headers={"Authorization": f"Bearer {token}"})
+        except OSError:
+            return 0, ""
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+def test_a_gateway_serves_nothing_before_it_knows_its_data(servers: Servers) -> None:
+    """A keyspace without an identity: 503 `starting`, until `im prepare` has recorded one."""
+    settings = prepared(servers)
+    with cassandra_session(settings) as session:
+        session.execute(f"TRUNCATE {settings.keyspace}.deployment")
+    with running(settings, "gateway"):
+        wait_until(lambda: answer_of_sync(settings)[0], "the gateway listens")
+        status, body = answer_of_sync(settings)
+        assert (status, '"urn:im-timeline:problem:starting"' in body) == (503, True)
+        assert not gateway_serves(settings)
+
+        prepare(settings, lambda _: None)
+
+        wait_until(lambda: answer_of_sync(settings)[0] == 200, "the gateway serves")
 
 
 def test_a_store_that_lost_its_data_is_not_filled_in_part(servers: Servers) -> None:

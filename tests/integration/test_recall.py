@@ -21,6 +21,7 @@ from consumers.local.knowledge import TimelineItem
 from consumers.local.store import LocalStore
 from devstack.ports import free_ports
 from gateway.tokens import issue_token
+from ops.readiness import gateway_serves
 from schemas.codec import encode
 from schemas.ids import uuid7
 from schemas.records import (
@@ -66,6 +67,7 @@ def settings(servers: Servers) -> Iterator[Settings]:
         for sink in SINKS:
             stack.enter_context(running(settings, "sinks", sink))
         stack.enter_context(running(settings, "gateway"))
+        wait_until(lambda: gateway_serves(settings), "the gateway serves")
         yield settings
 
 
@@ -181,7 +183,9 @@ async def test_a_recalled_text_is_nowhere_afterwards(settings: Settings, tmp_pat
     settle(settings)
     await bob.catch_up((GROUP, 4), (CROWD, 4))
     await left.catch_up((GROUP, 4), (CROWD, 4))
-    assert {"message", "sync", "index", "local.db"} <= places_with(settings, marker, tmp_path)
+    assert {"message", "sync", "index", "tokens", "local.db"} <= places_with(
+        settings, marker, tmp_path
+    )
     for user in ("bob", "eve"):
         assert await told_over_http(settings, user, GROUP, marker) == {"sync", "history", "search"}
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from cassandra.cluster import Session
 from elasticsearch import Elasticsearch
+from elasticsearch.helpers import scan
 
 from backends.cassandra import cassandra_session
 from backends.elasticsearch import elasticsearch_client
+from backends.search_text import readings_of
 from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.support.topics import read_all
@@ -40,14 +42,19 @@ def _tables(session: Session, settings: Settings, marker: str) -> Iterator[str]:
 
 
 def _indices(search: Elasticsearch, settings: Settings, marker: str) -> Iterator[str]:
-    """The sources of all documents, and what a search for the text alone finds."""
+    """``index``: the raw source of a document has the text. ``tokens``: a search finds the text.
+
+    The documents are all that there are, read page by page; so are those whose tokens match.
+    """
     pattern = f"{settings.index_alias}*"
     search.indices.refresh(index=pattern)
-    every = search.search(index=pattern, query={"match_all": {}}, size=10_000)
-    phrase = {"match_phrase": {"text": marker}}
-    found = search.search(index=pattern, query=phrase, size=1)
-    if marker in json.dumps(every["hits"]["hits"], ensure_ascii=False) or found["hits"]["hits"]:
+    documents = scan(search, index=pattern, query={"query": {"match_all": {}}})
+    if any(marker in json.dumps(each, ensure_ascii=False) for each in documents):
         yield "index"
+    (tokens,) = readings_of(marker)
+    phrase = {"match_phrase": {"tokens": tokens}}
+    if search.count(index=pattern, query=phrase)["count"]:
+        yield "tokens"
 
 
 def _dead_letters(settings: Settings, marker: str) -> Iterator[str]:

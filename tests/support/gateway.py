@@ -14,6 +14,7 @@ from yarl import URL
 
 from backends.search_text import has_run, readings_of
 from gateway.app import make_app
+from gateway.deployment_guard import Checked
 from gateway.log_ends import Ends
 from gateway.search import Index, SearchAsked
 from gateway.search_terms import Hit, Place
@@ -333,15 +334,17 @@ def _named(query: Mapping[str, Any]) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def serving(
+async def serving(  # noqa: PLR0913 - what the gateway is made of
     settings: Settings,
     store: Store,
     index: Index,
     wake_ups: WakeUps | None = None,
     ends: Ends | None = None,
+    *,
+    checked: Checked | None = None,
 ) -> AsyncIterator[Caller]:
     """The gateway on a free port, served as in production."""
-    app = make_app(settings, store, index, wake_ups or WakeUps(), ends)
+    app = make_app(settings, store, index, wake_ups or WakeUps(), ends, checked=checked)
     runner = Runner(app, shutdown_seconds=1)
     await runner.setup()
     try:

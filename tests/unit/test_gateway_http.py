@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from gateway import bounds
 from gateway.app import make_app
+from gateway.deployment_guard import Checked
 from gateway.history import MAX_ITEMS
 from gateway.openapi import document
 from gateway.routes import ROUTES
@@ -411,6 +412,27 @@ async def test_health(  # noqa: PLR0913 - two fixtures and a row of the table
     assert answer.body["cassandra"] == ("up" if store_up else "down")
     assert answer.body["elasticsearch"] == ("up" if index_up else "down")
     assert conforms(answer, "/healthz")
+
+
+async def test_nothing_is_served_before_the_data_is_known() -> None:
+    """Every route but the open ones is 503 `starting`; search until the index is known, too."""
+    checked = Checked()
+    async with serving(token_settings(), FakeStore(), FakeIndex(), checked=checked) as gateway:
+        for path in ("/v1/sync", "/v1/search?q=x", "/v1/conversations"):
+            answer = await gateway.get(path, "ann")
+            assert (answer.status, answer.body["type"]) == (
+                503,
+                "urn:im-timeline:problem:starting",
+            )
+            assert conforms(answer, path.partition("?")[0])
+        health = await gateway.get("/healthz")
+        assert (health.status, health.body["status"]) == (503, "starting")
+        assert conforms(health, "/healthz")
+        checked.store = True
+        assert (await gateway.get("/v1/sync", "ann")).status == 200
+        assert (await gateway.get("/v1/search", "ann", q="x")).status == 503
+        checked.index = True
+        assert (await gateway.get("/v1/search", "ann", q="x")).status == 200
 
 
 async def test_the_document_has_all_routes(gateway: Caller) -> None:

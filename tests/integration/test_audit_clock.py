@@ -1,0 +1,35 @@
+"""The audit takes the time at which rows expire from Cassandra, not from its own machine."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from backends.cassandra import cassandra_session
+from ops.prepare import prepare
+from ops.verify.servers import servers as audited
+from tests.support.servers import Servers
+
+pytestmark = pytest.mark.servers
+
+DAY: float = 24 * 3600.0
+
+
+@pytest.mark.parametrize("wrong_by", [-10 * DAY, 10 * DAY], ids=["slow", "fast"])
+def test_the_clock_of_the_operator_does_not_decide_what_has_expired(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch, wrong_by: float
+) -> None:
+    """With a clock that is ten days off, the same rows have to be there as with the right one."""
+    settings = servers.settings(partitions=1, sync_partitions=1)
+    prepare(settings, lambda _: None)
+    with cassandra_session(settings) as session:
+        ((store_ms,),) = session.execute("SELECT toUnixTimestamp(now()) FROM system.local")
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + wrong_by)
+
+    with audited(settings, advance=lambda _check, _number: None, wait_seconds=0) as sources:
+        found = sources.expired_before()
+
+    lifetime_ms = settings.sync_lifetime.total_seconds() * 1000
+    assert store_ms - lifetime_ms <= found <= store_ms - lifetime_ms + DAY * 1000
