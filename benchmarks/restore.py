@@ -1,0 +1,193 @@
+"""How long a lane takes to bring back its state: ``python -m benchmarks.restore``.
+
+Two states of one partition: a million conversations of two people with a message each, and one of
+100,000 members among 1,000 others. Prints wall and processor time, and the growth of memory.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final
+
+from confluent_kafka import Producer
+
+from backends.kafka import producer_config
+from benchmarks.deployment import deployment
+from schemas.codec import encode
+from schemas.ids import uuid7
+from schemas.limits import Limits
+from schemas.records import AddMembers, AnyCommand, CreateConversation, SendMessage, TextContent
+from schemas.settings import Settings
+from schemas.topics import Topic
+from stream_processors.conversations import Conversations
+from stream_processors.restore import restore
+from stream_processors.sequencer import DeadLetter, Sequencer, Writer
+from stream_processors.state_codec import Progress, progress_record
+
+MANY: Final = 1_000_000
+MEMBERS: Final = 100_000
+OTHERS: Final = 1_000
+_AT_ONCE: Final = 1_000
+_SECONDS: Final = 60.0
+
+
+class Source:
+    """A command as it lies on the source topic."""
+
+    timestamp = 1_700_000_000_000
+
+    def __init__(self, offset: int, command: AnyCommand) -> None:
+        self.offset = offset
+        self.key = command.conv_id.encode()
+        self.value = encode(command)
+
+
+class StateAlone:
+    """A writer that drops all but the state."""
+
+    def timeline(self, conv_id: str, value: bytes) -> None:
+        """Nothing."""
+
+    def sync(self, recipients: Sequence[str], value: bytes) -> None:
+        """Nothing."""
+
+    def dead_letter(self, letter: DeadLetter) -> None:
+        """Nothing may be one."""
+        raise AssertionError(letter.reason)
+
+
+class Kept(StateAlone):
+    """Keeps the state records."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[bytes, bytes | None]] = []
+
+    def state(self, key: bytes, value: bytes | None) -> None:
+        """Keeps a record."""
+        self.records.append((key, value))
+
+
+class StateOnBroker(StateAlone):
+    """Writes state records to partition 0 of the deployment."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._topic = settings.topic(Topic.STATE)
+        self._producer = Producer(
+            producer_config(settings) | {"queue.buffering.max.messages": 1_000_000}
+        )
+        self.records = 0
+
+    def state(self, key: bytes, value: bytes | None) -> None:
+        """Writes a record, and waits if there are too many on their way."""
+        self.records += 1
+        while True:
+            try:
+                self._producer.produce(self._topic, value, key, 0)
+            except BufferError:
+                self._producer.poll(0.1)
+            else:
+                return
+
+    def flush(self) -> None:
+        """Waits until the broker has all."""
+        self._producer.flush(_SECONDS)
+
+
+def _common(conv_id: str, number: int) -> dict[str, Any]:
+    return {
+        "conv_id": conv_id, "sender": "owner", "device_id": "phone",
+        "client_msg_id": uuid7(1 + number, number),
+    }  # fmt: skip
+
+
+def _small(conv_id: str) -> Iterator[AnyCommand]:
+    """A conversation of two people, with a message."""
+    yield CreateConversation(**_common(conv_id, 0), members=[f"friend of {conv_id}"])
+    yield SendMessage(**_common(conv_id, 1), content=TextContent(text="hello"))
+
+
+def large() -> Iterator[AnyCommand]:
+    """A conversation of 100,000 members, who join while others talk."""
+    others = [list(_small(f"other {number}")) for number in range(OTHERS)]
+    for two in others:
+        yield two[0]
+    yield CreateConversation(**_common("large", 0), members=[])
+    step = 500
+    for number, begin in enumerate(range(0, MEMBERS, step), 1):
+        people = [f"member {n}" for n in range(begin, begin + step)]
+        yield AddMembers(**_common("large", number), members=people)
+        for two in others[number * 5 - 5 : number * 5]:
+            yield two[1]
+
+
+def write_many(settings: Settings) -> int:
+    """Writes a million conversations, all made after one; returns how many records that takes."""
+    template = "conversation 0000000"
+    one = Kept()
+    run(one, _small(template))
+    writer, name = StateOnBroker(settings), template.encode()
+    for number in range(MANY):
+        other = b"conversation %07d" % number  # as long, so that its length need not be changed
+        for key, value in one.records:
+            writer.state(key.replace(name, other), value and value.replace(name, other))
+    writer.state(*progress_record(Progress(2 * MANY)))
+    writer.flush()
+    return writer.records
+
+
+def write_large(settings: Settings) -> int:
+    """Writes the large conversation and the others; returns how many records that takes."""
+    writer = StateOnBroker(settings)
+    writer.state(*progress_record(run(writer, large())))
+    writer.flush()
+    return writer.records
+
+
+def run(writer: Writer, commands: Iterable[AnyCommand]) -> Progress:
+    """Has a sequencer write what it remembers of some commands."""
+    sequencer = Sequencer(Limits(), Conversations(), Progress())
+    records = (Source(offset, command) for offset, command in enumerate(commands))
+    while some := list(islice(records, _AT_ONCE)):
+        for record in some:
+            sequencer.process(record, writer)
+        sequencer.write_last(writer)
+    return sequencer.progress
+
+
+def measure(settings: Settings) -> str:
+    """Restores once; says how long it took."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    wall, cpu = time.perf_counter(), time.process_time()
+    conversations, _ = restore(settings, 0)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
+    return (
+        f"{len(conversations):,} conversations in {wall:.1f} s, "
+        f"{cpu:.1f} s of processor time, {grown:,} MB"
+    )
+
+
+def main() -> None:
+    """Writes and restores both states, each restored by a process of its own."""
+    if len(sys.argv) > 1:
+        print(measure(Settings()))
+        return
+    for name, write in (("many", write_many), ("large", write_large)):
+        with deployment() as settings:
+            begin = time.perf_counter()
+            records = write(settings)
+            print(f"{name}: {records:,} records written in {time.perf_counter() - begin:.0f} s")
+            sys.stdout.flush()
+            command = [sys.executable, "-m", "benchmarks.restore", "measure"]
+            env = os.environ | {"IM_NAMESPACE": settings.namespace}
+            subprocess.run(command, env=env, check=True)  # noqa: S603 - this module
+
+
+if __name__ == "__main__":
+    main()

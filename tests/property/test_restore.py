@@ -1,0 +1,79 @@
+"""A restore gives the same state, whatever the broker has compacted of the log."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from schemas.ids import uuid7
+from schemas.records import AnyCommand
+from stream_processors import gathering
+from stream_processors.state_codec import PROGRESS_KEY, freeze
+from tests.support.commands import CONVERSATIONS, commands, opening, talk
+from tests.support.sequencing import Commit, Crash, restore, run
+
+StateLog = list[tuple[bytes, bytes | None]]
+
+steps = st.lists(commands | talk | st.just(Commit), max_size=60)
+
+
+def numbered(
+    made: Sequence[AnyCommand | type[Crash | Commit]],
+) -> list[AnyCommand | type[Crash | Commit]]:
+    """The same with ids that grow, so that most commands are accepted."""
+    return [
+        step if isinstance(step, type) else structs.replace(step, client_msg_id=uuid7(9_000, at))
+        for at, step in enumerate(made)
+    ]
+
+
+def compacted_at_random(log: StateLog, rng: random.Random) -> StateLog:
+    """The last record of each key, and any of the others; a lone tombstone may be gone, too."""
+    last = {key: at for at, (key, _) in enumerate(log)}
+    return [
+        (key, value)
+        for at, (key, value) in enumerate(log)
+        if (last[key] == at and value is not None) or rng.random() < 0.5
+    ]
+
+
+def without_revived(log: StateLog, kept: StateLog) -> bool:
+    """Whether no key that ended has an earlier value without its tombstone."""
+    ended = {key for key, value in dict(log).items() if value is None}
+    return all(dict(kept)[key] is None for key in ended & {key for key, _ in kept})
+
+
+def everything(log: StateLog, busy_limit: int) -> dict[str, bytes | None]:
+    """Each conversation that a restore brings back, and the progress."""
+    conversations, progress = restore(log, busy_limit)
+    found = {
+        conv_id: freeze(conversation) if (conversation := conversations.get(conv_id)) else None
+        for conv_id in CONVERSATIONS
+    }
+    return {**found, "progress": repr(progress).encode()}
+
+
+@given(steps, st.randoms(use_true_random=False), st.integers(1, 3))
+def test_a_compacted_log_restores_what_the_whole_does(
+    made: list[AnyCommand | type[Crash | Commit]], rng: random.Random, busy_limit: int
+) -> None:
+    """Byte for byte, with conversations as objects or packed, and records dropped on the way."""
+    log = run([*opening(), *numbered(made)]).states
+    whole = everything(log, 1_000)
+    for limit in (64, 2):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(gathering, "_FIRST_LIMIT", limit)  # how early replaced records go
+            assert everything(log, busy_limit) == whole
+            kept = compacted_at_random(log, rng)
+            if without_revived(log, kept):
+                assert everything(kept, busy_limit) == whole
+
+
+def test_there_is_always_a_progress() -> None:
+    """Else the comparison would be of nothing."""
+    assert dict(run(opening()).states)[PROGRESS_KEY]
