@@ -55,9 +55,9 @@ class Conversations:
         """The conversation, an empty one where there is none."""
         return self.get(conv_id) or self._hold(conv_id, Conversation())
 
-    def add(self, conv_id: str, conversation: Conversation) -> None:
-        """Takes in a conversation that was built from the log."""
-        self._hold(conv_id, conversation)
+    def add_logged(self, conv_id: str, records: bytes) -> None:
+        """Takes in the records of a conversation, which is built when it is used."""
+        self._idle[conv_id] = records
 
     def restore_refusal(self, key: bytes, value: bytes | None) -> None:
         """Takes in one record of the log.

@@ -1,7 +1,7 @@
-"""Builds conversations from the records of ``im.state``, each conversation once.
+"""Gathers the records of ``im.state`` by conversation: each is built once, when it is used.
 
-A log brings the records of all conversations mixed up, and a conversation that is built record by
-record is packed and unpacked again and again. So the records are gathered first.
+A log brings the records of all conversations mixed up. A conversation that is built record by
+record is packed and unpacked again and again, and most conversations are not used for days.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from stream_processors.conversations import Conversations
-from stream_processors.core.state import Conversation
-from stream_processors.state_codec import REFUSAL_KEY, conversation_of, restored
+from stream_processors.state_codec import REFUSAL_KEY, conversation_of, logged
 
 _FIRST_LIMIT: Final = 64
 """Keys and values of a conversation that are gathered before replaced ones are dropped."""
@@ -21,12 +20,12 @@ class Gathering:
     """The last record of each key. Memory grows with the keys, not with the records.
 
     Args:
-        conversations: Gets what is built.
+        conversations: Gets what is gathered.
     """
 
     def __init__(self, conversations: Conversations) -> None:
         self._conversations = conversations
-        self._records: dict[str, list[Any]] = {}
+        self._records: dict[bytes, list[Any]] = {}
 
     def take(self, key: bytes, value: bytes | None) -> None:
         """Takes in the next record of the log.
@@ -45,15 +44,11 @@ class Gathering:
         if len(records) > records[0]:
             self._records[conv_id] = _without_replaced(records)
 
-    def build(self) -> None:
-        """Builds all conversations.
-
-        Raises:
-            ValueError: A record is not a state record that this version knows.
-        """
+    def hand_over(self) -> None:
+        """Gives the records of each conversation to the conversations."""
         for conv_id in list(self._records):
             records = self._records.pop(conv_id)  # so that memory does not hold both forms
-            self._conversations.add(conv_id, _built(_last_of_each(records)))
+            self._conversations.add_logged(conv_id.decode(), logged(records[1:]))
 
 
 def _without_replaced(records: list[Any]) -> list[Any]:
@@ -70,10 +65,3 @@ def _last_of_each(records: list[Any]) -> Iterable[tuple[bytes, bytes | None]]:
         last.pop(key, None)
         last[key] = value
     return last.items()
-
-
-def _built(records: Iterable[tuple[bytes, bytes | None]]) -> Conversation:
-    conversation = Conversation()
-    for key, value in records:
-        conversation.restore(restored(key, value).kept)
-    return conversation

@@ -58,7 +58,7 @@ def _read_to_end(consumer: Consumer, place: TopicPartition) -> State:
         for message in consumer.consume(_GULP, _POLL_SECONDS):
             deadline = time.monotonic() + _SILENCE_SECONDS
             if _is_end(message):
-                gathering.build()
+                gathering.hand_over()
                 return State(conversations, progress)
             key, value = message.key(), message.value()
             if key == PROGRESS_KEY and value is not None:

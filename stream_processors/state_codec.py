@@ -19,6 +19,7 @@ Recent messages travel with the head, which is written anyway, until their page 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -56,6 +57,12 @@ PROGRESS_KEY: Final = _encode(["p"])
 
 REFUSAL_KEY: Final = _encode(("x", 0))[:3]
 """How the keys begin that `refusal_record` makes, and no others."""
+
+_LOGGED: Final = b"\xc1"
+"""Before the records of a conversation that is not built yet. MessagePack never begins with it."""
+
+_ONE_LETTER, _SHORT, _UP_TO_255, _UP_TO_65535 = 0xA1, 0xA0, 0xD9, 0xDA
+"""Headers of strings in MessagePack: of one letter, of up to 31 bytes, and of more."""
 
 _decode_refusal: Final = msgspec.msgpack.Decoder(Refusal).decode
 
@@ -137,15 +144,22 @@ def state_record(conv_id: str, kept: Kept) -> StateRecord:
             return _encode(("r", conv_id, kept.user)), seq
 
 
-def conversation_of(key: bytes) -> str:
-    """The conversation of a state record.
+def conversation_of(key: bytes) -> bytes:
+    """The conversation of a state record, in UTF-8.
+
+    A million keys are asked at a restore, so the string is cut out and the rest is not decoded.
 
     Raises:
         ValueError: It is not a state record of a conversation.
     """
-    match _decode_any(key):
-        case [str(), str(conv_id), *_]:
-            return conv_id
+    begin = key[3:6]
+    if len(begin) == 3 and key[1] == _ONE_LETTER:  # noqa: PLR2004 - the string's header
+        if _SHORT <= begin[0] < _SHORT + 32:
+            return key[4 : 4 + begin[0] - _SHORT]
+        if begin[0] == _UP_TO_255:
+            return key[5 : 5 + begin[1]]
+        if begin[0] == _UP_TO_65535:
+            return key[6 : 6 + (begin[1] << 8 | begin[2])]
     raise ValueError("not a state record that this version knows")
 
 
@@ -207,6 +221,23 @@ def _moved(value: list[Any]) -> Moved:
     return msgspec.convert(value, Moved)
 
 
+def logged(parts: list[bytes | None]) -> bytes:
+    """Keys and values by turns, in the order of the log, as bytes that `thaw` builds from."""
+    return _LOGGED + _encode(parts)
+
+
+def _built(records: Iterator[Any]) -> Conversation:
+    """A conversation from keys and values by turns."""
+    conversation = Conversation()
+    last: dict[bytes, bytes | None] = {}
+    for key, value in zip(records, records, strict=True):
+        last.pop(key, None)  # so that the order is that of a log whose replaced records are gone
+        last[key] = value
+    for key, value in last.items():
+        conversation.restore(restored(key, value).kept)
+    return conversation
+
+
 class _Frozen(msgspec.Struct, array_like=True):
     """All of a conversation."""
 
@@ -249,7 +280,13 @@ def freeze(conversation: Conversation) -> bytes:
 
 
 def thaw(frozen: bytes) -> Conversation:
-    """The conversation that `freeze` encoded."""
+    """The conversation that `freeze` encoded, or whose records `logged` did.
+
+    Raises:
+        ValueError: A record is not a state record that this version knows.
+    """
+    if frozen.startswith(_LOGGED):
+        return _built(iter(_decode_any(memoryview(frozen)[1:])))
     held = _decode_frozen(frozen)
     conversation = Conversation()
     conversation.head = held.head

@@ -115,7 +115,7 @@ def restore(states: Iterable[tuple[bytes, bytes | None]], busy_limit: int) -> tu
             progress = decode_progress(value)
         else:
             gathering.take(key, value)
-    gathering.build()
+    gathering.hand_over()
     return conversations, progress
 
 
