@@ -68,6 +68,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from cassandra import DriverException
 from cassandra.cluster import (
     EXEC_PROFILE_DEFAULT,
     Cluster,
@@ -268,18 +269,29 @@ def cassandra_session(settings: Settings) -> Iterator[Session]:
         compression=False,  # costs more than it saves beside the server
     )
     try:
-        yield _connect(cluster, hosts, port)
+        yield _connect(cluster, settings)
     finally:
         cluster.shutdown()
 
 
-def _connect(cluster: Cluster, hosts: list[str], port: int) -> Session:
-    # The driver tells each attempt and each host it knows; what matters is raised.
-    logging.getLogger("cassandra").setLevel(logging.ERROR)
+def _no_host(settings: Settings) -> ServerUnavailable:
+    return ServerUnavailable(
+        f"Cassandra does not answer at {settings.cassandra_hosts}, or has no node in data center "
+        f"{settings.cassandra_datacenter}: start it (`im up`), or correct IM_CASSANDRA_HOSTS or "
+        "IM_CASSANDRA_DATACENTER"
+    )
+
+
+def _connect(cluster: Cluster, settings: Settings) -> Session:
+    # The driver logs a traceback for each attempt. What matters is raised.
+    logger = logging.getLogger("cassandra")
+    logger.setLevel(logging.CRITICAL)
     try:
         session = cluster.connect()
-    except NoHostAvailable as error:
-        raise ServerUnavailable(f"Cassandra does not answer at {hosts} port {port}") from error
+    except (NoHostAvailable, DriverException) as error:
+        raise _no_host(settings) from error
+    finally:
+        logger.setLevel(logging.ERROR)
     # Rows without a timestamp of their own get the servers' time. A sink whose clock was ahead
     # would otherwise write rows that its successor cannot renew.
     session.use_client_timestamp = False

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+import msgspec
 from cassandra import InvalidRequest
 from cassandra.cluster import Session
 from confluent_kafka import KafkaException
@@ -27,9 +28,10 @@ from elasticsearch import (
     NotFoundError,
     TransportError,
 )
+from msgspec import Struct, field
 
 from backends.cassandra import create_tables
-from backends.elasticsearch import create_index
+from backends.elasticsearch import create_index, describe
 from backends.groups import group_places
 from backends.kafka import admin_client
 from backends.shards import places_of
@@ -37,6 +39,17 @@ from schemas.deployment import WAY_OUT, Deployment
 from schemas.errors import ServerUnavailable, TransientFailure, WrongDeployment
 from schemas.settings import Settings
 from schemas.topics import Topic
+
+
+class _Identity(Struct, frozen=True):
+    id: str
+
+
+class _Found(Struct, frozen=True):
+    """Elasticsearch's answer to a request for a document."""
+
+    source: _Identity = field(name="_source")
+
 
 _ONLY: Final = 0
 """Key of the one row."""
@@ -104,7 +117,11 @@ def index_id(client: Elasticsearch, settings: Settings) -> str | None:
             found = client.get(index=_index(settings), id=_DOCUMENT)
         except NotFoundError:
             return None
-    return str(found["_source"]["id"])
+    try:
+        return msgspec.convert(found.body, type=_Found).source.id
+    except msgspec.ValidationError as error:
+        where = settings.elasticsearch_url.rpartition("@")[2]
+        raise ServerUnavailable(f"what answers at {where} is not Elasticsearch") from error
 
 
 def check_index(client: Elasticsearch, settings: Settings, deployment: Deployment) -> None:
@@ -215,6 +232,4 @@ def _unavailable(settings: Settings) -> Iterator[None]:
     try:
         yield
     except (ApiError, TransportError) as error:
-        raise ServerUnavailable(
-            f"Elasticsearch at {settings.elasticsearch_url}: {type(error).__name__}"
-        ) from error
+        raise ServerUnavailable(describe(settings, error)) from error

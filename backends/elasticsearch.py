@@ -52,6 +52,9 @@ _LONGEST_CONVERSATION: Final = 512 - len(":") - len(str(1 << 63))
 
 _SHARDS: Final = 1
 
+_KIND_CHARACTERS: Final = 100
+"""What else than Elasticsearch answers may put a page where the kind of an error belongs."""
+
 
 def index_name(settings: Settings, at: int) -> str:
     """The index that holds an entry: a function of its own time (ms), so a replay finds it."""
@@ -95,24 +98,34 @@ def clear_failures(settings: Settings) -> Iterator[None]:
         ConfigurationError: Elasticsearch refuses the credentials.
         ServerUnavailable: Elasticsearch does not answer, or cannot carry out the request.
     """
-    where = settings.elasticsearch_url.rpartition("@")[2]
     try:
         yield
     except (AuthenticationException, AuthorizationException) as error:
-        if "block" in error.error:  # an index or a cluster that takes no writes answers 403, too
-            raise ServerUnavailable(
-                f"Elasticsearch at {where} is blocked ({error.error})"
-            ) from error
-        raise ConfigurationError(
+        failure = ServerUnavailable if _is_blocked(error) else ConfigurationError
+        raise failure(describe(settings, error)) from error
+    except (ApiError, TransportError) as error:
+        raise ServerUnavailable(describe(settings, error)) from error
+
+
+def describe(settings: Settings, error: ApiError | TransportError) -> str:
+    """One line about a failed request. It has no password and nothing of the answer's text."""
+    where = settings.elasticsearch_url.rpartition("@")[2]
+    if not isinstance(error, ApiError):
+        return f"Elasticsearch does not answer at {where}"
+    if _is_blocked(error):
+        return f"Elasticsearch at {where} is blocked ({error.error})"
+    if isinstance(error, AuthenticationException | AuthorizationException):
+        return (
             f"Elasticsearch at {where} refuses the credentials ({error.status_code}): put a user "
             "and a password into IM_ELASTICSEARCH_URL"
-        ) from error
-    except ApiError as error:
-        raise ServerUnavailable(
-            f"Elasticsearch at {where} refuses a request ({error.status_code}, {error.error})"
-        ) from error
-    except TransportError as error:
-        raise ServerUnavailable(f"Elasticsearch does not answer at {where}") from error
+        )
+    kind = " ".join(error.error.split())[:_KIND_CHARACTERS]
+    return f"Elasticsearch at {where} refuses a request ({error.status_code}, {kind})"
+
+
+def _is_blocked(error: ApiError) -> bool:
+    """Whether an index or the cluster takes no writes. The status is 403, too."""
+    return isinstance(error, AuthorizationException) and "block" in error.error
 
 
 def _create_or_check(client: Elasticsearch, settings: Settings, name: str) -> None:

@@ -5,12 +5,19 @@ Every transaction is IMMEDIATE. Any thread may use the connection, one at a time
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from schemas.errors import ConfigurationError, ImError
+
+_FILE_MODE: Final = 0o600
+"""Readable by the owner alone, whatever the umask. SQLite gives its other files the same mode."""
+
+_FOLDER_MODE: Final = 0o700
 
 
 class OwnFile(NamedTuple):
@@ -39,7 +46,7 @@ def _nothing(db: sqlite3.Connection) -> None:
 def open_own_file(
     path: Path, kind: OwnFile, prepare: Callable[[sqlite3.Connection], None] = _nothing
 ) -> sqlite3.Connection:
-    """Opens a file, and makes it and its folder if they are missing.
+    """Opens a file, and makes it and its folder if they are missing, for their owner alone.
 
     Args:
         path: The file.
@@ -51,7 +58,8 @@ def open_own_file(
         ImError: It is in use; as the kind says.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+        _make(path)
         db = sqlite3.connect(path, timeout=0, isolation_level="IMMEDIATE", check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
         raise ConfigurationError(f"{kind.name} {path} cannot be opened: {error}") from error
@@ -67,6 +75,15 @@ def open_own_file(
         db.close()
         raise
     return db
+
+
+def _make(path: Path) -> None:
+    """Makes the file, unless it is there. A file that is there is not opened.
+
+    To close a descriptor of it would end the locks that this process has on it.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _FILE_MODE))
 
 
 def _take(db: sqlite3.Connection, path: Path, kind: OwnFile) -> None:

@@ -31,7 +31,7 @@ PageT = TypeVar("PageT", bound=Struct)
 
 
 class GatewayRefused(ImError):
-    """The gateway answered with a problem; the message is its detail."""
+    """The gateway answered with a problem; the message has its status and its detail."""
 
 
 class SyncLine(Struct, frozen=True):
@@ -165,12 +165,20 @@ class GatewayClient:
         if response.status == _SERVICE_UNAVAILABLE:
             raise TransientFailure(_detail(body))
         if not response.ok:
-            raise GatewayRefused(_detail(body))
-        return msgspec.json.decode(body, type=page)
+            raise GatewayRefused(
+                f"the gateway at {self._address} refuses ({response.status}): {_detail(body)}"
+            )
+        try:
+            return msgspec.json.decode(body, type=page)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            raise ServerUnavailable(
+                f"what answers at {self._address} is not the gateway of this version: "
+                "IM_GATEWAY_HOST and IM_GATEWAY_PORT name its address"
+            ) from None
 
 
 def _detail(body: bytes) -> str:
     try:
         return msgspec.json.decode(body, type=_Problem).detail
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return _Problem().detail

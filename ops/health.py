@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 from confluent_kafka import (
     ConsumerGroupState,
+    KafkaError,
     KafkaException,
     TopicPartition,
 )
@@ -37,6 +38,15 @@ _REQUEST_SECONDS: Final = 5.0
 
 _EARLIEST: Final[OffsetSpec] = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # has no types
 _LATEST: Final[OffsetSpec] = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # has no types
+
+_NO_TOPIC: Final = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._NOENT,  # noqa: SLF001 - the library's name for it
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - the library's name for it
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - the library's name for it
+    }
+)
 
 _MEASURED: Final = frozenset({"delay_ms", "at"})
 
@@ -160,8 +170,12 @@ def _counts(notes: Iterable[dict[str, int]]) -> dict[str, int]:
 
 @contextmanager
 def _unavailable(settings: Settings) -> Iterator[None]:
+    where = settings.kafka_bootstrap
     try:
         yield
     except (KafkaException, TimeoutError) as error:
-        where = settings.kafka_bootstrap
+        if isinstance(error, KafkaException) and error.args[0].code() in _NO_TOPIC:
+            raise ServerUnavailable(
+                f"Kafka at {where} lacks topics of {settings.namespace}: `im prepare` makes them"
+            ) from error
         raise ServerUnavailable(f"Kafka at {where} does not answer: {error}") from error

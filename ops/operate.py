@@ -14,7 +14,7 @@ from ops.console import Json, emit, out, progress
 from ops.endpoints import endpoints
 from ops.prepare import prepare as prepare_all
 from ops.prepare import prepare_log
-from ops.running import make_home, resolve_settings, secret_file
+from ops.running import live_settings, make_home, resolve_settings, secret_file
 from ops.status import look, table
 
 _TOKEN_HOURS: Final = 24
@@ -64,7 +64,7 @@ def status(*, json: Json = False) -> None:
 
 def create_topics(recipient: Recipients = None, *, json: Json = False) -> None:
     """Create the topics that are missing."""
-    settings = resolve_settings()
+    settings = live_settings()
     created = prepare_log(settings) + make_recipients(settings, recipient or [])
     for name in created:
         emit({"created": name}) if json else out.print(f"created {name}", markup=False)
@@ -74,7 +74,7 @@ def create_topics(recipient: Recipients = None, *, json: Json = False) -> None:
 
 def prepare(*, json: Json = False) -> None:
     """Create the topics, tables, index and signing secret that are missing."""
-    settings = resolve_settings()
+    settings = live_settings()
     make_home(settings)
     with progress("preparing") as report:
         prepare_all(settings, report)

@@ -16,7 +16,7 @@ from gateway.search_terms import parse_query
 from ops.console import Json
 from ops.gateway_client import REQUEST_SECONDS, GatewayClient, SyncLine
 from ops.lines import conversation_line, history_line, hit_line, sync_line
-from ops.running import resolve_settings
+from ops.running import live_settings
 from schemas.settings import Settings
 
 ItemT = TypeVar("ItemT")
@@ -84,7 +84,7 @@ def _show(
     read: Callable[[GatewayClient], AsyncIterator[ItemT]],
     line: Callable[[ItemT], str],
 ) -> None:
-    asyncio.run(_print_lines(resolve_settings(), user, read, line))
+    asyncio.run(_print_lines(live_settings(), user, read, line))
 
 
 async def _print_lines(

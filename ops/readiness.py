@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-from http import HTTPStatus
 from typing import Final
 
 from confluent_kafka.admin import AdminClient
@@ -12,14 +10,13 @@ from backends.kafka import admin_client
 from devstack.processes import wait_until
 from devstack.stack import last_words
 from devstack.supervision import Supervisor
-from ops.endpoints import gateway_address
 from ops.health import members_if_assigned
+from ops.probes import gateway_trouble
 from ops.stages import GATEWAY, SEQUENCER, SOURCES
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 
 READY_SECONDS: Final = 60.0
-_PROBE_SECONDS: Final = 3.0
 _RESTARTS: Final = 3
 """A process that ended more often before it was ever ready will not be."""
 
@@ -47,14 +44,7 @@ def await_pipeline(settings: Settings, supervisor: Supervisor) -> None:
 
 def gateway_serves(settings: Settings) -> bool:
     """Whether the gateway says that it and what it needs are well."""
-    connection = http.client.HTTPConnection(gateway_address(settings), timeout=_PROBE_SECONDS)
-    try:
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status == HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+    return gateway_trouble(settings) is None
 
 
 def _is_ready(admin: AdminClient, settings: Settings, program: str) -> bool:

@@ -28,7 +28,7 @@ from backends.kafka import (
 )
 from backends.sync_layout import Sharded, sync_layout
 from ops.console import Json, emit, out, progress
-from ops.running import resolve_settings
+from ops.running import live_settings
 from schemas.codec import encode
 from schemas.epochs import EpochDeclared, Epochs, epoch_key
 from schemas.errors import ConfigurationError, ServerUnavailable, Stalled
@@ -46,7 +46,7 @@ Wait = Annotated[
 
 def reshard(shards: Shards, wait: Wait = 60.0, *, json: Json = False) -> None:
     """Change the number of shards of the sync timelines; every cursor stays valid."""
-    settings = resolve_settings()
+    settings = live_settings()
     epoch = declare_epoch(settings, shards)
     with progress(f"epoch {epoch}") as report:
         if wait:

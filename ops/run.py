@@ -19,7 +19,7 @@ from ops.demo.events import Event
 from ops.demo.play import Played, play
 from ops.demo.readback import look_back, reachable
 from ops.demo.script import READERS
-from ops.running import resolve_settings
+from ops.running import live_settings
 from schemas.settings import Settings
 
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM)
@@ -37,7 +37,7 @@ def run(
     tell = emit if json else Account().tell
     verdicts: list[bool] = []
     with _everything_up():
-        for event in demonstration(resolve_settings()):
+        for event in demonstration(live_settings()):
             tell(event)
             verdicts.append(event.ok)
         if not once:

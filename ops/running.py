@@ -15,9 +15,12 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from devstack.layout import Layout
 from devstack.settings import DevstackSettings
+from devstack.supervision import Supervisor
 from gateway.tokens import with_secret
 from schemas.environment import PREFIX, variable
+from schemas.errors import ConfigurationError
 from schemas.settings import Settings, load_settings
 
 _SECRET_BYTES: Final = 48
@@ -26,11 +29,52 @@ _SECRET_BYTES: Final = 48
 class RunningStack(Struct, frozen=True, kw_only=True):
     """The settings that `im up` resolved. ``environment`` has no secret.
 
-    ``started_at``: milliseconds since 1970.
+    ``started_at``: milliseconds since 1970. ``owned``: the parts that `im up` started, by name.
     """
 
     environment: dict[str, str]
     started_at: int
+    owned: list[str] = []
+
+
+_ADDRESSES: Final = {
+    "kafka": "IM_KAFKA_BOOTSTRAP",
+    "cassandra": "IM_CASSANDRA_HOSTS",
+    "elasticsearch": "IM_ELASTICSEARCH_URL",
+    "gateway": "IM_GATEWAY_PORT",
+}
+"""The variable that names the address of each part."""
+
+
+def live_settings() -> Settings:
+    """As `resolve_settings`, for a command that contacts the servers.
+
+    Raises:
+        ConfigurationError: As `resolve_settings`; or the stack that was started here is stopped.
+            Another stack may have its ports now.
+    """
+    settings = resolve_settings()
+    if stopped_parts(settings):
+        raise ConfigurationError(
+            f"the stack in {settings.home.absolute()} is stopped: start it with `im up`"
+        )
+    return settings
+
+
+def stopped_parts(settings: Settings) -> set[str]:
+    """The parts that `im up` started here and that are stopped now.
+
+    A part whose address the environment names is somebody else's, and is not among them.
+    """
+    running = read_running(settings.home)
+    owned = {part for part in (running.owned if running else ()) if not _is_named(part)}
+    if owned and Supervisor(Layout(settings.home.absolute())).is_running():
+        return set()
+    return owned
+
+
+def _is_named(part: str) -> bool:
+    return bool(os.environ.get(_ADDRESSES[part]))
 
 
 def resolve_settings() -> Settings:

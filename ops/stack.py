@@ -29,7 +29,7 @@ from ops.running import (
     secret_file,
     write_running,
 )
-from ops.stages import programs
+from ops.stages import GATEWAY, programs
 from schemas.environment import explain
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings, load_settings
@@ -120,7 +120,12 @@ def _start(wanted: Deployment, report: Report) -> None:
     await_pipeline(settings, stack.supervisor)
     started_at = time.time_ns() // 1_000_000
     write_running(
-        settings.home, RunningStack(environment=wanted.environment, started_at=started_at)
+        settings.home,
+        RunningStack(
+            environment=wanted.environment,
+            started_at=started_at,
+            owned=[*stack.servers, GATEWAY],
+        ),
     )
 
 

@@ -9,18 +9,19 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from backends.elasticsearch import clear_failures, elasticsearch_client
 from backends.kafka import admin_client
 from devstack.layout import Layout
 from devstack.supervision import ProcessState, Supervisor
-from ops.endpoints import accepts, endpoints
+from ops.endpoints import endpoints
+from ops.failures import tidy
 from ops.health import StageHealth, pipeline_health
 from ops.open_transactions import OpenTransaction, open_transactions
+from ops.probes import part_troubles
+from ops.running import stopped_parts
 from ops.stages import SINKS
-from schemas.errors import ConfigurationError, ServerUnavailable
+from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 
-_ANSWER_SECONDS: Final = 5.0
 _UP: Final = {True: "[green]up[/]", False: "[red]down[/]"}
 
 
@@ -50,7 +51,7 @@ class Status(Struct, frozen=True, kw_only=True):
 def look(settings: Settings) -> Status:
     """Asks every part, each within a bound."""
     where = endpoints(settings)
-    down = _down(settings, where)
+    down = _down(settings)
     up = {part: part not in down for part in where}
     processes = _processes(settings)
     stages, held, kafka = _log(settings) if up["kafka"] else ({}, [], [])
@@ -91,27 +92,11 @@ def table(status: Status) -> Group:
     return Group(_parts(status), _process_table(status), _stage_table(status), *troubles)
 
 
-def _down(settings: Settings, where: dict[str, str]) -> dict[str, str]:
+def _down(settings: Settings) -> dict[str, str]:
     """Why each part cannot be used that cannot be."""
-    down = {
-        part: f"{part} is down: nothing answers at {address}"
-        for part, address in where.items()
-        if not accepts(address)
-    }
-    if "elasticsearch" not in down and (why := _index_trouble(settings)):
-        down["elasticsearch"] = f"elasticsearch cannot be used: {why}"
-    return down
-
-
-def _index_trouble(settings: Settings) -> str | None:
-    """Why Elasticsearch, which accepts connections, cannot be used."""
-    with elasticsearch_client(settings) as client:
-        try:
-            with clear_failures(settings):
-                client.options(request_timeout=_ANSWER_SECONDS).cluster.health()
-        except (ConfigurationError, ServerUnavailable) as error:
-            return str(error)
-    return None
+    stopped = stopped_parts(settings)
+    found = part_troubles(settings, stopped)
+    return {part: f"{part} is down: {why}" for part, why in found.items() if why is not None}
 
 
 def _processes(settings: Settings) -> list[ProcessState]:
@@ -129,7 +114,7 @@ def _log(
     try:
         return pipeline_health(admin, settings), open_transactions(admin, settings), []
     except ServerUnavailable as error:
-        return {}, [], [str(error)]
+        return {}, [], [tidy(str(error))]
 
 
 def _shown(process: ProcessState) -> dict[str, Any]:
@@ -146,10 +131,11 @@ def _parts(status: Status) -> Table:
 def _process_table(status: Status) -> Table:
     processes = Table("process", "state", "pid", "up for", "restarts", box=None)
     for process in status.processes:
-        running = process["state"] == "RUNNING"
+        state = process["state"]
+        running = state == "RUNNING"
         processes.add_row(
             process["name"],
-            process["state"] if running else f"[red]{process['state']}[/] {process['detail']}",
+            state if running else f"[red]{state}[/] {escape(process['detail'])}",
             str(process["pid"] or ""),
             f"{process['uptime_seconds']} s" if running else "",
             _restarts(process),

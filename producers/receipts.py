@@ -89,4 +89,9 @@ class Receipt:
             trouble = self._trouble()
         if trouble is not None:
             raise trouble
-        raise NotYet(f"command {self.client_msg_id} is {self.state} after {timeout:g} s")
+        raise NotYet(f"command {self.client_msg_id} {self._standing()} after {timeout:g} s")
+
+    def _standing(self) -> str:
+        if self.state is State.ACCEPTED:
+            return "is with the broker, but nothing has passed its outcome to `Publisher.observe`"
+        return f"is {self.state}, and the broker has not acknowledged it"

@@ -11,7 +11,7 @@ from rich.table import Table
 from ops.console import Json, emit, out
 from ops.dead_letters.letters import Letter, read_letters
 from ops.dead_letters.replay import STORED, Replayed, replay
-from ops.running import resolve_settings
+from ops.running import live_settings
 
 _FAILED: Final = 1
 
@@ -48,7 +48,7 @@ def replay_letters(places: Places = None, stage: Stage = None, *, json: Json = F
             why = f" ({done.why})" if done.why else ""
             out.print(f"{done.stage} {done.place}: {done.outcome}{why}", markup=False)
 
-    counts = replay(resolve_settings(), _chosen(stage, places), tell)
+    counts = replay(live_settings(), _chosen(stage, places), tell)
     if counts.total() != counts[STORED]:
         raise typer.Exit(_FAILED)
 
@@ -56,6 +56,6 @@ def replay_letters(places: Places = None, stage: Stage = None, *, json: Json = F
 def _chosen(stage: str | None, places: list[str] | None) -> list[Letter]:
     return [
         letter
-        for letter in read_letters(resolve_settings())
+        for letter in read_letters(live_settings())
         if stage in {None, letter.stage} and (not places or letter.place in places)
     ]

@@ -14,7 +14,7 @@ from ops.console import Json, emit, err, out
 from ops.load.display import display
 from ops.load.loader import Loader, LoadSummary
 from ops.load.source import open_log
-from ops.running import resolve_settings
+from ops.running import live_settings
 from schemas.errors import Interrupted
 
 PATIENCE_SECONDS: Final = 300.0
@@ -53,7 +53,7 @@ def load(
     member is added. Loading a file again, or after an interruption, adds what is missing and
     nothing else.
     """
-    settings = resolve_settings()
+    settings = live_settings()
     with display(err) as bars, open_log(file) as log:
         try:
             summary = Loader(settings, bars, rate, patience).load(log, limit)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ops.console import Json, emit, err, out
-from ops.running import resolve_settings
+from ops.running import live_settings
 from ops.verify.audit import audit
 from ops.verify.output import line, progress, summary, table
 from ops.verify.report import Report
@@ -38,7 +38,7 @@ def verify(
     json: Json = False,
 ) -> None:
     """Compare store, index and sync timelines with the log; exit with 1 if they differ."""
-    settings = resolve_settings()
+    settings = live_settings()
     report = Report(emit if json else None)
     begin = time.monotonic()
     with (

@@ -88,7 +88,9 @@ def progress(console: Console) -> Iterator[Callable[[CheckName, int], None]]:
         TimeElapsedColumn(),
     )
     tasks: dict[CheckName, TaskID] = {}
-    with Progress(*columns, console=console, transient=True) as shown:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as shown:
 
         def advance(check: CheckName, number: int) -> None:
             if check not in tasks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -57,6 +58,18 @@ def open_publisher(tmp_path: Path, broker: FaultyBroker) -> Iterator[Open]:
     yield open_one
     for publisher in opened:
         publisher.close()
+
+
+def test_the_files_of_an_outbox_are_its_owners(open_publisher: Open, tmp_path: Path) -> None:
+    """An outbox holds texts of messages, and an application may have any umask."""
+    before = os.umask(0)
+    try:
+        open_publisher().publish(message(1))
+    finally:
+        os.umask(before)
+    files = list(tmp_path.glob("outbox.db*"))
+    assert len(files) > 1
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
 def sequence(broker: FaultyBroker, publisher: Publisher) -> None:
@@ -311,13 +324,13 @@ def test_waits_end(open_publisher: Open, broker: FaultyBroker) -> None:
     broker.by_itself = False
     publisher = open_publisher()
     receipt = publisher.send("c", "one")
-    with pytest.raises(NotYet):
+    with pytest.raises(NotYet, match="is queued, and the broker has not acknowledged it after"):
         receipt.wait_accepted(0.01)
     with pytest.raises(TimeoutError):
         publisher.flush(0.01)
     broker.by_itself = True
     receipt.wait_accepted(5)
-    with pytest.raises(NotYet):
+    with pytest.raises(NotYet, match=r"nothing has passed its outcome to `Publisher\.observe`"):
         receipt.wait_sequenced(0.01)
 
 

@@ -12,10 +12,12 @@ from ops.running import (
     RunningStack,
     as_environment,
     forget_running,
+    live_settings,
     make_home,
     read_running,
     resolve_settings,
     secret_file,
+    stopped_parts,
     write_running,
 )
 from ops.stages import programs
@@ -63,6 +65,23 @@ def test_defaults_hold_where_nothing_was_started(home: Path) -> None:
     write_down(home, kafka_bootstrap="127.0.0.1:19092")
     forget_running(home)
     assert resolve_settings().kafka_bootstrap == "127.0.0.1:9092"
+
+
+def test_a_stopped_stack_is_not_mistaken_for_another(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `im down` another stack may have the ports: commands refuse, and name the remedy."""
+    running = Settings.model_validate({"home": home, "kafka_bootstrap": "127.0.0.1:19092"})
+    parts = ["kafka", "gateway"]
+    write_running(
+        home, RunningStack(environment=as_environment(running), started_at=1, owned=parts)
+    )
+    assert stopped_parts(resolve_settings()) == {"kafka", "gateway"}
+    with pytest.raises(ConfigurationError, match=r"is stopped: start it with `im up`"):
+        live_settings()
+    monkeypatch.setenv("IM_KAFKA_BOOTSTRAP", "10.0.0.1:9092")
+    monkeypatch.setenv("IM_GATEWAY_PORT", "9000")
+    assert stopped_parts(live_settings()) == set()
 
 
 def test_what_was_written_by_half_is_not_believed(home: Path) -> None:

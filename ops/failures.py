@@ -1,0 +1,138 @@
+"""One line for a person about an error that ends a command.
+
+| error | line |
+|---|---|
+| `ImError` | its own words, and the address of the server that caused it |
+| an error of a client library | which server, its address, and the variable that names it |
+| `OSError`, `sqlite3.Error` | what cannot be read or written |
+| any other | a defect of this project: the kind of the error and the place in the code |
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sqlite3
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import stamina
+from aiohttp import ClientError
+from cassandra import DriverException, UnresolvableContactPoints
+from cassandra.cluster import NoHostAvailable
+from confluent_kafka import KafkaException
+from elasticsearch import ApiError, TransportError
+
+from ops.endpoints import endpoints
+from ops.running import resolve_settings
+from schemas.errors import ImError, ServerUnavailable
+
+_KAFKA_ERROR: Final = re.compile(r'KafkaError\{code=[^}]*?str="([^"]*)"\}')
+"""How confluent-kafka writes an error. The group is what the error says."""
+
+_PROJECT: Final = Path(__file__).parent.parent
+
+
+class _Server(NamedTuple):
+    """A server, and the variable that names its address."""
+
+    part: str
+    name: str
+    variable: str
+
+
+_SERVERS: Final[tuple[tuple[tuple[type[Exception], ...], _Server], ...]] = (
+    ((KafkaException,), _Server("kafka", "Kafka", "IM_KAFKA_BOOTSTRAP")),
+    (
+        (DriverException, NoHostAvailable, UnresolvableContactPoints),
+        _Server("cassandra", "Cassandra", "IM_CASSANDRA_HOSTS"),
+    ),
+    (
+        (ApiError, TransportError),
+        _Server("elasticsearch", "Elasticsearch", "IM_ELASTICSEARCH_URL"),
+    ),
+    ((ClientError,), _Server("gateway", "the gateway", "IM_GATEWAY_PORT")),
+)
+"""By the errors of its client library."""
+
+
+def quiet_libraries() -> None:
+    """Has libraries write nothing to the terminal: `line_of` says what there is to say."""
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="im: %(message)s")
+    for library in ("cassandra", "elastic_transport", "elasticsearch", "aiohttp", "asyncio"):
+        logger = logging.getLogger(library)
+        logger.propagate = False
+        logger.addHandler(logging.NullHandler())
+    stamina.instrumentation.set_on_retry_hooks([])
+
+
+def line_of(error: Exception) -> str:
+    """The error in one line. Quotes no text of a message."""
+    server = _server_behind(error)
+    if isinstance(error, ImError):
+        line = tidy(str(error))
+        return _with_address(line, server) if isinstance(error, ServerUnavailable) else line
+    if server is not None:
+        return _with_address(f"{server.name} failed ({_reason(error)})", server)
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or type(error).__name__}"
+    if isinstance(error, sqlite3.Error):
+        return f"a file below IM_HOME cannot be used ({error})"
+    return _defect(error)
+
+
+def tidy(text: str) -> str:
+    """The text with each error of confluent-kafka reduced to what the error says."""
+    return _KAFKA_ERROR.sub(r"\1", text)
+
+
+def _with_address(line: str, server: _Server | None) -> str:
+    """The line, with the server's address and the remedy where the line lacks them."""
+    if server is None or server.variable in line or "`im " in line:
+        return line
+    address = _address(server)
+    if address and address not in line:
+        line = f"{line}; {server.name} is expected at {address}"
+    return f"{line}; start it (`im up`) or correct {server.variable}"
+
+
+def _address(server: _Server) -> str:
+    try:
+        return endpoints(resolve_settings())[server.part]
+    except ImError:
+        return ""
+
+
+def _server_behind(error: BaseException) -> _Server | None:
+    for cause in _chain(error):
+        for kinds, server in _SERVERS:
+            if isinstance(cause, kinds):
+                return server
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _reason(error: Exception) -> str:
+    """What a library's error says. Answers of Elasticsearch may quote documents: not those."""
+    if isinstance(error, KafkaException):
+        return tidy(str(error.args[0]))
+    return type(error).__name__
+
+
+def _defect(error: Exception) -> str:
+    frames = [
+        f"{os.path.relpath(frame.filename, _PROJECT)}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).is_relative_to(_PROJECT) and ".venv" not in frame.filename
+    ]
+    return f"a defect of im: {type(error).__name__} at {' > '.join(frames[-3:]) or 'start'}"
