@@ -24,6 +24,7 @@ from schemas.records import (
     SendMessage,
     TextContent,
 )
+from schemas.texts import is_blank
 
 DEVICE: Final = "import"
 """Whoever speaks in a loaded log speaks from this device."""
@@ -119,7 +120,7 @@ class Conversion:
             entering = self._enter(place, conversation)
             self.skipped_joins += not entering
             return entering
-        if not (line.text or "").strip():
+        if is_blank(line.text or ""):
             self.skipped_empty += 1
             return []
         entering = self._enter(place, conversation)
