@@ -25,7 +25,7 @@ SETTINGS = token_settings()
 OTHERS_SECONDS: Final = 0.5
 """The most that a request of somebody else takes meanwhile, on a busy machine of two cores."""
 
-LARGE = 2_000
+LARGE: Final = 1_000
 """Records of 8 KB: more than the buffers of both kernels take."""
 
 
@@ -224,10 +224,14 @@ async def test_a_few_pipelined_requests_are_answered(gateway: Caller) -> None:
 
 
 async def test_a_websocket_that_never_reads_is_aborted(
-    gateway: Caller, woken: WakeUps, caplog: pytest.LogCaptureFixture
+    gateway: Caller,
+    woken: WakeUps,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its place is free only when its connection is gone, and that is soon."""
     caplog.set_level("INFO")
+    monkeypatch.setattr(bounds, "WRITE_SECONDS", 8.0)  # the bound of a live answer comes first
     async with peer(gateway) as deaf:
         await deaf.send(upgrade(gateway, "ann", "?limit=500"))
         await deaf.reader.readuntil(b"\r\n\r\n")
