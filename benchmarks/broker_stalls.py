@@ -120,6 +120,10 @@ class Worker:
         """Starts it."""
         self._thread.start()
 
+    def lines(self) -> list[str]:
+        """What it has logged."""
+        return self._log.read_text().splitlines() if self._log.exists() else []
+
     def stop(self) -> None:
         """Ends it, within a bound."""
         self._stop.set()
@@ -213,7 +217,7 @@ class Rig:
         for part in parts:
             part.start()
         try:
-            self._recovered(time.monotonic() + _SETTLE_SECONDS)
+            self.recovered(_SETTLE_SECONDS)
             yield
         finally:
             for part in reversed(parts):
@@ -225,11 +229,12 @@ class Rig:
         time.sleep(stall)
         self._stack.supervisor.signal("kafka", "CONT")
         begun = time.monotonic()
-        waiting = self._recovered(begun + RECOVERY_SECONDS)
+        waiting = self.recovered(RECOVERY_SECONDS)
         return Outcome(stall, time.monotonic() - begun, waiting)
 
-    def _recovered(self, deadline: float) -> list[str]:
-        """Waits until all groups own everything and have read everything; the ones that do not."""
+    def recovered(self, seconds: float) -> list[str]:
+        """Waits until all groups own and have handled everything; the groups that do not."""
+        deadline = time.monotonic() + seconds
         waiting = ["sequencer", *_MEMBERS]
         with self._traffic.paused():
             while waiting and time.monotonic() < deadline:

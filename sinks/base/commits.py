@@ -13,11 +13,19 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from backends.groups import committed_places
 from backends.minutely import MinuteLog
-from sinks.base.consumer import SourceConsumer
+from sinks.base.consumer import SourceConsumer, names_of
+from sinks.base.progress import Progress
 
 ANSWER_SECONDS: Final = 15.0
 """A commit without an answer for so long is made again; the answer may still come."""
+
+COMMITTED_SECONDS: Final = 2.0
+"""How long the broker may take to answer which offsets are committed for new partitions."""
+
+COMMITTED_AGAIN_SECONDS: Final = 2.0
+"""How long the loop reads on before it repeats that question."""
 
 _logger = logging.getLogger(__name__)
 
@@ -73,3 +81,31 @@ class Commits:
         self._begun_at = None
         self._has_failed = True
         self._failures.tell("the commit failed: %s", error)
+
+
+class LastCommits:
+    """Asks where the group stands in partitions that are new to a consumer.
+
+    Args:
+        consumer: Asks.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(self, consumer: SourceConsumer, clock: Callable[[], float]) -> None:
+        self._consumer = consumer
+        self._clock = clock
+        self._next = 0.0
+        self._failures = MinuteLog(_logger)
+
+    def learn(self, progress: Progress) -> None:
+        """Asks if there are new partitions; asks again later if nobody answers."""
+        new = progress.unknown()
+        if not new or self._clock() < self._next:
+            return
+        try:
+            progress.learn(committed_places(self._consumer, new, COMMITTED_SECONDS))
+        except KafkaException as error:
+            self._next = self._clock() + COMMITTED_AGAIN_SECONDS
+            self._failures.tell("the last commits of %s are not known: %s", names_of(new), error)
+        else:
+            self._failures.over()

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, Final, Literal, Protocol
 
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import KafkaError, Message, TopicPartition
 
 from backends.kafka import consumer_config
+from backends.minutely import MinuteLog
+from schemas.errors import FatalFailure
 from schemas.settings import Settings
 
 OnRebalance = Callable[[Any, list[TopicPartition]], None]
+
+_NAMES: Final = 20
+"""Partitions that one line of the log names."""
+
+_errors: Final = MinuteLog(logging.getLogger(__name__))
 
 _FETCHED_AHEAD_KIB: Final = 32 * 1024
 """What the library holds beside the loop's own buffer, for all partitions together."""
@@ -77,3 +85,21 @@ def sink_consumer_config(settings: Settings, stage: str) -> dict[str, Any]:
         "queued.max.messages.kbytes": _FETCHED_AHEAD_KIB,
         "queued.min.messages": 100_000,
     }
+
+
+def names_of(partitions: list[TopicPartition]) -> str:
+    """What is short enough for a line of a log."""
+    names = [f"{place.topic}[{place.partition}]" for place in partitions[:_NAMES]]
+    more = len(partitions) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more else "")
+
+
+def raise_if_fatal(error: KafkaError) -> None:
+    """The client library mends all but a fatal error by itself, and goes on trying.
+
+    Raises:
+        FatalFailure: The error is fatal.
+    """
+    if error.fatal():
+        raise FatalFailure(f"the Kafka client cannot go on: {error}")
+    _errors.tell("Kafka: %s", error)

@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Event
 from typing import Final, NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, Message, TopicPartition
 
-from backends.groups import committed_places
 from backends.watchdog import Vitals
 from schemas.errors import FatalFailure
 from sinks.base.background import Task, ThreadTask
-from sinks.base.commits import Commits
-from sinks.base.consumer import SourceConsumer
+from sinks.base.commits import Commits, LastCommits
+from sinks.base.consumer import SourceConsumer, names_of, raise_if_fatal
 from sinks.base.progress import Progress
 from sinks.base.records import Batch, Bounds, Buffer, Record
 from sinks.base.source import Source
@@ -28,10 +27,8 @@ BUSY_POLL_SECONDS: Final = 0.005
 """The same while a batch is being written: its end must be seen soon."""
 
 STALL_SECONDS: Final = 1.0
-"""A full buffer waits so long for the writer before it pauses the partitions.
-
-A pause throws away what the library has fetched ahead, so a short one costs more than it gives.
-"""
+"""A full buffer waits so long for the writer before it pauses the partitions. A pause throws away
+what the library has fetched ahead, so a short one costs more than it gives."""
 
 COMMIT_SECONDS: Final = 0.1
 """At most one commit in this time; many small batches share one."""
@@ -47,15 +44,6 @@ REVOKE_SECONDS: Final = 10.0
 
 STOP_SECONDS: Final = 10.0
 """How long an orderly end waits for it."""
-
-COMMITTED_SECONDS: Final = 2.0
-"""How long the broker may take to answer which offsets are committed for new partitions."""
-
-COMMITTED_AGAIN_SECONDS: Final = 2.0
-"""How long the loop reads on before it repeats that question."""
-
-_NAMES: Final = 20
-"""Partitions that one line of the log names."""
 
 _logger = logging.getLogger(__name__)
 
@@ -140,7 +128,7 @@ class SinkLoop:
         self._vitals = vitals or Vitals()
         self._has_moved = False
         self._next_commit = 0.0
-        self._next_learn = 0.0
+        self._last_commits = LastCommits(consumer, monotonic)
 
     def run(self, stop: Event) -> None:
         """Runs until ``stop`` is set, then finishes in order.
@@ -152,7 +140,7 @@ class SinkLoop:
             while not stop.is_set():
                 self._subscribe_now_and_then()
                 self._read()
-                self._learn_commits()
+                self._last_commits.learn(self._progress)
                 self._settle()
                 self._hand_over()
                 self._commit_now_and_then()
@@ -229,7 +217,7 @@ class SinkLoop:
             partition = owned.get((message.topic(), message.partition()))
             offset, error = message.offset(), message.error()
             if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
-                _raise_if_fatal(error)
+                raise_if_fatal(error)
             elif partition is None or offset is None:
                 continue
             elif partition in self._revoked_now:
@@ -279,17 +267,6 @@ class SinkLoop:
         if has_failed:
             self._next_commit = self._monotonic() + COMMIT_AGAIN_SECONDS
 
-    def _learn_commits(self) -> None:
-        """Asks where the group stands in new partitions; asks again later if nobody answers."""
-        new = self._progress.unknown()
-        if not new or self._monotonic() < self._next_learn:
-            return
-        try:
-            self._progress.learn(committed_places(self._consumer, new, COMMITTED_SECONDS))
-        except KafkaException as error:
-            self._next_learn = self._monotonic() + COMMITTED_AGAIN_SECONDS
-            _logger.warning("the last commits of %s are not known: %s", _names(new), error)
-
     def _on_assign(self, _consumer: object, partitions: list[TopicPartition]) -> None:
         self._assigned()
         for place in partitions:
@@ -297,7 +274,7 @@ class SinkLoop:
             self._owned[place.topic, place.partition] = number
             self._progress.assign(number, place)
         self._paused = False  # what is new is not paused; if there is no room, all will be again
-        _logger.info("assigned %s", _names(partitions))
+        _logger.info("assigned %s", names_of(partitions))
 
     def _on_revoke(self, _consumer: object, partitions: list[TopicPartition]) -> None:
         flight = self._flight
@@ -319,18 +296,4 @@ class SinkLoop:
             self._flight.batch.forget(numbers)
         self._progress.revoke(numbers)
         self._revoked_now.update(numbers)
-        _logger.info("gave up %s", _names(partitions))
-
-
-def _names(partitions: list[TopicPartition]) -> str:
-    """What is short enough for a line of a log."""
-    names = [f"{place.topic}[{place.partition}]" for place in partitions[:_NAMES]]
-    more = len(partitions) - len(names)
-    return ", ".join(names) + (f" and {more} more" if more else "")
-
-
-def _raise_if_fatal(error: KafkaError) -> None:
-    """The client library mends all but a fatal error by itself, and goes on trying."""
-    if error.fatal():
-        raise FatalFailure(f"the Kafka client cannot go on: {error}")
-    _logger.warning("Kafka: %s", error)
+        _logger.info("gave up %s", names_of(partitions))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from benchmarks.broker_stalls import Rig
+from benchmarks.broker_stalls import RECOVERY_SECONDS, Rig
 from tests.support.stoppable import stack_of_its_own
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
@@ -23,3 +25,24 @@ def test_every_stage_gets_its_partitions_back() -> None:
             outcomes = [rig.round(STALL_SECONDS) for _ in range(2)]
     assert [outcome.waiting for outcome in outcomes] == [[], []]
     assert rig.loops.failures == []
+
+
+AWAY_SECONDS = 40.0
+"""More than the longest transaction, so that a lane that has one ends its process."""
+
+
+def test_stages_wait_for_a_broker_that_is_away() -> None:
+    """No restart storm, and a bounded number of lines; everything goes on when Kafka is back."""
+    with stack_of_its_own("kafka") as stack:
+        rig = Rig(stack, {})
+        with rig.running():
+            lines = len(rig.worker.lines())
+            stack.kill("kafka")
+            time.sleep(AWAY_SECONDS)  # nothing tells that nothing happens
+            said = rig.worker.lines()[lines:]
+            stack.start("kafka")
+            stack.await_ready("kafka")
+            assert rig.recovered(RECOVERY_SECONDS) == []
+    assert len(rig.worker.exits) <= 1
+    assert rig.loops.failures == []
+    assert len(said) < 40, said
