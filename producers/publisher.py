@@ -120,6 +120,11 @@ class Publisher:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    @property
+    def installation(self) -> str:
+        """The installation of the publisher's own commands, for ready-made ones beside them."""
+        return self._outbox.installation
+
     def create_conversation(
         self,
         conv_id: str,

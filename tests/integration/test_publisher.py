@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+from msgspec import structs
 
 from backends.kafka import create_topics
 from consumers.cursor import MemoryCursors
@@ -113,8 +114,9 @@ def test_a_client_learns_its_seq_ids(settings: Settings, tmp_path: Path) -> None
         assert [receipt.wait_sequenced(PATIENCE) for receipt in said] == list(range(2, 102))
         with pytest.raises(CommandRejected, match="unknown_conversation"):
             lost.wait_sequenced(PATIENCE)
+        old = structs.replace(message(1), installation=publisher.installation)
         with pytest.raises(CommandRejected, match="stale"):
-            publisher.publish(message(1)).wait_sequenced(PATIENCE)
+            publisher.publish(old).wait_sequenced(PATIENCE)
         counts = publisher.counts()
     assert (counts[State.SEQUENCED], counts[State.REJECTED]) == (101, 2)
 
