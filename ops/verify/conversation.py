@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from typing import Final, TypeAlias
 from zlib import crc32
 
@@ -173,6 +175,33 @@ class Conversation:
         """Whether an entry is there and has another sender."""
         return self.has(seq) and self.senders[seq - 1] != name_digest(user)
 
+    @property
+    def needs_owner(self) -> bool:
+        """Whether the last command has left members without an owner among them."""
+        is_open = self._goes_on_with is not None
+        return is_open and bool(self.members) and self.owner not in self.members
+
+    def longest_standing(self) -> str:
+        """The member whose present membership is the oldest; of several the lowest id.
+
+        There must be a member.
+        """
+        return min(self.members, key=lambda user: (self.changes[user][-1][0], user))
+
+    def was_member(self, user: str, head: int) -> bool:
+        """Whether somebody was a member after the entry ``head``."""
+        changes = self.changes.get(user, ())
+        place = bisect_right(changes, head, key=itemgetter(0))
+        return place > 0 and changes[place - 1][1]
+
+    def may_mark(self, user: str, seq: int) -> bool:
+        """Whether a member may have marked an entry as read.
+
+        The entry that lets a person in is marked by the join itself. A person whom the entry lets
+        out is no member when it is there.
+        """
+        return self.was_member(user, seq) and self.was_member(user, seq - 1)
+
     def continues(self, entry: AnyEntry) -> bool:
         """Whether an entry is one more of the command that the last entry belongs to."""
         kind = self._goes_on_with
@@ -287,12 +316,12 @@ def _content_of(entry: AnyEntry) -> int:
         case MessageSent():
             return content_digest("message_sent", entry.content, entry.mentions)
         case MessageEdited():
-            mentions = getattr(entry, "mentions", [])
-            return content_digest("message_edited", entry.target, entry.content, mentions)
+            return content_digest("message_edited", entry.target, entry.content, entry.mentions)
         case MessageRecalled():
             return content_digest("message_recalled", entry.target)
         case ConversationCreated() | MembersAdded() | MembersRemoved():
             return len(entry.members)
-        case _:
-            owner = getattr(entry, "owner", None)
-            return 0 if owner is None else content_digest("ownership_transferred", owner)
+        case OwnershipTransferred():
+            return content_digest("ownership_transferred", entry.owner)
+        case FanoutChanged():
+            return 0

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from backends.kafka import partition_of
 from ops.verify.conversation import ABSENT, Conversation, digest_of
 from ops.verify.report import Report
-from ops.verify.rules import NO_LIMITS, broken_rules, repeated_commands, switch_missing
+from ops.verify.rules import NO_LIMITS, broken_rules, entry_missing, repeated_commands
 from schemas.codec import decode_entry
 from schemas.errors import UndecodableRecord
 from schemas.limits import MAX_ENTRY_BYTES, Limits
@@ -109,7 +109,7 @@ class Log:
             for seq, first in repeated_commands(conversation.commands):
                 detail = f"has the sender and client_msg_id of entry {first}"
                 report.differ("log", "id_repeated", **place, seq=seq, detail=detail)
-            self._check_switch(conversation, None, report)
+            self._check_following(conversation, None, report)
 
     def _conversation(self, conv_id: str) -> Conversation:
         found = self.conversations.get(conv_id)
@@ -124,15 +124,15 @@ class Log:
         place = {"conv_id": entry.conv_id, "seq": entry.seq, "where": where}
         for rule, detail in broken_rules(conversation, entry, self._limits_at(entry.at)):
             report.differ("log", rule, **place, detail=detail)
-        if conversation.has_changed_members:
-            self._check_switch(conversation, entry, report)
+        if conversation.has_changed_members or conversation.needs_owner:
+            self._check_following(conversation, entry, report)
 
-    def _check_switch(
+    def _check_following(
         self, conversation: Conversation, following: AnyEntry | None, report: Report
     ) -> None:
-        """Reports a change of mode that the last entry needs and that does not follow."""
+        """Reports what the last entry needs and what does not follow."""
         limits = self._limits_at(conversation.times[-1])
-        for rule, detail in switch_missing(conversation, following, limits):
+        for rule, detail in entry_missing(conversation, following, limits):
             place = {"conv_id": conversation.conv_id, "seq": conversation.head}
             report.differ("log", rule, **place, detail=detail)
 

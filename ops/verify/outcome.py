@@ -13,6 +13,7 @@ from schemas.records import (
     RecallMessage,
     RemoveMembers,
     SendMessage,
+    TransferOwnership,
 )
 
 
@@ -44,13 +45,13 @@ def _digest(command: AnyCommand) -> int | None:
         case SendMessage():
             return content_digest("message_sent", command.content, command.mentions)
         case EditMessage():
-            mentions = getattr(command, "mentions", [])
-            return content_digest("message_edited", command.seq, command.content, mentions)
+            return content_digest("message_edited", command.seq, command.content, command.mentions)
         case RecallMessage():
             return content_digest("message_recalled", command.seq)
+        case TransferOwnership():
+            return content_digest("ownership_transferred", command.to)
         case _:
-            to = getattr(command, "to", None)
-            return None if to is None else content_digest("ownership_transferred", to)
+            return None
 
 
 def _change(conversation: Conversation, entries: range, named: set[str], *, joined: bool) -> bool:

@@ -15,6 +15,7 @@ RuleName: TypeAlias = Literal[
     "entry_too_long",
     "sender_not_a_member",
     # messages
+    "empty_text",  # a reader sees nothing of the text
     "text_too_long",
     "too_many_mentions",
     "not_a_message",  # the target of an edit or recall
@@ -40,6 +41,8 @@ RuleName: TypeAlias = Literal[
     "wrong_history",
     "owner_not_a_member",
     "no_right_to_transfer",
+    "wrong_successor",  # the new owner is not the longest-standing member
+    "succession_missing",  # the owner has left, and no ownership_transferred follows
     # the push limit
     "switch_missing",  # a membership entry passed a limit, and no fanout_changed follows
     "switch_alone",  # fanout_changed does not follow a membership entry of the same command

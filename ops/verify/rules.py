@@ -13,7 +13,7 @@ from ops.verify.conversation import Conversation, command_hash
 from ops.verify.rule_names import Broken
 from ops.verify.rules_of_members import fanout_rules, membership_rules, switch_due, transfer_rules
 from schemas.ids import is_client_msg_id, is_valid_id
-from schemas.limits import MAX_EDITS, RECENT_PAGE, RECENT_PAGES, Limits
+from schemas.limits import MAX_EDITS, MAX_SAID_BYTES, RECENT_PAGE, RECENT_PAGES, Limits
 from schemas.records import (
     MAX_ID_LENGTH,
     AnyEntry,
@@ -26,6 +26,7 @@ from schemas.records import (
     MessageSent,
     OwnershipTransferred,
 )
+from schemas.texts import SURELY_FITS, is_blank, said_bytes
 
 NO_LIMITS: Final = Limits(
     push_limit=1 << 62,
@@ -74,10 +75,12 @@ def broken_rules(before: Conversation, entry: AnyEntry, limits: Limits) -> Itera
             yield from membership_rules(before, entry, limits)
 
 
-def switch_missing(
+def entry_missing(
     before: Conversation, entry: AnyEntry | None, limits: Limits
 ) -> Iterator[Broken]:
-    """Whether the last entry needs a change of mode that does not follow.
+    """Whether the last entry needs another entry of its command that does not follow.
+
+    That entry is a change of mode, or the succession of an owner who has left.
 
     Args:
         before: A conversation.
@@ -88,6 +91,9 @@ def switch_missing(
     if due is not None and not isinstance(entry, FanoutChanged):
         detail = f"to {due}, with {len(before.members)} members, before the next entry"
         yield Broken("switch_missing", detail)
+    if before.needs_owner and (entry is None or not before.continues(entry)):
+        detail = f"the owner is not one of the {len(before.members)} members"
+        yield Broken("succession_missing", detail)
 
 
 def repeated_commands(commands: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -146,12 +152,21 @@ def _by_member(before: Conversation, entry: AnyEntry) -> Iterator[Broken]:
 
 
 def _said_rules(entry: MessageSent | MessageEdited, limits: Limits) -> Iterator[Broken]:
-    length = len(entry.content.text.encode())
+    text = entry.content.text
+    if is_blank(text):
+        yield Broken("empty_text", "the text shows nothing")
+    length = len(text.encode())
     if length > limits.max_text_bytes:
         yield Broken("text_too_long", f"{length} bytes, at most {limits.max_text_bytes}")
     if len(entry.mentions) > limits.max_mentions:
         detail = f"{len(entry.mentions)} mentions, at most {limits.max_mentions}"
         yield Broken("too_many_mentions", detail)
+    if not entry.mentions and len(text) <= SURELY_FITS:
+        return
+    said = said_bytes(entry.conv_id, entry.sender, entry.content, entry.mentions)
+    if said > MAX_SAID_BYTES:
+        detail = f"text and mentions have {said} bytes, at most {MAX_SAID_BYTES}"
+        yield Broken("entry_too_long", detail)
 
 
 def _target_rules(

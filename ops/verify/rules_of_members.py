@@ -75,13 +75,17 @@ def _removal_rules(
 
 
 def transfer_rules(before: Conversation, entry: OwnershipTransferred) -> Iterator[Broken]:
-    """Rules of a change of the owner: by the owner, or by succession after an owner who left."""
+    """Rules of a change of the owner: by the owner, or by succession after the owner left."""
     if entry.owner not in before.members:
         yield Broken("owner_not_a_member", "the new owner is not a member")
     if before.owner in before.members and entry.sender != before.owner:
         yield Broken("no_right_to_transfer", "the owner is a member, and not the sender")
-    if before.owner not in before.members and not before.continues(entry):
+    if before.owner in before.members:
+        return
+    if not before.continues(entry):
         yield Broken("no_right_to_transfer", "does not follow an entry of the same command")
+    if entry.owner in before.members and entry.owner != before.longest_standing():
+        yield Broken("wrong_successor", "another member has been there for longer")
 
 
 def fanout_rules(before: Conversation, entry: FanoutChanged, limits: Limits) -> Iterator[Broken]:

@@ -58,6 +58,7 @@ _KINDS: Final[dict[type[AnyEntry], str]] = {
     MessageSent: "message_sent",
     MessageEdited: "message_edited",
     MessageRecalled: "message_recalled",
+    OwnershipTransferred: "ownership_transferred",
 }
 
 

@@ -13,7 +13,7 @@ from ops.verify.report import Difference, Report
 from ops.verify.rule_names import RuleName
 from schemas.codec import encode
 from schemas.ids import uuid7
-from schemas.limits import MAX_EDITS, MAX_ENTRY_BYTES, Limits
+from schemas.limits import MAX_EDITS, MAX_SAID_BYTES, Limits
 from schemas.records import (
     AnyEntry,
     ConversationCreated,
@@ -26,6 +26,7 @@ from schemas.records import (
     OwnershipTransferred,
     TextContent,
 )
+from schemas.texts import said_bytes
 
 PARTITIONS: Final = 2
 LIMITS: Final = Limits(
@@ -133,7 +134,24 @@ def differences(
         [created("ann"), said(2)],
         [TRIO, removed(2, "bob", sender="bob")],
         [TRIO, removed(2, "bob", "eve")],
-        [TRIO, removed(2, "ann")],
+        [TRIO, removed(2, "ann", command=2), owned(3, "bob", command=2)],
+        # Who joined earlier comes first, whatever the ids are.
+        [
+            created("zoe", "ann"),
+            removed(2, "ann", sender="ann"),
+            added(3, "cat", sender="zoe"),
+            added(4, "ann", sender="zoe"),
+            removed(5, "zoe", sender="zoe", command=5),
+            owned(6, "cat", sender="zoe", command=5),
+        ],
+        # Somebody enters an empty conversation and owns it.
+        [
+            OPEN,
+            removed(2, "ann"),
+            added(3, "bob", sender="bob", command=3),
+            owned(4, "bob", sender="bob", command=3),
+        ],
+        [TRIO, owned(2, "eve"), owned(3, "ann", sender="eve")],
         [OPEN, added(2, "bob", sender="bob")],
         [created("ann"), added(2, "bob"), added(3, "eve", sender="bob")],
         [created("ann"), removed(2, "ann"), added(3, "ann")],
@@ -188,6 +206,11 @@ BROKEN: Final[dict[RuleName, list[list[AnyEntry]]]] = {
         [created("ann"), said(2, "bob")],
         [TRIO, removed(2, "bob", sender="bob"), removed(3, "bob", sender="bob")],
     ],
+    "empty_text": [
+        [created("ann"), said(2, text="")],
+        [created("ann"), said(2, text=" \u200b")],
+        [created("ann"), said(2), edited(3, 2, content=TextContent(text="\n"))],
+    ],
     "text_too_long": [
         [created("ann"), said(2, text="12345")],
         [created("ann"), said(2), edited(3, 2, content=TextContent(text="ééé"))],
@@ -236,6 +259,20 @@ BROKEN: Final[dict[RuleName, list[list[AnyEntry]]]] = {
     "no_right_to_transfer": [
         [TRIO, owned(2, "bob", sender="bob")],
         [TRIO, removed(2, "ann"), owned(3, "bob", sender="bob")],
+    ],
+    "wrong_successor": [
+        [TRIO, removed(2, "ann", command=2), owned(3, "eve", command=2)],
+        [
+            created("ann", "eve"),
+            added(2, "bob"),
+            removed(3, "ann", command=3),
+            owned(4, "bob", command=3),
+        ],
+    ],
+    "succession_missing": [
+        [TRIO, removed(2, "ann")],
+        [TRIO, removed(2, "ann"), said(3, "bob")],
+        [OPEN, removed(2, "ann"), added(3, "bob", sender="bob")],
     ],
     "switch_missing": [
         [TRIO, added(2, "dan"), said(3)],
@@ -314,10 +351,9 @@ def test_no_text_is_quoted() -> None:
     assert "secret" not in str(report.differences)
 
 
-def test_the_longest_entry_is_allowed() -> None:
-    """The bound of an entry is exact."""
-    entry = said(2, "ann", 2, "hi", "m")
-    room = MAX_ENTRY_BYTES - len(encode(structs.replace(entry, messages=1)))
+def test_the_longest_message_is_allowed() -> None:
+    """The bound of what a message says is exact."""
+    room = MAX_SAID_BYTES - said_bytes("c", "ann", TextContent(text="hi"), ["m"])
     fits, too_long = (said(2, "ann", 2, "hi", "m" * (1 + room + more)) for more in (0, 1))
 
     assert differences(created("ann"), fits) == []
