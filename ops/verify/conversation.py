@@ -44,8 +44,13 @@ def document_digest(sender: str, at: int, text: str) -> int:
 
 
 def command_hash(record: AnyEntry | AnyCommand) -> int:
-    """64 bits of the sender and the client_msg_id; never `ABSENT`."""
-    return hash((record.sender, record.client_msg_id)) or 1
+    """`hash_of_id` of a record."""
+    return hash_of_id(record.sender, record.client_msg_id)
+
+
+def hash_of_id(sender: str, client_msg_id: str) -> int:
+    """64 bits of both; never `ABSENT`."""
+    return hash((sender, client_msg_id)) or 1
 
 
 def name_digest(name: str) -> int:
@@ -186,7 +191,7 @@ class Conversation:
 
         There must be a member.
         """
-        return min(self.members, key=lambda user: (self.changes[user][-1][0], user))
+        return min(self.members, key=lambda user: (periods(self.changes[user])[-1].first, user))
 
     def was_member(self, user: str, head: int) -> bool:
         """Whether somebody was a member after the entry ``head``."""
@@ -201,6 +206,11 @@ class Conversation:
         out is no member when it is there.
         """
         return self.was_member(user, seq) and self.was_member(user, seq - 1)
+
+    def may_have_made(self, command: AnyCommand, head: int | None) -> bool:
+        """Whether a command has an entry up to ``head``, or an entry is absent there."""
+        made = self.commands[:head]
+        return command_hash(command) in made or ABSENT in made
 
     def continues(self, entry: AnyEntry) -> bool:
         """Whether an entry is one more of the command that the last entry belongs to."""

@@ -16,12 +16,11 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from msgspec import UNSET
-
 from ops.verify.checks import run_check
 from ops.verify.conversation import ABSENT, Conversation, command_hash
 from ops.verify.log import Log
 from ops.verify.outcome import is_made_of
+from ops.verify.replies import ReplyKind
 from ops.verify.report import DifferenceKind, Report
 from ops.verify.shards import Shards
 from ops.verify.topics import Span
@@ -187,14 +186,40 @@ class _Check:
     ) -> list[str]:
         name = (command.conv_id, command.sender, command.device_id, command.client_msg_id)
         outcomes = []
-        has_reply = self._shards.replies.take(record.partition, record.at, *name)
-        entries = self._entries(lane, command, record.at, has_reply=has_reply)
+        reply = self._shards.replies.take(record.partition, record.at, *name)
+        entries = self._entries(lane, command, record.at, has_reply=reply is not None)
         if entries is not None:
             outcomes.append("entry")
             self._check_entries(command, entries, place)
-        if has_reply:
+        if reply is not None:
             outcomes.append("reply")
+            if record.offset < lane.due:  # the log may lack what a later one refers to
+                self._check_reply(lane, command, reply, place)
         return outcomes
+
+    def _check_reply(
+        self, lane: _Lane, command: AnyCommand, reply: ReplyKind, place: dict[str, Any]
+    ) -> None:
+        """Checks what only the order of commands and entries shows."""
+        conversation = self._log.conversations.get(command.conv_id)
+        if conversation is None:
+            return
+        head = self._begin_of(lane, conversation)
+        if isinstance(command, MarkRead):
+            is_known = reply == "read_marked" and head is not None
+            if is_known and not conversation.was_member(command.sender, head or 0):
+                detail = "was accepted, and its sender was not a member"
+                self._report.differ("input", "mark_of_a_stranger", **place, detail=detail)
+        elif reply == "duplicate" and not conversation.may_have_made(command, head):
+            detail = "is called a duplicate, and has no entry before"
+            self._report.differ("input", "wrong_duplicate", **place, detail=detail)
+
+    def _begin_of(self, lane: _Lane, conversation: Conversation) -> int | None:
+        """How many entries the commands before made; None if that is not known."""
+        begin = self._next.get(conversation.conv_id)
+        if begin is None and lane.floor is not None:
+            begin = bisect_right(conversation.offsets, lane.floor)
+        return begin
 
     def _entries(
         self, lane: _Lane, command: AnyCommand, at: int, *, has_reply: bool
@@ -203,9 +228,7 @@ class _Check:
         conversation = self._log.conversations.get(command.conv_id)
         if conversation is None or isinstance(command, MarkRead):
             return None
-        begin = self._next.get(command.conv_id)
-        if begin is None and lane.floor is not None:
-            begin = bisect_right(conversation.offsets, lane.floor)
+        begin = self._begin_of(lane, conversation)
         wanted = command_hash(command)
         first = _find(conversation, wanted, at, begin or 0, is_near=has_reply)
         if first is None:
@@ -228,8 +251,9 @@ class _Check:
         if not is_made_of(conversation, entries, command):
             detail = "its entry has another content than the command"
             self._report.differ("input", "altered", **place, detail=detail)
-        installation = getattr(command, "installation", UNSET)
-        device = hash((command.conv_id, command.sender, command.device_id, installation))
+        device = hash(
+            (command.conv_id, command.sender, command.device_id, command.installation or "")
+        )
         newest = self._newest.get(device, "")
         if command.client_msg_id <= newest:
             detail = "was accepted after a greater id of the same device"

@@ -5,10 +5,15 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
-from typing import Final
+from typing import Final, Literal, TypeAlias, get_args
 
-_HASH_BITS: Final = 22
-_AT_BITS: Final = 63 - _HASH_BITS
+ReplyKind: TypeAlias = Literal["rejected", "duplicate", "read_marked"]
+
+_KINDS: Final[tuple[ReplyKind, ...]] = get_args(ReplyKind)
+_KIND_BITS: Final = 2
+_NAME_BITS: Final = 20
+_LOWER_BITS: Final = _NAME_BITS + _KIND_BITS
+_AT_BITS: Final = 63 - _LOWER_BITS
 """Milliseconds since 1970 up to the year 2039."""
 
 
@@ -16,16 +21,16 @@ class Replies:
     """A multiset of (time, conversation, sender, device, id) for each lane.
 
     A reply has the broker's time of its command. The time is the upper part of a number of 64
-    bits, a hash of the rest is the lower part.
+    bits, a hash of the rest follows, and the kind of the reply is the lowest part.
     """
 
     def __init__(self) -> None:
         self._found: defaultdict[int, array[int]] = defaultdict(lambda: array("q"))
         self._used: dict[int, bytearray] = {}
 
-    def add(self, lane: int, at: int, *name: str) -> None:
+    def add(self, lane: int, at: int, kind: ReplyKind, *name: str) -> None:
         """Takes a reply to a command of a lane."""
-        self._found[lane].append(_number(at, name))
+        self._found[lane].append(_number(at, name) | _KINDS.index(kind))
 
     def seal(self) -> None:
         """Ends the taking. Call it before `take`."""
@@ -33,26 +38,26 @@ class Replies:
             self._found[lane] = array("q", sorted(found))
             self._used[lane] = bytearray(len(found))
 
-    def take(self, lane: int, at: int, *name: str) -> bool:
-        """Whether a command has a reply that no other command has taken."""
+    def take(self, lane: int, at: int, *name: str) -> ReplyKind | None:
+        """The kind of a reply to a command, if there is one that no other command has taken."""
         found, number = self._found.get(lane), _number(at, name)
         if found is None:
-            return False
+            return None
         used = self._used[lane]
         place = bisect_left(found, number)
-        while place < len(found) and found[place] == number:
+        while place < len(found) and found[place] >> _KIND_BITS == number >> _KIND_BITS:
             if not used[place]:
                 used[place] = 1
-                return True
+                return _KINDS[found[place] & ((1 << _KIND_BITS) - 1)]
             place += 1
-        return False
+        return None
 
     def left(self, lane: int, since: int) -> int:
         """How many replies of a lane no command has taken, of the times from ``since`` (ms) on."""
-        begin = bisect_left(self._found.get(lane, ()), since << _HASH_BITS)
+        begin = bisect_left(self._found.get(lane, ()), since << _LOWER_BITS)
         return self._used.get(lane, bytearray()).count(0, begin)
 
 
 def _number(at: int, name: tuple[str, ...]) -> int:
     time = at & ((1 << _AT_BITS) - 1)
-    return time << _HASH_BITS | hash(name) & ((1 << _HASH_BITS) - 1)
+    return time << _LOWER_BITS | (hash(name) & ((1 << _NAME_BITS) - 1)) << _KIND_BITS

@@ -31,6 +31,10 @@ DifferenceKind: TypeAlias = Literal[
     "undecodable",  # is none of our records
     RuleName,  # an entry that the log before it does not allow
     "behind",  # a stage has not come as far as the audit waits for
+    "wrong_duplicate",  # a reply says that a command had its effect before, and it had not
+    "refused_after_entry",  # a rejection of a command whose id has an entry
+    "mark_went_back",  # a read mark that is not above the one before it
+    "mark_of_a_stranger",  # a read mark of somebody who was not a member
     "no_position",  # the sequencer's committed offset is not there
     "no_data",  # nothing to audit, which nobody asked for
 ]

@@ -40,6 +40,7 @@ class SyncPosition(Struct, frozen=True):
     client_msg_id: str = ""
     seq: int = 0
     target: int = 0
+    code: str = ""
 
 
 _position = Decoder(SyncPosition)
@@ -181,6 +182,11 @@ class Shards:
     def has_marked(self, conv_id: str, user: str, seq: int) -> bool:
         """Whether a recipient's read mark, as of all that was taken, has come to this SeqId."""
         return any(shard.has_marked(conv_id, user, seq) for shard in self.chain(user))
+
+    def marked(self, conv_id: str, user: str, number: int) -> int:
+        """A recipient's read mark, as of all that was taken up to a shard; 0 if there is none."""
+        chain = (shard for shard in self.chain(user) if shard.number <= number)
+        return max((shard.marks.get((conv_id, user), 0) for shard in chain), default=0)
 
     def has_come(self, user: str, epoch: int) -> bool:
         """Whether a recipient has a shard in an epoch by now."""

@@ -7,18 +7,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 from zlib import crc32
 
 from ops.verify.audience import Cursor, Run, cursors
 from ops.verify.checks import run_check
 from ops.verify.conversation import ABSENT, Conversation, digest_of
 from ops.verify.log import KafkaRecord, Log
+from ops.verify.replies import ReplyKind
+from ops.verify.reply_rules import broken_reply
 from ops.verify.report import Report
 from ops.verify.shards import Shard, Shards, SyncPosition, position_of, record_digest
 
 READ_MARKED: Final = "read_marked"
-_REPLIES: Final = frozenset({"rejected", "duplicate", READ_MARKED})
+_REPLIES: Final[dict[str, ReplyKind]] = {kind: kind for kind in get_args(ReplyKind)}
 _NOBODY: Final[dict[bytes, Cursor]] = {}
 
 
@@ -171,7 +173,7 @@ class _Check:
         if not shard.holds(user):
             report.differ("sync-log", "misplaced", **place, detail=self._belongs(user))
         elif position.kind in _REPLIES:
-            self._take_reply(position, place)
+            self._take_reply(_REPLIES[position.kind], position, place)
         elif position.kind == "retracted":
             self._take_retraction(position, place)
         elif position.seq > self._log.head(position.conv_id):
@@ -180,16 +182,20 @@ class _Check:
         else:
             self._take_entry(key, position, value, place)
 
-    def _take_reply(self, position: SyncPosition, place: dict[str, Any]) -> None:
-        self._counts[position.kind] += 1
+    def _take_reply(self, kind: ReplyKind, position: SyncPosition, place: dict[str, Any]) -> None:
+        self._counts[kind] += 1
         if position.sender != place["user"]:
             detail = "a reply goes to who sent the command"
             self._report.differ("sync-log", "extra", **place, detail=detail)
         else:
             name = (position.conv_id, position.sender, position.device_id, position.client_msg_id)
             lane = self._log.lane_of(position.conv_id)
-            self._shards.replies.add(lane, position.at, *name)
-        if position.kind != READ_MARKED:
+            self._shards.replies.add(lane, position.at, kind, *name)
+        conversation = self._log.conversations.get(position.conv_id)
+        marked = self._shards.marked(position.conv_id, place["user"], self._shard.number)
+        for broken, detail in broken_reply(conversation, position, marked):
+            self._report.differ("sync-log", broken, **place, detail=detail)
+        if kind != READ_MARKED:
             return
         self._shard.mark(position.conv_id, place["user"], position.seq)
         if position.seq > self._log.head(position.conv_id):

@@ -58,7 +58,6 @@ _KINDS: Final[dict[type[AnyEntry], str]] = {
     MessageSent: "message_sent",
     MessageEdited: "message_edited",
     MessageRecalled: "message_recalled",
-    OwnershipTransferred: "ownership_transferred",
 }
 
 

@@ -111,7 +111,7 @@ def test_a_line_tells_place_and_reason_and_cannot_move_the_cursor() -> None:
         )
     )  # fmt: skip
 
-    assert told == "sync-log: out of order c·[2J#3-5 for |QuaD- (sync[1]@7) - why [3 records]"
+    assert told == "sync-log: out_of_order c·[2J#3-5 for |QuaD- (sync[1]@7) - why [3 records]"
 
 
 def test_the_table_has_a_row_for_each_check(system: System) -> None:

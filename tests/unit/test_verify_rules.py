@@ -144,6 +144,15 @@ def differences(
             removed(5, "zoe", sender="zoe", command=5),
             owned(6, "cat", sender="zoe", command=5),
         ],
+        # A join right after a leave continues the membership.
+        [
+            created("ann", "bob"),
+            added(2, "cat"),
+            removed(3, "bob", sender="bob"),
+            added(4, "bob"),
+            removed(5, "ann", command=5),
+            owned(6, "bob", command=5),
+        ],
         # Somebody enters an empty conversation and owns it.
         [
             OPEN,

@@ -1,6 +1,16 @@
 """Every way to damage a consistent deployment, and what an audit has to say to it."""
 
-from tests.support.damage import commands, epochs, index, log, marks, store, sync_log, sync_store
+from tests.support.damage import (
+    commands,
+    epochs,
+    index,
+    log,
+    marks,
+    replies,
+    store,
+    sync_log,
+    sync_store,
+)
 from tests.support.damage.tools import BETWEEN_EPOCHS, DAMAGES, Damage, Expected, Pick
 
 __all__ = [
@@ -14,6 +24,7 @@ __all__ = [
     "index",
     "log",
     "marks",
+    "replies",
     "store",
     "sync_log",
     "sync_store",

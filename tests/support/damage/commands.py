@@ -124,7 +124,9 @@ def _a_device_has_ids_in_another_order(system: System, pick: Pick) -> Expected:
     said = [
         entry_of(record) for record in system.timeline if isinstance(entry_of(record), MessageSent)
     ]
-    mine = [entry for entry in said if (entry.conv_id, entry.sender) == ("c1", "ann")]
+    devices = {each.client_msg_id: each.device_id for each in map(_command, system.input)}
+    ours = ("c1", "ann", "d")
+    mine = [e for e in said if (e.conv_id, e.sender, devices[e.client_msg_id]) == ours]
     at = pick.index(mine[:-1])
     one, other = (entry.client_msg_id.encode() for entry in mine[at : at + 2])
 

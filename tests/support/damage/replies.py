@@ -1,0 +1,110 @@
+"""Damages to the replies on the sync timelines, which a wrong sequencer could write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import structs
+
+from schemas.codec import decode_sync_record, encode
+from schemas.ids import uuid7
+from schemas.records import AnyReply, Duplicate, MessageSent, ReadMarked, Rejected
+from tests.support.audited import System
+from tests.support.damage.tools import (
+    STRANGER,
+    Expected,
+    Pick,
+    add_sync,
+    damage,
+    entry_of,
+    set_value,
+)
+
+_LATE = 1_000_000
+"""A time (ms) after all others."""
+
+
+def _add(system: System, reply: AnyReply) -> None:
+    number = system.last_home(reply.sender)
+    add_sync(system, number, reply.sender.encode(), encode(reply))
+
+
+def _name_of(reply: Any) -> dict[str, Any]:
+    """What a reply says of its command."""
+    return {
+        name: getattr(reply, name)
+        for name in ("conv_id", "sender", "device_id", "client_msg_id", "at")
+    }
+
+
+def _marks(system: System) -> list[ReadMarked]:
+    found = (decode_sync_record(value) for *_, value in system.sync)
+    return [record for record in found if isinstance(record, ReadMarked)]
+
+
+def _said(system: System) -> list[MessageSent]:
+    found = map(entry_of, system.timeline)
+    return [entry for entry in found if isinstance(entry, MessageSent)]
+
+
+def _later(entry: MessageSent) -> dict[str, Any]:
+    """Another copy of the command of a message."""
+    name = {name: getattr(entry, name) for name in ("conv_id", "sender", "client_msg_id")}
+    return name | {"device_id": "d", "at": entry.at + _LATE}
+
+
+@damage
+def _a_mark_goes_back(system: System, pick: Pick) -> Expected:
+    mark = pick.one(_marks(system))
+    _add(system, structs.replace(mark, at=mark.at + _LATE))
+    return Expected("sync-log", "mark_went_back", mark.conv_id, mark.seq, mark.sender, alone=False)
+
+
+@damage
+def _a_stranger_marks(system: System, pick: Pick) -> Expected:
+    seq = pick.one((1, 2))
+    mark = ReadMarked(
+        conv_id="c1", sender=STRANGER, device_id="d", client_msg_id=uuid7(9, 9), at=_LATE, seq=seq
+    )
+    _add(system, mark)
+    return Expected("sync-log", "mark_of_a_stranger", "c1", seq, STRANGER, alone=False)
+
+
+@damage
+def _a_former_member_marks(system: System, pick: Pick) -> Expected:
+    at, refused = _refusal_of(system, pick.one(("\u9648",)))
+    mark = ReadMarked(**_name_of(refused), seq=4)
+    set_value(system.sync, at, encode(mark))
+    return Expected("input", "mark_of_a_stranger", "c1", user=refused.sender, alone=False)
+
+
+def _refusal_of(system: System, user: str) -> tuple[int, Rejected]:
+    """The first refusal of somebody in the story, and its place."""
+    for at, (_, _, _, value) in enumerate(system.sync):
+        record = decode_sync_record(value)
+        if isinstance(record, Rejected) and (record.sender, record.code) == (user, "not_a_member"):
+            return at, record
+    raise AssertionError("the story refuses nothing to them")
+
+
+@damage
+def _a_duplicate_names_another_entry(system: System, pick: Pick) -> Expected:
+    entry = pick.one(_said(system))
+    _add(system, Duplicate(**_later(entry), seq=1))
+    return Expected("sync-log", "wrong_duplicate", entry.conv_id, 1, entry.sender, alone=False)
+
+
+@damage
+def _a_duplicate_of_what_had_no_effect(system: System, pick: Pick) -> Expected:
+    at, refused = _refusal_of(system, pick.one(("f",)))
+    set_value(system.sync, at, encode(Duplicate(**_name_of(refused), seq=1)))
+    return Expected("input", "wrong_duplicate", "c1", user=refused.sender, alone=False)
+
+
+@damage
+def _an_accepted_id_is_refused_later(system: System, pick: Pick) -> Expected:
+    entry = pick.one(_said(system))
+    _add(system, Rejected(**_later(entry), code=pick.one(("not_a_member", "too_late"))))
+    return Expected(
+        "sync-log", "refused_after_entry", entry.conv_id, user=entry.sender, alone=False
+    )
