@@ -26,7 +26,7 @@ from schemas.settings import Settings
 
 REQUEST_SECONDS: Final = 30.0
 
-LAYOUT: Final = 2
+LAYOUT: Final = 3
 """Number of the mapping and of the rule by which tokens are made. An index has the one it has."""
 
 MAPPINGS: Final[dict[str, Any]] = {

@@ -4,7 +4,7 @@ A token is what a reader sees as one piece:
 
 1. a word: a run of the letters and digits that UAX #29 puts into words, with their marks;
 2. a character of a script that is written without spaces (Han, kana, Thai …), with its marks;
-3. an emoji, with its skin tone and all that is joined to it;
+3. an emoji with all that is joined to it; its skin tones are a token behind it;
 4. any other character, with its marks: each punctuation mark and each symbol.
 
 So the tokens of a run of whole pieces are a run of the tokens of its text, and nothing else has
@@ -28,6 +28,9 @@ SPACE: Final = r"\s"
 
 WORD_END: Final = r"\b"
 """The token between two words that touch."""
+
+TONE: Final = r"\m"
+"""Begins the token of an emoji's skin tones, which is not that of a skin tone alone."""
 
 _HASH: Final = r"\h"
 
@@ -102,9 +105,18 @@ def _tokens(folded: str) -> str:
             is_word = piece.lastindex == _WORD
             if gap and tokens and (after_word and is_word) is (gap == WORD_END):
                 tokens.append(gap)
-            tokens.append(folded[piece.start() : piece.end()])
+            tokens += _without_tones(folded[piece.start() : piece.end()])
             gap, after_word = "", is_word
     return _bounded(" ".join(tokens))
+
+
+def _without_tones(piece: str) -> list[str]:
+    """The piece, or an emoji without its skin tones and the token of the skin tones."""
+    kinds = piece.translate(KINDS)
+    if "T" not in kinds[1:] or kinds[0] != "P":
+        return [piece]
+    tones = "".join(c for c, kind in zip(piece, kinds, strict=True) if kind == "T")
+    return ["".join(c for c in piece if c not in tones), TONE + tones]
 
 
 def _plain_tokens(spaced: str) -> str:

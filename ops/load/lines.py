@@ -63,9 +63,9 @@ def parse_line(raw: bytes, number: int) -> Line:
         line = _decoder.decode(raw)
     except msgspec.ValidationError as error:
         raise InvalidLine(f"line {number}: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # The decoder's own words may quote the line, which is a message's text.
-        raise InvalidLine(f"line {number}: not JSON") from None
+        raise InvalidLine(f"line {number}: not one JSON object in UTF-8") from None
     if line.kind == "message" and line.text is None:
         raise InvalidLine(f"line {number}: a message needs the field `text`")
     force_setattr(line, "number", number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import zlib
 from collections.abc import Iterator
@@ -53,6 +54,8 @@ class LogFile:
         stream: BufferedIOBase = gzip.open(self._file) if is_packed else self._file  # noqa: SIM115 - closed with the file
         while raw := stream.readline(MAX_LINE_BYTES + 1):
             self.lines += 1
+            if self.lines == 1:
+                raw = raw.removeprefix(codecs.BOM_UTF8)
             if len(raw) > MAX_LINE_BYTES:
                 raise InvalidLine(f"line {self.lines}: longer than {MAX_LINE_BYTES} bytes")
             if not raw.isspace():

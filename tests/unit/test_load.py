@@ -80,14 +80,31 @@ def test_a_line_that_is_not_of_the_format_is_named(
     assert "secret" not in str(error.value)
 
 
-@pytest.mark.parametrize("raw", [b"secret\n", b'{"conv": "secret\n', b'"\xff"\n', b"[]\n"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"secret\n",
+        b'{"conv": "secret\n',
+        b'"\xff"\n',
+        b"[]\n",
+        b'{"secret": ' + b"[" * 5_000 + b"]" * 5_000 + b"}\n",
+    ],
+)
 def test_a_line_that_is_no_object_is_named(tmp_path: Path, raw: bytes) -> None:
-    """Not JSON, not UTF-8, not an object."""
+    """Not JSON, not UTF-8, not an object, or nested too deeply."""
     path = written(tmp_path / "log", LINE)
     path.write_bytes(path.read_bytes() + raw)
     with open_log(path) as log, pytest.raises(InvalidLine, match="line 2") as error:
         list(log)
     assert "secret" not in str(error.value)
+
+
+def test_a_mark_of_utf8_and_other_line_ends_do_not_matter(tmp_path: Path) -> None:
+    """Editors of Windows write both; the last line may lack its end."""
+    path = written(tmp_path / "log", LINE, LINE)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n").rstrip())
+    with open_log(path) as log:
+        assert len(list(log)) == 2
 
 
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:
