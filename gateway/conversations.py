@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Final
+
+import msgspec
 
 from gateway.access import ConversationAccess, access_conversation
 from gateway.answers import ConversationShown, ConversationsPage, PeriodShown
@@ -12,10 +15,14 @@ from gateway.reading import Reading, reading_of
 from gateway.store import Store
 
 MAX_CONVERSATIONS: Final = 200
+MAX_PAGE_BYTES: Final = 524_288
+"""A page has more bytes only if its one conversation has."""
 
 
 async def list_conversations(store: Store, user: str, after: str, limit: int) -> ConversationsPage:
-    """The first ``limit`` conversations with ids above ``after`` that ``user`` was ever in.
+    """The first conversations with ids above ``after`` that ``user`` was ever in.
+
+    At most ``limit``, and as many as `MAX_PAGE_BYTES` have room for, at least one.
 
     Raises:
         ServerUnavailable: The store does not answer.
@@ -24,10 +31,17 @@ async def list_conversations(store: Store, user: str, after: str, limit: int) ->
     more, ids = len(ids) > limit, ids[:limit]
     found = await open_conversations(store, user, ids)
     readings = await asyncio.gather(*(reading_of(store, each) for each in found.values()))
-    return ConversationsPage(
-        conversations=list(map(_shown, found.values(), readings)),
-        next=ids[-1] if more else None,
-    )
+    shown = list(map(_shown, found.values(), readings))
+    fitting = _fitting(shown)
+    if fitting < len(shown):
+        return ConversationsPage(conversations=shown[:fitting], next=shown[fitting - 1].conv_id)
+    return ConversationsPage(conversations=shown, next=ids[-1] if more else None)
+
+
+def _fitting(shown: list[ConversationShown]) -> int:
+    """How many of these conversations one page has room for, at least one."""
+    sizes = itertools.accumulate(len(msgspec.json.encode(each)) for each in shown)
+    return max(1, sum(size <= MAX_PAGE_BYTES for size in sizes))
 
 
 async def open_conversations(

@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from gateway import bounds
 from gateway.app import make_app
+from gateway.conversations import MAX_PAGE_BYTES
 from gateway.deployment_guard import Checked
 from gateway.history import MAX_ITEMS
 from gateway.openapi import document
@@ -549,3 +550,26 @@ async def test_each_route_is_protected_unless_listed() -> None:
     app.router.add_get("/v1/forgotten", forgotten)
     async with TestClient(TestServer(app)) as http, http.get("/v1/forgotten") as response:
         assert response.status == 401
+
+
+async def test_a_page_of_conversations_is_bounded_in_bytes(
+    gateway: Caller, store: FakeStore
+) -> None:
+    """Many periods in many conversations make more pages, not longer ones; none is left out."""
+    names = [f"many {number:03}" for number in range(120)]
+    for name in names:
+        store.put_conversation(name, 1_000_000_000_000)
+        for seq in range(100):
+            begin = 999_000_000_000 + 10 * seq
+            store.put_change("eve", name, begin, joined=True)
+            store.put_change("eve", name, begin + 5, joined=False)
+    found: list[str] = []
+    after: str | None = None
+    while True:
+        page = await gateway.get("/v1/conversations", "eve", limit=200, after=after)
+        assert len(json.dumps(page.body, separators=(",", ":"))) < MAX_PAGE_BYTES + 100
+        found += [one["conv_id"] for one in page.body["conversations"]]
+        after = page.body["next"]
+        if after is None:
+            break
+    assert found == names
