@@ -2,6 +2,7 @@
 
 spans       what is missing of a conversation: pure
 knowledge   what an entry and an answer of the store tell: pure
+rejoining   what is read again when its owner is in again
 ports       where records and history come from
 store       the copy: a SQLite file, entries and cursor in one transaction
 gateway     both ports over HTTP

@@ -21,9 +21,12 @@ from consumers.local.knowledge import (
     standing_told_by,
 )
 from consumers.local.reading import Reading, after_entry, count_of
+from consumers.local.rejoining import after_join, known_entry
 from consumers.local.spans import Span, missing, next_to_read, reach
-from schemas.errors import UndecodableRecord
-from schemas.records import AnyEntry, MessageEdited, MessageRecalled
+from schemas.records import (
+    MessageEdited,
+    MessageRecalled,
+)
 from schemas.unread import Counted
 
 _OVERLAPPING: Final = """
@@ -36,7 +39,7 @@ ORDER BY first
 _ABOVE: Final = "SELECT first, last FROM item WHERE conv_id = ? AND first > ? ORDER BY first"
 
 _SAVE_READING: Final = "INSERT OR REPLACE INTO reading VALUES (?, ?, ?, ?, ?)"
-_SAVE: Final = "INSERT OR REPLACE INTO conversation VALUES (?, ?, ?, ?, ?, ?, ?)"
+_SAVE: Final = "INSERT OR REPLACE INTO conversation VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class Change:
@@ -171,7 +174,14 @@ class Change:
             self._advance(item)
         if fresh and kept.hole is None:
             self._apply_alteration(kept)
+            before = self.conversation(item.conv_id)
+            joined = after_join(self._db, before, kept, self._user)
+            self._keep(joined, joined.head, joined.through, joined.standing)
         return bool(fresh)
+
+    def is_before_join(self, item: TimelineItem) -> bool:
+        """Whether only the store tells what an item says by now."""
+        return item.last < self.conversation(item.conv_id).joined
 
     def recall(self, conv_id: str, seqs: Iterable[int]) -> None:
         """Takes out what entries say, also those that are not here yet."""
@@ -183,7 +193,7 @@ class Change:
         return self._alterations.has_erased
 
     def _apply_alteration(self, item: TimelineItem) -> None:
-        entry = _known(item)
+        entry = known_entry(item)
         if isinstance(entry, MessageRecalled):
             self.recall(entry.conv_id, (entry.target, *entry.edits))
         elif isinstance(entry, MessageEdited):
@@ -265,7 +275,7 @@ class Change:
         self._keep(before, max(before.head, item.last), reach(before.through, above), standing)
 
     def _told_by(self, item: TimelineItem) -> Standing | None:
-        entry = None if item.hole is not None else _known(item)
+        entry = None if item.hole is not None else known_entry(item)
         return None if entry is None else standing_told_by(entry, self._user)
 
     def _keep(
@@ -287,11 +297,3 @@ class Change:
         span = next_to_read(asked, map(Span._make, above))
         if span is not None:
             yield Gap(conversation.conv_id, span)
-
-
-def _known(item: TimelineItem) -> AnyEntry | None:
-    """The entry; None if it is of a later version: kept as it is, for who knows it."""
-    try:
-        return item.entry()
-    except UndecodableRecord:
-        return None

@@ -10,6 +10,10 @@ Two rules make the copy of a device the same as the store, whatever it is told i
 2. What one may see is decided by the gateway alone. A device takes its word for a hole, but only
    up to the head that came with it: above, the store may not have heard yet that somebody is in
    again.
+
+A person who is in again sees the present words of messages that were edited while they were
+away, and their sync timeline does not have these edits. So a device takes what lies before a join
+from the store alone, in answers that know of the join, and reads again what it has of it.
 """
 
 from __future__ import annotations
@@ -167,7 +171,7 @@ class LocalConversation(NamedTuple):
     ``head`` is the last SeqId that is known to exist, ``through`` the one up to which nothing is
     missing, ``shown`` the one up to which it was shown. ``mode`` is as of ``mode_seq``, and None
     if the user was not a member then. ``start`` is the first SeqId that the device shows; what
-    lies before it is neither kept nor missed.
+    lies before it is neither kept nor missed. ``joined`` is the last entry that let the user in.
     """
 
     conv_id: str
@@ -177,6 +181,7 @@ class LocalConversation(NamedTuple):
     mode: FanoutMode | None = UNKNOWN.mode
     mode_seq: int = UNKNOWN.seq
     start: int = 1
+    joined: int = 0
 
     @property
     def standing(self) -> Standing:

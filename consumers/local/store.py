@@ -106,6 +106,8 @@ class LocalStore:
             Whether it had anything new.
         """
         with self._transaction() as change:
+            if part.head < change.conversation(part.conv_id).joined:
+                return False  # an answer from before the join
             fresh = [change.put(item) for item in certain(part)]
             return any(fresh)
 
@@ -268,4 +270,7 @@ def _put(change: Change, item: TimelineItem, *, follows: bool) -> None:
         change.open_new(item.conv_id, item.first)
     elif change.is_new(item.conv_id):
         return  # it comes again, with what lies before it
-    change.put(item)
+    if not change.is_before_join(item):
+        change.put(item)
+    else:
+        change.note_told(item.conv_id, item.last)

@@ -29,7 +29,8 @@ _FILE: Final = OwnFile(
             through INTEGER NOT NULL,  -- up to here nothing is missing
             shown INTEGER NOT NULL,    -- up to here it was shown
             mode TEXT, mode_seq INTEGER NOT NULL,
-            start INTEGER NOT NULL     -- from here on it is shown
+            start INTEGER NOT NULL,    -- from here on it is shown
+            joined INTEGER NOT NULL    -- the last entry that let its owner in
         ) WITHOUT ROWID;
         CREATE INDEX with_gaps ON conversation (conv_id) WHERE through < head;
         CREATE INDEX to_show ON conversation (conv_id) WHERE shown < through;
@@ -54,7 +55,7 @@ _FILE: Final = OwnFile(
             PRIMARY KEY (conv_id, first)
         ) WITHOUT ROWID;
     """,
-    version=3,
+    version=4,
     synchronous="NORMAL",
 )
 

@@ -48,7 +48,7 @@ from schemas.records import (
     SendMessage,
     TextContent,
 )
-from schemas.visibility import periods, visible
+from schemas.visibility import counts, periods, visible
 from stream_processors.conversations import Conversations
 from stream_processors.sequencer import Sequencer
 from stream_processors.state_codec import Progress
@@ -218,6 +218,14 @@ class World:
         """What the owner may see, by SeqId, by a plain reading of the log."""
         return seen_by(ME, [value for key, value in self.log.entries if key == conv_id])
 
+    def my_last_join(self, conv_id: str) -> int:
+        """The entry that let the owner in last; what lies before it is read from the store."""
+        return max(
+            entry.seq
+            for entry in self.log.timeline_of(conv_id)
+            if isinstance(entry, _JOINS) and ME in entry.members
+        )
+
     def switches(self) -> int:
         """How often a mode has changed."""
         entries = (decode_entry(value) for _, value in self.log.entries)
@@ -238,10 +246,10 @@ def seen_by(user: str, timeline: Sequence[bytes]) -> dict[int, tuple[str | None,
     for entry in entries:
         if isinstance(entry, MessageRecalled):
             gone.update((entry.target, *entry.edits))
-        elif isinstance(entry, MessageEdited) and visible(stays, entry.seq):
+        elif isinstance(entry, MessageEdited) and counts(stays, entry.seq):
             sent = msgspec.json.decode(shown[entry.target])
-            words = {"content": msgspec.to_builtins(entry.content), "edited": entry.seq}
-            shown[entry.target] = encode(sent | words)
+            words = {"content": msgspec.to_builtins(entry.content), "mentions": entry.mentions}
+            shown[entry.target] = encode(sent | words | {"edited": entry.seq})
 
     def item(seq: int) -> tuple[str | None, bytes]:
         if not visible(stays, seq):
