@@ -65,7 +65,8 @@ def _places(text: str, default_port: int | None = None) -> Iterator[tuple[str, i
             host, port = parts.hostname, parts.port or default_port
         except ValueError:
             host = port = None
-        if not host or not port or parts.path or parts.query or parts.username is not None:
+        is_plain = not (parts.path or parts.query or parts.fragment or len(address.split()) > 1)
+        if not host or not port or not is_plain or parts.username is not None:
             raise ValueError("must be host:port, or several with commas between")
         yield host, port
 
@@ -83,8 +84,8 @@ def _cassandra_hosts(text: str) -> str:
 
 def _elasticsearch_url(text: str) -> str:
     parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"}:
-        raise ValueError("must be a URL that begins with http:// or https://")
+    if parts.scheme not in {"http", "https"} or parts.query or parts.fragment:
+        raise ValueError("must be a URL that begins with http:// or https://, without a query")
     list(_places(parts.netloc.rpartition("@")[2], default_port=9_200))
     return text
 
@@ -161,7 +162,7 @@ class Settings(EnvironmentSettings):
     @model_validator(mode="after")
     def _limits_are_apart(self) -> Settings:
         if self.limits.push_again_below > self.push_limit:
-            raise ValueError("push_again_below must not be above push_limit")
+            raise ValueError("IM_PUSH_AGAIN_BELOW must not be above IM_PUSH_LIMIT")
         return self
 
     @property

@@ -113,3 +113,19 @@ def test_each_process_knows_the_variables_of_the_others(monkeypatch: pytest.Monk
     monkeypatch.setenv("IM_STACK", "here")
     assert Settings().push_limit == 10
     assert DevstackSettings().kafka_port == 19092
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("kafka_bootstrap", "a b:9092"),
+        ("kafka_bootstrap", "a:9092#b"),
+        ("cassandra_hosts", "a b"),
+        ("elasticsearch_url", "http://a b:9200"),
+        ("elasticsearch_url", "http://a:9200?b=1"),
+    ],
+)
+def test_an_address_that_cannot_work_is_refused_at_the_start(field: str, value: str) -> None:
+    """White space instead of a comma, and parts of a URL that are not an address."""
+    with pytest.raises(ConfigurationError, match=f"IM_{field.upper()}: must be"):
+        load_settings({field: value})
