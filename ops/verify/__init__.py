@@ -3,6 +3,8 @@
     log.py            im.timeline, folded into what every other place has to hold
     conversation.py   one conversation of it
     rules.py          what must be so of each entry, given those before it
+    reply_rules.py    what must be so of each reply, given the log
+    input.py          im.messages                                     against its outcomes
     audience.py       who has to get which entries, from the folded log
     store.py          the tables message, conversation and membership   against the log
     index.py          the search index                                  against the log
