@@ -63,7 +63,6 @@ and all of them are there until ``until`` (seconds).
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -84,6 +83,7 @@ from cassandra.policies import (
 )
 from cassandra.query import ConsistencyLevel, tuple_factory
 
+from backends.table_checks import check_tables, found_tables, table_of
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.lifetime import keeping
 from schemas.settings import Settings
@@ -157,15 +157,8 @@ _LATER_COLUMNS: Final = (
 )
 """What the tables do not have that an earlier version made."""
 
-_REMADE: Final = {
-    "membership_by_user": ["user_id", "bucket", "conv_id", "place"],
-    "membership_by_conversation": ["conv_id", "bucket", "user_id", "seq"],
-    "read_mark": ["conv_id", "user_id"],
-}
-"""The primary keys of those tables that had another one in an earlier version."""
-
-_FIRST: Final = "partition_key"
-"""The kind of the columns that a primary key begins with."""
+_REMADE: Final = ("membership_by_user", "membership_by_conversation", "read_mark")
+"""The tables that had another primary key in an earlier version."""
 
 _WINDOWS_IN_A_LIFETIME: Final = 14
 """TWCS drops whole windows; a dozen or two of them is what its authors advise."""
@@ -175,8 +168,8 @@ def create_tables(session: Session, settings: Settings) -> None:
     """Creates what is missing: keyspace, tables, columns. The session then uses the keyspace.
 
     Raises:
-        ConfigurationError: There is a table of an earlier version, with another primary key, or
-            the keyspace has fewer copies than the settings say.
+        ConfigurationError: A table that exists is not as the code needs it, or the keyspace has
+            fewer copies than the settings say.
     """
     session.execute(
         f"CREATE KEYSPACE IF NOT EXISTS {settings.keyspace} WITH replication = "
@@ -187,10 +180,10 @@ def create_tables(session: Session, settings: Settings) -> None:
     use_keyspace(session, settings)
     ttl = keeping(settings.sync_lifetime).ttl
     window = max(1, ttl // 60 // _WINDOWS_IN_A_LIFETIME)
-    for table in _TABLES:
-        session.execute(table.format(ttl=ttl, window_minutes=window))
-    for column in _LATER_COLUMNS:
-        session.execute(column)
+    statements = [table.format(ttl=ttl, window_minutes=window) for table in _TABLES]
+    for statement in (*statements, *_LATER_COLUMNS):
+        session.execute(statement)
+    check_tables(session, settings, statements)
 
 
 def _check_copies(session: Session, settings: Settings) -> None:
@@ -220,18 +213,8 @@ def use_keyspace(session: Session, settings: Settings) -> None:
         cassandra.InvalidRequest: There is no such keyspace.
     """
     session.set_keyspace(settings.keyspace)
-    columns = session.execute(
-        "SELECT table_name, kind, position, column_name FROM system_schema.columns"
-        " WHERE keyspace_name = %s",
-        (settings.keyspace,),
-    )
-    found: defaultdict[str, list[str]] = defaultdict(list)
-    for table, kind, _, column in sorted(
-        columns, key=lambda row: (row[0], row[1] != _FIRST, row[2])
-    ):
-        if kind in {_FIRST, "clustering"}:
-            found[table].append(column)
-    old = [table for table, key in _REMADE.items() if found.get(table, key) != key]
+    found, wanted = found_tables(session, settings), dict(map(table_of, _TABLES))
+    old = [name for name in _REMADE if name in found and found[name].key != wanted[name].key]
     if old:
         raise ConfigurationError(
             f"keyspace {settings.keyspace} has tables of an earlier version: {', '.join(old)}."

@@ -33,6 +33,7 @@ from msgspec import Struct, field
 from backends.cassandra import create_tables
 from backends.elasticsearch import create_index, describe
 from backends.groups import group_places
+from backends.index_checks import check_indices
 from backends.kafka import admin_client
 from backends.shards import places_of
 from schemas.deployment import WAY_OUT, Deployment
@@ -153,6 +154,7 @@ def claim_index(
 
     Raises:
         WrongDeployment: The index is of another deployment, or its data is gone.
+        ConfigurationError: An index has another mapping, or too few copies.
         ServerUnavailable: Elasticsearch or Kafka does not answer.
     """
     what = f"index {_index(settings)}"
@@ -166,6 +168,7 @@ def claim_index(
             _require_unread(what, settings, _INDEX_SINKS, deployment)
             _record(client, settings, deployment)
             _compare(what, index_id(client, settings), deployment)
+    check_indices(client, settings)
 
 
 def _record(client: Elasticsearch, settings: Settings, deployment: Deployment) -> None:

@@ -19,7 +19,8 @@ from ops.open_transactions import OpenTransaction, open_transactions
 from ops.probes import part_troubles
 from ops.running import stopped_parts
 from ops.stages import SINKS
-from schemas.errors import ServerUnavailable
+from schemas.deployment import WAY_OUT
+from schemas.errors import ServerUnavailable, WrongDeployment
 from schemas.settings import Settings
 
 _UP: Final = {True: "[green]up[/]", False: "[red]down[/]"}
@@ -79,11 +80,19 @@ def slowest_sink(stages: dict[str, StageHealth]) -> int | None:
 def troubles_of(processes: list[ProcessState], stages: dict[str, StageHealth]) -> list[str]:
     """The processes that do not run, and the stages with a partition that has no owner."""
     fallen = [process for process in processes if process.state != "RUNNING"]
-    return [f"{each.name} is {each.state}, {each.detail}" for each in fallen] + [
+    return [_fallen(each) for each in fallen] + [
         f"{name} has partitions without an owner"
         for name, stage in stages.items()
         if not stage.assigned
     ]
+
+
+def _fallen(process: ProcessState) -> str:
+    said = f"{process.name} is {process.state}, {process.detail}"
+    if process.last_exit is None:
+        return said
+    why = WAY_OUT if process.last_exit == WrongDeployment.exit_code else f"see {process.log}"
+    return f"{said}; exit code {process.last_exit}, {why}"
 
 
 def table(status: Status) -> Group:

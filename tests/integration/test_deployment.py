@@ -15,7 +15,10 @@ import pytest
 
 from devstack.ports import free_ports
 from devstack.processes import processes_of, wait_until
+from schemas.settings import Settings
+from schemas.topics import Topic
 from tests.support.command import IM, environment, im, im_json
+from tests.support.made_anew import make_anew
 from tests.support.servers import Servers
 
 pytestmark = pytest.mark.servers
@@ -140,6 +143,33 @@ def test_up_clears_what_a_killed_supervisor_left(running: dict[str, str]) -> Non
     assert "that an earlier run left behind" in done.stderr
     assert not orphans & {process.pid for process in processes_of(home)}
     assert is_well(running)
+
+
+def test_processes_that_refuse_their_data_start_again_with_pauses(
+    running: dict[str, str],
+) -> None:
+    """A topic made anew: each process ends with 78, `im status` says so, and each start one line.
+
+    This is the last test of the deployment that `running` started.
+    """
+    fields = {name.removeprefix("IM_").lower(): value for name, value in running.items()}
+    make_anew(Settings.model_validate(fields), Topic.MESSAGES)
+
+    def all_refuse() -> bool:
+        found = processes(running).values()
+        return all(each["last_exit"] == 78 and each["restarts"] >= 2 for each in found)
+
+    assert wait_until(all_refuse, RESTART_SECONDS)
+    status = status_of(running)
+    assert not status["healthy"]
+    for name in PROCESSES:
+        assert any(line.startswith(f"{name} is ") for line in status["troubles"])
+    for each in status["processes"]:
+        lines = Path(each["log"]).read_text().splitlines()
+        refusals = [line for line in lines if "was deleted and made anew" in line]
+        starts = each["restarts"] + 1
+        assert starts - 1 <= len(refusals) <= starts, refusals
+        assert not any("Traceback" in line for line in lines)
 
 
 def test_a_taken_gateway_port_is_told_before_anything_starts(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import http.client
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
@@ -21,12 +21,11 @@ from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]  #
 from backends.cassandra import cassandra_session
 from backends.deployment import check_log, topic_identities
 from backends.deployment_stores import check_index, store_id
-from backends.elasticsearch import elasticsearch_client
+from backends.elasticsearch import MAPPINGS, elasticsearch_client
 from backends.kafka import (
     admin_client,
     consumer_config,
     create_topics,
-    make_topics,
     new_topics,
 )
 from devstack.ports import free_ports
@@ -36,10 +35,11 @@ from ops.health import members_if_assigned
 from ops.prepare import prepare, prepare_log
 from ops.readiness import gateway_serves
 from producers.publisher import Publisher
-from schemas.errors import TransientFailure, WrongDeployment
+from schemas.errors import ConfigurationError, TransientFailure, WrongDeployment
 from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.support.command import im
+from tests.support.made_anew import delete, make_anew
 from tests.support.processes import ROOT, environment, running, wait_until
 from tests.support.servers import Servers
 
@@ -62,14 +62,6 @@ def prepared(servers: Servers) -> Settings:
     return settings
 
 
-def delete(settings: Settings, topics: Iterable[Topic]) -> None:
-    """Deletes topics, and returns when the broker does not know them any more."""
-    admin, names = admin_client(settings), [settings.topic(topic) for topic in topics]
-    for answer in admin.delete_topics(names).values():
-        answer.result(30)
-    wait_until(lambda: not topic_identities(admin, names), "the topics are gone")
-
-
 def new_names(settings: Settings) -> list[str]:
     """All topics of a deployment."""
     return [topic.topic for topic in new_topics(settings)]
@@ -79,14 +71,6 @@ def members(settings: Settings, module: tuple[str, ...]) -> int:
     """How many processes share the partitions of a stage."""
     stage = "sequencer" if module == ("stream_processors",) else f"sink-{module[1]}"
     return members_if_assigned(admin_client(settings), settings, stage)
-
-
-def make_anew(settings: Settings, topic: Topic) -> None:
-    """Deletes a topic and makes it anew, as an operator with Kafka's own tools would."""
-    delete(settings, [topic])
-    name = settings.topic(topic)
-    wanted = [each for each in new_topics(settings) if each.topic == name]
-    make_topics(admin_client(settings), wanted)
 
 
 def ended(settings: Settings, *module: str) -> tuple[int, list[str]]:
@@ -290,3 +274,15 @@ def test_an_alias_that_was_removed_is_put_back(servers: Servers) -> None:
         prepare(settings, lambda _: None)
 
         check_index(client, settings, deployment)
+
+
+def test_an_index_that_was_made_otherwise_beforehand_is_refused(servers: Servers) -> None:
+    """`im prepare` names the index, what it has and what is needed."""
+    settings = prepared(servers)
+    with elasticsearch_client(settings) as client:
+        (found,) = client.indices.get_settings(index=f"{settings.index_alias}-*").values()
+        assert found["settings"]["index"]["number_of_replicas"] == "0"
+        other = f"{settings.index_alias}-2001.01"
+        client.indices.create(index=other, mappings=MAPPINGS | {"dynamic": "false"})
+    with pytest.raises(ConfigurationError, match=rf"{other} has dynamic=false \(needs strict\)"):
+        prepare(settings, lambda _: None)

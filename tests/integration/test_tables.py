@@ -146,3 +146,31 @@ def test_a_sink_ends_before_a_table_of_another_shape(earlier: tuple[Session, Set
         )  # fmt: skip
         assert ended.returncode == FatalFailure.exit_code
         assert "earlier version: read_mark. " in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("statement", "phrase"),
+    [
+        (("CREATE TABLE device_cursor (user_id text, registration text, cursor int, seen bigint,"
+         " PRIMARY KEY ((user_id), registration))"), r"device_cursor has column cursor int"),
+        (("CREATE TABLE sync_expiry (user_id text, since bigint, until bigint, newest bigint,"
+         " PRIMARY KEY ((user_id), since))"), r"sync_expiry has the key user_id since asc"),
+        ("CREATE TABLE sync_bucket (user_id text, PRIMARY KEY ((user_id)))",
+         r"sync_bucket has no column bucket bigint"),
+        ("CREATE TABLE deployment (only int PRIMARY KEY, id text) WITH default_time_to_live = 60",
+         r"deployment has default_time_to_live \(needs 0\)"),
+        (("CREATE TABLE sync (user_id text, bucket bigint, sync_seq bigint, conv_id text,"
+         " seq bigint, record text, PRIMARY KEY ((user_id, bucket), sync_seq))"),
+         r"sync has compaction \w+ \(needs TimeWindowCompactionStrategy\)"),
+    ],
+    ids=["type", "order", "column", "expiry", "compaction"],
+)  # fmt: skip
+def test_a_table_made_otherwise_beforehand_is_refused(
+    earlier: tuple[Session, Settings], statement: str, phrase: str
+) -> None:
+    """One line names the table, what it has and what is needed."""
+    session, settings = earlier
+    session.execute(statement)
+    with pytest.raises(ConfigurationError, match=phrase) as refused:
+        create_tables(session, settings)
+    assert "\n" not in str(refused.value)

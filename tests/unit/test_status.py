@@ -39,6 +39,9 @@ def test_what_is_wrong_is_named() -> None:
     assert troubles_of(running, stages) == []
     (fallen,) = troubles_of([*running, process("BACKOFF")], stages)
     assert fallen.startswith("sink-sync is BACKOFF")
+    refused = process("BACKOFF")._replace(last_exit=78)
+    (fallen,) = troubles_of([refused], stages)
+    assert "exit code 78, see 'Data that does not belong together' in docs/operating.md" in fallen
     assert troubles_of(running, {"sink-sync": stage(assigned=False)}) == [
         "sink-sync has partitions without an owner"
     ]

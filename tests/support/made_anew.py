@@ -1,0 +1,27 @@
+"""What an operator with Kafka's own tools does to the topics of a deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from backends.deployment import topic_identities
+from backends.kafka import admin_client, make_topics, new_topics
+from schemas.settings import Settings
+from schemas.topics import Topic
+from tests.support.processes import wait_until
+
+
+def delete(settings: Settings, topics: Iterable[Topic]) -> None:
+    """Deletes topics, and returns when the broker does not know them any more."""
+    admin, names = admin_client(settings), [settings.topic(topic) for topic in topics]
+    for answer in admin.delete_topics(names).values():
+        answer.result(30)
+    wait_until(lambda: not topic_identities(admin, names), "the topics are gone")
+
+
+def make_anew(settings: Settings, topic: Topic) -> None:
+    """Deletes a topic and makes it anew, as an operator with Kafka's own tools would."""
+    delete(settings, [topic])
+    name = settings.topic(topic)
+    wanted = [each for each in new_topics(settings) if each.topic == name]
+    make_topics(admin_client(settings), wanted)
