@@ -23,6 +23,9 @@ from schemas.deployment import WAY_OUT
 from schemas.errors import ServerUnavailable, WrongDeployment
 from schemas.settings import Settings
 
+_REFUSES_WITHIN_SECONDS: Final = 60
+"""A process compares its data within this time, also on a busy machine."""
+
 _UP: Final = {True: "[green]up[/]", False: "[red]down[/]"}
 
 
@@ -79,12 +82,18 @@ def slowest_sink(stages: dict[str, StageHealth]) -> int | None:
 
 def troubles_of(processes: list[ProcessState], stages: dict[str, StageHealth]) -> list[str]:
     """The processes that do not run, and the stages with a partition that has no owner."""
-    fallen = [process for process in processes if process.state != "RUNNING"]
+    fallen = [each for each in processes if each.state != "RUNNING" or _refused_lately(each)]
     return [_fallen(each) for each in fallen] + [
         f"{name} has partitions without an owner"
         for name, stage in stages.items()
         if not stage.assigned
     ]
+
+
+def _refused_lately(process: ProcessState) -> bool:
+    """Whether a process that runs now refused its data a short time ago and may do so again."""
+    refused = process.last_exit == WrongDeployment.exit_code
+    return refused and process.uptime_seconds < _REFUSES_WITHIN_SECONDS
 
 
 def _fallen(process: ProcessState) -> str:

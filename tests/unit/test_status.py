@@ -42,6 +42,9 @@ def test_what_is_wrong_is_named() -> None:
     refused = process("BACKOFF")._replace(last_exit=78)
     (fallen,) = troubles_of([refused], stages)
     assert "exit code 78, see 'Data that does not belong together' in docs/operating.md" in fallen
+    again = process("RUNNING")._replace(last_exit=78)
+    assert len(troubles_of([again._replace(uptime_seconds=5)], stages)) == 1
+    assert troubles_of([again._replace(uptime_seconds=600)], stages) == []
     assert troubles_of(running, {"sink-sync": stage(assigned=False)}) == [
         "sink-sync has partitions without an owner"
     ]
