@@ -33,8 +33,7 @@ def await_pipeline(settings: Settings, supervisor: Supervisor) -> None:
 
     def settled() -> bool:
         waiting.difference_update([each for each in waiting if _is_ready(admin, settings, each)])
-        is_up = not waiting and all(each.state == "RUNNING" for each in supervisor.processes())
-        return is_up or bool(_hopeless(supervisor, waiting))
+        return not waiting or bool(_hopeless(supervisor, waiting))
 
     wait_until(settled, READY_SECONDS)
     if waiting:

@@ -23,9 +23,6 @@ SOURCES: Final[dict[str, Topic]] = {
 }
 """What each stage reads; a stage is a consumer group, see `Settings.group`."""
 
-_START_SECONDS: Final = 10
-"""A process that refuses its data ends sooner, so it is started again with growing pauses."""
-
 _STOP_SECONDS: Final = 25
 """Longer than each takes at most to finish what it has in hand."""
 
@@ -56,6 +53,5 @@ def _program(
         command=(sys.executable, "-m", module, *arguments),
         count=count,
         stop_seconds=_STOP_SECONDS,
-        start_seconds=_START_SECONDS,
         environment=environment or {},
     )

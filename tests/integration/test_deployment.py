@@ -145,7 +145,7 @@ def test_up_clears_what_a_killed_supervisor_left(running: dict[str, str]) -> Non
     assert is_well(running)
 
 
-def test_processes_that_refuse_their_data_start_again_with_pauses(
+def test_processes_that_refuse_their_data_end_with_a_line(
     running: dict[str, str],
 ) -> None:
     """A topic made anew: each process ends with 78, `im status` says so, and each start one line.
