@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from backends.cassandra import cassandra_session, create_tables
-from backends.kafka import create_topics
+from backends.cassandra import cassandra_session
 from ops.verify.report import Report
 from schemas.ids import uuid7
 from schemas.records import (
@@ -26,6 +25,7 @@ from schemas.records import (
 )
 from schemas.settings import Settings
 from tests.support.auditing import report_on
+from tests.support.pipeline import prepare
 from tests.support.processes import running, wait_until
 from tests.support.servers import Servers
 from tests.support.topics import publish
@@ -92,9 +92,8 @@ def test_a_pipeline_at_work_has_no_difference(servers: Servers, tmp_path: Path) 
     And in the end, when all is still, everything that was sequenced is everywhere.
     """
     settings = servers.settings(home=tmp_path, partitions=2, sync_partitions=3, push_limit=6)
-    create_topics(settings)
+    prepare(settings)
     with cassandra_session(settings) as session, ExitStack() as processes:
-        create_tables(session, settings)
         processes.callback(session.execute, f"DROP KEYSPACE {settings.keyspace}", timeout=60)
         for module in PROCESSES:
             processes.enter_context(running(settings, *module))
