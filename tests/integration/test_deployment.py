@@ -124,6 +124,29 @@ def test_lag_counts_records_and_no_transaction_markers(running: dict[str, str]) 
     assert status["stages"]["sequencer"]["counts"]["rejected"] == 0
 
 
+def test_the_secret_is_with_the_gateway_alone(running: dict[str, str]) -> None:
+    """Neither in the environment of any process, nor in what the stack writes, nor for others."""
+    home = Path(running["IM_HOME"])
+    secret = (home / "secret").read_bytes()
+    for name, process in processes(running).items():
+        variables = Path(f"/proc/{process['pid']}/environ").read_bytes()
+        assert secret not in variables
+        assert (b"IM_JWT_SECRET_FILE=" in variables) == (name == "gateway")
+    written = [path for part in ("run", "logs") for path in (home / part).iterdir()]
+    assert [path for path in written if path.is_file() and secret in path.read_bytes()] == []
+
+
+def test_what_runs_is_private_to_its_owner(running: dict[str, str]) -> None:
+    """Logs, queues and settings hold what is for the owner of the folder alone."""
+    home = Path(running["IM_HOME"])
+    open_to_others = [
+        path
+        for path in (home, *home.rglob("*"))
+        if not path.is_socket() and path.stat().st_mode & 0o077
+    ]
+    assert open_to_others == []
+
+
 def test_a_killed_process_is_started_again(running: dict[str, str]) -> None:
     """By the supervisor, without anybody's help, and it takes up its partitions."""
     before = processes(running)["sink-sync"]
