@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from ops.verify.checks import run_check
 from ops.verify.conversation import ABSENT, Conversation, command_hash
@@ -78,6 +78,10 @@ def compare_input(  # noqa: PLR0913, PLR0917 - each is another place
     run_check(_Check(log, shards, spans, letters, report), records)
 
 
+_Name: TypeAlias = tuple[int, str, str, str, str]
+"""The time of a command, its conversation, sender and device, and its id."""
+
+
 class _Lane:
     """One partition.
 
@@ -122,6 +126,8 @@ class _Check:
         """By conversation the place of the entry that its next command makes, from 0."""
         self._newest: dict[int, str] = {}
         """The last accepted id of each device, by a hash of its name."""
+        self._spare: dict[_Name, tuple[ReplyKind, dict[str, Any]]] = {}
+        """Replies to commands that have an entry. A copy of the same time may claim its reply."""
         shards.replies.seal()
         for number, lane in self._lanes.items():
             self._begin(number, lane)
@@ -147,7 +153,9 @@ class _Check:
             self._miss(record, command, place)
 
     def finish(self) -> None:
-        """Names entries and replies without a command."""
+        """Names entries and replies without a command, and commands with an entry and a reply."""
+        for _, place in self._spare.values():
+            self._report.differ("input", "double", **place, detail="has entry and reply")
         for conv_id, conversation in self._log.conversations.items():
             lane = self._lanes.get(conversation.partition)
             if lane is None or lane.due == NO_POSITION or lane.floor is None:
@@ -187,11 +195,15 @@ class _Check:
         name = (command.conv_id, command.sender, command.device_id, command.client_msg_id)
         outcomes = []
         reply = self._shards.replies.take(record.partition, record.at, *name)
+        if reply is None:
+            reply, _ = self._spare.pop((record.at, *name), (None, None))
         entries = self._entries(lane, command, record.at, has_reply=reply is not None)
         if entries is not None:
             outcomes.append("entry")
             self._check_entries(command, entries, place)
-        if reply is not None:
+            if reply is not None:
+                self._spare[record.at, *name] = reply, place
+        elif reply is not None:
             outcomes.append("reply")
             if record.offset < lane.due:  # the log may lack what a later one refers to
                 self._check_reply(lane, command, reply, place)

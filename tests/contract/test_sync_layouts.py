@@ -55,9 +55,9 @@ class Group(NamedTuple):
         )  # fmt: skip
 
     def join(self, user: str) -> AddMembers:
-        """Somebody joins."""
+        """Somebody joins, with an id above those of the messages."""
         return AddMembers(
-            conv_id=self.conv_id, sender=user, device_id="d", client_msg_id=uuid7(1, 0),
+            conv_id=self.conv_id, sender=user, device_id="d", client_msg_id=uuid7(2_000, 0),
             members=[user],
         )  # fmt: skip
 
