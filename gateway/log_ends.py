@@ -22,7 +22,7 @@ from backends.shards import sync_shards
 from backends.sync_layout import SyncShards
 from gateway.problems import cursor_ahead
 from gateway.wake_ups import WakeUps
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
 from schemas.sync_seq import unpack_sync_seq
 
@@ -92,7 +92,7 @@ class LogEnds:
             self._looks += 1
             try:
                 self._shards, self._ends = await asyncio.to_thread(self._look)
-            except (KafkaException, ConfigurationError) as error:
+            except (KafkaException, TimeoutError, ConfigurationError, ServerUnavailable) as error:
                 self._shards = None
                 log.warning("the ends of the log are not known: %s", type(error).__name__)
 
@@ -100,7 +100,7 @@ class LogEnds:
         """The shards and their ends. What is not committed yet counts.
 
         Raises:
-            KafkaException: The broker does not answer.
+            KafkaException, TimeoutError, ServerUnavailable: The broker does not answer.
             ConfigurationError: Two shards have the same number.
         """
         if self._admin is None:

@@ -12,13 +12,14 @@ import pytest
 from confluent_kafka import Producer
 from pydantic import SecretStr
 
-from backends.kafka import create_topics, partition_of, producer_config
+from backends.kafka import partition_of, producer_config
 from gateway.access import access_conversation
 from gateway.cassandra_store import CassandraStore
 from gateway.device_store import MAX_DEVICES
 from gateway.history import HistoryAsked, read_history
 from gateway.log_ends import LogEnds
 from gateway.wake_ups import WakeUps
+from ops.prepare import prepare_log
 from schemas.codec import encode
 from schemas.settings import Settings
 from schemas.sync_seq import sync_seq
@@ -134,7 +135,7 @@ async def words(store: CassandraStore, access: Any) -> list[str]:
 async def test_a_cursor_is_compared_with_the_log(servers: Servers) -> None:
     """Cursors up to the end of the own shard are good, also that of a record of just now."""
     settings = servers.settings(sync_partitions=2)
-    create_topics(settings)
+    prepare_log(settings)
     wake_ups = WakeUps()
     wake_ups.now_live(is_live=True)
     ends = LogEnds(settings, wake_ups)
