@@ -150,6 +150,8 @@ class Watcher:
         before = self.shown[item.conv_id]
         if before and item == before[-1]:
             return  # it was being shown when the process ended
+        if before and item.first == before[0].first:
+            before.clear()  # the owner is in again: all from before the join is shown again
         if before:
             assert item.first == before[-1].last + 1, "shown out of order"
         before.append(item)
