@@ -151,7 +151,7 @@ async def test_a_mark_reaches_all_devices_of_its_reader_and_nobody_else(
         ann.publisher.remove_members(CONV, ["bob"])  # 13
         ann.publisher.add_members(CONV, ["f"])  # 14
         await ann.says(2)  # 15, 16
-        await both(bob, 1, 11)
+        await both(bob, 0, 13)  # nothing is unread for a former member
         with pytest.raises(CommandRejected, match="not_a_member"):
             await phone.marks(12)
         ann.publisher.add_members(CONV, ["bob"])  # 17

@@ -55,12 +55,12 @@ def test_only_members_get_topics_and_not_too_many(settings: Settings) -> None:
     A worker that starts anew finds what its predecessor made, and so does one that was not told.
     """
     publish(settings, growing_group(2))
-    publish(settings, [message(1, "eve"), add(1, "eve", ["x", "y"])])
-    publish(settings, [add(2, "u0", ["x", "y"]), add(3, "u0", ["x"]), message(2)])
+    publish(settings, [message(1, "eve"), add(2, "eve", ["x", "y"])])
+    publish(settings, [add(2, "u0", ["x", "y"]), add(3, "u0", ["x"]), message(9_004)])
     with running(settings, "stream_processors"):
         wait_until(lambda: is_caught_up(settings, "sequencer", Topic.MESSAGES), "sequenced")
     assert owners(settings) == {"u0", "u1", "x"}
-    publish(settings, [message(3), add(4, "u0", ["y"])])
+    publish(settings, [message(9_005), add(6, "u0", ["y"])])
     with running(settings, "stream_processors"):
         wait_until(lambda: is_caught_up(settings, "sequencer", Topic.MESSAGES), "sequenced")
         refused = [r for r in sync_timelines(settings)["u0"] if isinstance(r, Rejected)]
