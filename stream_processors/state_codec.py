@@ -152,13 +152,13 @@ def conversation_of(key: bytes) -> bytes:
     Raises:
         ValueError: It is not a state record of a conversation.
     """
-    begin = key[3:6]
-    if len(begin) == 3 and key[1] == _ONE_LETTER:  # noqa: PLR2004 - the string's header
+    begin = key[3:6]  # the header of the string; the id of one character leaves two bytes
+    if begin and key[1] == _ONE_LETTER:
         if _SHORT <= begin[0] < _SHORT + 32:
             return key[4 : 4 + begin[0] - _SHORT]
-        if begin[0] == _UP_TO_255:
+        if len(begin) == 3 and begin[0] == _UP_TO_255:  # noqa: PLR2004 - header and length
             return key[5 : 5 + begin[1]]
-        if begin[0] == _UP_TO_65535:
+        if len(begin) == 3 and begin[0] == _UP_TO_65535:  # noqa: PLR2004 - header and length
             return key[6 : 6 + (begin[1] << 8 | begin[2])]
     raise ValueError("not a state record that this version knows")
 

@@ -16,8 +16,9 @@ from schemas.records import (
     TextContent,
 )
 from stream_processors.conversations import Conversations
+from stream_processors.core.state import Conversation
 from stream_processors.sequencer import Sequencer
-from stream_processors.state_codec import Progress, freeze
+from stream_processors.state_codec import Progress, conversation_of, freeze, moved_record
 from tests.support.sequencing import SMALL_LIMITS, Commit, Crash, Log, run, source
 
 GROUP = CreateConversation(
@@ -136,3 +137,12 @@ def test_the_outcome_of_a_full_window_is_remembered() -> None:
     log = run([GROUP, *first, Commit, Crash, *first])
     assert codes(log, "ann") == ["stale"]
     assert len(log.timeline_of("c")) == 1 + DEDUP_WINDOW + 1
+
+
+def test_a_conversation_of_any_length_of_id_is_restored() -> None:
+    """Ids of one character and of the longest strings have headers of different lengths."""
+    for length in (1, 2, 31, 32, 128):
+        for key, _ in (moved_record("c" * length, Conversation()),):
+            assert conversation_of(key) == b"c" * length
+        wide = "字" * length
+        assert conversation_of(moved_record(wide, Conversation())[0]) == wide.encode()

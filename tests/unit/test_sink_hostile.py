@@ -65,7 +65,9 @@ def message_writer(stored: Stored) -> Writer:
 def sync_writer(stored: Stored) -> Writer:
     """Of ``sink-sync``."""
     session = FakeSession(stored.answer)
-    vars(session)["execute"] = lambda *_: []  # timelines in which nothing is to be recalled
+    clock = session.execute
+    # The time of the server, and timelines in which nothing is to be recalled.
+    vars(session)["execute"] = lambda query, *_: clock(query) if "now()" in str(query) else []
     return SyncWriter(cast("Session", session), SETTINGS)
 
 
@@ -77,6 +79,7 @@ def search_writer(stored: Stored) -> Writer:
 
         class indices:  # noqa: N801 - the name of the client's attribute
             create = staticmethod(lambda **_: None)
+            exists_alias = staticmethod(lambda **_: True)
 
     return SearchWriter(cast("Elasticsearch", Client()), SETTINGS)
 
@@ -117,7 +120,8 @@ def test_whatever_comes_before_a_good_record_it_is_stored(
 def test_a_commit_can_be_written_after_any_record(odd: list[bytes | None]) -> None:
     """Its metadata takes the time of a record, whatever that says."""
     progress = Progress(lambda: 1.0)
-    progress.assign(0, TopicPartition("t", 0, 0, metadata="[" * 2_000))
+    progress.assign(0, TopicPartition("t", 0))
+    progress.learn([TopicPartition("t", 0, 0, metadata="[" * 2_000)])
     for at, value in enumerate([*odd, b'{"at":' + b"9" * 30 + b"}", b'{"at":-9e9}']):
         record = Record(0, at, None, value)
         progress.durable(Batch([record], {0: at + 1}, {0: record}), {})
