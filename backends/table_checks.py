@@ -57,7 +57,7 @@ def check_tables(session: Session, settings: Settings, statements: Iterable[str]
     wrong = [
         f"table {settings.keyspace}.{name} has {', '.join(faults)}"
         for name, table in wanted.items()
-        if name in found and (faults := list(differences(found[name], table)))
+        if (faults := list(differences(found[name], table)))
     ]
     if wrong:
         raise ConfigurationError(

@@ -151,9 +151,10 @@ FEW_ROWS: Final = {"device", "device_cursor", "sync_expiry"}
 """Of a person's devices, and of lifetimes: `backends.cassandra` says how many."""
 
 
-def test_each_table_has_its_bound() -> None:
+def test_each_table_has_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that are not added up here have one row in each partition, or few by another limit."""
     tables = Tables()
+    monkeypatch.setattr("backends.cassandra.check_tables", lambda *_: None)  # asks a server
     create_tables(cast(Session, tables), Settings())
     one_row = {
         name for name, made in tables.made.items()
