@@ -9,7 +9,8 @@ All bounds on standing still are here:
 `NoPartitions` |
 | that reads nothing, while committed records wait in its partitions | `STALLED_SECONDS` | \
 `NoProgress` |
-| whose writer neither ends nor fails | `WRITING_SECONDS` | `NoProgress` |
+| whose writer neither ends nor fails | `WRITING_SECONDS`, or the stage's own limit | \
+`NoProgress` |
 
 A stage that waits for a server is not one that stands still: it says so once a minute and goes on
 when the server is back. So the questions to the broker (has every partition an owner, is there a
@@ -52,9 +53,13 @@ class Vitals:
 
     Args:
         clock: Seconds that never go back.
+        write_limit: Seconds that one write may take.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, write_limit: float = WRITING_SECONDS
+    ) -> None:
+        self.write_limit = write_limit
         self._clock = clock
         now = clock()
         self.looped_at = now
@@ -157,8 +162,8 @@ class Watchdog:
         if now - vitals.looped_at > SILENT_SECONDS:
             return NoProgress(f"the loop has not run for {SILENT_SECONDS:.0f} s")
         since = vitals.writing_since
-        if since is not None and now - since > WRITING_SECONDS:
-            return NoProgress(f"a write has not ended for {WRITING_SECONDS:.0f} s")
+        if since is not None and now - since > vitals.write_limit:
+            return NoProgress(f"a write has not ended for {vitals.write_limit:.0f} s")
         if now - vitals.owned_at > UNASSIGNED_SECONDS:
             if self._group.leaves_partitions():
                 return NoPartitions(f"no partition is assigned for {UNASSIGNED_SECONDS:.0f} s")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, cast
@@ -29,6 +30,7 @@ from stream_processors.inbox import Feed
 from stream_processors.lane import Lane
 from stream_processors.scheduler import ChunkScheduler
 from stream_processors.targets import Targets
+from stream_processors.transaction import COMMIT_LIMIT_SECONDS, TRANSACTION_SECONDS
 from stream_processors.turns import Turns
 from stream_processors.watch import watch
 
@@ -62,7 +64,7 @@ class Lanes:
         self._turns = Turns()
         self._lanes: dict[int, Lane] = {}
         self._targets = Targets(settings, self._wake, check)
-        self._vitals = Vitals()
+        self._vitals = Vitals(write_limit=COMMIT_LIMIT_SECONDS)
         own = settings.topic(Topic.MESSAGES)
         watched = StageGroup(settings, "sequencer", lambda: [own], list)
         self._watchdog = Watchdog("the sequencer", self._vitals, watched)
@@ -70,7 +72,10 @@ class Lanes:
 
     def beat(self) -> None:
         """The event loop runs. Each lane looks by itself whether records wait for it."""
-        self._vitals.beat(len(self._lanes), has_moved=True)
+        lanes = list(self._lanes.values())
+        begun = [lane.committing_since for lane in lanes]
+        self._vitals.writing_since = min((at for at in begun if at is not None), default=None)
+        self._vitals.beat(len(lanes), has_moved=True)
 
     def open(self, partitions: Iterable[int]) -> None:
         """Starts a lane for each partition that has none."""
@@ -90,9 +95,12 @@ class Lanes:
             lane.wake()
 
     async def close(self, partitions: Iterable[int]) -> None:
-        """Ends these lanes, after the transactions that they are in."""
-        lanes = [self._lanes.pop(partition, None) for partition in partitions]
-        await asyncio.gather(*(lane.stop() for lane in lanes if lane is not None))
+        """Ends these lanes, after the transactions that they are in, which get a bounded time."""
+        found = [self._lanes.pop(partition, None) for partition in partitions]
+        lanes = [lane for lane in found if lane is not None]
+        for lane in lanes:
+            lane.stop()
+        await asyncio.to_thread(_join, lanes)
 
     async def close_all(self) -> None:
         """Ends all lanes, in order."""
@@ -104,6 +112,12 @@ class Lanes:
         lane = self._lanes.get(partition)
         if lane is not None:
             lane.put(chunk)
+
+
+def _join(lanes: Iterable[Lane]) -> None:
+    deadline = time.monotonic() + TRANSACTION_SECONDS
+    for lane in lanes:
+        lane.join(max(0.0, deadline - time.monotonic()))
 
 
 class FaustFeed:

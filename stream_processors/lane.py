@@ -12,7 +12,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, Producer
@@ -60,6 +61,9 @@ class Lane:
         turns: Shared by the lanes of a process.
         targets: The same.
         feed: Where the records come from. On hold until the lane has its state.
+
+    Attributes:
+        committing_since: When the running transaction began, in monotonic seconds, or None.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - it brings all of these together
@@ -79,6 +83,7 @@ class Lane:
         self._targets = targets
         self._inbox = Inbox(feed, asyncio.get_running_loop().call_soon_threadsafe)
         feed.hold(True)  # noqa: FBT003 - the only argument
+        self.committing_since: float | None = None
         self._thread = threading.Thread(target=self._run, name=f"lane-{partition}", daemon=True)
         self._thread.start()
 
@@ -90,10 +95,13 @@ class Lane:
         """Has the lane look for a new epoch, if nothing else comes. From any thread."""
         self._inbox.wake()
 
-    async def stop(self) -> None:
-        """Lets the running transaction finish, and drops what is pending: it is not committed."""
+    def stop(self) -> None:
+        """Drops what is pending: it is not committed. The running transaction goes on."""
         self._inbox.stop()
-        await asyncio.to_thread(self._thread.join, TRANSACTION_SECONDS)
+
+    def join(self, seconds: float) -> None:
+        """Waits for the end of the running transaction, at most so long."""
+        self._thread.join(seconds)
 
     def _run(self) -> None:
         try:
@@ -124,7 +132,8 @@ class Lane:
         while (records := self._inbox.take(begun + INTERVAL_SECONDS)) is not None:
             begun = time.monotonic()
             if self._targets.newest_epoch() > sequencer.progress.epoch:
-                transaction.switch(sequencer, self._targets.newest_epoch())
+                with self._committing():
+                    transaction.switch(sequencer, self._targets.newest_epoch())
             if records:
                 self._commit_all(sequencer, transaction, records)
             else:
@@ -162,9 +171,16 @@ class Lane:
     ) -> None:
         while records and not self._inbox.is_stopping:
             self._cross_gap(sequencer, records[0].offset)
-            done = transaction.run(sequencer, records)
+            with self._committing():
+                done = transaction.run(sequencer, records)
             records = records[done:]
             self._inbox.done(done)
+
+    @contextmanager
+    def _committing(self) -> Iterator[None]:
+        self.committing_since = time.monotonic()
+        yield
+        self.committing_since = None
 
     def _cross_gap(self, sequencer: Sequencer, offset: int) -> None:
         gap = sequencer.gap_before(offset)

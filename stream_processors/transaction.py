@@ -40,6 +40,11 @@ from stream_processors.turns import LONG_TURN, Seat, Turn
 TRANSACTION_SECONDS: Final = 30.0
 """After this the broker aborts, and no call of ours waits longer. Some 100 times the usual."""
 
+COMMIT_LIMIT_SECONDS: Final = 2 * TRANSACTION_SECONDS
+"""The watchdog ends the process when a lane's transaction takes longer. librdkafka ignores the
+time limit of `send_offsets_to_transaction` while the group's coordinator is not connected:
+https://github.com/confluentinc/librdkafka/issues/5456. By then the broker has aborted it."""
+
 MAX_WRITTEN_BYTES: Final = 2 * 1024 * 1024
 """Of a record: a dead letter with its headers is the longest by far."""
 

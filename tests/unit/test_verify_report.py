@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from ops.verify import command
 from ops.verify.output import line, summary, table
 from ops.verify.report import NAMED, Difference, Report
+from schemas.settings import Settings
 from tests.support.audited import System, lists, system_of
 from tests.support.damage import DAMAGES, Pick
 from tests.support.sequencing import run
@@ -29,6 +30,7 @@ def _servers_of(system: System, **_: Any) -> Iterator[object]:
 
 def _verify(monkeypatch: pytest.MonkeyPatch, system: System, *arguments: str) -> Result:
     """Runs the command on lists in place of servers."""
+    monkeypatch.setattr(command, "live_settings", lambda: Settings(namespace="t"))
     monkeypatch.setattr(command, "servers", lambda _, **more: _servers_of(system, **more))
     app = typer.Typer()
     app.command()(command.verify)

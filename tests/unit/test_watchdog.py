@@ -103,6 +103,18 @@ def test_a_write_that_neither_ends_nor_fails_ends_the_process() -> None:
     assert stage.run(LONG, has_moved=True) is None
 
 
+def test_a_stage_may_set_a_shorter_limit_for_its_writes() -> None:
+    """The sequencer does: no transaction is alive after twice its timeout."""
+    clock = Clock()
+    vitals = Vitals(clock, write_limit=60)
+    watchdog = Watchdog("sequencer", vitals, Said(), clock=clock)
+    vitals.writing()
+    for seconds, ends in ((60, False), (1, True)):
+        clock.now += seconds
+        vitals.beat(8, has_moved=True)
+        assert isinstance(watchdog.look(), NoProgress) is ends
+
+
 def test_a_condition_that_lasts_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     """At once, then each minute, and at once again after it was over."""
     clock = Clock()
