@@ -54,8 +54,9 @@ class StateAlone:
     def timeline(self, conv_id: str, value: bytes) -> None:
         """Nothing."""
 
-    def sync(self, recipients: Sequence[str], value: bytes) -> None:
-        """Nothing."""
+    def sync(self, recipients: Sequence[str], value: bytes) -> int:  # noqa: ARG002 - the port's
+        """Writes nothing."""
+        return 0
 
     def dead_letter(self, letter: DeadLetter) -> None:
         """Nothing may be one."""

@@ -24,6 +24,7 @@ from consumers.cursor import CursorStore
 from consumers.reading import OffsetGone, bounds, gulp, is_end, open_consumer
 from schemas.codec import decode_sync_record
 from schemas.errors import ConfigurationError, Trimmed, UndecodableRecord
+from schemas.recipients import is_recipient
 from schemas.records import AnySyncRecord
 from schemas.settings import Settings
 from schemas.sync_seq import sync_seq, unpack_sync_seq
@@ -220,7 +221,7 @@ class SyncFollower:
             self._look_at_error(message)
             return None
         self._next = offset + 1
-        if message.key() != self._key:
+        if not is_recipient(self._key, message.key()):
             return None
         self._uncommitted = sync_seq(self._epoch, offset)
         try:

@@ -1,7 +1,7 @@
 """Follows the log as it grows, to wake those who wait. Nothing of it is answered to anybody.
 
 One consumer without a group reads all sync timelines and all conversation timelines, committed
-records only. Of a sync record it looks at recipient and place, of an entry at its conversation
+records only. Of a sync record it looks at recipients and place, of an entry at its conversation
 and SeqId. It runs in a thread of its own and hands over what has come, merged by recipient and
 conversation, to the event loop: one call at a time, however much comes.
 
@@ -17,6 +17,8 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Mapping
+from functools import lru_cache
 from threading import Event, Lock, Thread
 from typing import Final
 
@@ -29,6 +31,7 @@ from gateway.log_places import LogPlaces
 from gateway.wake_ups import Wake, WakeUps
 from schemas.codec import decode_position
 from schemas.errors import UndecodableRecord
+from schemas.recipients import recipients_of
 from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -49,6 +52,8 @@ _BEFORE_SECONDS: Final = 10.0
 """How long before the end following begins."""
 
 _JOIN_SECONDS: Final = 10.0
+_NAMES: Final = 2_000
+"""Keys of sync records that are remembered taken apart, some 10 MB in groups of 500."""
 
 
 class LogTail:
@@ -134,21 +139,21 @@ class LogTail:
             self._take(list(messages))
 
     def _take(self, messages: list[Message]) -> None:
-        records: dict[str, int] = {}
+        by_key: dict[bytes, int] = {}
         heads: dict[str, int] = {}
         for message in messages:
             topic, key, offset = message.topic(), message.key(), message.offset()
             if message.error() is not None or key is None or topic is None or offset is None:
                 continue  # a broker that is away: `_follow` asks for it
-            name = key.decode(errors="replace")
             sync_seq = self._places.sync_seq(topic, offset)
             if sync_seq is not None:
-                records[name] = max(sync_seq, records.get(name, 0))
+                by_key[key] = max(sync_seq, by_key.get(key, 0))
             else:
+                name = key.decode(errors="replace")
                 with contextlib.suppress(UndecodableRecord):
                     heads[name] = max(decode_position(message.value()).seq, heads.get(name, 0))
-        if records or heads:
-            self._hand_over(records, heads)
+        if by_key or heads:
+            self._hand_over(_by_recipient(by_key), heads)
 
     def _hand_over(self, records: dict[str, int], heads: dict[str, int]) -> None:
         while len(self._records) + len(self._heads) > MAX_MERGED:
@@ -174,6 +179,20 @@ class LogTail:
         self._is_live = is_live
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(lambda: self._wake_ups.now_live(is_live=is_live))
+
+
+def _by_recipient(by_key: Mapping[bytes, int]) -> dict[str, int]:
+    """The highest sync SeqId of each recipient, from that of each key."""
+    records: dict[str, int] = {}
+    for key, sync_seq in by_key.items():
+        for name in _names(key):
+            records[name] = max(sync_seq, records.get(name, 0))
+    return records
+
+
+@lru_cache(_NAMES)
+def _names(key: bytes) -> list[str]:
+    return [user.decode(errors="replace") for user in recipients_of(key)]
 
 
 def _starts(consumer: Consumer, places: list[tuple[str, int]], *, is_first: bool) -> list[Place]:

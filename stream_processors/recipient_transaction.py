@@ -79,8 +79,8 @@ class RecipientTransaction(Transaction):
         finally:
             self._is_refused = False
 
-    def sync(self, recipients: Sequence[str], value: bytes) -> None:
-        """See `Transaction.sync`."""
+    def sync(self, recipients: Sequence[str], value: bytes) -> int:
+        """See `Transaction.sync`. Each recipient has a shard, and so a record."""
         produce, known = self._producer.produce, self._topics.of
         for recipient in recipients:
             topic = known.get(recipient) or self._find(recipient, value)
@@ -88,6 +88,7 @@ class RecipientTransaction(Transaction):
                 produce(topic, value, recipient)
             except BufferError:
                 self._produce_late(topic, value, recipient)
+        return len(recipients)
 
     def write_to(self, epoch: int) -> None:
         """See `Transaction.write_to`.

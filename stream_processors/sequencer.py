@@ -74,8 +74,12 @@ class Writer(Protocol):
     def timeline(self, conv_id: str, value: bytes) -> None:
         """Appends an entry to its conversation's timeline."""
 
-    def sync(self, recipients: Sequence[str], value: bytes) -> None:
-        """Appends a sync record to the sync timeline of each recipient."""
+    def sync(self, recipients: Sequence[str], value: bytes) -> int:
+        """Appends an entry or a reply to the sync timeline of each recipient.
+
+        Returns:
+            How many records that takes.
+        """
 
     def state(self, key: bytes, value: bytes | None) -> None:
         """Replaces a state record."""
@@ -237,13 +241,10 @@ class Sequencer:
         conv_id = command.conv_id
         written = 0
         for delivery, value in zip(effect.deliveries, values, strict=True):
-            recipients = delivery.recipients
             writer.timeline(conv_id, value)
-            writer.sync(recipients, value)
-            written += 1 + len(recipients)
+            written += 1 + writer.sync(delivery.recipients, value)
         if effect.notice is not None:
-            writer.sync(effect.notice.recipients, encode(effect.notice.record))
-            written += len(effect.notice.recipients)
+            written += writer.sync(effect.notice.recipients, encode(effect.notice.record))
         touched = accept.apply_to(conversation, self._conversations.strangers)
         if touched is not None:
             self._touched.append((conv_id, command.sender, device_of(command), touched))

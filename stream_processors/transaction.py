@@ -33,6 +33,7 @@ from schemas.epochs import LaneSwitched, epoch_key
 from schemas.errors import FatalFailure
 from schemas.settings import Settings
 from schemas.topics import Topic
+from stream_processors.addressing import addresses
 from stream_processors.sequencer import DeadLetter, Sequencer, SourceRecord
 from stream_processors.state_codec import progress_record
 from stream_processors.turns import LONG_TURN, Seat, Turn
@@ -102,12 +103,22 @@ class Transaction:
         self._state = settings.topic(Topic.STATE)
         self._layout = Sharded(settings.topic(Topic.SYNC))
         self._sync = self._layout.topic_of(0)
+        self._shards = 0
         self._epochs = settings.topic(Topic.EPOCHS)
         self._dead_letter = settings.topic(Topic.DEAD_LETTER)
 
     def write_to(self, epoch: int) -> None:
-        """Sync records go to this epoch from now on, as the restored progress says."""
+        """Sync records go to this epoch from now on, as the restored progress says.
+
+        Raises:
+            FatalFailure: The topic of the epoch is not there.
+            KafkaException: The broker does not answer.
+        """
         self._sync = self._layout.topic_of(epoch)
+        found = self._producer.list_topics(self._sync, TRANSACTION_SECONDS).topics[self._sync]
+        self._shards = len(found.partitions)
+        if not self._shards:
+            raise FatalFailure(f"there is no topic {self._sync}")
 
     def switch(self, sequencer: Sequencer, epoch: int) -> None:
         """Goes to a later epoch, in a transaction of its own, and says so on ``im.epochs``.
@@ -175,15 +186,17 @@ class Transaction:
         except BufferError:
             self._produce_late(self._timeline, value, conv_id, self._partition)
 
-    def sync(self, recipients: Sequence[str], value: bytes) -> None:
-        """Appends a sync record to the sync timeline of each recipient."""
+    def sync(self, recipients: Sequence[str], value: bytes) -> int:
+        """Appends one record for each shard that has recipients; returns how many those are."""
         # Nearly all records are written here and by `timeline`, so both try by themselves first.
         produce, topic = self._producer.produce, self._sync
-        for recipient in recipients:
+        records = addresses(recipients, self._shards)
+        for partition, key in records:
             try:
-                produce(topic, value, recipient)
+                produce(topic, value, key, partition)
             except BufferError:
-                self._produce_late(topic, value, recipient)
+                self._produce_late(topic, value, key, partition)
+        return len(records)
 
     def state(self, key: bytes, value: bytes | None) -> None:
         """Replaces a state record."""

@@ -17,6 +17,7 @@ from cassandra.query import UNSET_VALUE, BoundStatement
 
 from schemas.errors import PoisonRecord, TransientFailure
 from schemas.lifetime import keeping
+from schemas.recipients import recipients_of
 from schemas.settings import Settings
 from sinks.base.records import Record
 from sinks.base.writer import Outcome
@@ -193,7 +194,12 @@ class SyncWriter:
             poison += outcome.poison
             again += outcome.again
             why = why or outcome.why
-            for user in {records[origin].key or b"" for origin in outcome.again}:
+            again_of = {
+                user
+                for origin in outcome.again
+                for user in recipients_of(records[origin].key or b"")
+            }
+            for user in again_of:
                 held_back = waiting.pop(user, ())
                 again += [row.origin for request in held_back for row in request.rows]
         return Outcome(poison, sorted(set(again)), why)  # an expiry has its last row's origin

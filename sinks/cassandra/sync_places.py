@@ -11,6 +11,7 @@ from msgspec import Struct
 from schemas.codec import decode_position
 from schemas.errors import PoisonRecord, UndecodableRecord
 from schemas.limits import SYNC_BUCKET
+from schemas.recipients import recipients_of
 from schemas.records import ReadMarked
 from schemas.sync_seq import epoch_of, sync_seq
 from sinks.base.records import Record
@@ -55,15 +56,20 @@ def sort_out(records: Sequence[Record]) -> Sorted:
     for origin, record in enumerate(records):
         try:
             place = _place(origin, record)
-            key = record.key or b""
+            users = recipients_of(record.key or b"")
             if place.kind in RECALLS:
-                recalls.append(recall_of(origin, key.decode(), place.sync_seq, place.value))
+                recalls += [
+                    recall_of(origin, user.decode(), place.sync_seq, place.value) for user in users
+                ]
         except UndecodableRecord as error:
             poison.append(PoisonRecord(origin, str(error)))
         else:
-            pairs[key, place.sync_seq // SYNC_BUCKET].append(place)
+            for user in users:
+                pairs[user, place.sync_seq // SYNC_BUCKET].append(place)
             if place.kind == _READ_MARKED:
-                marks.append(Marked(origin, place.conv_id, key.decode(), place.seq))
+                marks += [
+                    Marked(origin, place.conv_id, user.decode(), place.seq) for user in users
+                ]
     return Sorted(pairs, marks, recalls, poison)
 
 
@@ -75,7 +81,7 @@ def _place(origin: int, record: Record) -> Place:
     """
     position = decode_position(record.value)
     key, value = record.key or b"", record.value or b""
-    if not 0 < len(key) <= MAX_KEY_BYTES:
+    if not all(0 < len(user) <= MAX_KEY_BYTES for user in recipients_of(key)):
         raise UndecodableRecord("the key names no recipient")
     if not 0 <= position.seq <= MAX_BIGINT:
         raise UndecodableRecord("the SeqId is out of its range")

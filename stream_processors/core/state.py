@@ -20,6 +20,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from schemas.records import AnyCommand, FanoutMode, HistoryRule, JoinRule
+from stream_processors.core.audience import Audience
 from stream_processors.core.devices import Device, Devices, device_of
 from stream_processors.core.periods import Stay, free_number
 from stream_processors.core.recent import ClosedPage, Plain, RecentMessages, Said
@@ -137,7 +138,7 @@ class Conversation:
     """
 
     __slots__ = (
-        "_members_in_order",
+        "_audience",
         "devices",
         "head",
         "leavers",
@@ -155,7 +156,7 @@ class Conversation:
         self.devices: dict[str, Devices] = {}
         self.recent = RecentMessages()
         self.unlogged: list[Kept] = []
-        self._members_in_order: tuple[str, ...] | None = None
+        self._audience: Audience | None = None
 
     def take_unlogged(self) -> list[Kept]:
         """What has changed since this was last asked and is to be logged by itself."""
@@ -202,10 +203,10 @@ class Conversation:
         match kept:
             case MemberJoined(user, since):
                 self.members[user] = since
-                self._members_in_order = None
+                self._audience = None
             case MemberLeft(user):
                 self.members.pop(user, None)
-                self._members_in_order = None
+                self._audience = None
             case Leaver(user):
                 self.leavers[user] = kept
                 self.leavers.move_to_end(user)
@@ -237,11 +238,11 @@ class Conversation:
         """Whether the conversation remembers what this user sends: they are or were in it."""
         return user in self.members or user in self.devices
 
-    def recipients(self) -> tuple[str, ...]:
+    def recipients(self) -> Audience:
         """All members, in the order of their joining."""
-        if self._members_in_order is None:
-            self._members_in_order = tuple(self.members)
-        return self._members_in_order
+        if self._audience is None:
+            self._audience = Audience(self.members)
+        return self._audience
 
     def _devices_of(self, sender: str) -> Devices:
         devices = self.devices.get(sender)

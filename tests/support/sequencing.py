@@ -73,8 +73,9 @@ class Log:
     def timeline(self, conv_id: str, value: bytes) -> None:
         self.entries.append((conv_id, value))
 
-    def sync(self, recipients: Sequence[str], value: bytes) -> None:
+    def sync(self, recipients: Sequence[str], value: bytes) -> int:
         self.syncs.extend((recipient, value) for recipient in recipients)
+        return len(recipients)
 
     def state(self, key: bytes, value: bytes | None) -> None:
         self.states.append((key, value))

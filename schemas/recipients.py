@@ -1,0 +1,48 @@
+"""The key of a sync record: the recipients of an entry who share one shard.
+
+A key is the ids of the recipients in UTF-8, with one line feed between two. An id has no line
+feed, since all its characters are printable (`schemas.ids`). The key of one recipient is their id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+SEPARATOR: Final = b"\n"
+"""Stands between two ids. Ids hold printable characters only, so no id contains it."""
+
+MAX_KEY_BYTES: Final = 64 * 1024
+"""A longer list of recipients becomes several records with the same value."""
+
+
+def recipients_key(users: Iterable[str]) -> bytes:
+    """The key of a sync record for these recipients, at least one."""
+    return "\n".join(users).encode()
+
+
+def recipients_of(key: bytes) -> list[bytes]:
+    """The ids (UTF-8) that a key lists, in its order."""
+    return key.split(SEPARATOR)
+
+
+def is_recipient(user: bytes, key: bytes | None) -> bool:
+    """Whether a key lists a recipient (UTF-8). Does not look at the value of the record."""
+    if key is None or user not in key:
+        return False
+    return key == user or user in key.split(SEPARATOR)
+
+
+def key_parts(users: Iterable[str]) -> Iterator[bytes]:
+    """The keys for a list of recipients, each of at most `MAX_KEY_BYTES`."""
+    part: list[str] = []
+    size = 0
+    for user in users:
+        user_bytes = len(user.encode()) + 1
+        if part and size + user_bytes > MAX_KEY_BYTES:
+            yield recipients_key(part)
+            part, size = [], 0
+        part.append(user)
+        size += user_bytes
+    if part:
+        yield recipients_key(part)

@@ -1,0 +1,75 @@
+"""The value of a row of the table ``sync``: what one flush of the sink brings to one recipient.
+
+An entry is a reference, (conversation, SeqId); its text is in the table ``message`` alone. A reply
+has no entry, so the row holds the reply itself. The row is JSON:
+
+    {"entries": {"c1": [71, 5, 74, 6]}, "replies": {"72": {"kind": "duplicate", …}}}
+
+Each pair of numbers is a sync SeqId and the SeqId of an entry: ``c1`` has entry 5 at sync SeqId 71
+and entry 6 at 74.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from schemas.errors import UndecodableRecord
+
+
+class SyncRow(Struct, omit_defaults=True):
+    """Records of one recipient.
+
+    Attributes:
+        entries: By conversation: sync SeqId and SeqId of an entry, by turns.
+        replies: By sync SeqId: a reply, as it is on the sync topic.
+    """
+
+    entries: dict[str, list[int]] = {}
+    replies: dict[int, Raw] = {}
+
+
+class SyncReference(Struct, frozen=True, gc=False):
+    """One record of a sync timeline: entry ``seq`` of ``conv_id``, or a reply."""
+
+    sync_seq: int
+    conv_id: str = ""
+    seq: int = 0
+    reply: Raw | None = None
+
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(SyncRow).decode
+
+
+def encode_row(row: SyncRow) -> bytes:
+    """The row as the table holds it, UTF-8."""
+    return _encode(row)
+
+
+def decode_row(value: bytes | str) -> SyncRow:
+    """The row that the table holds.
+
+    Raises:
+        UndecodableRecord: The value is not such a row.
+    """
+    try:
+        row = _decode(value)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise UndecodableRecord("not a row of sync records") from error
+    if any(len(pairs) % 2 for pairs in row.entries.values()):
+        raise UndecodableRecord("a reference lacks its SeqId")
+    return row
+
+
+def references(row: SyncRow) -> list[SyncReference]:
+    """What the row holds, by sync SeqId."""
+    found = [
+        SyncReference(sync_seq, conv_id, seq)
+        for conv_id, pairs in row.entries.items()
+        for sync_seq, seq in zip(pairs[::2], pairs[1::2], strict=True)
+    ]
+    found += [SyncReference(sync_seq, reply=reply) for sync_seq, reply in row.replies.items()]
+    return sorted(found, key=lambda each: each.sync_seq)
