@@ -33,13 +33,18 @@ def is_recipient(user: bytes, key: bytes | None) -> bool:
     return key == user or user in key.split(SEPARATOR)
 
 
-def key_parts(users: Iterable[str]) -> Iterator[bytes]:
-    """The keys for a list of recipients, each of at most `MAX_KEY_BYTES`."""
+def key_parts(users: Iterable[str], max_bytes: int = MAX_KEY_BYTES) -> Iterator[bytes]:
+    """The keys for a list of recipients: as few as possible, in the order of the list.
+
+    Args:
+        users: At least one.
+        max_bytes: Of a key; a key is longer only if its one id is.
+    """
     part: list[str] = []
     size = 0
     for user in users:
         user_bytes = len(user.encode()) + 1
-        if part and size + user_bytes > MAX_KEY_BYTES:
+        if part and size + user_bytes > max_bytes + 1:
             yield recipients_key(part)
             part, size = [], 0
         part.append(user)

@@ -25,10 +25,13 @@ from schemas.limits import (
     MAX_RECORD_BYTES,
     MAX_SAID_BYTES,
 )
+from schemas.recipients import is_recipient, recipients_key, recipients_of
 from schemas.records import AnyCommand, AnyEntry, AnyReply, Retracted
 from stream_processors.unpacking import MAX_BATCH_BYTES, MAX_KEY_BYTES
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "wire.md").read_text(encoding="utf-8")
+
+KEYS: Final = re.findall(r"^\| ((?:`[^`]+`(?:, )?)+) \| `([0-9a-f]+)` \|$", PAGE, re.MULTILINE)
 
 PUBLISHED: Final = {
     "21": -973932308,
@@ -109,3 +112,14 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert f"at most {MAX_REASON_LENGTH} characters" in PAGE
     assert f"more than {MAX_LETTER_KEY_BYTES:,} bytes" in PAGE
     assert mib == MAX_LETTER_VALUE_BYTES
+
+
+def test_the_keys_of_sync_records_on_the_page_are_those_of_the_code() -> None:
+    """A key lists recipients as the page says, and each of them, and nobody else, finds it."""
+    assert len(KEYS) == 3
+    for names, digits in KEYS:
+        users, key = re.findall(r"`([^`]+)`", names), bytes.fromhex(digits)
+        assert recipients_key(users) == key
+        assert recipients_of(key) == [user.encode() for user in users]
+        assert all(is_recipient(user.encode(), key) for user in users)
+        assert not is_recipient(b"an", key)

@@ -1,0 +1,48 @@
+"""The keys of sync records, and which records one entry becomes."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.kafka import partition_of
+from schemas.ids import is_valid_id
+from schemas.recipients import is_recipient, key_parts, recipients_key, recipients_of
+from stream_processors.addressing import addresses
+from stream_processors.core.audience import Audience
+
+ids = st.text(min_size=1, max_size=8).filter(is_valid_id)
+people = st.lists(ids, min_size=1, max_size=30, unique=True)
+
+
+@given(people, ids)
+def test_a_key_names_its_recipients_and_nobody_else(users: list[str], other: str) -> None:
+    """Whoever is listed finds themselves in the key, whatever printable characters ids have."""
+    key = recipients_key(users)
+    assert recipients_of(key) == [user.encode() for user in users]
+    assert is_recipient(other.encode(), key) is (other in users)
+    assert not is_recipient(other.encode(), None)
+
+
+@given(people, st.integers(1, 40))
+def test_a_long_list_becomes_several_keys(users: list[str], most: int) -> None:
+    """No recipient is lost or doubled, and no key is longer than allowed unless it has one id."""
+    keys = list(key_parts(users, most))
+    assert [user for key in keys for user in recipients_of(key)] == [u.encode() for u in users]
+    assert all(len(key) <= most or len(recipients_of(key)) == 1 for key in keys)
+
+
+@given(people, st.integers(1, 9), st.integers(1, 9))
+def test_each_recipient_has_one_record_in_their_own_shard(
+    users: list[str], partitions: int, later: int
+) -> None:
+    """An entry is one record for each shard, also after the number of shards has changed."""
+    audience = Audience(users)
+    for count in (partitions, partitions, later):
+        records = addresses(audience, count)
+        assert len({partition for partition, _ in records}) == len(records)
+        placed = {
+            user.decode(): partition for partition, key in records for user in recipients_of(key)
+        }
+        assert placed == {user: partition_of(user, count) for user in users}
+        assert records == addresses(users, count)
