@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from backends.kafka import (
     new_topics,
 )
 from schemas.codec import decode_position
+from schemas.recipients import recipients_of
 from schemas.settings import Settings
 from schemas.topics import Topic
 
@@ -56,9 +58,9 @@ class Arrival(NamedTuple):
 
 
 def arrivals(
-    consumer: Consumer, recipients: Collection[bytes], seconds: float
+    consumer: Consumer, recipients: AbstractSet[bytes], seconds: float
 ) -> Iterator[Arrival]:
-    """What some recipients get within so many seconds.
+    """What some recipients get within so many seconds; what several of them get comes once.
 
     Polls one by one: `consume` would wait to fill its gulp, and that would be measured.
     """
@@ -66,6 +68,8 @@ def arrivals(
     while (left := end - time.perf_counter()) > 0:
         message = consumer.poll(min(left, 0.5))
         at = time.perf_counter()
-        if message is not None and message.error() is None and message.key() in recipients:
+        if message is None or message.error() is not None:
+            continue
+        if not recipients.isdisjoint(recipients_of(message.key() or b"")):
             position = decode_position(message.value())
             yield Arrival(position.conv_id, position.seq, at)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from confluent_kafka import Consumer, Producer
@@ -22,6 +22,7 @@ from confluent_kafka import Consumer, Producer
 from backends.kafka import partition_of, producer_config
 from benchmarks.deployment import arrivals, deployment, following
 from benchmarks.flood import SENDER
+from benchmarks.results import Figure
 from benchmarks.worker import worker
 from schemas.codec import encode
 from schemas.errors import ServerUnavailable
@@ -59,29 +60,27 @@ class Phase(NamedTuple):
     beside: list[float]
 
 
-def main() -> None:
-    """Prints the delays of the three phases side by side."""
+def figures() -> Iterator[Figure]:
+    """The delays of the three phases, on other partitions and on that of the group."""
     with deployment() as settings, worker(settings, "stream_processors"):
-        _report(Town(settings).run())
+        phases = Town(settings).run()
+    where = {
+        "on other partitions": {name: phase.elsewhere for name, phase in phases.items()},
+        "on the partition of the group": {name: phase.beside for name, phase in phases.items()},
+    }
+    for place, delays in where.items():
+        rounds = {
+            f"{name}, p{percent}": [_percentile(some, percent)]
+            for name, some in delays.items()
+            for percent in (50, 99)
+        }
+        yield Figure(f"chats of two beside a flooded group, {place}", "ms", rounds)
 
 
-def _report(phases: dict[str, Phase]) -> None:
-    print(f"chats of two at {RATE} messages/s each, send to arrival, p50 / p99:", flush=True)
-    for name, phase in phases.items():
-        print(
-            f"  {name:19s} on other partitions {_percentiles(phase.elsewhere)}, "
-            f"on the group's own {_percentiles(phase.beside)}",
-            flush=True,
-        )
-
-
-def _percentiles(delays: Sequence[float]) -> str:
+def _percentile(delays: Sequence[float], percent: int) -> float:
+    """In milliseconds; the length of the phase where the message did not arrive in it."""
     ranked = sorted(delays)
-    return " / ".join(_shown(ranked[int(len(ranked) * share)]) for share in (0.5, 0.99))
-
-
-def _shown(delay: float) -> str:
-    return f"> {SECONDS} s" if delay == float("inf") else f"{delay * 1000:.0f} ms"
+    return min(SECONDS, ranked[len(ranked) * percent // 100]) * 1000
 
 
 class Town:
@@ -187,7 +186,3 @@ def _message(chat: str, seq: int) -> AnyCommand:
         conv_id=chat, sender=_talker(chat), device_id="bench", client_msg_id=uuid7(seq, seq),
         content=TextContent(text=f"message {seq}"),
     )  # fmt: skip
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,8 @@
 """The least that could do the sequencer's work: a confluent-kafka loop with transactions.
 
-It decodes a command, counts up its conversation, encodes the entry, writes it to the timeline
-and to each member, and commits with the source offset, in the transactions that the sequencer
-makes: one for what has come of a source partition, up to as many records as a busy lane writes,
+It decodes a command, counts up its conversation, encodes the entry, writes the entry to the
+timeline and to each shard that has members, and commits with the source offset, in the transactions
+that the sequencer makes: one for what has come of a source partition, up to as many records as a busy lane writes,
 by a producer of that partition. It checks nothing, remembers no id and no member, and cannot be
 restarted.
 
@@ -23,6 +23,7 @@ from schemas.codec import decode_command, encode
 from schemas.records import AnyCommand, MessageSent, SendMessage
 from schemas.settings import Settings
 from schemas.topics import Topic
+from stream_processors.addressing import addresses
 from stream_processors.transaction import TRANSACTION_SECONDS, transactional_config
 from stream_processors.turns import LONG_TURN
 
@@ -37,7 +38,7 @@ def main() -> None:
     places = topic_partitions(settings, Topic.MESSAGES)
     consumer.assign([TopicPartition(place.topic, place.partition, 0) for place in places])
     loop = PlainLoop(settings, consumer, fan_out)
-    done, gulp = 0, LONG_TURN.writes // (1 + fan_out)
+    done, gulp = 0, LONG_TURN.writes // (1 + min(fan_out, settings.sync_partitions))
     while done < wanted:
         by_partition = defaultdict(list)
         for message in consumer.consume(gulp, _POLL_SECONDS):
@@ -54,8 +55,11 @@ class PlainLoop:
         self._consumer = consumer
         self._messages = settings.topic(Topic.MESSAGES)
         self._timeline, self._sync = settings.topic(Topic.TIMELINE), settings.topic(Topic.SYNC)
-        self._recipients = {f"conv-{n}": people(n, fan_out) for n in range(CONVERSATIONS)}
-        self._last_seq = dict.fromkeys(self._recipients, 0)
+        self._shards = {
+            f"conv-{n}": addresses(people(n, fan_out), settings.sync_partitions)
+            for n in range(CONVERSATIONS)
+        }
+        self._last_seq = dict.fromkeys(self._shards, 0)
         self._producers = [
             Producer(transactional_config(settings, settings.group("plain"), partition))
             for partition in range(settings.partitions)
@@ -73,8 +77,8 @@ class PlainLoop:
             last_seq[command.conv_id] = seq = last_seq[command.conv_id] + 1
             value = _entry(command, seq, message.timestamp()[1])
             produce(self._timeline, value, command.conv_id, partition)
-            for recipient in self._recipients[command.conv_id]:
-                produce(self._sync, value, recipient)
+            for shard, key in self._shards[command.conv_id]:
+                produce(self._sync, value, key, shard)
         done = TopicPartition(self._messages, partition, (messages[-1].offset() or 0) + 1)
         producer.send_offsets_to_transaction(
             [done], self._consumer.consumer_group_metadata(), TRANSACTION_SECONDS

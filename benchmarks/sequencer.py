@@ -2,108 +2,160 @@
 
 Both read commands that wait on the source topic. The rate is taken from the timeline itself: the
 entries from the tenth to the last tenth, by the time at which their writer produced them. So start
-and end are left out, for both.
+and end are left out, for both. Each run is checked: every conversation is 1..n in the timeline,
+and each entry went to each recipient exactly once.
 """
 
 from __future__ import annotations
 
 import secrets
-import statistics
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Iterator
 from typing import Final
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from backends.kafka import admin_client, consumer_config, create_topics, new_topics
+from benchmarks import yardstick
+from benchmarks.results import Figure, Target
 from benchmarks.worker import worker
-from benchmarks.workload import fill
+from benchmarks.workload import CONVERSATIONS, fill
+from schemas.codec import decode_position
 from schemas.errors import ServerUnavailable
+from schemas.recipients import recipients_of
 from schemas.settings import Settings
 from schemas.topics import Topic
 
 ROUNDS: Final = 5
-MESSAGES: Final = {2: 300_000, 10: 300_000}
+MESSAGES: Final = {2: 300_000, 10: 300_000, 100: 200_000, 500: 150_000}
 """Messages a run, by fan-out: some 5 s of work, so that it is not the first transactions alone."""
+
+SEQUENCER: Final = "sequencer"
+PLAIN: Final = "plain loop"
+
+_OF_YARDSTICK: Final = {2: 0.7, 10: 1.0, 100: 4.0}
+_OF_PLAIN: Final = {10: 0.7, 100: 0.7}
+_DELIVERIES: Final = {500: 8_000_000}
 
 _RUN_SECONDS: Final = 120.0
 
 
-def main() -> None:
-    """Runs and prints a line for each fan-out."""
+class WrongOutput(Exception):
+    """A worker under measurement lost or doubled something, so its rate means nothing."""
+
+
+def figures() -> Iterator[Figure]:
+    """One figure for each fan-out."""
     for fan_out, messages in MESSAGES.items():
-        ours, plain = [], []
+        rounds: dict[str, list[float]] = {SEQUENCER: [], PLAIN: []}
         for _ in range(ROUNDS):
-            plain.append(measure(fan_out, messages, _plain_loop))
-            ours.append(measure(fan_out, messages, _sequencer))
-        report(fan_out, ours, plain)
+            rounds[PLAIN].append(measure(fan_out, messages, is_plain=True))
+            rounds[SEQUENCER].append(measure(fan_out, messages))
+            if yardstick.is_given() and fan_out in _OF_YARDSTICK:
+                rate = yardstick.measure(Settings().kafka_bootstrap, fan_out, messages)
+                rounds.setdefault(yardstick.NAME, []).append(rate)
+        yield Figure(
+            f"sequencing, fan-out {fan_out}", "messages/s", rounds, list(_targets(fan_out, rounds))
+        )
 
 
-def report(fan_out: int, ours: list[float], plain: list[float]) -> None:
-    """Prints medians of one fan-out, and the median of the ratios of neighbours."""
-    share = statistics.median(a / b for a, b in zip(ours, plain, strict=True))
-    rate = statistics.median(ours)
-    print(
-        f"fan-out {fan_out:3d}: sequencer {rate:9,.0f} messages/s "
-        f"({rate * fan_out:9,.0f} sync records/s), "
-        f"plain loop {statistics.median(plain):9,.0f} messages/s, share {share:.0%}",
-        flush=True,
-    )
+def _targets(fan_out: int, rounds: dict[str, list[float]]) -> Iterator[Target]:
+    if fan_out in _OF_PLAIN:
+        yield Target(SEQUENCER, _OF_PLAIN[fan_out], PLAIN)
+    if yardstick.NAME in rounds:
+        yield Target(SEQUENCER, _OF_YARDSTICK[fan_out], yardstick.NAME)
+    if fan_out in _DELIVERIES:
+        yield Target(SEQUENCER, _DELIVERIES[fan_out] / fan_out)
 
 
-def _plain_loop(fan_out: int, commands: int) -> tuple[str, ...]:
-    return "benchmarks.plain_loop", str(fan_out), str(commands)
+def measure(fan_out: int, messages: int, *, is_plain: bool = False) -> float:
+    """Messages a second of one fresh worker over one fresh set of topics.
 
-
-def _sequencer(_fan_out: int, _commands: int) -> tuple[str, ...]:
-    return ("stream_processors",)
-
-
-def measure(fan_out: int, messages: int, module: Callable[[int, int], tuple[str, ...]]) -> float:
-    """Messages a second of one fresh worker over one fresh set of topics."""
+    Raises:
+        WrongOutput: An entry or a delivery is missing, or is there twice.
+        ServerUnavailable: The entries did not come in time.
+    """
     settings = Settings(namespace=f"bench-{secrets.token_hex(4)}", members_per_entry=1_000)
     create_topics(settings)
     try:
         commands = fill(settings, fan_out, messages)
-        with worker(settings, *module(fan_out, commands)):
-            return _rate(_timestamps(settings, commands))
+        plain = ("benchmarks.plain_loop", str(fan_out), str(commands))
+        with worker(settings, *(plain if is_plain else ("stream_processors",))):
+            rate = _checked_rate(settings, commands)
+        _check_deliveries(settings, commands * fan_out)
+        return rate
     finally:
         admin = admin_client(settings)
         admin.delete_topics([topic.topic for topic in new_topics(settings)])
 
 
-def _timestamps(settings: Settings, wanted: int) -> list[int]:
-    """When each entry was produced (ms), waited for until all are committed."""
+def _checked_rate(settings: Settings, wanted: int) -> float:
+    """The rate from the timeline, in which each conversation has to be 1..n."""
+    times: list[int] = []
+    seqs: Counter[str] = Counter()
+    _wait_for(settings, Topic.TIMELINE, wanted)
+    for message in _records(settings, Topic.TIMELINE, wanted):
+        position = decode_position(message.value())
+        seqs[position.conv_id] += 1
+        _check(position.seq == seqs[position.conv_id], "a SeqId is missing, or is there twice")
+        times.append(message.timestamp()[1])
+    _check(len(seqs) == CONVERSATIONS, "a conversation is missing")
+    return _rate(sorted(times))
+
+
+def _check_deliveries(settings: Settings, wanted: int) -> None:
+    found = 0
+    for message in _records(settings, Topic.SYNC, wanted):
+        found += len(recipients_of(message.key() or b""))
+        if found >= wanted:
+            break
+    _check(found == wanted, f"{found} deliveries of {wanted}")
+
+
+def _check(is_right: bool, fault: str) -> None:  # noqa: FBT001 - as an assertion
+    if not is_right:
+        raise WrongOutput(fault)
+
+
+def _records(settings: Settings, topic: Topic, most: int) -> Iterator[Message]:
+    """The committed records of a topic, at most so many, while they come."""
     consumer = Consumer(consumer_config(settings, settings.group("measure")))
-    timeline = settings.topic(Topic.TIMELINE)
-    consumer.assign([TopicPartition(timeline, p, 0) for p in range(settings.partitions)])
-    found: list[int] = []
+    places = consumer.list_topics(settings.topic(topic)).topics[settings.topic(topic)].partitions
+    consumer.assign([TopicPartition(settings.topic(topic), place, 0) for place in places])
+    found, deadline = 0, time.monotonic() + _RUN_SECONDS
+    try:
+        while found < most and time.monotonic() < deadline:
+            for message in consumer.consume(min(100_000, most - found), 1.0):
+                if message.error() is None:
+                    found += 1
+                    yield message
+    finally:
+        consumer.close()
+
+
+def _wait_for(settings: Settings, topic: Topic, wanted: int) -> None:
+    """Sleeps until a topic has grown to its length, so as not to compete for the cores.
+
+    Raises:
+        ServerUnavailable: It did not in time.
+    """
+    consumer = Consumer(consumer_config(settings, settings.group("measure")))
+    name = settings.topic(topic)
+    places = [TopicPartition(name, p) for p in range(settings.partitions)]
     deadline = time.monotonic() + _RUN_SECONDS
-    while len(found) < wanted and time.monotonic() < deadline:
-        _wait_for(settings, consumer, wanted, deadline)
-        found += [m.timestamp()[1] for m in consumer.consume(100_000, 1.0) if m.error() is None]
-    consumer.close()
-    if len(found) < wanted:
-        raise ServerUnavailable(f"only {len(found)} of {wanted} entries came in time")
-    return sorted(found)
-
-
-def _wait_for(settings: Settings, consumer: Consumer, wanted: int, deadline: float) -> None:
-    """Sleeps until the timeline has grown to its length, so as not to compete for the cores."""
-    timeline = settings.topic(Topic.TIMELINE)
-    while time.monotonic() < deadline:
-        places = [TopicPartition(timeline, p) for p in range(settings.partitions)]
-        ends = [consumer.get_watermark_offsets(place, timeout=10)[1] for place in places]
-        if sum(ends) >= wanted:
-            return
-        time.sleep(0.2)
+    try:
+        while time.monotonic() < deadline:
+            ends = [consumer.get_watermark_offsets(place, timeout=10)[1] for place in places]
+            if sum(ends) >= wanted:
+                return
+            time.sleep(0.2)
+    finally:
+        consumer.close()
+    raise ServerUnavailable(f"{name} has not {wanted} records in time")
 
 
 def _rate(timestamps: list[int]) -> float:
     tenth = len(timestamps) // 10
     middle = timestamps[tenth:-tenth]
     return (len(middle) - 1) / ((middle[-1] - middle[0]) / 1000)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,72 @@
+"""What a benchmark measured, and what it is compared with."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Literal
+
+from msgspec import Struct
+
+
+class Target(Struct, frozen=True):
+    """What a figure has to reach.
+
+    Attributes:
+        of: The variant that is judged.
+        value: At least this; at most this where ``direction`` is ``at_most``.
+        against: A variant: then ``value`` is the share of it, round by round; empty: ``value`` is
+            in the unit of the figure.
+    """
+
+    of: str
+    value: float
+    against: str = ""
+    direction: Literal["at_least", "at_most"] = "at_least"
+
+
+class Figure(Struct, frozen=True):
+    """One quantity, measured for several variants in interleaved rounds of one run.
+
+    Attributes:
+        name: What was measured.
+        unit: Of all values.
+        rounds: By variant the value of each round; round n of all variants was measured together.
+        targets: What has to be reached.
+    """
+
+    name: str
+    unit: str
+    rounds: dict[str, list[float]]
+    targets: list[Target] = []
+
+    def median(self, variant: str) -> float:
+        """The median of a variant's rounds."""
+        return statistics.median(self.rounds[variant])
+
+    def reached(self, target: Target) -> float:
+        """What to compare with a target: a value, or the median of the shares of all rounds."""
+        if not target.against:
+            return self.median(target.of)
+        pairs = zip(self.rounds[target.of], self.rounds[target.against], strict=True)
+        return statistics.median(ours / other for ours, other in pairs)
+
+    def is_met(self, target: Target) -> bool:
+        """Whether the figure reaches the target."""
+        reached = self.reached(target)
+        return (
+            reached <= target.value if target.direction == "at_most" else reached >= target.value
+        )
+
+
+class Report(Struct):
+    """All figures of one run.
+
+    Attributes:
+        commit: The version that was measured, as git names it.
+        machine: Processors and the versions of interpreter and system.
+        figures: In the order of measurement.
+    """
+
+    commit: str
+    machine: str
+    figures: list[Figure]
