@@ -1,10 +1,10 @@
 """The least that could do the sequencer's work: a confluent-kafka loop with transactions.
 
-It decodes a command, counts up its conversation, encodes the entry, writes the entry to the
-timeline and to each shard that has members, and commits with the source offset, in the transactions
-that the sequencer makes: one for what has come of a source partition, up to as many records as a busy lane writes,
-by a producer of that partition. It checks nothing, remembers no id and no member, and cannot be
-restarted.
+It decodes a command, counts up its conversation, encodes the entry, and writes the entry to the
+timeline and to each shard that has members. It commits with the source offset, in the transactions
+that the sequencer makes: one for what has come of a source partition, up to as many records as a
+busy lane writes, by a producer of that partition. It checks
+nothing, remembers neither ids nor members, and cannot be restarted.
 
     python -m benchmarks.plain_loop FAN_OUT COMMANDS
 """
