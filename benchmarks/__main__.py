@@ -72,4 +72,5 @@ def _machine() -> str:
     return f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
 
 
-main()
+if __name__ == "__main__":
+    main()

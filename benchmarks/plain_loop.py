@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from typing import Final
+from typing import Any, Final
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from backends.kafka import consumer_config, topic_partitions
 from benchmarks.workload import CONVERSATIONS, people
 from schemas.codec import decode_command, encode
-from schemas.records import AnyCommand, MessageSent, SendMessage
+from schemas.records import AnyCommand, ConversationCreated, MessageSent, SendMessage
 from schemas.settings import Settings
 from schemas.topics import Topic
 from stream_processors.addressing import addresses
@@ -87,15 +87,16 @@ class PlainLoop:
 
 
 def _entry(command: AnyCommand, seq: int, at: int) -> bytes:
-    if not isinstance(command, SendMessage):
-        return encode(command)  # the creation, which nobody here reads again
-    return encode(
-        MessageSent(
-            conv_id=command.conv_id, seq=seq, sender=command.sender,
-            client_msg_id=command.client_msg_id, at=at, content=command.content,
-            mentions=command.mentions,
-        )
-    )  # fmt: skip
+    common: dict[str, Any] = {
+        "conv_id": command.conv_id,
+        "seq": seq,
+        "sender": command.sender,
+        "client_msg_id": command.client_msg_id,
+        "at": at,
+    }
+    if isinstance(command, SendMessage):
+        return encode(MessageSent(**common, content=command.content, mentions=command.mentions))
+    return encode(ConversationCreated(**common, members=[], join="invite", mode="push"))
 
 
 if __name__ == "__main__":
