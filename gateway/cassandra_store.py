@@ -12,7 +12,7 @@ from typing import Final
 from backends.memberships import join_place, user_bucket
 from gateway.cassandra_devices import CassandraDevices, DeviceQuery
 from gateway.cassandra_queries import CassandraQueries, Rows
-from gateway.store import Change, Conversation, Expiry, ReadMark, StoredEntry, StoredRecord
+from gateway.store import Change, Conversation, Expiry, ReadMark, StoredEntry, StoredRow
 from schemas.errors import ServerUnavailable
 from schemas.limits import MESSAGE_BUCKET, USER_BUCKETS
 from schemas.records import HistoryRule
@@ -58,12 +58,12 @@ class _Read(Enum):
         "SELECT bucket FROM sync_bucket"
         " WHERE user_id = ? AND bucket <= ? ORDER BY bucket DESC LIMIT ?"
     )
-    SYNC_RECORDS_BACK = (
-        "SELECT sync_seq, record FROM sync"
+    SYNC_ROWS_BACK = (
+        "SELECT sync_seq, records FROM sync"
         " WHERE user_id = ? AND bucket = ? AND sync_seq < ? ORDER BY sync_seq DESC LIMIT ?"
     )
-    SYNC_RECORDS = (
-        "SELECT sync_seq, record FROM sync"
+    SYNC_ROWS = (
+        "SELECT sync_seq, records FROM sync"
         " WHERE user_id = ? AND bucket = ? AND sync_seq > ? LIMIT ?"
     )
     EXPIRIES = (
@@ -154,24 +154,20 @@ class CassandraStore:
         rows = await self._read(_Read.SYNC_BUCKETS, user, first, limit)
         return [bucket for (bucket,) in rows]
 
-    async def sync_records(
-        self, user: str, bucket: int, after: int, limit: int
-    ) -> list[StoredRecord]:
+    async def sync_rows(self, user: str, bucket: int, after: int, limit: int) -> list[StoredRow]:
         """See `Store`."""
-        rows = await self._read(_Read.SYNC_RECORDS, user, bucket, after, limit)
-        return [StoredRecord(sync_seq, json.encode()) for sync_seq, json in rows]
+        return _rows(await self._read(_Read.SYNC_ROWS, user, bucket, after, limit))
 
     async def sync_buckets_back(self, user: str, last: int, limit: int) -> list[int]:
         """See `Store`."""
         rows = await self._read(_Read.SYNC_BUCKETS_BACK, user, last, limit)
         return [bucket for (bucket,) in rows]
 
-    async def sync_records_back(
+    async def sync_rows_back(
         self, user: str, bucket: int, before: int, limit: int
-    ) -> list[StoredRecord]:
+    ) -> list[StoredRow]:
         """See `Store`."""
-        rows = await self._read(_Read.SYNC_RECORDS_BACK, user, bucket, before, limit)
-        return [StoredRecord(sync_seq, json.encode()) for sync_seq, json in rows]
+        return _rows(await self._read(_Read.SYNC_ROWS_BACK, user, bucket, before, limit))
 
     async def expiries(self, user: str, limit: int) -> list[Expiry]:
         """See `Store`. The times are those of Cassandra's clock, given in the gateway's."""
@@ -216,6 +212,10 @@ def changes_of(rows: Rows) -> list[Change]:
         if change.seq > joins.get(join_place(place // 2), change.seq)
     ]
     return sorted(found)
+
+
+def _rows(rows: Rows) -> list[StoredRow]:
+    return [StoredRow(*row) for row in rows]
 
 
 def _entries(parts: list[Rows]) -> list[StoredEntry]:

@@ -19,7 +19,8 @@ does not end makes one query a round trip. Alone, a reader pays nothing.
 **Places.** Of heads and sync timelines a place is one question with all its parameters. Of entries
 it is a fixed run of `SLICE` SeqIds (0 to 99, 100 to 199 …; a bucket is so many whole slices), so
 that readers of different ranges that overlap share as well: the shared query is for all that is
-wanted of the slice, and each reader takes theirs out of the answer.
+wanted of the slice, and each reader takes theirs out of the answer. Chosen entries share these
+places: a shared query reads all from the lowest to the highest chosen SeqId of the slice.
 
 **Who goes away** takes nobody's query along; when all have gone it is given up. A failure goes to
 everybody who shares the query, and to nobody else.
@@ -28,6 +29,7 @@ everybody who shares the query, and to nobody else.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
@@ -40,7 +42,7 @@ from gateway.store import (
     ReadMark,
     Store,
     StoredEntry,
-    StoredRecord,
+    StoredRow,
 )
 
 PATIENCE_SECONDS: Final = 0.25
@@ -226,7 +228,28 @@ class CoalescingStore:
 
     async def chosen_entries(self, conv_id: str, seqs: list[int]) -> list[StoredEntry]:
         """See `Store`."""
-        return await self._store.chosen_entries(conv_id, seqs)
+        by_slice: defaultdict[int, list[int]] = defaultdict(list)
+        for seq in seqs:
+            by_slice[seq // SLICE].append(seq)
+        slices: list[Hashable] = [("entries", conv_id, number) for number in by_slice]
+        if all(map(self._turns.free, slices)):
+            return await self._turns.alone(
+                slices, lambda: self._store.chosen_entries(conv_id, seqs)
+            )
+        places = zip(slices, by_slice.values(), strict=True)
+        reads = (self._chosen_part(place, conv_id, chosen) for place, chosen in places)
+        parts = await asyncio.gather(*reads, return_exceptions=True)  # none is left to itself
+        return [entry for part in parts for entry in _answer(part)]
+
+    async def _chosen_part(
+        self, place: Hashable, conv_id: str, chosen: list[int]
+    ) -> list[StoredEntry]:
+        if self._turns.free(place):
+            return await self._turns.alone(
+                [place], lambda: self._store.chosen_entries(conv_id, chosen)
+            )
+        found = await self._part(place, conv_id, range(min(chosen), max(chosen) + 1))
+        return [entry for entry in found if entry.seq in chosen]
 
     async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
         """See `Store`."""
@@ -235,13 +258,11 @@ class CoalescingStore:
             lambda: self._store.sync_buckets(user, first, limit),
         )
 
-    async def sync_records(
-        self, user: str, bucket: int, after: int, limit: int
-    ) -> list[StoredRecord]:
+    async def sync_rows(self, user: str, bucket: int, after: int, limit: int) -> list[StoredRow]:
         """See `Store`."""
         return await self._same(
-            ("sync_records", user, bucket, after, limit),
-            lambda: self._store.sync_records(user, bucket, after, limit),
+            ("sync_rows", user, bucket, after, limit),
+            lambda: self._store.sync_rows(user, bucket, after, limit),
         )
 
     async def sync_buckets_back(self, user: str, last: int, limit: int) -> list[int]:
@@ -251,13 +272,13 @@ class CoalescingStore:
             lambda: self._store.sync_buckets_back(user, last, limit),
         )
 
-    async def sync_records_back(
+    async def sync_rows_back(
         self, user: str, bucket: int, before: int, limit: int
-    ) -> list[StoredRecord]:
+    ) -> list[StoredRow]:
         """See `Store`."""
         return await self._same(
-            ("sync_records_back", user, bucket, before, limit),
-            lambda: self._store.sync_records_back(user, bucket, before, limit),
+            ("sync_rows_back", user, bucket, before, limit),
+            lambda: self._store.sync_rows_back(user, bucket, before, limit),
         )
 
     async def expiries(self, user: str, limit: int) -> list[Expiry]:

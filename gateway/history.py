@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from gateway.access import ConversationAccess
 from gateway.answers import HistoryPage, Hole, HoleKind
-from gateway.shown import as_shown
+from gateway.shown import as_shown, hole_of
 from gateway.store import SLICE, Store, StoredEntry
 from schemas.visibility import visible
 
@@ -122,18 +122,17 @@ class _Page:
         return self._covered + step
 
     def add_slice(self, part: tuple[int, int], found: list[StoredEntry]) -> None:
-        """Adds neighbouring SeqIds. One that the store has not is on its way there."""
+        """Adds neighbouring SeqIds, each as its entry or as a hole."""
         entries = {entry.seq: entry for entry in found}
         seqs = range(part[0], part[1] + 1)
         for seq in reversed(seqs) if self.asked.newest_first else seqs:
             if self.full:
                 return
-            if seq not in entries:
-                self.add_hole("not_yet", seq, seq)
-            elif entries[seq].is_recalled:
-                self.add_hole("recalled", seq, seq)
-            else:
+            hole = hole_of(entries.get(seq))
+            if hole is None:
                 self._add_entry(entries[seq])
+            else:
+                self.add_hole(hole, seq, seq)
 
     def _add_entry(self, entry: StoredEntry) -> None:
         self._bytes += len(entry.json)

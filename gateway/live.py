@@ -24,7 +24,7 @@ from typing import Final
 from msgspec import Struct
 
 from gateway.access import ConversationAccess, access_conversation
-from gateway.answers import LiveBegun, LiveHead, LiveRecords, SyncPage
+from gateway.answers import LiveBegun, LiveHead, LiveRecords
 from gateway.bounds import REQUEST_SECONDS, within
 from gateway.pace import Pace
 from gateway.problems import Problem
@@ -50,7 +50,6 @@ _OPENING: Final = frozenset({"conversation_created", "members_added", "fanout_ch
 """Entries after which somebody may have to be told heads whom nobody told before."""
 
 Send = Callable[[Struct], Awaitable[None]]
-Read = Callable[[int], Awaitable[SyncPage]]
 
 
 class LiveSession:
@@ -150,9 +149,10 @@ class LiveSession:
 
     async def _tell_records(self) -> bool:
         listener = self._listener
-        page = await within(
+        page, awaited = await within(
             REQUEST_SECONDS, read_sync(self._store, listener.user, self._cursor, self._limit)
         )
+        listener.announce(awaited)
         if page.next == self._cursor:
             self._look_at = self._now() + self._pace.until_look(is_live=listener.is_live)
             return False

@@ -27,7 +27,6 @@ from gateway import (
     sync_back,
 )
 from gateway.access import access_conversation
-from gateway.answers import SyncPage
 from gateway.bounds import REQUEST_SECONDS, within
 from gateway.device_store import MAX_CURSOR
 from gateway.devices import NewDevices
@@ -49,6 +48,7 @@ from gateway.search_terms import (
     parse_query,
 )
 from gateway.store import Store
+from gateway.sync import SyncRead
 from gateway.waiting import MAX_WAIT_SECONDS, await_page
 from gateway.wake_ups import WakeUps
 from schemas.records import MAX_ID_LENGTH
@@ -127,11 +127,11 @@ async def get_sync(request: web.Request) -> web.Response:
     if before >= 0:
         return _json(await sync_back.read_sync_back(store, user, before, limit))
 
-    async def page() -> SyncPage:
+    async def page() -> SyncRead:
         return await within(REQUEST_SECONDS, sync.read_sync(store, user, after, limit))
 
     if wait == 0:
-        found = await page()
+        found, _ = await page()
         if found.next == after and not found.more:
             await check_cursor(request.app[GATEWAY].ends, user, after, "after")
         return _json(found)

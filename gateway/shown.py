@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Raw
 
 from gateway.access import ConversationAccess
+from gateway.answers import HoleKind
 from gateway.store import SLICE, Store, StoredEntry
 
 _Fields: TypeAlias = dict[str, Raw]
@@ -66,6 +67,17 @@ async def _decided(
         else entry._replace(edited_by=None)
         for entry in found
     ]
+
+
+def hole_of(entry: StoredEntry | None) -> HoleKind | None:
+    """Which hole is shown in place of a SeqId up to the head; None if the entry itself is.
+
+    Args:
+        entry: What the store has there, None if it has nothing.
+    """
+    if entry is None:
+        return "not_yet"
+    return "recalled" if entry.is_recalled else None
 
 
 def words_of(entry: StoredEntry) -> int:

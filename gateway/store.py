@@ -4,8 +4,8 @@ A method returns what is durable at some instant between its call and its return
 of several conversations, that of each at an instant of its own. The order of two calls is
 therefore the order of what they saw, and `gateway.access` relies on it. So it does on what the
 sinks do in this order: changes of membership, then messages and that their senders have read them,
-then the head. And `gateway.sync` relies on this: of one recipient, no sync record is durable
-before those that come before it, and a bucket is listed before it has a record.
+then the head. `gateway.sync` relies on the order of the sync sink: a row of a recipient is durable
+after all records below the row are, and a bucket is listed before it has a row.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from schemas.records import FanoutMode
 from schemas.unread import Counted
 
 SLICE: Final = 100
-"""Entries or records in one answer of the store: 100 of at most 9 KB are 1 MB."""
+"""Entries, or rows of a sync timeline, in one answer of the store: 100 entries of at most 9 KB are
+1 MB."""
 
 Change: TypeAlias = visibility.Change
 """A join or a leave. With a join comes what it lets the person read, in the same row: a reader who
@@ -60,11 +61,15 @@ class StoredEntry(NamedTuple):
     is_recalled: bool = False
 
 
-class StoredRecord(NamedTuple):
-    """One record of a sync timeline; ``json`` is it, as it was fanned out."""
+class StoredRow(NamedTuple):
+    """One row of a sync timeline, encoded as `schemas.sync_rows` says.
+
+    The row holds all records of the recipient above the row before it and up to ``sync_seq``, and
+    perhaps earlier ones: `gateway.sync_merge` reads rows that overlap.
+    """
 
     sync_seq: int
-    json: bytes
+    json: str
 
 
 class Expiry(NamedTuple):
@@ -115,18 +120,16 @@ class Store(Protocol):
     async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
         """Buckets in which ``user`` has sync records: the first ``limit`` from ``first`` on."""
 
-    async def sync_records(
-        self, user: str, bucket: int, after: int, limit: int
-    ) -> list[StoredRecord]:
-        """Sync records of one bucket: the first ``limit``, at most `SLICE`, above ``after``."""
+    async def sync_rows(self, user: str, bucket: int, after: int, limit: int) -> list[StoredRow]:
+        """Rows of one bucket above ``after``: the first ``limit``, at most `SLICE`, ascending."""
 
     async def sync_buckets_back(self, user: str, last: int, limit: int) -> list[int]:
         """The same downwards: the first ``limit`` from ``last`` on, in descending order."""
 
-    async def sync_records_back(
+    async def sync_rows_back(
         self, user: str, bucket: int, before: int, limit: int
-    ) -> list[StoredRecord]:
-        """Of one bucket the last ``limit``, at most `SLICE`, below ``before``, descending."""
+    ) -> list[StoredRow]:
+        """Rows of one bucket below ``before``: the last ``limit``, at most `SLICE`, descending."""
 
     async def expiries(self, user: str, limit: int) -> list[Expiry]:
         """How long the sync records of ``user`` are kept: the last ``limit``, latest first."""

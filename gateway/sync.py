@@ -3,30 +3,38 @@
 The sequencer has addressed these records to their recipient, so nothing is left to decide: the
 timeline read is that of the token's subject, and no other can be named.
 
+A page is made in two steps: 1. references (`_references`), 2. the records that they name
+(`gateway.sync_records`).
+
 A cursor says "I have all up to here", so a page must not show a record before one that comes
 earlier. The sink makes the records of one recipient readable in their order, but a page is read
-from several partitions, one a little later than another. `_complete_buckets` sees to it that
-this does not show.
+from several partitions, one a little later than another. `_complete_buckets` orders these reads.
+For the same reason a page ends before a reference whose entry is not stored yet.
 
-Records expire. Whoever comes back after that is told so, and is not shown what happens to be left
-behind the hole. It is looked up after the page was read: what has not expired then had not before.
+Records expire. A reader whose cursor is before an expired record gets 410, and no page with a
+hole. Expiry is looked up after step 1: what has not expired then had not expired in step 1.
+Entries do not expire.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
 
 from msgspec import Raw
 
 from gateway.answers import SyncEnd, SyncItem, SyncPage
 from gateway.expiry import BEGINNING, EXPIRIES, gone, worked_in
 from gateway.problems import trimmed
-from gateway.store import SLICE, Store, StoredRecord
+from gateway.store import SLICE, Store, StoredRow
+from gateway.sync_merge import ascending
+from gateway.sync_records import records_of
 from schemas.limits import SYNC_BUCKET
+from schemas.sync_rows import SyncReference
 
 MAX_RECORDS: Final = 500
 MAX_PAGE_BYTES: Final = 1_048_576
@@ -39,9 +47,20 @@ _MAX_AT_ONCE: Final = 8
 """Buckets read at the same time. A quiet recipient has few records in each of many buckets."""
 
 
+class SyncRead(NamedTuple):
+    """A page, and what the reader waits for.
+
+    ``awaited`` is the sync SeqId of the reference before which the page ends because its entry is
+    not stored yet; `BEGINNING` if there is none.
+    """
+
+    page: SyncPage
+    awaited: int = BEGINNING
+
+
 async def read_sync(
     store: Store, user: str, after: int, limit: int, now: Callable[[], float] = time.time
-) -> SyncPage:
+) -> SyncRead:
     """The first ``limit`` records of ``user`` above the cursor ``after``.
 
     A new device, which has no cursor, begins with what is surely kept.
@@ -51,12 +70,13 @@ async def read_sync(
         ServerUnavailable: The store does not answer.
     """
     if after == BEGINNING:
-        return await _read_page(store, user, await _gone(store, user, now), limit)
-    page = await _read_page(store, user, after, limit)
+        up_to = await _gone(store, user, now)
+        return await _read_records(store, await _references(store, user, up_to, limit))
+    found = await _references(store, user, after, limit)
     up_to = await _gone(store, user, now)
     if up_to > after:
         raise trimmed(after, up_to + 1)
-    return page
+    return await _read_records(store, found)
 
 
 async def sync_end(store: Store, user: str, now: Callable[[], float] = time.time) -> SyncEnd:
@@ -73,71 +93,122 @@ async def _gone(store: Store, user: str, now: Callable[[], float]) -> int:
     return gone(await store.expiries(user, EXPIRIES), moment)
 
 
-async def _read_page(store: Store, user: str, after: int, limit: int) -> SyncPage:
+class References:
+    """References in the order of reading, at most ``limit``; ``last`` is the place behind them.
+
+    Attributes:
+        more: Whether more may follow behind ``last``.
+    """
+
+    def __init__(self, after: int, limit: int) -> None:
+        self.first = self.last = after
+        self.more = False
+        self.found: list[SyncReference] = []
+        self._limit = limit
+
+    @property
+    def room(self) -> int:
+        """References that fit."""
+        return self._limit - len(self.found)
+
+    def add(self, found: Iterable[SyncReference]) -> None:
+        """Adds as many as fit."""
+        self.found += itertools.islice(found, self.room)
+        if self.found:
+            self.last = self.found[-1].sync_seq
+
+
+async def _references(store: Store, user: str, after: int, limit: int) -> References:
+    """Step 1."""
     listed = await store.sync_buckets(user, (after + 1) // SYNC_BUCKET, MAX_BUCKETS)
-    page = Page(after, limit)
+    read = References(after, limit)
     waiting = deque(await _complete_buckets(store, user, listed, after))
     at_once = 1
-    while waiting and not page.full:
+    while waiting and read.room:
         group = [waiting[i] for i in range(min(at_once, len(waiting)))]
-        for found in await _read(store, user, group, page.last):
-            if not page.add(found) or len(found) == SLICE:
+        count = min(SLICE, read.room)
+        for rows in await _read(store, user, group, read.last, count):
+            read.add(ascending(rows, read.last))
+            if not read.room or len(rows) == count:
                 break  # the rest of this bucket comes before the next
             waiting.popleft()
         at_once = min(2 * at_once, _MAX_AT_ONCE)
-    if page.last == after and len(listed) == MAX_BUCKETS:
+    if read.last == after and len(listed) == MAX_BUCKETS:
         # All have expired. Half of them are left behind: the last ones might have just begun.
-        page.last = listed[MAX_BUCKETS // 2] * SYNC_BUCKET - 1
-    return page.answer(more=bool(waiting) or len(listed) == MAX_BUCKETS)
+        read.last = listed[MAX_BUCKETS // 2] * SYNC_BUCKET - 1
+    read.more = bool(waiting) or len(listed) == MAX_BUCKETS
+    return read
 
 
 async def _complete_buckets(store: Store, user: str, listed: list[int], after: int) -> list[int]:
     """Those buckets that can now be read in any order.
 
-    Once a bucket has a record, all before it have all of theirs. Buckets at the end that have
-    none yet are left to a later page.
+    Once a bucket has a row, all before it have all of theirs. Buckets at the end that have none
+    yet are left to a later page.
     """
     buckets = list(listed)
-    while len(buckets) > 1 and not await store.sync_records(user, buckets[-1], after, 1):
+    while len(buckets) > 1 and not await store.sync_rows(user, buckets[-1], after, 1):
         buckets.pop()
     return buckets
 
 
 async def _read(
-    store: Store, user: str, buckets: list[int], after: int
-) -> list[list[StoredRecord]]:
-    reads = (store.sync_records(user, bucket, after, SLICE) for bucket in buckets)
+    store: Store, user: str, buckets: list[int], after: int, count: int
+) -> list[list[StoredRow]]:
+    reads = (store.sync_rows(user, bucket, after, count) for bucket in buckets)
     return await asyncio.gather(*reads)
 
 
+async def _read_records(store: Store, read: References) -> SyncRead:
+    """Step 2."""
+    page = Page(read.first)
+    await page.fill(store, read.found)
+    if page.is_behind:
+        awaited = read.found[len(page.records)].sync_seq
+        return SyncRead(page.answer(more=False), awaited)
+    if page.is_full:
+        return SyncRead(page.answer(more=True))
+    page.last = read.last
+    return SyncRead(page.answer(more=read.more))
+
+
 class Page:
-    """Records gathered in the order of reading; ``last`` is the place behind them."""
+    """Records in the order of reading; ``last`` is the place behind them.
 
-    def __init__(self, after: int, limit: int) -> None:
-        self.last = after
-        self.full = False
-        self._limit = limit
+    Attributes:
+        is_full: The next record does not fit.
+        is_behind: The entry of the next record is not stored yet.
+    """
+
+    def __init__(self, last: int) -> None:
+        self.last = last
+        self.is_full = self.is_behind = False
+        self.records: list[SyncItem] = []
         self._bytes = 0
-        self._records: list[SyncItem] = []
 
-    def add(self, found: list[StoredRecord]) -> bool:
-        """Adds what fits.
+    async def fill(self, store: Store, found: Sequence[SyncReference]) -> None:
+        """Adds the records of references, up to one that does not fit or is not stored yet.
 
-        Returns:
-            Whether the page can take more.
+        Raises:
+            ServerUnavailable: The store does not answer.
         """
-        for record in found:
-            self._bytes += len(record.json)
-            if self._records and self._bytes > MAX_PAGE_BYTES:
-                self.full = True
-                return False
-            self._records.append(SyncItem(record.sync_seq, Raw(record.json)))
-            self.last = record.sync_seq
-            if len(self._records) == self._limit:
-                self.full = True
-                return False
-        return True
+        for at in range(0, len(found), SLICE):
+            part = found[at : at + SLICE]
+            for reference, record in zip(part, await records_of(store, part), strict=True):
+                if record is None:
+                    self.is_behind = True
+                    return
+                if not self._add(reference.sync_seq, record):
+                    return
+
+    def _add(self, sync_seq: int, record: Raw) -> bool:
+        self._bytes += len(record)
+        self.is_full = bool(self.records) and self._bytes > MAX_PAGE_BYTES
+        if not self.is_full:
+            self.records.append(SyncItem(sync_seq, record))
+            self.last = sync_seq
+        return not self.is_full
 
     def answer(self, *, more: bool) -> SyncPage:
         """The page as it is sent."""
-        return SyncPage(records=self._records, next=self.last, more=more)
+        return SyncPage(records=self.records, next=self.last, more=more)

@@ -1,23 +1,32 @@
 """The caller's own sync timeline backwards: the newest records below a sync SeqId first.
 
-For whoever wants the last of it at once: a list of what came lately, or a device that begins near
-the end. To go on forwards from there, the highest sync SeqId of the first page is the cursor.
+For a reader that wants the end of the timeline at once: a list of what came lately, or a device
+that begins near the end. To go on forwards from there, the highest sync SeqId of the first page is
+the cursor.
 
-A page is read from several partitions, one a little later than another, while records arrive. Of
-one recipient they become readable in their order. So partitions are read one by one, from the
-newest on, until one has shown a record: all that comes before it is there by then, and the others
-may be read at the same time.
+A page is read from several partitions, one a little later than another, while records arrive. The
+records of one recipient become readable in their order. So partitions are read one by one, from
+the newest on, until one has shown a record: all that comes before it is there by then, and the
+others may be read at the same time.
+
+A reference whose entry is not stored yet is left out at the end of the timeline, because it lies
+above the cursor that the first page gives. Elsewhere the page ends before such a reference, and a
+page that would begin with one is refused until the entry is stored.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from typing import Final
 
 from gateway.answers import SyncPage
-from gateway.store import SLICE, Store
-from gateway.sync import MAX_BUCKETS, Page
+from gateway.store import SLICE, Store, StoredRow
+from gateway.sync import MAX_BUCKETS, Page, References
+from gateway.sync_merge import descending
+from gateway.sync_records import records_of
+from schemas.errors import ServerUnavailable
 from schemas.limits import SYNC_BUCKET
 
 _MAX_AT_ONCE: Final = 8
@@ -30,21 +39,69 @@ async def read_sync_back(store: Store, user: str, before: int, limit: int) -> Sy
     ``next`` is the ``before`` of the next page. Without ``more`` nothing older is kept.
 
     Raises:
-        ServerUnavailable: The store does not answer.
+        ServerUnavailable: The store does not answer, or does not have the first entry yet.
     """
-    listed = await store.sync_buckets_back(user, (before - 1) // SYNC_BUCKET, MAX_BUCKETS)
-    page = Page(before, limit)
+    read = await _references(store, user, before, limit)
+    page = Page(before)
+    await page.fill(store, read.found)
+    if page.is_behind and not page.records:
+        page = await _without_newest(store, user, read)
+    if page.is_behind or page.is_full:
+        return page.answer(more=True)
+    page.last = read.last
+    return page.answer(more=read.more)
+
+
+async def _without_newest(store: Store, user: str, read: References) -> Page:
+    """A page that begins with the first reference whose entry is stored.
+
+    Raises:
+        ServerUnavailable: Records above the page may be known to the reader, or all that was read
+            is not stored yet.
+    """
+    if not await _has_rows_from(store, user, read.first):
+        for at in range(0, len(read.found), SLICE):
+            part = await records_of(store, read.found[at : at + SLICE])
+            for number, record in enumerate(part, start=at):
+                if record is not None:
+                    page = Page(read.first)
+                    await page.fill(store, read.found[number:])
+                    return page
+        if not read.more:
+            return Page(read.first)
+    raise ServerUnavailable("an entry of the sync timeline is not stored yet")
+
+
+async def _has_rows_from(store: Store, user: str, sync_seq: int) -> bool:
+    bucket = sync_seq // SYNC_BUCKET
+    if await store.sync_rows(user, bucket, sync_seq - 1, 1):
+        return True
+    return bool(await store.sync_buckets(user, bucket + 1, 1))
+
+
+async def _references(store: Store, user: str, before: int, limit: int) -> References:
+    last_bucket = (before - 1) // SYNC_BUCKET
+    listed = await store.sync_buckets_back(user, last_bucket, MAX_BUCKETS)
+    read = References(before, limit)
     waiting = deque(listed)
-    at_once = 1
-    while waiting and not page.full:
+    below, at_once = before, 1
+    above: list[StoredRow] = []
+    if listed and listed[0] == last_bucket:
+        above = await store.sync_rows(user, last_bucket, before - 1, 1)  # may begin below it
+    while waiting and read.room:
         group = [waiting[i] for i in range(min(at_once, len(waiting)))]
-        reads = (store.sync_records_back(user, bucket, page.last, SLICE) for bucket in group)
-        for found in await asyncio.gather(*reads):
-            if not page.add(found) or len(found) == SLICE:
+        count = min(SLICE, read.room)
+        reads = (store.sync_rows_back(user, bucket, below, count) for bucket in group)
+        for rows in await asyncio.gather(*reads):
+            read.add(descending(itertools.chain(above, rows), read.last))
+            above = []
+            if not read.room or len(rows) == count:
+                below = rows[-1].sync_seq if rows else below
                 break  # the rest of this bucket comes before the next
             waiting.popleft()
-        if page.last < before:
+        if read.found:
             at_once = min(2 * at_once, _MAX_AT_ONCE)
     if not waiting and len(listed) == MAX_BUCKETS:
-        page.last = listed[-1] * SYNC_BUCKET  # all of them have been looked through
-    return page.answer(more=bool(waiting) or len(listed) == MAX_BUCKETS)
+        read.last = listed[-1] * SYNC_BUCKET  # all of them have been looked through
+    read.more = bool(waiting) or len(listed) == MAX_BUCKETS
+    return read

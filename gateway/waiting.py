@@ -9,6 +9,7 @@ from typing import Final
 from gateway.answers import SyncPage
 from gateway.pace import Pace
 from gateway.problems import unauthorized
+from gateway.sync import SyncRead
 from gateway.tokens import EXPIRED
 from gateway.wake_ups import Listener
 
@@ -18,7 +19,7 @@ MAX_WAIT_SECONDS: Final = 30
 
 async def await_page(
     listener: Listener,
-    read: Callable[[], Awaitable[SyncPage]],
+    read: Callable[[], Awaitable[SyncRead]],
     after: int,
     seconds: float,
     lasts: float,
@@ -42,7 +43,8 @@ async def await_page(
     deadline, expiry = now() + seconds, now() + lasts
     pace = Pace()
     while True:
-        page = await read()
+        page, awaited = await read()
+        listener.announce(awaited)
         left = deadline - now()
         if page.records or page.more or page.next > after or left <= 0 or listener.is_over:
             return page

@@ -71,9 +71,10 @@ class _Recent:
 class Listener:
     """One waiting reader.
 
-    ``known`` is the highest sync SeqId that the log told of, -1 at first. ``heads`` are the
-    SeqIds that the log told of the conversations that are watched; who has seen to one takes it
-    out.
+    Attributes:
+        known: The highest sync SeqId that the log or the store has announced, -1 at first.
+        heads: By watched conversation, the SeqId that the log has announced and that the reader
+            has yet to see to. The reader takes it out.
     """
 
     def __init__(self, wake_ups: WakeUps, user: str, known: int) -> None:
@@ -93,6 +94,10 @@ class Listener:
     def is_live(self) -> bool:
         """Whether the log is being followed; otherwise no wake-up comes."""
         return self._wake_ups.is_live
+
+    def announce(self, sync_seq: int) -> None:
+        """Notes that the store has a reference whose entry it does not have yet."""
+        self.known = max(self.known, sync_seq)
 
     def watch(self, conv_ids: Iterable[str]) -> None:
         """Wants to be woken when these conversations go on."""

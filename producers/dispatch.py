@@ -26,7 +26,15 @@ from schemas.errors import (
     TransientFailure,
     WrongDeployment,
 )
-from schemas.records import AnySyncRecord, Duplicate, RecalledHole, Rejected, Reply, Retracted
+from schemas.records import (
+    AnySyncRecord,
+    Duplicate,
+    NotStoredHole,
+    RecalledHole,
+    Rejected,
+    Reply,
+    Retracted,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -119,8 +127,8 @@ class Dispatcher:
         A command may lead to several records, such as a change of mode behind a new member: the
         first one is its effect, and by the next it is settled.
         """
-        if isinstance(record, Retracted | RecalledHole):
-            return  # neither tells which command it comes from
+        if isinstance(record, Retracted | RecalledHole | NotStoredHole):
+            return  # none of these names the command that it comes from
         identity = identity_of(record)
         if identity not in self._pending:
             return

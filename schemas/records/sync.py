@@ -1,4 +1,4 @@
-"""What lies in a sync timeline beside entries: replies, retractions, holes of recalled entries."""
+"""What a sync timeline has beside entries: replies, retractions, and holes in place of entries."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Retracted(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True, t
 
 
 class RecalledHole(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True, tag="recalled"):
-    """What the store holds in a sync timeline in place of entry ``seq``, whose text was recalled.
+    """What the gateway answers in place of entry ``seq``, whose text was recalled.
 
     On no topic: what Kafka has once, it keeps until it expires.
     """
@@ -67,7 +67,17 @@ class RecalledHole(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True
     seq: Int64
 
 
-AnySyncRecord: TypeAlias = AnyEntry | AnyReply | Retracted | RecalledHole
+class NotStoredHole(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True, tag="not_yet"):
+    """What the gateway answers in place of entry ``seq``, which the store refused.
+
+    On no topic. History has a hole of the same kind there, until an operator repeats the entry.
+    """
+
+    conv_id: str
+    seq: Int64
+
+
+AnySyncRecord: TypeAlias = AnyEntry | AnyReply | Retracted | RecalledHole | NotStoredHole
 
 
 class EntryPosition(Struct, frozen=True, gc=False):

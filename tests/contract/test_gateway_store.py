@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, NamedTuple
 
 import pytest
-from msgspec import structs
+from msgspec import Raw, structs
 
 from backends.memberships import user_bucket
-from gateway.store import SLICE, Change, Conversation, Expiry, ReadMark, Store, StoredRecord
+from gateway.store import SLICE, Change, Conversation, Expiry, ReadMark, Store
 from schemas.codec import encode
 from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET, USER_BUCKETS
+from schemas.sync_rows import SyncRow, decode_row
 from schemas.unread import Counted
 from tests.support.gateway import FakeStore, edit, message
 from tests.support.gateway_rows import Rows, cassandra_store, tables
@@ -57,9 +58,9 @@ async def test_what_is_not_there(stored: Stored) -> None:
     assert await store.conversation_ids(own, "", 10) == []
     assert await store.entries(own, 1, SLICE) == []
     assert await store.sync_buckets(own, 0, 10) == []
-    assert await store.sync_records(own, 0, -1, SLICE) == []
+    assert await store.sync_rows(own, 0, -1, SLICE) == []
     assert await store.sync_buckets_back(own, 10, 10) == []
-    assert await store.sync_records_back(own, 0, 10, SLICE) == []
+    assert await store.sync_rows_back(own, 0, 10, SLICE) == []
     assert await store.expiries(own, 10) == []
     assert await store.reachable()
 
@@ -213,19 +214,22 @@ async def test_sync_buckets_from_one_on(stored: Stored) -> None:
     assert await store.sync_buckets_back(own, 1, 2) == []
 
 
-async def test_sync_records_above_a_cursor(stored: Stored) -> None:
-    """Records of one bucket and one recipient, above the cursor, at most so many."""
+async def test_sync_rows_above_and_below_a_place(stored: Stored) -> None:
+    """Rows of one bucket and one recipient in both directions, at most so many, as written."""
     store, rows, own = stored
-    for at in (0, 1, 5, 7, SYNC_BUCKET):
-        rows.put_record(own, at, b'{"n":%d}' % at)
-    rows.put_record(own + "x", 2, b"{}")
-    read = store.sync_records
-    assert await read(own, 0, -1, 2) == [StoredRecord(0, b'{"n":0}'), StoredRecord(1, b'{"n":1}')]
-    assert [record.sync_seq for record in await read(own, 0, 1, SLICE)] == [5, 7]
-    assert [record.sync_seq for record in await read(own, 1, 1, SLICE)] == [SYNC_BUCKET]
-    back = store.sync_records_back
-    assert await back(own, 0, 6, 2) == [StoredRecord(5, b'{"n":5}'), StoredRecord(1, b'{"n":1}')]
-    assert [record.sync_seq for record in await back(own, 0, SYNC_BUCKET, SLICE)] == [7, 5, 1, 0]
+    row = SyncRow(entries={"你好": [4, 1, 5, 2]}, replies={3: Raw(b'{"kind":"\\u00e4"}')})
+    rows.put_row(own, row)
+    for at in (0, 1, 7, SYNC_BUCKET):
+        rows.put_reference(own, at, "c", at + 1)
+    rows.put_reference(own + "x", 2, "c", 1)
+    found = await store.sync_rows(own, 0, 1, 1)
+    assert [each.sync_seq for each in found] == [5]
+    assert decode_row(found[0].json) == row
+    assert await store.sync_rows_back(own, 0, 7, 1) == found
+    read, back = store.sync_rows, store.sync_rows_back
+    assert [each.sync_seq for each in await read(own, 0, -1, SLICE)] == [0, 1, 5, 7]
+    assert [each.sync_seq for each in await read(own, 1, 1, SLICE)] == [SYNC_BUCKET]
+    assert [each.sync_seq for each in await back(own, 0, SYNC_BUCKET, SLICE)] == [7, 5, 1, 0]
     assert await back(own, 0, 0, SLICE) == []
 
 

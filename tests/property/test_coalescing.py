@@ -43,16 +43,16 @@ class Slow(FakeStore):
         self.failed: list[int] = []
         self.begun = 0
         self._pace = pace
-        self._rows: dict[tuple[str, int], list[Moment]] = {}
+        self._moments: dict[tuple[str, int], list[Moment]] = {}
 
     def overwrite(self, conv_id: str, seq: int) -> None:
         """A new value of a row; SeqId 0 stands for the head."""
         self.now += 1
-        self._rows.setdefault((conv_id, seq), []).append(Moment(self.now, self.now))
+        self._moments.setdefault((conv_id, seq), []).append(Moment(self.now, self.now))
 
     def values(self, conv_id: str, seq: int, since: int, until: int) -> set[int | None]:
         """All values that a row had at some instant of a span."""
-        row = self._rows.get((conv_id, seq), [])
+        row = self._moments.get((conv_id, seq), [])
         first = bisect_right(row, since, key=lambda moment: moment.at) - 1
         seen: set[int | None] = {moment.value for moment in row if since <= moment.at <= until}
         return seen | {row[first].value if first >= 0 else None}
@@ -73,8 +73,8 @@ class Slow(FakeStore):
         self.begun += 1
         begun_at = self.now
         await turns(before)
-        rows = [(seq, self._rows[conv_id, seq][-1].value) for seq in seqs
-                if (conv_id, seq) in self._rows]  # fmt: skip
+        rows = [(seq, self._moments[conv_id, seq][-1].value) for seq in seqs
+                if (conv_id, seq) in self._moments]  # fmt: skip
         await turns(after)
         if fails:
             self.failed.append(begun_at)

@@ -74,7 +74,7 @@ async def all_records(store: FakeStore, after: int, now: int) -> list[int]:
     """The sync SeqIds of all pages."""
     found: list[int] = []
     while True:
-        page = await read_sync(store, "ann", after, 3, lambda: now)
+        page, _ = await read_sync(store, "ann", after, 3, lambda: now)
         found += [record.sync_seq for record in page.records]
         after = page.next
         if not page.more:

@@ -1,10 +1,9 @@
-"""Pages of history, sync and search, however they are cut: each thing once, nothing else."""
+"""Pages of history and search, however they are cut: each thing once, nothing else."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from itertools import cycle, pairwise
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 from unittest.mock import patch
 
@@ -12,16 +11,12 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import history, search, sync, sync_back
+from gateway import history, search
 from gateway.access import access_conversation
-from gateway.answers import Hole, SyncPage
+from gateway.answers import Hole
 from gateway.history import HistoryAsked, read_history
 from gateway.search import SearchAsked
 from gateway.search_terms import from_cursor, parse_query
-from gateway.store import StoredRecord
-from gateway.sync import read_sync
-from gateway.sync_back import read_sync_back
-from schemas.limits import MAX_SEQ, SYNC_BUCKET
 from schemas.records import HistoryRule
 from schemas.visibility import Change, Period, readable, visible
 from tests.support.gateway import FakeIndex, FakeStore, covered, message
@@ -130,181 +125,6 @@ def test_no_range_is_no_page(
 ) -> None:
     """A range that ends before it begins has no items and no next."""
     assert asyncio.run(all_pages(scene, HistoryAsked(HEAD, HEAD - 1, 5, newest_first))) == []
-
-
-record_seqs = st.sets(
-    st.builds(lambda bucket, at: bucket * SYNC_BUCKET + at, st.integers(0, 30), st.integers(0, 4)),
-    max_size=40,
-)
-
-
-def store_of(seqs: set[int]) -> FakeStore:
-    """Ann's records at these sync SeqIds, of two sizes, and beside each one of bob's."""
-    store = FakeStore()
-    for seq in seqs:
-        store.put_record("ann", seq, b"123" if seq % 3 else b"1234567")
-        store.put_record("bob", seq + 1, b"0")
-    return store
-
-
-def assert_bounded(page: SyncPage, limit: int) -> None:
-    """A page has no more records than asked for, and no more bytes unless it is one record."""
-    assert len(page.records) <= limit
-    assert (
-        len(page.records) < 2 or sum(_size(r.record) for r in page.records) <= sync.MAX_PAGE_BYTES
-    )
-
-
-async def all_sync(store: FakeStore, after: int, limit: int) -> Iterator[int]:
-    """The sync SeqIds of all pages."""
-    seqs: list[int] = []
-    while True:
-        page = await read_sync(store, "ann", after, limit)
-        assert_bounded(page, limit)
-        seqs += [record.sync_seq for record in page.records]
-        assert page.next >= after
-        assert page.next > after or not page.more
-        after = page.next
-        if not page.more:
-            return iter(seqs)
-
-
-@untimed
-@given(record_seqs, st.integers(-1, 12 * SYNC_BUCKET), st.integers(1, 9), st.integers(1, 40))
-def test_sync_gives_each_record_once(
-    seqs: set[int], after: int, limit: int, page_bytes: int
-) -> None:
-    """Any paging from any cursor gives each record above it, in order, and nobody else's."""
-    store = store_of(seqs)
-    with (
-        patch.object(sync, "MAX_PAGE_BYTES", page_bytes),
-        patch.object(sync, "MAX_BUCKETS", 3),
-        patch.object(sync, "SLICE", 2),
-    ):
-        found = list(asyncio.run(all_sync(store, after, limit)))
-    assert found == sorted(seq for seq in seqs if seq > after)
-
-
-async def all_sync_back(store: FakeStore, before: int, limit: int) -> list[int]:
-    """The sync SeqIds of all pages, backwards."""
-    seqs: list[int] = []
-    while True:
-        page = await read_sync_back(store, "ann", before, limit)
-        assert_bounded(page, limit)
-        seqs += [record.sync_seq for record in page.records]
-        assert page.next < before or not page.more
-        before = page.next
-        if not page.more:
-            return seqs
-
-
-@untimed
-@given(record_seqs, st.integers(0, 32 * SYNC_BUCKET), st.integers(1, 9), st.integers(1, 40))
-def test_sync_backwards_gives_each_record_once(
-    seqs: set[int], before: int, limit: int, page_bytes: int
-) -> None:
-    """Any paging from anywhere gives each record below it, in descending order, nobody else's."""
-    store = store_of(seqs)
-    with (
-        patch.object(sync, "MAX_PAGE_BYTES", page_bytes),
-        patch.object(sync_back, "MAX_BUCKETS", 3),
-        patch.object(sync_back, "SLICE", 2),
-    ):
-        found = asyncio.run(all_sync_back(store, before, limit))
-    assert found == sorted((seq for seq in seqs if seq < before), reverse=True)
-
-
-@untimed
-@given(record_seqs, st.integers(-1, 31 * SYNC_BUCKET), st.integers(1, 9), st.integers(1, 9))
-def test_both_directions_meet(seqs: set[int], at: int, back: int, onwards: int) -> None:
-    """From any place, what lies before it backwards and the rest forwards are the timeline."""
-    store = FakeStore()
-    for seq in seqs:
-        store.put_record("ann", seq, b"1")
-    before = asyncio.run(all_sync_back(store, at + 1, back))
-    assert before[::-1] + list(asyncio.run(all_sync(store, at, onwards))) == sorted(seqs)
-
-
-class Arriving(FakeStore):
-    """A store into which records come, in their order, between any two reads of it.
-
-    Buckets are listed a few records ahead, as the sink does.
-    """
-
-    def __init__(self, seqs: set[int], at_a_time: Iterator[int]) -> None:
-        super().__init__()
-        self._waiting = sorted(seqs)
-        self._at_a_time = at_a_time
-
-    def arrive(self, count: int) -> None:
-        """Lets the next records come."""
-        now, self._waiting = self._waiting[:count], self._waiting[count:]
-        for seq in now:
-            self.put_record("ann", seq, b"1")
-
-    async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
-        there = await super().sync_buckets(user, first, limit)
-        ahead = {seq // SYNC_BUCKET for seq in self._waiting[:LISTED_AHEAD]}
-        return sorted({*there, *(bucket for bucket in ahead if bucket >= first)})[:limit]
-
-    async def sync_records_back(
-        self, user: str, bucket: int, before: int, limit: int
-    ) -> list[StoredRecord]:
-        for _ in range(next(self._at_a_time)):  # of reads at the same time, any may be the first
-            await asyncio.sleep(0)
-        return await super().sync_records_back(user, bucket, before, limit)
-
-    def _check(self) -> None:
-        super()._check()
-        self.arrive(next(self._at_a_time))
-
-
-@untimed
-@given(record_seqs, st.lists(st.integers(0, 3), min_size=1, max_size=20), st.integers(1, 9))
-def test_sync_misses_nothing_that_arrives_meanwhile(
-    seqs: set[int], at_a_time: list[int], limit: int
-) -> None:
-    """A cursor never passes a record that had not come when its partition was read."""
-    store = Arriving(seqs, cycle(at_a_time))
-    with patch.object(sync, "MAX_BUCKETS", 40), patch.object(sync, "SLICE", 2):
-        found = list(asyncio.run(all_sync(store, -1, limit)))
-        store.arrive(len(seqs))
-        found += asyncio.run(all_sync(store, found[-1] if found else -1, limit))
-    assert found == sorted(seqs)
-
-
-@untimed
-@given(record_seqs, st.lists(st.integers(0, 3), min_size=1, max_size=20), st.integers(1, 9))
-def test_sync_backwards_has_no_hole_whatever_arrives(
-    seqs: set[int], at_a_time: list[int], limit: int
-) -> None:
-    """Below the first record shown all are; from it on forwards all the others are found."""
-    store = Arriving(seqs, cycle(at_a_time))
-    with patch.object(sync_back, "MAX_BUCKETS", 40), patch.object(sync_back, "SLICE", 2):
-        found = asyncio.run(all_sync_back(store, MAX_SEQ, limit))
-    newest = found[0] if found else -1
-    assert found == sorted((seq for seq in seqs if seq <= newest), reverse=True)
-    store.arrive(len(seqs))
-    found_later = list(asyncio.run(all_sync(store, newest, limit)))
-    assert found_later == sorted(seq for seq in seqs if seq > newest)
-
-
-@untimed
-@given(record_seqs, st.lists(st.integers(0, 5), min_size=1, max_size=5))
-def test_a_sync_cursor_misses_nothing_that_comes_later(seqs: set[int], cuts: list[int]) -> None:
-    """Records that arrive above a cursor between two pages are found from it."""
-    store = FakeStore()
-    waiting = sorted(seqs)
-    found: list[int] = []
-    after = -1
-    for cut in [*cuts, len(waiting)]:
-        for seq in waiting[:cut]:
-            store.put_record("ann", seq, b"1")
-        waiting = waiting[cut:]
-        with patch.object(sync, "MAX_BUCKETS", 3), patch.object(sync, "SLICE", 2):
-            found += asyncio.run(all_sync(store, after, 3))
-        after = found[-1] if found else -1
-    assert found == sorted(seqs)
 
 
 @untimed

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.answers import SyncPage
 from gateway.problems import Problem
-from gateway.sync import read_sync
+from gateway.sync import SyncRead, read_sync
 from gateway.waiting import await_page
 from gateway.wake_ups import RECENT_SECONDS, Wake, WakeUps
 from tests.support import virtual_time
@@ -113,7 +113,7 @@ class World:
             cursor = page.next
             await asyncio.sleep(AWAY)
 
-    async def read(self, after: int) -> SyncPage:
+    async def read(self, after: int) -> SyncRead:
         """A page of the store."""
         self.reads += 1
         page = await read_sync(self.store, "ann", after, 3)
@@ -206,7 +206,7 @@ def test_nothing_is_read_with_an_expired_token(
             world.loop.call_later(stored, world.do, "store")
         begun: list[float] = []
 
-        async def read() -> SyncPage:
+        async def read() -> SyncRead:
             begun.append(world.loop.time())
             return await world.read(-1)
 

@@ -67,7 +67,7 @@ def stored(settings: Settings, user: str, after: int = -1, limit: int = 100) -> 
         cursor = after
         async with cassandra_store(settings) as store:
             while True:
-                page = await read_sync(store, user, cursor, limit)
+                page, _ = await read_sync(store, user, cursor, limit)
                 found += [
                     SyncItem(item.sync_seq, decode_sync_record(bytes(item.record)))
                     for item in page.records

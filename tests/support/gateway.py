@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from aiohttp import ClientSession, ClientTimeout, web
+from msgspec import Raw
 from pydantic import SecretStr
 from yarl import URL
 
@@ -27,7 +28,7 @@ from gateway.store import (
     ReadMark,
     Store,
     StoredEntry,
-    StoredRecord,
+    StoredRow,
 )
 from gateway.tokens import issue_token
 from gateway.wake_ups import WakeUps
@@ -37,6 +38,7 @@ from schemas.ids import uuid7
 from schemas.limits import MAX_SEQ, SYNC_BUCKET
 from schemas.records import FanoutMode, HistoryRule, MessageEdited, MessageSent, TextContent
 from schemas.settings import Settings
+from schemas.sync_rows import SyncRow, encode_row, references
 from schemas.unread import Counted
 from schemas.visibility import Period, visible
 from tests.support.gateway_devices import FakeDevices
@@ -78,6 +80,11 @@ def edit(conv_id: str, seq: int, target: int, text: str) -> MessageEdited:
     )
 
 
+def key_of(row: SyncRow) -> int:
+    """The key of a row: its highest sync SeqId."""
+    return references(row)[-1].sync_seq
+
+
 class FakeStore:
     """`gateway.store.Store` in memory, with the writes that the contract suite makes."""
 
@@ -89,7 +96,7 @@ class FakeStore:
         self._counts: dict[tuple[str, int], int] = {}
         self._marks: dict[tuple[str, str], ReadMark] = {}
         self._changes: dict[str, dict[str, dict[int, Change]]] = defaultdict(dict)
-        self._records: dict[str, dict[int, bytes]] = defaultdict(dict)
+        self._rows: dict[str, dict[int, str]] = defaultdict(dict)
         self._expiries: dict[str, dict[int, Expiry]] = defaultdict(dict)
 
     def put_conversation(
@@ -143,13 +150,21 @@ class FakeStore:
             before = self._entries.get((conv_id, each), StoredEntry(each, "", b""))
             self._entries[conv_id, each] = before._replace(json=b"", is_recalled=True)
 
+    def put_row(self, user: str, row: SyncRow) -> None:
+        """Writes a row of a sync timeline."""
+        self._rows[user][key_of(row)] = encode_row(row).decode()
+
     def put_record(self, user: str, sync_seq: int, json: bytes) -> None:
-        """Writes a sync record."""
-        self._records[user][sync_seq] = json
+        """Writes a sync record that is in the row itself, as a reply is."""
+        self.put_row(user, SyncRow(replies={sync_seq: Raw(json)}))
+
+    def put_reference(self, user: str, sync_seq: int, conv_id: str, seq: int) -> None:
+        """Writes a sync record that is an entry, in a row of its own. The entry is not written."""
+        self.put_row(user, SyncRow(entries={conv_id: [sync_seq, seq]}))
 
     def drop_record(self, user: str, sync_seq: int) -> None:
-        """Lets a sync record expire."""
-        self._records[user].pop(sync_seq, None)
+        """Lets a row of one record expire."""
+        self._rows[user].pop(sync_seq, None)
 
     def put_expiry(self, user: str, since: int, until: int, newest: int) -> None:
         """Writes how long records are kept; the highest ``newest`` of a slot wins."""
@@ -202,18 +217,16 @@ class FakeStore:
     async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
         """See `Store`."""
         self._check()
-        buckets = {sync_seq // SYNC_BUCKET for sync_seq in self._records[user]}
+        buckets = {sync_seq // SYNC_BUCKET for sync_seq in self._rows[user]}
         return sorted(bucket for bucket in buckets if bucket >= first)[:limit]
 
-    async def sync_records(
-        self, user: str, bucket: int, after: int, limit: int
-    ) -> list[StoredRecord]:
+    async def sync_rows(self, user: str, bucket: int, after: int, limit: int) -> list[StoredRow]:
         """See `Store`."""
         self._check()
         assert limit <= SLICE
         return [
-            StoredRecord(sync_seq, json)
-            for sync_seq, json in sorted(self._records[user].items())
+            StoredRow(sync_seq, json)
+            for sync_seq, json in sorted(self._rows[user].items())
             if sync_seq // SYNC_BUCKET == bucket and sync_seq > after
         ][:limit]
 
@@ -222,15 +235,15 @@ class FakeStore:
         there = await self.sync_buckets(user, 0, MAX_SEQ)
         return [bucket for bucket in reversed(there) if bucket <= last][:limit]
 
-    async def sync_records_back(
+    async def sync_rows_back(
         self, user: str, bucket: int, before: int, limit: int
-    ) -> list[StoredRecord]:
+    ) -> list[StoredRow]:
         """See `Store`."""
         self._check()
         assert limit <= SLICE
         return [
-            StoredRecord(sync_seq, json)
-            for sync_seq, json in sorted(self._records[user].items(), reverse=True)
+            StoredRow(sync_seq, json)
+            for sync_seq, json in sorted(self._rows[user].items(), reverse=True)
             if sync_seq // SYNC_BUCKET == bucket and sync_seq < before
         ][:limit]
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from cassandra.cluster import Session
+from msgspec import Raw
 
 from backends.cassandra import RECALLED, cassandra_session, create_tables
 from backends.elasticsearch import (
@@ -22,7 +23,8 @@ from schemas.codec import encode
 from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
 from schemas.records import FanoutMode, HistoryRule, MessageEdited, MessageSent
 from schemas.settings import Settings
-from tests.support.gateway import Caller, serving
+from schemas.sync_rows import SyncRow, encode_row
+from tests.support.gateway import Caller, key_of, serving
 from tests.support.waiting import until
 
 
@@ -130,16 +132,25 @@ class Rows:
                 (conv_id, each // MESSAGE_BUCKET, each, seq, RECALLED),
             )
 
-    def put_record(self, user: str, sync_seq: int, json: bytes) -> None:
-        """Writes a sync record."""
+    def put_row(self, user: str, row: SyncRow) -> None:
+        """Writes a row of a sync timeline."""
+        sync_seq = key_of(row)
         bucket = sync_seq // SYNC_BUCKET
         self._session.execute(
             "INSERT INTO sync_bucket (user_id, bucket) VALUES (%s, %s)", (user, bucket)
         )
         self._session.execute(
-            "INSERT INTO sync (user_id, bucket, sync_seq, record) VALUES (%s, %s, %s, %s)",
-            (user, bucket, sync_seq, json.decode()),
+            "INSERT INTO sync (user_id, bucket, sync_seq, records) VALUES (%s, %s, %s, %s)",
+            (user, bucket, sync_seq, encode_row(row).decode()),
         )
+
+    def put_record(self, user: str, sync_seq: int, json: bytes) -> None:
+        """Writes a sync record that is in the row itself, as a reply is."""
+        self.put_row(user, SyncRow(replies={sync_seq: Raw(json)}))
+
+    def put_reference(self, user: str, sync_seq: int, conv_id: str, seq: int) -> None:
+        """Writes a sync record that is an entry, in a row of its own. The entry is not written."""
+        self.put_row(user, SyncRow(entries={conv_id: [sync_seq, seq]}))
 
     def put_expiry(self, user: str, since: int, until: int, newest: int) -> None:
         """Writes how long records are kept."""

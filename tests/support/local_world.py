@@ -32,6 +32,7 @@ from schemas.records import (
     ConversationCreated,
     CreateConversation,
     EditMessage,
+    Entry,
     FanoutChanged,
     MarkRead,
     MembersAdded,
@@ -41,10 +42,8 @@ from schemas.records import (
     MessageSent,
     NewDevicePolicy,
     ReadMarked,
-    RecalledHole,
     RecallMessage,
     RemoveMembers,
-    Retracted,
     SendMessage,
     TextContent,
 )
@@ -118,23 +117,13 @@ class LaggingStore(FakeStore):
         begin, self._synced = self._synced, min(self._synced + count, len(self._log.syncs))
         for place in range(begin, self._synced):
             user, json = self._log.syncs[place]
-            self.put_record(user, place, json)
             record = decode_sync_record(json)
+            if isinstance(record, Entry):
+                self.put_reference(user, place, record.conv_id, record.seq)
+            else:
+                self.put_record(user, place, json)
             if isinstance(record, ReadMarked):
                 self.put_marked(record.conv_id, user, record.seq)
-            elif isinstance(record, MessageRecalled | Retracted):
-                self._erase(user, record)
-
-    def _erase(self, user: str, recall: MessageRecalled | Retracted) -> None:
-        for place, json in self._records[user].items():
-            record = decode_sync_record(json)
-            if (
-                isinstance(record, MessageSent | MessageEdited)
-                and record.conv_id == recall.conv_id
-                and record.seq in (recall.target, *recall.edits)
-            ):
-                hole = RecalledHole(conv_id=record.conv_id, seq=record.seq)
-                self._records[user][place] = encode(hole)
 
     def write_all(self) -> None:
         """Both sinks reach the end."""

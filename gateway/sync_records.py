@@ -1,0 +1,123 @@
+"""The records of a sync timeline that references name: replies as they are, entries by a read.
+
+An entry is read from the table of messages, with those of its conversation. The sink of messages
+may be behind the sink of sync timelines, so an entry may not be stored yet. Whether the entry will
+come is decided in this order:
+
+1. read the entries; 2. read the heads of the conversations whose entries are missing; 3. read
+the missing entries again that are not above the head.
+
+A conversation has all entries up to a head that it shows, so an entry that is missing after step 3
+was refused by the store: a reader gets the hole that history shows there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Final, TypeAlias, TypeVar
+
+from msgspec import Raw
+
+from gateway.shown import hole_of
+from gateway.store import Store, StoredEntry
+from schemas.codec import encode
+from schemas.records import NotStoredHole, RecalledHole
+from schemas.sync_rows import SyncReference
+
+AT_ONCE: Final = 32
+"""Conversations read at the same time for one page: a quarter of what a gateway has in flight."""
+
+_Chosen: TypeAlias = dict[str, list[int]]
+"""SeqIds by conversation."""
+
+_Place: TypeAlias = tuple[str, int]
+"""A conversation and a SeqId."""
+
+ArgT = TypeVar("ArgT")
+ResultT = TypeVar("ResultT")
+
+
+async def records_of(store: Store, found: Sequence[SyncReference]) -> list[Raw | None]:
+    """The record of each reference; None where its entry is not stored yet.
+
+    Args:
+        store: Where entries are read.
+        found: At most `gateway.store.SLICE`.
+
+    Raises:
+        ServerUnavailable: The store does not answer.
+    """
+    places = [(each.conv_id, each.seq) for each in found if each.reply is None]
+    entries = await _entries(store, places)
+    missing = [place for place in places if place not in entries]
+    records: dict[_Place, Raw] = {place: _record(place, entries[place]) for place in entries}
+    if missing:
+        records |= await _late(store, missing)
+    return [
+        records.get((each.conv_id, each.seq)) if each.reply is None else each.reply
+        for each in found
+    ]
+
+
+async def _late(store: Store, missing: Sequence[_Place]) -> dict[_Place, Raw]:
+    """Steps 2 and 3: records of the entries that are there by now, or will never be."""
+    conv_ids = sorted({conv_id for conv_id, _ in missing})
+    found = await _at_once(store.conversation, conv_ids)
+    heads = {
+        conv_id: 0 if conversation is None else conversation.head
+        for conv_id, conversation in zip(conv_ids, found, strict=True)
+    }
+    due = [(conv_id, seq) for conv_id, seq in missing if seq <= heads[conv_id]]
+    entries = await _entries(store, due)
+    return {place: _record(place, entries.get(place)) for place in due}
+
+
+async def _entries(store: Store, places: Iterable[_Place]) -> dict[_Place, StoredEntry]:
+    chosen: _Chosen = defaultdict(list)
+    for conv_id, seq in places:
+        chosen[conv_id].append(seq)
+
+    async def read(conv_id: str) -> list[StoredEntry]:
+        return await store.chosen_entries(conv_id, chosen[conv_id])
+
+    parts = await _at_once(read, list(chosen))
+    return {
+        (conv_id, entry.seq): entry
+        for conv_id, part in zip(chosen, parts, strict=True)
+        for entry in part
+    }
+
+
+def _record(place: _Place, entry: StoredEntry | None) -> Raw:
+    """The entry as it was sequenced, or the hole in its place."""
+    conv_id, seq = place
+    hole = hole_of(entry)
+    if entry is None or hole == "not_yet":
+        return Raw(encode(NotStoredHole(conv_id=conv_id, seq=seq)))
+    if hole == "recalled":
+        return Raw(encode(RecalledHole(conv_id=conv_id, seq=seq)))
+    return Raw(entry.json)
+
+
+async def _at_once(
+    read: Callable[[ArgT], Awaitable[ResultT]], asked: Sequence[ArgT]
+) -> list[ResultT]:
+    """The answer to each question, in order; at most `AT_ONCE` are read at the same time."""
+    if len(asked) <= 1:  # mostly: no task is needed
+        return [await read(each) for each in asked]
+    answers: dict[int, ResultT] = {}
+    waiting = iter(enumerate(asked))
+
+    async def work() -> None:
+        for number, each in waiting:
+            answers[number] = await read(each)
+
+    workers = [asyncio.create_task(work()) for _ in range(min(AT_ONCE, len(asked)))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()  # after a failure, nobody needs the other answers
+    return [answers[number] for number in range(len(asked))]

@@ -1,0 +1,393 @@
+"""Pages of a sync timeline, however they are cut: each record once, in order, nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterator, Sequence
+from itertools import cycle
+from typing import Final, Literal, NamedTuple, TypeAlias
+from unittest.mock import patch
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import Raw
+
+from gateway import sync, sync_back
+from gateway.answers import SyncPage
+from gateway.store import StoredRow
+from gateway.sync import read_sync
+from gateway.sync_back import read_sync_back
+from gateway.sync_merge import ascending, descending
+from schemas.codec import encode
+from schemas.errors import ServerUnavailable
+from schemas.limits import MAX_SEQ, SYNC_BUCKET
+from schemas.records import NotStoredHole, RecalledHole
+from schemas.sync_rows import SyncRow, encode_row
+from tests.support.gateway import FakeStore, key_of, message
+
+untimed = settings(deadline=None)
+"""How long an example takes says how busy the machine is."""
+
+LISTED_AHEAD: Final = 3
+PROCESSES: Final = 3
+PLACE_BITS: Final = 3
+"""Sync SeqIds of a bucket that the tests use: 2 to the power of this."""
+
+Action: TypeAlias = Literal["flush", "commit", "restart"]
+
+record_seqs = st.sets(
+    st.builds(
+        lambda bucket, at: bucket * SYNC_BUCKET + at,
+        st.integers(0, 30),
+        st.integers(0, 2**PLACE_BITS - 1),
+    ),
+    max_size=40,
+).map(sorted)
+sink_steps = st.lists(
+    st.tuples(
+        st.integers(0, PROCESSES - 1),
+        st.sampled_from(("flush", "flush", "commit", "restart")),
+        st.integers(1, 7),
+    ),
+    max_size=25,
+)
+any_limit = st.integers(1, 9)
+any_bytes = st.integers(1, 1_500)
+
+
+def reference_of(sync_seq: int) -> tuple[str, int] | None:
+    """The entry that a record of these tests is; None if it is a reply."""
+    bucket, at = divmod(sync_seq, SYNC_BUCKET)
+    conv_id = ("c", "d", "e", None)[at % 4]
+    return None if conv_id is None else (conv_id, (bucket << PLACE_BITS) + at + 1)
+
+
+def reply_of(sync_seq: int) -> Raw:
+    """A record that is no entry, of one of two sizes."""
+    return Raw(b"1" * (700 if sync_seq % 2 else 7))
+
+
+def row_of(part: Sequence[int]) -> SyncRow:
+    """The row that one flush makes of records of one bucket."""
+    row = SyncRow(entries={}, replies={})
+    for sync_seq in part:
+        entry = reference_of(sync_seq)
+        if entry is None:
+            row.replies[sync_seq] = reply_of(sync_seq)
+        else:
+            row.entries.setdefault(entry[0], []).extend((sync_seq, entry[1]))
+    return row
+
+
+def written(seqs: Sequence[int], steps: Sequence[tuple[int, Action, int]]) -> list[SyncRow]:
+    """The rows that processes of the sink write, in order, until all records are in rows.
+
+    Each process begins at the committed place and flushes what follows. A process that lost its
+    partition may go on for a while beside the next one. A commit never goes back.
+    """
+    committed, places, rows = 0, [0] * PROCESSES, []
+    last: list[tuple[int, Action, int]] = [(0, "restart", 0), (0, "flush", len(seqs))]
+    for process, action, count in [*steps, *last]:
+        if action == "restart":
+            places[process] = committed
+        elif action == "commit":
+            committed = max(committed, places[process])
+        else:
+            begin = places[process]
+            part = seqs[begin : begin + count]
+            places[process] += len(part)
+            for _, of_bucket in itertools.groupby(part, lambda seq: seq // SYNC_BUCKET):
+                rows.append(row_of(list(of_bucket)))
+    return rows
+
+
+def put_entry(store: FakeStore, sync_seq: int) -> None:
+    """Writes the entry of a record, and that its conversation is there up to it."""
+    entry = reference_of(sync_seq)
+    if entry is not None:
+        store.put_message(message(*entry, text="x" * (sync_seq % 400)))
+        store.put_conversation(*entry)
+
+
+def store_of(seqs: Sequence[int], rows: Sequence[SyncRow]) -> FakeStore:
+    """A store with rows of ann, all entries, and rows of bob beside."""
+    store = FakeStore()
+    for row in rows:
+        store.put_row("ann", row)
+    for seq in seqs:
+        put_entry(store, seq)
+        store.put_record("bob", seq + 1, b"0")
+    return store
+
+
+class Timeline(NamedTuple):
+    """Sync SeqIds and the rows that hold them, in the order of writing."""
+
+    seqs: list[int]
+    rows: list[SyncRow]
+
+
+timelines = st.builds(
+    lambda seqs, steps: Timeline(seqs, written(seqs, steps)), record_seqs, sink_steps
+)
+
+
+@given(
+    st.sets(st.integers(0, 30)).map(sorted),
+    sink_steps,
+    st.integers(0, 40),
+    st.integers(-1, 31),
+    st.integers(1, 5),
+)
+def test_rows_that_overlap_give_each_reference_once(
+    seqs: list[int], steps: list[tuple[int, Action, int]], cut: int, place: int, slice_size: int
+) -> None:
+    """At any moment of the sink's work, from any place, upwards and downwards, slice by slice."""
+    now = written(seqs, steps)[:cut]
+    rows = {key_of(row): StoredRow(key_of(row), encode_row(row).decode()) for row in now}
+    there = [seq for seq in seqs if rows and seq <= max(rows)]
+    keys = sorted(rows)
+
+    upwards: list[int] = []
+    while part := [rows[key] for key in keys if key > (upwards or [place])[-1]][:slice_size]:
+        upwards += [each.sync_seq for each in ascending(part, (upwards or [place])[-1])]
+    assert upwards == [seq for seq in there if seq > place]
+
+    downwards: list[int] = []
+    above = [key for key in keys if key >= place][:1]
+    below = [*above, *(key for key in reversed(keys) if key < place)]
+    for at in range(0, len(below), slice_size):
+        part = [rows[key] for key in below[at : at + slice_size]]
+        downwards += [each.sync_seq for each in descending(part, (downwards or [place])[-1])]
+    assert downwards == [seq for seq in reversed(there) if seq < place]
+
+
+def assert_bounded(page: SyncPage, limit: int) -> None:
+    """A page has no more records than asked for, and no more bytes unless it is one record."""
+    assert len(page.records) <= limit
+    sizes = [len(bytes(each.record)) for each in page.records]
+    assert len(sizes) < 2 or sum(sizes) <= sync.MAX_PAGE_BYTES
+
+
+async def all_sync(store: FakeStore, after: int, limit: int) -> list[int]:
+    """The sync SeqIds of all pages, each record the right one."""
+    seqs: list[int] = []
+    while True:
+        page, awaited = await read_sync(store, "ann", after, limit)
+        assert_bounded(page, limit)
+        seqs += shown(page)
+        assert page.next >= after
+        assert page.next > after or not page.more
+        assert awaited == -1 or (awaited > page.next and not page.more)
+        after = page.next
+        if not page.more:
+            return seqs
+
+
+def shown(page: SyncPage) -> list[int]:
+    """The sync SeqIds of a page, whose records are what they have to be."""
+    for sync_seq, record in ((each.sync_seq, each.record) for each in page.records):
+        entry = reference_of(sync_seq)
+        if entry is None:
+            assert bytes(record) == bytes(reply_of(sync_seq))
+        else:
+            there = msgspec.json.decode(bytes(record))
+            assert (there["conv_id"], there["seq"]) == entry
+    return [each.sync_seq for each in page.records]
+
+
+async def all_sync_back(store: FakeStore, before: int, limit: int) -> list[int]:
+    """The same backwards. A page that is refused is asked for again."""
+    seqs: list[int] = []
+    while True:
+        try:
+            page = await read_sync_back(store, "ann", before, limit)
+        except ServerUnavailable:
+            assert isinstance(store, Arriving)
+            store.arrive(0, 1)
+            continue
+        assert_bounded(page, limit)
+        seqs += shown(page)
+        assert page.next < before or not page.more
+        before = page.next
+        if not page.more:
+            return seqs
+
+
+@untimed
+@given(timelines, st.integers(-1, 31 * SYNC_BUCKET), any_limit, any_bytes, st.integers(1, 3))
+def test_sync_gives_each_record_once(
+    timeline: Timeline, after: int, limit: int, page_bytes: int, slice_size: int
+) -> None:
+    """Any paging from any cursor gives each record above it, in order, and nobody else's."""
+    store = store_of(*timeline)
+    with (
+        patch.object(sync, "MAX_PAGE_BYTES", page_bytes),
+        patch.object(sync, "MAX_BUCKETS", 3),
+        patch.object(sync, "SLICE", slice_size),
+    ):
+        found = asyncio.run(all_sync(store, after, limit))
+    assert found == [seq for seq in timeline.seqs if seq > after]
+
+
+@untimed
+@given(
+    timelines,
+    st.one_of(st.integers(0, 32 * SYNC_BUCKET), st.just(MAX_SEQ), st.integers(0, 20)),
+    any_limit,
+    any_bytes,
+    st.integers(1, 3),
+)
+def test_sync_backwards_gives_each_record_once(
+    timeline: Timeline, before: int, limit: int, page_bytes: int, slice_size: int
+) -> None:
+    """Any paging from anywhere gives each record below it, in descending order, nobody else's."""
+    store = store_of(*timeline)
+    with (
+        patch.object(sync, "MAX_PAGE_BYTES", page_bytes),
+        patch.object(sync_back, "MAX_BUCKETS", 3),
+        patch.object(sync_back, "SLICE", slice_size),
+    ):
+        found = asyncio.run(all_sync_back(store, before, limit))
+    assert found == [seq for seq in reversed(timeline.seqs) if seq < before]
+
+
+@untimed
+@given(timelines, st.data(), any_limit, any_limit)
+def test_both_directions_meet(
+    timeline: Timeline, data: st.DataObject, back: int, onwards: int
+) -> None:
+    """From any place, what lies before it backwards and the rest forwards are the timeline."""
+    near = [seq + step for seq in timeline.seqs for step in (-1, 0)]
+    at = data.draw(st.sampled_from([-1, *near]))
+    store = store_of(*timeline)
+    before = asyncio.run(all_sync_back(store, at + 1, back))
+    assert before[::-1] + asyncio.run(all_sync(store, at, onwards)) == timeline.seqs
+
+
+class Arriving(FakeStore):
+    """A store that two sinks fill while it is read: rows in order, and entries, then their heads.
+
+    Buckets are listed a few rows ahead, as the sink does.
+
+    Args:
+        timeline: What the sinks write.
+        pace: How many rows, and how many entries, arrive before each read.
+        by_conversation: The entries of one conversation arrive after those of another.
+    """
+
+    def __init__(
+        self, timeline: Timeline, pace: Iterator[tuple[int, int]], *, by_conversation: bool = False
+    ) -> None:
+        super().__init__()
+        self._waiting_rows = timeline.rows
+        self._waiting_entries = timeline.seqs
+        if by_conversation:
+            self._waiting_entries = sorted(timeline.seqs, key=lambda seq: -(seq % SYNC_BUCKET % 4))
+        self._pace = pace
+
+    def arrive(self, rows: int, entries: int) -> None:
+        """Lets the next rows and entries come."""
+        for row in self._waiting_rows[:rows]:
+            self.put_row("ann", row)
+        for seq in self._waiting_entries[:entries]:
+            put_entry(self, seq)
+        self._waiting_rows = self._waiting_rows[rows:]
+        self._waiting_entries = self._waiting_entries[entries:]
+
+    def arrive_all(self) -> None:
+        """Lets everything come."""
+        self.arrive(len(self._waiting_rows), len(self._waiting_entries))
+
+    async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
+        there = await super().sync_buckets(user, first, limit)
+        ahead = {key_of(row) // SYNC_BUCKET for row in self._waiting_rows[:LISTED_AHEAD]}
+        return sorted({*there, *(bucket for bucket in ahead if bucket >= first)})[:limit]
+
+    async def sync_rows_back(
+        self, user: str, bucket: int, before: int, limit: int
+    ) -> list[StoredRow]:
+        for _ in range(next(self._pace)[0]):  # of reads at the same time, any may be the first
+            await asyncio.sleep(0)
+        return await super().sync_rows_back(user, bucket, before, limit)
+
+    def _check(self) -> None:
+        super()._check()
+        self.arrive(*next(self._pace))
+
+
+arrivals = st.sampled_from(("as sequenced", "by conversation"))
+paces = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=20)
+
+
+@untimed
+@given(timelines, paces, any_limit, st.integers(1, 3), arrivals)
+def test_sync_misses_nothing_that_arrives_meanwhile(
+    timeline: Timeline,
+    pace: list[tuple[int, int]],
+    limit: int,
+    slice_size: int,
+    order: Literal["as sequenced", "by conversation"],
+) -> None:
+    """A cursor passes no record whose row, or whose entry, arrives later."""
+    store = Arriving(timeline, cycle(pace), by_conversation=order == "by conversation")
+    found: list[int] = []
+    with patch.object(sync, "MAX_BUCKETS", 40), patch.object(sync, "SLICE", slice_size):
+        for _ in range(5):
+            found += asyncio.run(all_sync(store, found[-1] if found else -1, limit))
+        store.arrive_all()
+        found += asyncio.run(all_sync(store, found[-1] if found else -1, limit))
+    assert found == timeline.seqs
+
+
+@untimed
+@given(timelines, paces, any_limit, st.integers(1, 3), arrivals)
+def test_sync_backwards_has_no_hole_whatever_arrives(
+    timeline: Timeline,
+    pace: list[tuple[int, int]],
+    limit: int,
+    slice_size: int,
+    order: Literal["as sequenced", "by conversation"],
+) -> None:
+    """Below the first record shown all are; from it on forwards all the others are found."""
+    store = Arriving(timeline, cycle(pace), by_conversation=order == "by conversation")
+    with patch.object(sync_back, "MAX_BUCKETS", 40), patch.object(sync_back, "SLICE", slice_size):
+        found = asyncio.run(all_sync_back(store, MAX_SEQ, limit))
+    newest = found[0] if found else -1
+    assert found == [seq for seq in reversed(timeline.seqs) if seq <= newest]
+    store.arrive_all()
+    later = asyncio.run(all_sync(store, newest, limit))
+    assert later == [seq for seq in timeline.seqs if seq > newest]
+
+
+@untimed
+@given(timelines, st.sets(st.integers(0, 3)), st.sets(st.integers(0, 3)), any_limit)
+def test_what_never_comes_and_what_is_gone_are_holes(
+    timeline: Timeline, refused: set[int], recalled: set[int], limit: int
+) -> None:
+    """An entry below the head that the store refused is a hole, and so is a recalled one."""
+    store = FakeStore()
+    expected: dict[int, bytes] = {}
+    for row in timeline.rows:
+        store.put_row("ann", row)
+    for seq in timeline.seqs:
+        entry = reference_of(seq)
+        if entry is None:
+            expected[seq] = bytes(reply_of(seq))
+            continue
+        conv_id, entry_seq = entry
+        expected[seq] = encode(message(*entry))
+        if entry_seq % 5 in refused:
+            expected[seq] = encode(NotStoredHole(conv_id=conv_id, seq=entry_seq))
+        else:
+            store.put_message(message(*entry))
+            if entry_seq % 5 in recalled:
+                store.put_recall(conv_id, entry_seq + 1, entry_seq)
+                expected[seq] = encode(RecalledHole(conv_id=conv_id, seq=entry_seq))
+        store.put_conversation(*entry)
+    page, _ = asyncio.run(read_sync(store, "ann", -1, limit))
+    assert {each.sync_seq: bytes(each.record) for each in page.records} == dict(
+        list(expected.items())[:limit]
+    )
