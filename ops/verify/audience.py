@@ -1,13 +1,14 @@
 """Who has to get which entries of a conversation, and how far each recipient has got.
 
-Told from the folded log alone. What a recipient has to get is mostly one long run of SeqIds, so
-it is kept as runs.
+The folded log alone decides. The SeqIds of a recipient are mostly one long run, so they are stored
+as runs. Recipients of the same key who are at the same SeqId are moved together: an entry costs
+one step for each shard, not one for each recipient.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from ops.verify.conversation import Conversation
@@ -64,19 +65,20 @@ def _merged(runs: Iterable[Run]) -> Iterator[Run]:
 class Cursor:
     """How far one recipient's sync timeline has got in one conversation.
 
-    ``next`` is the SeqId due next and ``last`` the end of its run; 0 when all have come. A
-    reader in a hurry moves ``next`` within a run by itself.
+    ``next`` is the SeqId due next and ``last`` the end of its run; 0 when all have come.
+    ``party`` moves the cursor while it is not None.
 
     Args:
         runs: What is due, in order, with gaps between.
     """
 
-    __slots__ = ("_index", "_late", "_runs", "last", "next")
+    __slots__ = ("_index", "_late", "_runs", "last", "next", "party")
 
     def __init__(self, runs: Iterable[Run]) -> None:
         self._runs = array("q", [seq for run in runs for seq in run])
         self._index = -2
         self._late: list[Run] = []
+        self.party: _Party | None = None
         self.step()
 
     def step(self) -> None:
@@ -130,9 +132,88 @@ class Cursor:
         return False
 
 
-def cursors(conversation: Conversation, is_wanted: Callable[[str], bool]) -> dict[bytes, Cursor]:
-    """A cursor for each wanted person who has to get anything, by their key on ``im.sync``."""
+class _Party:
+    """Cursors of one conversation that wait for the same SeqId, moved as one.
+
+    ``last``: the end of the shortest of their runs.
+    """
+
+    __slots__ = ("cursors", "key", "last", "next")
+
+    def __init__(self, key: bytes, cursors: Sequence[Cursor]) -> None:
+        self.key = key
+        self.cursors = cursors
+        self.next = cursors[0].next
+        self.last = min(cursor.last for cursor in cursors)
+
+
+class Cursors:
+    """The cursors of one conversation.
+
+    Args:
+        by_user: A cursor for each recipient (UTF-8).
+    """
+
+    __slots__ = ("_by_user", "_parties")
+
+    def __init__(self, by_user: dict[bytes, Cursor]) -> None:
+        self._by_user = by_user
+        self._parties: dict[bytes, _Party] = {}
+
+    def advance(self, key: bytes, seq: int) -> bool:
+        """Moves the recipients of a key past a SeqId, if all of them are known to wait for it.
+
+        Returns:
+            False if nothing was done: each recipient needs `take`.
+        """
+        line: _Party | Cursor | None = self._parties.get(key)
+        if line is None:
+            # A key of one recipient needs no party.
+            line = self._by_user.get(key)
+            if line is None or line.party is not None:
+                return False
+        if line.next != seq or seq >= line.last:
+            return False
+        line.next = seq + 1
+        return True
+
+    def take(self, user: bytes, seq: int) -> Arrival:
+        """Takes one delivery, and says what it is."""
+        cursor = self._by_user.get(user)
+        if cursor is None:
+            return "extra"
+        if cursor.party is not None:
+            self._dissolve(cursor.party)
+        return cursor.take(seq)
+
+    def unite(self, key: bytes, users: Sequence[bytes]) -> None:
+        """Has the recipients of a key move together, if all of them wait for the same SeqId."""
+        found = [self._by_user.get(user) for user in users]
+        cursors = [cursor for cursor in found if cursor is not None and cursor.party is None]
+        if len(cursors) < max(2, len(users)) or len({cursor.next for cursor in cursors}) > 1:
+            return
+        party = _Party(key, cursors)
+        if party.next < party.last:
+            self._parties[key] = party
+            for cursor in cursors:
+                cursor.party = party
+
+    def missing(self) -> Iterator[tuple[bytes, Run]]:
+        """(recipient, SeqIds) of what was due and has not come. The cursors are at their ends."""
+        for party in list(self._parties.values()):
+            self._dissolve(party)
+        for user, cursor in self._by_user.items():
+            yield from ((user, run) for run in cursor.missing())
+
+    def _dissolve(self, party: _Party) -> None:
+        del self._parties[party.key]
+        for cursor in party.cursors:
+            cursor.next, cursor.party = party.next, None
+
+
+def cursors(conversation: Conversation, is_wanted: Callable[[str], bool]) -> Cursors:
+    """A cursor for each wanted person who has to get anything."""
     people = conversation.changes.keys() | conversation.asides.keys()
-    return {
-        user.encode(): Cursor(due_runs(conversation, user)) for user in people if is_wanted(user)
-    }
+    return Cursors(
+        {user.encode(): Cursor(due_runs(conversation, user)) for user in people if is_wanted(user)}
+    )

@@ -26,13 +26,13 @@ from ops.verify.log import KafkaRecord, Log
 from ops.verify.marks import compare_marks, take_marks
 from ops.verify.membership import compare_membership
 from ops.verify.report import CheckName, Report
-from ops.verify.shards import Shard, Shards, position_of
+from ops.verify.shards import Shard, Shards, SyncPosition, position_of
 from ops.verify.sources import Sources, Stage
 from ops.verify.store import compare_conversations, compare_messages
 from ops.verify.sync_buckets import compare_sync_buckets
 from ops.verify.sync_expiry import compare_sync_expiries
 from ops.verify.sync_log import compare_sync_log
-from ops.verify.sync_store import RecordName, compare_sync_rows, report_missing_rows
+from ops.verify.sync_store import compare_sync_rows, report_missing_rows
 from ops.verify.topics import Span
 
 
@@ -115,25 +115,20 @@ def _compare_input(
 
 
 def _compare_sync_store(sources: Sources, log: Log, shards: Shards, report: Report) -> None:
-    def name(number: int, offsets: Sequence[int]) -> dict[int, RecordName]:
+    def read(number: int, offsets: Sequence[int]) -> dict[int, SyncPosition | None]:
         found = sources.sync_at(number, offsets)
-        return {offset: _name(key, value) for offset, (key, value) in found.items()}
+        return {offset: position_of(value) for offset, (_, value) in found.items()}
 
     with _timed(report, "sync-store"):
         last = {number: shard.last_offset for number, shard in shards.by_number.items()}
         last = {number: offset for number, offset in last.items() if offset >= 0}
         _await(sources, "sink-sync", last, "sync-store", report)
         buckets = compare_sync_rows(log, shards, sources.sync_rows(), report)
-        report_missing_rows(shards.by_number.values(), name, report)
+        report_missing_rows(shards.by_number.values(), read, report)
         compare_sync_buckets(buckets, sources.sync_buckets(), report)
         compare_sync_expiries(buckets.reached, sources.sync_expiries(), report)
     with _timed(report, "marks"):
         compare_marks(log, shards, sources.read_marks(), report)
-
-
-def _name(key: bytes | None, value: bytes | None) -> RecordName:
-    user, position = (key or b"").decode(errors="replace"), position_of(value)
-    return RecordName(user, position.conv_id, position.seq) if position else RecordName(user)
 
 
 def _await(

@@ -68,14 +68,9 @@ class Log:
         found = self.digest(conv_id, seq)
         return found != ABSENT and digest in (None, found)
 
-    def is_recalled(self, conv_id: str, seq: int) -> bool:
-        """Whether the text of an entry was taken back."""
-        conversation = self.conversations.get(conv_id)
-        return conversation is not None and seq in conversation.recalled
-
-    def stored_digest(self, conv_id: str, seq: int) -> int:
-        """Of the bytes of an entry that has to be stored; `ABSENT` of a recalled one, too."""
-        return ABSENT if self.is_recalled(conv_id, seq) else self.digest(conv_id, seq)
+    def reference_digest(self, conv_id: str, seq: int) -> int:
+        """A digest that tells (conversation, SeqId) apart; of an entry of the log `digest`."""
+        return self.digest(conv_id, seq) or digest_of(f"{conv_id}\n{seq}".encode())
 
     def retracts(self, conv_id: str, user: str, target: int) -> bool:
         """Whether somebody who has left has to learn that a message was recalled."""

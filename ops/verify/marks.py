@@ -11,6 +11,7 @@ from ops.verify.log import KafkaRecord, Log
 from ops.verify.report import Report
 from ops.verify.shards import Shard, Shards, position_of
 from ops.verify.sync_log import READ_MARKED
+from schemas.recipients import recipients_of
 
 ReadMarkRow: TypeAlias = tuple[str, str, int | None, int | None, int | None]
 """(conv_id, user_id, own_seq, own_messages, read_seq)."""
@@ -23,7 +24,8 @@ def take_marks(shard: Shard, records: Iterable[KafkaRecord]) -> None:
     for _, _, key, value in records:
         position = position_of(value)
         if position is not None and position.kind == READ_MARKED:
-            shard.mark(position.conv_id, (key or b"").decode(errors="replace"), position.seq)
+            for user in recipients_of(key or b""):
+                shard.mark(position.conv_id, user.decode(errors="replace"), position.seq)
 
 
 def compare_marks(log: Log, shards: Shards, rows: Iterable[ReadMarkRow], report: Report) -> None:

@@ -31,6 +31,9 @@ DifferenceKind: TypeAlias = Literal[
     "undecodable",  # is none of our records
     RuleName,  # an entry that the log before it does not allow
     "behind",  # a stage has not come as far as the audit waits for
+    "shared_reply",  # a reply has several recipients
+    "wrong_key",  # the key of a row is not the highest sync SeqId in it
+    "entry_inline",  # a row of a sync timeline holds an entry, not a reference
     "wrong_duplicate",  # a reply says that a command had its effect before, and it had not
     "refused_after_entry",  # a rejection of a command whose id has an entry
     "mark_went_back",  # a read mark that is not above the one before it

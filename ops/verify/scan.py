@@ -29,7 +29,7 @@ _TRANSIENT: Final = (OperationTimedOut, ReadTimeout, ReadFailure, Unavailable, N
 
 
 def scan(session: Session, table: str, key: str, columns: str) -> Iterator[tuple[Any, ...]]:
-    """All rows of a table; those of one partition one after the other.
+    """All rows of a table, in any order; those of one partition in the order of their keys.
 
     Args:
         session: In the keyspace of the deployment.
@@ -45,9 +45,21 @@ def scan(session: Session, table: str, key: str, columns: str) -> Iterator[tuple
 
 
 def scan_pages(
-    session: Session, table: str, key: str, columns: str
+    session: Session, table: str, key: str, columns: str, *, together: int = 0
 ) -> Iterator[list[tuple[Any, ...]]]:
-    """The same, page by page. A page is emptied when the next one is asked for."""
+    """The same, page by page. A page is emptied when the next one is asked for.
+
+    Args:
+        session: See `scan`.
+        table: See `scan`.
+        key: See `scan`.
+        columns: See `scan`.
+        together: How many of the first columns are the partition key, if the rows of a partition
+            have to come one after the other; 0 if they may be apart.
+
+    Raises:
+        ServerUnavailable: See `scan`.
+    """
     try:
         prepared = session.prepare(
             f"SELECT {columns} FROM {table} WHERE token({key}) > ? AND token({key}) <= ?"  # noqa: S608 - names of ours
@@ -58,7 +70,7 @@ def scan_pages(
     running: deque[_Reading] = deque()
     while waiting or running:
         while waiting and len(running) < IN_FLIGHT:
-            running.append(_Reading(session, table, waiting.popleft()))
+            running.append(_Reading(session, table, waiting.popleft(), together))
         reading = running.popleft()
         page = reading.page()
         if reading.has_more:
@@ -82,8 +94,12 @@ def _ranges() -> Iterator[tuple[int, int]]:
 class _Reading:
     """One range, of which always one page is on its way."""
 
-    def __init__(self, session: Session, table: str, statement: BoundStatement) -> None:
+    def __init__(
+        self, session: Session, table: str, statement: BoundStatement, together: int
+    ) -> None:
         statement.fetch_size = PAGE
+        self._together = together
+        self._cut_off: list[tuple[Any, ...]] = []
         self._session = session
         self._table = table
         self._statement = statement
@@ -106,7 +122,19 @@ class _Reading:
         self.has_more = self._future.has_more_pages
         if self.has_more:
             self._state = rows.paging_state
-        found: list[tuple[Any, ...]] = rows.current_rows
+        return self._whole(rows.current_rows) if self._together else rows.current_rows
+
+    def _whole(self, page: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """A page without its last partition, which may go on, but with that of the page before."""
+        found = self._cut_off + page
+        page.clear()
+        end = len(found)
+        if self.has_more and found:
+            partition = found[-1][: self._together]
+            while end and found[end - 1][: self._together] == partition:
+                end -= 1
+        self._cut_off = found[end:]
+        del found[end:]
         return found
 
     def go_on(self) -> None:

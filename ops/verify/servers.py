@@ -29,7 +29,7 @@ from ops.verify.sources import Stage
 from ops.verify.store import ConversationRow, MessageRow
 from ops.verify.sync_buckets import BucketRow
 from ops.verify.sync_expiry import ExpiryRow
-from ops.verify.sync_store import SyncRow
+from ops.verify.sync_store import StoredRow
 from ops.verify.topics import Span
 from schemas.errors import ConfigurationError
 from schemas.limits import Limits
@@ -153,10 +153,10 @@ class Servers:
         rows = self._rows("membership", "membership_by_conversation", "conv_id, bucket", columns)
         return ((*row, None) for row in rows)
 
-    def sync_rows(self) -> Iterable[SyncRow]:
+    def sync_rows(self) -> Iterable[StoredRow]:
         """See `Sources`."""
-        columns = "user_id, bucket, sync_seq, conv_id, seq, text_as_blob(record)"
-        return self._rows("sync-store", "sync", "user_id, bucket", columns)
+        columns = "user_id, bucket, sync_seq, text_as_blob(records)"
+        return self._rows("sync-store", "sync", "user_id, bucket", columns, together=2)
 
     def sync_buckets(self) -> Iterable[BucketRow]:
         """See `Sources`."""
@@ -187,8 +187,10 @@ class Servers:
         ((now,),) = self._session.execute("SELECT toUnixTimestamp(now()) FROM system.local")
         return int(now - (lifetime - margin) * 1000)
 
-    def _rows(self, check: CheckName, table: str, key: str, columns: str) -> Iterator[Any]:
-        for page in scan_pages(self._session, table, key, columns):
+    def _rows(
+        self, check: CheckName, table: str, key: str, columns: str, *, together: int = 0
+    ) -> Iterator[Any]:
+        for page in scan_pages(self._session, table, key, columns, together=together):
             self._advance(check, len(page))
             yield from page
 

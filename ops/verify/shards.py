@@ -1,29 +1,37 @@
-"""What the shards of the sync timelines hold, kept small: five bytes a record."""
+"""The shards of the sync timelines, and what each of them holds."""
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterable
 from functools import cache, partial
-from typing import Final
-from zlib import crc32
+from typing import Final, NamedTuple
 
 from msgspec import DecodeError, Struct, ValidationError
 from msgspec.json import Decoder
 
 from backends.sync_layout import SyncShards
+from ops.verify.deliveries import DUE, NO_KEY, OPTIONAL, Deliveries
 from ops.verify.replies import Replies
 from ops.verify.topics import Span
+from schemas.recipients import SEPARATOR, recipients_of
 from schemas.sync_seq import epoch_of, sync_seq
 
-NOTHING: Final = 0
-"""State of an offset that holds no record: the mark of a transaction."""
-DUE: Final = 1
-"""The record has to be in the store."""
-OPTIONAL: Final = 2
-"""It may be there: its lifetime is over, or nearly so."""
-SEEN: Final = 3
-"""It was found there."""
+
+class Recipients(NamedTuple):
+    """What a shard knows of a key.
+
+    Attributes:
+        number: See `Deliveries.number_of`; `NO_KEY` if the key is no list of ids.
+        distinct: How many distinct recipients the key lists.
+        are_sound: The key lists each recipient once, and all of them live in that shard.
+    """
+
+    number: int
+    distinct: int
+    are_sound: bool
+
+
+_NO_RECIPIENTS: Final = Recipients(NO_KEY, 0, are_sound=False)
 
 
 class SyncPosition(Struct, frozen=True):
@@ -54,21 +62,10 @@ def position_of(value: bytes | None) -> SyncPosition | None:
         return None
 
 
-def record_digest(key: bytes, value_digest: int) -> int:
-    """Tells (recipient, content) apart.
-
-    Args:
-        key: The recipient.
-        value_digest: `ops.verify.log.digest_of` the content.
-    """
-    return crc32(key, value_digest)
-
-
 class Shard:
-    """One shard, with a place for each offset from ``low`` to below ``end``.
+    """One shard: its deliveries from the offset ``low`` to below ``end``.
 
-    ``digests`` has the `record_digest` of each record, ``states`` what became of it. ``marks`` has
-    the highest read mark of each (conversation, recipient).
+    ``marks`` has the highest read mark of each (conversation, recipient).
     ``end_now`` is as ``end``, but may be set later on.
 
     Args:
@@ -100,17 +97,38 @@ class Shard:
         self.end_now = self.end
         self.home = home
         self.expired_before = expired_before
-        self.digests = array("I", bytes(4 * (self.end - low)))
-        self.size = self.end - low
-        self.states = bytearray(self.size)
+        self.deliveries = Deliveries()
+        self._recipients: dict[bytes, Recipients] = {}
         self.marks: dict[tuple[str, str], int] = {}
         self.first_at: dict[int, int] = {}
         """By lane the time (ms) of its first record in here."""
 
     @property
     def last_offset(self) -> int:
-        """Of the last record, -1 if there is none. Behind it there are only marks."""
-        return self.low + len(self.states.rstrip(b"\0")) - 1 if any(self.states) else -1
+        """The offset of the last record, -1 if there is none. Only markers are behind it."""
+        place = self.deliveries.last_place
+        return -1 if place < 0 else self.low + place
+
+    def recipients(self, key: bytes) -> Recipients:
+        """What there is to know of the key of a record; remembered for each distinct key."""
+        found = self._recipients.get(key)
+        if found is None:
+            found = self._recipients[key] = self._look_at(key)
+        return found
+
+    def _look_at(self, key: bytes) -> Recipients:
+        try:
+            key.decode()
+        except UnicodeDecodeError:
+            return _NO_RECIPIENTS
+        users = recipients_of(key)
+        if not all(users):
+            return _NO_RECIPIENTS
+        distinct = dict.fromkeys(users)
+        is_set = len(distinct) == len(users)
+        number = self.deliveries.number_of(key if is_set else SEPARATOR.join(distinct))
+        are_sound = is_set and all(self.holds(user.decode()) for user in users)
+        return Recipients(number, len(distinct), are_sound)
 
     def holds(self, user: str) -> bool:
         """Whether the records of this recipient belong here."""
@@ -131,6 +149,10 @@ class Shard:
     def state_of(self, at: int) -> int:
         """`DUE` or `OPTIONAL`."""
         return OPTIONAL if at < self.expired_before else DUE
+
+    def seal(self) -> None:
+        """Ends the taking of records."""
+        self.deliveries.pad(self.end - self.low)
 
 
 class Shards:

@@ -14,7 +14,7 @@ from ops.verify.membership import MembershipRow
 from ops.verify.store import ConversationRow, MessageRow
 from ops.verify.sync_buckets import BucketRow
 from ops.verify.sync_expiry import ExpiryRow
-from ops.verify.sync_store import SyncRow
+from ops.verify.sync_store import StoredRow
 from ops.verify.topics import Span
 from schemas.limits import Limits
 
@@ -74,8 +74,8 @@ class Sources(Protocol):
     def membership_by_conversation(self) -> Iterable[MembershipRow]:
         """The table."""
 
-    def sync_rows(self) -> Iterable[SyncRow]:
-        """The table."""
+    def sync_rows(self) -> Iterable[StoredRow]:
+        """The table; the rows of a recipient and bucket together, in the order of keys."""
 
     def sync_buckets(self) -> Iterable[BucketRow]:
         """The table."""

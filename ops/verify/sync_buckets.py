@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from ops.verify.report import Report
-from ops.verify.shards import OPTIONAL, Shard, Shards
+from ops.verify.shards import Shard, Shards
 from schemas.limits import SYNC_BUCKET
 from schemas.sync_seq import epoch_of
 
@@ -101,7 +101,7 @@ def _take_odd(shard: Shard, user: str, bucket: int, report: Report) -> None:
 
 
 def _may_be_over(shard: Shard, first: int, end: int) -> bool:
-    return shard.states.find(OPTIONAL, first - shard.low, end - shard.low) >= 0
+    return shard.deliveries.has_optional(first - shard.low, end - shard.low)
 
 
 def _place(user: str, bucket: int) -> dict[str, Any]:

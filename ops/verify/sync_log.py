@@ -1,37 +1,58 @@
-"""Shards of sync timelines against what the log says that their recipients have to get."""
+"""Shards of sync timelines against what the log says that their recipients have to get.
+
+A record is shared by the recipients that its key lists, so each rule holds for each delivery: a
+pair of record and recipient.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, get_args
-from zlib import crc32
 
-from ops.verify.audience import Cursor, Run, cursors
+from ops.verify.audience import Cursors, Run, cursors
 from ops.verify.checks import run_check
 from ops.verify.conversation import ABSENT, Conversation, digest_of
+from ops.verify.deliveries import NO_KEY
+from ops.verify.floors import Floors
 from ops.verify.log import KafkaRecord, Log
 from ops.verify.replies import ReplyKind
 from ops.verify.reply_rules import broken_reply
 from ops.verify.report import Report
-from ops.verify.shards import Shard, Shards, SyncPosition, position_of, record_digest
+from ops.verify.shards import Recipients, Shard, Shards, SyncPosition, position_of
+from schemas.recipients import recipients_of
 
 READ_MARKED: Final = "read_marked"
+_RETRACTED: Final = "retracted"
 _REPLIES: Final[dict[str, ReplyKind]] = {kind: kind for kind in get_args(ReplyKind)}
-_NOBODY: Final[dict[bytes, Cursor]] = {}
+INLINE: Final = frozenset({*_REPLIES, _RETRACTED})
+"""Kinds of records that have no entry: a row in the store holds the record itself."""
+_NOTHING_DUE: Final = Cursors({})
 
 
 class _Value(NamedTuple):
-    """What all records with the same value have in common; an entry goes to many."""
+    """What all records with the same value have in common.
+
+    Attributes:
+        position: Where the record belongs; None if it is undecodable.
+        seq: The SeqId of the position, 0 if there is none.
+        digest: Of the value.
+        known: Of the log's entry in that place; `ABSENT` if there is none.
+        stored: Of what a row in the store must hold.
+        state: Of each delivery.
+        due: The cursors of the conversation, if the value is an entry of the log.
+    """
 
     position: SyncPosition | None
+    seq: int
     digest: int
     known: int
-    """Digest of the log's entry in that place."""
+    stored: int
     state: int
+    due: Cursors | None
 
 
 def compare_sync_log(
@@ -41,13 +62,13 @@ def compare_sync_log(
     read: Callable[[Sequence[Shard]], Iterable[KafkaRecord]],
     report: Report,
 ) -> None:
-    """Compares all records of some shards with what is due, and keeps their digests.
+    """Compares all records of some shards with what is due, and stores their deliveries.
 
     Args:
         log: All of ``im.timeline``.
         shards: All that there are.
-        group: One of their `Shards.groups`. They take the digests. A ``low`` above 0 means that
-            older records were dropped.
+        group: One of their `Shards.groups`. They take the deliveries. A ``low`` above 0 means
+            that older records were dropped.
         read: Gives the records of shards of one epoch, those of each in order, with offsets from
             ``low`` to below ``end``.
         report: Where differences go.
@@ -77,58 +98,49 @@ class _Check:
         }
         self._shard = group[0]
         """Whose records are being read."""
-        # For each shard and partition of the timeline, the offset of the first entry there.
-        self._floors: dict[tuple[int, int], int] = {}
+        self._floors = Floors(shards)
 
     def take(self, records: Iterable[KafkaRecord]) -> None:
-        """Takes the records of an epoch.
-
-        The loop runs once for each of them, so the ordinary way calls nothing of ours.
-        """
-        shard, several = self._shard, len(self._group) > 1
-        digests, states, low = shard.digests, shard.states, shard.low
+        """Takes the records of an epoch. The loop runs once for each record."""
+        shard, deliveries = self._shard, self._shard.deliveries
         last: bytes | None = None
         value = self._value(None)
-        recipients, seq, count = _NOBODY, 0, 0
+        count = taken = 0
         for number, offset, key, content in records:
             count += 1
             if number != shard.number:
                 shard = self._shard = self._shards.by_number[number]
-                digests, states, low = shard.digests, shard.states, shard.low
-                last, value, recipients, seq = None, self._value(None), _NOBODY, 0
+                deliveries, last, value = shard.deliveries, None, self._value(None)
             if content != last:
                 last, value = content, self._value(content)
-                recipients, seq = self._recipients(value)
-            cursor = recipients.get(key)  # type: ignore[arg-type]  # None is nobody's key
+            users = key or b""
+            recipients = shard.recipients(users)
             if (
-                key is None
-                or cursor is None
-                or cursor.next != seq
-                or (several and not shard.holds(key.decode()))
+                value.due is None
+                or not recipients.are_sound
+                or not value.due.advance(users, value.seq)
             ):
-                self._take_odd(offset, key, value)
-                continue
-            if seq == cursor.last:
-                cursor.step()
-            else:
-                cursor.next = seq + 1
-            digests[offset - low] = crc32(key, value.digest)
-            states[offset - low] = value.state
+                self._take_odd(offset, users, recipients, value)
+            if value.position is not None and recipients.number != NO_KEY:
+                states = bytes((value.state,)) * recipients.distinct
+                deliveries.add(offset - shard.low, recipients.number, states, value.stored)
+                taken += recipients.distinct
         self._counts["records"] += count
+        self._counts["deliveries"] += taken
 
     def finish(self) -> None:
         """Names what has not come."""
-        for conv_id, recipients in self._due.items():
+        for conv_id, due in self._due.items():
             conversation = self._log.conversations[conv_id]
-            for key, cursor in recipients.items():
-                for run in cursor.missing():
-                    self._miss(conversation, key, run)
+            for key, run in due.missing():
+                self._miss(conversation, key.decode(), run)
         for conv_id, user, target in sorted(self._retractions):
             conversation = self._log.conversations[conv_id]
-            if conversation.recalled[target] > self._trimmed(conversation, user):
+            if conversation.recalled[target] > self._floors.trimmed(conversation, user):
                 place = {"conv_id": conv_id, "user": user, "detail": f"retraction of {target}"}
                 self._report.differ("sync-log", "missing", **place)
         for shard in self._group:
+            shard.seal()
             if shard.low > 0:
                 self._report.section("sync-log").notes.append(
                     f"{shard.name}: retention dropped what was before offset {shard.low}, it is "
@@ -139,51 +151,76 @@ class _Check:
         position = position_of(content)
         digest = digest_of(content or b"")
         if position is None:
-            return _Value(None, digest, ABSENT, self._shard.state_of(self._shard.expired_before))
+            return _Value(None, 0, digest, ABSENT, digest, 0, None)
         self._shard.first_at.setdefault(self._log.lane_of(position.conv_id), position.at)
+        state = self._shard.state_of(position.at)
+        if position.kind in INLINE:
+            return _Value(position, position.seq, digest, ABSENT, digest, state, None)
         known = self._log.digest(position.conv_id, position.seq)
-        return _Value(position, digest, known, self._shard.state_of(position.at))
+        stored = self._log.reference_digest(position.conv_id, position.seq)
+        due = self._due_to(position) if known == digest else None
+        return _Value(position, position.seq, digest, known, stored, state, due)
 
-    def _recipients(self, value: _Value) -> tuple[dict[bytes, Cursor], int]:
-        """Who has to get it, and its SeqId; nobody where it needs a closer look."""
-        if value.position is None or value.known != value.digest:
-            return _NOBODY, 0
-        seq = value.position.seq
-        conversation = self._log.conversations[value.position.conv_id]
-        place = self._shard.number, conversation.partition
-        self._floors.setdefault(place, conversation.offsets[seq - 1])
-        return self._due[conversation.conv_id], seq
+    def _due_to(self, position: SyncPosition) -> Cursors:
+        """The cursors of an entry's conversation; notes the first entry of a partition."""
+        conversation = self._log.conversations[position.conv_id]
+        self._floors.note(self._shard.number, conversation, position.seq)
+        return self._due[position.conv_id]
 
-    def _take_odd(self, offset: int, key: bytes | None, value: _Value) -> None:
-        """Takes a record that is not simply the next one of its recipient."""
-        shard, report, position = self._shard, self._report, value.position
-        shard.digests[offset - shard.low] = record_digest(key or b"", value.digest)
-        shard.states[offset - shard.low] = value.state
-        where = f"{shard.name}@{offset}"
-        user = _text(key)
-        if position is None or key is None or user is None:
-            report.differ("sync-log", "undecodable", where=where, user=user or "")
+    def _take_odd(self, offset: int, key: bytes, recipients: Recipients, value: _Value) -> None:
+        """Takes a record that is not simply the next one of all its recipients."""
+        report, position = self._report, value.position
+        where = f"{self._shard.name}@{offset}"
+        if position is None or recipients.number == NO_KEY:
+            is_list = recipients.number != NO_KEY
+            listed = [user.decode() for user in recipients_of(key)] if is_list else []
+            detail = "the value is no sync record" if is_list else "the key is no list of ids"
+            report.differ(
+                "sync-log", "undecodable", where=where, user=_only(listed), detail=detail
+            )
             return
-        place: dict[str, Any] = {
-            "conv_id": position.conv_id,
-            "seq": position.seq,
-            "user": user,
-            "where": where,
-        }
-        if not shard.holds(user):
-            report.differ("sync-log", "misplaced", **place, detail=self._belongs(user))
-        elif position.kind in _REPLIES:
-            self._take_reply(_REPLIES[position.kind], position, place)
-        elif position.kind == "retracted":
-            self._take_retraction(position, place)
+        place: dict[str, Any]
+        place = {"conv_id": position.conv_id, "seq": position.seq, "where": where}
+        users = self._at_home(recipients_of(key), place)
+        if position.kind in INLINE:
+            self._take_inline(users, position, place)
         elif position.seq > self._log.head(position.conv_id):
             newer = partial(self._log.holds, position.conv_id, position.seq, value.digest)
-            report.hold("sync-log", newer, **place)
+            report.hold("sync-log", newer, **place, user=_only(users))
         else:
-            self._take_entry(key, position, value, place)
+            self._take_entry(key, users, position, value, place)
+
+    def _at_home(self, listed: Sequence[bytes], place: dict[str, Any]) -> list[str]:
+        """The distinct recipients of a record who live in the shard; names all others."""
+        users = [user.decode() for user in listed]
+        for user, times in Counter(users).items():
+            if times > 1:
+                detail = "the key lists the recipient more than once"
+                self._report.differ("sync-log", "double", **place, user=user, detail=detail)
+            if not self._shard.holds(user):
+                detail = self._belongs(user)
+                self._report.differ("sync-log", "misplaced", **place, user=user, detail=detail)
+        return [user for user in dict.fromkeys(users) if self._shard.holds(user)]
+
+    def _take_inline(
+        self, users: Sequence[str], position: SyncPosition, place: dict[str, Any]
+    ) -> None:
+        """Takes a record without an entry. A reply has one recipient, a retraction has several."""
+        self._counts[position.kind] += 1
+        if position.kind == _RETRACTED:
+            for user in users:
+                self._take_retraction(position, place | {"user": user})
+            return
+        if len(users) > 1:
+            detail = f"the key lists {len(users)} recipients"
+            self._report.differ(
+                "sync-log", "shared_reply", **place, user=position.sender, detail=detail
+            )
+            users = [user for user in users if user == position.sender] or users[:1]
+        for user in users:
+            self._take_reply(_REPLIES[position.kind], position, place | {"user": user})
 
     def _take_reply(self, kind: ReplyKind, position: SyncPosition, place: dict[str, Any]) -> None:
-        self._counts[kind] += 1
         if position.sender != place["user"]:
             detail = "a reply goes to who sent the command"
             self._report.differ("sync-log", "extra", **place, detail=detail)
@@ -203,7 +240,6 @@ class _Check:
             self._report.hold("sync-log", newer, **place)
 
     def _take_retraction(self, position: SyncPosition, place: dict[str, Any]) -> None:
-        self._counts[position.kind] += 1
         told = (position.conv_id, place["user"], position.target)
         if told in self._retractions:
             self._retractions.remove(told)
@@ -211,18 +247,25 @@ class _Check:
             self._report.hold("sync-log", partial(self._log.retracts, *told), **place)
 
     def _take_entry(
-        self, key: bytes, position: SyncPosition, value: _Value, place: dict[str, Any]
+        self,
+        key: bytes,
+        users: Sequence[str],
+        position: SyncPosition,
+        value: _Value,
+        place: dict[str, Any],
     ) -> None:
-        cursor = self._due.get(position.conv_id, _NOBODY).get(key)
-        arrival = "extra" if cursor is None else cursor.take(position.seq)
-        if arrival != "next":
-            self._report.differ("sync-log", arrival, **place)
+        due = self._due.get(position.conv_id, _NOTHING_DUE)
+        for user in users:
+            arrival = due.take(user.encode(), position.seq)
+            if arrival != "next":
+                self._report.differ("sync-log", arrival, **place, user=user)
         if value.known != value.digest:
             detail = "not in the log" if value.known == ABSENT else "not the bytes of the log"
-            self._report.differ("sync-log", "altered", **place, detail=detail)
+            self._report.differ("sync-log", "altered", **place, user=_only(users), detail=detail)
+        due.unite(key, recipients_of(key))
 
-    def _miss(self, conversation: Conversation, key: bytes, run: Run) -> None:
-        trimmed = self._trimmed(conversation, key.decode())
+    def _miss(self, conversation: Conversation, user: str, run: Run) -> None:
+        trimmed = self._floors.trimmed(conversation, user)
         dropped = max(0, min(run.last, trimmed) - run.first + 1)
         self._counts["trimmed"] += dropped
         for first, last in _without_holes(conversation, Run(run.first + dropped, run.last)):
@@ -233,29 +276,12 @@ class _Check:
                 seq=first,
                 through=last,
                 records=last - first + 1,
-                user=key.decode(),
+                user=user,
             )
 
     def _belongs(self, user: str) -> str:
         home = self._shards.of(user, self._shard.epoch)
         return f"belongs on {home.name}" if home else "belongs to no shard of that epoch"
-
-    def _trimmed(self, conversation: Conversation, user: str) -> int:
-        """The last SeqId whose records retention may have dropped, 0 if none.
-
-        The entries of one partition of the timeline come in one order. What lies before the
-        first that is in a shard, or is that one, may have lain before the begin of the shard; if
-        there is none, before the first in the next.
-        """
-        chain = self._shards.chain(user)
-        cut = [at for at, shard in enumerate(chain) if shard.low > 0]
-        if not cut:
-            return 0
-        for shard in chain[cut[-1] :]:
-            floor = self._floors.get((shard.number, conversation.partition))
-            if floor is not None:
-                return bisect_right(conversation.offsets, floor)
-        return conversation.head
 
 
 def _without_holes(conversation: Conversation, run: Run) -> Iterator[Run]:
@@ -274,8 +300,6 @@ def _is_anybody(_user: str) -> bool:
     return True
 
 
-def _text(key: bytes | None) -> str | None:
-    try:
-        return None if key is None else key.decode()
-    except UnicodeDecodeError:
-        return None
+def _only(users: Sequence[str]) -> str:
+    """The recipient of a record; empty if there are several."""
+    return users[0] if len(users) == 1 else ""

@@ -1,214 +1,289 @@
-"""The table ``sync`` against the records of ``im.sync``."""
+"""The table ``sync`` against the deliveries of ``im.sync``.
+
+A reader after a cursor reads the rows of its recipient in the order of their keys and takes, from
+each row, the references above the last one that it has taken. So each delivery must be in the
+first row that holds it or a later one of the same recipient and bucket. Rows may overlap: a replay
+writes deliveries again, in rows of other lengths.
+"""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from ops.verify.conversation import digest_of
+from ops.verify.deliveries import DUE, NO_KEY, OPTIONAL, SEEN, Deliveries
 from ops.verify.log import Log
-from ops.verify.report import Report
-from ops.verify.shards import (
-    DUE,
-    NOTHING,
-    OPTIONAL,
-    SEEN,
-    Shard,
-    Shards,
-    position_of,
-    record_digest,
-)
+from ops.verify.report import DifferenceKind, Report
+from ops.verify.shards import Shard, Shards, SyncPosition, position_of
 from ops.verify.sync_buckets import Buckets, epoch_of_bucket
-from schemas.codec import encode
+from ops.verify.sync_log import INLINE
+from schemas.errors import UndecodableRecord
 from schemas.limits import SYNC_BUCKET
-from schemas.records import RecalledHole
-from schemas.sync_seq import unpack_sync_seq
+from schemas.sync_rows import SyncRow, decode_row
 
-SyncRow: TypeAlias = tuple[str, int, int, str | None, int | None, bytes | None]
-"""(user_id, bucket, sync_seq, conv_id, seq, record)."""
+StoredRow: TypeAlias = tuple[str, int, int, bytes | None]
+"""(user_id, bucket, sync_seq, records)."""
 
-NAMED_AT_ONCE = 100
-"""Records that are read again together to be named."""
-
+NAMED_AT_ONCE: Final = 100
+"""Deliveries whose records are read again together to be named."""
 
 _NO_DIGESTS: Final = array("I")
 
 
-class RecordName(NamedTuple):
-    """Whose record it is, and which entry; ``seq`` is 0 where it has none."""
+class _Held(NamedTuple):
+    """A record that a row holds: a reference, or a record without an entry.
 
-    user: str
-    conv_id: str = ""
-    seq: int = 0
+    Attributes:
+        sync_seq: Its sync SeqId.
+        conv_id: Its conversation.
+        seq: The SeqId of an entry; 0 or another entry's if there is none.
+        digest: What `Deliveries.digests` must have.
+        is_text: The row holds an entry where only a reference is allowed.
+    """
+
+    sync_seq: int
+    conv_id: str
+    seq: int
+    digest: int
+    is_text: bool = False
 
 
 def compare_sync_rows(
-    log: Log, shards: Shards, rows: Iterable[SyncRow], report: Report
+    log: Log, shards: Shards, rows: Iterable[StoredRow], report: Report
 ) -> Buckets:
-    """Ticks off each row at the place of its record; what is not as there is a difference.
+    """Ticks off each delivery that a row holds; what is not as there is a difference.
 
     Args:
         log: All of ``im.timeline``.
         shards: All that there are, as `compare_sync_log` filled them.
-        rows: The table, in any order.
+        rows: The table. The rows of a recipient and bucket come together, in the order of keys.
         report: Where differences go.
 
     Returns:
         The buckets in which there are rows, those of misplaced ones left out.
     """
-    check = _Check(log, shards, report)
-    check.read(rows)
-    return check.buckets
+    buckets = Buckets(shards)
+    counts = report.section("sync-store").counts
+    partition: _Partition | None = None
+    number = 0
+    for number, row in enumerate(rows, 1):  # noqa: B007 - used behind the loop
+        if partition is None or row[0] != partition.user or row[1] != partition.bucket:
+            if partition is not None:
+                partition.note_in(buckets)
+            partition = _Partition(row[0], row[1], log, shards, report)
+        partition.take(row[2], row[3])
+    if partition is not None:
+        partition.note_in(buckets)
+    counts["rows"] += number
+    return buckets
 
 
 def report_missing_rows(
     shards: Iterable[Shard],
-    name: Callable[[int, Sequence[int]], Mapping[int, RecordName]],
+    read: Callable[[int, Sequence[int]], Mapping[int, SyncPosition | None]],
     report: Report,
 ) -> None:
-    """Names what `compare_sync_rows` has not ticked off.
+    """Names the deliveries that `compare_sync_rows` has not ticked off.
 
     Args:
         shards: All that there are.
-        name: Reads the records at some offsets of a shard again, which it gets by its number.
+        read: Reads the records at some offsets of a shard again, which it gets by its number.
         report: Where differences go.
     """
     counts = report.section("sync-store").counts
     for shard in shards:
-        missing = shard.states.count(DUE)
-        for offset, found in name(shard.number, _first_missing(shard, report)).items():
+        missing = shard.deliveries.states.count(DUE)
+        for place in _first_missing(shard, read, report):
             missing -= 1
-            where = f"{shard.name}@{offset}"
-            report.differ("sync-store", "missing", **found._asdict(), where=where)
+            report.differ("sync-store", "missing", **place)
         if missing:
-            where = shard.name
-            report.differ("sync-store", "missing", records=missing, where=where)
-        counts["expired"] += shard.states.count(OPTIONAL)
+            report.differ("sync-store", "missing", records=missing, where=shard.name)
+        counts["expired"] += shard.deliveries.states.count(OPTIONAL)
 
 
-def _first_missing(shard: Shard, report: Report) -> list[int]:
-    found: list[int] = []
-    at = shard.states.find(DUE)
-    while at >= 0 and len(found) < NAMED_AT_ONCE and report.wants_names("sync-store", "missing"):
-        found.append(at + shard.low)
-        at = shard.states.find(DUE, at + 1)
-    return found
+def _first_missing(
+    shard: Shard,
+    read: Callable[[int, Sequence[int]], Mapping[int, SyncPosition | None]],
+    report: Report,
+) -> Iterator[dict[str, Any]]:
+    wants = report.wants_names("sync-store", "missing")
+    found = list(shard.deliveries.first_due(NAMED_AT_ONCE if wants else 0))
+    positions = read(shard.number, sorted({place + shard.low for place, _ in found}))
+    for place, user in found:
+        offset = place + shard.low
+        position = positions.get(offset)
+        if position is not None and report.wants_names("sync-store", "missing"):
+            yield {
+                "conv_id": position.conv_id,
+                "seq": position.seq,
+                "user": user.decode(),
+                "where": f"{shard.name}@{offset}",
+            }
 
 
-class _Check:
-    def __init__(self, log: Log, shards: Shards, report: Report) -> None:
+class _Partition:
+    """The rows of one recipient in one bucket."""
+
+    def __init__(self, user: str, bucket: int, log: Log, shards: Shards, report: Report) -> None:
+        self.user = user
+        self.bucket = bucket
         self._log = log
         self._shards = shards
         self._report = report
-        self.buckets = Buckets(shards)
+        self._shard = shards.of(user, epoch_of_bucket(bucket))
+        self._key = user.encode()
+        self._places: dict[int, int] = {}
+        """By number of a key, the place of this recipient in it."""
+        self._passed = -1
+        """A reader of the rows so far has taken all references up to here."""
+        self._reached = -1
+        """The highest sync SeqId of a row that has its record in the shard."""
 
-    def read(self, rows: Iterable[SyncRow]) -> None:
-        """Takes the rows. Runs once for each, so the ordinary way calls little."""
-        digest_in_log = self._log.stored_digest
-        count = 0
-        last_user, last_bucket, noted, last = "", -1, False, -1
-        key, digests, states, low, size = b"", _NO_DIGESTS, bytearray(), 0, 0
-        for row in rows:
-            count += 1
-            user, bucket, sync_seq, conv_id, seq, record = row
-            if user != last_user or bucket != last_bucket:
-                self._end_bucket(last_user, last)
-                last_user, last_bucket, noted, last = user, bucket, False, -1
-                key, shard = user.encode(), self._shards.of(user, epoch_of_bucket(bucket))
-                size = 0 if shard is None else shard.size
-                if shard is not None:
-                    digests, states, low = shard.digests, shard.states, shard.first_seq + shard.low
-            at = sync_seq - low
-            digest = digest_of(record or b"")
-            if (
-                0 <= at < size
-                and NOTHING < states[at] < SEEN
-                and digests[at] == record_digest(key, digest)
-                and sync_seq // SYNC_BUCKET == bucket
-                and digest_in_log(conv_id or "", seq or 0) == digest
-            ):
-                states[at] = SEEN
-                last = sync_seq
-            elif not self._take_odd(row):
-                continue
-            if not noted:
-                noted = True
-                self.buckets.add(user, bucket)
-        self._end_bucket(last_user, last)
-        self._report.section("sync-store").counts["rows"] += count
+    def note_in(self, buckets: Buckets) -> None:
+        """Notes that there are rows in this bucket, if there are."""
+        if self._reached >= 0:
+            buckets.add(self.user, self.bucket)
+            buckets.reach(self.user, self._reached)
 
-    def _end_bucket(self, user: str, last: int) -> None:
-        if last >= 0:
-            self.buckets.reach(user, last)
+    def take(self, sync_seq: int, value: bytes | None) -> None:
+        """Takes the next row."""
+        shard = self._shard
+        if shard is None or sync_seq // SYNC_BUCKET != self.bucket:
+            self._take_misplaced(sync_seq)
+            return
+        try:
+            row = decode_row(value or b"")
+        except UndecodableRecord as error:
+            self._differ("undecodable", sync_seq, detail=str(error))
+            return
+        highest = max(self._take_entries(shard, row), self._take_inline(shard, row))
+        if highest != sync_seq:
+            detail = f"the highest sync SeqId in the row is {highest}"
+            self._differ("wrong_key", sync_seq, detail=detail)
+        self._passed = max(self._passed, min(highest, sync_seq))
 
-    def _take_odd(self, row: SyncRow) -> bool:
-        """Looks closer at a row, and says whether it lies where there is a record."""
-        user, bucket, sync_seq, conv_id, seq, _ = row
-        epoch, offset = unpack_sync_seq(sync_seq)
-        shard = self._shards.of(user, epoch)
-        place: dict[str, Any] = {
-            "conv_id": conv_id or "",
-            "seq": seq or 0,
-            "user": user,
-            "where": f"table sync, bucket {bucket}, sync_seq {sync_seq}",
-        }
-        if shard is None and bucket == sync_seq // SYNC_BUCKET:
-            newer = partial(self._shards.has_come, user, epoch)
-            self._report.hold("sync-store", newer, kind="misplaced", **place)
-        elif shard is None or bucket != sync_seq // SYNC_BUCKET:
-            self._report.differ("sync-store", "misplaced", **place)
+    def _take_entries(self, shard: Shard, row: SyncRow) -> int:
+        """Takes the references of a row; returns the highest sync SeqId.
+
+        The loop runs once for each delivery, so the ordinary way calls nothing.
+        """
+        held, places, highest = shard.deliveries, self._places, -1
+        digests, keys, starts, states = held.digests, held.keys, held.starts, held.states
+        low, end = self._bounds(shard)
+        first = shard.first_seq + shard.low
+        for conv_id, pairs in row.entries.items():
+            conversation = self._log.conversations.get(conv_id)
+            entries = _NO_DIGESTS if conversation is None else conversation.digests
+            head = len(entries)
+            places_in_row = pairs[::2]
+            highest = max(highest, max(places_in_row, default=-1))
+            if len(set(places_in_row)) < len(places_in_row):
+                self._take_repeated(conv_id, pairs)
+            for sync_seq, seq in zip(places_in_row, pairs[1::2], strict=True):
+                if low <= sync_seq < end and 0 < seq <= head:
+                    place = sync_seq - first
+                    index = places.get(keys[place])
+                    if (
+                        index is not None
+                        and digests[place] == entries[seq - 1]
+                        and states[starts[place] + index] < SEEN
+                    ):
+                        states[starts[place] + index] = SEEN
+                        if sync_seq > self._reached:  # noqa: PLR1730 - `max` is a call
+                            self._reached = sync_seq
+                        continue
+                digest = self._log.reference_digest(conv_id, seq)
+                self._take_odd(shard, _Held(sync_seq, conv_id, seq, digest))
+        return highest
+
+    def _take_repeated(self, conv_id: str, pairs: Sequence[int]) -> None:
+        """Names the references that are in a row more than once."""
+        times = Counter(zip(pairs[::2], pairs[1::2], strict=True))
+        for (sync_seq, seq), number in times.items():
+            if number > 1:
+                detail = f"{number} times in one row"
+                self._differ("double", sync_seq, conv_id=conv_id, seq=seq, detail=detail)
+
+    def _bounds(self, shard: Shard) -> tuple[int, int]:
+        """The sync SeqIds, from the first to below the second, that no row before has passed."""
+        low = max(shard.first_seq + shard.low, self.bucket * SYNC_BUCKET, self._passed + 1)
+        return low, min(shard.first_seq + shard.end, (self.bucket + 1) * SYNC_BUCKET)
+
+    def _take_inline(self, shard: Shard, row: SyncRow) -> int:
+        """Takes the records without an entry; returns the highest sync SeqId."""
+        for sync_seq, raw in row.replies.items():
+            value = bytes(raw)
+            position, digest = position_of(value), digest_of(value)
+            if position is None:
+                held = _Held(sync_seq, "", 0, digest)
+            else:
+                is_text = position.kind not in INLINE
+                held = _Held(sync_seq, position.conv_id, position.seq, digest, is_text)
+            self._take_odd(shard, held)
+        return max(row.replies, default=-1)
+
+    def _take_odd(self, shard: Shard, held: _Held) -> None:
+        """Looks closer at a record in a row."""
+        offset = held.sync_seq - shard.first_seq
+        place: dict[str, Any] = {"conv_id": held.conv_id, "seq": held.seq}
+        if held.sync_seq // SYNC_BUCKET != self.bucket:
+            detail = "a reference of another bucket"
+            self._differ("misplaced", held.sync_seq, **place, detail=detail)
         elif offset < shard.low:
             # Kafka drops whole segments, Cassandra single rows: either may be first.
             self._report.section("sync-store").counts["no longer in im.sync"] += 1
         elif offset >= shard.end:
-            self._report.hold("sync-store", partial(shard.reaches, offset), **place)
-        elif shard.states[offset - shard.low] == NOTHING:
-            self._report.differ("sync-store", "extra", **place)
+            newer = partial(shard.reaches, offset)
+            self._report.hold("sync-store", newer, **self._place(held.sync_seq), **place)
         else:
-            self._take_placed(shard, row, place)
-            return True
-        return False
+            self._take_placed(shard.deliveries, offset - shard.low, held, place)
 
-    def _take_placed(self, shard: Shard, row: SyncRow, place: dict[str, Any]) -> None:
-        user, _, sync_seq, conv_id, seq, record = row
-        at = sync_seq - shard.first_seq - shard.low
-        twice = shard.states[at] == SEEN
-        shard.states[at] = SEEN
-        position = position_of(record)
-        digest = digest_of(record or b"")
-        is_hole = partial(self._is_hole, shard, row)
-        if twice:
-            self._report.differ("sync-store", "double", **place)
-        elif record == _hole(conv_id or "", seq or 0):
-            self.buckets.reach(user, sync_seq)
-            if not is_hole():
-                detail = "a hole, where nothing was recalled"
-                self._report.hold("sync-store", is_hole, "altered", **place, detail=detail)
-        elif shard.digests[at] != record_digest(user.encode(), digest):
+    def _take_placed(
+        self, deliveries: Deliveries, at: int, held: _Held, place: dict[str, Any]
+    ) -> None:
+        index = self._index(deliveries, at)
+        if index is None:
+            self._differ("extra", held.sync_seq, **place)
+            return
+        before, deliveries.states[index] = deliveries.states[index], SEEN
+        self._reached = max(self._reached, held.sync_seq)
+        if held.is_text:
+            detail = "the row holds the entry, not a reference"
+            self._differ("entry_inline", held.sync_seq, **place, detail=detail)
+        elif deliveries.digests[at] != held.digest:
             detail = "not the record of im.sync at that offset"
-            self._report.differ("sync-store", "altered", **place, detail=detail)
-        elif self._is_recalled_text(conv_id or "", seq or 0, digest):
-            detail = "its text is there after its recall"
-            self._report.differ("sync-store", "altered", **place, detail=detail)
-        elif position is None or (position.conv_id, position.seq) != (conv_id, seq or 0):
-            detail = "the columns are not those of the record"
-            self._report.differ("sync-store", "altered", **place, detail=detail)
-        else:  # a reply
-            self.buckets.reach(user, sync_seq)
+            self._differ("altered", held.sync_seq, **place, detail=detail)
+        elif before == DUE and held.sync_seq <= self._passed:
+            detail = "a reader of the rows before passes it over"
+            self._differ("out_of_order", held.sync_seq, **place, detail=detail)
 
-    def _is_hole(self, shard: Shard, row: SyncRow) -> bool:
-        """Whether a row has to be a hole: its record is an entry that was recalled."""
-        user, _, sync_seq, conv_id, seq, _ = row
-        entry = self._log.digest(conv_id or "", seq or 0)
-        due = record_digest(user.encode(), entry)
-        at = sync_seq - shard.first_seq - shard.low
-        return shard.digests[at] == due and self._log.is_recalled(conv_id or "", seq or 0)
+    def _index(self, deliveries: Deliveries, at: int) -> int | None:
+        """The index of the delivery of a record to this recipient, if there is one."""
+        key = deliveries.keys[at]
+        if key == NO_KEY:
+            return None
+        index = deliveries.index(at, self._key)
+        if index is not None:
+            self._places[key] = index - deliveries.starts[at]
+        return index
 
-    def _is_recalled_text(self, conv_id: str, seq: int, digest: int) -> bool:
-        return digest == self._log.digest(conv_id, seq) and self._log.is_recalled(conv_id, seq)
+    def _take_misplaced(self, sync_seq: int) -> None:
+        """Takes a row of another bucket, or of an epoch in which the recipient has no shard."""
+        epoch = epoch_of_bucket(self.bucket)
+        if sync_seq // SYNC_BUCKET == self.bucket:
+            newer = partial(self._shards.has_come, self.user, epoch)
+            place = self._place(sync_seq)
+            self._report.hold("sync-store", newer, kind="misplaced", **place)
+        else:
+            self._differ("misplaced", sync_seq)
 
+    def _differ(self, kind: DifferenceKind, sync_seq: int, **more: Any) -> None:
+        self._report.differ("sync-store", kind, **self._place(sync_seq), **more)
 
-def _hole(conv_id: str, seq: int) -> bytes:
-    return encode(RecalledHole(conv_id=conv_id, seq=seq))
+    def _place(self, sync_seq: int) -> dict[str, Any]:
+        where = f"table sync, bucket {self.bucket}, sync_seq {sync_seq}"
+        return {"user": self.user, "where": where}

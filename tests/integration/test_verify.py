@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -25,11 +26,14 @@ from ops.verify.report import Report
 from ops.verify.topics import Span
 from schemas.codec import decode_entry
 from schemas.errors import ConfigurationError, ServerUnavailable
+from schemas.recipients import recipients_of
 from schemas.settings import Settings
+from schemas.sync_rows import encode_row
 from schemas.topics import Topic
 from tests.support.audited import System
 from tests.support.auditing import SMALL_LIMITS_AS_SETTINGS, report_on
-from tests.support.damage.tools import entries_at, rows_at
+from tests.support.damage.rows import Held, entries_of, held_once, row_at, take_out
+from tests.support.damage.tools import entries_at
 from tests.support.deployed import append, append_to, commit, deploy, records
 from tests.support.placing import PLACINGS, Placing, in_one_epoch
 from tests.support.processes import environment
@@ -86,6 +90,25 @@ def _deployed(settings: Settings, place: Placing = in_one_epoch) -> Iterator[Dep
         search.indices.delete(index=list(search.indices.get_alias(name=settings.index_alias)))
 
 
+def _two_in_long_partitions(system: System) -> tuple[Held, Held]:
+    """References of two people that are in one row each; their partitions have more rows."""
+    rows = Counter(row[:2] for row in system.sync_rows)
+    found = [
+        each for each in entries_of(held_once(system)) if rows[system.sync_rows[each.at][:2]] > 2
+    ]
+    first = found[0]
+    return first, next(each for each in found if each.user != first.user)
+
+
+def _missing_with(system: System, lost: Held) -> set[tuple[str, str, str, int, str]]:
+    """The differences if the row of a reference is not there."""
+    return {
+        ("sync-store", "missing", each.conv_id, each.seq, each.user)
+        for each in held_once(system)
+        if each.at == lost.at
+    }
+
+
 def test_what_agrees_passes_and_each_damage_is_named(
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,26 +163,28 @@ def test_what_agrees_passes_and_each_damage_is_named(
     spoke = next(row for row in system.read_marks if row[2])
     execute("DELETE FROM read_mark WHERE conv_id = %s AND user_id = %s", spoke[:2])
     expected |= {("marks", "missing", spoke[0], spoke[2] or 0, spoke[1])}
-    user, bucket, sync_seq, conv_id, seq, _ = system.sync_rows[0]
+    named, lost = _two_in_long_partitions(system)
+    row = row_at(system, named.at)
+    take_out(row, named.reference)
+    row.entries["nowhere"] = [named.reference.sync_seq, named.seq]
     execute(
-        "UPDATE sync SET seq = 99 WHERE user_id = %s AND bucket = %s AND sync_seq = %s",
-        (user, bucket, sync_seq),
+        "UPDATE sync SET records = %s WHERE user_id = %s AND bucket = %s AND sync_seq = %s",
+        (encode_row(row).decode(), *system.sync_rows[named.at][:3]),
     )
-    expected |= {("sync-store", "altered", conv_id or "", 99, user)}
-    user, bucket, sync_seq, conv_id, seq, _ = system.sync_rows[1]
+    expected |= {("sync-store", "altered", "nowhere", named.seq, named.user)}
     execute(
         "DELETE FROM sync WHERE user_id = %s AND bucket = %s AND sync_seq = %s",
-        (user, bucket, sync_seq),
+        system.sync_rows[lost.at][:3],
     )
-    expected |= {("sync-store", "missing", conv_id or "", seq or 0, user)}
+    expected |= _missing_with(system, lost)
     execute("INSERT INTO sync_bucket (user_id, bucket) VALUES ('ann', 7)")
     expected |= {("sync-store", "extra", "", 0, "ann")}
     assert deployed.found() == expected
 
     failed = runner.invoke(app, ["--json"])
-    *named, last = [msgspec.json.decode(each) for each in failed.stdout.splitlines()]
+    *found_again, last = [msgspec.json.decode(each) for each in failed.stdout.splitlines()]
     assert failed.exit_code == 1
-    assert last["differences"] == len(named) == len(expected)
+    assert last["differences"] == len(found_again) == len(expected)
 
 
 def test_what_should_not_be_on_the_topics_is_named(deployed: Deployed) -> None:
@@ -190,12 +215,15 @@ def test_damages_in_later_epochs_are_named(deployed_later: Deployed) -> None:
     def topic_of(user: str) -> str:
         return system.shards.places[system.last_home(user)].topic or ""
 
-    own = [system.sync[at] for at in entries_at(system) if system.sync[at][2] == b"ann"]
+    records = [system.sync[at] for at in entries_at(system)]
+    own = [record for record in records if b"ann" in recipients_of(record[2] or b"")]
     twice, secret = own[-1][3] or b"", next(v for *_, v in own if v and b'"just us"' in v)
     append_to(settings, [(topic_of("ann"), "ann", twice), (topic_of("bob"), "bob", secret)])
-    rows = [system.sync_rows[at] for at in rows_at(system) if system.sync_rows[at][0] == "ann"]
-    deployed_later.session.execute("DELETE FROM sync WHERE user_id = %s AND bucket = %s"
-                                   " AND sync_seq = %s", rows[0][:3])  # fmt: skip
+    lost = next(each for each in held_once(system) if each.user == "ann")
+    deployed_later.session.execute(
+        "DELETE FROM sync WHERE user_id = %s AND bucket = %s AND sync_seq = %s",
+        system.sync_rows[lost.at][:3],
+    )
     commit(settings)
 
     last = decode_entry(twice)
@@ -204,8 +232,7 @@ def test_damages_in_later_epochs_are_named(deployed_later: Deployed) -> None:
         ("sync-log", "extra", "c2", decode_entry(secret).seq, "bob"),
         ("sync-store", "missing", last.conv_id, last.seq, "ann"),
         ("sync-store", "missing", "c2", decode_entry(secret).seq, "bob"),
-        ("sync-store", "missing", rows[0][3] or "", rows[0][4] or 0, "ann"),
-    }
+    } | _missing_with(system, lost)
 
 
 def test_records_that_retention_dropped_are_passed_over(deployed: Deployed) -> None:

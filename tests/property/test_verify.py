@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ops.verify.audience import Cursor, Run
+from ops.verify.audience import Cursor, Cursors, Run
 from schemas.codec import encode
 from schemas.ids import uuid7
+from schemas.recipients import recipients_of
 from schemas.records import AnyCommand, MessageSent
 from tests.support.audited import System, system_of
 from tests.support.commands import commands
 from tests.support.damage import BETWEEN_EPOCHS, DAMAGES, Expected, Pick
+from tests.support.damage.rows import held_once, value_of
 from tests.support.damage.tools import add_sync, entries_at, entry_of
 from tests.support.placing import PLACINGS, SYNC_PARTITIONS
 from tests.support.sequencing import run
@@ -187,8 +189,10 @@ def test_what_retention_dropped_is_no_difference(
     system.lows[partition] = data.draw(st.sampled_from([1, *ends]))
     kept = [r for r in system.sync if r[0] != partition or r[1] >= system.lows[partition]]
     if data.draw(st.booleans()):
-        kept_rows = {(key, offset) for _, offset, key, _ in kept}
-        system.sync_rows = [r for r in system.sync_rows if (r[0].encode(), r[2]) in kept_rows]
+        low, homes = system.lows[partition], system.shards.home
+        system.sync_rows = [
+            row for row in system.sync_rows if row[2] >= low or homes(row[0], 0) != partition
+        ]
     system.sync = kept
 
     report = system.audit()
@@ -202,7 +206,7 @@ def test_what_retention_dropped_is_no_difference(
 def test_a_loss_behind_what_retention_dropped_is_named(choice: int) -> None:
     """Retention excuses the oldest records and no hole among the later ones."""
     system = _system(STORY)
-    home = next(number for number, _, key, _ in system.sync if key == b"ann")
+    home = system.home("ann", 0)
     own = [record for record in system.sync if record[0] == home]
     system.lows[home] = own[1][1]
     later = own[len(own) // 2 :]
@@ -212,8 +216,8 @@ def test_a_loss_behind_what_retention_dropped_is_named(choice: int) -> None:
 
     report = system.audit()
 
-    user = (gone[2] or b"").decode()
-    assert any(d.check == "sync-log" and d.user == user for d in report.differences)
+    named = {each.user.encode() for each in report.differences if each.check == "sync-log"}
+    assert named == set(recipients_of(gone[2] or b""))
 
 
 @tries
@@ -221,18 +225,18 @@ def test_a_loss_behind_what_retention_dropped_is_named(choice: int) -> None:
 def test_expired_rows_may_be_gone_and_no_others(
     more: list[AnyCommand], data: st.DataObject
 ) -> None:
-    """A row is excused by the age of its entry, and by nothing else."""
+    """A row is excused by the age of its records, and by nothing else."""
     system = _system([*STORY, *more])
-    at = data.draw(st.integers(0, len(system.sync_rows) - 1))
-    row = system.sync_rows.pop(at)
-    value = next(v for _, offset, key, v in system.sync
-                 if ((key or b"").decode(), offset) == (row[0], row[2]))  # fmt: skip
-    time = msgspec.json.decode(value or b"")["at"]
-    kept, expired = (replace(system, expired_before=before) for before in (time, time + 1))
+    alone = held_once(system)
+    at = alone[data.draw(st.integers(0, len(alone) - 1))].at
+    lost = [each for each in alone if each.at == at]
+    newest = max(msgspec.json.decode(value_of(system, each))["at"] for each in lost)
+    user = system.sync_rows.pop(at)[0]
+    due, expired = (replace(system, expired_before=time) for time in (newest, newest + 1))
 
     assert expired.audit().differences == []
-    named = [(d.check, d.kind, d.user) for d in kept.audit().differences]
-    assert ("sync-store", "missing", row[0]) in named
+    named = [(d.check, d.kind, d.user) for d in due.audit().differences]
+    assert ("sync-store", "missing", user) in named
 
 
 run_lists = st.sets(st.integers(1, 30)).map(
@@ -260,3 +264,31 @@ def test_a_cursor_is_a_set_that_remembers_little(runs: list[Run], arrivals: list
 
     missing = {seq for run in cursor.missing() for seq in range(run.first, run.last + 1)}
     assert missing == due - came
+
+
+people = st.sampled_from([b"ann", b"bob", b"cat"])
+shared = st.tuples(st.lists(people, min_size=1, unique=True), st.integers(1, 32))
+
+
+@tries
+@given(st.lists(run_lists, min_size=3, max_size=3), st.lists(shared))
+def test_recipients_who_move_together_move_as_each_alone(
+    runs: list[list[Run]], records: list[tuple[list[bytes], int]]
+) -> None:
+    """Whatever the keys are and in whatever order the SeqIds come."""
+    users = (b"ann", b"bob", b"cat")
+    alone = {user: Cursor(due) for user, due in zip(users, runs, strict=True)}
+    together = Cursors({user: Cursor(due) for user, due in zip(users, runs, strict=True)})
+
+    # A record and the next one of its conversation have the same recipients, mostly.
+    for listed, seq in [(listed, first + n) for listed, first in records for n in range(4)]:
+        key = b"\n".join(listed)
+        expected = [alone[user].take(seq) for user in listed]
+        if together.advance(key, seq):
+            assert set(expected) == {"next"}
+        else:
+            assert [together.take(user, seq) for user in listed] == expected
+            together.unite(key, listed)
+
+    left = [(user, run) for user, cursor in alone.items() for run in cursor.missing()]
+    assert list(together.missing()) == left

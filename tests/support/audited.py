@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Final, TypeVar
 
 from backends.elasticsearch import document_id
@@ -22,10 +23,11 @@ from ops.verify.sources import Sources, Stage
 from ops.verify.store import ConversationRow, MessageRow
 from ops.verify.sync_buckets import BucketRow
 from ops.verify.sync_expiry import ExpiryRow
-from ops.verify.sync_store import SyncRow
+from ops.verify.sync_store import StoredRow
 from ops.verify.topics import Span
-from schemas.codec import decode_entry, decode_sync_record, encode
+from schemas.codec import decode_entry, decode_sync_record
 from schemas.limits import MEMBERSHIP_BUCKET, MESSAGE_BUCKET, SYNC_BUCKET, Limits
+from schemas.recipients import recipients_of
 from schemas.records import (
     AnyEntry,
     ConversationCreated,
@@ -37,14 +39,13 @@ from schemas.records import (
     MessageSent,
     OwnershipTransferred,
     ReadMarked,
-    RecalledHole,
-    Rejected,
-    Retracted,
 )
 from schemas.sync_seq import epoch_of, sync_seq
 from sinks.cassandra.messages import row_by_user
 from tests.support.placing import TIMELINE_PARTITIONS, Placing, in_one_epoch
 from tests.support.sequencing import SMALL_LIMITS, Log, Source
+from tests.support.shared_records import shared_records
+from tests.support.sync_table import rows_of
 
 RecordT = TypeVar("RecordT", KafkaRecord, InputRecord)
 
@@ -86,7 +87,7 @@ class System:
     places: dict[tuple[object, ...], MembershipRow] = field(default_factory=dict)
     by_conversation: list[MembershipRow] = field(default_factory=list)
     documents: list[Document] = field(default_factory=list)
-    sync_rows: list[SyncRow] = field(default_factory=list)
+    sync_rows: list[StoredRow] = field(default_factory=list)
     buckets: list[BucketRow] = field(default_factory=list)
     expiries: list[ExpiryRow] = field(default_factory=list)
     read_marks: list[ReadMarkRow] = field(default_factory=list)
@@ -192,8 +193,8 @@ class _Lists:
     def membership_by_conversation(self) -> Iterable[MembershipRow]:
         return self._system.by_conversation
 
-    def sync_rows(self) -> Iterable[SyncRow]:
-        return self._system.sync_rows
+    def sync_rows(self) -> Iterable[StoredRow]:
+        return sorted(self._system.sync_rows, key=itemgetter(0, 1, 2))
 
     def sync_buckets(self) -> Iterable[BucketRow]:
         return self._system.buckets
@@ -244,8 +245,10 @@ def system_of(log: Log, place: Placing = in_one_epoch) -> System:
     """
     shards, epochs = place(log.syncs)
     homes = [shards.home(user, epoch) for (user, _), epoch in zip(log.syncs, epochs, strict=True)]
-    lanes = ((partition_of(key, TIMELINE_PARTITIONS), key, value) for key, value in log.entries)
-    sync = ((home, *pair) for home, pair in zip(homes, log.syncs, strict=True) if home is not None)
+    lanes = (
+        (partition_of(key, TIMELINE_PARTITIONS), key.encode(), value) for key, value in log.entries
+    )
+    sync = shared_records(log.syncs, homes)
     system = system_on(list(_placed(lanes)), list(_placed(sync)), shards)
     system.input = [_input(record) for record in log.sources]
     places = {record.offset: record.partition for record in system.input}
@@ -265,16 +268,18 @@ def system_on(timeline: list[KafkaRecord], sync: list[KafkaRecord], shards: Sync
         _store(system, decode_entry(value), value or b"")
     for number, offset, key, value in sync:
         place = sync_seq(epoch_of(number), offset)
-        _store_sync(system, (key or b"").decode(), place, value or b"")
+        for user in recipients_of(key or b""):
+            _store_sync(system, user.decode(), place, value or b"")
+    system.sync_rows = rows_of(sync)
     return system
 
 
-def _placed(records: Iterable[tuple[int, str, bytes]]) -> Iterator[KafkaRecord]:
+def _placed(records: Iterable[tuple[int, bytes, bytes]]) -> Iterator[KafkaRecord]:
     """On their partitions, with marks of transactions and aborted ones between."""
     ends: dict[int, int] = {}
     for partition, key, value in records:
         offset = ends.get(partition, 0)
-        yield partition, offset, key.encode(), value
+        yield partition, offset, key, value
         # One mark after each record; once an aborted transaction as long as a bucket.
         ends[partition] = offset + (SYNC_BUCKET if offset == 2 * _JUMP_AFTER else 2)
 
@@ -375,29 +380,12 @@ def _document(entry: MessageSent | MessageEdited, seq: int, at: int) -> Document
     return Document(index_of(at), place, entry.conv_id, source, entry.seq)
 
 
-def _erase(system: System, user: str, record: MessageRecalled | Retracted) -> None:
-    for at, row in enumerate(system.sync_rows):
-        if (
-            row[0] == user
-            and row[3] == record.conv_id
-            and row[4] in (record.target, *record.edits)
-        ):
-            found = decode_sync_record(row[5])
-            if isinstance(found, MessageSent | MessageEdited):
-                hole = RecalledHole(conv_id=found.conv_id, seq=found.seq)
-                system.sync_rows[at] = (*row[:5], encode(hole))
-
-
 def _store_sync(system: System, user: str, place: int, value: bytes) -> None:
     record = decode_sync_record(value)
-    seq = None if isinstance(record, Rejected | Retracted) else record.seq
-    if isinstance(record, MessageRecalled | Retracted):
-        _erase(system, user, record)
     if isinstance(record, ReadMarked):
         *rest, marked = _take_mark(system, record.conv_id, user)
         system.read_marks.append((*rest, max(record.seq, marked or 0)))  # type: ignore[arg-type]
     bucket = place // SYNC_BUCKET
-    system.sync_rows.append((user, bucket, place, record.conv_id, seq, value))
     newest = max([place, *(told for name, told in system.expiries if name == user)])
     system.expiries = [each for each in system.expiries if each[0] != user] + [(user, newest)]
     if (user, bucket) not in system.buckets:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from cassandra.cluster import Session
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -22,7 +23,7 @@ from backends.kafka import (
     sync_topic,
 )
 from backends.shards import places_of, sync_shards
-from backends.sync_layout import sync_layout
+from backends.sync_layout import SyncShards
 from ops.verify.inputs import read_input
 from ops.verify.log import KafkaRecord
 from ops.verify.topics import committed_spans
@@ -33,9 +34,12 @@ from schemas.topics import Topic
 from tests.support.audited import System, system_on
 from tests.support.placing import Placed, Placing, in_one_epoch
 from tests.support.sequencing import run
+from tests.support.shared_records import shared_records
 from tests.support.topics import read_all
 
 SECONDS = 60.0
+_BY_KEY: Final = -1
+"""In place of a partition: the client computes the partition from the key."""
 STAGES = (
     ("sequencer", Topic.MESSAGES),
     ("sink-message", Topic.TIMELINE),
@@ -60,15 +64,13 @@ def deploy(
     found = list(read_input(settings, committed_spans(settings, Topic.MESSAGES)))
     times = {record.value: record.at for record in found}
     log = run(steps, at=[times[encode(step)] for step in steps])
-    placed, layout = place(log.syncs), sync_layout(settings)
+    placed = place(log.syncs)
     _make_shards(settings, placed)
     append(settings, Topic.TIMELINE, log.entries)
-    append_to(
-        settings,
-        [(layout.topic(user, epoch), user, value)
-         for (user, value), epoch in zip(log.syncs, placed.epochs, strict=True)],
-    )  # fmt: skip
     shards = sync_shards(admin_client(settings), settings)
+    users = [user for user, _ in log.syncs]
+    homes = [shards.home(user, epoch) for user, epoch in zip(users, placed.epochs, strict=True)]
+    append_shared(settings, shards, shared_records(log.syncs, homes))
     system = system_on(records(settings, Topic.TIMELINE), records(settings, Topic.SYNC), shards)
     system.input = found
     deployment = check_log(settings)
@@ -96,20 +98,35 @@ def append(settings: Settings, topic: Topic, pairs: Iterable[tuple[str, bytes]])
 
 
 def append_to(settings: Settings, records: Iterable[tuple[str, str, bytes]]) -> None:
-    """Writes (topic, key, value) in one transaction, and once more in one that is aborted.
+    """Writes (topic, key, value) as `append_on`, each on the partition of its key."""
+    append_on(settings, [(topic, _BY_KEY, key, value) for topic, key, value in records])
 
-    The partition is that of the key.
+
+def append_shared(
+    settings: Settings, shards: SyncShards, records: Iterable[tuple[int, bytes, bytes]]
+) -> None:
+    """Writes (shard, key, value) as `append_on`."""
+    found = [(shards.places[number], key, value) for number, key, value in records]
+    append_on(
+        settings,
+        [(place.topic or "", place.partition, key, value) for place, key, value in found],
+    )
+
+
+def append_on(settings: Settings, records: Sequence[tuple[str, int, bytes | str, bytes]]) -> None:
+    """Writes (topic, partition, key, value) in one transaction that is committed.
+
+    Before that it writes them in one that is aborted.
     """
     transactional = {"transactional.id": f"{settings.namespace}-by-hand"}
     producer = Producer(producer_config(settings) | transactional)
     producer.init_transactions(SECONDS)
-    records = list(records)
-    for is_kept in (False, True):
+    for is_committed in (False, True):
         producer.begin_transaction()
-        for topic, key, value in records:
-            producer.produce(topic, value, key)
+        for topic, partition, key, value in records:
+            producer.produce(topic, value, key, partition)
         producer.flush(SECONDS)
-        if is_kept:
+        if is_committed:
             producer.commit_transaction(SECONDS)
         else:
             producer.abort_transaction(SECONDS)
@@ -157,8 +174,8 @@ def _insert(session: Session, system: System) -> None:
             for at, row in enumerate(system.by_user)
         ],
         f"membership_by_conversation ({membership})": [row[:6] for row in system.by_conversation],
-        "sync (user_id, bucket, sync_seq, conv_id, seq, record)": [
-            (*row[:5], (row[5] or b"").decode()) for row in system.sync_rows
+        "sync (user_id, bucket, sync_seq, records)": [
+            (*row[:3], (row[3] or b"").decode()) for row in system.sync_rows
         ],
         "sync_bucket (user_id, bucket)": list(system.buckets),
         "read_mark (conv_id, user_id, own_seq, own_messages, read_seq)": list(system.read_marks),

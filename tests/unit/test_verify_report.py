@@ -70,7 +70,7 @@ def test_for_programs_each_line_is_an_object_and_the_last_the_summary(
     monkeypatch: pytest.MonkeyPatch, system: System
 ) -> None:
     """Differences first, one a line, then what was counted."""
-    expected = DAMAGES["sync_store_loses_a_row"](system, Pick([3]))
+    expected = DAMAGES["sync_store_loses_a_reference"](system, Pick([3]))
 
     result = _verify(monkeypatch, system, "--json")
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import pytest
 import stamina
 from cassandra import OperationTimedOut
 
-from ops.verify.scan import scan
+from ops.verify.scan import scan, scan_pages
 from schemas.errors import ServerUnavailable
 
 PAGES = 3
@@ -88,6 +90,17 @@ def test_each_page_of_each_range_comes_once(errors: int) -> None:
     for bounds, number in rows:
         by_range.setdefault(bounds, []).append(number)
     assert set(map(tuple, by_range.values())) == {tuple(range(PAGES))}
+
+
+def test_a_partition_that_spans_pages_comes_in_one_piece() -> None:
+    """Pages of other ranges do not come between its rows, which are in their order."""
+    pages = scan_pages(_Session(), "sync", "bounds", "bounds, number", together=1)
+    rows = [row for page in pages for row in page]
+
+    partitions = [(bounds, list(found)) for bounds, found in groupby(rows, itemgetter(0))]
+
+    assert len(partitions) == len({bounds for bounds, _ in partitions})
+    assert all(found == [(at, n) for n in range(PAGES)] for at, found in partitions)
 
 
 def test_a_server_that_does_not_answer_is_an_error_with_the_tables_name() -> None:

@@ -137,7 +137,7 @@ def _a_device_has_ids_in_another_order(system: System, pick: Pick) -> Expected:
     system.timeline = [(*each[:3], swapped(each[3])) for each in system.timeline]
     system.sync = [(*each[:3], swapped(each[3])) for each in system.sync]
     system.messages = [(*row[:6], swapped(row[6]), *row[7:]) for row in system.messages]
-    system.sync_rows = [(*row[:5], swapped(row[5])) for row in system.sync_rows]
+    system.sync_rows = [(*row[:3], swapped(row[3])) for row in system.sync_rows]
     return Expected("input", "out_of_order", "c1", mine[at + 1].seq)
 
 

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from msgspec import Raw, structs
 
+from schemas.codec import decode_sync_record, encode
 from schemas.limits import SYNC_BUCKET
+from schemas.records import AnyReply, Retracted
+from schemas.sync_rows import SyncRow, encode_row
 from schemas.sync_seq import epoch_of, sync_seq
 from tests.support.audited import System
+from tests.support.damage.rows import (
+    Held,
+    entries_of,
+    held,
+    held_once,
+    row_at,
+    set_row,
+    take_out,
+    value_of,
+)
 from tests.support.damage.tools import (
     STRANGER,
     Expected,
@@ -14,50 +27,146 @@ from tests.support.damage.tools import (
     damage,
     drop_empty_bucket,
     end_of,
-    place_of,
-    rows_at,
+    twins,
     with_column,
 )
 
 
+def _missing(each: Held) -> Expected:
+    return Expected("sync-store", "missing", each.conv_id, each.seq, each.user)
+
+
 @damage
 def _sync_store_loses_a_row(system: System, pick: Pick) -> Expected:
-    row = system.sync_rows.pop(pick.one(rows_at(system)))
+    each = pick.one(held_once(system))
+    row = system.sync_rows.pop(each.at)
     drop_empty_bucket(system, row[0], row[1])
-    return Expected("sync-store", "missing", row[3] or "", row[4] or 0, row[0])
+    return _missing(each)
 
 
 @damage
-def _sync_store_has_a_row_twice(system: System, pick: Pick) -> Expected:
-    row = system.sync_rows[pick.one(rows_at(system))]
-    system.sync_rows.append(row)
-    return Expected("sync-store", "double", row[3] or "", row[4] or 0, row[0])
+def _sync_store_loses_a_reference(system: System, pick: Pick) -> Expected:
+    """From within a row: its key stays the highest sync SeqId in it."""
+    inner = [
+        each
+        for each in held_once(system)
+        if each.reference.sync_seq != system.sync_rows[each.at][2]
+    ]
+    each = pick.one(inner)
+    row = row_at(system, each.at)
+    take_out(row, each.reference)
+    set_row(system, each.at, row)
+    return _missing(each)
 
 
 @damage
-def _sync_store_alters_a_row(system: System, pick: Pick) -> Expected:
-    at, column = pick.one(rows_at(system)), pick.one((3, 4, 5))
-    row = system.sync_rows[at]
-    other: Any = {3: "nowhere", 4: 999, 5: (row[5] or b"") + b" "}[column]
-    system.sync_rows[at] = with_column(
-        row, column, pick.one((None, other) if row[column] else (other,))
+def _sync_store_has_a_reference_in_a_later_row(system: System, pick: Pick) -> Expected:
+    """A reader of the row before has passed the reference."""
+    rows = system.sync_rows
+    each = pick.one(
+        [
+            one
+            for one in held_once(system)
+            if one.reference.sync_seq != rows[one.at][2]
+            and rows[one.at][:2] == rows[(one.at + 1) % len(rows)][:2]
+        ]
     )
-    return Expected("sync-store", "altered", user=row[0])
+    row, later = row_at(system, each.at), row_at(system, each.at + 1)
+    take_out(row, each.reference)
+    if each.reference.reply is None:
+        pairs = later.entries.get(each.conv_id, [])
+        later.entries[each.conv_id] = [each.reference.sync_seq, each.seq, *pairs]
+    else:
+        later.replies[each.reference.sync_seq] = each.reference.reply
+    set_row(system, each.at, row)
+    set_row(system, each.at + 1, later)
+    return Expected("sync-store", "out_of_order", each.conv_id, each.seq, each.user)
 
 
 @damage
-def _sync_store_has_a_text_after_its_recall(system: System, pick: Pick) -> Expected:
-    holes = [at for at, row in enumerate(system.sync_rows) if b'"recalled"' in (row[5] or b"")]
-    at = pick.one(holes)
+def _sync_store_has_a_reference_twice_in_a_row(system: System, pick: Pick) -> Expected:
+    each = pick.one(entries_of(held(system)))
+    row = row_at(system, each.at)
+    row.entries[each.conv_id] += [each.reference.sync_seq, each.seq]
+    set_row(system, each.at, row)
+    return Expected("sync-store", "double", each.conv_id, each.seq, each.user)
+
+
+@damage
+def _sync_store_alters_a_reference(system: System, pick: Pick) -> Expected:
+    each = pick.one(entries_of(held(system)))
+    conv_id, seq = pick.one([("nowhere", each.seq), (each.conv_id, 999), (each.conv_id, 0)])
+    row = row_at(system, each.at)
+    take_out(row, each.reference)
+    row.entries.setdefault(conv_id, []).extend((each.reference.sync_seq, seq))
+    set_row(system, each.at, row)
+    return Expected("sync-store", "altered", conv_id, seq, each.user)
+
+
+@damage
+def _sync_store_alters_a_reply(system: System, pick: Pick) -> Expected:
+    each = pick.one(_replies(system))
+    row = row_at(system, each.at)
+    record = decode_sync_record(bytes(row.replies[each.reference.sync_seq]))
+    assert isinstance(record, AnyReply | Retracted)
+    other = structs.replace(record, at=record.at + 1)
+    row.replies[each.reference.sync_seq] = Raw(encode(other))
+    set_row(system, each.at, row)
+    return Expected("sync-store", "altered", each.conv_id, each.seq, each.user)
+
+
+@damage
+def _sync_store_has_a_reply_in_place_of_an_entry(system: System, pick: Pick) -> Expected:
+    each = pick.one(entries_of(held(system)))
+    reply = pick.one(_replies(system)).reference.reply
+    assert reply is not None
+    row = row_at(system, each.at)
+    take_out(row, each.reference)
+    row.replies[each.reference.sync_seq] = reply
+    set_row(system, each.at, row)
+    return Expected("sync-store", "altered", user=each.user)
+
+
+@damage
+def _sync_store_has_an_entry_in_place_of_a_reply(system: System, pick: Pick) -> Expected:
+    each = pick.one(_replies(system))
+    row = row_at(system, each.at)
+    take_out(row, each.reference)
+    row.entries.setdefault("c1", []).extend((each.reference.sync_seq, 2))
+    set_row(system, each.at, row)
+    return Expected("sync-store", "altered", "c1", 2, each.user)
+
+
+@damage
+def _sync_store_has_a_text(system: System, pick: Pick) -> Expected:
+    each = pick.one(entries_of(held(system)))
+    row = row_at(system, each.at)
+    take_out(row, each.reference)
+    row.replies[each.reference.sync_seq] = Raw(value_of(system, each))
+    set_row(system, each.at, row)
+    return Expected("sync-store", "entry_inline", each.conv_id, each.seq, each.user)
+
+
+@damage
+def _sync_store_has_no_row_there(system: System, pick: Pick) -> Expected:
+    at = pick.one(held(system)).at
+    other = pick.one((None, b"", b"[]", b"\xff", b'{"entries":{"c1":[1]}}'))
+    system.sync_rows[at] = with_column(system.sync_rows[at], 3, other)
+    return Expected("sync-store", "undecodable", user=system.sync_rows[at][0])
+
+
+@damage
+def _sync_store_has_a_row_with_another_key(system: System, pick: Pick) -> Expected:
+    at = pick.one(held(system)).at
     row = system.sync_rows[at]
-    text = next(record[3] for record in system.sync if place_of(record) == (row[0], row[2]))
-    system.sync_rows[at] = with_column(row, 5, text)
-    return Expected("sync-store", "altered", row[3] or "", row[4] or 0, row[0])
+    # No record has an odd offset: none is between this key and the next.
+    system.sync_rows[at] = with_column(row, 2, row[2] + 1)
+    return Expected("sync-store", "wrong_key", user=row[0])
 
 
 @damage
 def _sync_store_has_a_row_in_another_bucket(system: System, pick: Pick) -> Expected:
-    at = pick.one(rows_at(system))
+    at = pick.one(held(system)).at
     row = system.sync_rows[at]
     system.sync_rows[at] = with_column(row, 1, pick.one((row[1] + 1, -1)))
     return Expected("sync-store", "misplaced", user=row[0])
@@ -65,7 +174,7 @@ def _sync_store_has_a_row_in_another_bucket(system: System, pick: Pick) -> Expec
 
 @damage
 def _sync_store_has_a_row_in_another_epoch(system: System, pick: Pick) -> Expected:
-    at = pick.one(rows_at(system))
+    at = pick.one(held(system)).at
     row = system.sync_rows[at]
     system.sync_rows[at] = with_column(row, 2, pick.one((row[2] + (1 << 48), -1)))
     return Expected("sync-store", "misplaced", user=row[0])
@@ -73,25 +182,25 @@ def _sync_store_has_a_row_in_another_epoch(system: System, pick: Pick) -> Expect
 
 @damage
 def _sync_store_gives_a_row_to_another(system: System, pick: Pick) -> Expected:
-    at = pick.one(rows_at(system))
+    at = pick.one(held(system)).at
     row = system.sync_rows[at]
-    epoch = epoch_of(row[2])
-    home = system.home(row[0], epoch)
-    # Where each has a shard alone, another has no place for it.
-    twins = [name for name in map(str, range(99)) if system.shards.home(name, epoch) == home]
-    twin = next(iter(twins), STRANGER)
+    # Where each recipient has a shard alone, another has no place for the row.
+    found = twins(system, system.home(row[0], epoch_of(row[2])))
+    twin = next(iter(found), STRANGER)
     system.sync_rows[at] = with_column(row, 0, twin)
-    return Expected("sync-store", "altered" if twins else "misplaced", user=twin)
+    return Expected("sync-store", "extra" if found else "misplaced", user=twin)
 
 
 @damage
 def _sync_store_has_a_row_of_its_own(system: System, pick: Pick) -> Expected:
-    row = system.sync_rows[pick.one(rows_at(system))]
+    each = pick.one(entries_of(held(system)))
+    row = system.sync_rows[each.at]
     epoch = epoch_of(row[2])
     end = sync_seq(epoch, end_of(system.sync, system.home(row[0], epoch)))
     place = pick.one((row[2] + 1, end, end + 10 * SYNC_BUCKET))
-    system.sync_rows.append((row[0], place // SYNC_BUCKET, place, *row[3:]))
-    return Expected("sync-store", "extra", user=row[0])
+    own = encode_row(SyncRow({each.conv_id: [place, each.seq]}, {}))
+    system.sync_rows.append((row[0], place // SYNC_BUCKET, place, own))
+    return Expected("sync-store", "extra", each.conv_id, each.seq, row[0])
 
 
 @damage
@@ -114,3 +223,8 @@ def _sync_store_does_not_tell_of_a_row(system: System, pick: Pick) -> Expected:
     user, newest = system.expiries.pop(at)
     system.expiries += pick.one(([], [(user, newest - 1)]))
     return Expected("sync-store", "missing", user=user)
+
+
+def _replies(system: System) -> list[Held]:
+    """What rows hold that is no reference; of any epoch if the last ones have nothing."""
+    return [each for each in held(system) if each.reference.reply is not None]

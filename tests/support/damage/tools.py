@@ -9,8 +9,9 @@ from ops.verify.index import Document
 from ops.verify.log import KafkaRecord
 from ops.verify.report import CheckName, Difference, DifferenceKind, Report
 from schemas.codec import decode_entry, decode_sync_record, encode
-from schemas.records import AnyEntry, Retracted
-from schemas.sync_seq import epoch_of, sync_seq
+from schemas.recipients import SEPARATOR, recipients_of
+from schemas.records import AnyEntry, AnyReply, Retracted
+from schemas.sync_seq import epoch_of
 from tests.support.audited import System
 
 STRANGER: Final = "stranger"
@@ -31,6 +32,10 @@ class Pick:
     def index(self, items: Sequence[Any]) -> int:
         """The place of one of them."""
         return self.one(range(len(items)))
+
+    def user(self, key: bytes | None) -> str:
+        """One of the recipients that a key lists."""
+        return self.one(recipients_of(key or b"")).decode()
 
 
 class Expected(NamedTuple):
@@ -93,11 +98,10 @@ def entries_at(system: System) -> list[int]:
     ]
 
 
-def rows_at(system: System) -> list[int]:
-    """Where the rows of sync records are: of epochs after the first, if there are."""
-    last = system.shards.epochs[-1]
-    rows = enumerate(system.sync_rows)
-    return [at for at, row in rows if last == 0 or epoch_of(row[2]) > 0]
+def replies_at(system: System) -> list[int]:
+    """Where the replies to commands are."""
+    records = enumerate(system.sync)
+    return [at for at, record in records if isinstance(decode_sync_record(record[3]), AnyReply)]
 
 
 def retractions_at(records: Sequence[KafkaRecord]) -> list[int]:
@@ -111,10 +115,32 @@ def add_sync(system: System, number: int, key: bytes | None, value: bytes | None
     system.sync.append((number, end_of(system.sync, number), key, value))
 
 
-def place_of(record: KafkaRecord) -> tuple[str, int]:
-    """Whose a sync record is, and its sync SeqId."""
-    number, offset, key, _ = record
-    return (key or b"").decode(), sync_seq(epoch_of(number), offset)
+def only_user(key: bytes | None) -> str:
+    """The recipient that a key lists; empty if there are several."""
+    users = recipients_of(key or b"")
+    return users[0].decode() if len(users) == 1 else ""
+
+
+def set_key(system: System, at: int, key: bytes | None) -> None:
+    """Gives a sync record another key."""
+    number, offset, _, value = system.sync[at]
+    system.sync[at] = (number, offset, key, value)
+
+
+def without_recipient(system: System, at: int, user: str) -> None:
+    """Takes a recipient out of the key of a sync record; the last one with the record."""
+    users = recipients_of(system.sync[at][2] or b"")
+    users.remove(user.encode())
+    if users:
+        set_key(system, at, SEPARATOR.join(users))
+    else:
+        del system.sync[at]
+
+
+def twins(system: System, number: int) -> list[str]:
+    """People of no conversation who live in a shard."""
+    epoch = epoch_of(number)
+    return [name for name in map(str, range(99)) if system.shards.home(name, epoch) == number]
 
 
 def line_of_sync(record: KafkaRecord) -> object:
@@ -186,7 +212,7 @@ def of_document(document: Document, kind: DifferenceKind) -> Expected:
     return Expected("index", kind, document.source["conv_id"], document.source["seq"])
 
 
-def of_sync(key: bytes | None, value: bytes | None, kind: DifferenceKind) -> Expected:
+def of_sync(user: str, value: bytes | None, kind: DifferenceKind) -> Expected:
     """A difference of a sync timeline, at the place of a record; its row differs, too."""
-    entry, user = decode_entry(value), (key or b"").decode()
+    entry = decode_entry(value)
     return Expected("sync-log", kind, entry.conv_id, entry.seq, user, alone=False)

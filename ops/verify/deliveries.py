@@ -1,0 +1,101 @@
+"""The deliveries of one shard: which records it holds, for which recipients.
+
+A delivery is a pair (offset, recipient): the record at that offset lists the recipient in its key.
+
+Memory: 16 bytes for each offset and one byte for each delivery. Each distinct key is stored once,
+with some 300 bytes of overhead.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Final
+
+from schemas.recipients import recipients_of
+
+DUE: Final = 1
+"""State of a delivery: a row in the store must hold it."""
+OPTIONAL: Final = 2
+"""A row may hold it: its lifetime is over, or nearly so."""
+SEEN: Final = 3
+"""A row holds it."""
+
+NO_KEY: Final = 0
+"""The number of a key where there is no record: a transaction marker, or an undecodable record."""
+
+
+class Deliveries:
+    """Records by their place: the offset minus the lowest offset of the shard.
+
+    Attributes:
+        digests: By place, a digest of what a row must hold of the record.
+        keys: By place, the number of the record's key; `NO_KEY` where there is no record.
+        starts: By place, the index of the first delivery of the record in ``states``.
+        states: `DUE`, `OPTIONAL` or `SEEN` of each delivery, in the order of places and, within a
+            record, in the order of its key.
+    """
+
+    __slots__ = ("_keys", "_numbers", "digests", "keys", "starts", "states")
+
+    def __init__(self) -> None:
+        self.digests = array("I")
+        self.keys = array("I")
+        self.starts = array("Q")
+        self.states = bytearray()
+        self._keys = [b""]
+        self._numbers: dict[bytes, int] = {}
+
+    def number_of(self, key: bytes) -> int:
+        """The number of a key that lists each of its recipients once."""
+        number = self._numbers.setdefault(key, len(self._keys))
+        if number == len(self._keys):
+            self._keys.append(key)
+        return number
+
+    def add(self, place: int, key: int, states: bytes, digest: int) -> None:
+        """Adds a record behind all others, with one state for each of its recipients."""
+        if place > len(self.keys):
+            self.pad(place)
+        self.digests.append(digest)
+        self.keys.append(key)
+        self.starts.append(len(self.states))
+        self.states += states
+
+    def pad(self, size: int) -> None:
+        """Notes that there are no more records before the place ``size``."""
+        gap = size - len(self.keys)
+        if gap > 0:
+            nothing = array("I", bytes(4 * gap))
+            self.digests.extend(nothing)
+            self.keys.extend(nothing)
+            self.starts.extend(array("Q", [len(self.states)]) * gap)
+
+    @property
+    def last_place(self) -> int:
+        """The place of the last record, -1 if there is none."""
+        return next((at for at in reversed(range(len(self.keys))) if self.keys[at]), -1)
+
+    def index(self, place: int, user: bytes) -> int | None:
+        """The index of a delivery in ``states``; None if the record has another audience."""
+        users = recipients_of(self._keys[self.keys[place]])
+        return self.starts[place] + users.index(user) if user in users else None
+
+    def first_due(self, most: int) -> Iterator[tuple[int, bytes]]:
+        """(place, recipient) of the first deliveries that are `DUE`, at most so many."""
+        at = self.states.find(DUE)
+        while at >= 0 and most > 0:
+            place = bisect_right(self.starts, at) - 1
+            users = recipients_of(self._keys[self.keys[place]])
+            yield place, users[at - self.starts[place]]
+            at, most = self.states.find(DUE, at + 1), most - 1
+
+    def has_optional(self, first: int, end: int) -> bool:
+        """Whether a delivery of the places from ``first`` to below ``end`` is `OPTIONAL`."""
+        begin, stop = self._start(first), self._start(end)
+        return self.states.find(OPTIONAL, begin, stop) >= 0
+
+    def _start(self, place: int) -> int:
+        place = max(0, place)
+        return self.starts[place] if place < len(self.starts) else len(self.states)

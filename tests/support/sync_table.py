@@ -1,0 +1,59 @@
+"""The table ``sync`` as a sink leaves it that was killed and started again, several times."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Final
+
+from msgspec import Raw
+
+from ops.verify.log import KafkaRecord
+from ops.verify.sync_store import StoredRow
+from schemas.codec import decode_sync_record
+from schemas.limits import SYNC_BUCKET
+from schemas.recipients import recipients_of
+from schemas.records import AnyEntry
+from schemas.sync_rows import SyncRow, encode_row
+from schemas.sync_seq import epoch_of, sync_seq
+
+_FLUSHES: Final = ((0, 3), (0, 2), (2, 5))
+"""Records of a shard that are written at once, by their place among five. The first flush is not
+committed, so the next one begins at the same record and ends at another one."""
+
+_STEP: Final = 5
+
+
+def rows_of(records: Iterable[KafkaRecord]) -> list[StoredRow]:
+    """The rows, in the order of (recipient, bucket, key)."""
+    table: dict[tuple[str, int, int], bytes] = {}
+    for _, of_shard in groupby(sorted(records, key=itemgetter(0, 1)), itemgetter(0)):
+        shard = list(of_shard)
+        for begin in range(0, len(shard), _STEP):
+            for first, end in _FLUSHES:
+                _flush(shard[begin + first : begin + end], table)
+    return [(*place, value) for place, value in sorted(table.items())]
+
+
+def _flush(records: Sequence[KafkaRecord], table: dict[tuple[str, int, int], bytes]) -> None:
+    rows: defaultdict[tuple[str, int], SyncRow] = defaultdict(lambda: SyncRow({}, {}))
+    last: dict[tuple[str, int], int] = {}
+    for number, offset, key, value in records:
+        place = sync_seq(epoch_of(number), offset)
+        for user in recipients_of(key or b""):
+            partition = user.decode(), place // SYNC_BUCKET
+            put(rows[partition], place, value or b"")
+            last[partition] = place
+    for partition, row in rows.items():
+        table[*partition, last[partition]] = encode_row(row)
+
+
+def put(row: SyncRow, place: int, value: bytes) -> None:
+    """Adds a sync record to a row: an entry as a reference, anything else as it is."""
+    record = decode_sync_record(value)
+    if isinstance(record, AnyEntry):
+        row.entries.setdefault(record.conv_id, []).extend((place, record.seq))
+    else:
+        row.replies[place] = Raw(value)
