@@ -20,7 +20,7 @@ up, ``tests/integration/test_partitions.py`` asks the server):
 | table | the worst partition | at most |
 |---|---|---|
 | ``message`` | `MESSAGE_BUCKET` entries of `MAX_ENTRY_BYTES` | 99.3 MB |
-| ``sync`` | `SYNC_BUCKET` records of `MAX_ENTRY_BYTES` | 98.9 MB |
+| ``sync`` | `SYNC_BUCKET` rows of `MAX_ENTRY_BYTES` | 94.5 MB |
 | ``membership_by_conversation`` | all who are named in `MEMBERSHIP_BUCKET` entries | 82.3 MB |
 | ``membership_by_user`` | two rows a period, in 1/32 of a person's conversations | below |
 | ``conversation``, ``deployment`` | one row | 1 KB |
@@ -47,12 +47,19 @@ A row without one was written before there was such a rule, and means ``since_jo
 nothing counts. ``read_mark`` has somebody's own last message (``own_seq``, with its count), and
 up to where their devices marked it as read (``read_seq``); each ``USING TIMESTAMP`` its SeqId.
 
+A row of ``sync`` has references (`schemas.sync_rows`): what one flush of the sink brought to one
+recipient, at most 100 records and `MAX_ENTRY_BYTES` of JSON. Its key is its highest sync SeqId. A
+reference takes the digits of two numbers, and each conversation in a row takes its id once. The
+JSON of a reply lies in the row itself. Flushes that are repeated with other ends may leave rows
+that overlap; all their keys are records of the recipient, so a bucket has at most `SYNC_BUCKET`
+rows whatever is repeated. A dead letter that is replayed makes the row above it longer by one
+reference. A row has all records of its recipient between the row below and its own key. So a
+reader takes, of each row in turn, the references above the last one taken.
+
 A recall overwrites ``entry`` of its message and of the edits of that by an empty text, and notes
 its own SeqId in ``recalled_by``, both with the timestamp `RECALLED`, above that of any clock: a
-replay, however late, does not bring the text back. A row of ``sync`` has the time of its record
-as timestamp, and a recall overwrites ``record`` with that plus one microsecond: the same, without
-a timestamp from the future, which would keep TWCS from dropping old files. ``edited_by`` of a
-message is the SeqId of its last edit, and its timestamp; the text is in the row of the edit, once.
+replay, however late, does not bring the text back. ``edited_by`` of a message is the SeqId of its
+last edit, and its timestamp; the text is in the row of the edit, once.
 
 ``conversation`` is written ``USING TIMESTAMP seq``: the last writer is the one with the highest
 SeqId, whatever is replayed. So is ``sync_expiry``, by its ``newest``: in a slot of time that
@@ -63,7 +70,7 @@ and all of them are there until ``until`` (seconds).
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -132,7 +139,7 @@ _TABLES: Final = (
         PRIMARY KEY ((user_id), registration)
     )""",
     """CREATE TABLE IF NOT EXISTS sync (
-        user_id text, bucket bigint, sync_seq bigint, conv_id text, seq bigint, record text,
+        user_id text, bucket bigint, sync_seq bigint, records text,
         PRIMARY KEY ((user_id, bucket), sync_seq)
     ) WITH default_time_to_live = {ttl} AND gc_grace_seconds = 3600
       AND compaction = {{'class': 'TimeWindowCompactionStrategy',
@@ -157,8 +164,11 @@ _LATER_COLUMNS: Final = (
 )
 """What the tables do not have that an earlier version made."""
 
-_REMADE: Final = ("membership_by_user", "membership_by_conversation", "read_mark")
+_REMADE: Final[Sequence[str]] = ("membership_by_user", "membership_by_conversation", "read_mark")
 """The tables that had another primary key in an earlier version."""
+
+_RECOLUMNED: Final[Sequence[str]] = ("sync",)
+"""The tables that had other columns in an earlier version, with another meaning."""
 
 _WINDOWS_IN_A_LIFETIME: Final = 14
 """TWCS drops whole windows; a dozen or two of them is what its authors advise."""
@@ -209,12 +219,18 @@ def use_keyspace(session: Session, settings: Settings) -> None:
     An old table would be read and written without an error, at places where nobody looks.
 
     Raises:
-        ConfigurationError: There is a table of an earlier version, with another primary key.
+        ConfigurationError: There is a table of an earlier version, with another primary key or
+            other columns.
         cassandra.InvalidRequest: There is no such keyspace.
     """
     session.set_keyspace(settings.keyspace)
     found, wanted = found_tables(session, settings), dict(map(table_of, _TABLES))
     old = [name for name in _REMADE if name in found and found[name].key != wanted[name].key]
+    old += [
+        name
+        for name in _RECOLUMNED
+        if name in found and not wanted[name].columns.keys() <= found[name].columns.keys()
+    ]
     if old:
         raise ConfigurationError(
             f"keyspace {settings.keyspace} has tables of an earlier version: {', '.join(old)}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from threading import Event
 from typing import Final, NamedTuple
 
@@ -68,8 +68,7 @@ def _sync_writer(settings: Settings, deployment: Deployment) -> Iterator[Writer]
     with cassandra_session(settings) as session:
         with failures_by_kind():
             claim_store(session, settings, deployment)
-        with closing(SyncWriter(session, settings)) as writer:
-            yield writer
+        yield SyncWriter(session, settings)
 
 
 @contextmanager
@@ -82,8 +81,8 @@ def _search_writer(settings: Settings, deployment: Deployment) -> Iterator[Write
 
 STAGES: Final = {
     "message": Stage(Topic.TIMELINE, Bounds(10_000, 16 * _MIB, 5_000), _message_writer),
-    # The more records of one recipient are in a batch, the fewer requests they take.
-    "sync": Stage(Topic.SYNC, Bounds(100_000, 32 * _MIB, 5_000), _sync_writer),
+    # The more records of one recipient are in a batch, the fewer rows they take.
+    "sync": Stage(Topic.SYNC, Bounds(20_000, 16 * _MIB, 5_000), _sync_writer),
     "search": Stage(Topic.TIMELINE, Bounds(4_000, 8 * _MIB, 2_000), _search_writer),
 }
 """By the name that ``python -m sinks`` takes; the consumer group is ``sink-<name>``."""
@@ -119,7 +118,6 @@ def run_stage(name: str, settings: Settings, stop: Event) -> None:
         stack.callback(watch.stop)
         loop = SinkLoop(
             consumer, commits, source, delivery.deliver, stage.bounds,
-            unfinished=writer.is_erasing if isinstance(writer, SyncWriter) else lambda: False,
             assigned=watch.look_soon, vitals=vitals,
         )  # fmt: skip
         watched = StageGroup(settings, group, loop.topics, loop.durable_places)

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from backends.deployment import check_log
 from ops.dead_letters.letters import Letter, read_record, record_consumer
-from schemas.errors import ServerUnavailable, TransientFailure
+from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 from sinks.base.dead_letters import DeadLetter
 from sinks.base.delivery import Delivery
@@ -21,6 +21,7 @@ from sinks.base.poison import PoisonGuard, PoisonLimits
 from sinks.base.records import Record
 from sinks.base.writer import Writer
 from sinks.cassandra.sync import SyncWriter
+from sinks.cassandra.sync_late import LateSyncWriter
 from sinks.stages import STAGES, source_of
 
 STORED: Final = "stored"
@@ -30,7 +31,6 @@ NOT_A_SINK: Final = "not of a sink: its producer has to send it again"
 
 _ANSWER_SECONDS: Final = 10.0
 _STORE_SECONDS: Final = 60.0
-_LOOK_SECONDS: Final = 0.1
 _PREFIX: Final = "sink-"
 _NO_LIMIT: Final = PoisonLimits(run=1 << 62, share=1.0)
 
@@ -94,9 +94,10 @@ def _replay_stage(settings: Settings, stage: str, letters: list[Letter]) -> Iter
     deployment = check_log(settings, _ANSWER_SECONDS)
     source = source_of(STAGES[name], settings, stage)
     with (
-        STAGES[name].open_writer(settings, deployment) as writer,
+        STAGES[name].open_writer(settings, deployment) as of_stage,
         closing(record_consumer(settings)) as consumer,
     ):
+        writer = LateSyncWriter(of_stage) if isinstance(of_stage, SyncWriter) else of_stage
         for letter in letters:
             try:
                 message = read_record(consumer, letter)
@@ -125,9 +126,5 @@ def _deliver(writer: Writer, refusals: _Refusals, record: Record) -> None:
     timer.start()
     try:
         Delivery(writer, refusals, PoisonGuard(_NO_LIMIT)).deliver([record], late)
-        # A recall erases texts beside the records that follow it.
-        while isinstance(writer, SyncWriter) and writer.is_erasing():
-            if late.wait(_LOOK_SECONDS):
-                raise TransientFailure(f"texts are not erased within {_STORE_SECONDS:.0f} s")
     finally:
         timer.cancel()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -83,8 +82,6 @@ class SinkLoop:
         source: What to read.
         deliver: Step 2.
         bounds: Of a batch.
-        unfinished: Says whether work of delivered batches goes on beside the loop. Nothing is
-            committed meanwhile. Raises `FatalFailure` if that work failed.
         assigned: Called when partitions were assigned; waits for nothing.
         vitals: Gets what the loop says about itself, for a watchdog.
         start: Runs a delivery beside the loop.
@@ -100,7 +97,6 @@ class SinkLoop:
         deliver: Deliver,
         bounds: Bounds,
         *,
-        unfinished: Callable[[], bool] = lambda: False,
         assigned: Callable[[], None] = lambda: None,
         vitals: Vitals | None = None,
         start: Callable[[Callable[[], Mapping[int, int]]], Task[Mapping[int, int]]] = ThreadTask,
@@ -116,7 +112,6 @@ class SinkLoop:
         self._deliver = deliver
         self._buffer = Buffer(bounds)
         self._assigned = assigned
-        self._unfinished = unfinished
         self._start = start
         self._progress = Progress(now)
         self._flight: _Flight | None = None
@@ -255,8 +250,6 @@ class SinkLoop:
 
     def _commit(self) -> None:
         """Step 4."""
-        if self._unfinished():
-            return
         offsets = self._progress.uncommitted()
         if offsets:
             self._commits.begin(self._consumer, offsets)
@@ -280,8 +273,7 @@ class SinkLoop:
         flight = self._flight
         if flight and flight.task.wait(REVOKE_SECONDS) and flight.task.succeeded():
             self._settle()  # and what failed is raised where the loop settles it
-        with contextlib.suppress(FatalFailure):  # the next commit of the loop raises it again
-            self._commit()  # the client library finishes it before it gives the partitions back
+        self._commit()  # the client library finishes it before it gives the partitions back
         self._give_up(partitions)
 
     def _on_lost(self, _consumer: object, partitions: list[TopicPartition]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Semaphore
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from cassandra import (
     DriverException,
@@ -79,6 +79,16 @@ class Row(Struct, frozen=True, gc=False):
     size: int
 
 
+class Sendable(Protocol):
+    """A request for `send`."""
+
+    def statement(self) -> Statement:
+        """The statement of the driver."""
+
+
+RequestT = TypeVar("RequestT", bound=Sendable)
+
+
 class Request(NamedTuple):
     """Rows that travel together: of one partition, but for one that belongs to them.
 
@@ -126,11 +136,11 @@ def execute(session: Session, requests: Iterable[Request]) -> Outcome:
         TransientFailure: The server does not answer.
         FatalFailure: It refuses this client altogether, or a table is missing.
     """
-    refused, again = _send(session, requests)
+    refused, again = send(session, requests)
     poison: set[int] = set()
     if refused:
-        _require_table(session, refused[0])
-        refused, more = _send(session, (Request([row]) for req in refused for row in req.rows))
+        require_table(session, refused[0].rows[0].insert.prepared_statement)
+        refused, more = send(session, (Request([row]) for req in refused for row in req.rows))
         poison = {row.origin for request in refused for row in request.rows}
         again += more
     pending = {row.origin for request, _ in again for row in request.rows} - poison
@@ -141,13 +151,21 @@ def execute(session: Session, requests: Iterable[Request]) -> Outcome:
     )
 
 
-def _send(
-    session: Session, requests: Iterable[Request]
-) -> tuple[list[Request], list[tuple[Request, TransientFailure]]]:
-    """Returns the requests that were refused, and those that failed for now."""
-    failed = _Window(session).send(requests)
-    refused: list[Request] = []
-    again: list[tuple[Request, TransientFailure]] = []
+def send(
+    session: Session, requests: Iterable[RequestT]
+) -> tuple[list[RequestT], list[tuple[RequestT, TransientFailure]]]:
+    """Sends requests as `execute` does.
+
+    Returns:
+        The requests that the server refuses, and the requests that failed for now.
+
+    Raises:
+        TransientFailure: The driver does not answer.
+        FatalFailure: The server refuses this client altogether.
+    """
+    failed = _Window[RequestT](session).send(requests)
+    refused: list[RequestT] = []
+    again: list[tuple[RequestT, TransientFailure]] = []
     for request, error in failed:
         if isinstance(error, InvalidRequest):
             refused.append(request)
@@ -156,15 +174,15 @@ def _send(
     return refused, again
 
 
-class _Window:
+class _Window(Generic[RequestT]):
     """Keeps a bounded number of requests on their way."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._slots = Semaphore(IN_FLIGHT)
-        self._failed: list[tuple[Request, Exception]] = []
+        self._failed: list[tuple[RequestT, Exception]] = []
 
-    def send(self, requests: Iterable[Request]) -> list[tuple[Request, Exception]]:
+    def send(self, requests: Iterable[RequestT]) -> list[tuple[RequestT, Exception]]:
         """Returns the requests that failed when all have their answer."""
         for request in requests:
             self._take_slot()
@@ -182,14 +200,19 @@ class _Window:
     def _on_success(self, _rows: object) -> None:
         self._slots.release()
 
-    def _on_failure(self, error: Exception, request: Request) -> None:
+    def _on_failure(self, error: Exception, request: RequestT) -> None:
         self._failed.append((request, error))
         self._slots.release()
 
 
-def _require_table(session: Session, request: Request) -> None:
-    """Tells a bad row from a table that is gone; the server gives both the same error."""
-    column = request.rows[0].insert.prepared_statement.column_metadata[0]
+def require_table(session: Session, refused: PreparedStatement) -> None:
+    """Tells a bad row from a table that is gone; the server gives both the same error.
+
+    Raises:
+        TransientFailure: The server does not answer.
+        FatalFailure: The table of the refused insert is gone.
+    """
+    column = refused.column_metadata[0]
     with failures_by_kind():
         found = session.execute(
             "SELECT table_name FROM system_schema.tables "

@@ -1,99 +1,153 @@
-"""Where sync records belong in Cassandra, and which of them mean more than a row."""
+"""What each sync record of a flush is: a reference for its recipients, and maybe a read mark."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, get_args
 
 from msgspec import Struct
 
 from schemas.codec import decode_position
 from schemas.errors import PoisonRecord, UndecodableRecord
-from schemas.limits import SYNC_BUCKET
-from schemas.recipients import recipients_of
-from schemas.records import ReadMarked
+from schemas.limits import MAX_ENTRY_BYTES
+from schemas.recipients import SEPARATOR, recipients_of
+from schemas.records import MAX_ID_LENGTH, AnyEntry, AnyReply, EntryPosition, ReadMarked, Retracted
 from schemas.sync_seq import epoch_of, sync_seq
 from sinks.base.records import Record
-from sinks.cassandra.erasure import KINDS as RECALLS
-from sinks.cassandra.erasure import MAX_AT, Recall, recall_of, row_timestamp
 from sinks.cassandra.marks import Marked
 from sinks.cassandra.requests import MAX_BIGINT, MAX_KEY_BYTES
 
-_READ_MARKED: Final = str(ReadMarked.__struct_config__.tag)
+MAX_DELIVERIES: Final = 200_000
+"""Recipients of all records of one flush together: some 100 MB if no recipient has two records."""
 
-Pair = tuple[bytes, int]
-"""A recipient (UTF-8) and a bucket: one partition of the table ``sync``."""
+_MAX_CONV_BYTES: Final = 4 * MAX_ID_LENGTH
+
+_MAX_BRACKETS: Final = 600
+"""Opening brackets of a reply, in its ids too. A reply that is nested more deeply than a decoder's
+recursion limit would make its whole row unreadable."""
+
+
+def _kind(record: type[Struct]) -> str:
+    return str(record.__struct_config__.tag)
+
+
+_ENTRIES: Final = frozenset(map(_kind, get_args(AnyEntry)))
+_REPLIES: Final = frozenset(map(_kind, (*get_args(AnyReply), Retracted)))
+_READ_MARKED: Final = _kind(ReadMarked)
 
 
 class Place(Struct, frozen=True, gc=False):
-    """A record on its way, and where it belongs. ``written_at``: the timestamp of its row."""
+    """One record in the timelines of its recipients.
+
+    Attributes:
+        origin: Position of the record in its batch.
+        sync_seq: Sync SeqId.
+        conv_id: Conversation.
+        seq: SeqId of the entry; 0 in some replies.
+        reply: JSON of a reply; None if the record is an entry.
+    """
 
     origin: int
-    written_at: int
     sync_seq: int
     conv_id: str
     seq: int
-    value: bytes
-    kind: str
+    reply: bytes | None
 
 
 class Sorted(NamedTuple):
-    """The records of a batch by their partition; marks and recalls among them; those of none."""
+    """The records of a flush by their key; the read marks among them; the poison."""
 
-    pairs: dict[Pair, list[Place]]
+    by_key: dict[bytes, list[Place]]
     marks: list[Marked]
-    recalls: list[Recall]
     poison: list[PoisonRecord]
 
 
-def sort_out(records: Sequence[Record]) -> Sorted:
-    """Finds out where each record belongs."""
-    pairs: defaultdict[Pair, list[Place]] = defaultdict(list)
+def flushes_of(records: Sequence[Record]) -> list[range]:
+    """Positions of each flush: at most `MAX_DELIVERIES`, unless one record has more."""
+    found: list[range] = []
+    start = deliveries = 0
+    for at, record in enumerate(records):
+        recipients = (record.key or b"").count(SEPARATOR) + 1
+        if deliveries and deliveries + recipients > MAX_DELIVERIES:
+            found.append(range(start, at))
+            start, deliveries = at, 0
+        deliveries += recipients
+    if start < len(records):
+        found.append(range(start, len(records)))
+    return found
+
+
+def sort_out(records: Sequence[Record], flush: range) -> Sorted:
+    """Reads the records of one flush."""
+    by_key: defaultdict[bytes, list[Place]] = defaultdict(list)
     marks: list[Marked] = []
-    recalls: list[Recall] = []
     poison: list[PoisonRecord] = []
-    for origin, record in enumerate(records):
+    for origin in flush:
+        record = records[origin]
+        key = record.key or b""
         try:
-            place = _place(origin, record)
-            users = recipients_of(record.key or b"")
-            if place.kind in RECALLS:
-                recalls += [
-                    recall_of(origin, user.decode(), place.sync_seq, place.value) for user in users
-                ]
+            if key not in by_key:
+                _check_key(key)
+            position = decode_position(record.value)
+            place = _place(origin, record, position)
         except UndecodableRecord as error:
             poison.append(PoisonRecord(origin, str(error)))
         else:
-            for user in users:
-                pairs[user, place.sync_seq // SYNC_BUCKET].append(place)
-            if place.kind == _READ_MARKED:
+            by_key[key].append(place)
+            if position.kind == _READ_MARKED:
                 marks += [
-                    Marked(origin, place.conv_id, user.decode(), place.seq) for user in users
+                    Marked(origin, place.conv_id, user.decode(), place.seq)
+                    for user in recipients_of(key)
                 ]
-    return Sorted(pairs, marks, recalls, poison)
+    return Sorted(by_key, marks, poison)
 
 
-def _place(origin: int, record: Record) -> Place:
-    """Where a record belongs.
+def _check_key(key: bytes) -> None:
+    """Checks the ids of a key.
 
     Raises:
-        UndecodableRecord: It has no recipient, or its bytes are not what a table can hold.
+        UndecodableRecord: The key has an id that the table cannot hold.
     """
-    position = decode_position(record.value)
-    key, value = record.key or b"", record.value or b""
     if not all(0 < len(user) <= MAX_KEY_BYTES for user in recipients_of(key)):
         raise UndecodableRecord("the key names no recipient")
-    if not 0 <= position.seq <= MAX_BIGINT:
-        raise UndecodableRecord("the SeqId is out of its range")
-    if position.kind == _READ_MARKED and len(position.conv_id.encode()) > MAX_KEY_BYTES:
-        raise UndecodableRecord("the conversation's id is too long")
     try:
         key.decode()
+    except UnicodeDecodeError:
+        raise UndecodableRecord("the key is not UTF-8") from None
+
+
+def _place(origin: int, record: Record, position: EntryPosition) -> Place:
+    """The place of a record in the timelines of its recipients.
+
+    Raises:
+        UndecodableRecord: A timeline cannot hold the record.
+    """
+    value, kind, seq = record.value or b"", position.kind, position.seq
+    is_entry = kind in _ENTRIES
+    if not is_entry and kind not in _REPLIES:
+        raise UndecodableRecord("neither an entry nor a reply that this version knows")
+    if not is_entry <= seq <= MAX_BIGINT:
+        raise UndecodableRecord("the SeqId is out of its range")
+    if len(position.conv_id.encode()) > _MAX_CONV_BYTES:
+        raise UndecodableRecord("the conversation's id is too long")
+    try:
         value.decode()  # strings that the decoder skipped, too
     except UnicodeDecodeError:
         raise UndecodableRecord("the record is not UTF-8") from None
-    if not 0 <= position.at <= MAX_AT:
-        raise UndecodableRecord("the time is out of its range")
     number = sync_seq(epoch_of(record.partition), record.offset)
-    at = row_timestamp(position.at)
-    return Place(origin, at, number, position.conv_id, position.seq, value, position.kind)
+    reply = None if is_entry else _checked_reply(value)
+    return Place(origin, number, position.conv_id, seq, reply)
+
+
+def _checked_reply(value: bytes) -> bytes:
+    """A reply that a row can hold.
+
+    Raises:
+        UndecodableRecord: The reply is too long, or nested too deeply.
+    """
+    if len(value) > MAX_ENTRY_BYTES:
+        raise UndecodableRecord("the reply is too long")
+    if value.count(b"[") + value.count(b"{") > _MAX_BRACKETS:
+        raise UndecodableRecord("the reply is nested too deeply")
+    return value

@@ -13,13 +13,11 @@ from backends.elasticsearch import create_index, elasticsearch_client
 from schemas.settings import Settings
 from sinks.base.records import Record
 from sinks.base.writer import Writer
-from sinks.cassandra.sync import SyncWriter
 from tests.support.servers import Servers
 from tests.support.sink_stores import (
     AT,
     MemoryStore,
     MessageStore,
-    RecalledTimelines,
     SearchStore,
     SinkStore,
     SyncStore,
@@ -127,37 +125,3 @@ def test_reasons_tell_nothing_of_the_record(store: SinkStore) -> None:
     for found in outcome.poison:
         assert 0 < len(found.reason) < 120
         assert "hush" not in found.reason
-
-
-def erased(writer: SyncWriter, records: Sequence[Record]) -> None:
-    """Writes, and waits until the recalled texts are erased: then the batch may be committed."""
-    write(writer, records)
-    assert writer.await_erased(60)
-    assert not writer.is_erasing()
-
-
-@pytest.mark.servers
-@pytest.mark.parametrize("seed", range(3))
-def test_a_recalled_text_leaves_the_sync_timeline_for_good(
-    deployment: Settings, session: Session, seed: int
-) -> None:
-    """Those of members and of who has left; through replays, and whatever lies between.
-
-    A reply about the same SeqId stays, and so does the same SeqId of another conversation.
-    """
-    choose = random.Random(seed)
-    timelines = RecalledTimelines(session, choose)
-    write(SyncWriter(session, deployment), timelines.records[: timelines.recalled_at])
-    assert timelines.rows_with("hush") == timelines.texts
-    erased(SyncWriter(session, deployment), timelines.records)
-    assert timelines.rows_with("hush") == 0
-    for _ in range(3):
-        start = choose.randrange(len(timelines.records))
-        erased(SyncWriter(session, deployment), timelines.records[start:])
-        erased(SyncWriter(session, deployment), timelines.records[start : start + 5])
-    assert timelines.rows_with("hush") == 0
-    assert timelines.rows_with('"kind":"recalled"') == timelines.texts
-    # One timestamp from the future would keep TWCS from dropping any file of the table.
-    assert timelines.latest_timestamp() <= (AT + len(timelines.records) + 900) * 1000 + 1
-    assert timelines.rows_with("louder") == len(timelines.users)
-    assert timelines.rows_with("duplicate") == len(timelines.users)

@@ -40,7 +40,7 @@ BEFORE_THE_HISTORY_RULE: Final = (
     "INSERT INTO conversation (conv_id, head, owner, mode) VALUES ('old', 4, 'bob', 'push')",
 )
 
-WITHOUT_A_BOUND: Final = {
+OF_ANOTHER_SHAPE: Final = {
     "membership_by_conversation": """CREATE TABLE membership_by_conversation (
         conv_id text, user_id text, seq bigint, joined boolean,
         PRIMARY KEY ((conv_id), user_id, seq)
@@ -53,6 +53,10 @@ WITHOUT_A_BOUND: Final = {
     "read_mark": """CREATE TABLE read_mark (
         conv_id text, user_id text, own_seq bigint, own_messages bigint, read_seq bigint,
         PRIMARY KEY ((conv_id), user_id)
+    )""",
+    "sync": """CREATE TABLE sync (
+        user_id text, bucket bigint, sync_seq bigint, conv_id text, seq bigint, record text,
+        PRIMARY KEY ((user_id, bucket), sync_seq)
     )""",
 }
 """Tables of earlier versions, by name."""
@@ -95,7 +99,7 @@ async def test_tables_without_a_history_rule_get_one(earlier: tuple[Session, Set
     assert dict(rules) == {"old": None, "new": "all"}
 
 
-@pytest.mark.parametrize("old", WITHOUT_A_BOUND)
+@pytest.mark.parametrize("old", OF_ANOTHER_SHAPE)
 async def test_a_table_of_another_shape_is_named(
     earlier: tuple[Session, Settings], old: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -105,7 +109,7 @@ async def test_a_table_of_another_shape_is_named(
     gateway gives no answer and says why, until the table has been made anew.
     """
     session, settings = earlier
-    session.execute(WITHOUT_A_BOUND[old])
+    session.execute(OF_ANOTHER_SHAPE[old])
     says = f"earlier version: {old}. "
 
     with pytest.raises(ConfigurationError, match=says):
@@ -138,7 +142,7 @@ def test_a_sink_ends_before_a_table_of_another_shape(earlier: tuple[Session, Set
     """By a line that names it, and without a record taken."""
     session, settings = earlier
     create_topics(settings)
-    session.execute(WITHOUT_A_BOUND["read_mark"])
+    session.execute(OF_ANOTHER_SHAPE["read_mark"])
     for stage in ("message", "sync"):
         ended = subprocess.run(
             [sys.executable, "-m", "sinks", stage], cwd=ROOT, env=environment(settings),
@@ -159,8 +163,8 @@ def test_a_sink_ends_before_a_table_of_another_shape(earlier: tuple[Session, Set
          r"sync_bucket has no column bucket bigint"),
         ("CREATE TABLE deployment (only int PRIMARY KEY, id text) WITH default_time_to_live = 60",
          r"deployment has default_time_to_live \(needs 0\)"),
-        (("CREATE TABLE sync (user_id text, bucket bigint, sync_seq bigint, conv_id text,"
-         " seq bigint, record text, PRIMARY KEY ((user_id, bucket), sync_seq))"),
+        (("CREATE TABLE sync (user_id text, bucket bigint, sync_seq bigint, records text,"
+         " PRIMARY KEY ((user_id, bucket), sync_seq))"),
          r"sync has compaction \w+ \(needs TimeWindowCompactionStrategy\)"),
     ],
     ids=["type", "order", "column", "expiry", "compaction"],

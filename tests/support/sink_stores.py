@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
@@ -10,12 +9,14 @@ from typing import Any, Final, Protocol
 import msgspec
 from cassandra.cluster import Session
 from elasticsearch import Elasticsearch
+from msgspec import Raw
 
 from backends.memberships import user_bucket
 from backends.search_text import readings_of
 from schemas.codec import decode_entry, encode
 from schemas.errors import PoisonRecord
 from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
+from schemas.recipients import recipients_key
 from schemas.records import (
     AnyEntry,
     ConversationCreated,
@@ -28,15 +29,16 @@ from schemas.records import (
     MessageSent,
     ReadMarked,
     Rejected,
-    Retracted,
     TextContent,
 )
 from schemas.settings import Settings
+from schemas.sync_rows import SyncReference
 from sinks.base.records import Record
 from sinks.base.writer import Outcome, Writer
 from sinks.cassandra.messages import MessageWriter
 from sinks.cassandra.sync import SyncWriter
 from sinks.elasticsearch.writer import SearchWriter
+from tests.support.sync_rows import taken
 
 _HAVE_A_MODE: Final = (ConversationCreated, MembersAdded, MembersRemoved, FanoutChanged)
 
@@ -304,6 +306,10 @@ def kind_of(entry: AnyEntry) -> str:
     return str(msgspec.to_builtins(entry)["kind"])
 
 
+_REPLIES: Final = {3, 4, 8, 9}
+"""Of ten records of a `SyncStore`, by number."""
+
+
 class SyncStore:
     """Sync timelines in Cassandra."""
 
@@ -318,10 +324,14 @@ class SyncStore:
         return SyncWriter(self._session, self._settings)
 
     def good(self) -> list[Record]:
+        """To one recipient, to two or to all; every second record has another list of them."""
         start = SYNC_BUCKET * 7 - 20
-        return [
-            Record(5, start + n, self._users[n % 3].encode(), self._value(n)) for n in range(60)
-        ]
+        return [Record(5, start + n, self._key(n), self._value(n)) for n in range(60)]
+
+    def _key(self, n: int) -> bytes:
+        if n % 10 in _REPLIES:
+            return self._users[n % 3].encode()
+        return recipients_key(self._users[: n % 4] or self._users[1:])
 
     def _value(self, n: int) -> bytes:
         reply = {"conv_id": self._conversation.conv_id, "sender": "ann", "device_id": "d"}
@@ -351,26 +361,26 @@ class SyncStore:
         ]
 
     def expected(self, records: Iterable[Record]) -> Contents:
-        found: Contents = {user: {} for user in self._users}
-        for record in records:
-            place = msgspec.json.decode(record.value or b"")
-            buckets = found[(record.key or b"").decode()]
-            row = (
-                record.offset,
-                place["conv_id"],
-                place.get("seq"),
-                (record.value or b"").decode(),
+        """Of each recipient the references in order, by bucket; how a row groups them is free."""
+        ordered = sorted(records, key=lambda record: record.offset)
+        timelines: Contents = {user: {} for user in self._users}
+        marks: dict[str, int | None] = dict.fromkeys(self._users)
+        for record in ordered:
+            found = msgspec.json.decode(record.value or b"")
+            is_reply = found["kind"] in {"duplicate", "rejected", "read_marked"}
+            reference = (
+                SyncReference(record.offset, reply=Raw(record.value or b""))
+                if is_reply
+                else SyncReference(record.offset, found["conv_id"], found["seq"])
             )
-            buckets.setdefault(record.offset // SYNC_BUCKET, []).append(row)
-        marks = {
-            user: max((p["seq"] for p in map(_place, records) if p["user"] == user
-                       and p["kind"] == "read_marked"), default=None)
-            for user in self._users
-        }  # fmt: skip
+            for user in (record.key or b"").decode().split("\n"):
+                bucket = record.offset // SYNC_BUCKET
+                timelines[user].setdefault(bucket, []).append(reference)
+                timelines[user]["newest"] = record.offset
+                if found["kind"] == "read_marked":
+                    marks[user] = max(found["seq"], marks[user] or 0)
         return {"marks": marks} | {
-            u: {b: sorted(rows) for b, rows in sorted(of.items())}
-            | {"newest": max((row[0] for rows in of.values() for row in rows), default=None)}
-            for u, of in found.items()
+            user: {"newest": None, **timeline} for user, timeline in timelines.items()
         }
 
     def contents(self) -> Contents:
@@ -383,85 +393,20 @@ class SyncStore:
     def _read(self, user: str) -> Contents:
         execute = self._session.execute
         listed = execute("SELECT bucket FROM sync_bucket WHERE user_id = %s", (user,))
-        query = (
-            "SELECT sync_seq, conv_id, seq, record FROM sync WHERE user_id = %s AND bucket = %s"
-        )
         newest = execute("SELECT max(newest) FROM sync_expiry WHERE user_id = %s", (user,)).one()
-        rows = {bucket: list(execute(query, (user, bucket))) for (bucket,) in listed}
-        return {**rows, "newest": newest[0]}
+        timeline = {bucket: taken(rows_of(self._session, user, bucket)) for (bucket,) in listed}
+        return {**timeline, "newest": newest[0]}
+
+
+def rows_of(session: Session, user: str, bucket: int) -> dict[int, str]:
+    """The rows of one partition of ``sync`` by their keys."""
+    query = "SELECT sync_seq, records FROM sync WHERE user_id = %s AND bucket = %s"
+    return dict(session.execute(query, (user, bucket)))
 
 
 def _mark(conv_id: str) -> bytes:
     common: Contents = {"conv_id": conv_id, "sender": "ann", "device_id": "d"}
     return encode(ReadMarked(**common, client_msg_id="x", at=AT, seq=1))
-
-
-def _place(record: Record) -> Contents:
-    found: Contents = msgspec.json.decode(record.value or b"")
-    return found | {"user": (record.key or b"").decode()}
-
-
-class RecalledTimelines:
-    """The sync timelines of two members, and of one who has left, of an edited and recalled text.
-
-    ``texts``: how many rows have it before the recall, which is at ``recalled_at``.
-
-    Args:
-        session: In the keyspace of the deployment.
-        choose: How much of something else lies between.
-    """
-
-    def __init__(self, session: Session, choose: random.Random) -> None:
-        own = secrets.token_hex(4)
-        self._session = session
-        self._choose = choose
-        self._offset = choose.randrange(SYNC_BUCKET)
-        self._here, self._other = Conversation(f"{own} here"), Conversation(f"{own} other")
-        self.users = [f"{own} {name}" for name in ("ann", "bob", "left")]
-        self.records: list[Record] = []
-        self._tell(encode(self._here.said(2, "hush")))
-        self._tell(encode(self._here.edited(3, 2, "hush, I said")))
-        reply: Contents = {"conv_id": self._here.conv_id, "sender": "ann", "device_id": "d"}
-        self._tell(encode(Duplicate(**reply, client_msg_id="x", at=AT, seq=2)))
-        self._tell(encode(self._other.said(2, "louder")))
-        self.texts = 2 * len(self.users)
-        self.recalled_at = len(self.records)
-        *members, left = self.users
-        self._tell(encode(self._here.recalled(4, 2, 3)), members)
-        gone = Retracted(conv_id=self._here.conv_id, target=2, edits=[3], at=AT)
-        self._tell(encode(gone), [left])
-
-    def rows_with(self, words: str) -> int:
-        """How many rows of these people have such words."""
-        return sum(words in record for user in self.users for record in self._rows(user))
-
-    def latest_timestamp(self) -> int:
-        """The highest Cassandra timestamp of any record of these people, in microseconds."""
-        query = "SELECT writetime(record) FROM sync WHERE user_id = %s AND bucket = %s"
-        listed = "SELECT bucket FROM sync_bucket WHERE user_id = %s"
-        return max(
-            int(timestamp)
-            for user in self.users
-            for (bucket,) in self._session.execute(listed, (user,))
-            for (timestamp,) in self._session.execute(query, (user, bucket))
-        )
-
-    def _tell(self, value: bytes, users: Sequence[str] = ()) -> None:
-        for user in users or self.users:
-            key = user.encode()
-            for _ in range(self._choose.choice((0, 1, 700))):
-                self._append(key, encode(self._other.said(900 + len(self.records), "chatter")))
-            self._append(key, value)
-
-    def _append(self, key: bytes, value: bytes) -> None:
-        self._offset += self._choose.choice((1, 2, 2_000))
-        self.records.append(Record(5, self._offset, key, value))
-
-    def _rows(self, user: str) -> list[str]:
-        execute = self._session.execute
-        listed = execute("SELECT bucket FROM sync_bucket WHERE user_id = %s", (user,))
-        query = "SELECT record FROM sync WHERE user_id = %s AND bucket = %s"
-        return [record for (bucket,) in listed for (record,) in execute(query, (user, bucket))]
 
 
 class SearchStore:

@@ -11,18 +11,25 @@ from cassandra.cluster import NoHostAvailable
 from cassandra.protocol import OverloadedErrorMessage, ServerError
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from schemas.codec import encode
 from schemas.errors import FatalFailure, TransientFailure
 from schemas.lifetime import keeping
-from schemas.records import AnyEntry, ConversationCreated, MembersAdded
+from schemas.limits import SYNC_BUCKET
+from schemas.records import AnyEntry, ConversationCreated, Duplicate, MembersAdded
 from schemas.settings import Settings
+from schemas.sync_rows import SyncRow, decode_row, references
 from sinks.base.records import Record
+from sinks.base.writer import Outcome
+from sinks.cassandra import sync_places
 from sinks.cassandra.messages import MessageWriter
-from sinks.cassandra.requests import IN_FLIGHT, MAX_ROWS, REFUSED
+from sinks.cassandra.requests import IN_FLIGHT, REFUSED
 from sinks.cassandra.sync import SyncWriter
+from sinks.cassandra.sync_requests import MAX_STATEMENTS
 from tests.support.fake_cassandra import FakeSession, Sent
 from tests.support.sink_stores import Conversation, on_log
+from tests.support.sync_rows import SyncRows
 
 CONVERSATION = Conversation("c")
 VALUE = encode(CONVERSATION.said(1, "hello"))
@@ -102,11 +109,12 @@ def test_a_partition_is_listed_before_its_first_row() -> None:
     session = FakeSession()
     writer = SyncWriter(session, Settings())
     writer.write(sync_records(3))
-    assert session.tables() == ["sync_bucket"] * 3 + ["sync"] * 3
-    assert all(others <= {"sync_bucket"} for others in session.in_flight_when_sent[:3])
-    assert all(others <= {"sync"} for others in session.in_flight_when_sent[3:])
+    assert session.tables() == ["sync_bucket", "sync"]
+    assert session.in_flight_when_sent == [set(), set()]
+    assert [row["user_id"] for row in session.sent[0].rows] == ["user 0", "user 1", "user 2"]
     writer.write(sync_records(4))
-    assert session.tables()[6:] == ["sync_bucket"] + ["sync"] * 4
+    assert session.tables()[2:] == ["sync_bucket", "sync"]
+    assert [row["user_id"] for row in session.sent[2].rows] == ["user 3"]
 
 
 def test_a_partition_that_cannot_be_listed_gets_no_rows() -> None:
@@ -121,18 +129,28 @@ def test_a_partition_that_cannot_be_listed_gets_no_rows() -> None:
     assert "sync" not in session.tables()
 
 
-@pytest.mark.parametrize("error", TRANSIENT, ids=name)
-def test_only_what_failed_for_now_is_written_again(error: Exception) -> None:
-    """The rest is durable."""
+def test_a_recipient_that_cannot_be_listed_gets_no_rows() -> None:
+    """Their record is poison; a record of somebody else in the same request is written."""
 
     def refuse_one(sent: Sent) -> Exception | None:
-        hit = sent.table == "sync" and sent.rows[0]["user_id"] == "user 1"
-        return error if hit else None
+        hit = sent.table == "sync_bucket" and any(r["user_id"] == "user 1" for r in sent.rows)
+        return InvalidRequest("no") if hit else None
 
-    outcome = SyncWriter(FakeSession(refuse_one), Settings()).write(sync_records(3))
-    assert list(outcome.again) == [1]
-    assert name(error) in outcome.why
-    assert not outcome.poison
+    session = FakeSession(refuse_one)
+    outcome = SyncWriter(session, Settings()).write(sync_records(3))
+    assert [(found.index, found.reason) for found in outcome.poison] == [(1, REFUSED)]
+    assert {user for user, _, _ in rows_of(session)} == {"user 0", "user 2"}
+
+
+@pytest.mark.parametrize("error", TRANSIENT, ids=name)
+def test_after_a_failure_the_whole_batch_is_written_again(error: Exception) -> None:
+    """Whatever failed for now: a part of the records would be other rows than before."""
+
+    def fail(sent: Sent) -> Exception | None:
+        return error if sent.table == "sync" else None
+
+    with pytest.raises(TransientFailure, match=name(error)):
+        SyncWriter(FakeSession(fail), Settings()).write(sync_records(3))
 
 
 def test_a_client_that_is_refused_ends() -> None:
@@ -159,30 +177,89 @@ def test_requests_are_on_their_way_side_by_side_within_a_bound() -> None:
         assert full.wait(10)
 
     session = FakeSession(answer)
-    SyncWriter(session, Settings()).write(sync_records(3 * IN_FLIGHT))
+    SyncWriter(session, Settings()).write(sync_records(2 * IN_FLIGHT * MAX_STATEMENTS))
     assert session.most_in_flight == IN_FLIGHT
 
 
-@given(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=80), st.data())
-def test_rows_of_one_recipient_share_requests_in_any_mixture(
+def rows_of(session: FakeSession) -> list[tuple[str, int, SyncRow]]:
+    """Recipient, key and content of each row of ``sync`` that was sent, in their order."""
+    return [
+        (row["user_id"], row["sync_seq"], decode_row(row["records"]))
+        for sent in session.sent
+        for row in sent.rows
+        if "records" in row
+    ]
+
+
+def test_a_row_has_what_a_flush_brings_to_a_recipient() -> None:
+    """References and replies; its key is the highest sync SeqId; each bucket has its own rows."""
+    session = FakeSession()
+    reply = {"conv_id": "c", "sender": "a", "device_id": "d", "client_msg_id": "x"}
+    duplicate = encode(Duplicate(**reply, at=1, seq=7))
+    hello, other = VALUE, encode(Conversation("d").said(5, "hello"))
+    last = SYNC_BUCKET - 1
+    outcome = SyncWriter(session, Settings()).write(
+        [
+            Record(0, 3, b"ann\nbob", hello),
+            Record(0, 5, b"ann", duplicate),
+            Record(0, last, b"bob\nann", other),
+            Record(0, last + 1, b"bob", hello),
+        ]
+    )
+    assert outcome == Outcome([])
+    both = {"c": [3, 1], "d": [last, 5]}
+    assert sorted(rows_of(session), key=lambda row: row[:2]) == [
+        ("ann", last, SyncRow(entries=both, replies={5: Raw(duplicate)})),
+        ("bob", last, SyncRow(entries=both)),
+        ("bob", last + 1, SyncRow(entries={"c": [last + 1, 1]})),
+    ]
+
+
+def test_many_or_long_references_become_several_rows() -> None:
+    """At most 100 references and the length of an entry; in ascending order."""
+    session = FakeSession()
+    many = [Record(0, at, b"ann", VALUE) for at in range(250)]
+    reply = {"conv_id": "c", "sender": "a", "device_id": "d", "client_msg_id": "x" * 3_000}
+    long = encode(Duplicate(**reply, at=1, seq=7))
+    SyncWriter(session, Settings()).write(
+        [*many, *(Record(0, at, b"bob", long) for at in range(20))]
+    )
+    found = rows_of(session)
+    assert [(key, len(references(row))) for user, key, row in found if user == "ann"] == [
+        (99, 100), (199, 100), (249, 50),
+    ]  # fmt: skip
+    assert [len(references(row)) for user, _, row in found if user == "bob"] == [2, 3] * 4
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=40), st.data())
+def test_what_is_refused_is_taken_apart_down_to_the_record(
     users: list[str], data: st.DataObject
 ) -> None:
-    """One request a recipient; taken apart when it is refused, down to the rows that are meant."""
+    """A good record is stored whatever else is in its row; the others are poison."""
     bad = data.draw(st.sets(st.integers(0, len(users) - 1), max_size=3))
 
     def answer(sent: Sent) -> Exception | None:
-        if sent.table != "sync":
-            return None
-        offsets = {row.get("sync_seq") for row in sent.rows}
-        return InvalidRequest("no") if offsets & bad else None
+        held = {
+            reference.sync_seq
+            for row in sent.rows
+            if "records" in row
+            for reference in references(decode_row(row["records"]))
+        }
+        if held & bad:
+            refusal: Exception = InvalidRequest("no")
+            return refusal
+        for row in sent.rows:
+            if "records" in row:
+                stored.put(row["user_id"], row["sync_seq"], row["records"])
+        return None
 
-    session = FakeSession(answer)
+    stored = SyncRows()
     records = [Record(0, at, user.encode(), VALUE) for at, user in enumerate(users)]
-    outcome = SyncWriter(session, Settings()).write(records)
+    outcome = SyncWriter(FakeSession(answer), Settings()).write(records)
     assert [found.index for found in outcome.poison] == sorted(bad)
-    first = [sent for sent in session.sent if sent.table == "sync"][: len(set(users))]
-    rows = [[row for row in sent.rows if "sync_seq" in row] for sent in first]
-    assert sorted(map(len, rows)) == sorted(users.count(u) for u in set(users))
+    for user in set(users):
+        good = [at for at, each in enumerate(users) if each == user and at not in bad]
+        assert stored.read(user) == good
 
 
 def test_lifetimes_follow_the_clock_of_the_store() -> None:
@@ -198,27 +275,52 @@ def test_lifetimes_follow_the_clock_of_the_store() -> None:
 
 
 def test_rows_say_from_when_on_they_may_be_gone() -> None:
-    """Behind the rows of each recipient, in their request: the slot, its end, the last of them."""
+    """With the row of each recipient, in its request: the slot, its end, the last of the row."""
     session, kept = FakeSession(), keeping(timedelta(seconds=80))
     writer = SyncWriter(session, Settings(sync_lifetime=timedelta(seconds=80)), now=lambda: 1_009)
     writer.write(
         [Record(0, at, user, VALUE) for at, user in [(7, b"ann"), (5, b"ann"), (6, b"b")]]
     )
-    requests = [sent.rows for sent in session.sent if sent.table == "sync"]
-    assert [[row.get("sync_seq") for row in rows] for rows in requests] == [
-        [7, 5, None],
-        [6, None],
-    ]
+    (request,) = [sent.rows for sent in session.sent if sent.table == "sync"]
+    assert [row.get("sync_seq") for row in request] == [7, None, 6, None]
     times = {"since": 1_000, "until": 1_000 + kept.surely}
-    assert [rows[-1] for rows in requests] == [
+    assert [request[1], request[3]] == [
         {"user_id": "ann", **times, "newest": 7, "timestamp": 7},
         {"user_id": "b", **times, "newest": 6, "timestamp": 6},
     ]
 
 
-def test_a_lost_request_is_told_of_once_for_each_record() -> None:
-    """Also where what follows the rows is all that a later request of the recipient has."""
-    session = FakeSession(lambda sent: OperationTimedOut() if sent.table == "sync" else None)
-    records = [Record(0, at, b"ann", VALUE) for at in range(2 * MAX_ROWS)]
-    outcome = SyncWriter(session, Settings()).write(records)
-    assert list(outcome.again) == list(range(2 * MAX_ROWS))
+def test_a_recipient_who_is_named_twice_gets_one_reference() -> None:
+    """A key that no sequencer makes does not double a message."""
+    session = FakeSession()
+    SyncWriter(session, Settings()).write([Record(0, 1, b"ann\nbob\nann", VALUE)])
+    assert sorted(user for user, _, _ in rows_of(session)) == ["ann", "bob"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(b'{"kind":"recalled","conv_id":"c","seq":1}', id="never on a topic"),
+        pytest.param(VALUE.replace(b'"seq":1', b'"seq":0'), id="an entry without a SeqId"),
+        pytest.param(b'{"kind":"rejected","conv_id":"c","x":' + b"[" * 700 + b"]" * 700 + b"}",
+                     id="deeply nested"),
+        pytest.param(b'{"kind":"rejected","conv_id":"c","x":"' + b"x" * 9_400 + b'"}', id="long"),
+    ],
+)  # fmt: skip
+def test_what_would_make_a_row_unreadable_is_poison(value: bytes) -> None:
+    """The record behind it is stored."""
+    session = FakeSession()
+    outcome = SyncWriter(session, Settings()).write(
+        [Record(0, 1, b"ann", value), Record(0, 2, b"ann", VALUE)]
+    )
+    assert [found.index for found in outcome.poison] == [0]
+    assert [key for _, key, _ in rows_of(session)] == [2]
+
+
+def test_a_flush_has_a_bound_in_deliveries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More recipients become several flushes, one after the other."""
+    monkeypatch.setattr(sync_places, "MAX_DELIVERIES", 10)
+    session = FakeSession()
+    records = [Record(0, at, b"a\nb\nc\nd", VALUE) for at in range(5)]
+    SyncWriter(session, Settings()).write(records)
+    assert [key for user, key, _ in rows_of(session) if user == "a"] == [1, 3, 4]

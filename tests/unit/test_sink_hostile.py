@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from schemas.codec import encode
 from schemas.limits import MAX_REASON_LENGTH
 from schemas.settings import Settings
+from schemas.sync_rows import decode_row
 from sinks.base.delivery import Delivery
 from sinks.base.poison import PoisonGuard, PoisonLimits
 from sinks.base.progress import Progress
@@ -49,7 +50,9 @@ class Stored:
         self.conversations: set[str] = set()
 
     def answer(self, sent: Sent) -> None:
-        self.conversations.update(str(row.get("conv_id")) for row in sent.rows)
+        for row in sent.rows:
+            self.conversations.add(str(row.get("conv_id")))
+            self.conversations.update(decode_row(row.get("records", "{}")).entries)
 
     def bulk(self, operations: list[bytes], **_: object) -> dict[str, Any]:
         sources = [json.loads(source) for source in operations[1::2]]
@@ -64,11 +67,7 @@ def message_writer(stored: Stored) -> Writer:
 
 def sync_writer(stored: Stored) -> Writer:
     """Of ``sink-sync``."""
-    session = FakeSession(stored.answer)
-    clock = session.execute
-    # The time of the server, and timelines in which nothing is to be recalled.
-    vars(session)["execute"] = lambda query, *_: clock(query) if "now()" in str(query) else []
-    return SyncWriter(cast("Session", session), SETTINGS)
+    return SyncWriter(cast("Session", FakeSession(stored.answer)), SETTINGS)
 
 
 def search_writer(stored: Stored) -> Writer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from threading import Event
 
 import msgspec
@@ -38,7 +38,6 @@ class Run:
         hold: Whether tasks wait for the test to end them.
         fails: What writing raises.
         source: What to read, one topic unless given.
-        unfinished: Whether work goes on beside the loop.
     """
 
     def __init__(
@@ -47,7 +46,6 @@ class Run:
         hold: bool = False,
         fails: Exception | None = None,
         source: Source | None = None,
-        unfinished: Callable[[], bool] = lambda: False,
     ) -> None:
         self.stop = Event()
         self.consumer = FakeConsumer(self.stop, calls)
@@ -62,7 +60,6 @@ class Run:
         self._loop = SinkLoop(
             self.consumer, commits, source or OneTopic(TOPIC), self._deliver, BOUNDS,
             start=self._start, now=lambda: NOW, monotonic=self._tick,
-            unfinished=unfinished,
         )  # fmt: skip
 
     def __call__(self) -> FakeConsumer:
@@ -95,35 +92,6 @@ def test_a_gulp_is_written_and_then_committed() -> None:
     assert run.written == [[(0, 7), (0, 9), (1, 3)]]
     assert consumer.offsets == {0: 10, 1: 4}
     assert consumer.closed
-
-
-def test_batches_go_on_while_nothing_is_committed() -> None:
-    """Work beside the loop, such as an erasure, holds up the commits and nothing else."""
-    run = Run([assign(0)], [message(0, 7)], [], [message(0, 8)], unfinished=lambda: True)
-    assert run().commits == []
-    assert run.written == [[(0, 7)], [(0, 8)]]
-
-
-def test_commits_go_on_when_the_work_beside_is_done() -> None:
-    """The first commit after that has the offsets of all batches."""
-    left = [True] * 4
-    run = Run(
-        [assign(0)], [message(0, 7)], [message(0, 8)], *[[]] * 10,
-        unfinished=lambda: bool(left) and left.pop(),
-    )  # fmt: skip
-    assert run().offsets == {0: 9}
-
-
-def test_work_beside_that_fails_ends_the_loop() -> None:
-    """The offsets of its batch are not committed."""
-
-    def fail() -> bool:
-        raise FatalFailure("it cannot be erased")
-
-    run = Run([assign(0)], [message(0, 7)], unfinished=fail)
-    with pytest.raises(FatalFailure, match="erased"):
-        run()
-    assert run.consumer.commits == []
 
 
 def test_the_end_of_a_partition_is_committed_too() -> None:

@@ -1,0 +1,83 @@
+"""Adds single records to sync timelines whose later rows are written already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Raw
+
+from schemas.errors import PoisonRecord, UndecodableRecord
+from schemas.limits import SYNC_BUCKET
+from schemas.recipients import recipients_of
+from schemas.sync_rows import decode_row, references
+from sinks.base.records import Record
+from sinks.base.writer import Outcome
+from sinks.cassandra.requests import failures_by_kind, prepare
+from sinks.cassandra.sync import SyncWriter
+from sinks.cassandra.sync_parts import Part, Timeline, part_of
+from sinks.cassandra.sync_places import Place, sort_out
+
+
+class LateSyncWriter:
+    """Writes records that were dead letters.
+
+    A row has all records of its recipient between the row below and its own key. So a late record
+    belongs in the first row above it. Only where no such row exists, it becomes a row.
+
+    Args:
+        writer: Writes the rows.
+
+    Raises:
+        TransientFailure: Cassandra does not answer.
+        FatalFailure: A table is missing or has another shape.
+    """
+
+    def __init__(self, writer: SyncWriter) -> None:
+        self._writer = writer
+        self._row_above = prepare(
+            writer.session,
+            "SELECT records FROM sync WHERE user_id = ? AND bucket = ? AND sync_seq >= ?"
+            " ORDER BY sync_seq LIMIT 1",
+        )
+
+    def write(self, records: Sequence[Record]) -> Outcome:
+        """See `sinks.base.writer.Writer.write`."""
+        poison = [found for at in range(len(records)) for found in self._write_one(records, at)]
+        return Outcome(poison)
+
+    def _write_one(self, records: Sequence[Record], at: int) -> list[PoisonRecord]:
+        by_key, marks, poison = sort_out(records, range(at, at + 1))
+        refused = self._writer.mark(marks)
+        for key, (place,) in by_key.items():
+            try:
+                timelines = [
+                    Timeline([user], [self._part(user, place)])
+                    for user in dict.fromkeys(recipients_of(key))
+                ]
+            except UndecodableRecord:
+                return [PoisonRecord(at, "the row that the record belongs in is not readable")]
+            refused += self._writer.deliver(timelines)
+        return (poison + refused)[:1]
+
+    def _part(self, user: bytes, place: Place) -> Part:
+        """The row above with the record in it.
+
+        Raises:
+            UndecodableRecord: The row above is not a row of sync records.
+        """
+        bucket = place.sync_seq // SYNC_BUCKET
+        with failures_by_kind():
+            found = self._writer.session.execute(
+                self._row_above, (user.decode(), bucket, place.sync_seq)
+            ).one()
+        others = [] if found is None else references(decode_row(found[0]))
+        places = [
+            Place(place.origin, other.sync_seq, other.conv_id, other.seq, _bytes(other.reply))
+            for other in others
+            if other.sync_seq != place.sync_seq
+        ]
+        return part_of(bucket, sorted([*places, place], key=lambda each: each.sync_seq))
+
+
+def _bytes(reply: Raw | None) -> bytes | None:
+    return None if reply is None else bytes(reply)

@@ -1,0 +1,240 @@
+"""Whatever sinks crash, overlap and replay: a reader of their rows misses no sync record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, NamedTuple, cast
+
+import pytest
+from cassandra import InvalidRequest, OperationTimedOut
+from cassandra.cluster import Session
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from schemas.codec import encode
+from schemas.errors import TransientFailure
+from schemas.limits import SYNC_BUCKET
+from schemas.recipients import recipients_key, recipients_of
+from schemas.settings import Settings
+from schemas.sync_rows import decode_row, references
+from sinks.base.records import Record
+from sinks.cassandra import sync_parts, sync_places, sync_requests
+from sinks.cassandra.sync import SyncWriter
+from sinks.cassandra.sync_late import LateSyncWriter
+from tests.support.fake_cassandra import FakeSession, Sent
+from tests.support.sink_stores import Conversation
+from tests.support.sync_rows import SyncRows
+
+USERS = ("ann", "bob", "cid", "dan")
+FIRST = SYNC_BUCKET - 12
+"""So that timelines lie in two buckets."""
+
+REFUSED = 5
+"""Of records with this SeqId, Cassandra refuses the rows."""
+
+UNKNOWN = 6
+"""Records with this SeqId are of a kind that the sink does not know yet."""
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Process(FakeSession):
+    """The session of one process. Every request is answered at once, or lost, or the last one.
+
+    Args:
+        rows: The table that all processes write.
+        script: One number for each request: 1 loses the request, 2 loses the answer, 3 kills the
+            process before the request, 4 after. All goes well at the end of the script.
+        repaired: Whether Cassandra takes every row.
+    """
+
+    def __init__(self, rows: SyncRows, script: list[int], *, repaired: bool = False) -> None:
+        super().__init__()
+        self._rows = rows
+        self.script: Iterator[int] = iter(script)
+        self._repaired = repaired
+
+    def execute(self, query: Any, parameters: Any = ("", "")) -> Any:
+        """Also the query for the first row from a sync SeqId on."""
+        if "FROM sync WHERE" not in getattr(query, "query_string", ""):
+            return super().execute(query, parameters)
+        user, bucket, lowest = parameters
+        held = self._rows.rows[user]
+        above = [key for key in held if key >= lowest and key // SYNC_BUCKET == bucket]
+        return SimpleNamespace(one=lambda: (held[min(above)],) if above else None)
+
+    def execute_async(self, statement: Any) -> Any:
+        """Sends one batch."""
+        sent = self._decoded(statement)
+        choice = next(self.script, 0)
+        if choice == 3:
+            raise Killed
+        error = OperationTimedOut() if choice == 1 else self._apply(sent)
+        if choice == 4:
+            raise Killed
+        error = error or (OperationTimedOut() if choice == 2 else None)
+
+        def add_callbacks(
+            success: Callable[[object], None],
+            failure: Callable[..., None],
+            errback_args: tuple[Any, ...],
+        ) -> None:
+            if error is None:
+                success(None)
+            else:
+                failure(error, *errback_args)
+
+        return SimpleNamespace(add_callbacks=add_callbacks)
+
+    def _apply(self, sent: Sent) -> Exception | None:
+        rows = [row for row in sent.rows if "records" in row]
+        held = [r for row in rows for r in references(decode_row(row["records"]))]
+        if not self._repaired and any(reference.seq == REFUSED for reference in held):
+            refusal: Exception = InvalidRequest("no")
+            return refusal
+        for row in rows:
+            self._rows.put(row["user_id"], row["sync_seq"], row["records"])
+        return None
+
+
+class Run(NamedTuple):
+    """Some batches of a process.
+
+    ``resumes``: which of the processes that live goes on, counted from the latest, though others
+    have come after it; a new one if there are not so many. ``back``: how many commits before the
+    last one a new process starts. ``batches``: the length of each. ``script``: see `Process`.
+    ``commits``: whether what is durable is committed.
+    """
+
+    resumes: int
+    back: int
+    batches: list[int]
+    script: list[int]
+    commits: bool
+
+
+runs = st.builds(
+    Run,
+    st.integers(0, 5),
+    st.integers(0, 12),
+    st.lists(st.integers(1, 9), max_size=6),
+    st.lists(st.sampled_from([0, 0, 0, 0, 0, 1, 2, 3, 4]), max_size=12),
+    st.booleans(),
+)
+keys = st.lists(st.sampled_from(USERS), min_size=1, max_size=4, unique=True)
+logs = st.lists(st.tuples(keys, st.integers(1, 9)), min_size=1, max_size=25)
+
+
+class World:
+    """A log, the rows that processes make of it, and the place that they have committed."""
+
+    def __init__(self, log: list[tuple[list[str], int]]) -> None:
+        said = Conversation("c").said
+        self.log = [
+            Record(0, FIRST + at, recipients_key(users), encode(said(seq, "hi")))
+            for at, (users, seq) in enumerate(log)
+        ]
+        seqs = [seq for _, seq in log]
+        self.poison = {FIRST + at for at, seq in enumerate(seqs) if seq in {REFUSED, UNKNOWN}}
+        self.unknown = {FIRST + at for at, seq in enumerate(seqs) if seq == UNKNOWN}
+        self.rows = SyncRows()
+        self.committed = 0
+        self.starts = [0]
+        """Places that were committed at some time: where a process may have started."""
+        self.living: list[tuple[SyncWriter, Process, int]] = []
+
+    def run(self, run: Run) -> None:
+        """Runs a process until it is killed or has no more batches."""
+        if run.resumes < len(self.living):
+            event("resumed")
+            writer, session, place = self.living.pop(-1 - run.resumes)
+            session.script = iter(run.script)
+        else:
+            session = Process(self.rows, run.script)
+            writer = SyncWriter(cast("Session", session), Settings())
+            place = self.starts[-1 - min(run.back, len(self.starts) - 1)]
+        for length in run.batches:
+            batch = [self._now(record) for record in self.log[place : place + length]]
+            try:
+                self._deliver(writer, batch)
+            except Killed:
+                event("killed")
+                return
+            place += len(batch)
+            if run.commits and place > self.committed:
+                self.committed = place
+                self.starts.append(place)
+            self.check()
+        self.living.append((writer, session, place))
+
+    def _now(self, record: Record) -> Record:
+        """A record as a sink reads it that does not know all kinds."""
+        if record.offset not in self.unknown:
+            return record
+        return Record(0, record.offset, record.key, b'{"kind":"new","conv_id":"c","seq":6}')
+
+    def _deliver(self, writer: SyncWriter, batch: list[Record]) -> None:
+        while True:
+            try:
+                outcome = writer.write(batch)
+            except TransientFailure:
+                event("written again")
+                self.check()
+                continue
+            assert not outcome.again
+            assert {batch[found.index].offset for found in outcome.poison} == {
+                record.offset for record in batch if record.offset in self.poison
+            }
+            return
+
+    def check(self) -> None:
+        """A reader at any cursor gets all that is committed, in order and without a hole."""
+        for user in USERS:
+            mine = [
+                record.offset
+                for record in self.log
+                if user.encode() in recipients_of(record.key or b"")
+                and record.offset not in self.poison
+            ]
+            below = FIRST - 1
+            for key, records in sorted(self.rows.rows[user].items()):
+                held = {reference.sync_seq for reference in references(decode_row(records))}
+                assert max(held) == key
+                assert held >= {each for each in mine if below < each <= key}
+                below = key
+            assert all(each <= below for each in mine if each < FIRST + self.committed)
+            for after in (FIRST - 1, *mine[::3]):
+                assert self.rows.read(user, after) == [e for e in mine if after < e <= below]
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds that a short log passes."""
+    monkeypatch.setattr(sync_parts, "MAX_REFERENCES", 3)
+    monkeypatch.setattr(sync_parts, "MAX_PART_BYTES", 120)
+    monkeypatch.setattr(sync_places, "MAX_DELIVERIES", 14)
+    monkeypatch.setattr(sync_requests, "MAX_STATEMENTS", 4)
+
+
+@given(logs, st.lists(runs, max_size=8))
+def test_no_reader_misses_a_record(log: list[tuple[list[str], int]], history: list[Run]) -> None:
+    """After every batch of every process, killed or not, overlapping or not.
+
+    At the end a process writes what is left, and late records join the rows above them.
+    """
+    world = World(log)
+    for run in history:
+        world.run(run)
+        world.check()
+    world.run(Run(len(world.living), 0, [3] * len(log), [], commits=True))
+    assert world.committed == len(log)
+    world.check()
+    session = Process(world.rows, [], repaired=True)
+    late = LateSyncWriter(SyncWriter(cast("Session", session), Settings()))
+    for record in [each for each in world.log if each.offset in world.poison]:
+        assert not late.write([record]).poison
+        world.poison.remove(record.offset)
+        world.check()
