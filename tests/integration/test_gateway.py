@@ -16,7 +16,6 @@ from gateway.elastic_index import ElasticIndex
 from gateway.problems import Problem
 from gateway.search import SearchAsked
 from gateway.search_terms import Hit, parse_query
-from schemas.codec import encode
 from schemas.limits import MESSAGE_BUCKET
 from schemas.records import MessageSent
 from schemas.settings import Settings
@@ -178,7 +177,7 @@ async def test_sync_from_a_cursor(gateway: Caller, deployment: Deployment) -> No
     rows = deployment.rows
     seqs = [*sorted(random.Random(7).sample(range(400_000), 60)), 1 << 48, (1 << 48) + 1]
     for seq in seqs:
-        rows.put_record("ann", seq, encode(message("words", 1 + seq % 12)))
+        rows.put_synced("ann", seq, message("words", 1 + seq % 12))
     for limit in (7, 500):
         got: list[int] = []
         after = -1

@@ -20,7 +20,6 @@ from gateway.history import HistoryAsked, read_history
 from gateway.log_ends import LogEnds
 from gateway.wake_ups import WakeUps
 from ops.prepare import prepare_log
-from schemas.codec import encode
 from schemas.settings import Settings
 from schemas.sync_seq import sync_seq
 from schemas.topics import Topic
@@ -54,7 +53,7 @@ def deployment(servers: Servers) -> Iterator[Deployment]:
         rows.put_message(message("c", 1))
         rows.put_conversation("c", 1)
         rows.put_change("ann", "c", 1, joined=True)
-        rows.put_record("ann", 1, encode(message("c", 1)))
+        rows.put_synced("ann", 1, message("c", 1))
         yield Deployment(settings, rows)
 
 

@@ -78,8 +78,7 @@ def deployment(servers: Servers) -> Iterator[Settings]:
         rows.put_change("陈", "#c", 3, joined=True)
         rows.put_change("陈", "#c", 9, joined=False)
         for entry in said:
-            rows.put_message(entry)
-            rows.put_record("ann", 100 * entry.seq, encode(entry))
+            rows.put_synced("ann", 100 * entry.seq, entry)
         rows.put_record("陈", 5, encode(refusal()))
         put_documents(said)
         with running(settings, "gateway"):

@@ -17,14 +17,26 @@ from gateway.sync import SyncRead, read_sync
 from gateway.waiting import await_page
 from gateway.wake_ups import RECENT_SECONDS, Wake, WakeUps
 from tests.support import virtual_time
-from tests.support.gateway import FakeStore
+from tests.support.gateway import FakeStore, message
 
-Step: TypeAlias = Literal["append", "store", "tell", "restart", "log away", "log back", "wait"]
+Step: TypeAlias = Literal[
+    "append", "store", "entry", "tell", "restart", "log away", "log back", "wait"
+]
 
 STEPS: Final[st.SearchStrategy[list[tuple[Step, float]]]] = st.lists(
     st.tuples(
         st.sampled_from(
-            ("append", "store", "tell", "restart", "log away", "log back", "append", "wait")
+            (
+                "append",
+                "store",
+                "entry",
+                "tell",
+                "restart",
+                "log away",
+                "log back",
+                "append",
+                "wait",
+            )
         ),
         st.sampled_from((0.0, 0.0, 0.001, 0.03, 0.5, 2.0, 40.0)),
     ),
@@ -32,6 +44,8 @@ STEPS: Final[st.SearchStrategy[list[tuple[Step, float]]]] = st.lists(
 )
 SLOWEST_LOOK: Final = 31.0
 SLOWEST_RETRY: Final = 1.1
+RETRIES: Final = 6
+"""Reads of one request before its retries are a second apart."""
 AWAY: Final = 0.4
 """Between two questions of the device: then nobody listens."""
 READ: Final = 0.002
@@ -48,7 +62,7 @@ class World:
         self.store = FakeStore()
         self.wake_ups = self._gateway()
         self.log: list[int] = []
-        self.stored = self.told = 0
+        self.stored = self.entries = self.told = 0
         self.stored_at: dict[int, float] = {}
         self.told_at: dict[int, float] = {}
         self.seen: list[tuple[int, float]] = []
@@ -59,6 +73,7 @@ class World:
         do: dict[Step, Callable[[], None]] = {
             "append": lambda: self.log.append(3 * len(self.log) + 1),
             "store": self._store_next,
+            "entry": self._store_entry,
             "tell": self.tell,
             "restart": self._restart,
             "log away": lambda: self.wake_ups.now_live(is_live=False),
@@ -76,10 +91,21 @@ class World:
 
     def _store_next(self) -> None:
         if self.stored < len(self.log):
-            sync_seq = self.log[self.stored]
-            self.store.put_record("ann", sync_seq, b"{}")
-            self.stored_at[sync_seq] = self.loop.time()
             self.stored += 1
+            self.store.put_reference("ann", self.log[self.stored - 1], "c", self.stored)
+            self._note_stored(self.stored)
+
+    def _store_entry(self) -> None:
+        """The sink of messages may be before or behind that of sync timelines."""
+        if self.entries < len(self.log):
+            self.entries += 1
+            self.store.put_message(message("c", self.entries))
+            self.store.put_conversation("c", self.entries)
+            self._note_stored(self.entries)
+
+    def _note_stored(self, seq: int) -> None:
+        if seq <= min(self.stored, self.entries):
+            self.stored_at[self.log[seq - 1]] = self.loop.time()
 
     def _restart(self) -> None:
         """What the tail had not told, it never will."""
@@ -131,8 +157,9 @@ def test_nothing_is_missed_doubled_or_out_of_order(steps: list[tuple[Step, float
         for step, seconds in steps:
             world.do(step)
             await asyncio.sleep(seconds)
-        while world.stored < len(world.log):
+        while min(world.stored, world.entries) < len(world.log):
             world.do("store")
+            world.do("entry")
         await asyncio.sleep(SLOWEST_LOOK)
         following.cancel()
         assert [sync_seq for sync_seq, _ in world.seen] == world.log
@@ -146,8 +173,9 @@ def test_nothing_is_missed_doubled_or_out_of_order(steps: list[tuple[Step, float
 def test_an_idle_device_costs_little() -> None:
     """With nothing to read, an hour of waiting is some reads a minute and no more.
 
-    With a record that the log tells of and the store never gets, it is one a second while the
-    log's word is fresh; so it is where the log is not followed.
+    With a record that the log announces and the store never gets, it is one a second while the
+    announcement is fresh. So it is where the log is not followed, and where the store has the
+    reference and never gets the entry.
     """
 
     async def reads(*steps: Step) -> int:
@@ -162,6 +190,7 @@ def test_an_idle_device_costs_little() -> None:
     assert virtual_time.run(reads()) <= 60 * 14
     assert virtual_time.run(reads("append", "tell")) <= 60 * 14 + 60
     assert virtual_time.run(reads("log away")) <= 3_600 + 120
+    assert virtual_time.run(reads("append", "store")) <= 3_600 + 120 * RETRIES
 
 
 def test_a_wait_ends_with_its_time_and_with_the_gateway() -> None:
@@ -204,6 +233,7 @@ def test_nothing_is_read_with_an_expired_token(
             world.tell()
         if stored is not None:
             world.loop.call_later(stored, world.do, "store")
+            world.do("entry")
         begun: list[float] = []
 
         async def read() -> SyncRead:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from gateway.openapi import document
 from gateway.search_terms import from_cursor, to_cursor
-from schemas.codec import encode
 from tests.support.edges import NO_NUMBERS, Asked, requests
 from tests.support.gateway import (
     Caller,
@@ -38,7 +37,7 @@ async def gateway() -> AsyncIterator[Caller]:
     store.put_conversation("c", 1)
     store.put_change("ann", "c", 1, joined=True)
     store.put_message(message("c", 1))
-    store.put_record("ann", 1, encode(message("c", 1)))
+    store.put_synced("ann", 1, message("c", 1))
     async with serving(SETTINGS, store, FakeIndex()) as caller:
         body = json.dumps({"device_id": "phone"}).encode()
         assert (await caller.send("POST", "/v1/devices", "ann", body)).status == 200

@@ -19,7 +19,6 @@ from gateway.middleware import OPEN_ROUTES
 from gateway.routes import ROUTES, WRITING_ROUTES
 from gateway.search_terms import Place, to_cursor
 from gateway.tokens import issue_token
-from schemas.codec import encode
 from tests.support.gateway import (
     SECRET,
     Answer,
@@ -92,7 +91,7 @@ def store() -> FakeStore:
     store.put_conversation("c", 1)
     store.put_change("ann", "c", 1, joined=True)
     store.put_message(message("c", 1, text="secretword"))
-    store.put_record("ann", 1, encode(message("c", 1, text="secretword")))
+    store.put_synced("ann", 1, message("c", 1, text="secretword"))
     return store
 
 

@@ -162,6 +162,11 @@ class FakeStore:
         """Writes a sync record that is an entry, in a row of its own. The entry is not written."""
         self.put_row(user, SyncRow(entries={conv_id: [sync_seq, seq]}))
 
+    def put_synced(self, user: str, sync_seq: int, entry: MessageSent) -> None:
+        """Writes an entry, and a sync record that is the entry."""
+        self.put_message(entry)
+        self.put_reference(user, sync_seq, entry.conv_id, entry.seq)
+
     def drop_record(self, user: str, sync_seq: int) -> None:
         """Lets a row of one record expire."""
         self._rows[user].pop(sync_seq, None)

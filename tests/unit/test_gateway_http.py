@@ -52,8 +52,7 @@ def store() -> FakeStore:
     store.put_change("bob", "c", 2, joined=True)
     store.put_change("bob", "c", 4, joined=False)
     for seq in range(1, 7):
-        store.put_message(message("c", seq, text=f"word{seq} 你好"))
-        store.put_record("ann", seq * 4_000, encode(message("c", seq)))
+        store.put_synced("ann", seq * 4_000, message("c", seq, text=f"word{seq} 你好"))
     return store
 
 
@@ -234,7 +233,7 @@ async def test_the_end_is_what_other_sinks_have_done_too(
 
 
 async def test_sync_records_of_every_kind_conform(gateway: Caller, store: FakeStore) -> None:
-    """What is only for the sender is described, too."""
+    """Replies, entries, and holes of entries that were recalled or that the store refused."""
     made = message("c", 1)
     refused = Rejected(
         conv_id="c",
@@ -256,9 +255,37 @@ async def test_sync_records_of_every_kind_conform(gateway: Caller, store: FakeSt
         mode="push",
     )
     store.put_record("eve", 2, encode(created))
+    for seq in (5, 6, 7, 8):
+        store.put_reference("eve", seq, "c", seq)
+    store.put_recall("c", 6, 5)
+    store.put_conversation("c", 7)
     page = await gateway.get("/v1/sync", "eve")
-    assert len(page.body["records"]) == 2
+    kinds = [each["record"]["kind"] for each in page.body["records"]]
+    assert kinds == ["rejected", "conversation_created", "recalled", "message_sent", "not_yet"]
+    assert page.body["records"][-1]["record"] == {"kind": "not_yet", "conv_id": "c", "seq": 7}
+    assert (page.body["next"], page.body["more"]) == (7, False)
     assert conforms(page, "/v1/sync")
+
+
+async def test_a_page_ends_before_an_entry_that_is_not_stored(
+    gateway: Caller, store: FakeStore
+) -> None:
+    """Forwards nothing passes the entry; backwards it is left out, or the page is refused."""
+    for seq in (7, 8, 9):
+        store.put_reference("ann", seq * 4_000, "c", seq)
+    store.put_message(message("c", 8))
+    page = await gateway.get("/v1/sync", "ann", after=20_000)
+    assert [one["sync_seq"] for one in page.body["records"]] == [24_000]
+    assert (page.body["next"], page.body["more"]) == (24_000, False)
+    newest = await gateway.get("/v1/sync", "ann", before=(1 << 63) - 1, limit=3)
+    assert [one["sync_seq"] for one in newest.body["records"]] == [32_000]
+    assert newest.body["more"]
+    below = await gateway.get("/v1/sync", "ann", before=newest.body["next"], limit=3)
+    assert is_problem(below, 503, "unavailable")
+    store.put_message(message("c", 7))
+    below = await gateway.get("/v1/sync", "ann", before=newest.body["next"], limit=3)
+    assert [one["sync_seq"] for one in below.body["records"]] == [28_000, 24_000, 20_000]
+    assert conforms(below, "/v1/sync")
 
 
 async def test_search_shows_the_stored_entry(

@@ -22,7 +22,6 @@ from gateway.live_socket import PROTOCOL
 from gateway.openapi import document
 from gateway.tokens import issue_token
 from gateway.wake_ups import Wake, WakeUps
-from schemas.codec import encode
 from tests.support.gateway import Caller, FakeIndex, FakeStore, message, serving, token_settings
 from tests.support.waiting import until
 
@@ -38,7 +37,7 @@ def store() -> FakeStore:
     store.put_change("ann", "c", 1, joined=True)
     store.put_change("bob", "c", 1, joined=True)
     store.put_change("bob", "c", 3, joined=False)
-    store.put_record("ann", 1, encode(message("c", 1)))
+    store.put_synced("ann", 1, message("c", 1))
     return store
 
 
@@ -99,21 +98,33 @@ async def test_records_and_heads_come_as_they_are_stored(
     page = await told(ann)
     assert (page["kind"], page["next"], page["more"]) == ("records", 1, False)
     assert [each["sync_seq"] for each in page["records"]] == [1]
-    store.put_record("ann", 5, encode(message("c", 4)))
+    store.put_synced("ann", 5, message("c", 4))
     woken.woke(Wake({"ann": 5}, {}))
     assert [each["record"]["seq"] for each in (await told(ann))["records"]] == [4]
     store.put_conversation("c", 9, "pull")
     woken.woke(Wake({}, {"c": 9}))
     assert await told(ann) == {"kind": "head", "conv_id": "c", "seq": 9}
-    store.put_record("bob", 6, encode(message("d", 1)))
+    store.put_synced("bob", 6, message("d", 1))
     woken.woke(Wake({"bob": 6}, {}))
     assert (await told(bob))["kind"] == "records"  # and no head before it
+
+
+async def test_an_entry_that_is_not_stored_yet_comes_when_it_is(
+    gateway: Caller, store: FakeStore
+) -> None:
+    """The log has announced nothing: the reference in the store is enough."""
+    store.put_reference("ann", 5, "c", 4)
+    store.put_synced("ann", 6, message("c", 5))
+    socket = await connect(gateway)
+    assert [each["sync_seq"] for each in (await told(socket))["records"]] == [1]
+    store.put_message(message("c", 4))
+    assert [each["sync_seq"] for each in (await told(socket))["records"]] == [5, 6]
 
 
 async def test_from_a_cursor_on(gateway: Caller, store: FakeStore) -> None:
     """Nothing that the device has comes again; pages are as long as asked for."""
     for sync_seq in range(2, 6):
-        store.put_record("ann", sync_seq, encode(message("c", sync_seq)))
+        store.put_synced("ann", sync_seq, message("c", sync_seq))
     socket = await connect(gateway, after=2)
     assert [each["sync_seq"] for each in (await told(socket))["records"]] == [3, 4, 5]
 
@@ -159,7 +170,7 @@ async def last(socket: ClientWebSocketResponse) -> tuple[int | None, str]:
 async def feed(store: FakeStore, woken: WakeUps) -> None:
     """One record after another, until it is cancelled."""
     for sync_seq in itertools.count(2):
-        store.put_record("ann", sync_seq, encode(message("c", sync_seq)))
+        store.put_synced("ann", sync_seq, message("c", sync_seq))
         woken.woke(Wake({"ann": sync_seq}, {}))
         await asyncio.sleep(0.02)
 
@@ -183,9 +194,9 @@ async def test_a_client_that_takes_nothing_is_let_go(
     caplog.set_level("INFO")
     monkeypatch.setattr(live_socket, "SLOW_SECONDS", 0.3)
     monkeypatch.setattr(bounds, "CLOSE_SECONDS", 0.3)
-    large = message("c", 1, text="x" * 8_000)
+    store.put_message(message("c", 2, text="x" * 8_000))
     for sync_seq in range(2, 4_000):  # 32 MB: more than the kernel's buffers take
-        store.put_record("ann", sync_seq, encode(large))
+        store.put_reference("ann", sync_seq, "c", 2)
     socket = await gateway.http.ws_connect(
         f"{gateway.base}/v1/live?limit=500", headers={"Authorization": f"Bearer {token()}"}
     )

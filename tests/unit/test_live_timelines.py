@@ -71,7 +71,7 @@ class Chat(FakeStore):
 
     def _send(self, entry: MessageSent | FanoutChanged) -> None:
         self.sync_seq += 1
-        self.put_record("ann", self.sync_seq, encode(entry))
+        self.put_reference("ann", self.sync_seq, "c", entry.seq)
         self.woken.woke(Wake({"ann": self.sync_seq}, {}))
 
 
@@ -191,7 +191,7 @@ async def test_an_expired_timeline_is_told_by_its_own_error(line: Line) -> None:
     """With what is kept, as if it was asked for; whoever has skipped it goes on."""
     await line.begins(1)
     line.chat.put_expiry("ann", 1, 2, 8)
-    line.chat.put_record("ann", 9, encode(message("c", 2)))
+    line.chat.put_synced("ann", 9, message("c", 2))
     line.chat.woken.woke(Wake({"ann": 9}, {}))
     with pytest.raises(Trimmed) as trimmed:
         await line.told(1)

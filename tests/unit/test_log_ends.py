@@ -14,7 +14,6 @@ from backends.sync_layout import SyncShards, sync_layout
 from gateway.log_ends import LogEnds
 from gateway.tokens import issue_token
 from gateway.wake_ups import WakeUps
-from schemas.codec import encode
 from schemas.settings import Settings
 from schemas.sync_seq import sync_seq
 from tests.support.gateway import FakeIndex, FakeStore, message, serving, token_settings
@@ -106,7 +105,7 @@ async def test_nothing_is_refused_without_the_log() -> None:
 async def test_a_cursor_ahead_is_a_problem_everywhere() -> None:
     """A page, a wait, a WebSocket and a device's cursor are refused; what is not ahead is not."""
     store = FakeStore()
-    store.put_record("ann", 9, encode(message("c", 1)))
+    store.put_synced("ann", 9, message("c", 1))
     log = FakeLog({("im.sync", 0): 10})
     async with serving(SETTINGS, store, FakeIndex(), None, log) as gateway:
         for path, query in (

@@ -13,7 +13,6 @@ import pytest
 from gateway import bounds, wake_ups
 from gateway.tokens import issue_token, verify_token
 from gateway.wake_ups import Wake, WakeUps
-from schemas.codec import encode
 from tests.support.gateway import (
     Answer,
     Caller,
@@ -68,7 +67,7 @@ async def test_who_waits_is_answered_when_something_comes(
 ) -> None:
     """The answer is the store's page; others go on waiting."""
     ann, bob = await waiting(gateway, woken), await waiting(gateway, woken, "bob")
-    store.put_record("ann", 7, encode(message("c", 1)))
+    store.put_synced("ann", 7, message("c", 1))
     started = time.monotonic()
     woken.woke(Wake({"ann": 7}, {}))
     answer = await ann
@@ -79,9 +78,24 @@ async def test_who_waits_is_answered_when_something_comes(
     bob.cancel()
 
 
+async def test_a_wait_for_an_entry_that_is_not_stored_yet(
+    gateway: Caller, store: FakeStore, woken: WakeUps
+) -> None:
+    """Its reference is there, and the log has announced nothing."""
+    store.put_reference("ann", 7, "c", 1)
+    ann = await waiting(gateway, woken)
+    assert (await gateway.get("/v1/sync", "ann", after=0)).body == {
+        "records": [],
+        "next": 0,
+        "more": False,
+    }
+    store.put_message(message("c", 1))
+    assert [each["sync_seq"] for each in (await ann).body["records"]] == [7]
+
+
 async def test_what_is_there_is_answered_at_once(gateway: Caller, store: FakeStore) -> None:
     """So are an empty page after no time at all, and a trimmed timeline."""
-    store.put_record("ann", 7, encode(message("c", 1)))
+    store.put_synced("ann", 7, message("c", 1))
     page = await gateway.get("/v1/sync", "ann", wait=30)
     assert len(page.body["records"]) == 1
     assert (await gateway.get("/v1/sync", "ann", after=7, wait=0)).body["records"] == []
@@ -103,7 +117,7 @@ async def test_a_wait_ends_with_the_token(gateway: Caller, store: FakeStore) -> 
     ask = partial(gateway.ask, "/v1/sync", query={"after": 0, "wait": 30}, headers=headers)
     waits = asyncio.create_task(ask())
     await asyncio.sleep(max(0.0, expires - time.time()) + AFTERWARDS_SECONDS)
-    store.put_record("ann", 7, encode(message("c", 1)))
+    store.put_synced("ann", 7, message("c", 1))
     answer = await waits
     assert answer.status == 401
     assert time.time() < expires + ANSWER_SECONDS
