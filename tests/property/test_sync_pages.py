@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import cycle
 from typing import Final, Literal, NamedTuple, TypeAlias
 from unittest.mock import patch
 
-import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
@@ -23,7 +22,7 @@ from gateway.sync_merge import ascending, descending
 from schemas.codec import encode
 from schemas.errors import ServerUnavailable
 from schemas.limits import MAX_SEQ, SYNC_BUCKET
-from schemas.records import NotStoredHole, RecalledHole
+from schemas.records import MessageSent, NotStoredHole, RecalledHole
 from schemas.sync_rows import SyncRow, encode_row
 from tests.support.gateway import FakeStore, key_of, message
 
@@ -62,6 +61,11 @@ def reference_of(sync_seq: int) -> tuple[str, int] | None:
     bucket, at = divmod(sync_seq, SYNC_BUCKET)
     conv_id = ("c", "d", "e", None)[at % 4]
     return None if conv_id is None else (conv_id, (bucket << PLACE_BITS) + at + 1)
+
+
+def entry_of(sync_seq: int, conv_id: str, seq: int) -> MessageSent:
+    """The entry of a record, of one of many sizes."""
+    return message(conv_id, seq, text="x" * (sync_seq % 400))
 
 
 def reply_of(sync_seq: int) -> Raw:
@@ -107,7 +111,7 @@ def put_entry(store: FakeStore, sync_seq: int) -> None:
     """Writes the entry of a record, and that its conversation is there up to it."""
     entry = reference_of(sync_seq)
     if entry is not None:
-        store.put_message(message(*entry, text="x" * (sync_seq % 400)))
+        store.put_message(entry_of(sync_seq, *entry))
         store.put_conversation(*entry)
 
 
@@ -193,8 +197,7 @@ def shown(page: SyncPage) -> list[int]:
         if entry is None:
             assert bytes(record) == bytes(reply_of(sync_seq))
         else:
-            there = msgspec.json.decode(bytes(record))
-            assert (there["conv_id"], there["seq"]) == entry
+            assert bytes(record) == encode(entry_of(sync_seq, *entry))
     return [each.sync_seq for each in page.records]
 
 
@@ -274,19 +277,27 @@ class Arriving(FakeStore):
 
     Args:
         timeline: What the sinks write.
+        order: The entries arrive as they were sequenced, or those of one conversation after
+            those of another.
+        there: How many rows and how many entries are there at first.
         pace: How many rows, and how many entries, arrive before each read.
-        by_conversation: The entries of one conversation arrive after those of another.
     """
 
     def __init__(
-        self, timeline: Timeline, pace: Iterator[tuple[int, int]], *, by_conversation: bool = False
+        self,
+        timeline: Timeline,
+        order: Literal["as sequenced", "by conversation"],
+        there: tuple[int, int],
+        pace: list[tuple[int, int]],
     ) -> None:
         super().__init__()
+        self.timeline = timeline
         self._waiting_rows = timeline.rows
         self._waiting_entries = timeline.seqs
-        if by_conversation:
+        if order == "by conversation":
             self._waiting_entries = sorted(timeline.seqs, key=lambda seq: -(seq % SYNC_BUCKET % 4))
-        self._pace = pace
+        self._pace = cycle(pace)
+        self.arrive(*there)
 
     def arrive(self, rows: int, entries: int) -> None:
         """Lets the next rows and entries come."""
@@ -318,48 +329,44 @@ class Arriving(FakeStore):
         self.arrive(*next(self._pace))
 
 
-arrivals = st.sampled_from(("as sequenced", "by conversation"))
-paces = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=20)
+arriving = st.builds(
+    Arriving,
+    timelines,
+    st.sampled_from(("as sequenced", "by conversation")),
+    st.tuples(st.integers(0, 60), st.integers(0, 40)),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=20),
+)
 
 
 @untimed
-@given(timelines, paces, any_limit, st.integers(1, 3), arrivals)
+@given(arriving, any_limit, st.integers(1, 3))
 def test_sync_misses_nothing_that_arrives_meanwhile(
-    timeline: Timeline,
-    pace: list[tuple[int, int]],
-    limit: int,
-    slice_size: int,
-    order: Literal["as sequenced", "by conversation"],
+    store: Arriving, limit: int, slice_size: int
 ) -> None:
     """A cursor passes no record whose row, or whose entry, arrives later."""
-    store = Arriving(timeline, cycle(pace), by_conversation=order == "by conversation")
     found: list[int] = []
     with patch.object(sync, "MAX_BUCKETS", 40), patch.object(sync, "SLICE", slice_size):
         for _ in range(5):
             found += asyncio.run(all_sync(store, found[-1] if found else -1, limit))
         store.arrive_all()
         found += asyncio.run(all_sync(store, found[-1] if found else -1, limit))
-    assert found == timeline.seqs
+    assert found == store.timeline.seqs
 
 
 @untimed
-@given(timelines, paces, any_limit, st.integers(1, 3), arrivals)
+@given(arriving, any_limit, st.integers(1, 3))
 def test_sync_backwards_has_no_hole_whatever_arrives(
-    timeline: Timeline,
-    pace: list[tuple[int, int]],
-    limit: int,
-    slice_size: int,
-    order: Literal["as sequenced", "by conversation"],
+    store: Arriving, limit: int, slice_size: int
 ) -> None:
     """Below the first record shown all are; from it on forwards all the others are found."""
-    store = Arriving(timeline, cycle(pace), by_conversation=order == "by conversation")
+    seqs = store.timeline.seqs
     with patch.object(sync_back, "MAX_BUCKETS", 40), patch.object(sync_back, "SLICE", slice_size):
         found = asyncio.run(all_sync_back(store, MAX_SEQ, limit))
     newest = found[0] if found else -1
-    assert found == [seq for seq in reversed(timeline.seqs) if seq <= newest]
+    assert found == [seq for seq in reversed(seqs) if seq <= newest]
     store.arrive_all()
     later = asyncio.run(all_sync(store, newest, limit))
-    assert later == [seq for seq in timeline.seqs if seq > newest]
+    assert later == [seq for seq in seqs if seq > newest]
 
 
 @untimed
