@@ -9,6 +9,7 @@ import pytest
 from backends.kafka import create_topics
 from schemas.codec import decode_entry
 from schemas.ids import uuid7
+from schemas.recipients import recipients_of
 from schemas.records import (
     AnyEntry,
     AnySyncRecord,
@@ -81,11 +82,11 @@ def sequence(settings: Settings) -> None:
 
 
 def cost(settings: Settings) -> dict[str, Counter[int]]:
-    """How many sync records each entry became, by conversation and SeqId."""
+    """How many deliveries each entry became, by conversation and SeqId."""
     found: dict[str, Counter[int]] = {group: Counter() for group in SIZES}
     for record in read_all(settings, Topic.SYNC):
         entry = decode_entry(record.value())
-        found[entry.conv_id][entry.seq] += 1
+        found[entry.conv_id][entry.seq] += len(recipients_of(record.key() or b""))
     return found
 
 

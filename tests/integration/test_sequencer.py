@@ -14,9 +14,10 @@ import pytest
 from confluent_kafka import Producer
 
 from backends.groups import described_group
-from backends.kafka import admin_client, create_topics, producer_config
-from schemas.codec import encode
+from backends.kafka import admin_client, create_topics, partition_of, producer_config
+from schemas.codec import decode_entry, encode
 from schemas.errors import ClientEnded
+from schemas.recipients import recipients_of
 from schemas.records import AnyEntry, Duplicate, MessageSent, Rejected
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -63,6 +64,21 @@ def test_messages_reach_timeline_and_recipients(settings: Settings) -> None:
     assert sync_timelines(settings)["u1"] == timeline[1:]
     written = {m.value() for m in read_all(settings, Topic.TIMELINE)}
     assert {m.value() for m in read_all(settings, Topic.SYNC)} == written
+
+
+def test_a_message_costs_one_record_for_each_shard(settings: Settings) -> None:
+    """Whatever the size of the group; each member is in one key, on the shard of their own id."""
+    publish(settings, [*growing_group(40), message(0)])
+    with running(settings, "stream_processors"):
+        wait_until(lambda: sequenced(settings), "all is sequenced")
+    records = [
+        (m.partition(), recipients_of(m.key() or b""))
+        for m in read_all(settings, Topic.SYNC)
+        if isinstance(decode_entry(m.value()), MessageSent)
+    ]
+    assert sorted(partition or 0 for partition, _ in records) == [0, 1, 2]
+    placed = sorted((user.decode(), shard) for shard, users in records for user in users)
+    assert placed == sorted((f"u{n}", partition_of(f"u{n}", 3)) for n in range(40))
 
 
 def test_bad_input_stops_nothing(settings: Settings) -> None:

@@ -16,6 +16,7 @@ from backends.kafka import (
 )
 from backends.shards import places_of
 from schemas.codec import decode_entry, decode_sync_record, encode
+from schemas.recipients import recipients_of
 from schemas.records import AnyCommand, AnyEntry, AnySyncRecord
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -82,8 +83,9 @@ def sync_timelines(settings: Settings) -> dict[str, list[AnySyncRecord]]:
     """All sync records, by recipient."""
     found: dict[str, list[AnySyncRecord]] = {}
     for message in read_all(settings, Topic.SYNC):
-        recipient = (message.key() or b"").decode()
-        found.setdefault(recipient, []).append(decode_sync_record(message.value()))
+        record = decode_sync_record(message.value())
+        for recipient in recipients_of(message.key() or b""):
+            found.setdefault(recipient.decode(), []).append(record)
     return found
 
 
