@@ -9,7 +9,6 @@ writes deliveries again, in rows of other lengths.
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -134,12 +133,18 @@ class _Partition:
         self._log = log
         self._shards = shards
         self._report = report
-        self._shard = shards.of(user, epoch_of_bucket(bucket))
+        self._shard = shard = shards.of(user, epoch_of_bucket(bucket))
+        self._low = self._end = 0
+        """From the first to below the second: the sync SeqIds that no row so far has passed."""
+        if shard is not None:
+            self._low = max(shard.first_seq + shard.low, bucket * SYNC_BUCKET)
+            self._end = min(shard.first_seq + shard.end, (bucket + 1) * SYNC_BUCKET)
         self._key = user.encode()
         self._places: dict[int, int] = {}
         """By number of a key, the place of this recipient in it."""
         self._passed = -1
         """A reader of the rows so far has taken all references up to here."""
+        self._passed_in_row: set[int] = set()
         self._reached = -1
         """The highest sync SeqId of a row that has its record in the shard."""
 
@@ -165,53 +170,40 @@ class _Partition:
             detail = f"the highest sync SeqId in the row is {highest}"
             self._differ("wrong_key", sync_seq, detail=detail)
         self._passed = max(self._passed, min(highest, sync_seq))
+        self._low = max(self._low, self._passed + 1)
+        self._passed_in_row.clear()
 
     def _take_entries(self, shard: Shard, row: SyncRow) -> int:
         """Takes the references of a row; returns the highest sync SeqId.
 
         The loop runs once for each delivery, so the ordinary way calls nothing.
         """
-        held, places, highest = shard.deliveries, self._places, -1
+        held, places, conversations = shard.deliveries, self._places, self._log.conversations
         digests, keys, starts, states = held.digests, held.keys, held.starts, held.states
-        low, end = self._bounds(shard)
-        first = shard.first_seq + shard.low
+        low, end, first = self._low, self._end, shard.first_seq + shard.low
+        highest, reached = -1, self._reached
         for conv_id, pairs in row.entries.items():
-            conversation = self._log.conversations.get(conv_id)
+            conversation = conversations.get(conv_id)
             entries = _NO_DIGESTS if conversation is None else conversation.digests
             head = len(entries)
-            places_in_row = pairs[::2]
-            highest = max(highest, max(places_in_row, default=-1))
-            if len(set(places_in_row)) < len(places_in_row):
-                self._take_repeated(conv_id, pairs)
-            for sync_seq, seq in zip(places_in_row, pairs[1::2], strict=True):
+            numbers = iter(pairs)
+            for sync_seq, seq in zip(numbers, numbers, strict=True):
+                if sync_seq > highest:  # noqa: PLR1730 - `max` is a call
+                    highest = sync_seq
                 if low <= sync_seq < end and 0 < seq <= head:
                     place = sync_seq - first
                     index = places.get(keys[place])
-                    if (
-                        index is not None
-                        and digests[place] == entries[seq - 1]
-                        and states[starts[place] + index] < SEEN
-                    ):
-                        states[starts[place] + index] = SEEN
-                        if sync_seq > self._reached:  # noqa: PLR1730 - `max` is a call
-                            self._reached = sync_seq
-                        continue
+                    if index is not None and digests[place] == entries[seq - 1]:
+                        index += starts[place]
+                        if states[index] < SEEN:
+                            states[index] = SEEN
+                            if sync_seq > reached:  # noqa: PLR1730 - the same
+                                reached = sync_seq
+                            continue
                 digest = self._log.reference_digest(conv_id, seq)
                 self._take_odd(shard, _Held(sync_seq, conv_id, seq, digest))
+        self._reached = max(self._reached, reached)
         return highest
-
-    def _take_repeated(self, conv_id: str, pairs: Sequence[int]) -> None:
-        """Names the references that are in a row more than once."""
-        times = Counter(zip(pairs[::2], pairs[1::2], strict=True))
-        for (sync_seq, seq), number in times.items():
-            if number > 1:
-                detail = f"{number} times in one row"
-                self._differ("double", sync_seq, conv_id=conv_id, seq=seq, detail=detail)
-
-    def _bounds(self, shard: Shard) -> tuple[int, int]:
-        """The sync SeqIds, from the first to below the second, that no row before has passed."""
-        low = max(shard.first_seq + shard.low, self.bucket * SYNC_BUCKET, self._passed + 1)
-        return low, min(shard.first_seq + shard.end, (self.bucket + 1) * SYNC_BUCKET)
 
     def _take_inline(self, shard: Shard, row: SyncRow) -> int:
         """Takes the records without an entry; returns the highest sync SeqId."""
@@ -257,9 +249,19 @@ class _Partition:
         elif deliveries.digests[at] != held.digest:
             detail = "not the record of im.sync at that offset"
             self._differ("altered", held.sync_seq, **place, detail=detail)
+        elif self._is_repeated(held.sync_seq, before):
+            self._differ("double", held.sync_seq, **place, detail="more than once in one row")
         elif before == DUE and held.sync_seq <= self._passed:
             detail = "a reader of the rows before passes it over"
             self._differ("out_of_order", held.sync_seq, **place, detail=detail)
+
+    def _is_repeated(self, sync_seq: int, state: int) -> bool:
+        """Whether a row holds a record again; that a row before holds it is no difference."""
+        if sync_seq > self._passed:
+            return state == SEEN
+        is_repeated = sync_seq in self._passed_in_row
+        self._passed_in_row.add(sync_seq)
+        return is_repeated
 
     def _index(self, deliveries: Deliveries, at: int) -> int | None:
         """The index of the delivery of a record to this recipient, if there is one."""
