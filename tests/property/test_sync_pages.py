@@ -334,7 +334,10 @@ arriving = st.builds(
     timelines,
     st.sampled_from(("as sequenced", "by conversation")),
     st.tuples(st.integers(0, 60), st.integers(0, 40)),
-    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=20),
+    st.one_of(
+        st.just([(0, 0)]),
+        st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=20),
+    ),
 )
 
 
