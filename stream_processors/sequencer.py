@@ -114,6 +114,7 @@ class Sequencer:
         self._limits = limits
         self._partition, self._partitions = partition, partitions
         self._conversations = conversations
+        self._strangers = conversations.strangers
         self.progress = progress
         self._moved: dict[str, Conversation] = {}
         self._touched: list[_Touched] = []
@@ -150,7 +151,7 @@ class Sequencer:
             command, at = _command(record)
             conversation = self._find(command.conv_id)
             decision = self._decide(conversation, command, at)
-            if isinstance(decision, Accept):  # first, because nearly all are
+            if isinstance(decision, Accept):  # nearly all are
                 values = _encoded(decision)
         except UndecodableRecord as error:
             return self._put_aside(record, str(error), writer)
@@ -222,16 +223,11 @@ class Sequencer:
 
     def _decide(self, conversation: Conversation | None, command: AnyCommand, at: int) -> Decision:
         try:
-            return self._decided(conversation, command, at)
+            return decide(self._limits, conversation, command, at, self._strangers)
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever one record makes fail
             raise _unexpected(error) from None
-
-    def _decided(
-        self, conversation: Conversation | None, command: AnyCommand, at: int
-    ) -> Decision:
-        return decide(self._limits, conversation, command, at, self._conversations.strangers)
 
     def _accept(
         self, conversation: Conversation, accept: Accept, values: Sequence[bytes], writer: Writer
@@ -245,7 +241,7 @@ class Sequencer:
             written += 1 + writer.sync(delivery.recipients, value)
         if effect.notice is not None:
             written += writer.sync(effect.notice.recipients, encode(effect.notice.record))
-        touched = accept.apply_to(conversation, self._conversations.strangers)
+        touched = accept.apply_to(conversation, self._strangers)
         if touched is not None:
             self._touched.append((conv_id, command.sender, device_of(command), touched))
         self._moved[conv_id] = conversation

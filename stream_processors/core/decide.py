@@ -78,7 +78,10 @@ def decide(
     if command.client_msg_id <= past.newest:
         return answer_again(command, past, digest, at)
     try:
-        effect = _effect(limits, conversation, command, at)
+        if isinstance(command, SendMessage):  # nearly all are
+            effect = _send(limits, conversation, command, at)
+        else:
+            effect = _effect(limits, conversation, command, at)
     except Refused as refused:
         return rejected(command, at, refused.code)
     return Accept(effect, command, digest)
@@ -112,11 +115,9 @@ def _past_without_window(
 def _effect(
     limits: Limits,
     conversation: Conversation | None,
-    command: SendMessage | RecallMessage | EditMessage | MembershipCommand,
+    command: RecallMessage | EditMessage | MembershipCommand,
     at: int,
 ) -> Effect:
-    if isinstance(command, SendMessage):  # first, and by the cheaper test: nearly all are
-        return _send(limits, conversation, command, at)
     if isinstance(command, RecallMessage):
         return recall(limits, conversation, command, at)
     if isinstance(command, EditMessage):
