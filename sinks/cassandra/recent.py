@@ -24,11 +24,11 @@ class Recent(Generic[KeyT]):
         self._monotonic = monotonic
         self._noted: OrderedDict[KeyT, float] = OrderedDict()
 
-    def missing(self, keys: Iterable[KeyT]) -> list[KeyT]:
-        """Those of the keys that are not recent."""
+    def is_recent(self) -> Callable[[KeyT], bool]:
+        """Says of any key whether it is recent at the time of this call."""
         oldest = self._monotonic() - self._seconds
-        noted = self._noted
-        return [key for key in keys if noted.get(key, oldest) <= oldest]
+        noted_at = self._noted.get
+        return lambda key: noted_at(key, oldest) > oldest
 
     def note(self, keys: Iterable[KeyT]) -> None:
         """Makes keys recent; forgets the longest noted beyond the bound."""

@@ -8,9 +8,8 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
 from itertools import zip_longest
-from typing import Final
+from typing import Final, TypeAlias
 
 from cassandra.cluster import Session
 
@@ -30,16 +29,15 @@ from sinks.cassandra.requests import (
     require_table,
     send,
 )
-from sinks.cassandra.sync_parts import Timeline, bigint, part_of, timelines_of
+from sinks.cassandra.sync_parts import Part, Timeline, bigint, part_of, parts_of, timelines_of
 from sinks.cassandra.sync_places import flushes_of, sort_out
-from sinks.cassandra.sync_requests import (
-    Delivery,
-    DeliveryInserts,
-    DeliveryRequest,
-    Listing,
-    ListingRequest,
-    together,
-)
+from sinks.cassandra.sync_requests import Delivery, DeliveryRequest, Inserts, delivery_requests
+
+Pair: TypeAlias = tuple[bytes, int]
+"""A recipient (UTF-8) and a bucket: one partition of the table ``sync``."""
+
+_Waiting: TypeAlias = tuple[list[bytes], list[Part]]
+"""Recipients and the parts that each of them still has to get."""
 
 LISTED_PAIRS: Final = 200_000
 """(recipient, bucket) pairs remembered as listed: some 50 MB."""
@@ -65,9 +63,9 @@ class SyncWriter:
        a record may be one of several in the rows of its other recipients.
     3. A process starts at a committed place, to which every row below belongs.
 
-    A partition is listed in ``sync_bucket`` before its first row is written, and again now and
-    then, with a lifetime that outlasts the lifetime of any row written meanwhile: a reader of the
-    list finds every partition that has rows.
+    A partition is listed in ``sync_bucket`` in the request of its first row, and again now and
+    then, with a lifetime that outlasts the lifetime of any row written meanwhile. By rule 1, a
+    reader of the list finds every partition below one that has rows.
 
     With the rows of a recipient goes a note up to where their timeline may be gone from when on,
     as `schemas.lifetime` explains. The note is durable when the rows count as durable, a whole
@@ -98,7 +96,7 @@ class SyncWriter:
         lifetime = int(settings.sync_lifetime.total_seconds())
         refresh = max(1, lifetime // _REFRESHES_IN_A_LIFETIME)
         self._listing_ttl = _pack_int(self._keeping.ttl + 2 * refresh)
-        self._listed: Recent[Listing] = Recent(LISTED_PAIRS, refresh, monotonic)
+        self._listed: Recent[Pair] = Recent(LISTED_PAIRS, refresh, monotonic)
         self.session = session
         self._insert_row = prepare(session, _INSERT_ROW.format(ttl=self._keeping.ttl))
         self._insert_pair = prepare(
@@ -122,23 +120,27 @@ class SyncWriter:
         return Outcome([poison[origin] for origin in sorted(poison)])
 
     def deliver(self, timelines: Sequence[Timeline]) -> list[PoisonRecord]:
-        """Lists the partitions of timelines and writes their rows.
+        """Writes timelines: the first part of every recipient, then the second of each, and so on.
 
         Returns:
             The records that Cassandra refuses.
 
         Raises:
-            TransientFailure: Not all rows are durable.
+            TransientFailure: Not all of them are durable.
             FatalFailure: Cassandra refuses this client, or a table is missing.
         """
         if not timelines:
             return []
-        refused = self._list(timelines)
-        origins = _origins_to(refused, timelines) if refused else set()
         inserts = self._inserts()
-        for deliveries in _rounds(timelines, refused):
-            origins |= self._send(inserts, deliveries)
-        return [PoisonRecord(origin, REFUSED) for origin in origins]
+        origins: set[int] = set()
+        # Parts are made while requests are on their way.
+        waiting: Iterable[_Waiting] = ((each.users, parts_of(each.places)) for each in timelines)
+        while True:
+            later: list[_Waiting] = []
+            origins |= self._send(inserts, _round(waiting, later))
+            if not later:
+                return [PoisonRecord(origin, REFUSED) for origin in origins]
+            waiting = later
 
     def mark(self, marks: Sequence[Marked]) -> list[PoisonRecord]:
         """Writes read marks; returns those that are refused.
@@ -159,17 +161,15 @@ class SyncWriter:
             rows = self.session.execute("SELECT toUnixTimestamp(now()) FROM system.local")
             return float(rows.one()[0]) / 1000
 
-    def _inserts(self) -> DeliveryInserts:
+    def _inserts(self) -> Inserts:
         """The inserts of rows that are written from now on."""
         since = self._keeping.since(self._now())
         until = since + self._keeping.surely
-        return DeliveryInserts(self._insert_row, self._insert_expiry, bigint(since), bigint(until))
+        times = bigint(since), bigint(until), self._listing_ttl
+        return Inserts(self._insert_row, self._insert_expiry, self._insert_pair, *times)
 
-    def _send(self, inserts: DeliveryInserts, deliveries: Iterable[Delivery]) -> set[int]:
-        """Makes deliveries durable, one of each recipient.
-
-        What Cassandra refuses is taken apart: first each delivery alone, then each record of a
-        refused delivery in a row of its own, in their order.
+    def _send(self, inserts: Inserts, parts: Iterable[tuple[bytes, Part]]) -> set[int]:
+        """Makes parts durable, at most one of each recipient.
 
         Returns:
             The origins of the records that are refused.
@@ -178,85 +178,53 @@ class SyncWriter:
             TransientFailure: Not all of them are durable.
             FatalFailure: See `deliver`.
         """
-        refused = self._refused(inserts, together(deliveries))
-        if not refused:
-            return set()
-        require_table(self.session, inserts.row)
-        require_table(self.session, inserts.expiry)
-        refused = self._refused(inserts, ([each] for each in refused))
+        is_listed = self._listed.is_recent()
+        new: list[Pair] = []
+
+        def deliveries() -> Iterator[Delivery]:
+            for user, part in parts:
+                pair = user, part.bucket
+                is_new = not is_listed(pair)
+                if is_new:
+                    new.append(pair)
+                yield user, part, is_new
+
+        refused = self._refused(delivery_requests(inserts, deliveries()))
+        users = {user for user, _, _ in refused}
+        self._listed.note(pair for pair in new if pair[0] not in users)
+        return self._taken_apart(inserts, refused) if refused else set()
+
+    def _taken_apart(self, inserts: Inserts, refused: list[Delivery]) -> set[int]:
+        """Sends what was refused: each delivery alone, then each record in a row of its own.
+
+        The records of one recipient are sent in their order, each when the one before is durable.
+        Returns and raises as `_send`.
+        """
+        for insert in (inserts.row, inserts.expiry, inserts.listing):
+            require_table(self.session, insert)
+        refused = self._refused(DeliveryRequest(inserts, [each]) for each in refused)
         singles = [
-            [Delivery(user, part_of(part.bucket, [place])) for place in part.places]
-            for user, part in refused
+            [(user, part_of(part.bucket, [place]), True) for place in part.places]
+            for user, part, _ in refused
         ]
         origins: set[int] = set()
         for step in zip_longest(*singles):
-            found = self._refused(inserts, ([each] for each in step if each is not None))
-            origins |= {each.part.places[0].origin for each in found}
+            found = self._refused(DeliveryRequest(inserts, [each]) for each in step if each)
+            origins |= {part.places[0].origin for _, part, _ in found}
         return origins
 
-    def _refused(
-        self, inserts: DeliveryInserts, requests: Iterable[list[Delivery]]
-    ) -> list[Delivery]:
-        refused, again = send(
-            self.session, (DeliveryRequest(inserts, items) for items in requests)
-        )
+    def _refused(self, requests: Iterable[DeliveryRequest]) -> list[Delivery]:
+        refused, again = send(self.session, requests)
         if again:
             raise again[0][1]
-        return [each for request in refused for each in request.items]
-
-    def _list(self, timelines: Iterable[Timeline]) -> set[bytes]:
-        """Lists the partitions that were not listed lately.
-
-        Returns:
-            The recipients whose partitions cannot be listed: they get no rows.
-
-        Raises:
-            TransientFailure: One of them could not be listed.
-        """
-        missing = self._listed.missing(
-            Listing(user, bucket)
-            for timeline in timelines
-            for bucket in {part.bucket for part in timeline.parts}
-            for user in timeline.users
-        )
-        refused = self._unlisted(together(missing))
-        if refused:
-            require_table(self.session, self._insert_pair)
-            refused = self._unlisted([each] for each in refused)
-        unlisted = {each.user for each in refused}
-        self._listed.note(each for each in missing if each.user not in unlisted)
-        return unlisted
-
-    def _unlisted(self, requests: Iterable[list[Listing]]) -> list[Listing]:
-        refused, again = send(
-            self.session,
-            (ListingRequest(self._insert_pair, self._listing_ttl, items) for items in requests),
-        )
-        if again:
-            raise again[0][1]
-        return [each for request in refused for each in request.items]
+        return [delivery for request in refused for delivery in request.deliveries]
 
 
-def _origins_to(users: AbstractSet[bytes], timelines: Iterable[Timeline]) -> set[int]:
-    """The origins of all records to these recipients."""
-    return {
-        place.origin
-        for timeline in timelines
-        if not users.isdisjoint(timeline.users)
-        for part in timeline.parts
-        for place in part.places
-    }
-
-
-def _rounds(
-    timelines: Sequence[Timeline], but: AbstractSet[bytes]
-) -> Iterator[Iterator[Delivery]]:
-    """The first part of every recipient but these, then the second of each, and so on."""
-    for number in range(max(len(timeline.parts) for timeline in timelines)):
-        yield (
-            Delivery(user, timeline.parts[number])
-            for timeline in timelines
-            if number < len(timeline.parts)
-            for user in timeline.users
-            if user not in but
-        )
+def _round(waiting: Iterable[_Waiting], later: list[_Waiting]) -> Iterator[tuple[bytes, Part]]:
+    """The first part of each recipient. Puts aside for later what follows the first parts."""
+    for users, parts in waiting:
+        if len(parts) > 1:
+            later.append((users, parts[1:]))
+        part = parts[0]
+        for user in users:
+            yield user, part

@@ -14,7 +14,7 @@ from sinks.base.records import Record
 from sinks.base.writer import Outcome
 from sinks.cassandra.requests import failures_by_kind, prepare
 from sinks.cassandra.sync import SyncWriter
-from sinks.cassandra.sync_parts import Part, Timeline, part_of
+from sinks.cassandra.sync_parts import Timeline
 from sinks.cassandra.sync_places import Place, sort_out
 
 
@@ -51,7 +51,7 @@ class LateSyncWriter:
         for key, (place,) in by_key.items():
             try:
                 timelines = [
-                    Timeline([user], [self._part(user, place)])
+                    Timeline([user], self._with_row_above(user, place))
                     for user in dict.fromkeys(recipients_of(key))
                 ]
             except UndecodableRecord:
@@ -59,8 +59,8 @@ class LateSyncWriter:
             refused += self._writer.deliver(timelines)
         return (poison + refused)[:1]
 
-    def _part(self, user: bytes, place: Place) -> Part:
-        """The row above with the record in it.
+    def _with_row_above(self, user: bytes, place: Place) -> list[Place]:
+        """The record, and those in the row above.
 
         Raises:
             UndecodableRecord: The row above is not a row of sync records.
@@ -71,12 +71,14 @@ class LateSyncWriter:
                 self._row_above, (user.decode(), bucket, place.sync_seq)
             ).one()
         others = [] if found is None else references(decode_row(found[0]))
-        places = [
-            Place(place.origin, other.sync_seq, other.conv_id, other.seq, _bytes(other.reply))
-            for other in others
-            if other.sync_seq != place.sync_seq
+        return [
+            *(
+                Place(place.origin, each.sync_seq, each.conv_id, each.seq, _bytes(each.reply))
+                for each in others
+                if each.sync_seq != place.sync_seq
+            ),
+            place,
         ]
-        return part_of(bucket, sorted([*places, place], key=lambda each: each.sync_seq))
 
 
 def _bytes(reply: Raw | None) -> bytes | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Final
@@ -49,56 +49,81 @@ class Part(Struct, frozen=True, gc=False):
 
     Attributes:
         bucket: The bucket.
-        newest: The highest sync SeqId.
         rows: The rows, in ascending order.
         places: The records in these rows, in ascending order.
-        size: About the bytes of the rows in a request.
+        size: Bytes of the rows.
     """
 
     bucket: int
-    newest: int
     rows: list[PackedRow]
-    places: Sequence[Place]
+    places: list[Place]
     size: int
 
 
 class Timeline(Struct, frozen=True, gc=False):
-    """What one flush brings to each of these recipients, in ascending order."""
+    """The recipients to whom one flush brings the same records."""
 
     users: list[bytes]
-    parts: list[Part]
+    places: list[Place]
 
 
 def timelines_of(by_key: dict[bytes, list[Place]]) -> list[Timeline]:
-    """The parts of all recipients. No recipient is in two timelines."""
-    keys_of: defaultdict[bytes, list[bytes]] = defaultdict(list)
+    """The records of all recipients. No recipient is in two timelines."""
+    recipients: list[tuple[bytes, list[bytes]]] = []
+    first_key: dict[bytes, bytes] = {}
+    keys_of: dict[bytes, list[bytes]] = {}
+    """Of the recipients of several keys."""
     for key in by_key:
-        for user in dict.fromkeys(recipients_of(key)):
-            keys_of[user].append(key)
+        users = recipients_of(key)
+        if len(users) > 1:
+            users = list(dict.fromkeys(users))
+        recipients.append((key, users))
+        for user in users:
+            first = first_key.setdefault(user, key)
+            if first is not key:
+                keys_of.setdefault(user, [first]).append(key)
+    if not keys_of:
+        return [Timeline(users, by_key[key]) for key, users in recipients]
+    return [*_of_one_key(by_key, recipients, keys_of), *_of_several_keys(by_key, keys_of)]
+
+
+def _of_one_key(
+    by_key: dict[bytes, list[Place]],
+    recipients: list[tuple[bytes, list[bytes]]],
+    but: Container[bytes],
+) -> Iterator[Timeline]:
+    for key, users in recipients:
+        alone = [user for user in users if user not in but]
+        if alone:
+            yield Timeline(alone, by_key[key])
+
+
+def _of_several_keys(
+    by_key: dict[bytes, list[Place]], keys_of: dict[bytes, list[bytes]]
+) -> Iterator[Timeline]:
     users_of: defaultdict[tuple[bytes, ...], list[bytes]] = defaultdict(list)
     for user, keys in keys_of.items():
         users_of[tuple(keys)].append(user)
-    return [
-        Timeline(users, parts_of([place for key in keys for place in by_key[key]]))
-        for keys, users in users_of.items()
-    ]
+    for together, users in users_of.items():
+        yield Timeline(users, [place for key in together for place in by_key[key]])
 
 
-def parts_of(places: Collection[Place]) -> list[Part]:
-    """The parts of one recipient, in ascending order."""
-    in_order = sorted(places, key=_by_sync_seq)
-    first, last = in_order[0].sync_seq // SYNC_BUCKET, in_order[-1].sync_seq // SYNC_BUCKET
+def parts_of(places: list[Place]) -> list[Part]:
+    """The parts of one recipient, in ascending order. The order of the records may be any."""
+    if len(places) > 1:
+        places = sorted(places, key=_by_sync_seq)
+    first, last = places[0].sync_seq // SYNC_BUCKET, places[-1].sync_seq // SYNC_BUCKET
     if first == last:
-        return list(_parts_of_bucket(first, in_order))
-    by_bucket = groupby(in_order, key=lambda place: place.sync_seq // SYNC_BUCKET)
+        return _parts_of_bucket(first, places)
+    by_bucket = groupby(places, key=lambda place: place.sync_seq // SYNC_BUCKET)
     return [part for bucket, some in by_bucket for part in _parts_of_bucket(bucket, list(some))]
 
 
-def part_of(bucket: int, places: Sequence[Place]) -> Part:
-    """A single row of these records, whatever their number."""
-    row = _packed(places)
-    newest = places[-1].sync_seq
-    return Part(bucket, newest, [row], places, len(row.records))
+def part_of(bucket: int, places: list[Place]) -> Part:
+    """A single row of these records, in ascending order, whatever their number."""
+    records = encode_places(places)
+    row = PackedRow(bigint(places[-1].sync_seq), records)
+    return Part(bucket, [row], places, len(records))
 
 
 def encode_places(places: Sequence[Place]) -> bytes:
@@ -115,33 +140,32 @@ def encode_places(places: Sequence[Place]) -> bytes:
     return encode_row(row)
 
 
-def _packed(places: Sequence[Place]) -> PackedRow:
-    return PackedRow(bigint(places[-1].sync_seq), encode_places(places))
+def _parts_of_bucket(bucket: int, places: list[Place]) -> list[Part]:
+    """Parts of records that are in order. Most recipients have a single row in a flush."""
+    if len(places) <= MAX_REFERENCES:
+        part = part_of(bucket, places)
+        if part.size <= MAX_ROW_BYTES or len(places) == 1:
+            return [part]
+    found: list[Part] = []
+    for row in _rows(bucket, places):
+        last = found[-1] if found else None
+        if last is None or last.size + row.size > MAX_PART_BYTES:
+            found.append(row)
+        else:
+            found[-1] = Part(
+                bucket, last.rows + row.rows, last.places + row.places, last.size + row.size
+            )
+    return found
 
 
-def _parts_of_bucket(bucket: int, places: Sequence[Place]) -> Iterator[Part]:
-    """Parts of references that are in order. Most recipients have a single row in a flush."""
-    rows: list[PackedRow] = []
-    chosen: list[Place] = []
-    size = 0
-    for some, row in _rows(places):
-        if rows and size + len(row.records) > MAX_PART_BYTES:
-            yield Part(bucket, chosen[-1].sync_seq, rows, chosen, size)
-            rows, chosen, size = [], [], 0
-        rows.append(row)
-        chosen += some
-        size += len(row.records)
-    yield Part(bucket, chosen[-1].sync_seq, rows, chosen, size)
-
-
-def _rows(places: Sequence[Place]) -> Iterator[tuple[Sequence[Place], PackedRow]]:
-    """Rows within their bounds, with the records of each."""
+def _rows(bucket: int, places: list[Place]) -> Iterator[Part]:
+    """Parts of one row each, within the bounds of a row."""
     for start in range(0, len(places), MAX_REFERENCES):
         some = places[start : start + MAX_REFERENCES]
-        row = _packed(some)
-        if len(row.records) <= MAX_ROW_BYTES or len(some) == 1:
-            yield some, row
+        part = part_of(bucket, some)
+        if part.size <= MAX_ROW_BYTES or len(some) == 1:
+            yield part
         else:
             middle = len(some) // 2
-            yield from _rows(some[:middle])
-            yield from _rows(some[middle:])
+            yield from _rows(bucket, some[:middle])
+            yield from _rows(bucket, some[middle:])

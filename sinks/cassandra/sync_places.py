@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final, NamedTuple, get_args
 
@@ -21,7 +20,8 @@ from sinks.cassandra.requests import MAX_BIGINT, MAX_KEY_BYTES
 MAX_DELIVERIES: Final = 200_000
 """Recipients of all records of one flush together: some 100 MB if no recipient has two records."""
 
-_MAX_CONV_BYTES: Final = 4 * MAX_ID_LENGTH
+_NOBODY: Final = 2 * SEPARATOR
+"""In a key: an id without characters."""
 
 _MAX_BRACKETS: Final = 600
 """Opening brackets of a reply, in its ids too. A reply that is nested more deeply than a decoder's
@@ -80,27 +80,28 @@ def flushes_of(records: Sequence[Record]) -> list[range]:
 
 def sort_out(records: Sequence[Record], flush: range) -> Sorted:
     """Reads the records of one flush."""
-    by_key: defaultdict[bytes, list[Place]] = defaultdict(list)
+    by_key: dict[bytes, list[Place]] = {}
     marks: list[Marked] = []
     poison: list[PoisonRecord] = []
+    bases = {each: sync_seq(epoch_of(each), 0) for each in {r.partition for r in records}}
     for origin in flush:
         record = records[origin]
         key = record.key or b""
         try:
-            if key not in by_key:
+            places = by_key.get(key)
+            if places is None:
                 _check_key(key)
+                places = by_key[key] = []
             position = decode_position(record.value)
-            place = _place(origin, record, position)
+            seq, conv_id = position.seq, position.conv_id
+            reply = _reply(position, record.value or b"")
         except UndecodableRecord as error:
             poison.append(PoisonRecord(origin, str(error)))
-        else:
-            by_key[key].append(place)
-            if position.kind == _READ_MARKED:
-                marks += [
-                    Marked(origin, place.conv_id, user.decode(), place.seq)
-                    for user in recipients_of(key)
-                ]
-    return Sorted(by_key, marks, poison)
+            continue
+        places.append(Place(origin, bases[record.partition] | record.offset, conv_id, seq, reply))
+        if position.kind == _READ_MARKED:
+            marks += [Marked(origin, conv_id, u.decode(), seq) for u in recipients_of(key)]
+    return Sorted({key: places for key, places in by_key.items() if places}, marks, poison)
 
 
 def _check_key(key: bytes) -> None:
@@ -109,7 +110,9 @@ def _check_key(key: bytes) -> None:
     Raises:
         UndecodableRecord: The key has an id that the table cannot hold.
     """
-    if not all(0 < len(user) <= MAX_KEY_BYTES for user in recipients_of(key)):
+    if not key or _NOBODY in key or key[:1] == SEPARATOR or key[-1:] == SEPARATOR:
+        raise UndecodableRecord("the key names no recipient")
+    if len(key) > MAX_KEY_BYTES and max(map(len, recipients_of(key))) > MAX_KEY_BYTES:
         raise UndecodableRecord("the key names no recipient")
     try:
         key.decode()
@@ -117,27 +120,24 @@ def _check_key(key: bytes) -> None:
         raise UndecodableRecord("the key is not UTF-8") from None
 
 
-def _place(origin: int, record: Record, position: EntryPosition) -> Place:
-    """The place of a record in the timelines of its recipients.
+def _reply(position: EntryPosition, value: bytes) -> bytes | None:
+    """The value if the record is a reply; None if it is an entry.
 
     Raises:
         UndecodableRecord: A timeline cannot hold the record.
     """
-    value, kind, seq = record.value or b"", position.kind, position.seq
-    is_entry = kind in _ENTRIES
-    if not is_entry and kind not in _REPLIES:
+    is_entry = position.kind in _ENTRIES
+    if not is_entry and position.kind not in _REPLIES:
         raise UndecodableRecord("neither an entry nor a reply that this version knows")
-    if not is_entry <= seq <= MAX_BIGINT:
+    if not is_entry <= position.seq <= MAX_BIGINT:
         raise UndecodableRecord("the SeqId is out of its range")
-    if len(position.conv_id.encode()) > _MAX_CONV_BYTES:
+    if len(position.conv_id) > MAX_ID_LENGTH:
         raise UndecodableRecord("the conversation's id is too long")
     try:
         value.decode()  # strings that the decoder skipped, too
     except UnicodeDecodeError:
         raise UndecodableRecord("the record is not UTF-8") from None
-    number = sync_seq(epoch_of(record.partition), record.offset)
-    reply = None if is_entry else _checked_reply(value)
-    return Place(origin, number, position.conv_id, seq, reply)
+    return None if is_entry else _checked_reply(value)
 
 
 def _checked_reply(value: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from cassandra.query import (
     BatchStatement,
@@ -24,8 +24,6 @@ MAX_REQUEST_BYTES: Final = 32 * 1024
 _STATEMENT_BYTES: Final = 64
 """Of an insert beside its texts."""
 
-ItemT = TypeVar("ItemT", bound="Listing | Delivery")
-
 
 class PackedBatch(BatchStatement):  # type: ignore[misc]  # the driver has no types
     """An unlogged batch of inserts with binary values: a bind would take as long as all the rest.
@@ -45,88 +43,72 @@ class PackedBatch(BatchStatement):  # type: ignore[misc]  # the driver has no ty
         """Appends (True, the id of an insert, the values of a row)."""
 
 
-class Listing(NamedTuple):
-    """A partition of a recipient for the table ``sync_bucket``."""
-
-    user: bytes
-    bucket: int
-
-    def cost(self) -> tuple[int, int]:
-        """Inserts, and about the bytes of them."""
-        return 1, len(self.user) + _STATEMENT_BYTES
+Delivery: TypeAlias = tuple[bytes, Part, bool]
+"""A part of the timeline of a recipient, and whether its partition has to be listed."""
 
 
-class Delivery(NamedTuple):
-    """A part of a timeline for one recipient, with the note when it may be gone."""
+class Inserts(NamedTuple):
+    """The inserts of a delivery, and what is the same in all of one time.
 
-    user: bytes
-    part: Part
-
-    def cost(self) -> tuple[int, int]:
-        """Inserts, and about the bytes of them."""
-        inserts = len(self.part.rows) + 1
-        return inserts, self.part.size + inserts * (len(self.user) + _STATEMENT_BYTES)
-
-
-def together(items: Iterable[ItemT]) -> Iterator[list[ItemT]]:
-    """Cuts items into requests within the bounds, unless a single item is larger."""
-    chosen: list[ItemT] = []
-    statements = size = 0
-    for item in items:
-        inserts, more = item.cost()
-        if chosen and (statements + inserts > MAX_STATEMENTS or size + more > MAX_REQUEST_BYTES):
-            yield chosen
-            chosen, statements, size = [], 0, 0
-        chosen.append(item)
-        statements += inserts
-        size += more
-    if chosen:
-        yield chosen
-
-
-class ListingRequest(NamedTuple):
-    """Partitions to be listed."""
-
-    insert: PreparedStatement
-    ttl: bytes
-    items: list[Listing]
-
-    def statement(self) -> Statement:
-        """The batch."""
-        rows = [[user, bigint(bucket), self.ttl] for user, bucket in self.items]
-        batch, insert_id = PackedBatch(self.insert, rows[0]), self.insert.query_id
-        for values in rows:
-            batch.pack((True, insert_id, values))
-        return batch
-
-
-class DeliveryInserts(NamedTuple):
-    """The inserts of a delivery, and the times (s) of its note: since when and until when."""
+    Attributes:
+        row: Into ``sync``.
+        expiry: Into ``sync_expiry``.
+        listing: Into ``sync_bucket``.
+        since: The begin of the slot of now (s).
+        until: Until when the rows of now are surely there (s).
+        ttl: How long a listing lives (s).
+    """
 
     row: PreparedStatement
     expiry: PreparedStatement
+    listing: PreparedStatement
     since: bytes
     until: bytes
+    ttl: bytes
 
 
 class DeliveryRequest(NamedTuple):
     """Parts of the timelines of different recipients."""
 
-    inserts: DeliveryInserts
-    items: list[Delivery]
+    inserts: Inserts
+    deliveries: list[Delivery]
 
     def statement(self) -> Statement:
-        """The batch."""
-        insert, expiry, since, until = self.inserts
-        row_id, expiry_id = insert.query_id, expiry.query_id
-        user, part = self.items[0]
-        bucket, first = bigint(part.bucket), part.rows[0]
-        batch = PackedBatch(insert, [user, bucket, first.sync_seq, first.records])
+        """The batch. Of each delivery: its rows, the note when they may be gone, the listing."""
+        insert, expiry, listing, since, until, ttl = self.inserts
+        row_id, expiry_id, listing_id = insert.query_id, expiry.query_id, listing.query_id
+        user, part, _ = self.deliveries[0]
+        first = part.rows[0]
+        batch = PackedBatch(insert, [user, bigint(part.bucket), first.sync_seq, first.records])
         pack = batch.pack
-        for user, part in self.items:
+        for user, part, is_new in self.deliveries:
             bucket = bigint(part.bucket)
             for row in part.rows:
-                pack((True, row_id, [user, bucket, row.sync_seq, row.records]))
-            newest = bigint(part.newest)
+                newest = row.sync_seq
+                pack((True, row_id, [user, bucket, newest, row.records]))
             pack((True, expiry_id, [user, since, until, newest, newest]))
+            if is_new:
+                pack((True, listing_id, [user, bucket, ttl]))
         return batch
+
+
+def delivery_requests(
+    inserts: Inserts, deliveries: Iterable[Delivery]
+) -> Iterator[DeliveryRequest]:
+    """Cuts deliveries into requests within the bounds, unless a single delivery is larger."""
+    chosen: list[Delivery] = []
+    statements = size = 0
+    for delivery in deliveries:
+        user, part, is_new = delivery
+        more = len(part.rows) + 1 + is_new
+        more_bytes = part.size + more * (len(user) + _STATEMENT_BYTES)
+        if chosen and (
+            statements + more > MAX_STATEMENTS or size + more_bytes > MAX_REQUEST_BYTES
+        ):
+            yield DeliveryRequest(inserts, chosen)
+            chosen, statements, size = [], 0, 0
+        chosen.append(delivery)
+        statements += more
+        size += more_bytes
+    if chosen:
+        yield DeliveryRequest(inserts, chosen)
