@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import accumulate, cycle, groupby, islice, pairwise
 from operator import itemgetter
-from typing import Final
+from typing import Final, TypeAlias
 
 from msgspec import Raw
 
@@ -19,21 +19,33 @@ from schemas.records import AnyEntry
 from schemas.sync_rows import SyncRow, encode_row
 from schemas.sync_seq import epoch_of, sync_seq
 
-_FLUSHES: Final = ((0, 3), (0, 2), (2, 5))
-"""Records of a shard that are written at once, by their place among five. The first flush is not
-committed, so the next one begins at the same record and ends at another one."""
+Process: TypeAlias = tuple[Sequence[int], int]
+"""How many records each flush of a process writes, and how many of these flushes it commits before
+it is killed. The next process begins behind the last committed flush."""
 
-_STEP: Final = 5
+_KILLED_AT_TIMES: Final[Sequence[Process]] = (((3,), 0), ((2, 3), 2))
+_MOST_PROCESSES: Final = 50
 
 
-def rows_of(records: Iterable[KafkaRecord]) -> list[StoredRow]:
-    """The rows, in the order of (recipient, bucket, key)."""
+def rows_of(
+    records: Iterable[KafkaRecord], processes: Sequence[Process] = _KILLED_AT_TIMES
+) -> list[StoredRow]:
+    """The rows, in the order of (recipient, bucket, key).
+
+    Args:
+        records: Of ``im.sync``.
+        processes: The processes that write each shard, again and again; the last process writes
+            all records that are left.
+    """
     table: dict[tuple[str, int, int], bytes] = {}
     for _, of_shard in groupby(sorted(records, key=itemgetter(0, 1)), itemgetter(0)):
-        shard = list(of_shard)
-        for begin in range(0, len(shard), _STEP):
-            for first, end in _FLUSHES:
-                _flush(shard[begin + first : begin + end], table)
+        shard, committed = list(of_shard), 0
+        for sizes, done in islice(cycle(processes), _MOST_PROCESSES):
+            ends = list(accumulate(sizes, initial=committed))
+            for begin, end in pairwise(ends):
+                _flush(shard[begin:end], table)
+            committed = ends[done]
+        _flush(shard[committed:], table)
     return [(*place, value) for place, value in sorted(table.items())]
 
 

@@ -1,0 +1,96 @@
+"""The audit of rows agrees with a reader of rows, for whatever a sink that is killed leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ops.verify.sync_store import StoredRow
+from schemas.recipients import recipients_of
+from schemas.sync_rows import decode_row, references
+from schemas.sync_seq import epoch_of, sync_seq
+from tests.support.audited import System, system_of
+from tests.support.damage.rows import Held, held, row_at, set_row, take_out
+from tests.support.sequencing import run
+from tests.support.stories import STORY
+from tests.support.sync_table import Process, rows_of
+
+tries = settings(deadline=None, max_examples=40)
+LOG: Final = run(STORY)
+
+processes = st.lists(
+    st.lists(st.integers(1, 9), min_size=1, max_size=4).flatmap(
+        lambda sizes: st.tuples(st.just(sizes), st.integers(0, len(sizes)))
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+def _places(system: System, user: str) -> list[int]:
+    """The sync SeqIds of all deliveries to a recipient."""
+    return sorted(
+        sync_seq(epoch_of(number), offset)
+        for number, offset, key, _ in system.sync
+        if user.encode() in recipients_of(key or b"")
+    )
+
+
+def _read(rows: Sequence[StoredRow], user: str, after: int) -> list[int]:
+    """What a reader of a recipient's rows takes above a cursor, as `gateway` documents it."""
+    taken = []
+    for _, _, key, value in sorted(row for row in rows if row[0] == user):
+        if key <= after:
+            continue
+        for each in references(decode_row(value or b"")):
+            if each.sync_seq > after:
+                after = each.sync_seq
+                taken.append(after)
+    return taken
+
+
+@tries
+@given(processes)
+def test_rows_of_a_sink_that_is_killed_are_right(history: list[Process]) -> None:
+    """Whatever the flushes and the kills: no difference, and readers of any cursor get all."""
+    system = system_of(LOG)
+    system.sync_rows = rows_of(system.sync, history)
+
+    assert system.audit().differences == []
+    for user in {row[0] for row in system.sync_rows}:
+        places = _places(system, user)
+        for cursor in (-1, *places):
+            assert _read(system.sync_rows, user, cursor) == [at for at in places if at > cursor]
+
+
+@tries
+@given(processes, st.lists(st.integers(0, 10_000), max_size=4))
+def test_what_a_reader_loses_is_named_and_nothing_else(
+    history: list[Process], choices: list[int]
+) -> None:
+    """References are taken out of rows: the audit names those that a reader does not get."""
+    system = system_of(LOG)
+    system.sync_rows = rows_of(system.sync, history)
+    for choice in choices:
+        _lose(system, held(system)[choice % len(held(system))])
+
+    differences = system.audit().differences
+
+    lost = {
+        (user, place)
+        for user in {row[0] for row in system.sync_rows}
+        for place in set(_places(system, user)) - set(_read(system.sync_rows, user, -1))
+    }
+    named = [each for each in differences if each.kind in {"missing", "out_of_order"}]
+    assert sorted(each.user for each in named) == sorted(user for user, _ in lost)
+    # A row whose highest reference is gone has a wrong key.
+    assert {each.kind for each in differences} <= {"missing", "out_of_order", "wrong_key"}
+
+
+def _lose(system: System, each: Held) -> None:
+    row = row_at(system, each.at)
+    take_out(row, each.reference)
+    set_row(system, each.at, row)
