@@ -33,6 +33,7 @@ DifferenceKind: TypeAlias = Literal[
     "behind",  # a stage has not come as far as the audit waits for
     "shared_reply",  # a reply has several recipients
     "wrong_key",  # the key of a row is not the highest sync SeqId in it
+    "row_too_long",  # a row of a sync timeline holds more records than a row may hold
     "entry_inline",  # a row of a sync timeline holds an entry, not a reference
     "wrong_duplicate",  # a reply says that a command had its effect before, and it had not
     "refused_after_entry",  # a rejection of a command whose id has an entry

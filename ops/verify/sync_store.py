@@ -1,9 +1,9 @@
 """The table ``sync`` against the deliveries of ``im.sync``.
 
 A reader after a cursor reads the rows of its recipient in the order of their keys and takes, from
-each row, the references above the last one that it has taken. So each delivery must be in the
-first row that holds it or a later one of the same recipient and bucket. Rows may overlap: a replay
-writes deliveries again, in rows of other lengths.
+each row, the references above the last one that it has taken. So the first row whose key is not
+below the sync SeqId of a delivery must hold the delivery. Rows may overlap: a replay writes
+deliveries again, in rows of other lengths.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
+import msgspec
+
 from ops.verify.conversation import digest_of
 from ops.verify.deliveries import DUE, NO_KEY, OPTIONAL, SEEN, Deliveries
 from ops.verify.log import Log
@@ -20,9 +22,8 @@ from ops.verify.report import DifferenceKind, Report
 from ops.verify.shards import Shard, Shards, SyncPosition, position_of
 from ops.verify.sync_buckets import Buckets, epoch_of_bucket
 from ops.verify.sync_log import INLINE
-from schemas.errors import UndecodableRecord
 from schemas.limits import SYNC_BUCKET
-from schemas.sync_rows import SyncRow, decode_row
+from schemas.sync_rows import SyncRow
 
 StoredRow: TypeAlias = tuple[str, int, int, bytes | None]
 """(user_id, bucket, sync_seq, records)."""
@@ -30,7 +31,17 @@ StoredRow: TypeAlias = tuple[str, int, int, bytes | None]
 NAMED_AT_ONCE: Final = 100
 """Deliveries whose records are read again together to be named."""
 
+MAX_REFERENCES: Final = 100
+"""Records in one row: a reader who needs one of them reads them all."""
+
 _NO_DIGESTS: Final = array("I")
+
+
+class _Content(SyncRow, forbid_unknown_fields=True):
+    """A row with nothing else in it: no text, whatever its name."""
+
+
+_decode: Final = msgspec.json.Decoder(_Content).decode
 
 
 class _Held(NamedTuple):
@@ -160,11 +171,14 @@ class _Partition:
         if shard is None or sync_seq // SYNC_BUCKET != self.bucket:
             self._take_misplaced(sync_seq)
             return
-        try:
-            row = decode_row(value or b"")
-        except UndecodableRecord as error:
-            self._differ("undecodable", sync_seq, detail=str(error))
+        row = _content(value)
+        if row is None:
+            self._differ("undecodable", sync_seq)
             return
+        number = sum(map(len, row.entries.values())) // 2 + len(row.replies)
+        if number > MAX_REFERENCES:
+            detail = f"{number} records, at most {MAX_REFERENCES}"
+            self._differ("row_too_long", sync_seq, detail=detail)
         highest = max(self._take_entries(shard, row), self._take_inline(shard, row))
         if highest != sync_seq:
             detail = f"the highest sync SeqId in the row is {highest}"
@@ -289,3 +303,12 @@ class _Partition:
     def _place(self, sync_seq: int) -> dict[str, Any]:
         where = f"table sync, bucket {self.bucket}, sync_seq {sync_seq}"
         return {"user": self.user, "where": where}
+
+
+def _content(value: bytes | None) -> SyncRow | None:
+    """What a row holds; None if a sink writes no such row."""
+    try:
+        row = _decode(value or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return None if any(len(pairs) % 2 for pairs in row.entries.values()) else row

@@ -148,9 +148,18 @@ def _sync_store_has_a_text(system: System, pick: Pick) -> Expected:
 
 
 @damage
+def _sync_store_has_a_row_that_is_too_long(system: System, pick: Pick) -> Expected:
+    each = pick.one(entries_of(held(system)))
+    row = row_at(system, each.at)
+    row.entries[each.conv_id] += [each.reference.sync_seq, each.seq] * 100
+    set_row(system, each.at, row)
+    return Expected("sync-store", "row_too_long", user=each.user)
+
+
+@damage
 def _sync_store_has_no_row_there(system: System, pick: Pick) -> Expected:
     at = pick.one(held(system)).at
-    other = pick.one((None, b"", b"[]", b"\xff", b'{"entries":{"c1":[1]}}'))
+    other = pick.one((None, b"", b"[]", b"\xff", b'{"entries":{"c1":[1]}}', b'{"text":"hi"}'))
     system.sync_rows[at] = with_column(system.sync_rows[at], 3, other)
     return Expected("sync-store", "undecodable", user=system.sync_rows[at][0])
 
