@@ -9,6 +9,7 @@ from operator import itemgetter
 from typing import Final, TypeAlias
 from zlib import crc32
 
+from ops.verify.numbered import NumberedPeople
 from schemas.codec import encode
 from schemas.limits import MAX_NOTICES
 from schemas.records import (
@@ -73,6 +74,7 @@ class Conversation:
     ``last_message`` is the SeqId of the last message, ``has_changed_members`` says whether the
     last entry changed the members.
     ``changes`` has, for everybody who was ever in it, the SeqIds at which they came and went;
+    ``numbered`` the numbers of their periods; ``has_holes``: some changes may be missing;
     ``pushed`` the ranges that went to all members, ``asides`` for each recipient the SeqIds that
     went to them and not to all; ``commands`` a hash of each entry's sender and client_msg_id.
     ``messages`` is what the last entry counts; None behind a hole. ``own`` has the last message of
@@ -102,6 +104,8 @@ class Conversation:
         self.has_changed_members = False
         self._goes_on_with: CommandKind | None = None
         self.changes: dict[str, list[tuple[int, bool]]] = {}
+        self.numbered = NumberedPeople()
+        self.has_holes = False
         self.pushed: list[Period] = []
         self.asides: dict[str, array[int]] = {}
         self.own: dict[str, tuple[int, int]] = {}
@@ -120,6 +124,7 @@ class Conversation:
         """Leaves a hole in the log: the entries before ``seq`` are not there."""
         hole = seq - 1 - self.head
         self.messages = None
+        self.has_holes = True
         columns = (self.digests, self.documents, self.commands, self.contents, self.times)
         for column in (*columns, self.senders):
             column.extend([ABSENT] * hole)
@@ -305,7 +310,9 @@ class Conversation:
 
     def _change(self, seq: int, people: Iterable[str], *, joined: bool) -> None:
         for user in people:
-            self.changes.setdefault(user, []).append((seq, joined))
+            changes = self.changes.setdefault(user, [])
+            changes.append((seq, joined))
+            self.numbered.note(user, changes)
         if joined:
             self.members.update(people)
         else:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final, TypeAlias
 
 from backends.memberships import user_bucket
 from ops.verify.checks import run_check
 from ops.verify.log import Log
+from ops.verify.numbered import NumberedPeriods
 from ops.verify.report import Report
-from schemas.limits import MAX_PERIODS, MEMBERSHIP_BUCKET
+from schemas.limits import MEMBERSHIP_BUCKET
 from schemas.records import HistoryRule
 
 MembershipRow: TypeAlias = tuple[str, str, int, bool | None, str | None, int, int | None]
@@ -33,30 +34,6 @@ def compare_membership(
         report: Where differences go.
     """
     run_check(_Check(log, table, report), rows)
-
-
-def stored(changes: Sequence[tuple[int, bool]]) -> set[int]:
-    """The SeqIds of those changes of one person that the table by user still has.
-
-    A join right after a leave takes the place of the join before it. Of `MAX_PERIODS` periods the
-    one with the fewest SeqIds, of several the earliest, gives its places to the next.
-    """
-    rows: dict[int, tuple[int, int, int]] = {}  # number: since, last join, last leave or 0
-    number = 0
-    for seq, joined in changes:
-        if not joined:
-            if number in rows:
-                rows[number] = (*rows[number][:2], seq)
-            continue
-        if not rows or rows[number][2] != seq - 1:
-            if len(rows) <= MAX_PERIODS - 1:
-                number = len(rows)
-            else:
-                number = min(rows, key=lambda n: (rows[n][2] - rows[n][0], rows[n][0]))
-            rows[number] = (seq, seq, rows[number][2] if number in rows else 0)
-        else:
-            rows[number] = (rows[number][0], seq, rows[number][2])
-    return {seq for _, joined_at, left_at in rows.values() for seq in (joined_at, left_at)}
 
 
 class _Check:
@@ -97,7 +74,11 @@ class _Check:
         for conv_id, conversation in self._log.conversations.items():
             for user, changes in conversation.changes.items():
                 seen = self._seen.get((user, conv_id), 0)
-                due = stored(changes) if self._is_by_user else {seq for seq, _ in changes}
+                due = (
+                    NumberedPeriods(changes).stored()
+                    if self._is_by_user
+                    else {seq for seq, _ in changes}
+                )
                 for at, (seq, _) in enumerate(changes):
                     if seq in due and not seen >> at & 1:
                         place = self._place(user, conv_id, seq)

@@ -39,6 +39,7 @@ RuleName: TypeAlias = Literal[
     "removed_a_stranger",
     "wrong_mode",
     "wrong_history",
+    "wrong_periods",  # the number or the begin of a membership period is another
     "owner_not_a_member",
     "no_right_to_transfer",
     "wrong_successor",  # the new owner is not the longest-standing member

@@ -32,7 +32,6 @@ NO_LIMITS: Final = Limits(
     push_limit=1 << 62,
     push_again_below=0,
     max_text_bytes=1 << 62,
-    max_mentions=1 << 62,
     members_per_entry=1 << 62,
     recall_within_ms=1 << 62,
     edit_within_ms=1 << 62,

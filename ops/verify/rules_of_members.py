@@ -31,17 +31,28 @@ def membership_rules(
     if len(entry.members) > limits.members_per_entry:
         detail = f"{len(entry.members)} people, at most {limits.members_per_entry}"
         yield Broken("too_many_named", detail)
-    match entry:
-        case ConversationCreated():
-            if entry.sender not in people:
-                yield Broken("creator_not_a_member", "the creator is a member")
-            if entry.mode != "push":
-                yield Broken("wrong_mode", "a conversation begins with push")
-            return
-        case MembersAdded():
-            yield from _addition_rules(before, entry, people)
-        case MembersRemoved():
-            yield from _removal_rules(before, entry, people)
+    if isinstance(entry, ConversationCreated):
+        yield from _creation_rules(entry, people)
+    else:
+        yield from _change_rules(before, entry, people)
+
+
+def _creation_rules(entry: ConversationCreated, people: set[str]) -> Iterator[Broken]:
+    if entry.sender not in people:
+        yield Broken("creator_not_a_member", "the creator is a member")
+    if entry.mode != "push":
+        yield Broken("wrong_mode", "a conversation begins with push")
+
+
+def _change_rules(
+    before: Conversation, entry: MembersAdded | MembersRemoved, people: set[str]
+) -> Iterator[Broken]:
+    if isinstance(entry, MembersAdded):
+        yield from _addition_rules(before, entry, people)
+    else:
+        yield from _removal_rules(before, entry, people)
+    if not before.has_holes:
+        yield from _period_rules(before, entry)
     if entry.mode != before.mode:
         detail = f"{entry.mode} while the mode of the conversation is {before.mode}"
         yield Broken("wrong_mode", detail)
@@ -72,6 +83,22 @@ def _removal_rules(
     # An earlier entry of the same command may have removed the sender.
     if entry.sender not in before.members and not before.continues(entry):
         yield Broken("sender_not_a_member", "only a member removes")
+
+
+def _period_rules(before: Conversation, entry: MembersAdded | MembersRemoved) -> Iterator[Broken]:
+    """An entry names the periods that are not simply number 0, begun by the entry itself."""
+    due: dict[str, int] | dict[str, tuple[int, int]]
+    if isinstance(entry, MembersAdded):
+        begun = {user: before.numbered.begun_by(user, entry.seq) for user in entry.members}
+        due = {user: period for user, period in begun.items() if period != (0, entry.seq)}
+    else:
+        numbers = {user: before.numbered.number(user) for user in entry.members}
+        due = {user: number for user, number in numbers.items() if number}
+    found = entry.periods or {}
+    if found != due:
+        people = set(entry.members) | set(found)
+        wrong = sum(found.get(user) != due.get(user) for user in people)
+        yield Broken("wrong_periods", f"the periods of {wrong} people are others")
 
 
 def transfer_rules(before: Conversation, entry: OwnershipTransferred) -> Iterator[Broken]:

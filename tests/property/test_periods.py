@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from gateway.cassandra_store import changes_of
-from ops.verify.membership import stored
+from ops.verify.numbered import NumberedPeriods
 from schemas.codec import encode
 from schemas.ids import uuid7
 from schemas.limits import MAX_EDITS, MAX_ENTRY_BYTES, MAX_PERIODS, Limits
@@ -179,7 +179,7 @@ def test_short_periods_do_not_end_the_right_to_a_long_one() -> None:
         for e in timeline
         if "bob" in getattr(e, "members", ())
     ]
-    assert {row[1] for row in rows_of(timeline, "bob")} == stored(changes)
+    assert {row[1] for row in rows_of(timeline, "bob")} == NumberedPeriods(changes).stored()
     assert all(len(encode(entry)) <= MAX_ENTRY_BYTES for entry in timeline)
 
 

@@ -22,7 +22,7 @@ OTHER: Final[Mapping[str, str]] = {
     "push": "pull", "pull": "push", "open": "invite", "invite": "open",
     "all": "since_join", "since_join": "all",
 }  # fmt: skip
-NO_RULE: Final = frozenset({"v", "periods"})
+NO_RULE: Final = frozenset({"v"})
 """Fields that no rule of the log is about."""
 
 
@@ -41,8 +41,14 @@ def _others(name: str, value: Any) -> list[Any]:
         return [value - 1, value + 1, value + 1_000]
     if isinstance(value, TextContent):
         return [TextContent(text=""), TextContent(text=f"{value.text}!")]
+    if isinstance(value, dict):
+        return [{}, {user: _another(period) for user, period in value.items()}]
     more = 1 if name == "edits" else STRANGER
     return [[*value, more], *([value[1:]] if value else [])]
+
+
+def _another(period: int | tuple[int, int]) -> int | tuple[int, int]:
+    return period + 1 if isinstance(period, int) else (period[0], period[1] + 1)
 
 
 @settings(deadline=None, max_examples=150)

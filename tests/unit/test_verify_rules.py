@@ -13,7 +13,7 @@ from ops.verify.report import Difference, Report
 from ops.verify.rule_names import RuleName
 from schemas.codec import encode
 from schemas.ids import uuid7
-from schemas.limits import MAX_EDITS, MAX_SAID_BYTES, Limits
+from schemas.limits import MAX_EDITS, MAX_PERIODS, MAX_SAID_BYTES, Limits
 from schemas.records import (
     AnyEntry,
     ConversationCreated,
@@ -111,6 +111,30 @@ OPEN: Final = created("ann", join="open")
 FOUR: Final = [TRIO, added(2, "dan", command=2), switched(3, 2)]
 
 
+BACK: Final = [
+    created("ann", "bob"),
+    removed(2, "bob"),
+    said(3),
+    added(4, "bob", periods={"bob": (1, 4)}),
+]
+
+
+def comes_and_goes(periods: int) -> list[AnyEntry]:
+    """The log of a person who is in and out so many times; the first period is the longest."""
+    entries = [created("ann", "bob"), said(2), removed(3, "bob"), said(4)]
+    for number in range(1, periods):
+        seq = len(entries) + 1
+        entries += [
+            added(seq, "bob", periods={"bob": (number, seq)}),
+            removed(seq + 1, "bob", periods={"bob": number}),
+            said(seq + 2),
+        ]
+    return entries
+
+
+MANY: Final = comes_and_goes(MAX_PERIODS)
+
+
 def differences(
     *entries: AnyEntry, limits: Limits = LIMITS, settings_since: int = 0
 ) -> list[Difference]:
@@ -140,7 +164,7 @@ def differences(
             created("zoe", "ann"),
             removed(2, "ann", sender="ann"),
             added(3, "cat", sender="zoe"),
-            added(4, "ann", sender="zoe"),
+            added(4, "ann", sender="zoe", periods={"ann": (1, 4)}),
             removed(5, "zoe", sender="zoe", command=5),
             owned(6, "cat", sender="zoe", command=5),
         ],
@@ -149,7 +173,7 @@ def differences(
             created("ann", "bob"),
             added(2, "cat"),
             removed(3, "bob", sender="bob"),
-            added(4, "bob"),
+            added(4, "bob", periods={"bob": (0, 1)}),
             removed(5, "ann", command=5),
             owned(6, "bob", command=5),
         ],
@@ -163,7 +187,11 @@ def differences(
         [TRIO, owned(2, "eve"), owned(3, "ann", sender="eve")],
         [OPEN, added(2, "bob", sender="bob")],
         [created("ann"), added(2, "bob"), added(3, "eve", sender="bob")],
-        [created("ann"), removed(2, "ann"), added(3, "ann")],
+        [created("ann"), removed(2, "ann"), added(3, "ann", periods={"ann": (0, 1)})],
+        # The second period has the number 1, also when the person leaves.
+        [*BACK, removed(5, "bob", periods={"bob": 1})],
+        # Of 100 periods the shortest, of several the earliest, gives its number to the next.
+        [*MANY, added(len(MANY) + 1, "bob", periods={"bob": (1, len(MANY) + 1)})],
         [*FOUR, said(4, "dan")],
         [
             *FOUR,
@@ -264,6 +292,11 @@ BROKEN: Final[dict[RuleName, list[list[AnyEntry]]]] = {
     "removed_a_stranger": [[TRIO, removed(2, "dan")]],
     "wrong_mode": [[created("ann"), added(2, "bob", mode="pull")], [created("ann", mode="pull")]],
     "wrong_history": [[created("ann"), added(2, "bob", history="all")]],
+    "wrong_periods": [
+        [*BACK[:-1], added(4, "bob")],
+        [*BACK, removed(5, "bob")],
+        [created("ann"), added(2, "bob", periods={"bob": (1, 2)})],
+    ],
     "owner_not_a_member": [[TRIO, owned(2, "dan")]],
     "no_right_to_transfer": [
         [TRIO, owned(2, "bob", sender="bob")],
