@@ -12,7 +12,7 @@ from cassandra.cluster import Session
 from elasticsearch import Elasticsearch
 
 from backends.cassandra import cassandra_session, use_keyspace
-from backends.deployment import check_log
+from backends.deployment import check_log, read_deployment
 from backends.deployment_stores import check_index, check_store
 from backends.elasticsearch import elasticsearch_client, index_name
 from backends.sync_layout import SyncShards
@@ -40,6 +40,8 @@ Advance: TypeAlias = Callable[[CheckName, int], None]
 """Told how many more records of a check were read."""
 
 _POLL_SECONDS: Final = 0.5
+_KAFKA_SECONDS: Final = 5.0
+"""How long Kafka may take to say whether a deployment has topics."""
 _CALLS: Final = 2_000
 """Records between two calls of `Advance`, where they do not come in pages."""
 
@@ -208,7 +210,7 @@ def servers(settings: Settings, *, advance: Advance, wait_seconds: float) -> Ite
     """The servers of a deployment.
 
     Raises:
-        ServerUnavailable: Cassandra does not answer.
+        ServerUnavailable: Cassandra or Kafka does not answer.
         ConfigurationError: The deployment has no tables, or those of an earlier version.
         WrongDeployment: Topics, keyspace and index do not belong together.
         TransientFailure: The deployment is not prepared yet.
@@ -217,10 +219,25 @@ def servers(settings: Settings, *, advance: Advance, wait_seconds: float) -> Ite
         try:
             use_keyspace(session, settings)
         except InvalidRequest as error:
-            raise ConfigurationError(
-                f"there is no keyspace {settings.keyspace}: is IM_NAMESPACE right?"
-            ) from error
+            raise _no_keyspace(settings) from error
         deployment = check_log(settings)
         check_store(session, settings, deployment)
         check_index(search, settings, deployment)
         yield Servers(settings, session, search, advance=advance, wait_seconds=wait_seconds)
+
+
+def _no_keyspace(settings: Settings) -> ConfigurationError:
+    """What to say of a missing keyspace: the topics tell whether the namespace is right.
+
+    Raises:
+        ServerUnavailable: Kafka does not answer, so the reason is not known.
+    """
+    if read_deployment(settings, _KAFKA_SECONDS) is None:
+        return ConfigurationError(
+            f"there is no keyspace {settings.keyspace}, and there are no topics: is IM_NAMESPACE"
+            " right?"
+        )
+    return ConfigurationError(
+        f"there is no keyspace {settings.keyspace} at {settings.cassandra_hosts}, but there are"
+        " topics: correct IM_CASSANDRA_HOSTS, or have the sinks fill a new keyspace"
+    )

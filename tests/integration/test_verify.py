@@ -16,6 +16,7 @@ from elasticsearch import Elasticsearch
 from typer.testing import CliRunner
 
 from backends.cassandra import cassandra_session
+from backends.deployment import check_log
 from backends.elasticsearch import elasticsearch_client, index_name
 from backends.kafka import admin_client, create_topics, producer_config
 from backends.memberships import user_bucket
@@ -299,6 +300,28 @@ def test_a_deployment_that_is_not_there_is_a_clear_line(servers: Servers) -> Non
         raise AssertionError("it was entered")
     with pytest.raises(ConfigurationError, match="no topic"):
         topics.committed_spans(settings, Topic.TIMELINE)
+
+
+def test_a_missing_keyspace_is_not_blamed_on_the_namespace_without_a_reason(
+    servers: Servers,
+) -> None:
+    """While Kafka is away the reason is not known; with topics, the keyspace alone is missing."""
+    settings = servers.settings(partitions=1, sync_partitions=1)
+    away = settings.model_copy(update={"kafka_bootstrap": "127.0.0.1:1"})
+    found = []
+    create_topics(settings)
+    check_log(settings)
+
+    for each in (away, settings):
+        with (
+            pytest.raises((ServerUnavailable, ConfigurationError)) as caught,
+            real.servers(each, advance=lambda _check, _number: None, wait_seconds=0),
+        ):
+            raise AssertionError("it was entered")
+        found.append(str(caught.value))
+
+    assert "Kafka" in found[0]
+    assert "IM_CASSANDRA_HOSTS" in found[1]
 
 
 def _drop_before(settings: Settings, place: TopicPartition) -> None:
