@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from threading import Event, Thread
 from typing import Any, Final, NamedTuple
@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 
 QUERY_SECONDS: Final = 5.0
 """How long one query may take."""
+
+MAX_OF_ONE: Final = 32
+"""Queries on their way at once for one page: others have the rest of `MAX_IN_FLIGHT`."""
 
 MAX_IN_FLIGHT: Final = 128
 """Queries on their way at once; the driver refuses to queue more than its connections carry."""
@@ -111,21 +114,62 @@ class CassandraQueries:
         Raises:
             ServerUnavailable: It does not come in time.
         """
+        try:
+            return await (await self._send(query, parameters)) or []
+        except _NO_ANSWER as error:
+            raise ServerUnavailable("Cassandra does not answer") from error
+
+    async def run_all(self, query: Enum, asked: Sequence[tuple[object, ...]]) -> list[Rows]:
+        """The rows of each answer to one query with different parameters.
+
+        At most `MAX_OF_ONE` are on their way at once.
+
+        Raises:
+            ServerUnavailable: One of the answers does not come in time.
+        """
+        found: list[Rows] = []
+        waiting: list[asyncio.Future[Rows | None]] = []
+        try:
+            for at in range(0, len(asked), MAX_OF_ONE):
+                waiting = []
+                for parameters in asked[at : at + MAX_OF_ONE]:
+                    waiting.append(await self._send(query, parameters))
+                found += [rows or [] for rows in await asyncio.gather(*waiting)]
+        except _NO_ANSWER as error:
+            raise ServerUnavailable("Cassandra does not answer") from error
+        finally:
+            for each in waiting:
+                each.cancel()  # after a failure, nobody waits for the others
+        return found
+
+    async def _send(
+        self, query: Enum, parameters: tuple[object, ...]
+    ) -> asyncio.Future[Rows | None]:
+        """Sends one query as soon as it may be on its way; it counts until it is answered.
+
+        Raises:
+            ServerUnavailable: There is no connection.
+        """
         ready = self._ready
         if ready is None:
             raise ServerUnavailable("Cassandra is not reached yet")
-        async with self._in_flight:
-            waiting = self._bridge.future()
-            try:
-                response = ready.session.execute_async(
-                    ready.statements[query], parameters, timeout=QUERY_SECONDS
-                )
-                response.add_callbacks(
-                    self._bridge.succeed, self._bridge.fail, (waiting,), None, (waiting,)
-                )
-                return await waiting or []
-            except _NO_ANSWER as error:
-                raise ServerUnavailable("Cassandra does not answer") from error
+        await self._in_flight.acquire()
+        waiting = self._bridge.future()
+        waiting.add_done_callback(self._answered)
+        try:
+            response = ready.session.execute_async(
+                ready.statements[query], parameters, timeout=QUERY_SECONDS
+            )
+        except BaseException:
+            waiting.cancel()
+            raise
+        response.add_callbacks(
+            self._bridge.succeed, self._bridge.fail, (waiting,), None, (waiting,)
+        )
+        return waiting
+
+    def _answered(self, _answer: asyncio.Future[Rows | None]) -> None:
+        self._in_flight.release()
 
 
 def _prepare(session: Session, settings: Settings, queries: Iterable[Enum]) -> _Ready:

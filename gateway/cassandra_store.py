@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
@@ -140,14 +141,20 @@ class CassandraStore:
 
     async def chosen_entries(self, conv_id: str, seqs: list[int]) -> list[StoredEntry]:
         """See `Store`."""
-        by_bucket: defaultdict[int, list[int]] = defaultdict(list)
-        for seq in seqs:
-            by_bucket[seq // MESSAGE_BUCKET].append(seq)
-        reads = (
-            self._read(_Read.CHOSEN_ENTRIES, conv_id, bucket, chosen)
-            for bucket, chosen in by_bucket.items()
-        )
-        return _entries(await asyncio.gather(*reads))
+        return (await self.entries_of({conv_id: seqs}))[conv_id]
+
+    async def entries_of(self, chosen: Mapping[str, list[int]]) -> dict[str, list[StoredEntry]]:
+        """See `Store`."""
+        by_partition: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
+        for conv_id, seqs in chosen.items():
+            for seq in seqs:
+                by_partition[conv_id, seq // MESSAGE_BUCKET].append(seq)
+        asked = [(*partition, seqs) for partition, seqs in by_partition.items()]
+        found: dict[str, list[StoredEntry]] = {conv_id: [] for conv_id in chosen}
+        parts = await self._queries.run_all(_Read.CHOSEN_ENTRIES, asked)
+        for (conv_id, *_), rows in zip(asked, parts, strict=True):
+            found[conv_id] += _entries([rows])
+        return found
 
     async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
         """See `Store`."""

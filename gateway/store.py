@@ -10,6 +10,7 @@ after all records below the row are, and a bucket is listed before it has a row.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from gateway.device_store import DeviceStore
@@ -116,6 +117,12 @@ class Store(Protocol):
 
     async def chosen_entries(self, conv_id: str, seqs: list[int]) -> list[StoredEntry]:
         """Those of at most `SLICE` entries that are there, in any order."""
+
+    async def entries_of(self, chosen: Mapping[str, list[int]]) -> dict[str, list[StoredEntry]]:
+        """By conversation those of its chosen entries that are there; at most `SLICE` of each.
+
+        Reads few conversations at a time, however many are chosen.
+        """
 
     async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
         """Buckets in which ``user`` has sync records: the first ``limit`` from ``first`` on."""

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final, TypeAlias, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Final, TypeAlias
 
 from msgspec import Raw
 
@@ -26,17 +26,14 @@ from schemas.codec import encode
 from schemas.records import NotStoredHole, RecalledHole
 from schemas.sync_rows import SyncReference
 
-AT_ONCE: Final = 32
-"""Conversations read at the same time for one page: a quarter of what a gateway has in flight."""
+HEADS_AT_ONCE: Final = 16
+"""Heads read at the same time for one page."""
 
 _Chosen: TypeAlias = dict[str, list[int]]
 """SeqIds by conversation."""
 
 _Place: TypeAlias = tuple[str, int]
 """A conversation and a SeqId."""
-
-ArgT = TypeVar("ArgT")
-ResultT = TypeVar("ResultT")
 
 
 async def records_of(store: Store, found: Sequence[SyncReference]) -> list[Raw | None]:
@@ -63,12 +60,7 @@ async def records_of(store: Store, found: Sequence[SyncReference]) -> list[Raw |
 
 async def _late(store: Store, missing: Sequence[_Place]) -> dict[_Place, Raw]:
     """Steps 2 and 3: records of the entries that are there by now, or will never be."""
-    conv_ids = sorted({conv_id for conv_id, _ in missing})
-    found = await _at_once(store.conversation, conv_ids)
-    heads = {
-        conv_id: 0 if conversation is None else conversation.head
-        for conv_id, conversation in zip(conv_ids, found, strict=True)
-    }
+    heads = await _heads(store, {conv_id for conv_id, _ in missing})
     due = [(conv_id, seq) for conv_id, seq in missing if seq <= heads[conv_id]]
     entries = await _entries(store, due)
     return {place: _record(place, entries.get(place)) for place in due}
@@ -78,16 +70,10 @@ async def _entries(store: Store, places: Iterable[_Place]) -> dict[_Place, Store
     chosen: _Chosen = defaultdict(list)
     for conv_id, seq in places:
         chosen[conv_id].append(seq)
-
-    async def read(conv_id: str) -> list[StoredEntry]:
-        return await store.chosen_entries(conv_id, chosen[conv_id])
-
-    parts = await _at_once(read, list(chosen))
-    return {
-        (conv_id, entry.seq): entry
-        for conv_id, part in zip(chosen, parts, strict=True)
-        for entry in part
-    }
+    if not chosen:
+        return {}
+    found = await store.entries_of(chosen)
+    return {(conv_id, entry.seq): entry for conv_id, part in found.items() for entry in part}
 
 
 def _record(place: _Place, entry: StoredEntry | None) -> Raw:
@@ -101,23 +87,20 @@ def _record(place: _Place, entry: StoredEntry | None) -> Raw:
     return Raw(entry.json)
 
 
-async def _at_once(
-    read: Callable[[ArgT], Awaitable[ResultT]], asked: Sequence[ArgT]
-) -> list[ResultT]:
-    """The answer to each question, in order; at most `AT_ONCE` are read at the same time."""
-    if len(asked) <= 1:  # mostly: no task is needed
-        return [await read(each) for each in asked]
-    answers: dict[int, ResultT] = {}
-    waiting = iter(enumerate(asked))
+async def _heads(store: Store, conv_ids: Iterable[str]) -> dict[str, int]:
+    """The head of each conversation, 0 of one that is not stored yet."""
+    heads: dict[str, int] = {}
+    waiting = iter(conv_ids)
 
     async def work() -> None:
-        for number, each in waiting:
-            answers[number] = await read(each)
+        for conv_id in waiting:
+            conversation = await store.conversation(conv_id)
+            heads[conv_id] = 0 if conversation is None else conversation.head
 
-    workers = [asyncio.create_task(work()) for _ in range(min(AT_ONCE, len(asked)))]
+    workers = [asyncio.create_task(work()) for _ in range(HEADS_AT_ONCE)]
     try:
         await asyncio.gather(*workers)
     finally:
         for worker in workers:
-            worker.cancel()  # after a failure, nobody needs the other answers
-    return [answers[number] for number in range(len(asked))]
+            worker.cancel()  # after a failure, nobody needs the other heads
+    return heads

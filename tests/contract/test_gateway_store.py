@@ -10,6 +10,7 @@ import pytest
 from msgspec import Raw, structs
 
 from backends.memberships import user_bucket
+from gateway.cassandra_queries import MAX_OF_ONE
 from gateway.store import SLICE, Change, Conversation, Expiry, ReadMark, Store
 from schemas.codec import encode
 from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET, USER_BUCKETS
@@ -190,6 +191,22 @@ async def test_entries_of_a_range_across_buckets(stored: Stored) -> None:
     chosen = await store.chosen_entries(own, [there[-1], MESSAGE_BUCKET, 1, there[0]])
     assert sorted(entry.seq for entry in chosen) == [there[0], there[-1]]
     assert await store.chosen_entries(own + "x", there) == []
+
+
+async def test_chosen_entries_of_many_conversations(stored: Stored) -> None:
+    """More conversations than are read at once, one over two buckets, some without an entry."""
+    store, rows, own = stored
+    conv_ids = [f"{own} {number}" for number in range(2 * MAX_OF_ONE + 3)]
+    for conv_id in conv_ids[::2]:
+        rows.put_message(message(conv_id, 3))
+    rows.put_message(message(conv_ids[0], MESSAGE_BUCKET))
+    chosen = {conv_id: [3, 4, MESSAGE_BUCKET] for conv_id in conv_ids}
+    found = await store.entries_of(chosen)
+    assert list(found) == conv_ids
+    seqs = {conv_id: sorted(entry.seq for entry in of_one) for conv_id, of_one in found.items()}
+    expected = {conv_id: [3] if number % 2 == 0 else [] for number, conv_id in enumerate(conv_ids)}
+    assert seqs == expected | {conv_ids[0]: [3, MESSAGE_BUCKET]}
+    assert found[conv_ids[2]][0].json == encode(message(conv_ids[2], 3))
 
 
 async def test_a_full_slice_of_entries(stored: Stored) -> None:

@@ -207,7 +207,8 @@ async def test_a_topic_of_ones_own_wakes_too(
     bob = Phone(settings, "bob", http)
     with ExitStack() as stack:
         stack.enter_context(running(settings, "stream_processors"))
-        stack.enter_context(running(settings, "sinks", "sync"))
+        for sink in ("message", "sync"):
+            stack.enter_context(running(settings, "sinks", sink))
         async with gateway(settings), asyncio.timeout(4 * PATIENCE):
             await asyncio.to_thread(publish, settings, [create("ann", "c", "bob")])
             await bob.has("c", 1)

@@ -98,7 +98,7 @@ async def turns(count: int) -> None:
 class Reading(NamedTuple):
     """A read of a conversation's SeqIds, or of its head where ``first`` is 0.
 
-    ``chosen``: of the first and the last of them alone.
+    ``chosen``: of the first and the last of them alone, in all conversations at once.
     """
 
     conv_id: str
@@ -159,6 +159,9 @@ async def _values(store: CoalescingStore, reading: Reading) -> dict[int, int]:
         found = await store.conversation(reading.conv_id)
         return {} if found is None else {0: found.head}
     if reading.chosen:
+        together = dict.fromkeys(CONVERSATIONS, reading.seqs)
+        entries = (await store.entries_of(together))[reading.conv_id]
+    elif reading.first == reading.last:
         entries = await store.chosen_entries(reading.conv_id, reading.seqs)
     else:
         entries = await store.entries(reading.conv_id, reading.first, reading.last)
@@ -224,7 +227,9 @@ def test_an_answer_was_true_between_call_and_return(
             possible = below.values(one.conv_id, seq, told.asked, told.answered)
             assert told.values.get(seq) in possible
         assert set(told.values) <= set(one.seqs)
-    assert below.begun <= sum(1 + (one.first < SLICE <= one.last) for one in asked)
+    assert below.begun <= sum(
+        (1 + (one.first < SLICE <= one.last)) * (1 + one.chosen) for one in asked
+    )
 
 
 async def crowd(below: Slow, spans: list[tuple[int, int]]) -> list[dict[int, int]]:

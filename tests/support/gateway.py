@@ -219,6 +219,10 @@ class FakeStore:
         assert len(seqs) <= SLICE
         return [self._entries[conv_id, seq] for seq in seqs if (conv_id, seq) in self._entries]
 
+    async def entries_of(self, chosen: Mapping[str, list[int]]) -> dict[str, list[StoredEntry]]:
+        """See `Store`."""
+        return {c: await self.chosen_entries(c, seqs) for c, seqs in chosen.items()}
+
     async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
         """See `Store`."""
         self._check()

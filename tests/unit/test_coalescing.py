@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway import coalescing
+from gateway import shared_queries
 from gateway.coalescing import CoalescingStore
 from gateway.store import Conversation
 from schemas.errors import ServerUnavailable
@@ -44,7 +44,7 @@ async def readers(store: CoalescingStore, count: int) -> list[asyncio.Task[Conve
 
 async def test_who_asks_meanwhile_shares_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """200 readers are two queries: nobody gets the answer to one that began before they asked."""
-    monkeypatch.setattr(coalescing, "PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(shared_queries, "PATIENCE_SECONDS", 60)
     below = Held()
     store = CoalescingStore(below)
     first, *others = await readers(store, 200)
@@ -58,7 +58,7 @@ async def test_who_asks_meanwhile_shares_the_next(monkeypatch: pytest.MonkeyPatc
 
 async def test_a_stuck_query_does_not_hold_up_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a moment the next is sent beside it, and is answered."""
-    monkeypatch.setattr(coalescing, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(shared_queries, "PATIENCE_SECONDS", 0.01)
     below = Held()
     store = CoalescingStore(below)
     stuck, other = await readers(store, 2)

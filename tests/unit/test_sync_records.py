@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 from msgspec import Raw
 
 from gateway.store import SLICE, Conversation, StoredEntry
-from gateway.sync_records import AT_ONCE, records_of
+from gateway.sync_records import HEADS_AT_ONCE, records_of
 from schemas.codec import encode
 from schemas.errors import ServerUnavailable
 from schemas.sync_rows import SyncReference
@@ -16,33 +17,29 @@ from tests.support.gateway import FakeStore, message
 
 
 class Counting(FakeStore):
-    """Counts queries, and how many are under way at once."""
+    """Counts reads, and how many heads are read at once."""
 
     def __init__(self) -> None:
         super().__init__()
         self.entry_reads = self.head_reads = self.under_way = self.most = 0
         self.fails_at = 0
 
-    async def chosen_entries(self, conv_id: str, seqs: list[int]) -> list[StoredEntry]:
+    async def entries_of(self, chosen: Mapping[str, list[int]]) -> dict[str, list[StoredEntry]]:
         self.entry_reads += 1
-        if self.entry_reads == self.fails_at:
-            raise ServerUnavailable("as the test says")
-        await self._turns()
-        return await super().chosen_entries(conv_id, seqs)
+        return await super().entries_of(chosen)
 
     async def conversation(self, conv_id: str) -> Conversation | None:
         self.head_reads += 1
-        await self._turns()
-        return await super().conversation(conv_id)
-
-    async def _turns(self) -> None:
+        if self.head_reads == self.fails_at:
+            raise ServerUnavailable("as the test says")
         self.under_way += 1
         self.most = max(self.most, self.under_way)
         await asyncio.sleep(0.001)
         self.under_way -= 1
+        return await super().conversation(conv_id)
 
 
-async def test_one_conversation_is_one_read() -> None:
+async def test_all_entries_are_one_read() -> None:
     """However many of its entries a page has; a reply needs no read."""
     store = Counting()
     for seq in range(1, SLICE + 1):
@@ -55,22 +52,22 @@ async def test_one_conversation_is_one_read() -> None:
     assert (store.entry_reads, store.head_reads) == (1, 0)
 
 
-async def test_many_conversations_are_a_bounded_number_of_reads_at_once() -> None:
-    """Also where no entry is stored, and the heads are read."""
+async def test_heads_of_many_conversations_are_a_bounded_number_of_reads_at_once() -> None:
+    """They are read only where an entry is missing."""
     store = Counting()
     found = [SyncReference(number, f"c{number}", 1) for number in range(SLICE)]
     for number in range(0, SLICE, 2):
         store.put_message(message(f"c{number}", 1))
     records = await records_of(store, found)
     assert [record is None for record in records] == [False, True] * (SLICE // 2)
-    assert (store.entry_reads, store.head_reads) == (SLICE, SLICE // 2)
-    assert store.most == AT_ONCE
+    assert (store.entry_reads, store.head_reads) == (1, SLICE // 2)
+    assert store.most == HEADS_AT_ONCE
 
 
 async def test_a_store_that_fails_leaves_nothing_behind() -> None:
     """The page fails at once, and no read of the page goes on."""
     store = Counting()
-    store.fails_at = AT_ONCE + 1
+    store.fails_at = HEADS_AT_ONCE + 1
     found = [SyncReference(number, f"c{number}", 1) for number in range(SLICE)]
     with pytest.raises(ServerUnavailable):
         await records_of(store, found)

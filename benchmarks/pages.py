@@ -1,0 +1,113 @@
+"""Pages of 100 records of `/v1/sync` from one gateway process, beside a bare handler.
+
+IM_CASSANDRA_HOSTS names the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Final
+
+from pydantic import SecretStr
+
+from backends.cassandra import cassandra_session, create_tables
+from benchmarks.pages_data import RECORDS, SECRET, USERS, fill
+from benchmarks.results import Figure, Target
+from gateway.tokens import issue_token
+from schemas.settings import Settings
+
+PAGE: Final = 100
+CLIENTS: Final = 16
+ROUNDS: Final = 5
+SECONDS: Final = 3.0
+SHARE: Final = 0.6
+"""Of the bare handler's rate."""
+
+_GATEWAY, _BARE = "gateway", "bare handler"
+_STOP_SECONDS: Final = 20.0
+
+
+def figures() -> Iterator[Figure]:
+    """Pages/s of both, in interleaved rounds."""
+    settings = Settings(namespace=f"bench-{secrets.token_hex(4)}", jwt_secret=SecretStr(SECRET))
+    with cassandra_session(settings) as session:
+        create_tables(session, settings)
+        try:
+            fill(session)
+            yield asyncio.run(_compare(settings))
+        finally:
+            session.execute(f"DROP KEYSPACE {settings.keyspace}", timeout=60)
+
+
+async def _compare(settings: Settings) -> Figure:
+    rounds: dict[str, list[float]] = {_GATEWAY: [], _BARE: []}
+    with _server(settings) as (gateway, bare):
+        ports = {_GATEWAY: gateway, _BARE: bare}
+        for port in ports.values():
+            await _measure(settings, port)  # warms up
+        for _ in range(ROUNDS):
+            for variant, port in ports.items():
+                rounds[variant].append(await _measure(settings, port))
+    target = Target(_GATEWAY, SHARE, against=_BARE)
+    return Figure("pages of 100 of /v1/sync, one process", "pages/s", rounds, [target])
+
+
+@contextmanager
+def _server(settings: Settings) -> Iterator[tuple[int, int]]:
+    command = [sys.executable, "-m", "benchmarks.pages_server", settings.namespace]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - ours
+    try:
+        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        gateway, bare = map(int, process.stdout.readline().split())
+        yield gateway, bare
+    finally:
+        process.terminate()
+        process.wait(_STOP_SECONDS)
+
+
+async def _measure(settings: Settings, port: int) -> float:
+    began = time.monotonic()
+    counts = await asyncio.gather(
+        *(_client(settings, port, number, began + SECONDS) for number in range(CLIENTS))
+    )
+    return sum(counts) / (time.monotonic() - began)
+
+
+async def _client(settings: Settings, port: int, number: int, until: float) -> int:
+    """One connection that asks for page after page; the pages it got."""
+    user = f"user{number % USERS}"
+    token = issue_token(settings, user, timedelta(hours=1))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    pages = 0
+    for page in itertools.count():
+        after = page * PAGE % RECORDS - 1
+        request = (
+            f"GET /v1/sync?after={after}&limit={PAGE} HTTP/1.1\r\nHost: localhost\r\n"
+            f"X-User: {user}\r\nAuthorization: Bearer {token}\r\n\r\n"
+        )
+        writer.write(request.encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readexactly(_length(head))
+        if not head.startswith(b"HTTP/1.1 200") or body.count(b'"message_sent"') != PAGE:
+            raise AssertionError(head.decode())
+        pages += 1
+        if time.monotonic() >= until:
+            break
+    writer.close()
+    return pages
+
+
+def _length(head: bytes) -> int:
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            return int(value)
+    raise AssertionError("an answer without its length")
