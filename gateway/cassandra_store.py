@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Final
 
@@ -151,7 +151,7 @@ class CassandraStore:
                 by_partition[conv_id, seq // MESSAGE_BUCKET].append(seq)
         asked = [(*partition, seqs) for partition, seqs in by_partition.items()]
         found: dict[str, list[StoredEntry]] = {conv_id: [] for conv_id in chosen}
-        parts = await self._queries.run_all(_Read.CHOSEN_ENTRIES, asked)
+        parts = await self._read_all(_Read.CHOSEN_ENTRIES, asked)
         for (conv_id, *_), rows in zip(asked, parts, strict=True):
             found[conv_id] += _entries([rows])
         return found
@@ -197,6 +197,9 @@ class CassandraStore:
 
     async def _read(self, read: _Read, *parameters: object) -> Rows:
         return await self._queries.run(read, *parameters)
+
+    async def _read_all(self, read: _Read, asked: Sequence[tuple[object, ...]]) -> list[Rows]:
+        return await self._queries.run_all(read, asked)
 
 
 def changes_of(rows: Rows) -> list[Change]:

@@ -15,8 +15,10 @@ from gateway.cassandra_store import CassandraStore
 from gateway.coalescing import CoalescingStore
 from gateway.history import HistoryAsked, read_history
 from gateway.store import Store
+from gateway.sync import read_sync
 from schemas.codec import encode
 from schemas.settings import Settings
+from schemas.sync_rows import SyncRow
 from tests.support.gateway import message
 from tests.support.gateway_rows import cassandra_store, tables
 from tests.support.servers import Servers
@@ -27,6 +29,8 @@ READERS: Final = 200
 HEAD: Final = 250
 PAGE: Final = 80
 GROUP: Final = "group"
+REFERENCES: Final = [number for seq in range(1, PAGE + 1) for number in (10 * seq, seq)]
+"""Sync SeqIds and SeqIds of entries, by turns."""
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +41,7 @@ def deployment(servers: Servers) -> Iterator[Settings]:
         rows.put_conversation(GROUP, HEAD, "pull")
         for number in range(READERS):
             rows.put_change(f"u{number}", GROUP, 1, joined=True)
+            rows.put_row(f"u{number}", SyncRow(entries={GROUP: list(REFERENCES)}))
         for seq in range(1, HEAD + 1):
             rows.put_message(message(GROUP, seq))
         yield settings
@@ -46,13 +51,19 @@ def deployment(servers: Servers) -> Iterator[Settings]:
 def queries(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How many queries are sent, by kind."""
     sent: Counter[str] = Counter()
-    read = CassandraStore._read  # noqa: SLF001 - there is no other place where queries pass
+    read = CassandraStore._read  # noqa: SLF001 - queries pass here
+    read_all = CassandraStore._read_all  # noqa: SLF001 - and here
 
     async def counted(store: CassandraStore, kind: Any, *parameters: object) -> Any:
         sent[kind.name] += 1
         return await read(store, kind, *parameters)
 
+    async def all_counted(store: CassandraStore, kind: Any, asked: Any) -> Any:
+        sent[kind.name] += len(asked)
+        return await read_all(store, kind, asked)
+
     monkeypatch.setattr(CassandraStore, "_read", counted)
+    monkeypatch.setattr(CassandraStore, "_read_all", all_counted)
     return sent
 
 
@@ -78,6 +89,23 @@ async def test_200_readers_of_the_last_page(deployment: Settings, queries: Count
         pages = await asyncio.gather(*(last_page(shared, doors[n], n) for n in everybody))
     assert pages == [alone[n % 10] for n in everybody]
     assert queries == {"CONVERSATION": 2, "CHANGES": READERS, "ENTRIES": 3}
+
+
+async def test_200_readers_of_sync_timelines_with_the_same_messages(
+    deployment: Settings, queries: Counter[str]
+) -> None:
+    """Each reads references of its own; the entries are read a few times for all."""
+    async with cassandra_store(deployment) as store:
+        shared = CoalescingStore(store)
+        found = await asyncio.gather(
+            *(read_sync(shared, f"u{number}", -1, PAGE) for number in range(READERS))
+        )
+    for page, _ in found:
+        assert [bytes(each.record) for each in page.records] == [
+            encode(message(GROUP, seq)) for seq in range(1, PAGE + 1)
+        ]
+    assert queries["SYNC_ROWS"] == READERS
+    assert queries["CHOSEN_ENTRIES"] + queries["ENTRIES"] < READERS / 4
 
 
 async def test_alone_a_reader_makes_the_same_queries(
