@@ -1,6 +1,6 @@
 """Pages of 100 records of `/v1/sync` from one gateway process, beside a bare handler.
 
-IM_CASSANDRA_HOSTS names the server.
+``python -m benchmarks.pages`` on the server that IM_CASSANDRA_HOSTS names.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Final
 from pydantic import SecretStr
 
 from backends.cassandra import cassandra_session, create_tables
+from benchmarks import page
 from benchmarks.pages_data import RECORDS, SECRET, USERS, fill
 from benchmarks.results import Figure, Target
 from gateway.tokens import issue_token
@@ -87,8 +88,8 @@ async def _client(settings: Settings, port: int, number: int, until: float) -> i
     token = issue_token(settings, user, timedelta(hours=1))
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     pages = 0
-    for page in itertools.count():
-        after = page * PAGE % RECORDS - 1
+    for number_of_page in itertools.count():
+        after = number_of_page * PAGE % RECORDS - 1
         request = (
             f"GET /v1/sync?after={after}&limit={PAGE} HTTP/1.1\r\nHost: localhost\r\n"
             f"X-User: {user}\r\nAuthorization: Bearer {token}\r\n\r\n"
@@ -111,3 +112,8 @@ def _length(head: bytes) -> int:
         if name.lower() == b"content-length":
             return int(value)
     raise AssertionError("an answer without its length")
+
+
+if __name__ == "__main__":
+    for _figure in figures():
+        print(page.line(_figure))
