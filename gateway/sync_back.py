@@ -17,7 +17,6 @@ page that would begin with one is refused until the entry is stored.
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections import deque
 from typing import Final
 
@@ -28,6 +27,9 @@ from gateway.sync_merge import descending
 from gateway.sync_records import records_of
 from schemas.errors import ServerUnavailable
 from schemas.limits import SYNC_BUCKET
+
+_NONE: Final = -1
+"""Below every sync SeqId."""
 
 _MAX_AT_ONCE: Final = 8
 """Buckets read at the same time."""
@@ -85,17 +87,18 @@ async def _references(store: Store, user: str, before: int, limit: int) -> Refer
     read = References(before, limit)
     waiting = deque(listed)
     below, at_once = before, 1
-    above: list[StoredRow] = []
+    held: list[StoredRow] = []  # its references are taken once the row below it is known
     if listed and listed[0] == last_bucket:
-        above = await store.sync_rows(user, last_bucket, before - 1, 1)  # may begin below it
+        held = await store.sync_rows(user, last_bucket, before - 1, 1)
     while waiting and read.room:
         group = [waiting[i] for i in range(min(at_once, len(waiting)))]
-        count = min(SLICE, read.room)
+        count = min(SLICE, read.room + 1)
         reads = (store.sync_rows_back(user, bucket, below, count) for bucket in group)
         for rows in await asyncio.gather(*reads):
-            read.add(descending(itertools.chain(above, rows), read.last))
-            above = []
-            if not read.room or len(rows) == count:
+            whole = [*held, *rows]
+            held = [whole.pop()] if len(rows) == count else []
+            read.add(descending(whole, before, held[0].sync_seq if held else _NONE))
+            if held or not read.room:
                 below = rows[-1].sync_seq if rows else below
                 break  # the rest of this bucket comes before the next
             waiting.popleft()

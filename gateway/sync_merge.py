@@ -1,17 +1,16 @@
 """The references that rows of one bucket of a sync timeline hold: each once, in order.
 
-The sink writes the records of a recipient in flushes: each row holds an unbroken run of the
-timeline that ends at the key of the row. A replay begins at a committed place and cuts the same
-records into other flushes, so runs overlap. But below each key everything is there: the first row
-at or above a sync SeqId has the record of that sync SeqId, if there is such a record.
+Each row is what one flush of the sink brings to the recipient, and its key is its highest sync
+SeqId. A replay begins at a committed place and cuts the same records into other flushes, so rows
+overlap. But each row holds all records between the key of the row below and its own key. A record
+that was a dead letter, and is written late, is added to that one row.
 
-So a reader takes rows in the order of their keys, and from each row what lies behind the last
-reference that the reader has taken.
+So a reader takes from each row the references above the key of the row below.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from gateway.store import StoredRow
 from schemas.sync_rows import SyncReference, decode_row, references
@@ -34,19 +33,20 @@ def ascending(rows: Iterable[StoredRow], after: int) -> Iterator[SyncReference]:
                 yield each
 
 
-def descending(rows: Iterable[StoredRow], before: int) -> Iterator[SyncReference]:
+def descending(rows: Sequence[StoredRow], before: int, below: int) -> Iterator[SyncReference]:
     """The references below ``before``, the last one first.
 
     Args:
         rows: The first row whose key is ``before`` or above, and all rows below that, or the
             first of these; descending.
         before: A sync SeqId.
+        below: The key of the row below these, -1 if there is none.
 
     Raises:
         UndecodableRecord: The text of a row is not that of a row.
     """
-    for row in rows:
+    keys = [*(row.sync_seq for row in rows[1:]), below]
+    for row, key_below in zip(rows, keys, strict=False):  # there may be no row
         for each in reversed(references(decode_row(row.json))):
-            if each.sync_seq < before:
-                before = each.sync_seq
+            if key_below < each.sync_seq < before:
                 yield each

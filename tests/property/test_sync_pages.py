@@ -23,7 +23,7 @@ from schemas.codec import encode
 from schemas.errors import ServerUnavailable
 from schemas.limits import MAX_SEQ, SYNC_BUCKET
 from schemas.records import MessageSent, NotStoredHole, RecalledHole
-from schemas.sync_rows import SyncRow, encode_row
+from schemas.sync_rows import SyncRow, encode_row, references
 from tests.support.gateway import FakeStore, key_of, message
 
 untimed = settings(deadline=None)
@@ -138,6 +138,27 @@ timelines = st.builds(
 )
 
 
+def repaired(
+    seqs: Sequence[int], steps: Sequence[tuple[int, Action, int]], late: Sequence[int]
+) -> Timeline:
+    """A timeline in which some records were dead letters: each is added to the row above it."""
+    after = {seqs[place] for place in late if place < len(seqs)}
+    rows = {key_of(row): row for row in written([s for s in seqs if s not in after], steps)}
+    for seq in sorted(after):
+        above = [key for key in rows if key > seq and key // SYNC_BUCKET == seq // SYNC_BUCKET]
+        if above:
+            held = [each.sync_seq for each in references(rows[min(above)])]
+            rows[min(above)] = row_of(sorted([*held, seq]))
+        else:
+            rows[seq] = row_of([seq])
+    return Timeline(list(seqs), list(rows.values()))
+
+
+repaired_timelines = st.builds(
+    repaired, record_seqs, sink_steps, st.lists(st.integers(0, 39), max_size=4)
+)
+
+
 @given(
     st.sets(st.integers(0, 30)).map(sorted),
     sink_steps,
@@ -159,12 +180,14 @@ def test_rows_that_overlap_give_each_reference_once(
         upwards += [each.sync_seq for each in ascending(part, (upwards or [place])[-1])]
     assert upwards == [seq for seq in there if seq > place]
 
-    downwards: list[int] = []
     above = [key for key in keys if key >= place][:1]
-    below = [*above, *(key for key in reversed(keys) if key < place)]
-    for at in range(0, len(below), slice_size):
-        part = [rows[key] for key in below[at : at + slice_size]]
-        downwards += [each.sync_seq for each in descending(part, (downwards or [place])[-1])]
+    below = [key for key in reversed(keys) if key < place]
+    downwards: list[int] = []
+    for begin in range(0, len(above) + len(below), slice_size):
+        part_keys = [*above, *below][begin : begin + slice_size + 1]
+        under = part_keys.pop() if len(part_keys) > slice_size else -1
+        found = descending([rows[key] for key in part_keys], place, under)
+        downwards += [each.sync_seq for each in found]
     assert downwards == [seq for seq in reversed(there) if seq < place]
 
 
@@ -220,7 +243,9 @@ async def all_sync_back(store: FakeStore, before: int, limit: int) -> list[int]:
 
 
 @untimed
-@given(timelines, st.integers(-1, 31 * SYNC_BUCKET), any_limit, any_bytes, st.integers(1, 3))
+@given(
+    repaired_timelines, st.integers(-1, 31 * SYNC_BUCKET), any_limit, any_bytes, st.integers(1, 3)
+)
 def test_sync_gives_each_record_once(
     timeline: Timeline, after: int, limit: int, page_bytes: int, slice_size: int
 ) -> None:
@@ -237,7 +262,7 @@ def test_sync_gives_each_record_once(
 
 @untimed
 @given(
-    timelines,
+    repaired_timelines,
     st.one_of(st.integers(0, 32 * SYNC_BUCKET), st.just(MAX_SEQ), st.integers(0, 20)),
     any_limit,
     any_bytes,
@@ -258,7 +283,7 @@ def test_sync_backwards_gives_each_record_once(
 
 
 @untimed
-@given(timelines, st.data(), any_limit, any_limit)
+@given(repaired_timelines, st.data(), any_limit, any_limit)
 def test_both_directions_meet(
     timeline: Timeline, data: st.DataObject, back: int, onwards: int
 ) -> None:
