@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
+import os
 import signal
 import sys
 import traceback
@@ -59,14 +60,19 @@ def main() -> int:
 def _stop_on_signal() -> Event:
     """An event that is set when the process is asked to end.
 
-    A thread waits for the signals: a handler would run in the main thread at any moment, also in
+    A thread waits for the signals, whichever thread the system hands them to: libraries have
+    threads of their own. A handler of Python would run in the main thread at any moment, also in
     the middle of that thread's own use of the event, whose lock it cannot take twice.
     """
     stop = Event()
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing)
+    for number in _SIGNALS:
+        signal.signal(number, lambda *_: None)
 
     def wait() -> None:
-        signal.sigwait(_SIGNALS)
+        os.read(reading, 1)
         stop.set()
 
     Thread(target=wait, daemon=True, name="signals").start()

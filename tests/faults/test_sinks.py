@@ -24,7 +24,8 @@ from tests.conftest import Servers
 from tests.support.processes import running, wait_until
 from tests.support.servers import addresses
 from tests.support.sink_stores import Conversation, MessageStore, SyncStore
-from tests.support.topics import committed, is_caught_up, read_all
+from tests.support.stored_sync import logged_records, stored_records
+from tests.support.topics import committed, is_caught_up
 
 pytestmark = pytest.mark.servers
 
@@ -58,12 +59,9 @@ def has_begun(settings: Settings) -> bool:
 def assert_all_there(settings: Settings) -> None:
     """Cassandra holds exactly the log."""
     wait_until(lambda: is_caught_up(settings, "sink-sync", Topic.SYNC), "all is written", PATIENCE)
-    logged = {((m.key() or b"").decode(), m.offset()) for m in read_all(settings, Topic.SYNC)}
-    with cassandra_session(settings) as session:
-        session.set_keyspace(settings.keyspace)
-        rows = {tuple(row) for row in session.execute("SELECT user_id, sync_seq FROM sync")}
-    assert rows == logged
-    assert len(rows) == 2 * HALF
+    logged = logged_records(settings)
+    assert stored_records(settings) == logged
+    assert len(logged) == 2 * HALF
 
 
 def test_cassandra_stops_and_comes_back(stack: Stack, settings: Settings) -> None:

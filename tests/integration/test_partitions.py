@@ -23,6 +23,7 @@ from schemas.limits import (
 from schemas.records import (
     MAX_ID_LENGTH,
     AnyEntry,
+    Duplicate,
     MembersAdded,
     MessageSent,
     ReadMarked,
@@ -125,11 +126,23 @@ def write_messages(session: Session, settings: Settings) -> int:
 
 
 def write_sync(session: Session, settings: Settings) -> int:
-    """One recipient's records at each offset of a share of a bucket."""
+    """The longest rows at each offset of a share of a bucket: the replies of one recipient."""
     writer, count = SyncWriter(session, settings), share(SYNC_BUCKET)
-    for seqs in batches(count):
-        writer.write(on_log(map(longest, seqs)))
-    return count * MAX_ENTRY_BYTES
+    for offsets in batches(count):
+        records = [Record(0, at, WIDE.encode(), longest_reply(at)) for at in offsets]
+        assert not writer.write(records).poison
+    return count * (MAX_ENTRY_BYTES - 300)
+
+
+def longest_reply(seq: int) -> bytes:
+    """A reply that makes a row as long as any, of text that does not repeat."""
+    room = MAX_ENTRY_BYTES - 300 - len(WIDE.encode())
+    return encode(
+        Duplicate(
+            conv_id=WIDE, sender="a", device_id=secrets.token_hex(room)[:room], client_msg_id="i",
+            at=AT, seq=seq,
+        )
+    )  # fmt: skip
 
 
 def write_members(session: Session, settings: Settings) -> int:

@@ -19,7 +19,6 @@ from backends.elasticsearch import create_index, elasticsearch_client, index_nam
 from backends.kafka import create_topics, producer_config
 from schemas.codec import encode
 from schemas.errors import FatalFailure, TooManyPoison
-from schemas.records import Duplicate, Rejected
 from schemas.settings import Settings
 from schemas.topics import Topic
 from sinks.base.delivery import Delivery
@@ -40,6 +39,7 @@ from tests.support.sink_stores import (
     SyncStore,
     on_log,
 )
+from tests.support.stored_sync import logged_records, stored_records
 from tests.support.topics import committed, is_caught_up, read_all
 
 pytestmark = pytest.mark.servers
@@ -130,7 +130,7 @@ def test_a_sink_writes_commits_and_ends_in_order(
     The dead letter has no text, which may be recalled one day, but says where it comes from. The
     commit tells the delay. On SIGTERM the process leaves the group and ends with 0.
     """
-    settings = servers.settings()
+    settings = servers.settings(sync_partitions=1)  # whatever the key, the shard is the same
     create_topics(settings)
     group = f"sink-{stage}"
     with open_store(settings) as store:
@@ -229,14 +229,8 @@ def test_members_share_the_work_and_take_over(servers: Servers) -> None:
             stopped.send_signal(signal.SIGTERM)
             assert stopped.wait(30) == 0
             wait_until(lambda: is_caught_up(settings, "sink-sync", Topic.SYNC), "all is written")
-    logged = {(m.key(), m.offset()) for m in read_all(settings, Topic.SYNC)}
-    with cassandra(settings) as session:
-        rows = {
-            (row[0].encode(), row[1])
-            for row in session.execute("SELECT user_id, sync_seq FROM sync")
-        }
-    assert len(logged) == 3 * len(batch)
-    assert rows == logged
+    assert stored_records(settings) == logged_records(settings)
+    assert len(logged_records(settings)) == 3 * len(batch)
 
 
 def test_a_listing_outlives_its_rows(servers: Servers) -> None:
@@ -273,22 +267,6 @@ def test_a_listing_is_renewed_before_it_expires(servers: Servers) -> None:
         assert not is_listed_by_a_write()  # that was lately enough
         now = 101
         assert is_listed_by_a_write()
-
-
-def test_a_rejection_leaves_no_tombstone(servers: Servers) -> None:
-    """Its SeqId is not written at all; a null would be a deletion, kept and read over."""
-    settings = servers.settings()
-    reply: dict[str, Any] = {"conv_id": "c", "sender": "a", "device_id": "d", "client_msg_id": "x"}
-    there = Record(0, 5, b"ann", encode(Duplicate(**reply, at=AT, seq=7)))
-    rejected = Record(0, 5, b"ann", encode(Rejected(**reply, at=AT, code="stale")))
-    with cassandra(settings) as session:
-        writer = SyncWriter(session, settings)
-        writer.write([there])
-        writer.write([rejected])
-        row = session.execute(
-            "SELECT seq, record FROM sync WHERE user_id = 'ann' AND bucket = 0"
-        ).one()
-    assert row == (7, (rejected.value or b"").decode())
 
 
 def test_an_index_that_is_gone_is_made_again(servers: Servers) -> None:
