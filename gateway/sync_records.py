@@ -46,16 +46,31 @@ async def records_of(store: Store, found: Sequence[SyncReference]) -> list[Raw |
     Raises:
         ServerUnavailable: The store does not answer.
     """
-    places = [(each.conv_id, each.seq) for each in found if each.reply is None]
-    entries = await _entries(store, places)
-    missing = [place for place in places if place not in entries]
-    records: dict[_Place, Raw] = {place: _record(place, entries[place]) for place in entries}
-    if missing:
-        records |= await _late(store, missing)
-    return [
-        records.get((each.conv_id, each.seq)) if each.reply is None else each.reply
-        for each in found
+    entries = await _entries(
+        store, ((each.conv_id, each.seq) for each in found if each.reply is None)
+    )
+    records = [_known(each, entries) for each in found]
+    missing = [
+        (each.conv_id, each.seq)
+        for each, record in zip(found, records, strict=True)
+        if record is None
     ]
+    if not missing:
+        return records
+    late = await _late(store, missing)
+    return [
+        late.get((each.conv_id, each.seq)) if record is None else record
+        for each, record in zip(found, records, strict=True)
+    ]
+
+
+def _known(reference: SyncReference, entries: dict[_Place, StoredEntry]) -> Raw | None:
+    """The record of a reference; None if it is an entry that was not found."""
+    if reference.reply is not None:
+        return reference.reply
+    place = (reference.conv_id, reference.seq)
+    entry = entries.get(place)
+    return None if entry is None else _record(place, entry)
 
 
 async def _late(store: Store, missing: Sequence[_Place]) -> dict[_Place, Raw]:
@@ -78,13 +93,13 @@ async def _entries(store: Store, places: Iterable[_Place]) -> dict[_Place, Store
 
 def _record(place: _Place, entry: StoredEntry | None) -> Raw:
     """The entry as it was sequenced, or the hole in its place."""
-    conv_id, seq = place
     hole = hole_of(entry)
-    if entry is None or hole == "not_yet":
-        return Raw(encode(NotStoredHole(conv_id=conv_id, seq=seq)))
+    if entry is not None and hole is None:
+        return Raw(entry.json)
+    conv_id, seq = place
     if hole == "recalled":
         return Raw(encode(RecalledHole(conv_id=conv_id, seq=seq)))
-    return Raw(entry.json)
+    return Raw(encode(NotStoredHole(conv_id=conv_id, seq=seq)))
 
 
 async def _heads(store: Store, conv_ids: Iterable[str]) -> dict[str, int]:
