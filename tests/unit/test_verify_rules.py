@@ -358,6 +358,16 @@ def test_earlier_settings_are_not_held_against_the_present_ones() -> None:
     assert [each.kind for each in differences(*late, settings_since=1_503)] == ["edited_too_late"]
 
 
+def test_no_setting_allows_more_mentions() -> None:
+    """The bound of mentions holds for entries of any time."""
+    people = [str(number) for number in range(Limits().max_mentions + 1)]
+    most, too_many = (said(2, "ann", 2, "hi", *some) for some in (people[1:], people))
+
+    assert differences(created("ann"), most, settings_since=10) == []
+    found = differences(created("ann"), too_many, settings_since=10)
+    assert [each.kind for each in found] == ["too_many_mentions"]
+
+
 def test_the_settings_may_let_the_owner_recall() -> None:
     """With that setting the owner recalls what others said, and nobody else does."""
     limits = structs.replace(LIMITS, owner_recalls=True)
