@@ -1,18 +1,25 @@
 """How many sync records a second one ``sink-sync`` stores: ``python -m benchmarks.sync_sink``.
 
-Rows of one recipient share a request, so it depends on how many people are written to at a time.
+Two shapes of traffic, in interleaved rounds of one run. In groups, a record has many recipients,
+and a recipient has several records in a flush. Spread, each record goes to another recipient;
+beside the sink, the same requests are sent with all their statements built beforehand. Each run is
+checked: every delivery is stored exactly once. IM_KAFKA_BOOTSTRAP and IM_CASSANDRA_HOSTS name the
+servers.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
 
+from cassandra.cluster import Session
+from cassandra.query import Statement
 from confluent_kafka import Consumer, Producer
 
-from backends.cassandra import cassandra_session
+from backends.cassandra import cassandra_session, create_tables
 from backends.groups import committed_places
 from backends.kafka import (
     admin_client,
@@ -22,84 +29,218 @@ from backends.kafka import (
     producer_config,
     topic_partitions,
 )
+from benchmarks import page
+from benchmarks.results import Figure, Target
+from benchmarks.sequencer import WrongOutput
 from benchmarks.worker import worker
 from benchmarks.workload import FLUSH_SECONDS, TEXT
 from schemas.codec import encode
 from schemas.errors import ServerUnavailable
+from schemas.recipients import recipients_key, recipients_of
 from schemas.records import MessageSent, TextContent
 from schemas.settings import Settings
+from schemas.sync_rows import decode_row, references
 from schemas.topics import Topic
+from sinks.base.records import Record
+from sinks.cassandra.requests import send
+from sinks.cassandra.sync import SyncWriter
+from sinks.stages import STAGES
 
-RECORDS: Final = 600_000
+ROUNDS: Final = 5
+SHARDS: Final = 8
+GROUP_RECORDS: Final = 100_000
+GROUPS: Final = 80
 MEMBERS: Final = 140
-CONVERSATIONS: Final = (8, 80)
-"""In which people talk at the same time."""
+SPREAD_RECORDS: Final = 150_000
+PEOPLE: Final = 50_000
 
+SINK: Final = "sink-sync"
+BUILT: Final = "statements built beforehand"
+
+_DELIVERIES: Final = 150_000
+_SPREAD: Final = 25_000
+_SPREAD_SHARE: Final = 0.8
+
+_POLL_SECONDS: Final = 0.2
 _RUN_SECONDS: Final = 300.0
 
 
 def main() -> None:
-    """Prints a line for each number of conversations."""
-    for conversations in CONVERSATIONS:
-        rate = measure(conversations)
-        print(f"{conversations * MEMBERS:6,} recipients at a time: {rate:9,.0f} records/s")
+    """Prints a line for each figure."""
+    for figure in figures():
+        print(page.line(figure), flush=True)
+        print(figure.rounds, flush=True)
 
 
-def measure(conversations: int) -> float:
-    """Records a second of one fresh sink over one fresh topic, from its first commit on."""
-    settings = Settings(namespace=f"bench-{secrets.token_hex(4)}")
-    create_topics(settings)
-    try:
-        fill(settings, conversations)
+def figures() -> Iterator[Figure]:
+    """One figure for each shape."""
+    grouped: list[float] = []
+    spread: dict[str, list[float]] = {SINK: [], BUILT: []}
+    for _ in range(ROUNDS):
+        grouped.append(measure(grouped_records))
+        spread[SINK].append(measure(spread_records))
+        spread[BUILT].append(measure_built(spread_records))
+    yield Figure("sync sink, groups", "deliveries/s", {SINK: grouped}, [Target(SINK, _DELIVERIES)])
+    targets = [Target(SINK, _SPREAD), Target(SINK, _SPREAD_SHARE, BUILT)]
+    yield Figure("sync sink, each record to another recipient", "records/s", spread, targets)
+
+
+Traffic = Callable[[], Iterator[Record]]
+"""Records by their shard and offset."""
+
+
+def grouped_records() -> Iterator[Record]:
+    """Messages to one group after the other, as the sequencer writes them."""
+    keys = [
+        recipients_key(f"user-{group}-{n}" for n in range(shard, MEMBERS, SHARDS))
+        for group in range(GROUPS)
+        for shard in range(SHARDS)
+    ]
+    for number in range(GROUP_RECORDS):
+        message, shard = divmod(number, SHARDS)
+        seq, group = divmod(message, GROUPS)
+        value = _message(f"conv-{group}", seq + 1)
+        yield Record(shard, message, keys[group * SHARDS + shard], value)
+
+
+def spread_records() -> Iterator[Record]:
+    """A message to one recipient after the other, each in a chat of their own."""
+    for number in range(SPREAD_RECORDS):
+        offset, shard = divmod(number, SHARDS)
+        seq, person = divmod(number, PEOPLE)
+        yield Record(shard, offset, b"user-%d" % person, _message(f"chat-{person}", seq + 1))
+
+
+def _message(conv_id: str, seq: int) -> bytes:
+    return encode(
+        MessageSent(
+            conv_id=conv_id, seq=seq, sender="ann", client_msg_id="bench",
+            at=1_700_000_000_000 + seq, content=TextContent(text=TEXT), mentions=[],
+        )
+    )  # fmt: skip
+
+
+def measure(traffic: Traffic) -> float:
+    """Deliveries a second of one fresh sink over one fresh topic, from its first commit on.
+
+    Raises:
+        WrongOutput: A delivery is missing, or is there twice.
+        ServerUnavailable: Not all records were stored in time.
+    """
+    with deployment() as (settings, session):
+        deliveries = _fill(settings, traffic())
         with worker(settings, "sinks", "sync"):
-            return _rate(settings)
-    finally:
-        admin_client(settings).delete_topics([topic.topic for topic in new_topics(settings)])
-        with cassandra_session(settings) as session:
-            session.execute(f"DROP KEYSPACE IF EXISTS {settings.keyspace}")
+            rate = _rate(settings, traffic)
+        _check(session, deliveries)
+        return rate
 
 
-def fill(settings: Settings, conversations: int) -> None:
-    """Appends what a sequencer would for messages to one conversation after the other."""
+@contextmanager
+def deployment() -> Iterator[tuple[Settings, Session]]:
+    """Topics and tables that nobody else has; they are removed at the end."""
+    settings = Settings(namespace=f"bench-{secrets.token_hex(4)}", sync_partitions=SHARDS)
+    create_topics(settings)
+    with cassandra_session(settings) as session:
+        create_tables(session, settings)
+        try:
+            yield settings, session
+        finally:
+            session.execute(f"DROP KEYSPACE {settings.keyspace}", timeout=60)
+            admin_client(settings).delete_topics([topic.topic for topic in new_topics(settings)])
+
+
+def _fill(settings: Settings, records: Iterable[Record]) -> int:
+    """Appends records to their shards; returns how many deliveries that are."""
     producer = Producer(
         producer_config(settings) | {"queue.buffering.max.messages": 1_000_000, "linger.ms": 20}
     )
-    topic = settings.topic(Topic.SYNC)
-    for recipient, value in _fanned_out(conversations):
-        producer.produce(topic, value, recipient)
+    topic, deliveries = settings.topic(Topic.SYNC), 0
+    for record in records:
+        producer.produce(topic, record.value, record.key, partition=record.partition)
+        deliveries += len(recipients_of(record.key or b""))
     if producer.flush(FLUSH_SECONDS):
         raise TimeoutError(f"the broker did not take all records in {FLUSH_SECONDS:.0f} s")
+    return deliveries
 
 
-def _fanned_out(conversations: int) -> Iterator[tuple[str, bytes]]:
-    for number in range(RECORDS // MEMBERS):
-        seq, conversation = divmod(number, conversations)
-        sent = MessageSent(
-            conv_id=f"conv-{conversation}", seq=seq + 1, sender="ann", client_msg_id="bench",
-            at=int(time.time() * 1000), content=TextContent(text=TEXT), mentions=[],
-        )  # fmt: skip
-        value = encode(sent)
-        yield from ((f"user-{conversation}-{n}", value) for n in range(MEMBERS))
-
-
-def _rate(settings: Settings) -> float:
+def _rate(settings: Settings, traffic: Traffic) -> float:
+    counts = [len(recipients_of(record.key or b"")) for record in traffic()]
+    total, each = len(counts), sum(counts) / len(counts)
     consumer = Consumer(consumer_config(settings, settings.group("sink-sync")))
     places = topic_partitions(settings, Topic.SYNC)
-    total = RECORDS // MEMBERS * MEMBERS
-
-    def stored() -> int:
-        return sum(max(0, p.offset) for p in committed_places(consumer, places))
-
     deadline = time.monotonic() + _RUN_SECONDS
-    begun, began = 0, 0.0
+    begun, began, now = 0, 0.0, 0
     while time.monotonic() < deadline:
-        now = stored()
+        now = sum(max(0, place.offset) for place in committed_places(consumer, places))
         if now and not begun:
             begun, began = now, time.monotonic()
         if now == total:
-            return (total - begun) / (time.monotonic() - began)
-        time.sleep(0.1)
-    raise ServerUnavailable(f"only {stored()} of {total} records were stored in time")
+            return (total - begun) * each / (time.monotonic() - began)
+        time.sleep(_POLL_SECONDS)
+    raise ServerUnavailable(f"only {now} of {total} records were stored in time")
+
+
+def measure_built(traffic: Traffic) -> float:
+    """Records a second of the sink's own requests, sent without anything else to do.
+
+    Raises:
+        WrongOutput: A record is missing, or is there twice.
+    """
+    with deployment() as (settings, session):
+        recorder = _Recorder(session)
+        writer, records = SyncWriter(recorder, settings), list(traffic())
+        size = STAGES["sync"].bounds.max_records
+        for start in range(0, len(records), size):
+            writer.write(records[start : start + size])
+        began = time.monotonic()
+        refused, again = send(session, recorder.requests)
+        seconds = time.monotonic() - began
+        if refused or again:
+            raise ServerUnavailable("Cassandra did not take all statements")
+        _check(session, len(records))
+        return len(records) / seconds
+
+
+class _Built(NamedTuple):
+    """A request that is built."""
+
+    built: Statement
+
+    def statement(self) -> Statement:
+        """The statement of the driver."""
+        return self.built
+
+
+class _Recorder:
+    """A session that remembers statements in place of sending them."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.requests: list[_Built] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def execute_async(self, statement: Statement) -> _Recorder:
+        """Takes a statement; this is its future, too."""
+        self.requests.append(_Built(statement))
+        return self
+
+    def add_callbacks(
+        self, success: Callable[[object], None], _failure: object, **_args: object
+    ) -> None:
+        """It has succeeded."""
+        success(None)
+
+
+def _check(session: Session, deliveries: int) -> None:
+    found = [
+        (user, reference.sync_seq)
+        for user, records in session.execute("SELECT user_id, records FROM sync", timeout=120)
+        for reference in references(decode_row(records))
+    ]
+    if not len(found) == len(set(found)) == deliveries:
+        raise WrongOutput(f"{len(found)} of {deliveries} deliveries, {len(set(found))} different")
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ from schemas.errors import ConfigurationError, FatalFailure
 from schemas.settings import load_settings
 from sinks.stages import STAGES, run_stage
 
-_COLLECT_AFTER: Final = 10_000
-"""Objects between two runs of the garbage collector. A batch has some 100,000, none in a cycle;
-the default, 700, costs a quarter of the work on a record."""
+_COLLECT_AFTER: Final = 100_000
+"""Objects between two runs of the garbage collector. A batch has some 100,000, none in a cycle: a
+run that looks through them finds nothing."""
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
