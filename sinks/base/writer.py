@@ -31,10 +31,11 @@ class Writer(Protocol):
     def write(self, records: Sequence[Record]) -> Outcome:
         """Makes the records durable, and returns when they are.
 
-        Called with records of any number of partitions, in the order of each partition. Called
-        again with any part of them after a failure, a restart or a rebalance, also when newer
-        ones have been written since, by this process or another: the same records, written again,
-        must leave the store as it is.
+        Called with records of any number of partitions: consecutive records of each, from a
+        committed place on or from the end of the batch before. Called again after a failure, with
+        what the outcome names or with all of them, and after a restart or a rebalance from the
+        last commit on, also when newer records have been written since, by this process or
+        another: the same records, written again, must leave the store as it is.
 
         Returns:
             The records that are not durable, and why. Those that can never pass come back here

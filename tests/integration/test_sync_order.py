@@ -17,6 +17,7 @@ from schemas.records import MessageSent, TextContent
 from schemas.settings import Settings
 from sinks.base.records import Record
 from sinks.cassandra.sync import SyncWriter
+from sinks.cassandra.sync_late import LateSyncWriter
 from sinks.cassandra.sync_parts import MAX_REFERENCES
 from tests.conftest import Servers
 from tests.support.sink_stores import rows_of
@@ -107,3 +108,19 @@ def test_nothing_is_stored_above_what_is_not(session: tuple[Session, Settings]) 
 
     assert stored(real, "ann") == [each.offset for each in batch]
     assert stored(real, "bob") == [each.offset for each in batch[1::2]]
+
+
+def test_a_late_record_joins_the_row_above(session: tuple[Session, Settings]) -> None:
+    """A dead letter that is replayed, once or twice, is read in its place and hides nothing."""
+    real, settings = session
+    writer = SyncWriter(real, settings)
+    batch = [record(offset, b"ann\nbob") for offset in (3, 4, 5, 6)]
+    unknown = Record(0, 4, b"ann\nbob", b'{"kind":"new","conv_id":"c","seq":4}')
+    assert [found.index for found in writer.write([batch[0], unknown, batch[2]]).poison] == [1]
+    late = LateSyncWriter(writer)
+    for _ in range(2):
+        assert not late.write([batch[1]]).poison
+        assert stored(real, "ann") == stored(real, "bob") == [3, 4, 5]
+        assert list(rows_of(real, "ann", 0)) == [5]
+    assert not late.write([batch[3]]).poison
+    assert stored(real, "ann") == [3, 4, 5, 6]
