@@ -3,7 +3,7 @@
 A delivery is a pair (offset, recipient): the record at that offset lists the recipient in its key.
 
 Memory: 16 bytes for each offset and one byte for each delivery. Each distinct key is stored once,
-with some 300 bytes of overhead.
+with some 210 bytes of overhead.
 """
 
 from __future__ import annotations
