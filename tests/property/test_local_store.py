@@ -406,9 +406,9 @@ def tried(machine: type[FollowingMachine], examples: int) -> Any:
     return machine.TestCase
 
 
-TestFollowing = tried(FollowingMachine, 100)
-TestFollowingFromAWindow = tried(WindowMachine, 50)
-TestFollowingNewMessages = tried(NewMessagesMachine, 50)
+TestFollowing = tried(FollowingMachine, 60)
+TestFollowingFromAWindow = tried(WindowMachine, 30)
+TestFollowingNewMessages = tried(NewMessagesMachine, 30)
 
 known_seqs = st.sets(st.integers(1, 60))
 

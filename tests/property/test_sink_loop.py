@@ -33,7 +33,7 @@ def _no_pauses() -> Iterator[None]:
         yield
 
 
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=700, deadline=None)
 @given(logs, scripts)
 def test_nothing_is_committed_before_it_is_durable(
     log: dict[int, list[bytes]], script: list[int]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Final
 
 import jsonschema
 import pytest
@@ -119,8 +120,12 @@ def test_the_json_schema_is_that_of_the_code() -> None:
         assert path.read_text(encoding="utf-8") == text, "run: python -m schemas.json_schema"
 
 
+_COMMAND_SCHEMA: Final = jsonschema.Draft202012Validator(
+    json.loads(schemas.json_schema.documents()["command.schema.json"])
+)
+
+
 @given(commands)
 def test_commands_are_valid_by_their_json_schema(command: AnyCommand) -> None:
     """A client that follows the schema is understood."""
-    schema = json.loads(schemas.json_schema.documents()["command.schema.json"])
-    jsonschema.validate(json.loads(encode(command)), schema)
+    _COMMAND_SCHEMA.validate(json.loads(encode(command)))
