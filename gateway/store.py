@@ -5,7 +5,7 @@ of several conversations, that of each at an instant of its own. The order of tw
 therefore the order of what they saw, and `gateway.access` relies on it. So it does on what the
 sinks do in this order: changes of membership, then messages and that their senders have read them,
 then the head. `gateway.sync` relies on the order of the sync sink: a row of a recipient is durable
-after all records below the row are, and a bucket is listed before it has a row.
+after all records below the row are, and a bucket has rows after all buckets below it are listed.
 """
 
 from __future__ import annotations
