@@ -36,7 +36,7 @@ format: $(READY) ## Format the sources
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## Measure the sequencer beside a plain loop, and delays, quiet and beside a flood
+bench: $(READY) ## Measure everything in interleaved rounds, and write docs/benchmarks
 	$(BIN)/python -m benchmarks
 
 schemas: $(READY) ## Write the JSON Schema of the records anew

@@ -16,31 +16,37 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from benchmarks import delay, neighbours, page, sequencer
+from benchmarks import delay, neighbours, pages, report, sequencer, sync_sink
 from benchmarks.results import Figure, Report
 from tests.support.servers import addresses, private_folder, private_stack
 
-_VARIABLE: Final = "IM_KAFKA_BOOTSTRAP"
+_VARIABLES: Final = {
+    "kafka_bootstrap": "IM_KAFKA_BOOTSTRAP",
+    "cassandra_hosts": "IM_CASSANDRA_HOSTS",
+}
 
 _BENCHMARKS: Final[Mapping[str, Callable[[], Iterator[Figure]]]] = {
     # First: the others leave gigabytes that the disk still has to write.
     "delay": delay.figures,
     "neighbours": neighbours.figures,
     "sequencer": sequencer.figures,
+    "sync-sink": sync_sink.figures,
+    "pages": pages.figures,
 }
 
 
 @contextmanager
-def kafka() -> Iterator[None]:
-    """A fresh broker on a free port, or the one that IM_KAFKA_BOOTSTRAP names."""
-    if _VARIABLE in os.environ:
+def servers() -> Iterator[None]:
+    """A fresh Kafka and Cassandra on free ports, or those that the environment names."""
+    if all(name in os.environ for name in _VARIABLES.values()):
         yield
         return
     with private_folder() as home:
         shutil.rmtree(home / "data", ignore_errors=True)
-        stack = private_stack(home, ["kafka"])
+        stack = private_stack(home, ["kafka", "cassandra"])
         stack.up()
-        os.environ[_VARIABLE] = addresses(stack)["kafka_bootstrap"]
+        found = addresses(stack)
+        os.environ |= {name: found[field] for field, name in _VARIABLES.items()}
         try:
             yield
         finally:
@@ -51,13 +57,13 @@ def main() -> None:
     """Runs the benchmarks that are named, or all."""
     names = sys.argv[1:] or list(_BENCHMARKS)
     figures: list[Figure] = []
-    with kafka():
+    with servers():
         for name in names:
             for figure in _BENCHMARKS[name]():
                 figures.append(figure)
-                print(page.line(figure), flush=True)
+                print(report.line(figure), flush=True)
     if not sys.argv[1:]:
-        page.write(Report(_commit(), _machine(), figures))
+        report.write(Report(_commit(), _machine(), figures))
 
 
 def _commit() -> str:

@@ -19,7 +19,7 @@ from typing import Final
 from pydantic import SecretStr
 
 from backends.cassandra import cassandra_session, create_tables
-from benchmarks import page
+from benchmarks import report
 from benchmarks.pages_data import RECORDS, SECRET, USERS, fill
 from benchmarks.results import Figure, Target
 from gateway.tokens import issue_token
@@ -116,4 +116,4 @@ def _length(head: bytes) -> int:
 
 if __name__ == "__main__":
     for _figure in figures():
-        print(page.line(_figure))
+        print(report.line(_figure))

@@ -29,7 +29,7 @@ from backends.kafka import (
     producer_config,
     topic_partitions,
 )
-from benchmarks import page
+from benchmarks import report
 from benchmarks.results import Figure, Target
 from benchmarks.sequencer import WrongOutput
 from benchmarks.worker import worker
@@ -68,7 +68,7 @@ _RUN_SECONDS: Final = 300.0
 def main() -> None:
     """Prints a line for each figure."""
     for figure in figures():
-        print(page.line(figure), flush=True)
+        print(report.line(figure), flush=True)
         print(figure.rounds, flush=True)
 
 

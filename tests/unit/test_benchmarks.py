@@ -1,0 +1,50 @@
+"""How benchmarks judge and write what they measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from benchmarks import report, yardstick
+from benchmarks.results import Figure, Report, Target
+
+FIGURE = Figure(
+    "sending, fan-out 3",
+    "messages/s",
+    {"ours": [80.0, 300.0, 90.0], "other": [100.0, 100.0, 200.0]},
+    [Target("ours", 0.7, "other"), Target("ours", 100), Target("ours", 95, direction="at_most")],
+)
+
+
+def test_a_share_is_taken_round_by_round() -> None:
+    """Rounds of one moment are compared with each other, and the median of the shares counts."""
+    share, rate, most = FIGURE.targets
+    assert FIGURE.reached(share) == 0.8  # of 0.8, 3.0 and 0.45
+    assert FIGURE.is_met(share)
+    assert FIGURE.reached(rate) == 90
+    assert not FIGURE.is_met(rate)
+    assert FIGURE.is_met(most)
+
+
+def test_a_report_replaces_the_one_before(tmp_path: Path) -> None:
+    """JSON, page and one plot for each figure; plots of figures that are gone are removed."""
+    (tmp_path / "old.svg").write_text("", encoding="utf-8")
+    written = Report("a1b2c3", "2 cores", [FIGURE])
+    report.write(written, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "README.md", "results.json", "sending-fan-out-3.svg",
+    ]  # fmt: skip
+    text = (tmp_path / "results.json").read_bytes()
+    assert msgspec.json.decode(text, type=Report) == written
+    page = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "ours: 90, target at least 100, missed" in page
+    assert "ours / other: 0.8, target at least 0.7, met" in page
+
+
+def test_a_yardstick_is_any_program_that_prints_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The values of the run are put into the command; the last line of its output counts."""
+    command = "sh -c 'echo noise; echo {{\\\"warm\\\": {fan_out}{messages}}}'"
+    monkeypatch.setenv(yardstick.VARIABLE, command)
+    assert yardstick.measure("127.0.0.1:1", 2, 10) == 210
