@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from matplotlib.figure import Figure as Plot
+import pygal  # type: ignore[import-untyped]  # has no types
 
 from benchmarks.results import Figure, Report, Target
 
@@ -23,7 +23,7 @@ def write(report: Report, folder: Path = FOLDER) -> None:
     encoded = msgspec.json.format(msgspec.json.encode(report), indent=1)
     (folder / "results.json").write_bytes(encoded + b"\n")
     for figure in report.figures:
-        _plot(figure).savefig(folder / _file(figure), metadata={"Date": None})
+        (folder / _file(figure)).write_bytes(_plot(figure))
     (folder / "README.md").write_text(page(report), encoding="utf-8")
 
 
@@ -77,13 +77,12 @@ def _file(figure: Figure) -> str:
     return re.sub(r"[^a-z0-9]+", "-", figure.name.lower()).strip("-") + ".svg"
 
 
-def _plot(figure: Figure) -> Plot:
-    plot = Plot(figsize=(7, 1 + 0.5 * len(figure.rounds)), layout="constrained")
-    axes = plot.subplots()
-    names = list(reversed(figure.rounds))
-    axes.barh(names, [figure.median(name) for name in names], color="0.8")
-    for place, name in enumerate(names):
-        axes.plot(figure.rounds[name], [place] * len(figure.rounds[name]), "o", color="black")
-    axes.set_xlabel(figure.unit)
-    axes.set_title(figure.name)
-    return plot
+def _plot(figure: Figure) -> bytes:
+    """A box for each variant, from the lowest round over the median to the highest."""
+    plot = pygal.Box(
+        box_mode="extremes", title=figure.name, y_title=figure.unit, no_prefix=True, js=[],
+        disable_xml_declaration=False, include_x_axis=True, width=720, height=420,
+    )  # fmt: skip
+    for variant, values in figure.rounds.items():
+        plot.add(variant, values)
+    return bytes(plot.render())
