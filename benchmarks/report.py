@@ -1,14 +1,15 @@
-"""Writes the report of a run: ``docs/benchmarks/``, with JSON, a page and plots."""
+"""Writes the report of a run to ``docs/benchmarks/``: JSON, and a page with charts.
+
+The charts are Mermaid's `xychart`, which the places that show Markdown draw by themselves.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import msgspec
-import pygal  # type: ignore[import-untyped]  # has no types
 
 from benchmarks.results import Figure, Report, Target
 
@@ -18,12 +19,8 @@ FOLDER: Final = Path(__file__).parents[1] / "docs" / "benchmarks"
 def write(report: Report, folder: Path = FOLDER) -> None:
     """Replaces what an earlier run wrote."""
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.svg"):
-        old.unlink()
     encoded = msgspec.json.format(msgspec.json.encode(report), indent=1)
     (folder / "results.json").write_bytes(encoded + b"\n")
-    for figure in report.figures:
-        (folder / _file(figure)).write_bytes(_plot(figure))
     (folder / "README.md").write_text(page(report), encoding="utf-8")
 
 
@@ -57,7 +54,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"| {figure.name} | {figure.unit} | {medians} | {targets} |"
     for figure in report.figures:
         yield ""
-        yield f"![{figure.name}]({_file(figure)})"
+        yield from _chart(figure)
     yield ""
 
 
@@ -73,16 +70,16 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004 - three digits
 
 
-def _file(figure: Figure) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", figure.name.lower()).strip("-") + ".svg"
-
-
-def _plot(figure: Figure) -> bytes:
-    """A box for each variant, from the lowest round over the median to the highest."""
-    plot = pygal.Box(
-        box_mode="extremes", title=figure.name, y_title=figure.unit, no_prefix=True, js=[],
-        disable_xml_declaration=False, include_x_axis=True, width=720, height=420,
-    )  # fmt: skip
-    for variant, values in figure.rounds.items():
-        plot.add(variant, values)
-    return bytes(plot.render())
+def _chart(figure: Figure) -> Iterator[str]:
+    """The medians as bars; the lowest and the highest round of each variant as lines."""
+    rounds = figure.rounds
+    yield "```mermaid"
+    yield "xychart-beta"
+    yield f'    title "{figure.name}: median, lowest and highest round"'
+    names = ", ".join(f'"{variant}"' for variant in rounds)
+    yield f"    x-axis [{names}]"
+    yield f'    y-axis "{figure.unit}" 0 --> {max(map(max, rounds.values())) * 1.1:.4g}'
+    yield f"    bar [{', '.join(f'{figure.median(variant):.4g}' for variant in rounds)}]"
+    for end in (min, max):
+        yield f"    line [{', '.join(f'{end(values):.4g}' for values in rounds.values())}]"
+    yield "```"

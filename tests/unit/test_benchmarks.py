@@ -29,18 +29,20 @@ def test_a_share_is_taken_round_by_round() -> None:
 
 
 def test_a_report_replaces_the_one_before(tmp_path: Path) -> None:
-    """JSON, page and one plot for each figure; plots of figures that are gone are removed."""
-    (tmp_path / "old.svg").write_text("", encoding="utf-8")
+    """JSON that can be read again, and a page with the verdicts and a chart of each figure."""
+    (tmp_path / "results.json").write_text("old", encoding="utf-8")
     written = Report("a1b2c3", "2 cores", [FIGURE])
     report.write(written, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "README.md", "results.json", "sending-fan-out-3.svg",
+        "README.md", "results.json",
     ]  # fmt: skip
     text = (tmp_path / "results.json").read_bytes()
     assert msgspec.json.decode(text, type=Report) == written
     page = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "ours: 90, target at least 100, missed" in page
     assert "ours / other: 0.8, target at least 0.7, met" in page
+    assert '    x-axis ["ours", "other"]\n    y-axis "messages/s" 0 --> 330\n' in page
+    assert "    bar [90, 100]\n    line [80, 100]\n    line [300, 200]\n" in page
 
 
 def test_a_yardstick_is_any_program_that_prints_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
