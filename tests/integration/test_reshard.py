@@ -199,7 +199,7 @@ def test_an_epoch_is_not_stored_before_the_one_before(settings: Settings) -> Non
         wait_until(lambda: is_caught_up(settings, "sequencer", Topic.MESSAGES), "sequenced")
     logged = [entry.seq for entry in timelines(settings)["c1"]]
     seen: list[int] = []
-    with running(settings, "sinks", "sync"):
+    with running(settings, "sinks", "message"), running(settings, "sinks", "sync"):
 
         def all_is_stored() -> bool:
             seqs = [entry.seq for entry in entries(stored(settings, "u0", limit=500))]
