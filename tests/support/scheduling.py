@@ -18,8 +18,8 @@ _MOST_WORKERS: Final = 8
 
 
 def worker_count() -> int:
-    """One more than there are cores: many tests wait for a server, or for time to pass."""
-    return min((os.cpu_count() or 1) + 1, _MOST_WORKERS)
+    """Two more than there are cores: many tests wait for a server, or for time to pass."""
+    return min((os.cpu_count() or 1) + 2, _MOST_WORKERS)
 
 
 class FilesTogether(LoadFileScheduling):  # type: ignore[misc]  # has no types
