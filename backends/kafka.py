@@ -35,11 +35,6 @@ def common_config(settings: Settings) -> dict[str, Any]:
     return {
         "bootstrap.servers": settings.kafka_bootstrap,
         "reconnect.backoff.max.ms": 2_000,  # a broker that restarts is met again at once
-        # The default forgets all brokers and begins again from the bootstrap list when none has
-        # answered for a while. After that some consumers never found a broker again, one of 40 in
-        # each of two stalls of 25 s. Without it the client connects again to the brokers it knows,
-        # those of the bootstrap list among them, and resolves their names anew each time.
-        "metadata.recovery.strategy": "none",
         # What the client says on its own goes to `error_cb`, and from there to the log once a
         # minute; by itself it writes several lines a second to the terminal.
         "log_level": 0,

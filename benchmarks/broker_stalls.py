@@ -25,10 +25,12 @@ from confluent_kafka import Consumer, Producer
 
 from backends.groups import described_group, group_places
 from backends.kafka import admin_client, create_topics, producer_config, topic_partitions
-from backends.stage_group import written_ends
+from backends.stage_group import StageGroup, written_ends
+from backends.watchdog import Vitals, Watchdog
 from benchmarks.workload import CONVERSATIONS, creation, message
 from devstack.stack import Stack
 from schemas.codec import encode
+from schemas.errors import FatalFailure
 from schemas.settings import Settings
 from schemas.topics import Topic
 from sinks.base.commits import Commits
@@ -66,13 +68,22 @@ def _deliver(_records: Sequence[Record], _abandon: Event) -> Mapping[int, int]:
 
 
 class Loops:
-    """Consume loops with an in-memory store, each in a thread. One that fails is started again."""
+    """Consume loops with an in-memory store, each in a thread with the watchdog of a sink.
+
+    A loop that fails, or that its watchdog ends, is started again, as a supervisor does.
+
+    Attributes:
+        failures: Group and error of each loop that failed.
+        ended: Group and reason of each loop that its watchdog ended.
+    """
 
     def __init__(self, settings: Settings, overrides: dict[str, int]) -> None:
         self.failures: list[str] = []
+        self.ended: list[str] = []
         self._settings = settings
         self._overrides = overrides
         self._stop = Event()
+        self._running: set[Event] = set()
         self._threads = [
             Thread(target=self._keep, args=(group,), name=f"{group}.{n}", daemon=True)
             for group, count in _MEMBERS.items()
@@ -87,19 +98,40 @@ class Loops:
     def stop(self) -> None:
         """Ends all of them, within a bound."""
         self._stop.set()
+        for stop in list(self._running):
+            stop.set()
         for thread in self._threads:
             thread.join(_SETTLE_SECONDS)
 
     def _keep(self, group: str) -> None:
-        source = OneTopic(self._settings.topic(Topic.TIMELINE))
         while not self._stop.is_set():
-            config = sink_consumer_config(self._settings, group) | self._overrides
-            commits = Commits()
-            consumer = Consumer(config | {"on_commit": commits.answered})
+            stop = Event()
+            self._running.add(stop)
             try:
-                SinkLoop(consumer, commits, source, _deliver, _BOUNDS).run(self._stop)
+                self._run(group, stop)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is counted
                 self.failures.append(f"{group}: {error}")
+            self._running.discard(stop)
+
+    def _run(self, group: str, stop: Event) -> None:
+        config = sink_consumer_config(self._settings, group) | self._overrides
+        commits, vitals = Commits(), Vitals()
+        consumer = Consumer(config | {"on_commit": commits.answered})
+        source = OneTopic(self._settings.topic(Topic.TIMELINE))
+        loop = SinkLoop(consumer, commits, source, _deliver, _BOUNDS, vitals=vitals)
+
+        def end(failure: FatalFailure) -> None:
+            self.ended.append(f"{group}: {failure}")
+            stop.set()
+
+        watched = StageGroup(self._settings, group, loop.topics, loop.durable_places)
+        watchdog = Watchdog(group, vitals, watched, end)
+        watchdog.start()
+        try:
+            if not self._stop.is_set():
+                loop.run(stop)
+        finally:
+            watchdog.stop()
 
 
 class Worker:
@@ -296,12 +328,13 @@ def run(rig: Rig, rounds: int, stalls: Sequence[float]) -> int:
             print(
                 f"round {number + 1}: {outcome.stall:.0f} s, recovered after"
                 f" {outcome.recovery:.1f} s, waiting: {', '.join(outcome.waiting) or 'none'};"
-                f" loops ended: {len(rig.loops.failures)}, worker exits: {rig.worker.exits}",
+                f" loops failed: {len(rig.loops.failures)}, ended by their watchdog:"
+                f" {len(rig.loops.ended)}, worker exits: {rig.worker.exits}",
                 flush=True,
             )
     bad = [outcome for outcome in outcomes if outcome.waiting]
     print(f"{len(outcomes)} rounds, {len(bad)} without recovery of every stage")
-    for failure in rig.loops.failures:
+    for failure in rig.loops.failures + rig.loops.ended:
         print(f"  {failure}")
     return 1 if bad else 0
 
