@@ -76,11 +76,11 @@ def done(settings: Settings, partition: int) -> int:
 def test_a_full_lane_does_not_stop_another(servers: Servers) -> None:
     """While one partition has ten seconds of work before it, another goes on at once.
 
-    Messages to 500 people on 64 shards fill the lane, and go on filling whatever buffer is before
+    Messages to 500 people on 256 shards fill the lane, and go on filling whatever buffer is before
     the lane. If the task that brings the records waited for room, it would wait until the lane had
     done all that it has in hand: a whole fetch, some 20,000 messages, for each of three messages.
     """
-    settings = servers.settings(partitions=PARTITIONS, sync_partitions=64)
+    settings = servers.settings(partitions=PARTITIONS, sync_partitions=256)
     create_topics(settings)
     publish(settings, [big_group(500), *growing_group(2, QUIET)])
     for some in batched(flood(100_000, digits=700)):
