@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -17,6 +18,11 @@ from backends.kafka import admin_client
 from schemas.settings import Settings
 
 ANSWER_SECONDS: Final = 10.0
+
+_CLIENTS: Final = 4
+"""Clients that stay open after their question. librdkafka 2.16 was once aborted by an assertion
+(``rd_kafka_enq_once_del_source_return``) while clients with open requests were closed."""
+
 _LATEST: Final[OffsetSpec] = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # has no types
 
 Place = tuple[str, int]
@@ -43,10 +49,11 @@ class StageGroup:
         self._group = settings.group(stage)
         self._topics = topics
         self._places = places
+        self._clients: deque[AdminClient] = deque(maxlen=_CLIENTS)
 
     def leaves_partitions(self) -> bool | None:
         """See `backends.watchdog.Group`."""
-        admin = admin_client(self._settings)
+        admin = self._client()
         try:
             described = described_group(admin, self._group, ANSWER_SECONDS)
             wanted = _partitions(admin, self._topics())
@@ -63,10 +70,15 @@ class StageGroup:
         """See `backends.watchdog.Group`."""
         places = self._places()
         try:
-            ends = stable_ends(admin_client(self._settings), places)
+            ends = stable_ends(self._client(), places)
         except (KafkaException, TimeoutError):
             return None
         return any(ends[place.topic, place.partition] > place.offset for place in places)
+
+    def _client(self) -> AdminClient:
+        """A new client. The client of the question before is closed some questions later."""
+        self._clients.append(admin_client(self._settings))
+        return self._clients[-1]
 
 
 def stable_ends(admin: AdminClient, places: Sequence[TopicPartition]) -> dict[Place, int]:
@@ -92,7 +104,7 @@ def _ends(
     asked = {TopicPartition(place.topic, place.partition): _LATEST for place in places}
     answers = admin.list_offsets(asked, isolation_level=level, request_timeout=ANSWER_SECONDS)
     return {
-        (place.topic, place.partition): int(answer.result(ANSWER_SECONDS).offset)
+        (place.topic, place.partition): int(answer.result(ANSWER_SECONDS + 1).offset)
         for place, answer in answers.items()
     }
 
