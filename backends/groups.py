@@ -112,7 +112,7 @@ def group_places(
 
 def _only(futures: Mapping[str, Future[_Answer]], seconds: float) -> _Answer:
     (future,) = futures.values()
-    return future.result(seconds + 1)
+    return future.result(seconds + 1)  # the library's own time limit comes first
 
 
 def _answered(ask: Callable[[float], _Answer], timeout: float) -> _Answer:

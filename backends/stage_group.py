@@ -20,8 +20,9 @@ from schemas.settings import Settings
 ANSWER_SECONDS: Final = 10.0
 
 _CLIENTS: Final = 4
-"""Clients that stay open after their question. librdkafka 2.16 was once aborted by an assertion
-(``rd_kafka_enq_once_del_source_return``) while clients with open requests were closed."""
+"""Clients that stay open after their question. An assertion of librdkafka 2.16
+(``rd_kafka_enq_once_del_source_return``) once aborted a process that closed clients while a broker
+was away; a request that was still open is the likely cause."""
 
 _LATEST: Final[OffsetSpec] = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # has no types
 

@@ -60,7 +60,7 @@ class Arrival(NamedTuple):
 def arrivals(
     consumer: Consumer, recipients: AbstractSet[bytes], seconds: float
 ) -> Iterator[Arrival]:
-    """What some recipients get within so many seconds; what several of them get comes once.
+    """The entries that some recipients get within so many seconds, each entry once.
 
     Polls one by one: `consume` would wait to fill its gulp, and that would be measured.
     """

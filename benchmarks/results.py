@@ -1,4 +1,4 @@
-"""What a benchmark measured, and what it is compared with."""
+"""The figures that a benchmark measures, and the targets of a figure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec import Struct
 
 
 class Target(Struct, frozen=True):
-    """What a figure has to reach.
+    """A bound that a figure has to reach.
 
     Attributes:
         of: The variant that is judged.
@@ -28,10 +28,10 @@ class Figure(Struct, frozen=True):
     """One quantity, measured for several variants in interleaved rounds of one run.
 
     Attributes:
-        name: What was measured.
-        unit: Of all values.
+        name: The quantity.
+        unit: The unit of all values.
         rounds: By variant the value of each round; round n of all variants was measured together.
-        targets: What has to be reached.
+        targets: The bounds that the figure has to reach.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Figure(Struct, frozen=True):
         return statistics.median(self.rounds[variant])
 
     def reached(self, target: Target) -> float:
-        """What to compare with a target: a value, or the median of the shares of all rounds."""
+        """A median, or the median of the shares of all rounds, to compare with a target."""
         if not target.against:
             return self.median(target.of)
         pairs = zip(self.rounds[target.of], self.rounds[target.against], strict=True)

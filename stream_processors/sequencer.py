@@ -257,15 +257,14 @@ class Sequencer:
         """Ends a command that makes no entry."""
         if isinstance(decision, Mark):
             return self._mark(decision, writer)
-        strangers = self._conversations.strangers
-        refuse = refusal_to_remember(conversation, command, decision, strangers)
+        refuse = refusal_to_remember(conversation, command, decision, self._strangers)
         written = self._reply(decision, writer)
         return (
             written if refuse is None else written + self._remember(conversation, refuse, writer)
         )
 
     def _remember(self, conversation: Conversation | None, refuse: Refuse, writer: Writer) -> int:
-        command, strangers = refuse.command, self._conversations.strangers
+        command, strangers = refuse.command, self._strangers
         if conversation is None or not conversation.has_place(command.sender):
             refusal = strangers.add(command, refuse.digest, refuse.reply.code)
             writer.state(*refusal_record(*refusal))
