@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -85,7 +86,32 @@ def key_of(row: SyncRow) -> int:
     return references(row)[-1].sync_seq
 
 
-class FakeStore:
+class SyncRowWriting(ABC):
+    """Puts single sync records into a store, a row for each."""
+
+    @abstractmethod
+    def put_row(self, user: str, row: SyncRow) -> None:
+        """Writes a row of a sync timeline."""
+
+    @abstractmethod
+    def put_message(self, entry: MessageSent) -> None:
+        """Writes a message."""
+
+    def put_record(self, user: str, sync_seq: int, json: bytes) -> None:
+        """Writes a sync record that is in the row itself, as a reply is."""
+        self.put_row(user, SyncRow(replies={sync_seq: Raw(json)}))
+
+    def put_reference(self, user: str, sync_seq: int, conv_id: str, seq: int) -> None:
+        """Writes a sync record that is an entry, in a row of its own. The entry is not written."""
+        self.put_row(user, SyncRow(entries={conv_id: [sync_seq, seq]}))
+
+    def put_synced(self, user: str, sync_seq: int, entry: MessageSent) -> None:
+        """Writes an entry, and a sync record that is the entry."""
+        self.put_message(entry)
+        self.put_reference(user, sync_seq, entry.conv_id, entry.seq)
+
+
+class FakeStore(SyncRowWriting):
     """`gateway.store.Store` in memory, with the writes that the contract suite makes."""
 
     def __init__(self) -> None:
@@ -153,19 +179,6 @@ class FakeStore:
     def put_row(self, user: str, row: SyncRow) -> None:
         """Writes a row of a sync timeline."""
         self._rows[user][key_of(row)] = encode_row(row).decode()
-
-    def put_record(self, user: str, sync_seq: int, json: bytes) -> None:
-        """Writes a sync record that is in the row itself, as a reply is."""
-        self.put_row(user, SyncRow(replies={sync_seq: Raw(json)}))
-
-    def put_reference(self, user: str, sync_seq: int, conv_id: str, seq: int) -> None:
-        """Writes a sync record that is an entry, in a row of its own. The entry is not written."""
-        self.put_row(user, SyncRow(entries={conv_id: [sync_seq, seq]}))
-
-    def put_synced(self, user: str, sync_seq: int, entry: MessageSent) -> None:
-        """Writes an entry, and a sync record that is the entry."""
-        self.put_message(entry)
-        self.put_reference(user, sync_seq, entry.conv_id, entry.seq)
 
     def drop_record(self, user: str, sync_seq: int) -> None:
         """Lets a row of one record expire."""

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from cassandra.cluster import Session
-from msgspec import Raw
 
 from backends.cassandra import RECALLED, cassandra_session, create_tables
 from backends.elasticsearch import (
@@ -24,11 +23,11 @@ from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
 from schemas.records import FanoutMode, HistoryRule, MessageEdited, MessageSent
 from schemas.settings import Settings
 from schemas.sync_rows import SyncRow, encode_row
-from tests.support.gateway import Caller, key_of, serving
+from tests.support.gateway import Caller, SyncRowWriting, key_of, serving
 from tests.support.waiting import until
 
 
-class Rows:
+class Rows(SyncRowWriting):
     """Writes what `tests.support.gateway.FakeStore` holds into Cassandra."""
 
     def __init__(self, session: Session) -> None:
@@ -143,19 +142,6 @@ class Rows:
             "INSERT INTO sync (user_id, bucket, sync_seq, records) VALUES (%s, %s, %s, %s)",
             (user, bucket, sync_seq, encode_row(row).decode()),
         )
-
-    def put_record(self, user: str, sync_seq: int, json: bytes) -> None:
-        """Writes a sync record that is in the row itself, as a reply is."""
-        self.put_row(user, SyncRow(replies={sync_seq: Raw(json)}))
-
-    def put_reference(self, user: str, sync_seq: int, conv_id: str, seq: int) -> None:
-        """Writes a sync record that is an entry, in a row of its own. The entry is not written."""
-        self.put_row(user, SyncRow(entries={conv_id: [sync_seq, seq]}))
-
-    def put_synced(self, user: str, sync_seq: int, entry: MessageSent) -> None:
-        """Writes an entry, and a sync record that is the entry."""
-        self.put_message(entry)
-        self.put_reference(user, sync_seq, entry.conv_id, entry.seq)
 
     def put_expiry(self, user: str, since: int, until: int, newest: int) -> None:
         """Writes how long records are kept."""
