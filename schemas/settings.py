@@ -140,6 +140,8 @@ class Settings(EnvironmentSettings):
         Field(ge=timedelta(seconds=1), le=timedelta(days=3_650)),
     ] = timedelta(days=7)
     """How long a sync record is kept at least, in Kafka and in Cassandra."""
+    skip_inactive: bool = False
+    """Whether recipients who were not in touch with a gateway for a lifetime get no rows."""
     recall_within: _UpToYears = timedelta(days=1)
     """How old a message may be that is recalled; with 0 nobody recalls."""
     edit_within: _UpToYears = timedelta(days=1)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import Enum
 from typing import Final, NamedTuple
 
+from schemas.lifetime import inactive_after
+
 _WEEK_MS = 7 * 24 * 3600 * 1000
 _FOREVER = "-1"
+
+CONTACT: Final = b"{}"
+"""The value of a record of ``contacts``. The key and the broker's time tell everything; without a
+value, compaction would remove the record."""
 
 _COMMON: Final = {
     # The broker's clock alone decides how old a record is: no process can make records expire
@@ -99,6 +106,15 @@ class Topic(Enum):
         config={"cleanup.policy": "delete", "retention.ms": _FOREVER},
         ordered=True,
     )
+    # Who was in touch with a gateway, and when: see `schemas.lifetime`.
+    CONTACTS = TopicSpec(
+        "contacts",
+        "user_id",
+        sharded_by_recipient=False,
+        # Read whole by each sync sink that starts: kept small. Its retention is the time after
+        # which a recipient is inactive.
+        config={"cleanup.policy": "compact,delete", "segment.ms": str(6 * 3600 * 1000)},
+    )
 
     @property
     def spec(self) -> TopicSpec:
@@ -113,7 +129,9 @@ class Topic(Enum):
             replication: Copies of each partition.
             lifetime_ms: Retention of sync records.
         """
-        retention = {"retention.ms": str(lifetime_ms)} if self is Topic.SYNC else {}
+        lifetime = timedelta(milliseconds=lifetime_ms)
+        kept = {Topic.SYNC: lifetime, Topic.CONTACTS: inactive_after(lifetime)}.get(self)
+        retention = {"retention.ms": str(kept // timedelta(milliseconds=1))} if kept else {}
         in_sync = {"min.insync.replicas": str(majority(replication))}
         return _COMMON | self.spec.config | retention | in_sync
 

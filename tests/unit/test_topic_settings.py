@@ -38,6 +38,8 @@ def test_every_topic_has_the_brokers_time(topic: Topic) -> None:
         (Topic.TIMELINE, "retention.bytes", "1000000"),
         (Topic.SYNC, "retention.ms", str(WEEK_MS - 1)),
         (Topic.SYNC, "message.timestamp.type", "CreateTime"),
+        (Topic.CONTACTS, "cleanup.policy", "compact"),
+        (Topic.CONTACTS, "retention.ms", str(WEEK_MS)),
         (Topic.MESSAGES, "max.message.bytes", "1048588"),
         (Topic.MESSAGES, "min.insync.replicas", "1"),
         (Topic.DEPLOYMENT, "retention.ms", "3600000"),
@@ -60,6 +62,7 @@ def test_a_setting_that_can_lose_records_is_named(topic: Topic, setting: str, va
         (Topic.MESSAGES, "max.message.bytes", str(8 * 1024 * 1024)),
         (Topic.MESSAGES, "compression.type", "zstd"),
         (Topic.STATE, "segment.ms", "1000"),
+        (Topic.CONTACTS, "cleanup.policy", "delete,compact"),
     ],
 )
 def test_a_setting_that_keeps_more_is_accepted(topic: Topic, setting: str, value: str) -> None:

@@ -1,0 +1,47 @@
+"""When a recipient counts as inactive, and where a skip note lies."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from schemas.lifetime import (
+    SKIPPED_SINCE,
+    SKIPPED_UNTIL,
+    contact_interval,
+    inactive_after,
+    keeping,
+)
+from schemas.topics import Topic
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "interval", "inactive"),
+    [
+        (timedelta(seconds=1), timedelta(seconds=0.125), timedelta(seconds=1.25)),
+        (timedelta(days=4), timedelta(hours=12), timedelta(days=5)),
+        (timedelta(days=8), timedelta(days=1), timedelta(days=10)),
+        (timedelta(days=80), timedelta(days=1), timedelta(days=82)),
+    ],
+)
+def test_contacts_are_noted_daily_or_eight_times_in_a_lifetime(
+    lifetime: timedelta, interval: timedelta, inactive: timedelta
+) -> None:
+    """A lifetime and two intervals pass before somebody without a contact is inactive."""
+    assert contact_interval(lifetime) == interval
+    assert inactive_after(lifetime) == inactive
+
+
+@pytest.mark.parametrize("lifetime", [timedelta(seconds=1), timedelta(days=7)])
+def test_contacts_are_retained_until_their_person_is_inactive(lifetime: timedelta) -> None:
+    """Kafka never drops a contact that counts."""
+    config = Topic.CONTACTS.config(replication=1, lifetime_ms=int(lifetime.total_seconds() * 1000))
+    assert int(config["retention.ms"]) == inactive_after(lifetime) / timedelta(milliseconds=1)
+
+
+def test_the_skip_note_is_first_of_the_latest_and_over() -> None:
+    """No slot of a time is above that of the skip note, which is over at any time."""
+    slots = keeping(timedelta(days=3_650))
+    assert slots.since(2.0**62) < SKIPPED_SINCE
+    assert SKIPPED_UNTIL <= 0
