@@ -1,1 +1,1 @@
-"""The client SDK that follows one's own sync timeline, from Kafka, with a cursor."""
+"""The client SDK that reads one person's sync timeline from Kafka, with a cursor."""

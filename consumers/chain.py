@@ -1,4 +1,4 @@
-"""The shards of one person's sync timeline, one after the other, whatever the layout."""
+"""The shards of one person's sync timeline, in order, for each sync layout."""
 
 from __future__ import annotations
 
@@ -15,55 +15,55 @@ from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 
 LOOK_SECONDS: Final = 1.0
-"""How often somebody without a topic of their own looks whether there is one now."""
+"""Interval at which a reader without a topic of its own checks whether the topic exists now."""
 
 
 class Chain(Protocol):
-    """Knows where a timeline begins, where it is now, and what follows a shard.
+    """Knows the shards of one timeline and their order.
 
-    Any method raises `ServerUnavailable` if the broker does not answer.
+    Every method raises `ServerUnavailable` if the broker does not answer.
     """
 
     def open(self) -> None:
-        """Learns what there is. To be called first, before the consumer is given anything."""
+        """Read the list of epochs. Call this before anything is assigned to the consumer."""
 
     def newest(self) -> int:
-        """The epoch in which records are written that come from now on, or an earlier one."""
+        """Return the oldest epoch that is not closed. New records go there or to a later epoch."""
         ...
 
     def place(self, epoch: int) -> TopicPartition:
-        """The shard of an epoch.
+        """Return the shard of an epoch.
 
         Raises:
-            ConfigurationError: It is not there.
+            ConfigurationError: The topic does not exist.
         """
         ...
 
     def after(self, epoch: int) -> int | None:
-        """The epoch to go on in when this one is read to its end; None while it is written to."""
+        """Return the epoch to read after this one; None while records are written to this one."""
         ...
 
     def end(self, place: TopicPartition) -> int:
-        """Where the shard of an epoch ends that `after` has said is followed by another."""
+        """Return the end offset of a shard for which `after` returned a next epoch."""
         ...
 
     def beside(self) -> list[TopicPartition]:
-        """What the consumer has to read beside the shard."""
+        """Return the additional partitions that the consumer has to read."""
         ...
 
     def take(self, message: Message) -> bool:
-        """Takes a message if it is of what is read beside; says whether it was."""
+        """Apply a message of an additional partition; return whether it was one."""
         ...
 
 
 class ShardedChain:
-    """The shards of somebody by the layout `Sharded`. Learns of new epochs as they come.
+    """The shards of one person in the layout `Sharded`. Learns of new epochs while reading.
 
     Args:
         settings: The deployment.
-        layout: Its layout.
-        user: Whose timeline.
-        consumer: Reads both the shards and ``im.epochs``.
+        layout: The layout of the deployment.
+        user: The owner of the timeline.
+        consumer: Reads the shards and ``im.epochs``.
     """
 
     def __init__(self, settings: Settings, layout: Sharded, user: str, consumer: Consumer) -> None:
@@ -93,7 +93,7 @@ class ShardedChain:
         return epochs.after(epoch) if epochs.is_closed(epoch) else None
 
     def end(self, place: TopicPartition) -> int:
-        """See `Chain`. All that was ever written there is committed."""
+        """See `Chain`. Every record of a closed shard is committed."""
         return bounds(self._consumer, place)[1]
 
     def beside(self) -> list[TopicPartition]:
@@ -106,13 +106,13 @@ class ShardedChain:
 
 
 class OwnTopicChain:
-    """The shards of somebody by the layout `TopicPerRecipient`.
+    """The shards of one person in the layout `TopicPerRecipient`.
 
     Args:
         settings: The deployment.
-        layout: Its layout.
-        user: Whose timeline.
-        consumer: Asks for topics.
+        layout: The layout of the deployment.
+        user: The owner of the timeline.
+        consumer: Lists topics.
     """
 
     def __init__(
@@ -137,15 +137,15 @@ class OwnTopicChain:
         return _place(self._consumer, self._layout, self._user, epoch)
 
     def after(self, epoch: int) -> int | None:
-        """See `Chain`. Replies are the only records before one's own topic."""
+        """See `Chain`. Before the person has a topic, the timeline holds replies only."""
         if epoch == OWN_EPOCH or not self._look():
             return None
         return OWN_EPOCH
 
     def end(self, place: TopicPartition) -> int:
-        """See `Chain`. What was written there before one's own topic may be committed later.
+        """See `Chain`. Includes records in open transactions: they may be committed later.
 
-        What is written later comes to one's own topic: `stream_processors.recipient_transaction`.
+        Later records go to the person's own topic: `stream_processors.recipient_transaction`.
         """
         return written_end(self._settings, place)
 
@@ -167,7 +167,7 @@ class OwnTopicChain:
 
 
 def chain_of(settings: Settings, user: str, consumer: Consumer) -> Chain:
-    """The chain of somebody in a deployment."""
+    """Return the chain of one person in a deployment."""
     layout = sync_layout(settings)
     if isinstance(layout, Sharded):
         return ShardedChain(settings, layout, user, consumer)
@@ -184,6 +184,6 @@ def _place(consumer: Consumer, layout: SyncLayout, user: str, epoch: int) -> Top
 
 
 def _partitions(consumer: Consumer, topic: str) -> int:
-    """How many a topic has; 0 if it is not there."""
+    """Return the number of partitions of a topic; 0 if the topic does not exist."""
     found = answered(topic, lambda: consumer.list_topics(topic, REQUEST_SECONDS))
     return len(found.topics[topic].partitions)

@@ -1,7 +1,7 @@
-"""Where a device is in its sync timeline.
+"""The position of a device in its sync timeline.
 
-A cursor is the sync SeqId of the last record that the device has dealt with. It only goes
-forward, so that two writers, or one that repeats itself, cannot bring records back.
+A cursor is the sync SeqId of the last record that the device has handled. A cursor only moves
+forward: two writers, or a repeated write, cannot make the device read old records again.
 """
 
 from __future__ import annotations
@@ -27,60 +27,60 @@ ON CONFLICT DO UPDATE SET sync_seq = max(sync_seq, excluded.sync_seq)
 
 
 class CursorStore(Protocol):
-    """Keeps a cursor for each (user, device). Safe among threads."""
+    """Stores a cursor for each (user, device). Thread-safe."""
 
     def load(self, user: str, device_id: str) -> int | None:
-        """The device's cursor; None if it has none.
+        """Return the device's cursor; None if it has none.
 
         Raises:
-            TransientFailure: The store cannot be read for now.
+            TransientFailure: The store cannot be read now.
         """
 
     def save(self, user: str, device_id: str, sync_seq: int) -> None:
-        """Moves the device's cursor forward; one that is further on already stays.
+        """Move the device's cursor forward. A stored cursor that is higher does not change.
 
         Raises:
-            TransientFailure: The store cannot be written for now; the cursor is as before.
+            TransientFailure: The store cannot be written now; the cursor did not change.
         """
 
     def forget(self, user: str, device_id: str) -> None:
-        """Lets the device begin anew, as after `schemas.errors.Trimmed`.
+        """Delete the device's cursor, so that the device starts again, as after `Trimmed`.
 
         Raises:
-            TransientFailure: The store cannot be written for now; the cursor is as before.
+            TransientFailure: The store cannot be written now; the cursor did not change.
         """
 
 
 class MemoryCursors:
-    """Cursors that end with the process."""
+    """Cursors in memory. They end with the process."""
 
     def __init__(self) -> None:
         self._cursors: dict[tuple[str, str], int] = {}
         self._lock = threading.Lock()
 
     def load(self, user: str, device_id: str) -> int | None:
-        """As of `CursorStore`."""
+        """See `CursorStore`."""
         return self._cursors.get((user, device_id))
 
     def save(self, user: str, device_id: str, sync_seq: int) -> None:
-        """As of `CursorStore`."""
+        """See `CursorStore`."""
         with self._lock:
             before = self._cursors.get((user, device_id), sync_seq)
             self._cursors[user, device_id] = max(before, sync_seq)
 
     def forget(self, user: str, device_id: str) -> None:
-        """As of `CursorStore`."""
+        """See `CursorStore`."""
         self._cursors.pop((user, device_id), None)
 
 
 class FileCursors:
     """Cursors in a SQLite file, which several processes may share.
 
-    `synchronous=NORMAL`: a power cut may take the last moves back, and the records after them
-    come again. That is the same as a crash between handling a record and moving the cursor.
+    `synchronous=NORMAL`: a power cut may undo the last moves. The records after these cursors are
+    then delivered again, as after a crash between handling a record and moving the cursor.
 
     Args:
-        path: The file; it and its folder are made if they are missing.
+        path: The file. The file and its folder are created if they are missing.
 
     Raises:
         ConfigurationError: The file cannot be opened.
@@ -91,7 +91,7 @@ class FileCursors:
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Autocommit: each statement is a whole.
+            # Autocommit: each statement is one transaction.
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
@@ -100,22 +100,22 @@ class FileCursors:
             raise ConfigurationError(f"the cursors {path} cannot be opened: {error}") from error
 
     def load(self, user: str, device_id: str) -> int | None:
-        """As of `CursorStore`."""
+        """See `CursorStore`."""
         row = self._execute(
             "SELECT sync_seq FROM cursor WHERE user_id = ? AND device_id = ?", (user, device_id)
         )
         return row[0] if row else None
 
     def save(self, user: str, device_id: str, sync_seq: int) -> None:
-        """As of `CursorStore`."""
+        """See `CursorStore`."""
         self._execute(_SAVE, (user, device_id, sync_seq))
 
     def forget(self, user: str, device_id: str) -> None:
-        """As of `CursorStore`."""
+        """See `CursorStore`."""
         self._execute("DELETE FROM cursor WHERE user_id = ? AND device_id = ?", (user, device_id))
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Close the file."""
         with self._lock:
             self._db.close()
 

@@ -1,11 +1,10 @@
-"""Follows one person's sync timeline, straight from Kafka.
+"""Reads one person's sync timeline from Kafka.
 
-The timeline is a key range of one shard after the other; what belongs to others is passed over.
-Which shards those are is the matter of `consumers.chain`.
+The timeline is a key range in a sequence of shards; records of other people are skipped.
+`consumers.chain` determines the shards.
 
-A record that was delivered stays the next one after a restart until it is committed, so each is
-handled at least once, in order. The handler may see a record again after a crash, and knows it by
-its sync SeqId.
+A record is delivered again after a restart until it is committed. So each record is handled at
+least once, in order. A handler recognises a repeated record by its sync SeqId.
 """
 
 from __future__ import annotations
@@ -32,43 +31,43 @@ from schemas.sync_seq import sync_seq, unpack_sync_seq
 log = logging.getLogger(__name__)
 
 Start: TypeAlias = Literal["beginning", "end"]
-"""Where a device without a cursor starts: with all that is kept, or with what comes from now."""
+"""Start position of a device without a cursor: the oldest retained record, or new records only."""
 
 GULP: Final = 500
-"""Records taken from the client at once; it fetches ahead by itself."""
+"""Maximum number of records per call to the Kafka client, which prefetches by itself."""
 
 FOLLOW_SECONDS: Final = 0.2
-"""How soon `SyncFollower.follow` sees that it shall stop."""
+"""Maximum delay until `SyncFollower.follow` notices that it should stop."""
 
 PASSED_OVER_SECONDS: Final = 5.0
-"""How often the cursor follows records of others, while there are none of one's own."""
+"""Interval of cursor updates while only records of other people arrive."""
 
 
 class SyncItem(NamedTuple):
-    """One record of a sync timeline, and its place there."""
+    """One record of a sync timeline, with its sync SeqId."""
 
     sync_seq: int
     record: AnySyncRecord
 
 
 class SyncFollower:
-    """Delivers the records of one person's sync timeline, each in its turn.
+    """Delivers the records of one person's sync timeline, in order.
 
-    For one thread at a time. A context manager.
+    Not thread-safe. A context manager.
 
     Args:
         settings: The deployment.
-        user: Whose timeline.
-        cursors: Keeps the place of the device.
-        device_id: Each device has its own place.
-        start: Where a device without a cursor starts.
+        user: The owner of the timeline.
+        cursors: Stores the cursor of the device.
+        device_id: The device. Each device has its own cursor.
+        start: Start position of a device without a cursor.
 
     Raises:
-        Trimmed: What follows the cursor is not kept any more. Rebuild from the store,
-            `CursorStore.forget` the cursor, and follow anew.
-        ConfigurationError: There is no such topic, or the cursor is not of this deployment.
+        Trimmed: Kafka no longer retains the records after the cursor. Rebuild from the store,
+            call `CursorStore.forget`, and open a new follower.
+        ConfigurationError: The topic does not exist, or the cursor is of another deployment.
         ServerUnavailable: The broker does not answer.
-        TransientFailure: The cursors do not answer.
+        TransientFailure: The cursor store does not answer.
     """
 
     def __init__(
@@ -83,10 +82,10 @@ class SyncFollower:
         self._user, self._key, self._device_id = user, user.encode(), device_id
         self._cursors = cursors
         self._gulp: deque[Message] = deque()
-        self._uncommitted: int | None = None  # the last one delivered, until it is committed
+        self._uncommitted: int | None = None  # the last delivered record, until it is committed
         self._consumer = open_consumer(settings)
         self._chain = chain_of(settings, user, self._consumer)
-        self._closed_end: int | None = None  # of the shard, once nobody writes to it any more
+        self._closed_end: int | None = None  # end of the shard, once nothing writes to it
         try:
             self._chain.open()
             self._begin(start)
@@ -102,47 +101,47 @@ class SyncFollower:
         self.close()
 
     def poll(self, timeout: float) -> SyncItem | None:
-        """The next record, or None if there is none within so many seconds.
+        """Return the next record, or None if there is none within ``timeout`` seconds.
 
         Raises:
-            Trimmed: What follows is not kept any more: the follower was away for too long.
-            UndecodableRecord: The next record is of a kind that this version does not know. It is
-                told once; who calls again goes on behind it, knowing what they pass over.
-            ConfigurationError: The topic is gone.
-            ServerUnavailable: The partition cannot be read, and will not be by waiting.
+            Trimmed: Kafka no longer retains the next records: the follower was offline too long.
+            UndecodableRecord: This version does not know the kind of the next record. The error
+                is raised once for the record; the next call skips the record.
+            ConfigurationError: The topic no longer exists.
+            ServerUnavailable: The partition cannot be read, and waiting does not help.
         """
         deadline = time.monotonic() + timeout
         looked = False
         while True:
             while self._gulp:
-                item = self._look_at(self._gulp.popleft())
+                item = self._handle(self._gulp.popleft())
                 if item is not None:
                     return item
             left = deadline - time.monotonic()
             if looked and left <= 0:
                 self._save_passed_over(PASSED_OVER_SECONDS)
                 return None
-            self._go_on_in_next_epoch()
+            self._continue_in_next_epoch()
             self._gulp.extend(gulp(self._consumer, min(left, LOOK_SECONDS), GULP))
             looked = True
 
     def commit(self, item: SyncItem) -> None:
-        """Moves the cursor to a record that was dealt with, and thereby all before it.
+        """Move the cursor to a handled record. This commits all earlier records, too.
 
         Raises:
-            TransientFailure: The cursor could not be saved; it is as before.
+            TransientFailure: The cursor could not be saved; it did not change.
         """
         self._cursors.save(self._user, self._device_id, item.sync_seq)
         if self._uncommitted is not None and self._uncommitted <= item.sync_seq:
             self._uncommitted = None
 
     def follow(self, handler: Callable[[SyncItem], object], stop: Event) -> None:
-        """Hands each record to the handler, and commits it when that has returned, until stopped.
+        """Pass each record to the handler and commit it when the handler returns, until stopped.
 
-        A record that cannot be decoded is logged and passed over.
+        A record that cannot be decoded is logged and skipped.
 
         Raises:
-            Exception: What the handler or `poll` raises; the cursor stays before that record.
+            Exception: Any error of the handler or of `poll`; the cursor stays before the record.
         """
         while not stop.is_set():
             try:
@@ -155,7 +154,7 @@ class SyncFollower:
                 self.commit(item)
 
     def close(self) -> None:
-        """Lets go of the connection. May be called again."""
+        """Close the connection. May be called again."""
         self._consumer.close()
 
     def _begin(self, start: Start) -> None:
@@ -167,7 +166,7 @@ class SyncFollower:
         place = self._chain.place(epoch)
         oldest, end = bounds(self._consumer, place)
         if start == "end" and end > 0:
-            # Otherwise a crash before the first record would move the start.
+            # Without this, a crash before the first record would move the start position.
             self._cursors.save(self._user, self._device_id, sync_seq(epoch, end - 1))
         self._read_from(epoch, place, oldest if start == "beginning" else end)
 
@@ -176,15 +175,15 @@ class SyncFollower:
         try:
             place = self._chain.place(epoch)
         except ConfigurationError as error:
-            raise self._strange(cursor) if epoch else error from None
+            raise self._ahead_of_timeline(cursor) if epoch else error from None
         oldest, end = bounds(self._consumer, place)
         if offset >= end:
-            raise self._strange(cursor)
+            raise self._ahead_of_timeline(cursor)
         if offset + 1 < oldest:
             raise Trimmed(cursor, sync_seq(epoch, oldest))
         self._read_from(epoch, place, offset + 1)
 
-    def _strange(self, cursor: int) -> ConfigurationError:
+    def _ahead_of_timeline(self, cursor: int) -> ConfigurationError:
         return ConfigurationError(
             f"the cursor {cursor} of {self._user} is ahead of the sync timeline: is it of another "
             "deployment?"
@@ -196,8 +195,8 @@ class SyncFollower:
         start = TopicPartition(place.topic, place.partition, offset)
         self._consumer.assign([start, *self._chain.beside()])
 
-    def _go_on_in_next_epoch(self) -> None:
-        """Leaves a shard that nobody writes to any more, when all of it is read."""
+    def _continue_in_next_epoch(self) -> None:
+        """Move to the next shard when this one is closed and read to its end."""
         following = self._chain.after(self._epoch)
         if following is None:
             return
@@ -213,12 +212,12 @@ class SyncFollower:
         self._read_from(following, place, 0)
         self._saved = 0
 
-    def _look_at(self, message: Message) -> SyncItem | None:
+    def _handle(self, message: Message) -> SyncItem | None:
         error, offset = message.error(), message.offset()
         if self._chain.take(message):
             return None
         if error is not None or offset is None:
-            self._look_at_error(message)
+            self._handle_error(message)
             return None
         self._next = offset + 1
         if not is_recipient(self._key, message.key()):
@@ -229,21 +228,21 @@ class SyncFollower:
         except UndecodableRecord as reason:
             raise UndecodableRecord(f"sync record {self._uncommitted}: {reason}") from None
 
-    def _look_at_error(self, message: Message) -> None:
+    def _handle_error(self, message: Message) -> None:
         error = message.error()
         try:
             if error is not None and is_end(message, error):
                 self._next = max(self._next, message.offset() or 0)
         except OffsetGone:
-            self._go_on_after_gap()
+            self._continue_after_gap()
 
-    def _go_on_after_gap(self) -> None:
+    def _continue_after_gap(self) -> None:
         oldest, end = bounds(self._consumer, self._place)
         if self._next < oldest:
             raise Trimmed(self._last_seen(), sync_seq(self._epoch, oldest))
         if self._next > end:
             raise ConfigurationError(
-                f"{self._place.topic} was made anew: its sync SeqIds start again"
+                f"{self._place.topic} was deleted and created again: its sync SeqIds start again"
             )
         self._read_from(self._epoch, self._place, self._next)
 
@@ -251,9 +250,9 @@ class SyncFollower:
         return sync_seq(self._epoch, max(0, self._next - 1))
 
     def _save_passed_over(self, after_seconds: float) -> None:
-        """Moves the cursor past records of others, so that a restart does not read them again.
+        """Move the cursor past records of other people: a restart does not read them again.
 
-        Nor is a person whom nobody writes to for a week told that something was trimmed.
+        This also prevents `Trimmed` for a person who received nothing for a whole retention time.
         """
         due = time.monotonic() - self._saved_at > after_seconds
         if due and self._uncommitted is None and self._next > self._saved:

@@ -1,4 +1,4 @@
-"""Reading partitions that one is told, in no group: what followers and tails have in common."""
+"""Reads assigned partitions without a consumer group: the common part of followers and tails."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _NO_TOPIC: Final = frozenset(
 
 
 class OffsetGone(Exception):
-    """A partition does not hold the offset to go on from. Does not leave this room.
+    """A partition no longer holds the next offset. Internal to `consumers`.
 
     Args:
-        partition: Which.
-        offset: What was to be read.
+        partition: The partition.
+        offset: The offset to read.
     """
 
     def __init__(self, partition: int, offset: int) -> None:
@@ -48,20 +48,20 @@ class OffsetGone(Exception):
 
 
 def open_consumer(settings: Settings) -> Consumer:
-    """A consumer that is told its partitions, reads them without holes, and tells their ends."""
+    """Return a consumer for manual assignment that detects lost offsets and reports ends."""
     config = consumer_config(settings, settings.group("reader")) | {
-        "auto.offset.reset": "error",  # an offset that is gone must not be passed over
-        "enable.partition.eof": True,  # behind the last record may lie a transaction's mark
-        "fetch.queue.backoff.ms": 10,  # a second by default, after each time the queue was full
+        "auto.offset.reset": "error",  # lost offsets must not be skipped silently
+        "enable.partition.eof": True,  # a transaction marker may follow the last record
+        "fetch.queue.backoff.ms": 10,  # the default is one second after each full queue
     }
     return Consumer(config)
 
 
 def bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
-    """The oldest offset of a partition, and the end of what is committed.
+    """Return the oldest offset of a partition and the end of its committed records.
 
     Raises:
-        ConfigurationError: There is no such partition.
+        ConfigurationError: The partition does not exist.
         ServerUnavailable: The broker does not answer.
     """
     found: tuple[int, int] | None = answered(
@@ -73,11 +73,11 @@ def bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
 
 
 def written_end(settings: Settings, place: TopicPartition) -> int:
-    """The end of all that is written to a partition, in transactions that are open, too.
+    """Return the end of a partition, records of open transactions included.
 
-    Errors as of `offsets`.
+    Errors: see `offsets`.
     """
-    admin = admin_client(settings)  # to be held on to: without it the answers never come
+    admin = admin_client(settings)  # hold the reference: without it the futures never complete
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # has no types
 
     def ask() -> int:
@@ -94,13 +94,13 @@ def written_end(settings: Settings, place: TopicPartition) -> int:
 def offsets(
     settings: Settings, topic: Topic, spec: OffsetSpec, isolation: IsolationLevel
 ) -> dict[int, int]:
-    """An offset of each partition of a topic, of ``im.sync`` of each shard, by its number.
+    """Return one offset for each partition of a topic; for ``im.sync``, for each shard number.
 
     Raises:
-        ConfigurationError: There is no such topic.
+        ConfigurationError: The topic does not exist.
         ServerUnavailable: The broker does not answer.
     """
-    admin = admin_client(settings)  # to be held on to: without it the answers never come
+    admin = admin_client(settings)  # hold the reference: without it the futures never complete
     name = settings.topic(topic)
 
     def ask() -> dict[int, int]:
@@ -122,16 +122,16 @@ def offsets(
 
 
 def shards(settings: Settings, topic: Topic) -> dict[int, TopicPartition]:
-    """The partitions of a topic by number, of ``im.sync`` all shards. Errors as of `offsets`."""
+    """Return a topic's partitions by number; for ``im.sync``, all shards. Errors: `offsets`."""
     admin = admin_client(settings)
     return answered(settings.topic(topic), lambda: places_of(admin, settings, topic))
 
 
 def answered(topic: str, ask: Callable[[], AnswerT]) -> AnswerT:
-    """What the broker answers about a topic, asked again while it cannot tell yet.
+    """Return the broker's answer about a topic; retries while the failure may be temporary.
 
     Raises:
-        ConfigurationError: There is no such topic.
+        ConfigurationError: The topic does not exist.
         ServerUnavailable: The broker does not answer.
     """
     try:
@@ -152,14 +152,14 @@ def answered(topic: str, ask: Callable[[], AnswerT]) -> AnswerT:
 
 
 def _may_pass(exception: Exception) -> bool:
-    """A partition that was just made, or whose broker has just left, may have no leader yet."""
+    """A new partition, or one that lost its broker, may have no leader yet: retry."""
     return isinstance(exception, KafkaException) and exception.args[0].code() not in _NO_TOPIC
 
 
 def gulp(consumer: Consumer, timeout: float, most: int) -> list[Message]:
-    """Records, ends and errors: all that is here already, else the first within the timeout.
+    """Return all buffered records, ends and errors, else the first one within the timeout.
 
-    To ask for many and wait would be simpler, but waits for the last of them, each time.
+    A plain `Consumer.consume` with a timeout would wait each time until ``most`` have arrived.
     """
     messages = consumer.consume(most, 0)
     if not messages and timeout > 0:
@@ -169,12 +169,12 @@ def gulp(consumer: Consumer, timeout: float, most: int) -> list[Message]:
 
 
 def is_end(message: Message, error: KafkaError) -> bool:
-    """Whether a message without a record tells the end of its partition. Else it may be ignored.
+    """Return whether a message without a record reports a partition end; ignore it otherwise.
 
     Raises:
-        OffsetGone: The partition does not hold the offset that is to be read.
-        ConfigurationError: There is no such partition.
-        ServerUnavailable: It cannot be read, and will not be by waiting.
+        OffsetGone: The partition no longer holds the offset to read.
+        ConfigurationError: The partition does not exist.
+        ServerUnavailable: The partition cannot be read, and waiting does not help.
     """
     code = error.code()
     if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's name for it
@@ -185,4 +185,4 @@ def is_end(message: Message, error: KafkaError) -> bool:
         raise ConfigurationError(f"there is no topic {message.topic()}: `im topics create`")
     if error.fatal():
         raise ServerUnavailable(f"{message.topic()} cannot be read: {error.str()}")
-    return False  # a broker that restarts: the client goes on by itself
+    return False  # such as a broker restart: the client reconnects by itself

@@ -1,6 +1,6 @@
-"""Follows all timelines of a kind, all partitions, from known positions: for services.
+"""Reads all partitions of a topic from given positions: for services.
 
-Records come in gulps, undecoded, because most of who asks looks at a part of them only.
+Records come in undecoded batches, because most callers need only a part of them.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 
 Positions: TypeAlias = dict[int, int]
-"""By partition, the next offset to read. Of sync timelines the partition is a shard's number."""
+"""The next offset to read, by partition; for sync timelines, by shard number."""
 
 GULP: Final = 10_000
-"""Records of one call at most."""
+"""Maximum number of records per call."""
 
 SILENCE_SECONDS: Final = 90.0
-"""A transaction that is not ended by then is one that the broker would have aborted."""
+"""Longer than the transaction timeout, after which the broker aborts an open transaction."""
 
 _STEP_SECONDS: Final = 0.5
 _FIRST_LOOK_BACK: Final = 64
@@ -42,7 +42,7 @@ _DEEPER: Final = 16
 
 
 class TailRecord(NamedTuple):
-    """One record where it lies."""
+    """One record with its position."""
 
     partition: int
     offset: int
@@ -50,24 +50,24 @@ class TailRecord(NamedTuple):
     value: bytes | None
 
     def entry(self) -> AnyEntry:
-        """The entry that it is.
+        """Return the decoded entry.
 
         Raises:
-            UndecodableRecord: It is none that this version knows.
+            UndecodableRecord: The record is not an entry that this version knows.
         """
         return decode_entry(self.value)
 
 
 class TimelineTail:
-    """Reads a topic of timelines from given positions on. For one thread. A context manager.
+    """Reads a topic of timelines from given positions. Not thread-safe. A context manager.
 
     Args:
         settings: The deployment.
-        start: Where to begin in each partition; a partition that is not named is not read.
-        topic: ``im.timeline``, or another whose records are committed by transactions.
+        start: The first offset of each partition; other partitions are not read.
+        topic: ``im.timeline``, or another topic that is written in transactions.
 
     Raises:
-        ConfigurationError: There is no such topic.
+        ConfigurationError: The topic does not exist.
         ServerUnavailable: The broker does not answer.
     """
 
@@ -93,24 +93,24 @@ class TimelineTail:
         self.close()
 
     def read(self, timeout: float) -> list[TailRecord]:
-        """What has come since the last call, or the first that comes within so many seconds.
+        """Return the records since the last call, else the first within ``timeout`` seconds.
 
         Raises:
-            Trimmed: A partition does not hold the next offset any more.
-            ConfigurationError: There is no such topic.
-            ServerUnavailable: It cannot be read, and will not be by waiting.
+            Trimmed: A partition no longer holds the next offset.
+            ConfigurationError: The topic does not exist.
+            ServerUnavailable: The topic cannot be read, and waiting does not help.
         """
         messages = gulp(self._consumer, timeout, GULP)
-        return [record for message in messages if (record := self._look_at(message)) is not None]
+        return [record for message in messages if (record := self._handle(message)) is not None]
 
     def read_until(
         self, ends: Mapping[int, int], silence: float = SILENCE_SECONDS
     ) -> Iterator[list[TailRecord]]:
-        """Gulps up to the given ends; the last ones may go beyond. Errors as of `read`, too.
+        """Yield batches up to the given ends; the last batch may go beyond. Errors: also `read`.
 
         Raises:
-            Stalled: Nothing was read for ``silence`` seconds. Of all that is written now, that
-                is so while a transaction stays open.
+            Stalled: Nothing was read for ``silence`` seconds. When the ends lie within the
+                written records, the cause is an open transaction.
         """
         progress_at, before = time.monotonic(), self.positions()
         while not self.has_reached(ends):
@@ -123,18 +123,18 @@ class TimelineTail:
                 raise Stalled(f"nothing can be read from {self._name} for {silence:.0f} s")
 
     def positions(self) -> Positions:
-        """Where reading goes on: behind all that was returned, and marks of transactions."""
+        """Return the next offsets to read, after the returned records and transaction markers."""
         return dict(self._positions)
 
     def has_reached(self, ends: Mapping[int, int]) -> bool:
-        """Whether all before these offsets was returned."""
+        """Return whether every record before these offsets was returned."""
         return all(self._positions[partition] >= end for partition, end in ends.items())
 
     def close(self) -> None:
-        """Lets go of the connection."""
+        """Close the connection."""
         self._consumer.close()
 
-    def _look_at(self, message: Message) -> TailRecord | None:
+    def _handle(self, message: Message) -> TailRecord | None:
         error, offset = message.error(), message.offset()
         place = message.topic() or "", message.partition() or 0
         partition = self._numbers.get(place)
@@ -153,22 +153,22 @@ class TimelineTail:
 
 
 def beginnings(settings: Settings, topic: Topic) -> Positions:
-    """The oldest offset that each partition holds. Errors as of `ends`."""
+    """Return the oldest offset of each partition. Errors: see `ends`."""
     earliest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # has no types
     return offsets(settings, topic, earliest, IsolationLevel.READ_UNCOMMITTED)
 
 
 def ends(settings: Settings, topic: Topic, *, committed_only: bool = False) -> Positions:
-    """Where each partition of a topic ends now.
+    """Return the current end of each partition of a topic.
 
     Args:
         settings: The deployment.
-        topic: Which.
-        committed_only: The end of what a reader of committed records can see now; otherwise of
-            all that is written, whose transactions may still be open.
+        topic: The topic.
+        committed_only: Return the end that a reader of committed records can reach now.
+            Otherwise return the end of all written records, open transactions included.
 
     Raises:
-        ConfigurationError: There is no such topic.
+        ConfigurationError: The topic does not exist.
         ServerUnavailable: The broker does not answer.
     """
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # has no types
@@ -177,14 +177,14 @@ def ends(settings: Settings, topic: Topic, *, committed_only: bool = False) -> P
 
 
 def last_records(settings: Settings, topic: Topic, until: Mapping[int, int]) -> Positions:
-    """The offset of the last committed record before each of the given ends.
+    """Return the offset of the last committed record before each of the given ends.
 
-    A reader that has everything stands behind that one, not at the end: marks of transactions
-    and aborted records take offsets, too. Partitions without a record are left out.
+    A reader that is up to date is just after this record, not at the end: transaction markers
+    and aborted records take offsets, too. Partitions without a record are omitted.
 
     Raises:
         Stalled: A transaction stays open.
-        ConfigurationError: There is no such topic.
+        ConfigurationError: The topic does not exist.
         ServerUnavailable: The broker does not answer.
     """
     found: Positions = {}
