@@ -34,6 +34,7 @@ from sinks.base.writer import Writer
 from sinks.cassandra.messages import MessageWriter
 from sinks.cassandra.requests import failures_by_kind
 from sinks.cassandra.sync import SyncWriter
+from sinks.contacts import contact_log
 from sinks.elasticsearch.writer import SearchWriter
 from sinks.sync_source import sync_consumer_config, sync_source
 
@@ -68,7 +69,11 @@ def _sync_writer(settings: Settings, deployment: Deployment) -> Iterator[Writer]
     with cassandra_session(settings) as session:
         with failures_by_kind():
             claim_store(session, settings, deployment)
-        yield SyncWriter(session, settings)
+        if settings.skip_inactive:
+            with contact_log(settings) as contacts:
+                yield SyncWriter(session, settings, contacts=contacts)
+        else:
+            yield SyncWriter(session, settings)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from sinks.cassandra.marks import Marked, marked_rows, prepare_marked
 from sinks.cassandra.recent import Recent
 from sinks.cassandra.requests import (
     REFUSED,
+    RequestT,
     execute,
     failures_by_kind,
     prepare,
@@ -32,6 +33,7 @@ from sinks.cassandra.requests import (
 from sinks.cassandra.sync_parts import Part, Timeline, bigint, part_of, parts_of, timelines_of
 from sinks.cassandra.sync_places import flushes_of, sort_out
 from sinks.cassandra.sync_requests import Delivery, DeliveryRequest, Inserts, delivery_requests
+from sinks.cassandra.sync_skips import Contacts, Skip, SkipRequest, sides_of, skip_requests
 
 Pair: TypeAlias = tuple[bytes, int]
 """A recipient (UTF-8) and a bucket: one partition of the table ``sync``."""
@@ -72,12 +74,16 @@ class SyncWriter:
     lifetime before a reader needs it. A replay gives its rows a new lifetime, and the notes of
     before stay, so a replay can only make a reader more careful.
 
+    An inactive recipient gets a skip note in place of the rows of a flush, by the same rule 1: a
+    reader who finds a later row finds the note, and knows that a row is missing.
+
     Args:
         session: In the keyspace of the deployment.
         settings: Say how long a record lives.
         monotonic: The clock of what was listed lately.
         now: The clock of lifetimes, in seconds since 1970; Cassandra's own unless given, because
             rows expire by that.
+        contacts: Tell who is inactive; without them nobody is.
 
     Raises:
         TransientFailure: Cassandra does not answer.
@@ -90,7 +96,10 @@ class SyncWriter:
         settings: Settings,
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], float] | None = None,
+        *,
+        contacts: Contacts | None = None,
     ) -> None:
+        self._contacts = contacts
         self._keeping = keeping(settings.sync_lifetime)
         self._now = now or self._store_time
         lifetime = int(settings.sync_lifetime.total_seconds())
@@ -131,8 +140,13 @@ class SyncWriter:
         """
         if not timelines:
             return []
-        inserts = self._inserts()
+        now = self._now()
+        inserts = self._inserts(now)
         origins: set[int] = set()
+        if self._contacts is not None:
+            # No recipient is in two timelines, so those who are skipped wait for nobody.
+            timelines, skipped = sides_of(timelines, self._contacts, now)
+            origins |= self._skip(inserts, skipped)
         # Parts are made while requests are on their way.
         waiting: Iterable[_Waiting] = ((each.users, parts_of(each.places)) for each in timelines)
         while True:
@@ -161,12 +175,23 @@ class SyncWriter:
             rows = self.session.execute("SELECT toUnixTimestamp(now()) FROM system.local")
             return float(rows.one()[0]) / 1000
 
-    def _inserts(self) -> Inserts:
+    def _inserts(self, now: float) -> Inserts:
         """The inserts of rows that are written from now on."""
-        since = self._keeping.since(self._now())
+        since = self._keeping.since(now)
         until = since + self._keeping.surely
         times = bigint(since), bigint(until), self._listing_ttl
         return Inserts(self._insert_row, self._insert_expiry, self._insert_pair, *times)
+
+    def _skip(self, inserts: Inserts, skipped: Sequence[Skip]) -> set[int]:
+        """Makes skip notes durable. Returns and raises as `_send`."""
+        expiry = inserts.expiry
+        refused = self._sent(skip_requests(expiry, skipped))
+        if not refused:
+            return set()
+        require_table(self.session, expiry)
+        singly = (SkipRequest(expiry, [skip]) for request in refused for skip in request.skips)
+        refused = self._sent(singly)
+        return {place.origin for request in refused for place in request.skips[0].places}
 
     def _send(self, inserts: Inserts, parts: Iterable[tuple[bytes, Part]]) -> set[int]:
         """Makes parts durable, at most one of each recipient.
@@ -214,10 +239,18 @@ class SyncWriter:
         return origins
 
     def _refused(self, requests: Iterable[DeliveryRequest]) -> list[Delivery]:
+        return [each for request in self._sent(requests) for each in request.deliveries]
+
+    def _sent(self, requests: Iterable[RequestT]) -> list[RequestT]:
+        """Sends requests; returns those that are refused.
+
+        Raises:
+            TransientFailure: Not all the others are durable.
+        """
         refused, again = send(self.session, requests)
         if again:
             raise again[0][1]
-        return [delivery for request in refused for delivery in request.deliveries]
+        return refused
 
 
 def _round(waiting: Iterable[_Waiting], later: list[_Waiting]) -> Iterator[tuple[bytes, Part]]:

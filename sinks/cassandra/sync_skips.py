@@ -1,0 +1,110 @@
+"""Skip notes: what inactive recipients get in place of rows. `schemas.lifetime` explains them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Final, NamedTuple, Protocol
+
+from cassandra.query import PreparedStatement, Statement
+
+from schemas.lifetime import SKIPPED_SINCE, SKIPPED_UNTIL
+from sinks.cassandra.sync_parts import Timeline, bigint
+from sinks.cassandra.sync_places import Place
+from sinks.cassandra.sync_requests import MAX_REQUEST_BYTES, MAX_STATEMENTS, PackedBatch
+
+_SINCE: Final = bigint(SKIPPED_SINCE)
+_UNTIL: Final = bigint(SKIPPED_UNTIL)
+
+_NOTE_BYTES: Final = 100
+"""Of a note beside the recipient's id."""
+
+
+class Contacts(Protocol):
+    """Tells who has not been in touch."""
+
+    def inactive(self, users: Sequence[bytes], now: float) -> AbstractSet[bytes]:
+        """Those of some people who have not been in touch for a lifetime.
+
+        Args:
+            users: The people.
+            now: Seconds since 1970.
+
+        Raises:
+            TransientFailure: It is not known now.
+            FatalFailure: It never will be, in this process.
+        """
+        ...
+
+
+class Skip(NamedTuple):
+    """A recipient who gets a note, and the records that they do not get."""
+
+    user: bytes
+    places: list[Place]
+
+
+class Sides(NamedTuple):
+    """The timelines that are written, and the recipients who are skipped."""
+
+    written: list[Timeline]
+    skipped: list[Skip]
+
+
+def sides_of(timelines: Sequence[Timeline], contacts: Contacts, now: float) -> Sides:
+    """Takes the inactive recipients out of timelines.
+
+    Args:
+        timelines: No recipient is in two of them.
+        contacts: Tell who is inactive.
+        now: Seconds since 1970.
+
+    Raises:
+        TransientFailure, FatalFailure: See `Contacts.inactive`.
+    """
+    users = [user for timeline in timelines for user in timeline.users]
+    inactive = contacts.inactive(users, now)
+    if not inactive:
+        return Sides(list(timelines), [])
+    written, skipped = [], []
+    for timeline in timelines:
+        active = [user for user in timeline.users if user not in inactive]
+        if active:
+            written.append(Timeline(active, timeline.places))
+        skipped += [Skip(user, timeline.places) for user in timeline.users if user in inactive]
+    return Sides(written, skipped)
+
+
+class SkipRequest(NamedTuple):
+    """Notes of different recipients."""
+
+    insert: PreparedStatement
+    skips: list[Skip]
+
+    def statement(self) -> Statement:
+        """The batch. Of each recipient one note, with the highest sync SeqId as its timestamp."""
+        rows = [_values(skip) for skip in self.skips]
+        batch = PackedBatch(self.insert, rows[0])
+        for row in rows:
+            batch.pack((True, self.insert.query_id, row))
+        return batch
+
+
+def _values(skip: Skip) -> list[bytes]:
+    newest = bigint(max(place.sync_seq for place in skip.places))
+    return [skip.user, _SINCE, _UNTIL, newest, newest]
+
+
+def skip_requests(insert: PreparedStatement, skips: Sequence[Skip]) -> Iterator[SkipRequest]:
+    """Cuts skips into requests within the bounds, unless a single note is larger."""
+    chosen: list[Skip] = []
+    size = 0
+    for skip in skips:
+        more = len(skip.user) + _NOTE_BYTES
+        if chosen and (len(chosen) == MAX_STATEMENTS or size + more > MAX_REQUEST_BYTES):
+            yield SkipRequest(insert, chosen)
+            chosen, size = [], 0
+        chosen.append(skip)
+        size += more
+    if chosen:
+        yield SkipRequest(insert, chosen)

@@ -1,0 +1,237 @@
+"""Who was in touch lately, as the topic ``contacts`` tells: see `schemas.lifetime`."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from typing import Final, Protocol
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, not in __all__
+    AdminClient,
+    OffsetSpec,
+)
+
+from backends.kafka import admin_client, consumer_config
+from backends.minutely import MinuteLog
+from schemas.errors import ServerUnavailable, TransientFailure
+from schemas.lifetime import contact_interval, inactive_after
+from schemas.settings import Settings
+from schemas.topics import Topic
+from sinks.base.consumer import raise_if_fatal
+
+MAX_PEOPLE: Final = 2_000_000
+"""People whose contacts are remembered."""
+
+CATCH_UP_SECONDS: Final = 20.0
+"""How long one call reads contacts. A call after it goes on from there."""
+
+ASK_SECONDS: Final = 5.0
+"""How long the broker may take for one answer."""
+
+_POLL_SECONDS: Final = 0.1
+_GULP: Final = 10_000
+_FETCHED_AHEAD_KIB: Final = 4 * 1024
+
+_logger = logging.getLogger(__name__)
+
+
+class ContactBook:
+    """The newest contact of each person, as long as it counts.
+
+    Args:
+        lifetime: How long a sync record is kept at least.
+        size: People that are remembered. While there are more, nobody is inactive.
+    """
+
+    def __init__(self, lifetime: timedelta, size: int = MAX_PEOPLE) -> None:
+        self._counts = inactive_after(lifetime).total_seconds()
+        self._interval = contact_interval(lifetime).total_seconds()
+        self._size = size
+        self._at: dict[bytes, float] = {}
+        self._next_drop = 0.0
+        self._is_full = False
+        self._full = MinuteLog(_logger)
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    def take(self, user: bytes, at: float) -> None:
+        """Notes a contact.
+
+        Args:
+            user: Who was in touch.
+            at: When, in seconds since 1970.
+        """
+        if user not in self._at and len(self._at) >= self._size:
+            self._is_full = True
+        else:
+            self._at[user] = max(at, self._at.get(user, 0.0))
+
+    def inactive(self, users: Iterable[bytes], now: float) -> set[bytes]:
+        """Those of some people who have no contact that counts.
+
+        Args:
+            users: The people.
+            now: Seconds since 1970.
+        """
+        if self._is_full:
+            self._full.tell(
+                "more than %d people were in touch: no recipient is skipped", self._size
+            )
+            return set()
+        self._drop_old(now)
+        newest, oldest = self._at.get, now - self._counts
+        return {user for user in users if newest(user, 0.0) < oldest}
+
+    def _drop_old(self, now: float) -> None:
+        """Once in an interval, so that a call costs little."""
+        if now >= self._next_drop:
+            oldest = now - self._counts
+            self._at = {user: at for user, at in self._at.items() if at >= oldest}
+            self._next_drop = now + self._interval
+
+
+class ContactConsumer(Protocol):
+    """What is needed of `confluent_kafka.Consumer`, whose documentation holds for it."""
+
+    def poll(self, timeout: float) -> Message | None:
+        """The next message or event, if there is one within the time."""
+
+    def consume(self, num_messages: int, timeout: float) -> list[Message]:
+        """As many messages and events as there are within the time."""
+        ...
+
+
+class ContactLog:
+    """Follows ``contacts``.
+
+    A contact that the broker confirmed before a call of `inactive` counts in that call. So a
+    device that is in touch before something is sent to it gets the row.
+
+    Args:
+        consumer: Reads all partitions from their beginnings, and tells their ends.
+        ends: Asks for the end of each partition.
+        book: Gets the contacts.
+        monotonic: The clock of waits.
+    """
+
+    def __init__(
+        self,
+        consumer: ContactConsumer,
+        ends: Callable[[], dict[int, int]],
+        book: ContactBook,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._consumer = consumer
+        self._ends = ends
+        self._book = book
+        self._monotonic = monotonic
+        self._next: dict[int, int] = {}
+        """By partition, the offset up to which it was read."""
+
+    def inactive(self, users: Sequence[bytes], now: float) -> set[bytes]:
+        """Those of some people who have not been in touch for a lifetime.
+
+        The broker is asked how far the log is only if somebody seems to be inactive.
+
+        Args:
+            users: The people.
+            now: Seconds since 1970.
+
+        Raises:
+            TransientFailure: The log was not read to its end in time.
+            FatalFailure: The client cannot go on.
+        """
+        self._read(0)
+        found = self._book.inactive(users, now)
+        if not found:
+            return found
+        self._catch_up()
+        return self._book.inactive(found, now)
+
+    def _catch_up(self) -> None:
+        deadline = self._monotonic() + CATCH_UP_SECONDS
+        ends = self._ends()
+        while any(self._next.get(partition, 0) < end for partition, end in ends.items()):
+            self._read(_POLL_SECONDS)
+            if self._monotonic() > deadline:
+                raise TransientFailure(f"contacts were not read within {CATCH_UP_SECONDS:.0f} s")
+
+    def _read(self, wait: float) -> None:
+        """Waits for the first message only, and takes all that are there."""
+        first = self._consumer.poll(wait)
+        if first is None:
+            return
+        self._take(first)
+        for message in self._consumer.consume(_GULP, 0):
+            self._take(message)
+
+    def _take(self, message: Message) -> None:
+        error = message.error()
+        partition, offset, user = message.partition(), message.offset(), message.key()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
+            raise_if_fatal(error)
+        elif partition is None or offset is None:
+            return
+        elif error is not None:
+            self._next[partition] = offset
+        else:
+            self._next[partition] = offset + 1
+            if user is not None:
+                self._book.take(user, message.timestamp()[1] / 1000)
+
+
+@contextmanager
+def contact_log(settings: Settings) -> Iterator[ContactLog]:
+    """The contacts of a deployment.
+
+    Raises:
+        ServerUnavailable: The broker does not answer, or there is no such topic.
+    """
+    topic = settings.topic(Topic.CONTACTS)
+    config = consumer_config(settings, settings.group("contacts")) | {
+        "enable.partition.eof": True,
+        "fetch.wait.max.ms": 100,
+        "queued.max.messages.kbytes": _FETCHED_AHEAD_KIB,
+    }
+    with closing(Consumer(config)) as consumer:
+        try:
+            partitions = consumer.list_topics(topic, ASK_SECONDS).topics[topic].partitions
+        except KafkaException as error:
+            raise ServerUnavailable(f"Kafka does not answer: {error}") from error
+        if not partitions:
+            raise ServerUnavailable(f"{topic}: no such topic; `im prepare` makes it")
+        places = [TopicPartition(topic, each, OFFSET_BEGINNING) for each in partitions]
+        consumer.assign(places)
+        admin = admin_client(settings)
+        book = ContactBook(settings.sync_lifetime)
+        yield ContactLog(consumer, lambda: _ends(admin, places), book)
+
+
+def _ends(admin: AdminClient, places: Sequence[TopicPartition]) -> dict[int, int]:
+    """The end of each partition.
+
+    Raises:
+        TransientFailure: The broker does not answer.
+    """
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # theirs
+    asked = {TopicPartition(place.topic, place.partition): latest for place in places}
+    found = admin.list_offsets(asked, request_timeout=ASK_SECONDS)
+    try:
+        return {
+            place.partition: answer.result(ASK_SECONDS + 1).offset
+            for place, answer in found.items()
+        }
+    except (KafkaException, TimeoutError) as error:
+        raise TransientFailure(f"the ends of the contacts are not known: {error}") from error
