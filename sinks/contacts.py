@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -76,7 +77,7 @@ class ContactBook:
         if user not in self._at and len(self._at) >= self._size:
             self._is_full = True
         else:
-            self._at[user] = max(at, self._at.get(user, 0.0))
+            self._at[user] = max(at, self._at.get(user, at))
 
     def inactive(self, users: Iterable[bytes], now: float) -> set[bytes]:
         """Those of some people who have no contact that counts.
@@ -92,7 +93,7 @@ class ContactBook:
             return set()
         self._drop_old(now)
         newest, oldest = self._at.get, now - self._counts
-        return {user for user in users if newest(user, 0.0) < oldest}
+        return {user for user in users if newest(user, -math.inf) < oldest}
 
     def _drop_old(self, now: float) -> None:
         """Once in an interval, so that a call costs little."""
