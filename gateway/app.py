@@ -7,8 +7,11 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from gateway import bounds
+from gateway.barrier import NO_BARRIER, Barrier, LogBarrier
 from gateway.cassandra_store import CassandraStore
 from gateway.coalescing import CoalescingStore
+from gateway.contact_log import ContactLog
+from gateway.contacts import Contacts, NoContacts, NotedContacts
 from gateway.deployment_guard import Checked, DeploymentGuard
 from gateway.devices import NewDevices
 from gateway.elastic_index import ElasticIndex
@@ -21,6 +24,7 @@ from gateway.search import Index
 from gateway.store import Store
 from gateway.tokens import signing_secret
 from gateway.wake_ups import WakeUps
+from schemas.lifetime import contact_interval
 from schemas.settings import Settings
 
 
@@ -32,12 +36,15 @@ def make_app(  # noqa: PLR0913 - what the gateway is made of
     ends: Ends | None = None,
     *,
     checked: Checked | None = None,
+    contacts: Contacts | None = None,
+    barrier: Barrier = NO_BARRIER,
 ) -> web.Application:
     """The gateway on a store and an index that are there already.
 
     A waiting reader is woken by ``wake_ups``, and answered at once when the gateway is to end. A
     cursor ahead of ``ends`` is refused; without them none is. What is not ``checked`` yet is not
-    served; without it all is.
+    served; without it all is. Who is in touch is noted by ``contacts``; without them nobody is.
+    ``barrier`` waits for the message sink; without it the store counts as complete.
 
     Raises:
         ConfigurationError: The secret for tokens is missing or too short.
@@ -48,7 +55,10 @@ def make_app(  # noqa: PLR0913 - what the gateway is made of
     app = web.Application(middlewares=layers, client_max_size=bounds.MAX_BODY_BYTES)
     health = Health(store, index, wake_ups, checked)
     new = NewDevices(settings.new_device, settings.new_device_window)
-    app[GATEWAY] = Gateway(CoalescingStore(store), index, health, wake_ups, new, ends or NoEnds())
+    app[GATEWAY] = Gateway(
+        CoalescingStore(store), index, health, wake_ups, new, ends or NoEnds(),
+        contacts or NoContacts(), barrier,
+    )  # fmt: skip
     for path, handler in ROUTES:
         app.router.add_get(path, handler)
     for method, path, handler in WRITING_ROUTES:
@@ -73,8 +83,11 @@ async def compose(settings: Settings) -> web.Application:
     wake_ups = WakeUps()
     tail = LogTail(settings, wake_ups)
     guard = DeploymentGuard(settings)
+    contact_log = ContactLog(settings) if settings.skip_inactive else None
 
     async def servers(_app: web.Application) -> AsyncIterator[None]:
+        if contact_log is not None:
+            contact_log.start()
         store.start()
         tail.start()
         guard.start()
@@ -83,8 +96,17 @@ async def compose(settings: Settings) -> web.Application:
         await tail.stop()
         await index.stop()
         await store.stop()
+        if contact_log is not None:
+            await contact_log.stop()
 
-    ends = LogEnds(settings, wake_ups)
-    app = make_app(settings, store, index, wake_ups, ends, checked=guard.checked)
+    ends, barrier = LogEnds(settings, wake_ups), LogBarrier(settings)
+    contacts: Contacts = NoContacts()
+    if contact_log is not None:
+        interval = contact_interval(settings.sync_lifetime)
+        contacts = NotedContacts(contact_log, interval.total_seconds())
+    app = make_app(
+        settings, store, index, wake_ups, ends,
+        checked=guard.checked, contacts=contacts, barrier=barrier,
+    )  # fmt: skip
     app.cleanup_ctx.append(servers)
     return app

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from gateway.access import ConversationAccess
 from gateway.answers import BeginningShown, BeginningsPage, DeviceShown, DevicesShown
+from gateway.barrier import NO_BARRIER, Barrier
 from gateway.conversations import open_conversations
 from gateway.device_store import MAX_DEVICES, Registered
 from gateway.problems import no_such_device, too_many_devices
@@ -27,24 +28,27 @@ class NewDevices(NamedTuple):
     window: int
 
 
-async def register_device(
+async def register_device(  # noqa: PLR0913 - tests give another clock and another barrier
     store: Store,
     user: str,
     device_id: str,
     new: NewDevices,
     now: Callable[[], float] = time.time,
+    *,
+    barrier: Barrier = NO_BARRIER,
 ) -> DeviceShown:
     """Registers a device; one that is there already goes on where it was, by its own policy.
 
     Raises:
         Problem: 409, if the user has as many devices as they may.
-        ServerUnavailable: The store does not answer.
+        ServerUnavailable: The store does not answer, or is behind what was skipped.
     """
     known = await store.devices.devices(user)
     for device in known:
         if device.device_id == device_id:
             return _shown(device)
-    cursor, moment = (await sync_end(store, user, now)).next, int(now() * 1000)
+    end = await sync_end(store, user, now, barrier)
+    cursor, moment = end.next, int(now() * 1000)
     device = Registered(
         device_id, uuid.uuid4().hex, new.policy, new.window, moment, cursor, moment
     )

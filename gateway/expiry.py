@@ -1,7 +1,8 @@
 """What of a sync timeline may not be kept any more, and what of it the store has worked in.
 
 Records expire without a trace, so the rows that are left do not tell. What tells is what the sink
-noted when it wrote them: see `schemas.lifetime`.
+noted when it wrote them: see `schemas.lifetime`. A note of records that were skipped, because
+their recipient was inactive, is over from the beginning. It says nothing of the other sinks.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ BEGINNING: Final = -1
 
 EXPIRIES: Final = 32
 """The latest slots of a recipient that are looked at. Ten of them are kept at a time, up to 17 of
-a lifetime of seconds; of those that are not, the latest reaches furthest."""
+a lifetime of seconds; of those that are not, the latest reaches furthest. The note of what was
+skipped is the latest of all."""
 
 _WORKED_IN: Final = 4
 """A slot counts as worked in by the other sinks after this part of the time that it is kept."""

@@ -25,6 +25,7 @@ from msgspec import Struct
 
 from gateway.access import ConversationAccess, access_conversation
 from gateway.answers import LiveBegun, LiveHead, LiveRecords
+from gateway.barrier import NO_BARRIER, Barrier
 from gateway.bounds import REQUEST_SECONDS, within
 from gateway.pace import Pace
 from gateway.problems import Problem
@@ -61,15 +62,24 @@ class LiveSession:
         after: The cursor of the device.
         limit: Records of a page at most.
         send: Takes an answer; may take its time. What it raises ends the session.
+        barrier: Waits for the message sink.
     """
 
-    def __init__(
-        self, store: Store, listener: Listener, after: int, limit: int, send: Send
+    def __init__(  # noqa: PLR0913 - its parts
+        self,
+        store: Store,
+        listener: Listener,
+        after: int,
+        limit: int,
+        send: Send,
+        *,
+        barrier: Barrier = NO_BARRIER,
     ) -> None:
         self._store = store
         self._listener = listener
         self._limit = limit
         self._send = send
+        self._barrier = barrier
         self._cursor = after
         self._now = asyncio.get_running_loop().time
         self._pace, self._heads_pace = Pace(), Pace()
@@ -149,9 +159,10 @@ class LiveSession:
 
     async def _tell_records(self) -> bool:
         listener = self._listener
-        page, awaited = await within(
-            REQUEST_SECONDS, read_sync(self._store, listener.user, self._cursor, self._limit)
+        reading = read_sync(
+            self._store, listener.user, self._cursor, self._limit, barrier=self._barrier
         )
+        page, awaited = await within(REQUEST_SECONDS, reading)
         listener.announce(awaited)
         if page.next == self._cursor:
             self._look_at = self._now() + self._pace.until_look(is_live=listener.is_live)

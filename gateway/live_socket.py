@@ -25,6 +25,7 @@ import contextlib
 import logging
 import time
 import traceback
+from collections.abc import Coroutine
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -97,7 +98,11 @@ async def send(socket: web.WebSocketResponse, answer: Struct) -> None:
 
 
 async def serve(
-    request: web.Request, socket: web.WebSocketResponse, session: LiveSession, expires: float
+    request: web.Request,
+    socket: web.WebSocketResponse,
+    session: LiveSession,
+    expires: float,
+    beside: Coroutine[Any, Any, None],
 ) -> None:
     """Serves a prepared socket to its end.
 
@@ -106,11 +111,12 @@ async def serve(
         socket: Prepared.
         session: What is told.
         expires: When the token does, in seconds since 1970.
+        beside: Runs for as long as the session does.
     """
     connection = connection_of(request)
     reading = asyncio.create_task(_read(socket))
     telling = asyncio.create_task(session.run())
-    tasks: set[asyncio.Task[Any]] = {reading, telling}
+    tasks: set[asyncio.Task[Any]] = {reading, telling, asyncio.create_task(beside)}
     if connection is not None:
         tasks.add(asyncio.create_task(connection.violated.wait()))
     try:

@@ -10,23 +10,20 @@ What cannot be decided is not refused: the log is away, or the shard is gone.
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from typing import Final, Protocol
+from collections.abc import Iterable
+from typing import Final, NamedTuple, Protocol
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # public, not in __all__
 
 from backends.kafka import admin_client
 from backends.shards import sync_shards
 from backends.sync_layout import SyncShards
+from gateway.looks import Looks
 from gateway.problems import cursor_ahead
 from gateway.wake_ups import WakeUps
-from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
 from schemas.sync_seq import unpack_sync_seq
-
-log = logging.getLogger(__name__)
 
 _ANSWER_SECONDS: Final = 3.0
 """How long the broker may take; less than a request has."""
@@ -47,8 +44,25 @@ class NoEnds:
         return False
 
 
+class ShardEnds(NamedTuple):
+    """The shards of the sync timelines, and the end of each shard by its number."""
+
+    shards: SyncShards
+    ends: dict[int, int]
+
+    def is_ahead(self, user: str, cursor: int) -> bool | None:
+        """Whether a cursor is ahead of these ends; None if its shard is not there."""
+        epoch, offset = unpack_sync_seq(cursor)
+        if not self.shards.epochs:
+            return None
+        if epoch > self.shards.epochs[-1]:
+            return True
+        home = self.shards.home(user, epoch)
+        return None if home not in self.ends else offset >= self.ends[home]
+
+
 class LogEnds:
-    """`Ends` in Kafka. One look at a time; who asks meanwhile shares the next one.
+    """`Ends` in Kafka. One look at a time; requests that begin meanwhile share the next one.
 
     Args:
         settings: The deployment.
@@ -59,44 +73,19 @@ class LogEnds:
         self._settings = settings
         self._wake_ups = wake_ups
         self._admin: AdminClient | None = None
-        self._looking = asyncio.Lock()
-        self._looks = 0
-        self._shards: SyncShards | None = None
-        self._ends: dict[int, int] = {}
+        self._looks = Looks(self._look, "the ends of the sync timelines")
+        self._known: ShardEnds | None = None
 
     async def is_ahead(self, user: str, cursor: int) -> bool:
         """See `Ends`."""
         if not self._wake_ups.is_live:
             return False
-        if self._shards is not None and self._decide(self._shards, user, cursor) is False:
+        if self._known is not None and self._known.is_ahead(user, cursor) is False:
             return False
-        await self._look_after_now()
-        return self._shards is not None and self._decide(self._shards, user, cursor) is True
+        self._known = await self._looks.after_now()
+        return self._known is not None and self._known.is_ahead(user, cursor) is True
 
-    def _decide(self, shards: SyncShards, user: str, cursor: int) -> bool | None:
-        """Whether a cursor is ahead as of the last look; None if its shard is not there."""
-        epoch, offset = unpack_sync_seq(cursor)
-        if not shards.epochs:
-            return None
-        if epoch > shards.epochs[-1]:
-            return True
-        home = shards.home(user, epoch)
-        return None if home not in self._ends else offset >= self._ends[home]
-
-    async def _look_after_now(self) -> None:
-        """Returns after a look that began after this call."""
-        wanted = self._looks + 1
-        async with self._looking:
-            if self._looks >= wanted:
-                return
-            self._looks += 1
-            try:
-                self._shards, self._ends = await asyncio.to_thread(self._look)
-            except (KafkaException, TimeoutError, ConfigurationError, ServerUnavailable) as error:
-                self._shards = None
-                log.warning("the ends of the log are not known: %s", type(error).__name__)
-
-    def _look(self) -> tuple[SyncShards, dict[int, int]]:
+    def _look(self) -> ShardEnds:
         """The shards and their ends. What is not committed yet counts.
 
         Raises:
@@ -106,15 +95,24 @@ class LogEnds:
         if self._admin is None:
             self._admin = admin_client(self._settings)
         shards = sync_shards(self._admin, self._settings, _ANSWER_SECONDS)
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # theirs
-        asked = {TopicPartition(at.topic, at.partition): latest for at in shards.places.values()}
-        if not asked:
-            return shards, {}
-        found = self._admin.list_offsets(asked, request_timeout=_ANSWER_SECONDS)
-        return shards, {
-            shards.number(place): answer.result(_ANSWER_SECONDS).offset
-            for place, answer in found.items()
-        }
+        ends = ends_of(self._admin, shards.places.values(), _ANSWER_SECONDS)
+        return ShardEnds(shards, {shards.number(at): end for at, end in ends.items()})
+
+
+def ends_of(
+    admin: AdminClient, places: Iterable[TopicPartition], timeout: float
+) -> dict[TopicPartition, int]:
+    """The ends of partitions. What is not committed yet counts.
+
+    Raises:
+        KafkaException, TimeoutError: The broker does not answer within ``timeout`` seconds.
+    """
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # theirs
+    asked = {TopicPartition(at.topic, at.partition): latest for at in places}
+    if not asked:
+        return {}
+    found = admin.list_offsets(asked, request_timeout=timeout)
+    return {place: answer.result(timeout + 1).offset for place, answer in found.items()}
 
 
 async def check_cursor(ends: Ends, user: str, cursor: int, name: str) -> None:

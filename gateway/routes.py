@@ -27,7 +27,9 @@ from gateway import (
     sync_back,
 )
 from gateway.access import access_conversation
+from gateway.barrier import Barrier
 from gateway.bounds import REQUEST_SECONDS, within
+from gateway.contacts import Contacts
 from gateway.device_store import MAX_CURSOR
 from gateway.devices import NewDevices
 from gateway.health import Health
@@ -71,6 +73,8 @@ class Gateway:
     wake_ups: WakeUps
     new_devices: NewDevices
     ends: Ends
+    contacts: Contacts
+    barrier: Barrier
 
 
 GATEWAY: Final = web.AppKey("gateway", Gateway)
@@ -120,23 +124,27 @@ async def get_sync(request: web.Request) -> web.Response:
     before = given.number("before", -1)
     limit = given.number("limit", DEFAULT_PAGE, low=1, high=sync.MAX_RECORDS)
     wait = given.number("wait", 0, high=MAX_WAIT_SECONDS)
-    store, user = request.app[GATEWAY].store, request[USER]
+    gateway, user = request.app[GATEWAY], request[USER]
     for name in ("after", "wait"):
         if before >= 0 and name in request.query:
             raise bad_parameter("before", f"cannot be given together with {name}")
+    await gateway.contacts.note(user)
+    store, barrier = gateway.store, gateway.barrier
     if before >= 0:
-        return _json(await sync_back.read_sync_back(store, user, before, limit))
+        back = sync_back.read_sync_back(store, user, before, limit, barrier=barrier)
+        return _json(await back)
 
     async def page() -> SyncRead:
-        return await within(REQUEST_SECONDS, sync.read_sync(store, user, after, limit))
+        reading = sync.read_sync(store, user, after, limit, barrier=barrier)
+        return await within(REQUEST_SECONDS, reading)
 
     if wait == 0:
         found, _ = await page()
         if found.next == after and not found.more:
-            await check_cursor(request.app[GATEWAY].ends, user, after, "after")
+            await check_cursor(gateway.ends, user, after, "after")
         return _json(found)
-    await within(REQUEST_SECONDS, check_cursor(request.app[GATEWAY].ends, user, after, "after"))
-    with request.app[GATEWAY].wake_ups.listening(user) as listener:
+    await within(REQUEST_SECONDS, check_cursor(gateway.ends, user, after, "after"))
+    with gateway.wake_ups.listening(user) as listener:
         lasts = request[EXPIRES] - time.time()
         return _json(await await_page(listener, page, after, wait, lasts))
 
@@ -144,7 +152,9 @@ async def get_sync(request: web.Request) -> web.Response:
 async def get_sync_end(request: web.Request) -> web.Response:
     """`GET /v1/sync/end`."""
     Parameters(request.query, frozenset())
-    return _json(await sync.sync_end(request.app[GATEWAY].store, request[USER]))
+    gateway, user = request.app[GATEWAY], request[USER]
+    await gateway.contacts.note(user)
+    return _json(await sync.sync_end(gateway.store, user, barrier=gateway.barrier))
 
 
 async def get_live(request: web.Request) -> web.StreamResponse:
@@ -155,14 +165,16 @@ async def get_live(request: web.Request) -> web.StreamResponse:
     socket = live_socket.new_socket()
     if not socket.can_prepare(request).ok:
         raise upgrade_required()
-    gateway = request.app[GATEWAY]
-    await within(REQUEST_SECONDS, check_cursor(gateway.ends, request[USER], after, "after"))
-    with gateway.wake_ups.listening(request[USER]) as listener:
+    gateway, user = request.app[GATEWAY], request[USER]
+    await gateway.contacts.note(user)
+    await within(REQUEST_SECONDS, check_cursor(gateway.ends, user, after, "after"))
+    with gateway.wake_ups.listening(user) as listener:
         await socket.prepare(request)
-        session = LiveSession(
-            gateway.store, listener, after, limit, partial(live_socket.send, socket)
-        )
-        await live_socket.serve(request, socket, session, request[EXPIRES])
+        send = partial(live_socket.send, socket)
+        barrier = gateway.barrier
+        session = LiveSession(gateway.store, listener, after, limit, send, barrier=barrier)
+        beside = gateway.contacts.keep(user)
+        await live_socket.serve(request, socket, session, request[EXPIRES], beside)
     return socket
 
 
@@ -194,12 +206,12 @@ async def post_device(request: web.Request) -> web.Response:
     body = await _body(request, answers.RegisterDevice)
     if not is_id(body.device_id):
         raise bad_body("must name the device by 1 to 128 printable characters")
-    gateway = request.app[GATEWAY]
-    return _json(
-        await devices.register_device(
-            gateway.store, request[USER], body.device_id, gateway.new_devices
-        )
+    gateway, user = request.app[GATEWAY], request[USER]
+    await gateway.contacts.note(user)
+    registering = devices.register_device(
+        gateway.store, user, body.device_id, gateway.new_devices, barrier=gateway.barrier
     )
+    return _json(await registering)
 
 
 async def get_device(request: web.Request) -> web.Response:
@@ -227,7 +239,9 @@ async def put_cursor(request: web.Request) -> web.Response:
     """`PUT /v1/devices/{id}/cursor`."""
     Parameters(request.query, frozenset())
     body = await _body(request, answers.MoveCursor)
-    await check_cursor(request.app[GATEWAY].ends, request[USER], body.cursor, "cursor")
+    gateway, user = request.app[GATEWAY], request[USER]
+    await gateway.contacts.note(user)
+    await check_cursor(gateway.ends, user, body.cursor, "cursor")
     return _json(await devices.move_cursor(*_device(request), body.cursor))
 
 

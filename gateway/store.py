@@ -76,7 +76,8 @@ class StoredRow(NamedTuple):
 class Expiry(NamedTuple):
     """From ``since`` on, a slot long, records up to ``newest`` came; all are kept to ``until``.
 
-    Times are seconds since 1970. A record that came again is told of again, by a later one.
+    Times are seconds since 1970. A record that came again is told of again, by a later one. The
+    note of records that were skipped (`schemas.lifetime`) is the latest of all, and over.
     """
 
     since: int

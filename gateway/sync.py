@@ -13,7 +13,9 @@ For the same reason a page ends before a reference whose entry is not stored yet
 
 Records expire. A reader whose cursor is before an expired record gets 410, and no page with a
 hole. Expiry is looked up after step 1: what has not expired then had not expired in step 1.
-Entries do not expire.
+Entries do not expire. Records of an inactive recipient that the sink skipped count as expired. Of
+one recipient, the sink writes nothing later before the note of what it skipped is durable, so the
+same order of reads covers skipped records.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from typing import Final, NamedTuple
 from msgspec import Raw
 
 from gateway.answers import SyncEnd, SyncItem, SyncPage
+from gateway.barrier import NO_BARRIER, Barrier
 from gateway.expiry import BEGINNING, EXPIRIES, gone, worked_in
 from gateway.problems import trimmed
 from gateway.store import SLICE, Store, StoredRow
@@ -58,8 +61,14 @@ class SyncRead(NamedTuple):
     awaited: int = BEGINNING
 
 
-async def read_sync(
-    store: Store, user: str, after: int, limit: int, now: Callable[[], float] = time.time
+async def read_sync(  # noqa: PLR0913 - tests give another clock and another barrier
+    store: Store,
+    user: str,
+    after: int,
+    limit: int,
+    now: Callable[[], float] = time.time,
+    *,
+    barrier: Barrier = NO_BARRIER,
 ) -> SyncRead:
     """The first ``limit`` records of ``user`` above the cursor ``after``.
 
@@ -67,30 +76,56 @@ async def read_sync(
 
     Raises:
         Problem: 410, if a record above the cursor may not be kept any more.
-        ServerUnavailable: The store does not answer.
+        ServerUnavailable: The store does not answer, or does not have the entries yet that are to
+            be read in place of the records that are gone.
     """
     if after == BEGINNING:
-        up_to = await _gone(store, user, now)
-        return await _read_records(store, await _references(store, user, up_to, limit))
+        up_to = await look_up_gone(store, user, BEGINNING, now, barrier)
+        found = await _references(store, user, up_to, limit)
+        # Records between those that were found may have been skipped meanwhile.
+        found.begin_behind(await look_up_gone(store, user, up_to, now, barrier))
+        return await _read_records(store, found)
     found = await _references(store, user, after, limit)
-    up_to = await _gone(store, user, now)
+    up_to = await look_up_gone(store, user, after, now, barrier)
     if up_to > after:
         raise trimmed(after, up_to + 1)
     return await _read_records(store, found)
 
 
-async def sync_end(store: Store, user: str, now: Callable[[], float] = time.time) -> SyncEnd:
+async def sync_end(
+    store: Store, user: str, now: Callable[[], float] = time.time, barrier: Barrier = NO_BARRIER
+) -> SyncEnd:
     """Where a device follows on that is about to read the store.
 
+    It is never a place that the next page would tell to be trimmed.
+
     Raises:
-        ServerUnavailable: The store does not answer.
+        ServerUnavailable: The store does not answer, or is behind what was skipped.
     """
-    return SyncEnd(next=worked_in(await store.expiries(user, EXPIRIES), now()))
-
-
-async def _gone(store: Store, user: str, now: Callable[[], float]) -> int:
     moment = now()
-    return gone(await store.expiries(user, EXPIRIES), moment)
+    noted = await store.expiries(user, EXPIRIES)
+    stored, up_to = worked_in(noted, moment), gone(noted, moment)
+    if up_to > stored:  # skipped: expired records are worked in
+        await barrier.passed(user, up_to)
+    return SyncEnd(next=max(stored, up_to))
+
+
+async def look_up_gone(
+    store: Store, user: str, after: int, now: Callable[[], float], barrier: Barrier
+) -> int:
+    """The highest sync SeqId that may not be kept any more.
+
+    If that is above ``after``, the store has the entries of all records up to it.
+
+    Raises:
+        ServerUnavailable: The store does not answer, or is behind what was skipped.
+    """
+    moment = now()
+    noted = await store.expiries(user, EXPIRIES)
+    up_to = gone(noted, moment)
+    if up_to > max(after, worked_in(noted, moment)):
+        await barrier.passed(user, up_to)
+    return up_to
 
 
 class References:
@@ -116,6 +151,18 @@ class References:
         self.found += itertools.islice(found, self.room)
         if self.found:
             self.last = self.found[-1].sync_seq
+
+    def begin_behind(self, place: int) -> None:
+        """Takes out references that are not above a place. For ascending references."""
+        self.found = [each for each in self.found if each.sync_seq > place]
+        self.first, self.last = max(self.first, place), max(self.last, place)
+
+    def end_above(self, place: int) -> None:
+        """Takes out references that are not above a place. For descending references."""
+        if self.last <= place + 1:
+            self.found = [each for each in self.found if each.sync_seq > place]
+            self.last = min(self.first, place + 1)
+            self.more = False
 
 
 async def _references(store: Store, user: str, after: int, limit: int) -> References:

@@ -9,6 +9,9 @@ records of one recipient become readable in their order. So partitions are read 
 the newest on, until one has shown a record: all that comes before it is there by then, and the
 others may be read at the same time.
 
+Records that may have expired, and those that were skipped because their recipient was inactive,
+are not kept any more: backwards the timeline ends above the last of them.
+
 A reference whose entry is not stored yet is left out at the end of the timeline, because it lies
 above the cursor that the first page gives. Elsewhere the page ends before such a reference, and a
 page that would begin with one is refused until the entry is stored.
@@ -17,12 +20,16 @@ page that would begin with one is refused until the entry is stored.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from gateway.answers import SyncPage
+from gateway.barrier import NO_BARRIER, Barrier
+from gateway.expiry import BEGINNING
 from gateway.store import SLICE, Store, StoredRow
-from gateway.sync import MAX_BUCKETS, Page, References
+from gateway.sync import MAX_BUCKETS, Page, References, look_up_gone
 from gateway.sync_merge import descending
 from gateway.sync_records import records_of
 from schemas.errors import ServerUnavailable
@@ -35,15 +42,25 @@ _MAX_AT_ONCE: Final = 8
 """Buckets read at the same time."""
 
 
-async def read_sync_back(store: Store, user: str, before: int, limit: int) -> SyncPage:
+async def read_sync_back(  # noqa: PLR0913 - tests give another clock and another barrier
+    store: Store,
+    user: str,
+    before: int,
+    limit: int,
+    now: Callable[[], float] = time.time,
+    *,
+    barrier: Barrier = NO_BARRIER,
+) -> SyncPage:
     """The last ``limit`` records of ``user`` below ``before``, in descending order.
 
     ``next`` is the ``before`` of the next page. Without ``more`` nothing older is kept.
 
     Raises:
-        ServerUnavailable: The store does not answer, or does not have the first entry yet.
+        ServerUnavailable: The store does not answer, or does not have the first entry yet, or is
+            behind what was skipped.
     """
     read = await _references(store, user, before, limit)
+    read.end_above(await look_up_gone(store, user, BEGINNING, now, barrier))
     page = Page(before)
     await page.fill(store, read.found)
     if page.is_behind and not page.records:

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import WSServerHandshakeError
 
 from backends.sync_layout import SyncShards, sync_layout
-from gateway.log_ends import LogEnds
+from gateway.log_ends import LogEnds, ShardEnds
 from gateway.tokens import issue_token
 from gateway.wake_ups import WakeUps
 from schemas.settings import Settings
@@ -31,14 +31,15 @@ class FakeLog(LogEnds):
         self.there = dict(ends)
         self.looks = 0
 
-    def _look(self) -> tuple[SyncShards, dict[int, int]]:
+    def _look(self) -> ShardEnds:
         self.looks += 1
         counts: dict[str, int] = {}
         for topic, partition in self.there:
             counts[topic] = max(partition + 1, counts.get(topic, 0))
         shards = SyncShards(sync_layout(Settings()), counts)
         places = shards.places
-        return shards, {n: self.there[at.topic, at.partition] for n, at in places.items()}
+        ends = {n: self.there[at.topic, at.partition] for n, at in places.items()}
+        return ShardEnds(shards, ends)
 
 
 @pytest.mark.parametrize(

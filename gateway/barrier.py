@@ -1,0 +1,142 @@
+"""Waits until the store has all that a sync timeline told up to a place.
+
+Records of an inactive recipient are skipped at once (`schemas.lifetime`), also while the message
+sink has not stored their entries yet. A device that has to read the store in place of the skipped
+records must find the entries there. So no cursor at or above a skip note leaves the gateway before
+this wait. The steps:
+
+1. The note was read. Its records were committed, so their entries lie before the end of the log.
+2. Look at the ends of ``im.timeline``. What is not committed yet counts.
+3. Look at what the message sink has committed, until that has reached these ends.
+
+A note and its ends are remembered, so a request that comes again waits for the same ends. A sink
+that is always some seconds behind therefore delays a device and does not lock the device out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import OrderedDict
+from collections.abc import Mapping
+from threading import Lock
+from typing import Final, NamedTuple, Protocol
+
+from confluent_kafka.admin import AdminClient
+
+from backends.groups import group_places
+from backends.kafka import admin_client, topic_partitions
+from gateway.log_ends import ends_of
+from gateway.looks import Looks
+from schemas.errors import ServerUnavailable
+from schemas.settings import Settings
+from schemas.topics import Topic
+
+WAIT_SECONDS: Final = 3.0
+"""How long a request waits. The client asks again after that."""
+
+PAUSE_SECONDS: Final = 0.1
+"""Between two looks at what is committed. The sink commits as often."""
+
+MAX_REMEMBERED: Final = 10_000
+"""Recipients whose last note is remembered: some 3 MB, the ends are shared."""
+
+MESSAGE_SINK: Final = "sink-message"
+
+_ANSWER_SECONDS: Final = 2.0
+
+
+class Barrier(Protocol):
+    """Waits for the message sink."""
+
+    async def passed(self, user: str, newest: int) -> None:
+        """Returns when the store has all entries of a person up to a sync SeqId.
+
+        Args:
+            user: The person.
+            newest: Of a note that was read before this call.
+
+        Raises:
+            ServerUnavailable: Not within a bound.
+        """
+
+
+class NoBarrier:
+    """For a store that is never behind."""
+
+    async def passed(self, user: str, newest: int) -> None:
+        """See `Barrier`."""
+
+
+NO_BARRIER: Final = NoBarrier()
+
+
+class Offsets(NamedTuple):
+    """Offsets by partition of ``im.timeline``."""
+
+    of: Mapping[int, int]
+
+    def reach(self, ends: Offsets) -> bool:
+        """Whether all below ``ends`` lies below these."""
+        return all(self.of.get(partition, 0) >= end for partition, end in ends.of.items())
+
+
+class LogBarrier:
+    """`Barrier` by the log. One look at a time; requests that begin meanwhile share the next one.
+
+    Args:
+        settings: The deployment.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._places = topic_partitions(settings, Topic.TIMELINE)
+        self._admin: AdminClient | None = None
+        self._making = Lock()
+        self._end_looks = Looks(self._look_at_ends, "the ends of the timeline")
+        self._stored_looks = Looks(self._look_at_stored, "the commits of the message sink")
+        self._stored = Offsets({})
+        self._noted: OrderedDict[str, tuple[int, Offsets]] = OrderedDict()
+
+    async def passed(self, user: str, newest: int) -> None:
+        """See `Barrier`."""
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                ends = await self._ends(user, newest)
+                for turn in itertools.count():
+                    if self._stored.reach(ends):
+                        return
+                    if turn:
+                        await asyncio.sleep(PAUSE_SECONDS)
+                    self._stored = await self._stored_looks.after_now() or self._stored
+        except TimeoutError:
+            raise ServerUnavailable("the message sink is behind a skipped record") from None
+
+    async def _ends(self, user: str, newest: int) -> Offsets:
+        """The ends of the log as of a moment after the note was read."""
+        noted, ends = self._noted.get(user, (newest - 1, Offsets({})))
+        if noted < newest:
+            found = await self._end_looks.after_now()
+            if found is None:
+                raise ServerUnavailable("the log does not say where it ends")
+            ends = found
+            self._noted[user] = newest, ends
+        self._noted.move_to_end(user)
+        if len(self._noted) > MAX_REMEMBERED:
+            self._noted.popitem(last=False)
+        return ends
+
+    def _look_at_ends(self) -> Offsets:
+        ends = ends_of(self._client(), self._places, _ANSWER_SECONDS)
+        return Offsets({place.partition: end for place, end in ends.items()})
+
+    def _look_at_stored(self) -> Offsets:
+        group = self._settings.group(MESSAGE_SINK)
+        found = group_places(self._client(), group, self._places, _ANSWER_SECONDS)
+        return Offsets({place.partition: place.offset for place in found})
+
+    def _client(self) -> AdminClient:
+        with self._making:
+            if self._admin is None:
+                self._admin = admin_client(self._settings)
+            return self._admin

@@ -1,0 +1,59 @@
+"""Whatever the order of a sink that skips and a device that returns, the device misses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from tests.support.inactive_world import APART, Device, World, read_backwards
+
+SCRIPTS = st.lists(st.integers(0, 1_000), max_size=400)
+TURNS = 12
+untimed = settings(deadline=None)
+
+
+async def live(world: World) -> Device:
+    """A device that asks now and then, checked after each turn."""
+    device = Device(world)
+    for _ in range(TURNS):
+        world.go_on()
+        await device.turn(notes=world.choose(3) > 0)
+        assert device.missing() == []
+    return device
+
+
+@untimed
+@given(SCRIPTS)
+def test_a_device_has_all_that_its_cursor_claims(script: list[int]) -> None:
+    """At any moment and for any cursor, by both ways to rebuild. And in the end it has all."""
+    world = World(script)
+    device = asyncio.run(live(world))
+    event("skipped" if world.skipped else "never skipped")
+    event("trimmed" if device.trims else "never trimmed")
+    event("rows" if world.written else "no rows")
+    world.contacts.append(world.now)
+    world.settle()
+    asyncio.run(come_back(world, device))
+    assert device.has == set(range(1, world.said + 1))
+    assert device.cursor == (world.said * APART or -1)
+
+
+async def come_back(world: World, device: Device) -> None:
+    """It asks until it is at the end; told `trimmed` at most once more."""
+    before = device.trims
+    for _ in range(world.said + 2):
+        await device.turn(notes=True)
+        assert device.missing() == []
+    assert device.trims <= before + 1
+
+
+@untimed
+@given(SCRIPTS, st.integers(1, 5))
+def test_backwards_there_is_no_hole(script: list[int], limit: int) -> None:
+    """Pages of the newest records first are a run without a gap, also around what was skipped."""
+    world = World(script)
+    asyncio.run(live(world))
+    found = asyncio.run(read_backwards(world, limit))
+    assert found == list(range(found[0], found[-1] - 1, -1)) if found else True

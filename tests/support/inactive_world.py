@@ -1,0 +1,351 @@
+"""A world in which a sync sink skips a recipient while the recipient's device comes back.
+
+The script is a list of whole numbers. Whatever has a choice takes the next number. Before each
+read of the store the world goes on by some steps of the script, so a gateway's reads fall between
+any two writes of the sinks. When the script is used up, all goes well.
+
+Two processes of the sync sink write at the same time, each from a committed place on, each with
+what it has read of the contacts. A request of a process that was killed may arrive much later.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final, NamedTuple, TypeAlias
+
+import msgspec
+
+from gateway.barrier import Barrier
+from gateway.problems import Problem
+from gateway.store import Conversation, Expiry, StoredEntry, StoredRow
+from gateway.sync import read_sync, sync_end
+from gateway.sync_back import read_sync_back
+from schemas.errors import ServerUnavailable
+from schemas.lifetime import SKIPPED_SINCE, SKIPPED_UNTIL, inactive_after, keeping
+from schemas.limits import MAX_SEQ
+from schemas.sync_rows import SyncRow
+from tests.support.gateway import FakeStore, key_of, message
+
+LIFETIME: Final = 16
+"""Seconds."""
+
+KEPT: Final = keeping(timedelta(seconds=LIFETIME))
+INACTIVE_AFTER: Final = inactive_after(timedelta(seconds=LIFETIME)).total_seconds()
+APART: Final = 3_000
+"""Between two sync SeqIds, so that they lie in several buckets."""
+
+PROCESSES: Final = 2
+
+
+class Note(NamedTuple):
+    """What the sink writes in the place of rows: the highest record that it skipped."""
+
+    newest: int
+
+
+Part: TypeAlias = SyncRow | Note
+"""What one request brings to the recipient."""
+
+
+class Sink:
+    """One process of the sync sink.
+
+    Attributes:
+        place: So many records are durable.
+        contact: The newest contact that it has read.
+        flush: The parts of the flush that is being written, the first one is on its way.
+        count: Records of the flush.
+    """
+
+    def __init__(self, place: int, contact: float | None) -> None:
+        self.place = place
+        self.contact = contact
+        self.flush: list[Part] = []
+        self.count = 0
+
+
+class World:
+    """The log, the contacts, the sinks and the store.
+
+    Args:
+        script: Choices, see above.
+    """
+
+    def __init__(self, script: Sequence[int]) -> None:
+        self._script = iter(script)
+        self.now = 1_000.0
+        self.said = 0
+        self.stored = 0
+        self.committed = 0
+        self.contacts: list[float] = []
+        self.store = WorldStore(self)
+        self.sinks = [Sink(0, None) for _ in range(PROCESSES)]
+        self.late: list[Part] = []
+        self.skipped: set[int] = set()
+        self.written: set[int] = set()
+
+    def choose(self, choices: int) -> int:
+        """The next number of the script, below ``choices``; 0 at its end."""
+        return next(self._script, 0) % choices
+
+    def go_on(self) -> None:
+        """Some steps of anybody."""
+        for _ in range(self.choose(5)):
+            self._step()
+
+    def _step(self) -> None:
+        choice = self.choose(10)
+        sink = self.sinks[self.choose(PROCESSES)]
+        if choice == 0:
+            self.said += 1 + self.choose(3)
+        elif choice == 1:
+            self.store_entries(1 + self.choose(4))
+        elif choice == 2:
+            self._pass(self.choose(2 * LIFETIME))
+        elif choice == 3:
+            self._restart(sink)
+        elif choice == 4 and self.late:
+            self._arrive(self.late.pop(self.choose(len(self.late))))
+        elif choice == 5:
+            self._fail(sink)
+        elif choice == 6:
+            self.committed = max(self.committed, sink.place)
+        else:
+            self._write(sink)
+
+    def _pass(self, seconds: float) -> None:
+        self.now += seconds
+        self.store.drop_expired(self.now)
+
+    def store_entries(self, count: int) -> None:
+        """The message sink goes on by so many entries."""
+        for seq in range(self.stored + 1, min(self.said, self.stored + count) + 1):
+            self.store.put_message(message("c", seq))
+            self.store.put_conversation("c", seq)
+            self.stored = seq
+
+    def _restart(self, sink: Sink) -> None:
+        """The process is killed, and another reads all contacts and begins where it is committed.
+
+        The request that was on its way may still arrive.
+        """
+        self.late += sink.flush[:1]
+        newest = max(self.contacts, default=None)
+        sink.__init__(self.committed, newest)  # type: ignore[misc]
+
+    def _fail(self, sink: Sink) -> None:
+        """A request fails, so the whole batch is written again."""
+        self.late += sink.flush[:1]
+        sink.flush = []
+
+    def _write(self, sink: Sink) -> None:
+        """The next request of a flush is durable, or the next flush begins."""
+        if not sink.flush:
+            self._begin(sink)
+            return
+        self._arrive(sink.flush.pop(0))
+        if not sink.flush:
+            sink.place += sink.count
+
+    def _begin(self, sink: Sink) -> None:
+        unread = [each for each in self.contacts if sink.contact is None or each > sink.contact]
+        if unread:  # polled without waiting, so perhaps not all of them
+            sink.contact = unread[self.choose(len(unread))]
+        sink.count = min(1 + self.choose(6), self.said - sink.place)
+        seqs = range(sink.place + 1, sink.place + sink.count + 1)
+        if not seqs:
+            return
+        if sink.contact is None or sink.contact < self.now - INACTIVE_AFTER:
+            sink.flush = [Note(seqs[-1] * APART)]
+            return
+        size = 1 + self.choose(3)
+        sink.flush = [
+            _row(part)
+            for _, of_bucket in itertools.groupby(seqs, lambda seq: seq * APART // 10_000)
+            for part in _cut(list(of_bucket), size)
+        ]
+
+    def _arrive(self, part: Part) -> None:
+        if isinstance(part, Note):
+            self.store.put_expiry("ann", SKIPPED_SINCE, SKIPPED_UNTIL, part.newest)
+            self.skipped.add(part.newest // APART)
+            return
+        since = KEPT.since(self.now)
+        key = key_of(part)
+        self.store.put_row("ann", part)
+        self.store.row_ends[key] = self.now + KEPT.ttl
+        self.store.put_expiry("ann", since, int(since + KEPT.surely), key)
+        self.written.add(key // APART)
+
+    def settle(self) -> None:
+        """All that was said is stored, by one process that knows all contacts."""
+        self.store_entries(self.said)
+        sink = self.sinks[0]
+        self._restart(sink)
+        while sink.place < self.said:
+            self._write(sink)
+        self.committed = sink.place
+
+
+class WorldStore(FakeStore):
+    """A store that changes before each read, and forgets rows."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.row_ends: dict[int, float] = {}
+        self._world = world
+
+    def drop_expired(self, now: float) -> None:
+        """Forgets the rows whose time is over."""
+        for key in [key for key, end in self.row_ends.items() if end <= now]:
+            self.drop_record("ann", key)
+            del self.row_ends[key]
+
+    async def conversation(self, conv_id: str) -> Conversation | None:
+        self._world.go_on()
+        return await super().conversation(conv_id)
+
+    async def chosen_entries(self, conv_id: str, seqs: list[int]) -> list[StoredEntry]:
+        self._world.go_on()
+        return await super().chosen_entries(conv_id, seqs)
+
+    async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
+        self._world.go_on()
+        return await super().sync_buckets(user, first, limit)
+
+    async def sync_rows(self, user: str, bucket: int, after: int, limit: int) -> list[StoredRow]:
+        self._world.go_on()
+        return await super().sync_rows(user, bucket, after, limit)
+
+    async def sync_rows_back(
+        self, user: str, bucket: int, before: int, limit: int
+    ) -> list[StoredRow]:
+        self._world.go_on()
+        return await super().sync_rows_back(user, bucket, before, limit)
+
+    async def expiries(self, user: str, limit: int) -> list[Expiry]:
+        self._world.go_on()
+        return await super().expiries(user, limit)
+
+
+class WorldBarrier:
+    """`gateway.barrier.Barrier` in the world: the end of the log, then what is stored."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def passed(self, user: str, newest: int) -> None:
+        """See `Barrier`."""
+        del user, newest
+        end = self._world.said
+        for _ in range(5):
+            if self._world.stored >= end:
+                return
+            self._world.go_on()
+        raise ServerUnavailable("the message sink is behind")
+
+
+class Device:
+    """Follows at a gateway, and rebuilds itself when it is told `trimmed`.
+
+    Args:
+        world: Where it lives.
+        barrier: What the gateway waits at.
+
+    Attributes:
+        has: The SeqIds of the entries that it has.
+        trims: So often it was told.
+    """
+
+    def __init__(self, world: World, barrier: Barrier | None = None) -> None:
+        self._world = world
+        self._store = world.store
+        self._barrier = barrier or WorldBarrier(world)
+        self.cursor = -1
+        self.has: set[int] = set()
+        self.trims = 0
+
+    async def turn(self, *, notes: bool) -> None:
+        """One request for a page, and what follows from the answer.
+
+        Args:
+            notes: Whether the gateway can note a contact.
+        """
+        if notes:
+            self._world.contacts.append(self._world.now)
+        self._world.go_on()
+        is_new = self.cursor < 0
+        try:
+            await self._read_on()
+            if is_new and self.cursor >= 0:
+                await self._read_store()
+        except Problem as problem:
+            if problem.kept is None:
+                raise
+            self.trims += 1
+            await self._rebuild(problem.kept[1])
+
+    async def _read_on(self) -> None:
+        try:
+            page, _ = await read_sync(
+                self._store, "ann", self.cursor, 4, lambda: self._world.now, barrier=self._barrier
+            )
+        except ServerUnavailable:
+            return
+        for each in page.records:
+            self.has.add(msgspec.json.decode(each.record)["seq"])
+        self.cursor = page.next
+
+    async def _rebuild(self, oldest: int) -> None:
+        """As `docs/devices.md` says, or from ``oldest`` on, as `consumers.local.device` does."""
+        if self._world.choose(2) == 0:
+            self.cursor = oldest - 1
+        else:
+            try:
+                end = await sync_end(
+                    self._store, "ann", lambda: self._world.now, barrier=self._barrier
+                )
+            except ServerUnavailable:
+                return  # and asks for a page again
+            self.cursor = end.next
+        await self._read_store()
+
+    async def _read_store(self) -> None:
+        conversation = await self._store.conversation("c")
+        head = 0 if conversation is None else conversation.head
+        seqs = list(range(1, head + 1))
+        for at in range(0, head, 100):
+            found = await self._store.chosen_entries("c", seqs[at : at + 100])
+            self.has |= {entry.seq for entry in found}
+
+    def missing(self) -> list[int]:
+        """The records up to the cursor that it lacks."""
+        return [seq for seq in range(1, self.cursor // APART + 1) if seq not in self.has]
+
+
+async def read_backwards(world: World, limit: int) -> list[int]:
+    """The SeqIds of all pages from the end of the timeline backwards."""
+    found: list[int] = []
+    before, more = MAX_SEQ, True
+    barrier = WorldBarrier(world)
+    while more:
+        try:
+            page = await read_sync_back(
+                world.store, "ann", before, limit, lambda: world.now, barrier=barrier
+            )
+        except ServerUnavailable:
+            world.store_entries(1)
+            continue
+        found += [each.sync_seq // APART for each in page.records]
+        before, more = page.next, page.more
+    return found
+
+
+def _row(seqs: Sequence[int]) -> SyncRow:
+    return SyncRow(entries={"c": [number for seq in seqs for number in (seq * APART, seq)]})
+
+
+def _cut(seqs: list[int], size: int) -> list[list[int]]:
+    return [seqs[at : at + size] for at in range(0, len(seqs), size)]
