@@ -1,12 +1,12 @@
-"""A device's own copy of the conversations it may see, and how it is kept whole.
+"""A device's local copy of its owner's conversations, and the client that keeps it complete.
 
-spans       what is missing of a conversation: pure
-knowledge   what an entry and an answer of the store tell: pure
-rejoining   what is read again when its owner is in again
-ports       where records and history come from
-store       the copy: a SQLite file, entries and cursor in one transaction
-gateway     both ports over HTTP
-live        the sync timeline told over a WebSocket, and heads with it
-kafka       the sync timeline straight from the log
-device      the loop that follows, fills in, and shows
+spans       SeqId arithmetic: what is missing in a conversation; pure
+knowledge   what a device learns from entries and from the store; pure
+rejoining   what a device reads again after its owner has rejoined
+ports       interfaces of the sync timeline, the store and the registry
+store       the local store: a SQLite file, entries and cursor in one transaction
+gateway     the sync timeline and the store over HTTP
+live        the sync timeline and heads, pushed over a WebSocket
+kafka       the sync timeline from Kafka
+device      the loop that follows the timeline, fills gaps, and shows items
 """

@@ -1,7 +1,8 @@
-"""What recalls and edits make of the items of a local store, in whatever order they come.
+"""Applies recalls and edits to the items of a local store, in any order of arrival.
 
-Of each message that was altered it is kept by what: so a text that comes after its recall is
-never stored, and a message that comes after its edit is stored with the words of the edit.
+The store notes for each message whether it was recalled and its last edit. So a text that arrives
+after its recall is never stored, and a message that arrives after its edit is stored with the
+text of the edit.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _decode: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 class _Shown(Struct, frozen=True):
-    """By which edit an item has its words; 0 if by none."""
+    """The SeqId of the edit whose text an item has; 0 if none."""
 
     edited: int = 0
 
@@ -38,7 +39,7 @@ INSERT INTO altered VALUES (?, ?, 0, 1) ON CONFLICT (conv_id, seq) DO UPDATE SET
 
 
 class _Altered(NamedTuple):
-    """``edited_by``: the SeqId of the last edit that is known, 0 if none is."""
+    """``edited_by``: the SeqId of the last known edit; 0 if none."""
 
     edited_by: int
     recalled: int
@@ -50,7 +51,7 @@ _AS_IT_WAS: Final = _Altered(0, 0)
 class Alterations:
     """Part of one transaction on the file of a local store.
 
-    ``has_erased``: a text was taken out, which is still in the journal of the file.
+    ``has_erased``: a text was erased that is still in the write-ahead log of the file.
 
     Args:
         db: The file, inside a transaction.
@@ -61,7 +62,7 @@ class Alterations:
         self.has_erased = False
 
     def applied_to(self, item: TimelineItem) -> TimelineItem:
-        """An entry as it has to be kept, after all that is known of it."""
+        """Return an entry as it has to be stored, after all known recalls and edits."""
         altered = self._altered(item.conv_id, item.first)
         if altered.recalled:
             return item._replace(hole=RECALLED, json=b"")
@@ -70,7 +71,7 @@ class Alterations:
         return item
 
     def recall(self, conv_id: str, seqs: Iterable[int]) -> None:
-        """Takes out what these entries say, and keeps it out."""
+        """Erase the text of these entries, and note that it must not be stored again."""
         for seq in seqs:
             self._db.execute(_NOTE_RECALL, (conv_id, seq))
             changed = self._db.execute(
@@ -81,7 +82,7 @@ class Alterations:
             self.has_erased = self.has_erased or changed.rowcount > 0
 
     def edit(self, edit: MessageEdited) -> None:
-        """Gives a message the words of an edit that is kept, unless it has later ones."""
+        """Give a message the text of a stored edit, unless the message has a later edit."""
         place = (edit.conv_id, edit.target)
         self._db.execute(_NOTE_EDIT, (*place, edit.seq))
         found = self._db.execute(

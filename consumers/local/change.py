@@ -1,4 +1,4 @@
-"""One transaction on the file of a local store: its statements."""
+"""One transaction on the file of a local store, with its SQL statements."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ _SAVE: Final = "INSERT OR REPLACE INTO conversation VALUES (?, ?, ?, ?, ?, ?, ?,
 
 
 class Change:
-    """One transaction. Rows of conversations are written at its end, once each.
+    """One transaction. Changed conversation rows are written at the end, once each.
 
-    Every method may raise what SQLite raises; `LocalStore` says what that means.
+    Any method may raise an SQLite error; `LocalStore` translates it.
 
     Args:
         db: The file, inside a transaction that the caller begins and ends.
-        user: Whose device.
+        user: The owner of the device.
     """
 
     def __init__(self, db: sqlite3.Connection, user: str) -> None:
@@ -68,15 +68,15 @@ class Change:
         return int(cursor)
 
     def move_cursor(self, sync_seq: int) -> None:
-        """Moves the cursor forward, never back."""
+        """Move the cursor forward, never back."""
         self._db.execute("UPDATE device SET cursor = max(cursor, ?)", (sync_seq,))
 
     def forget_cursor(self) -> None:
-        """Puts the cursor before all."""
+        """Reset the cursor to `BEFORE_ALL`."""
         self._db.execute("UPDATE device SET cursor = ?", (BEFORE_ALL,))
 
     def conversation(self, conv_id: str) -> LocalConversation:
-        """What is known, this change included; all zeros if nothing is."""
+        """Return what is known, this change included; all zeros if nothing is known."""
         if conv_id not in self._rows:
             found = self._db.execute(
                 "SELECT * FROM conversation WHERE conv_id = ?", (conv_id,)
@@ -87,12 +87,12 @@ class Change:
         return self._rows[conv_id]
 
     def has_begun(self) -> bool:
-        """Whether the device was told where it begins."""
+        """Return whether the device has received its start positions."""
         (begun,) = self._db.execute("SELECT begun FROM device").fetchone()
         return bool(begun)
 
     def begin(self, beginning: Beginning) -> None:
-        """Keeps where the device begins; one that has something already goes on where it is."""
+        """Store the start positions; a device that has data already keeps its own."""
         self._db.execute("UPDATE device SET begun = 1")
         if self.cursor() > BEFORE_ALL or self.conversations():
             return
@@ -103,7 +103,7 @@ class Change:
             self._keep(begun, max(begun.head, head), begun.through, Standing(mode, head))
 
     def is_new(self, conv_id: str) -> bool:
-        """Whether a conversation has come after a device that did not begin with everything."""
+        """Return whether a conversation is unknown and this device did not start with everything."""
         self.conversation(conv_id)
         if conv_id in self._known:
             return False
@@ -111,30 +111,30 @@ class Change:
         return bool(late)
 
     def open_new(self, conv_id: str, first: int) -> None:
-        """Keeps that a conversation that `is_new` is shown from a SeqId on."""
+        """If a conversation `is_new`, store the SeqId from which the device shows it."""
         if self.is_new(conv_id):
             opened = self._opened(conv_id, first)
             self._keep(opened, opened.head, opened.through, opened.standing)
 
     def conversations(self) -> list[LocalConversation]:
-        """All that are known, by id, as they are in the file."""
+        """Return all known conversations, by id, as the file has them."""
         rows = self._db.execute("SELECT * FROM conversation ORDER BY conv_id")
         return [LocalConversation(*row) for row in rows]
 
     def has_pulled(self) -> bool:
-        """Whether the file has a conversation in mode pull."""
+        """Return whether the file has a conversation in mode pull."""
         row = self._db.execute("SELECT 1 FROM conversation WHERE mode = 'pull' LIMIT 1").fetchone()
         return row is not None
 
     def to_show(self, most: int) -> list[LocalConversation]:
-        """The first so many conversations that have something to show, by id."""
+        """Return the first ``most`` conversations that have something to show, by id."""
         rows = self._db.execute(
             "SELECT * FROM conversation WHERE shown < through ORDER BY conv_id LIMIT ?", (most,)
         )
         return [LocalConversation(*row) for row in rows]
 
     def items(self, conversation: LocalConversation, after: int, most: int) -> list[TimelineItem]:
-        """Up to so many items above a SeqId, in order, none after something missing."""
+        """Return up to ``most`` items above a SeqId, in order, none of them after a gap."""
         rows = self._db.execute(
             "SELECT conv_id, first, last, hole, json FROM item "
             "WHERE conv_id = ? AND first > ? AND last <= ? ORDER BY first LIMIT ?",
@@ -143,14 +143,14 @@ class Change:
         return [TimelineItem(*row) for row in rows]
 
     def gaps(self, most: int) -> list[Gap]:
-        """What is missing first in the first so many conversations that miss something."""
+        """Return the first gap of each of the first ``most`` conversations that have one."""
         rows = self._db.execute(
             "SELECT * FROM conversation WHERE through < head ORDER BY conv_id LIMIT ?", (most,)
         ).fetchall()
         return [gap for row in rows for gap in self._gap(LocalConversation(*row))]
 
     def put(self, item: TimelineItem) -> bool:
-        """Keeps what is not known of an item; says whether anything was not."""
+        """Store the unknown parts of an item; return whether there were any."""
         if item.hole is None:
             reading = self.reading(item.conv_id)
             self._tell(item.conv_id, after_entry(reading, item.json, self._user))
@@ -180,16 +180,16 @@ class Change:
         return bool(fresh)
 
     def is_before_join(self, item: TimelineItem) -> bool:
-        """Whether only the store tells what an item says by now."""
+        """Return whether an item lies before a join: only the store has its current text."""
         return item.last < self.conversation(item.conv_id).joined
 
     def recall(self, conv_id: str, seqs: Iterable[int]) -> None:
-        """Takes out what entries say, also those that are not here yet."""
+        """Erase the text of entries, also of those that arrive later."""
         self._alterations.recall(conv_id, seqs)
 
     @property
     def has_erased(self) -> bool:
-        """Whether a text was taken out, which is still in the journal of the file."""
+        """Whether a text was erased that is still in the write-ahead log of the file."""
         return self._alterations.has_erased
 
     def _apply_alteration(self, item: TimelineItem) -> None:
@@ -200,7 +200,7 @@ class Change:
             self._alterations.edit(entry)
 
     def reading(self, conv_id: str) -> Reading:
-        """How far its owner has read, this change included."""
+        """Return how far the owner has read, this change included."""
         if conv_id not in self._readings:
             found = self._db.execute(
                 "SELECT end_seq, messages, mark, counted FROM reading WHERE conv_id = ?",
@@ -211,14 +211,14 @@ class Change:
         return self._readings[conv_id]
 
     def lacks_count(self) -> bool:
-        """Whether the file has a conversation of which it cannot be told what is unread."""
+        """Return whether the unread number of some conversation in the file is unknown."""
         row = self._db.execute(
             "SELECT 1 FROM reading WHERE counted IS NULL AND mark < end_seq LIMIT 1"
         ).fetchone()
         return row is not None
 
     def mark_read(self, conv_id: str, seq: int) -> None:
-        """Keeps a read mark, with its count if its entry is here."""
+        """Store a read mark, and its message count if its entry is here."""
         found = self._db.execute(
             "SELECT json FROM item WHERE conv_id = ? AND first = ? AND hole IS NULL",
             (conv_id, seq),
@@ -227,21 +227,21 @@ class Change:
         self._tell(conv_id, self.reading(conv_id).read_to(seq, counted))
 
     def note_reading(self, listed: Listed) -> None:
-        """Keeps what the store says of a conversation's end and its owner's mark."""
+        """Store the end of a conversation and the owner's read mark, as the store lists them."""
         reading = self.reading(listed.conv_id).ends_at(Counted(listed.head, listed.messages))
         counted = listed.messages - listed.unread
         self._tell(listed.conv_id, reading.read_to(listed.read, counted))
 
     def note_head(self, listed: Listed) -> None:
-        """Keeps how far a conversation goes."""
-        # Its mode is left aside: head and mode of the store may be of different moments. The
-        # entries up to the head, which are read now, tell how the next ones come.
+        """Store the head of a conversation, as the store lists it."""
+        # The listed mode is ignored: the store may have read head and mode at different times.
+        # The entries up to the head, which the device reads now, contain the mode.
         before = self.conversation(listed.conv_id)
         head = max(before.head, listed.head)
         self._keep(before, head, before.through, before.standing)
 
     def note_told(self, conv_id: str, head: int) -> bool:
-        """Keeps how far a conversation goes; says whether it is known at all."""
+        """Store the head of a conversation; return whether the conversation is known."""
         before = self.conversation(conv_id)
         if conv_id not in self._known:
             return False
@@ -249,14 +249,14 @@ class Change:
         return True
 
     def mark_shown(self, item: TimelineItem) -> None:
-        """Keeps that an item was shown, as far as nothing is missing before it."""
+        """Note that an item was shown; the mark does not pass the first gap."""
         self._db.execute(
             "UPDATE conversation SET shown = max(shown, min(through, ?)) WHERE conv_id = ?",
             (item.last, item.conv_id),
         )
 
     def write(self) -> None:
-        """Writes the rows that have changed."""
+        """Write the rows that have changed."""
         self._db.executemany(_SAVE, [self._rows[conv_id] for conv_id in self._changed])
         self._db.executemany(
             _SAVE_READING,

@@ -1,19 +1,21 @@
-"""A device: follows its sync timeline, fills in what is missing, and shows in order.
+"""A device: follows its sync timeline, fills gaps, and shows items in order.
 
-One turn, after it has registered, if it is to, and knows where it begins:
+A device registers first (if it has a registry) and learns its start positions. Then it repeats:
 
-1. take the next records of the sync timeline, waiting for them if there is nothing else to do;
-   tell their replies to whoever sends;
-2. put them into the local store, with the cursor, in one transaction; show what is whole (as 5);
-3. if there are no more for now: ask how far conversations go. All of them at the start and after
-   something failed, because nobody can say what was missed; otherwise only while one is pulled and
-   nobody tells its head, or a read mark of another device cannot be counted from here;
-4. read gaps from the store;
-5. show what has no gap before it, in order, and remember that it was shown.
+1. Take the next records of the sync timeline; wait for them if there is nothing else to do. Pass
+   each record to the observer.
+2. Put the records and the cursor into the local store in one transaction. Show all items that
+   have no gap before them (as in step 5).
+3. If no more records are available now, query the heads. At the start and after a failure, use
+   all heads, because the device cannot know what it missed. Otherwise query the heads only while
+   a conversation is pulled and nothing pushes its head, or while a read mark of another device
+   has no message count here.
+4. Read gaps from the store.
+5. Show all items that have no gap before them, in order, and note each as shown.
 
-The process may end between any two steps. Step 1 comes before the cursor moves, and in step 5
-each item is remembered after it was shown: a reply may be told again, and the one item that was
-just being shown may be shown again. Nothing else happens twice, and nothing is left out.
+The process may die between any two steps. Step 1 comes before the cursor moves, and step 5 notes
+an item after it was shown. So after a crash, records may be observed again, and the one item in
+progress may be shown again. Nothing else happens twice, and nothing is lost.
 """
 
 from __future__ import annotations
@@ -34,51 +36,50 @@ from schemas.records import AnySyncRecord, RecalledHole
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS: Final = 0.5
-"""Between two turns, when the first brought nothing and something is missing still."""
+"""Pause between two turns when the first one brought nothing and there is still a gap."""
 
 PATIENCE_SECONDS: Final = 20.0
-"""How long to wait for records when there is nothing else to do."""
+"""Maximum wait for records when there is nothing else to do."""
 
 HEADS_SECONDS: Final = 1.0
-"""How old the heads of pulled conversations may be, where nobody tells them."""
+"""Maximum age of the heads of pulled conversations when nothing pushes the heads."""
 
 REVIEW_SECONDS: Final = 60.0
-"""How old they may be where they are told: one might not be."""
+"""Maximum age of the heads when they are pushed: a pushed head may get lost."""
 
 AFTER_FAILURE_SECONDS: Final = 2.0
-"""Between two turns when a server did not answer; the ports have tried for a while by then."""
+"""Pause between two turns after a server failure; the ports have already retried by then."""
 
 GAPS: Final = 20
-"""Gaps read in one turn, of as many conversations, so that a long one does not hold up others."""
+"""Gaps per turn, one for each conversation, so that a long gap does not delay the others."""
 
 SHOWN: Final = 500
-"""Items taken from the local store at once, to be shown."""
+"""Maximum number of items taken from the local store at once, to be shown."""
 
 
 REPORT_SECONDS: Final = 30.0
-"""Between two times that a device tells its cursor."""
+"""Minimum interval between two reports of the cursor."""
 
 
 def _nobody(_record: AnySyncRecord) -> None:
-    """Who listens to replies where nothing is sent."""
+    """The observer of a device that sends nothing."""
 
 
 class Device:
-    """Keeps one `LocalStore` the same as the store, and shows what it has.
+    """Keeps one `LocalStore` equal to the store, and shows its items.
 
     Args:
-        store: The device's own.
-        source: Its owner's sync timeline.
-        history: The store, as its owner may see it.
-        show: Called with each entry and each typed hole, those of one conversation in the order
-            of their SeqIds.
-        observe: Called with each record of the sync timeline: `producers.publisher` learns from
-            it what became of its commands. May be called again with the same one.
-        registry: Where it registers and tells its cursor. Without one it shows everything, and
-            nobody knows of it.
+        store: The local store of the device.
+        source: The sync timeline of the owner.
+        history: The store, as the owner may see it.
+        show: Called with each entry and each typed hole, in SeqId order within a conversation.
+        observe: Called with each record of the sync timeline, sometimes twice with the same one.
+            `producers.publisher` learns from it the outcome of its commands.
+        registry: Registers the device and receives its cursor. A device without a registry shows
+            everything, and no server knows the device.
     """
 
-    def __init__(  # noqa: PLR0913 - its parts, and two who are told
+    def __init__(  # noqa: PLR0913 - its parts, and two callbacks
         self,
         store: LocalStore,
         source: SyncSource,
@@ -103,12 +104,12 @@ class Device:
         self._patience = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Turns until stopped; servers that do not answer are asked again, however long it takes.
+        """Take turns until stopped. Retries without limit while a server does not answer.
 
         Raises:
-            ConfigurationError: The cursor, or the local store, is not one of this deployment.
-            RequestRefused: The gateway does not let this user in.
-            Exception: What ``show`` or ``observe`` raises.
+            ConfigurationError: The cursor, or the local store, is not of this deployment.
+            RequestRefused: The gateway does not accept this user.
+            Exception: Any error of ``show`` or ``observe``.
         """
         while not stop.is_set():
             pause = 0.0
@@ -119,14 +120,14 @@ class Device:
                 self._store.skip_to(trimmed.oldest - 1)
                 self._missed_something = True
             except (ServerUnavailable, TransientFailure) as failure:
-                log.warning("following goes on in %.0f s: %s", AFTER_FAILURE_SECONDS, failure)
+                log.warning("next attempt in %.0f s: %s", AFTER_FAILURE_SECONDS, failure)
                 self._missed_something = True
                 pause = AFTER_FAILURE_SECONDS
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), pause)
 
     async def _turn_unless(self, stop: asyncio.Event) -> float:
-        """A turn that is given up as soon as it is to stop; the pause that comes after it."""
+        """Take a turn, cancelled at once on stop; return the pause after it, in seconds."""
         turning = asyncio.ensure_future(self.turn())
         stopping = asyncio.ensure_future(stop.wait())
         try:
@@ -143,7 +144,7 @@ class Device:
         return 0.0 if self._patience else IDLE_SECONDS
 
     def _time_to_wait(self) -> float:
-        """How long nothing has to be done but to wait for records."""
+        """Return how long the next turn may wait for records, in seconds; 0 if there is work."""
         if self._missed_something or self._store.gaps(1):
             return 0.0
         is_untold = self._are_heads_due or not self._are_heads_told
@@ -151,16 +152,16 @@ class Device:
         return HEADS_SECONDS if asks else PATIENCE_SECONDS
 
     async def turn(self) -> bool:
-        """Does the steps once.
+        """Do the steps once.
 
         Returns:
-            Whether anything came or was read: then there may be more.
+            Whether anything arrived or was read, so that there may be more.
 
         Raises:
-            Trimmed: What follows the cursor is not kept any more.
-            ServerUnavailable: A server does not answer for now.
-            TransientFailure: The disk does not take it for now.
-            RequestRefused: The gateway does not let this user in.
+            Trimmed: The records after the cursor have expired.
+            ServerUnavailable: A server does not answer now.
+            TransientFailure: The disk does not accept the write now.
+            RequestRefused: The gateway does not accept this user.
         """
         await self._register()
         came, more = await self._follow()  # steps 1 and 2
@@ -176,7 +177,7 @@ class Device:
             self._store.begin(await self._registry.register(self._store.device_id))
 
     async def _report(self) -> None:
-        """Tells the cursor now and then; a server that is away is told the next time."""
+        """Report the cursor, at most once per `REPORT_SECONDS`; a failed report is retried then."""
         cursor = self._store.cursor
         if self._registry is None or cursor == self._reported or not self._is_time_to_report():
             return
@@ -222,7 +223,7 @@ class Device:
         for gap in self._store.gaps(GAPS):
             part = await self._history.part(gap.conv_id, gap.span)
             learned = self._store.learn(part) or learned
-            # Perhaps its owner's own, which would be their read mark: the list tells.
+            # The recalled entry may have set the owner's read mark: only the list has the mark.
             self._missed_something |= any(item.hole == RECALLED for item in part.items)
         return learned
 

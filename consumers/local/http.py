@@ -1,4 +1,4 @@
-"""Requests to the gateway over HTTP, tried for a while, with what can go wrong by its type."""
+"""HTTP requests to the gateway, with retries and typed errors."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from schemas.errors import (
 REQUEST_SECONDS: Final = 30.0
 CONNECT_SECONDS: Final = 10.0
 HEARTBEAT_SECONDS: Final = 20.0
-"""Between two pings over a WebSocket; half of that for the answer."""
+"""Interval of WebSocket pings; the pong has to arrive within half of it."""
 
 CLOSE_SECONDS: Final = 2.0
-"""How long the other end is waited for to close a WebSocket."""
+"""How long a closing WebSocket waits for the gateway's close frame."""
 
 _ATTEMPTS: Final = 5
 _LONGEST_PAUSE_SECONDS: Final = 1.0
@@ -41,7 +41,7 @@ AnswerT = TypeVar("AnswerT", bound=Struct)
 
 
 class _Problem(Struct, frozen=True):
-    """``cursor`` and ``oldest`` are there where records after a cursor have expired."""
+    """``cursor`` and ``oldest`` are present when records after the cursor have expired."""
 
     detail: str = "it gave no reason"
     cursor: int | None = None
@@ -49,15 +49,16 @@ class _Problem(Struct, frozen=True):
 
 
 class GatewayHttp:
-    """What one person asks the gateway.
+    """Sends the requests of one person to the gateway.
 
-    Every method raises `ServerUnavailable` when it does not answer for a while, `RequestRefused`
-    when asking again does not help, and `Trimmed` where records after a cursor have expired.
+    Every method raises `ServerUnavailable` when the gateway does not answer after the retries,
+    `RequestRefused` when a retry does not help, and `Trimmed` when records after a cursor have
+    expired.
 
     Args:
-        address: Of the gateway, such as ``http://127.0.0.1:8080``.
-        token: Gives a bearer token of that person; asked before each request, as they expire.
-        http: Carries the requests.
+        address: The gateway, such as ``http://127.0.0.1:8080``.
+        token: Returns a bearer token of the person. Called for each request: tokens expire.
+        http: The HTTP session.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class GatewayHttp:
     async def get(
         self, path: str, answer: type[AnswerT], asked: Mapping[str, int | str | None]
     ) -> AnswerT:
-        """What a path answers to a GET with these parameters; None is left out."""
+        """Send a GET request with these parameters, those that are None left out."""
         given = {name: value for name, value in asked.items() if value is not None}
         url = URL(self._address + path, encoded=True).update_query(given)
         return await self._ask("GET", url, answer, None)
@@ -79,17 +80,17 @@ class GatewayHttp:
     async def send(
         self, method: str, path: str, answer: type[AnswerT], body: Mapping[str, int | str]
     ) -> AnswerT:
-        """What a path answers to a body. To do it twice must be as to do it once."""
+        """Send a request with a body. The request must be idempotent: it may be repeated."""
         url = URL(self._address + path, encoded=True)
         return await self._ask(method, url, answer, msgspec.json.encode(body))
 
     async def connect(
         self, path: str, asked: Mapping[str, int | str]
     ) -> aiohttp.ClientWebSocketResponse:
-        """A WebSocket, tried for once. One whose other end is silent for long ends by itself.
+        """Open a WebSocket, in one attempt. Pings end a connection whose peer is silent.
 
         Raises:
-            TransientFailure: There is none, for whatever reason.
+            TransientFailure: The connection failed, for whatever reason.
         """
         url = URL(self._address + path, encoded=True).update_query(asked)
         headers = {"Authorization": f"Bearer {self._token()}"}
@@ -132,15 +133,15 @@ class GatewayHttp:
 
 
 def decoded(body: bytes, answer: type[AnswerT]) -> AnswerT:
-    """An answer.
+    """Decode an answer.
 
     Raises:
-        UndecodableRecord: It is not one that this version knows.
+        UndecodableRecord: This version does not know the answer's format.
     """
     try:
         return msgspec.json.decode(body, type=answer)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        # The decoder's own words may quote the input, which is a message's text.
+        # The decoder's message may quote the input, which is the text of a message.
         raise UndecodableRecord(
             "the gateway's answer is not one that this version knows"
         ) from None

@@ -1,4 +1,4 @@
-"""The sync timeline straight from the log, for services: a `SyncFollower` as a `SyncSource`."""
+"""The sync timeline from Kafka, for services: a `SyncFollower` as a `SyncSource`."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from schemas.errors import UndecodableRecord
 from schemas.settings import Settings
 
 MOST: Final = 500
-"""Records of one batch."""
+"""Maximum number of records in a batch."""
 
 WAIT_SECONDS: Final = 0.2
-"""For the first record of a batch."""
+"""Minimum wait for the first record of a batch."""
 
 LONGEST_WAIT_SECONDS: Final = 1.0
-"""A thread that waits cannot be called back."""
+"""Maximum wait: a waiting thread cannot be cancelled."""
 
 MakeFollower: TypeAlias = Callable[[], SyncFollower]
-"""Opens a follower that goes on behind the device's cursor."""
+"""Opens a follower that starts after the device's cursor."""
 
 
 class FollowerTimeline:
     """`SyncSource` of one person, from Kafka.
 
-    A follower reads on by itself, so it is opened anew wherever what it has read was not applied:
-    it begins behind the cursor again.
+    A follower keeps its own position. If a batch was not applied, a new follower is opened, which
+    starts after the device's cursor again.
 
     Args:
         settings: The deployment.
-        user: Whose timeline.
-        cursors: Where the device keeps its cursor: its `LocalStore`.
-        device_id: Which device.
+        user: The owner of the timeline.
+        cursors: The store of the device's cursor: its `LocalStore`.
+        device_id: The device.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class FollowerTimeline:
         self._last: SyncItem | None = None
 
     async def after(self, cursor: int, wait: float = 0.0) -> SyncBatch:
-        """As of `SyncSource`. Waits for `LONGEST_WAIT_SECONDS` at most."""
+        """See `SyncSource`. Waits for `LONGEST_WAIT_SECONDS` at most."""
         first = max(WAIT_SECONDS, min(wait, LONGEST_WAIT_SECONDS))
         try:
             return await asyncio.to_thread(self._read, cursor, first)
@@ -59,7 +59,7 @@ class FollowerTimeline:
             raise
 
     def close(self) -> None:
-        """Lets go of the connection. May be called again."""
+        """Close the connection. May be called again."""
         follower, self._follower, self._last = self._follower, None, None
         if follower is not None:
             follower.close()
@@ -84,7 +84,7 @@ class FollowerTimeline:
 
     def _next(self, follower: SyncFollower, wait: float) -> SyncItem | None:
         while True:
-            # A record of a kind that is not known here is told once. If it was an entry, it will
-            # be missed and read from the store.
+            # A follower raises once for a record of an unknown kind and then skips it. If the
+            # record is an entry, it leaves a gap, and the device reads it from the store.
             with contextlib.suppress(UndecodableRecord):
                 return follower.poll(wait)

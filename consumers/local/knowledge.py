@@ -1,19 +1,18 @@
-"""What records and answers tell a device: pure, no I/O.
+"""What a device learns from records and from the store: pure, no I/O.
 
-Two rules make the copy of a device the same as the store, whatever it is told in whatever order.
+Two rules make the device's copy equal to the store, for any input in any order.
 
-1. A conversation is dense, so whoever knows of SeqId n knows that 1 to n-1 exist. What is not
-   there is asked for. That alone covers a pull conversation, a switch in either direction, a
-   stay that was interrupted, and a sync timeline that has expired: which of them it was does not
-   matter. How far a conversation goes is told by its entries and, where a pull conversation has
-   none to tell, by its head.
-2. What one may see is decided by the gateway alone. A device takes its word for a hole, but only
-   up to the head that came with it: above, the store may not have heard yet that somebody is in
-   again.
+1. A conversation is dense: a device that knows SeqId n knows that 1 to n-1 exist, and reads the
+   missing ones from the store. This one rule covers a pull conversation, a switch of the mode, an
+   interrupted membership, and an expired sync timeline; the device need not know the cause. The
+   entries show how far a conversation extends; in a pull conversation without pushed entries,
+   its head does.
+2. The gateway alone decides what a person may see. A device accepts a hole from the gateway only
+   up to the head in the same answer: above the head, the store may not know of a rejoin yet.
 
-A person who is in again sees the present words of messages that were edited while they were
-away, and their sync timeline does not have these edits. So a device takes what lies before a join
-from the store alone, in answers that know of the join, and reads again what it has of it.
+A person who rejoins sees the current text of messages that were edited during the absence, but
+their sync timeline does not have these edits. So a device takes everything before a join from the
+store alone, in answers that include the join, and reads the stored part of it again.
 """
 
 from __future__ import annotations
@@ -35,22 +34,22 @@ from schemas.records import (
 )
 
 BEFORE_ALL: Final = -1
-"""The cursor of a device that has applied nothing yet: sync SeqIds begin at 0."""
+"""The cursor of a device that has applied nothing: sync SeqIds begin at 0."""
 
 NOT_YET: Final = "not_yet"
-"""The kind of a hole that is none: the store has yet to get what is there."""
+"""The kind of a temporary hole: an entry exists, and the store does not have it yet."""
 
 
 RECALLED: Final = "recalled"
-"""The kind of a hole where there was a message, or an edit, whose text was taken back."""
+"""The kind of a hole in place of a recalled message, or of an edit of a recalled message."""
 
 
 class TimelineItem(NamedTuple):
     """The SeqIds ``first`` to ``last`` of a conversation: one entry, or a typed hole.
 
-    ``json`` is the entry as it was sequenced, but for an edited message, which has the words of
-    its last edit and the SeqId of that in ``edited``; it is empty if this is a hole. ``hole`` is
-    the kind of that, such as ``hidden``, None if this is an entry.
+    ``json``: the entry as it was sequenced; an edited message has the text of its last edit, and
+    the SeqId of this edit in ``edited``. Empty for a hole. ``hole``: the kind of the hole, such
+    as ``hidden``; None for an entry.
     """
 
     conv_id: str
@@ -61,20 +60,20 @@ class TimelineItem(NamedTuple):
 
     @property
     def span(self) -> Span:
-        """The SeqIds that it accounts for."""
+        """The SeqIds of this item."""
         return Span(self.first, self.last)
 
     def entry(self) -> AnyEntry:
-        """The entry.
+        """Return the entry.
 
         Raises:
-            UndecodableRecord: It is a hole, or of a kind that this version does not know.
+            UndecodableRecord: The item is a hole, or this version does not know its kind.
         """
         return decode_entry(self.json)
 
 
 class Arrived(NamedTuple):
-    """One record of a sync timeline. ``record`` is None if its kind is not known here."""
+    """One record of a sync timeline. ``record`` is None if this version does not know its kind."""
 
     sync_seq: int
     json: bytes
@@ -85,13 +84,14 @@ class SyncBatch(NamedTuple):
     """Records of a sync timeline.
 
     Args:
-        after: All records above this cursor and up to ``next`` are here. None if nobody can say.
+        after: The batch has all records above this cursor and up to ``next``. None if the batch
+            may not be complete.
         arrived: The records, in any order.
-        next: The cursor of who has applied them and all before ``after``.
-        more: Whether there are more right now.
-        heads: Heads of pulled conversations that were told, by conversation. None if nobody tells
-            them, or only begins to: then all have to be asked for, now or, if it stays so, again
-            and again.
+        next: The cursor of a device that has applied the batch and all records up to ``after``.
+        more: Whether more records are available now.
+        heads: Pushed heads of pulled conversations, by conversation. None if heads are not
+            pushed, or if the push begins with this batch: the device then has to query all heads,
+            once, or at intervals while the value stays None.
     """
 
     after: int | None
@@ -102,9 +102,10 @@ class SyncBatch(NamedTuple):
 
 
 class HistoryPart(NamedTuple):
-    """What the store answers about a span: items ascending, not always all of it.
+    """The store's answer about a span: ascending items, possibly only the first part.
 
-    ``head`` is the last SeqId that the asker may know of, 0 if they may not know the conversation.
+    ``head`` is the last SeqId that the reader may know; 0 if the reader may not know the
+    conversation.
     """
 
     conv_id: str
@@ -113,10 +114,11 @@ class HistoryPart(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """A conversation as the store lists it: its head, its mode; None for who is not a member.
+    """A conversation as the store lists it, for the owner of a device.
 
-    Of the entries up to the head so many are ``messages``; ``read`` is the owner's read mark, and
-    ``unread`` the number of messages above it. ``since`` is the entry that let them in first.
+    ``mode`` is None if the owner is not a member. ``messages`` counts the messages up to the
+    ``head``. ``read`` is the owner's read mark, ``unread`` the number of messages above the mark,
+    and ``since`` the SeqId of the entry that first let the owner in.
     """
 
     conv_id: str
@@ -129,7 +131,7 @@ class Listed(NamedTuple):
 
 
 class Start(NamedTuple):
-    """A device shows a conversation from SeqId ``first`` on. Head and mode are of that moment."""
+    """The SeqId ``first`` from which a device shows a conversation, with head and mode then."""
 
     conv_id: str
     first: int
@@ -140,8 +142,9 @@ class Start(NamedTuple):
 class Beginning(NamedTuple):
     """Where a device begins.
 
-    ``cursor``: of the sync timeline. ``starts``: in each conversation that its owner was in by
-    then; none of a device that shows everything. It shows all of those that come later.
+    ``cursor``: its start in the sync timeline. ``starts``: its start in each conversation that
+    its owner was in at registration; empty for a device that shows everything. The device shows
+    all conversations that the owner enters later.
     """
 
     policy: NewDevicePolicy
@@ -150,28 +153,29 @@ class Beginning(NamedTuple):
 
     @property
     def is_late(self) -> bool:
-        """Whether something lies before it that it does not show."""
+        """Whether earlier entries exist that the device does not show."""
         return self.policy != "full-history"
 
 
 class Standing(NamedTuple):
-    """How a conversation reaches this device, as of a SeqId; ``mode`` None: not a member."""
+    """How a conversation reaches this device, as of SeqId ``seq``. ``mode`` None: not a member."""
 
     mode: FanoutMode | None
     seq: int
 
 
 UNKNOWN: Final = Standing(None, 0)
-"""Before anything was told."""
+"""The value before anything is known."""
 
 
 class LocalConversation(NamedTuple):
     """What a device knows about one conversation.
 
-    ``head`` is the last SeqId that is known to exist, ``through`` the one up to which nothing is
-    missing, ``shown`` the one up to which it was shown. ``mode`` is as of ``mode_seq``, and None
-    if the user was not a member then. ``start`` is the first SeqId that the device shows; what
-    lies before it is neither kept nor missed. ``joined`` is the last entry that let the user in.
+    ``head``: the last SeqId that is known to exist. ``through``: nothing is missing up to this
+    SeqId. ``shown``: everything was shown up to this SeqId. ``mode``: the mode as of
+    ``mode_seq``; None if the owner was not a member then. ``start``: the first SeqId that the
+    device shows; entries before it are neither stored nor missed. ``joined``: the SeqId of the
+    last entry that let the owner in.
     """
 
     conv_id: str
@@ -185,19 +189,19 @@ class LocalConversation(NamedTuple):
 
     @property
     def standing(self) -> Standing:
-        """How it reaches this device."""
+        """How the conversation reaches this device."""
         return Standing(self.mode, self.mode_seq)
 
 
 class Gap(NamedTuple):
-    """SeqIds of a conversation that are known to exist, and missing."""
+    """SeqIds of a conversation that exist and are missing here."""
 
     conv_id: str
     span: Span
 
 
 def standing_told_by(entry: AnyEntry, user: str) -> Standing | None:
-    """What an entry tells ``user`` about how the next ones come; None if nothing."""
+    """Return how later entries reach ``user`` after this entry; None if it does not say."""
     match entry:
         case MembersRemoved(members=members) if user in members:
             return Standing(None, entry.seq)
@@ -208,12 +212,12 @@ def standing_told_by(entry: AnyEntry, user: str) -> Standing | None:
 
 
 def later(one: Standing, other: Standing | None) -> Standing:
-    """The newer one. Entries of old SeqIds arrive late, and must not turn anything back."""
+    """Return the newer one. An old entry that arrives late must not restore an old mode."""
     return one if other is None or other.seq < one.seq else other
 
 
 def certain(part: HistoryPart) -> list[TimelineItem]:
-    """What an answer of the store settles for good: see rule 2 above."""
+    """Return the part of a store's answer that is permanently valid (rule 2 above)."""
     found: list[TimelineItem] = []
     for item in part.items:
         if item.hole is None:
@@ -224,13 +228,13 @@ def certain(part: HistoryPart) -> list[TimelineItem]:
 
 
 def is_to_be_read(standing: Standing, listed: Listed, *, everything: bool) -> bool:
-    """Whether a device reads up to a listed head from the store.
+    """Return whether a device reads up to a listed head from the store.
 
-    In a push conversation it need not: the entries are on their way to it.
+    In a push conversation this is not needed: the entries arrive by themselves.
 
     Args:
         standing: What the device knows.
-        listed: What the store says. Either may be the newer one.
-        everything: The device was away, and does not know what it missed.
+        listed: What the store lists. Either of the two may be newer.
+        everything: The device was disconnected and does not know what it missed.
     """
     return everything or "pull" in {standing.mode, listed.mode}

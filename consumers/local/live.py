@@ -1,16 +1,16 @@
-"""The sync timeline as it comes, and heads of pulled conversations, over a live connection.
+"""The sync timeline and the heads of pulled conversations, pushed over a live connection.
 
-A live connection is kept as long as there is one to be had; while there is none, the gateway is
-asked. So it makes no difference to what a device has in the end, only to when:
+While a live connection can be opened, the device uses it; otherwise the device polls the gateway.
+This changes the latency only, not the final content of the device:
 
-- **Nothing is lost when it breaks.** Each new one begins behind the cursor of the device, as a
-  question does: what was told and not applied is told again. If something was taken and the cursor
-  has not followed (the disk did not take it), the connection is given up for a new one.
-- **Heads have no cursor.** So a batch says that nobody tells them (``heads`` is None) while the
-  gateway is asked, and once more when a connection begins: whoever asks for all of them after
-  that, and is told from then on, misses none.
-- **It decides nothing.** Whatever is wrong, with the token for example, a question is answered
-  with it. But for what has expired, no error comes from a live connection.
+- **No loss when a connection breaks.** Each connection starts after the device's cursor, as a
+  poll does, so records that were pushed but not applied are pushed again. If a batch was taken
+  and the cursor did not follow (the disk refused the write), the connection is replaced.
+- **Heads have no cursor.** While the gateway is polled, and in the first batch of each
+  connection, ``heads`` is None: heads are not pushed yet. A device that queries all heads after
+  this batch misses none, because later heads are pushed.
+- **A connection decides nothing.** A live connection reports one error only: expired records. Any
+  other problem, such as a bad token, is reported by the next poll.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 20.0
-"""Between two attempts to connect."""
+"""Bounds of the backoff between two attempts to connect."""
 
 LASTING_SECONDS: Final = 30.0
-"""A connection that has lasted so long was a good one: the next is tried soon."""
+"""A connection that lasted this long was healthy: the next attempt starts without backoff."""
 
 SPREAD_SECONDS: Final = 1.0
-"""So much later at most, at random: a gateway that ends has many devices."""
+"""Maximum random delay before reconnecting: a gateway that ends disconnects many devices."""
 
 
 class LiveTimelines:
-    """`SyncSource` of one person, over a live connection. Arguments as of `GatewayTimelines`.
+    """`SyncSource` of one person over a live connection. Arguments: see `GatewayTimelines`.
 
-    Whoever has called `after` calls `aclose` in the end.
+    After the first call of `after`, the caller has to call `aclose` at the end.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class LiveTimelines:
         self._keeping: asyncio.Task[None] | None = None
 
     async def after(self, cursor: int, wait: float = 0.0) -> SyncBatch:
-        """As of `SyncSource`: what is told next, or a page that is asked for."""
+        """See `SyncSource`: the next pushed batch, or a polled page without a connection."""
         self._cursor = cursor
         if self._keeping is None:
             self._keeping = asyncio.create_task(self._keep())
@@ -79,14 +79,14 @@ class LiveTimelines:
             return await self._asked.after(cursor)
 
     async def aclose(self) -> None:
-        """Ends the connection. May be called again."""
+        """Close the connection. May be called again."""
         keeping, self._keeping, self._link = self._keeping, None, None
         if keeping is not None:
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
 
     async def _keep(self) -> None:
-        """One connection after the other; the longer there is none, the longer a pause."""
+        """Hold one connection after the other, with a growing backoff between failures."""
         while True:
             async for attempt in stamina.retry_context(
                 TransientFailure,
@@ -101,10 +101,10 @@ class LiveTimelines:
             await asyncio.sleep(random.uniform(0, SPREAD_SECONDS))  # noqa: S311 - no secret
 
     async def _be_told(self) -> None:
-        """One connection, to its end; of one that has lasted, that is no failure.
+        """Open one connection and read it until it ends. The end of a long one is no failure.
 
         Raises:
-            TransientFailure: There is none, or it did not last.
+            TransientFailure: The connection failed, or ended within `LASTING_SECONDS`.
         """
         cursor = self._cursor
         asked = {"after": cursor, "limit": SYNC_PAGE}
@@ -123,11 +123,11 @@ class LiveTimelines:
 
 
 async def _told_by(link: LiveLink, cursor: int, wait: float) -> SyncBatch:
-    """The next batch of a connection; its first says that it begins.
+    """Return the next batch of a connection; the first batch only reports the beginning.
 
     Raises:
-        LinkOver: There is none any more.
-        Trimmed: What follows the cursor is not kept any more.
+        LinkOver: The connection has ended.
+        Trimmed: The records after the cursor have expired.
     """
     if link.is_new:
         link.is_new = False

@@ -1,8 +1,8 @@
-"""One live connection to the gateway: what it tells, in order, until it ends.
+"""One live connection to the gateway: its messages, in order, until it ends.
 
-It is read by a task of its own, so that pings are answered whatever its taker does meanwhile. Of
-what was not taken yet a little is kept; then nothing more is read, and the gateway ends a
-connection whose other end takes nothing.
+A separate task reads the connection, so that pings are answered while the device is busy. A small
+queue holds messages that the device has not taken. When the queue is full, reading stops, and the
+gateway ends a connection whose peer does not read.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from consumers.local.gateway import SyncLine
 from schemas.errors import ImError, TransientFailure
 
 KEPT: Final = 8
-"""Messages that were not taken yet; each may be a page of a megabyte."""
+"""Capacity of the queue, in messages; each may be a page of one megabyte."""
 
 BEGIN_SECONDS: Final = 10.0
-"""For the first message; the gateway waits for its store."""
+"""Timeout of the first message; the gateway waits for its store."""
 
 TAKEN_SECONDS: Final = 60.0
-"""How long its taker may leave a connection alone that has more for it."""
+"""How long the queue may stay full until the connection ends."""
 
 
 class _Message(Struct, frozen=True, tag_field="kind"):
-    """Any of those that `/v1/live` sends."""
+    """Any message that `/v1/live` sends."""
 
 
 class Begun(_Message, frozen=True, tag="begun"):
-    """From now on all is told."""
+    """The push has begun: everything after the cursor will arrive."""
 
 
 class Records(_Message, frozen=True, tag="records"):
@@ -45,7 +45,7 @@ class Records(_Message, frozen=True, tag="records"):
 
 
 class Head(_Message, frozen=True, tag="head"):
-    """A pulled conversation goes on up to here."""
+    """The head of a pulled conversation."""
 
     conv_id: str
     seq: int
@@ -57,7 +57,7 @@ class _Kept(Struct, frozen=True):
 
 
 class Gone(_Message, frozen=True, tag="problem"):
-    """Records behind the cursor have expired."""
+    """Records after the cursor have expired."""
 
     problem: _Kept
 
@@ -68,15 +68,15 @@ _decoder: Final[msgspec.json.Decoder[Told]] = msgspec.json.Decoder(Told)
 
 
 class LinkOver(ImError):
-    """Nothing is left to take. Does not leave `consumers.local`."""
+    """The connection has ended and its queue is empty. Internal to `consumers.local`."""
 
 
 class LiveLink:
-    """What one connection tells. ``cursor``: what is taken next comes behind it.
+    """One connection. ``cursor``: the next message to take follows this cursor.
 
     Args:
-        socket: Opened with that cursor.
-        cursor: Of the device.
+        socket: The WebSocket, opened with this cursor.
+        cursor: The device's cursor.
     """
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse, cursor: int) -> None:
@@ -87,10 +87,10 @@ class LiveLink:
         self._told: asyncio.Queue[Told | None] = asyncio.Queue(KEPT)
 
     async def begin(self) -> None:
-        """Waits until the gateway says that all is told from now on.
+        """Wait for the message that the push has begun.
 
         Raises:
-            TransientFailure: It does not, within a bound.
+            TransientFailure: The message did not arrive within `BEGIN_SECONDS`.
         """
         try:
             async with asyncio.timeout(BEGIN_SECONDS):
@@ -101,10 +101,11 @@ class LiveLink:
             raise TransientFailure("the live connection begins with something else")
 
     async def listen(self) -> None:
-        """Keeps what comes, until the connection ends.
+        """Put messages into the queue until the connection ends.
 
         Raises:
-            TransientFailure: It has ended, or what came was not taken. Nothing else ends it.
+            TransientFailure: The connection ended, or the queue stayed full for `TAKEN_SECONDS`.
+                This method never returns.
         """
         try:
             while True:
@@ -112,17 +113,17 @@ class LiveLink:
                 async with asyncio.timeout(TAKEN_SECONDS):
                     await self._told.put(told)
         except TimeoutError:
-            raise TransientFailure("what the live connection told was not taken") from None
+            raise TransientFailure("messages of the live connection were not taken") from None
         finally:
             self._is_over = True
-            with suppress(asyncio.QueueFull):  # then nobody waits
+            with suppress(asyncio.QueueFull):  # a full queue: `next` is not waiting
                 self._told.put_nowait(None)
 
     async def next(self, wait: float) -> Told | None:
-        """What was told next; None if nothing is within so many seconds.
+        """Return the next message; None if there is none within ``wait`` seconds.
 
         Raises:
-            LinkOver: The connection has ended, and all was taken.
+            LinkOver: The connection has ended, and every message was taken.
         """
         if self._is_over and self._told.empty():
             raise LinkOver
@@ -137,18 +138,18 @@ class LiveLink:
         return told
 
     async def close(self) -> None:
-        """Ends the connection, within a bound. May be called again."""
+        """End the connection, within a bound. May be called again."""
         await self._socket.close()
 
     async def _receive(self) -> Told:
         try:
             message = await self._socket.receive()
-        except (aiohttp.ClientError, ConnectionError) as error:  # a ping that cannot be answered
+        except (aiohttp.ClientError, ConnectionError) as error:  # a pong that cannot be sent
             raise TransientFailure(f"the live connection broke: {type(error).__name__}") from None
         if message.type is not aiohttp.WSMsgType.TEXT:
             raise TransientFailure(f"the live connection ended: {self._socket.close_code}")
         try:
             return _decoder.decode(message.data)
         except msgspec.MsgspecError:
-            # The decoder's own words may quote the input, which is a message's text.
-            raise TransientFailure("the live connection told what is not known here") from None
+            # The decoder's message may quote the input, which is the text of a message.
+            raise TransientFailure("the live connection sent an unknown message") from None

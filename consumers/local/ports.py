@@ -1,4 +1,4 @@
-"""What a device needs from outside: its sync timeline, and the store."""
+"""Interfaces that a device needs: its sync timeline, the registry, and the store."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ class SyncSource(Protocol):
     """The sync timeline of one person."""
 
     async def after(self, cursor: int, wait: float = 0.0) -> SyncBatch:
-        """The next records above a cursor, none if there are none within about ``wait`` seconds.
+        """Return the next records above a cursor; waits about ``wait`` seconds for the first.
 
         Raises:
-            Trimmed: What follows the cursor is not kept any more.
-            ServerUnavailable: It cannot be read for now.
-            RequestRefused: It will not be read by asking again.
+            Trimmed: The records after the cursor have expired.
+            ServerUnavailable: The timeline cannot be read now.
+            RequestRefused: The timeline cannot be read, and a retry does not help.
         """
 
 
 class Registry(Protocol):
-    """Where a device is known, and how far it has come."""
+    """Registers devices and receives their cursors."""
 
     async def register(self, device_id: str) -> Beginning:
-        """Registers the device. One that is known goes on by what it began with.
+        """Register the device. A known device gets the policy and cursor that it has.
 
         Raises:
-            ServerUnavailable: It cannot be reached for now.
-            RequestRefused: The person has too many devices, or is not let in.
+            ServerUnavailable: The registry is unreachable now.
+            RequestRefused: The person has too many devices, or is not accepted.
         """
 
     async def report(self, device_id: str, cursor: int) -> None:
-        """Tells how far the device has applied its sync timeline.
+        """Report the SeqId up to which the device has applied its sync timeline.
 
         Raises:
-            ServerUnavailable: It cannot be reached for now.
-            RequestRefused: The device was taken out.
+            ServerUnavailable: The registry is unreachable now.
+            RequestRefused: The device was removed.
         """
 
 
@@ -45,12 +45,12 @@ class History(Protocol):
     """The store, as one person may see it."""
 
     async def part(self, conv_id: str, span: Span) -> HistoryPart:
-        """The first entries and holes of a span: a page, at least one if anything can be told.
+        """Return the first entries and holes of a span: one page, not empty if any is known.
 
         Raises:
-            ServerUnavailable: It cannot be read for now.
-            RequestRefused: It will not be read by asking again.
+            ServerUnavailable: The store cannot be read now.
+            RequestRefused: The store cannot be read, and a retry does not help.
         """
 
     async def conversations(self) -> list[Listed]:
-        """All conversations that the person is, or once was, in. Errors as of `part`."""
+        """Return all conversations that the person is or was in. Errors: see `part`."""

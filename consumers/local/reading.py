@@ -1,9 +1,9 @@
-"""How much of a conversation its owner has not read, as far as a device knows: pure, no I/O.
+"""How many messages of a conversation the owner has not read, as a device knows it: pure, no I/O.
 
-It is told by entries, by read marks of the owner's devices, and by the list of conversations, in
-any order and any number of times: each of them is true, so the furthest counts. An entry and the
-list say how many messages there are up to a SeqId. A mark does not: its entry may yet have to
-come, or lie before what this device keeps; until it is told, the number is not known.
+Three sources report it, in any order and repeatedly: entries, read marks of the owner's devices,
+and the list of conversations. Each report is true, so the furthest one counts. An entry and the
+list contain the number of messages up to a SeqId. A mark does not: its entry may arrive later, or
+may be before the start of this device. Until the number is known, so is not the unread number.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from schemas.unread import Counted, unread
 
 
 class Reading(NamedTuple):
-    """Up to where a conversation is known to go, and up to where its owner has read it.
+    """The known end of a conversation, and the SeqId up to which its owner has read it.
 
-    ``counted`` is how many messages there are up to the ``mark``; None if that was not told yet.
+    ``counted``: the number of messages up to the ``mark``; None if unknown.
     """
 
     end: Counted = Counted(0, 0)
@@ -28,20 +28,20 @@ class Reading(NamedTuple):
 
     @property
     def unread(self) -> int | None:
-        """The messages above the mark; None if that cannot be told yet."""
+        """The number of messages above the mark; None if unknown."""
         if self.counted is None:
             return 0 if self.mark >= self.end.seq else None
         return unread(self.end, Counted(self.mark, self.counted))
 
     def ends_at(self, place: Counted) -> Reading:
-        """With what is known of an entry that its owner may see."""
+        """Return the reading after an entry that the owner may see became known."""
         end = max(self.end, place)
         if place.seq == self.mark:
             return Reading(end, self.mark, place.messages)
         return self._replace(end=end)
 
     def read_to(self, seq: int, counted: int | None) -> Reading:
-        """With a mark, which may be an old one."""
+        """Return the reading after a mark, which may be an old one."""
         if seq > self.mark:
             return Reading(self.end, seq, counted)
         if seq == self.mark and counted is not None:
@@ -62,10 +62,10 @@ _MEMBERSHIP: Final = frozenset({"conversation_created", "members_added", "member
 
 
 def after_entry(reading: Reading, json: bytes, user: str) -> Reading:
-    """What an entry tells: that there is so much, and perhaps that all up to it is read.
+    """Return the reading after an entry, which extends the end and may move the mark.
 
-    All up to it is read if it is a message of ``user``, or lets them in or out. Entries of kinds
-    that are not known here count as well.
+    An entry is a mark if it is a message of ``user``, or lets ``user`` in or out. Entries of
+    unknown kinds extend the end, too.
     """
     try:
         entry = _told.decode(json)
@@ -80,7 +80,7 @@ def after_entry(reading: Reading, json: bytes, user: str) -> Reading:
 
 
 def count_of(json: bytes) -> int | None:
-    """How many messages there are up to an entry; None if it is none."""
+    """Return the number of messages up to an entry; None if ``json`` is not an entry."""
     try:
         return _told.decode(json).messages
     except (DecodeError, ValidationError, UnicodeDecodeError):

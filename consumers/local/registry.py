@@ -1,4 +1,4 @@
-"""A device at the gateway: it registers, learns where it begins, and tells how far it is."""
+"""The device registry over HTTP: registers a device, reads its starts, reports its cursor."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Starts(Struct, frozen=True):
 
 
 class GatewayRegistry:
-    """`consumers.local.ports.Registry` of one person, over HTTP. Arguments as of `GatewayHttp`."""
+    """`consumers.local.ports.Registry` of one person, over HTTP. Arguments: see `GatewayHttp`."""
 
     def __init__(
         self, address: str, token: Callable[[], str], http: aiohttp.ClientSession
@@ -42,14 +42,14 @@ class GatewayRegistry:
         self._gateway = GatewayHttp(address, token, http)
 
     async def register(self, device_id: str) -> Beginning:
-        """As of `Registry`. The cursor first: what comes after it is told."""
+        """See `Registry`. Takes the cursor before the starts: nothing falls between the two."""
         body = {"device_id": device_id}
         device = await self._gateway.send("POST", "/v1/devices", _Device, body)
         starts = [] if device.policy == "full-history" else await self._starts(device_id)
         return Beginning(device.policy, device.cursor, starts)
 
     async def report(self, device_id: str, cursor: int) -> None:
-        """As of `Registry`."""
+        """See `Registry`."""
         path = f"/v1/devices/{quote(device_id, safe='')}/cursor"
         await self._gateway.send("PUT", path, _Device, {"cursor": cursor})
 

@@ -1,7 +1,7 @@
-"""What a device forgets when its owner is in again, to read it from the store as it is now.
+"""What a device deletes when its owner has rejoined, to read it again from the store.
 
-Messages may have been edited while the owner was away. Those that can have been lie among the
-SeqIds before the join that an edit reaches.
+Messages may have been edited during the absence. An edit only reaches a limited number of SeqIds
+back, so only items within this distance before the join are deleted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from schemas.limits import RECENT_PAGE, RECENT_PAGES
 from schemas.records import AnyEntry, ConversationCreated, MembersAdded
 
 _REMEMBERED: Final = RECENT_PAGE * (RECENT_PAGES + 1)
-"""SeqIds before an edit among which its message lies."""
+"""An edit is less than this number of SeqIds after its message."""
 
 _FIRST_TO_READ: Final = """
 SELECT coalesce(
@@ -29,9 +29,9 @@ FROM (SELECT max(first) AS last_entry FROM item
 def after_join(
     db: sqlite3.Connection, before: LocalConversation, item: TimelineItem, user: str
 ) -> LocalConversation:
-    """The conversation after an item; after a join of ``user`` some items before it are deleted.
+    """Return the conversation after an item; a join of ``user`` deletes some items before it.
 
-    A join that is known, or older than one that is known, changes nothing.
+    A join that is known, or older than a known join, changes nothing.
     """
     entry = known_entry(item)
     if not isinstance(entry, ConversationCreated | MembersAdded) or user not in entry.members:
@@ -51,7 +51,7 @@ def after_join(
 
 
 def known_entry(item: TimelineItem) -> AnyEntry | None:
-    """The entry; None if it is of a later version: it is stored as it is."""
+    """Return the entry; None if it is of a later version, which is stored as it is."""
     try:
         return item.entry()
     except UndecodableRecord:

@@ -1,8 +1,8 @@
 """The local store: what one device knows, in a SQLite file.
 
-Everything that one call brings, entries and cursor, goes into one transaction: after a crash it
-is all there, or none of it and it comes again. What is known already is passed over, so that
-records may come as often and in whatever order they like.
+Each call writes its entries and the cursor in one transaction. After a crash, the file has all of
+a call or nothing, and the device receives the same records again. Known items are ignored, so
+records may be repeated and may arrive in any order.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 class LocalStore:
-    """Keeps the conversations and the cursor of one device. One process; safe among threads.
+    """Stores the conversations and the cursor of one device. One process; thread-safe.
 
-    It is a `consumers.cursor.CursorStore` as well, of its one cursor.
+    Also a `consumers.cursor.CursorStore` for this one cursor.
 
     Args:
-        path: The file; it and its folder are made if they are missing.
-        user: Whose device.
-        device_id: Which one.
+        path: The file. The file and its folder are created if they are missing.
+        user: The owner of the device.
+        device_id: The device.
 
     Raises:
         ConfigurationError: The file cannot be opened, is in use, or belongs to another device.
@@ -64,33 +64,33 @@ class LocalStore:
 
     @property
     def device_id(self) -> str:
-        """Which device this is."""
+        """The id of this device."""
         return self._device_id
 
     def has_begun(self) -> bool:
-        """Whether the device was told where it begins."""
+        """Return whether the device has received its start positions."""
         with self._transaction() as change:
             return change.has_begun()
 
     def begin(self, beginning: Beginning) -> None:
-        """Takes in where the device begins, once. Errors as of `apply`.
+        """Store the start positions of the device, once. Errors: see `apply`.
 
-        What lies before is not asked for, not kept and not shown. It may be read nevertheless, by
-        whoever asks the store for it.
+        Earlier entries are not read, stored or shown by themselves. A caller may still query the
+        store for them.
         """
         with self._transaction() as change:
             if not change.has_begun():
                 change.begin(beginning)
 
     def apply(self, batch: SyncBatch) -> None:
-        """Takes in records of the sync timeline and, if they follow the cursor, moves it.
+        """Apply records of the sync timeline; if they follow the cursor, move the cursor.
 
-        Of replies only read marks are kept. What was recalled is taken out, and never comes in.
-        Records of kinds that are not known here are not kept: if they were entries, they will be
-        missed and read from the store.
+        The only replies stored are read marks. Recalled text is erased, and never stored again.
+        Records of unknown kinds are not stored; if such a record is an entry, it leaves a gap,
+        and the device reads the entry from the store.
 
         Raises:
-            TransientFailure: The disk does not take it; everything is as before.
+            TransientFailure: The disk does not accept the write; nothing changed.
         """
         with self._transaction() as change:
             follows = batch.after is not None and batch.after <= change.cursor()
@@ -100,10 +100,10 @@ class LocalStore:
                 change.move_cursor(batch.next)
 
     def learn(self, part: HistoryPart) -> bool:
-        """Takes in what the store answered about a gap. Errors as of `apply`.
+        """Apply the store's answer about a gap. Errors: see `apply`.
 
         Returns:
-            Whether it had anything new.
+            Whether the answer had anything new.
         """
         with self._transaction() as change:
             if part.head < change.conversation(part.conv_id).joined:
@@ -112,11 +112,12 @@ class LocalStore:
             return any(fresh)
 
     def note_heads(self, listed: Sequence[Listed], *, everything: bool) -> None:
-        """Takes in how far conversations go. Errors as of `apply`.
+        """Note how far conversations extend. Errors: see `apply`.
 
         Args:
-            listed: What the store lists.
-            everything: After being away; otherwise only what has to be read from the store.
+            listed: Conversations as the store lists them.
+            everything: Note all heads, as after a disconnection. Otherwise only the heads of
+                conversations that have to be read from the store.
         """
         with self._transaction() as change:
             for each in listed:
@@ -127,28 +128,28 @@ class LocalStore:
                     change.note_head(each)
 
     def note_told(self, heads: Mapping[str, int]) -> bool:
-        """Takes in how far some conversations go. Errors as of `apply`.
+        """Note the heads that a live connection reported. Errors: see `apply`.
 
         Returns:
-            Whether all are known here. Of one that is not, the store's list has to tell where
-            this device shows it from.
+            Whether all these conversations are known here. For an unknown one, the store's list
+            has to provide the SeqId from which this device shows it.
         """
         with self._transaction() as change:
             noted = [change.note_told(conv_id, head) for conv_id, head in heads.items()]
             return all(noted)
 
     def skip_to(self, sync_seq: int) -> None:
-        """Moves the cursor forward over records that do not come. Errors as of `apply`."""
+        """Move the cursor forward over records that will not arrive. Errors: see `apply`."""
         with self._transaction() as change:
             change.move_cursor(sync_seq)
 
     def gaps(self, most: int) -> list[Gap]:
-        """What is to be read next, of the first so many conversations that miss something."""
+        """Return what to read next in at most ``most`` conversations that miss something."""
         with self._transaction() as change:
             return change.gaps(most)
 
     def unshown(self, most: int) -> list[TimelineItem]:
-        """Up to so many items to show next: those with no gap before them, in order."""
+        """Return up to ``most`` items to show next, in order, none of them after a gap."""
         with self._transaction() as change:
             found: list[TimelineItem] = []
             for conversation in change.to_show(most):
@@ -157,68 +158,68 @@ class LocalStore:
             return found
 
     def mark_shown(self, item: TimelineItem) -> None:
-        """Remembers that an item was shown, and thereby all before it. Errors as of `apply`."""
+        """Note that an item was shown, and thereby all before it. Errors: see `apply`."""
         with self._transaction() as change:
             change.mark_shown(item)
 
     def timeline(self, conv_id: str, after: int = 0, most: int = 100) -> list[TimelineItem]:
-        """Part of a conversation; it ends before the first SeqId that is missing."""
+        """Return part of a conversation, up to the first missing SeqId."""
         with self._transaction() as change:
             return change.items(change.conversation(conv_id), after, most)
 
     def conversation(self, conv_id: str) -> LocalConversation:
-        """What is known about a conversation; all zeros if nothing is."""
+        """Return what is known about a conversation; all zeros if it is unknown."""
         with self._transaction() as change:
             return change.conversation(conv_id)
 
     def conversations(self) -> list[LocalConversation]:
-        """All that are known, by id."""
+        """Return all known conversations, by id."""
         with self._transaction() as change:
             return change.conversations()
 
     def unread(self, conv_id: str) -> int | None:
-        """How many messages of a conversation its owner has not read, on any device.
+        """Return the number of messages that the owner has not read on any device.
 
-        When all is applied, that is the gateway's number. None while it cannot be told: what was
-        marked as read on another device has yet to come here. `Device` asks for it.
+        When all records are applied, the number equals the gateway's number. None while a read
+        mark of another device has no count here; `Device` then queries the store for it.
         """
         with self._transaction() as change:
             return change.reading(conv_id).unread
 
     def read_mark(self, conv_id: str) -> int:
-        """Up to which SeqId its owner has read a conversation, on any device; 0 if nothing."""
+        """Return the SeqId up to which the owner has read on any device; 0 if nothing."""
         with self._transaction() as change:
             return change.reading(conv_id).mark
 
     def lacks_count(self) -> bool:
-        """Whether there is a conversation of which it cannot be told what is unread."""
+        """Return whether the unread number of some conversation is unknown."""
         with self._transaction() as change:
             return change.lacks_count()
 
     def reads_store(self) -> bool:
-        """Whether there is a conversation whose messages do not come by themselves."""
+        """Return whether some conversation has to be read from the store (mode pull)."""
         with self._transaction() as change:
             return change.has_pulled()
 
     def load(self, user: str, device_id: str) -> int | None:
-        """As of `CursorStore`."""
+        """See `CursorStore`."""
         self._check_owner(user, device_id)
         cursor = self.cursor
         return None if cursor == BEFORE_ALL else cursor
 
     def save(self, user: str, device_id: str, sync_seq: int) -> None:
-        """As of `CursorStore`."""
+        """See `CursorStore`."""
         self._check_owner(user, device_id)
         self.skip_to(sync_seq)
 
     def forget(self, user: str, device_id: str) -> None:
-        """As of `CursorStore`."""
+        """See `CursorStore`."""
         self._check_owner(user, device_id)
         with self._transaction() as change:
             change.forget_cursor()
 
     def close(self) -> None:
-        """Lets another process have the file. May be called again."""
+        """Close the file, so that another process can open it. May be called again."""
         with self._lock:
             self._db.close()
 
@@ -235,7 +236,7 @@ class LocalStore:
                     yield change
                     change.write()
                 if change.has_erased:
-                    # The text is in the journal, too, until that is written over.
+                    # The erased text stays in the write-ahead log until a checkpoint.
                     self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except sqlite3.OperationalError as error:
                 raise TransientFailure(
@@ -245,12 +246,13 @@ class LocalStore:
                 if error.sqlite_errorcode not in _DAMAGED:
                     raise
                 raise ConfigurationError(
-                    f"the local store {self._path} is damaged: remove it, and it is read anew"
+                    f"the local store {self._path} is damaged: delete the file, and the device "
+                    "reads everything again"
                 ) from error
 
 
 def _take(change: Change, arrived: Arrived, *, follows: bool) -> None:
-    """Takes in one record of the sync timeline; of kinds that are not known here, nothing."""
+    """Apply one record of the sync timeline. Records of unknown kinds change nothing."""
     record = arrived.record
     match record:
         case Entry():
@@ -269,7 +271,7 @@ def _put(change: Change, item: TimelineItem, *, follows: bool) -> None:
     if follows:
         change.open_new(item.conv_id, item.first)
     elif change.is_new(item.conv_id):
-        return  # it comes again, with what lies before it
+        return  # ignored: it arrives again, together with the records before it
     if not change.is_before_join(item):
         change.put(item)
     else:

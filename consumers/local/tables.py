@@ -1,7 +1,7 @@
-"""The file of a local store: its tables, and whose it is.
+"""The file of a local store: its tables and its owner.
 
-`synchronous=NORMAL`: a power cut may take the last transactions back. As entries and cursor are
-in the same one, what they held comes again.
+`synchronous=NORMAL`: a power cut may undo the last transactions. Entries and cursor are written in
+the same transaction, so the device receives the lost records again.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ _FILE: Final = OwnFile(
         CREATE TABLE device (
             only_row INTEGER PRIMARY KEY CHECK (only_row = 0),
             user_id TEXT NOT NULL, device_id TEXT NOT NULL, cursor INTEGER NOT NULL,
-            begun INTEGER NOT NULL,  -- whether it was told where it begins
-            late INTEGER NOT NULL    -- whether that is not with everything
+            begun INTEGER NOT NULL,  -- whether the start positions are stored
+            late INTEGER NOT NULL    -- whether entries before the start are not shown
         );
         CREATE TABLE conversation (
             conv_id TEXT PRIMARY KEY,
             head INTEGER NOT NULL,     -- the last SeqId that is known to exist
-            through INTEGER NOT NULL,  -- up to here nothing is missing
-            shown INTEGER NOT NULL,    -- up to here it was shown
+            through INTEGER NOT NULL,  -- nothing is missing up to here
+            shown INTEGER NOT NULL,    -- everything up to here was shown
             mode TEXT, mode_seq INTEGER NOT NULL,
-            start INTEGER NOT NULL,    -- from here on it is shown
-            joined INTEGER NOT NULL    -- the last entry that let its owner in
+            start INTEGER NOT NULL,    -- the first SeqId that is shown
+            joined INTEGER NOT NULL    -- the last entry that let the owner in
         ) WITHOUT ROWID;
         CREATE INDEX with_gaps ON conversation (conv_id) WHERE through < head;
         CREATE INDEX to_show ON conversation (conv_id) WHERE shown < through;
         CREATE INDEX pulled ON conversation (conv_id) WHERE mode = 'pull';
         CREATE TABLE reading (
             conv_id TEXT PRIMARY KEY,
-            end_seq INTEGER NOT NULL,   -- the last entry that anything told of
-            messages INTEGER NOT NULL,  -- up to there
-            mark INTEGER NOT NULL,      -- up to here it was read
-            counted INTEGER             -- messages up to there; null if that was not told
+            end_seq INTEGER NOT NULL,   -- the last known entry
+            messages INTEGER NOT NULL,  -- number of messages up to end_seq
+            mark INTEGER NOT NULL,      -- the read mark
+            counted INTEGER             -- number of messages up to the mark; null if unknown
         ) WITHOUT ROWID;
         CREATE INDEX uncounted ON reading (conv_id) WHERE counted IS NULL;
         CREATE TABLE altered (
@@ -61,10 +61,10 @@ _FILE: Final = OwnFile(
 
 
 def open_file(path: Path, user: str, device_id: str) -> sqlite3.Connection:
-    """Opens the file of one device, and makes it if it is missing.
+    """Open the file of one device; create it if it is missing.
 
     Raises:
-        ConfigurationError: It cannot be opened, is in use, or belongs to another device.
+        ConfigurationError: The file cannot be opened, is in use, or belongs to another device.
     """
 
     def claim(db: sqlite3.Connection) -> None:
@@ -74,7 +74,7 @@ def open_file(path: Path, user: str, device_id: str) -> sqlite3.Connection:
         found = db.execute("SELECT user_id, device_id FROM device").fetchone()
         if found != (user, device_id):
             raise ConfigurationError(f"the local store {path} is of another user or device")
-        # A process that ended after a recall may have left the text in the journal.
+        # A process that died after a recall may have left the text in the write-ahead log.
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     return open_own_file(path, _FILE, claim)
