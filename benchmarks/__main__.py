@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from benchmarks import delay, neighbours, pages, report, sequencer, sync_sink
+from benchmarks import delay, growth, neighbours, pages, report, sequencer, sync_sink
 from benchmarks.results import Figure, Report
 from tests.support.servers import addresses, private_folder, private_stack
 
@@ -30,6 +30,7 @@ _BENCHMARKS: Final[Mapping[str, Callable[[], Iterator[Figure]]]] = {
     "delay": delay.figures,
     "neighbours": neighbours.figures,
     "sequencer": sequencer.figures,
+    "growth": growth.figures,
     "sync-sink": sync_sink.figures,
     "pages": pages.figures,
 }

@@ -20,6 +20,7 @@ from confluent_kafka import Producer
 from backends.kafka import producer_config
 from benchmarks.deployment import deployment
 from schemas.codec import encode
+from schemas.errors import ServerUnavailable
 from schemas.ids import uuid7
 from schemas.limits import Limits
 from schemas.records import AddMembers, AnyCommand, CreateConversation, SendMessage, TextContent
@@ -75,9 +76,15 @@ class Kept(StateAlone):
 
 
 class StateOnBroker(StateAlone):
-    """Writes state records to partition 0 of the deployment."""
+    """Writes state records to one partition of the deployment after the other.
+
+    Attributes:
+        partition: Where the next records go.
+        records: How many there are.
+    """
 
     def __init__(self, settings: Settings) -> None:
+        self.partition = 0
         self._topic = settings.topic(Topic.STATE)
         self._producer = Producer(
             producer_config(settings) | {"queue.buffering.max.messages": 1_000_000}
@@ -89,15 +96,20 @@ class StateOnBroker(StateAlone):
         self.records += 1
         while True:
             try:
-                self._producer.produce(self._topic, value, key, 0)
+                self._producer.produce(self._topic, value, key, self.partition)
             except BufferError:
                 self._producer.poll(0.1)
             else:
                 return
 
     def flush(self) -> None:
-        """Waits until the broker has all."""
-        self._producer.flush(_SECONDS)
+        """Waits until the broker has all.
+
+        Raises:
+            ServerUnavailable: It has not in time.
+        """
+        if self._producer.flush(_SECONDS):
+            raise ServerUnavailable("the broker does not take the state")
 
 
 def _common(conv_id: str, number: int) -> dict[str, Any]:
@@ -107,7 +119,7 @@ def _common(conv_id: str, number: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _small(conv_id: str) -> Iterator[AnyCommand]:
+def small(conv_id: str) -> Iterator[AnyCommand]:
     """A conversation of two people, with a message."""
     yield CreateConversation(**_common(conv_id, 0), members=[f"friend of {conv_id}"])
     yield SendMessage(**_common(conv_id, 1), content=TextContent(text="hello"))
@@ -115,7 +127,7 @@ def _small(conv_id: str) -> Iterator[AnyCommand]:
 
 def large() -> Iterator[AnyCommand]:
     """A conversation of 100,000 members, who join while others talk."""
-    others = [list(_small(f"other {number}")) for number in range(OTHERS)]
+    others = [list(small(f"other {number}")) for number in range(OTHERS)]
     for two in others:
         yield two[0]
     yield CreateConversation(**_common("large", 0), members=[])
@@ -131,7 +143,7 @@ def write_many(settings: Settings) -> int:
     """Writes a million conversations, all made after one; returns how many records that takes."""
     template = "conversation 0000000"
     one = Kept()
-    run(one, _small(template))
+    run(one, small(template))
     writer, name = StateOnBroker(settings), template.encode()
     for number in range(MANY):
         other = b"conversation %07d" % number  # as long, so that its length need not be changed

@@ -18,7 +18,7 @@ _STOP_SECONDS: Final = 20.0
 
 
 @contextmanager
-def worker(settings: Settings, *module: str) -> Iterator[None]:
+def worker(settings: Settings, *module: str) -> Iterator[subprocess.Popen[bytes]]:
     """One process under measurement; ended when the block is left."""
     process = subprocess.Popen(  # noqa: S603 - our own modules
         [sys.executable, "-m", *module],
@@ -27,7 +27,7 @@ def worker(settings: Settings, *module: str) -> Iterator[None]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         try:

@@ -7,7 +7,9 @@ from typing import Final
 
 from stream_processors.core.state import Conversation
 from stream_processors.core.strangers import Strangers
-from stream_processors.state_codec import freeze, restored_refusal, thaw
+from stream_processors.frozen import freeze, thaw
+from stream_processors.packed_records import MARK, built
+from stream_processors.state_codec import restored_refusal
 
 BUSY_CONVERSATIONS: Final = 1_000
 """Kept as objects in each partition; at 100 members some 20 KB each, so 20 MB."""
@@ -25,7 +27,7 @@ class Conversations:
     def __init__(self, busy_limit: int = BUSY_CONVERSATIONS) -> None:
         self._busy_limit = busy_limit
         self._busy: OrderedDict[str, Conversation] = OrderedDict()
-        self._idle: dict[str, bytes] = {}
+        self._idle: dict[bytes, bytes] = {}  # ids as bytes take less memory than as strings
         self.strangers = Strangers()
 
     def __len__(self) -> int:
@@ -48,16 +50,24 @@ class Conversations:
             if self._idle:  # before, nobody has to go, and the order does not matter
                 self._busy.move_to_end(conv_id)
             return conversation
-        frozen = self._idle.pop(conv_id, None)
-        return None if frozen is None else self._hold(conv_id, thaw(frozen))
+        idle = self._idle.pop(conv_id.encode(), None)
+        if idle is None:
+            return None
+        is_packed = idle.startswith(MARK)
+        return self._hold(conv_id, built(conv_id, idle) if is_packed else thaw(idle))
 
     def get_or_make(self, conv_id: str) -> Conversation:
         """The conversation, an empty one where there is none."""
         return self.get(conv_id) or self._hold(conv_id, Conversation())
 
-    def add_logged(self, conv_id: str, records: bytes) -> None:
-        """Takes in the records of a conversation, which is built when it is used."""
-        self._idle[conv_id] = records
+    def begin_with(self, conversations: dict[bytes, bytes]) -> None:
+        """Takes in the records of all conversations, each of which is built when it is used.
+
+        Args:
+            conversations: By id, in UTF-8, see `stream_processors.packed_records`. Belongs to
+                this object from now on.
+        """
+        self._idle = conversations
 
     def restore_refusal(self, key: bytes, value: bytes | None) -> None:
         """Takes in one record of the log.
@@ -71,5 +81,5 @@ class Conversations:
         self._busy[conv_id] = conversation
         if len(self._busy) > self._busy_limit:
             idle_id, idle = self._busy.popitem(last=False)
-            self._idle[idle_id] = freeze(idle)
+            self._idle[idle_id.encode()] = freeze(idle)
         return conversation

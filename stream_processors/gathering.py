@@ -6,14 +6,14 @@ record is packed and unpacked again and again, and most conversations are not us
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Final
 
 from stream_processors.conversations import Conversations
-from stream_processors.state_codec import REFUSAL_KEY, conversation_of, logged
+from stream_processors.packed_records import MARK, packed, without_replaced
+from stream_processors.state_codec import REFUSAL_KEY, split_key
 
-_FIRST_LIMIT: Final = 64
-"""Keys and values of a conversation that are gathered before replaced ones are dropped."""
+_FIRST_LIMIT: Final = 4 * 1024
+"""Bytes of a conversation that are gathered before replaced records are dropped."""
 
 
 class Gathering:
@@ -25,7 +25,9 @@ class Gathering:
 
     def __init__(self, conversations: Conversations) -> None:
         self._conversations = conversations
-        self._records: dict[bytes, list[Any]] = {}
+        self._small: dict[bytes, bytes] = {}
+        # To append to bytes copies them, so the long ones are arrays, each with its next limit.
+        self._large: dict[bytes, tuple[bytearray, int]] = {}
 
     def take(self, key: bytes, value: bytes | None) -> None:
         """Takes in the next record of the log.
@@ -36,32 +38,28 @@ class Gathering:
         if key.startswith(REFUSAL_KEY):
             self._conversations.restore_refusal(key, value)
             return
-        conv_id = conversation_of(key)
-        records = self._records.get(conv_id)
-        if records is None:
-            records = self._records[conv_id] = [_FIRST_LIMIT]
-        records += (key, value)
-        if len(records) > records[0]:
-            self._records[conv_id] = _without_replaced(records)
+        conv_id, rest = split_key(key)
+        record = packed(rest, value)
+        if conv_id in self._large:
+            self._append(conv_id, record)
+            return
+        records = self._small.get(conv_id, MARK) + record
+        if len(records) > _FIRST_LIMIT:
+            self._small.pop(conv_id, None)
+            self._large[conv_id] = bytearray(records), 0
+            self._append(conv_id, b"")
+        else:
+            self._small[conv_id] = records
 
     def hand_over(self) -> None:
         """Gives the records of each conversation to the conversations."""
-        for conv_id in list(self._records):
-            records = self._records.pop(conv_id)  # so that memory does not hold both forms
-            self._conversations.add_logged(conv_id.decode(), logged(records[1:]))
+        for conv_id in list(self._large):
+            self._small[conv_id] = without_replaced(self._large.pop(conv_id)[0])
+        self._conversations.begin_with(self._small)
 
-
-def _without_replaced(records: list[Any]) -> list[Any]:
-    last = list(_last_of_each(records))
-    return [max(_FIRST_LIMIT, 4 * len(last)), *(part for record in last for part in record)]
-
-
-def _last_of_each(records: list[Any]) -> Iterable[tuple[bytes, bytes | None]]:
-    """As a broker compacts: of each key the last record, in the order of these."""
-    last: dict[bytes, bytes | None] = {}
-    parts: Iterator[Any] = iter(records)
-    next(parts)  # the limit
-    for key, value in zip(parts, parts, strict=True):
-        last.pop(key, None)
-        last[key] = value
-    return last.items()
+    def _append(self, conv_id: bytes, record: bytes) -> None:
+        records, limit = self._large[conv_id]
+        records += record
+        if len(records) > limit:
+            records = bytearray(without_replaced(records))
+            self._large[conv_id] = records, max(_FIRST_LIMIT, 4 * len(records))

@@ -19,15 +19,13 @@ Recent messages travel with the head, which is written anyway, until their page 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec.structs import astuple
 
-from stream_processors.core.devices import Devices
 from stream_processors.core.periods import Stay
-from stream_processors.core.recent import ClosedPage, RecentMessages, Said
+from stream_processors.core.recent import ClosedPage
 from stream_processors.core.state import (
     Conversation,
     FloorRaised,
@@ -43,7 +41,7 @@ from stream_processors.core.state import (
     PageOfIds,
 )
 from stream_processors.core.strangers import Refusal
-from stream_processors.core.window import Decided, Held, Window
+from stream_processors.core.window import Decided
 
 StateRecord = tuple[bytes, bytes | None]
 """Key and value of a record of ``im.state``."""
@@ -57,9 +55,6 @@ PROGRESS_KEY: Final = _encode(["p"])
 
 REFUSAL_KEY: Final = _encode(("x", 0))[:3]
 """How the keys begin that `refusal_record` makes, and no others."""
-
-_LOGGED: Final = b"\xc1"
-"""Before the records of a conversation that is not built yet. MessagePack never begins with it."""
 
 _ONE_LETTER, _SHORT, _UP_TO_255, _UP_TO_65535 = 0xA1, 0xA0, 0xD9, 0xDA
 """Headers of strings in MessagePack: of one letter, of up to 31 bytes, and of more."""
@@ -144,8 +139,8 @@ def state_record(conv_id: str, kept: Kept) -> StateRecord:
             return _encode(("r", conv_id, kept.user)), seq
 
 
-def conversation_of(key: bytes) -> bytes:
-    """The conversation of a state record, in UTF-8.
+def split_key(key: bytes) -> tuple[bytes, bytes]:
+    """The conversation of a state record, in UTF-8, and the key without it.
 
     A million keys are asked at a restore, so the string is cut out and the rest is not decoded.
 
@@ -155,12 +150,20 @@ def conversation_of(key: bytes) -> bytes:
     begin = key[3:6]  # the header of the string; the id of one character leaves two bytes
     if begin and key[1] == _ONE_LETTER:
         if _SHORT <= begin[0] < _SHORT + 32:
-            return key[4 : 4 + begin[0] - _SHORT]
+            end = 4 + begin[0] - _SHORT
+            return key[4:end], key[:3] + key[end:]
         if len(begin) == 3 and begin[0] == _UP_TO_255:  # noqa: PLR2004 - header and length
-            return key[5 : 5 + begin[1]]
+            end = 5 + begin[1]
+            return key[5:end], key[:3] + key[end:]
         if len(begin) == 3 and begin[0] == _UP_TO_65535:  # noqa: PLR2004 - header and length
-            return key[6 : 6 + (begin[1] << 8 | begin[2])]
+            end = 6 + (begin[1] << 8 | begin[2])
+            return key[6:end], key[:3] + key[end:]
     raise ValueError("not a state record that this version knows")
+
+
+def whole_key(conv_id: str, rest: bytes) -> bytes:
+    """The key that `split_key` split."""
+    return rest[:3] + _encode(conv_id) + rest[3:]
 
 
 def _device_record(conv_id: str, kept: PageOfIds | FloorRaised) -> StateRecord:
@@ -219,84 +222,3 @@ def _moved(value: list[Any]) -> Moved:
     if isinstance(value[0], str):  # a head alone: kept before messages were remembered
         return Moved(msgspec.convert(value, Head), 0, {})
     return msgspec.convert(value, Moved)
-
-
-def logged(parts: list[bytes | None]) -> bytes:
-    """Keys and values by turns, in the order of the log, as bytes that `thaw` builds from."""
-    return _LOGGED + _encode(parts)
-
-
-def _built(records: Iterator[Any]) -> Conversation:
-    """A conversation from keys and values by turns."""
-    conversation = Conversation()
-    last: dict[bytes, bytes | None] = {}
-    for key, value in zip(records, records, strict=True):
-        last.pop(key, None)  # so that the order is that of a log whose replaced records are gone
-        last[key] = value
-    for key, value in last.items():
-        conversation.restore(restored(key, value).kept)
-    return conversation
-
-
-class _Frozen(msgspec.Struct, array_like=True):
-    """All of a conversation."""
-
-    head: Head | None
-    members: dict[str, int]
-    leavers: list[Leaver]
-    devices: list[tuple[str, str, list[tuple[int, str, str, list[Held]]]]]
-    marks: dict[str, int]
-    page: int
-    messages: dict[int, Said]
-    closed: dict[int, bytes]
-
-
-_decode_frozen: Final = msgspec.msgpack.Decoder(_Frozen).decode
-
-
-def freeze(conversation: Conversation) -> bytes:
-    """A whole conversation as bytes: a tenth of its size as objects."""
-    devices = [
-        (
-            sender,
-            each.floor,
-            [(w.place, *device, list(w.held)) for device, w in each.windows.items()],
-        )
-        for sender, each in conversation.devices.items()
-    ]
-    recent = conversation.recent
-    return _encode(  # as `_Frozen`
-        (
-            conversation.head,
-            conversation.members,
-            list(conversation.leavers.values()),
-            devices,
-            conversation.marks,
-            recent.page,
-            recent.open,
-            recent.closed,
-        )
-    )
-
-
-def thaw(frozen: bytes) -> Conversation:
-    """The conversation that `freeze` encoded, or whose records `logged` did.
-
-    Raises:
-        ValueError: A record is not a state record that this version knows.
-    """
-    if frozen.startswith(_LOGGED):
-        return _built(iter(_decode_any(memoryview(frozen)[1:])))
-    held = _decode_frozen(frozen)
-    conversation = Conversation()
-    conversation.head = held.head
-    conversation.members = held.members
-    conversation.marks = held.marks
-    conversation.leavers.update((leaver.user, leaver) for leaver in held.leavers)
-    for sender, floor, windows in held.devices:
-        devices = conversation.devices[sender] = Devices()
-        devices.floor = floor
-        for place, device_id, installation, ids in windows:
-            devices.windows[device_id, installation] = Window(ids, place=place)
-    conversation.recent = RecentMessages(held.page, held.messages, held.closed)
-    return conversation

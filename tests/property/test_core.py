@@ -26,7 +26,8 @@ from schemas.records import (
 from stream_processors.core.decide import decide
 from stream_processors.core.outcome import Accept
 from stream_processors.core.state import Conversation, Head, Moved
-from stream_processors.state_codec import freeze, restored, thaw
+from stream_processors.frozen import freeze, thaw
+from stream_processors.state_codec import restored
 from tests.support.commands import (
     commands,
     growing_group,

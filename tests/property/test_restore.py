@@ -13,7 +13,9 @@ from msgspec import structs
 from schemas.ids import uuid7
 from schemas.records import AnyCommand
 from stream_processors import gathering
-from stream_processors.state_codec import PROGRESS_KEY, freeze
+from stream_processors.frozen import freeze
+from stream_processors.packed_records import MARK, last_of_each, packed, without_replaced
+from stream_processors.state_codec import PROGRESS_KEY
 from tests.support.commands import CONVERSATIONS, commands, opening, talk
 from tests.support.sequencing import Commit, Crash, restore, run
 
@@ -65,13 +67,28 @@ def test_a_compacted_log_restores_what_the_whole_does(
     """Byte for byte, with conversations as objects or packed, and records dropped on the way."""
     log = run([*opening(), *numbered(made)]).states
     whole = everything(log, 1_000)
-    for limit in (64, 2):
+    for limit in (4_096, 30):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(gathering, "_FIRST_LIMIT", limit)  # how early replaced records go
             assert everything(log, busy_limit) == whole
             kept = compacted_at_random(log, rng)
             if without_revived(log, kept):
                 assert everything(kept, busy_limit) == whole
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.none() | st.sampled_from([1, 254, 255, 70_000]))))
+def test_packed_records_are_read_back(made: list[tuple[int, int | None]]) -> None:
+    """Records of all lengths and ends of keys: the last of each key, in the order of the log."""
+    records = [
+        (b"k" * 253 + b"x" * key, None if size is None else b"v" * size) for key, size in made
+    ]
+    joined = MARK + b"".join(packed(key, value) for key, value in records)
+    last: dict[bytes, bytes | None] = {}
+    for key, value in records:
+        last.pop(key, None)
+        last[key] = value
+    assert last_of_each(joined) == list(last.items())
+    assert last_of_each(without_replaced(joined)) == list(last.items())
 
 
 def test_there_is_always_a_progress() -> None:

@@ -17,8 +17,9 @@ from schemas.records import (
 )
 from stream_processors.conversations import Conversations
 from stream_processors.core.state import Conversation
+from stream_processors.frozen import freeze
 from stream_processors.sequencer import Sequencer
-from stream_processors.state_codec import Progress, conversation_of, freeze, moved_record
+from stream_processors.state_codec import Progress, moved_record, split_key, whole_key
 from tests.support.sequencing import SMALL_LIMITS, Commit, Crash, Log, run, source
 
 GROUP = CreateConversation(
@@ -144,4 +145,5 @@ def test_a_conversation_of_any_length_of_id_is_restored() -> None:
     for length in (1, 2, 31, 32, 128):
         for name in ("c" * length, "字" * length):
             key, _ = moved_record(name, Conversation())
-            assert conversation_of(key) == name.encode()
+            conv_id, rest = split_key(key)
+            assert (conv_id, whole_key(name, rest)) == (name.encode(), key)

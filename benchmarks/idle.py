@@ -1,0 +1,60 @@
+"""How much memory an idle conversation takes: ``python -m benchmarks.idle``. Needs no servers.
+
+Conversations of two people with a message each, in one lane: as a restore leaves them, and after
+each of them was used once. All that the process has grown by is divided by their number: their
+bytes, the table that holds them, and what Python and the allocator add.
+"""
+
+from __future__ import annotations
+
+import gc
+from typing import Final
+
+import psutil
+
+from benchmarks.restore import Kept, run, small
+from stream_processors.conversations import BUSY_CONVERSATIONS, Conversations
+from stream_processors.gathering import Gathering
+
+CONVERSATIONS: Final = 300_000
+_TEMPLATE: Final = "conversation 0000000"
+
+
+def main() -> None:
+    """Prints both."""
+    template = Kept()
+    run(template, small(_TEMPLATE))
+    conversations = Conversations()
+    before = _resident()
+    gathering = Gathering(conversations)
+    for number in range(CONVERSATIONS):
+        other = _name(number).encode()
+        for key, value in template.records:
+            renamed = value and value.replace(_TEMPLATE.encode(), other)
+            gathering.take(key.replace(_TEMPLATE.encode(), other), renamed)
+    gathering.hand_over()
+    _tell("restored", conversations, before)
+    busy = CONVERSATIONS - BUSY_CONVERSATIONS
+    for number in range(CONVERSATIONS):
+        conversations.get(_name(number))
+    _tell(f"used ({BUSY_CONVERSATIONS:,} are busy)", conversations, before)
+    assert conversations.idle_count == busy  # noqa: S101 - else the figures mean something else
+
+
+def _name(number: int) -> str:
+    return f"conversation {number:07}"  # as long as in the template
+
+
+def _tell(what: str, conversations: Conversations, before: int) -> None:
+    gc.collect()
+    grown = (_resident() - before) / CONVERSATIONS
+    held = conversations.idle_bytes / conversations.idle_count
+    print(f"{what}: {grown:.0f} bytes for each conversation, {held:.0f} of them its own")
+
+
+def _resident() -> int:
+    return int(psutil.Process().memory_info().rss)
+
+
+if __name__ == "__main__":
+    main()
