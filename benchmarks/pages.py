@@ -1,6 +1,7 @@
-"""Pages of 100 records of `/v1/sync` from one gateway process, beside a bare handler.
+"""Pages of 100 from one gateway process, compared with a bare handler of the same queries.
 
-``python -m benchmarks.pages`` on the server that IM_CASSANDRA_HOSTS names.
+Pages of `/v1/sync`, and pages of the history of a conversation. Run it by ``python -m
+benchmarks.pages`` on the server that IM_CASSANDRA_HOSTS names.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
@@ -20,7 +21,7 @@ from pydantic import SecretStr
 
 from backends.cassandra import cassandra_session, create_tables
 from benchmarks import report
-from benchmarks.pages_data import RECORDS, SECRET, USERS, fill
+from benchmarks.pages_data import CONVERSATIONS, ENTRIES, RECORDS, SECRET, USERS, fill, place
 from benchmarks.results import Figure, Target
 from gateway.tokens import issue_token
 from schemas.settings import Settings
@@ -30,35 +31,53 @@ CLIENTS: Final = 16
 ROUNDS: Final = 5
 SECONDS: Final = 3.0
 SHARE: Final = 0.6
-"""Of the bare handler's rate."""
+"""The target: this share of the bare handler's rate."""
 
 _GATEWAY, _BARE = "gateway", "bare handler"
 _STOP_SECONDS: Final = 20.0
 
 
+def _sync_page(_user: str, number: int) -> str:
+    return f"/v1/sync?after={number * PAGE % RECORDS - 1}&limit={PAGE}"
+
+
+def _history_page(user: str, number: int) -> str:
+    conv_id, _ = place(user, number % CONVERSATIONS)
+    first = 1 + number // CONVERSATIONS * PAGE % ENTRIES
+    return f"/v1/conversations/{conv_id}/messages?from={first}&limit={PAGE}"
+
+
+_READS: Final[Mapping[str, Callable[[str, int], str]]] = {
+    "/v1/sync": _sync_page,
+    "history": _history_page,
+}
+"""By the name of a read: the path of page n of a user."""
+
+
 def figures() -> Iterator[Figure]:
-    """Pages/s of both, in interleaved rounds."""
+    """Pages/s of each read, in interleaved rounds of all variants."""
     settings = Settings(namespace=f"bench-{secrets.token_hex(4)}", jwt_secret=SecretStr(SECRET))
     with cassandra_session(settings) as session:
         create_tables(session, settings)
         try:
             fill(session)
-            yield asyncio.run(_compare(settings))
+            for name in _READS:
+                yield asyncio.run(_compare(settings, name))
         finally:
             session.execute(f"DROP KEYSPACE {settings.keyspace}", timeout=60)
 
 
-async def _compare(settings: Settings) -> Figure:
+async def _compare(settings: Settings, name: str) -> Figure:
     rounds: dict[str, list[float]] = {_GATEWAY: [], _BARE: []}
     with _server(settings) as (gateway, bare):
         ports = {_GATEWAY: gateway, _BARE: bare}
         for port in ports.values():
-            await _measure(settings, port)  # warms up
+            await _measure(settings, name, port)  # warms up
         for _ in range(ROUNDS):
             for variant, port in ports.items():
-                rounds[variant].append(await _measure(settings, port))
+                rounds[variant].append(await _measure(settings, name, port))
     target = Target(_GATEWAY, SHARE, against=_BARE)
-    return Figure("pages of 100 of /v1/sync, one process", "pages/s", rounds, [target])
+    return Figure(f"pages of 100 of {name}, one process", "pages/s", rounds, [target])
 
 
 @contextmanager
@@ -74,24 +93,23 @@ def _server(settings: Settings) -> Iterator[tuple[int, int]]:
         process.wait(_STOP_SECONDS)
 
 
-async def _measure(settings: Settings, port: int) -> float:
+async def _measure(settings: Settings, name: str, port: int) -> float:
     began = time.monotonic()
+    users = [f"user{number % USERS}" for number in range(CLIENTS)]
     counts = await asyncio.gather(
-        *(_client(settings, port, number, began + SECONDS) for number in range(CLIENTS))
+        *(_client(settings, name, port, user, began + SECONDS) for user in users)
     )
     return sum(counts) / (time.monotonic() - began)
 
 
-async def _client(settings: Settings, port: int, number: int, until: float) -> int:
-    """One connection that asks for page after page; the pages it got."""
-    user = f"user{number % USERS}"
+async def _client(settings: Settings, name: str, port: int, user: str, until: float) -> int:
+    """Requests page after page over one connection; returns the number of pages."""
     token = issue_token(settings, user, timedelta(hours=1))
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     pages = 0
-    for number_of_page in itertools.count():
-        after = number_of_page * PAGE % RECORDS - 1
+    for number in itertools.count():
         request = (
-            f"GET /v1/sync?after={after}&limit={PAGE} HTTP/1.1\r\nHost: localhost\r\n"
+            f"GET {_READS[name](user, number)} HTTP/1.1\r\nHost: localhost\r\n"
             f"X-User: {user}\r\nAuthorization: Bearer {token}\r\n\r\n"
         )
         writer.write(request.encode())

@@ -1,4 +1,4 @@
-"""Sync timelines that pages are read from: users with conversations of their own."""
+"""The data that pages are read from: users with a sync timeline and conversations of their own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 from cassandra.cluster import Session
 from cassandra.concurrent import execute_concurrent_with_args
 
+from backends.memberships import join_place, user_bucket
 from benchmarks.workload import TEXT
 from schemas.codec import encode
 from schemas.records import MessageSent, TextContent
@@ -16,10 +17,13 @@ from schemas.sync_rows import SyncRow, encode_row
 SECRET: Final = "a secret of the benchmarks, of 32 bytes"  # noqa: S105 - guards nothing
 USERS: Final = 16
 RECORDS: Final = 1_000
-"""Of each user; all in one bucket."""
+"""Sync records of each user; all in one bucket."""
 
 CONVERSATIONS: Final = 5
-"""Of each user, by turns."""
+"""Conversations of each user. The records of a user belong to them by turns."""
+
+ENTRIES: Final = RECORDS // CONVERSATIONS
+"""Entries of each conversation."""
 
 FLUSH: Final = 10
 """Records in one row."""
@@ -40,8 +44,9 @@ def chosen(user: str, after: int, count: int) -> Iterator[tuple[str, list[int]]]
 
 
 def fill(session: Session) -> None:
-    """Writes all of it."""
+    """Writes all rows."""
     users = [f"user{number}" for number in range(USERS)]
+    _fill_conversations(session, users)
     bucket = session.prepare("INSERT INTO sync_bucket (user_id, bucket) VALUES (?, 0)")
     row = session.prepare(
         "INSERT INTO sync (user_id, bucket, sync_seq, records) VALUES (?, 0, ?, ?)"
@@ -57,6 +62,24 @@ def fill(session: Session) -> None:
     )  # fmt: skip
     places = [place(user, sync_seq) for user in users for sync_seq in range(RECORDS)]
     execute_concurrent_with_args(session, entry, [(*each, _entry(*each)) for each in places])
+
+
+def _fill_conversations(session: Session, users: list[str]) -> None:
+    conversation = session.prepare(
+        "INSERT INTO conversation (conv_id, head, messages, mode, history_rule)"
+        " VALUES (?, ?, ?, 'push', 'since_join')"
+    )
+    join = session.prepare(
+        "INSERT INTO membership_by_user"
+        " (user_id, bucket, conv_id, place, seq, since, joined, messages, history_rule)"
+        " VALUES (?, ?, ?, ?, 1, 1, true, 1, 'since_join')"
+    )
+    owned = [(user, place(user, number)[0]) for user in users for number in range(CONVERSATIONS)]
+    execute_concurrent_with_args(
+        session, conversation, [(conv_id, ENTRIES, ENTRIES) for _, conv_id in owned]
+    )
+    joins = [(user, user_bucket(conv_id), conv_id, join_place(0)) for user, conv_id in owned]
+    execute_concurrent_with_args(session, join, joins)
 
 
 def _row(user: str, begin: int) -> str:

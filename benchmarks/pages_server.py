@@ -1,13 +1,14 @@
-"""One process that serves sync timelines twice: ``python -m benchmarks.pages_server NAMESPACE``.
+"""One process that serves pages in two ways: ``python -m benchmarks.pages_server NAMESPACE``.
 
-By the gateway, and by a bare handler that sends the same prepared queries and returns the texts
-without looking at them. Prints the two ports.
+The gateway serves them, and a bare handler that sends the same prepared queries and returns the
+texts without decoding them. The process prints the two ports.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Iterable
 from typing import Any, Final
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from cassandra.cluster import Session
 from pydantic import SecretStr
 
 from backends.cassandra import cassandra_session, use_keyspace
+from backends.memberships import user_bucket
 from benchmarks.pages_data import SECRET, chosen
 from gateway.app import make_app
 from gateway.cassandra_store import CassandraStore, _Read
@@ -31,7 +33,7 @@ _CONNECT_SECONDS: Final = 30.0
 
 
 class Bare:
-    """The queries of a page, sent and awaited by nothing but the driver and the loop."""
+    """Sends the queries of a page, with nothing between the driver and the event loop."""
 
     def __init__(self, session: Session, settings: Settings) -> None:
         use_keyspace(session, settings)
@@ -39,8 +41,8 @@ class Bare:
         self._loop = asyncio.get_running_loop()
         self._queries = {each: session.prepare(each.value) for each in _Read}
 
-    async def page(self, request: web.Request) -> web.Response:
-        """`GET /v1/sync` for one user whose records are those of `benchmarks.pages_data`."""
+    async def sync_page(self, request: web.Request) -> web.Response:
+        """`GET /v1/sync` for a user of `benchmarks.pages_data`."""
         user, after = request.headers["X-User"], int(request.query["after"])
         limit = int(request.query["limit"])
         await self._run(_Read.SYNC_BUCKETS, user, 0, MAX_BUCKETS)
@@ -52,8 +54,15 @@ class Bare:
                 for conv_id, seqs in chosen(user, after, limit)
             )
         )
-        texts = [row[2] for part in parts for row in part]
-        return web.Response(body=",".join(texts).encode(), content_type="application/json")
+        return _texts(row for part in parts for row in part)
+
+    async def history_page(self, request: web.Request) -> web.Response:
+        """`GET /v1/conversations/{id}/messages` for a user of `benchmarks.pages_data`."""
+        user, conv_id = request.headers["X-User"], request.match_info["id"]
+        first, limit = int(request.query["from"]), int(request.query["limit"])
+        await self._run(_Read.CONVERSATION, conv_id)
+        await self._run(_Read.CHANGES, user, user_bucket(conv_id), conv_id)
+        return _texts(await self._run(_Read.ENTRIES, conv_id, 0, first, first + limit - 1))
 
     def _run(self, query: _Read, *parameters: object) -> asyncio.Future[Any]:
         waiting = self._loop.create_future()
@@ -62,14 +71,22 @@ class Bare:
         return waiting
 
 
+def _texts(rows: Iterable[Any]) -> web.Response:
+    """The entries of rows, as they are stored."""
+    body = ",".join(row[2] for row in rows).encode()
+    return web.Response(body=body, content_type="application/json")
+
+
 async def serve(settings: Settings) -> None:
-    """Serves until the process is ended."""
+    """Serves until the process ends."""
     store = CassandraStore(settings)
     store.start()
     await until(store.reachable, _CONNECT_SECONDS)
     with cassandra_session(settings) as session:
         bare = web.Application()
-        bare.router.add_get("/v1/sync", Bare(session, settings).page)
+        handler = Bare(session, settings)
+        bare.router.add_get("/v1/sync", handler.sync_page)
+        bare.router.add_get("/v1/conversations/{id}/messages", handler.history_page)
         app = make_app(settings, store, FakeIndex(), WakeUps())
         runners = [Runner(app, shutdown_seconds=1), web.AppRunner(bare, access_log=None)]
         for runner in runners:
