@@ -21,7 +21,7 @@ _PASSED_ON: Final = (
     "namespace", "home", "kafka_bootstrap", "cassandra_hosts", "elasticsearch_url",
     "gateway_port", "partitions", "sync_partitions", "push_limit", "members_per_entry",
     "sync_layout", "sync_topics_limit",
-    "new_device", "new_device_window", "max_text_bytes", "recall_by",
+    "new_device", "new_device_window", "max_text_bytes", "recall_by", "skip_inactive",
 )  # fmt: skip
 
 

@@ -1,0 +1,157 @@
+"""Inactive recipients on the real servers: skipped by the sink, and complete after they return."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, Final, NamedTuple
+
+import pytest
+from aiohttp import ClientSession, ClientTimeout
+from cassandra.cluster import Session
+from pydantic import SecretStr
+
+from backends.cassandra import cassandra_session
+from devstack.ports import free_ports
+from schemas.ids import uuid7
+from schemas.lifetime import SKIPPED_SINCE
+from schemas.records import CreateConversation
+from schemas.settings import Settings
+from tests.support.commands import message
+from tests.support.gateway import SECRET, Caller
+from tests.support.pipeline import prepare
+from tests.support.processes import running
+from tests.support.rebuild import follow, rebuild
+from tests.support.servers import Servers
+from tests.support.topics import publish
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.servers
+
+PATIENCE: Final = 90.0
+ACTIVE: Final = "ann"
+INACTIVE: Final = "bob"
+CONV: Final = "c1"
+FIRST: Final = 20
+"""Messages before the sync sink is killed, and again after the kill."""
+
+
+class Pipeline(NamedTuple):
+    """A running pipeline that skips inactive recipients, without its sync sink."""
+
+    settings: Settings
+    session: Session
+    gateway: Caller
+
+    async def say(self, numbers: range) -> None:
+        """Publishes messages of `ACTIVE`."""
+        commands = [message(n, ACTIVE, CONV, text=f"number {n}") for n in numbers]
+        await asyncio.to_thread(publish, self.settings, commands)
+
+    def skipped_up_to(self) -> int:
+        """The newest sync SeqId in the skip note of `INACTIVE`; -1 without a note."""
+        select = "SELECT newest FROM sync_expiry WHERE user_id = %s AND since = %s"
+        row = self.session.execute(select, (INACTIVE, SKIPPED_SINCE)).one()
+        return -1 if row is None else int(row[0])
+
+    def rows(self, user: str) -> list[Any]:
+        """The rows of a sync timeline."""
+        select = "SELECT sync_seq FROM sync WHERE user_id = %s AND bucket = 0"
+        return list(self.session.execute(select, (user,)))
+
+    async def until_last(self, user: str, text: str) -> list[dict[str, Any]]:
+        """Waits until the last record of a sync timeline is this message; returns all records."""
+        found: list[dict[str, Any]] = []
+
+        async def is_last() -> bool:
+            nonlocal found
+            answer = await self.gateway.get("/v1/sync", user, limit=500)
+            found = [one["record"] for one in answer.body.get("records", [])]
+            return bool(found) and found[-1].get("content", {}).get("text") == text
+
+        await until(is_last, PATIENCE)
+        return found
+
+
+@pytest.fixture
+def settings(servers: Servers) -> Iterator[Settings]:
+    """Runs the sequencer, the message sink and the gateway."""
+    made = servers.settings(
+        partitions=1, sync_partitions=1, jwt_secret=SecretStr(SECRET),
+        gateway_port=free_ports(1)[0], skip_inactive=True,
+    )  # fmt: skip
+    prepare(made)
+    with (
+        running(made, "stream_processors"),
+        running(made, "sinks", "message"),
+        running(made, "gateway"),
+    ):
+        yield made
+
+
+@pytest.fixture
+async def pipeline(settings: Settings) -> AsyncIterator[Pipeline]:
+    """Connects to the store and to the gateway once it serves."""
+    url = f"http://{settings.gateway_host}:{settings.gateway_port}"
+    with cassandra_session(settings) as session:
+        session.set_keyspace(settings.keyspace)
+        async with _caller(url, settings) as gateway:
+            await until(lambda: _is_ready(gateway), PATIENCE)
+            yield Pipeline(settings, session, gateway)
+
+
+@asynccontextmanager
+async def _caller(url: str, settings: Settings) -> AsyncIterator[Caller]:
+    async with ClientSession(timeout=ClientTimeout(total=20)) as http:
+        yield Caller(url, http, settings)
+
+
+async def _is_ready(gateway: Caller) -> bool:
+    try:
+        return (await gateway.get("/healthz")).status == 200
+    except OSError:
+        return False
+
+
+async def test_a_recipient_who_returns_misses_nothing(pipeline: Pipeline) -> None:
+    """A recipient without contact gets no rows, also while the sync sink is killed and replaced.
+
+    The recipient returns: the first page is `trimmed`, the rebuild has every message, and later
+    messages are rows again. An active recipient of the same messages has all of them as rows.
+    """
+    create = CreateConversation(
+        conv_id=CONV, sender=ACTIVE, device_id="d", client_msg_id=uuid7(0, 0),
+        members=[INACTIVE], join="invite",
+    )  # fmt: skip
+    assert (await pipeline.gateway.get("/v1/sync", ACTIVE)).status == 200  # a contact
+    await asyncio.to_thread(publish, pipeline.settings, [create])
+    with running(pipeline.settings, "sinks", "sync") as sink:
+        await pipeline.say(range(1, FIRST))
+        await until(lambda: _true(pipeline.skipped_up_to() >= 0), PATIENCE)
+        await pipeline.say(range(FIRST, 2 * FIRST))
+        sink.kill()
+        sink.wait(PATIENCE)
+    with running(pipeline.settings, "sinks", "sync"):
+        records = await pipeline.until_last(ACTIVE, f"number {2 * FIRST - 1}")
+        assert [one["seq"] for one in records] == list(range(1, 2 * FIRST + 1))
+        await until(lambda: _true(pipeline.skipped_up_to() >= 2 * FIRST - 1), PATIENCE)
+        assert pipeline.rows(INACTIVE) == []
+
+        answer = await pipeline.gateway.get("/v1/sync", INACTIVE, after=0)
+        assert (answer.status, answer.body["type"].rpartition(":")[2]) == (410, "trimmed")
+        rebuilt = await rebuild(pipeline.gateway, INACTIVE, 500)
+        assert sorted(rebuilt.entries[CONV]) == list(range(1, 2 * FIRST + 1))
+        await pipeline.say(range(2 * FIRST, 2 * FIRST + 3))
+        await until(lambda: _true(pipeline.rows(INACTIVE)), PATIENCE)
+
+        async def has_all() -> bool:
+            nonlocal rebuilt
+            rebuilt = await follow(pipeline.gateway, INACTIVE, rebuilt)
+            return len(rebuilt.entries[CONV]) == 2 * FIRST + 3
+
+        await until(has_all, PATIENCE)
+
+
+async def _true(condition: object) -> bool:
+    return bool(condition)
