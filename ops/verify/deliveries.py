@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from schemas.recipients import recipients_of
@@ -18,7 +18,7 @@ from schemas.recipients import recipients_of
 DUE: Final = 1
 """State of a delivery: a row in the store must hold it."""
 OPTIONAL: Final = 2
-"""A row may hold it: its lifetime is over, or nearly so."""
+"""A row may hold it: its lifetime is over, or nearly so, or the sink skipped it."""
 SEEN: Final = 3
 """A row holds it."""
 
@@ -90,6 +90,27 @@ class Deliveries:
             users = recipients_of(self._keys[self.keys[place]])
             yield place, users[at - self.starts[place]]
             at, most = self.states.find(DUE, at + 1), most - 1
+
+    def allow_missing(self, last_places: Mapping[bytes, int]) -> None:
+        """Makes deliveries optional that are `DUE`.
+
+        Args:
+            last_places: The last place of such a delivery, by recipient (UTF-8).
+        """
+        limits_of: dict[int, list[tuple[int, int]]] = {NO_KEY: []}
+        for place, key in enumerate(self.keys):
+            limits = limits_of.get(key)
+            if limits is None:
+                users = recipients_of(self._keys[key])
+                limits = limits_of[key] = [
+                    (number, last_places[user])
+                    for number, user in enumerate(users)
+                    if user in last_places
+                ]
+            for number, last in limits:
+                index = self.starts[place] + number
+                if place <= last and self.states[index] == DUE:
+                    self.states[index] = OPTIONAL
 
     def has_optional(self, first: int, end: int) -> bool:
         """Whether a delivery of the places from ``first`` to below ``end`` is `OPTIONAL`."""

@@ -81,7 +81,10 @@ class Sources(Protocol):
         """The table."""
 
     def sync_expiries(self) -> Iterable[ExpiryRow]:
-        """The table."""
+        """The table ``sync_expiry`` without skip notes."""
+
+    def skip_notes(self) -> Iterable[ExpiryRow]:
+        """The skip notes in the table ``sync_expiry``."""
 
     def read_marks(self) -> Iterable[ReadMarkRow]:
         """The table."""

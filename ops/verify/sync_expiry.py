@@ -6,9 +6,30 @@ from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 from ops.verify.report import Report
+from ops.verify.shards import Shard
 
 ExpiryRow: TypeAlias = tuple[str, int]
 """(user_id, newest)."""
+
+
+def allow_skipped(shards: Iterable[Shard], notes: Iterable[ExpiryRow], report: Report) -> None:
+    """Makes deliveries optional that the sync sink skipped because their recipient was inactive.
+
+    A reader below a skip note gets `trimmed`, so a missing row up to the note is no difference.
+
+    Args:
+        shards: All shards, as `compare_sync_rows` left them.
+        notes: The skip notes, in any order.
+        report: Counts the notes.
+    """
+    newest = {user.encode(): sync_seq for user, sync_seq in notes}
+    report.section("sync-store").counts["skip notes"] += len(newest)
+    if not newest:
+        return
+    for shard in shards:
+        first = shard.first_seq + shard.low
+        places = {user: sync_seq - first for user, sync_seq in newest.items()}
+        shard.deliveries.allow_missing({user: at for user, at in places.items() if at >= 0})
 
 
 def compare_sync_expiries(

@@ -18,6 +18,7 @@ from schemas.ids import uuid7
 from schemas.lifetime import SKIPPED_SINCE
 from schemas.records import CreateConversation
 from schemas.settings import Settings
+from tests.support.auditing import report_on
 from tests.support.commands import message
 from tests.support.gateway import SECRET, Caller
 from tests.support.pipeline import prepare
@@ -119,6 +120,7 @@ async def test_a_recipient_who_returns_misses_nothing(pipeline: Pipeline) -> Non
 
     The recipient returns: the first page is `trimmed`, the rebuild has every message, and later
     messages are rows again. An active recipient of the same messages has all of them as rows.
+    `im verify` finds no difference.
     """
     create = CreateConversation(
         conv_id=CONV, sender=ACTIVE, device_id="d", client_msg_id=uuid7(0, 0),
@@ -151,6 +153,10 @@ async def test_a_recipient_who_returns_misses_nothing(pipeline: Pipeline) -> Non
             return len(rebuilt.entries[CONV]) == 2 * FIRST + 3
 
         await until(has_all, PATIENCE)
+        with running(pipeline.settings, "sinks", "search"):
+            report = await asyncio.to_thread(report_on, pipeline.settings, PATIENCE)
+        assert report.differences == []
+        assert report.section("sync-store").counts["skip notes"] == 1
 
 
 async def _true(condition: object) -> bool:

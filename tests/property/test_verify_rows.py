@@ -67,6 +67,27 @@ def test_rows_of_a_sink_that_is_killed_are_right(history: list[Process]) -> None
 
 
 @tries
+@given(processes, st.integers(0, 10_000))
+def test_a_skip_note_covers_the_rows_up_to_the_note_alone(
+    history: list[Process], choice: int
+) -> None:
+    """No rows of a recipient: a note at the last record explains that, a lower note does not."""
+    system = system_of(LOG)
+    system.sync_rows = rows_of(system.sync, history)
+    users = sorted({row[0] for row in system.sync_rows})
+    user = users[choice % len(users)]
+    system.sync_rows = [row for row in system.sync_rows if row[0] != user]
+    system.buckets = [each for each in system.buckets if each[0] != user]
+    last = _places(system, user)[-1]
+
+    system.skip_notes = [(user, last)]
+    assert system.audit().differences == []
+    system.skip_notes = [(user, last - 1)]
+    (difference,) = system.audit().differences
+    assert (difference.kind, difference.user) == ("missing", user)
+
+
+@tries
 @given(processes, st.lists(st.integers(0, 10_000), max_size=4))
 def test_what_a_reader_loses_is_named_and_nothing_else(
     history: list[Process], choices: list[int]

@@ -90,6 +90,7 @@ class System:
     sync_rows: list[StoredRow] = field(default_factory=list)
     buckets: list[BucketRow] = field(default_factory=list)
     expiries: list[ExpiryRow] = field(default_factory=list)
+    skip_notes: list[ExpiryRow] = field(default_factory=list)
     read_marks: list[ReadMarkRow] = field(default_factory=list)
     grown: list[KafkaRecord] = field(default_factory=list)
     lows: dict[int, int] = field(default_factory=dict)
@@ -201,6 +202,10 @@ class _Lists:
 
     def sync_expiries(self) -> Iterable[ExpiryRow]:
         return self._system.expiries
+
+    def skip_notes(self) -> Iterable[ExpiryRow]:
+        """See `Sources`."""
+        return self._system.skip_notes
 
     def read_marks(self) -> Iterable[ReadMarkRow]:
         return self._system.read_marks

@@ -45,6 +45,19 @@ def _sync_store_loses_a_row(system: System, pick: Pick) -> Expected:
 
 
 @damage
+def _sync_store_loses_a_row_above_a_skip_note(system: System, pick: Pick) -> Expected:
+    """A skip note covers what is not above the note."""
+    rows = system.sync_rows
+    each = pick.one(
+        [one for one in held_once(system) if one.reference.sync_seq == rows[one.at][2]]
+    )
+    system.skip_notes.append((each.user, each.reference.sync_seq - 1))
+    row = rows.pop(each.at)
+    drop_empty_bucket(system, row[0], row[1])
+    return _missing(each)
+
+
+@damage
 def _sync_store_loses_a_reference(system: System, pick: Pick) -> Expected:
     """From within a row: its key stays the highest sync SeqId in it."""
     inner = [
