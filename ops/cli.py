@@ -1,6 +1,6 @@
-"""The `im` command: turns every error into one line and an exit code.
+"""Entry point of `im`: turn every error into one line and an exit code.
 
-Exit codes: 0 success, 1 failure (the reason is on standard error), 2 a wrong call, 130 Ctrl-C.
+Exit codes: 0 success, 1 failure (reason on standard error), 2 invalid arguments, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from typing import Final, NoReturn
 _FAILED: Final = 1
 _INTERRUPTED: Final = 130
 
-_OWNER_ALONE: Final = 0o077
-"""The umask of all that runs here: messages and secrets are for the owner of the files."""
+_UMASK: Final = 0o077
+"""Only the owner may read the files that `im` writes: they hold messages and secrets."""
 
 
 def main() -> None:
-    """Runs the command line. A traceback is never shown.
+    """Run the command line. Never shows a traceback.
 
-    The commands are imported here, so that Ctrl-C during the import ends as it does later.
+    The commands are imported inside `_run`, so that Ctrl-C during the import ends the process
+    in the same way as Ctrl-C during a command.
     """
-    os.umask(_OWNER_ALONE)
+    os.umask(_UMASK)
     try:
         _run()
     except SystemExit as end:
@@ -42,7 +43,7 @@ def _run() -> None:
         app()
     except Interrupted as error:
         _fail(str(error), _INTERRUPTED)
-    except Exception as error:  # noqa: BLE001 - the one place that knows no caller
+    except Exception as error:  # noqa: BLE001 - the outermost caller
         _fail(line_of(error), _FAILED)
 
 

@@ -1,4 +1,4 @@
-"""The commands of `im`, as the command line knows them."""
+"""The command line `im` and its commands."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ topics.command("create")(operate.create_topics)
 topics.command("reshard")(reshard)
 app.add_typer(topics, name="topics")
 
-letters = typer.Typer(help="Records that a stage has put aside.", no_args_is_help=True)
+letters = typer.Typer(help="Dead letters: records that a stage put aside.", no_args_is_help=True)
 letters.command("list")(list_letters)
 letters.command("replay")(replay_letters)
 app.add_typer(letters, name="dead-letters")

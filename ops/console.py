@@ -1,4 +1,4 @@
-"""What the commands print: results on standard output, progress on standard error."""
+"""Output of the commands: results on standard output, progress on standard error."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ err = Console(stderr=True, highlight=False)
 
 
 def emit(record: Any) -> None:
-    """Prints one record as one line of JSON."""
+    """Print one record as one line of JSON."""
     typer.echo(msgspec.json.encode(record))
 
 
 @contextmanager
 def progress(doing: str) -> Iterator[Report]:
-    """Shows that something takes time, and a line for each step of it."""
+    """Show a spinner while the body runs, and a line for each reported step."""
     with err.status(doing):
         yield lambda line: err.print(f"  {line}", markup=False)

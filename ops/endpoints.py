@@ -1,4 +1,4 @@
-"""Where the parts of a deployment are, as host:port."""
+"""The addresses of the parts of a deployment, as host:port."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 from schemas.settings import Settings
 
 _PROBE_SECONDS: Final = 2.0
-_EVERYWHERE: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - recognised, not bound
+_EVERYWHERE: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
 def endpoints(settings: Settings) -> dict[str, str]:
-    """Each part's address by its name; several contact points have commas between."""
+    """The address of each part, by name of the part. Several contact points: comma-separated."""
     hosts, port = settings.cassandra_contact_points
     return {
         "kafka": settings.kafka_bootstrap,
@@ -24,7 +24,7 @@ def endpoints(settings: Settings) -> dict[str, str]:
 
 
 def gateway_address(settings: Settings) -> str:
-    """Where a client on this machine finds the gateway."""
+    """The address of the gateway for a client on this machine."""
     host = "127.0.0.1" if settings.gateway_host in _EVERYWHERE else settings.gateway_host
     return f"{host}:{settings.gateway_port}"
 

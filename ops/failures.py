@@ -1,11 +1,11 @@
-"""One line for a person about an error that ends a command.
+"""Turn an exception that ends a command into one line of text.
 
 | error | line |
 |---|---|
-| `ImError` | its own words, and the address of the server that caused it |
-| an error of a client library | which server, its address, and the variable that names it |
-| `OSError`, `sqlite3.Error` | what cannot be read or written |
-| any other | a defect of this project: the kind of the error and the place in the code |
+| `ImError` | its message, and the address of the server that caused it |
+| an error of a client library | the server, its address, and the variable that sets the address |
+| `OSError`, `sqlite3.Error` | the file that cannot be read or written |
+| any other | a defect of this project: the type of the error and its place in the code |
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from ops.running import resolve_settings
 from schemas.errors import ImError, ServerUnavailable
 
 _KAFKA_ERROR: Final = re.compile(r'KafkaError\{code=[^}]*?str="([^"]*)"\}')
-"""How confluent-kafka writes an error. The group is what the error says."""
+"""The text form of an error of confluent-kafka. The group is the error's message."""
 
 _PROJECT: Final = Path(__file__).parent.parent
 
 
 class _Server(NamedTuple):
-    """A server, and the variable that names its address."""
+    """A server, and the variable that sets its address."""
 
     part: str
     name: str
@@ -57,11 +57,11 @@ _SERVERS: Final[tuple[tuple[tuple[type[Exception], ...], _Server], ...]] = (
     ),
     ((ClientError,), _Server("gateway", "the gateway", "IM_GATEWAY_PORT")),
 )
-"""By the errors of its client library."""
+"""The server behind each type of error of a client library."""
 
 
 def quiet_libraries() -> None:
-    """Has libraries write nothing to the terminal: `line_of` says what there is to say."""
+    """Silence the loggers of libraries: `line_of` reports their errors."""
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="im: %(message)s")
     for library in ("cassandra", "elastic_transport", "elasticsearch", "aiohttp", "asyncio"):
         logger = logging.getLogger(library)
@@ -87,12 +87,12 @@ def line_of(error: Exception) -> str:
 
 
 def tidy(text: str) -> str:
-    """The text with each error of confluent-kafka reduced to what the error says."""
+    """The text, with each error of confluent-kafka reduced to the error's message."""
     return _KAFKA_ERROR.sub(r"\1", text)
 
 
 def _with_address(line: str, server: _Server | None) -> str:
-    """The line, with the server's address and the remedy where the line lacks them."""
+    """The line, completed by the server's address and the remedy if the line lacks them."""
     if server is None or server.variable in line or "`im " in line:
         return line
     address = _address(server)
@@ -123,7 +123,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _reason(error: Exception) -> str:
-    """What a library's error says. Answers of Elasticsearch may quote documents: not those."""
+    """The reason in short. An Elasticsearch response may quote a document: only its type."""
     if isinstance(error, KafkaException):
         return tidy(str(error.args[0]))
     return type(error).__name__

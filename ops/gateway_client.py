@@ -1,4 +1,4 @@
-"""Reads the gateway over HTTP, page after page, as one user."""
+"""Read pages from the gateway over HTTP, as one user."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REQUEST_SECONDS: Final = 30.0
 PAGE: Final = 200
 HITS_A_PAGE: Final = 100
 _TOKEN_LIFETIME: Final = timedelta(minutes=1)
-"""Each request has a token of its own."""
+"""Each request carries a new token."""
 
 _ATTEMPTS: Final = 5
 _SERVICE_UNAVAILABLE: Final = 503
@@ -31,7 +31,7 @@ PageT = TypeVar("PageT", bound=Struct)
 
 
 class GatewayRefused(ImError):
-    """The gateway answered with a problem; the message has its status and its detail."""
+    """The gateway returned an error response. The message has the status and the detail."""
 
 
 class SyncLine(Struct, frozen=True):
@@ -68,15 +68,15 @@ class _Problem(Struct, frozen=True):
 
 
 class GatewayClient:
-    """What one user may read.
+    """Reads with the rights of one user.
 
-    Every method raises `ServerUnavailable` when the gateway, or a server behind it, does not
-    answer, and `GatewayRefused` when the answer is a problem.
+    Every method raises `ServerUnavailable` when the gateway, or a server behind the gateway, does
+    not answer, and `GatewayRefused` when the response is an error.
 
     Args:
-        settings: Where the gateway is, and the secret that its tokens are signed with.
-        user: Who reads.
-        http: Carries the requests.
+        settings: The address of the gateway, and the secret that signs tokens.
+        user: The reader.
+        http: The HTTP session.
     """
 
     def __init__(self, settings: Settings, user: str, http: aiohttp.ClientSession) -> None:
@@ -88,7 +88,7 @@ class GatewayClient:
     async def history(
         self, conv_id: str, first: int | None, last: int | None
     ) -> AsyncIterator[Raw]:
-        """Entries and holes of a range, ascending; up to the head of now unless it has a last."""
+        """Entries and holes of a range, ascending. Without ``last``: up to the present head."""
         path = f"/v1/conversations/{quote(conv_id, safe='')}/messages"
         begin: int | None = first or 1
         while begin is not None:
@@ -96,10 +96,10 @@ class GatewayClient:
             for item in page.items:
                 yield item
             begin = page.next
-            last = last or page.head  # or it would run after a conversation that goes on
+            last = last or page.head  # fixes the end: a busy conversation grows during the read
 
     async def conversations(self) -> AsyncIterator[Raw]:
-        """All conversations that the user is, or once was, in, by id."""
+        """All present and former conversations of the user, by id."""
         after: str | None = None
         while True:
             asked = {"after": after, "limit": PAGE}
@@ -124,7 +124,7 @@ class GatewayClient:
             left = None if left is None else left - len(page.records)
 
     async def search(self, query: str, limit: int | None) -> AsyncIterator[Raw]:
-        """Messages that a query finds, newest first, at most ``limit`` in all."""
+        """Messages that match a query, newest first, at most ``limit`` in all."""
         cursor: str | None = None
         left = limit
         while left is None or left > 0:
@@ -172,8 +172,8 @@ class GatewayClient:
             return msgspec.json.decode(body, type=page)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             raise ServerUnavailable(
-                f"what answers at {self._address} is not the gateway of this version: "
-                "IM_GATEWAY_HOST and IM_GATEWAY_PORT name its address"
+                f"the program at {self._address} is not a gateway of this version: "
+                "IM_GATEWAY_HOST and IM_GATEWAY_PORT set the gateway's address"
             ) from None
 
 

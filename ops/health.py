@@ -1,8 +1,9 @@
-"""How far each stage is behind, as its offset commits tell.
+"""The lag and delay of each stage, read from its offset commits.
 
-Every stage commits with a note, a JSON object: ``delay_ms`` is how long after the broker had a
-command its newest entry was through this stage, ``at`` when that was measured; the rest are
-counts since the first record. So the broker alone knows the health of the pipeline.
+Every commit of a stage has a JSON object as metadata. ``delay_ms`` is the delay of the newest
+entry that the stage finished, counted from the broker's time of the command; ``at`` is the time of
+that measurement; all other fields are counts since the first record. So the health of the pipeline
+can be read from the broker alone.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ _LATEST: Final[OffsetSpec] = OffsetSpec.latest()  # type: ignore[no-untyped-call
 _NO_TOPIC: Final = frozenset(
     {
         KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError._NOENT,  # noqa: SLF001 - the library's name for it
-        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - the library's name for it
-        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - the library's name for it
+        KafkaError._NOENT,  # noqa: SLF001 - the library's only name
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - the library's only name
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - the library's only name
     }
 )
 
@@ -52,12 +53,12 @@ _MEASURED: Final = frozenset({"delay_ms", "at"})
 
 
 class StageHealth(Struct, frozen=True, kw_only=True):
-    """One stage.
+    """The health of one stage.
 
-    ``lag``: records of its source that it has not finished. ``delay_ms``: of the newest entry
-    that it finished, at the time ``measured_at`` (ms since 1970); None before the first.
-    ``members``: its processes as the broker knows them. ``assigned``: whether every partition
-    of its source has one. ``counts``: what it counts, summed over its partitions.
+    ``lag``: the number of source records that the stage has not finished. ``delay_ms``: delay of
+    the newest finished entry, measured at ``measured_at`` (ms since 1970); None before the first
+    entry. ``members``: number of processes in the consumer group. ``assigned``: whether every
+    partition of the source has a process. ``counts``: the stage's counts, summed over partitions.
     """
 
     lag: int
@@ -72,14 +73,14 @@ def pipeline_health(admin: AdminClient, settings: Settings) -> dict[str, StageHe
     """The health of every stage.
 
     Raises:
-        ServerUnavailable: The broker does not answer, or a topic is not there.
+        ServerUnavailable: The broker does not answer, or a topic does not exist.
     """
     with _unavailable(settings):
         return {stage: _health(admin, settings, stage) for stage in SOURCES}
 
 
 def members_if_assigned(admin: AdminClient, settings: Settings, stage: str) -> int:
-    """How many processes share a stage's partitions; 0 while a partition has nobody.
+    """The number of processes of a stage; 0 while any partition has no process.
 
     Raises:
         ServerUnavailable: The broker does not answer.
@@ -109,7 +110,7 @@ def _health(admin: AdminClient, settings: Settings, stage: str) -> StageHealth:
 def committed(
     admin: AdminClient, group: str, partitions: list[TopicPartition]
 ) -> list[TopicPartition]:
-    """Where a group stands in each partition, its beginning if it never committed."""
+    """The committed offsets of a group; the beginning of a partition without a commit."""
     found = group_places(admin, group, partitions, _REQUEST_SECONDS)
     begin = _offsets(admin, [place for place in found if place.offset < 0], _EARLIEST)
     for place in found:
@@ -137,7 +138,7 @@ def _offsets(
 
 
 def _is_assigned(group: ConsumerGroupDescription, source: Mapping[int, TopicPartition]) -> bool:
-    """Whether somebody reads each partition: of sync shards, those of one epoch at a time."""
+    """Whether each partition has a reader. For sync shards: each partition of any one epoch."""
     assigned = {
         (place.topic, place.partition)
         for member in group.members
@@ -158,7 +159,7 @@ def _note(metadata: str | None) -> dict[str, int]:
     try:
         return msgspec.json.decode(metadata or "{}", type=dict[str, int])
     except msgspec.MsgspecError:
-        return {}  # not written by a stage of ours
+        return {}  # not written by a stage of this project
 
 
 def _counts(notes: Iterable[dict[str, int]]) -> dict[str, int]:
@@ -176,6 +177,6 @@ def _unavailable(settings: Settings) -> Iterator[None]:
     except (KafkaException, TimeoutError) as error:
         if isinstance(error, KafkaException) and error.args[0].code() in _NO_TOPIC:
             raise ServerUnavailable(
-                f"Kafka at {where} lacks topics of {settings.namespace}: `im prepare` makes them"
+                f"Kafka at {where} lacks topics of {settings.namespace}: `im prepare` creates them"
             ) from error
         raise ServerUnavailable(f"Kafka at {where} does not answer: {error}") from error

@@ -1,4 +1,4 @@
-"""Entries and sync records as lines for a person, and as JSON for a program."""
+"""Entries and sync records as lines of text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.cells import cell_len
 _SEQ_WIDTH: Final = 7
 _NAME_WIDTH: Final = 16
 _MAX_NAMES: Final = 8
-"""Of a long list of members this many are shown."""
+"""Number of members shown from a long list."""
 
 _HOLES: Final = {
     "hidden": "hidden: outside your membership",
@@ -31,16 +31,16 @@ _HAPPENED: Final = {
     "recalled": ("recalled", ""),
     "read_marked": ("has read up to entry", "seq"),
 }
-"""What a kind other than a message says, and the field that it says it of."""
+"""By kind of entry: the text, and the name of the field whose value follows the text."""
 
 
 def entry_line(entry: dict[str, Any]) -> str:
-    """An entry as SeqId, time, sender and what it says."""
+    """An entry as SeqId, time, sender and content."""
     return f"{entry['seq']:>{_SEQ_WIDTH}}  {_said(entry)}"
 
 
 def history_line(item: Raw) -> str:
-    """An entry, or a hole with the reason for it."""
+    """An entry, or a hole with its reason."""
     found = msgspec.json.decode(item)
     if "hole" not in found:
         return entry_line(found)
@@ -50,13 +50,13 @@ def history_line(item: Raw) -> str:
 
 
 def sync_line(sync_seq: int, record: Raw) -> str:
-    """A record of a sync timeline, with its sync SeqId and its conversation."""
+    """A record of a sync timeline, with sync SeqId and conversation."""
     found = msgspec.json.decode(record)
     return f"{sync_seq:>{_SEQ_WIDTH}}  {_place(found)}  {_said(found)}"
 
 
 def conversation_line(shown: Raw) -> str:
-    """A conversation of somebody: head, read mark, what is unread."""
+    """A conversation of one person: head, read mark, number of unread messages."""
     found = msgspec.json.decode(shown)
     places = f"head {found['head']:>{_SEQ_WIDTH}}  read {found['read']:>{_SEQ_WIDTH}}"
     left = "" if found["periods"][-1]["last"] is None else "  (left)"
@@ -65,13 +65,13 @@ def conversation_line(shown: Raw) -> str:
 
 
 def hit_line(hit: Raw) -> str:
-    """A message that a search found, with its conversation."""
+    """A search hit, with its conversation."""
     found = msgspec.json.decode(hit)
     return f"{_place(found)}  {_said(found)}"
 
 
 def printable(text: str) -> str:
-    """A text without what could move the cursor of a terminal or change its state."""
+    """The text without characters that move the cursor or change the state of a terminal."""
     return "".join(character if character.isprintable() else "·" for character in text)
 
 
@@ -81,7 +81,7 @@ def _place(record: dict[str, Any]) -> str:
 
 
 def _said(record: dict[str, Any]) -> str:
-    if "at" not in record:  # what is left of a recalled entry
+    if "at" not in record:  # the hole that a recalled entry leaves has no time
         return _words(record)
     at = datetime.fromtimestamp(record["at"] / 1000, UTC)
     sender = _padded(printable(record.get("sender", "-")), _NAME_WIDTH)
@@ -110,5 +110,5 @@ def _names(members: list[str]) -> str:
 
 
 def _padded(text: str, width: int) -> str:
-    """Padded by the cells of a terminal: a Chinese character takes two."""
+    """The text, padded by terminal cells: a Chinese character takes two."""
     return text + " " * (width - cell_len(text))

@@ -1,4 +1,4 @@
-"""Transactions that hold up the readers of committed records."""
+"""Open transactions that block readers of committed records."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 
 SHOWN_AFTER_SECONDS: Final = 10.0
-"""A younger transaction is no news: those of the sequencer take some milliseconds."""
+"""A younger transaction is normal: a transaction of the sequencer takes some milliseconds."""
 
 _READ_SECONDS: Final = 5.0
 _LOGS: Final = (Topic.MESSAGES, Topic.TIMELINE)
 
 
 class OpenTransaction(Struct, frozen=True, kw_only=True):
-    """A transaction of a partition that was begun and neither committed nor aborted.
+    """A transaction of a partition that is neither committed nor aborted.
 
-    ``since``: when the broker got its first record (ms since 1970); None if that is not known.
-    ``waiting``: offsets from that record to the end of the partition.
+    ``since``: the broker's time of its first record (ms since 1970); None if unknown.
+    ``waiting``: the number of offsets from that record to the end of the partition.
     """
 
     topic: str
@@ -40,13 +40,13 @@ class OpenTransaction(Struct, frozen=True, kw_only=True):
         if self.since is not None:
             since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.since / 1000))
         return (
-            f"{self.topic}[{self.partition}]: a transaction is open since {since},"
-            f" {self.waiting:,} records wait behind it"
+            f"{self.topic}[{self.partition}]: a transaction has been open since {since},"
+            f" {self.waiting:,} records are blocked behind it"
         )
 
 
 def open_transactions(admin: AdminClient, settings: Settings) -> list[OpenTransaction]:
-    """The transactions that are open for longer than `SHOWN_AFTER_SECONDS`.
+    """The transactions that have been open for longer than `SHOWN_AFTER_SECONDS`.
 
     Raises:
         ServerUnavailable: The broker does not answer.
@@ -76,7 +76,7 @@ def open_transactions(admin: AdminClient, settings: Settings) -> list[OpenTransa
 
 
 def _times(settings: Settings, places: list[TopicPartition]) -> dict[tuple[str, int], int]:
-    """When the broker got the record at each of these offsets, where it tells in time."""
+    """The broker's time of the record at each offset, as far as the broker answers in time."""
     config = consumer_config(settings, settings.group("status"))
     found: dict[tuple[str, int], int] = {}
     deadline = time.monotonic() + _READ_SECONDS

@@ -23,7 +23,7 @@ _TOKEN_HOURS: Final = 24
 Recipients = Annotated[
     list[str] | None,
     typer.Option(
-        "--recipient", help="Who is to have a topic ahead of their first record; may be repeated."
+        "--recipient", help="Create the topic of this recipient in advance; may be repeated."
     ),
 ]
 
@@ -36,23 +36,23 @@ def up(*, json: Json = False) -> None:
     if json:
         emit({"started": started, **where})
         return
-    out.print("it runs" if started else "it already runs")
+    out.print("started" if started else "already running")
     for part, address in where.items():
         out.print(f"  {part:<14} {address}")
 
 
 def down(*, json: Json = False) -> None:
-    """Stop all that `im up` started here."""
+    """Stop everything that `im up` started."""
     with progress("stopping") as report:
         stopped = stack.down(report)
     if json:
         emit({"stopped": stopped})
     else:
-        out.print("stopped" if stopped else "nothing runs here")
+        out.print("stopped" if stopped else "nothing is running")
 
 
 def status(*, json: Json = False) -> None:
-    """Show what runs, where, and how far each stage is behind. Exit with 1 if not all is well."""
+    """Show what runs, the addresses, and the lag of each stage. Exit with 1 on any trouble."""
     found = look(resolve_settings())
     if json:
         emit(found)
@@ -69,7 +69,7 @@ def create_topics(recipient: Recipients = None, *, json: Json = False) -> None:
     for name in created:
         emit({"created": name}) if json else out.print(f"created {name}", markup=False)
     if not created and not json:
-        out.print("all topics are there")
+        out.print("all topics exist")
 
 
 def prepare(*, json: Json = False) -> None:
@@ -84,8 +84,10 @@ def prepare(*, json: Json = False) -> None:
 
 
 def token(
-    user: Annotated[str, typer.Argument(metavar="USER", help="Who its bearer is.")],
-    hours: Annotated[float, typer.Option("--hours", min=0.01, help="How long.")] = _TOKEN_HOURS,
+    user: Annotated[str, typer.Argument(metavar="USER", help="The user of the token.")],
+    hours: Annotated[
+        float, typer.Option("--hours", min=0.01, help="Lifetime in hours.")
+    ] = _TOKEN_HOURS,
     *,
     json: Json = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Makes what the processes find when they start: topics, tables, index."""
+"""Create what the processes need at their start: topics, tables, index."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from schemas.settings import Settings
 
 
 def prepare(settings: Settings, report: Report) -> None:
-    """Creates what is missing, and the deployment's identity in log, store and index.
+    """Create what is missing, and record the deployment's identity in log, store and index.
 
     Raises:
-        ConfigurationError: Something that exists does not fit the settings.
+        ConfigurationError: An existing topic, table or index does not fit the settings.
         WrongDeployment: Topics, keyspace and index do not belong together. Nothing was created.
         ServerUnavailable: A server does not answer.
     """
@@ -40,10 +40,10 @@ def prepare(settings: Settings, report: Report) -> None:
 
 
 def prepare_log(settings: Settings) -> list[str]:
-    """Creates the topics that are missing, and the identity in the log.
+    """Create the missing topics, and record the identity in the log.
 
     Returns:
-        The names of the topics that were created.
+        The names of the created topics.
 
     Raises:
         ConfigurationError: A topic does not fit the settings.
@@ -52,14 +52,18 @@ def prepare_log(settings: Settings) -> list[str]:
     """
     recorded = read_deployment(settings)
     if recorded is not None:
-        check_topics(admin_client(settings), recorded)  # before a deleted topic is made anew
+        check_topics(admin_client(settings), recorded)  # before a deleted topic is created again
     created = prepare_topics(settings)
     check_log(settings)
     return created
 
 
 def _check_before(settings: Settings, session: Session, client: Elasticsearch) -> None:
-    """Compares what exists, before anything is created beside it."""
+    """Compare the recorded identities before anything is created.
+
+    Raises:
+        WrongDeployment: Topics, keyspace and index do not belong together.
+    """
     recorded = read_deployment(settings)
     if recorded is not None:
         check_topics(admin_client(settings), recorded)

@@ -1,7 +1,7 @@
-"""Asks each part of a deployment whether it works, each within `PROBE_SECONDS`.
+"""Probe each part of a deployment, each within `PROBE_SECONDS`.
 
-A port that accepts connections proves little: behind it may be a server that refuses our
-credentials, a server that stands still, or another program.
+An open port proves little: the server behind the port may refuse our credentials, may hang, or may
+be another program.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from schemas.settings import Settings
 PROBE_SECONDS: Final = 3.0
 
 _OPTIONS: Final = b"\x05\x00\x00\x00\x05\x00\x00\x00\x00"
-"""A frame of Cassandra's native protocol, version 5: which options are there?"""
+"""An OPTIONS frame of Cassandra's native protocol, version 5."""
 
 _IS_ANSWER: Final = 0x80
 _VERSIONS: Final = range(3, 8)
 
 Probe: TypeAlias = Callable[[Settings], str | None]
-"""Why a part does not work; None if it works."""
+"""Returns the reason why a part does not work; None if the part works."""
 
 
 def part_troubles(settings: Settings, stopped: Collection[str] = ()) -> dict[str, str | None]:
-    """Why each part does not work, by its name; None for a part that works.
+    """The reason why each part does not work, by name of the part; None for a part that works.
 
     Args:
         settings: The deployment.
-        stopped: Parts that are known to be stopped. Their addresses are not contacted.
+        stopped: Parts that are known to be stopped. They are not contacted.
     """
     where = endpoints(settings)
     with ThreadPoolExecutor(len(_PROBES)) as pool:
@@ -85,11 +85,11 @@ def _elasticsearch(settings: Settings) -> str | None:
         return describe(settings, error)
     if isinstance(answer, dict) and "cluster_name" in answer:
         return None
-    return f"what answers at {endpoints(settings)['elasticsearch']} is not Elasticsearch"
+    return f"the program at {endpoints(settings)['elasticsearch']} is not Elasticsearch"
 
 
 def gateway_trouble(settings: Settings) -> str | None:
-    """Why the gateway, or a server that it needs, does not work; None if all of them work."""
+    """The reason why the gateway, or a server behind it, does not work; None if all work."""
     where = gateway_address(settings)
     connection = http.client.HTTPConnection(where, timeout=PROBE_SECONDS)
     try:
@@ -99,7 +99,9 @@ def gateway_trouble(settings: Settings) -> str | None:
         return f"the gateway does not answer at {where}"
     finally:
         connection.close()
-    return None if status == HTTPStatus.OK else f"the gateway at {where} is not well ({status})"
+    return (
+        None if status == HTTPStatus.OK else f"the gateway at {where} answers with status {status}"
+    )
 
 
 _PROBES: Final[dict[str, Probe]] = {

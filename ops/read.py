@@ -1,4 +1,4 @@
-"""`im history`, `im sync` and `im search`: what a user sees, read through the gateway."""
+"""`im history`, `im conversations`, `im sync`, `im search`: read the gateway as one user."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from schemas.settings import Settings
 
 ItemT = TypeVar("ItemT")
 
-As = Annotated[str, typer.Option("--as", metavar="USER", help="Who reads.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many.")]
+As = Annotated[str, typer.Option("--as", metavar="USER", help="The reader.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Maximum number of results.")]
 
 
 def history(
-    conversation: Annotated[str, typer.Argument(metavar="CONV", help="Its id.")],
+    conversation: Annotated[str, typer.Argument(metavar="CONV", help="Conversation id.")],
     user: As,
     first: Annotated[int | None, typer.Option("--from", min=1, help="The lowest SeqId.")] = None,
     last: Annotated[int | None, typer.Option("--to", min=1, help="The highest SeqId.")] = None,
@@ -42,22 +42,24 @@ def history(
 
 
 def conversations(
-    user: Annotated[str, typer.Argument(metavar="USER", help="Whose conversations.")],
+    user: Annotated[str, typer.Argument(metavar="USER", help="The person.")],
     *,
     json: Json = False,
 ) -> None:
-    """Show USER's conversations: the head of each, up to where they have read, what is unread."""
+    """Show USER's conversations: head, read mark and number of unread messages of each."""
     _show(user, lambda client: client.conversations(), _raw if json else conversation_line)
 
 
 def sync(
-    user: Annotated[str, typer.Argument(metavar="USER", help="Whose timeline.")],
-    after: Annotated[int | None, typer.Option("--after", min=-1, help="The cursor.")] = None,
+    user: Annotated[str, typer.Argument(metavar="USER", help="The person.")],
+    after: Annotated[
+        int | None, typer.Option("--after", min=-1, help="Sync SeqId; shows later records.")
+    ] = None,
     limit: Limit = None,
     *,
     json: Json = False,
 ) -> None:
-    """Show what USER's devices are told, in the order in which they are told it."""
+    """Show the records of USER's sync timeline, in order."""
     _show(
         user,
         lambda client: client.sync(after, limit),
@@ -66,16 +68,16 @@ def sync(
 
 
 def search(
-    query: Annotated[str, typer.Argument(help='All words, "phrases" in quotes.')],
+    query: Annotated[str, typer.Argument(help='Words that must all occur; "phrases" in quotes.')],
     user: As,
     limit: Limit = None,
     *,
     json: Json = False,
 ) -> None:
     """Find messages that USER may see, newest first."""
-    with suppress(ValueError):  # the gateway says what is wrong with the query
+    with suppress(ValueError):  # the gateway reports the error in the query
         if parse_query(query).is_cut:
-            typer.echo("the query is too long: only its first part is searched for", err=True)
+            typer.echo("the query is too long: only its first part is used", err=True)
     _show(user, lambda client: client.search(query, limit), _raw if json else hit_line)
 
 

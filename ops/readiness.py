@@ -1,4 +1,4 @@
-"""Waits until the processes of a deployment do their work."""
+"""Wait until the processes of a deployment are ready."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from schemas.settings import Settings
 
 READY_SECONDS: Final = 60.0
 _RESTARTS: Final = 3
-"""A process that ended more often before it was ever ready will not be."""
+"""A process with more exits before it is first ready is considered broken."""
 
 
 def await_pipeline(settings: Settings, supervisor: Supervisor) -> None:
-    """Waits until every stage has its partitions and the gateway serves.
+    """Wait until every stage has its partitions and the gateway is ready.
 
     Raises:
-        ServerUnavailable: One does not in time, or ends again and again; the message ends with
-            its last words.
+        ServerUnavailable: A process is not ready in time, or exits repeatedly; the message ends
+            with the last lines of its log.
     """
     waiting = {*SOURCES, GATEWAY}
     admin = admin_client(settings)
@@ -43,7 +43,7 @@ def await_pipeline(settings: Settings, supervisor: Supervisor) -> None:
 
 
 def gateway_serves(settings: Settings) -> bool:
-    """Whether the gateway says that it and what it needs are well."""
+    """Whether the gateway reports that the gateway and its servers work."""
     return gateway_trouble(settings) is None
 
 
@@ -54,7 +54,7 @@ def _is_ready(admin: AdminClient, settings: Settings, program: str) -> bool:
     try:
         return members_if_assigned(admin, settings, program) >= wanted
     except ServerUnavailable:
-        return False  # a fresh broker has no coordinator for groups yet
+        return False  # a new broker has no group coordinator yet
 
 
 def _hopeless(supervisor: Supervisor, programs: set[str]) -> set[str]:

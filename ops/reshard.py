@@ -1,9 +1,10 @@
-"""`im topics reshard`: gives the sync timelines another number of shards, while everything runs.
+"""`im topics reshard`: change the number of shards of the sync timelines during operation.
 
-1. The next epoch's topic is made. A topic that an earlier attempt left is used, or passed over.
-2. The epoch is declared on ``im.epochs``. From here on it happens, whatever becomes of us.
-3. The lanes switch, each between two transactions; a worker that is not there does so when it is.
-   `schemas.epochs` says what readers make of it.
+1. Create the next epoch's topic. A topic left by an earlier attempt is used if its number of
+   partitions is right, otherwise its epoch is skipped.
+2. Declare the epoch on ``im.epochs``. From then on the change completes even if this command ends.
+3. Each lane switches between two transactions. The lanes of a stopped worker switch when they run
+   again. `schemas.epochs` describes the effect on readers.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ from schemas.topics import Topic
 MOST_SHARDS: Final = 4_000
 _LOOK_SECONDS: Final = 0.2
 
-Shards = Annotated[int, typer.Argument(min=1, max=MOST_SHARDS, help="How many from now on.")]
+Shards = Annotated[int, typer.Argument(min=1, max=MOST_SHARDS, help="The new number of shards.")]
 Wait = Annotated[
-    float, typer.Option("--wait", min=0, help="Seconds to wait for the lanes; 0 for none.")
+    float, typer.Option("--wait", min=0, help="Seconds to wait for the lanes; 0: no wait.")
 ]
 
 
@@ -58,15 +59,15 @@ def reshard(shards: Shards, wait: Wait = 60.0, *, json: Json = False) -> None:
 
 
 def declare_epoch(settings: Settings, shards: int) -> int:
-    """Steps 1 and 2.
+    """Perform steps 1 and 2.
 
     Returns:
         The epoch.
 
     Raises:
-        ConfigurationError: The layout has no shards to change, or the deployment has no topics.
+        ConfigurationError: The layout has no number of shards, or the topics do not exist.
         WrongDeployment: The topics are not those of the deployment.
-        ServerUnavailable: The broker does not answer; the epoch may have been declared.
+        ServerUnavailable: The broker does not answer. The epoch may have been declared.
     """
     layout = sync_layout(settings)
     if not isinstance(layout, Sharded):
@@ -86,10 +87,10 @@ def declare_epoch(settings: Settings, shards: int) -> int:
 def await_lanes(
     settings: Settings, epoch: int, seconds: float, report: Callable[[str], None]
 ) -> None:
-    """Waits until every lane has switched to an epoch, or a later one.
+    """Wait until every lane has switched to this epoch or a later one.
 
     Raises:
-        Stalled: Not within so many seconds. It goes on by itself.
+        Stalled: Some lanes have not switched in time. They still switch later.
         ServerUnavailable: The broker does not answer.
     """
     deadline = time.monotonic() + seconds
@@ -115,11 +116,11 @@ def await_lanes(
 
 
 def read_epochs(settings: Settings) -> Epochs:
-    """The epochs of now.
+    """The epochs declared so far.
 
     Raises:
         ServerUnavailable: The broker does not answer.
-        KafkaException: The same.
+        KafkaException: The broker does not answer.
     """
     consumer = _consumer(settings)
     log = EpochLog(settings, consumer)
@@ -131,7 +132,7 @@ def read_epochs(settings: Settings) -> Epochs:
 
 
 def _free_epoch(settings: Settings, layout: Sharded, admin: AdminClient, shards: int) -> int:
-    """The next, but for those whose topic somebody made with another number of partitions."""
+    """The next epoch whose topic does not exist, or exists with the right number of partitions."""
     if not _partitions(admin, settings.topic(Topic.EPOCHS)):
         raise ConfigurationError("there is no log of epochs: make it with `im topics create`")
     epoch = read_epochs(settings).newest + 1
@@ -149,7 +150,7 @@ def _declare(settings: Settings, declared: EpochDeclared) -> None:
     producer = Producer(producer_config(settings))
     producer.produce(settings.topic(Topic.EPOCHS), encode(declared), epoch_key(declared))
     if producer.flush(REQUEST_SECONDS):
-        raise ServerUnavailable("the broker has not confirmed the epoch: try it again")
+        raise ServerUnavailable("the broker has not confirmed the epoch: run the command again")
 
 
 def _consumer(settings: Settings) -> Consumer:

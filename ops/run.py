@@ -1,4 +1,4 @@
-"""`im run`: everything up, a conversation played and looked at, until Ctrl-C."""
+"""`im run`: start everything, play a conversation, check the results, wait for Ctrl-C."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _TOKEN_LIFETIME: Final = timedelta(hours=12)
 def run(
     *,
     once: Annotated[
-        bool, typer.Option("--once", help="End after the conversation: 0 if all was well.")
+        bool, typer.Option("--once", help="Exit after the conversation: 0 if all checks passed.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Start everything, play a short conversation, and stay until Ctrl-C."""
+    """Start everything, play a short conversation, and keep running until Ctrl-C."""
     tell = emit if json else Account().tell
     verdicts: list[bool] = []
     with _everything_up():
@@ -41,16 +41,16 @@ def run(
             tell(event)
             verdicts.append(event.ok)
         if not once:
-            err.print("\nCtrl-C stops it.")
+            err.print("\nPress Ctrl-C to stop.")
             signal.pause()
     raise typer.Exit(0 if verdicts and all(verdicts) else 1)
 
 
 def demonstration(settings: Settings) -> Iterator[Event]:
-    """Plays the conversation and looks at it from every side.
+    """Play the conversation, then read it back from each store.
 
     Raises:
-        ImError: Something did not work at all.
+        ImError: A step failed.
     """
     played = Played.fresh()
     yield from play(settings, played)
@@ -61,9 +61,9 @@ def demonstration(settings: Settings) -> Iterator[Event]:
 
 @contextmanager
 def _everything_up() -> Iterator[None]:
-    """Starts what does not run, and stops what it started. SIGINT and SIGTERM end the body."""
+    """Start a deployment unless one runs, and stop it at the end. SIGINT, SIGTERM end the body."""
     for number in _ENDING:
-        signal.signal(number, signal.default_int_handler)  # a shell may have had it ignored
+        signal.signal(number, signal.default_int_handler)  # a shell may have set SIGINT to ignored
     with progress("starting") as report:
         _, started = stack.up(report)
     try:
@@ -77,6 +77,6 @@ def _everything_up() -> Iterator[None]:
 
 def _stop() -> None:
     for number in _ENDING:
-        signal.signal(number, signal.SIG_IGN)  # it has a bound and leaves nothing behind
+        signal.signal(number, signal.SIG_IGN)  # stopping takes a bounded time and must complete
     with progress("stopping") as report:
         stack.down(report)

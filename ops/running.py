@@ -1,8 +1,8 @@
-"""The deployment that a command talks to: the environment, then the last stack, then defaults.
+"""The deployment that a command uses: from the environment, else the last `im up`, else defaults.
 
-`im up` records the settings that it resolved, so that later commands find the same servers, topics
-and limits. The record outlives `im down`: a command after `im down` fails, instead of reaching
-another stack at the default ports. The secret has a file of its own.
+`im up` records its settings, so that later commands use the same servers, topics and limits. The
+record outlives `im down`: a command after `im down` fails and does not reach another stack at the
+default ports. The secret is in a separate file.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _SECRET_BYTES: Final = 48
 
 
 class RunningStack(Struct, frozen=True, kw_only=True):
-    """The settings that `im up` resolved. ``environment`` has no secret.
+    """The settings that `im up` recorded. ``environment`` does not contain the secret.
 
-    ``started_at``: milliseconds since 1970. ``owned``: the parts that `im up` started, by name.
+    ``started_at``: milliseconds since 1970. ``owned``: names of the parts that `im up` started.
     """
 
     environment: dict[str, str]
@@ -43,15 +43,15 @@ _ADDRESSES: Final = {
     "elasticsearch": "IM_ELASTICSEARCH_URL",
     "gateway": "IM_GATEWAY_PORT",
 }
-"""The variable that names the address of each part."""
+"""The variable that sets the address of each part."""
 
 
 def live_settings() -> Settings:
-    """As `resolve_settings`, for a command that contacts the servers.
+    """The settings, as from `resolve_settings`, for a command that contacts the servers.
 
     Raises:
-        ConfigurationError: As `resolve_settings`; or the stack that was started here is stopped.
-            Another stack may have its ports now.
+        ConfigurationError: As `resolve_settings`; or the stack that `im up` started here is
+            stopped. Another stack may use its ports now.
     """
     settings = resolve_settings()
     if stopped_parts(settings):
@@ -64,7 +64,7 @@ def live_settings() -> Settings:
 def stopped_parts(settings: Settings) -> set[str]:
     """The parts that `im up` started here and that are stopped now.
 
-    A part whose address the environment names is somebody else's, and is not among them.
+    Excludes a part whose address is set in the environment: `im up` does not own that part.
     """
     running = read_running(settings.home)
     owned = {part for part in (running.owned if running else ()) if not _is_named(part)}
@@ -78,11 +78,11 @@ def _is_named(part: str) -> bool:
 
 
 def resolve_settings() -> Settings:
-    """The settings of the deployment that a command is for, with the secret of tokens if any.
+    """The settings of the deployment that a command uses, with the secret of tokens if any.
 
     Raises:
-        ConfigurationError: A variable is out of its range, or is not a setting, or the file of
-            the secret cannot be read.
+        ConfigurationError: A variable is out of range or unknown, or the file of the secret
+            cannot be read.
     """
     home = load_settings().home
     running = read_running(home)
@@ -102,33 +102,33 @@ def read_running(home: Path) -> RunningStack | None:
     try:
         return msgspec.json.decode(text, type=RunningStack) if text else None
     except msgspec.MsgspecError:
-        return None  # the record was cut off by a crash: `im up` writes another
+        return None  # a crash truncated the record: `im up` writes a new one
 
 
 def write_running(home: Path, running: RunningStack) -> None:
-    """Records the settings of a stack."""
+    """Record the settings of a stack."""
     path = _file(home)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.encode(running))
 
 
 def forget_running(home: Path) -> None:
-    """Removes the record."""
+    """Remove the record."""
     _file(home).unlink(missing_ok=True)
 
 
 def as_environment(settings: Settings | DevstackSettings) -> dict[str, str]:
-    """The variables that make the same settings in another process, without the secret."""
+    """The variables that give another process the same settings, without the secret."""
     secret = {"jwt_secret", "jwt_secret_file"}
     fields = settings.model_dump(mode="json", exclude=secret, exclude_none=True)
     return {variable(name): str(value) for name, value in fields.items()}
 
 
 def secret_file(settings: Settings) -> Path:
-    """The file that holds the secret of tokens, readable by its owner alone.
+    """The path of the file that holds the secret of tokens. Only the owner may read the file.
 
-    A secret that IM_JWT_SECRET sets is written to a file of the run. Otherwise the file is the
-    one that IM_JWT_SECRET_FILE names, or ``secret`` in the home folder, made if it is missing.
+    A secret from IM_JWT_SECRET is written to a file in ``run``. Otherwise the file is the one
+    that IM_JWT_SECRET_FILE names, else ``secret`` in the home folder, created if missing.
     """
     given = settings.jwt_secret.get_secret_value()
     if given and given != _read_text(settings.home / "secret"):
@@ -140,7 +140,7 @@ def secret_file(settings: Settings) -> Path:
 
 
 def make_home(settings: Settings) -> None:
-    """Makes the home folder, which its owner alone may enter."""
+    """Create the home folder. Only its owner may enter it."""
     settings.home.mkdir(parents=True, exist_ok=True)
     settings.home.chmod(0o700)
 

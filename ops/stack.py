@@ -1,4 +1,4 @@
-"""Starts and stops a whole deployment on this machine: servers, topics, tables, processes."""
+"""Start and stop a whole deployment on this machine: servers, topics, tables, processes."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ _GIVEN: Final = {
     "cassandra": "IM_CASSANDRA_HOSTS",
     "elasticsearch": "IM_ELASTICSEARCH_URL",
 }
-"""A server whose variable is set is somebody else's: it is used, not started."""
+"""A server whose variable is set is external: `im up` uses the server and does not start it."""
 
 
 _SECRETS: Final = frozenset({"IM_JWT_SECRET", "IM_JWT_SECRET_FILE"})
 
 
 class Deployment(NamedTuple):
-    """What `im up` starts. ``settings`` has the addresses of its own servers filled in."""
+    """What `im up` starts. ``settings`` includes the addresses of the started servers."""
 
     settings: Settings
     machine: DevstackSettings
@@ -54,7 +54,7 @@ class Deployment(NamedTuple):
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that describe it, without the secret."""
+        """The variables that describe the deployment, without the secret."""
         return as_environment(self.machine) | as_environment(self.settings)
 
 
@@ -62,7 +62,7 @@ def deployment(report: Report) -> Deployment:
     """The deployment that the environment describes.
 
     Raises:
-        ConfigurationError: A variable is out of its range, or is not a setting.
+        ConfigurationError: A variable is out of range or unknown.
     """
     machine = _machine()
     servers = [each for each in all_servers(machine) if not os.environ.get(_GIVEN[each.name])]
@@ -72,14 +72,14 @@ def deployment(report: Report) -> Deployment:
 
 
 def up(report: Report) -> tuple[Settings, bool]:
-    """Starts everything and waits until a message can be sent.
+    """Start everything and wait until a message can be sent.
 
     Returns:
-        The settings of what runs, and whether it was started by this call.
+        The settings of the running deployment, and whether this call started it.
 
     Raises:
-        ConfigurationError: Something in the environment cannot work.
-        ServerUnavailable: A part did not come up in time.
+        ConfigurationError: The environment describes a deployment that cannot work.
+        ServerUnavailable: A part was not ready in time.
     """
     wanted = deployment(report)
     settings, _, stack = wanted
@@ -98,10 +98,10 @@ def up(report: Report) -> tuple[Settings, bool]:
 
 
 def down(report: Report) -> bool:
-    """Stops what was started here, whatever state it is in.
+    """Stop everything that was started here, in whatever state.
 
     Returns:
-        Whether there was anything.
+        Whether anything was running.
     """
     return deployment(report).stack.down()
 
@@ -130,7 +130,7 @@ def _start(wanted: Deployment, report: Report) -> None:
 
 
 def _restart_the_fallen(wanted: Deployment, report: Report) -> None:
-    """Starts again what ended so often that the supervisor gave it up."""
+    """Start the programs again that the supervisor no longer restarts."""
     supervisor = wanted.stack.supervisor
     fallen = {process.program for process in supervisor.processes() if process.is_down}
     if not fallen:
@@ -154,7 +154,7 @@ def _check_same(running: RunningStack, wanted: Deployment) -> None:
         there = running.environment.get(name)
         if name in os.environ and there != value:
             raise ConfigurationError(
-                f"it already runs, with {name}={there} and not {value}: `im down` first"
+                f"already running with {name}={there}, not {value}: run `im down` first"
             )
 
 
@@ -187,5 +187,5 @@ def _alone(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ConfigurationError("another `im up` is at work here") from None
+            raise ConfigurationError("another `im up` is running here") from None
         yield

@@ -1,4 +1,4 @@
-"""The processes of the pipeline: how each is started, and what it consumes."""
+"""The processes of the pipeline: the command and the source topic of each."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ SOURCES: Final[dict[str, Topic]] = {
     "sink-sync": Topic.SYNC,
     "sink-search": Topic.TIMELINE,
 }
-"""What each stage reads; a stage is a consumer group, see `Settings.group`."""
+"""The topic that each stage reads. A stage is a consumer group, see `Settings.group`."""
 
 _STOP_SECONDS: Final = 25
-"""Longer than each takes at most to finish what it has in hand."""
+"""Longer than the longest shutdown of a process."""
 
 
 def programs(settings: Settings, secret: Path) -> list[Program]:
-    """Every process of the pipeline. The environment has their settings.
+    """Every process of the pipeline. The settings are passed in the environment.
 
     Args:
         settings: The deployment.
-        secret: The file that holds the secret of tokens. The gateway alone learns its name.
+        secret: The file that holds the secret of tokens. Only the gateway receives its name.
     """
     return [
         _program(SEQUENCER, "stream_processors", count=settings.workers),

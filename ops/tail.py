@@ -1,7 +1,8 @@
-"""Counts what a group has still to read, where offsets alone would count too much.
+"""Count the records that a consumer group has not read yet.
 
-A transaction ends with a marker that takes an offset but is no record, so a reader that has
-everything stands one below the end. Short tails are read to see what is in them.
+Offsets alone count too much: a transaction ends with a marker that takes an offset but is no
+record, so the position of a reader with no lag is one below the end. A short tail is therefore
+read to count its records.
 """
 
 from __future__ import annotations
@@ -17,27 +18,27 @@ from backends.kafka import consumer_config
 from schemas.settings import Settings
 
 _SHORT: Final = 200
-"""Offsets of a tail that is worth reading: a longer one is lag, whatever is in it."""
+"""Longest tail, in offsets, that is read. For a longer tail the marker makes no difference."""
 
 _READ_SECONDS: Final = 3.0
 
 
 def records_left(settings: Settings, behind: Mapping[TopicPartition, int]) -> int:
-    """How many records are left to read, exact where few are.
+    """The number of unread records. Exact for short tails, an upper bound for long ones.
 
     Args:
         settings: The deployment.
-        behind: By the place where a reader stands, the offsets from there to the end.
+        behind: The number of offsets from a reader's position to the end, by position.
     """
     short = [place for place, offsets in behind.items() if offsets <= _SHORT]
     counted = _count(settings, short) if short else 0
-    if counted is None:  # too much rather than too little
+    if counted is None:  # not counted in time: the upper bound
         return sum(behind.values())
     return counted + sum(offsets for offsets in behind.values() if offsets > _SHORT)
 
 
 def _count(settings: Settings, places: list[TopicPartition]) -> int | None:
-    """The records from these places on; None if the broker does not tell in time."""
+    """The number of records from these positions on; None if the broker is not in time."""
     config = consumer_config(settings, settings.group("status")) | {
         "enable.partition.eof": True,
     }

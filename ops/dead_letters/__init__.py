@@ -1,1 +1,1 @@
-"""`im dead-letters`: what was put aside, and how it gets into a store after a repair."""
+"""`im dead-letters`: list dead letters, and store their records after a repair."""

@@ -25,7 +25,7 @@ Places = Annotated[
 
 
 def list_letters(stage: Stage = None, *, json: Json = False) -> None:
-    """Show what was put aside, by which stage, why, and where the record lies."""
+    """Show each dead letter: time, stage, place of the record, size and reason."""
     letters = _chosen(stage, None)
     if json:
         for letter in letters:
@@ -39,7 +39,7 @@ def list_letters(stage: Stage = None, *, json: Json = False) -> None:
 
 
 def replay_letters(places: Places = None, stage: Stage = None, *, json: Json = False) -> None:
-    """Put the records of sinks' letters into their stores again. Exit with 1 if not all are."""
+    """Store the records of the sinks' dead letters again. Exit with 1 if any is not stored."""
 
     def tell(done: Replayed) -> None:
         if json:

@@ -1,4 +1,4 @@
-"""Reads ``im.dead-letter``. The text of a record is never shown."""
+"""Read ``im.dead-letter``. The text of a record is never shown."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _UNKNOWN: Final = -1
 
 
 class Letter(Struct, frozen=True, kw_only=True):
-    """A dead letter, see `schemas.dead_letters`. Numbers that the letter does not have are -1.
+    """A dead letter, see `schemas.dead_letters`. -1: the letter lacks this number.
 
-    ``at``: when it was put aside, in milliseconds since 1970.
+    ``at``: the time of the letter, in milliseconds since 1970.
     """
 
     stage: str
@@ -39,12 +39,12 @@ class Letter(Struct, frozen=True, kw_only=True):
 
     @property
     def place(self) -> str:
-        """Where the record lies, as `im dead-letters replay` takes it."""
+        """The place of the record, as an argument of `im dead-letters replay`."""
         return f"{self.topic}:{self.partition}:{self.offset}"
 
 
 def read_letters(settings: Settings) -> list[Letter]:
-    """All letters that the topic holds, in the order of their time.
+    """All letters in the topic, in order of time.
 
     Raises:
         ServerUnavailable: Kafka does not answer.
@@ -61,7 +61,7 @@ def read_letters(settings: Settings) -> list[Letter]:
 
 
 def read_record(consumer: Consumer, letter: Letter) -> Message | None:
-    """The record that a letter is about; None if the log does not hold it any more.
+    """The record of a letter; None if the log no longer holds the record.
 
     Raises:
         ServerUnavailable: Kafka does not answer in time.
@@ -76,7 +76,7 @@ def read_record(consumer: Consumer, letter: Letter) -> Message | None:
 
 
 def record_consumer(settings: Settings) -> Consumer:
-    """A consumer for `read_record`. An offset that is gone leads to the oldest record."""
+    """A consumer for `read_record`. A removed offset leads to the oldest record."""
     return _consumer(settings)
 
 
@@ -92,7 +92,7 @@ def _to_the_end(consumer: Consumer, places: Sequence[Place]) -> Iterator[Message
     while ended < len(places):
         message = consumer.poll(_POLL_SECONDS)
         if message is None and time.monotonic() > deadline:
-            raise ServerUnavailable(f"no dead letter came within {_SILENCE_SECONDS:.0f} s")
+            raise ServerUnavailable(f"no dead letter arrived within {_SILENCE_SECONDS:.0f} s")
         if message is None:
             continue
         deadline = time.monotonic() + _SILENCE_SECONDS
@@ -103,7 +103,7 @@ def _to_the_end(consumer: Consumer, places: Sequence[Place]) -> Iterator[Message
 
 def _is_end(message: Message) -> bool:
     error = message.error()
-    return error is not None and error.code() == KafkaError._PARTITION_EOF  # noqa: SLF001 - the library's name
+    return error is not None and error.code() == KafkaError._PARTITION_EOF  # noqa: SLF001 - the library's only name
 
 
 def _letter(message: Message) -> Letter:

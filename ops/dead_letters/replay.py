@@ -1,4 +1,4 @@
-"""Puts records that a sink refused into its store again."""
+"""Store records again that a sink put aside."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sinks.stages import STAGES, source_of
 STORED: Final = "stored"
 REFUSED: Final = "refused again"
 GONE: Final = "not in the log any more"
-NOT_A_SINK: Final = "not of a sink: its producer has to send it again"
+NOT_A_SINK: Final = "not of a sink: the producer must send it again"
 
 _ANSWER_SECONDS: Final = 10.0
 _STORE_SECONDS: Final = 60.0
@@ -36,7 +36,7 @@ _NO_LIMIT: Final = PoisonLimits(run=1 << 62, share=1.0)
 
 
 class Replayed(Struct, frozen=True, kw_only=True):
-    """What became of one letter's record. ``why`` says why the store refuses it, if it does."""
+    """The outcome for one letter's record. ``why``: the reason of the store's refusal."""
 
     stage: str
     place: str
@@ -45,7 +45,7 @@ class Replayed(Struct, frozen=True, kw_only=True):
 
 
 class _Refusals:
-    """Takes the place of the dead-letter topic: a second letter about one record helps nobody."""
+    """Replaces the dead-letter topic: a second letter about the same record has no use."""
 
     def __init__(self) -> None:
         self.reasons: list[str] = []
@@ -58,17 +58,17 @@ class _Refusals:
 def replay(
     settings: Settings, letters: Iterable[Letter], tell: Callable[[Replayed], None]
 ) -> Counter[str]:
-    """Reads each record again and hands it to its stage's writer.
+    """Read each record from the log and pass the record to its stage's writer.
 
-    May be repeated, and may be late: a writer leaves what is newer as it is.
+    Idempotent. A late replay is harmless: a writer does not overwrite newer data.
 
     Args:
         settings: The deployment.
-        letters: Of any stage.
-        tell: Gets what became of each.
+        letters: Letters of any stages.
+        tell: Receives each outcome.
 
     Returns:
-        How many records had each outcome.
+        The number of records by outcome.
 
     Raises:
         ServerUnavailable: A server does not answer.
@@ -116,10 +116,10 @@ def _replay_stage(settings: Settings, stage: str, letters: list[Letter]) -> Iter
 
 
 def _deliver(writer: Writer, refusals: _Refusals, record: Record) -> None:
-    """Returns when the record is in the store, or refused.
+    """Return when the record is stored or refused.
 
     Raises:
-        TransientFailure: Neither, within `_STORE_SECONDS`.
+        TransientFailure: The record is neither, after `_STORE_SECONDS`.
     """
     late = Event()
     timer = Timer(_STORE_SECONDS, late.set)

@@ -1,1 +1,1 @@
-"""A short conversation, played through the SDK and looked at from every side."""
+"""A short conversation, sent through the SDK and read back from each store."""

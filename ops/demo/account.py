@@ -1,4 +1,4 @@
-"""Prints the demonstration for a person."""
+"""Print the demonstration as text."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ops.demo.events import Event, Found, HistoryRead, Reachable, Sequenced, Syn
 from ops.lines import history_line, hit_line
 
 _HEADINGS: Final[dict[type[Event], str]] = {
-    Sequenced: "What is said, with its SeqId",
-    SyncHeld: "What each recipient's sync timeline got",
+    Sequenced: "Messages and their SeqIds",
+    SyncHeld: "The sync timeline of each recipient",
     HistoryRead: "The history, read back from Cassandra",
     Found: "Search",
     Reachable: "The gateway",
@@ -20,13 +20,13 @@ _MARKS: Final = {True: "[green]✓[/]", False: "[red]✗[/]"}
 
 
 class Account:
-    """Tells one event after the other, with a heading before each kind."""
+    """Prints events, with a heading before each kind of event."""
 
     def __init__(self) -> None:
         self._heading = ""
 
     def tell(self, event: Event) -> None:
-        """Prints an event."""
+        """Print an event."""
         heading = _HEADINGS[type(event)]
         if heading != self._heading:
             out.print(f"\n[bold]{heading}[/]")
@@ -39,7 +39,7 @@ class Account:
 def _lines(event: Event) -> list[str]:
     match event:
         case Sequenced(conv_id=conv_id, seq=seq, sender=sender, text=None):
-            return [f"{conv_id} #{seq}  {sender} makes the conversation"]
+            return [f"{conv_id} #{seq}  {sender} creates the conversation"]
         case Sequenced(conv_id=conv_id, seq=seq, sender=sender, text=text):
             return [f"{conv_id} #{seq}  {sender}: {text}"]
         case SyncHeld(user=user, seqs=seqs):
@@ -56,7 +56,7 @@ def _lines(event: Event) -> list[str]:
 
 
 def _ranges(seqs: list[int]) -> str:
-    """Such as ``#1-#4`` for a run without a hole, each number otherwise."""
+    """A dense run as ``#1-#4``, otherwise each number."""
     if len(seqs) > 1 and all(after == before + 1 for before, after in pairwise(seqs)):
         return f"#{seqs[0]}-#{seqs[-1]}"
     return " ".join(f"#{seq}" for seq in seqs)

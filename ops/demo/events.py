@@ -1,4 +1,4 @@
-"""What the demonstration tells, one struct each. ``ok`` is whether it was as it has to be."""
+"""The events of the demonstration. ``ok``: whether the event is as expected."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from msgspec import Raw, Struct
 
 
 class Event(Struct, frozen=True, kw_only=True, tag_field="event"):
-    """Something that happened, or that was looked at."""
+    """A step of the demonstration and its result."""
 
     ok: bool = True
 
 
 class Sequenced(Event, frozen=True, kw_only=True, tag="sequenced"):
-    """A command got its SeqId. ``text`` is None where a conversation was made."""
+    """A command received its SeqId. ``text`` is None for the creation of a conversation."""
 
     conv_id: str
     seq: int
@@ -21,14 +21,14 @@ class Sequenced(Event, frozen=True, kw_only=True, tag="sequenced"):
 
 
 class SyncHeld(Event, frozen=True, kw_only=True, tag="sync"):
-    """What a person's sync timeline got, as SeqIds by conversation in the order of arrival."""
+    """The SeqIds that a sync timeline received: by conversation, in the order of arrival."""
 
     user: str
     seqs: dict[str, list[int]]
 
 
 class HistoryRead(Event, frozen=True, kw_only=True, tag="history"):
-    """A conversation as the gateway gave it to one of its members."""
+    """A conversation as the gateway returned it to one of its members."""
 
     conv_id: str
     reader: str
@@ -36,7 +36,7 @@ class HistoryRead(Event, frozen=True, kw_only=True, tag="history"):
 
 
 class Found(Event, frozen=True, kw_only=True, tag="search"):
-    """What a search found in these conversations."""
+    """The hits of a search in the conversations of this run."""
 
     query: str
     reader: str
@@ -44,7 +44,7 @@ class Found(Event, frozen=True, kw_only=True, tag="search"):
 
 
 class Reachable(Event, frozen=True, kw_only=True, tag="gateway"):
-    """Where the gateway is, and a command that reads from it."""
+    """The address of the gateway, and a command that reads from the gateway."""
 
     address: str
     command: str

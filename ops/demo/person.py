@@ -1,4 +1,4 @@
-"""Somebody with a publisher and a follower, as any client of the SDK has them."""
+"""A person with a publisher and a follower: an example of an SDK client."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _LISTEN_SECONDS: Final = 0.05
 
 
 class Person:
-    """Speaks through a publisher, and follows their sync timeline from now on.
+    """Sends through a publisher, and follows the person's sync timeline from now on.
 
     A context manager.
 
     Args:
         settings: The deployment.
-        user: Who.
-        device_id: From where.
-        folder: For the outbox.
+        user: The person.
+        device_id: The device of the person.
+        folder: The folder of the outbox.
     """
 
     def __init__(self, settings: Settings, user: str, device_id: str, folder: Path) -> None:
@@ -46,7 +46,7 @@ class Person:
         self._opened.close()
 
     def listen(self) -> None:
-        """Takes the next record of the sync timeline, if one comes soon."""
+        """Process the next record of the sync timeline, if one arrives in time."""
         item = self._follower.poll(_LISTEN_SECONDS)
         if item is None:
             return
@@ -56,5 +56,5 @@ class Person:
             self.heard.append(item.record)
 
     def seqs_of(self, conv_id: str) -> list[int]:
-        """The SeqIds of a conversation, in the order in which they came."""
+        """The SeqIds of a conversation, in the order of arrival."""
         return [entry.seq for entry in self.heard if entry.conv_id == conv_id]

@@ -1,4 +1,4 @@
-"""Says what the script says, and hears it at each of its recipients."""
+"""Send the script's messages, and receive them at each recipient."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ People = Mapping[str, Person]
 
 @dataclass(frozen=True)
 class Played:
-    """The conversations of one run. Fresh ids, so that a run finds nothing of those before it.
+    """The conversations of one run. Their ids are new, so that a run sees no earlier run.
 
-    ``ids``: by the names in the script. ``texts``: what was said, by (id, SeqId).
+    ``ids``: by the names in the script. ``texts``: the texts sent, by (id, SeqId).
     """
 
     ids: dict[str, str]
@@ -36,26 +36,26 @@ class Played:
 
     @classmethod
     def fresh(cls) -> Played:
-        """Conversations that nobody has had yet."""
+        """New conversations."""
         run = secrets.token_hex(3)
         return cls({name: f"{name}-{run}" for name in MEMBERS})
 
     def seqs(self, conv_id: str) -> list[int]:
-        """All SeqIds that a conversation has to have: its creation, and each line in it."""
+        """All expected SeqIds of a conversation: its creation, and each message."""
         said = [seq for conversation, seq in self.texts if conversation == conv_id]
         return list(range(1, len(said) + 2))
 
 
 def play(settings: Settings, played: Played) -> Iterator[Sequenced | SyncHeld]:
-    """Makes the conversations, says everything, and looks at each sync timeline.
+    """Create the conversations, send all messages, and check each sync timeline.
 
     Args:
         settings: The deployment.
-        played: Filled with what was said.
+        played: Filled with the messages sent.
 
     Raises:
-        ServerUnavailable: Something was not sequenced in time.
-        CommandRejected: The sequencer refused something.
+        ServerUnavailable: A command was not sequenced in time.
+        CommandRejected: The sequencer rejected a command.
     """
     device = f"demo-{secrets.token_hex(3)}"
     with TemporaryDirectory(prefix="im-demo-") as folder, ExitStack() as opened:
@@ -95,14 +95,14 @@ def _sequenced(person: Person, receipt: Receipt) -> int:
         if time.monotonic() > deadline:
             raise ServerUnavailable(
                 f"a command of {person.user} has no SeqId after {SEQUENCED_SECONDS:.0f} s "
-                f"(it is {receipt.state}): see `im status`"
+                f"(state: {receipt.state}): see `im status`"
             )
         person.listen()
     return receipt.wait_sequenced(0)
 
 
 def _hear(people: Collection[Person], played: Played) -> None:
-    """Listens until everybody has heard everything, or long enough."""
+    """Listen until everybody has received everything, or the time is over."""
     deadline = time.monotonic() + SEQUENCED_SECONDS
     waiting = list(people)
     while waiting and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Reads the conversations back through the gateway, as their members see them."""
+"""Read the conversations back through the gateway, as their members see them."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from ops.gateway_client import REQUEST_SECONDS, GatewayClient
 from schemas.settings import Settings
 
 STORED_SECONDS: Final = 30.0
-"""How long an entry may take to be stored and found, a refresh of the index included."""
+"""Limit for an entry to be stored and found, including a refresh of the index."""
 
 _PAUSE_SECONDS: Final = 0.3
 _MOST_HITS: Final = 200
 
 
 async def look_back(settings: Settings, played: Played) -> list[HistoryRead | Found]:
-    """Each conversation as a member reads it from the store, and what a search finds.
+    """Each conversation as a member reads it from the store, and the hits of a search.
 
     Raises:
         ServerUnavailable: The gateway does not answer.
-        GatewayRefused: It does not let them.
+        GatewayRefused: The gateway refuses a request.
     """
     timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout) as http:
@@ -43,7 +43,7 @@ async def look_back(settings: Settings, played: Played) -> list[HistoryRead | Fo
 
 
 def reachable(settings: Settings, played: Played, token: str) -> Reachable:
-    """Where the gateway is, and a command to paste, with a token."""
+    """The address of the gateway, and a command with a token."""
     address = f"http://{gateway_address(settings)}"
     path = f"/v1/conversations/{quote(played.ids['team'], safe='')}/messages"
     return Reachable(
@@ -69,7 +69,7 @@ async def _search(client: GatewayClient, played: Played) -> Found:
     wanted = {place for place, text in played.texts.items() if QUERY in text}
 
     def ours(hit: dict[str, Any]) -> bool:
-        return hit["conv_id"] in played.ids.values()  # and not from a run before
+        return hit["conv_id"] in played.ids.values()  # not from an earlier run
 
     def complete(hits: list[dict[str, Any]]) -> bool:
         return {(hit["conv_id"], hit["seq"]) for hit in hits if ours(hit)} == wanted
@@ -82,7 +82,7 @@ async def _search(client: GatewayClient, played: Played) -> Found:
 async def _until(
     read: Callable[[], AsyncIterator[Raw]], complete: Callable[[list[dict[str, Any]]], bool]
 ) -> tuple[list[Raw], bool]:
-    """Reads again and again until it is complete, or the time is over."""
+    """Read repeatedly until the result is complete or the time is over."""
     deadline = time.monotonic() + STORED_SECONDS
     while True:
         found = [item async for item in read()]

@@ -1,25 +1,25 @@
 # ruff: noqa: RUF001 - Chinese text has Chinese punctuation
-"""What is said in the demonstration, and by whom."""
+"""The messages of the demonstration, and their senders."""
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
 PEOPLE: Final = ("alice", "bob", "小明", "丽华", "emma")
-"""All of them are in the group; alice makes both conversations."""
+"""All of them are members of the group. alice creates both conversations."""
 
 MEMBERS: Final = {"chat": ("alice", "小明"), "team": PEOPLE}
-"""The people of each conversation, whose owner comes first."""
+"""The members of each conversation. The first one is the owner."""
 
 READERS: Final = {"chat": "小明", "team": "emma"}
-"""Who reads each history back: not who wrote most of it."""
+"""The reader of each history: not the person with most messages in it."""
 
 QUERY: Final = "咖啡"
 SEARCHER: Final = "小明"
 
 
 class Line(NamedTuple):
-    """Somebody says something in a conversation."""
+    """A message of one person in a conversation."""
 
     conversation: str
     sender: str

@@ -1,6 +1,6 @@
-"""`im load`: a chat log, sent through the SDK as if its people spoke now.
+"""`im load`: send a chat log through the SDK, as if its people spoke now.
 
-`lines` turns lines into commands (pure), `source` reads files, `ledger` knows what became of each
-command, `sequencing` and `storing` wait for the stages, `loader` runs all of it in order, and
-`command` is what the command line calls.
+`lines` converts lines to commands (pure), `source` reads files, `ledger` records the outcome of
+each command, `sequencing` and `storing` wait for the stages, `loader` runs all steps in order, and
+`command` is the interface to the command line.
 """

@@ -1,4 +1,4 @@
-"""`im load`: what the command line calls, and what it prints."""
+"""`im load`: arguments and output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ops.running import live_settings
 from schemas.errors import Interrupted
 
 PATIENCE_SECONDS: Final = 300.0
-"""A store that is away for a minute or two is waited for."""
+"""Long enough to wait for a store that is unreachable for a minute or two."""
 
 _REASONS: Final = {
     "already_exists": "the conversation exists, and this file does not continue it",
@@ -32,10 +32,11 @@ File = Annotated[
         metavar="FILE", exists=True, dir_okay=False, readable=True, help="A .jsonl or .jsonl.gz."
     ),
 ]
-Rate = Annotated[float | None, typer.Option("--rate", min=0.1, help="Lines a second at most.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="The first so many lines.")]
+Rate = Annotated[float | None, typer.Option("--rate", min=0.1, help="Maximum lines per second.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Maximum number of lines.")]
 PatienceOption = Annotated[
-    float, typer.Option("--patience", min=1, help="Seconds that a stage may stand still.")
+    float,
+    typer.Option("--patience", min=1, help="Maximum seconds without progress."),
 ]
 
 
@@ -47,11 +48,11 @@ def load(
     patience: PatienceOption = PATIENCE_SECONDS,
     json: Json = False,
 ) -> None:
-    """Send a chat log; return when all of it is sequenced and stored. Exit with 1 if not all is.
+    """Send a chat log; return when all of it is sequenced and stored. Exit with 1 otherwise.
 
-    The first line of a conversation creates it, open for anybody to join. A speaker who is not a
-    member is added. Loading a file again, or after an interruption, adds what is missing and
-    nothing else.
+    The first line of a conversation creates the conversation, open for anybody to join. A speaker
+    who is not a member is added. Loading a file again, or after an interruption, adds only what is
+    missing.
     """
     settings = live_settings()
     with display(err) as bars, open_log(file) as log:
@@ -59,7 +60,7 @@ def load(
             summary = Loader(settings, bars, rate, patience).load(log, limit)
         except KeyboardInterrupt:
             raise Interrupted(
-                f"interrupted behind line {log.lines}: run the same command again to go on"
+                f"interrupted after line {log.lines}: run the same command again to continue"
             ) from None
     if json:
         emit(summary)
@@ -72,18 +73,18 @@ def load(
 
 
 def remarks(summary: LoadSummary) -> Iterator[str]:
-    """What a load did that the file does not say, and where the sequencer rejected a line."""
+    """Side effects that the file does not state, and the first rejected line of each reason."""
     if summary.created:
         yield f"{summary.created:,} conversations were created, open for anybody to join"
     if summary.added_speakers:
-        yield f"{summary.added_speakers:,} speakers were added: no line lets them join"
+        yield f"{summary.added_speakers:,} speakers were added: the file has no join for them"
     for code, line in sorted(summary.first_rejected.items(), key=lambda item: item[1]):
         count = summary.rejected[code]
         yield f"line {line}: {_REASONS.get(code, code)} ({code}; {count:,} commands in all)"
 
 
 def _table(summary: LoadSummary) -> Table:
-    """Every figure on a line of its own."""
+    """One line for each figure."""
     table = Table("", "", box=None, show_header=False)
     for name, value in asdict(summary).items():
         if not isinstance(value, dict):

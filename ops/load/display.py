@@ -1,4 +1,4 @@
-"""Shows how far a load is, on standard error."""
+"""Show the progress of a load on standard error."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from rich.progress import (
 
 
 class Display:
-    """A bar for each stage, in the order in which they are first shown."""
+    """A bar for each stage, in the order of their first update."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._bars: dict[str, TaskID] = {}
 
     def show(self, stage: str, done: int, total: int) -> None:
-        """Shows that a stage has done so much of so much."""
+        """Show that a stage has done ``done`` of ``total``."""
         if stage not in self._bars:
             self._bars[stage] = self._progress.add_task(stage, total=total)
         self._progress.update(self._bars[stage], completed=done, total=total)
@@ -32,7 +32,7 @@ class Display:
 
 @contextmanager
 def display(console: Console) -> Iterator[Display]:
-    """Shows bars while a person looks on; where nobody does, nothing."""
+    """Show bars on a terminal; show nothing elsewhere."""
     columns = (
         TextColumn("{task.description:>14}"),
         BarColumn(),

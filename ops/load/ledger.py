@@ -1,4 +1,4 @@
-"""The outcome of each command that a load has sent."""
+"""The outcome of each command of a load."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from producers.backlog import Identity, identity_of
 from schemas.records import AnyCommand
 
 _REPLIES: Final = (b'{"kind":"duplicate"', b'{"kind":"rejected"', b'{"kind":"read_marked"')
-"""How the replies begin among the entries of ``im.sync``, which are many more."""
+"""First bytes of a reply. ``im.sync`` holds far more entries than replies."""
 
 
 class _Outcome(Struct):
@@ -30,24 +30,24 @@ _decoder = msgspec.json.Decoder(_Outcome)
 
 
 class Ledger:
-    """Commands whose outcome is not known yet, and the count of all others.
+    """The commands without a known outcome, and counts of the others.
 
     Args:
-        device_id: Whose replies count.
+        device_id: The device whose replies count.
 
     Attributes:
         sequenced: Commands that took effect now.
-        duplicates: Commands that had taken effect before.
-        stale: Commands older than the sequencer's window: they had, or came far too late.
-        rejected: All others, by reason.
+        duplicates: Commands that took effect before.
+        stale: Commands older than the sequencer's window: took effect before, or too late.
+        rejected: Other rejected commands, by reason.
         first_rejected: By reason, the first line of the file whose command was rejected.
-        unanswered: Commands without an outcome, against all promises.
+        unanswered: Commands without an outcome, which should not happen.
     """
 
     def __init__(self, device_id: str) -> None:
         self._device_id = device_id
         self._open: dict[Identity, int] = {}
-        """The line of the file by command."""
+        """The line number in the file, by command."""
         self.sequenced = 0
         self.duplicates = 0
         self.stale = 0
@@ -56,31 +56,31 @@ class Ledger:
         self.unanswered = 0
 
     def __len__(self) -> int:
-        """Commands whose outcome is not known."""
+        """Number of commands without a known outcome."""
         return len(self._open)
 
     @property
     def settled(self) -> int:
-        """Commands whose outcome is known."""
+        """Number of commands with a known outcome."""
         return self.sequenced + self.duplicates + self.stale + self.rejected.total()
 
     def sent(self, command: AnyCommand, line: int) -> None:
-        """Notes a command that is on its way, and the line of the file that it stems from."""
+        """Record that a command was sent, with its line number in the file."""
         self._open[identity_of(command)] = line
 
     def refused(self, code: str, line: int) -> None:
-        """Notes a rejected command, and the line of the file that it stems from."""
+        """Record that a command was rejected, with its line number in the file."""
         self.rejected[code] += 1
         self.first_rejected[code] = min(line, self.first_rejected.get(code, line))
 
     def see_entry(self, value: bytes | None) -> None:
-        """Takes in a record of ``im.timeline``. The first entry of a command is its effect."""
+        """Process a record of ``im.timeline``. The first entry of a command is its outcome."""
         outcome = _decode(value)
         if outcome is not None and self._close(outcome) is not None:
             self.sequenced += 1
 
     def see_sync_record(self, value: bytes | None) -> None:
-        """Takes in a record of ``im.sync``. Only replies have an outcome that entries lack."""
+        """Process a record of ``im.sync``. Only replies matter: entries are counted elsewhere."""
         if value is None or not value.startswith(_REPLIES):
             return
         outcome = _decode(value)
@@ -99,12 +99,12 @@ class Ledger:
             self.refused(outcome.code, line)
 
     def close(self) -> None:
-        """Counts what is open as unanswered. To be called when all outcomes were taken in."""
+        """Count open commands as unanswered. Call after all outcomes were processed."""
         self.unanswered += len(self._open)
         self._open.clear()
 
     def _close(self, outcome: _Outcome) -> int | None:
-        """The line of a command that was open until now."""
+        """Remove an open command and return its line; None if the command is not open."""
         return self._open.pop((outcome.conv_id, outcome.sender, outcome.client_msg_id), None)
 
 
@@ -112,4 +112,4 @@ def _decode(value: bytes | None) -> _Outcome | None:
     try:
         return None if value is None else _decoder.decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None  # not a record of ours; `im verify` reports it
+        return None  # not a record of this project; `im verify` reports it

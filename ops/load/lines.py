@@ -1,7 +1,7 @@
-"""From the lines of a chat log to commands. Pure: the same lines always give the same commands.
+"""Convert lines of a chat log to commands. Pure: equal lines always give equal commands.
 
-A line's ids follow from the line and its place in its conversation alone, so that a file that is
-loaded again adds nothing: the sequencer has seen every id.
+The ids of a line's commands depend only on the line and its place in its conversation. Loading a
+file again therefore adds nothing: the sequencer recognizes every id.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from schemas.records import (
 from schemas.texts import is_blank
 
 DEVICE: Final = "import"
-"""Whoever speaks in a loaded log speaks from this device."""
+"""The device id of every sender in a loaded log."""
 
 COMMANDS_PER_LINE: Final = 4
-"""Room in an id for the commands of one line; there are two at most."""
+"""Ids reserved for the commands of one line; a line has two at most."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Line(Struct, frozen=True):
-    """One line: a person sends a message, joins or leaves. ``number`` counts from 1."""
+    """One line: a person sends a message, joins or leaves. ``number``: line number, from 1."""
 
     conv: Id
     at: Annotated[datetime, Meta(tz=True)]
@@ -50,21 +50,21 @@ _decoder = msgspec.json.Decoder(Line)
 
 
 def parse_line(raw: bytes, number: int) -> Line:
-    """Decodes one line.
+    """Decode one line.
 
     Args:
         raw: The line.
-        number: Its number in the file, from 1, for the error.
+        number: The line number in the file, from 1, for the error message.
 
     Raises:
-        InvalidLine: It is not of the format.
+        InvalidLine: The line does not have the format.
     """
     try:
         line = _decoder.decode(raw)
     except msgspec.ValidationError as error:
         raise InvalidLine(f"line {number}: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # The decoder's own words may quote the line, which is a message's text.
+        # The decoder's message may quote the line, which contains a message's text.
         raise InvalidLine(f"line {number}: not one JSON object in UTF-8") from None
     if line.kind == "message" and line.text is None:
         raise InvalidLine(f"line {number}: a message needs the field `text`")
@@ -73,18 +73,18 @@ def parse_line(raw: bytes, number: int) -> Line:
 
 
 class _Conversation:
-    """The lines of one conversation so far, and its members after them."""
+    """A conversation after the lines read so far."""
 
     __slots__ = ("lines", "members", "ms")
 
     def __init__(self) -> None:
         self.lines = 0
-        self.ms = 0  # the latest time so far: ids grow where the clock of the log goes back
-        self.members: set[str] | None = None  # None until somebody has created it
+        self.ms = 0  # the latest time so far: ids must grow even if times in the log decrease
+        self.members: set[str] | None = None  # None: not created yet
 
 
 class Conversion:
-    """Turns lines into commands, in order. Remembers the members of each conversation.
+    """Converts lines to commands, in order. Holds the members of each conversation.
 
     - The first person to speak or join creates the conversation. It is open: anybody may join.
     - A speaker who is not a member joins first.
@@ -92,7 +92,7 @@ class Conversion:
 
     Attributes:
         created: Conversations that the file creates.
-        added_speakers: Joins that no line names: a person spoke without being a member.
+        added_speakers: Added joins: the person spoke without being a member.
         skipped_joins: Joins of members.
         skipped_leaves: Leaves of non-members.
         skipped_empty: Messages without visible text. The sequencer would reject them.
@@ -107,7 +107,7 @@ class Conversion:
         self.skipped_empty = 0
 
     def commands(self, line: Line) -> list[AnyCommand]:
-        """The commands of the next line: none, one, or two."""
+        """The commands of the next line: at most two."""
         conversation = self._conversations.get(line.conv)
         if conversation is None:
             conversation = self._conversations[line.conv] = _Conversation()
@@ -148,7 +148,7 @@ class Conversion:
 
 
 class _Place:
-    """Makes the commands of one line, with ids that grow from line to line."""
+    """Creates the commands of one line. Ids grow from line to line."""
 
     __slots__ = ("_ms", "_number", "line")
 

@@ -1,10 +1,10 @@
-"""One load, from the file to the stores.
+"""Load a chat log, from the file to the stores.
 
-1. What an interrupted load has left in the outbox is sent first.
-2. Lines become commands, which are published in batches. No more than `BACKLOG` of them wait for
-   their outcome at a time.
-3. When the file is through: everything gets its outcome.
-4. Every sink stores what that has led to.
+1. Send the commands that an interrupted load left in the outbox.
+2. Convert lines to commands, and publish the commands in batches. At most `BACKLOG` commands are
+   without an outcome at a time.
+3. At the end of the file, wait until every command has an outcome.
+4. Wait until every sink has stored the results.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ from schemas.records import AnyCommand, SendMessage
 from schemas.settings import Settings
 
 BACKLOG: Final = 50_000
-"""Commands without an outcome: some seconds of the sequencer's work, 15 MB of memory here."""
+"""Maximum commands without an outcome: some seconds of the sequencer's work, 15 MB of memory."""
 
 ROOM: Final = 40_000
-"""Sending goes on when no more than so many are left."""
+"""Sending continues when at most this number of commands are without an outcome."""
 
 BATCH: Final = 500
-"""Lines published at once: they share one write to the disk."""
+"""Lines published together, with a single write to the disk."""
 
 BATCHES_PER_SECOND: Final = 10
-"""With a rate: how evenly it is kept."""
+"""With a rate limit: batches per second, so that lines are spread evenly."""
 
 LINGER_MS: Final = 20.0
 
 
 _FromLine: TypeAlias = tuple[AnyCommand, int]
-"""A command, and the number of the line that it stems from."""
+"""A command, and the number of its line."""
 
 
 class LoadSummary(Struct, kw_only=True):
-    """The result of a load. Counts are of commands unless they say otherwise.
+    """The result of a load. The unit of a count is commands unless stated otherwise.
 
     ``created``: conversations that the file creates; they are open. ``added_speakers``: joins that
-    no line names. ``resumed``: left by an interrupted load, and sent first. ``skipped``: lines
-    that change nothing. ``first_rejected``: a line of the file by reason. ``unanswered``: commands
-    without an outcome, against all promises. ``seconds``: duration of each stage, one after the
-    other; the sinks run side by side.
+    are not in the file. ``resumed``: commands left by an interrupted load, and sent first.
+    ``skipped``: lines without effect, by kind. ``first_rejected``: the first rejected line, by
+    reason. ``unanswered``: commands without an outcome, which should not happen. ``seconds``:
+    duration of each stage; sending and sequencing are consecutive, the sinks run in parallel.
     """
 
     lines: int = 0
@@ -85,9 +85,9 @@ class Loader:
 
     Args:
         settings: The deployment.
-        display: Shows how far it is.
-        rate: Lines a second at most; None for as many as there are.
-        patience_seconds: How long any stage may stand still.
+        display: Shows the progress.
+        rate: Maximum lines per second; None for no limit.
+        patience_seconds: Maximum time without progress of a stage.
     """
 
     def __init__(
@@ -102,11 +102,11 @@ class Loader:
         self._conversion = Conversion()
 
     def load(self, file: LogFile, limit: int | None) -> LoadSummary:
-        """Loads the file, or its first lines, and returns when all of it is stored.
+        """Load the file, or its first lines, and return when everything is stored.
 
         Raises:
-            InvalidLine: A line is not of the format. What came before it was sent.
-            Stalled: A stage made no progress for too long; the message names it.
+            InvalidLine: A line does not have the format. The lines before it were sent.
+            Stalled: A stage made no progress for too long; the message names the stage.
             OutboxInUse: Another load runs.
             ConfigurationError: The deployment is not prepared.
             ServerUnavailable: The broker does not answer.
@@ -143,7 +143,7 @@ class Loader:
                 linger_ms=LINGER_MS,
             )
         except OutboxInUse:
-            raise OutboxInUse("another `im load` runs here: one after the other") from None
+            raise OutboxInUse("another `im load` is running here: run one at a time") from None
 
     def _resume(self, publisher: Publisher) -> None:
         self._summary.resumed = len(publisher.resumed)
@@ -195,7 +195,7 @@ class Loader:
         return True
 
     def _flush(self, publisher: Publisher) -> None:
-        """Waits until the broker has all that was published."""
+        """Wait until the broker has acknowledged everything that was published."""
         patience = Patience("the broker", self._patience_seconds)
         while True:
             try:

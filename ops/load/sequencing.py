@@ -1,4 +1,4 @@
-"""Follows what the sequencer makes of the commands that a load sends."""
+"""Collect the outcomes of the commands that a load sends."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from schemas.topics import Topic
 class Sequencing:
     """Reads the outcomes of commands into a ledger. A context manager.
 
-    Begins where the topics end at its making: make it before the first command is sent.
+    Reading starts at the ends that the topics have at creation: create it before sending.
 
-    1. Entries are read from ``im.timeline`` all along: nearly every command has one.
-    2. What has none when the sequencer is past it was sent before, or was refused. That is told
-       on ``im.sync``, which is many times longer, and is read only then.
+    1. Entries are read from ``im.timeline`` all the time: nearly every command has one.
+    2. A command without an entry, although the sequencer has passed it, is a duplicate or was
+       rejected. Its reply is on ``im.sync``, which is many times longer and is read only then.
 
     Args:
         settings: The deployment.
-        ledger: What to fill.
-        patience_seconds: How long the sequencer may stand still.
+        ledger: Receives the outcomes.
+        patience_seconds: Maximum time without progress of the sequencer.
         moved: Called whenever the ledger may have changed.
     """
 
@@ -52,27 +52,27 @@ class Sequencing:
         self._tail.close()
 
     def read(self, timeout: float) -> None:
-        """Takes in the entries that have come, waiting for the first at most so many seconds."""
+        """Process the entries that arrived. Wait up to ``timeout`` seconds for the first."""
         for record in self._tail.read(timeout):
             self._ledger.see_entry(record.value)
         self._moved()
 
     def read_for(self, seconds: float) -> None:
-        """Takes in entries for so long."""
+        """Process entries for this number of seconds."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             self.read(left)
 
     def make_room(self, room_for: Callable[[], bool]) -> None:
-        """Reads until there is room, or until all that was sent is settled.
+        """Read until there is room, or until every sent command has an outcome.
 
-        To be called when the broker has acknowledged everything.
+        Call after the broker has acknowledged every sent command.
 
         Args:
-            room_for: Whether there is.
+            room_for: Returns whether there is room.
 
         Raises:
-            Stalled: The sequencer stands still.
+            Stalled: The sequencer made no progress for too long.
         """
         patience = self._patience()
         target = self._sent()
@@ -84,10 +84,10 @@ class Sequencing:
             self._check(patience)
 
     def settle(self) -> None:
-        """Learns the outcome of everything. To be called when the broker has acknowledged it.
+        """Read the outcome of every command. Call after the broker has acknowledged all commands.
 
         Raises:
-            Stalled: The sequencer stands still.
+            Stalled: The sequencer made no progress for too long.
         """
         patience = self._patience()
         target = self._sent()
@@ -101,7 +101,7 @@ class Sequencing:
 
     def _read_replies(self) -> None:
         end = self._written(Topic.SYNC)
-        start = {shard: self._replies_from.get(shard, 0) for shard in end}  # some may be new
+        start = {shard: self._replies_from.get(shard, 0) for shard in end}  # a shard may be new
         with TimelineTail(self._settings, start, Topic.SYNC) as tail:
             self._read_all(tail, end, self._ledger.see_sync_record)
             self._replies_from = tail.positions()
@@ -115,7 +115,7 @@ class Sequencing:
             self._moved()
 
     def _written(self, topic: Topic) -> Positions:
-        """Where a topic ends, open transactions included: the mark may lag behind the commit."""
+        """The end of a topic, including open transactions: the stable end may lag the commit."""
         return patient_ends(self._settings, topic, self._patience_seconds)
 
     def _sent(self) -> Positions:

@@ -1,4 +1,4 @@
-"""Reads a chat log line by line, packed or not, with bounded memory."""
+"""Read a chat log line by line, plain or gzip, with bounded memory."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ops.load.lines import Line, parse_line
 from schemas.errors import ConfigurationError, InvalidLine
 
 MAX_LINE_BYTES: Final = 1024 * 1024
-"""Of one line: the longest text that a deployment may allow is 64 KB."""
+"""Maximum length of a line. The longest text that a deployment may allow is 64 KB."""
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 
 
 class LogFile:
-    """A chat log that is being read.
+    """A chat log that is open for reading.
 
     Attributes:
-        size: Bytes of the file as it lies there.
+        size: Size of the file in bytes.
         lines: Lines read so far, empty ones included.
     """
 
@@ -35,19 +35,19 @@ class LogFile:
 
     @property
     def read_bytes(self) -> int:
-        """How far in the file reading is; the client reads ahead a little."""
+        """Position in the file. The reader buffers, so this is a little ahead of the lines."""
         return self._file.tell()
 
     def __iter__(self) -> Iterator[Line]:
-        """The lines, one after the other.
+        """The lines in order.
 
         Raises:
-            InvalidLine: One is not of the format, or the file is damaged.
+            InvalidLine: A line does not have the format, or the file is damaged.
         """
         try:
             yield from self._parsed()
         except (OSError, EOFError, zlib.error) as error:
-            raise InvalidLine(f"behind line {self.lines} the file is damaged: {error}") from error
+            raise InvalidLine(f"the file is damaged after line {self.lines}: {error}") from error
 
     def _parsed(self) -> Iterator[Line]:
         is_packed = self._file.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
@@ -64,11 +64,11 @@ class LogFile:
 
 @contextmanager
 def open_log(path: Path) -> Iterator[LogFile]:
-    """Opens a chat log, packed by gzip or not.
+    """Open a chat log, plain or gzip.
 
     Raises:
-        ConfigurationError: The file cannot be opened, or its name ends with ``.gz`` and it is not
-            packed.
+        ConfigurationError: The file cannot be opened, or its name ends with ``.gz`` and the file
+            is not in gzip format.
     """
     try:
         file = path.open("rb")

@@ -1,4 +1,4 @@
-"""Waits until the sinks have stored what the sequencer has written."""
+"""Wait until the sinks have stored the sequencer's output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from schemas.topics import Topic
 
 
 class _Storing:
-    """One sink on its way to an end that stands still."""
+    """The progress of one sink to a fixed end."""
 
     def __init__(
         self, settings: Settings, sink: str, end: Mapping[int, int], patience_seconds: float
@@ -26,10 +26,10 @@ class _Storing:
         self._first_left: int | None = None
 
     def is_done(self, display: Display) -> bool:
-        """Looks at how far it is, and shows it.
+        """Read the sink's progress, show it, and return whether the sink has reached the end.
 
         Raises:
-            Stalled: It stands still.
+            Stalled: The sink made no progress for too long.
         """
         now = self._offsets.now()
         left = sum(max(0, end - now[partition]) for partition, end in self._end.items())
@@ -45,14 +45,14 @@ class _Storing:
 def wait_until_stored(
     settings: Settings, patience_seconds: float, display: Display
 ) -> dict[str, float]:
-    """Waits until every sink has stored what is written now.
+    """Wait until every sink has stored all records that are written now.
 
     Returns:
-        How many seconds it took each.
+        The duration of each sink in seconds.
 
     Raises:
-        Stalled: A sink stands still.
-        ServerUnavailable: The broker did not answer for so long.
+        Stalled: A sink made no progress for too long.
+        ServerUnavailable: The broker did not answer for ``patience_seconds``.
     """
     begin = time.monotonic()
     written = {
@@ -74,6 +74,6 @@ def wait_until_stored(
 
 
 def _last_ends(settings: Settings, topic: Topic, patience_seconds: float) -> dict[int, int]:
-    """Behind the last record of each partition: what follows it are marks, which nobody stores."""
+    """The offset after the last record of each partition. Sinks ignore transaction marks."""
     written = patient_ends(settings, topic, patience_seconds)
     return {p: offset + 1 for p, offset in last_records(settings, topic, written).items()}

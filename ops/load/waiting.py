@@ -1,4 +1,4 @@
-"""Waiting for a stage: as long as it moves, and no longer than a bound when it does not."""
+"""Wait for a stage while the stage makes progress, and for a bounded time without progress."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 
 PAUSE_SECONDS: Final = 0.2
-"""Between two looks at a stage."""
+"""Between two reads of a stage's progress."""
 
 
 class Patience:
-    """Ends a wait in which nothing moves.
+    """Ends a wait without progress.
 
     Args:
-        stage: What is waited for, as a person knows it.
-        seconds: How long it may stand still.
-        clock: Seconds, of any beginning.
+        stage: The name of the stage in messages.
+        seconds: Maximum time without progress.
+        clock: A monotonic clock, in seconds.
     """
 
     def __init__(
@@ -43,23 +43,23 @@ class Patience:
         self._since = clock()
 
     def check(self, mark: object, where: str) -> None:
-        """Looks at how far the stage is; any change of ``mark`` is a move.
+        """Compare the progress. Any change of ``mark`` is progress.
 
         Raises:
-            Stalled: It has been standing still for too long; says ``where``.
+            Stalled: No progress for too long. The message contains ``where``.
         """
         now = self._clock()
         if mark != self._mark:
             self._mark, self._since = mark, now
         elif now - self._since > self._seconds:
             raise Stalled(
-                f"{self._stage} has been standing still for {self._seconds:.0f} s, {where}; "
-                "`im status` shows what runs; the load goes on where it was when it is run again"
+                f"{self._stage} has made no progress for {self._seconds:.0f} s, {where}; "
+                "`im status` shows what runs; run the load again to continue"
             )
 
 
 class StageOffsets:
-    """How far a stage has come in its source, as the broker knows it.
+    """The progress of a stage in its source topic, from its committed offsets.
 
     Args:
         settings: The deployment.
@@ -74,9 +74,9 @@ class StageOffsets:
         self._known: Mapping[int, int] = defaultdict(int)
 
     def now(self) -> Mapping[int, int]:
-        """By partition, the next offset that it reads. While the broker is away, as before.
+        """The next offset to read, by partition. Unchanged while the broker is unreachable.
 
-        Of ``im.sync`` by the number of a shard.
+        Keys are shard numbers for ``im.sync``.
         """
         with broker_may_be_away():
             places = places_of(self._admin, self._settings, self._topic)
@@ -88,10 +88,10 @@ class StageOffsets:
 
 
 def patient_ends(settings: Settings, topic: Topic, patience_seconds: float) -> Positions:
-    """Where a topic ends now, all that is written included.
+    """The end of a topic now, including open transactions.
 
     Raises:
-        ServerUnavailable: The broker did not answer for so long.
+        ServerUnavailable: The broker did not answer for ``patience_seconds``.
     """
     for attempt in stamina.retry_context(
         on=ServerUnavailable, attempts=None, timeout=patience_seconds
@@ -102,13 +102,13 @@ def patient_ends(settings: Settings, topic: Topic, patience_seconds: float) -> P
 
 
 def is_past(positions: Mapping[int, int], ends: Mapping[int, int]) -> bool:
-    """Whether all before the ends is done."""
+    """Whether every position has reached its end."""
     return all(positions[partition] >= end for partition, end in ends.items())
 
 
 @contextmanager
 def broker_may_be_away() -> Iterator[None]:
-    """A look that fails is a look at which nothing has moved: `Patience` bounds them."""
+    """Treat an unreachable broker as no progress: `Patience` bounds the wait."""
     try:
         yield
     except (KafkaException, TimeoutError, ServerUnavailable):

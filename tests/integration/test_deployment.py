@@ -91,7 +91,7 @@ def test_other_settings_are_not_silently_ignored(running: dict[str, str]) -> Non
     """Whoever asks for something else is told what runs instead."""
     done = im(running | {"IM_PUSH_LIMIT": "100"}, "up")
     assert done.returncode == 1
-    assert "it already runs, with IM_PUSH_LIMIT=500 and not 100" in done.stderr
+    assert "already running with IM_PUSH_LIMIT=500, not 100" in done.stderr
 
 
 def test_a_conversation_plays_on_what_already_runs(running: dict[str, str]) -> None:

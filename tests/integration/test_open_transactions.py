@@ -39,6 +39,6 @@ def test_an_open_transaction_is_named(servers: Servers, monkeypatch: pytest.Monk
     (found,) = open_transactions.open_transactions(admin, settings)
     assert (found.topic, found.partition, found.waiting) == (topic, 3, 6)
     assert found.since is not None
-    assert str(found).startswith(f"{topic}[3]: a transaction is open since 2")
+    assert str(found).startswith(f"{topic}[3]: a transaction has been open since 2")
     opened.abort_transaction(PATIENCE)
     wait_until(lambda: not open_transactions.open_transactions(admin, settings), "it has ended")

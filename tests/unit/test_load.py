@@ -133,7 +133,7 @@ def test_a_person_learns_what_a_load_did_by_itself() -> None:
     )  # fmt: skip
     assert list(remarks(summary)) == [
         "2 conversations were created, open for anybody to join",
-        "3 speakers were added: no line lets them join",
+        "3 speakers were added: the file has no join for them",
         (
             "line 7: the conversation exists, and this file does not continue it "
             "(already_exists; 4 commands in all)"
@@ -217,5 +217,5 @@ def test_patience_lasts_while_something_moves() -> None:
     now += 10
     patience.check(4, "")
     now += 1
-    with pytest.raises(Stalled, match="sink-search has been standing still for 10 s, with 7 left"):
+    with pytest.raises(Stalled, match="sink-search has made no progress for 10 s, with 7 left"):
         patience.check(4, "with 7 left")

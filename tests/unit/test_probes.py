@@ -54,7 +54,7 @@ def test_another_program_is_not_elasticsearch() -> None:
     """Status 200 alone proves nothing."""
     with answering(http_answer(200)) as port:
         assert part_troubles(at(port))["elasticsearch"] == (
-            f"what answers at 127.0.0.1:{port} is not Elasticsearch"
+            f"the program at 127.0.0.1:{port} is not Elasticsearch"
         )
 
 
