@@ -1,4 +1,4 @@
-"""What runs, how far it is behind, and where it is."""
+"""The state of a deployment: running parts, lag, addresses."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from schemas.errors import ServerUnavailable, WrongDeployment
 from schemas.settings import Settings
 
 _REFUSES_WITHIN_SECONDS: Final = 60
-"""A process compares its data within this time, also on a busy machine."""
+"""A process checks its data within this time after its start, even on a busy machine."""
 
 _UP: Final = {True: "[green]up[/]", False: "[red]down[/]"}
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """One look at a deployment.
+    """A snapshot of a deployment's state.
 
-    ``up`` says of each part whether it can be used. ``lag`` and ``stages`` are empty where Kafka
-    cannot be asked. ``troubles`` names all that is not as it should be. ``delay_ms`` is from send
-    to stored in the slowest sink, for the newest message; None before the first.
+    ``up``: whether each part can be used. ``lag`` and ``stages`` are empty if Kafka cannot be
+    queried. ``troubles``: all problems found. ``delay_ms``: delay from send to stored in the
+    slowest sink, for the newest message; None before the first message.
     """
 
     kafka: str
@@ -53,7 +53,7 @@ class Status(Struct, frozen=True, kw_only=True):
 
 
 def look(settings: Settings) -> Status:
-    """Asks every part, each within a bound."""
+    """Query every part, each with a timeout."""
     where = endpoints(settings)
     down = _down(settings)
     up = {part: part not in down for part in where}
@@ -75,13 +75,13 @@ def look(settings: Settings) -> Status:
 
 
 def slowest_sink(stages: dict[str, StageHealth]) -> int | None:
-    """The delay from send to stored everywhere, in ms, of the newest message."""
+    """The delay of the newest message from send to stored in every sink, in ms."""
     delays = [stages[sink].delay_ms for sink in SINKS if sink in stages]
     return max((delay for delay in delays if delay is not None), default=None)
 
 
 def troubles_of(processes: list[ProcessState], stages: dict[str, StageHealth]) -> list[str]:
-    """The processes that do not run, and the stages with a partition that has no owner."""
+    """One line for each process that does not run, and each stage with an unowned partition."""
     fallen = [each for each in processes if each.state != "RUNNING" or _refused_lately(each)]
     return [_fallen(each) for each in fallen] + [
         f"{name} has partitions without an owner"
@@ -91,7 +91,7 @@ def troubles_of(processes: list[ProcessState], stages: dict[str, StageHealth]) -
 
 
 def _refused_lately(process: ProcessState) -> bool:
-    """Whether a process that runs now refused its data a short time ago and may do so again."""
+    """Whether a running process refused its data a short time ago and may refuse it again."""
     refused = process.last_exit == WrongDeployment.exit_code
     return refused and process.uptime_seconds < _REFUSES_WITHIN_SECONDS
 
@@ -105,13 +105,13 @@ def _fallen(process: ProcessState) -> str:
 
 
 def table(status: Status) -> Group:
-    """The same for a person."""
+    """The status as tables."""
     troubles = [f"[red]{escape(trouble)}[/]" for trouble in status.troubles]
     return Group(_parts(status), _process_table(status), _stage_table(status), *troubles)
 
 
 def _down(settings: Settings) -> dict[str, str]:
-    """Why each part cannot be used that cannot be."""
+    """The reason for each part that cannot be used, by name of the part."""
     stopped = stopped_parts(settings)
     found = part_troubles(settings, stopped)
     return {part: f"{part} is down: {why}" for part, why in found.items() if why is not None}
@@ -127,7 +127,7 @@ def _processes(settings: Settings) -> list[ProcessState]:
 def _log(
     settings: Settings,
 ) -> tuple[dict[str, StageHealth], list[OpenTransaction], list[str]]:
-    """What Kafka says about stages and transactions, and why it does not if it does not."""
+    """The stages and the open transactions; a line with the reason if Kafka cannot be queried."""
     admin = admin_client(settings)
     try:
         return pipeline_health(admin, settings), open_transactions(admin, settings), []

@@ -1,8 +1,8 @@
-"""Who has to get which entries of a conversation, and how far each recipient has got.
+"""The recipients of each entry of a conversation, and the progress of each recipient.
 
 The folded log alone decides. The SeqIds of a recipient are mostly one long run, so they are stored
-as runs. Recipients of the same key who are at the same SeqId are moved together: an entry costs
-one step for each shard, not one for each recipient.
+as runs. Recipients with the same key and the same next SeqId move together: an entry costs one
+step for each shard, not one step for each recipient.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from ops.verify.conversation import Conversation
 from schemas.visibility import Period, periods
 
 _DONE: Final = 0
-"""The next SeqId where there is none: they begin with 1."""
+"""The next SeqId at the end of a cursor. SeqIds begin with 1."""
 
 Arrival: TypeAlias = Literal["next", "out_of_order", "double", "extra"]
 
 
 class Run(NamedTuple):
-    """SeqIds ``first`` to ``last``, both in it."""
+    """The SeqIds ``first`` to ``last``, both included."""
 
     first: int
     last: int
 
 
 def due_runs(conversation: Conversation, user: str) -> list[Run]:
-    """The SeqIds that one person's sync timeline has to hold, in their order.
+    """The SeqIds that one person's sync timeline must hold, in order.
 
-    All entries of their membership periods while the conversation was pushed, and the asides.
+    All entries of the person's membership periods while the mode was push, and the asides.
     """
     head = conversation.head
     stays = _closed(periods(conversation.changes.get(user, ())), head)
@@ -63,13 +63,13 @@ def _merged(runs: Iterable[Run]) -> Iterator[Run]:
 
 
 class Cursor:
-    """How far one recipient's sync timeline has got in one conversation.
+    """The progress of one recipient's sync timeline in one conversation.
 
-    ``next`` is the SeqId due next and ``last`` the end of its run; 0 when all have come.
+    ``next`` is the SeqId due next and ``last`` the end of its run; both are 0 at the end.
     ``party`` moves the cursor while it is not None.
 
     Args:
-        runs: What is due, in order, with gaps between.
+        runs: The SeqIds due, in order, with gaps between the runs.
     """
 
     __slots__ = ("_index", "_late", "_runs", "last", "next", "party")
@@ -82,7 +82,7 @@ class Cursor:
         self.step()
 
     def step(self) -> None:
-        """Moves to the begin of the next run."""
+        """Move to the beginning of the next run."""
         self._index += 2
         if self._index < len(self._runs):
             self.next, self.last = self._runs[self._index : self._index + 2]
@@ -90,9 +90,9 @@ class Cursor:
             self.next = self.last = _DONE
 
     def take(self, seq: int) -> Arrival:
-        """Takes the next record of this recipient and conversation, and says what it is.
+        """Process the next record of this recipient and conversation, and classify it.
 
-        What is passed over may still come, then out of order; if not, it is `missing`.
+        A skipped SeqId may still arrive, out of order; otherwise `missing` returns it.
         """
         if not self._is_due(seq):
             return "extra"
@@ -106,7 +106,7 @@ class Cursor:
         return "next"
 
     def missing(self) -> list[Run]:
-        """What was due and has not come. The cursor is at its end then."""
+        """The SeqIds that were due and did not arrive. Moves the cursor to its end."""
         while self.next != _DONE:
             self._late.append(Run(self.next, self.last))
             self.step()
@@ -133,7 +133,7 @@ class Cursor:
 
 
 class _Party:
-    """Cursors of one conversation that wait for the same SeqId, moved as one.
+    """Cursors of one conversation with the same next SeqId, moved together.
 
     ``last``: the end of the shortest of their runs.
     """
@@ -161,14 +161,14 @@ class Cursors:
         self._parties: dict[bytes, _Party] = {}
 
     def advance(self, key: bytes, seq: int) -> bool:
-        """Moves the recipients of a key past a SeqId, if all of them are known to wait for it.
+        """Move the recipients of a key past a SeqId, if it is the next SeqId of each of them.
 
         Returns:
-            False if nothing was done: each recipient needs `take`.
+            False if nothing was done: call `take` for each recipient.
         """
         line: _Party | Cursor | None = self._parties.get(key)
         if line is None:
-            # A key of one recipient needs no party.
+            # A key with one recipient needs no party.
             line = self._by_user.get(key)
             if line is None or line.party is not None:
                 return False
@@ -178,7 +178,7 @@ class Cursors:
         return True
 
     def take(self, user: bytes, seq: int) -> Arrival:
-        """Takes one delivery, and says what it is."""
+        """Process one delivery, and classify it."""
         cursor = self._by_user.get(user)
         if cursor is None:
             return "extra"
@@ -187,7 +187,7 @@ class Cursors:
         return cursor.take(seq)
 
     def unite(self, key: bytes, users: Sequence[bytes]) -> None:
-        """Has the recipients of a key move together, if all of them wait for the same SeqId."""
+        """Let the recipients of a key move together, if they have the same next SeqId."""
         found = [self._by_user.get(user) for user in users]
         cursors = [cursor for cursor in found if cursor is not None and cursor.party is None]
         if len(cursors) < max(2, len(users)) or len({cursor.next for cursor in cursors}) > 1:
@@ -199,7 +199,7 @@ class Cursors:
                 cursor.party = party
 
     def missing(self) -> Iterator[tuple[bytes, Run]]:
-        """(recipient, SeqIds) of what was due and has not come. The cursors are at their ends."""
+        """(recipient, SeqIds) of due entries that did not arrive. Moves the cursors to the end."""
         for party in list(self._parties.values()):
             self._dissolve(party)
         for user, cursor in self._by_user.items():
@@ -212,7 +212,7 @@ class Cursors:
 
 
 def cursors(conversation: Conversation, is_wanted: Callable[[str], bool]) -> Cursors:
-    """A cursor for each wanted person who has to get anything."""
+    """A cursor for each wanted person with a membership change or an aside."""
     people = conversation.changes.keys() | conversation.asides.keys()
     return Cursors(
         {user.encode(): Cursor(due_runs(conversation, user)) for user in people if is_wanted(user)}

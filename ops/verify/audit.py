@@ -1,17 +1,18 @@
-"""The whole course of an audit: what is read in which order, and what it waits for.
+"""The order of the checks of an audit, and the waits between them.
 
-1. What of ``im.messages`` has the sequencer done? What belongs to it is committed already.
-2. How far is ``im.timeline``? All of it up to there is read and folded.
-3. The sinks of messages have passed that: store, membership and index are compared.
-4. How far are the shards of ``im.sync``? What belongs to the entries of step 2 was written before,
-   in the same transactions. The shards are compared with what the log says is due.
-5. What has the sequencer done by now? All entries and replies of steps 2 and 4 belong to commands
-   up to there. The commands of step 1 must have an outcome, the later ones may have one.
-6. The sink of sync records has passed step 4: its tables are compared, and the read marks, which
-   come from both sinks.
-7. If a place holds more than the log of step 2, the log is read on: the rest may be new.
+1. Read the sequencer's committed offsets in ``im.messages``. The outcomes of the records before
+   these offsets are committed already.
+2. Read the end of ``im.timeline``. Fold all entries before that end.
+3. Wait until the sinks of messages have passed that end. Compare store, membership and index.
+4. Read the ends of the shards of ``im.sync``. The sync records of the entries of step 2 are before
+   these ends, since they were written in the same transactions. Compare the shards with the log.
+5. Read the sequencer's committed offsets again. All entries and replies of steps 2 and 4 belong to
+   commands before these offsets. Each command of step 1 must have an outcome; later ones may.
+6. Wait until the sink of sync records has passed the ends of step 4. Compare its tables, and the
+   read marks, which both sinks write.
+7. If a copy holds more than the log of step 2, read the log again: those records may be newer.
 
-So an audit can run while others write. It is about what was there when it began.
+So an audit can run during normal operation. It covers the records that existed at its beginning.
 """
 
 from __future__ import annotations
@@ -39,16 +40,16 @@ from ops.verify.topics import Span
 def audit(
     sources: Sources, report: Report, *, allow_empty: bool = False, settings_since: int = 0
 ) -> None:
-    """Compares everything with the log, and reports what differs.
+    """Compare every copy with the log, and report the differences.
 
     Args:
         sources: The deployment.
-        report: Takes counts and differences.
-        allow_empty: An empty log is no difference.
-        settings_since: Entries of an earlier time (ms) are not held against the present settings.
+        report: Receives counts and differences.
+        allow_empty: An empty log is not a difference.
+        settings_since: Earlier entries (time in ms) are not compared with the present settings.
 
     Raises:
-        ServerUnavailable: A server does not answer within its bound.
+        ServerUnavailable: A server does not answer in time.
     """
     done = sources.input_spans()
     spans = sources.timeline_spans()
@@ -70,7 +71,7 @@ def _fold(
         for span in spans:
             if span.low > 0:
                 where = f"timeline[{span.partition}]"
-                detail = f"the records before offset {span.low} were dropped"
+                detail = f"the records before offset {span.low} were removed by retention"
                 report.differ("log", "missing", where=where, detail=detail)
         log.read(sources.timeline(spans), report)
         log.finish(report)
@@ -97,7 +98,7 @@ def _compare_sync_log(sources: Sources, log: Log, report: Report) -> Shards:
         return sources.sync([Span(shard.number, shard.low, shard.end) for shard in some])
 
     with _timed(report, "sync-log"):
-        # First what there is: what comes after that is not looked at.
+        # The shards before the spans: a shard created later is not part of this audit.
         places = sources.sync_shards()
         shards = Shards(places, sources.sync_spans(), sources.expired_before())
         for group in shards.groups():
@@ -141,14 +142,14 @@ def _await(
 ) -> None:
     lag = sources.behind(stage, last_offsets)
     if lag:
-        detail = f"{stage} is {lag} offsets behind, and did not come on in time"
+        detail = f"{stage} is {lag} offsets behind, and did not catch up in time"
         report.differ(check, "behind", detail=detail)
 
 
 def _read_on(sources: Sources, log: Log, spans: Sequence[Span], shards: Shards) -> None:
     begins = {span.partition: span.end for span in spans}
     more = [span._replace(low=begins[span.partition]) for span in sources.timeline_spans()]
-    # What is wrong in there is the matter of the next audit.
+    # Differences in newer entries belong to the next audit.
     log.read(sources.timeline(more), Report())
     shards.look_again(sources.sync_shards())
     for span in sources.sync_spans():

@@ -1,4 +1,4 @@
-"""How a check is run that remembers what has come, to name at the end what has not."""
+"""Run a check that records what arrived, to report at the end what did not arrive."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ PartT = TypeVar("PartT")
 
 
 class Check(Protocol[PartT_contra]):
-    """Compares what it is given with what is due."""
+    """Compares rows or records with the expected ones."""
 
     def take(self, part: PartT_contra, /) -> None:
-        """Takes a row, or some records."""
+        """Process a row, or some records."""
 
     def finish(self) -> None:
-        """Names what has not come."""
+        """Report what did not arrive."""
 
 
 def run_check(check: Check[PartT], parts: Iterable[PartT]) -> None:
-    """Gives a check all that there is."""
+    """Pass all parts to a check, then finish the check."""
     for part in parts:
         check.take(part)
     check.finish()

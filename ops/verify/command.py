@@ -1,4 +1,4 @@
-"""`im verify`: audits everything that is there against the log."""
+"""`im verify`: audit every copy of the data against the log."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SettingsSince = Annotated[
     datetime | None,
     typer.Option(
         "--settings-since",
-        help="Time (UTC) of the last change of limits: earlier entries may exceed them.",
+        help="Time (UTC) of the last change of limits: earlier entries may exceed the limits.",
     ),
 ]
 
@@ -58,5 +58,5 @@ def verify(
 
 
 def _ms(moment: datetime | None) -> int:
-    """Milliseconds since 1970, 0 without a moment."""
+    """Milliseconds since 1970; 0 for None."""
     return 0 if moment is None else int(moment.replace(tzinfo=UTC).timestamp() * 1000)

@@ -1,4 +1,4 @@
-"""One conversation of the log, folded into what every other place has to hold of it."""
+"""One conversation of the log, folded into the expected content of every copy."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from schemas.records import (
 from schemas.visibility import Change, Period, periods, readable, visible
 
 ABSENT: Final = 0
-"""In place of the digest of an entry that is not there."""
+"""Digest of a missing entry."""
 
 CommandKind: TypeAlias = type[MembersAdded] | type[MembersRemoved]
 
 
 def digest_of(value: bytes) -> int:
-    """Tells contents apart: 32 bits, never `ABSENT`. Guards against faults, not against malice."""
+    """A content digest: 32 bits, never `ABSENT`. Detects faults, not attacks."""
     return crc32(value) or 1
 
 
 def document_digest(sender: str, at: int, text: str) -> int:
-    """`digest_of` for what the index holds of a message; of a recalled one its time alone."""
+    """`digest_of` the expected document of a message; of a recalled message only the time."""
     return digest_of(encode((sender, at, text)))
 
 
@@ -50,39 +50,47 @@ def command_hash(record: AnyEntry | AnyCommand) -> int:
 
 
 def hash_of_id(sender: str, client_msg_id: str) -> int:
-    """64 bits of both; never `ABSENT`."""
+    """A 64-bit hash of sender and client_msg_id; never `ABSENT`."""
     return hash((sender, client_msg_id)) or 1
 
 
 def name_digest(name: str) -> int:
-    """32 bits of a person's id; never `ABSENT`."""
+    """A 32-bit digest of a person's id; never `ABSENT`."""
     return crc32(name.encode()) or 1
 
 
 def content_digest(*content: object) -> int:
-    """32 bits of what an entry says beside its place, its time and its sender."""
+    """A 32-bit digest of an entry's content, without place, time and sender."""
     return crc32(encode(content))
 
 
 class Conversation:
-    """One conversation as its entries so far make it.
+    """The state of one conversation after its entries so far.
 
-    ``digests``, ``documents`` and ``offsets`` have one number for each SeqId, from 1 at index 0:
-    of the entry's bytes, of what the index holds of it, and its offset in ``im.timeline``.
-    ``contents`` has the `content_digest` of an entry, or the number of people that it names.
-    ``times`` and ``senders`` have the time of each entry (ms) and the `name_digest` of its sender.
-    ``last_message`` is the SeqId of the last message, ``has_changed_members`` says whether the
-    last entry changed the members.
-    ``changes`` has, for everybody who was ever in it, the SeqIds at which they came and went;
-    ``numbered`` the numbers of their periods; ``has_holes``: some changes may be missing;
-    ``pushed`` the ranges that went to all members, ``asides`` for each recipient the SeqIds that
-    went to them and not to all; ``commands`` a hash of each entry's sender and client_msg_id.
-    ``messages`` is what the last entry counts; None behind a hole. ``own`` has the last message of
-    each person and what it counts, ``counts`` what each change of membership counts.
-    ``documents`` follow edits and recalls, ``digests`` do not. ``edits`` has the SeqIds of the
-    edits of each message that has some, ``recalled`` for each entry whose text was taken back the
-    SeqId of the recall, ``retractions`` for each person who had left by then the messages that
-    were.
+    Attributes with one number for each SeqId; index 0 is SeqId 1:
+
+    - ``digests``: digest of the entry's bytes. Edits and recalls do not change it.
+    - ``documents``: digest of the message in the index. Edits and recalls change it.
+    - ``offsets``: offset in ``im.timeline``.
+    - ``contents``: `content_digest` of the entry, or the number of people in a membership entry.
+    - ``times``: time in ms. ``senders``: `name_digest` of the sender.
+    - ``commands``: hash of sender and client_msg_id.
+
+    Other attributes:
+
+    - ``last_message``: SeqId of the last message.
+    - ``has_changed_members``: whether the last entry changed the members.
+    - ``changes``: for each present or former member, the SeqIds of joins and leaves.
+    - ``numbered``: the numbers of the membership periods.
+    - ``has_holes``: some changes may be missing.
+    - ``pushed``: ranges of entries sent to all members.
+    - ``asides``: for each recipient, SeqIds sent to the recipient and not to all members.
+    - ``messages``: message count of the last entry; None after a hole.
+    - ``own``: for each person, their last message and its message count.
+    - ``counts``: message count of each membership entry.
+    - ``edits``: the SeqIds of a message's edits.
+    - ``recalled``: for each recalled message or edit, the SeqId of the recall.
+    - ``retractions``: for each former member, the recalled messages that they must be notified of.
     """
 
     def __init__(self, conv_id: str, partition: int) -> None:
@@ -102,7 +110,7 @@ class Conversation:
         self.senders = array("I")
         self.last_message = 0
         self.has_changed_members = False
-        self._goes_on_with: CommandKind | None = None
+        self._continues_with: CommandKind | None = None
         self.changes: dict[str, list[tuple[int, bool]]] = {}
         self.numbered = NumberedPeople()
         self.has_holes = False
@@ -117,11 +125,11 @@ class Conversation:
 
     @property
     def head(self) -> int:
-        """The last SeqId, 0 before the first."""
+        """The last SeqId; 0 before the first entry."""
         return len(self.digests)
 
     def skip_to(self, seq: int) -> None:
-        """Leaves a hole in the log: the entries before ``seq`` are not there."""
+        """Record a hole in the log: the entries before ``seq`` are missing."""
         hole = seq - 1 - self.head
         self.messages = None
         self.has_holes = True
@@ -129,11 +137,11 @@ class Conversation:
         for column in (*columns, self.senders):
             column.extend([ABSENT] * hole)
         self.has_changed_members = False
-        self._goes_on_with = None
+        self._continues_with = None
         self.offsets.extend([self.offsets[-1] if self.offsets else 0] * hole)
 
     def append(self, entry: AnyEntry, offset: int, digest: int) -> None:
-        """Takes the next entry. Asides are found before the members change, and after."""
+        """Append the next entry. Asides are found before members leave, and after members join."""
         self._note_command(entry)
         self.digests.append(digest)
         self.offsets.append(offset)
@@ -145,7 +153,7 @@ class Conversation:
         match entry:
             case MessageSent(sender=sender, at=at, content=content):
                 self.documents.append(document_digest(sender, at, content.text))
-                self._tell(entry.seq, [sender, *entry.mentions])
+                self._add_aside(entry.seq, [sender, *entry.mentions])
                 self.own[sender] = (entry.seq, entry.messages)
                 self.last_message = entry.seq
                 return
@@ -155,13 +163,13 @@ class Conversation:
             case MembersAdded(members=members):
                 self._change(entry.seq, members, joined=True)
                 self.counts[entry.seq] = entry.messages
-                self._tell(entry.seq, [*members, entry.sender])
+                self._add_aside(entry.seq, [*members, entry.sender])
             case MembersRemoved(members=members):
-                self._tell(entry.seq, [*members, entry.sender])
+                self._add_aside(entry.seq, [*members, entry.sender])
                 self._change(entry.seq, members, joined=False)
                 self.counts[entry.seq] = entry.messages
             case OwnershipTransferred(owner=owner):
-                self._tell(entry.seq, [owner, self.owner, entry.sender])
+                self._add_aside(entry.seq, [owner, self.owner, entry.sender])
                 self.owner = owner
             case FanoutChanged():
                 self._switch(entry)
@@ -172,34 +180,34 @@ class Conversation:
         self.documents.append(ABSENT)
 
     def has(self, seq: int) -> bool:
-        """Whether there is such an entry."""
+        """Whether the log has an entry with this SeqId."""
         return 0 < seq <= self.head and self.digests[seq - 1] != ABSENT
 
     def may_be_message(self, seq: int) -> bool:
-        """Whether that entry is one, or not there."""
+        """Whether the entry is a message, or is missing and may be one."""
         return 0 < seq <= self.head and (
             self.documents[seq - 1] != ABSENT or self.digests[seq - 1] == ABSENT
         )
 
     def is_by_other(self, seq: int, user: str) -> bool:
-        """Whether an entry is there and has another sender."""
+        """Whether the entry exists and has another sender."""
         return self.has(seq) and self.senders[seq - 1] != name_digest(user)
 
     @property
     def needs_owner(self) -> bool:
-        """Whether the last command has left members without an owner among them."""
-        is_open = self._goes_on_with is not None
+        """Whether the last command left the conversation with members but without an owner."""
+        is_open = self._continues_with is not None
         return is_open and bool(self.members) and self.owner not in self.members
 
     def longest_standing(self) -> str:
-        """The member whose present membership is the oldest; of several the lowest id.
+        """The member with the oldest present membership; the lowest id if there are several.
 
         There must be a member.
         """
         return min(self.members, key=lambda user: (periods(self.changes[user])[-1].first, user))
 
     def was_member(self, user: str, head: int) -> bool:
-        """Whether somebody was a member after the entry ``head``."""
+        """Whether a person was a member after the entry ``head``."""
         changes = self.changes.get(user, ())
         place = bisect_right(changes, head, key=itemgetter(0))
         return place > 0 and changes[place - 1][1]
@@ -207,48 +215,48 @@ class Conversation:
     def may_mark(self, user: str, seq: int) -> bool:
         """Whether a member may have marked an entry as read.
 
-        The entry that lets a person in is marked by the join itself. A person whom the entry lets
-        out is no member when it is there.
+        The join itself marks the entry that adds the person. The entry that removes a person ends
+        the membership, so the person cannot mark it.
         """
         return self.was_member(user, seq) and self.was_member(user, seq - 1)
 
     def may_have_made(self, command: AnyCommand, head: int | None) -> bool:
-        """Whether a command has an entry up to ``head``, or an entry is absent there."""
+        """Whether a command has an entry up to ``head``, or may be a missing entry there."""
         made = self.commands[:head]
         return command_hash(command) in made or ABSENT in made
 
     def continues(self, entry: AnyEntry) -> bool:
-        """Whether an entry is one more of the command that the last entry belongs to."""
-        kind = self._goes_on_with
+        """Whether an entry belongs to the same command as the last entry."""
+        kind = self._continues_with
         if kind is None or self.commands[-1] != command_hash(entry):
             return False
         return isinstance(entry, FanoutChanged | OwnershipTransferred | kind)
 
     def _note_command(self, entry: AnyEntry) -> None:
-        """Notes which entries of the same command may follow."""
+        """Record which entries of the same command may follow."""
         self.has_changed_members = False
         match entry:
             case ConversationCreated() | MembersAdded():
-                self._goes_on_with, self.has_changed_members = MembersAdded, True
+                self._continues_with, self.has_changed_members = MembersAdded, True
             case MembersRemoved():
-                self._goes_on_with, self.has_changed_members = MembersRemoved, True
+                self._continues_with, self.has_changed_members = MembersRemoved, True
             case FanoutChanged():
                 pass
             case _:
-                self._goes_on_with = None
+                self._continues_with = None
 
     def edited_by(self, seq: int) -> int | None:
-        """The SeqId of the last edit of a message, if there is one."""
+        """The SeqId of the last edit of a message; None without an edit."""
         edits = self.edits.get(seq)
         return edits[-1] if edits else None
 
     def altered_by(self, seq: int) -> int:
-        """The SeqId of the entry that made a message what it is now: its own, if no other did."""
+        """The SeqId of a message's last edit or recall; without one, its own SeqId."""
         return self.recalled.get(seq) or self.edited_by(seq) or seq
 
     def _edit(self, entry: MessageEdited) -> None:
         target = entry.target
-        self._tell(entry.seq, [entry.sender, *entry.mentions, *self._holders(target)])
+        self._add_aside(entry.seq, [entry.sender, *entry.mentions, *self._holders(target)])
         self.edits.setdefault(target, []).append(entry.seq)
         document = document_digest(entry.sender, entry.target_at, entry.content.text)
         self._set_document(target, document)
@@ -259,15 +267,15 @@ class Conversation:
 
     def _recall(self, entry: MessageRecalled) -> None:
         holders = self._holders(entry.target)
-        self._tell(entry.seq, [entry.sender, *holders])
-        for user in self._noticed(entry, holders):
+        self._add_aside(entry.seq, [entry.sender, *holders])
+        for user in self._to_notify(entry, holders):
             self.retractions.setdefault(user, set()).add(entry.target)
         for seq in (entry.target, *entry.edits):
             self.recalled[seq] = entry.seq
         self._set_document(entry.target, document_digest("", entry.target_at, ""))
 
-    def _noticed(self, entry: MessageRecalled, holders: set[str]) -> Iterator[str]:
-        """Former members who get a notice: who has the text, and the last who could read it."""
+    def _to_notify(self, entry: MessageRecalled, holders: set[str]) -> Iterator[str]:
+        """Former members to notify: all who received a text, and the latest who could read one."""
         room = MAX_NOTICES - len(holders - self.members)
         for user in reversed(self._left):
             if user in self.members:
@@ -282,7 +290,7 @@ class Conversation:
                 yield user
 
     def _holders(self, target: int) -> set[str]:
-        """Who was told a message, or one of its edits."""
+        """Everybody who received a message or one of its edits."""
         texts = [target, *self.edits.get(target, ())]
         pushed = [seq for seq in texts if visible(self.pushed, seq)]
         found = {user for user, seqs in self.asides.items() if not set(texts).isdisjoint(seqs)}
@@ -299,7 +307,7 @@ class Conversation:
         self.pushed.append(Period(entry.seq, None if entry.mode == "push" else entry.seq))
 
     def _switch(self, entry: FanoutChanged) -> None:
-        # The switch itself goes to all, in either direction.
+        # The switch itself is sent to all members, in both directions.
         if entry.mode == "push":
             self.pushed.append(Period(entry.seq))
         elif self.pushed and self.pushed[-1].last is None:
@@ -321,7 +329,7 @@ class Conversation:
                 self._left.pop(user, None)
                 self._left[user] = seq
 
-    def _tell(self, seq: int, people: Iterable[str]) -> None:
+    def _add_aside(self, seq: int, people: Iterable[str]) -> None:
         if self.mode == "push":
             return
         for user in self.members.intersection(people):

@@ -1,4 +1,4 @@
-"""The deliveries of one shard: which records it holds, for which recipients.
+"""The deliveries of one shard: its records and their recipients.
 
 A delivery is a pair (offset, recipient): the record at that offset lists the recipient in its key.
 
@@ -18,20 +18,21 @@ from schemas.recipients import recipients_of
 DUE: Final = 1
 """State of a delivery: a row in the store must hold it."""
 OPTIONAL: Final = 2
-"""A row may hold it: its lifetime is over, or nearly so, or the sink skipped it."""
+"""State of a delivery: a row may hold it. Its lifetime is over or nearly over, or the sink skipped
+it for an inactive recipient."""
 SEEN: Final = 3
-"""A row holds it."""
+"""State of a delivery: a row holds it."""
 
 NO_KEY: Final = 0
-"""The number of a key where there is no record: a transaction marker, or an undecodable record."""
+"""Key number of an offset without a record: a transaction marker, or an undecodable record."""
 
 
 class Deliveries:
-    """Records by their place: the offset minus the lowest offset of the shard.
+    """Records by place. A place is the offset minus the lowest offset of the shard.
 
     Attributes:
-        digests: By place, a digest of what a row must hold of the record.
-        keys: By place, the number of the record's key; `NO_KEY` where there is no record.
+        digests: By place, the digest of the expected content in a row.
+        keys: By place, the number of the record's key; `NO_KEY` without a record.
         starts: By place, the index of the first delivery of the record in ``states``.
         states: `DUE`, `OPTIONAL` or `SEEN` of each delivery, in the order of places and, within a
             record, in the order of its key.
@@ -48,14 +49,14 @@ class Deliveries:
         self._numbers: dict[bytes, int] = {}
 
     def number_of(self, key: bytes) -> int:
-        """The number of a key that lists each of its recipients once."""
+        """The number of a key. The key must list each of its recipients once."""
         number = self._numbers.setdefault(key, len(self._keys))
         if number == len(self._keys):
             self._keys.append(key)
         return number
 
     def add(self, place: int, key: int, states: bytes, digest: int) -> None:
-        """Adds a record behind all others, with one state for each of its recipients."""
+        """Append a record, with one state for each of its recipients."""
         if place > len(self.keys):
             self.pad(place)
         self.digests.append(digest)
@@ -64,7 +65,7 @@ class Deliveries:
         self.states += states
 
     def pad(self, size: int) -> None:
-        """Notes that there are no more records before the place ``size``."""
+        """Record that there are no more records before the place ``size``."""
         gap = size - len(self.keys)
         if gap > 0:
             nothing = array("I", bytes(4 * gap))
@@ -78,12 +79,12 @@ class Deliveries:
         return next((at for at in reversed(range(len(self.keys))) if self.keys[at]), -1)
 
     def index(self, place: int, user: bytes) -> int | None:
-        """The index of a delivery in ``states``; None if the record has another audience."""
+        """The index of a delivery in ``states``; None if the user is not a recipient."""
         users = recipients_of(self._keys[self.keys[place]])
         return self.starts[place] + users.index(user) if user in users else None
 
     def first_due(self, most: int) -> Iterator[tuple[int, bytes]]:
-        """(place, recipient) of the first deliveries that are `DUE`, at most so many."""
+        """(place, recipient) of the first ``most`` deliveries that are `DUE`."""
         at = self.states.find(DUE)
         while at >= 0 and most > 0:
             place = bisect_right(self.starts, at) - 1
@@ -113,7 +114,7 @@ class Deliveries:
                     self.states[index] = OPTIONAL
 
     def has_optional(self, first: int, end: int) -> bool:
-        """Whether a delivery of the places from ``first`` to below ``end`` is `OPTIONAL`."""
+        """Whether a delivery in the places from ``first`` to below ``end`` is `OPTIONAL`."""
         begin, stop = self._start(first), self._start(end)
         return self.states.find(OPTIONAL, begin, stop) >= 0
 

@@ -1,4 +1,4 @@
-"""Reads all documents of the search index, page by page, as of one moment."""
+"""Read all documents of the search index page by page, from one point-in-time view."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KEEP_ALIVE: Final = "2m"
 
 
 def documents(client: Elasticsearch, settings: Settings) -> Iterator[Document]:
-    """All documents of all indices of the deployment; none if there is no index.
+    """All documents of all indices of the deployment; empty if there is no index.
 
     Raises:
         ServerUnavailable: Elasticsearch does not answer.
@@ -53,7 +53,7 @@ def _pages(client: Elasticsearch, moment: str) -> Iterator[Document]:
             sort=["_shard_doc"],
             search_after=after,
             track_total_hits=False,
-            allow_partial_search_results=False,  # a shard that fails is not an empty one
+            allow_partial_search_results=False,  # a failed shard must not look empty
         )
         hits = answer["hits"]["hits"]
         for hit in hits:

@@ -1,4 +1,4 @@
-"""Which entries may have left a sync timeline in Kafka, because retention dropped old records."""
+"""The entries that retention may have removed from a sync timeline in Kafka."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ops.verify.shards import Shards
 class Floors:
     """For each shard and partition of ``im.timeline``, the offset of the first entry in the shard.
 
-    The entries of one partition of the timeline come in one order, so an earlier entry of that
-    partition may have been in the shard before its begin.
+    The entries of one timeline partition are in the same order in a shard. So retention may have
+    removed any earlier entry of that partition from the shard.
 
     Args:
-        shards: All that there are.
+        shards: All shards.
     """
 
     def __init__(self, shards: Shards) -> None:
@@ -23,16 +23,17 @@ class Floors:
         self._offsets: dict[tuple[int, int], int] = {}
 
     def note(self, number: int, conversation: Conversation, seq: int) -> None:
-        """Takes an entry that is in a shard; the first of each partition counts."""
+        """Record an entry that is in a shard; only the first of each partition counts."""
         place = number, conversation.partition
         if place not in self._offsets:
             self._offsets[place] = conversation.offsets[seq - 1]
 
     def trimmed(self, conversation: Conversation, user: str) -> int:
-        """The last SeqId whose deliveries to a recipient retention may have dropped, 0 if none.
+        """The last SeqId whose deliveries to a recipient retention may have removed; 0 if none.
 
-        All entries up to the first that is in the last shard with a dropped begin. If that shard
-        has no entry of the partition, the next shard of the recipient decides.
+        The last shard of the recipient with removed records decides: its first entry, and all
+        entries before. If that shard has no entry of the partition, the recipient's next shard
+        decides.
         """
         chain = self._shards.chain(user)
         cut = [at for at, shard in enumerate(chain) if shard.low > 0]

@@ -1,4 +1,4 @@
-"""The search index against the log: exactly the messages, as they were sent."""
+"""The search index against the log: exactly the messages, with their present text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FIELDS: Final = frozenset({"conv_id", "seq", "sender", "at", "text", "tokens"})
 
 
 class Document(Struct, frozen=True):
-    """One hit: where it lies, the version that it was written as, and its fields."""
+    """One hit: its place in the index, its version, and its fields."""
 
     index: str
     id: str
@@ -31,13 +31,13 @@ class Document(Struct, frozen=True):
 def compare_documents(
     log: Log, documents: Iterable[Document], index_of: Callable[[int], str], report: Report
 ) -> None:
-    """Compares all documents with the messages of the log.
+    """Compare all documents with the messages of the log.
 
     Args:
         log: All of ``im.timeline``.
-        documents: Of all indices of the alias, in any order.
-        index_of: The index that holds a message of that time (ms).
-        report: Where differences go.
+        documents: The documents of all indices of the alias, in any order.
+        index_of: Returns the index for a message of a time (ms).
+        report: Receives the differences.
     """
     seen = Seen(log, lambda conversation: conversation.documents)
     counts = report.section("index").counts
@@ -66,7 +66,7 @@ def _compare(
     place: dict[str, Any] = {"conv_id": conv_id, "seq": seq, "where": where}
     right = (index_of(at), document_id(conv_id, seq), conv_id)
     if (document.index, document.id, document.routing) != right:
-        report.differ("index", "misplaced", **place, detail="in the index, _id or routing")
+        report.differ("index", "misplaced", **place, detail="wrong index, _id or routing")
     elif seq > log.head(conv_id):
         newer = partial(_is_right, log, document, document_digest(sender, at, text))
         report.hold("index", newer, **place)
@@ -75,7 +75,7 @@ def _compare(
     elif not seen.tick(conv_id, seq):
         report.differ("index", "double", **place)
     elif not _is_right(log, document, digest := document_digest(sender, at, text)):
-        detail = "not what was said last, or text after its recall"
+        detail = "not the latest text, or text after the recall"
         if document.version > log.head(conv_id):
             newer = partial(_is_right, log, document, digest)
             report.hold("index", newer, "altered", **place, detail=detail)
@@ -84,7 +84,7 @@ def _compare(
 
 
 def _is_right(log: Log, document: Document, digest: int) -> bool:
-    """Whether a document is what the log makes of its message, and nothing beside it."""
+    """Whether a document has the content that the log gives its message, and no other field."""
     source = document.source
     conv_id, seq = source["conv_id"], source["seq"]
     conversation = log.conversations.get(conv_id)

@@ -1,13 +1,13 @@
 """The commands on ``im.messages`` against their outcomes: an entry, a reply or a dead letter.
 
-A lane makes entries in the order of its commands, so the commands of a conversation and its
-entries are compared side by side. Both are in Kafka for a limited time:
+A lane appends entries in the order of its commands, so the commands and the entries of a
+conversation are compared in parallel. Both have a limited retention in Kafka:
 
-- Commands older than the oldest record of ``im.messages`` are not there. Entries from before the
-  first command that has an entry are not looked at.
-- A reply may have expired. A command from before the oldest record in the shard of its sender is
-  counted as not accounted for.
-- A command behind the committed offset of the sequencer is pending: it may have an outcome.
+- Commands before the oldest record of ``im.messages`` are gone. Entries before the first command
+  with an entry are not compared.
+- A reply may have expired. A command older than the oldest record in its sender's shard counts as
+  not accounted for.
+- A command at or after the sequencer's committed offset is pending: it may have an outcome.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from schemas.errors import UndecodableRecord
 from schemas.records import AnyCommand, MarkRead
 
 NO_POSITION: Final = -1
-"""End of a span of a partition in which the sequencer has no committed offset."""
+"""End of the span of a partition without a committed offset of the sequencer."""
 
 
 class InputRecord(NamedTuple):
@@ -51,13 +51,13 @@ class Letter(NamedTuple):
 
 
 class InputSpans(NamedTuple):
-    """What of ``im.messages`` is there and done, before the log was read and after."""
+    """The retained and sequenced part of ``im.messages``, before and after the log was read."""
 
     before: Sequence[Span]
     after: Sequence[Span]
 
 
-def compare_input(  # noqa: PLR0913, PLR0917 - each is another place
+def compare_input(  # noqa: PLR0913, PLR0917 - each is a separate source
     log: Log,
     shards: Shards,
     spans: InputSpans,
@@ -65,29 +65,29 @@ def compare_input(  # noqa: PLR0913, PLR0917 - each is another place
     letters: Iterable[Letter],
     report: Report,
 ) -> None:
-    """Looks for the outcome of each command, and for the command of each entry and reply.
+    """Find the outcome of each command, and the command of each entry and reply.
 
     Args:
         log: All of ``im.timeline``.
         shards: All sync timelines, with their replies.
         spans: From the beginning of each partition to the committed offset.
-        records: Those of ``spans.after``, of each partition in their order.
-        letters: All dead letters about commands.
-        report: Where differences go.
+        records: The records of ``spans.after``, in order within each partition.
+        letters: All dead letters of commands.
+        report: Receives the differences.
     """
     run_check(_Check(log, shards, spans, letters, report), records)
 
 
 _Name: TypeAlias = tuple[int, str, str, str, str]
-"""The time of a command, its conversation, sender and device, and its id."""
+"""Time, conversation, sender, device and client_msg_id of a command."""
 
 
 class _Lane:
     """One partition.
 
-    ``due``: commands below this offset have an outcome. ``floor``: entries behind this offset of
-    the timeline have a command; None until that is known. ``since``: replies of later times (ms)
-    have a command.
+    ``due``: commands below this offset must have an outcome. ``floor``: entries above this offset
+    of the timeline must have a command; None until known. ``since``: replies at or after this time
+    (ms) must have a command.
     """
 
     def __init__(self, low: int, due: int) -> None:
@@ -123,11 +123,11 @@ class _Check:
             for span in spans.after
         }
         self._next: dict[str, int] = {}
-        """By conversation the place of the entry that its next command makes, from 0."""
+        """By conversation, the place (from 0) of the entry that the next command makes."""
         self._newest: dict[int, str] = {}
-        """The last accepted id of each device, by a hash of its name."""
+        """The last accepted id of each device, by a hash of conversation, sender and device."""
         self._spare: dict[_Name, tuple[ReplyKind, dict[str, Any]]] = {}
-        """Replies to commands that have an entry. A copy of the same time may claim its reply."""
+        """Replies to commands that have an entry. A copy of equal time may claim the reply."""
         shards.replies.seal()
         for number, lane in self._lanes.items():
             self._begin(number, lane)
@@ -153,7 +153,7 @@ class _Check:
             self._miss(record, command, place)
 
     def finish(self) -> None:
-        """Names entries and replies without a command, and commands with an entry and a reply."""
+        """Report entries and replies without a command, and commands with an entry and a reply."""
         for _, place in self._spare.values():
             self._report.differ("input", "double", **place, detail="has entry and reply")
         for conv_id, conversation in self._log.conversations.items():
@@ -172,7 +172,7 @@ class _Check:
 
     def _begin(self, number: int, lane: _Lane) -> None:
         if lane.due == NO_POSITION and number in self._log.last_offsets:
-            detail = "there are entries, but the sequencer has no committed offset"
+            detail = "the partition has entries, but the sequencer has no committed offset"
             self._report.differ("input", "no_position", where=f"messages[{number}]", detail=detail)
         elif 0 <= lane.due < lane.low:
             self._report.differ(
@@ -205,14 +205,14 @@ class _Check:
                 self._spare[record.at, *name] = reply, place
         elif reply is not None:
             outcomes.append("reply")
-            if record.offset < lane.due:  # the log may lack what a later one refers to
+            if record.offset < lane.due:  # a later reply may refer to entries after the snapshot
                 self._check_reply(lane, command, reply, place)
         return outcomes
 
     def _check_reply(
         self, lane: _Lane, command: AnyCommand, reply: ReplyKind, place: dict[str, Any]
     ) -> None:
-        """Checks what only the order of commands and entries shows."""
+        """Check what only the order of commands and entries shows."""
         conversation = self._log.conversations.get(command.conv_id)
         if conversation is None:
             return
@@ -220,14 +220,14 @@ class _Check:
         if isinstance(command, MarkRead):
             is_known = reply == "read_marked" and head is not None
             if is_known and not conversation.was_member(command.sender, head or 0):
-                detail = "was accepted, and its sender was not a member"
+                detail = "was accepted, but its sender was not a member"
                 self._report.differ("input", "mark_of_a_stranger", **place, detail=detail)
         elif reply == "duplicate" and not conversation.may_have_made(command, head):
-            detail = "is called a duplicate, and has no entry before"
+            detail = "the reply is duplicate, but no earlier entry exists"
             self._report.differ("input", "wrong_duplicate", **place, detail=detail)
 
     def _begin_of(self, lane: _Lane, conversation: Conversation) -> int | None:
-        """How many entries the commands before made; None if that is not known."""
+        """The number of entries of all earlier commands; None if unknown."""
         begin = self._next.get(conversation.conv_id)
         if begin is None and lane.floor is not None:
             begin = bisect_right(conversation.offsets, lane.floor)
@@ -236,7 +236,7 @@ class _Check:
     def _entries(
         self, lane: _Lane, command: AnyCommand, at: int, *, has_reply: bool
     ) -> range | None:
-        """The places of the entries that a command made, from 0; None if it made none."""
+        """The places (from 0) of the entries of a command; None if it has no entry."""
         conversation = self._log.conversations.get(command.conv_id)
         if conversation is None or isinstance(command, MarkRead):
             return None
@@ -261,7 +261,7 @@ class _Check:
         conversation = self._log.conversations[command.conv_id]
         place = {**place, "seq": entries.start + 1}
         if not is_made_of(conversation, entries, command):
-            detail = "its entry has another content than the command"
+            detail = "the entry's content differs from the command's"
             self._report.differ("input", "altered", **place, detail=detail)
         device = hash(
             (command.conv_id, command.sender, command.device_id, command.installation or "")
@@ -276,7 +276,7 @@ class _Check:
         self, record: InputRecord, command: AnyCommand | None, place: dict[str, Any]
     ) -> None:
         if command is None:
-            detail = "is no command, and has no dead letter"
+            detail = "not a command, and no dead letter"
             self._report.differ("input", "missing", **place, detail=detail)
         elif self._take_hole(command):
             self._counts["entries"] += 1
@@ -287,7 +287,7 @@ class _Check:
             self._counts["not accounted for, replies expired"] += 1
 
     def _take_hole(self, command: AnyCommand) -> bool:
-        """Whether the entry of the command may be one that the log lacks."""
+        """Whether the command's entry may be a missing entry of the log. Takes that entry."""
         conversation = self._log.conversations.get(command.conv_id)
         place = self._next.get(command.conv_id, 0)
         if conversation is None or isinstance(command, MarkRead) or place >= conversation.head:
@@ -301,11 +301,11 @@ class _Check:
         conversation = self._log.conversations.get(command.conv_id)
         begin = self._next.get(command.conv_id, 0)
         if conversation is not None and command_hash(command) in conversation.commands[begin:]:
-            return "altered", "its entry has another time"
+            return "altered", "the entry's time differs from the command's"
         return "missing", "has no entry, no reply and no dead letter"
 
     def _name_extra(self, conversation: Conversation, begin: int, end: int) -> None:
-        """Names the entries from one place to another that no command made."""
+        """Report the entries between two places that no command made."""
         for place in range(begin, end):
             if conversation.digests[place] != ABSENT:
                 self._report.differ(
@@ -327,7 +327,7 @@ _PLURALS: Final[Mapping[str, str]] = {
 def _find(
     conversation: Conversation, wanted: int, at: int, begin: int, *, is_near: bool
 ) -> int | None:
-    """The place of the first entry of a command; ``is_near``: only ``begin`` is looked at."""
+    """The place of the first entry of a command; ``is_near``: only the place ``begin`` counts."""
     commands, times = conversation.commands, conversation.times
     if begin < len(commands) and commands[begin] == wanted and times[begin] == at:
         return begin

@@ -1,4 +1,4 @@
-"""Reads ``im.messages`` and the dead letters about it."""
+"""Read ``im.messages`` and the dead letters of its records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from schemas.topics import Topic
 
 
 def read_input(settings: Settings, spans: Sequence[Span]) -> Iterator[InputRecord]:
-    """The commands of some partitions, those of each in their order.
+    """The commands of some partitions, in order within each partition.
 
     Raises:
         ServerUnavailable: See `ops.verify.topics.read`.
@@ -25,7 +25,7 @@ def read_input(settings: Settings, spans: Sequence[Span]) -> Iterator[InputRecor
 
 
 def read_letters(settings: Settings) -> Iterator[Letter]:
-    """The dead letters that there are now about commands.
+    """The present dead letters of records of ``im.messages``.
 
     Raises:
         ServerUnavailable: See `ops.verify.topics.read`.
@@ -36,7 +36,7 @@ def read_letters(settings: Settings) -> Iterator[Letter]:
         headers = _headers(message)
         if headers.get("topic") != messages:
             continue
-        with suppress(KeyError, ValueError):  # not written by a stage of ours
+        with suppress(KeyError, ValueError):  # not written by a stage of this project
             first = int(headers["offset"])
             last = int(headers.get("last_offset", first))
             yield Letter(int(headers["partition"]), first, last)

@@ -1,6 +1,6 @@
-"""The log of conversation timelines, folded into what every other place has to hold.
+"""The log of conversation timelines, folded into the expected content of every copy.
 
-An entry takes 40 bytes of memory, so that tens of millions fit. Its text is not retained.
+An entry takes 40 bytes of memory, so tens of millions of entries fit. Texts are not retained.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from schemas.limits import MAX_ENTRY_BYTES, Limits
 from schemas.records import AnyEntry
 
 KafkaRecord: TypeAlias = tuple[int, int, bytes | None, bytes | None]
-"""(partition, offset, key, value). Of sync timelines the partition is the number of a shard."""
+"""(partition, offset, key, value). The partition is a shard number for sync timelines."""
 
 
 class Log:
     """All conversations of ``im.timeline``.
 
     Args:
-        partitions: Of the topic.
+        partitions: Number of partitions of the topic.
         limits: The present settings.
-        settings_since: The settings are not those of entries of an earlier time (ms).
+        settings_since: Entries of an earlier time (ms) are not compared with the settings.
     """
 
     def __init__(
@@ -41,44 +41,44 @@ class Log:
 
     @property
     def entries(self) -> int:
-        """How many there are, holes counted."""
+        """The number of entries, including holes."""
         return sum(conversation.head for conversation in self.conversations.values())
 
     def lane_of(self, conv_id: str) -> int:
-        """The partition of a conversation, whether it is there or not."""
+        """The partition of a conversation, whether or not the conversation exists."""
         conversation = self.conversations.get(conv_id)
         if conversation is None:
             return partition_of(conv_id, self._partitions)
         return conversation.partition
 
     def head(self, conv_id: str) -> int:
-        """The last SeqId of a conversation, 0 where there is none."""
+        """The last SeqId of a conversation; 0 without entries."""
         conversation = self.conversations.get(conv_id)
         return 0 if conversation is None else conversation.head
 
     def digest(self, conv_id: str, seq: int) -> int:
-        """Of an entry's bytes; `ABSENT` where there is none."""
+        """The digest of an entry's bytes; `ABSENT` without the entry."""
         conversation = self.conversations.get(conv_id)
         if conversation is None or not 0 < seq <= len(conversation.digests):
             return ABSENT
         return conversation.digests[seq - 1]
 
     def holds(self, conv_id: str, seq: int, digest: int | None) -> bool:
-        """Whether there is such an entry; a digest of None fits any, another one its bytes."""
+        """Whether the log has the entry with this digest; None matches any digest."""
         found = self.digest(conv_id, seq)
         return found != ABSENT and digest in (None, found)
 
     def reference_digest(self, conv_id: str, seq: int) -> int:
-        """A digest that tells (conversation, SeqId) apart; of an entry of the log `digest`."""
+        """`digest` of the entry; a digest of (conversation, SeqId) if the log lacks it."""
         return self.digest(conv_id, seq) or digest_of(f"{conv_id}\n{seq}".encode())
 
     def retracts(self, conv_id: str, user: str, target: int) -> bool:
-        """Whether somebody who has left has to learn that a message was recalled."""
+        """Whether a former member must be notified that a message was recalled."""
         conversation = self.conversations.get(conv_id)
         return conversation is not None and target in conversation.retractions.get(user, ())
 
     def read(self, records: Iterable[KafkaRecord], report: Report) -> None:
-        """Takes all records, those of a partition in their order, and reports what is wrong."""
+        """Process records, in order within each partition, and report differences."""
         counts = report.section("log").counts
         for partition, offset, key, value in records:
             self.last_offsets[partition] = offset
@@ -98,7 +98,7 @@ class Log:
         counts["conversations"] = len(self.conversations)
 
     def finish(self, report: Report) -> None:
-        """Reports what shows only when all records were read."""
+        """Report the differences that need the whole log."""
         for conversation in self.conversations.values():
             place = {"conv_id": conversation.conv_id}
             for seq, first in repeated_commands(conversation.commands):
@@ -125,14 +125,14 @@ class Log:
     def _check_following(
         self, conversation: Conversation, following: AnyEntry | None, report: Report
     ) -> None:
-        """Reports what the last entry needs and what does not follow."""
+        """Report an entry that must follow the last entry and does not."""
         limits = self._limits_at(conversation.times[-1])
         for rule, detail in entry_missing(conversation, following, limits):
             place = {"conv_id": conversation.conv_id, "seq": conversation.head}
             report.differ("log", rule, **place, detail=detail)
 
     def _limits_at(self, at: int) -> Limits:
-        """The settings at a time, as far as they are known."""
+        """The settings at a time, as far as known."""
         return self._limits if at >= self._settings_since else NO_LIMITS
 
 
@@ -143,27 +143,25 @@ def _check_place(
     if key != conversation.conv_id.encode():
         report.differ("log", "misplaced", **place, detail="the key is not the conv_id")
     if partition != conversation.partition:
-        detail = f"belongs on partition {conversation.partition}"
+        detail = f"belongs to partition {conversation.partition}"
         report.differ("log", "misplaced", **place, detail=detail)
 
 
 def _check_length(entry: AnyEntry, length: int, where: str, report: Report) -> None:
     if length > MAX_ENTRY_BYTES:
         place = {"conv_id": entry.conv_id, "seq": entry.seq, "where": where}
-        detail = f"it has {length} bytes, an entry has at most {MAX_ENTRY_BYTES}"
+        detail = f"{length} bytes, at most {MAX_ENTRY_BYTES}"
         report.differ("log", "entry_too_long", **place, detail=detail)
 
 
 def _check_next(conversation: Conversation, entry: AnyEntry, where: str, report: Report) -> bool:
-    """Whether the entry can be appended, after a hole if need be."""
+    """Whether the entry can be appended. Records a hole before the entry if SeqIds are missing."""
     due = conversation.head + 1
     if entry.seq == due:
         return True
     place = {"conv_id": entry.conv_id, "where": where}
     if entry.seq < due:
-        report.differ(
-            "log", "double", **place, seq=entry.seq, detail=f"comes after entry {due - 1}"
-        )
+        report.differ("log", "double", **place, seq=entry.seq, detail=f"after entry {due - 1}")
         return False
     report.differ(
         "log", "missing", **place, seq=due, through=entry.seq - 1, records=entry.seq - due

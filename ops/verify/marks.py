@@ -1,4 +1,4 @@
-"""The table ``read_mark`` against what people said, and what their devices marked as read."""
+"""The table ``read_mark`` against the messages people sent and the marks of their devices."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NOTHING: Final = (None, None)
 
 
 def take_marks(shard: Shard, records: Iterable[KafkaRecord]) -> None:
-    """Takes the marks among more records of a partition."""
+    """Process the read marks among further records of a shard."""
     for _, _, key, value in records:
         position = position_of(value)
         if position is not None and position.kind == READ_MARKED:
@@ -29,13 +29,13 @@ def take_marks(shard: Shard, records: Iterable[KafkaRecord]) -> None:
 
 
 def compare_marks(log: Log, shards: Shards, rows: Iterable[ReadMarkRow], report: Report) -> None:
-    """Compares both kinds of marks, each with where it comes from.
+    """Compare both kinds of marks, each with its own source.
 
     Args:
-        log: All of ``im.timeline``: who said what last.
-        shards: All that there are, with the marks of each person.
+        log: All of ``im.timeline``: each person's last message.
+        shards: All shards, with the marks of each person.
         rows: The table, in any order.
-        report: Where differences go.
+        report: Receives the differences.
     """
     run_check(_Check(log, shards, report), rows)
 
@@ -55,7 +55,7 @@ class _Check:
         self._take_marked(conv_id, user, marked)
 
     def finish(self) -> None:
-        """Names what has no row at all."""
+        """Report marks without a row."""
         for conv_id, conversation in self._log.conversations.items():
             for user, (seq, _) in conversation.own.items():
                 self._miss(conv_id, user, seq)
@@ -79,7 +79,7 @@ class _Check:
             newer = partial(self._log.holds, conv_id, seq, None)
             self._report.hold("marks", newer, **place)
         elif due == _NOTHING:
-            self._report.differ("marks", "extra", **place, detail="they never said anything")
+            self._report.differ("marks", "extra", **place, detail="they never sent a message")
         else:
             detail = f"own message {seq} of {messages}, the log says {due[0]} of {due[1]}"
             self._report.differ("marks", "altered", **place, detail=detail)
@@ -92,13 +92,13 @@ class _Check:
         if seq == due:
             return
         if seq is None:
-            self._report.differ("marks", "missing", **place, detail="what they marked")
+            self._report.differ("marks", "missing", **place, detail="their marked SeqId")
         elif due is not None and seq < due:
             detail = f"read up to {seq}, the sync timeline says {due}"
             self._report.differ("marks", "altered", **place, detail=detail)
         elif any(shard.low > 0 for shard in chain) and seq <= self._log.head(conv_id):
-            # Retention has dropped the record that would tell.
-            self._report.section("marks").counts["marked before what is kept"] += 1
+            # Retention removed the record that would confirm the mark.
+            self._report.section("marks").counts["marked before the retained records"] += 1
         else:
             newer = partial(self._shards.has_marked, conv_id, user, seq)
             self._report.hold("marks", newer, **place)

@@ -1,4 +1,4 @@
-"""The two tables of membership against the log: who came and went, at which SeqId."""
+"""The two tables of membership against the log: joins and leaves, with their SeqIds."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from schemas.limits import MEMBERSHIP_BUCKET
 from schemas.records import HistoryRule
 
 MembershipRow: TypeAlias = tuple[str, str, int, bool | None, str | None, int, int | None]
-"""(user_id, conv_id, seq, joined, history_rule, bucket, messages); only the table by user has the
-last, in the other it is None."""
+"""(user_id, conv_id, seq, joined, history_rule, bucket, messages). Only the table by user has
+``messages``; it is None in the other table."""
 
 _WITHOUT: Final[HistoryRule] = "since_join"
-"""What a row without a rule means: one of a leave, or of before there was such a rule."""
+"""Meaning of a row without a rule: a leave, or a row written before the column existed."""
 
 
 def compare_membership(
     log: Log, table: str, rows: Iterable[MembershipRow], report: Report
 ) -> None:
-    """Compares one of the tables with the changes in the log.
+    """Compare one of the tables with the changes in the log.
 
     Args:
         log: All of ``im.timeline``.
-        table: Its name.
+        table: The name of the table.
         rows: The table, in any order.
-        report: Where differences go.
+        report: Receives the differences.
     """
     run_check(_Check(log, table, report), rows)
 
@@ -42,7 +42,7 @@ class _Check:
         self._where = f"table {table}"
         self._is_by_user = table == "membership_by_user"
         self._report = report
-        # A bit for each change of a person in a conversation.
+        # One bit for each change of a person in a conversation.
         self._seen: dict[tuple[str, str], int] = {}
 
     def take(self, row: MembershipRow) -> None:
@@ -70,7 +70,7 @@ class _Check:
             self._report.differ("membership", "altered", **place, detail=detail)
 
     def finish(self) -> None:
-        """Names what has not come."""
+        """Report the changes without a row."""
         for conv_id, conversation in self._log.conversations.items():
             for user, changes in conversation.changes.items():
                 seen = self._seen.get((user, conv_id), 0)
@@ -98,7 +98,7 @@ class _Check:
         return self._log.conversations[conv_id].counts[seq]
 
     def _tick(self, user: str, conv_id: str, at: int) -> bool:
-        """Takes a change, and says whether it came before."""
+        """Record a change, and return whether it was recorded before."""
         seen = self._seen.get((user, conv_id), 0)
         self._seen[user, conv_id] = seen | 1 << at
         return bool(seen >> at & 1)

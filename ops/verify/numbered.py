@@ -1,8 +1,8 @@
 """The numbers of membership periods: which period a join begins, and which rows the store has.
 
-Of one person, at most `MAX_PERIODS` periods count. Each has a number. A join right after a leave
-continues the period. If there are `MAX_PERIODS` periods, the one with the fewest SeqIds, of
-several the earliest, gives its number to the next.
+The store has at most `MAX_PERIODS` periods of a person in a conversation. Each has a number. A
+join right after a leave continues the period. If there are `MAX_PERIODS` periods, the shortest one
+(fewest SeqIds; the earliest of equals) passes its number to the next period.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from schemas.limits import MAX_PERIODS
 
 
 class _Numbered(NamedTuple):
-    """A period: its first SeqId, the last join that belongs to it, the last leave or 0."""
+    """A period: its first SeqId, its last join, and its last leave (0 if none)."""
 
     since: int
     joined: int
@@ -25,7 +25,7 @@ class NumberedPeriods:
     """The periods of one person in one conversation.
 
     Args:
-        changes: (SeqId of the entry, whether it let the person in), in their order.
+        changes: (SeqId of the entry, whether the entry is a join), in order.
     """
 
     __slots__ = ("_periods", "number")
@@ -49,28 +49,28 @@ class NumberedPeriods:
         return shortest, seq
 
     def take(self, seq: int, *, joined: bool) -> None:
-        """Takes the next change."""
+        """Process the next change."""
         if joined:
             self.number, since = self.begun_by(seq)
-            # The row of an earlier leave stays until the next leave takes its place.
+            # The row of an earlier leave remains until the next leave overwrites it.
             left = self._periods[self.number].left if self.number in self._periods else 0
             self._periods[self.number] = _Numbered(since, seq, left)
         elif self.number in self._periods:
             self._periods[self.number] = self._periods[self.number]._replace(left=seq)
 
     def stored(self) -> set[int]:
-        """The SeqIds of the changes that the table by user still has; maybe 0 among them."""
+        """The SeqIds of the changes that the table by user still has; may include 0."""
         return {seq for period in self._periods.values() for seq in period[1:]}
 
 
 class NumberedPeople:
-    """The periods of each person of one conversation who has left once. Others have period 0."""
+    """The periods of each person who has left a conversation once. For others: period 0."""
 
     def __init__(self) -> None:
         self._periods: dict[str, NumberedPeriods] = {}
 
     def note(self, user: str, changes: Sequence[tuple[int, bool]]) -> None:
-        """Takes the last of all changes of a person so far."""
+        """Process the last change of a person; ``changes`` are all changes so far."""
         seq, joined = changes[-1]
         if user in self._periods:
             self._periods[user].take(seq, joined=joined)

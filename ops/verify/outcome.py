@@ -1,4 +1,4 @@
-"""Whether entries say what their command says."""
+"""Whether entries have the content of their command."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def is_made_of(conversation: Conversation, entries: range, command: AnyCommand) 
     """Whether a command makes these entries.
 
     Args:
-        conversation: All entries of it.
-        entries: The places of the entries that have the id and the time of the command, from 0.
-        command: What somebody wants.
+        conversation: The conversation, with all its entries.
+        entries: The places (from 0) of the entries with the command's id and time.
+        command: The command.
     """
     match command:
         case CreateConversation(sender=sender, members=members):
@@ -40,7 +40,7 @@ def is_made_of(conversation: Conversation, entries: range, command: AnyCommand) 
 
 
 def _digest(command: AnyCommand) -> int | None:
-    """The `content_digest` of the entry of a command; None where an entry has no content."""
+    """The `content_digest` of a command's entry; None if the entry has no content."""
     match command:
         case SendMessage():
             return content_digest("message_sent", command.content, command.mentions)
@@ -55,9 +55,9 @@ def _digest(command: AnyCommand) -> int | None:
 
 
 def _change(conversation: Conversation, entries: range, named: set[str], *, joined: bool) -> bool:
-    """Whether all people named were let in (or out) by the entries, or were in (out) before.
+    """Whether the entries add (or remove) all named people, except those added (removed) before.
 
-    And whether the entries name nobody else.
+    The entries must not name anybody else.
     """
     first, last = entries.start + 1, entries.stop
     changed = 0

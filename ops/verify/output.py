@@ -1,4 +1,4 @@
-"""How a report looks: to a person, and to a program."""
+"""The output of a report, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TITLES: Final[dict[CheckName, str]] = {
 
 
 def line(difference: Difference) -> str:
-    """A difference in one line. It quotes no message."""
+    """A difference in one line. Quotes no message."""
     parts = [f"{difference.check}: {difference.kind}"]
     if difference.conv_id:
         parts.append(f"{difference.conv_id}{_seqs(difference)}")
@@ -43,7 +43,7 @@ def line(difference: Difference) -> str:
 
 
 def summary(report: Report, seconds: float) -> dict[str, Any]:
-    """The whole in one object: the last line of the output for programs."""
+    """The summary object: the last line of the JSON output."""
     return {
         "summary": True,
         "ok": report.total == 0,
@@ -62,7 +62,7 @@ def summary(report: Report, seconds: float) -> dict[str, Any]:
 
 
 def table(report: Report, seconds: float) -> Group:
-    """The whole for a person."""
+    """The summary as a table."""
     checks = Table("check", "records", "differences", "seconds", box=None)
     for column in checks.columns[2:]:
         column.justify = "right"
@@ -80,7 +80,7 @@ def table(report: Report, seconds: float) -> Group:
 
 @contextmanager
 def progress(console: Console) -> Iterator[Callable[[CheckName, int], None]]:
-    """Shows how many records of each check were read."""
+    """Show the number of records read by each check."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),

@@ -1,4 +1,4 @@
-"""The replies on the sync timelines, eight bytes each: which command has one."""
+"""The replies on the sync timelines, eight bytes each: which commands have a reply."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _KIND_BITS: Final = 2
 _NAME_BITS: Final = 20
 _LOWER_BITS: Final = _NAME_BITS + _KIND_BITS
 _AT_BITS: Final = 63 - _LOWER_BITS
-"""Milliseconds since 1970 up to the year 2039."""
+"""Enough bits for milliseconds since 1970 up to the year 2039."""
 
 
 class Replies:
     """A multiset of (time, conversation, sender, device, id) for each lane.
 
-    A reply has the broker's time of its command. The time is the upper part of a number of 64
-    bits, a hash of the rest follows, and the kind of the reply is the lowest part.
+    A reply has the broker's time of its command. The time is the upper part of a 64-bit number,
+    followed by a hash of the other fields and, in the lowest bits, the kind of the reply.
     """
 
     def __init__(self) -> None:
@@ -29,17 +29,17 @@ class Replies:
         self._used: dict[int, bytearray] = {}
 
     def add(self, lane: int, at: int, kind: ReplyKind, *name: str) -> None:
-        """Takes a reply to a command of a lane."""
+        """Add a reply to a command of a lane."""
         self._found[lane].append(_number(at, name) | _KINDS.index(kind))
 
     def seal(self) -> None:
-        """Ends the taking. Call it before `take`."""
+        """End the adding of replies. Call before `take`."""
         for lane, found in self._found.items():
             self._found[lane] = array("q", sorted(found))
             self._used[lane] = bytearray(len(found))
 
     def take(self, lane: int, at: int, *name: str) -> ReplyKind | None:
-        """The kind of a reply to a command, if there is one that no other command has taken."""
+        """The kind of an unclaimed reply to a command, and claim the reply; None without one."""
         found, number = self._found.get(lane), _number(at, name)
         if found is None:
             return None
@@ -53,7 +53,7 @@ class Replies:
         return None
 
     def left(self, lane: int, since: int) -> int:
-        """How many replies of a lane no command has taken, of the times from ``since`` (ms) on."""
+        """The number of unclaimed replies of a lane, at or after the time ``since`` (ms)."""
         begin = bisect_left(self._found.get(lane, ()), since << _LOWER_BITS)
         return self._used.get(lane, bytearray()).count(0, begin)
 

@@ -1,4 +1,4 @@
-"""What must be so of each reply on a sync timeline, given the log."""
+"""The rules of each reply on a sync timeline, given the log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CODES_OF_ANOTHER: Final = frozenset({"conflict", "stale"})
 
 
 class BrokenReply(NamedTuple):
-    """A rule that a reply breaks; ``detail`` names no person."""
+    """A broken rule of a reply. ``detail`` names no person."""
 
     rule: ReplyRuleName
     detail: str
@@ -48,18 +48,18 @@ def _mark_rules(
     conversation: Conversation, reply: SyncPosition, marked: int
 ) -> Iterator[BrokenReply]:
     if reply.seq <= marked:
-        yield BrokenReply("mark_went_back", f"the mark before was {marked}")
+        yield BrokenReply("mark_went_back", f"the previous mark is {marked}")
     if reply.seq <= conversation.head and not conversation.may_mark(reply.sender, reply.seq):
         yield BrokenReply("mark_of_a_stranger", "the entry is not after a join of the reader")
 
 
 def _duplicate_rules(conversation: Conversation, reply: SyncPosition) -> Iterator[BrokenReply]:
-    """The id of a read mark has no entry: a duplicate of a mark names an entry of anybody."""
+    """A read mark has no entry, so a duplicate of a read mark may name any person's entry."""
     own = hash_of_id(reply.sender, reply.client_msg_id)
     if not conversation.has(reply.seq) or conversation.commands[reply.seq - 1] == own:
         return
     if own in conversation.commands:
-        yield BrokenReply("wrong_duplicate", "the entry is that of another command")
+        yield BrokenReply("wrong_duplicate", "the entry belongs to another command")
 
 
 def _rejection_rules(conversation: Conversation, reply: SyncPosition) -> Iterator[BrokenReply]:

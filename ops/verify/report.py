@@ -1,4 +1,4 @@
-"""What an audit found: counts, notes, and each difference by name."""
+"""The findings of an audit: counts, notes, and named differences."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ CheckName: TypeAlias = Literal[
 ]
 
 DifferenceKind: TypeAlias = Literal[
-    "missing",  # has to be there, and is not
-    "extra",  # is there, and nothing says that it should be
-    "double",  # is there more often than once
-    "altered",  # is there with another content
-    "misplaced",  # is where nobody looks for it: another partition, bucket, index or routing
-    "out_of_order",  # comes after a later one
-    "undecodable",  # is none of our records
-    RuleName,  # an entry that the log before it does not allow
-    "behind",  # a stage has not come as far as the audit waits for
+    "missing",  # required, but absent
+    "extra",  # present, but not required by the log
+    "double",  # present more than once
+    "altered",  # present with other content
+    "misplaced",  # in a partition, bucket, index or routing where no reader finds it
+    "out_of_order",  # after a later record
+    "undecodable",  # not a record of this project
+    RuleName,  # an entry that breaks a rule, given the entries before it
+    "behind",  # a stage did not catch up within the audit's wait
     "shared_reply",  # a reply has several recipients
     "wrong_key",  # the key of a row is not the highest sync SeqId in it
     "row_too_long",  # a row of a sync timeline holds more records than a row may hold
     "entry_inline",  # a row of a sync timeline holds an entry, not a reference
-    "wrong_duplicate",  # a reply says that a command had its effect before, and it had not
+    "wrong_duplicate",  # a reply reports an earlier effect of a command that has none
     "refused_after_entry",  # a rejection of a command whose id has an entry
-    "mark_went_back",  # a read mark that is not above the one before it
-    "mark_of_a_stranger",  # a read mark of somebody who was not a member
-    "no_position",  # the sequencer's committed offset is not there
-    "no_data",  # nothing to audit, which nobody asked for
+    "mark_went_back",  # a read mark that is not above the previous one
+    "mark_of_a_stranger",  # a read mark of a person who was not a member
+    "no_position",  # the sequencer has no committed offset
+    "no_data",  # the log is empty, without --allow-empty
 ]
 
 NAMED: Final = 100
-"""Differences of one check and kind that are named; the others are only counted."""
+"""Named differences for each check and kind. Further differences are only counted."""
 
 MAX_HELD: Final = 1_000_000
-"""Records newer than the snapshot that are looked up later; each takes some 300 bytes."""
+"""Maximum records beyond the snapshot that are checked again at the end; some 300 bytes each."""
 
 
 class Difference(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One place where the system is not what the log says.
+    """A place where the data differs from the log.
 
-    ``through`` is the last SeqId where the difference is a run of them, ``records`` their number.
-    ``where`` names a topic partition and offset, a table, or an index.
+    ``through``: last SeqId if the difference is a range. ``records``: number of differing records.
+    ``where``: a topic partition and offset, a table, or an index.
     """
 
     check: CheckName
@@ -69,7 +69,7 @@ class Difference(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Section:
-    """The figures of one check. ``counts`` are records by name, in the order of their coming."""
+    """The figures of one check. ``counts``: records by name, in order of first count."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -79,11 +79,11 @@ class Section:
 
 
 class Report:
-    """Collects what the checks find.
+    """Collects the findings of the checks.
 
     Args:
-        on_difference: Called for each difference that is named, when it is found.
-        named: How many of each check and kind that is.
+        on_difference: Called for each named difference when it is found.
+        named: Maximum number of named differences for each check and kind.
     """
 
     def __init__(
@@ -94,24 +94,24 @@ class Report:
         self._on_difference = on_difference
         self._named = named
         self._held: list[tuple[Difference, Callable[[], bool]]] = []
-        self._told: Counter[tuple[CheckName, DifferenceKind]] = Counter()
+        self._named_so_far: Counter[tuple[CheckName, DifferenceKind]] = Counter()
 
     @property
     def total(self) -> int:
-        """How many records differ, named or not."""
+        """The number of differing records, named or not."""
         return sum(section.differences.total() for section in self.sections.values())
 
     def section(self, check: CheckName) -> Section:
-        """The figures of one check, empty at first."""
+        """The figures of one check; new figures are empty."""
         return self.sections.setdefault(check, Section())
 
     def differ(self, check: CheckName, kind: DifferenceKind, **place: Any) -> None:
-        """Notes a difference; ``place`` are fields of `Difference`."""
+        """Report a difference. ``place``: fields of `Difference`."""
         self._add(Difference(check=check, kind=kind, **place))
 
     def wants_names(self, check: CheckName, kind: DifferenceKind) -> bool:
         """Whether the next difference of this kind would be named."""
-        return self._told[check, kind] < self._named
+        return self._named_so_far[check, kind] < self._named
 
     def hold(
         self,
@@ -120,12 +120,12 @@ class Report:
         kind: DifferenceKind = "extra",
         **place: Any,
     ) -> None:
-        """Notes a record beyond the end of the snapshot, for `settle` to tell what it is.
+        """Record a possible difference beyond the snapshot. `settle` decides later.
 
         Args:
-            check: Who found it.
-            is_newer: Whether the log, read on, has it; asked when the audit is at its end.
-            kind: What it is otherwise.
+            check: The check that found the record.
+            is_newer: Whether the log, read again, has the record. Called by `settle`.
+            kind: The kind of difference if the record is not newer.
             place: Fields of `Difference`.
         """
         if len(self._held) < MAX_HELD:
@@ -135,11 +135,11 @@ class Report:
 
     @property
     def holds_any(self) -> bool:
-        """Whether there is something to `settle`."""
+        """Whether `settle` has records to decide."""
         return bool(self._held)
 
     def settle(self) -> None:
-        """Makes a difference of each held record that did not come after the snapshot."""
+        """Report each held record that is not newer than the snapshot as a difference."""
         for difference, is_newer in self._held:
             if is_newer():
                 self.section(difference.check).counts["newer than the snapshot"] += 1
@@ -152,7 +152,7 @@ class Report:
         self.section(check).differences[kind] += difference.records
         if not self.wants_names(check, kind):
             return
-        self._told[check, kind] += 1
+        self._named_so_far[check, kind] += 1
         self.differences.append(difference)
         if self._on_difference is not None:
             self._on_difference(difference)

@@ -1,4 +1,4 @@
-"""The names of the rules of an entry. `docs/verify.md` says what each name means."""
+"""The names of the rules of an entry. `docs/verify.md` has the meaning of each name."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ RuleName: TypeAlias = Literal[
     # any entry
     "no_creation",  # the first entry of a conversation is not conversation_created
     "created_twice",  # a later entry is conversation_created
-    "wrong_count",  # the number of messages is not that of the entries before
+    "wrong_count",  # the count of messages does not match the entries before
     "invalid_id",  # an id has a form that no command may have
     "id_repeated",  # an earlier entry has the same sender and client_msg_id
     "wrong_time",  # the entries of one command have different times
     "entry_too_long",
     "sender_not_a_member",
     # messages
-    "empty_text",  # a reader sees nothing of the text
+    "empty_text",  # the text has no visible character
     "text_too_long",
     "too_many_mentions",
     "not_a_message",  # the target of an edit or recall
@@ -39,7 +39,7 @@ RuleName: TypeAlias = Literal[
     "removed_a_stranger",
     "wrong_mode",
     "wrong_history",
-    "wrong_periods",  # the number or the begin of a membership period is another
+    "wrong_periods",  # number or beginning of a period does not match the changes before
     "owner_not_a_member",
     "no_right_to_transfer",
     "wrong_successor",  # the new owner is not the longest-standing member
@@ -55,7 +55,7 @@ RuleName: TypeAlias = Literal[
 
 
 class Broken(NamedTuple):
-    """A rule that an entry breaks; ``detail`` names no person and quotes no text."""
+    """A broken rule of an entry. ``detail`` names no person and quotes no text."""
 
     rule: RuleName
     detail: str

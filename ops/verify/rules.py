@@ -1,7 +1,7 @@
-"""What must be so of each entry, given the entries before it in its conversation.
+"""The rules of each entry, given the entries before it in its conversation.
 
-The rules are those of `docs/conversations.md`. They are a model of their own: nothing here is
-imported from the sequencer, which enforces them.
+The rules are those of `docs/conversations.md`. They are an independent model: this module imports
+nothing from the sequencer, which enforces the rules.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ NO_LIMITS: Final = Limits(
     edit_within_ms=1 << 62,
     owner_recalls=True,
 )
-"""For entries of a time in which the settings may have been others."""
+"""For entries made when the settings may have been different."""
 
 
 def broken_rules(before: Conversation, entry: AnyEntry, limits: Limits) -> Iterator[Broken]:
     """Each rule that an entry breaks.
 
     Args:
-        before: The conversation as the entries before this one left it.
+        before: The conversation before this entry.
         entry: The next entry.
         limits: The settings at the time of the entry, or `NO_LIMITS`.
     """
@@ -77,13 +77,13 @@ def broken_rules(before: Conversation, entry: AnyEntry, limits: Limits) -> Itera
 def entry_missing(
     before: Conversation, entry: AnyEntry | None, limits: Limits
 ) -> Iterator[Broken]:
-    """Whether the last entry needs another entry of its command that does not follow.
+    """A required entry of the last command that does not follow.
 
-    That entry is a change of mode, or the succession of an owner who has left.
+    The required entry is a change of mode, or the succession after the owner left.
 
     Args:
         before: A conversation.
-        entry: Its next entry, None at the end of the log.
+        entry: The next entry of the conversation; None at the end of the log.
         limits: The settings at the time of the last entry.
     """
     due = switch_due(before, limits)
@@ -96,12 +96,12 @@ def entry_missing(
 
 
 def repeated_commands(commands: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """The entries whose command has an earlier entry, apart from neighbours.
+    """The entries whose command has an earlier entry that is not adjacent.
 
-    One command may become several entries, side by side; `broken_rules` looks at neighbours.
+    One command may have several adjacent entries; `broken_rules` checks adjacent entries.
 
     Args:
-        commands: A hash of each command, from SeqId 1; 0 where the entry is not there.
+        commands: A hash of each command, from SeqId 1; 0 for a missing entry.
 
     Yields:
         (SeqId, SeqId of the first entry of that command).
@@ -121,16 +121,16 @@ def _common_rules(before: Conversation, entry: AnyEntry) -> Iterator[Broken]:
     if before.messages is not None:
         due = before.messages + isinstance(entry, MessageSent)
         if entry.messages != due:
-            yield Broken("wrong_count", f"{entry.messages} messages in place of {due}")
+            yield Broken("wrong_count", f"{entry.messages} messages, expected {due}")
     if not is_client_msg_id(entry.client_msg_id):
         yield Broken("invalid_id", "client_msg_id is not a UUIDv7")
     if not _are_ids(entry.conv_id, entry.sender, *_named(entry)):
-        yield Broken("invalid_id", "an id is empty, too long, or cannot be printed")
+        yield Broken("invalid_id", "an id is empty, too long, or not printable")
     if before.head and before.commands[-1] == command_hash(entry):
         if not before.continues(entry):
             yield Broken("id_repeated", f"has the sender and client_msg_id of entry {before.head}")
         elif before.times[-1] != entry.at:
-            yield Broken("wrong_time", f"entry {before.head} of the same command has another")
+            yield Broken("wrong_time", f"entry {before.head} of the same command has another time")
 
 
 def _named(entry: AnyEntry) -> Sequence[str]:
@@ -153,7 +153,7 @@ def _by_member(before: Conversation, entry: AnyEntry) -> Iterator[Broken]:
 def _said_rules(entry: MessageSent | MessageEdited, limits: Limits) -> Iterator[Broken]:
     text = entry.content.text
     if is_blank(text):
-        yield Broken("empty_text", "the text shows nothing")
+        yield Broken("empty_text", "the text has no visible character")
     length = len(text.encode())
     if length > limits.max_text_bytes:
         yield Broken("text_too_long", f"{length} bytes, at most {limits.max_text_bytes}")
@@ -173,7 +173,7 @@ def _target_rules(
 ) -> Iterator[Broken]:
     target = entry.target
     if not before.may_be_message(target):
-        yield Broken("not_a_message", f"the target {target} is not a message before it")
+        yield Broken("not_a_message", f"the target {target} is not an earlier message")
         return
     if target in before.recalled:
         detail = f"the target {target} was recalled by entry {before.recalled[target]}"
@@ -182,7 +182,7 @@ def _target_rules(
         detail = f"target_at is {entry.target_at}, the target has {before.times[target - 1]}"
         yield Broken("wrong_target_time", detail)
     if target // RECENT_PAGE <= before.last_message // RECENT_PAGE - RECENT_PAGES:
-        yield Broken("too_far_back", f"the target {target} is no longer remembered")
+        yield Broken("too_far_back", f"the target {target} is no longer in the sequencer's state")
 
 
 def _edit_rules(before: Conversation, entry: MessageEdited, limits: Limits) -> Iterator[Broken]:
@@ -207,10 +207,10 @@ def _recall_rules(
         yield Broken("recalled_too_late", detail)
     edits = list(before.edits.get(entry.target, ()))
     if edits != list(filter(before.has, entry.edits)):
-        detail = f"names {len(entry.edits)} edits, and not the {len(edits)} that there are"
+        detail = f"names {len(entry.edits)} edits, which are not the message's {len(edits)}"
         yield Broken("wrong_edits", detail)
 
 
 def _age(before: Conversation, entry: MessageEdited | MessageRecalled) -> int:
-    """Milliseconds between a message and what alters it; 0 where the message is not there."""
+    """Milliseconds from a message to its edit or recall; 0 if the message is missing."""
     return entry.at - before.times[entry.target - 1] if before.has(entry.target) else 0

@@ -22,12 +22,12 @@ def membership_rules(
     entry: ConversationCreated | MembersAdded | MembersRemoved,
     limits: Limits,
 ) -> Iterator[Broken]:
-    """Rules of an entry that names people."""
+    """The rules of an entry that names people."""
     people = set(entry.members)
     if not people:
-        yield Broken("nobody_named", "an entry about members names at least one")
+        yield Broken("nobody_named", "a membership entry must name at least one person")
     if len(people) != len(entry.members):
-        yield Broken("named_twice", "an entry names each person once")
+        yield Broken("named_twice", "an entry must name each person once")
     if len(entry.members) > limits.members_per_entry:
         detail = f"{len(entry.members)} people, at most {limits.members_per_entry}"
         yield Broken("too_many_named", detail)
@@ -39,7 +39,7 @@ def membership_rules(
 
 def _creation_rules(entry: ConversationCreated, people: set[str]) -> Iterator[Broken]:
     if entry.sender not in people:
-        yield Broken("creator_not_a_member", "the creator is a member")
+        yield Broken("creator_not_a_member", "the creator must be a member")
     if entry.mode != "push":
         yield Broken("wrong_mode", "a conversation begins with push")
 
@@ -62,7 +62,7 @@ def _addition_rules(
     before: Conversation, entry: MembersAdded, people: set[str]
 ) -> Iterator[Broken]:
     if not people.isdisjoint(before.members):
-        yield Broken("added_a_member", "somebody who is a member")
+        yield Broken("added_a_member", "adds a person who is a member")
     if entry.history != before.history:
         detail = f"{entry.history} while the rule of the conversation is {before.history}"
         yield Broken("wrong_history", detail)
@@ -70,23 +70,23 @@ def _addition_rules(
         return
     may_enter = before.join == "open" or (not before.members and entry.sender == before.owner)
     if people != {entry.sender} or not may_enter:
-        yield Broken("no_right_to_add", "neither a member, nor somebody who may add themselves")
+        yield Broken("no_right_to_add", "the sender is not a member and may not add themselves")
 
 
 def _removal_rules(
     before: Conversation, entry: MembersRemoved, people: set[str]
 ) -> Iterator[Broken]:
     if not people.issubset(before.members):
-        yield Broken("removed_a_stranger", "somebody who is not a member")
+        yield Broken("removed_a_stranger", "removes a person who is not a member")
     if entry.sender != before.owner and people != {entry.sender}:
-        yield Broken("no_right_to_remove", "neither the owner, nor somebody who leaves")
+        yield Broken("no_right_to_remove", "the sender is not the owner and removes others")
     # An earlier entry of the same command may have removed the sender.
     if entry.sender not in before.members and not before.continues(entry):
-        yield Broken("sender_not_a_member", "only a member removes")
+        yield Broken("sender_not_a_member", "only a member may remove members")
 
 
 def _period_rules(before: Conversation, entry: MembersAdded | MembersRemoved) -> Iterator[Broken]:
-    """An entry names the periods that are not simply number 0, begun by the entry itself."""
+    """An entry must name exactly the periods other than number 0 begun by the entry itself."""
     due: dict[str, int] | dict[str, tuple[int, int]]
     if isinstance(entry, MembersAdded):
         begun = {user: before.numbered.begun_by(user, entry.seq) for user in entry.members}
@@ -98,25 +98,25 @@ def _period_rules(before: Conversation, entry: MembersAdded | MembersRemoved) ->
     if found != due:
         people = set(entry.members) | set(found)
         wrong = sum(found.get(user) != due.get(user) for user in people)
-        yield Broken("wrong_periods", f"the periods of {wrong} people are others")
+        yield Broken("wrong_periods", f"{wrong} people have the wrong period")
 
 
 def transfer_rules(before: Conversation, entry: OwnershipTransferred) -> Iterator[Broken]:
-    """Rules of a change of the owner: by the owner, or by succession after the owner left."""
+    """The rules of a change of owner: by the owner, or by succession after the owner left."""
     if entry.owner not in before.members:
         yield Broken("owner_not_a_member", "the new owner is not a member")
     if before.owner in before.members and entry.sender != before.owner:
-        yield Broken("no_right_to_transfer", "the owner is a member, and not the sender")
+        yield Broken("no_right_to_transfer", "the owner is a member, but not the sender")
     if before.owner in before.members:
         return
     if not before.continues(entry):
         yield Broken("no_right_to_transfer", "does not follow an entry of the same command")
     if entry.owner in before.members and entry.owner != before.longest_standing():
-        yield Broken("wrong_successor", "another member has been there for longer")
+        yield Broken("wrong_successor", "another member has an older membership")
 
 
 def fanout_rules(before: Conversation, entry: FanoutChanged, limits: Limits) -> Iterator[Broken]:
-    """Rules of a change of mode. The entry names the limits that the sequencer had."""
+    """The rules of a change of mode. The entry states the limits that the sequencer used."""
     count, most, below = entry.member_count, entry.push_limit, entry.push_again_below
     if count != len(before.members):
         detail = f"counts {count} members, there are {len(before.members)}"
@@ -136,7 +136,7 @@ def fanout_rules(before: Conversation, entry: FanoutChanged, limits: Limits) -> 
 
 
 def switch_due(before: Conversation, limits: Limits) -> FanoutMode | None:
-    """The mode that the conversation has to change to after its last entry, if it has to."""
+    """The mode that a conversation must change to after its last entry; None without a change."""
     count = len(before.members)
     if not before.has_changed_members:
         return None

@@ -1,4 +1,4 @@
-"""Reads whole Cassandra tables: ranges of the token ring, page by page, some at a time."""
+"""Read whole Cassandra tables: token ranges, page by page, several ranges in parallel."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PAGE: Final = 5_000
 """Rows of a page: at most 9 KB each, mostly 300 bytes."""
 
 IN_FLIGHT: Final = 3
-"""Pages on their way: while one is looked at, the server reads the next ones."""
+"""Pages in flight: the server reads the next pages while one page is processed."""
 
 RANGES: Final = 48
-"""Parts of the ring. A failed page is read again, so they need not be small."""
+"""Number of token ranges. A retry repeats only one page, so the ranges may be large."""
 
 _FIRST_TOKEN: Final = -(2**63)
 _LAST_TOKEN: Final = 2**63 - 1
@@ -29,16 +29,16 @@ _TRANSIENT: Final = (OperationTimedOut, ReadTimeout, ReadFailure, Unavailable, N
 
 
 def scan(session: Session, table: str, key: str, columns: str) -> Iterator[tuple[Any, ...]]:
-    """All rows of a table, in any order; those of one partition in the order of their keys.
+    """All rows of a table. Rows of one partition are in order; partitions are in any order.
 
     Args:
-        session: In the keyspace of the deployment.
-        table: Its name.
-        key: The columns of its partition key, with commas between.
-        columns: What to select.
+        session: A session in the keyspace of the deployment.
+        table: The name of the table.
+        key: The columns of the partition key, comma-separated.
+        columns: The columns to select, comma-separated.
 
     Raises:
-        ServerUnavailable: Cassandra does not answer, or not in time.
+        ServerUnavailable: Cassandra does not answer in time.
     """
     for page in scan_pages(session, table, key, columns):
         yield from page
@@ -47,15 +47,15 @@ def scan(session: Session, table: str, key: str, columns: str) -> Iterator[tuple
 def scan_pages(
     session: Session, table: str, key: str, columns: str, *, together: int = 0
 ) -> Iterator[list[tuple[Any, ...]]]:
-    """The same, page by page. A page is emptied when the next one is asked for.
+    """All rows of a table in pages. A page is cleared when the next page is requested.
 
     Args:
         session: See `scan`.
         table: See `scan`.
         key: See `scan`.
         columns: See `scan`.
-        together: How many of the first columns are the partition key, if the rows of a partition
-            have to come one after the other; 0 if they may be apart.
+        together: The number of leading columns that form the partition key, if the rows of a
+            partition must be adjacent; 0 if they need not.
 
     Raises:
         ServerUnavailable: See `scan`.
@@ -77,12 +77,12 @@ def scan_pages(
             reading.go_on()
             running.append(reading)
         yield page
-        # The driver's timer holds an answer for the whole request timeout, even when it came.
+        # The driver's timer holds a response until the request timeout, even after its arrival.
         page.clear()
 
 
 def _ranges() -> Iterator[tuple[int, int]]:
-    """Cuts the ring. No key has the first token of all."""
+    """The token ranges of the ring. No key has the lowest token."""
     width = 2**64 // RANGES
     start = _FIRST_TOKEN
     for number in range(1, RANGES + 1):
@@ -92,30 +92,30 @@ def _ranges() -> Iterator[tuple[int, int]]:
 
 
 class _Reading:
-    """One range, of which always one page is on its way."""
+    """The reading of one range. One of its pages is always in flight."""
 
     def __init__(
         self, session: Session, table: str, statement: BoundStatement, together: int
     ) -> None:
         statement.fetch_size = PAGE
         self._together = together
-        self._cut_off: list[tuple[Any, ...]] = []
+        self._partial: list[tuple[Any, ...]] = []
         self._session = session
         self._table = table
         self._statement = statement
         self._state: bytes | None = None
-        self._future = self._ask()
+        self._future = self._request()
         self.has_more = False
 
     def page(self) -> list[tuple[Any, ...]]:
-        """Waits for the page; reads it again where that may help."""
+        """Wait for the page. Retry transient failures."""
         try:
             for attempt in stamina.retry_context(
                 on=_TRANSIENT, attempts=_ATTEMPTS, timeout=None, wait_initial=0.5
             ):
                 with attempt:
                     if attempt.num > 1:
-                        self._future = self._ask()
+                        self._future = self._request()
                     rows = self._future.result()
         except (*_TRANSIENT, DriverException) as error:
             raise _unavailable(self._table, error) from error
@@ -125,23 +125,23 @@ class _Reading:
         return self._whole(rows.current_rows) if self._together else rows.current_rows
 
     def _whole(self, page: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-        """A page without its last partition, which may go on, but with that of the page before."""
-        found = self._cut_off + page
+        """The previous remainder and the page, without the last partition if it may continue."""
+        found = self._partial + page
         page.clear()
         end = len(found)
         if self.has_more and found:
             partition = found[-1][: self._together]
             while end and found[end - 1][: self._together] == partition:
                 end -= 1
-        self._cut_off = found[end:]
+        self._partial = found[end:]
         del found[end:]
         return found
 
     def go_on(self) -> None:
-        """Asks for the next page."""
-        self._future = self._ask()
+        """Request the next page."""
+        self._future = self._request()
 
-    def _ask(self) -> ResponseFuture:
+    def _request(self) -> ResponseFuture:
         return self._session.execute_async(self._statement, paging_state=self._state)
 
 

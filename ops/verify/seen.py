@@ -1,4 +1,4 @@
-"""Which entries of the log were met in a copy of it: one byte for each."""
+"""The entries of the log that were found in a copy: one byte for each entry."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ops.verify.log import Log
 
 
 class Seen:
-    """Ticks entries off.
+    """Marks entries as found.
 
     Args:
         log: All of ``im.timeline``.
-        column: The digests of what the copy has to hold; `ABSENT` where it holds nothing.
+        column: Digests of the copy's expected content; `ABSENT` where nothing is expected.
     """
 
     def __init__(self, log: Log, column: Callable[[Conversation], array[int]]) -> None:
@@ -23,14 +23,14 @@ class Seen:
         self._marks: dict[str, bytearray] = {}
 
     def due(self, conv_id: str, seq: int) -> int:
-        """The digest of what the copy has to hold there."""
+        """The digest of the expected content."""
         conversation = self._log.conversations.get(conv_id)
         if conversation is None or not 0 < seq <= conversation.head:
             return ABSENT
         return self._column(conversation)[seq - 1]
 
     def tick(self, conv_id: str, seq: int) -> bool:
-        """Takes an entry that is due, and says whether it is the first time."""
+        """Mark an expected entry as found, and return whether it is the first time."""
         marks = self._marks.get(conv_id)
         if marks is None:
             marks = self._marks[conv_id] = bytearray(self._log.head(conv_id))
@@ -39,7 +39,7 @@ class Seen:
         return first
 
     def missing(self) -> Iterator[tuple[str, int]]:
-        """(conversation, SeqId) of all that is due and was not ticked off."""
+        """(conversation, SeqId) of all expected entries that were not found."""
         for conv_id, conversation in self._log.conversations.items():
             marks = self._marks.get(conv_id) or bytes(conversation.head)
             for seq, digest in enumerate(self._column(conversation), start=1):

@@ -38,26 +38,26 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 
 Advance: TypeAlias = Callable[[CheckName, int], None]
-"""Told how many more records of a check were read."""
+"""Receives the number of records that a check has read since the last call."""
 
 _POLL_SECONDS: Final = 0.5
 _KAFKA_SECONDS: Final = 5.0
-"""How long Kafka may take to say whether a deployment has topics."""
+"""Timeout of the query whether a deployment has topics."""
 _CALLS: Final = 2_000
-"""Records between two calls of `Advance`, where they do not come in pages."""
+"""Records between two calls of `Advance`, for records that do not arrive in pages."""
 
 RecordT = TypeVar("RecordT")
 
 
 class Servers:
-    """The real ones.
+    """Implements `Sources` on the real servers.
 
     Args:
-        settings: Which deployment.
-        session: In its keyspace.
-        search: A client.
-        advance: Hears of progress.
-        wait_seconds: How long to wait for each sink.
+        settings: The deployment.
+        session: A Cassandra session in the deployment's keyspace.
+        search: An Elasticsearch client.
+        advance: Receives the progress.
+        wait_seconds: Maximum wait for each sink.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Servers:
 
     def timeline(self, spans: Sequence[Span]) -> Iterable[KafkaRecord]:
         """See `Sources`."""
-        return self._told("log", topics.read(self._settings, Topic.TIMELINE, spans))
+        return self._counted("log", topics.read(self._settings, Topic.TIMELINE, spans))
 
     def input_spans(self) -> list[Span]:
         """See `Sources`."""
@@ -96,7 +96,7 @@ class Servers:
 
     def input(self, spans: Sequence[Span]) -> Iterable[InputRecord]:
         """See `Sources`."""
-        return self._told("input", inputs.read_input(self._settings, spans))
+        return self._counted("input", inputs.read_input(self._settings, spans))
 
     def letters(self) -> Iterable[Letter]:
         """See `Sources`."""
@@ -112,7 +112,7 @@ class Servers:
 
     def sync(self, spans: Sequence[Span]) -> Iterable[KafkaRecord]:
         """See `Sources`."""
-        return self._told("sync-log", topics.read(self._settings, Topic.SYNC, spans))
+        return self._counted("sync-log", topics.read(self._settings, Topic.SYNC, spans))
 
     def sync_at(
         self, partition: int, offsets: Sequence[int]
@@ -126,7 +126,7 @@ class Servers:
         deadline = time.monotonic() + self._wait_seconds
         while True:
             committed = topics.committed_offsets(self._settings, topic, stage, last_offsets)
-            # The mark of a transaction may lie behind the last record: no sink has to pass it.
+            # A transaction mark may follow the last record. Sinks need not commit its offset.
             lag = sum(max(0, last + 1 - max(0, committed[p])) for p, last in last_offsets.items())
             if lag == 0 or time.monotonic() > deadline:
                 return lag
@@ -185,16 +185,16 @@ class Servers:
 
     def documents(self) -> Iterable[Document]:
         """See `Sources`."""
-        return self._told("index", documents(self._search, self._settings))
+        return self._counted("index", documents(self._search, self._settings))
 
     def index_of(self, at: int) -> str:
         """See `Sources`."""
         return index_name(self._settings, at)
 
     def expired_before(self) -> int:
-        """See `Sources`. Rows expire by the clock of Cassandra, so its clock decides here, too."""
+        """See `Sources`. Rows expire by the clock of Cassandra, so this uses the same clock."""
         lifetime = self._settings.sync_lifetime.total_seconds()
-        # What is about to expire may do so while the audit runs.
+        # Rows near their expiry may expire while the audit runs.
         margin = min(600.0, lifetime / 10)
         ((now,),) = self._session.execute("SELECT toUnixTimestamp(now()) FROM system.local")
         return int(now - (lifetime - margin) * 1000)
@@ -206,7 +206,7 @@ class Servers:
             self._advance(check, len(page))
             yield from page
 
-    def _told(self, check: CheckName, records: Iterable[RecordT]) -> Iterator[RecordT]:
+    def _counted(self, check: CheckName, records: Iterable[RecordT]) -> Iterator[RecordT]:
         number = 0
         for number, record in enumerate(records, start=1):
             if number % _CALLS == 0:
@@ -237,15 +237,14 @@ def servers(settings: Settings, *, advance: Advance, wait_seconds: float) -> Ite
 
 
 def _no_keyspace(settings: Settings) -> ConfigurationError:
-    """What to say of a missing keyspace: the topics tell whether the namespace is right.
+    """The error for a missing keyspace. The topics show whether the namespace is right.
 
     Raises:
-        ServerUnavailable: Kafka does not answer, so the reason is not known.
+        ServerUnavailable: Kafka does not answer, so the reason is unknown.
     """
     if read_deployment(settings, _KAFKA_SECONDS) is None:
         return ConfigurationError(
-            f"there is no keyspace {settings.keyspace}, and there are no topics: is IM_NAMESPACE"
-            " right?"
+            f"there is no keyspace {settings.keyspace} and there are no topics: check IM_NAMESPACE"
         )
     return ConfigurationError(
         f"there is no keyspace {settings.keyspace} at {settings.cassandra_hosts}, but there are"

@@ -1,4 +1,4 @@
-"""The shards of the sync timelines, and what each of them holds."""
+"""The shards of the sync timelines, and the content of each shard."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from schemas.sync_seq import epoch_of, sync_seq
 
 
 class Recipients(NamedTuple):
-    """What a shard knows of a key.
+    """A shard's information about one key.
 
     Attributes:
-        number: See `Deliveries.number_of`; `NO_KEY` if the key is no list of ids.
-        distinct: How many distinct recipients the key lists.
-        are_sound: The key lists each recipient once, and all of them live in that shard.
+        number: See `Deliveries.number_of`; `NO_KEY` if the key is not a list of ids.
+        distinct: The number of distinct recipients in the key.
+        are_sound: The key lists each recipient once, and all of them belong to that shard.
     """
 
     number: int
@@ -35,9 +35,9 @@ _NO_RECIPIENTS: Final = Recipients(NO_KEY, 0, are_sound=False)
 
 
 class SyncPosition(Struct, frozen=True):
-    """What is read of a sync record.
+    """The decoded fields of a sync record.
 
-    ``seq`` is absent from a rejection; a retraction has no sender, and alone a target with it.
+    A rejection has no ``seq``. A retraction has no ``sender``. Only a retraction has a ``target``.
     """
 
     kind: str
@@ -55,7 +55,7 @@ _position = Decoder(SyncPosition)
 
 
 def position_of(value: bytes | None) -> SyncPosition | None:
-    """Where a sync record belongs, or None if it is not one."""
+    """The position of a sync record; None if the value is not a sync record."""
     try:
         return _position.decode(value or b"")
     except (DecodeError, ValidationError, UnicodeDecodeError):
@@ -65,16 +65,16 @@ def position_of(value: bytes | None) -> SyncPosition | None:
 class Shard:
     """One shard: its deliveries from the offset ``low`` to below ``end``.
 
-    ``marks`` has the highest read mark of each (conversation, recipient).
-    ``end_now`` is as ``end``, but may be set later on.
+    ``marks``: the highest read mark of each (conversation, recipient).
+    ``end_now``: the end of the shard; may be updated after ``end`` was read.
 
     Args:
-        number: Its number.
-        low: The oldest offset that retention has left.
-        end: Where the audit ends.
-        home: The shard of a recipient in the same epoch, by its number.
-        name: What a person calls it.
-        expired_before: Entries of an earlier time (ms) may have left the store.
+        number: The number of the shard.
+        low: The oldest retained offset.
+        end: The end of the audited offsets.
+        home: Returns the shard number of a recipient in the same epoch.
+        name: The name of the shard in messages.
+        expired_before: Records of an earlier time (ms) may have expired in the store.
     """
 
     def __init__(  # noqa: PLR0913 - the last two have defaults
@@ -101,16 +101,16 @@ class Shard:
         self._recipients: dict[bytes, Recipients] = {}
         self.marks: dict[tuple[str, str], int] = {}
         self.first_at: dict[int, int] = {}
-        """By lane the time (ms) of its first record in here."""
+        """By lane, the time (ms) of its first record in this shard."""
 
     @property
     def last_offset(self) -> int:
-        """The offset of the last record, -1 if there is none. Only markers are behind it."""
+        """The offset of the last record; -1 without records. Only markers may follow."""
         place = self.deliveries.last_place
         return -1 if place < 0 else self.low + place
 
     def recipients(self, key: bytes) -> Recipients:
-        """What there is to know of the key of a record; remembered for each distinct key."""
+        """The information about the key of a record; cached for each distinct key."""
         found = self._recipients.get(key)
         if found is None:
             found = self._recipients[key] = self._look_at(key)
@@ -131,43 +131,43 @@ class Shard:
         return Recipients(number, len(distinct), are_sound)
 
     def holds(self, user: str) -> bool:
-        """Whether the records of this recipient belong here."""
+        """Whether the records of this recipient belong to this shard."""
         return self.home(user) == self.number
 
     def mark(self, conv_id: str, user: str, seq: int) -> None:
-        """Takes a read mark of a recipient; the highest counts."""
+        """Record a read mark of a recipient; the highest one counts."""
         self.marks[conv_id, user] = max(seq, self.marks.get((conv_id, user), 0))
 
     def has_marked(self, conv_id: str, user: str, seq: int) -> bool:
-        """Whether a recipient's read mark, as of all that was taken, has come to this SeqId."""
+        """Whether a recipient's read mark has reached this SeqId, in all records read so far."""
         return self.marks.get((conv_id, user), 0) >= seq
 
     def reaches(self, offset: int) -> bool:
-        """Whether the shard, as of ``end_now``, has come to this offset."""
+        """Whether the shard, up to ``end_now``, includes this offset."""
         return offset < self.end_now
 
     def state_of(self, at: int) -> int:
-        """`DUE` or `OPTIONAL`."""
+        """The initial state of a delivery of this time (ms): `DUE` or `OPTIONAL`."""
         return OPTIONAL if at < self.expired_before else DUE
 
     def seal(self) -> None:
-        """Ends the taking of records."""
+        """End the adding of records."""
         self.deliveries.pad(self.end - self.low)
 
 
 class Shards:
-    """All shards, and which of them hold whose records.
+    """All shards, and the assignment of recipients to shards.
 
     Args:
-        places: Which there are.
-        spans: What of each is audited.
+        places: The existing shards.
+        spans: The audited offsets of each shard.
         expired_before: See `Shard`.
     """
 
     def __init__(self, places: SyncShards, spans: Iterable[Span], expired_before: int = 0) -> None:
         self._places_now = places
         self.replies = Replies()
-        # Remembered, because the hash is slow.
+        # Cached, because the hash is slow.
         self._homes = {epoch: cache(partial(_home, places, epoch)) for epoch in places.epochs}
         self.by_number = {
             span.partition: Shard(
@@ -183,30 +183,30 @@ class Shards:
         }
 
     def groups(self) -> list[list[Shard]]:
-        """The shards in groups that no recipient's timeline leaves, each in the order of epochs.
+        """Independent groups of shards: no recipient has shards in two groups. In epoch order.
 
-        Where timelines go on in other shards that is all of them, and the whole takes as much
-        memory as it takes; so it does where each recipient has a shard.
+        With several epochs, timelines continue in other shards, so one group holds all shards, and
+        the audit needs memory for all of them. With one epoch, each shard is a group.
         """
         shards = list(self.by_number.values())
         return [[shard] for shard in shards] if len(self._homes) == 1 else [shards]
 
     def of(self, user: str, epoch: int) -> Shard | None:
-        """Where a recipient's records of an epoch are; None if that is nowhere."""
+        """The shard of a recipient in an epoch; None if there is none."""
         home = self._homes.get(epoch)
         number = None if home is None else home(user)
         return None if number is None else self.by_number.get(number)
 
     def look_again(self, places: SyncShards) -> None:
-        """Takes which shards there are when the audit is at its end."""
+        """Set the shards that exist at the end of the audit."""
         self._places_now = places
 
     def has_marked(self, conv_id: str, user: str, seq: int) -> bool:
-        """Whether a recipient's read mark, as of all that was taken, has come to this SeqId."""
+        """Whether a recipient's read mark has reached this SeqId, in all records read so far."""
         return any(shard.has_marked(conv_id, user, seq) for shard in self.chain(user))
 
     def marked(self, conv_id: str, user: str, number: int) -> int:
-        """A recipient's read mark, as of all that was taken up to a shard; 0 if there is none."""
+        """A recipient's read mark in the records read so far, up to a shard; 0 if none."""
         chain = (shard for shard in self.chain(user) if shard.number <= number)
         return max((shard.marks.get((conv_id, user), 0) for shard in chain), default=0)
 
@@ -217,7 +217,7 @@ class Shards:
     def has_replies_of(self, user: str, lane: int, at: int) -> bool:
         """Whether a reply to a command of that time (ms) cannot have expired.
 
-        The records of one lane in a shard are in the order of their commands.
+        The records of one lane are in a shard in the order of their commands.
         """
         chain = self.chain(user)
         cut = [place for place, shard in enumerate(chain) if shard.low > 0]

@@ -1,4 +1,4 @@
-"""Where the audit gets what it compares: the port, behind which there are servers or lists."""
+"""The port for the data that an audit compares: real servers, or lists in tests."""
 
 from __future__ import annotations
 
@@ -22,78 +22,78 @@ Stage: TypeAlias = Literal["sink-message", "sink-search", "sink-sync"]
 
 
 class Sources(Protocol):
-    """All places of one deployment. Any method may raise `ServerUnavailable`."""
+    """All data of one deployment. Any method may raise `ServerUnavailable`."""
 
     def limits(self) -> Limits:
         """The present settings of the sequencer."""
 
     def timeline_spans(self) -> list[Span]:
-        """What of ``im.timeline`` is committed now."""
+        """The committed offsets of ``im.timeline``, as of now."""
 
     def timeline(self, spans: Sequence[Span]) -> Iterable[KafkaRecord]:
-        """Its records."""
+        """The records of ``im.timeline``, in order within each partition."""
 
     def input_spans(self) -> list[Span]:
-        """What of ``im.messages`` is there and was sequenced, as of now.
+        """The retained and sequenced offsets of ``im.messages``, as of now.
 
-        The end is the committed offset, `NO_POSITION` where there is none.
+        The end is the sequencer's committed offset; `NO_POSITION` if there is none.
         """
 
     def input(self, spans: Sequence[Span]) -> Iterable[InputRecord]:
-        """The records of some partitions of ``im.messages``, those of each in their order."""
+        """The records of some partitions of ``im.messages``, in order within each partition."""
 
     def letters(self) -> Iterable[Letter]:
-        """The dead letters about records of ``im.messages``."""
+        """The dead letters of records of ``im.messages``."""
 
     def sync_shards(self) -> SyncShards:
-        """Which shards there are."""
+        """The existing shards."""
 
     def sync_spans(self) -> list[Span]:
-        """What of each shard is written now; waits for the transactions that are open."""
+        """The written offsets of each shard, as of now. Waits for the open transactions to end."""
 
     def sync(self, spans: Sequence[Span]) -> Iterable[KafkaRecord]:
-        """The records of some shards, those of each in their order."""
+        """The records of some shards, in order within each shard."""
 
     def sync_at(
         self, partition: int, offsets: Sequence[int]
     ) -> Mapping[int, tuple[bytes | None, bytes | None]]:
-        """(key, value) of some records of a shard, again."""
+        """(key, value) by offset, for single records of a shard."""
 
     def behind(self, stage: Stage, last_offsets: Mapping[int, int]) -> int:
-        """Waits, within a bound, for a sink; returns how many offsets it is behind after that."""
+        """The lag of a sink in offsets, after a bounded wait for the lag to become 0."""
 
     def messages(self) -> Iterable[MessageRow]:
-        """The table."""
+        """The rows of the table ``message``."""
 
     def conversations(self) -> Iterable[ConversationRow]:
-        """The table."""
+        """The rows of the table ``conversation``."""
 
     def membership_by_user(self) -> Iterable[MembershipRow]:
-        """The table."""
+        """The rows of the table ``membership_by_user``."""
 
     def membership_by_conversation(self) -> Iterable[MembershipRow]:
-        """The table."""
+        """The rows of the table ``membership_by_conversation``."""
 
     def sync_rows(self) -> Iterable[StoredRow]:
-        """The table; the rows of a recipient and bucket together, in the order of keys."""
+        """The rows of ``sync``. Rows of a recipient and bucket are adjacent, in order of key."""
 
     def sync_buckets(self) -> Iterable[BucketRow]:
-        """The table."""
+        """The rows of the table ``sync_bucket``."""
 
     def sync_expiries(self) -> Iterable[ExpiryRow]:
-        """The table ``sync_expiry`` without skip notes."""
+        """The rows of the table ``sync_expiry``, without skip notes."""
 
     def skip_notes(self) -> Iterable[ExpiryRow]:
         """The skip notes in the table ``sync_expiry``."""
 
     def read_marks(self) -> Iterable[ReadMarkRow]:
-        """The table."""
+        """The rows of the table ``read_mark``."""
 
     def documents(self) -> Iterable[Document]:
-        """All of the index."""
+        """All documents of the index."""
 
     def index_of(self, at: int) -> str:
-        """The index of a message of that time (ms)."""
+        """The index for a message of that time (ms)."""
 
     def expired_before(self) -> int:
-        """Sync records of an earlier time (ms) may have left the store, or do so meanwhile."""
+        """Sync records before this time (ms) may have expired in the store, or may soon expire."""

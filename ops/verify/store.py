@@ -45,14 +45,14 @@ _columns = Decoder(_Columns)
 
 
 def compare_messages(log: Log, rows: Iterable[MessageRow], report: Report) -> None:
-    """Compares the table ``message`` with the log: every entry once, byte for byte.
+    """Compare the table ``message`` with the log: every entry once, byte for byte.
 
-    Of what was recalled there is an empty text, and the SeqId of the recall.
+    The row of a recalled entry must have an empty text and the SeqId of the recall.
 
     Args:
         log: All of ``im.timeline``.
         rows: The table, in any order.
-        report: Where differences go.
+        report: Receives the differences.
     """
     seen = Seen(log, lambda conversation: conversation.digests)
     counts = report.section("store").counts
@@ -91,31 +91,31 @@ def _is_right(log: Log, row: MessageRow) -> bool:
 
 
 def _what_is_wrong(log: Log, row: MessageRow) -> str:
-    """In words; nothing where the row is as the log has it."""
+    """A description of the difference; empty if the row matches the log."""
     conv_id, _, seq, kind, sender, at, entry, edited_by, recalled_by, messages = row
     conversation = log.conversations[conv_id]
     recall, edit = conversation.recalled.get(seq), conversation.edited_by(seq)
     if recall is not None and entry:
-        return "its text is there after its recall"
+        return "it still has a text after its recall"
     if recall is None and digest_of(entry or b"") != conversation.digests[seq - 1]:
-        return "not the bytes of the log"
+        return "the bytes differ from the log"
     if (edited_by, recalled_by) != (edit, recall):
         return (
             f"edited by {edited_by}, recalled by {recalled_by}; the log says {edit} and {recall}"
         )
     columns = _Columns(kind or "", sender or "", at or 0, messages or 0)
     if entry and _columns.decode(entry) != columns:
-        return "the columns are not the entry's"
+        return "the columns differ from the entry"
     return ""
 
 
 def compare_conversations(log: Log, rows: Iterable[ConversationRow], report: Report) -> None:
-    """Compares the table ``conversation`` with what the log makes of each.
+    """Compare the table ``conversation`` with the state of each conversation in the log.
 
     Args:
         log: All of ``im.timeline``.
         rows: The table, in any order.
-        report: Where differences go.
+        report: Receives the differences.
     """
     due = dict(log.conversations)
     counts = report.section("store").counts
@@ -133,7 +133,7 @@ def compare_conversations(log: Log, rows: Iterable[ConversationRow], report: Rep
 
 
 def _with_rule(row: ConversationRow) -> ConversationRow:
-    """A row of before there was a history rule means the usual one; one without a count, none."""
+    """The row with defaults for older rows: no history rule: since_join; no count: 0."""
     return (*row[:5], row[5] or "since_join", row[6] or 0)
 
 

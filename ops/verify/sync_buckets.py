@@ -1,4 +1,4 @@
-"""The table ``sync_bucket`` against the buckets in which there are rows."""
+"""The table ``sync_bucket`` against the buckets that have rows."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ BucketRow: TypeAlias = tuple[str, int]
 
 
 class Buckets:
-    """Which buckets each recipient has rows in: of each epoch a bit for each, from the oldest on.
+    """The buckets of each recipient that have rows: a bit set for each epoch, oldest bucket first.
 
-    ``reached``: by recipient, the highest sync SeqId that has a row.
+    ``reached``: by recipient, the highest sync SeqId of a row.
 
     Args:
-        shards: All that there are.
+        shards: All shards.
     """
 
     def __init__(self, shards: Shards) -> None:
@@ -30,16 +30,16 @@ class Buckets:
         self.reached: dict[str, int] = {}
 
     def add(self, user: str, bucket: int) -> None:
-        """Takes a bucket that is not older than its shard's oldest offset."""
+        """Add a bucket. It must not be older than its shard's oldest offset."""
         line = user, epoch_of_bucket(bucket)
         self._bits[line] = self._bits.get(line, 0) | 1 << bucket - self._oldest(*line)
 
     def reach(self, user: str, sync_seq: int) -> None:
-        """Takes the place of a row; of several of one bucket, the last is enough."""
+        """Record the sync SeqId of a row. The last row of a bucket is enough."""
         self.reached[user] = max(sync_seq, self.reached.get(user, -1))
 
     def discard(self, user: str, bucket: int) -> bool:
-        """Takes a bucket away, and says whether it was there."""
+        """Remove a bucket, and return whether it was present."""
         line = user, epoch_of_bucket(bucket)
         bits, at = self._bits.get(line, 0), bucket - self._oldest(*line)
         if at < 0 or not bits >> at & 1:
@@ -48,7 +48,7 @@ class Buckets:
         return True
 
     def take_odd(self, user: str, bucket: int, report: Report) -> None:
-        """A bucket without rows: dropped by now, not yet looked at, or wrong."""
+        """Classify a bucket without rows: expired, newer than the snapshot, or a difference."""
         epoch = epoch_of_bucket(bucket)
         shard = self._shards.of(user, epoch)
         if shard is None:
@@ -68,17 +68,17 @@ class Buckets:
 
 
 def epoch_of_bucket(bucket: int) -> int:
-    """Whose rows are in a bucket: the first bucket of an epoch begins in the one before."""
+    """The epoch of a bucket's rows. An epoch's first bucket begins in the epoch before."""
     return epoch_of((bucket + 1) * SYNC_BUCKET - 1)
 
 
 def compare_sync_buckets(buckets: Buckets, rows: Iterable[BucketRow], report: Report) -> None:
-    """Compares the directory with what `compare_sync_rows` found.
+    """Compare the table with the buckets that `compare_sync_rows` found.
 
     Args:
-        buckets: Where there are rows; what the directory has is taken out of it.
+        buckets: The buckets with rows. Buckets of the table are removed from it.
         rows: The table, in any order.
-        report: Where differences go.
+        report: Receives the differences.
     """
     counts = report.section("sync-store").counts
     for user, bucket in rows:

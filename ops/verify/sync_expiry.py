@@ -1,4 +1,4 @@
-"""The table ``sync_expiry`` against the rows in ``sync``: each of them has to be told of."""
+"""The table ``sync_expiry`` against the rows of ``sync``: it must cover each row."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ def allow_skipped(shards: Iterable[Shard], notes: Iterable[ExpiryRow], report: R
 def compare_sync_expiries(
     reached: Mapping[str, int], rows: Iterable[ExpiryRow], report: Report
 ) -> None:
-    """Compares what the table tells of each recipient with their rows.
+    """Compare each recipient's newest sync SeqId in the table with the recipient's rows.
 
-    A row that it does not tell of would expire, and nobody could know that it had been there.
+    If the table does not cover a row, no reader can detect the expiry of that row.
 
     Args:
-        reached: By recipient, the highest sync SeqId that has a row.
+        reached: By recipient, the highest sync SeqId of a row.
         rows: The table, in any order.
-        report: Where differences go.
+        report: Receives the differences.
     """
     counts = report.section("sync-store").counts
-    told: dict[str, int] = {}
+    covered: dict[str, int] = {}
     for user, newest in rows:
         counts["expiries"] += 1
-        told[user] = max(newest, told.get(user, -1))
+        covered[user] = max(newest, covered.get(user, -1))
     for user, sync_seq in reached.items():
-        if told.get(user, -1) < sync_seq:
+        if covered.get(user, -1) < sync_seq:
             where = f"table sync_expiry, sync_seq {sync_seq}"
             report.differ("sync-store", "missing", user=user, where=where)

@@ -1,7 +1,7 @@
-"""Shards of sync timelines against what the log says that their recipients have to get.
+"""The shards of sync timelines against the deliveries that the log requires.
 
-A record is shared by the recipients that its key lists, so each rule holds for each delivery: a
-pair of record and recipient.
+A record is shared by all recipients in its key. So each rule applies to each delivery: a pair of
+record and recipient.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ READ_MARKED: Final = "read_marked"
 _RETRACTED: Final = "retracted"
 _REPLIES: Final[dict[str, ReplyKind]] = {kind: kind for kind in get_args(ReplyKind)}
 INLINE: Final = frozenset({*_REPLIES, _RETRACTED})
-"""Kinds of records that have no entry: a row in the store holds the record itself."""
+"""Kinds of records without an entry: a row in the store holds the record itself."""
 _NOTHING_DUE: Final = Cursors({})
 
 
 class _Value(NamedTuple):
-    """What all records with the same value have in common.
+    """The common properties of all records with the same value.
 
     Attributes:
-        position: Where the record belongs; None if it is undecodable.
+        position: The decoded fields of the record; None if it is undecodable.
         seq: The SeqId of the position, 0 if there is none.
-        digest: Of the value.
-        known: Of the log's entry in that place; `ABSENT` if there is none.
-        stored: Of what a row in the store must hold.
-        state: Of each delivery.
+        digest: Digest of the value.
+        known: Digest of the log's entry with that SeqId; `ABSENT` if there is none.
+        stored: Digest of the expected content in a row of the store.
+        state: The initial state of each delivery.
         due: The cursors of the conversation, if the value is an entry of the log.
     """
 
@@ -62,16 +62,16 @@ def compare_sync_log(
     read: Callable[[Sequence[Shard]], Iterable[KafkaRecord]],
     report: Report,
 ) -> None:
-    """Compares all records of some shards with what is due, and stores their deliveries.
+    """Compare all records of some shards with the required ones, and store their deliveries.
 
     Args:
         log: All of ``im.timeline``.
-        shards: All that there are.
-        group: One of their `Shards.groups`. They take the deliveries. A ``low`` above 0 means
-            that older records were dropped.
-        read: Gives the records of shards of one epoch, those of each in order, with offsets from
-            ``low`` to below ``end``.
-        report: Where differences go.
+        shards: All shards.
+        group: One of their `Shards.groups`. It receives the deliveries. A ``low`` above 0 means
+            that retention removed older records.
+        read: Returns the records of shards of one epoch, in order within each shard, with offsets
+            from ``low`` to below ``end``.
+        report: Receives the differences.
     """
     epochs = (read(list(of_epoch)) for _, of_epoch in groupby(group, attrgetter("epoch")))
     run_check(_Check(log, shards, group, report), epochs)
@@ -97,11 +97,11 @@ class _Check:
             for target in targets
         }
         self._shard = group[0]
-        """Whose records are being read."""
+        """The shard of the present records."""
         self._floors = Floors(shards)
 
     def take(self, records: Iterable[KafkaRecord]) -> None:
-        """Takes the records of an epoch. The loop runs once for each record."""
+        """Process the records of an epoch. The loop runs once for each record."""
         shard, deliveries = self._shard, self._shard.deliveries
         last: bytes | None = None
         value = self._value(None)
@@ -129,7 +129,7 @@ class _Check:
         self._counts["deliveries"] += taken
 
     def finish(self) -> None:
-        """Names what has not come."""
+        """Report the deliveries that did not arrive."""
         for conv_id, due in self._due.items():
             conversation = self._log.conversations[conv_id]
             for key, run in due.missing():
@@ -143,8 +143,8 @@ class _Check:
             shard.seal()
             if shard.low > 0:
                 self._report.section("sync-log").notes.append(
-                    f"{shard.name}: retention dropped what was before offset {shard.low}, it is "
-                    "checked from there"
+                    f"{shard.name}: retention removed the records before offset {shard.low};"
+                    " later records are checked"
                 )
 
     def _value(self, content: bytes | None) -> _Value:
@@ -162,19 +162,21 @@ class _Check:
         return _Value(position, position.seq, digest, known, stored, state, due)
 
     def _due_to(self, position: SyncPosition) -> Cursors:
-        """The cursors of an entry's conversation; notes the first entry of a partition."""
+        """The cursors of an entry's conversation. Records the first entry of a partition."""
         conversation = self._log.conversations[position.conv_id]
         self._floors.note(self._shard.number, conversation, position.seq)
         return self._due[position.conv_id]
 
     def _take_odd(self, offset: int, key: bytes, recipients: Recipients, value: _Value) -> None:
-        """Takes a record that is not simply the next one of all its recipients."""
+        """Process a record that is not the next one of all its recipients, or has another flaw."""
         report, position = self._report, value.position
         where = f"{self._shard.name}@{offset}"
         if position is None or recipients.number == NO_KEY:
             is_list = recipients.number != NO_KEY
             listed = [user.decode() for user in recipients_of(key)] if is_list else []
-            detail = "the value is no sync record" if is_list else "the key is no list of ids"
+            detail = (
+                "the value is not a sync record" if is_list else "the key is not a list of ids"
+            )
             report.differ(
                 "sync-log", "undecodable", where=where, user=_only(listed), detail=detail
             )
@@ -191,7 +193,7 @@ class _Check:
             self._take_entry(key, users, position, value, place)
 
     def _at_home(self, listed: Sequence[bytes], place: dict[str, Any]) -> list[str]:
-        """The distinct recipients of a record who live in the shard; names all others."""
+        """The distinct recipients of a record that belong to the shard. Reports all others."""
         users = [user.decode() for user in listed]
         for user, times in Counter(users).items():
             if times > 1:
@@ -205,7 +207,7 @@ class _Check:
     def _take_inline(
         self, users: Sequence[str], position: SyncPosition, place: dict[str, Any]
     ) -> None:
-        """Takes a record without an entry. A reply has one recipient, a retraction has several."""
+        """Process a record without an entry. A reply has one recipient, a retraction several."""
         self._counts[position.kind] += 1
         if position.kind == _RETRACTED:
             for user in users:
@@ -222,7 +224,7 @@ class _Check:
 
     def _take_reply(self, kind: ReplyKind, position: SyncPosition, place: dict[str, Any]) -> None:
         if position.sender != place["user"]:
-            detail = "a reply goes to who sent the command"
+            detail = "the recipient is not the sender of the command"
             self._report.differ("sync-log", "extra", **place, detail=detail)
         else:
             name = (position.conv_id, position.sender, position.device_id, position.client_msg_id)
@@ -240,11 +242,11 @@ class _Check:
             self._report.hold("sync-log", newer, **place)
 
     def _take_retraction(self, position: SyncPosition, place: dict[str, Any]) -> None:
-        told = (position.conv_id, place["user"], position.target)
-        if told in self._retractions:
-            self._retractions.remove(told)
+        retraction = (position.conv_id, place["user"], position.target)
+        if retraction in self._retractions:
+            self._retractions.remove(retraction)
         else:
-            self._report.hold("sync-log", partial(self._log.retracts, *told), **place)
+            self._report.hold("sync-log", partial(self._log.retracts, *retraction), **place)
 
     def _take_entry(
         self,
@@ -260,7 +262,7 @@ class _Check:
             if arrival != "next":
                 self._report.differ("sync-log", arrival, **place, user=user)
         if value.known != value.digest:
-            detail = "not in the log" if value.known == ABSENT else "not the bytes of the log"
+            detail = "not in the log" if value.known == ABSENT else "the bytes differ from the log"
             self._report.differ("sync-log", "altered", **place, user=_only(users), detail=detail)
         due.unite(key, recipients_of(key))
 
@@ -281,11 +283,11 @@ class _Check:
 
     def _belongs(self, user: str) -> str:
         home = self._shards.of(user, self._shard.epoch)
-        return f"belongs on {home.name}" if home else "belongs to no shard of that epoch"
+        return f"belongs to {home.name}" if home else "belongs to no shard of that epoch"
 
 
 def _without_holes(conversation: Conversation, run: Run) -> Iterator[Run]:
-    """The parts of a run that the log has: what it lacks is no difference of the copies."""
+    """The parts of a run that the log has. A hole of the log is no difference of the copies."""
     first = run.first
     for seq in range(run.first, run.last + 1):
         if conversation.digests[seq - 1] == ABSENT:
@@ -301,5 +303,5 @@ def _is_anybody(_user: str) -> bool:
 
 
 def _only(users: Sequence[str]) -> str:
-    """The recipient of a record; empty if there are several."""
+    """The recipient of a record with one recipient; otherwise empty."""
     return users[0] if len(users) == 1 else ""

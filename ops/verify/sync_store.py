@@ -1,9 +1,9 @@
 """The table ``sync`` against the deliveries of ``im.sync``.
 
 A reader after a cursor reads the rows of its recipient in the order of their keys and takes, from
-each row, the references above the last one that it has taken. So the first row whose key is not
-below the sync SeqId of a delivery must hold the delivery. Rows may overlap: a replay writes
-deliveries again, in rows of other lengths.
+each row, the references above the last one taken. So a delivery must be in the first row whose key
+is not below the sync SeqId of the delivery. Rows may overlap: a replay writes deliveries again, in
+rows of other lengths.
 """
 
 from __future__ import annotations
@@ -29,29 +29,30 @@ StoredRow: TypeAlias = tuple[str, int, int, bytes | None]
 """(user_id, bucket, sync_seq, records)."""
 
 NAMED_AT_ONCE: Final = 100
-"""Deliveries whose records are read again together to be named."""
+"""Missing deliveries of a shard whose records are read again, so that the report can name them."""
 
 MAX_REFERENCES: Final = 100
-"""Records in one row: a reader who needs one of them reads them all."""
+"""Maximum records in one row: a reader of one record reads the whole row."""
 
 _NO_DIGESTS: Final = array("I")
 
 
 class _Content(SyncRow, forbid_unknown_fields=True):
-    """A row with nothing else in it: no text, whatever its name."""
+    """A row without any other field: an unknown field could hold a text."""
 
 
 _decode: Final = msgspec.json.Decoder(_Content).decode
 
 
 class _Held(NamedTuple):
-    """A record that a row holds: a reference, or a record without an entry.
+    """A record in a row: a reference, or a record without an entry.
 
     Attributes:
-        sync_seq: Its sync SeqId.
-        conv_id: Its conversation.
-        seq: The SeqId of an entry; 0 or another entry's if there is none.
-        digest: What `Deliveries.digests` must have.
+        sync_seq: The sync SeqId.
+        conv_id: The conversation.
+        seq: The SeqId of the record's entry. For a record without an entry: the SeqId in the
+            record, or 0.
+        digest: The expected value in `Deliveries.digests`.
         is_text: The row holds an entry where only a reference is allowed.
     """
 
@@ -65,22 +66,22 @@ class _Held(NamedTuple):
 def compare_sync_rows(
     log: Log, shards: Shards, rows: Iterable[StoredRow], report: Report
 ) -> Buckets:
-    """Ticks off each delivery that a row holds; what is not as there is a difference.
+    """Mark each delivery that a row holds as seen, and report the differences of the rows.
 
     Args:
         log: All of ``im.timeline``.
-        shards: All that there are, as `compare_sync_log` filled them.
-        rows: The table. The rows of a recipient and bucket come together, in the order of keys.
-        report: Where differences go.
+        shards: All shards, after `compare_sync_log`.
+        rows: The table. The rows of a recipient and bucket are adjacent, in order of key.
+        report: Receives the differences.
 
     Returns:
-        The buckets in which there are rows, those of misplaced ones left out.
+        The buckets with rows, without misplaced rows.
     """
     buckets = Buckets(shards)
     counts = report.section("sync-store").counts
     partition: _Partition | None = None
     number = 0
-    for number, row in enumerate(rows, 1):  # noqa: B007 - used behind the loop
+    for number, row in enumerate(rows, 1):  # noqa: B007 - used after the loop
         if partition is None or row[0] != partition.user or row[1] != partition.bucket:
             if partition is not None:
                 partition.note_in(buckets)
@@ -97,12 +98,12 @@ def report_missing_rows(
     read: Callable[[int, Sequence[int]], Mapping[int, SyncPosition | None]],
     report: Report,
 ) -> None:
-    """Names the deliveries that `compare_sync_rows` has not ticked off.
+    """Report the deliveries that `compare_sync_rows` has not marked as seen.
 
     Args:
-        shards: All that there are.
-        read: Reads the records at some offsets of a shard again, which it gets by its number.
-        report: Where differences go.
+        shards: All shards.
+        read: Reads records again. Takes a shard number and offsets.
+        report: Receives the differences.
     """
     counts = report.section("sync-store").counts
     for shard in shards:
@@ -146,27 +147,27 @@ class _Partition:
         self._report = report
         self._shard = shard = shards.of(user, epoch_of_bucket(bucket))
         self._low = self._end = 0
-        """From the first to below the second: the sync SeqIds that no row so far has passed."""
+        """The sync SeqIds from ``_low`` to below ``_end`` that no row so far has passed."""
         if shard is not None:
             self._low = max(shard.first_seq + shard.low, bucket * SYNC_BUCKET)
             self._end = min(shard.first_seq + shard.end, (bucket + 1) * SYNC_BUCKET)
         self._key = user.encode()
         self._places: dict[int, int] = {}
-        """By number of a key, the place of this recipient in it."""
+        """By number of a key, the place of this recipient in the key."""
         self._passed = -1
-        """A reader of the rows so far has taken all references up to here."""
+        """A reader of the rows so far has taken all references up to this sync SeqId."""
         self._passed_in_row: set[int] = set()
         self._reached = -1
-        """The highest sync SeqId of a row that has its record in the shard."""
+        """The highest sync SeqId of a row whose record is in the shard."""
 
     def note_in(self, buckets: Buckets) -> None:
-        """Notes that there are rows in this bucket, if there are."""
+        """Add this bucket to ``buckets`` if it has rows."""
         if self._reached >= 0:
             buckets.add(self.user, self.bucket)
             buckets.reach(self.user, self._reached)
 
     def take(self, sync_seq: int, value: bytes | None) -> None:
-        """Takes the next row."""
+        """Process the next row."""
         shard = self._shard
         if shard is None or sync_seq // SYNC_BUCKET != self.bucket:
             self._take_misplaced(sync_seq)
@@ -188,9 +189,9 @@ class _Partition:
         self._passed_in_row.clear()
 
     def _take_entries(self, shard: Shard, row: SyncRow) -> int:
-        """Takes the references of a row; returns the highest sync SeqId.
+        """Process the references of a row; return the highest sync SeqId.
 
-        The loop runs once for each delivery, so the ordinary way calls nothing.
+        The loop runs once for each delivery, so the normal path makes no call.
         """
         held, places, conversations = shard.deliveries, self._places, self._log.conversations
         digests, keys, starts, states = held.digests, held.keys, held.starts, held.states
@@ -220,7 +221,7 @@ class _Partition:
         return highest
 
     def _take_inline(self, shard: Shard, row: SyncRow) -> int:
-        """Takes the records without an entry; returns the highest sync SeqId."""
+        """Process the records without an entry; return the highest sync SeqId."""
         for sync_seq, raw in row.replies.items():
             value = bytes(raw)
             position, digest = position_of(value), digest_of(value)
@@ -233,14 +234,14 @@ class _Partition:
         return max(row.replies, default=-1)
 
     def _take_odd(self, shard: Shard, held: _Held) -> None:
-        """Looks closer at a record in a row."""
+        """Classify a record that is not simply a due reference."""
         offset = held.sync_seq - shard.first_seq
         place: dict[str, Any] = {"conv_id": held.conv_id, "seq": held.seq}
         if held.sync_seq // SYNC_BUCKET != self.bucket:
-            detail = "a reference of another bucket"
+            detail = "a reference to another bucket"
             self._differ("misplaced", held.sync_seq, **place, detail=detail)
         elif offset < shard.low:
-            # Kafka drops whole segments, Cassandra single rows: either may be first.
+            # Kafka removes whole segments, Cassandra single rows: either may expire first.
             self._report.section("sync-store").counts["no longer in im.sync"] += 1
         elif offset >= shard.end:
             newer = partial(shard.reaches, offset)
@@ -261,16 +262,16 @@ class _Partition:
             detail = "the row holds the entry, not a reference"
             self._differ("entry_inline", held.sync_seq, **place, detail=detail)
         elif deliveries.digests[at] != held.digest:
-            detail = "not the record of im.sync at that offset"
+            detail = "differs from the record of im.sync at that offset"
             self._differ("altered", held.sync_seq, **place, detail=detail)
         elif self._is_repeated(held.sync_seq, before):
             self._differ("double", held.sync_seq, **place, detail="more than once in one row")
         elif before == DUE and held.sync_seq <= self._passed:
-            detail = "a reader of the rows before passes it over"
+            detail = "a reader of the earlier rows skips it"
             self._differ("out_of_order", held.sync_seq, **place, detail=detail)
 
     def _is_repeated(self, sync_seq: int, state: int) -> bool:
-        """Whether a row holds a record again; that a row before holds it is no difference."""
+        """Whether a row repeats a record. A repetition of an earlier row is no difference."""
         if sync_seq > self._passed:
             return state == SEEN
         is_repeated = sync_seq in self._passed_in_row
@@ -278,7 +279,7 @@ class _Partition:
         return is_repeated
 
     def _index(self, deliveries: Deliveries, at: int) -> int | None:
-        """The index of the delivery of a record to this recipient, if there is one."""
+        """The index of the delivery of a record to this recipient; None without a delivery."""
         key = deliveries.keys[at]
         if key == NO_KEY:
             return None
@@ -288,7 +289,7 @@ class _Partition:
         return index
 
     def _take_misplaced(self, sync_seq: int) -> None:
-        """Takes a row of another bucket, or of an epoch in which the recipient has no shard."""
+        """Process a row of another bucket, or of an epoch in which the recipient has no shard."""
         epoch = epoch_of_bucket(self.bucket)
         if sync_seq // SYNC_BUCKET == self.bucket:
             newer = partial(self._shards.has_come, self.user, epoch)
@@ -306,7 +307,7 @@ class _Partition:
 
 
 def _content(value: bytes | None) -> SyncRow | None:
-    """What a row holds; None if a sink writes no such row."""
+    """The decoded content of a row; None if no sink writes such a row."""
     try:
         row = _decode(value or b"")
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""Reads the topics: from one offset to another, committed records only, in no group."""
+"""Read topics between two offsets: committed records only, without a consumer group."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 
 GULP: Final = 2_000
-"""Records of one call: the client hands them over in one go, and they fit a processor's cache."""
+"""Records of one call: the client returns them together, and they fit into the CPU cache."""
 
 GULP_SECONDS: Final = 0.05
-"""How long a call waits for so many, which the last one of a partition does in vain."""
+"""Maximum wait of one call for that number of records. The last call of a partition waits."""
 
 SILENCE_SECONDS: Final = 30.0
-"""Without any record for so long, the broker counts as gone."""
+"""Timeout without any record; the broker then counts as unreachable."""
 
 OPEN_TRANSACTION_SECONDS: Final = 90.0
-"""A transaction that is not ended by then is one that the broker would have aborted."""
+"""Maximum age of an open transaction. The broker would have aborted an older transaction."""
 
 _FOR_SCANS: Final[dict[str, Any]] = {
-    "auto.offset.reset": "error",  # an offset that is gone must not be passed over
-    "enable.partition.eof": True,  # behind the last record may lie a transaction's mark
-    "fetch.wait.max.ms": 10,  # half a second by default until an end is told
-    # As much as is read while the next fetch is under way. More of it costs memory and caches.
+    "auto.offset.reset": "error",  # a removed offset must not be skipped
+    "enable.partition.eof": True,  # a transaction mark may follow the last record
+    "fetch.wait.max.ms": 10,  # delays the end event; half a second by default
+    # Enough records to process during the next fetch. More would cost memory and CPU caches.
     "queued.min.messages": 20_000,
     "queued.max.messages.kbytes": 16 * 1024,
     "fetch.queue.backoff.ms": 10,  # a second by default, after each time the queue was full
@@ -52,7 +52,7 @@ _FOR_SCANS: Final[dict[str, Any]] = {
 class Span(NamedTuple):
     """The offsets of a partition from ``low`` to below ``end``.
 
-    ``partition``: of sync timelines the number of a shard.
+    ``partition``: the number of a shard for sync timelines.
     """
 
     partition: int
@@ -61,16 +61,16 @@ class Span(NamedTuple):
 
 
 def committed_spans(settings: Settings, topic: Topic) -> list[Span]:
-    """What a reader of committed records finds in each partition now.
+    """The offsets with committed records in each partition, as of now.
 
     Raises:
-        ServerUnavailable: The broker does not answer, or there is no such topic.
+        ServerUnavailable: The broker does not answer, or the topic does not exist.
     """
     return _spans(settings, topic, IsolationLevel.READ_COMMITTED)
 
 
 def settled_spans(settings: Settings, topic: Topic) -> list[Span]:
-    """All that is written now, as soon as the transactions that were open then have ended.
+    """All written offsets, as of now. Waits until the transactions open at that time have ended.
 
     Raises:
         ServerUnavailable: The broker does not answer, or a transaction stays open.
@@ -90,7 +90,7 @@ def settled_spans(settings: Settings, topic: Topic) -> list[Span]:
 
 
 def shards(settings: Settings) -> SyncShards:
-    """The shards of sync timelines that there are now.
+    """The shards of sync timelines, as of now.
 
     Raises:
         ServerUnavailable: The broker does not answer.
@@ -113,7 +113,7 @@ def _spans(settings: Settings, topic: Topic, isolation: IsolationLevel) -> list[
 def _partitions(
     admin: AdminClient, settings: Settings, topic: Topic
 ) -> Mapping[int, TopicPartition]:
-    """By number, as many as there are, whatever the settings say."""
+    """The partitions by number. Their count comes from the broker, not from the settings."""
     name = settings.topic(topic)
     if topic is Topic.SYNC:
         places = sync_shards(admin, settings).places
@@ -121,7 +121,7 @@ def _partitions(
         found = admin.list_topics(name, timeout=REQUEST_SECONDS).topics[name]
         places = {partition: TopicPartition(name, partition) for partition in found.partitions}
     if not places:
-        raise ConfigurationError(f"there is no topic {name}: make it with `im topics create`")
+        raise ConfigurationError(f"there is no topic {name}: create it with `im topics create`")
     return places
 
 
@@ -142,10 +142,11 @@ def _offsets(
 
 
 def read(settings: Settings, topic: Topic, spans: Sequence[Span]) -> Iterator[KafkaRecord]:
-    """All records of the spans, those of a partition in their order.
+    """All records of the spans, in order within each partition.
 
     Raises:
-        ServerUnavailable: The broker fell silent, or dropped records that were still to be read.
+        ServerUnavailable: The broker does not answer, or retention removed records before they
+            were read.
     """
     for partition, offset, message in read_messages(settings, topic, spans):
         yield partition, offset, message.key(), message.value()
@@ -154,7 +155,7 @@ def read(settings: Settings, topic: Topic, spans: Sequence[Span]) -> Iterator[Ka
 def read_messages(
     settings: Settings, topic: Topic, spans: Sequence[Span]
 ) -> Iterator[tuple[int, int, Message]]:
-    """(partition, offset, record) as the client hands them over; otherwise as `read`."""
+    """(partition, offset, record) in the order of arrival; otherwise as `read`."""
     name = settings.topic(topic)
     spans = [span for span in spans if span.end > span.low]
     last = {span.partition: span.end - 1 for span in spans}
@@ -183,7 +184,7 @@ def _records(
     numbers: Mapping[tuple[str | None, int | None], int],
     last: dict[int, int],
 ) -> Iterator[tuple[int, int, Message]]:
-    """The records up to the last offset of each partition; takes out of ``last`` what is done."""
+    """The records up to the last offset of each partition. Removes finished ones from ``last``."""
     for message in messages:
         partition = numbers.get((message.topic(), message.partition()))
         offset, error = message.offset(), message.error()
@@ -202,7 +203,7 @@ def _records(
 def read_at(
     settings: Settings, topic: Topic, partition: int, offsets: Sequence[int]
 ) -> Mapping[int, tuple[bytes | None, bytes | None]]:
-    """(key, value) of single records of a partition; of those that are still there.
+    """(key, value) by offset of single records of a partition. Removed records are left out.
 
     Raises:
         ServerUnavailable: The broker does not answer.
@@ -217,7 +218,7 @@ def read_at(
 def committed_offsets(
     settings: Settings, topic: Topic, stage: str, partitions: Iterable[int]
 ) -> dict[int, int]:
-    """How far a stage has come in each of the partitions; below 0 where it has not begun.
+    """The committed offset of a stage in each partition; below 0 without a commit.
 
     Raises:
         ServerUnavailable: The broker does not answer.
@@ -235,7 +236,7 @@ def committed_offsets(
 
 @contextmanager
 def _consumer(settings: Settings, group: str | None = None) -> Iterator[Consumer]:
-    """A consumer that joins no group: it is told its partitions, or none."""
+    """A consumer that never joins its group: its partitions are assigned explicitly."""
     config = consumer_config(settings, group or settings.group("verify")) | _FOR_SCANS
     consumer = Consumer(config)
     try:
@@ -245,17 +246,17 @@ def _consumer(settings: Settings, group: str | None = None) -> Iterator[Consumer
 
 
 def _is_end(error: KafkaError) -> bool:
-    """Whether a partition has come to its end; errors that pass by themselves are not the end.
+    """Whether an error is the end of a partition. False for errors that the client retries.
 
     Raises:
-        ServerUnavailable: It cannot go on.
+        ServerUnavailable: The client cannot continue.
     """
-    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - so named by the library
+    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's only name
         return True
     if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - the same
-        raise ServerUnavailable("records were dropped while they were read: verify again")
+        raise ServerUnavailable("retention dropped records during the read: run `im verify` again")
     if error.fatal() or not error.retriable():
-        raise ServerUnavailable(f"the broker does not let its records be read: {error.str()}")
+        raise ServerUnavailable(f"the broker refuses to return records: {error.str()}")
     return False
 
 
