@@ -103,7 +103,7 @@ class Change:
             self._keep(begun, max(begun.head, head), begun.through, Standing(mode, head))
 
     def is_new(self, conv_id: str) -> bool:
-        """Return whether a conversation is unknown and this device did not start with everything."""
+        """Whether a conversation is unknown and this device did not start with everything."""
         self.conversation(conv_id)
         if conv_id in self._known:
             return False

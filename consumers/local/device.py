@@ -177,7 +177,7 @@ class Device:
             self._store.begin(await self._registry.register(self._store.device_id))
 
     async def _report(self) -> None:
-        """Report the cursor, at most once per `REPORT_SECONDS`; a failed report is retried then."""
+        """Report the cursor at most once in `REPORT_SECONDS`, which is also the retry interval."""
         cursor = self._store.cursor
         if self._registry is None or cursor == self._reported or not self._is_time_to_report():
             return
