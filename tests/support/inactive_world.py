@@ -116,6 +116,9 @@ class World:
             self._write(sink)
 
     def _pass(self, seconds: float) -> None:
+        """Time passes. Meanwhile the message sink stores all: it may lag for less than a slot."""
+        if seconds:
+            self.store_entries(self.said)
         self.now += seconds
         self.store.drop_expired(self.now)
 
@@ -180,7 +183,8 @@ class World:
         self.written.add(key // APART)
 
     def settle(self) -> None:
-        """All that was said is stored, by one process that knows all contacts."""
+        """The script ends. One process that knows all contacts stores all that was said."""
+        self._script = iter(())
         self.store_entries(self.said)
         sink = self.sinks[0]
         self._restart(sink)
