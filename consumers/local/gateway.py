@@ -1,4 +1,4 @@
-"""The sync timeline and the store, as the gateway serves them over HTTP."""
+"""The sync timeline and the store, over HTTP from the gateway."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from schemas.errors import RequestRefused, UndecodableRecord
 from schemas.records import AnySyncRecord, FanoutMode
 
 LONGEST_WAIT: Final = 20
-"""Seconds that the gateway is asked to wait; well below what a request may take."""
+"""Maximum wait parameter, in seconds; well below the timeout of a request."""
 
 SYNC_PAGE: Final = 500
 HISTORY_PAGE: Final = 500
@@ -25,13 +25,13 @@ LIST_PAGE: Final = 200
 
 
 class SyncLine(Struct, frozen=True):
-    """A record of a page of a sync timeline."""
+    """A record in a page of a sync timeline."""
 
     sync_seq: int
     record: Raw
 
     def arrived(self) -> Arrived:
-        """The same, as a device takes it."""
+        """Return the record in the form that a device applies."""
         json = bytes(self.record)
         return Arrived(self.sync_seq, json, known_record(json))
 
@@ -43,7 +43,7 @@ class _Sync(Struct, frozen=True):
 
 
 class _Item(Struct, frozen=True):
-    """An entry, of which the place is enough, or a hole."""
+    """An entry, decoded only as far as its SeqId, or a hole."""
 
     seq: int = 0
     hole: str | None = None
@@ -85,9 +85,9 @@ class GatewayTimelines:
     """`SyncSource` and `History` of one person, over HTTP.
 
     Args:
-        address: Of the gateway, such as ``http://127.0.0.1:8080``.
-        token: Gives a bearer token of that person; asked before each request, as they expire.
-        http: Carries the requests.
+        address: The gateway, such as ``http://127.0.0.1:8080``.
+        token: Returns a bearer token of the person. Called for each request: tokens expire.
+        http: The HTTP session.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class GatewayTimelines:
         self._gateway = GatewayHttp(address, token, http)
 
     async def after(self, cursor: int, wait: float = 0.0) -> SyncBatch:
-        """As of `SyncSource`: one page. Waits for whole seconds, at most `LONGEST_WAIT`."""
+        """See `SyncSource`: one page. Waits for whole seconds, at most `LONGEST_WAIT`."""
         asked = {"after": cursor, "limit": SYNC_PAGE}
         if wait >= 1:
             asked["wait"] = min(int(wait), LONGEST_WAIT)
@@ -105,10 +105,10 @@ class GatewayTimelines:
         return SyncBatch(cursor, arrived, page.next, page.more)
 
     async def part(self, conv_id: str, span: Span) -> HistoryPart:
-        """As of `History`: one page.
+        """See `History`: one page.
 
-        A conversation that the gateway does not know of, or not with this person in it, may be
-        one that the store has yet to hear of: nothing can be told.
+        The answer 404 becomes an empty part: the store may not have received the conversation,
+        or the person's join, yet.
         """
         path = f"/v1/conversations/{quote(conv_id, safe='')}/messages"
         asked = {"from": span.first, "to": span.last, "limit": HISTORY_PAGE}
@@ -121,7 +121,7 @@ class GatewayTimelines:
         return HistoryPart(conv_id, page.head, [_item(conv_id, raw) for raw in page.items])
 
     async def conversations(self) -> list[Listed]:
-        """As of `History`: all pages."""
+        """See `History`: all pages."""
         found: list[Listed] = []
         after: str | None = None
         while True:
@@ -135,7 +135,7 @@ class GatewayTimelines:
 
 
 def known_record(json: bytes) -> AnySyncRecord | None:
-    """A sync record, or None if its kind is not known here."""
+    """Return a sync record, or None if this version does not know its kind."""
     try:
         return decode_sync_record(json)
     except UndecodableRecord:

@@ -1,4 +1,4 @@
-"""Arithmetic of SeqIds: how far a conversation is known without a gap, and what to read next."""
+"""SeqId arithmetic: how far a conversation is complete, and what to read next."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 SHORT_ISLAND: Final = 16
-"""Known SeqIds between two gaps that are cheaper to read again than to ask twice."""
+"""Known SeqIds between two gaps that are cheaper to read again than to skip by two requests."""
 
 LONGEST: Final = 500
-"""SeqIds after which a gap is not stretched any more: a page of history has no more entries."""
+"""SeqIds after which a gap is not extended: the maximum number of entries in a history page."""
 
 
 class Span(NamedTuple):
@@ -20,11 +20,11 @@ class Span(NamedTuple):
 
 
 def reach(through: int, known: Iterable[Span]) -> int:
-    """The last SeqId up to which nothing is missing.
+    """Return the last SeqId up to which nothing is missing.
 
     Args:
-        through: Up to here nothing is.
-        known: What is known above it, ascending. It is read up to the first gap only.
+        through: Nothing is missing up to here.
+        known: Known spans above it, ascending. Read only up to the first gap.
     """
     for span in known:
         if span.first > through + 1:
@@ -34,7 +34,7 @@ def reach(through: int, known: Iterable[Span]) -> int:
 
 
 def missing(asked: Span, known: Iterable[Span]) -> list[Span]:
-    """The parts of a span that are not known yet. ``known`` ascends, and has no overlaps."""
+    """Return the parts of a span that are not in ``known``, which ascends without overlaps."""
     found: list[Span] = []
     begin = asked.first
     for span in known:
@@ -49,16 +49,16 @@ def missing(asked: Span, known: Iterable[Span]) -> list[Span]:
 
 
 def next_to_read(asked: Span, known: Iterable[Span]) -> Span | None:
-    """The first gap of a span, stretched over short islands to the gaps behind them.
+    """Return the first gap of a span, extended over short islands to the gaps after them.
 
-    In a pull conversation a device has the messages that mention its owner: islands of one.
+    In a pull conversation, a device has the messages that mention its owner: islands of one.
 
     Args:
-        asked: Where to look.
-        known: What is known there, ascending, without overlaps. It is read no further than needed.
+        asked: The span to search.
+        known: Known spans there, ascending, without overlaps. Read no further than needed.
 
     Returns:
-        What to ask for; it begins and ends with something missing. None if nothing is.
+        The span to read; its first and last SeqIds are missing. None if nothing is missing.
     """
     begin, gap, island = asked.first, None, 0
     for span in known:
