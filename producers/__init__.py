@@ -1,1 +1,1 @@
-"""The client SDK that sends: ids, an outbox that survives a crash, and the publisher."""
+"""The client SDK that sends: command ids, a durable outbox, and the publisher."""

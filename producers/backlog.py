@@ -1,21 +1,21 @@
-"""Which command goes out next: order, windows, and what has to be sent again.
+"""Decides which command is sent next: order, windows, and repeats.
 
-Pure: the time is an argument; no thread, no Kafka. One caller at a time.
+Pure: the time is an argument; no thread, no Kafka. Not thread-safe.
 
     waiting --head/mark_sent--> sent --accept--> accepted --settle--> settled --clear--> (gone)
      ^  ^                        |                  |
-     |  +--------rewind----------+                  |     `settle` is possible from everywhere
+     |  +--------rewind----------+                  |     `settle` is possible from every stage
      +-----------------resend-----------------------+
 
-Each conversation has a lane, whose commands leave strictly in order. Commands are sent again in
-their order, too, and before all that wait: so the first copy of a command on the log is never
-behind the first copy of a later one, and no copy makes the sequencer refuse a valid command.
+Each conversation has a lane, whose commands are sent strictly in order. Repeated commands keep
+this order, too, and go before all waiting ones. So the first copy of a command on the log is never
+after the first copy of a later command, and no copy makes the sequencer reject a valid command.
 
-A lane is held up while the author of its next command has as many under way as the window allows.
-The commands of an author leave the outbox in their order, and a command is under way until it has
-left. So the commands under way are all from the oldest without an outcome on: whatever is sent
-again, now or after a restart, is among the ids that the sequencer remembers, however many later
-ones have their outcome.
+A lane is blocked while the author of its next command has as many commands in flight as the window
+allows. An author's commands leave the outbox in order, and a command is in flight until it has
+left. So the commands in flight are all commands from the oldest without an outcome onwards.
+Therefore the sequencer still remembers the id of every repeated command, now or after a restart,
+even when many later commands have their outcomes.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ from producers.receipts import Receipt
 from schemas.records import AnyCommand, AnyEntry, AnyReply
 
 LOOK_SECONDS: Final = 0.5
-"""How often the conversations are looked through for commands to send again."""
+"""Interval at which the conversations are searched for commands to send again."""
 
 Author: TypeAlias = tuple[str, str, str, str]
-"""(conversation, sender, device, installation): what the sequencer has a window of ids for."""
+"""(conversation, sender, device, installation): the sequencer has one window of ids for each."""
 
 Identity: TypeAlias = tuple[str, str, str]
-"""(conversation, sender, client_msg_id): what an entry says of its command."""
+"""(conversation, sender, client_msg_id): identifies the command of an entry or a reply."""
 
 
 def identity_of(record: AnyCommand | AnyEntry | AnyReply) -> Identity:
-    """What a command and all records of its outcome have in common."""
+    """Return the identity that a command and all records of its outcome share."""
     return record.conv_id, record.sender, record.client_msg_id
 
 
 def author_of(command: AnyCommand) -> Author:
-    """Whose ids grow with this command's."""
+    """Return the author of a command; ids grow within one author."""
     return command.conv_id, command.sender, command.device_id, command.installation or ""
 
 
 class Resend(NamedTuple):
     """When commands without an outcome are sent again. The wait doubles each time.
 
-    ``first``: seconds after the broker's acknowledgement. ``most``: the longest wait.
+    ``first``: seconds after the broker's acknowledgement. ``most``: the longest wait, in seconds.
     """
 
     first: float = 10.0
@@ -58,7 +58,7 @@ class Resend(NamedTuple):
 
 
 class Stage(Enum):
-    """Where a parcel is."""
+    """The stage of a parcel."""
 
     WAITING = auto()
     SENT = auto()
@@ -67,15 +67,15 @@ class Stage(Enum):
 
 
 class Parcel:
-    """One command under way.
+    """One command in flight.
 
     Attributes:
-        identity: What an entry or a reply says of its command.
-        position: Its place in the outbox.
-        ordinal: Its place among the commands of its author, while there are any.
+        identity: The identity of the command, as an entry or a reply contains it.
+        position: Its position in the outbox.
+        ordinal: Its number among the commands of its author, from 0 in each `_Row`.
         key: The Kafka key.
         value: The encoded command.
-        receipt: What its client holds of it.
+        receipt: The receipt that the client holds.
     """
 
     __slots__ = (
@@ -103,16 +103,16 @@ class Parcel:
 
 
 class _Lane:
-    """The commands of one conversation that are not settled.
+    """The unsettled commands of one conversation.
 
-    ``due``: when the accepted ones are to be sent again. ``wait``: seconds from then to the next.
+    ``due``: when the accepted ones are sent again. ``wait``: seconds from one resend to the next.
     """
 
     __slots__ = ("accepted", "due", "sent", "wait", "waiting")
 
     def __init__(self) -> None:
         self.waiting: deque[Parcel] = deque()
-        self.sent: dict[int, Parcel] = {}  # by position, in the order of sending
+        self.sent: dict[int, Parcel] = {}  # by position, in sending order
         self.accepted: dict[int, Parcel] = {}
         self.due = self.wait = 0.0
 
@@ -122,65 +122,65 @@ class _Lane:
 
 
 class _Row:
-    """The commands of one author that have not left the outbox."""
+    """The commands of one author that are still in the outbox."""
 
     __slots__ = ("added", "cleared", "parcels")
 
     def __init__(self) -> None:
-        self.parcels: deque[Parcel] = deque()  # from the oldest without an outcome on
+        self.parcels: deque[Parcel] = deque()  # from the oldest command without an outcome
         self.added = self.cleared = 0
 
 
 class Backlog:
-    """The commands that are not settled, and which may go next.
+    """The unsettled commands, and the choice of the next one.
 
     Args:
-        window: Commands under way for each author; None for as many as there are.
-        resend: When commands without an outcome are sent again; None for never.
+        window: Maximum number of commands in flight for each author; None: no bound.
+        resend: When commands without an outcome are sent again; None: never.
     """
 
     def __init__(self, window: int | None, resend: Resend | None = None) -> None:
         self._window = window
         self._resend = resend
         self._lanes: dict[str, _Lane] = {}
-        self._ready: dict[str, None] = {}  # lanes that may send, taken in turn
+        self._ready: dict[str, None] = {}  # lanes that may send, round-robin
         self._rows: dict[Author, _Row] = {}
         self.sent_count = 0
         self.accepted_count = 0
         self._next_look = 0.0
 
     def add(self, parcel: Parcel) -> None:
-        """Puts a new command behind all others of its conversation."""
+        """Append a new command to its conversation."""
         lane = self._lanes.setdefault(parcel.conv_id, _Lane())
         lane.waiting.append(parcel)
         row = self._rows.setdefault(parcel.author, _Row())
         row.parcels.append(parcel)
         parcel.ordinal = row.added
         row.added += 1
-        self._look_at(parcel.conv_id)
+        self._update_ready(parcel.conv_id)
 
     def head(self) -> Parcel | None:
-        """The command to send next, if any may be sent."""
+        """Return the command to send next, if any may be sent."""
         for conv_id in self._ready:
             return self._lanes[conv_id].waiting[0]
         return None
 
     def mark_sent(self, parcel: Parcel) -> None:
-        """Notes that the producer has taken the command that `head` returned."""
+        """Note that the producer has accepted the command that `head` returned."""
         lane = self._lanes[parcel.conv_id]
         lane.waiting.popleft()
         lane.sent[parcel.position] = parcel
         parcel.stage = Stage.SENT
         self.sent_count += 1
-        # To the end of the row: a busy conversation does not hold up the others.
+        # Round-robin: a busy conversation does not delay the others.
         self._ready.pop(parcel.conv_id, None)
-        self._look_at(parcel.conv_id)
+        self._update_ready(parcel.conv_id)
 
     def accept(self, parcel: Parcel, now: float = 0.0) -> bool:
-        """Notes that the broker has the command.
+        """Note that the broker has acknowledged the command.
 
         Returns:
-            Whether that is news: not if its outcome was observed first.
+            Whether the command was sent and unacknowledged; False if its outcome came first.
         """
         if parcel.stage is not Stage.SENT:
             return False
@@ -194,14 +194,14 @@ class Backlog:
         return True
 
     def settle(self, parcel: Parcel, now: float = 0.0) -> list[Parcel]:
-        """Notes that the outcome of a command is known, wherever it is.
+        """Note that the outcome of a command is known, at any stage.
 
         Returns:
-            What may leave the outbox by that, in order: nothing while an older command of the
-            author has no outcome.
+            The commands that may leave the outbox now, in order: none while an older command of
+            the author has no outcome.
         """
         lane = self._lanes[parcel.conv_id]
-        if parcel.stage is Stage.WAITING:  # sent by a producer that was given up, or again
+        if parcel.stage is Stage.WAITING:  # rewound or resent: an earlier copy has the outcome
             lane.waiting.remove(parcel)
         elif parcel.stage is Stage.SENT:
             self._unsend(parcel)
@@ -213,30 +213,30 @@ class Backlog:
                 lane.wait = self._resend.first
                 lane.due = now + lane.wait
         parcel.stage = Stage.SETTLED
-        self._look_at(parcel.conv_id)
+        self._update_ready(parcel.conv_id)
         return self._leaving(self._rows[parcel.author].parcels)
 
     def clear(self, parcel: Parcel) -> None:
-        """Forgets a settled command that has left the outbox: no crash can send it again."""
+        """Forget a settled command that left the outbox: a crash cannot send it again."""
         row = self._rows[parcel.author]
         row.cleared += 1
         if row.cleared == row.added:
             del self._rows[parcel.author]
-        self._look_at(parcel.conv_id)
+        self._update_ready(parcel.conv_id)
 
     def rewind(self) -> None:
-        """Takes back, in order, all that was sent and not acknowledged: the producer is gone."""
+        """Return all sent, unacknowledged commands to waiting, in order: the producer failed."""
         for conv_id, lane in self._lanes.items():
             self._take_back(conv_id, lane, lane.sent)
         self.sent_count = 0
         for conv_id in list(self._lanes):
-            self._look_at(conv_id)
+            self._update_ready(conv_id)
 
     def resend(self, now: float) -> int:
-        """Takes back, in order, what the broker has had for too long without an outcome.
+        """Return commands to waiting, in order, that were accepted too long ago without outcome.
 
         Returns:
-            How many commands that are.
+            The number of these commands.
         """
         if self._resend is None or not self.accepted_count or now < self._next_look:
             return 0
@@ -251,13 +251,13 @@ class Backlog:
             self.accepted_count -= len(lane.accepted)
             self._take_back(conv_id, lane, lane.accepted)
             lane.wait = min(2 * lane.wait, self._resend.most)
-            self._look_at(conv_id)
+            self._update_ready(conv_id)
         return count - self.accepted_count
 
     def _take_back(self, conv_id: str, lane: _Lane, parcels: dict[int, Parcel]) -> None:
         for parcel in parcels.values():
             parcel.stage = Stage.WAITING
-        # By position: what is sent again may be older or younger than what waits already.
+        # By position: a repeated command may be older or newer than the waiting ones.
         lane.waiting = deque(
             sorted([*parcels.values(), *lane.waiting], key=lambda parcel: parcel.position)
         )
@@ -270,19 +270,19 @@ class Backlog:
         self.sent_count -= 1
         return lane
 
-    def _look_at(self, conv_id: str) -> None:
-        """Whether the lane may send, after something has changed in it."""
+    def _update_ready(self, conv_id: str) -> None:
+        """Update whether the lane may send, after a change in the lane."""
         lane = self._lanes.get(conv_id)
         if lane is None:
             return
-        if lane.waiting and not self._is_held_up(lane.waiting[0]):
+        if lane.waiting and not self._is_blocked(lane.waiting[0]):
             self._ready.setdefault(conv_id)
             return
         self._ready.pop(conv_id, None)
         if lane.is_empty:
             del self._lanes[conv_id]
 
-    def _is_held_up(self, parcel: Parcel) -> bool:
+    def _is_blocked(self, parcel: Parcel) -> bool:
         if self._window is None:
             return False
         return parcel.ordinal - self._rows[parcel.author].cleared >= self._window

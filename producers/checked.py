@@ -1,8 +1,8 @@
-"""A Kafka producer that sends to the topics of one deployment alone.
+"""A Kafka producer that sends only to the topics of one deployment.
 
-The partition of a command comes from the partition count of the deployment's identity. So a
-command is never sent to another partition than that of its conversation's lane, not even in the
-seconds after somebody added partitions.
+The partition of a command depends on the partition count in the deployment's identity. So a
+command always goes to the partition of its conversation's lane, even in the seconds after
+partitions were added.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from schemas.topics import Topic
 _log = logging.getLogger(__name__)
 
 CHECK_SECONDS: Final = 5.0
-"""Between two checks, while something is under way."""
+"""Interval of the checks while `poll` is called."""
 
 ANSWER_SECONDS: Final = 3.0
 RETRY_SECONDS: Final = 0.5
 
 
 class CheckedProducer:
-    """Takes nothing before the first check has passed. A `producers.courier.KafkaProducer`.
+    """Accepts no message before the first check has passed. A `producers.courier.KafkaProducer`.
 
     Args:
         settings: The deployment.
-        producer: Does the sending.
-        check: Gives the identity of the deployment, checked; raises as `check_log` does.
+        producer: The producer that sends.
+        check: Returns the checked identity of the deployment; raises as `check_log` does.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class CheckedProducer:
     def produce(
         self, topic: str, *, value: bytes, key: bytes, on_delivery: Callable[[Any, Any], None]
     ) -> None:
-        """Hands a message over; raises BufferError while the deployment is not checked."""
+        """Send a message; raise BufferError while the deployment is not checked."""
         if not self._partitions:
             raise BufferError("the deployment is not checked yet")
         partition = partition_of(key.decode(), self._partitions)
@@ -63,7 +63,7 @@ class CheckedProducer:
         )
 
     def poll(self, timeout: float) -> int:
-        """Serves delivery reports, and checks the deployment now and then.
+        """Serve delivery reports, and check the deployment periodically.
 
         Raises:
             WrongDeployment: The topics are not those of the deployment.
@@ -74,7 +74,7 @@ class CheckedProducer:
         return self._producer.poll(timeout)
 
     def purge(self) -> None:
-        """Fails all that is queued and in flight."""
+        """Fail all queued and in-flight messages."""
         self._producer.purge()
 
     def _look(self) -> bool:

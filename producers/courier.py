@@ -1,9 +1,9 @@
-"""One Kafka producer's life: it carries commands to the broker until something breaks it.
+"""Sends commands with one Kafka producer until the producer fails.
 
-With idempotence and no expiry of messages, librdkafka keeps each partition's order and retries
-by itself for ever. What it then still reports as failed is beyond repair by retrying in place
-(its ids were fenced, the topic is gone, …): this producer is given up, and another one goes on
-from the oldest command that was not acknowledged.
+With idempotence and without message expiry, librdkafka preserves the order of each partition and
+retries without limit. An error that it reports anyway cannot be repaired by a retry (its producer
+id was fenced, the topic is gone, …). The producer is then closed, and a new producer continues
+from the oldest unacknowledged command.
 """
 
 from __future__ import annotations
@@ -26,50 +26,50 @@ from schemas.settings import Settings
 _log = logging.getLogger(__name__)
 
 GRACE_SECONDS: Final = 2.0
-"""What a broken producer gets to deliver what it can still deliver, before it is purged."""
+"""Time for a failed producer to deliver pending messages, before it is purged."""
 
 
 class KafkaProducer(Protocol):
-    """What a courier uses of `confluent_kafka.Producer`."""
+    """The part of `confluent_kafka.Producer` that a courier uses."""
 
     def produce(
         self, topic: str, *, value: bytes, key: bytes, on_delivery: Callable[[Any, Any], None]
     ) -> None:
-        """Takes a message, or raises BufferError or KafkaException."""
+        """Queue a message, or raise BufferError or KafkaException."""
 
     def poll(self, timeout: float) -> int:
-        """Serves delivery reports for at most so many seconds.
+        """Serve delivery reports for at most ``timeout`` seconds.
 
-        Raises KafkaException if the producer is broken, and WrongDeployment.
+        Raises KafkaException if the producer has failed, and WrongDeployment.
         """
 
     def purge(self) -> None:
-        """Fails all that is queued and in flight."""
+        """Fail all queued and in-flight messages."""
 
 
 MakeProducer: TypeAlias = Callable[[], KafkaProducer]
 
 
 def kafka_producer(settings: Settings, linger_ms: float) -> KafkaProducer:
-    """A producer that never lets a message expire, nor one overtake another."""
+    """Return a producer that never expires a message and never reorders messages."""
     config = producer_config(settings) | {
         "message.timeout.ms": 0,  # a long outage must not fail a message
-        # A message that fails for good stops the producer, so that none overtakes it.
+        # A permanent failure of a message stops the producer, so that no later message passes it.
         "enable.gapless.guarantee": True,
         "message.max.bytes": MAX_RECORD_BYTES,
         "linger.ms": linger_ms,
-        # Warnings are of connections that come and go, and that the line above is experimental.
+        # It warns about lost connections, and that `enable.gapless.guarantee` is experimental.
     }
     return CheckedProducer(settings, Producer(config, logger=_log))
 
 
 class Courier:
-    """Carries parcels with one producer.
+    """Sends parcels with one producer.
 
     `send` may be called while another thread is in `collect`.
 
     Attributes:
-        failure: What broke it; None while it works.
+        failure: Why the producer failed; None while it works.
     """
 
     def __init__(self, topic: str, make_producer: MakeProducer) -> None:
@@ -81,10 +81,10 @@ class Courier:
         self._producer = make_producer()
 
     def send(self, parcel: Parcel) -> bool:
-        """Hands a parcel over.
+        """Pass a parcel to the producer.
 
         Returns:
-            Whether it was taken; if not, there is no room for now, or `failure` is set.
+            Whether the parcel was accepted. If not, the queue is full, or `failure` is set.
         """
         if self.failure is not None:
             return False
@@ -102,7 +102,7 @@ class Courier:
         return True
 
     def collect(self, timeout: float) -> list[Parcel]:
-        """Waits at most so many seconds for delivery reports; returns what was acknowledged.
+        """Wait at most ``timeout`` seconds for delivery reports; return acknowledged parcels.
 
         Raises:
             WrongDeployment: The topics are not those of the deployment.
@@ -115,13 +115,13 @@ class Courier:
         return [self._acknowledged.popleft() for _ in range(count)]
 
     def give_up(self) -> list[Parcel]:
-        """Ends this producer within `GRACE_SECONDS` or little more.
+        """Close this producer, within about two times `GRACE_SECONDS`.
 
-        What is purged may still reach the log, if its request was on the way. That is a second
-        copy of a command that is sent again: the sequencer knows it by its id.
+        A purged request that is in flight may still reach the log. The log then has a second
+        copy of a command that is sent again; the sequencer recognises it by its id.
 
         Returns:
-            What was acknowledged up to the end.
+            All parcels acknowledged until the end.
         """
         acknowledged = self._drain(GRACE_SECONDS)
         self._producer.purge()

@@ -1,8 +1,8 @@
-"""Moves commands from the outbox to the broker, and notes what becomes of them.
+"""Moves commands from the outbox to the broker, and tracks their outcomes.
 
-One thread of its own polls the producer, replaces it when it breaks, and clears settled commands
-from the outbox. Whoever adds a command hands it to the producer at once, without waiting for
-that thread: that is what keeps the delay of a single message low.
+One thread polls the producer, replaces a failed producer, and removes settled commands from the
+outbox. A caller that adds a command passes it to the producer directly, without waiting for this
+thread: this keeps the latency of a single message low.
 """
 
 from __future__ import annotations
@@ -39,34 +39,34 @@ from schemas.records import (
 _log = logging.getLogger(__name__)
 
 DoneWhen: TypeAlias = Literal["sequenced", "accepted"]
-"""When a command leaves the outbox. ``accepted`` needs no observer, and learns no outcome."""
+"""When a command leaves the outbox. ``accepted`` needs no observer and learns no outcome."""
 
 POLL_SECONDS: Final = 0.1
-"""While something is in flight; a delivery report ends the wait at once."""
+"""Poll timeout while commands are in flight; a delivery report ends the wait at once."""
 IDLE_SECONDS: Final = 1.0
-"""Otherwise; a new command ends the wait at once."""
+"""Wait without commands in flight; a new command ends the wait at once."""
 STOP_SECONDS: Final = 15.0
-"""More than the thread's longest turn: giving a producer up."""
+"""Longer than the thread's longest turn, which closes a producer."""
 _BACKOFF_SECONDS: Final = (0.1, 5.0)
-"""Before another producer is made: at first, and at most."""
+"""Backoff before a new producer is made: first and longest."""
 
 
 class Dispatcher:
     """Sends parcels until they are settled.
 
     Args:
-        outbox: Where they are kept meanwhile.
+        outbox: Stores the commands meanwhile.
         new_courier: Makes a courier with a new producer.
-        window: Commands under way for each author; None for as many as there are.
+        window: Maximum number of commands in flight for each author; None: no bound.
         done_when: When a command is settled.
-        resend: When a command without an outcome is sent again; None for never.
-        clock: Seconds, from any beginning.
+        resend: When a command without an outcome is sent again; None: never.
+        clock: A monotonic time, in seconds.
 
     Attributes:
-        changed: Guards everything here; notified whenever a parcel's state changes.
-        counts: The parcels taken up so far, by their state now.
-        trouble: Why nothing moves any more, if so.
-        last_failure: What broke the last producer that broke.
+        changed: Guards all state; notified whenever the state of a parcel changes.
+        counts: The number of parcels since the start, by current state.
+        trouble: The error that stopped the dispatcher; None while it works.
+        last_failure: Why the last failed producer failed.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the publisher decides each
@@ -95,11 +95,11 @@ class Dispatcher:
         self._thread = threading.Thread(target=self._run, name="im-publisher", daemon=True)
 
     def start(self) -> None:
-        """Begins to work on what was added."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends within `STOP_SECONDS`, and leaves in the outbox what is not settled."""
+        """Stop within `STOP_SECONDS`. Unsettled commands stay in the outbox."""
         with self.changed:
             self._stopping = True
             self.trouble = self.trouble or PublisherClosed("the publisher is closed")
@@ -109,26 +109,26 @@ class Dispatcher:
             _log.error("the publisher's thread has not ended within %s s", STOP_SECONDS)
 
     def find(self, identity: Identity) -> Parcel | None:
-        """The unsettled parcel of that identity. The caller holds `changed`."""
+        """Return the unsettled parcel of an identity. The caller holds `changed`."""
         return self._pending.get(identity)
 
     def add(self, parcels: Iterable[Parcel]) -> None:
-        """Takes up new parcels, in order, and hands them out. The caller holds `changed`."""
+        """Take new parcels, in order, and send what may be sent. The caller holds `changed`."""
         for parcel in parcels:
             self._pending[parcel.identity] = parcel
             self._backlog.add(parcel)
             self.counts[State.QUEUED] += 1
-        self._hand_out()
+        self._send_ready()
         self.changed.notify_all()
 
     def observe(self, record: AnySyncRecord) -> None:
-        """Settles the command that a record tells of, if it is one of ours.
+        """Settle the command that led to a record, if it is one of this dispatcher.
 
-        A command may lead to several records, such as a change of mode behind a new member: the
-        first one is its effect, and by the next it is settled.
+        A command may lead to several records, such as a mode change after a new member. The first
+        record settles the command; the next ones have no effect.
         """
         if isinstance(record, Retracted | RecalledHole | NotStoredHole):
-            return  # none of these names the command that it comes from
+            return  # these records do not name the command that led to them
         identity = identity_of(record)
         if identity not in self._pending:
             return
@@ -148,28 +148,28 @@ class Dispatcher:
                 case _:
                     parcel.receipt.seq = record.seq
                     self._settle(parcel, State.SEQUENCED)
-            self._hand_out()
+            self._send_ready()
             self.changed.notify_all()
 
     def turn(self) -> None:
-        """One round of work: collect, replace what broke, clear the outbox, hand out.
+        """Collect reports, replace a failed producer, clear the outbox, send.
 
-        Called over and over by the thread that `start` starts, and by nobody else meanwhile.
+        Only the thread of `start` calls this method while it runs.
         """
         courier = self._courier
-        assert courier is not None  # noqa: S101 - taken away by this thread alone, and set again
+        assert courier is not None  # noqa: S101 - only this thread removes it, and sets a new one
         self._note_accepted(courier.collect(POLL_SECONDS if self._backlog.sent_count else 0))
         if courier.failure is not None:
             self._replace(courier)
         self._clear_outbox()
         with self.changed:
             again = self._backlog.resend(self._clock())
-            self._hand_out()
+            self._send_ready()
         if again:
-            _log.warning("%d commands had no outcome for too long and are sent again", again)
+            _log.warning("%d commands had no outcome in time and are sent again", again)
 
-    def _rest(self) -> None:
-        """Waits for work, unless something is in flight: then the producer is to be polled."""
+    def _wait_for_work(self) -> None:
+        """Wait for work, unless commands are in flight: then the producer has to be polled."""
         with self.changed:
             busy = self._backlog.sent_count or self._settled or self._stopping
             broken = self._courier is not None and self._courier.failure is not None
@@ -180,16 +180,16 @@ class Dispatcher:
         try:
             while not self._stopping:
                 self.turn()
-                self._rest()
+                self._wait_for_work()
             self._last_turn()
         except WrongDeployment as error:
             self._end(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, who waits must learn of it
+        except Exception as error:  # noqa: BLE001 - waiting callers must receive every error
             _log.exception("the publisher has failed")
             self._end(FatalFailure(f"the publisher has failed: {type(error).__name__}"))
 
     def _end(self, trouble: ImError) -> None:
-        """Has everybody who waits learn of it. The commands stay in the outbox."""
+        """Set the error and wake all waiting callers. The commands stay in the outbox."""
         with self.changed:
             self.trouble = trouble
             self._courier = None
@@ -203,11 +203,11 @@ class Dispatcher:
         self._clear_outbox()
 
     def _replace(self, courier: Courier) -> None:
-        """Gives a broken producer up, and goes on with another from the oldest unacknowledged."""
+        """Close a failed producer; continue with a new one from the oldest unacknowledged."""
         with self.changed:
-            self._courier = None  # nothing is handed out meanwhile
+            self._courier = None  # nothing is sent meanwhile
         self.last_failure = str(courier.failure)
-        _log.warning("a producer broke, another one goes on: %s", courier.failure)
+        _log.warning("a producer failed and is replaced: %s", courier.failure)
         self._note_accepted(courier.give_up())
         with self.changed:
             self._backlog.rewind()
@@ -221,7 +221,7 @@ class Dispatcher:
         first, most = _BACKOFF_SECONDS
         return min(most, first * 2.0**self._failures) * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
-    def _hand_out(self) -> None:
+    def _send_ready(self) -> None:
         courier = self._courier
         while courier is not None:
             parcel = self._backlog.head()
@@ -263,7 +263,7 @@ class Dispatcher:
         try:
             self._outbox.remove([parcel.position for parcel in settled])
         except TransientFailure as error:
-            # Harmless: what stays is sent again after a restart, and known by its id.
+            # Harmless: after a restart they are sent again, and recognised by their ids.
             _log.warning("settled commands stay in the outbox for now: %s", error)
             with self.changed:
                 self._settled += settled

@@ -1,4 +1,4 @@
-"""The ids that a client gives its commands: UUIDv7s that only ever grow."""
+"""The ids that a client gives its commands: UUIDv7s that only grow."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import Final
 from schemas.ids import MAX_RANDOM, uuid7, uuid7_parts
 
 _FRESH_BITS: Final = 73
-"""Of the 74 random ones: the highest stays free, so that a millisecond has room to count up."""
+"""Random bits of a fresh id, of 74: the highest one is 0, which leaves room to count up."""
 _STEP_BITS: Final = 32
-"""Two clients that share a millisecond stay apart because nobody counts in ones."""
+"""Random increments keep the ids of two clients that share a millisecond different."""
 
 
 def wall_ms() -> int:
-    """Milliseconds since 1970."""
+    """Return milliseconds since 1970."""
     return time.time_ns() // 1_000_000
 
 
 class IdGenerator:
-    """Makes ids, each greater than all before it, whatever the clock does. Safe among threads.
+    """Makes ids, each greater than all before, even if the clock goes back. Thread-safe.
 
-    The order survives a restart when the greatest id ever used is handed to the next generator.
+    The order survives a restart when the next generator gets the greatest id used so far.
 
     Args:
         last: The greatest id used so far, if any.
         clock: Milliseconds since 1970.
-        random_bits: A random number of so many bits.
+        random_bits: Returns a random number with the given number of bits.
 
     Raises:
         ValueError: ``last`` is not a UUIDv7.
@@ -47,10 +47,10 @@ class IdGenerator:
         self._lock = threading.Lock()
 
     def next(self) -> str:
-        """The next id (RFC 9562, section 6.2, method 2).
+        """Return the next id (RFC 9562, section 6.2, method 2).
 
         Raises:
-            ValueError: The time needs more than the 48 bits that last until the year 10889.
+            ValueError: The time needs more than 48 bits, which last until the year 10889.
         """
         with self._lock:
             now = self._clock()
@@ -64,7 +64,7 @@ class IdGenerator:
         self._ms, self._random = ms, self._random_bits(_FRESH_BITS)
 
     def _count_up(self) -> None:
-        """Within one millisecond, and while the clock is behind the last id."""
+        """Make the next id within one millisecond, and while the clock lags the last id."""
         following = self._random + 1 + self._random_bits(_STEP_BITS)
         if following > MAX_RANDOM:
             self._begin(self._ms + 1)

@@ -1,12 +1,11 @@
-"""The outbox: commands that are not settled yet, in order, in a SQLite file.
+"""The outbox: unsettled commands, in order, in a SQLite file.
 
-A command is in it or it is not; that is all that has to outlive the process. Whether the broker
-has acknowledged it is not written down: after a restart everything that is here is sent again,
-which is harmless, as the sequencer answers what it has seen before with the SeqId of the first
-time. So a command costs one insert and one delete.
+The file stores the commands only, not whether the broker has acknowledged them. After a restart,
+every stored command is sent again, which is harmless: the sequencer answers a repeated command
+with its first SeqId. So a command costs one insert and one delete.
 
-`synchronous=FULL`: "queued" is a promise to a person, and holds across a power cut. It costs one
-fsync a call, not one a command: a batch pays it once.
+`synchronous=FULL`: "queued" is a promise to a person, and survives a power cut. The cost is one
+fsync for each call, not for each command: a batch pays it once.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ CAPACITY: Final = 10_000
 """Commands; a person who is offline for a day writes fewer."""
 
 _INSTALLATION_BYTES: Final = 12
-"""16 characters. They tell the installations of one device apart."""
+"""16 characters. They distinguish the installations of one device."""
 
 _FILE: Final = OwnFile(
     name="the outbox",
@@ -47,24 +46,24 @@ _FILE: Final = OwnFile(
 
 
 class Queued(NamedTuple):
-    """One command as it is kept: its place in the order, and its bytes for the broker."""
+    """One stored command: its position in the order, and its encoded bytes."""
 
     position: int
     value: bytes
 
 
 class Outbox:
-    """Keeps commands until they are settled. One process at a time; safe among threads.
+    """Stores commands until they are settled. One process at a time; thread-safe.
 
-    ``installation`` is a random id that was made with the file. The ids of commands grow as long
-    as the file exists; a new file begins a new installation, whose ids may be lower.
+    ``installation`` is a random id, created with the file. Command ids grow as long as the file
+    exists; a new file begins a new installation, whose ids may be lower.
 
     Args:
-        path: The file; it and its folder are made if they are missing.
-        capacity: Commands that it holds at most.
+        path: The file. The file and its folder are created if they are missing.
+        capacity: Maximum number of commands.
 
     Raises:
-        TransientFailure: The disk does not take what a new file holds.
+        TransientFailure: The disk does not accept the contents of a new file.
         OutboxInUse: Another process, or another `Outbox`, has the file open.
         ConfigurationError: The file cannot be opened, or is not an outbox of this version.
     """
@@ -81,29 +80,29 @@ class Outbox:
         self._last_position: int = last or 0
 
     def __len__(self) -> int:
-        """Commands that are not settled."""
+        """Return the number of unsettled commands."""
         return self._count
 
     @property
     def last_id(self) -> str | None:
-        """The greatest id that this client has given a command by itself."""
+        """The greatest id that this client has generated for a command."""
         with self._lock:
             row = self._db.execute("SELECT id FROM last_id").fetchone()
         return None if row is None else str(row[0])
 
     def put(self, values: Sequence[bytes], last_id: str | None = None) -> range:
-        """Keeps commands behind all that are there: all of them, or none.
+        """Append commands: all of them, or none.
 
         Args:
             values: The encoded commands, in order.
             last_id: The greatest id among them, if the client's own generator made it.
 
         Returns:
-            Their positions.
+            The positions of the commands.
 
         Raises:
-            OutboxFull: They do not fit.
-            TransientFailure: The disk does not take them.
+            OutboxFull: The commands exceed the capacity.
+            TransientFailure: The disk does not accept the write.
         """
         with self._lock:
             if self._count + len(values) > self._capacity:
@@ -120,10 +119,10 @@ class Outbox:
         return positions
 
     def remove(self, positions: Iterable[int]) -> None:
-        """Forgets settled commands; a position that is not there is ignored.
+        """Delete settled commands; unknown positions are ignored.
 
         Raises:
-            TransientFailure: The disk does not take it.
+            TransientFailure: The disk does not accept the write.
         """
         with self._lock, self._transaction() as db:
             removed = db.executemany(
@@ -132,7 +131,7 @@ class Outbox:
             self._count -= removed.rowcount
 
     def pending(self) -> list[Queued]:
-        """All that is not settled, in order."""
+        """Return all unsettled commands, in order."""
         with self._lock:
             rows = self._db.execute("SELECT position, value FROM command ORDER BY position")
             return [Queued(*row) for row in rows]
@@ -144,7 +143,7 @@ class Outbox:
             return str(db.execute("SELECT id FROM installation").fetchone()[0])
 
     def close(self) -> None:
-        """Lets another process have the file. May be called again."""
+        """Close the file, so that another process can open it. May be called again."""
         with self._lock:
             if self._open:
                 self._open = False

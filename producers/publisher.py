@@ -1,16 +1,16 @@
-"""Sending: from a call to the log, through the outbox, whatever breaks on the way.
+"""Sends commands to the log, through an outbox that survives failures.
 
-1. A command is checked, and kept in the outbox (`queued`). From here on it is not lost.
-2. It is handed to a Kafka producer, in the order of its conversation.
-3. The broker acknowledges it (`accepted`).
-4. Its outcome is seen on the sender's sync timeline, or on the conversation's (`sequenced`,
-   `duplicate`, `rejected`), and it leaves the outbox.
+1. A command is checked and stored in the outbox (`queued`). From now on it cannot be lost.
+2. The command is passed to a Kafka producer, in the order of its conversation.
+3. The broker acknowledges the command (`accepted`).
+4. The outcome arrives on the sender's sync timeline, or on the conversation timeline
+   (`sequenced`, `duplicate`, `rejected`), and the command leaves the outbox.
 
-If the producer breaks between 2 and 3, another one sends again what was not acknowledged. If no
-outcome is seen for some seconds after 3, the commands are sent again. If the process dies between
-1 and 4, the next one sends again all that is in the outbox. A command that is sent again is
-harmless: the sequencer knows it by its `client_msg_id` and repeats its outcome. The commands of a
-conversation are always sent again in their order, from the oldest that is concerned on.
+If the producer fails between 2 and 3, a new producer sends the unacknowledged commands again. If
+no outcome arrives for some seconds after 3, the commands are sent again. If the process dies
+between 1 and 4, the next process sends everything in the outbox again. A repeated command is
+harmless: the sequencer recognises its `client_msg_id` and repeats its outcome. The commands of a
+conversation are always sent again in order, from the oldest affected one.
 """
 
 from __future__ import annotations
@@ -52,37 +52,38 @@ from schemas.topics import Topic
 RESEND: Final = Resend()
 
 CLOSE_SECONDS: Final = 5.0
-"""What `close` gives the broker to acknowledge what is queued; the rest waits in the outbox."""
+"""Time for the broker to acknowledge queued commands in `close`; the rest stays in the outbox."""
 
 
 class Publisher:
-    """Sends commands, of its user or ready-made ones. A context manager; safe among threads.
+    """Sends commands of its user, and ready-made commands. A context manager; thread-safe.
 
     Args:
         settings: The deployment.
-        user: Who speaks through `send` and its like.
-        device_id: The device that the user speaks from; ids grow within it, so two publishers
-            must not share one.
-        outbox: The file that keeps what is not settled. Each publisher needs its own.
-        window: From the oldest command without an outcome to the newest under way, for each
-            (conversation, sender, device). At most the sequencer's own window, so that a command
-            that is sent again is still known there and gets its first outcome. None lifts the
-            bound, for loads that do not need that outcome: the oldest of the commands that are
-            sent again may be answered as stale.
-        resend: When a command that the broker has is sent again because no outcome was seen, as
-            long as `done_when` is ``sequenced``. None for only after a restart.
-        done_when: When a command leaves the outbox: when its outcome was observed, or already
-            when it was accepted. The latter needs no `observe`, and learns no outcome.
-        capacity: Commands in the outbox at most.
-        linger_ms: What a command waits for company; 0 is best for people, 5 to 50 for loads.
+        user: The sender of commands that `send` and the similar methods make.
+        device_id: The device of the user. Command ids grow within a device, so two publishers
+            must not share a device.
+        outbox: The file that stores unsettled commands. Each publisher needs its own file.
+        window: Maximum number of commands in flight for each (conversation, sender, device),
+            counted from the oldest command without an outcome. Must not exceed the sequencer's
+            window, so that the sequencer still knows a repeated command and repeats its first
+            outcome. None removes the bound, for loads that do not need this outcome: the oldest
+            repeated commands may then be answered as stale.
+        resend: When an accepted command without an outcome is sent again, if `done_when` is
+            ``sequenced``. None: only after a restart.
+        done_when: When a command leaves the outbox: when its outcome was observed, or when the
+            command was accepted. ``accepted`` needs no `observe` and learns no outcome.
+        capacity: Maximum number of commands in the outbox.
+        linger_ms: Batching delay of the producer; 0 is best for people, 5 to 50 for loads.
         make_producer: Makes Kafka producers.
 
     Raises:
         OutboxInUse: Another process has the outbox open.
-        ConfigurationError: The outbox cannot be opened, or holds what this version cannot read.
+        ConfigurationError: The outbox cannot be opened, or this version cannot read a command
+            in it.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a decision of its caller's, most have a good default
+    def __init__(  # noqa: PLR0913 - each is the caller's decision, most have a good default
         self,
         settings: Settings,
         user: str,
@@ -122,7 +123,7 @@ class Publisher:
 
     @property
     def installation(self) -> str:
-        """The installation of the publisher's own commands, for ready-made ones beside them."""
+        """The installation of the publisher's own commands, for use in ready-made commands."""
         return self._outbox.installation
 
     def create_conversation(
@@ -132,62 +133,63 @@ class Publisher:
         join: JoinRule = "invite",
         history: HistoryRule = "since_join",
     ) -> Receipt:
-        """Makes a conversation of ``members`` and the user, who owns it. Errors as of `send`."""
+        """Create a conversation of ``members`` and the user, its owner. Errors: see `send`."""
         rules = {"join": join, "history": history}
-        return self._say(
+        return self._queue_own(
             CreateConversation, conv_id, {"members": list_of("members", members), **rules}
         )
 
     def add_members(self, conv_id: str, members: Sequence[str]) -> Receipt:
-        """Adds people; the user may add themselves alone if it is open. Errors as of `send`."""
-        return self._say(AddMembers, conv_id, {"members": list_of("members", members)})
+        """Add people. In an open conversation, users may add themselves. Errors: see `send`."""
+        return self._queue_own(AddMembers, conv_id, {"members": list_of("members", members)})
 
     def remove_members(self, conv_id: str, members: Sequence[str]) -> Receipt:
-        """Removes people; the owner anybody, anybody themselves. Errors as of `send`."""
-        return self._say(RemoveMembers, conv_id, {"members": list_of("members", members)})
+        """Remove people: owners anybody, others only themselves. Errors: see `send`."""
+        return self._queue_own(RemoveMembers, conv_id, {"members": list_of("members", members)})
 
     def transfer_ownership(self, conv_id: str, to: str) -> Receipt:
-        """Makes another member the owner; by the owner. Errors as of `send`."""
-        return self._say(TransferOwnership, conv_id, {"to": to})
+        """Make another member the owner; only the owner may. Errors: see `send`."""
+        return self._queue_own(TransferOwnership, conv_id, {"to": to})
 
     def send(self, conv_id: str, text: str, mentions: Sequence[str] = ()) -> Receipt:
-        """Says something to a conversation. On return it is in the outbox, and on its way.
+        """Send a message. On return, the command is in the outbox and is being sent.
 
         Raises:
             InvalidCommand: An argument has a wrong type; an id, the text or a list is out of its
                 range; or the text shows nothing (``empty``).
-            OutboxFull: Too much waits for the broker or for its outcome.
-            TransientFailure: The disk does not take it.
+            OutboxFull: Too many commands wait for the broker or for their outcomes.
+            TransientFailure: The disk does not accept the write.
             PublisherClosed: The publisher was closed.
         """
-        return self._say(SendMessage, conv_id, _said(text, mentions))
+        return self._queue_own(SendMessage, conv_id, _said(text, mentions))
 
     def mark_read(self, conv_id: str, seq: int) -> Receipt:
-        """Says that the user has read all up to an entry. Errors as of `send`.
+        """Mark all entries up to ``seq`` as read by the user. Errors: see `send`.
 
-        All of the user's devices learn of it, and nobody else. A mark that is not above the one
-        before ends as a duplicate, whose SeqId is that of the mark; one above the head of the
-        conversation is ``invalid``, and a former member's ``not_a_member``.
+        Only the user's devices receive the mark. A mark that is not above the previous one ends
+        as a duplicate with the SeqId of that mark. A mark above the head of the conversation is
+        rejected as ``invalid``, and a former member's mark as ``not_a_member``.
         """
-        return self._say(MarkRead, conv_id, {"seq": seq})
+        return self._queue_own(MarkRead, conv_id, {"seq": seq})
 
     def recall(self, conv_id: str, seq: int) -> Receipt:
-        """Takes the message ``seq`` back: its text goes from everywhere. Errors as of `send`."""
-        return self._say(RecallMessage, conv_id, {"seq": seq})
+        """Recall the message ``seq``: its text is erased everywhere. Errors: see `send`."""
+        return self._queue_own(RecallMessage, conv_id, {"seq": seq})
 
     def edit(self, conv_id: str, seq: int, text: str, mentions: Sequence[str] = ()) -> Receipt:
-        """Replaces text and mentions of the message ``seq``. Errors as of `send`."""
-        return self._say(EditMessage, conv_id, {"seq": seq, **_said(text, mentions)})
+        """Replace text and mentions of the message ``seq``. Errors: see `send`."""
+        return self._queue_own(EditMessage, conv_id, {"seq": seq, **_said(text, mentions)})
 
     def publish(self, command: AnyCommand) -> Receipt:
-        """Sends a ready-made command, of any sender and device. Errors as of `send`."""
+        """Send a ready-made command, of any sender and device. Errors: see `send`."""
         return self.publish_many([command])[0]
 
     def publish_many(self, commands: Sequence[AnyCommand]) -> list[Receipt]:
-        """Sends ready-made commands in order: queues all of them, or none. Errors as of `send`.
+        """Send ready-made commands in order: queue all of them or none. Errors: see `send`.
 
-        One that is under way already, the same in every byte, is not queued again: its receipt
-        is that of the first. With other content it is an `InvalidCommand` (``conflict``).
+        A command that is already in flight with the same bytes is not queued again; it gets the
+        receipt of the first one. With different content it raises `InvalidCommand`
+        (``conflict``).
         """
         if not isinstance(commands, Sequence):
             raise InvalidCommand("invalid", "a list of commands was expected")
@@ -196,20 +198,20 @@ class Publisher:
             return self._queue(encoded, None)
 
     def observe(self, record: AnySyncRecord) -> None:
-        """Learns from a record of the sender's sync timeline, or an entry of the timeline.
+        """Learn outcomes from a sync record of the sender, or from an entry of the timeline.
 
-        To be called with all of them, by whoever follows one; foreign records are ignored.
+        The follower of either timeline has to pass every record; other people's are ignored.
         """
         self._dispatcher.observe(record)
 
     def flush(self, timeout: float) -> None:
-        """Waits until the broker has acknowledged all that was queued.
+        """Wait until the broker has acknowledged every queued command.
 
         Args:
             timeout: Seconds.
 
         Raises:
-            NotYet: It has not within the bound; all goes on.
+            NotYet: Not all are acknowledged within the timeout; sending continues.
             PublisherClosed: The publisher was closed meanwhile.
         """
         dispatcher = self._dispatcher
@@ -226,14 +228,14 @@ class Publisher:
             raise NotYet(f"{queued} commands are not acknowledged after {timeout:g} s{because}")
 
     def counts(self) -> Mapping[State, int]:
-        """The commands taken up since the start, those of the outbox included, by state now."""
+        """Return the number of commands by current state, since the start, resumed ones too."""
         with self._changed:
             return {state: self._dispatcher.counts[state] for state in State}
 
     def close(self) -> None:
-        """Flushes for at most `CLOSE_SECONDS`, and ends. May be called again.
+        """Flush for at most `CLOSE_SECONDS`, then close. May be called again.
 
-        What is not settled is in the outbox; the next publisher sends it.
+        Unsettled commands stay in the outbox; the next publisher sends them.
         """
         if self._dispatcher.trouble is None:
             with contextlib.suppress(NotYet):
@@ -242,7 +244,7 @@ class Publisher:
         self._outbox.close()
 
     def _resume(self) -> list[Receipt]:
-        """Takes up what an earlier process has left."""
+        """Take up the commands that an earlier process left in the outbox."""
         parcels = [
             Parcel(queued.position, command, queued.value, self._receipt(command))
             for queued in self._outbox.pending()
@@ -252,8 +254,8 @@ class Publisher:
             self._dispatcher.add(parcels)
         return [parcel.receipt for parcel in parcels]
 
-    def _say(self, kind: type[AnyCommand], conv_id: str, fields: dict[str, Any]) -> Receipt:
-        # Id and place are given together, so that the order of the ids is the order of sending.
+    def _queue_own(self, kind: type[AnyCommand], conv_id: str, fields: dict[str, Any]) -> Receipt:
+        # One lock for id and position: the order of the ids is the order of sending.
         with self._changed:
             command = kind(
                 conv_id=conv_id,
@@ -271,7 +273,7 @@ class Publisher:
     ) -> list[Receipt]:
         if self._dispatcher.trouble is not None:
             raise self._dispatcher.trouble
-        receipts, fresh = self._sort_out(encoded)
+        receipts, fresh = self._split_fresh(encoded)
         values = [value for _, value in fresh]
         positions = self._outbox.put(values, last_id)
         self._dispatcher.add(
@@ -280,10 +282,10 @@ class Publisher:
         )
         return [receipts[identity_of(command)] for command, _ in encoded]
 
-    def _sort_out(
+    def _split_fresh(
         self, encoded: Sequence[tuple[AnyCommand, bytes]]
     ) -> tuple[dict[Identity, Receipt], list[tuple[AnyCommand, bytes]]]:
-        """Receipts for all, and those commands that are not under way yet."""
+        """Return receipts for all commands, and the commands that are not in flight yet."""
         receipts: dict[Identity, Receipt] = {}
         fresh: dict[Identity, tuple[AnyCommand, bytes]] = {}
         for command, value in encoded:
@@ -294,7 +296,9 @@ class Publisher:
                 fresh[identity] = command, value
                 receipts[identity] = self._receipt(command)
             elif under_way != value:
-                raise InvalidCommand("conflict", f"{command.client_msg_id} is under way otherwise")
+                raise InvalidCommand(
+                    "conflict", f"{command.client_msg_id} is in flight with different content"
+                )
             elif twin is not None:
                 receipts[identity] = twin.receipt
         return receipts, list(fresh.values())
@@ -304,5 +308,5 @@ class Publisher:
 
 
 def _said(text: str, mentions: Sequence[str]) -> dict[str, Any]:
-    """What a message and an edit have in common."""
+    """Return the fields that a message and an edit have in common."""
     return {"content": TextContent(text=text), "mentions": list_of("mentions", mentions)}

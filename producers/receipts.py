@@ -1,4 +1,4 @@
-"""What a client holds of a command that it has handed over."""
+"""The receipt that a client holds for a submitted command."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from schemas.errors import CommandRejected, ImError, NotYet, RejectionCode
 
 
 class State(StrEnum):
-    """How far a command has come.
+    """The state of a command.
 
-    ``QUEUED``: in the outbox. ``ACCEPTED``: the broker has acknowledged it, so it gets its SeqId
-    or a rejection. ``SEQUENCED``, ``DUPLICATE`` (it had its SeqId before) and ``REJECTED`` are
-    final: it has left the outbox.
+    ``QUEUED``: in the outbox. ``ACCEPTED``: acknowledged by the broker, so that it will get a
+    SeqId or a rejection. ``SEQUENCED``, ``DUPLICATE`` (it already had a SeqId) and ``REJECTED``
+    are final: the command leaves the outbox.
     """
 
     QUEUED = "queued"
@@ -25,12 +25,12 @@ class State(StrEnum):
 
 
 class Receipt:
-    """Follows one command. Made by a publisher; may be asked and waited on from any thread.
+    """Tracks one command. Made by a publisher; thread-safe.
 
     Attributes:
-        client_msg_id: The command's id.
-        state: How far it has come.
-        seq: Its SeqId, once it is known.
+        client_msg_id: The id of the command.
+        state: The state of the command.
+        seq: Its SeqId, once known.
         code: Why it was rejected, if it was.
     """
 
@@ -50,34 +50,34 @@ class Receipt:
         self._trouble = trouble
 
     def wait_accepted(self, timeout: float) -> None:
-        """Waits until the broker has the command.
+        """Wait until the broker has acknowledged the command.
 
         Args:
             timeout: Seconds.
 
         Raises:
-            NotYet: It has not within the bound; the command goes on.
-            PublisherClosed: Nobody works on it any more; it is in the outbox.
+            NotYet: No acknowledgement within the timeout; sending continues.
+            PublisherClosed: The publisher was closed; the command is in the outbox.
         """
         self._wait(lambda: self.state is not State.QUEUED, timeout)
 
     def wait_sequenced(self, timeout: float) -> int:
-        """Waits until the command's SeqId is known. Somebody has to feed `Publisher.observe`.
+        """Wait until the SeqId is known. A follower has to pass records to `Publisher.observe`.
 
         Args:
             timeout: Seconds.
 
         Returns:
-            The SeqId; that of the first time, if the command was sent before.
+            The SeqId; for a command that was sent before, its first SeqId.
 
         Raises:
-            CommandRejected: The sequencer refused it.
-            NotYet: Its outcome was not seen within the bound; the command goes on.
-            PublisherClosed: Nobody works on it any more; it is in the outbox.
+            CommandRejected: The sequencer rejected the command.
+            NotYet: No outcome was observed within the timeout; sending continues.
+            PublisherClosed: The publisher was closed; the command is in the outbox.
         """
         self._wait(lambda: self.seq is not None or self.code is not None, timeout)
         if self.seq is None:
-            assert self.code is not None  # noqa: S101 - that is what was waited for
+            assert self.code is not None  # noqa: S101 - the condition of the wait
             raise CommandRejected(self.code, self.client_msg_id)
         return self.seq
 

@@ -1,8 +1,8 @@
-"""Refuses what the sequencer would refuse in any state, before it is queued.
+"""Rejects commands that the sequencer would reject in any state, before they are queued.
 
-Commands are structs, which do not check the types of their fields. A wrong type would be encoded
-as something else (a str as a list of its characters, bytes as base64) or become a dead letter, of
-which the sender learns nothing. So every field is checked here.
+Commands are structs, which do not check field types. A wrong type would be encoded as something
+else (a str as a list of its characters, bytes as base64) or become a dead letter, which the sender
+cannot see. So every field is checked here.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ from schemas.texts import is_blank, said_bytes
 from schemas.topics import Topic
 
 MAX_RECORD_BYTES: Final = int(Topic.MESSAGES.spec.config["max.message.bytes"])
-"""What the broker takes as one batch."""
+"""Maximum size of a batch that the broker accepts."""
 
 MAX_COMMAND_BYTES: Final = MAX_RECORD_BYTES - 16 * 1024
-"""An encoded command; the rest is for its key and the framing around it."""
+"""Maximum size of an encoded command; the rest is for its key and the framing."""
 
 
 def list_of(name: str, people: Sequence[str]) -> list[str]:
-    """The ids of an argument that takes several.
+    """Return the ids in an argument that takes several.
 
     Args:
-        name: Of the argument.
-        people: What the caller gave, of whatever type.
+        name: The name of the argument.
+        people: The argument, of any type.
 
     Raises:
-        InvalidCommand: It is not a sequence or a set, or is a single str.
+        InvalidCommand: The argument is not a sequence or a set, or is a single str.
     """
     given: Any = people
     if isinstance(given, str | bytes | bytearray | memoryview | range):
@@ -63,11 +63,11 @@ def list_of(name: str, people: Sequence[str]) -> list[str]:
 
 
 def encode_valid(command: AnyCommand, limits: Limits) -> bytes:
-    """Encodes a command that has a chance.
+    """Encode a command that the sequencer could accept.
 
     Raises:
-        InvalidCommand: It is no command, a field has a wrong type, or an id, a list, a rule or
-            the text is out of its range.
+        InvalidCommand: The argument is not a command, a field has a wrong type, or an id, a
+            list, a rule or the text is out of its range.
     """
     if not isinstance(command, get_args(AnyCommand)):
         raise InvalidCommand("invalid", f"a command was expected, not {_type(command)}")
@@ -154,7 +154,7 @@ def _check_said(command: SendMessage | EditMessage, limits: Limits) -> None:
     _check_type("text", text, str)
     if is_blank(text):
         raise InvalidCommand("empty", "a text shows something: white space alone does not")
-    # Bytes are counted only where the number of characters does not decide.
+    # The text is encoded only where its number of characters does not decide.
     if len(text) * 4 > limits.max_text_bytes and _utf8_length(text) > limits.max_text_bytes:
         raise InvalidCommand("too_large", f"a text has at most {limits.max_text_bytes} bytes")
     if len(mentions) > limits.max_mentions:
@@ -193,7 +193,7 @@ def _check_people(
 
 
 def _check_rules(command: CreateConversation) -> None:
-    # Another word would make it undecodable: a dead letter, of which its sender is told nothing.
+    # Any other value would be undecodable: a dead letter, which the sender cannot see.
     for name, rule, rules in (
         ("join", command.join, get_args(JoinRule)),
         ("history", command.history, get_args(HistoryRule)),

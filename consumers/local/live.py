@@ -54,7 +54,7 @@ class LiveTimelines:
         self, address: str, token: Callable[[], str], http: aiohttp.ClientSession
     ) -> None:
         self._gateway = GatewayHttp(address, token, http)
-        self._asked = GatewayTimelines(address, token, http)
+        self._polling = GatewayTimelines(address, token, http)
         self._cursor = BEFORE_ALL
         self._link: LiveLink | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -71,12 +71,12 @@ class LiveTimelines:
             self._link = None
             await link.close()
         if self._link is None:
-            return await self._asked.after(cursor, wait)
+            return await self._polling.after(cursor, wait)
         try:
-            return await _told_by(self._link, cursor, wait)
+            return await _next_batch(self._link, cursor, wait)
         except LinkOver:
             self._link = None
-            return await self._asked.after(cursor)
+            return await self._polling.after(cursor)
 
     async def aclose(self) -> None:
         """Close the connection. May be called again."""
@@ -97,10 +97,10 @@ class LiveTimelines:
                 wait_jitter=SPREAD_SECONDS,
             ):
                 with attempt:
-                    await self._be_told()
+                    await self._run_connection()
             await asyncio.sleep(random.uniform(0, SPREAD_SECONDS))  # noqa: S311 - no secret
 
-    async def _be_told(self) -> None:
+    async def _run_connection(self) -> None:
         """Open one connection and read it until it ends. The end of a long one is no failure.
 
         Raises:
@@ -122,7 +122,7 @@ class LiveTimelines:
             await link.close()
 
 
-async def _told_by(link: LiveLink, cursor: int, wait: float) -> SyncBatch:
+async def _next_batch(link: LiveLink, cursor: int, wait: float) -> SyncBatch:
     """Return the next batch of a connection; the first batch only reports the beginning.
 
     Raises:

@@ -3,7 +3,7 @@
 Three sources report it, in any order and repeatedly: entries, read marks of the owner's devices,
 and the list of conversations. Each report is true, so the furthest one counts. An entry and the
 list contain the number of messages up to a SeqId. A mark does not: its entry may arrive later, or
-may be before the start of this device. Until the number is known, so is not the unread number.
+may be before the start of this device. Without this count, the unread number is unknown.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from schemas.limits import RECENT_PAGE, RECENT_PAGES
 from schemas.records import AnyEntry, ConversationCreated, MembersAdded
 
 _REMEMBERED: Final = RECENT_PAGE * (RECENT_PAGES + 1)
-"""An edit is less than this number of SeqIds after its message."""
+"""A message is at most this number of SeqIds before its edits."""
 
 _FIRST_TO_READ: Final = """
 SELECT coalesce(
