@@ -1,8 +1,8 @@
-"""Fetches the servers' artifacts by jgo, each file checked against a committed hash.
+"""Fetches the servers' artifacts with jgo, and checks each file against a committed hash.
 
-The lists in ``locks/`` were resolved once (see `devstack.lock`), so a fetch needs no resolution
-and every machine runs the same files. A server's folder appears by one rename when all of it is
-there: an interrupted fetch leaves a ``.partial`` folder, which the next one removes.
+The lists in ``locks/`` were resolved once (see `devstack.lock`), so a fetch needs no resolution,
+and every machine runs the same files. A server's folder appears by one rename after a complete
+fetch. An interrupted fetch leaves a ``.partial`` folder, which the next fetch removes.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from jgo.maven import MavenContext
 from schemas.errors import ConfigurationError, ServerUnavailable
 
 Report = Callable[[str], None]
-"""Takes one line for a person who waits."""
+"""Receives one line of progress for a person."""
 
 _PARALLEL: Final = 8
 _STALLED_SECONDS: Final = 30
-"""A download that sends nothing for so long is tried again."""
+"""A download that receives nothing for this time is retried."""
 _LOCK_SECONDS: Final = 300.0
 _ATTEMPTS: Final = 4
 
 
 class Distribution(NamedTuple):
-    """One server as it is published: ``endpoint`` in jgo's notation names what to resolve."""
+    """One published server. ``endpoint`` is what to resolve, in jgo's notation."""
 
     name: str
     version: str
@@ -68,29 +68,29 @@ class LockedFile(NamedTuple):
 
     @classmethod
     def parse(cls, line: str) -> LockedFile:
-        """Reads ``group:artifact:version[:classifier] sha256``."""
+        """Parse ``group:artifact:version[:classifier] sha256``."""
         coordinate, sha256 = line.split()
         group, artifact, version, *classifier = coordinate.split(":")
         return cls(group, artifact, version, "".join(classifier), sha256)
 
 
 def locked_files(distribution: Distribution) -> list[LockedFile]:
-    """What a distribution consists of."""
+    """Return the files of a distribution."""
     text = resources.files("devstack").joinpath("locks", f"{distribution.name}.lock").read_text()
     return [LockedFile.parse(line) for line in text.splitlines() if not line.startswith("#")]
 
 
 def fetch(distribution: Distribution, folder: Path, report: Report) -> Path:
-    """The folder of an unpacked server, fetched unless it is there.
+    """Return the folder of an unpacked server; fetch the server if the folder is missing.
 
     Args:
-        distribution: Which server.
-        folder: Where fetched servers are kept; many processes may share it.
-        report: Told how far it is.
+        distribution: The server.
+        folder: The folder of all fetched servers; several processes may share it.
+        report: Receives the progress.
 
     Raises:
         ServerUnavailable: A file could not be downloaded.
-        ConfigurationError: Another process holds the folder for too long.
+        ConfigurationError: Another process has held the lock of the folder for too long.
     """
     target = folder / f"{distribution.name}-{distribution.version}"
     if target.is_dir():
@@ -138,7 +138,7 @@ def _checked(path: Path, sha256: str) -> Path:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:
-        path.unlink()  # or the next attempt would take it for good
+        path.unlink()  # otherwise jgo would reuse the file in every later attempt
         raise OSError(f"its SHA-256 is {found}, not {sha256}")
     return path
 
@@ -149,7 +149,7 @@ def _keep(path: Path, folder: Path) -> None:
         return
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
-            # The archive's own top folder is not ours.
+            # Strip the archive's own top folder.
             inside = member.filename.partition("/")[2]
             if inside and not member.is_dir():
                 member.filename = inside

@@ -1,4 +1,4 @@
-"""One Cassandra node, tuned for bulk writes beside everything else on a small machine."""
+"""One Cassandra node, tuned for bulk writes on a small machine that runs other programs, too."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class CassandraServer:
 
     @property
     def ports(self) -> dict[str, int]:
-        """Each port that it listens on, by the variable that sets it."""
+        """Each port of the node, by the variable that sets it."""
         return {
             "IM_CASSANDRA_PORT": self.settings.cassandra_port,
             "IM_CASSANDRA_STORAGE_PORT": self.settings.cassandra_storage_port,
@@ -66,17 +66,17 @@ class CassandraServer:
 
     @property
     def address(self) -> str:
-        """Where clients find it, host:port."""
+        """The address for clients, host:port."""
         return f"127.0.0.1:{self.settings.cassandra_port}"
 
     def yaml(self) -> str:
-        """The node's configuration file."""
+        """Return the content of the configuration file."""
         return _template("cassandra.yaml").format(
             port=self.settings.cassandra_port, storage_port=self.settings.cassandra_storage_port
         )
 
     def prepare(self, installed: Path, java: Path, layout: Layout) -> Program:
-        """Writes the configuration and says how to run the node."""
+        """Write the configuration and return the program."""
         conf = layout.conf(self.name)
         config, logback = conf / "cassandra.yaml", conf / "logback.xml"
         config.write_text(self.yaml())
@@ -101,7 +101,7 @@ class CassandraServer:
         )
 
     def is_ready(self) -> bool:
-        """Whether its native port, which it opens last, accepts connections."""
+        """Return whether the native port, which opens last, accepts connections."""
         return accepts(self.settings.cassandra_port)
 
 
@@ -121,7 +121,7 @@ def _jvm_options(heap: str, jamm: str) -> list[str]:
         "-Dio.netty.tryReflectionSetAccessible=true",
         "-Djava.security.manager=allow",
         "-Dcassandra-foreground=yes",
-        # One node has nobody to wait for.
+        # A single node has no other nodes to wait for.
         "-Dcassandra.skip_wait_for_gossip_to_settle=0",
         "-Dcassandra.initial_token=0",
         "-Dcassandra.ring_delay_ms=1000",

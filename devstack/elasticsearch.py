@@ -42,7 +42,7 @@ class ElasticsearchServer:
 
     @property
     def ports(self) -> dict[str, int]:
-        """Each port that it listens on, by the variable that sets it."""
+        """Each port of the node, by the variable that sets it."""
         return {
             "IM_ELASTICSEARCH_PORT": self.settings.elasticsearch_port,
             "IM_ELASTICSEARCH_TRANSPORT_PORT": self.settings.elasticsearch_transport_port,
@@ -50,11 +50,11 @@ class ElasticsearchServer:
 
     @property
     def address(self) -> str:
-        """Where clients find it, host:port."""
+        """The address for clients, host:port."""
         return f"127.0.0.1:{self.settings.elasticsearch_port}"
 
     def yaml(self, data: Path, logs: Path) -> str:
-        """The node's configuration file."""
+        """Return the content of the configuration file."""
         return _YAML.format(
             port=self.settings.elasticsearch_port,
             transport_port=self.settings.elasticsearch_transport_port,
@@ -63,10 +63,10 @@ class ElasticsearchServer:
         )
 
     def prepare(self, installed: Path, java: Path, layout: Layout) -> Program:
-        """Writes the configuration and says how to run the node.
+        """Write the configuration and return the program.
 
         Raises:
-            ConfigurationError: We are root and cannot start it as somebody else.
+            ConfigurationError: This process is root and cannot start the node as another user.
         """
         conf, data = layout.conf(self.name), layout.data(self.name)
         scratch = data / "tmp"
@@ -84,7 +84,7 @@ class ElasticsearchServer:
             environment={
                 "ES_JAVA_HOME": str(home),
                 "ES_JAVA_OPTS": f"-Xms{heap} -Xmx{heap} {self.settings.java_options}".rstrip(),
-                # What starts the server is over before it is worth optimising.
+                # The launcher runs too briefly for optimised compilation to pay off.
                 "CLI_JAVA_OPTS": "-Xmx64m -XX:TieredStopAtLevel=1",
                 "ES_PATH_CONF": str(conf),
                 "ES_TMPDIR": str(scratch),
@@ -94,7 +94,7 @@ class ElasticsearchServer:
         )
 
     def is_ready(self) -> bool:
-        """Whether its cluster of one is able to take writes."""
+        """Return whether the single-node cluster can accept writes."""
         connection = http.client.HTTPConnection(self.address, timeout=_PROBE_SECONDS)
         try:
             connection.request("GET", "/_cluster/health?wait_for_status=yellow&timeout=1s")

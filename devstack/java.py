@@ -1,4 +1,4 @@
-"""Finds the Java that the servers run on: ``python -m devstack.java`` prints it."""
+"""Finds the Java for the servers: ``python -m devstack.java`` prints its path."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Final
 from schemas.errors import ConfigurationError
 
 OLDEST: Final = 17
-"""Elasticsearch's."""
+"""The minimum of Elasticsearch."""
 
 NEWEST: Final = 23
-"""Cassandra installs a security manager, which Java 24 has removed."""
+"""Cassandra installs a security manager, which Java 24 does not support."""
 
 _ANSWER_SECONDS: Final = 20.0
 _VERSION: Final = re.compile(r'version "(?:1\.)?(\d+)')
@@ -29,10 +29,10 @@ _INSTALLED: Final = (
 
 
 def find_java() -> Path:
-    """The ``java`` of JAVA_HOME, else the one on the PATH, else one that is installed elsewhere.
+    """Return the ``java`` of JAVA_HOME, else of the PATH, else of the usual folders.
 
     Raises:
-        ConfigurationError: None of them fits; the message says what to install.
+        ConfigurationError: None has a supported version; the message states what to install.
     """
     found = []
     for java in _candidates():
@@ -48,7 +48,7 @@ def find_java() -> Path:
 
 
 def java_version(java: Path) -> int | None:
-    """The feature release of a ``java`` executable, such as 17; None if it does not answer."""
+    """Return the feature release of a ``java``, such as 17; None if it does not answer."""
     try:
         answer = subprocess.run(  # noqa: S603 - only asks for its version
             [java, "-version"], capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=True
@@ -60,7 +60,7 @@ def java_version(java: Path) -> int | None:
 
 
 def java_home(java: Path) -> Path:
-    """The installation that a ``java`` executable belongs to."""
+    """Return the installation folder of a ``java`` executable."""
     return java.resolve().parent.parent
 
 
@@ -75,6 +75,6 @@ def _candidates() -> Iterator[Path]:
 
 if __name__ == "__main__":
     try:
-        print(find_java())  # noqa: T201 - what it was called for
+        print(find_java())  # noqa: T201 - the purpose of the command
     except ConfigurationError as missing:
         sys.exit(str(missing))

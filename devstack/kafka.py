@@ -1,4 +1,4 @@
-"""One Kafka broker that is its own controller (KRaft)."""
+"""One Kafka broker that is also its controller (KRaft)."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ controller.listener.names=CONTROLLER
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 log.dirs={data}
 auto.create.topics.enable=false
-# One node: one copy of everything.
+# One node: replication factor 1.
 offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
-# Fewer files to open at each start than with the 50 of a cluster.
+# Fewer files to open at each start than with the default of 50.
 offsets.topic.num.partitions=8
 transaction.state.log.num.partitions=8
-# A stack that was down for long resumes where it was, however long ago.
+# A stack continues from its committed offsets, however long it was down.
 offsets.retention.minutes=5256000
-# What is older than a retention of seconds goes within seconds, not in five minutes.
+# Expired segments are deleted within seconds, not after the default of five minutes.
 log.retention.check.interval.ms=2000
 group.initial.rebalance.delay.ms=0
 log.cleaner.dedupe.buffer.size=67108864
@@ -62,7 +62,7 @@ class KafkaServer:
 
     @property
     def ports(self) -> dict[str, int]:
-        """Each port that it listens on, by the variable that sets it."""
+        """Each port of the broker, by the variable that sets it."""
         return {
             "IM_KAFKA_PORT": self.settings.kafka_port,
             "IM_KAFKA_CONTROLLER_PORT": self.settings.kafka_controller_port,
@@ -70,11 +70,11 @@ class KafkaServer:
 
     @property
     def address(self) -> str:
-        """Where clients find it, host:port."""
+        """The address for clients, host:port."""
         return f"127.0.0.1:{self.settings.kafka_port}"
 
     def properties(self, data: Path) -> str:
-        """The broker's configuration file."""
+        """Return the content of the configuration file."""
         return _PROPERTIES.format(
             port=self.settings.kafka_port,
             controller_port=self.settings.kafka_controller_port,
@@ -82,7 +82,7 @@ class KafkaServer:
         )
 
     def prepare(self, installed: Path, java: Path, layout: Layout) -> Program:
-        """Writes the configuration, formats the storage once, and says how to run it.
+        """Write the configuration, format the storage once, and return the program.
 
         Raises:
             ServerUnavailable: The storage could not be formatted.
@@ -115,7 +115,7 @@ class KafkaServer:
         )
 
     def is_ready(self) -> bool:
-        """Whether it answers as a broker."""
+        """Return whether the broker answers requests."""
         if not accepts(self.settings.kafka_port):
             return False
         client = AdminClient({"bootstrap.servers": self.address})
@@ -127,12 +127,12 @@ class KafkaServer:
 
 def _format(java: Path, classes: tuple[str, str], config: Path) -> None:
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    # It is over before it is worth optimising.
+    # The tool runs too briefly for optimised compilation to pay off.
     quick = "-XX:TieredStopAtLevel=1"
     command = [str(java), quick, *classes, "kafka.tools.StorageTool", "format"]
     try:
         subprocess.run(  # noqa: S603 - our own command
-            # An id may begin with a dash, so it is part of its option.
+            # `=`: an id that begins with a dash would otherwise be read as an option.
             [*command, f"--cluster-id={cluster}", f"--config={config}", "--ignore-formatted"],
             check=True,
             capture_output=True,

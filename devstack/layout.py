@@ -1,4 +1,4 @@
-"""Where things lie under a stack's folder."""
+"""The folders of a stack."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ class Layout(NamedTuple):
     root: Path
 
     def conf(self, name: str) -> Path:
-        """Generated configuration of a server, made if missing."""
+        """Return the configuration folder of a server; create it if missing."""
         return _made(self.root / "conf" / name)
 
     def data(self, name: str) -> Path:
-        """What a server keeps, made if missing."""
+        """Return the data folder of a server; create it if missing."""
         return _made(self.root / "data" / name)
 
     @property
     def logs(self) -> Path:
-        """One file a process, made if missing."""
+        """The folder of logs, one file for each process; created if missing."""
         return _made(self.root / "logs")
 
     @property
     def run(self) -> Path:
-        """What tells a running stack from a stopped one, made if missing."""
+        """The folder of the pid file and socket of a running stack; created if missing."""
         return _made(self.root / "run")
 
 

@@ -1,4 +1,4 @@
-"""Resolves what each server consists of and writes ``locks/``: ``python -m devstack.lock``."""
+"""Resolves the files of each server and writes ``locks/``: ``python -m devstack.lock``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HEADER = "# Written by `make lock`: coordinate, SHA-256.\n"
 
 
 def write_lock(distribution: Distribution, folder: Path) -> None:
-    """Resolves a distribution, downloads it, and writes its files with their hashes."""
+    """Resolve a distribution, download it, and write the list of its files with hashes."""
     lines = sorted({_line(artifact) for artifact in _artifacts(distribution)})
     folder.joinpath(f"{distribution.name}.lock").write_text(_HEADER + "\n".join(lines) + "\n")
 

@@ -1,4 +1,4 @@
-"""Whether the ports that the servers want are free, and whose fault it is if not."""
+"""Checks that the servers' ports are free, and names the process that holds a taken port."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from schemas.errors import ConfigurationError
 _HOST: Final = "127.0.0.1"
 _PROBE_SECONDS: Final = 2.0
 _LOWEST, _HIGHEST = 20_000, 30_000
-"""Below what the kernel gives to outgoing connections, so that none takes a port we chose."""
+"""Below the kernel's ephemeral ports, so that no outgoing connection takes a chosen port."""
 
 
 def check_free(ports: Mapping[str, int]) -> None:
-    """Checks that every port can be listened on.
+    """Check that every port can be bound.
 
     Args:
-        ports: Port by the variable that sets it.
+        ports: Port number, by the variable that sets it.
 
     Raises:
-        ConfigurationError: One is taken, or two settings name the same one.
+        ConfigurationError: A port is taken, or two settings have the same one.
     """
     seen: dict[int, str] = {}
     for setting, port in ports.items():
@@ -39,9 +39,9 @@ def check_free(ports: Mapping[str, int]) -> None:
 
 
 def is_free(port: int) -> bool:
-    """Whether somebody could listen on a local port now."""
+    """Return whether a local port can be bound now."""
     with socket.socket() as probe:
-        # Connections of a server that ended a moment ago do not count.
+        # Ignore connections in TIME_WAIT, which a stopped server leaves.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((_HOST, port))
@@ -51,7 +51,7 @@ def is_free(port: int) -> bool:
 
 
 def accepts(port: int) -> bool:
-    """Whether somebody accepts connections on a local port now."""
+    """Return whether a local port accepts connections now."""
     try:
         socket.create_connection((_HOST, port), _PROBE_SECONDS).close()
     except OSError:
@@ -60,9 +60,9 @@ def accepts(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports on which nobody listens now, for this process alone.
+    """Return different free ports, reserved for this process.
 
-    No other call, in whatever process, is given one of them until this process ends.
+    No other call, in any process, returns one of these ports until this process ends.
     """
     shuffled = random.sample(range(_LOWEST, _HIGHEST), _HIGHEST - _LOWEST)
     free = (port for port in shuffled if is_free(port) and _reserve(port))
@@ -70,10 +70,10 @@ def free_ports(count: int) -> list[int]:
 
 
 def _reserve(port: int) -> bool:
-    """Keeps a port from all who choose one this way, before anybody listens on it.
+    """Reserve a port against other calls of `free_ports`, before a server listens on the port.
 
-    The UDP port of the same number, which none of the servers uses, is bound for as long as the
-    process lives: the kernel frees it, however that ends.
+    Binds the UDP port of the same number, which no server uses, until this process ends. The
+    kernel then frees it, however the process ends.
     """
     with socket.socket(type=socket.SOCK_DGRAM) as mark:
         try:
@@ -92,5 +92,5 @@ def _holder(port: int) -> str:
             if listens and port_there == port and connection.pid is not None:
                 return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
     except psutil.Error:
-        pass  # not ours to see
+        pass  # another user's process
     return "another process"

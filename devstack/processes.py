@@ -1,6 +1,6 @@
-"""Finds and ends the processes of a stack, also those whose supervisor is gone.
+"""Finds and ends the processes of a stack, even if their supervisor is gone.
 
-``python -m devstack.processes FOLDER`` ends those of every stack in or below a folder.
+``python -m devstack.processes FOLDER`` ends the processes of every stack in or below a folder.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from typing import Final
 import psutil
 
 STACK_VARIABLE: Final = "IM_STACK"
-"""Set for the supervisor and all that it starts, so that its processes are known by it."""
+"""Set for the supervisor and all its children, to identify the processes of a stack."""
 
 _POLL_SECONDS: Final = 0.1
 
 
 def processes_of(root: Path) -> list[psutil.Process]:
-    """Every living process that was started for the stack in this folder, supervisor included."""
+    """Return every living process of the stack in this folder, supervisor included."""
     return [process for process in psutil.process_iter() if _stack_of(process) == str(root)]
 
 
 def processes_below(folder: Path) -> list[psutil.Process]:
-    """Those of every stack in this folder or below it."""
+    """Return every living process of the stacks in this folder or below it."""
     return [p for p in psutil.process_iter() if Path(_stack_of(p)).is_relative_to(folder)]
 
 
 def end(processes: Iterable[psutil.Process], seconds: float) -> None:
-    """Terminates processes, and kills those that are left after a while."""
+    """Terminate processes; kill those that are alive after ``seconds``, and wait as long again."""
     asked = list(processes)
     for process in asked:
         with suppress(psutil.NoSuchProcess):
@@ -44,7 +44,7 @@ def end(processes: Iterable[psutil.Process], seconds: float) -> None:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Asks again and again until it is so; False when the time is over."""
+    """Poll a condition until it is true; return False after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -54,12 +54,12 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def _stack_of(process: psutil.Process) -> str:
-    """The folder of the stack that a living process was started for; empty if for none."""
+    """Return the stack folder of a living process; empty if it belongs to no stack."""
     try:
         zombie = process.status() == psutil.STATUS_ZOMBIE
         return "" if zombie else process.environ().get(STACK_VARIABLE, "")
     except (psutil.Error, OSError):
-        return ""  # not ours, or gone
+        return ""  # another user's process, or one that has ended
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A process that the supervisor keeps running."""
+"""A program that the supervisor runs and restarts."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What to run and how to stop it.
+    """How to run and stop a program.
 
-    ``count``: instances; more than one are told apart by a number after the name.
+    ``count``: number of instances; with several, each name has a number at the end.
     ``stop_seconds``: from SIGTERM to SIGKILL.
-    ``start_seconds``: one that ends earlier is started again with growing pauses.
-    ``environment``: beside what the supervisor itself was started with.
+    ``start_seconds``: a process that ends earlier is restarted with growing pauses.
+    ``environment``: added to the supervisor's environment.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""XML-RPC over supervisord's Unix socket, every call within a bound."""
+"""XML-RPC over supervisord's Unix socket, with a timeout for every call."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from schemas.errors import ConfigurationError, ServerUnavailable
 _ANSWER_SECONDS: Final = 10.0
 
 _LONGEST_PATH: Final = 90
-"""Kernels allow 104 to 108 bytes, and supervisord appends its process number at first."""
+"""Kernels allow 104 to 108 bytes, and supervisord first appends its process id."""
 
 
 def call(path: Path, method: str, *arguments: Any) -> Any:
-    """Calls a method of the ``supervisor`` namespace.
+    """Call a method of the ``supervisor`` namespace.
 
     Raises:
-        ServerUnavailable: Nobody listens there, or the answer is late or a fault.
+        ServerUnavailable: Nothing listens on the socket, or the answer is late or a fault.
     """
     transport = _UnixTransport(path)
     try:
@@ -34,10 +34,10 @@ def call(path: Path, method: str, *arguments: Any) -> Any:
 
 
 def socket_path(root: Path) -> Path:
-    """Where the supervisor of a stack listens: in its folder, unless that path is too long.
+    """Return the socket of a stack's supervisor: in its folder, unless the path is too long.
 
     Raises:
-        ConfigurationError: Somebody else owns the folder for long paths.
+        ConfigurationError: Another user owns the folder for long paths.
     """
     path = root / "run" / "supervisor.sock"
     if len(os.fsencode(path)) <= _LONGEST_PATH:
@@ -46,7 +46,7 @@ def socket_path(root: Path) -> Path:
     folder = Path(tempfile.gettempdir(), f"im-{os.geteuid()}-{digest}")
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.geteuid():
-        raise ConfigurationError(f"{folder} belongs to somebody else: use a shorter IM_HOME")
+        raise ConfigurationError(f"{folder} belongs to another user: use a shorter IM_HOME")
     return folder / "supervisor.sock"
 
 
@@ -57,7 +57,7 @@ class _UnixTransport(xmlrpc.client.Transport):
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
         connection = _UnixConnection(self._path)
-        self._connection = host, connection  # what `close` closes
+        self._connection = host, connection  # `close` closes this connection
         return connection
 
 

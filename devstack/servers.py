@@ -1,4 +1,4 @@
-"""What the stack needs to know of a server, and which there are."""
+"""The interface of a server, and the list of all servers."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from devstack.settings import DevstackSettings
 
 
 class Server(Protocol):
-    """One of the servers."""
+    """One of the development servers."""
 
     @property
     def name(self) -> str:
-        """Its program's name."""
+        """The name of its program."""
 
     @property
     def distribution(self) -> Distribution:
-        """What to fetch."""
+        """The distribution to fetch."""
 
     @property
     def ports(self) -> dict[str, int]:
-        """Each port that it listens on, by the variable that sets it."""
+        """Each port of the server, by the variable that sets it."""
 
     @property
     def address(self) -> str:
-        """Where clients find it, host:port."""
+        """The address for clients, host:port."""
 
     def prepare(self, installed: Path, java: Path, layout: Layout) -> Program:
-        """Writes its configuration and says how to run it.
+        """Write the configuration and return the program.
 
         Args:
-            installed: The folder that `devstack.artifacts.fetch` made.
+            installed: The folder from `devstack.artifacts.fetch`.
             java: The ``java`` executable.
-            layout: Where to put configuration and data.
+            layout: The folders for configuration and data.
         """
 
     def is_ready(self) -> bool:
-        """Whether it does its work now; answers within a few seconds."""
+        """Return whether the server is ready now; takes a few seconds at most."""
 
 
 def all_servers(settings: DevstackSettings) -> tuple[Server, ...]:
-    """Kafka, Cassandra and Elasticsearch."""
+    """Return Kafka, Cassandra and Elasticsearch."""
     return KafkaServer(settings), CassandraServer(settings), ElasticsearchServer(settings)

@@ -1,4 +1,4 @@
-"""Where the development servers listen, what memory they may take, and where they live."""
+"""Ports, memory and folders of the development servers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from schemas.settings import Settings
 class DevstackSettings(EnvironmentSettings):
     """The three servers of one machine. Every field is the variable ``IM_<FIELD>``.
 
-    Heaps are in the form of Java's ``-Xmx``. They are sized for a whole load of some tens of
-    millions of records beside everything else that runs on two cores.
+    Heap sizes have the format of Java's ``-Xmx``. The defaults suffice for a load of some tens of
+    millions of records on two cores that also run everything else.
 
     Raises:
         pydantic.ValidationError: A value is out of its range, or a name is not a setting.
@@ -24,9 +24,9 @@ class DevstackSettings(EnvironmentSettings):
     other_fields: ClassVar[frozenset[str]] = frozenset(Settings.model_fields)
 
     home: Path = Path(".im")
-    """Data, logs and generated configuration are kept below this folder."""
+    """The folder of data, logs and generated configuration."""
     servers_dir: Path | None = None
-    """Where the fetched servers are kept, ``<home>/servers`` unless set; stacks can share it."""
+    """The folder of fetched servers, ``<home>/servers`` by default; stacks can share it."""
 
     kafka_port: int = Field(default=9092, ge=1, le=65535)
     kafka_controller_port: int = Field(default=9093, ge=1, le=65535)
@@ -39,7 +39,7 @@ class DevstackSettings(EnvironmentSettings):
     cassandra_heap: str = Field(default="2g", pattern=r"^[1-9]\d*[mg]$")
     elasticsearch_heap: str = Field(default="768m", pattern=r"^[1-9]\d*[mg]$")
     java_options: str = ""
-    """What each server's Java is told beside that, in words separated by spaces."""
+    """Additional Java options of each server, separated by spaces."""
 
     @property
     def root(self) -> Path:

@@ -1,4 +1,4 @@
-"""The servers, started side by side, watched, and stopped."""
+"""Starts the servers in parallel, watches and stops them."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ READY_SECONDS: Final = 120.0
 _LEFT_OVER_SECONDS: Final = 20.0
 _LOG_LINES: Final = 5
 _RESTARTS: Final = 2
-"""A server that ends more often than this before it is ready will not be."""
+"""A server that ends more often than this before it is ready is considered failed."""
 
 
 def ignore(line: str) -> None:
-    """A `Report` that nobody reads."""
+    """Ignore a line: a `Report` without a reader."""
 
 
 class Stack:
-    """Servers, and beside them other programs, under one supervisor.
+    """The servers, and other programs, under one supervisor.
 
     Args:
-        settings: Where and how large.
-        servers: Which of `devstack.servers.all_servers`.
-        report: Told what takes time.
+        settings: Folders, ports and heap sizes.
+        servers: The servers to run, from `devstack.servers.all_servers`.
+        report: Receives the progress of slow steps.
     """
 
     def __init__(
@@ -51,17 +51,17 @@ class Stack:
     def up(
         self, programs: Sequence[Program] = (), environment: Mapping[str, str] | None = None
     ) -> None:
-        """Fetches what is missing, starts the servers and waits until all are ready.
+        """Fetch missing servers, start them, and wait until all are ready.
 
-        What was started is stopped again if that fails.
+        A failure stops everything that was started.
 
         Args:
-            programs: What the supervisor is to run later, when `Supervisor.start` is called.
-            environment: What all of them see; our own unless given.
+            programs: Further programs for the supervisor, which `Supervisor.start` starts later.
+            environment: The environment of all processes; this process's own by default.
 
         Raises:
             ConfigurationError: There is no Java, or a port is taken.
-            ServerUnavailable: A server did not come up; the message ends with its last words.
+            ServerUnavailable: A server did not start; the message ends with its last log lines.
         """
         self.clear()
         try:
@@ -71,29 +71,29 @@ class Stack:
             raise
 
     def clear(self) -> None:
-        """Ends what an earlier run left behind, its supervisor included, and says so."""
+        """End all processes of an earlier run, its supervisor included, and report them."""
         left = processes_of(self.layout.root)
         if left:
             self._report(f"ending {len(left)} processes that an earlier run left behind")
             self.down()
 
     def start(self, name: str) -> None:
-        """Starts a stopped server; `await_ready` tells when it works."""
+        """Start a stopped server; `await_ready` waits until it is ready."""
         self.supervisor.start(name)
 
     def stop(self, name: str) -> None:
-        """Stops a server in order; it stays down until `start`."""
+        """Stop a server gracefully; it stays down until `start`."""
         self.supervisor.stop(name)
 
     def kill(self, name: str) -> None:
-        """Kills a server at once; the supervisor starts it again."""
+        """Kill a server at once; the supervisor restarts it."""
         self.supervisor.signal(name, "KILL")
 
     def await_ready(self, name: str, seconds: float = READY_SECONDS) -> None:
-        """Waits until a server does its work.
+        """Wait until a server is ready.
 
         Raises:
-            ServerUnavailable: It did not in time; the message ends with its last words.
+            ServerUnavailable: Not ready in time; the message ends with its last log lines.
         """
         server, log = self.servers[name], self.layout.logs / f"{name}.log"
 
@@ -110,7 +110,7 @@ class Stack:
         self._report(f"{name} is ready at {server.address}")
 
     def down(self) -> bool:
-        """Stops everything, whatever state it is in.
+        """Stop everything, in whatever state.
 
         Returns:
             Whether there was anything to stop.
@@ -147,7 +147,7 @@ class Stack:
         try:
             self.supervisor.stop(*names)
         except ServerUnavailable as error:
-            self._report(str(error))  # what is left is killed at the end of `down`
+            self._report(str(error))  # remaining processes are killed at the end of `down`
 
     def _prepare(self) -> list[Program]:
         if not self.servers:
@@ -163,7 +163,7 @@ class Stack:
 
 
 def last_words(log: Path) -> str:
-    """Where a log is and how it ends, for an error message."""
+    """Return the path and the last lines of a log, for an error message."""
     try:
         lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
     except OSError:

@@ -1,4 +1,4 @@
-"""Runs programs under supervisord and talks to it."""
+"""Runs programs under supervisord and controls them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _STOP_SECONDS: Final = 60.0
 """More than the greatest `Program.stop_seconds`, after which supervisord kills."""
 
 _DOWN: Final = frozenset({"STOPPED", "FATAL"})
-"""EXITED is not among them: what ended by itself is about to be started again."""
+"""Without EXITED: supervisord is about to restart a process that ended by itself."""
 
 _UP: Final = frozenset({"RUNNING", "STARTING", "BACKOFF"})
 
 
 class ProcessState(NamedTuple):
-    """One supervised process. ``state`` is supervisord's word, such as RUNNING or BACKOFF.
+    """One supervised process. ``state`` is supervisord's state, such as RUNNING or BACKOFF.
 
-    ``restarts`` counts how often it was started again since the stack came up; ``detail`` is
-    what supervisord has to say, such as why it could not be started. ``last_exit`` is the exit
-    code with which it last ended by itself; None if it never did.
+    ``restarts``: number of restarts since the stack was started. ``detail``: supervisord's
+    description, such as why a start failed. ``last_exit``: exit code of the last end that nobody
+    requested; None if there was none.
     """
 
     program: str
@@ -46,7 +46,7 @@ class ProcessState(NamedTuple):
 
     @property
     def is_down(self) -> bool:
-        """Whether it does not run, and will not by itself."""
+        """Whether the process does not run, and supervisord will not restart it."""
         return self.state in _DOWN
 
 
@@ -62,7 +62,7 @@ class Supervisor:
         self._socket = rpc.socket_path(layout.root)
 
     def is_running(self) -> bool:
-        """Whether it answers."""
+        """Return whether supervisord answers."""
         try:
             self._call("getState")
         except ServerUnavailable:
@@ -70,14 +70,14 @@ class Supervisor:
         return True
 
     def launch(self, programs: Sequence[Program], environment: Mapping[str, str]) -> None:
-        """Starts supervisord in the background; the programs wait for `start`.
+        """Start supervisord in the background; the programs wait for `start`.
 
         Args:
-            programs: All that it will ever run.
-            environment: What they see of the environment, beside their own.
+            programs: All programs of this stack.
+            environment: The environment of all programs; each adds its own variables.
 
         Raises:
-            ServerUnavailable: It did not come up.
+            ServerUnavailable: supervisord did not start.
         """
         config = self._layout.run / "supervisord.conf"
         config.write_text(
@@ -89,7 +89,7 @@ class Supervisor:
             raise ServerUnavailable(f"supervisord does not answer, its log is {self._journal}")
 
     def processes(self) -> list[ProcessState]:
-        """Every process, whether it runs or not.
+        """Return the state of every process, running or not.
 
         Raises:
             ServerUnavailable: supervisord does not answer.
@@ -98,23 +98,23 @@ class Supervisor:
         return [_state(info, journal) for info in self._call("getAllProcessInfo")]
 
     def start(self, *programs: str) -> None:
-        """Starts those processes of the programs that are down; returns at once."""
+        """Start the processes of the programs that are down; return at once."""
         for process in self.processes():
             if process.program in programs and process.is_down:
                 self._call("startProcess", _target(process), False)  # noqa: FBT003 - do not wait
 
     def stop(self, *programs: str) -> None:
-        """Stops programs side by side: SIGTERM, and SIGKILL after each one's bound.
+        """Stop programs in parallel: SIGTERM, then SIGKILL after each one's `stop_seconds`.
 
         Raises:
-            ServerUnavailable: One is still there after that.
+            ServerUnavailable: A process is still not down after that.
         """
 
         def all_down() -> bool:
             processes = [p for p in self.processes() if p.program in programs]
             for process in processes:
                 if process.state in _UP:
-                    with suppress(ServerUnavailable):  # it ended meanwhile: look again
+                    with suppress(ServerUnavailable):  # it ended meanwhile: check again
                         self._call("stopProcess", _target(process), False)  # noqa: FBT003 - do not wait
             return all(process.is_down for process in processes)
 
@@ -122,7 +122,7 @@ class Supervisor:
             raise ServerUnavailable(f"{', '.join(programs)} did not stop in {_STOP_SECONDS:.0f} s")
 
     def signal(self, program: str, name: str) -> None:
-        """Sends a signal, such as ``KILL``, to all processes of a program that run.
+        """Send a signal, such as ``KILL``, to all running processes of a program.
 
         Raises:
             ServerUnavailable: supervisord does not answer.
@@ -130,7 +130,7 @@ class Supervisor:
         self._call("signalProcessGroup", program, name)
 
     def shutdown(self) -> None:
-        """Ends supervisord, which stops what still runs. Does nothing where it is gone."""
+        """End supervisord and all its processes. Does nothing if supervisord is not running."""
         try:
             self._call("shutdown")
         except ServerUnavailable:

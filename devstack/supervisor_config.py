@@ -1,4 +1,4 @@
-"""Writes the configuration file of supervisord."""
+"""Generates the configuration file of supervisord."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from devstack.layout import Layout
 from devstack.program import Program
 
 JOURNAL: Final = "supervisord.log"
-"""Its own log, which tells every start and end of a process."""
+"""The log of supervisord itself, with every start and end of a process."""
 
 _LOG_BYTES: Final = 20 * 1024 * 1024
 _LOG_BACKUPS: Final = 3
 
 _RETRIES: Final = 60
-"""Pauses grow by a second each: half an hour in all."""
+"""The pause grows by one second with each retry: half an hour in all."""
 
 _SUPERVISOR: Final = """\
 [supervisord]
@@ -58,14 +58,14 @@ stdout_logfile_backups = {backups}
 
 
 def render(programs: Iterable[Program], *, layout: Layout, socket: Path) -> str:
-    """The text of a ``supervisord.conf`` that runs the programs when it is told to."""
+    """Return a ``supervisord.conf`` with these programs, none of which starts automatically."""
     head = _SUPERVISOR.format(
         journal=_escaped(str(layout.logs / JOURNAL)),
         run=_escaped(str(layout.run)),
         socket=_escaped(str(socket)),
         directory=_escaped(str(layout.root)),
         log_bytes=_LOG_BYTES,
-        # Or it complains that nobody told it to run as root.
+        # Without `user`, supervisord warns when it runs as root.
         user="user = root\n" if os.geteuid() == 0 else "",
     )
     return head + "".join(_program(program, layout.logs) for program in programs)

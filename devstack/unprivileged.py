@@ -1,4 +1,4 @@
-"""Runs a server that refuses to be root as somebody else."""
+"""Runs a server that refuses to run as root as another user."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _USER: Final = "nobody"
 _STATUS: Final = Path("/proc/self/status")
 
 _PASS_THROUGH: Final = {"dac_read_search": 2, "dac_override": 1}
-"""Capabilities that let a process enter closed folders, weakest first, by their bit."""
+"""Capabilities that let a process enter closed folders, with their bits, weakest first."""
 
 
 def command_prefix(owned: Iterable[Path], entered: Iterable[Path]) -> tuple[str, ...]:
-    """What to put before a command so that it does not run as root; empty if we are not root.
+    """Return a command prefix that drops root; empty if this process is not root.
 
     Args:
-        owned: Folders that the server writes to; handed to its user.
-        entered: Files and folders that it reads.
+        owned: Folders that the server writes to; their owner becomes the server's user.
+        entered: Files and folders that the server reads.
 
     Raises:
-        ConfigurationError: There is no way to do it; the message says what to change.
+        ConfigurationError: root cannot be dropped; the message states what to change.
     """
     if os.geteuid() != 0:
         return ()
@@ -40,7 +40,7 @@ def command_prefix(owned: Iterable[Path], entered: Iterable[Path]) -> tuple[str,
     user = pwd.getpwnam(_USER)
     folders = list(owned)
     for folder in folders:
-        _hand_over(folder, user.pw_uid, user.pw_gid)
+        _change_owner(folder, user.pw_uid, user.pw_gid)
     closed = next(_closed_parents([*folders, *entered]), None)
     return (
         setpriv,
@@ -51,7 +51,7 @@ def command_prefix(owned: Iterable[Path], entered: Iterable[Path]) -> tuple[str,
     )
 
 
-def _hand_over(folder: Path, uid: int, gid: int) -> None:
+def _change_owner(folder: Path, uid: int, gid: int) -> None:
     for path in (folder, *folder.rglob("*")):
         os.chown(path, uid, gid, follow_symlinks=False)
 
@@ -64,14 +64,14 @@ def _closed_parents(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _capability(closed: Path) -> tuple[str, ...]:
-    """Options of setpriv that let a process of an ordinary user enter folders closed to it."""
+    """Return setpriv options that let an ordinary user's process enter folders closed to it."""
     allowed = _bounding_set()
     for name, bit in _PASS_THROUGH.items():
         if allowed >> bit & 1:
             return (
                 f"--inh-caps=-all,+{name}",
                 f"--ambient-caps=-all,+{name}",
-                # Or access(2), by which Java looks at files, ignores the capability.
+                # Without this, access(2), which Java uses, ignores the capability.
                 "--securebits=+no_setuid_fixup",
             )
     raise ConfigurationError(
