@@ -103,6 +103,8 @@ def found_tables(session: Session, settings: Settings) -> dict[str, Table]:
         " FROM system_schema.columns WHERE keyspace_name = %s",
         (settings.keyspace,),
     ):
+        if table not in tables:
+            continue  # another process made the table between the two queries
         tables[table].columns[column] = of_type
         if kind in {"partition_key", "clustering"}:
             keys.append((table, kind == "clustering", place, column, order))
