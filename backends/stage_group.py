@@ -7,14 +7,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, not in __all__
-    AdminClient,
-    OffsetSpec,
-)
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from backends.groups import described_group
 from backends.kafka import admin_client
+from backends.partition_ends import Place, stable_ends
 from schemas.settings import Settings
 
 ANSWER_SECONDS: Final = 10.0
@@ -23,10 +21,6 @@ _CLIENTS: Final = 4
 """Clients that stay open after their question. An assertion of librdkafka 2.16
 (``rd_kafka_enq_once_del_source_return``) once aborted a process that closed clients while a broker
 was away; a request that was still open is the likely cause."""
-
-_LATEST: Final[OffsetSpec] = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # has no types
-
-Place = tuple[str, int]
 
 
 class StageGroup:
@@ -71,7 +65,7 @@ class StageGroup:
         """See `backends.watchdog.Group`."""
         places = self._places()
         try:
-            ends = stable_ends(self._client(), places)
+            ends = stable_ends(self._client(), places, ANSWER_SECONDS)
         except (KafkaException, TimeoutError):
             return None
         return any(ends[place.topic, place.partition] > place.offset for place in places)
@@ -80,34 +74,6 @@ class StageGroup:
         """A new client. The client of the question before is closed some questions later."""
         self._clients.append(admin_client(self._settings))
         return self._clients[-1]
-
-
-def stable_ends(admin: AdminClient, places: Sequence[TopicPartition]) -> dict[Place, int]:
-    """Up to where a reader of committed records can read each partition.
-
-    Raises:
-        KafkaException: The broker refuses, or does not answer.
-        TimeoutError: It does not answer.
-    """
-    return _ends(admin, places, IsolationLevel.READ_COMMITTED)
-
-
-def written_ends(admin: AdminClient, places: Sequence[TopicPartition]) -> dict[Place, int]:
-    """The offset behind the last record of each partition, committed or not. As `stable_ends`."""
-    return _ends(admin, places, IsolationLevel.READ_UNCOMMITTED)
-
-
-def _ends(
-    admin: AdminClient, places: Sequence[TopicPartition], level: IsolationLevel
-) -> dict[Place, int]:
-    if not places:
-        return {}
-    asked = {TopicPartition(place.topic, place.partition): _LATEST for place in places}
-    answers = admin.list_offsets(asked, isolation_level=level, request_timeout=ANSWER_SECONDS)
-    return {
-        (place.topic, place.partition): int(answer.result(ANSWER_SECONDS + 1).offset)
-        for place, answer in answers.items()
-    }
 
 
 def _partitions(admin: AdminClient, topics: Sequence[str]) -> set[Place]:

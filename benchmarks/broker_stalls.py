@@ -27,7 +27,8 @@ from confluent_kafka.admin import AdminClient
 
 from backends.groups import described_group, group_places
 from backends.kafka import admin_client, create_topics, producer_config, topic_partitions
-from backends.stage_group import StageGroup, written_ends
+from backends.partition_ends import written_ends
+from backends.stage_group import ANSWER_SECONDS, StageGroup
 from backends.watchdog import Vitals, Watchdog
 from benchmarks.workload import CONVERSATIONS, creation, message
 from devstack.stack import Stack
@@ -291,7 +292,7 @@ class Rig:
         try:
             described = described_group(admin, name, _REQUEST_SECONDS)
             done = group_places(admin, name, places, _REQUEST_SECONDS)
-            ends = written_ends(admin, done)
+            ends = written_ends(admin, done, ANSWER_SECONDS)
         except Exception:  # noqa: BLE001 - a broker that is not back yet
             return False
         owned = sum(len(member.assignment.topic_partitions) for member in described.members)

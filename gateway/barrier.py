@@ -1,4 +1,4 @@
-"""Waits until the store has all that a sync timeline told up to a place.
+"""Waits until the store has all entries that a sync timeline refers to, up to a sync SeqId.
 
 Records of an inactive recipient are skipped at once (`schemas.lifetime`), also while the message
 sink has not stored their entries yet. A device that has to read the store in place of the skipped
@@ -6,8 +6,8 @@ records must find the entries there. So no cursor at or above a skip note leaves
 this wait. The steps:
 
 1. The note was read. Its records were committed, so their entries lie before the end of the log.
-2. Look at the ends of ``im.timeline``. What is not committed yet counts.
-3. Look at what the message sink has committed, until that has reached these ends.
+2. Read the ends of ``im.timeline``, records of open transactions included.
+3. Read the offsets that the message sink has committed, until they have reached these ends.
 
 A note and its ends are remembered, so a request that comes again waits for the same ends. A sink
 that is always some seconds behind therefore delays a device and does not lock the device out.
@@ -26,17 +26,17 @@ from confluent_kafka.admin import AdminClient
 
 from backends.groups import group_places
 from backends.kafka import admin_client, topic_partitions
-from gateway.log_ends import ends_of
+from backends.partition_ends import written_ends
 from gateway.looks import Looks
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 from schemas.topics import Topic
 
 WAIT_SECONDS: Final = 3.0
-"""How long a request waits. The client asks again after that."""
+"""How long a request waits. The client sends it again after that."""
 
 PAUSE_SECONDS: Final = 0.1
-"""Between two looks at what is committed. The sink commits as often."""
+"""Between two reads of the committed offsets. The sink commits as often."""
 
 MAX_REMEMBERED: Final = 10_000
 """Recipients whose last note is remembered: some 3 MB, the ends are shared."""
@@ -127,8 +127,8 @@ class LogBarrier:
         return ends
 
     def _look_at_ends(self) -> Offsets:
-        ends = ends_of(self._client(), self._places, _ANSWER_SECONDS)
-        return Offsets({place.partition: end for place, end in ends.items()})
+        ends = written_ends(self._client(), self._places, _ANSWER_SECONDS)
+        return Offsets({partition: end for (_, partition), end in ends.items()})
 
     def _look_at_stored(self) -> Offsets:
         group = self._settings.group(MESSAGE_SINK)

@@ -10,13 +10,12 @@ What cannot be decided is not refused: the log is away, or the shard is gone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final, NamedTuple, Protocol
 
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # public, not in __all__
+from confluent_kafka.admin import AdminClient
 
 from backends.kafka import admin_client
+from backends.partition_ends import written_ends
 from backends.shards import sync_shards
 from backends.sync_layout import SyncShards
 from gateway.looks import Looks
@@ -86,7 +85,7 @@ class LogEnds:
         return self._known is not None and self._known.is_ahead(user, cursor) is True
 
     def _look(self) -> ShardEnds:
-        """The shards and their ends. What is not committed yet counts.
+        """The shards and their ends. Records of open transactions count.
 
         Raises:
             KafkaException, TimeoutError, ServerUnavailable: The broker does not answer.
@@ -95,24 +94,9 @@ class LogEnds:
         if self._admin is None:
             self._admin = admin_client(self._settings)
         shards = sync_shards(self._admin, self._settings, _ANSWER_SECONDS)
-        ends = ends_of(self._admin, shards.places.values(), _ANSWER_SECONDS)
-        return ShardEnds(shards, {shards.number(at): end for at, end in ends.items()})
-
-
-def ends_of(
-    admin: AdminClient, places: Iterable[TopicPartition], timeout: float
-) -> dict[TopicPartition, int]:
-    """The ends of partitions. What is not committed yet counts.
-
-    Raises:
-        KafkaException, TimeoutError: The broker does not answer within ``timeout`` seconds.
-    """
-    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # theirs
-    asked = {TopicPartition(at.topic, at.partition): latest for at in places}
-    if not asked:
-        return {}
-    found = admin.list_offsets(asked, request_timeout=timeout)
-    return {place: answer.result(timeout + 1).offset for place, answer in found.items()}
+        ends = written_ends(self._admin, shards.places.values(), _ANSWER_SECONDS)
+        places = shards.places.items()
+        return ShardEnds(shards, {number: ends[at.topic, at.partition] for number, at in places})
 
 
 async def check_cursor(ends: Ends, user: str, cursor: int, name: str) -> None:

@@ -11,7 +11,8 @@ from confluent_kafka.admin import AdminClient
 from msgspec import Struct
 
 from backends.kafka import consumer_config, topic_partitions
-from backends.stage_group import stable_ends, written_ends
+from backends.partition_ends import stable_ends, written_ends
+from backends.stage_group import ANSWER_SECONDS
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -53,7 +54,8 @@ def open_transactions(admin: AdminClient, settings: Settings) -> list[OpenTransa
     """
     places = [place for topic in _LOGS for place in topic_partitions(settings, topic)]
     try:
-        stable, written = stable_ends(admin, places), written_ends(admin, places)
+        stable = stable_ends(admin, places, ANSWER_SECONDS)
+        written = written_ends(admin, places, ANSWER_SECONDS)
         held = [
             TopicPartition(*place, offset)
             for place, offset in stable.items()

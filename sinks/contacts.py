@@ -18,13 +18,11 @@ from confluent_kafka import (
     Message,
     TopicPartition,
 )
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, not in __all__
-    AdminClient,
-    OffsetSpec,
-)
+from confluent_kafka.admin import AdminClient
 
 from backends.kafka import admin_client, consumer_config
 from backends.minutely import MinuteLog
+from backends.partition_ends import written_ends
 from schemas.errors import ServerUnavailable, TransientFailure
 from schemas.lifetime import contact_interval, inactive_after
 from schemas.settings import Settings
@@ -226,13 +224,8 @@ def _ends(admin: AdminClient, places: Sequence[TopicPartition]) -> dict[int, int
     Raises:
         TransientFailure: The broker does not answer.
     """
-    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # theirs
-    asked = {TopicPartition(place.topic, place.partition): latest for place in places}
-    found = admin.list_offsets(asked, request_timeout=ASK_SECONDS)
     try:
-        return {
-            place.partition: answer.result(ASK_SECONDS + 1).offset
-            for place, answer in found.items()
-        }
+        ends = written_ends(admin, places, ASK_SECONDS)
     except (KafkaException, TimeoutError) as error:
         raise TransientFailure(f"the ends of the contacts are not known: {error}") from error
+    return {partition: end for (_, partition), end in ends.items()}
