@@ -31,7 +31,7 @@ from ops.verify.shards import Shard, Shards, SyncPosition, position_of
 from ops.verify.sources import Sources, Stage
 from ops.verify.store import compare_conversations, compare_messages
 from ops.verify.sync_buckets import compare_sync_buckets
-from ops.verify.sync_expiry import allow_skipped, compare_sync_expiries
+from ops.verify.sync_expiry import allow_skipped, compare_sync_expiries, read_notes
 from ops.verify.sync_log import compare_sync_log
 from ops.verify.sync_store import compare_sync_rows, report_missing_rows
 from ops.verify.topics import Span
@@ -125,10 +125,11 @@ def _compare_sync_store(sources: Sources, log: Log, shards: Shards, report: Repo
         last = {number: offset for number, offset in last.items() if offset >= 0}
         _await(sources, "sink-sync", last, "sync-store", report)
         buckets = compare_sync_rows(log, shards, sources.sync_rows(), report)
-        allow_skipped(shards.by_number.values(), sources.skip_notes(), report)
+        notes = read_notes(sources.sync_expiries(), report)
+        allow_skipped(shards.by_number.values(), notes.skips)
         report_missing_rows(shards.by_number.values(), read, report)
         compare_sync_buckets(buckets, sources.sync_buckets(), report)
-        compare_sync_expiries(buckets.reached, sources.sync_expiries(), report)
+        compare_sync_expiries(buckets.reached, notes.slots, report)
     with _timed(report, "marks"):
         compare_marks(log, shards, sources.read_marks(), report)
 

@@ -32,7 +32,6 @@ from ops.verify.sync_expiry import ExpiryRow
 from ops.verify.sync_store import StoredRow
 from ops.verify.topics import Span
 from schemas.errors import ConfigurationError
-from schemas.lifetime import SKIPPED_SINCE
 from schemas.limits import Limits
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -167,15 +166,6 @@ class Servers:
 
     def sync_expiries(self) -> Iterable[ExpiryRow]:
         """See `Sources`."""
-        notes = self._expiry_notes()
-        return ((user, newest) for user, since, newest in notes if since != SKIPPED_SINCE)
-
-    def skip_notes(self) -> Iterable[ExpiryRow]:
-        """See `Sources`."""
-        notes = self._expiry_notes()
-        return ((user, newest) for user, since, newest in notes if since == SKIPPED_SINCE)
-
-    def _expiry_notes(self) -> Iterable[tuple[str, int, int]]:
         return self._rows("sync-store", "sync_expiry", "user_id", "user_id, since, newest")
 
     def read_marks(self) -> Iterable[ReadMarkRow]:

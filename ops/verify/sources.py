@@ -81,10 +81,7 @@ class Sources(Protocol):
         """The rows of the table ``sync_bucket``."""
 
     def sync_expiries(self) -> Iterable[ExpiryRow]:
-        """The rows of the table ``sync_expiry``, without skip notes."""
-
-    def skip_notes(self) -> Iterable[ExpiryRow]:
-        """The skip notes in the table ``sync_expiry``."""
+        """The rows of the table ``sync_expiry``."""
 
     def read_marks(self) -> Iterable[ReadMarkRow]:
         """The rows of the table ``read_mark``."""

@@ -3,37 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from ops.verify.report import Report
 from ops.verify.shards import Shard
+from schemas.lifetime import SKIPPED_SINCE
 
-ExpiryRow: TypeAlias = tuple[str, int]
-"""(user_id, newest)."""
+ExpiryRow: TypeAlias = tuple[str, int, int]
+"""(user_id, since, newest)."""
 
 
-def allow_skipped(shards: Iterable[Shard], notes: Iterable[ExpiryRow], report: Report) -> None:
-    """Makes deliveries optional that the sync sink skipped because their recipient was inactive.
+class Notes(NamedTuple):
+    """The table, by recipient.
+
+    Attributes:
+        slots: The highest sync SeqId that the notes of slots cover.
+        skips: The highest sync SeqId that the sync sink skipped.
+    """
+
+    slots: dict[str, int]
+    skips: dict[str, int]
+
+
+def read_notes(rows: Iterable[ExpiryRow], report: Report) -> Notes:
+    """Read the rows of the table, in any order; the report receives the numbers of notes."""
+    counts = report.section("sync-store").counts
+    slots: dict[str, int] = {}
+    skips: dict[str, int] = {}
+    for user, since, newest in rows:
+        if since == SKIPPED_SINCE:
+            skips[user] = newest
+        else:
+            counts["expiries"] += 1
+            slots[user] = max(newest, slots.get(user, -1))
+    counts["skip notes"] += len(skips)
+    return Notes(slots, skips)
+
+
+def allow_skipped(shards: Iterable[Shard], skips: Mapping[str, int]) -> None:
+    """Make deliveries optional that the sync sink skipped because their recipient was inactive.
 
     A reader below a skip note gets `trimmed`, so a missing row up to the note is no difference.
 
     Args:
         shards: All shards, as `compare_sync_rows` left them.
-        notes: The skip notes, in any order.
-        report: Counts the notes.
+        skips: See `Notes`.
     """
-    newest = {user.encode(): sync_seq for user, sync_seq in notes}
-    report.section("sync-store").counts["skip notes"] += len(newest)
-    if not newest:
+    if not skips:
         return
     for shard in shards:
         first = shard.first_seq + shard.low
-        places = {user: sync_seq - first for user, sync_seq in newest.items()}
+        places = {user.encode(): sync_seq - first for user, sync_seq in skips.items()}
         shard.deliveries.allow_missing({user: at for user, at in places.items() if at >= 0})
 
 
 def compare_sync_expiries(
-    reached: Mapping[str, int], rows: Iterable[ExpiryRow], report: Report
+    reached: Mapping[str, int], slots: Mapping[str, int], report: Report
 ) -> None:
     """Compare each recipient's newest sync SeqId in the table with the recipient's rows.
 
@@ -41,15 +66,10 @@ def compare_sync_expiries(
 
     Args:
         reached: By recipient, the highest sync SeqId of a row.
-        rows: The table, in any order.
+        slots: See `Notes`.
         report: Receives the differences.
     """
-    counts = report.section("sync-store").counts
-    covered: dict[str, int] = {}
-    for user, newest in rows:
-        counts["expiries"] += 1
-        covered[user] = max(newest, covered.get(user, -1))
     for user, sync_seq in reached.items():
-        if covered.get(user, -1) < sync_seq:
+        if slots.get(user, -1) < sync_seq:
             where = f"table sync_expiry, sync_seq {sync_seq}"
             report.differ("sync-store", "missing", user=user, where=where)

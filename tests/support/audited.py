@@ -26,6 +26,7 @@ from ops.verify.sync_expiry import ExpiryRow
 from ops.verify.sync_store import StoredRow
 from ops.verify.topics import Span
 from schemas.codec import decode_entry, decode_sync_record
+from schemas.lifetime import SKIPPED_SINCE
 from schemas.limits import MEMBERSHIP_BUCKET, MESSAGE_BUCKET, SYNC_BUCKET, Limits
 from schemas.recipients import recipients_of
 from schemas.records import (
@@ -89,8 +90,10 @@ class System:
     documents: list[Document] = field(default_factory=list)
     sync_rows: list[StoredRow] = field(default_factory=list)
     buckets: list[BucketRow] = field(default_factory=list)
-    expiries: list[ExpiryRow] = field(default_factory=list)
-    skip_notes: list[ExpiryRow] = field(default_factory=list)
+    expiries: list[tuple[str, int]] = field(default_factory=list)
+    """(user_id, newest) of notes of slots."""
+    skip_notes: list[tuple[str, int]] = field(default_factory=list)
+    """(user_id, newest)."""
     read_marks: list[ReadMarkRow] = field(default_factory=list)
     grown: list[KafkaRecord] = field(default_factory=list)
     lows: dict[int, int] = field(default_factory=dict)
@@ -201,11 +204,11 @@ class _Lists:
         return self._system.buckets
 
     def sync_expiries(self) -> Iterable[ExpiryRow]:
-        return self._system.expiries
-
-    def skip_notes(self) -> Iterable[ExpiryRow]:
-        """See `Sources`."""
-        return self._system.skip_notes
+        system = self._system
+        return [
+            *((user, 0, newest) for user, newest in system.expiries),
+            *((user, SKIPPED_SINCE, newest) for user, newest in system.skip_notes),
+        ]
 
     def read_marks(self) -> Iterable[ReadMarkRow]:
         return self._system.read_marks
