@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Semaphore
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
@@ -87,6 +87,7 @@ class Sendable(Protocol):
 
 
 RequestT = TypeVar("RequestT", bound=Sendable)
+ItemT = TypeVar("ItemT")
 
 
 class Request(NamedTuple):
@@ -108,18 +109,34 @@ class Request(NamedTuple):
         return batch
 
 
+def cut(
+    items: Iterable[ItemT], cost_of: Callable[[ItemT], tuple[int, int]], bounds: tuple[int, int]
+) -> Iterator[list[ItemT]]:
+    """Cuts items into lists within bounds. A list exceeds a bound only if its one item does.
+
+    Args:
+        items: What requests are made of, in the order of sending.
+        cost_of: The inserts of an item, and its bytes in a request.
+        bounds: The highest number of inserts and of bytes in a list.
+    """
+    most_inserts, most_bytes = bounds
+    chosen: list[ItemT] = []
+    inserts = size = 0
+    for item in items:
+        more_inserts, more_bytes = cost_of(item)
+        if chosen and (inserts + more_inserts > most_inserts or size + more_bytes > most_bytes):
+            yield chosen
+            chosen, inserts, size = [], 0, 0
+        chosen.append(item)
+        inserts += more_inserts
+        size += more_bytes
+    if chosen:
+        yield chosen
+
+
 def requests_of(rows: Iterable[Row]) -> Iterator[Request]:
     """Cuts rows that may travel together into requests."""
-    chosen: list[Row] = []
-    size = 0
-    for row in rows:
-        if chosen and (len(chosen) == MAX_ROWS or size + row.size > MAX_BYTES):
-            yield Request(chosen)
-            chosen, size = [], 0
-        chosen.append(row)
-        size += row.size
-    if chosen:
-        yield Request(chosen)
+    return map(Request, cut(rows, lambda row: (1, row.size), (MAX_ROWS, MAX_BYTES)))
 
 
 def execute(session: Session, requests: Iterable[Request]) -> Outcome:

@@ -33,7 +33,13 @@ from sinks.cassandra.requests import (
 from sinks.cassandra.sync_parts import Part, Timeline, bigint, part_of, parts_of, timelines_of
 from sinks.cassandra.sync_places import flushes_of, sort_out
 from sinks.cassandra.sync_requests import Delivery, DeliveryRequest, Inserts, delivery_requests
-from sinks.cassandra.sync_skips import Contacts, Skip, SkipRequest, sides_of, skip_requests
+from sinks.cassandra.sync_skips import (
+    RecipientActivity,
+    Skip,
+    SkipRequest,
+    sides_of,
+    skip_requests,
+)
 
 Pair: TypeAlias = tuple[bytes, int]
 """A recipient (UTF-8) and a bucket: one partition of the table ``sync``."""
@@ -97,7 +103,7 @@ class SyncWriter:
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], float] | None = None,
         *,
-        contacts: Contacts | None = None,
+        contacts: RecipientActivity | None = None,
     ) -> None:
         self._contacts = contacts
         self._keeping = keeping(settings.sync_lifetime)

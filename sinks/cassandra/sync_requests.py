@@ -13,6 +13,7 @@ from cassandra.query import (
     Statement,
 )
 
+from sinks.cassandra.requests import cut
 from sinks.cassandra.sync_parts import Part, bigint
 
 MAX_STATEMENTS: Final = 100
@@ -96,19 +97,11 @@ def delivery_requests(
     inserts: Inserts, deliveries: Iterable[Delivery]
 ) -> Iterator[DeliveryRequest]:
     """Cuts deliveries into requests within the bounds, unless a single delivery is larger."""
-    chosen: list[Delivery] = []
-    statements = size = 0
-    for delivery in deliveries:
-        user, part, is_new = delivery
-        more = len(part.rows) + 1 + is_new
-        more_bytes = part.size + more * (len(user) + _STATEMENT_BYTES)
-        if chosen and (
-            statements + more > MAX_STATEMENTS or size + more_bytes > MAX_REQUEST_BYTES
-        ):
-            yield DeliveryRequest(inserts, chosen)
-            chosen, statements, size = [], 0, 0
-        chosen.append(delivery)
-        statements += more
-        size += more_bytes
-    if chosen:
+    for chosen in cut(deliveries, _cost_of, (MAX_STATEMENTS, MAX_REQUEST_BYTES)):
         yield DeliveryRequest(inserts, chosen)
+
+
+def _cost_of(delivery: Delivery) -> tuple[int, int]:
+    user, part, is_new = delivery
+    inserts = len(part.rows) + 1 + is_new
+    return inserts, part.size + inserts * (len(user) + _STATEMENT_BYTES)

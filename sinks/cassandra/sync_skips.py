@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, Protocol
 from cassandra.query import PreparedStatement, Statement
 
 from schemas.lifetime import SKIPPED_SINCE, SKIPPED_UNTIL
+from sinks.cassandra.requests import cut
 from sinks.cassandra.sync_parts import Timeline, bigint
 from sinks.cassandra.sync_places import Place
 from sinks.cassandra.sync_requests import MAX_REQUEST_BYTES, MAX_STATEMENTS, PackedBatch
@@ -20,7 +21,7 @@ _NOTE_BYTES: Final = 100
 """Of a note beside the recipient's id."""
 
 
-class Contacts(Protocol):
+class RecipientActivity(Protocol):
     """Tells who has not been in touch."""
 
     def inactive(self, users: Sequence[bytes], now: float) -> AbstractSet[bytes]:
@@ -51,7 +52,7 @@ class Sides(NamedTuple):
     skipped: list[Skip]
 
 
-def sides_of(timelines: Sequence[Timeline], contacts: Contacts, now: float) -> Sides:
+def sides_of(timelines: Sequence[Timeline], contacts: RecipientActivity, now: float) -> Sides:
     """Takes the inactive recipients out of timelines.
 
     Args:
@@ -60,7 +61,7 @@ def sides_of(timelines: Sequence[Timeline], contacts: Contacts, now: float) -> S
         now: Seconds since 1970.
 
     Raises:
-        TransientFailure, FatalFailure: See `Contacts.inactive`.
+        TransientFailure, FatalFailure: See `RecipientActivity.inactive`.
     """
     users = [user for timeline in timelines for user in timeline.users]
     inactive = contacts.inactive(users, now)
@@ -97,14 +98,7 @@ def _values(skip: Skip) -> list[bytes]:
 
 def skip_requests(insert: PreparedStatement, skips: Sequence[Skip]) -> Iterator[SkipRequest]:
     """Cuts skips into requests within the bounds, unless a single note is larger."""
-    chosen: list[Skip] = []
-    size = 0
-    for skip in skips:
-        more = len(skip.user) + _NOTE_BYTES
-        if chosen and (len(chosen) == MAX_STATEMENTS or size + more > MAX_REQUEST_BYTES):
-            yield SkipRequest(insert, chosen)
-            chosen, size = [], 0
-        chosen.append(skip)
-        size += more
-    if chosen:
+    for chosen in cut(
+        skips, lambda skip: (1, len(skip.user) + _NOTE_BYTES), (MAX_STATEMENTS, MAX_REQUEST_BYTES)
+    ):
         yield SkipRequest(insert, chosen)

@@ -34,7 +34,7 @@ class Active:
         self.active = set(active)
 
     def inactive(self, users: Sequence[bytes], now: float) -> set[bytes]:
-        """See `Contacts`."""
+        """See `RecipientActivity`."""
         return set(users) - self.active if now else set()
 
 
