@@ -1,4 +1,4 @@
-"""What a message costs beside few conversations and beside many.
+"""The cost of a message in a worker with few conversations and in a worker with many.
 
 Four deployments, each with its worker; their conversations have two members. In each round every
 worker gets the same number of messages, to one conversation after the other, so that nearly all
@@ -18,9 +18,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from backends.kafka import consumer_config, partition_of, producer_config
 from benchmarks.deployment import deployment
-from benchmarks.restore import Kept, StateOnBroker, run, small
-from benchmarks.results import Figure, Target
-from benchmarks.sequencer import WrongOutput
+from benchmarks.restore import StateOnBroker, copies, name_of
+from benchmarks.results import Figure, Target, WrongOutput
 from benchmarks.worker import worker
 from schemas.codec import decode_position, encode
 from schemas.errors import ServerUnavailable
@@ -133,26 +132,20 @@ class Conversations:
             raise WrongOutput("a SeqId is missing, or is there twice")
 
 
-def _name(number: int) -> str:
-    return f"conversation {number:07}"  # as long as in the template
-
-
 def _message(number: int, size: int) -> SendMessage:
     return SendMessage(
-        conv_id=_name(number % size), sender="owner", device_id="phone",
+        conv_id=name_of(number % size), sender="owner", device_id="phone",
         client_msg_id=uuid7(1_000 + number, number), content=TextContent(text="hello"),
     )  # fmt: skip
 
 
 def _write_state(settings: Settings, size: int) -> None:
-    """Writes what a sequencer remembers of so many conversations, all made after one."""
-    template, writer, name = Kept(), StateOnBroker(settings), _name(0).encode()
-    run(template, small(_name(0)))
-    for number in range(size):
-        conv_id = _name(number)
-        writer.partition, other = partition_of(conv_id, settings.partitions), conv_id.encode()
-        for key, value in template.records:
-            writer.state(key.replace(name, other), value and value.replace(name, other))
+    """Writes the state of a sequencer with this number of conversations."""
+    writer = StateOnBroker(settings)
+    for conv_id, records in copies(size):
+        writer.partition = partition_of(conv_id, settings.partitions)
+        for key, value in records:
+            writer.state(key, value)
     for writer.partition in range(settings.partitions):
         writer.state(*progress_record(Progress()))
     writer.flush()

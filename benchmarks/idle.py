@@ -12,37 +12,28 @@ from typing import Final
 
 import psutil
 
-from benchmarks.restore import Kept, run, small
+from benchmarks.restore import copies, name_of
 from stream_processors.conversations import BUSY_CONVERSATIONS, Conversations
 from stream_processors.gathering import Gathering
 
 CONVERSATIONS: Final = 300_000
-_TEMPLATE: Final = "conversation 0000000"
 
 
 def main() -> None:
     """Prints both."""
-    template = Kept()
-    run(template, small(_TEMPLATE))
     conversations = Conversations()
     before = _resident()
     gathering = Gathering(conversations)
-    for number in range(CONVERSATIONS):
-        other = _name(number).encode()
-        for key, value in template.records:
-            renamed = value and value.replace(_TEMPLATE.encode(), other)
-            gathering.take(key.replace(_TEMPLATE.encode(), other), renamed)
+    for _, records in copies(CONVERSATIONS):
+        for key, value in records:
+            gathering.take(key, value)
     gathering.hand_over()
     _tell("restored", conversations, before)
     busy = CONVERSATIONS - BUSY_CONVERSATIONS
     for number in range(CONVERSATIONS):
-        conversations.get(_name(number))
+        conversations.get(name_of(number))
     _tell(f"used ({BUSY_CONVERSATIONS:,} are busy)", conversations, before)
     assert conversations.idle_count == busy  # noqa: S101 - else the figures mean something else
-
-
-def _name(number: int) -> str:
-    return f"conversation {number:07}"  # as long as in the template
 
 
 def _tell(what: str, conversations: Conversations, before: int) -> None:

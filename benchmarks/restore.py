@@ -139,16 +139,34 @@ def large() -> Iterator[AnyCommand]:
             yield two[1]
 
 
+def name_of(number: int) -> str:
+    """The id of a copied conversation. All ids have one length, as the records state lengths."""
+    return f"conversation {number:07}"
+
+
+def copies(count: int) -> Iterator[tuple[str, list[tuple[bytes, bytes | None]]]]:
+    """Small conversations, each with its id and its state records, all copied from one."""
+    template = Kept()
+    run(template, small(name_of(0)))
+    original = name_of(0).encode()
+    for number in range(count):
+        conv_id = name_of(number)
+        copy = conv_id.encode()
+        yield (
+            conv_id,
+            [
+                (key.replace(original, copy), value and value.replace(original, copy))
+                for key, value in template.records
+            ],
+        )
+
+
 def write_many(settings: Settings) -> int:
-    """Writes a million conversations, all made after one; returns how many records that takes."""
-    template = "conversation 0000000"
-    one = Kept()
-    run(one, small(template))
-    writer, name = StateOnBroker(settings), template.encode()
-    for number in range(MANY):
-        other = b"conversation %07d" % number  # as long, so that its length need not be changed
-        for key, value in one.records:
-            writer.state(key.replace(name, other), value and value.replace(name, other))
+    """Writes a million conversations; returns how many records that takes."""
+    writer = StateOnBroker(settings)
+    for _, records in copies(MANY):
+        for key, value in records:
+            writer.state(key, value)
     writer.state(*progress_record(Progress(2 * MANY)))
     writer.flush()
     return writer.records

@@ -1,4 +1,4 @@
-"""The figures that a benchmark measures, and the targets of a figure."""
+"""The figures of a benchmark, the targets of a figure, and the failure of a measurement."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import statistics
 from typing import Literal
 
 from msgspec import Struct
+
+
+class WrongOutput(Exception):
+    """A worker under measurement lost or doubled something, so its rate means nothing."""
 
 
 class Target(Struct, frozen=True):

@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 
 from backends.kafka import admin_client, consumer_config, create_topics, new_topics
 from benchmarks import yardstick
-from benchmarks.results import Figure, Target
+from benchmarks.results import Figure, Target, WrongOutput
 from benchmarks.worker import worker
 from benchmarks.workload import CONVERSATIONS, fill
 from schemas.codec import decode_position
@@ -39,10 +39,6 @@ _OF_PLAIN: Final = {10: 0.7, 100: 0.7}
 _DELIVERIES: Final = {500: 8_000_000}
 
 _RUN_SECONDS: Final = 120.0
-
-
-class WrongOutput(Exception):
-    """A worker under measurement lost or doubled something, so its rate means nothing."""
 
 
 def figures() -> Iterator[Figure]:

@@ -30,8 +30,7 @@ from backends.kafka import (
     topic_partitions,
 )
 from benchmarks import report
-from benchmarks.results import Figure, Target
-from benchmarks.sequencer import WrongOutput
+from benchmarks.results import Figure, Target, WrongOutput
 from benchmarks.worker import worker
 from benchmarks.workload import FLUSH_SECONDS, TEXT
 from schemas.codec import encode
