@@ -10,7 +10,7 @@ from gateway import bounds
 from gateway.barrier import NO_BARRIER, Barrier, LogBarrier
 from gateway.cassandra_store import CassandraStore
 from gateway.coalescing import CoalescingStore
-from gateway.contact_log import ContactLog
+from gateway.contact_producer import ContactProducer
 from gateway.contacts import Contacts, NoContacts, NotedContacts
 from gateway.deployment_guard import Checked, DeploymentGuard
 from gateway.devices import NewDevices
@@ -43,8 +43,9 @@ def make_app(  # noqa: PLR0913 - what the gateway is made of
 
     A waiting reader is woken by ``wake_ups``, and answered at once when the gateway is to end. A
     cursor ahead of ``ends`` is refused; without them none is. What is not ``checked`` yet is not
-    served; without it all is. Who is in touch is noted by ``contacts``; without them nobody is.
-    ``barrier`` waits for the message sink; without it the store counts as complete.
+    served; without it all is. ``contacts`` notes the people who are in touch; without ``contacts``
+    the gateway notes nobody. ``barrier`` waits for the message sink; without ``barrier`` the store
+    counts as complete.
 
     Raises:
         ConfigurationError: The secret for tokens is missing or too short.
@@ -83,11 +84,11 @@ async def compose(settings: Settings) -> web.Application:
     wake_ups = WakeUps()
     tail = LogTail(settings, wake_ups)
     guard = DeploymentGuard(settings)
-    contact_log = ContactLog(settings) if settings.skip_inactive else None
+    contact_producer = ContactProducer(settings) if settings.skip_inactive else None
 
     async def servers(_app: web.Application) -> AsyncIterator[None]:
-        if contact_log is not None:
-            contact_log.start()
+        if contact_producer is not None:
+            contact_producer.start()
         store.start()
         tail.start()
         guard.start()
@@ -96,14 +97,14 @@ async def compose(settings: Settings) -> web.Application:
         await tail.stop()
         await index.stop()
         await store.stop()
-        if contact_log is not None:
-            await contact_log.stop()
+        if contact_producer is not None:
+            await contact_producer.stop()
 
     ends, barrier = LogEnds(settings, wake_ups), LogBarrier(settings)
     contacts: Contacts = NoContacts()
-    if contact_log is not None:
+    if contact_producer is not None:
         interval = contact_interval(settings.sync_lifetime)
-        contacts = NotedContacts(contact_log, interval.total_seconds())
+        contacts = NotedContacts(contact_producer, interval.total_seconds())
     app = make_app(
         settings, store, index, wake_ups, ends,
         checked=guard.checked, contacts=contacts, barrier=barrier,

@@ -5,8 +5,8 @@ what a device does to follow a sync timeline: it registers, reads a page, report
 a live connection.
 
 A contact is appended to the log before the request is answered, so that the sink soon writes rows
-again. A request waits for that within a bound, and fails for no reason of it: a contact that could
-not be appended is noted by the next request.
+again. A request waits for the append within a bound, and never fails because of the append. The
+next request repeats a contact that could not be appended.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class NotedContacts:
         self._trouble = MinuteLog(log)
 
     async def note(self, user: str) -> None:
-        """See `Contacts`. Nobody waits while the log is known to be away."""
+        """See `Contacts`. No request waits while the last contact failed."""
         if self._seconds_left(user) > 0:
             return
         appending = self._under_way.get(user) or self._begin(user)

@@ -17,13 +17,13 @@ FoundT = TypeVar("FoundT")
 
 
 class Looks(Generic[FoundT]):
-    """A caller gets what a look found that began after the call. So a result is never older.
+    """Each caller gets the result of a look that began after the call, so no result is stale.
 
-    A caller that goes away ends no look.
+    A look continues when a caller is cancelled.
 
     Args:
         look: Looks, in a thread. A failure to reach the broker is logged.
-        what: What is looked for, for the log.
+        what: The name of the result in log lines.
     """
 
     def __init__(self, look: Callable[[], FoundT], what: str) -> None:
@@ -33,7 +33,7 @@ class Looks(Generic[FoundT]):
         self._next: asyncio.Task[FoundT | None] | None = None
 
     async def after_now(self) -> FoundT | None:
-        """What a look found that began after this call; None if the broker did not answer it."""
+        """The result of a look that began after this call; None if the broker did not answer."""
         if self._next is None:
             self._next = asyncio.create_task(self._run(self._under_way))
         return await asyncio.shield(self._next)

@@ -76,8 +76,8 @@ class StoredRow(NamedTuple):
 class Expiry(NamedTuple):
     """From ``since`` on, a slot long, records up to ``newest`` came; all are kept to ``until``.
 
-    Times are seconds since 1970. A record that came again is told of again, by a later one. The
-    note of records that were skipped (`schemas.lifetime`) is the latest of all, and over.
+    Times are seconds since 1970. A replayed record gets a later note as well. The skip note
+    (`schemas.lifetime`) is the latest note of all, and its time is over.
     """
 
     since: int

@@ -1,4 +1,4 @@
-"""What a device learns from records and from the store: pure, no I/O.
+"""The rules by which a device learns from records and from the store: pure, no I/O.
 
 Two rules make the device's copy equal to the store, for any input in any order.
 
@@ -234,7 +234,7 @@ def is_to_be_read(standing: Standing, listed: Listed, *, everything: bool) -> bo
 
     Args:
         standing: What the device knows.
-        listed: What the store lists. Either of the two may be newer.
+        listed: The conversation in the list of the store. Either argument may be newer.
         everything: The device was disconnected and does not know what it missed.
     """
     return everything or "pull" in {standing.mode, listed.mode}

@@ -1,4 +1,4 @@
-"""What a device deletes when its owner has rejoined, to read it again from the store.
+"""The items that a device deletes after its owner rejoined, and reads again from the store.
 
 Messages may have been edited during the absence. An edit only reaches a limited number of SeqIds
 back, so only items within this distance before the join are deleted.
