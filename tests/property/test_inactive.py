@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
 
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
@@ -25,12 +26,18 @@ TURNS = 12
 untimed = settings(deadline=None)
 
 
-async def live(world: World) -> Device:
-    """A device that asks now and then, checked after each turn."""
-    device = Device(world)
+async def turns(world: World, device: Device) -> AsyncIterator[None]:
+    """A device that sends requests now and then; yields after each turn."""
     for _ in range(TURNS):
         world.go_on()
         await device.turn(notes=world.choose(3) > 0)
+        yield
+
+
+async def live(world: World) -> Device:
+    """A device that is checked after each turn."""
+    device = Device(world)
+    async for _ in turns(world, device):
         assert device.missing() == []
     return device
 
@@ -57,9 +64,8 @@ def test_without_the_barrier_a_device_misses_records() -> None:
     async def misses(seed: int) -> bool:
         world = World(random_script(seed))
         device = Device(world, NO_BARRIER)
-        for _ in range(TURNS):
-            world.go_on()
-            await device.turn(notes=world.choose(3) > 0)
+        async for _ in turns(world, device):
+            pass
         return device.missing() != []
 
     assert any(asyncio.run(misses(seed)) for seed in range(200))
