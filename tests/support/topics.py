@@ -89,9 +89,19 @@ def sync_timelines(settings: Settings) -> dict[str, list[AnySyncRecord]]:
     return found
 
 
+def _group_reader(settings: Settings, stage: str) -> Consumer:
+    """A client that reads the committed offsets of a stage.
+
+    ``read_committed`` makes the broker refuse the offsets while a transaction is about to change
+    them. A lane under load always has such a transaction.
+    """
+    config = consumer_config(settings, settings.group(stage))
+    return Consumer(config | {"isolation.level": "read_uncommitted"})
+
+
 def committed(settings: Settings, stage: str, topic: Topic) -> dict[int, TopicPartition]:
     """What a stage has committed, by partition, of sync timelines by shard."""
-    consumer = Consumer(consumer_config(settings, settings.group(stage)))
+    consumer = _group_reader(settings, stage)
     places = _places(settings, topic)
     found = committed_places(consumer, list(places.values()))
     consumer.close()
@@ -102,8 +112,10 @@ def committed(settings: Settings, stage: str, topic: Topic) -> dict[int, TopicPa
 
 def is_caught_up(settings: Settings, stage: str, topic: Topic) -> bool:
     """Whether a stage has committed all that is on its topic now."""
-    consumer = Consumer(consumer_config(settings, settings.group(stage)))
-    places = committed_places(consumer, list(_places(settings, topic).values()))
-    ends = [consumer.get_watermark_offsets(place, timeout=READ_SECONDS)[1] for place in places]
-    consumer.close()
+    group = _group_reader(settings, stage)
+    places = committed_places(group, list(_places(settings, topic).values()))
+    group.close()
+    reader = Consumer(consumer_config(settings, settings.group("reader")))
+    ends = [reader.get_watermark_offsets(place, timeout=READ_SECONDS)[1] for place in places]
+    reader.close()
     return all(max(p.offset, 0) >= end for p, end in zip(places, ends, strict=True))
