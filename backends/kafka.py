@@ -11,12 +11,12 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from aiokafka.partitioner import murmur2
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from backends.minutely import MinuteLog
+from backends.murmur2 import murmur2
 from backends.topic_settings import check_settings
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
@@ -69,7 +69,7 @@ def consumer_config(settings: Settings, group: str) -> dict[str, Any]:
 
 def partition_of(key: str, partitions: int) -> int:
     """The partition that a key lands on, by the murmur2 of all Java and murmur2_random clients."""
-    return int(murmur2(key.encode()) & 0x7FFFFFFF) % partitions
+    return (murmur2(key.encode()) & 0x7FFFFFFF) % partitions
 
 
 def admin_client(settings: Settings) -> AdminClient:

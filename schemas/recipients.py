@@ -6,7 +6,7 @@ feed, since all its characters are printable (`schemas.ids`). The key of one rec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 SEPARATOR: Final = b"\n"
@@ -33,13 +33,20 @@ def is_recipient(user: bytes, key: bytes | None) -> bool:
     return key == user or user in key.split(SEPARATOR)
 
 
-def key_parts(users: Iterable[str], max_bytes: int = MAX_KEY_BYTES) -> Iterator[bytes]:
+def key_parts(users: Sequence[str], max_bytes: int = MAX_KEY_BYTES) -> list[bytes]:
     """The keys for a list of recipients: as few as possible, in the order of the list.
 
     Args:
         users: At least one.
         max_bytes: Of a key; a key is longer only if its one id is.
     """
+    whole = recipients_key(users)
+    if len(whole) <= max_bytes:  # nearly always
+        return [whole]
+    return list(_parts(users, max_bytes))
+
+
+def _parts(users: Iterable[str], max_bytes: int) -> Iterator[bytes]:
     part: list[str] = []
     size = 0
     for user in users:

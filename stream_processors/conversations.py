@@ -14,6 +14,10 @@ from stream_processors.state_codec import restored_refusal
 BUSY_CONVERSATIONS: Final = 1_000
 """Kept as objects in each partition; at 100 members some 20 KB each, so 20 MB."""
 
+_IN_USE: Final = b""
+"""In place of an idle conversation that is an object now. Its place in the table stays: a table
+whose places come and go takes twice the memory."""
+
 
 class Conversations:
     """Looks conversations up by id, and keeps those that nobody uses small.
@@ -28,10 +32,11 @@ class Conversations:
         self._busy_limit = busy_limit
         self._busy: OrderedDict[str, Conversation] = OrderedDict()
         self._idle: dict[bytes, bytes] = {}  # ids as bytes take less memory than as strings
+        self._in_use = 0
         self.strangers = Strangers()
 
     def __len__(self) -> int:
-        return len(self._busy) + len(self._idle)
+        return len(self._busy) + self.idle_count
 
     @property
     def idle_bytes(self) -> int:
@@ -41,20 +46,23 @@ class Conversations:
     @property
     def idle_count(self) -> int:
         """How many conversations are idle."""
-        return len(self._idle)
+        return len(self._idle) - self._in_use
 
     def get(self, conv_id: str) -> Conversation | None:
         """The conversation, or None where there is none."""
         conversation = self._busy.get(conv_id)
         if conversation is not None:
-            if self._idle:  # before, nobody has to go, and the order does not matter
+            if len(self._idle) > self._in_use:  # else nobody has to go: the order does not matter
                 self._busy.move_to_end(conv_id)
             return conversation
-        idle = self._idle.pop(conv_id.encode(), None)
+        key = conv_id.encode()
+        idle = self._idle.get(key)
         if idle is None:
             return None
+        self._idle[key] = _IN_USE
+        self._in_use += 1
         is_packed = idle.startswith(MARK)
-        return self._hold(conv_id, built(conv_id, idle) if is_packed else thaw(idle))
+        return self._hold(conv_id, built(idle) if is_packed else thaw(idle))
 
     def get_or_make(self, conv_id: str) -> Conversation:
         """The conversation, an empty one where there is none."""
@@ -81,5 +89,8 @@ class Conversations:
         self._busy[conv_id] = conversation
         if len(self._busy) > self._busy_limit:
             idle_id, idle = self._busy.popitem(last=False)
-            self._idle[idle_id.encode()] = freeze(idle)
+            key = idle_id.encode()
+            if key in self._idle:
+                self._in_use -= 1
+            self._idle[key] = freeze(idle)
         return conversation

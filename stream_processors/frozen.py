@@ -7,25 +7,30 @@ from typing import Final
 import msgspec
 
 from stream_processors.core.devices import Devices
-from stream_processors.core.recent import RecentMessages, Said
+from stream_processors.core.recent import Plain, RecentMessages, Said
 from stream_processors.core.state import Conversation, Head, Leaver
-from stream_processors.core.window import Held, Window
+from stream_processors.core.window import Decided, Window
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 
+_Windows = list[tuple[int, str, str, list[Decided]]]
+"""Place, device, installation and ids of each window of one sender."""
 
-class _Frozen(msgspec.Struct, array_like=True):
-    """All of a conversation."""
+_Frozen = tuple[
+    Head | None,
+    dict[str, int],
+    list[Leaver],
+    list[tuple[str, str, _Windows]],
+    dict[str, int],
+    int,
+    dict[int, Said],
+    dict[int, bytes],
+]
+"""Head, members, leavers, devices, marks; page, messages and closed pages of recent messages.
 
-    head: Head | None
-    members: dict[str, int]
-    leavers: list[Leaver]
-    devices: list[tuple[str, str, list[tuple[int, str, str, list[Held]]]]]
-    marks: dict[str, int]
-    page: int
-    messages: dict[int, Said]
-    closed: dict[int, bytes]
-
+A tuple, because a conversation is thawed and frozen for one message where each message is to
+another conversation: every call and every object counts.
+"""
 
 _decode_frozen: Final = msgspec.msgpack.Decoder(_Frozen).decode
 
@@ -33,11 +38,7 @@ _decode_frozen: Final = msgspec.msgpack.Decoder(_Frozen).decode
 def freeze(conversation: Conversation) -> bytes:
     """A whole conversation as bytes: a tenth of its size as objects."""
     devices = [
-        (
-            sender,
-            each.floor,
-            [(w.place, *device, list(w.held)) for device, w in each.windows.items()],
-        )
+        (sender, each.floor, [(w.place, *device, w.held) for device, w in each.windows.items()])
         for sender, each in conversation.devices.items()
     ]
     recent = conversation.recent
@@ -57,16 +58,19 @@ def freeze(conversation: Conversation) -> bytes:
 
 def thaw(frozen: bytes) -> Conversation:
     """The conversation that `freeze` encoded."""
-    held = _decode_frozen(frozen)
-    conversation = Conversation()
-    conversation.head = held.head
-    conversation.members = held.members
-    conversation.marks = held.marks
-    conversation.leavers.update((leaver.user, leaver) for leaver in held.leavers)
-    for sender, floor, windows in held.devices:
-        devices = conversation.devices[sender] = Devices()
-        devices.floor = floor
-        for place, device_id, installation, ids in windows:
-            devices.windows[device_id, installation] = Window(ids, place=place)
-    conversation.recent = RecentMessages(held.page, held.messages, held.closed)
+    head, members, leavers, senders, marks, page, messages, closed = _decode_frozen(frozen)
+    said: dict[int, Said | Plain] = messages
+    conversation = Conversation(head, RecentMessages(page, said, closed))
+    conversation.members = members
+    conversation.marks = marks
+    if leavers:
+        conversation.leavers = {leaver.user: leaver for leaver in leavers}
+    for sender, floor, windows in senders:
+        conversation.devices[sender] = Devices(
+            floor,
+            {
+                (device_id, installation): Window(ids, place=place)
+                for place, device_id, installation, ids in windows
+            },
+        )
     return conversation

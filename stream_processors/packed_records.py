@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from stream_processors.core.state import Conversation
-from stream_processors.state_codec import restored, whole_key
+from stream_processors.state_codec import restored
 
 MARK: Final = b"\xc1"
 """The first byte. A frozen conversation is MessagePack, which never begins with this byte."""
@@ -37,7 +37,7 @@ def without_replaced(records: bytes | bytearray) -> bytes:
     return MARK + b"".join(packed(rest, value) for rest, value in last_of_each(records))
 
 
-def built(conv_id: str, records: bytes) -> Conversation:
+def built(records: bytes) -> Conversation:
     """The conversation that some records make.
 
     Raises:
@@ -45,7 +45,7 @@ def built(conv_id: str, records: bytes) -> Conversation:
     """
     conversation = Conversation()
     for rest, value in last_of_each(records):
-        conversation.restore(restored(whole_key(conv_id, rest), value).kept)
+        conversation.restore(restored(rest, value))
     return conversation
 
 

@@ -19,14 +19,14 @@ Recent messages travel with the head, which is written anyway, until their page 
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import msgspec
-from msgspec.structs import astuple
 
 from stream_processors.core.periods import Stay
 from stream_processors.core.recent import ClosedPage
 from stream_processors.core.state import (
+    Change,
     Conversation,
     FloorRaised,
     Head,
@@ -48,7 +48,11 @@ StateRecord = tuple[bytes, bytes | None]
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_any: Final = msgspec.msgpack.Decoder().decode
-
+_decode_text: Final = msgspec.msgpack.Decoder(str).decode
+_decode_number: Final = msgspec.msgpack.Decoder(int).decode
+_decode_head: Final = msgspec.msgpack.Decoder(Head).decode
+_decode_moved: Final = msgspec.msgpack.Decoder(Moved).decode
+_decode_window: Final = msgspec.msgpack.Decoder(tuple[str, int, int]).decode
 _decode_stays: Final = msgspec.msgpack.Decoder(tuple[Stay, ...]).decode
 
 PROGRESS_KEY: Final = _encode(["p"])
@@ -58,6 +62,9 @@ REFUSAL_KEY: Final = _encode(("x", 0))[:3]
 
 _ONE_LETTER, _SHORT, _UP_TO_255, _UP_TO_65535 = 0xA1, 0xA0, 0xD9, 0xDA
 """Headers of strings in MessagePack: of one letter, of up to 31 bytes, and of more."""
+
+_OF_THREE: Final = b"\x93"
+"""The header of an array of three in MessagePack."""
 
 _decode_refusal: Final = msgspec.msgpack.Decoder(Refusal).decode
 
@@ -82,6 +89,8 @@ class Progress(msgspec.Struct, array_like=True):
     counts: Counts = msgspec.field(default_factory=Counts)
     epoch: int = 0
 
+
+_decode_ids: Final = msgspec.msgpack.Decoder(tuple[str, str, list[Decided]]).decode
 
 _decode_progress: Final = msgspec.msgpack.Decoder(Progress).decode
 
@@ -140,7 +149,7 @@ def state_record(conv_id: str, kept: Kept) -> StateRecord:
 
 
 def split_key(key: bytes) -> tuple[bytes, bytes]:
-    """The conversation of a state record, in UTF-8, and the key without it.
+    """The conversation of a state record, in UTF-8, and the key without it: letter and place.
 
     A million keys are asked at a restore, so the string is cut out and the rest is not decoded.
 
@@ -151,19 +160,14 @@ def split_key(key: bytes) -> tuple[bytes, bytes]:
     if begin and key[1] == _ONE_LETTER:
         if _SHORT <= begin[0] < _SHORT + 32:
             end = 4 + begin[0] - _SHORT
-            return key[4:end], key[:3] + key[end:]
+            return key[4:end], key[2:3] + key[end:]
         if len(begin) == 3 and begin[0] == _UP_TO_255:  # noqa: PLR2004 - header and length
             end = 5 + begin[1]
-            return key[5:end], key[:3] + key[end:]
+            return key[5:end], key[2:3] + key[end:]
         if len(begin) == 3 and begin[0] == _UP_TO_65535:  # noqa: PLR2004 - header and length
             end = 6 + (begin[1] << 8 | begin[2])
-            return key[6:end], key[:3] + key[end:]
+            return key[6:end], key[2:3] + key[end:]
     raise ValueError("not a state record that this version knows")
-
-
-def whole_key(conv_id: str, rest: bytes) -> bytes:
-    """The key that `split_key` split."""
-    return rest[:3] + _encode(conv_id) + rest[3:]
 
 
 def _device_record(conv_id: str, kept: PageOfIds | FloorRaised) -> StateRecord:
@@ -172,53 +176,53 @@ def _device_record(conv_id: str, kept: PageOfIds | FloorRaised) -> StateRecord:
     key = _encode(("w", conv_id, kept.sender, kept.place, kept.page))
     if not kept.ids:
         return key, None
-    return key, _encode((*kept.device, [(id_, *astuple(each)) for id_, each in kept.ids]))
+    return key, _encode((*kept.device, kept.ids))
 
 
-class Restored(NamedTuple):
-    """What one state record restores."""
-
-    conv_id: str
-    kept: Kept
-
-
-def restored(key: bytes, value: bytes | None) -> Restored:
+def restored(rest: bytes, value: bytes | None) -> Kept:
     """What `state_record` encoded.
+
+    Args:
+        rest: The key without the conversation, see `split_key`.
+        value: The value of the record.
 
     Raises:
         ValueError: It is not a state record of a conversation.
     """
-    match _decode_any(key):
-        case ["c", conv_id] if value is not None:
-            return Restored(conv_id, _moved(_decode_any(value)))
-        case ["m", conv_id, user]:
-            member = value and MemberJoined(user, _decode_any(value))
-            return Restored(conv_id, member or MemberLeft(user, 0))
-        case ["l", conv_id, user]:
-            leaver = value and Leaver(user, _decode_stays(value))
-            return Restored(conv_id, leaver or LeaverForgotten(user))
-        case ["r", conv_id, user]:
-            mark = value and MemberRead(user, _decode_any(value))
-            return Restored(conv_id, mark or MarkForgotten(user))
-        case ["s", conv_id, number] if value is not None:
-            return Restored(conv_id, ClosedPage(number, value))
-        case ["w" | "f", conv_id, *place]:
-            return Restored(conv_id, _restored_device(place, value))
+    kind, place = rest[:1], rest[1:]
+    match kind:
+        case b"c" if value is not None and not place:
+            return _moved(value)
+        case b"s" if value is not None:
+            return ClosedPage(_decode_number(place), value)
+        case b"f" if value is not None:
+            return FloorRaised(_decode_text(place), _decode_text(value))
+        case b"w":
+            return _restored_page(place, value)
+        case b"m" | b"l" | b"r":
+            return _restored_person(kind, _decode_text(place), value)
     raise ValueError("not a state record that this version knows")
 
 
-def _restored_device(place: list[Any], value: bytes | None) -> PageOfIds | FloorRaised:
-    match place:
-        case [sender] if value is not None:
-            return FloorRaised(sender, _decode_any(value))
-        case [sender, number, page]:
-            device_id, installation, items = _decode_any(value) if value else ("", "", ())
-            ids = [(id_, Decided(*rest)) for id_, *rest in items]
-            return PageOfIds(sender, number, page, (device_id, installation), ids)
-    raise ValueError("not a state record that this version knows")
+def _restored_person(kind: bytes, user: str, value: bytes | None) -> Change:
+    match kind:
+        case b"m":
+            return MemberJoined(user, _decode_number(value)) if value else MemberLeft(user, 0)
+        case b"l":
+            return Leaver(user, _decode_stays(value)) if value else LeaverForgotten(user)
+        case _:
+            return MemberRead(user, _decode_number(value)) if value else MarkForgotten(user)
 
 
-def _moved(value: list[Any]) -> Moved:
-    if isinstance(value[0], str):  # a head alone: kept before messages were remembered
-        return Moved(msgspec.convert(value, Head), 0, {})
-    return msgspec.convert(value, Moved)
+def _restored_page(place: bytes, value: bytes | None) -> PageOfIds:
+    sender, number, page = _decode_window(_OF_THREE + place)
+    if value is None:
+        return PageOfIds(sender, number, page)
+    device_id, installation, ids = _decode_ids(value)
+    return PageOfIds(sender, number, page, (device_id, installation), ids)
+
+
+def _moved(value: bytes) -> Moved:
+    if _SHORT <= value[1] < _SHORT + 32 or value[1] in {_UP_TO_255, _UP_TO_65535}:
+        return Moved(_decode_head(value), 0, {})  # kept before messages were remembered
+    return _decode_moved(value)

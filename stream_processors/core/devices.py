@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from schemas.limits import MAX_DEVICES
 from schemas.records import AnyCommand
-from stream_processors.core.window import Held, Window
+from stream_processors.core.window import Decided, Window
 
 Device: TypeAlias = tuple[str, str]
 """A device of a sender, and its installation: an empty one where commands name none."""
@@ -37,11 +37,11 @@ class Devices:
 
     __slots__ = ("floor", "windows")
 
-    def __init__(self) -> None:
-        self.floor = ""
-        self.windows: dict[Device, Window] = {}
+    def __init__(self, floor: str = "", windows: dict[Device, Window] | None = None) -> None:
+        self.floor = floor
+        self.windows: dict[Device, Window] = {} if windows is None else windows
 
-    def open(self, device: Device, held: Sequence[Held]) -> Window:
+    def open(self, device: Device, held: Sequence[Decided]) -> Window:
         """Makes the window of a device, and room for it.
 
         Args:
@@ -52,12 +52,12 @@ class Devices:
         makes_room = place >= MAX_DEVICES
         if makes_room:
             place = self._forget()
-        window = self.windows[device] = Window(held, place=place)
+        window = self.windows[device] = Window(list(held), place=place)
         if makes_room or held:
             window.touch()
         return window
 
-    def restore(self, device: Device, place: int, page: int, ids: Sequence[Held]) -> None:
+    def restore(self, device: Device, place: int, page: int, ids: Sequence[Decided]) -> None:
         """Replaces one page of a window. Without ids: the window there has no such page."""
         found = next((each for each in self.windows.items() if each[1].place == place), None)
         if found is not None and (not ids or found[0] == device):

@@ -71,7 +71,7 @@ class RecentMessages:
 
     Args:
         page: The number of the open page, counted from SeqId 0.
-        messages: What it holds, by SeqId.
+        messages: What it holds, by SeqId. Belongs to this object from now on, as ``closed`` does.
         closed: The pages before it, by their place in the ring.
     """
 
@@ -80,12 +80,12 @@ class RecentMessages:
     def __init__(
         self,
         page: int = 0,
-        messages: Mapping[int, Said | Plain] | None = None,
+        messages: dict[int, Said | Plain] | None = None,
         closed: dict[int, bytes] | None = None,
     ) -> None:
         self._closed = {} if closed is None else closed
-        self._open: dict[int, Said | Plain] = {}
-        self.restore_open(page, messages or {})
+        self._open: dict[int, Said | Plain] = {} if messages is None else messages
+        self._page, self._end = page, (page + 1) * RECENT_PAGE
 
     @property
     def page(self) -> int:

@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -25,7 +24,7 @@ from stream_processors.core.devices import Device, Devices, device_of
 from stream_processors.core.periods import Stay, free_number
 from stream_processors.core.recent import ClosedPage, Plain, RecentMessages, Said
 from stream_processors.core.strangers import Strangers
-from stream_processors.core.window import Held, Window
+from stream_processors.core.window import Decided, Window
 
 
 class Head(Struct, frozen=True, array_like=True):
@@ -114,7 +113,7 @@ class PageOfIds(Struct, frozen=True, gc=False):
     place: int
     page: int
     device: Device = ("", "")
-    ids: Sequence[Held] = ()
+    ids: Sequence[Decided] = ()
 
 
 class FloorRaised(Struct, frozen=True, gc=False):
@@ -148,13 +147,13 @@ class Conversation:
         "unlogged",
     )
 
-    def __init__(self) -> None:
-        self.head: Head | None = None
+    def __init__(self, head: Head | None = None, recent: RecentMessages | None = None) -> None:
+        self.head = head
         self.members: dict[str, int] = {}
-        self.leavers: OrderedDict[str, Leaver] = OrderedDict()
+        self.leavers: dict[str, Leaver] = {}
         self.marks: dict[str, int] = {}
         self.devices: dict[str, Devices] = {}
-        self.recent = RecentMessages()
+        self.recent = RecentMessages() if recent is None else recent
         self.unlogged: list[Kept] = []
         self._audience: Audience | None = None
 
@@ -208,8 +207,8 @@ class Conversation:
                 self.members.pop(user, None)
                 self._audience = None
             case Leaver(user):
+                self.leavers.pop(user, None)  # so that it comes last
                 self.leavers[user] = kept
-                self.leavers.move_to_end(user)
             case LeaverForgotten(user):
                 self.leavers.pop(user, None)
             case MemberRead(user, seq):

@@ -20,7 +20,7 @@ from schemas.errors import RejectionCode
 from schemas.limits import DEDUP_WINDOW, REFUSALS_OF_A_STRANGER, STRANGER_REFUSALS
 from schemas.records import AnyCommand
 from stream_processors.core.devices import device_of
-from stream_processors.core.window import Decided, Held, Window
+from stream_processors.core.window import Decided, Window
 
 _NO_WINDOW: Final = Window()
 
@@ -66,7 +66,7 @@ class Strangers:
         held = self.held(command)
         return Window(held, floor) if held or floor else _NO_WINDOW
 
-    def held(self, command: AnyCommand) -> list[Held]:
+    def held(self, command: AnyCommand) -> list[Decided]:
         """The refusals of a device in a conversation, in the order of their ids."""
         self._sort()
         places = self._of.get(command.sender)
@@ -79,7 +79,7 @@ class Strangers:
             if (each.conv_id, each.device_id, each.installation) == wanted
         ]
         return [
-            (each.client_msg_id, Decided(slot, 0, each.digest, each.code))
+            Decided(each.client_msg_id, slot, 0, each.digest, each.code)
             for slot, each in enumerate(found[-DEDUP_WINDOW:])
         ]
 

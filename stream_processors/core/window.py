@@ -6,9 +6,9 @@ known, or it is stale. A rejection is an outcome as an entry is, and takes a pla
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Final
 
 from msgspec import Struct
 
@@ -27,21 +27,26 @@ PAGES: Final = DEDUP_WINDOW // PAGE_SLOTS
 _EACH_PAGE: Final = (1 << PAGES) - 1
 _WHOLE: Final = 1 << PAGES
 
+_PAGES_OF: Final = [
+    tuple(page for page in range(PAGES) if touched & _WHOLE or touched >> page & 1)
+    for touched in range(2 * _WHOLE)
+]
+"""The pages to write, by the bits of a window."""
+
+_by_id: Final = attrgetter("client_msg_id")
+
 
 class Decided(Struct, frozen=True, array_like=True, gc=False):
-    """The outcome of one id: a SeqId, or a rejection ``code`` and 0 as ``seq``.
+    """A decided id and its outcome: a SeqId, or a rejection ``code`` and 0 as ``seq``.
 
     ``slot`` is the place of the id in its window, ``digest`` that of the command.
     """
 
+    client_msg_id: str
     slot: int
     seq: int
     digest: int
     code: RejectionCode | None = None
-
-
-Held: TypeAlias = tuple[str, Decided]
-"""A decided id and its outcome."""
 
 
 class Window:
@@ -51,7 +56,7 @@ class Window:
     be looked up each time, in memory that is no longer in the cache of the processor.
 
     Args:
-        held: The ids, in their order.
+        held: The latest ids, in their order. The list belongs to the window from now on.
         newest: No id up to this one is new; that of ``held`` if it is greater.
 
     Attributes:
@@ -61,14 +66,16 @@ class Window:
 
     __slots__ = ("_held", "_touched", "newest", "place")
 
-    def __init__(self, held: Iterable[Held] = (), newest: str = "", place: int = 0) -> None:
+    def __init__(
+        self, held: list[Decided] | None = None, newest: str = "", place: int = 0
+    ) -> None:
         self.place = place
-        self._held = deque(held, DEDUP_WINDOW)  # the oldest leave a full window
-        self.newest = max(newest, self._held[-1][0]) if self._held else newest
+        self._held = held or []
+        self.newest = max(newest, held[-1].client_msg_id) if held else newest
         self._touched = 0  # a bit for each page, and one for all of them
 
     @property
-    def held(self) -> Sequence[Held]:
+    def held(self) -> Sequence[Decided]:
         """All ids of the window, oldest first."""
         return self._held
 
@@ -76,11 +83,12 @@ class Window:
         """The outcome of an id; None where the id is new, or too old to be remembered."""
         if client_msg_id > self.newest:
             return None
-        return next((known for held, known in self._held if held == client_msg_id), None)
+        return next((each for each in self._held if each.client_msg_id == client_msg_id), None)
 
     def has_dropped(self, client_msg_id: str) -> bool:
         """Whether the window may have held this id and has lost it since."""
-        return len(self._held) == DEDUP_WINDOW and client_msg_id < self._held[0][0]
+        held = self._held
+        return len(held) == DEDUP_WINDOW and client_msg_id < held[0].client_msg_id
 
     def append(
         self, client_msg_id: str, seq: int, digest: int, code: RejectionCode | None = None
@@ -91,10 +99,12 @@ class Window:
             Whether this is the first id since `take_touched`.
         """
         held = self._held
-        slot = (held[-1][1].slot + 1) % DEDUP_WINDOW if held else 0
+        slot = (held[-1].slot + 1) % DEDUP_WINDOW if held else 0
         first = not self._touched & _EACH_PAGE
         self._touched |= 1 << slot // PAGE_SLOTS
-        held.append((client_msg_id, Decided(slot, seq, digest, code)))
+        if len(held) == DEDUP_WINDOW:
+            del held[0]
+        held.append(Decided(client_msg_id, slot, seq, digest, code))
         self.newest = client_msg_id
         return first
 
@@ -102,19 +112,18 @@ class Window:
         """Has every page written, the empty ones included: another window had the place before."""
         self._touched |= _WHOLE
 
-    def take_touched(self) -> list[int]:
+    def take_touched(self) -> Sequence[int]:
         """The pages that changed since this was last asked."""
-        whole = self._touched & _WHOLE
-        pages = [page for page in range(PAGES) if whole or self._touched >> page & 1]
+        pages = _PAGES_OF[self._touched]
         self._touched = 0
         return pages
 
-    def page(self, page: int) -> list[Held]:
+    def page(self, page: int) -> list[Decided]:
         """The ids that the slots of this page hold."""
-        return [item for item in self._held if item[1].slot // PAGE_SLOTS == page]
+        return [each for each in self._held if each.slot // PAGE_SLOTS == page]
 
-    def restore(self, page: int, ids: Sequence[Held]) -> None:
+    def restore(self, page: int, ids: Sequence[Decided]) -> None:
         """Replaces a page. A compacted log brings the pages in any order."""
-        others = [item for item in self._held if item[1].slot // PAGE_SLOTS != page]
-        self._held = deque(sorted([*others, *ids]), DEDUP_WINDOW)
-        self.newest = self._held[-1][0] if self._held else ""
+        others = [each for each in self._held if each.slot // PAGE_SLOTS != page]
+        self._held = sorted([*others, *ids], key=_by_id)[-DEDUP_WINDOW:]
+        self.newest = self._held[-1].client_msg_id if self._held else ""

@@ -16,10 +16,10 @@ from schemas.records import (
     TextContent,
 )
 from stream_processors.conversations import Conversations
-from stream_processors.core.state import Conversation
+from stream_processors.core.state import Conversation, MemberJoined
 from stream_processors.frozen import freeze
 from stream_processors.sequencer import Sequencer
-from stream_processors.state_codec import Progress, moved_record, split_key, whole_key
+from stream_processors.state_codec import Progress, moved_record, restored, split_key, state_record
 from tests.support.sequencing import SMALL_LIMITS, Commit, Crash, Log, run, source
 
 GROUP = CreateConversation(
@@ -145,5 +145,8 @@ def test_a_conversation_of_any_length_of_id_is_restored() -> None:
     for length in (1, 2, 31, 32, 128):
         for name in ("c" * length, "字" * length):
             key, _ = moved_record(name, Conversation())
+            assert split_key(key) == (name.encode(), b"c")
+            key, value = state_record(name, MemberJoined(name, 7))
             conv_id, rest = split_key(key)
-            assert (conv_id, whole_key(name, rest)) == (name.encode(), key)
+            assert conv_id == name.encode()
+            assert restored(rest, value) == MemberJoined(name, 7)
