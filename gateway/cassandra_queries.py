@@ -177,6 +177,7 @@ def _prepare(session: Session, settings: Settings, queries: Iterable[Enum]) -> _
     statements = {query: session.prepare(query.value) for query in queries}
     for statement in statements.values():
         statement.is_idempotent = True
+        statement.fetch_size = None  # `run` returns the whole answer; each query bounds its rows
     return _Ready(session, statements)
 
 

@@ -24,7 +24,7 @@ REACHABLE_SECONDS: Final = 2.0
 _CHANGES: Final = 5_000
 """Membership rows in one answer, some 100 bytes each."""
 
-_BUCKETS: Final = range(USER_BUCKETS)
+_BUCKETS: Final = list(range(USER_BUCKETS))
 
 
 class _Read(Enum):
@@ -35,12 +35,17 @@ class _Read(Enum):
     )
     ALL_CHANGES = (
         "SELECT conv_id, place, seq, since, joined, history_rule, messages"
+        " FROM membership_by_user WHERE user_id = ? AND bucket IN ? LIMIT ?"
+    )
+    MORE_CHANGES = (
+        "SELECT conv_id, place, seq, since, joined, history_rule, messages"
         " FROM membership_by_user"
         " WHERE user_id = ? AND bucket = ? AND (conv_id, place) > (?, ?) LIMIT ?"
     )
     CONVERSATION_IDS = (
         "SELECT conv_id FROM membership_by_user"
-        " WHERE user_id = ? AND bucket = ? AND conv_id > ? GROUP BY conv_id LIMIT ?"
+        " WHERE user_id = ? AND bucket IN ? AND conv_id > ?"
+        " GROUP BY user_id, bucket, conv_id PER PARTITION LIMIT ?"
     )
     COUNT = "SELECT messages FROM message WHERE conv_id = ? AND bucket = ? AND seq = ?"
     READ_MARK = (
@@ -101,26 +106,27 @@ class CassandraStore:
         return changes_of(await self._read(_Read.CHANGES, user, user_bucket(conv_id), conv_id))
 
     async def all_changes(self, user: str) -> dict[str, list[Change]]:
-        """See `Store`."""
+        """See `Store`. Mostly one query: 32 take 32 times the work of the driver."""
+        rows = await self._read(_Read.ALL_CHANGES, user, _BUCKETS, _CHANGES)
+        if len(rows) < _CHANGES:
+            return _by_conversation(rows)
         parts = await asyncio.gather(*(self._changes_in(user, bucket) for bucket in _BUCKETS))
         return {conv_id: changes for part in parts for conv_id, changes in part.items()}
 
     async def _changes_in(self, user: str, bucket: int) -> dict[str, list[Change]]:
-        found: dict[str, Rows] = {}
+        found: Rows = []
         behind: tuple[str, int] = ("", -1)
-        while rows := await self._read(_Read.ALL_CHANGES, user, bucket, *behind, _CHANGES):
-            for conv_id, *row in rows:
-                found.setdefault(conv_id, []).append(tuple(row))
+        while rows := await self._read(_Read.MORE_CHANGES, user, bucket, *behind, _CHANGES):
+            found += rows
             if len(rows) < _CHANGES:
                 break
             behind = (rows[-1][0], rows[-1][1])
-        return {conv_id: changes_of(of_one) for conv_id, of_one in found.items()}
+        return _by_conversation(found)
 
     async def conversation_ids(self, user: str, after: str, limit: int) -> list[str]:
         """See `Store`."""
-        reads = (self._read(_Read.CONVERSATION_IDS, user, b, after, limit) for b in _BUCKETS)
-        parts = await asyncio.gather(*reads)
-        return sorted(conv_id for rows in parts for (conv_id,) in rows)[:limit]
+        rows = await self._read(_Read.CONVERSATION_IDS, user, _BUCKETS, after, limit)
+        return sorted(conv_id for (conv_id,) in rows)[:limit]
 
     async def messages_up_to(self, conv_id: str, seq: int) -> int:
         """See `Store`."""
@@ -222,6 +228,13 @@ def changes_of(rows: Rows) -> list[Change]:
         if change.seq > joins.get(join_place(place // 2), change.seq)
     ]
     return sorted(found)
+
+
+def _by_conversation(rows: Rows) -> dict[str, list[Change]]:
+    found: dict[str, Rows] = {}
+    for conv_id, *row in rows:
+        found.setdefault(conv_id, []).append(tuple(row))
+    return {conv_id: changes_of(of_one) for conv_id, of_one in found.items()}
 
 
 def _rows(rows: Rows) -> list[StoredRow]:
