@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
@@ -38,6 +38,7 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from sinks.base.commits import Commits
 from sinks.base.consumer import sink_consumer_config
+from sinks.base.counts import NO_COUNTS, CountsOf
 from sinks.base.loop import SinkLoop
 from sinks.base.records import Bounds, Record
 from sinks.base.source import OneTopic
@@ -68,8 +69,8 @@ class Outcome(NamedTuple):
     waiting: list[str]
 
 
-def _deliver(_records: Sequence[Record], _abandon: Event) -> Mapping[int, int]:
-    return {}
+def _deliver(_records: Sequence[Record], _abandon: Event) -> CountsOf:
+    return NO_COUNTS
 
 
 class Loops:

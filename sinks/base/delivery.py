@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import struct
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from threading import Event
 from typing import Final
 
 from backends.watchdog import Vitals
 from schemas.errors import PoisonRecord, TransientFailure
+from sinks.base.counts import NO_COUNTS, Counts, CountsOf, added
 from sinks.base.dead_letters import DeadLetter, DeadLetters
 from sinks.base.poison import PoisonGuard
 from sinks.base.records import Record
@@ -54,7 +55,7 @@ class Delivery:
         self._guard = guard
         self._vitals = vitals or Vitals()
 
-    def deliver(self, records: Sequence[Record], abandon: Event) -> Mapping[int, int]:
+    def deliver(self, records: Sequence[Record], abandon: Event) -> CountsOf:
         """Returns when all records are durable; waits for servers for as long as that takes.
 
         Args:
@@ -62,7 +63,7 @@ class Delivery:
             abandon: Set when nobody waits for the result any more.
 
         Returns:
-            The number of dead letters by partition.
+            The counts of each partition.
 
         Raises:
             TransientFailure: It was abandoned. The records may be durable in part.
@@ -73,31 +74,38 @@ class Delivery:
         finally:
             self._vitals.written()
 
-    def _deliver(self, records: Sequence[Record], abandon: Event) -> Mapping[int, int]:
+    def _deliver(self, records: Sequence[Record], abandon: Event) -> CountsOf:
         # Step 1: into the store, apart from what can never pass.
-        poison = self._write(records, abandon)
+        poison, counts = self._write(records, abandon)
         # Step 2: stop here rather than put everything aside.
         self._guard.observe(len(records), sorted(poison))
         # Step 3: what can never pass is confirmed as dead letters.
         letters = [DeadLetter(records[i], reason) for i, reason in sorted(poison.items())]
         if letters:
             self._put_aside(letters, abandon)
-        return Counter(letter.record.partition for letter in letters)
+        dead = Counter(letter.record.partition for letter in letters)
+        return added(counts, {number: Counts(count) for number, count in dead.items()})
 
-    def _write(self, records: Sequence[Record], abandon: Event) -> dict[int, str]:
-        """Writes until all are durable that ever will be; returns the others, and why."""
+    def _write(self, records: Sequence[Record], abandon: Event) -> tuple[dict[int, str], CountsOf]:
+        """Writes until all are durable that ever will be.
+
+        Returns:
+            The reason for each of the others by its position, and the writer's counts.
+        """
         poison: dict[int, str] = {}
+        counts = NO_COUNTS
         pending: Sequence[int] = range(len(records))
         for attempt in attempts("writing", abandon):
             with attempt:
                 self._vitals.writing()
                 whole = len(pending) == len(records)
                 outcome = self._outcome(records if whole else [records[i] for i in pending])
+                counts = added(counts, outcome.counts)
                 poison.update((pending[found.index], found.reason) for found in outcome.poison)
                 pending = [pending[i] for i in outcome.again]
                 if pending:
                     raise TransientFailure(f"{len(pending)} records wait ({outcome.why})")
-        return poison
+        return poison, counts
 
     def _outcome(self, records: Sequence[Record]) -> Outcome:
         """Writes records; those that make the writer fail are poison, whatever the error is."""
@@ -114,7 +122,12 @@ class Delivery:
         second = Outcome((), rest) if first.again else self._outcome(records[middle:])
         poison = [PoisonRecord(each.index + middle, each.reason) for each in second.poison]
         again = [index + middle for index in second.again]
-        return Outcome([*first.poison, *poison], [*first.again, *again], first.why or second.why)
+        return Outcome(
+            [*first.poison, *poison],
+            [*first.again, *again],
+            first.why or second.why,
+            added(first.counts, second.counts),
+        )
 
     def _put_aside(self, letters: Sequence[DeadLetter], abandon: Event) -> None:
         for letter in letters:

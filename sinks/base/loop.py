@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import Event
 from typing import Final, NamedTuple
 
@@ -15,6 +15,7 @@ from schemas.errors import FatalFailure
 from sinks.base.background import Task, ThreadTask
 from sinks.base.commits import Commits, LastCommits
 from sinks.base.consumer import SourceConsumer, names_of, raise_if_fatal
+from sinks.base.counts import NO_COUNTS, CountsOf
 from sinks.base.progress import Progress
 from sinks.base.records import Batch, Bounds, Buffer, Record
 from sinks.base.source import Source
@@ -46,7 +47,7 @@ STOP_SECONDS: Final = 10.0
 
 _logger = logging.getLogger(__name__)
 
-Deliver = Callable[[Sequence[Record], Event], Mapping[int, int]]
+Deliver = Callable[[Sequence[Record], Event], CountsOf]
 """Makes records durable; see `sinks.base.delivery.Delivery.deliver`."""
 
 
@@ -54,7 +55,7 @@ class _Flight(NamedTuple):
     """The batch that is being written."""
 
     batch: Batch
-    task: Task[Mapping[int, int]]
+    task: Task[CountsOf]
 
 
 class SinkLoop:
@@ -99,7 +100,7 @@ class SinkLoop:
         *,
         assigned: Callable[[], None] = lambda: None,
         vitals: Vitals | None = None,
-        start: Callable[[Callable[[], Mapping[int, int]]], Task[Mapping[int, int]]] = ThreadTask,
+        start: Callable[[Callable[[], CountsOf]], Task[CountsOf]] = ThreadTask,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -238,7 +239,7 @@ class SinkLoop:
             deliver, abandon = self._deliver, self._abandon
             self._flight = _Flight(batch, self._start(lambda: deliver(batch.records, abandon)))
         else:
-            self._progress.durable(batch, {})
+            self._progress.durable(batch, NO_COUNTS)
 
     def _commit_now_and_then(self) -> None:
         now = self._monotonic()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 from confluent_kafka import TopicPartition
@@ -11,6 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 from schemas.codec import decode
 from schemas.errors import UndecodableRecord
 from schemas.records.values import Int64
+from sinks.base.counts import Counts, CountsOf
 from sinks.base.records import Batch
 
 
@@ -19,12 +20,28 @@ class CommitNote(Struct):
 
     ``delay_ms``: how long after the broker had the command of the newest entry that entry was
     durable; ``at``: when that was, in milliseconds since 1970. Both absent before the first.
-    ``dead_letters``: of this partition since its first record.
+    ``dead_letters``: of this partition since its first record. ``written`` and ``skipped``: see
+    `sinks.base.counts.Counts`, since the setting ``skip_inactive`` was first on; absent before.
+    A record that is written again after a restart is counted once.
     """
 
     delay_ms: Int64 | UnsetType = UNSET
     at: Int64 | UnsetType = UNSET
     dead_letters: Int64 = 0
+    written: Int64 | UnsetType = UNSET
+    skipped: Int64 | UnsetType = UNSET
+
+    def add(self, counts: Counts) -> None:
+        """Adds counts."""
+        self.dead_letters += counts.dead_letters
+        if counts.written or counts.skipped:
+            self.written = (self.written or 0) + counts.written
+            self.skipped = (self.skipped or 0) + counts.skipped
+
+    @property
+    def counts(self) -> Counts:
+        """The counts."""
+        return Counts(self.dead_letters, self.written or 0, self.skipped or 0)
 
 
 class _At(Struct):
@@ -52,7 +69,7 @@ class _Position:
         if self.durable is None:
             self.durable = committed.offset
             self.note.at, self.note.delay_ms = before.at, before.delay_ms
-        self.note.dead_letters += before.dead_letters
+        self.note.add(before.counts)
 
     @property
     def is_new(self) -> bool:
@@ -93,13 +110,14 @@ class Progress:
         for partition in partitions:
             self._positions.pop(partition, None)
 
-    def durable(self, batch: Batch, dead_letters: Mapping[int, int]) -> None:
+    def durable(self, batch: Batch, counts: CountsOf) -> None:
         """Notes that all of a batch is durable."""
+        nothing = Counts()
         now_ms = int(self._now() * 1000)
         for partition, offset in batch.next_offsets.items():
             position = self._positions[partition]
             position.durable = offset
-            position.note.dead_letters += dead_letters.get(partition, 0)
+            position.note.add(counts.get(partition, nothing))
         for partition, record in batch.newest.items():
             at = _entry_time(record.value)
             if at is not None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from schemas.errors import PoisonRecord
+from sinks.base.counts import NO_COUNTS, CountsOf
 from sinks.base.records import Record
 
 
@@ -13,12 +14,14 @@ class Outcome(NamedTuple):
     """What became of the records that were handed to a writer.
 
     All of them are durable, except these: ``poison`` can never pass, ``again`` (positions in what
-    was handed over) failed for now, because of ``why``.
+    was handed over) failed for now, because of ``why``. ``counts``: what the writer counted of the
+    durable records, apart from dead letters.
     """
 
     poison: Sequence[PoisonRecord] = ()
     again: Sequence[int] = ()
     why: str = ""
+    counts: CountsOf = NO_COUNTS
 
 
 class Writer(Protocol):

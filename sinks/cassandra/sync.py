@@ -16,6 +16,7 @@ from cassandra.cluster import Session
 from schemas.errors import PoisonRecord, TransientFailure
 from schemas.lifetime import keeping
 from schemas.settings import Settings
+from sinks.base.counts import NO_COUNTS, added
 from sinks.base.records import Record
 from sinks.base.writer import Outcome
 from sinks.cassandra.marks import Marked, marked_rows, prepare_marked
@@ -35,8 +36,10 @@ from sinks.cassandra.sync_places import flushes_of, sort_out
 from sinks.cassandra.sync_requests import Delivery, DeliveryRequest, Inserts, delivery_requests
 from sinks.cassandra.sync_skips import (
     RecipientActivity,
+    Sides,
     Skip,
     SkipRequest,
+    counts_of,
     sides_of,
     skip_requests,
 )
@@ -127,12 +130,16 @@ class SyncWriter:
     def write(self, records: Sequence[Record]) -> Outcome:
         """See `sinks.base.writer.Writer.write`. What fails for now is raised: rule 2 above."""
         poison: dict[int, PoisonRecord] = {}
+        counts = NO_COUNTS
         for flush in flushes_of(records):
             by_key, marks, undecodable = sort_out(records, flush)
             refused = self.mark(marks)
-            refused += self.deliver(timelines_of(by_key))
+            now, sides = self._sides(timelines_of(by_key))
+            refused += self._deliver(now, sides)
+            if self._contacts is not None:
+                counts = added(counts, counts_of(sides, records))
             poison |= {found.index: found for found in (*undecodable, *refused)}
-        return Outcome([poison[origin] for origin in sorted(poison)])
+        return Outcome([poison[origin] for origin in sorted(poison)], counts=counts)
 
     def deliver(self, timelines: Sequence[Timeline]) -> list[PoisonRecord]:
         """Writes timelines: the first part of every recipient, then the second of each, and so on.
@@ -144,15 +151,25 @@ class SyncWriter:
             TransientFailure: Not all of them are durable.
             FatalFailure: Cassandra refuses this client, or a table is missing.
         """
+        return self._deliver(*self._sides(timelines))
+
+    def _sides(self, timelines: Sequence[Timeline]) -> tuple[float, Sides]:
+        """The time, and the timelines to write now. Errors as of `deliver`."""
         if not timelines:
-            return []
+            return 0.0, Sides([], [])
         now = self._now()
+        if self._contacts is None:
+            return now, Sides(list(timelines), [])
+        return now, sides_of(timelines, self._contacts, now)
+
+    def _deliver(self, now: float, sides: Sides) -> list[PoisonRecord]:
+        """Makes sides durable. Returns and raises as `deliver`."""
+        timelines, skipped = sides
+        if not timelines and not skipped:
+            return []
         inserts = self._inserts(now)
-        origins: set[int] = set()
-        if self._contacts is not None:
-            # No recipient is in two timelines, so those who are skipped wait for nobody.
-            timelines, skipped = sides_of(timelines, self._contacts, now)
-            origins |= self._skip(inserts, skipped)
+        # No recipient is in two timelines, so those who are skipped wait for nobody.
+        origins = self._skip(inserts, skipped)
         # Parts are made while requests are on their way.
         waiting: Iterable[_Waiting] = ((each.users, parts_of(each.places)) for each in timelines)
         while True:

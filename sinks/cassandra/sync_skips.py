@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple, Protocol
@@ -9,6 +10,8 @@ from typing import Final, NamedTuple, Protocol
 from cassandra.query import PreparedStatement, Statement
 
 from schemas.lifetime import SKIPPED_SINCE, SKIPPED_UNTIL
+from sinks.base.counts import Counts, CountsOf
+from sinks.base.records import Record
 from sinks.cassandra.requests import cut
 from sinks.cassandra.sync_parts import Timeline, bigint
 from sinks.cassandra.sync_places import Place
@@ -74,6 +77,29 @@ def sides_of(timelines: Sequence[Timeline], contacts: RecipientActivity, now: fl
             written.append(Timeline(active, timeline.places))
         skipped += [Skip(user, timeline.places) for user in timeline.users if user in inactive]
     return Sides(written, skipped)
+
+
+def counts_of(sides: Sides, records: Sequence[Record]) -> CountsOf:
+    """The written and the skipped deliveries of each partition; refused records are included.
+
+    The records of one recipient are in one partition. Only around a change of the number of shards
+    they are in two; then all of them are counted in the first.
+
+    Args:
+        sides: The deliveries.
+        records: The batch in which their places have their origins.
+    """
+    written: Counter[int] = Counter()
+    skipped: Counter[int] = Counter()
+    for timeline in sides.written:
+        first = records[timeline.places[0].origin]
+        written[first.partition] += len(timeline.users) * len(timeline.places)
+    for _, places in sides.skipped:
+        skipped[records[places[0].origin].partition] += len(places)
+    return {
+        number: Counts(written=written[number], skipped=skipped[number])
+        for number in {*written, *skipped}
+    }
 
 
 class SkipRequest(NamedTuple):

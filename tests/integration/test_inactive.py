@@ -13,7 +13,9 @@ from cassandra.cluster import Session
 from pydantic import SecretStr
 
 from backends.cassandra import cassandra_session
+from backends.kafka import admin_client
 from devstack.ports import free_ports
+from ops.health import pipeline_health
 from schemas.ids import uuid7
 from schemas.lifetime import SKIPPED_SINCE
 from schemas.records import CreateConversation
@@ -120,7 +122,7 @@ async def test_a_recipient_who_returns_misses_nothing(pipeline: Pipeline) -> Non
 
     The recipient returns: the first page is `trimmed`, the rebuild has every message, and later
     messages are rows again. An active recipient of the same messages has all of them as rows.
-    `im verify` finds no difference.
+    `im verify` finds no difference. The counts of `im status` are exact, in spite of the kill.
     """
     create = CreateConversation(
         conv_id=CONV, sender=ACTIVE, device_id="d", client_msg_id=uuid7(0, 0),
@@ -157,6 +159,14 @@ async def test_a_recipient_who_returns_misses_nothing(pipeline: Pipeline) -> Non
             report = await asyncio.to_thread(report_on, pipeline.settings, PATIENCE)
         assert report.differences == []
         assert report.section("sync-store").counts["skip notes"] == 1
+        # 2 * FIRST entries for both, then three, a kill or not.
+        expected = {"written": 2 * FIRST + 3 + 3, "skipped": 2 * FIRST, "dead_letters": 0}
+        await until(lambda: _true(_counts(pipeline.settings) == expected), PATIENCE)
+
+
+def _counts(settings: Settings) -> dict[str, int]:
+    """The counts of the sync sink, as `im status` shows them."""
+    return pipeline_health(admin_client(settings), settings)["sink-sync"].counts
 
 
 async def _true(condition: object) -> bool:

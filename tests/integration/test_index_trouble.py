@@ -12,6 +12,7 @@ from backends.elasticsearch import elasticsearch_client
 from schemas.errors import TransientFailure
 from schemas.settings import Settings
 from sinks.base.records import Record
+from sinks.base.writer import Outcome
 from sinks.elasticsearch.writer import SearchWriter
 from tests.conftest import Servers
 from tests.support.clock import Clock
@@ -96,5 +97,5 @@ def test_what_concerns_the_index_is_waited_for(
         with trouble(client, settings):  # type: ignore[attr-defined]  # context managers
             for _ in range(2):
                 assert refused(writer, records)
-        assert writer.write(records) == ([], [], "")
+        assert writer.write(records) == Outcome([], [])
         assert store.contents() == store.expected(records)

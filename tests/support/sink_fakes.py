@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import Event
 from types import SimpleNamespace
 from typing import Final, Literal, cast
@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from schemas.errors import PoisonRecord
 from sinks.base.commits import Commits
 from sinks.base.consumer import OnRebalance
+from sinks.base.counts import CountsOf
 from sinks.base.dead_letters import DeadLetter
 from sinks.base.records import Record
 from sinks.base.writer import Outcome
@@ -177,9 +178,9 @@ class FakeConsumer:
 class HeldTask:
     """A call that ends when the test lets it."""
 
-    def __init__(self, call: Callable[[], Mapping[int, int]]) -> None:
+    def __init__(self, call: Callable[[], CountsOf]) -> None:
         self._call = call
-        self._result: Mapping[int, int] = {}
+        self._result: CountsOf = {}
         self._error: BaseException | None = None
         self.ended = False
         self.waited = 0.0
@@ -199,7 +200,7 @@ class HeldTask:
     def succeeded(self) -> bool:
         return self._error is None
 
-    def result(self) -> Mapping[int, int]:
+    def result(self) -> CountsOf:
         if self._error:
             raise self._error
         return self._result

@@ -20,6 +20,7 @@ from confluent_kafka import KafkaError, Message, TopicPartition
 from schemas.errors import FatalFailure, PoisonRecord, TransientFailure
 from sinks.base.commits import Commits
 from sinks.base.consumer import OnRebalance
+from sinks.base.counts import CountsOf
 from sinks.base.dead_letters import DeadLetter
 from sinks.base.delivery import Delivery
 from sinks.base.loop import SinkLoop
@@ -129,10 +130,10 @@ class World:
 class ScriptedTask:
     """Runs its call when it starts, or when somebody waits long enough; tells it late or not."""
 
-    def __init__(self, world: World, call: Callable[[], Mapping[int, int]]) -> None:
+    def __init__(self, world: World, call: Callable[[], CountsOf]) -> None:
         self._world = world
         self._call = call
-        self._result: Mapping[int, int] | None = None
+        self._result: CountsOf | None = None
         self._error: BaseException | None = None
         self._ended = False
         if world.choose(2) == 0:
@@ -148,7 +149,7 @@ class ScriptedTask:
     def succeeded(self) -> bool:
         return self._error is None
 
-    def result(self) -> Mapping[int, int]:
+    def result(self) -> CountsOf:
         if self._error is not None:
             raise self._error
         assert self._result is not None

@@ -14,6 +14,7 @@ from schemas.codec import encode
 from schemas.errors import TransientFailure
 from schemas.lifetime import SKIPPED_SINCE, SKIPPED_UNTIL, inactive_after
 from schemas.settings import Settings
+from sinks.base.counts import Counts
 from sinks.base.records import Record
 from sinks.cassandra.requests import REFUSED
 from sinks.cassandra.sync import SyncWriter
@@ -185,6 +186,7 @@ def test_an_inactive_recipient_gets_one_note_and_no_row() -> None:
     assert not outcome.poison
     assert notes(session) == {"bob": 9, "cid": 4}
     assert recipients(session) == {"ann"}
+    assert outcome.counts == {0: Counts(written=2, skipped=4)}
     listed = {r["user_id"] for s in session.sent for r in s.rows if set(r) >= {"bucket", "ttl"}}
     assert listed == {"ann"}
 
@@ -226,6 +228,7 @@ def test_a_note_that_is_refused_makes_dead_letters_of_its_records_alone() -> Non
 def test_without_contacts_nobody_is_skipped() -> None:
     """The setting is off by default."""
     session = FakeSession()
-    SyncWriter(session, Settings()).write([Record(0, 1, b"ann", VALUE)])
+    outcome = SyncWriter(session, Settings()).write([Record(0, 1, b"ann", VALUE)])
+    assert not outcome.counts
     assert recipients(session) == {"ann"}
     assert not notes(session)

@@ -11,6 +11,7 @@ import pytest
 
 from schemas.errors import FatalFailure, ServerUnavailable, TooManyPoison, TransientFailure
 from sinks.base import retry
+from sinks.base.counts import Counts
 from sinks.base.delivery import Delivery
 from sinks.base.poison import PoisonGuard, PoisonLimits
 from sinks.base.records import Record
@@ -30,7 +31,8 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def deliver(writer: FakeWriter, letters: FakeDeadLetters, longest_run: int = 9) -> dict[int, int]:
     """Delivers `RECORDS`."""
     guard = PoisonGuard(PoisonLimits(run=longest_run))
-    return dict(Delivery(writer, letters, guard).deliver(RECORDS, Event()))
+    counts = Delivery(writer, letters, guard).deliver(RECORDS, Event())
+    return {number: of.dead_letters for number, of in counts.items()}
 
 
 def test_only_what_failed_is_written_again() -> None:
@@ -44,6 +46,18 @@ def test_only_what_failed_is_written_again() -> None:
     assert deliver(writer, letters) == {0: 1, 1: 1}
     assert writer.calls == [[10, 11, 12, 13, 14, 15], [11, 13, 15], [15], [15]]
     assert letters.letters == [(10, "bad"), (13, "bad")]
+
+
+def test_the_counts_of_all_attempts_are_added() -> None:
+    """The writer's counts of what became durable in each attempt, and the dead letters."""
+    writer = FakeWriter(
+        Outcome(again=[1, 2], counts={0: Counts(written=2)}),
+        TransientFailure("away"),
+        Outcome(poison(0), counts={0: Counts(skipped=3), 1: Counts(written=4)}),
+    )
+    guard = PoisonGuard(PoisonLimits())
+    counts = Delivery(writer, FakeDeadLetters(), guard).deliver(RECORDS, Event())
+    assert counts == {0: Counts(written=2, skipped=3), 1: Counts(1, written=4)}
 
 
 def test_transient_failures_are_outlasted() -> None:

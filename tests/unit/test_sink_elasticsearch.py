@@ -14,6 +14,7 @@ from elasticsearch import ApiError, ConnectionTimeout, Elasticsearch
 from schemas.errors import ServerUnavailable, TransientFailure
 from schemas.settings import Settings
 from sinks.base.records import Record
+from sinks.base.writer import Outcome
 from sinks.elasticsearch.writer import ALIAS_SECONDS, SearchWriter
 from tests.support.clock import Clock
 from tests.support.sink_stores import NEXT_MONTH, Conversation, on_log
@@ -195,7 +196,7 @@ def test_an_index_without_the_alias_is_waited_for() -> None:
         with pytest.raises(TransientFailure, match="alias"):
             search.write(RECORDS)
     client.alias = True
-    assert search.write(RECORDS) == ([], [], "")
+    assert search.write(RECORDS) == Outcome([], [])
 
 
 def test_each_index_is_created_once_before_its_first_document() -> None:
@@ -231,6 +232,6 @@ def test_entries_without_text_make_no_request() -> None:
     """There is nothing to index."""
     search, client = writer(each({}))
     others = [on_log(entry, 0) for entry in Conversation("c").history() if entry.seq in (1, 3)]
-    assert search.write(others) == ([], [], "")
+    assert search.write(others) == Outcome([], [])
     assert client.bulks == []
     assert client.created == []

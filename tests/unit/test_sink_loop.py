@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from threading import Event
 
 import msgspec
@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, Message, TopicPartition
 
 from schemas.errors import FatalFailure
 from sinks.base.commits import Commits
+from sinks.base.counts import Counts, CountsOf
 from sinks.base.loop import REVOKE_SECONDS, STOP_SECONDS, SinkLoop
 from sinks.base.records import Bounds, Record
 from sinks.base.source import OneTopic, Source
@@ -51,7 +52,7 @@ class Run:
         self.consumer = FakeConsumer(self.stop, calls)
         self.written: list[list[tuple[int, int]]] = []
         self.tasks: list[HeldTask] = []
-        self.dead_letters: dict[int, int] = {}
+        self.counts: dict[int, Counts] = {}
         self._hold = hold
         self._fails = fails
         self._ticks = 0.0
@@ -74,11 +75,11 @@ class Run:
             task.end()
         return task
 
-    def _deliver(self, records: Sequence[Record], _abandon: Event) -> Mapping[int, int]:
+    def _deliver(self, records: Sequence[Record], _abandon: Event) -> CountsOf:
         if self._fails:
             raise self._fails
         self.written.append([(record.partition, record.offset) for record in records])
-        return self.dead_letters
+        return self.counts
 
     def _tick(self) -> float:
         self._ticks += 1
@@ -178,7 +179,7 @@ def test_a_broker_that_does_not_say_the_last_commits_ends_nothing() -> None:
     run.consumer.refuse_committed = 3
     note = '{"dead_letters":40}'
     run.consumer.last_commits[0] = TopicPartition(TOPIC, 0, 1, metadata=note)
-    run.dead_letters = {0: 2}
+    run.counts = {0: Counts(2)}
     (place,) = run().commits[0]
     assert (place.offset, msgspec.json.decode(place.metadata or "")["dead_letters"]) == (2, 42)
 
@@ -285,12 +286,26 @@ def test_commits_tell_delay_and_dead_letters() -> None:
     """The delay is that of the newest entry; dead letters count on from the last commit."""
     value = b'{"at": %d}' % (NOW * 1000 - 250)
     run = Run([assign(0, 1)], [message(0, 1, b'{"at": 5}')], [message(0, 2, value)], [])
-    run.dead_letters = {0: 2}
+    run.counts = {0: Counts(2)}
     note = '{"delay_ms":1,"at":2,"dead_letters":40}'
     run.consumer.last_commits[0] = TopicPartition(TOPIC, 0, 1, metadata=note)
     (place,) = run().commits[0]
     expected = {"delay_ms": 250, "at": NOW * 1000, "dead_letters": 42}
     assert msgspec.json.decode(place.metadata or "") == expected
+
+
+def test_commits_count_written_and_skipped_deliveries() -> None:
+    """Since the first commit. Without the setting the note has no such field."""
+    run = Run([assign(0, 1)], [message(0, 1)], [message(1, 1)], [])
+    run.counts = {0: Counts(written=2, skipped=3)}
+    note = '{"dead_letters":1,"written":40,"skipped":5}'
+    run.consumer.last_commits[0] = TopicPartition(TOPIC, 0, 1, metadata=note)
+    run()
+    notes = {
+        place.partition: place.metadata for commit in run.consumer.commits for place in commit
+    }
+    assert msgspec.json.decode(notes[0] or "") == {"dead_letters": 1, "written": 42, "skipped": 8}
+    assert notes[1] == '{"dead_letters":0}'
 
 
 def test_a_note_of_somebody_else_does_no_harm() -> None:

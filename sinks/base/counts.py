@@ -1,0 +1,45 @@
+"""What a sink counts of each partition. The counts are part of the notes of its commits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+from msgspec import Struct
+
+
+class Counts(Struct, frozen=True):
+    """Counts of one partition.
+
+    Attributes:
+        dead_letters: Records that the store refuses.
+        written: Deliveries (a record and one of its recipients) to active recipients.
+        skipped: Deliveries to inactive recipients, see `schemas.lifetime`.
+    """
+
+    dead_letters: int = 0
+    written: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.dead_letters + other.dead_letters,
+            self.written + other.written,
+            self.skipped + other.skipped,
+        )
+
+
+CountsOf: TypeAlias = Mapping[int, Counts]
+"""Counts by the number of a partition; a partition without counts may be absent."""
+
+NO_COUNTS: Final[CountsOf] = MappingProxyType({})
+
+
+def added(first: CountsOf, second: CountsOf) -> CountsOf:
+    """The sums of two counts, by partition."""
+    nothing = Counts()
+    return {
+        number: first.get(number, nothing) + second.get(number, nothing)
+        for number in {*first, *second}
+    }
