@@ -32,6 +32,7 @@ _BENCHMARKS: Final[Mapping[str, Callable[[], Iterator[Figure]]]] = {
     "sequencer": sequencer.figures,
     "growth": growth.figures,
     "sync-sink": sync_sink.figures,
+    "skipping": sync_sink.skipping,
     "pages": pages.figures,
 }
 

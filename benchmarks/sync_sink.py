@@ -2,16 +2,19 @@
 
 Two shapes of traffic, in interleaved rounds of one run. In groups, a record has many recipients,
 and a recipient has several records in a flush. Spread, each record goes to another recipient;
-beside the sink, the same requests are sent with all their statements built beforehand. Each run is
-checked: every delivery is stored exactly once. IM_KAFKA_BOOTSTRAP and IM_CASSANDRA_HOSTS name the
-servers.
+beside the sink, the same requests are sent with all their statements built beforehand. Both shapes
+run again with ``skip_inactive``, where all recipients are active or a tenth of them. Each run is
+checked: every delivery to an active recipient is stored exactly once. IM_KAFKA_BOOTSTRAP and
+IM_CASSANDRA_HOSTS name the servers.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
@@ -30,11 +33,13 @@ from backends.kafka import (
     topic_partitions,
 )
 from benchmarks import report
+from benchmarks.contacts import append_contacts, chosen
 from benchmarks.results import Figure, Target, WrongOutput
 from benchmarks.worker import worker
 from benchmarks.workload import FLUSH_SECONDS, TEXT
 from schemas.codec import encode
 from schemas.errors import ServerUnavailable
+from schemas.lifetime import SKIPPED_SINCE
 from schemas.recipients import recipients_key, recipients_of
 from schemas.records import MessageSent, TextContent
 from schemas.settings import Settings
@@ -46,6 +51,9 @@ from sinks.cassandra.sync import SyncWriter
 from sinks.stages import STAGES
 
 ROUNDS: Final = 5
+SHARES: Final = (1.0, 0.1)
+"""Of the recipients who are active, where the sink skips the others."""
+
 SHARDS: Final = 8
 GROUP_RECORDS: Final = 100_000
 GROUPS: Final = 80
@@ -84,6 +92,16 @@ def figures() -> Iterator[Figure]:
     yield Figure("sync sink, each record to another recipient", "records/s", spread, targets)
 
 
+def skipping() -> Iterator[Figure]:
+    """One figure for each shape, where the sink skips the recipients who are not active."""
+    for what, traffic in {"groups": grouped_records, "spread": spread_records}.items():
+        rates: dict[str, list[float]] = {f"{share:.0%} active": [] for share in SHARES}
+        for _ in range(ROUNDS):
+            for share, of_share in zip(SHARES, rates.values(), strict=True):
+                of_share.append(measure(traffic, share))
+        yield Figure(f"sync sink that skips, {what}", "deliveries/s", rates, [])
+
+
 Traffic = Callable[[], Iterator[Record]]
 """Records by their shard and offset."""
 
@@ -119,25 +137,40 @@ def _message(conv_id: str, seq: int) -> bytes:
     )  # fmt: skip
 
 
-def measure(traffic: Traffic) -> float:
+def measure(traffic: Traffic, share: float | None = None) -> float:
     """Deliveries a second of one fresh sink over one fresh topic, from its first commit on.
+
+    Args:
+        traffic: The records.
+        share: Of the recipients who are active. The sink skips the others, and their deliveries
+            count as well. None: ``skip_inactive`` is off.
 
     Raises:
         WrongOutput: A delivery is missing, or is there twice.
         ServerUnavailable: Not all records were stored in time.
     """
-    with deployment() as (settings, session):
-        deliveries = _fill(settings, traffic())
+    with deployment(skip_inactive=share is not None) as (settings, session):
+        _fill(settings, traffic())
+        deliveries = Counter(user for r in traffic() for user in recipients_of(r.key or b""))
+        active = set(deliveries)
+        if share is not None:
+            active = {user.encode() for user in chosen((u.decode() for u in deliveries), share)}
+            append_contacts(settings, (user.decode() for user in active))
         with worker(settings, "sinks", "sync"):
             rate = _rate(settings, traffic)
-        _check(session, deliveries)
+        _check(session, sum(deliveries[user] for user in active))
+        _check_skipped(session, deliveries.keys() - active)
         return rate
 
 
 @contextmanager
-def deployment() -> Iterator[tuple[Settings, Session]]:
+def deployment(*, skip_inactive: bool = False) -> Iterator[tuple[Settings, Session]]:
     """Topics and tables that nobody else has; they are removed at the end."""
-    settings = Settings(namespace=f"bench-{secrets.token_hex(4)}", sync_partitions=SHARDS)
+    settings = Settings(
+        namespace=f"bench-{secrets.token_hex(4)}",
+        sync_partitions=SHARDS,
+        skip_inactive=skip_inactive,
+    )
     create_topics(settings)
     with cassandra_session(settings) as session:
         create_tables(session, settings)
@@ -148,18 +181,16 @@ def deployment() -> Iterator[tuple[Settings, Session]]:
             admin_client(settings).delete_topics([topic.topic for topic in new_topics(settings)])
 
 
-def _fill(settings: Settings, records: Iterable[Record]) -> int:
-    """Appends records to their shards; returns how many deliveries that are."""
+def _fill(settings: Settings, records: Iterable[Record]) -> None:
+    """Appends records to their shards."""
     producer = Producer(
         producer_config(settings) | {"queue.buffering.max.messages": 1_000_000, "linger.ms": 20}
     )
-    topic, deliveries = settings.topic(Topic.SYNC), 0
+    topic = settings.topic(Topic.SYNC)
     for record in records:
         producer.produce(topic, record.value, record.key, partition=record.partition)
-        deliveries += len(recipients_of(record.key or b""))
     if producer.flush(FLUSH_SECONDS):
         raise TimeoutError(f"the broker did not take all records in {FLUSH_SECONDS:.0f} s")
-    return deliveries
 
 
 def _rate(settings: Settings, traffic: Traffic) -> float:
@@ -240,6 +271,13 @@ def _check(session: Session, deliveries: int) -> None:
     ]
     if not len(found) == len(set(found)) == deliveries:
         raise WrongOutput(f"{len(found)} of {deliveries} deliveries, {len(set(found))} different")
+
+
+def _check_skipped(session: Session, people: AbstractSet[bytes]) -> None:
+    rows = session.execute("SELECT user_id, since FROM sync_expiry", timeout=120)
+    noted = {user.encode() for user, since in rows if since == SKIPPED_SINCE}
+    if noted != people:
+        raise WrongOutput(f"{len(noted)} skip notes, {len(people)} people are inactive")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Final
 
 from schemas.settings import Settings
 
-_SET: Final = ("namespace", "partitions", "sync_layout", "sync_topics_limit")
+_SET: Final = ("namespace", "partitions", "sync_layout", "sync_topics_limit", "skip_inactive")
 """What benchmarks set by themselves; the rest is of the environment."""
 
 _STOP_SECONDS: Final = 20.0
