@@ -1,4 +1,4 @@
-"""How Kafka, Cassandra and Elasticsearch are reached, and the shape that this project gives them.
+"""Access to Kafka, Cassandra and Elasticsearch: client settings, topics, tables, index.
 
-Rooms that read or write them go through here: client settings, topics, tables, index.
+Every package that reads or writes one of the three servers uses this package.
 """

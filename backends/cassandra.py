@@ -1,70 +1,72 @@
 """The Cassandra tables of a deployment, and the session to reach them.
 
-| table | answers |
+| table | content |
 |---|---|
-| ``deployment`` | which deployment the keyspace belongs to: see `backends.deployment_stores` |
-| ``message`` | a range of SeqIds of one conversation |
-| ``conversation`` | what a conversation is now: its head SeqId, owner, rules, mode |
-| ``membership_by_user`` | the conversations of a person, with their membership periods |
-| ``membership_by_conversation`` | the people of a conversation, with theirs |
-| ``read_mark`` | up to where somebody has read a conversation |
-| ``device`` | the devices of a person, each in a slot, and by which policy each began |
-| ``device_cursor`` | how far each registration of a device has come, and when it was seen |
-| ``sync`` | a range of one recipient's sync timeline; expires |
-| ``sync_bucket`` | which partitions of ``sync`` a recipient has at all; expires |
-| ``sync_expiry`` | up to where a recipient's ``sync`` may be gone from when on; does not expire |
+| ``deployment`` | the id of the deployment that owns the keyspace: `backends.deployment_stores` |
+| ``message`` | the entries of a conversation, by SeqId |
+| ``conversation`` | the current state of a conversation: head SeqId, owner, rules, mode |
+| ``membership_by_user`` | the conversations of a person, with the person's membership periods |
+| ``membership_by_conversation`` | the members of a conversation, with their membership periods |
+| ``read_mark`` | the read mark of a person in a conversation |
+| ``device`` | the devices of a person, each in a slot, with the policy of its registration |
+| ``device_cursor`` | the cursor of each registration of a device, and when it was last seen |
+| ``sync`` | the sync timeline of a recipient, by sync SeqId; expires |
+| ``sync_bucket`` | the partitions of ``sync`` that a recipient has; expires |
+| ``sync_expiry`` | which records of a recipient may have expired, and when; does not expire |
 
-How large one partition can become (`schemas.limits`; `tests/unit/test_partition_sizes.py` adds it
-up, ``tests/integration/test_partitions.py`` asks the server):
+Maximum size of one partition (`schemas.limits`). `tests/unit/test_partition_sizes.py` computes
+the sizes, ``tests/integration/test_partitions.py`` reads them from the server:
 
 | table | the worst partition | at most |
 |---|---|---|
 | ``message`` | `MESSAGE_BUCKET` entries of `MAX_ENTRY_BYTES` | 99.3 MB |
 | ``sync`` | `SYNC_BUCKET` rows of `MAX_ENTRY_BYTES` | 94.5 MB |
-| ``membership_by_conversation`` | all who are named in `MEMBERSHIP_BUCKET` entries | 82.3 MB |
+| ``membership_by_conversation`` | all people named in `MEMBERSHIP_BUCKET` entries | 82.3 MB |
 | ``membership_by_user`` | two rows a period, in 1/32 of a person's conversations | below |
 | ``conversation``, ``deployment`` | one row | 1 KB |
 | ``read_mark`` | one row | 2 KB |
 | ``device`` | the devices that a person may have | 40 KB |
-| ``device_cursor`` | one row; one more, for ten days, of each that was taken out | small |
+| ``device_cursor`` | one row; for ten days one more for each removed registration | small |
 | ``sync_bucket`` | a record in every bucket of a shard, for a lifetime | by the rate: below |
 | ``sync_expiry`` | at most nine rows of some 50 bytes for each lifetime | 24 KB a year of weeks |
 
 A listed bucket takes some 70 bytes for `SYNC_BUCKET` offsets of a shard. At 100,000 records/s
-on 8 shards, kept for a week, that is 68 MB; who keeps more, or longer, takes more shards.
+on 8 shards with a retention of a week, that is 68 MB. More records, or a longer retention, need
+more shards.
 
-The memberships of a person lie in `USER_BUCKETS` buckets, by conversation. One conversation has
+The memberships of a person are in `USER_BUCKETS` buckets, by conversation. One conversation has
 at most two rows for each of the `MAX_PERIODS` periods that count (`backends.memberships`). With
-one period and the longest ids, 100 MB are 80,000 conversations in one bucket and 2,500,000 in all.
+one period and the longest ids, 100 MB hold 80,000 conversations in one bucket, 2,500,000 in all.
 No bound refuses a join.
 
-Membership is stored as what happened (joined or left, at a SeqId): such rows are idempotent and
-may arrive in any order, where a period with an end would have to be read before it is written.
-A join has the history rule beside it, so that who reads memberships knows what may be read back.
-A row without one was written before there was such a rule, and means ``since_join``.
+Membership is stored as events (joined or left, at a SeqId). Such rows are idempotent and may
+arrive in any order; a period with an end would need a read before each write. The row of a join
+has the history rule, so that a reader of memberships knows which SeqIds are readable. A row
+without a history rule was written by an early version and means ``since_join``.
 
-``messages`` beside a SeqId is how many messages there are up to it (`schemas.unread`); without one
-nothing counts. ``read_mark`` has somebody's own last message (``own_seq``, with its count), and
-up to where their devices marked it as read (``read_seq``); each ``USING TIMESTAMP`` its SeqId.
+``messages`` in a row is the number of messages up to the SeqId of the row (`schemas.unread`);
+a row without it counts none. ``read_mark`` has a person's own last message (``own_seq``, with its
+count) and the SeqId that the person's devices marked as read (``read_seq``). The SeqId is the
+timestamp of each of the two.
 
-A row of ``sync`` has references (`schemas.sync_rows`): what one flush of the sink brought to one
-recipient, at most 100 records and `MAX_ENTRY_BYTES` of JSON. Its key is its highest sync SeqId. A
-reference takes the digits of two numbers, and each conversation in a row takes its id once. The
-JSON of a reply lies in the row itself. Flushes that are repeated with other ends may leave rows
-that overlap; all their keys are records of the recipient, so a bucket has at most `SYNC_BUCKET`
-rows whatever is repeated. A dead letter that is replayed makes the row above it longer by one
-reference. A row has all records of its recipient between the row below and its own key. So a
-reader takes, of each row in turn, the references above the last one taken.
+A row of ``sync`` has references (`schemas.sync_rows`): the records that one flush of the sink
+wrote for one recipient, at most 100 records and `MAX_ENTRY_BYTES` of JSON. The row's key is its
+highest sync SeqId. A reference takes the digits of two numbers, and each conversation in a row
+takes its id once. The row holds the JSON of a reply itself. A repeated flush may end elsewhere and
+leave rows that overlap. All keys are records of the recipient, so a bucket has at most
+`SYNC_BUCKET` rows after any number of repeats. A replayed dead letter makes the row above it
+longer by one reference. A row has all records of its recipient between the row below and its own
+key. So a reader takes from each row in turn the references above the last one taken.
 
-A recall overwrites ``entry`` of its message and of the edits of that by an empty text, and notes
-its own SeqId in ``recalled_by``, both with the timestamp `RECALLED`, above that of any clock: a
-replay, however late, does not bring the text back. ``edited_by`` of a message is the SeqId of its
-last edit, and its timestamp; the text is in the row of the edit, once.
+A recall overwrites ``entry`` of the message and of the message's edits by an empty text, and
+writes its own SeqId into ``recalled_by``. Both have the timestamp `RECALLED`, which is above the
+time of any clock, so no later replay restores the text. ``edited_by`` of a message is the SeqId of
+its last edit, which is also the timestamp; only the row of the edit has the text.
 
-``conversation`` is written ``USING TIMESTAMP seq``: the last writer is the one with the highest
-SeqId, whatever is replayed. So is ``sync_expiry``, by its ``newest``: in a slot of time that
-begins at ``since`` (seconds), records up to the sync SeqId ``newest`` were written for somebody,
-and all of them are there until ``until`` (seconds).
+``conversation`` is written ``USING TIMESTAMP seq``: the row with the highest SeqId wins, in any
+order of replays. ``sync_expiry`` is written the same way, by ``newest``. A row of ``sync_expiry``
+states: in the slot of time that begins at ``since`` (seconds), records up to the sync SeqId
+``newest`` were written for the person, and all of them are stored until ``until`` (seconds).
 """
 
 from __future__ import annotations
@@ -99,11 +101,11 @@ CONNECT_SECONDS: Final = 10.0
 REQUEST_SECONDS: Final = 20.0
 RECONNECT_SECONDS: Final = 1.0
 
-# Every read and write of a quorum meets every other.
+# A quorum read sees every quorum write.
 _CONSISTENCY: Final = ConsistencyLevel.LOCAL_QUORUM
 
 RECALLED: Final = 1 << 62
-"""Timestamp of what a recall writes. All others are microseconds since 1970, or SeqIds."""
+"""Timestamp of a recall's writes. All other timestamps are microseconds since 1970, or SeqIds."""
 
 _TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS deployment (only int PRIMARY KEY, id text)""",
@@ -162,7 +164,7 @@ _LATER_COLUMNS: Final = (
     "ALTER TABLE conversation ADD IF NOT EXISTS messages bigint",
     "ALTER TABLE message ADD IF NOT EXISTS messages bigint",
 )
-"""What the tables do not have that an earlier version made."""
+"""Columns that tables of earlier versions lack."""
 
 _REMADE: Final[Sequence[str]] = ("membership_by_user", "membership_by_conversation", "read_mark")
 """The tables that had another primary key in an earlier version."""
@@ -171,15 +173,15 @@ _RECOLUMNED: Final[Sequence[str]] = ("sync",)
 """The tables that had other columns in an earlier version, with another meaning."""
 
 _WINDOWS_IN_A_LIFETIME: Final = 14
-"""TWCS drops whole windows; a dozen or two of them is what its authors advise."""
+"""TWCS drops whole windows; its authors advise one to two dozen windows."""
 
 
 def create_tables(session: Session, settings: Settings) -> None:
-    """Creates what is missing: keyspace, tables, columns. The session then uses the keyspace.
+    """Creates the missing keyspace, tables and columns. The session then uses the keyspace.
 
     Raises:
-        ConfigurationError: A table that exists is not as the code needs it, or the keyspace has
-            fewer copies than the settings say.
+        ConfigurationError: An existing table differs from what the code needs, or the keyspace
+            has fewer copies than the settings require.
     """
     session.execute(
         f"CREATE KEYSPACE IF NOT EXISTS {settings.keyspace} WITH replication = "
@@ -197,7 +199,7 @@ def create_tables(session: Session, settings: Settings) -> None:
 
 
 def _check_copies(session: Session, settings: Settings) -> None:
-    """Compares the copies of a keyspace that somebody made beforehand."""
+    """Compares the replication of a keyspace that existed before with the settings."""
     found = session.execute(
         "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = %s",
         (settings.keyspace,),
@@ -214,9 +216,9 @@ def _check_copies(session: Session, settings: Settings) -> None:
 
 
 def use_keyspace(session: Session, settings: Settings) -> None:
-    """Has the session use the deployment's keyspace, if its tables are of this version.
+    """Makes the session use the deployment's keyspace, if the tables are of this version.
 
-    An old table would be read and written without an error, at places where nobody looks.
+    Queries on an old table would raise no error, but would use keys that no reader uses.
 
     Raises:
         ConfigurationError: There is a table of an earlier version, with another primary key or
@@ -242,7 +244,7 @@ def use_keyspace(session: Session, settings: Settings) -> None:
 def cassandra_session(settings: Settings) -> Iterator[Session]:
     """A session with rows as tuples, quorum consistency, and reconnection each second.
 
-    A contact point that comes back with another address under its name is found again.
+    A contact point that restarts with another address under the same name is found again.
 
     Raises:
         ServerUnavailable: No contact point answers.
@@ -257,15 +259,15 @@ def cassandra_session(settings: Settings) -> Iterator[Session]:
         row_factory=tuple_factory,
     )
     cluster = Cluster(
-        # The driver resolves a plain name once. A name in an endpoint is resolved again with each
-        # connection, so a node may come back with another address.
+        # The driver resolves a plain name once, but a name in an endpoint with each connection,
+        # so a node may restart with another address.
         [DefaultEndPoint(host, port) for host in hosts],
         port=port,
         protocol_version=5,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         reconnection_policy=ConstantReconnectionPolicy(RECONNECT_SECONDS, max_attempts=None),
         connect_timeout=CONNECT_SECONDS,
-        compression=False,  # costs more than it saves beside the server
+        compression=False,  # costs more than it saves near the server
     )
     try:
         yield _connect(cluster, settings)
@@ -282,7 +284,7 @@ def _no_host(settings: Settings) -> ServerUnavailable:
 
 
 def _connect(cluster: Cluster, settings: Settings) -> Session:
-    # The driver logs a traceback for each attempt. What matters is raised.
+    # The driver logs a traceback for each attempt. The last error is raised anyway.
     logger = logging.getLogger("cassandra")
     logger.setLevel(logging.CRITICAL)
     try:
@@ -291,7 +293,7 @@ def _connect(cluster: Cluster, settings: Settings) -> Session:
         raise _no_host(settings) from error
     finally:
         logger.setLevel(logging.ERROR)
-    # Rows without a timestamp of their own get the servers' time. A sink whose clock was ahead
-    # would otherwise write rows that its successor cannot renew.
+    # Rows without an explicit timestamp get the servers' time. With client timestamps, a sink
+    # whose clock is ahead would write rows that the next sink process cannot overwrite.
     session.use_client_timestamp = False
     return session

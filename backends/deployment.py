@@ -1,8 +1,8 @@
 """The identity of a deployment in the log: topic ``im.deployment``, whose first record counts.
 
-Whoever finds the topics without an identity proposes one and reads back the first record, so all
-who do that at the same time agree. A record is never replaced: a topic that was deleted and made
-anew, or got more partitions, does not fit it any more, and `check_log` refuses to go on.
+A process that finds no identity writes a proposal and reads back the first record, so processes
+that do this at the same time agree. The record is never replaced. A topic that was deleted and
+created again, or that got more partitions, no longer matches the record; `check_log` then raises.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 
 MISSING_SECONDS: Final = 3.0
-"""A topic counts as deleted when it has been missing for so long: brokers learn one by one."""
+"""A topic that is missing for this long counts as deleted: brokers learn of a topic one by one."""
 
 _LOOK_SECONDS: Final = 0.2
 _POLL_SECONDS: Final = 0.2
 
 
 def check_log(settings: Settings, timeout: float = REQUEST_SECONDS) -> Deployment:
-    """The identity in the log, recorded by this call if there is none, and checked.
+    """Returns the identity in the log after a check. Records an identity if there is none.
 
     Raises:
-        WrongDeployment: A topic, or a setting, does not fit the identity.
+        WrongDeployment: A topic or a setting does not match the identity.
         TransientFailure: Topics are missing, and there is no identity: nothing is prepared yet.
         ServerUnavailable: The broker does not answer.
     """
@@ -149,7 +149,7 @@ def check_topics(
 def topic_identities(
     admin: AdminClient, names: Iterable[str], timeout: float = REQUEST_SECONDS
 ) -> dict[str, TopicIdentity]:
-    """Those of the topics that exist.
+    """The identities of those topics that exist, by name.
 
     Raises:
         ServerUnavailable: The broker does not answer.

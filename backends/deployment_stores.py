@@ -5,9 +5,9 @@
 | table ``deployment`` | one row with the id |
 | index ``<namespace>-deployment`` | one document with the id |
 
-A store without an identity gets that of the log, but only while nothing of the log was stored:
-a sink's commits tell. Otherwise the store has lost data, and a sink that went on would leave a
-hole that nobody sees.
+A store without an identity gets the identity of the log, but only if no sink has stored records
+yet, which the committed offsets of the sinks show. Otherwise the store has lost data, and a sink
+that continued would leave an unnoticed hole.
 """
 
 from __future__ import annotations
@@ -74,17 +74,17 @@ def store_id(session: Session, settings: Settings) -> str | None:
 
 
 def check_store(session: Session, settings: Settings, deployment: Deployment) -> None:
-    """Checks that the keyspace is of this deployment.
+    """Checks that the keyspace belongs to this deployment.
 
     Raises:
-        WrongDeployment: It is of another one.
-        TransientFailure: It is of none: nothing is prepared yet.
+        WrongDeployment: The keyspace belongs to another deployment.
+        TransientFailure: The keyspace has no identity: nothing is prepared yet.
     """
     _compare(f"keyspace {settings.keyspace}", store_id(session, settings), deployment)
 
 
 def claim_store(session: Session, settings: Settings, deployment: Deployment) -> None:
-    """Creates what is missing in the keyspace, and records the identity if there is none.
+    """Creates the missing keyspace and tables, and records the identity if there is none.
 
     Raises:
         WrongDeployment: The keyspace is of another deployment, or its data is gone.
@@ -108,7 +108,7 @@ def claim_store(session: Session, settings: Settings, deployment: Deployment) ->
 
 
 def index_id(client: Elasticsearch, settings: Settings) -> str | None:
-    """The id in Elasticsearch; None if it has none.
+    """The deployment's id in Elasticsearch; None if there is none.
 
     Raises:
         ServerUnavailable: Elasticsearch does not answer.
@@ -126,11 +126,11 @@ def index_id(client: Elasticsearch, settings: Settings) -> str | None:
 
 
 def check_index(client: Elasticsearch, settings: Settings, deployment: Deployment) -> None:
-    """Checks that the index is of this deployment, and that its alias is there.
+    """Checks that the index belongs to this deployment, and that its alias exists.
 
     Raises:
-        WrongDeployment: It is of another one.
-        TransientFailure: It is of none, or the alias is missing: `im prepare` makes both.
+        WrongDeployment: The index belongs to another deployment.
+        TransientFailure: There is no identity, or no alias: `im prepare` makes both.
         ServerUnavailable: Elasticsearch does not answer.
     """
     _compare(f"index {_index(settings)}", index_id(client, settings), deployment)
@@ -144,13 +144,13 @@ def check_index(client: Elasticsearch, settings: Settings, deployment: Deploymen
 def claim_index(
     client: Elasticsearch, settings: Settings, deployment: Deployment, at: int
 ) -> None:
-    """Creates what is missing in Elasticsearch, and records the identity if there is none.
+    """Creates the missing indices and alias, and records the identity if there is none.
 
     Args:
         client: A client.
         settings: The deployment.
         deployment: Its identity.
-        at: The time now (ms): an index that is made is that of its month.
+        at: The current time (ms). An index that is created is the index of this month.
 
     Raises:
         WrongDeployment: The index is of another deployment, or its data is gone.
@@ -172,7 +172,7 @@ def claim_index(
 
 
 def _record(client: Elasticsearch, settings: Settings, deployment: Deployment) -> None:
-    """Writes the document, unless somebody else was faster."""
+    """Writes the document, unless another process has written it before."""
     replicas = {"number_of_shards": 1, "number_of_replicas": settings.replication - 1}
     try:
         client.indices.create(index=_index(settings), settings=replicas)
@@ -206,7 +206,7 @@ def _compare(what: str, found: str | None, deployment: Deployment) -> None:
 def _require_unread(
     what: str, settings: Settings, sinks: dict[str, Topic], deployment: Deployment
 ) -> None:
-    """Sees to it that no sink has stored anything of the log so far."""
+    """Raises `WrongDeployment` if a sink has already stored records of the log."""
     groups = [group for stage, topic in sinks.items() if (group := _read(settings, stage, topic))]
     if groups:
         raise WrongDeployment(
@@ -216,7 +216,7 @@ def _require_unread(
 
 
 def _read(settings: Settings, stage: str, topic: Topic) -> str | None:
-    """The group of a stage if it has committed anything."""
+    """The group of a stage if the group has committed offsets, otherwise None."""
     admin, group = admin_client(settings), settings.group(stage)
     try:
         places = list(places_of(admin, settings, topic).values())

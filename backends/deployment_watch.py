@@ -1,4 +1,4 @@
-"""Ends a process when the topics are not those of its deployment any more."""
+"""Ends a process when the topics no longer match its deployment."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from schemas.settings import Settings
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 5.0
-"""Between two looks: how long a process may go on after a topic was replaced."""
+"""Interval of the checks: the longest time that a process runs after a topic was replaced."""
 
 ANSWER_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = 1.0
 _TELL_SECONDS: Final = 60.0
-"""Between two lines that say the same."""
+"""Minimum time between two log lines with the same text."""
 
 
 def await_deployment(
@@ -32,12 +32,12 @@ def await_deployment(
     check: Callable[[Deployment], None] = lambda _: None,
     pause: float = _RETRY_SECONDS,
 ) -> Deployment | None:
-    """Waits until there is a deployment that fits; None if ``stop`` was set before.
+    """Waits until there is a deployment that matches; None if ``stop`` was set before.
 
     Args:
-        settings: The deployment that is meant.
+        settings: The settings of the deployment.
         stop: Ends the wait.
-        check: Checks more than the log; raises as `check_log` does.
+        check: A check in addition to that of the log; raises the errors of `check_log`.
         pause: Seconds between two attempts.
 
     Raises:
@@ -59,12 +59,12 @@ def await_deployment(
 
 
 class DeploymentWatch:
-    """Looks at the topics now and then, in a thread of its own.
+    """Checks the topics every `LOOK_SECONDS`, in its own thread.
 
     Args:
-        settings: The deployment.
-        deployment: Its identity, as it was found at the start.
-        end: Called, in that thread, with what does not fit. It ends the process.
+        settings: The settings of the deployment.
+        deployment: The identity of the deployment at the start of the process.
+        end: Called in the thread with the mismatch. Ends the process.
     """
 
     def __init__(
@@ -81,23 +81,23 @@ class DeploymentWatch:
         self._thread = Thread(target=self._run, name="deployment-watch", daemon=True)
 
     def start(self) -> None:
-        """Begins to look."""
+        """Starts the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends; does not wait for a look that is under way."""
+        """Stops the thread; does not wait for a running check."""
         self._stop.set()
         self._wake.set()
 
     def look_soon(self) -> None:
-        """Has the thread look now. Waits for nothing."""
+        """Makes the thread check now. Does not block."""
         self._wake.set()
 
     def look(self) -> None:
-        """Looks now. A broker that does not answer is no finding.
+        """Checks now. A broker that does not answer is not a mismatch.
 
         Raises:
-            WrongDeployment: A topic is not that of the deployment.
+            WrongDeployment: A topic does not match the deployment.
         """
         try:
             check_topics(self._admin, self._deployment, ANSWER_SECONDS)
@@ -118,7 +118,7 @@ class DeploymentWatch:
 
 
 def end_process(failure: FatalFailure) -> None:
-    """Says why in one line, and ends the process at once, whatever its threads do."""
+    """Logs the failure in one line and ends the process at once, without waiting for threads."""
     log.critical("ends: %s", failure)
     logging.shutdown()
     os._exit(failure.exit_code)

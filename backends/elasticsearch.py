@@ -1,8 +1,8 @@
-"""The Elasticsearch indices of a deployment: one a month of the messages' time, under one alias.
+"""The Elasticsearch indices of a deployment: one for each month of message times, under one alias.
 
-``text`` is a message's text as it was written, and is not searched. ``tokens`` is what
-`backends.search_text.readings_of` makes of the text: the server splits it at spaces and changes
-nothing. ``index_phrases`` indexes every pair of tokens, so that a run of two is one look-up.
+``text`` is a message's original text and is not searched. ``tokens`` is the result of
+`backends.search_text.readings_of` for the text; the server only splits ``tokens`` at spaces.
+``index_phrases`` indexes every pair of tokens, so that a phrase of two tokens is one look-up.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from schemas.settings import Settings
 REQUEST_SECONDS: Final = 30.0
 
 LAYOUT: Final = 3
-"""Number of the mapping and of the rule by which tokens are made. An index has the one it has."""
+"""Version of the mapping and of the token rule. The layout of an existing index never changes."""
 
 MAPPINGS: Final[dict[str, Any]] = {
     "dynamic": "strict",
@@ -48,21 +48,21 @@ MAPPINGS: Final[dict[str, Any]] = {
 }
 
 _LONGEST_CONVERSATION: Final = 512 - len(":") - len(str(1 << 63))
-"""Bytes. The server takes an `_id` of 512, and refuses a whole request for a longer one."""
+"""Bytes. The server accepts an `_id` of 512 and refuses a whole request for one longer `_id`."""
 
 _SHARDS: Final = 1
 
 _KIND_CHARACTERS: Final = 100
-"""What else than Elasticsearch answers may put a page where the kind of an error belongs."""
+"""Maximum length. A server other than Elasticsearch may put a whole page in place of the kind."""
 
 
 def index_name(settings: Settings, at: int) -> str:
-    """The index that holds an entry: a function of its own time (ms), so a replay finds it."""
+    """The index for an entry: a function of the entry's time (ms), so that a replay finds it."""
     return f"{settings.index_alias}-{datetime.fromtimestamp(at / 1000, UTC):%Y.%m}"
 
 
 def document_id(conv_id: str, seq: int) -> str:
-    """The `_id` of an entry. A conversation whose id is too long for one is named by its hash."""
+    """The `_id` of an entry. The hash of the conversation id replaces an id that is too long."""
     name = conv_id.encode()
     if len(name) > _LONGEST_CONVERSATION:
         return f"{hashlib.sha256(name).hexdigest()}:{seq}"
@@ -70,18 +70,17 @@ def document_id(conv_id: str, seq: int) -> str:
 
 
 def elasticsearch_client(settings: Settings) -> Elasticsearch:
-    """A client without retries of its own: who calls decides what a failure means."""
+    """A client that does not retry: the caller decides what a failure means."""
     return Elasticsearch(
         settings.elasticsearch_url, request_timeout=REQUEST_SECONDS, max_retries=0
     )
 
 
 def create_index(client: Elasticsearch, settings: Settings, at: int) -> str:
-    """Creates the index for entries of the month of ``at`` (ms), unless it is there.
+    """Creates the index for entries of the month of ``at`` (ms), unless it exists.
 
     Raises:
-        ConfigurationError: The index is there and has another layout, or the credentials are
-            refused.
+        ConfigurationError: The index exists with another layout, or the credentials are refused.
         ServerUnavailable: Elasticsearch does not answer, or cannot create the index.
     """
     name = index_name(settings, at)
@@ -108,7 +107,7 @@ def clear_failures(settings: Settings) -> Iterator[None]:
 
 
 def describe(settings: Settings, error: ApiError | TransportError) -> str:
-    """One line about a failed request. It has no password and nothing of the answer's text."""
+    """One line about a failed request, without passwords and without the response body."""
     where = settings.elasticsearch_url.rpartition("@")[2]
     if not isinstance(error, ApiError):
         return f"Elasticsearch does not answer at {where}"
@@ -124,7 +123,7 @@ def describe(settings: Settings, error: ApiError | TransportError) -> str:
 
 
 def _is_blocked(error: ApiError) -> bool:
-    """Whether an index or the cluster takes no writes. The status is 403, too."""
+    """Whether an index or the cluster refuses writes. Its status is 403, as for credentials."""
     return isinstance(error, AuthorizationException) and "block" in error.error
 
 
@@ -152,10 +151,10 @@ def _check_layout(client: Elasticsearch, name: str) -> None:
 
 
 def other_layout(mappings: Mapping[str, Any]) -> str | None:
-    """The first index whose layout is another than `LAYOUT`, and what to do; None if all fit.
+    """The first index with another layout than `LAYOUT`, and what to do; None if all match.
 
     Args:
-        mappings: The server's answer: by index.
+        mappings: The mappings by index, as the server returns them.
     """
     for name in sorted(mappings):
         if mappings[name]["mappings"].get("_meta", {}).get("layout") != LAYOUT:

@@ -1,4 +1,4 @@
-"""Reads ``im.epochs``: small, whole, and then what comes."""
+"""Reads ``im.epochs``: first all of its few records, then new ones."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _POLL_SECONDS: Final = 0.2
 
 
 class EpochLog:
-    """Folds what a consumer reads of ``im.epochs``; a deployment without it has epoch 0 alone.
+    """Folds the records of ``im.epochs``; a deployment without the topic has epoch 0 alone.
 
     Args:
-        settings: The deployment.
-        consumer: Reads committed records, and tells ends (``enable.partition.eof``).
+        settings: The settings of the deployment.
+        consumer: Reads committed records and reports ends (``enable.partition.eof``).
     """
 
     def __init__(self, settings: Settings, consumer: Consumer) -> None:
@@ -33,14 +33,14 @@ class EpochLog:
 
     @property
     def places(self) -> list[TopicPartition]:
-        """What the consumer has to read on, beside whatever else it reads; from here on."""
+        """The next position in ``im.epochs``, for the consumer to assign with its other topics."""
         return [TopicPartition(self._topic, 0, self._next)] if self._is_there else []
 
     def read(self, timeout: float) -> None:
-        """Assigns the log to the consumer, alone, and reads it to its end.
+        """Assigns only ``im.epochs`` to the consumer and reads the topic to its end.
 
         Raises:
-            ServerUnavailable: The broker does not tell it in time.
+            ServerUnavailable: The end is not reached within the timeout.
             KafkaException: The broker does not answer.
         """
         found = self._consumer.list_topics(self._topic, timeout).topics[self._topic]
@@ -50,7 +50,7 @@ class EpochLog:
         self._consumer.assign(self.places)
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            # One by one: they are few, and to ask for many waits for the last of them.
+            # One by one: the records are few, and a poll for many waits for the last of them.
             message = self._consumer.poll(_POLL_SECONDS)
             if message is None:
                 continue
@@ -61,19 +61,19 @@ class EpochLog:
         raise ServerUnavailable(f"{self._topic} cannot be read within {timeout:.0f} s")
 
     def follow(self, timeout: float) -> None:
-        """Takes what has come since; the first time as `read`, and with its errors."""
+        """Applies the records since the last call. The first call is `read`, with its errors."""
         if not self._is_there:
             self.read(timeout)
         while (message := self._consumer.poll(0)) is not None:
             self.take(message)
 
     def take(self, message: Message) -> bool:
-        """Takes a message if it is of this log, record or not; says whether it was."""
+        """Applies a message of ``im.epochs``. Returns whether the message is of this topic."""
         if message.topic() != self._topic:
             return False
         if message.error() is None:
             self._next = (message.offset() or 0) + 1
-            # Of a kind that comes later: it says nothing about the epochs that we know of.
+            # A kind of a later version does not change the epochs that this version knows.
             with contextlib.suppress(UndecodableRecord):
                 self.epochs.apply(decode_epoch_record(message.value()))
         return True

@@ -1,8 +1,8 @@
-"""What consumer groups do: who is in them, and what they have committed.
+"""Members and committed offsets of consumer groups.
 
-Only a group's coordinator can tell. A broker that has just started, or taken the group over,
-refuses the question for a moment, and the client library hands that refusal on: here it is asked
-again.
+Only a group's coordinator answers these requests. A broker that has just started, or that has just
+become the coordinator, refuses them for a moment. The client library returns this error to the
+caller; the functions here retry.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _Answer = TypeVar("_Answer")
 
 _PAUSE_SECONDS: Final = 0.1
 _LAST_SECONDS: Final = 0.1
-"""What an attempt has at least, however little time is left."""
+"""Minimum timeout of one attempt, even when less time is left."""
 
 _COORDINATOR_ERRORS: Final = (
     KafkaError.NOT_COORDINATOR,
@@ -40,25 +40,25 @@ _COORDINATOR_ERRORS: Final = (
 
 
 class Group(Protocol):
-    """Tells the commits of a consumer group, as `confluent_kafka.Consumer` does."""
+    """Returns the commits of a consumer group, as `confluent_kafka.Consumer` does."""
 
     def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
-        """The same places, each with the committed offset."""
+        """The same partitions, each with the committed offset."""
         ...
 
 
 def committed_places(
     group: Group, places: Sequence[TopicPartition], timeout: float = REQUEST_SECONDS
 ) -> list[TopicPartition]:
-    """What a group has committed, asked as one of it; below 0 where that is nothing.
+    """The committed offsets of a group, read by one of its consumers; below 0 without a commit.
 
     Args:
         group: A consumer of the group.
-        places: The partitions that are asked for.
-        timeout: Seconds until the last attempt is over.
+        places: The partitions.
+        timeout: Seconds until the last attempt ends.
 
     Raises:
-        KafkaException: The broker does not answer, or refuses for good.
+        KafkaException: The broker does not answer, or refuses permanently.
     """
 
     def ask(seconds: float) -> list[TopicPartition]:
@@ -73,7 +73,7 @@ def committed_places(
 def described_group(
     admin: AdminClient, group: str, timeout: float = REQUEST_SECONDS
 ) -> ConsumerGroupDescription:
-    """Who is in a group and has which partitions. Arguments and errors as of `group_places`."""
+    """The members of a group with their partitions. Arguments and errors as for `group_places`."""
 
     def ask(seconds: float) -> ConsumerGroupDescription:
         futures: dict[str, Future[ConsumerGroupDescription]]
@@ -89,17 +89,17 @@ def group_places(
     places: Sequence[TopicPartition],
     timeout: float = REQUEST_SECONDS,
 ) -> list[TopicPartition]:
-    """What a group has committed, with its notes; below 0 where that is nothing.
+    """The committed offsets of a group with their metadata; below 0 without a commit.
 
     Args:
-        admin: Whom to ask; not of the group.
-        group: Its id.
-        places: The partitions that are asked for.
-        timeout: Seconds until the last attempt is over.
+        admin: A client outside of the group.
+        group: The group's id.
+        places: The partitions.
+        timeout: Seconds until the last attempt ends.
 
     Raises:
-        KafkaException: The broker refuses for good.
-        TimeoutError: It does not answer.
+        KafkaException: The broker refuses permanently.
+        TimeoutError: The broker does not answer.
     """
     asked = ConsumerGroupTopicPartitions(group, list(places))
 
@@ -112,7 +112,7 @@ def group_places(
 
 def _only(futures: Mapping[str, Future[_Answer]], seconds: float) -> _Answer:
     (future,) = futures.values()
-    return future.result(seconds + 1)  # the library's own time limit comes first
+    return future.result(seconds + 1)  # the library's own timeout ends first
 
 
 def _answered(ask: Callable[[float], _Answer], timeout: float) -> _Answer:

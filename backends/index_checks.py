@@ -1,4 +1,4 @@
-"""Compares indices that exist with those that the deployment needs."""
+"""Compares existing indices with the mapping and the settings that the deployment needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def check_indices(client: Elasticsearch, settings: Settings) -> None:
     """Checks the mapping and the copies of all indices of messages.
 
     Raises:
-        ConfigurationError: An index has another mapping, or fewer copies than the settings say.
+        ConfigurationError: An index has another mapping, or fewer copies than required.
         ServerUnavailable: Elasticsearch does not answer.
     """
     pattern = f"{settings.index_alias}-*"

@@ -1,7 +1,7 @@
-"""Client settings for confluent-kafka, topics, and where a key lands.
+"""Client settings for confluent-kafka, topics, and the partition of a key.
 
-The settings differ from the library's defaults where a default loses or scatters records; each
-has its reason beside it.
+The settings differ from the library's defaults where a default loses or scatters records. A
+comment next to each setting gives the reason.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from schemas.topics import Topic
 
 _logger = logging.getLogger(__name__)
 _trouble: Final = MinuteLog(_logger)
-"""Shared by all clients of a process: each of them says the same."""
+"""Shared by all clients of a process, because all of them report the same condition."""
 
 REQUEST_SECONDS: Final = 30.0
-"""How long one administrative request may take."""
+"""Timeout of one administrative request."""
 
 
 def common_config(settings: Settings) -> dict[str, Any]:
-    """What every client needs: where the brokers are, and a quiet log while they are away."""
+    """Settings of every client: the brokers' addresses, and few log lines during an outage."""
     return {
         "bootstrap.servers": settings.kafka_bootstrap,
-        "reconnect.backoff.max.ms": 2_000,  # a broker that restarts is met again at once
-        # What the client says on its own goes to `error_cb`, and from there to the log once a
-        # minute; by itself it writes several lines a second to the terminal.
+        "reconnect.backoff.max.ms": 2_000,  # reconnects soon after a broker restarts
+        # By default the client writes several lines a second to the terminal. Here `error_cb`
+        # receives the errors and logs one line a minute.
         "log_level": 0,
         "error_cb": _tell,
     }
@@ -47,28 +47,28 @@ def _tell(error: KafkaError) -> None:
 
 
 def producer_config(settings: Settings) -> dict[str, Any]:
-    """For every producer: no duplicates by retry, and the partition that Java would choose."""
+    """Settings of every producer: no duplicates by retries, the partitioner of Java clients."""
     return common_config(settings) | {
         "enable.idempotence": True,
-        "acks": "all",  # by `min.insync.replicas` of them at least
-        "partitioner": "murmur2_random",  # the default, CRC32, lands elsewhere than all others
+        "acks": "all",  # by at least `min.insync.replicas` replicas
+        "partitioner": "murmur2_random",  # the default, CRC32, differs from all other clients
         "compression.type": "lz4",
     }
 
 
 def consumer_config(settings: Settings, group: str) -> dict[str, Any]:
-    """For every consumer: from the beginning, committed records only, commits by hand."""
+    """Settings of every consumer: from the beginning, committed records only, explicit commits."""
     return common_config(settings) | {
         "group.id": group,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
-        "auto.offset.reset": "earliest",  # the default skips what came before the first start
+        "auto.offset.reset": "earliest",  # the default skips records from before the first start
         "isolation.level": "read_committed",
     }
 
 
 def partition_of(key: str, partitions: int) -> int:
-    """The partition that a key lands on, by the murmur2 of all Java and murmur2_random clients."""
+    """The partition of a key, by the murmur2 of all Java and murmur2_random clients."""
     return (murmur2(key.encode()) & 0x7FFFFFFF) % partitions
 
 
@@ -78,7 +78,7 @@ def admin_client(settings: Settings) -> AdminClient:
 
 
 def new_topics(settings: Settings) -> list[NewTopic]:
-    """All topics of a deployment, as they are to be made."""
+    """All topics of a deployment, as the creation requests need them."""
     return [
         NewTopic(
             settings.topic(topic),
@@ -97,7 +97,7 @@ def _partitions(settings: Settings, topic: Topic) -> int:
 
 
 def sync_topic(settings: Settings, name: str, partitions: int) -> NewTopic:
-    """A topic of sync records, with their lifetime, as it is to be made."""
+    """A topic of sync records with their lifetime as retention, for a creation request."""
     return NewTopic(
         name,
         num_partitions=partitions,
@@ -112,10 +112,10 @@ def _config(settings: Settings, topic: Topic) -> dict[str, str]:
 
 
 def create_topics(settings: Settings, timeout: float = REQUEST_SECONDS) -> list[str]:
-    """Creates the topics that are missing, and waits until each has its leaders.
+    """Creates the missing topics, and waits until each partition has a leader.
 
     Returns:
-        The names of those that were created by this call.
+        The names of the topics that this call created.
 
     Raises:
         ConfigurationError: A topic exists with another number of partitions, or with settings
@@ -128,7 +128,7 @@ def create_topics(settings: Settings, timeout: float = REQUEST_SECONDS) -> list[
 def make_topics(
     admin: AdminClient, topics: Sequence[NewTopic], timeout: float = REQUEST_SECONDS
 ) -> list[str]:
-    """Makes those of some topics that are missing. Otherwise as `create_topics`."""
+    """Creates the missing ones among the given topics. Otherwise as `create_topics`."""
     wanted = {topic.topic: topic for topic in topics}
     created = []
     futures = admin.create_topics(list(wanted.values()), request_timeout=timeout)

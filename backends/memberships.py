@@ -1,11 +1,11 @@
-"""Where the memberships of a person lie in ``membership_by_user``.
+"""Buckets and places of a person's memberships in the table ``membership_by_user``.
 
-A conversation lies in the same bucket for all its people. In it, each period of a person has two
-places, one for its join and one for its leave, by the number that the entry gives the period. The
-row of the join has the SeqId of the last join (``seq``) and the first SeqId of the period
-(``since``), which differ where a period goes on. Rows are written with their SeqId as timestamp. A
-leave counts if its SeqId is above that of the join: otherwise it is of an earlier period of the
-same number, or the period went on after it.
+A conversation has the same bucket for all its members. In the bucket, each membership period of a
+person has two places, one for the join and one for the leave, by the number that the entry gives
+the period. The row of the join has the SeqId of the last join (``seq``) and the first SeqId of the
+period (``since``); they differ when a join continued the period. The SeqId of a row is its
+timestamp. A leave counts if its SeqId is above the SeqId of the join. Otherwise the leave belongs
+to an earlier period of the same number, or a later join continued the period.
 """
 
 from __future__ import annotations

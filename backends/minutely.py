@@ -11,7 +11,7 @@ REPEAT_SECONDS: Final = 60.0
 """Minimum time between two lines about one condition."""
 
 _MOST_LINES: Final = 1_000
-"""Different lines that are remembered."""
+"""Maximum number of different lines that are remembered."""
 
 
 class MinuteLog:
@@ -21,7 +21,7 @@ class MinuteLog:
 
     Args:
         logger: Gets the lines.
-        clock: Seconds that never go back.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(self, logger: Logger, clock: Callable[[], float] = time.monotonic) -> None:
@@ -37,20 +37,20 @@ class MinuteLog:
             self._logger.warning(message, *arguments)
 
     def over(self) -> bool:
-        """Ends the condition: the next `tell` logs at once. Says whether there was a condition."""
+        """Ends the condition: the next `tell` logs at once. Returns whether there was one."""
         lasted, self._told_at = self._told_at is not None, None
         return lasted
 
 
 class LibraryFilter(Filter):
-    """For a log handler: lets each line of some libraries through once a minute.
+    """A filter for a log handler: each line of the given libraries passes once a minute.
 
-    Two lines are the same when their text before the arguments is. A client that cannot reach its
+    Two lines are the same if their format strings are the same. A client that cannot reach its
     server writes several such lines a second.
 
     Args:
-        libraries: Names of loggers; those below them count as well.
-        clock: Seconds that never go back.
+        libraries: Names of loggers; loggers below them count as well.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""A SQLite file that one process has to itself: how it is made and opened.
+"""Creates and opens a SQLite file for the exclusive use of one process.
 
-Every transaction is IMMEDIATE. Any thread may use the connection, one at a time.
+Every transaction is IMMEDIATE. Any thread may use the connection, one thread at a time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final, Literal, NamedTuple
 from schemas.errors import ConfigurationError, ImError
 
 _FILE_MODE: Final = 0o600
-"""Readable by the owner alone, whatever the umask. SQLite gives its other files the same mode."""
+"""Only the owner may read, with any umask. SQLite gives its other files the same mode."""
 
 _FOLDER_MODE: Final = 0o700
 
@@ -24,12 +24,12 @@ class OwnFile(NamedTuple):
     """A kind of file.
 
     Args:
-        name: What errors call it, such as ``the outbox``.
-        schema: The statements that make its tables.
-        version: Of that schema; another one is refused.
-        synchronous: ``FULL`` where what was committed outlives a power cut, ``NORMAL`` where the
-            last of it may come again.
-        in_use: The error where another process has the file.
+        name: The name in errors, such as ``the outbox``.
+        schema: The statements that create its tables.
+        version: The version of the schema; a file of another version is refused.
+        synchronous: ``FULL`` if commits must survive a power failure, ``NORMAL`` if the last
+            commits can be repeated.
+        in_use: The error if another process has the file open.
     """
 
     name: str
@@ -46,16 +46,17 @@ def _nothing(db: sqlite3.Connection) -> None:
 def open_own_file(
     path: Path, kind: OwnFile, prepare: Callable[[sqlite3.Connection], None] = _nothing
 ) -> sqlite3.Connection:
-    """Opens a file, and makes it and its folder if they are missing, for their owner alone.
+    """Opens a file. Creates the file and its folder if they are missing, for the owner alone.
 
     Args:
         path: The file.
-        kind: What it is.
-        prepare: What is to be done with it before it can be used. If that fails, it is closed.
+        kind: The kind of the file.
+        prepare: Called with the connection before it is returned. If the call fails, the
+            connection is closed.
 
     Raises:
-        ConfigurationError: It cannot be opened, or is of another version.
-        ImError: It is in use; as the kind says.
+        ConfigurationError: The file cannot be opened, or has another version.
+        ImError: The file is in use; the error is ``kind.in_use``.
     """
     try:
         path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
@@ -78,19 +79,19 @@ def open_own_file(
 
 
 def _make(path: Path) -> None:
-    """Makes the file, unless it is there. A file that is there is not opened.
+    """Creates the file, unless it exists. An existing file is not opened here.
 
-    To close a descriptor of it would end the locks that this process has on it.
+    Closing a descriptor of the file would release the locks that this process holds on it.
     """
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _FILE_MODE))
 
 
 def _take(db: sqlite3.Connection, path: Path, kind: OwnFile) -> None:
-    # The lock is the file's own: it ends with the process, however that ends.
+    # The lock belongs to the file: it ends with the process, even after a crash.
     db.execute("PRAGMA locking_mode = EXCLUSIVE")
     db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA secure_delete = ON")  # what is taken out is not left in free pages
+    db.execute("PRAGMA secure_delete = ON")  # deleted content does not remain in free pages
     db.execute(f"PRAGMA synchronous = {kind.synchronous}")
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version == 0:

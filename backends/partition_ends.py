@@ -25,7 +25,7 @@ def stable_ends(
     Args:
         admin: Sends the request.
         places: The partitions.
-        seconds: The request timeout. The answer takes at most one second more.
+        seconds: The request timeout. The call takes at most one second more.
 
     Raises:
         KafkaException: The broker refuses, or does not answer.

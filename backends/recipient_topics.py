@@ -1,8 +1,8 @@
-"""The topics of recipients, by the layout ``topic-per-recipient``: which are there, and new ones.
+"""Lists and creates the recipients' topics of the layout ``topic-per-recipient``.
 
-They are made before anything is written to them, outside of transactions, many at a time. To make
-one that is there already is harmless, so a process that ends in the middle, or another one that
-is faster, does no damage.
+A topic is created before its first record, outside of transactions, many topics per request. The
+creation is idempotent, so a crash in the middle, or another process that creates the same topic,
+does no harm.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 
 AT_ONCE: Final = 250
-"""Topics of one request. On two cores a broker makes some hundreds a second."""
+"""Topics in one request. On two cores a broker creates some hundreds a second."""
 
 LOOK_SECONDS: Final = 1.0
-"""How often the broker is asked at most whether somebody has a topic by now."""
+"""Minimum interval between two listings of the topics."""
 
 log = logging.getLogger(__name__)
 
 
 class NoRoom(Exception):
-    """There would be more topics than `Settings.sync_topics_limit`. Nothing was made."""
+    """There would be more topics than `Settings.sync_topics_limit`. None was created."""
 
 
 class RecipientTopics:
-    """Shared by the lanes of a process; safe among threads.
+    """The recipients' topics that this process knows. Shared by its lanes; thread-safe.
 
     Args:
-        settings: The deployment.
+        settings: The settings of the deployment.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -50,19 +50,19 @@ class RecipientTopics:
         self._names: set[str] = set()
         self._looked_at = float("-inf")
         self.of: dict[str, str] = {}
-        """The topics of recipients that were asked for, by recipient. To be read by anybody."""
+        """The topics of the requested recipients, by recipient. Any thread may read it."""
 
     def look(self) -> None:
-        """Asks the broker which topics there are.
+        """Lists the topics of the broker.
 
         Raises:
-            ServerUnavailable: It does not answer.
+            ServerUnavailable: The broker does not answer.
         """
         with self._guard:
             self._look()
 
     def find(self, user: str) -> str | None:
-        """The topic of a recipient, None if there was none a second ago.
+        """The topic of a recipient; None if the last listing, at most a second old, has none.
 
         Raises:
             ServerUnavailable: The broker does not answer.
@@ -74,33 +74,33 @@ class RecipientTopics:
             return self._note(user)
 
     def knows(self, users: Iterable[str]) -> bool:
-        """Whether all of these are known to have topics."""
+        """Whether all of these recipients are known to have topics."""
         return all(user in self.of or self._note(user) for user in users)
 
     def make(self, users: Iterable[str]) -> None:
-        """Makes the topics that are missing, and waits until all have a leader.
+        """Creates the missing topics, and waits until all have a leader.
 
         Raises:
-            NoRoom: There would be too many.
-            ServerUnavailable: The broker did not make them in time. Some may be there.
+            NoRoom: There would be too many topics.
+            ServerUnavailable: The broker did not create them in time. Some may exist.
         """
         with self._guard:
             missing = [user for user in dict.fromkeys(users) if self._note(user) is None]
             if missing:
-                self._look()  # another process may have made some
+                self._look()  # another process may have created some
                 self._make([user for user in missing if self._note(user) is None])
 
     def _make(self, missing: Sequence[str]) -> None:
         limit = self._settings.sync_topics_limit
         if len(self._names) + len(missing) > limit:
-            raise NoRoom(f"{len(self._names)} recipients have topics, {limit} may")
+            raise NoRoom(f"{len(self._names)} recipients have topics, the limit is {limit}")
         names = iter([self._layout.topic_of_own(user) for user in missing])
         begin = time.monotonic()
         while some := list(islice(names, AT_ONCE)):
             make_topics(self._admin, [sync_topic(self._settings, name, 1) for name in some])
             self._names.update(some)
         if missing:
-            log.info("%d topics made in %.1f s", len(missing), time.monotonic() - begin)
+            log.info("%d topics created in %.1f s", len(missing), time.monotonic() - begin)
         for user in missing:
             self._note(user)
 
@@ -121,19 +121,19 @@ class RecipientTopics:
 
 
 def make_recipients(settings: Settings, users: Sequence[str]) -> list[str]:
-    """Makes the topics of some recipients ahead of their first record: of services, of bots.
+    """Creates the topics of recipients before their first record, for services and bots.
 
     Returns:
         The names of the topics.
 
     Raises:
-        ConfigurationError: The layout is another, or there would be too many.
-        ServerUnavailable: The broker did not make them in time.
+        ConfigurationError: The deployment has the other layout, or there would be too many topics.
+        ServerUnavailable: The broker did not create the topics in time.
     """
     if not users:
         return []
     if settings.sync_layout != TopicPerRecipient.name:
-        raise ConfigurationError(f"by the sync layout {settings.sync_layout} nobody has a topic")
+        raise ConfigurationError(f"in the sync layout {settings.sync_layout} nobody has a topic")
     topics = RecipientTopics(settings)
     try:
         topics.make(users)

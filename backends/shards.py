@@ -1,4 +1,4 @@
-"""Which partitions of a topic there are, by number: asked of the broker where they can change."""
+"""The partitions of a topic by number, read from the broker if their number can change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def prepare_topics(settings: Settings) -> list[str]:
     """`backends.kafka.create_topics`, if the deployment has the layout of the settings.
 
     Raises:
-        ConfigurationError: It has the other one, or a topic has another number of partitions.
+        ConfigurationError: The deployment has the other layout, or a topic has another number of
+            partitions.
         ServerUnavailable: The broker does not answer.
     """
     try:
@@ -35,11 +36,11 @@ def prepare_topics(settings: Settings) -> list[str]:
 def sync_shards(
     admin: AdminClient, settings: Settings, timeout: float = REQUEST_SECONDS
 ) -> SyncShards:
-    """All shards of the sync timelines that there are now.
+    """All present shards of the sync timelines.
 
     Raises:
         KafkaException: The broker does not answer.
-        ConfigurationError: Two of them have the same number.
+        ConfigurationError: Two shards have the same number.
     """
     topics = admin.list_topics(timeout=timeout).topics
     return SyncShards(
@@ -48,7 +49,7 @@ def sync_shards(
 
 
 def check_layout(admin: AdminClient, settings: Settings) -> None:
-    """Sees to it that a deployment is not used by another layout than it was made by.
+    """Checks that the layout of the settings is the layout of the existing topics.
 
     Raises:
         KafkaException: The broker does not answer.
@@ -69,7 +70,7 @@ def check_layout(admin: AdminClient, settings: Settings) -> None:
 def places_of(
     admin: AdminClient, settings: Settings, topic: Topic, timeout: float = REQUEST_SECONDS
 ) -> dict[int, TopicPartition]:
-    """The partitions of a topic by number; of ``im.sync`` the shards of every epoch.
+    """The partitions of a topic by number; for ``im.sync`` the shards of every epoch.
 
     Raises:
         KafkaException: The broker does not answer.

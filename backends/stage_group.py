@@ -1,4 +1,4 @@
-"""What the broker says about a stage's group, for its watchdog."""
+"""The broker's state of a stage's consumer group, for the watchdog of the stage."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from schemas.settings import Settings
 ANSWER_SECONDS: Final = 10.0
 
 _CLIENTS: Final = 4
-"""Clients that stay open after their question. An assertion of librdkafka 2.16
+"""Number of clients that stay open after their request. An assertion of librdkafka 2.16
 (``rd_kafka_enq_once_del_source_return``) once aborted a process that closed clients while a broker
-was away; a request that was still open is the likely cause."""
+was unreachable; a request in flight is the likely cause."""
 
 
 class StageGroup:
-    """A `backends.watchdog.Group`. Each question has a client of its own.
+    """A `backends.watchdog.Group`. Each request uses a new client.
 
     Args:
-        settings: The deployment.
-        stage: Names the group.
-        topics: What the stage subscribes to; a name that begins with ^ is a pattern.
-        places: Up to where the stage has handled each of its partitions, where that is known.
+        settings: The settings of the deployment.
+        stage: The name of the stage, which names the group.
+        topics: The subscription of the stage; a name that begins with ^ is a pattern.
+        places: Returns the position of the stage in each of its partitions that has a position.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class StageGroup:
         return any(ends[place.topic, place.partition] > place.offset for place in places)
 
     def _client(self) -> AdminClient:
-        """A new client. The client of the question before is closed some questions later."""
+        """A new client. It is closed after `_CLIENTS` further requests."""
         self._clients.append(admin_client(self._settings))
         return self._clients[-1]
 

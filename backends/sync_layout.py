@@ -1,16 +1,17 @@
-"""Where the sync timeline of a recipient lies: a port with two layouts.
+"""The Kafka partitions of a recipient's sync timeline: a port with two layouts.
 
-A timeline is a chain of *shards*, one for each epoch: Kafka partitions that are read one after the
-other, each to its end. A layout names their topics; everybody else deals with shards.
+A timeline is a chain of *shards*, one for each epoch. A shard is a Kafka partition; a reader reads
+the shards one after the other, each to its end. A layout names the topics of the shards; all other
+modules use shards.
 
 | | epoch 0 | later epochs |
 |---|---|---|
 | `Sharded` | ``im.sync``, partition by recipient | ``im.sync-<e>``, another number of partitions |
-| `TopicPerRecipient` | the same: replies to who is nobody's member | 1: ``im.sync.<recipient>`` |
+| `TopicPerRecipient` | the same: replies to people without a topic | 1: ``im.sync.<recipient>`` |
 
-A shard has a *number* that is the same for every process and every look: (epoch, index) packed as
-`schemas.sync_seq` packs (epoch, offset). The index is the partition; of a topic per recipient,
-which is one of thousands, it is a hash of the name.
+A shard has a *number* that is the same in every process and at every time: (epoch, index), packed
+as `schemas.sync_seq` packs (epoch, offset). The index is the partition. The index of a recipient's
+own topic, one of thousands, is a hash of the topic's name.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ from schemas.sync_seq import epoch_of, sync_seq
 from schemas.topics import Topic
 
 OWN_EPOCH: Final = 1
-"""In which a recipient has a topic of their own, by the layout ``topic-per-recipient``."""
+"""The epoch of the recipients' own topics in the layout ``topic-per-recipient``."""
 
 _LONGEST_NAME: Final = 249
-"""Characters of a Kafka topic's name."""
+"""Maximum length of a Kafka topic's name, in characters."""
 
 _INDEX_BYTES: Final = 6
-"""Of 10,000 topics two have the same index once in some five million deployments."""
+"""With 10,000 topics, two topics have the same index in one of some five million deployments."""
 
 _NAMES: Final = 100_000
-"""Of topics, that are remembered: some 20 MB, also where strangers call themselves anything."""
+"""Maximum number of topic names in the cache: some 20 MB, however many names strangers invent."""
 
 _PLAIN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
 
@@ -49,7 +50,7 @@ class SyncLayout(Protocol):
 
     @property
     def name(self) -> str:
-        """Of the setting ``sync_layout``."""
+        """The value of the setting ``sync_layout``."""
         ...
 
     def topic(self, user: str, epoch: int) -> str:
@@ -99,10 +100,10 @@ class Sharded:
 
 
 class TopicPerRecipient:
-    """Whoever is a member has a topic of their own, with one partition.
+    """Every recipient who is a member has their own topic, with one partition.
 
     Args:
-        base: The topic of who has none.
+        base: The topic of all other recipients.
     """
 
     name: Final = "topic-per-recipient"
@@ -111,7 +112,7 @@ class TopicPerRecipient:
         self._base = base
         self._prefix = f"{base}."
         self.topic_of_own = lru_cache(_NAMES)(self._named)
-        """The topic of a recipient alone."""
+        """The own topic of a recipient, by the recipient's id."""
 
     def topic(self, user: str, epoch: int) -> str:
         """See `SyncLayout`."""
@@ -131,7 +132,7 @@ class TopicPerRecipient:
         return sync_seq(OWN_EPOCH, int.from_bytes(digest, "big"))
 
     def _named(self, user: str) -> str:
-        """No two recipients share a name, nor a name in which Kafka takes ``_`` for a dot."""
+        """A name that no other recipient has, even if ``_`` and dot count as equal (Kafka)."""
         plain = "".join(chr(byte) if byte in _PLAIN else f"_{byte:02x}" for byte in user.encode())
         if len(self._prefix) + len(plain) > _LONGEST_NAME:
             plain = "_h" + hashlib.sha256(user.encode()).hexdigest()
@@ -145,14 +146,14 @@ def sync_layout(settings: Settings) -> SyncLayout:
 
 
 class SyncShards:
-    """All shards that there are, as of one look at the broker.
+    """All existing shards, from one listing of the broker's topics.
 
     Args:
-        layout: Names them.
-        partitions: By topic, how many partitions it has; topics of other kinds are left out.
+        layout: The layout that names the topics.
+        partitions: The number of partitions by topic; topics of other kinds are ignored.
 
     Raises:
-        ConfigurationError: Two topics have the same number.
+        ConfigurationError: Two shards have the same number.
     """
 
     def __init__(self, layout: SyncLayout, partitions: Mapping[str, int]) -> None:
@@ -161,7 +162,7 @@ class SyncShards:
             topic: count for topic, count in partitions.items() if layout.epoch(topic) is not None
         }
         self.places: dict[int, TopicPartition] = {}
-        """By the number of a shard, where it is."""
+        """The topic and partition of each shard, by the shard's number."""
         for topic, count in self._partitions.items():
             for partition in range(count):
                 number = layout.number(topic, partition)
@@ -169,19 +170,19 @@ class SyncShards:
                     raise ConfigurationError(f"{topic} and {self.places[number].topic} collide")
                 self.places[number] = TopicPartition(topic, partition)
         self.epochs = sorted({epoch_of(number) for number in self.places})
-        """Those that have shards, in their order."""
+        """The epochs that have shards, in ascending order."""
 
     def number(self, place: TopicPartition) -> int:
-        """The number of the shard that is there."""
+        """The number of the shard in this topic and partition."""
         return self.layout.number(place.topic, place.partition)
 
     def name(self, number: int) -> str:
-        """What a person calls a shard, without the namespace: ``sync[3]``, ``sync-1[0]``."""
+        """The readable name of a shard, without the namespace: ``sync[3]``, ``sync-1[0]``."""
         place, base = self.places[number], self.layout.topic("", 0)
         return f"sync{place.topic.removeprefix(base)}[{place.partition}]"
 
     def home(self, user: str, epoch: int) -> int | None:
-        """The shard on which a recipient's records of an epoch are; None if it is not there."""
+        """The shard with a recipient's records of an epoch; None if it does not exist."""
         topic = self.layout.topic(user, epoch)
         count = self._partitions.get(topic)
         return None if not count else self.layout.number(topic, partition_of(user, count))

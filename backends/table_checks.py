@@ -1,4 +1,4 @@
-"""Compares tables that exist with the statements that would have created them."""
+"""Compares existing tables with the statements that create them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _EXPIRES: Final = "default_time_to_live"
 
 
 class Table(NamedTuple):
-    """What the code needs of a table.
+    """The properties of a table that matter to the code.
 
-    ``columns``: the type of each. ``key``: the columns of the partition key and of the clustering
-    key, each with its order. ``expires``: whether rows may expire by a default of the table.
-    ``compaction``: the class that is needed; empty if any is good.
+    ``columns``: the type of each column. ``key``: the columns of the partition key and of the
+    clustering key, each with its order. ``expires``: whether the table has a default TTL.
+    ``compaction``: the compaction class; an empty class accepts any.
     """
 
     columns: dict[str, str]
@@ -34,7 +34,7 @@ class Table(NamedTuple):
 
 
 def table_of(statement: str) -> tuple[str, Table]:
-    """The name of a table and what is needed of it, by the statement that creates it."""
+    """The name and the properties of a table, from the statement that creates the table."""
     (name,) = _NAME.findall(statement)
     columns = {column: kind for column, kind, _ in _COLUMN.findall(statement)}
     partition, clustering = _key_of(statement)
@@ -46,7 +46,7 @@ def table_of(statement: str) -> tuple[str, Table]:
 
 
 def check_tables(session: Session, settings: Settings, statements: Iterable[str]) -> None:
-    """Checks all tables of the keyspace. Columns beside those that are needed are accepted.
+    """Checks all tables of the keyspace. Additional columns are accepted.
 
     Raises:
         ConfigurationError: A table lacks a column, or has another key, type, order, expiry or
@@ -66,7 +66,7 @@ def check_tables(session: Session, settings: Settings, statements: Iterable[str]
 
 
 def differences(found: Table, wanted: Table) -> Iterator[str]:
-    """What a table has otherwise than the code needs it, each as a phrase."""
+    """The differences of an existing table from the wanted one, each as a phrase."""
     for column, kind in wanted.columns.items():
         if column not in found.columns:
             yield f"no column {column} {kind}"

@@ -1,4 +1,4 @@
-"""Compares the settings of topics that exist with those that the deployment needs.
+"""Compares the settings of existing topics with the settings that the deployment needs.
 
 Only settings that can lose or refuse records are compared. `Topic.config` has the values.
 """
@@ -42,7 +42,8 @@ _RULES: Final[Mapping[str, tuple[Callable[[str, str], bool], str]]] = {
     "max.message.bytes": (_at_least, " or more"),
     "min.insync.replicas": (_at_least, " or more"),
 }
-"""By setting: whether a found value is as good as the wanted one, and how a person says that."""
+"""By setting: whether a found value is good enough, and the suffix of the wanted value in errors.
+"""
 
 
 def faults(found: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
@@ -64,8 +65,8 @@ def check_settings(admin: AdminClient, topics: Iterable[NewTopic], timeout: floa
 
     Args:
         admin: A client.
-        topics: As this deployment would make them.
-        timeout: Seconds for the answer.
+        topics: The topics with the settings that they need.
+        timeout: Request timeout in seconds.
 
     Raises:
         ConfigurationError: A topic has a setting that can lose or refuse records.

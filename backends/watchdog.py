@@ -1,20 +1,20 @@
-"""Ends a process that does not do its work, so that the supervisor starts another.
+"""Ends a process that makes no progress, so that the supervisor starts another.
 
-All bounds on standing still are here:
+All bounds on a lack of progress are here:
 
-| a stage | longer than | ends with |
+| condition of a stage | bound | error |
 |---|---|---|
-| whose loop does not run | `SILENT_SECONDS` | `NoProgress` |
-| that has no partition, while the group leaves some without an owner | `UNASSIGNED_SECONDS` | \
+| its loop does not run | `SILENT_SECONDS` | `NoProgress` |
+| it has no partition, while the group has partitions without an owner | `UNASSIGNED_SECONDS` | \
 `NoPartitions` |
-| that reads nothing, while committed records wait in its partitions | `STALLED_SECONDS` | \
+| it reads nothing, while committed records wait in its partitions | `STALLED_SECONDS` | \
 `NoProgress` |
-| whose writer neither ends nor fails | `WRITING_SECONDS`, or the stage's own limit | \
+| a write neither ends nor fails | `WRITING_SECONDS`, or the stage's own limit | \
 `NoProgress` |
 
-A stage that waits for a server is not one that stands still: it says so once a minute and goes on
-when the server is back. So the questions to the broker (has every partition an owner, is there a
-record left) count only when the broker answers them.
+A stage that waits for an unreachable server is healthy: it logs the wait once a minute and
+continues when the server answers. So the requests to the broker (has every partition an owner, are
+records left) count only if the broker answers.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from typing import Final, Protocol
 from schemas.errors import FatalFailure, NoPartitions, NoProgress
 
 SILENT_SECONDS: Final = 120.0
-"""More than any wait of a loop: a rebalance waits for a batch and two commits, 20 s in all."""
+"""Longer than any wait of a loop: a rebalance waits for a batch and two commits, 20 s in all."""
 
 UNASSIGNED_SECONDS: Final = 60.0
-"""More than a session timeout and a rebalance, which take some 15 s."""
+"""Longer than a session timeout and a rebalance, which take some 15 s."""
 
 STALLED_SECONDS: Final = 60.0
-"""More than the longest fetch, and the longest answer of the broker."""
+"""Longer than the longest fetch and the longest response of the broker."""
 
 WRITING_SECONDS: Final = 300.0
 """Many times the timeout of one request to a store."""
@@ -45,15 +45,15 @@ LOOK_SECONDS: Final = 1.0
 _logger = logging.getLogger(__name__)
 
 Ask = Callable[[], bool | None]
-"""A question to the broker; None when it does not answer."""
+"""A request to the broker; None if the broker does not answer."""
 
 
 class Vitals:
-    """What a stage says about itself, from its own threads.
+    """The progress that a stage reports from its own threads.
 
     Args:
-        clock: Seconds that never go back.
-        write_limit: Seconds that one write may take.
+        clock: Monotonic time in seconds.
+        write_limit: Maximum duration of one write, in seconds.
     """
 
     def __init__(
@@ -69,11 +69,11 @@ class Vitals:
         self.owned = 0
 
     def beat(self, owned: int, *, has_moved: bool) -> None:
-        """The loop has run once more.
+        """Reports one more run of the loop.
 
         Args:
-            owned: Partitions that the stage has.
-            has_moved: Whether records came, or none is expected: a batch is being written.
+            owned: Number of partitions that the stage has.
+            has_moved: Whether records arrived, or no record is expected during a write.
         """
         now = self._clock()
         self.looped_at, self.owned = now, owned
@@ -83,16 +83,16 @@ class Vitals:
             self.moved_at = now
 
     def writing(self) -> None:
-        """An attempt to write begins."""
+        """Reports that an attempt to write begins."""
         self.writing_since = self._clock()
 
     def written(self) -> None:
-        """Nothing is being written."""
+        """Reports that no write is running."""
         self.writing_since = None
 
 
 class Group(Protocol):
-    """What the broker says about a stage's group."""
+    """The broker's state of a stage's consumer group."""
 
     def leaves_partitions(self) -> bool | None:
         """Whether a partition has no owner; None when the broker does not answer."""
@@ -104,7 +104,7 @@ class Group(Protocol):
 
 
 class NoGroup:
-    """Of a stage that reads without a group: whether its loop runs is all there is to look at."""
+    """For a stage that reads without a group: the watchdog checks only its loop and writes."""
 
     def leaves_partitions(self) -> bool | None:
         """See `Group`."""
@@ -116,14 +116,14 @@ class NoGroup:
 
 
 class Watchdog:
-    """Looks at the vitals of a stage in a thread of its own.
+    """Checks the vitals of a stage in its own thread.
 
     Args:
-        stage: Its name, for the log.
-        vitals: What it says about itself.
-        group: What the broker says about it.
-        end: Ends the process; it does not return.
-        clock: Seconds that never go back.
+        stage: The name of the stage, for the log.
+        vitals: The progress that the stage reports.
+        group: The broker's state of the consumer group.
+        end: Ends the process; does not return.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(
@@ -142,11 +142,11 @@ class Watchdog:
         self._stopping = Event()
 
     def start(self) -> None:
-        """Begins to look."""
+        """Starts the thread."""
         Thread(target=self._run, name="watchdog", daemon=True).start()
 
     def stop(self) -> None:
-        """Ends; to be called when the stage ends in order."""
+        """Stops the checks. A stage calls this before its regular end."""
         self._stopping.set()
 
     def _run(self) -> None:
@@ -157,7 +157,7 @@ class Watchdog:
                 return
 
     def look(self) -> FatalFailure | None:
-        """What is wrong with the stage now."""
+        """Checks the stage now. Returns the failure, or None for a healthy stage."""
         now, vitals = self._clock(), self._vitals
         if now - vitals.looped_at > SILENT_SECONDS:
             return NoProgress(f"the loop has not run for {SILENT_SECONDS:.0f} s")
@@ -167,10 +167,10 @@ class Watchdog:
         if now - vitals.owned_at > UNASSIGNED_SECONDS:
             if self._group.leaves_partitions():
                 return NoPartitions(f"no partition is assigned for {UNASSIGNED_SECONDS:.0f} s")
-            vitals.owned_at = now  # a standby, or a broker that is away: ask again later
+            vitals.owned_at = now  # a standby, or an unreachable broker: check again later
         if now - vitals.moved_at > STALLED_SECONDS:
             if self._group.has_records_left():
-                return NoProgress(f"records wait, none has come for {STALLED_SECONDS:.0f} s")
+                return NoProgress(f"records wait, none has arrived for {STALLED_SECONDS:.0f} s")
             vitals.moved_at = now
         return None
 

@@ -1,10 +1,10 @@
-"""What a search compares: one function for messages and for queries.
+"""The tokens that a search compares: one function for messages and for queries.
 
-    characters.py   what a reader does not see, and what is alike
-    folding.py      width, case and compatibility forms made equal
-    tokens.py       the pieces of a text
+    characters.py   invisible characters, and characters that count as equal
+    folding.py      makes width, case and compatibility forms equal
+    tokens.py       splits a text into tokens
 
-docs/search.md has the rule.
+docs/search.md describes the rule.
 """
 
 from backends.search_text.characters import visible

@@ -1,6 +1,6 @@
-"""Characters that one search treats alike, and characters that a reader does not see.
+"""Characters that a search treats as equal, and characters that a reader does not see.
 
-Three tables: typographic variants, spacing marks, and what is removed from a text.
+Three tables: typographic variants, spacing marks, and characters that are removed from a text.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Final
 import regex
 
 BREAK: Final = "\ufdd0"
-"""A word ends here. A noncharacter, which `visible` removes from every text."""
+"""Marks the end of a word. A noncharacter, which `visible` removes from every text."""
 
 DOTTED_CIRCLE: Final = "\u25cc"
-"""What Unicode draws under a mark that has no letter of its own."""
+"""The character that Unicode draws under a mark without a letter."""
 
 _VARIANTS: Final = {
     "'": "\u2018\u2019\u201a\u201b\u2032\u2035\u2039\u203a\u275b\u275c`\u00b4\u02b9\u02bb\u02bc"
@@ -33,15 +33,15 @@ _VARIANTS: Final = {
     "\u300d": "\ufe42\uff63",
     "\u300e": "\ufe43",
     "\u300f": "\ufe44",
-    "i": "\u0131",  # without a dot; with it: below, in `fold`
+    "i": "\u0131",  # without a dot; `fold` handles the letter with a dot
 }
-"""By the character that is indexed: its typographic variants."""
+"""The typographic variants of each indexed character."""
 
 
 def _spacing_marks() -> dict[int, str]:
-    """Marks that stand alone. NFKC would make a space and a mark of them: a reader sees no space.
+    """Spacing marks, mapped to the same mark on `DOTTED_CIRCLE`.
 
-    A mark on `DOTTED_CIRCLE` is the same mark, without the space.
+    NFKC would turn a spacing mark into a space and a mark, but a reader sees no space.
     """
     forms = ((code, unicodedata.normalize("NFKC", chr(code))) for code in range(0xA0, 0xFFFF))
     return {code: DOTTED_CIRCLE + form[1:] for code, form in forms if form[0] == " " and form[1:]}
@@ -50,11 +50,11 @@ def _spacing_marks() -> dict[int, str]:
 _ALIKE_FORMS: Final = _spacing_marks() | {
     ord(variant): shown for shown, variants in _VARIANTS.items() for variant in variants
 }
-"""What replaces a character."""
+"""The replacement of a character, by code point."""
 
 
 class Memo(dict[int, str]):
-    """A table for `str.translate` that asks a function once for each character."""
+    """A table for `str.translate` that calls a function once for each character."""
 
     def __init__(self, value_of: Callable[[str], str]) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Memo(dict[int, str]):
 
 
 _MOST_REMEMBERED: Final = 1 << 16
-"""Characters, some 8 MB."""
+"""Maximum number of characters in a memo, some 8 MB."""
 
 _KINDS: Final = regex.compile(
     r"(?P<B>\uFDD0)"
@@ -104,14 +104,14 @@ Seen: ``B`` `BREAK`, ``S`` white space, ``P`` picture, ``T`` skin tone, ``R`` ha
 """
 
 EMOJI: Final = "PT?(?:t+e)?(?:jPT?(?:t+e)?)*"
-"""In kinds: with its skin tone, with tags, joined with others by ZWJ."""
+"""A pattern of kinds: a picture with its skin tone and tags, joined with others by ZWJ."""
 
 _UNSEEN: Final = re.compile(f"({EMOJI})|[vjteu]+")
 _ALIKE: Final = Memo(lambda character: _ALIKE_FORMS.get(ord(character), character))
 
 
 def visible(text: str) -> str:
-    """The text without the characters that a reader does not see, and with variants made alike.
+    """The text without the characters that a reader does not see, and with variants made equal.
 
     Not seen: default ignorable code points except the parts of an emoji sequence, variation
     selectors, control characters, and the stretching of Arabic letters (tatweel).
@@ -120,7 +120,7 @@ def visible(text: str) -> str:
 
 
 def seen(text: str) -> str:
-    """As `visible`, but a `BREAK` stays."""
+    """As `visible`, but without the removal of `BREAK`."""
     kinds = text.translate(KINDS)
     if "v" in kinds:
         text = "".join(c for c, kind in zip(text, kinds, strict=True) if kind != "v")

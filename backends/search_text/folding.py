@@ -10,19 +10,19 @@ import regex
 from backends.search_text.characters import BREAK, DOTTED_CIRCLE, seen
 
 _ROUNDS: Final = 6
-"""More than any text needs; a bound, so that folding ends."""
+"""Upper bound of the rounds, so that folding ends. No text needs this number of rounds."""
 
 _DOT: Final = "i\u0307"
 """Small i with a dot above: the case folding of the Turkish capital letter with a dot."""
 
 _SPLIT_VOWELS: Final = (("\u0e4d\u0e32", "\u0e33"), ("\u0ecd\u0eb2", "\u0eb3"))
-"""What NFKC makes of the Thai and Lao vowel AM, which a reader sees as one."""
+"""The two characters into which NFKC splits the Thai and Lao vowel AM, and the vowel itself."""
 
 _LONE_MARK: Final = regex.compile(r"(?<![^\s\uFDD0])(?=\p{M})")
-"""Before a mark that follows white space or nothing."""
+"""The position before a mark at the start of the text or after white space."""
 
 _OF_WORDS: Final = frozenset({"L", "M", "Nd", "Nl"})
-"""Categories of what is a part of the word that it touches."""
+"""Categories of characters that belong to the word that they touch."""
 
 _SYMBOLS: Final = frozenset(
     symbol
@@ -40,8 +40,8 @@ _SYMBOL: Final = regex.compile(rf"(?:[{''.join(_SYMBOLS)}]|[0-9](?={_KEYCAP}))\p
 def fold(text: str) -> str:
     """NFKC and full case folding of a `visible` text, repeated until nothing changes.
 
-    The four letters i of Turkish become one, because case folding in Turkish and in other
-    languages together makes all of them equal.
+    The four Turkish letters i become one letter, because the case foldings of Turkish and of other
+    languages together make all four equal.
     """
     for _ in range(_ROUNDS):
         folded = seen(unicodedata.normalize("NFKC", text).casefold().replace(_DOT, "i"))
@@ -56,7 +56,7 @@ def fold(text: str) -> str:
 def separated(text: str) -> str:
     """The text with a `BREAK` around each symbol that NFKC turns into letters or digits.
 
-    Such a symbol touches a word (Windows™, footnote¹), and yet a reader sees where the word ends.
+    Such a symbol touches a word (Windows™, footnote¹), but a reader sees the end of the word.
     """
     if _KEYCAP not in text and _SYMBOLS.isdisjoint(text):
         return text

@@ -1,14 +1,14 @@
-"""From a text to the tokens that are indexed, and to those of a search term: the same function.
+"""Splits messages and search terms into tokens, by the same function.
 
-A token is what a reader sees as one piece:
+A token is a piece of text that a reader sees as one:
 
 1. a word: a run of the letters and digits that UAX #29 puts into words, with their marks;
 2. a character of a script that is written without spaces (Han, kana, Thai …), with its marks;
-3. an emoji with all that is joined to it; its skin tones are a token behind it;
+3. an emoji with everything joined to it; its skin tones are the next token;
 4. any other character, with its marks: each punctuation mark and each symbol.
 
-So the tokens of a run of whole pieces are a run of the tokens of its text, and nothing else has
-the same tokens. White space is a token except between two words, which it always separates.
+So the tokens of several successive pieces are successive tokens of the text, and no other text has
+the same tokens. White space is a token, except between two words: there it only separates.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from backends.search_text.characters import BREAK, EMOJI, KINDS, Memo, visible
 from backends.search_text.folding import fold, separated
 
 LONGEST_TOKEN: Final = 100
-"""Characters. A longer token is indexed by its hash, so that it is found as a whole."""
+"""Characters. The hash of a longer token is indexed, so that a search finds the whole token."""
 
 SPACE: Final = r"\s"
-"""The token of white space. No visible token has two characters of which one is a symbol."""
+"""The token of white space. No visible token has a symbol before a letter, so none is equal."""
 
 WORD_END: Final = r"\b"
 """The token between two words that touch."""
 
 TONE: Final = r"\m"
-"""Begins the token of an emoji's skin tones, which is not that of a skin tone alone."""
+"""Prefix of the token of an emoji's skin tones, which differs from a skin tone without emoji."""
 
 _HASH: Final = r"\h"
 
@@ -59,18 +59,20 @@ def _spaced_ascii(character: str) -> str:
 
 
 _SPACED: Final = Memo(_spaced)
-"""A letter of a word as it is, any other character between spaces; `BREAK` is white space."""
+"""Leaves a letter of a word unchanged and puts spaces around any other character.
+
+`BREAK` counts as white space."""
 
 _SPACED_ASCII: Final = {code: _spaced_ascii(chr(code)) for code in range(0x80)}
-"""As `_SPACED`, and folded."""
+"""As `_SPACED`, with folding."""
 
 
 def readings_of(text: str) -> tuple[str, ...]:
-    """The tokens of a text, with a space between two of them; empty without a visible character.
+    """The tokens of a text, separated by spaces; empty for a text without a visible character.
 
-    There are two readings of a text in which a symbol touches a word and has letters or digits as
-    its compatibility form: as a part of the word (H₂O is H2O), and as a word of its own
-    (Windows™ is Windows and TM). Two digits never become one number.
+    A text has two readings if a symbol touches a word and the compatibility form of the symbol has
+    letters or digits: one with the symbol as a part of the word (H₂O is H2O), one with the symbol
+    as its own word (Windows™ is Windows and TM). Two digits never become one number.
     """
     if text.isascii():
         tokens = _plain_tokens(text.translate(_SPACED_ASCII))
@@ -87,7 +89,7 @@ def readings_of(text: str) -> tuple[str, ...]:
 
 
 def has_run(readings: tuple[str, ...], term: tuple[str, ...]) -> bool:
-    """Whether a text contains a term, both as `readings_of` gives them: what the index answers."""
+    """Whether a text contains a term, both from `readings_of`. The index gives the same result."""
     return any(f" {run} " in f" {tokens} " for run in term for tokens in readings)
 
 
@@ -111,7 +113,7 @@ def _tokens(folded: str) -> str:
 
 
 def _without_tones(piece: str) -> list[str]:
-    """The piece, or an emoji without its skin tones and the token of the skin tones."""
+    """The piece itself; for an emoji with skin tones, the emoji and the token of the tones."""
     kinds = piece.translate(KINDS)
     if "T" not in kinds[1:] or kinds[0] != "P":
         return [piece]
@@ -120,7 +122,7 @@ def _without_tones(piece: str) -> list[str]:
 
 
 def _plain_tokens(spaced: str) -> str:
-    """The tokens of a text without marks and emoji, which most are: the same, but faster."""
+    """The tokens of a text without marks and emoji, as most texts are: a faster path."""
     if BREAK in spaced:
         spaced = _BETWEEN_WORDS.sub(" ", spaced.strip(BREAK))
         spaced = _OTHER_SPACE.sub(r" \\s ", spaced)
