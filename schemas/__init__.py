@@ -1,4 +1,4 @@
-"""The words everybody uses: records, topics, errors, limits, settings.
+"""Definitions that all packages share: records, topics, errors, limits, settings.
 
-Imports none of the other rooms; every other room imports this one.
+Imports no other package of this project; every other package imports this one.
 """

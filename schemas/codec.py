@@ -1,7 +1,7 @@
 """Bytes to records and back.
 
-Encoding is deterministic: the same record always gives the same bytes. Decoding raises nothing
-but `UndecodableRecord`, whatever the bytes are.
+Encoding is deterministic: the same record always gives the same bytes. Decoding any bytes raises
+only `UndecodableRecord`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _sync_record: msgspec.json.Decoder[AnySyncRecord] = msgspec.json.Decoder(AnySync
 _position = msgspec.json.Decoder(EntryPosition)
 
 _PATH: Final = " - at `$"
-"""Precedes the place of the fault in what the decoder says."""
+"""Precedes the path of the invalid field in the decoder's message."""
 
 encode = _encoder.encode
 """Encodes any record of `schemas.records` to compact UTF-8 JSON."""
@@ -33,7 +33,7 @@ def decode_command(value: bytes | None) -> AnyCommand:
     """Decodes the value of a record of ``im.messages``.
 
     Raises:
-        UndecodableRecord: It is null, not JSON, or not a command that this version knows.
+        UndecodableRecord: The value is null, not JSON, or not a command that this version knows.
     """
     return decode(_command, value)
 
@@ -42,7 +42,7 @@ def decode_entry(value: bytes | None) -> AnyEntry:
     """Decodes the value of a record of ``im.timeline``.
 
     Raises:
-        UndecodableRecord: It is null, not JSON, or not an entry that this version knows.
+        UndecodableRecord: The value is null, not JSON, or not an entry that this version knows.
     """
     return decode(_entry, value)
 
@@ -51,26 +51,26 @@ def decode_sync_record(value: bytes | None) -> AnySyncRecord:
     """Decodes the value of a record of ``im.sync``.
 
     Raises:
-        UndecodableRecord: It is null, not JSON, or not a sync record that this version knows.
+        UndecodableRecord: The value is null, not JSON, or not a sync record of this version.
     """
     return decode(_sync_record, value)
 
 
 def decode_position(value: bytes | None) -> EntryPosition:
-    """Decodes only where an entry or a reply belongs, four times faster than the whole.
+    """Decodes only the position of an entry or a reply, four times faster than the whole record.
 
     Raises:
-        UndecodableRecord: It is null, not JSON, or has no kind and conversation.
+        UndecodableRecord: The value is null, not JSON, or has no kind and conversation.
     """
     return decode(_position, value)
 
 
 def decode(decoder: msgspec.json.Decoder[RecordT], value: bytes | None) -> RecordT:
-    """Decodes a value by any decoder of a record.
+    """Decodes a value by the given decoder.
 
     Raises:
         UndecodableRecord: The value cannot be decoded. The message has at most
-            `MAX_REASON_LENGTH` characters and quotes nothing of the value.
+            `MAX_REASON_LENGTH` characters and quotes no part of the value.
     """
     if value is None:
         raise UndecodableRecord("the value is null")
@@ -81,7 +81,7 @@ def decode(decoder: msgspec.json.Decoder[RecordT], value: bytes | None) -> Recor
     except msgspec.ValidationError as error:
         raise UndecodableRecord(_without_quotes(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # The decoder's message may quote the input, which is the text of a message.
+        # The decoder's message may quote the input, which has the text of a message.
         raise UndecodableRecord("the value is not JSON") from None
     except RecursionError:
         raise UndecodableRecord("the value is nested too deeply") from None
@@ -92,7 +92,7 @@ def decode(decoder: msgspec.json.Decoder[RecordT], value: bytes | None) -> Recor
 
 
 def _without_quotes(message: str) -> str:
-    """What the decoder says, without the value that it may quote."""
+    """The decoder's message without a quoted value."""
     if message.startswith("Invalid"):
         _, at, path = message.rpartition(_PATH)
         # The decoder puts a path last, in backquotes; other text there is the quoted value.

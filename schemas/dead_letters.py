@@ -1,19 +1,19 @@
-"""What a record of ``im.dead-letter`` looks like, whichever stage puts the record aside.
+"""The format of a record of ``im.dead-letter``, the same for all stages.
 
 The headers are UTF-8 text:
 
 | header | meaning |
 |---|---|
-| ``stage`` | the stage that put the record aside, such as ``sequencer`` or ``sink-message`` |
-| ``reason`` | why, in at most `MAX_REASON_LENGTH` characters; quotes nothing of the record |
-| ``topic``, ``partition``, ``offset`` | where the record lies |
-| ``last_offset`` | only of a batch that was put aside as a whole: its last offset |
-| ``size`` | bytes of the value; of a batch, bytes as the broker holds it |
-| ``sha256`` | digest of the value, or of the batch, in hexadecimal; empty where it is null |
+| ``stage`` | the stage that rejected the record, such as ``sequencer`` or ``sink-message`` |
+| ``reason`` | the reason, at most `MAX_REASON_LENGTH` characters; quotes no part of the record |
+| ``topic``, ``partition``, ``offset`` | the place of the record |
+| ``last_offset`` | only for a batch that was rejected as a whole: the batch's last offset |
+| ``size`` | bytes of the value; for a batch, bytes as the broker stores the batch |
+| ``sha256`` | digest of the value or of the batch, in hexadecimal; empty for a null value |
 
 The letter has the key of the record if the key is short. A sequencer's letter has the value if
-key and value are short; otherwise the letter is a reference. A sink's letter never has a value:
-the value may hold a text that somebody recalls later.
+key and value are short; otherwise the letter is a reference. A sink's letter never has a value,
+because a sender may later recall the text in the value.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ MAX_LETTER_VALUE_BYTES: Final = 1024 * 1024
 """A longer value is left out of the letter."""
 
 WRONG_PARTITION: Final = "wrong_partition"
-"""Reason: the key belongs to another partition than the one that the record was written to."""
+"""Reason: the record was written to another partition than the partition of its key."""
 
 Headers = list[tuple[str, str | bytes | None]]
 
 
 class Origin(NamedTuple):
-    """Where a record lies that is put aside; ``last_offset`` is set for a batch."""
+    """The place of a rejected record; ``last_offset`` is set for a batch."""
 
     topic: str
     partition: int
@@ -45,14 +45,14 @@ class Origin(NamedTuple):
 
 
 class Content(NamedTuple):
-    """How large something is that is put aside, and its digest."""
+    """The size of a rejected value or batch, and its digest."""
 
     size: int
     digest: str
 
 
 def content_of(value: bytes | memoryview | None) -> Content:
-    """The content of a value."""
+    """The size and the digest of a value."""
     return Content(0, "") if value is None else Content(len(value), sha256(value).hexdigest())
 
 
@@ -73,10 +73,10 @@ def letter_headers(stage: str, reason: str, origin: Origin, content: Content) ->
 
 
 def letter_key(key: bytes | None) -> bytes | None:
-    """The key of a letter: that of the record, unless it is too long."""
+    """The key of a letter: the key of the record, or None if that key is too long."""
     return key if key is None or len(key) <= MAX_LETTER_KEY_BYTES else None
 
 
 def letter_value(value: bytes | None) -> bytes | None:
-    """The value of a sequencer's letter: that of the record, unless it is too long."""
+    """The value of a sequencer's letter: the record's value, or None if that value is too long."""
     return value if value is None or len(value) <= MAX_LETTER_VALUE_BYTES else None

@@ -1,7 +1,7 @@
-"""The identity of a deployment: a random id, and the topics that it was made with.
+"""The identity of a deployment: a random id, and the topics that it was created with.
 
-Topics that come later (of a reshard, of recipients) are not in it: ``im.epochs``, which is, says
-which of them belong to the deployment.
+Later topics (for a reshard, for recipients) are not part of the identity. The records of
+``im.epochs``, a topic of the identity, state which later topics belong to the deployment.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class TopicIdentity(Struct, frozen=True):
 
 
 class Deployment(Struct, frozen=True, kw_only=True):
-    """What is recorded once. ``topics``: by full name."""
+    """The recorded identity. ``topics``: by full name."""
 
     id: str
     topics: dict[str, TopicIdentity]
@@ -39,7 +39,7 @@ class Deployment(Struct, frozen=True, kw_only=True):
         return Deployment(id=secrets.token_hex(_ID_BYTES), topics=dict(topics))
 
     def differences(self, found: Mapping[str, TopicIdentity]) -> Iterator[str]:
-        """What differs from the topics that were found by name, each as one phrase."""
+        """The differences from the found topics, each as one phrase."""
         for name, recorded in self.topics.items():
             there = found.get(name)
             if there is None:

@@ -1,6 +1,6 @@
 """Settings that are read from environment variables, and names that are not settings.
 
-A misspelt variable or keyword would otherwise leave the default in force without a word.
+Without this check, a misspelt variable or keyword would leave the default in force silently.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def variable(field: str) -> str:
 
 
 def unknown_variables(environment: Mapping[str, str], known: Collection[str]) -> list[str]:
-    """The variables with our prefix that are not known, sorted. Case does not matter."""
+    """The unknown variables with the prefix ``IM_``, sorted. Case does not matter."""
     ours = {name for name in environment if name.upper().startswith(PREFIX)}
     return sorted(name for name in ours if name.upper() not in known)
 
@@ -61,7 +61,7 @@ def not_a_setting(name: str, known: Collection[str]) -> str:
 
 
 def explain(error: ValidationError, settings: type[EnvironmentSettings]) -> str:
-    """One line for a person: each variable or keyword that is wrong, and why. Quotes no value."""
+    """One readable line: each wrong variable or keyword with its reason. Quotes no value."""
     return "; ".join(_reason(one, settings) for one in error.errors(include_input=False))
 
 

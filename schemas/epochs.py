@@ -1,19 +1,20 @@
-"""Epochs of the sync timelines: which there are, and which are written to no more.
+"""Epochs of the sync timelines: which epochs exist, and which are closed.
 
-Each epoch has its own shards. ``im.epochs`` holds what has happened to them, in one order for
-everybody, and this module folds it:
+Each epoch has its own shards. ``im.epochs`` holds the events of all epochs in one order, and this
+module folds the events:
 
-1. `EpochDeclared`: there are new shards. Nobody writes to them yet.
-2. `LaneSwitched`, once for each lane, in a transaction of its own between two others: all that
-   the lane has written before lies in earlier epochs, all that it writes from now on in this one.
-3. When every lane has switched, the earlier epoch is *closed*: what it holds is all that it ever
-   will. Whoever has read a closed shard to its end goes on in the next epoch, from its beginning.
+1. `EpochDeclared`: there are new shards. No lane writes to them yet.
+2. `LaneSwitched`, once for each lane, in its own transaction between two others. The lane's
+   earlier records are in earlier epochs, its later records are in this epoch.
+3. When every lane has switched, the earlier epoch is *closed*: it gets no more records. A reader
+   at the end of a closed shard continues at the beginning of the next epoch.
 
-So of one recipient everything in an epoch was written before anything in a later one is read,
-and a sync SeqId, (epoch, offset), grows along the timeline whatever the lanes' order was.
+So a reader reads a recipient's records of a later epoch only after all records of the earlier
+epoch were written. A sync SeqId, (epoch, offset), therefore grows along the timeline, in whatever
+order the lanes switch.
 
-A lane goes to the newest epoch that it knows of, never back. One that was passed over by all is
-closed and empty.
+A lane switches to the newest epoch that it knows of, never back. An epoch that every lane skipped
+is closed and empty.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ from schemas.codec import decode
 
 
 class EpochDeclared(Struct, frozen=True, tag_field="kind", tag="epoch_declared", kw_only=True):
-    """There is a new epoch, and its shards are made.
+    """There is a new epoch, and its shards exist.
 
-    ``shards``: how many it has. ``lanes``: how many source partitions write to it.
+    ``shards``: the number of its shards. ``lanes``: the number of source partitions that write
+    to it.
     """
 
     epoch: int
@@ -53,27 +55,27 @@ def decode_epoch_record(value: bytes | None) -> AnyEpochRecord:
     """Decodes the value of a record of ``im.epochs``.
 
     Raises:
-        UndecodableRecord: It is not one that this version knows.
+        UndecodableRecord: The value is not a record that this version knows.
     """
     return decode(_decoder, value)
 
 
 def epoch_key(record: AnyEpochRecord) -> str:
-    """The Kafka key: of each epoch and of each lane the last record counts."""
+    """The Kafka key, so that compaction retains the last record of each epoch and each lane."""
     if isinstance(record, EpochDeclared):
         return f"epoch-{record.epoch}"
     return f"lane-{record.lane}"
 
 
 class Epochs:
-    """What the records so far say. Epoch 0 is there from the beginning, undeclared."""
+    """The state after the records so far. Epoch 0 exists from the beginning, undeclared."""
 
     def __init__(self) -> None:
         self._declared: dict[int, EpochDeclared] = {}
         self._lanes: dict[int, int] = {}
 
     def apply(self, record: AnyEpochRecord) -> None:
-        """Takes the next record. Any of them may come again."""
+        """Applies the next record. Idempotent."""
         if isinstance(record, EpochDeclared):
             self._declared[record.epoch] = record
         else:
@@ -81,7 +83,7 @@ class Epochs:
 
     @property
     def newest(self) -> int:
-        """The epoch that lanes go to."""
+        """The epoch to which lanes switch."""
         return max(self._declared, default=0)
 
     def lane(self, lane: int) -> int:
@@ -89,14 +91,14 @@ class Epochs:
         return self._lanes.get(lane, 0)
 
     def waiting(self) -> list[int]:
-        """The lanes that have not come to the newest epoch."""
+        """The lanes that have not switched to the newest epoch."""
         if not self._declared:
             return []
         newest = self._declared[self.newest]
         return [lane for lane in range(newest.lanes) if self.lane(lane) < newest.epoch]
 
     def is_closed(self, epoch: int) -> bool:
-        """Whether nobody will write to this epoch any more."""
+        """Whether every lane writes to a later epoch."""
         later = [each for each in self._declared.values() if each.epoch > epoch]
         return bool(later) and all(
             self.lane(lane) > epoch for lane in range(max(each.lanes for each in later))

@@ -1,28 +1,28 @@
-"""Everything that can go wrong by name.
+"""The errors of this project.
 
 ImError
-├── UndecodableRecord     a record that is not one of ours: goes to the dead letters
+├── UndecodableRecord     a record that this version does not know: becomes a dead letter
 ├── ConfigurationError    a setting or an environment that cannot work: ends with a clear line
 ├── ServerUnavailable     a server does not answer within a bound
 ├── TransientFailure      the same call may pass later: wait and retry
-├── PoisonRecord          this record can never pass: to the dead letters
-├── FatalFailure          this process cannot go on: end it, the supervisor starts another
+├── PoisonRecord          this record can never pass: becomes a dead letter
+├── FatalFailure          this process cannot continue: it ends, the supervisor starts another
 │   ├── SourceGap         records between the state and the next fetched one are missing
 │   ├── WrongDeployment   topics, tables or index that do not belong together
 │   ├── TooManyPoison     more dead letters than chance explains
 │   ├── NoPartitions      no partition was assigned for too long, although some have no owner
 │   ├── NoProgress        records wait, and the stage has not moved for too long
 │   └── ClientEnded       a background task of a client library ended by itself
-├── InvalidCommand        a command that the sequencer would refuse: it is not even queued
-├── InvalidLine           a line of a file to load that is not one of the format
-├── Interrupted           a person ended a command; the message says how to go on
+├── InvalidCommand        a command that the sequencer would refuse: it is not queued
+├── InvalidLine           a line of a file to load that does not have the format
+├── Interrupted           a person ended a command; the message states how to continue
 ├── OutboxFull            the client has more unsent commands than its bound
 ├── OutboxInUse           another process has the outbox open
-├── PublisherClosed       what was queued is in the outbox, and goes on when it is opened again
-├── NotYet                a wait's bound has passed; what was waited for may still come
+├── PublisherClosed       queued commands are in the outbox; they continue when it is opened again
+├── NotYet                a wait's bound has passed; the awaited outcome may still arrive
 ├── Stalled               a stage made no progress within a bound
 ├── RequestRefused        the gateway answered a request with a problem
-├── Trimmed               the sync timeline no longer holds what follows the cursor
+├── Trimmed               the sync timeline no longer has the records after the cursor
 └── CommandRejected       the sequencer refused a command, with a `RejectionCode`
 """
 
@@ -31,21 +31,21 @@ from __future__ import annotations
 from typing import Final, Literal, TypeAlias, get_args
 
 RejectionCode: TypeAlias = Literal[
-    "invalid",  # an id, a list or a number that is out of its range
+    "invalid",  # an id, a list or a number is out of its range
     "too_large",  # the text, the message or a list is longer than its limit
-    "empty",  # a reader would see nothing of the text
-    "unknown_conversation",  # nobody created it
-    "already_exists",  # somebody created it
-    "not_a_member",  # the sender is not in it, or none of the people to remove is
-    "already_a_member",  # all the people to add are in it
+    "empty",  # the text has no visible character
+    "unknown_conversation",  # the conversation was not created
+    "already_exists",  # the conversation was created before
+    "not_a_member",  # the sender is not a member, or none of the people to remove is
+    "already_a_member",  # all the people to add are members
     "no_room",  # more people would have sync timelines than the deployment has room for
-    "not_allowed",  # the sender may not do that here
+    "not_allowed",  # the sender has no permission for the command
     "unknown_message",  # there is no message with that SeqId
-    "already_recalled",  # it was taken back before
-    "too_late",  # it is older than what may be recalled or edited
-    "too_many_edits",  # it has as many as a message may have
-    "conflict",  # the same client_msg_id came before with another content
-    "stale",  # older than the window of remembered ids: done long ago, or far too late
+    "already_recalled",  # the message was recalled before
+    "too_late",  # the message is too old to be recalled or edited
+    "too_many_edits",  # the message has the maximum number of edits
+    "conflict",  # the client_msg_id was used before with another content
+    "stale",  # older than the window of remembered ids: a late retry, or a very late command
 ]
 
 REJECTION_CODES: Final[tuple[str, ...]] = get_args(RejectionCode)
@@ -56,11 +56,11 @@ class ImError(Exception):
 
 
 class UndecodableRecord(ImError):
-    """The bytes are not a record that this version knows; the message says why, without text."""
+    """The bytes are not a record that this version knows; the message has the reason, no text."""
 
 
 class ConfigurationError(ImError):
-    """A setting or the environment cannot work; the message says what to change."""
+    """A setting or the environment cannot work; the message states what to change."""
 
 
 class ServerUnavailable(ImError):
@@ -68,15 +68,15 @@ class ServerUnavailable(ImError):
 
 
 class TransientFailure(ImError):
-    """The call failed for now. Whoever catches it waits and calls again."""
+    """The call failed temporarily. The caller waits and calls again."""
 
 
 class PoisonRecord(ImError):
-    """One record can never pass. Carries its place in the batch that was handed over.
+    """One record of a batch can never pass.
 
     Args:
         index: Position of the record in the batch, from 0.
-        reason: Why it cannot pass; holds no text of a message.
+        reason: Why the record cannot pass; has no text of a message.
     """
 
     def __init__(self, index: int, reason: str) -> None:
@@ -86,7 +86,7 @@ class PoisonRecord(ImError):
 
 
 class FatalFailure(ImError):
-    """This process cannot go on. It exits with `exit_code`."""
+    """This process cannot continue. It exits with `exit_code`."""
 
     exit_code = 70
 
@@ -100,32 +100,32 @@ class SourceGap(FatalFailure):
 class WrongDeployment(FatalFailure):
     """Topics, tables or an index do not belong to one deployment. A restart does not help.
 
-    The message names what was expected and what was found, and the page with the way out.
+    The message states the expected and the found identity, and the page with the solution.
     """
 
     exit_code = 78  # EX_CONFIG of sysexits.h
 
 
 class TooManyPoison(FatalFailure):
-    """The share or the run of poison records is beyond what chance explains."""
+    """The share or the number of successive poison records is higher than chance explains."""
 
     exit_code = 72
 
 
 class NoPartitions(FatalFailure):
-    """The stage had no partition for too long, although the group leaves some without an owner."""
+    """The stage had no partition for too long, although some partitions have no owner."""
 
     exit_code = 73
 
 
 class NoProgress(FatalFailure):
-    """Records wait for the stage, and it has not moved for longer than its bound."""
+    """Records wait for the stage, and the stage has not moved for longer than its bound."""
 
     exit_code = 74
 
 
 class ClientEnded(FatalFailure):
-    """A background task of a client library ended by itself, so nothing more would arrive."""
+    """A background task of a client library ended by itself, so no more records would arrive."""
 
     exit_code = 75
 
@@ -134,8 +134,8 @@ class InvalidCommand(ImError):
     """The sequencer would refuse this command. It was not queued.
 
     Args:
-        code: What the sequencer would have answered.
-        reason: What is wrong; holds no text of a message.
+        code: The code with which the sequencer would have refused the command.
+        reason: What is wrong; has no text of a message.
     """
 
     def __init__(self, code: RejectionCode, reason: str) -> None:
@@ -144,29 +144,29 @@ class InvalidCommand(ImError):
 
 
 class InvalidLine(ImError):
-    """A line of a file to load is not one of the format; the message names the line."""
+    """A line of a file to load does not have the format; the message names the line."""
 
 
 class Interrupted(ImError):
-    """A person ended a command by Ctrl-C. The message says how to go on."""
+    """A person ended a command by Ctrl-C. The message states how to continue."""
 
     exit_code = 130
 
 
 class OutboxFull(ImError):
-    """The outbox holds as many commands as it may. Send again when some have left."""
+    """The outbox holds the maximum number of commands. Send again when some were sent."""
 
 
 class OutboxInUse(ImError):
-    """Another process has the outbox open: each needs its own."""
+    """Another process has the outbox open: each process needs its own outbox."""
 
 
 class PublisherClosed(ImError):
-    """The publisher was closed. What it had queued goes on when its outbox is opened again."""
+    """The publisher was closed. Queued commands continue when the outbox is opened again."""
 
 
 class NotYet(ImError, TimeoutError):
-    """The bound of a wait has passed. What was waited for was not given up and may still come."""
+    """The bound of a wait has passed. The operation was not cancelled and may still complete."""
 
 
 class Stalled(ImError):
@@ -174,11 +174,11 @@ class Stalled(ImError):
 
 
 class RequestRefused(ImError):
-    """The gateway answered a request with a problem that asking again does not solve.
+    """The gateway refused a request with a problem that a retry does not solve.
 
     Args:
-        status: Of HTTP: 400 for a parameter, 401 for the token, 404 for what is not there.
-        detail: What the gateway says, in its words.
+        status: The HTTP status: 400 for a parameter, 401 for the token, 404 for a missing item.
+        detail: The detail of the gateway's response.
     """
 
     def __init__(self, status: int, detail: str) -> None:
@@ -187,15 +187,15 @@ class RequestRefused(ImError):
 
 
 class Trimmed(ImError):
-    """The sync timeline no longer holds what follows the cursor: rebuild from the store.
+    """The sync timeline no longer has the records after the cursor: rebuild from the store.
 
     Args:
-        cursor: The sync SeqId behind which reading was to go on.
-        oldest: The oldest sync SeqId that is still held.
+        cursor: The cursor of the reader, a sync SeqId.
+        oldest: The oldest sync SeqId that is still stored.
     """
 
     def __init__(self, cursor: int, oldest: int) -> None:
-        super().__init__(f"the cursor {cursor} is older than what is kept, {oldest} and later")
+        super().__init__(f"the cursor {cursor} is older than the stored records, {oldest} on")
         self.cursor = cursor
         self.oldest = oldest
 
@@ -204,8 +204,8 @@ class CommandRejected(ImError):
     """The sequencer refused a command.
 
     Args:
-        code: Why.
-        client_msg_id: Which command.
+        code: The reason.
+        client_msg_id: The id of the command.
     """
 
     def __init__(self, code: RejectionCode, client_msg_id: str) -> None:

@@ -1,4 +1,4 @@
-"""What an id may look like.
+"""The formats of ids.
 
 `client_msg_id` is a UUIDv7 in the canonical lower-case form of RFC 9562, section 4; in that form
 the order of the strings is the order of the ids.
@@ -19,7 +19,7 @@ MAX_RANDOM: Final = (1 << _RANDOM_BITS) - 1
 
 
 def is_valid_id(text: str) -> bool:
-    """Whether every character is printable (spaces are); the length is the decoder's matter."""
+    """Whether every character is printable (spaces are). The decoder checks the length."""
     return text.isprintable()
 
 
@@ -29,11 +29,11 @@ def is_client_msg_id(text: str) -> bool:
 
 
 def uuid7(ms: int, random_bits: int) -> str:
-    """Lays out a UUIDv7 (RFC 9562, section 5.7).
+    """Builds a UUIDv7 (RFC 9562, section 5.7).
 
     Args:
         ms: Milliseconds since 1970, below 2**48.
-        random_bits: What orders and distinguishes ids of one millisecond, below 2**74.
+        random_bits: Orders and distinguishes ids of one millisecond, below 2**74.
 
     Raises:
         ValueError: A number is out of its range.
@@ -47,10 +47,10 @@ def uuid7(ms: int, random_bits: int) -> str:
 
 
 def uuid7_parts(client_msg_id: str) -> tuple[int, int]:
-    """The (milliseconds, random part) that `uuid7` would lay out to this id.
+    """The (milliseconds, random part) from which `uuid7` would build this id.
 
     Raises:
-        ValueError: It is not a UUIDv7.
+        ValueError: The id is not a UUIDv7 in canonical form.
     """
     if not is_client_msg_id(client_msg_id):
         raise ValueError("not a UUIDv7 in canonical form")

@@ -1,8 +1,8 @@
-"""Generates the JSON Schema of everything that travels on the topics.
+"""Generates the JSON Schema of the records on the topics.
 
     python -m schemas.json_schema        writes schemas/generated/*.schema.json
 
-For clients in other languages. A test holds the files to the code.
+For clients in other languages. A test compares the files with the code.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _UNIONS: Final[dict[str, Any]] = {
 
 
 def documents() -> dict[str, str]:
-    """File names and their contents, as they have to be for the records of now."""
+    """The contents of the files by name, generated from the present code."""
     return {f"{name}.schema.json": _document(name, union) for name, union in _UNIONS.items()}
 
 
@@ -35,7 +35,7 @@ def _document(title: str, union: Any) -> str:
     schema = {"$schema": DIALECT, "title": title} | msgspec.json.schema(union)
     for definition in schema["$defs"].values():
         if "description" in definition:
-            # Python 3.13 strips the indentation of docstrings, earlier ones keep it.
+            # Python 3.13 strips the indentation of docstrings, earlier versions do not.
             definition["description"] = inspect.cleandoc(definition["description"])
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 

@@ -1,13 +1,13 @@
-"""How long the store keeps a sync record, so that it is there for all of its lifetime.
+"""Retention of sync records in the store, so that a record is stored for its whole lifetime.
 
-The store lets each record expire by itself and leaves no trace of it. So that a reader can tell
-a record that expired from one that never was, the writer notes beside the records from when on
-they may be gone. It does so once for each *slot*, a part of the lifetime, and not once for each
-record; the records of a slot are kept until the whole slot has had its lifetime.
+Each record expires by itself and leaves no trace. A reader must distinguish an expired record from
+a record that never existed, so the writer also stores from which time on records may have expired.
+It stores one such note for each *slot*, a part of the lifetime, rather than for each record. All
+records of a slot are retained until a lifetime after the end of the slot.
 
-With the setting ``skip_inactive``, a recipient who has not been in touch for a lifetime gets no
-rows. One note takes their place, the *skip note*: a note of the slot `SKIPPED_SINCE` that was over
-before it was written (`SKIPPED_UNTIL`). A recipient has at most one skip note.
+With the setting ``skip_inactive``, a recipient without contact for a lifetime gets no rows, but
+one *skip note*: a note of the slot `SKIPPED_SINCE` whose records expired before it was written
+(`SKIPPED_UNTIL`). A recipient has at most one skip note.
 """
 
 from __future__ import annotations
@@ -16,51 +16,52 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 _SLOTS_IN_A_LIFETIME: Final = 8
-"""A note for each slot and recipient; records are kept for one slot longer than they must."""
+"""One note for each slot and recipient; records are retained up to one slot longer than required.
+"""
 
 _LEAST_MARGIN: Final = 2
-"""Cassandra counts whole seconds, and both times may be cut."""
+"""Seconds. Cassandra counts whole seconds, and both times may be rounded down."""
 
 _LARGEST_MARGIN: Final = 60
-"""How far the clocks of a sink, of Cassandra and of a gateway may be apart."""
+"""Maximum difference of the clocks of a sink, of Cassandra and of a gateway, in seconds."""
 
 
 SKIPPED_SINCE: Final = 2**63 - 1
-"""The slot of a skip note. It is above all slots of times, so that a reader of the latest notes
+"""The slot of a skip note. It is above all other slots, so that a reader of the latest notes
 always finds it."""
 
 SKIPPED_UNTIL: Final = 0
-"""Until when skipped records are surely there (seconds since 1970): they never were."""
+"""The time until which skipped records are certainly stored (seconds since 1970): never."""
 
 _LONGEST_CONTACT_INTERVAL: Final = timedelta(days=1)
 
 
 def contact_interval(lifetime: timedelta) -> timedelta:
-    """How often a gateway notes that a person is in touch, at most.
+    """The minimum interval between two contacts of a person that a gateway records.
 
     Args:
-        lifetime: How long a sync record is kept at least.
+        lifetime: Minimum retention of a sync record.
     """
     return min(_LONGEST_CONTACT_INTERVAL, lifetime / _SLOTS_IN_A_LIFETIME)
 
 
 def inactive_after(lifetime: timedelta) -> timedelta:
-    """How old the newest contact of an inactive recipient is at least.
+    """The minimum age of the newest contact of an inactive recipient.
 
-    A person may be in touch for a whole interval after a contact was noted without another note.
-    The second interval is for a note that failed, and for clocks.
+    After a recorded contact, a person may be in contact for a whole interval without another
+    record. The second interval allows for one failed record and for differences of clocks.
 
     Args:
-        lifetime: How long a sync record is kept at least.
+        lifetime: Minimum retention of a sync record.
     """
     return lifetime + 2 * contact_interval(lifetime)
 
 
 class Keeping(NamedTuple):
-    """Seconds that follow from a lifetime.
+    """Durations that follow from a lifetime, in seconds.
 
-    ``slot``: how long a slot is. ``surely``: how long after the begin of its slot a record is
-    surely kept. ``ttl``: after its writing, when Cassandra drops it.
+    ``slot``: the length of a slot. ``surely``: the guaranteed retention of a record, from the
+    begin of its slot. ``ttl``: the TTL in Cassandra, from the time of writing.
     """
 
     slot: int
@@ -73,7 +74,7 @@ class Keeping(NamedTuple):
 
 
 def keeping(lifetime: timedelta) -> Keeping:
-    """How records with this lifetime, of at least a second, are kept."""
+    """The retention of records with this lifetime, which is at least a second."""
     seconds = int(lifetime.total_seconds())
     slot = max(1, seconds // _SLOTS_IN_A_LIFETIME)
     margin = max(_LEAST_MARGIN, min(_LARGEST_MARGIN, slot))

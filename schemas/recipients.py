@@ -1,7 +1,8 @@
 """The key of a sync record: the recipients of an entry who share one shard.
 
-A key is the ids of the recipients in UTF-8, with one line feed between two. An id has no line
-feed, since all its characters are printable (`schemas.ids`). The key of one recipient is their id.
+A key is the ids of the recipients in UTF-8, separated by one line feed. An id has no line feed,
+because all its characters are printable (`schemas.ids`). The key of one recipient is the
+recipient's id.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 SEPARATOR: Final = b"\n"
-"""Stands between two ids. Ids hold printable characters only, so no id contains it."""
+"""Separates two ids. Ids have only printable characters, so no id contains the separator."""
 
 MAX_KEY_BYTES: Final = 64 * 1024
 """A longer list of recipients becomes several records with the same value."""
 
 
 def recipients_key(users: Iterable[str]) -> bytes:
-    """The key of a sync record for these recipients, at least one."""
+    """The key of a sync record for these recipients (at least one)."""
     return "\n".join(users).encode()
 
 
@@ -27,7 +28,7 @@ def recipients_of(key: bytes) -> list[bytes]:
 
 
 def is_recipient(user: bytes, key: bytes | None) -> bool:
-    """Whether a key lists a recipient (UTF-8). Does not look at the value of the record."""
+    """Whether a key lists a recipient (UTF-8). Needs no value of the record."""
     if key is None or user not in key:
         return False
     return key == user or user in key.split(SEPARATOR)
@@ -37,8 +38,8 @@ def key_parts(users: Sequence[str], max_bytes: int = MAX_KEY_BYTES) -> list[byte
     """The keys for a list of recipients: as few as possible, in the order of the list.
 
     Args:
-        users: At least one.
-        max_bytes: Of a key; a key is longer only if its one id is.
+        users: The recipients, at least one.
+        max_bytes: Maximum size of a key. A key is longer only if it has one id that is longer.
     """
     whole = recipients_key(users)
     if len(whole) <= max_bytes:  # nearly always

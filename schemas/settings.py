@@ -20,7 +20,7 @@ from schemas.topics import Topic
 
 
 def _seconds(value: object) -> object:
-    """A plain number in the environment is seconds; ISO 8601 (``P7D``) works as well."""
+    """Converts a plain number of seconds in the environment; ISO 8601 (``P7D``) works as well."""
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
@@ -51,7 +51,7 @@ DEVELOPMENT_STACK: Final = frozenset(
 
 
 def _places(text: str, default_port: int | None = None) -> Iterator[tuple[str, int]]:
-    """The host and the port of each address in a list with commas.
+    """The host and the port of each address in a comma-separated list.
 
     Raises:
         ValueError: The list is empty, or an address is not ``host:port``.
@@ -103,27 +103,27 @@ class Settings(EnvironmentSettings):
     other_fields: ClassVar[frozenset[str]] = DEVELOPMENT_STACK
 
     namespace: str = Field(default="im", pattern=r"^[a-z][a-z0-9-]{0,40}$")
-    """Prefix of topics, consumer groups, keyspace and index: deployments share servers by it."""
+    """Prefix of topics, consumer groups, keyspace and index, so deployments can share servers."""
     home: Path = Path(".im")
-    """Folder for all that runs here: servers, data, logs, cursors."""
+    """Folder for all files of running processes: servers, data, logs, cursors."""
 
     kafka_bootstrap: Annotated[str, AfterValidator(_kafka_bootstrap)] = "127.0.0.1:9092"
-    """``host:port``, or several with commas between."""
+    """``host:port``, or several separated by commas."""
     cassandra_hosts: Annotated[str, AfterValidator(_cassandra_hosts)] = "127.0.0.1:9042"
-    """Contact points, ``host[:port]`` with commas between; one port for all."""
+    """Contact points, ``host[:port]``, separated by commas; one port for all."""
     cassandra_datacenter: str = "datacenter1"
     elasticsearch_url: Annotated[str, AfterValidator(_elasticsearch_url)] = "http://127.0.0.1:9200"
     gateway_host: str = "127.0.0.1"
     gateway_port: int = Field(default=8080, ge=1, le=65535)
 
     partitions: int = Field(default=8, ge=1, le=4_000)
-    """Of ``messages``, ``timeline`` and ``state``: the most workers that can share the load."""
+    """Partitions of ``messages``, ``timeline`` and ``state``: the maximum number of workers."""
     sync_layout: Literal["sharded", "topic-per-recipient"] = "sharded"
     """Whether recipients share the partitions of one topic or have a topic each."""
     sync_partitions: int = Field(default=8, ge=1, le=4_000)
-    """Of ``sync`` when it is made. `im topics reshard` changes it later, and readers ask Kafka."""
+    """Partitions of ``sync`` at its creation. `im topics reshard` changes the number later."""
     sync_topics_limit: int = Field(default=1_000, ge=1, le=10_000)
-    """Recipients that may have a topic each. ADR 14 has what they cost."""
+    """Maximum number of recipients with their own topic. ADR 14 has the cost of a topic."""
     replication: int = Field(default=1, ge=1, le=7)
     """Copies of each record, in Kafka and Cassandra."""
     workers: int = Field(default=1, ge=1, le=64)
@@ -131,7 +131,7 @@ class Settings(EnvironmentSettings):
 
     push_limit: int = Field(default=500, ge=1)
     push_again_below: int | None = Field(default=None, ge=1)
-    """Four fifths of `push_limit` unless set."""
+    """Four fifths of `push_limit` if unset."""
     max_text_bytes: int = Field(default=8_192, ge=1, le=8_192)
     members_per_entry: int = Field(default=500, ge=1, le=1_000)
     sync_lifetime: Annotated[
@@ -139,23 +139,23 @@ class Settings(EnvironmentSettings):
         BeforeValidator(_seconds),
         Field(ge=timedelta(seconds=1), le=timedelta(days=3_650)),
     ] = timedelta(days=7)
-    """How long a sync record is kept at least, in Kafka and in Cassandra."""
+    """Minimum retention of a sync record, in Kafka and in Cassandra."""
     skip_inactive: bool = False
-    """Whether recipients who were not in touch with a gateway for a lifetime get no rows."""
+    """Whether recipients without contact to a gateway for a lifetime get no rows."""
     recall_within: _UpToYears = timedelta(days=1)
-    """How old a message may be that is recalled; with 0 nobody recalls."""
+    """Maximum age of a message at its recall; 0 forbids recalls."""
     edit_within: _UpToYears = timedelta(days=1)
-    """How old a message may be that is edited; with 0 nobody edits."""
+    """Maximum age of a message at an edit; 0 forbids edits."""
     recall_by: Literal["sender", "sender_or_owner"] = "sender"
-    """Who recalls a message: who said it, or the owner of its conversation as well."""
+    """Who may recall a message: its sender, or also the owner of its conversation."""
 
     new_device: NewDevicePolicy = "full-history"
-    """From where a device shows that registers for the first time."""
+    """The history that a device shows after its first registration."""
     new_device_window: int = Field(default=100, ge=1, le=1_000_000)
-    """SeqIds of each conversation that a device begins with by the policy ``window``."""
+    """SeqIds of each conversation that a new device shows with the policy ``window``."""
 
     jwt_secret: SecretStr = SecretStr("")
-    """Signs and checks bearer tokens (HS256), at least 32 bytes. `im up` makes one if unset."""
+    """Key that signs and checks bearer tokens (HS256), at least 32 bytes. `im up` makes one."""
     jwt_secret_file: Path | None = None
     """A file that holds the secret, instead of `jwt_secret`."""
     jwt_issuer: str = "im-timeline"
@@ -169,7 +169,7 @@ class Settings(EnvironmentSettings):
 
     @property
     def limits(self) -> Limits:
-        """What the sequencer enforces."""
+        """The limits that the sequencer enforces."""
         below = self.push_again_below or max(1, self.push_limit * 4 // 5)
         return Limits(
             push_limit=self.push_limit,
@@ -207,7 +207,7 @@ class Settings(EnvironmentSettings):
 
 
 def load_settings(values: dict[str, Any] | None = None) -> Settings:
-    """The settings of the environment, and of ``values`` by field before them.
+    """The settings of the environment; ``values`` (by field) take precedence.
 
     Raises:
         ConfigurationError: A value is out of its range, or a name is not a setting. The message

@@ -1,6 +1,6 @@
-"""The value of a row of the table ``sync``: what one flush of the sink brings to one recipient.
+"""The value of a row of the table ``sync``: the records of one recipient in one flush of the sink.
 
-An entry is a reference, (conversation, SeqId); its text is in the table ``message`` alone. A reply
+A row refers to an entry by (conversation, SeqId); only the table ``message`` has the text. A reply
 has no entry, so the row holds the reply itself. The row is JSON:
 
     {"entries": {"c1": [71, 5, 74, 6]}, "replies": {"72": {"kind": "duplicate", …}}}
@@ -23,8 +23,8 @@ class SyncRow(Struct, omit_defaults=True):
     """Records of one recipient.
 
     Attributes:
-        entries: By conversation: sync SeqId and SeqId of an entry, by turns.
-        replies: By sync SeqId: a reply, as it is on the sync topic.
+        entries: By conversation: alternately the sync SeqId and the SeqId of an entry.
+        replies: By sync SeqId: a reply, as on the sync topic.
     """
 
     entries: dict[str, list[int]] = {}
@@ -45,15 +45,15 @@ _decode: Final = msgspec.json.Decoder(SyncRow).decode
 
 
 def encode_row(row: SyncRow) -> bytes:
-    """The row as the table holds it, UTF-8."""
+    """Encodes a row as the value in the table, in UTF-8."""
     return _encode(row)
 
 
 def decode_row(value: bytes | str) -> SyncRow:
-    """The row that the table holds.
+    """Decodes a value of the table.
 
     Raises:
-        UndecodableRecord: The value is not such a row.
+        UndecodableRecord: The value is not a row of sync records.
     """
     try:
         row = _decode(value)
@@ -65,7 +65,7 @@ def decode_row(value: bytes | str) -> SyncRow:
 
 
 def references(row: SyncRow) -> list[SyncReference]:
-    """What the row holds, by sync SeqId."""
+    """The references in the row, ordered by sync SeqId."""
     found = [
         SyncReference(sync_seq, conv_id, seq)
         for conv_id, pairs in row.entries.items()

@@ -1,7 +1,7 @@
 """The SeqId of a sync timeline: (epoch, partition offset) in one 64-bit number.
 
-A change of the number of shards starts a new epoch, so that cursors taken before it stay below
-all that comes after it. The number of a shard is packed alike: (epoch, index).
+A change of the number of shards starts a new epoch, so that earlier cursors are below all later
+records. The number of a shard is packed in the same way: (epoch, index).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def sync_seq(epoch: int, offset: int) -> int:
     """Packs an epoch (below 2**15) and an offset (below 2**48) into one growing number.
 
     Raises:
-        ValueError: One of them is out of its range.
+        ValueError: A number is out of its range.
     """
     if not 0 <= epoch <= _MAX_EPOCH or not 0 <= offset < 1 << _OFFSET_BITS:
         raise ValueError("an epoch takes 15 bits, an offset 48")

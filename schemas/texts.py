@@ -1,4 +1,4 @@
-"""What a text may be: whether it shows anything, and the bytes of what a message says."""
+"""Checks of texts: whether a text is blank, and the size of a message with its mentions."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ default-ignorable characters of Unicode, and the blank Braille pattern."""
 _find_seen: Final = re.compile(f"[^{_UNSEEN}]").search
 
 SURELY_FITS: Final = (MAX_SAID_BYTES - 64 - 2 * 6 * MAX_ID_LENGTH) // 6
-"""Characters of a text without mentions that cannot exceed `MAX_SAID_BYTES`: JSON writes a
-character in six bytes at most, and what is said has two ids."""
+"""A text without mentions of at most this number of characters cannot exceed `MAX_SAID_BYTES`:
+JSON needs at most six bytes for a character, also in the two ids."""
 
 
 def is_blank(text: str) -> bool:
-    """Whether a reader would see nothing of a text."""
+    """Whether a text has no visible character."""
     return _find_seen(text) is None
 
 
 def said_bytes(conv_id: str, sender: str, content: Content, mentions: Sequence[str]) -> int:
-    """The bytes of what one version of a message says, as JSON. At most `MAX_SAID_BYTES`.
+    """The size of one version of a message as JSON: ids, text and mentions, in bytes.
 
-    The same for a message and for an edit of it, so that each text that can be sent can also be
-    set by an edit: the entries of both have room for that many bytes, whatever their numbers are.
+    The limit is `MAX_SAID_BYTES`. The size is the same for a message and for an edit, so that an
+    edit can set each text that can be sent. The entries of both have room for this number of
+    bytes, whatever their other fields are.
     """
     return len(encode((conv_id, sender, content, mentions)))

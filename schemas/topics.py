@@ -1,4 +1,4 @@
-"""Every topic, declared once. `im topics create` makes them; the broker never does by itself."""
+"""All topics. `im topics create` creates them; the broker never creates topics by itself."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ _WEEK_MS = 7 * 24 * 3600 * 1000
 _FOREVER = "-1"
 
 CONTACT: Final = b"{}"
-"""The value of a record of ``contacts``. The key and the broker's time tell everything; without a
-value, compaction would remove the record."""
+"""The value of a record of ``contacts``. The key and the broker's time are the whole information;
+compaction would remove a record with a null value."""
 
 _COMMON: Final = {
-    # The broker's clock alone decides how old a record is: no process can make records expire
-    # early, or have them refused, because its own clock is wrong.
+    # Only the broker's clock determines the age of a record, so a process with a wrong clock
+    # cannot cause early expiry or refused records.
     "message.timestamp.type": "LogAppendTime",
     "retention.bytes": _FOREVER,
     # A replica that lacks acknowledged records must not become the leader.
     "unclean.leader.election.enable": "false",
 }
-"""Settings of every topic, whatever the broker's own defaults are."""
+"""Settings of every topic, independent of the broker's defaults."""
 
 
 def majority(replication: int) -> int:
-    """The copies that must hold a record before it is acknowledged, the same as of Cassandra."""
+    """The number of copies that acknowledge a write, the same in Kafka and in Cassandra."""
     return replication // 2 + 1
 
 
 class TopicSpec(NamedTuple):
-    """How one topic is made. Durations in milliseconds, sizes in bytes.
+    """The specification of one topic. Durations in milliseconds, sizes in bytes.
 
-    ``sharded_by_recipient``: has the sync partition count in place of the conversation's one.
-    ``ordered``: has a single partition, because its records have one order.
+    ``sharded_by_recipient``: the topic has `Settings.sync_partitions` partitions, not
+    `Settings.partitions`. ``ordered``: the topic has a single partition, because its records have
+    one order.
     """
 
     suffix: str
@@ -46,7 +47,7 @@ class TopicSpec(NamedTuple):
 
 
 class Topic(Enum):
-    """The topics of a deployment; partition p of the first three belongs together."""
+    """The topics of a deployment. Equal partition numbers of the first three belong together."""
 
     MESSAGES = TopicSpec(
         "messages",
@@ -55,7 +56,7 @@ class Topic(Enum):
         config={
             "cleanup.policy": "delete",
             "retention.ms": str(_WEEK_MS),
-            # Room for a command that is too large, so that it can be told so.
+            # Room for a command above the size limit, so that its sender gets a rejection.
             "max.message.bytes": str(4 * 1024 * 1024),
         },
     )
@@ -63,7 +64,7 @@ class Topic(Enum):
         "timeline",
         "conv_id",
         sharded_by_recipient=False,
-        # The log that the stores are made from, and audited against.
+        # The stores are built from this log, and audited against it.
         config={"cleanup.policy": "delete", "retention.ms": _FOREVER},
     )
     STATE = TopicSpec(
@@ -72,7 +73,7 @@ class Topic(Enum):
         sharded_by_recipient=False,
         config={"cleanup.policy": "compact", "segment.ms": str(6 * 3600 * 1000)},
     )
-    # Of epoch 0, and where both layouts begin: see `backends.sync_layout`.
+    # The topic of epoch 0, with which both layouts begin: see `backends.sync_layout`.
     SYNC = TopicSpec(
         "sync",
         "recipient",
@@ -83,7 +84,7 @@ class Topic(Enum):
         "epochs",
         "what the value replaces",
         sharded_by_recipient=False,
-        # Read whole by everybody who starts: kept small.
+        # Each process reads the whole topic at its start, so the topic must be small.
         config={"cleanup.policy": "compact", "segment.ms": str(3600 * 1000)},
         ordered=True,
     )
@@ -102,28 +103,28 @@ class Topic(Enum):
         "deployment",
         "the deployment's id",
         sharded_by_recipient=False,
-        # The first record counts (`backends.deployment`), so none may ever go.
+        # The first record counts (`backends.deployment`), so no record may expire.
         config={"cleanup.policy": "delete", "retention.ms": _FOREVER},
         ordered=True,
     )
-    # Who was in touch with a gateway, and when: see `schemas.lifetime`.
+    # The times of people's contacts with a gateway: see `schemas.lifetime`.
     CONTACTS = TopicSpec(
         "contacts",
         "user_id",
         sharded_by_recipient=False,
-        # Read whole by each sync sink that starts: kept small. Its retention is the time after
-        # which a recipient is inactive.
+        # Each sync sink reads the whole topic at its start, so the topic must be small. The
+        # retention is the time after which a recipient is inactive.
         config={"cleanup.policy": "compact,delete", "segment.ms": str(6 * 3600 * 1000)},
     )
 
     @property
     def spec(self) -> TopicSpec:
-        """How the topic is made."""
+        """The specification of the topic."""
         value: TopicSpec = self.value
         return value
 
     def config(self, replication: int, lifetime_ms: int) -> dict[str, str]:
-        """The settings that the topic is made with, and that an existing topic has to have.
+        """The settings of a new topic, which an existing topic must have as well.
 
         Args:
             replication: Copies of each partition.

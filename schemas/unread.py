@@ -1,16 +1,17 @@
-"""How many messages of a conversation somebody has not read.
+"""The number of unread messages of a person in a conversation.
 
-Every entry says how many messages there are up to it, so the number is one subtraction, however
-long the conversation is: those up to the *end* less those up to the *mark*.
+Every entry has the number of messages up to the entry. So the number of unread messages is one
+subtraction, however long the conversation is: messages up to the *end* less messages up to the
+*mark*.
 
-    the end     the last entry that they may see of what goes on: the head, or, of who left, the
-                entry that let them out
-    the mark    the highest of: the entry that let them in last, the entry that let them out last,
-                their own last message, and what their devices have marked as read
+    the end     the last entry that the person may see: the head; for a former member, the entry
+                with which the last membership period ended
+    the mark    the highest of: the person's last join, the person's last leave, the person's own
+                last message, and the SeqId that the person's devices marked as read
 
-So a person's own messages are read by definition, and so is everything from before they joined,
-however often they leave and join again. A person who is not a member has nothing unread. A
-recalled message keeps its place and its count.
+So a person's own messages count as read, and so do all entries from before a join, after any
+number of leaves and joins. A person who is not a member has no unread messages. A recalled message
+keeps its SeqId and its count.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from typing import NamedTuple
 
 
 class Counted(NamedTuple):
-    """Entry ``seq``, and how many of the entries 1 to ``seq`` are messages.
+    """Entry ``seq``, and the number of messages among the entries 1 to ``seq``.
 
-    Of one conversation they are in the order of their SeqIds, so `max` is the furthest.
+    Values of one conversation are ordered by SeqId, so `max` returns the last one.
     """
 
     seq: int
@@ -29,8 +30,8 @@ class Counted(NamedTuple):
 
 
 def unread(end: Counted, mark: Counted) -> int:
-    """How many messages lie above the mark, up to the end.
+    """The number of messages above the mark, up to the end.
 
-    A mark may be ahead of an end that is known a moment later: then there are none.
+    A mark may be above an end that was read before the mark: then the number is 0.
     """
     return max(0, end.messages - mark.messages) if mark.seq < end.seq else 0

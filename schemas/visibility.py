@@ -1,11 +1,11 @@
-"""Who may see what: the functions of (what happened to a membership, SeqId) that decide it.
+"""Read access: pure functions of (changes of a membership, SeqId).
 
-    periods(changes)     the membership periods: what a sync timeline gets
-    readable(changes)    what may be read back: by history and by search
-    visible(parts, seq)  whether a SeqId lies in one of the two
-    counts(parts, edit)  whether a readable message is shown with the words of an edit
+    periods(changes)     the membership periods: entries in the person's sync timeline
+    readable(changes)    the readable SeqIds: for history and search
+    visible(parts, seq)  whether a SeqId is in one of these ranges
+    counts(parts, edit)  whether a readable message is shown with the text of an edit
 
-Nothing else decides it, anywhere.
+No other code decides about read access.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from schemas.records import HistoryRule
 
 
 class Period(NamedTuple):
-    """SeqIds ``first`` to ``last``, both included; without an end while ``last`` is None."""
+    """SeqIds ``first`` to ``last``, both included; the period is open if ``last`` is None."""
 
     first: int
     last: int | None = None
 
 
 class Change(NamedTuple):
-    """Entry ``seq`` let a person in, or out.
+    """A join or a leave of a person by entry ``seq``.
 
-    ``history`` is what the entry says of the conversation; it means nothing where one is let out.
-    ``messages`` is how many messages there are up to the entry; it decides nothing here.
+    ``history`` is the history rule in the entry of a join; it has no meaning for a leave.
+    ``messages`` is the number of messages up to the entry; it does not influence access.
     """
 
     seq: int
@@ -37,10 +37,10 @@ class Change(NamedTuple):
 
 
 def periods(changes: Iterable[tuple[int, bool]]) -> list[Period]:
-    """Membership periods from what happened to one member of one conversation.
+    """Membership periods of one person in one conversation.
 
     Args:
-        changes: (SeqId of the entry, whether it let them in), in any order, repeats allowed.
+        changes: (SeqId of the entry, whether it is a join), in any order, repeats allowed.
 
     Returns:
         The periods in their order. A leave without a join before it is ignored. A join right after
@@ -74,42 +74,42 @@ def _merged(parts: Iterable[Period]) -> list[Period]:
 def readable(changes: Iterable[Change]) -> list[Period]:
     """The SeqIds that one person may read back in one conversation.
 
-    They are the membership periods, and what a join by the rule ``all`` opens: everything before
-    it. So somebody who left such a conversation reads what was before they left, and nothing that
-    came later; when they join again, they read that, too: for what was said while they were away
-    they are a new member like any other.
+    The readable SeqIds are the membership periods and, after a join by the rule ``all``, all
+    SeqIds before the join. So a person who left such a conversation reads the entries up to the
+    leave, and no later ones. After another join the person also reads the entries from the time
+    of the absence, like any new member.
 
     Args:
-        changes: What happened to them, in any order, repeats allowed.
+        changes: The joins and leaves of the person, in any order, repeats allowed.
 
     Returns:
-        Ranges in their order, none of which overlap. The last one ends where the last membership
-        period ends; there is none where there is no such period.
+        Ranges in their order, without overlap. The last range ends with the last membership
+        period. Empty without a membership period.
     """
     happened = set(changes)
     opening = {change.seq for change in happened if change.joined and change.history == "all"}
     found: list[Period] = []
     for stay in _stays((change.seq, change.joined) for change in happened):
         if stay.first in opening:
-            found = [Period(1, stay.last)]  # all before it ended before it began
+            found = [Period(1, stay.last)]  # all earlier ranges ended before this one began
         else:
             found.append(stay)
     return _merged(found)
 
 
 def visible(parts: Sequence[Period], seq: int) -> bool:
-    """Whether the entry ``seq`` lies in one of these ranges."""
+    """Whether the entry ``seq`` is in one of these ranges."""
     return any(part.first <= seq and (part.last is None or seq <= part.last) for part in parts)
 
 
 def counts(parts: Sequence[Period], edit: int) -> bool:
-    """Whether a message that a person may read has the words of the edit at SeqId ``edit``.
+    """Whether a readable message is shown with the text of the edit at SeqId ``edit``.
 
-    The last period decides: a present member sees the present words, also of edits that were made
-    while they were away; a person who has left sees no words from after they left.
+    The last period decides: a present member sees the present text, including edits from the time
+    of an absence; a former member sees no edit from after the leave.
 
     Args:
-        parts: What the person may read, from `readable`.
+        parts: The readable ranges of the person, from `readable`.
         edit: The SeqId of the edit.
     """
     return bool(parts) and (parts[-1].last is None or edit <= parts[-1].last)

@@ -1,7 +1,7 @@
-"""What travels on the topics: commands in, entries and sync records out.
+"""The records on the topics: commands as input, entries and sync records as output.
 
-All records are JSON objects with a ``kind``. Decoding is strict about types, ignores fields it
-does not know (a newer writer may add some) and refuses kinds and versions it does not know.
+All records are JSON objects with a ``kind``. Decoding is strict about types, ignores unknown
+fields (a newer writer may add some) and refuses unknown kinds and versions.
 
     Command (im.messages)     Entry (im.timeline)       sync record (im.sync)
     ---------------------     -------------------       ---------------------
@@ -14,11 +14,11 @@ does not know (a newer writer may add some) and refuses kinds and versions it do
     EditMessage          ->   MessageEdited        ->   the entry, byte for byte
                               FanoutChanged        ->   the entry, byte for byte
     MarkRead             ->                        ->   ReadMarked (to the reader)
-                                                   ->   Retracted  (of a recall, to who left)
+                                                   ->   Retracted  (of a recall, to ex-members)
     (refused)                                      ->   Rejected   (to the sender)
     (sent before)                                  ->   Duplicate  (to the sender)
 
-Everybody imports them from here.
+All other packages import the records from here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Commands: what somebody wants done. On `im.messages`."""
+"""Commands: requests of a sender for one conversation. On `im.messages`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from schemas.records.values import (
 
 
 class Command(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
-    """What somebody wants done in one conversation; the Kafka key is ``conv_id``.
+    """A request of a sender for one conversation; the Kafka key is ``conv_id``.
 
     ``client_msg_id`` is a UUIDv7 (RFC 9562) that grows within (conversation, sender, device,
-    installation): a new id that is not above the one before it is refused as ``stale``.
-    ``installation`` is random, and new when the sending application is installed anew and no
-    longer knows the ids that it has used. Without it all commands of a device are of one
+    installation). A new id that is not above the previous id is refused as ``stale``.
+    ``installation`` is a random id. A reinstalled application, which no longer knows the ids that
+    it has used, makes a new one. All commands of a device without this field belong to one
     installation.
     """
 
@@ -35,7 +35,7 @@ class Command(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
 
 
 class CreateConversation(Command, frozen=True, kw_only=True, tag="create_conversation"):
-    """Make a conversation of ``members`` and the sender, who owns it."""
+    """Create a conversation of ``members`` and the sender, who becomes the owner."""
 
     members: list[Id]
     join: JoinRule = "invite"
@@ -43,13 +43,13 @@ class CreateConversation(Command, frozen=True, kw_only=True, tag="create_convers
 
 
 class AddMembers(Command, frozen=True, kw_only=True, tag="add_members"):
-    """Add people. By a member; in an ``open`` conversation also by whoever adds themselves."""
+    """Add people. By a member; in an ``open`` conversation, people may also add themselves."""
 
     members: list[Id]
 
 
 class RemoveMembers(Command, frozen=True, kw_only=True, tag="remove_members"):
-    """Remove people. By the owner, or by whoever removes themselves alone."""
+    """Remove people. By the owner, or by a member who removes only themselves."""
 
     members: list[Id]
 
@@ -61,7 +61,7 @@ class TransferOwnership(Command, frozen=True, kw_only=True, tag="transfer_owners
 
 
 class SendMessage(Command, frozen=True, kw_only=True, tag="send_message"):
-    """Say something to the conversation. By a member."""
+    """Send a message to the conversation. By a member."""
 
     content: Content
     mentions: list[Id] = []
@@ -69,23 +69,23 @@ class SendMessage(Command, frozen=True, kw_only=True, tag="send_message"):
 
 @final
 class MarkRead(Command, frozen=True, kw_only=True, tag="mark_read"):
-    """The sender has read all up to entry ``seq``. By a member, for themselves.
+    """Mark all entries up to ``seq`` as read by the sender. By a member, for themselves.
 
-    A mark only goes forward, so the ids of accepted marks are not remembered: a mark that is sent
-    again, late or in another order moves nothing. The id of a refused mark is remembered.
+    A read mark only moves forward, so the ids of accepted marks are not remembered: a repeated,
+    late or reordered mark has no effect. The id of a refused mark is remembered.
     """
 
     seq: int
 
 
 class RecallMessage(Command, frozen=True, kw_only=True, tag="recall_message"):
-    """Take back the message ``seq``. By who said it, or by the owner where that is allowed."""
+    """Recall the message ``seq``. By its sender; by the owner if the deployment allows it."""
 
     seq: int
 
 
 class EditMessage(Command, frozen=True, kw_only=True, tag="edit_message"):
-    """Say something else in place of the message ``seq``. By its sender.
+    """Replace the text of the message ``seq``. By the sender of the message.
 
     ``mentions`` replace those of the message, as ``content`` replaces its content.
     """

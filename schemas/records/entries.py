@@ -1,4 +1,4 @@
-"""Entries: what happened, at a SeqId of its conversation. On `im.timeline`, and `im.sync`."""
+"""Entries: events, each with a SeqId of its conversation. On `im.timeline` and `im.sync`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Entry(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
 
     ``seq`` is dense in its conversation: 1, 2, 3 … ``at`` is the broker's time of the command in
     milliseconds since 1970 (UTC). ``sender`` and ``client_msg_id`` are the command's.
-    ``messages`` is how many of the entries 1 to ``seq`` are messages, this one included; entries
-    of a version that did not count have 0, as if nothing had been said before.
+    ``messages`` is the number of messages among the entries 1 to ``seq``, this entry included.
+    Entries of early versions, which did not count, have 0, as if there were no earlier message.
     """
 
     conv_id: str
@@ -27,7 +27,7 @@ class Entry(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
 
 
 class ConversationCreated(Entry, frozen=True, kw_only=True, tag="conversation_created"):
-    """The first entry of every conversation: who is in it, and how it is fanned out."""
+    """The first entry of every conversation: its members, and its fan-out mode."""
 
     members: list[str]
     join: JoinRule
@@ -38,9 +38,10 @@ class ConversationCreated(Entry, frozen=True, kw_only=True, tag="conversation_cr
 class MembersAdded(Entry, frozen=True, kw_only=True, tag="members_added"):
     """The membership period of each of ``members`` begins with this entry.
 
-    ``history`` is the conversation's, so that the entry alone tells what the newcomers may read.
-    ``periods`` has the number and the first SeqId of each period that is not number 0 and begun by
-    this entry: those of people who were members before. Absent if there is none.
+    ``history`` is the history rule of the conversation, so that the entry alone determines which
+    entries the new members may read. ``periods`` has the number and the first SeqId of each period
+    that is not number 0 or did not begin with this entry: the periods of people who were members
+    before. Absent if there is none.
     """
 
     members: list[str]
@@ -67,9 +68,9 @@ class OwnershipTransferred(Entry, frozen=True, kw_only=True, tag="ownership_tran
 
 
 class FanoutChanged(Entry, frozen=True, kw_only=True, tag="fanout_changed"):
-    """From the next entry on, the conversation is fanned out by ``mode``. Goes to every member.
+    """From the next entry on, the conversation is fanned out by ``mode``. Sent to every member.
 
-    The limits that decided are logged with it, so that the log alone explains every mode.
+    The entry has the limits that caused the change, so that the log alone explains every mode.
     """
 
     mode: FanoutMode
@@ -79,10 +80,10 @@ class FanoutChanged(Entry, frozen=True, kw_only=True, tag="fanout_changed"):
 
 
 class MessageSent(Entry, frozen=True, kw_only=True, tag="message_sent"):
-    """Somebody said something.
+    """A member sent a message.
 
-    ``edited`` is there only where a message is read back that was edited: the SeqId of the edit
-    whose content and mentions it has. It is on no topic.
+    ``edited`` is the SeqId of the edit whose content and mentions the message has. It is present
+    only when an edited message is read back; it is on no topic.
     """
 
     content: Content
@@ -91,9 +92,9 @@ class MessageSent(Entry, frozen=True, kw_only=True, tag="message_sent"):
 
 
 class MessageRecalled(Entry, frozen=True, kw_only=True, tag="message_recalled"):
-    """The message ``target`` was taken back, and with it its ``edits``: their text is nowhere.
+    """The message ``target`` and its ``edits`` were recalled: their text is erased everywhere.
 
-    ``target_at`` is the time of the message, as ``at`` of its own entry.
+    ``target_at`` is the time of the message: ``at`` of the message's own entry.
     """
 
     target: Int64
@@ -102,7 +103,7 @@ class MessageRecalled(Entry, frozen=True, kw_only=True, tag="message_recalled"):
 
 
 class MessageEdited(Entry, frozen=True, kw_only=True, tag="message_edited"):
-    """The message ``target`` says something else now. Of several edits the last counts.
+    """The message ``target`` has another text now. The last of several edits counts.
 
     ``sender`` is the sender of the message, ``target_at`` the time of the message. ``content`` and
     ``mentions`` replace those of the message.

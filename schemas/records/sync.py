@@ -1,4 +1,4 @@
-"""What a sync timeline has beside entries: replies, retractions, and holes in place of entries."""
+"""Records of a sync timeline other than entries: replies, retractions, and holes for entries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from schemas.records.values import Int64
 
 
 class Reply(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
-    """What only the sender of a command learns; takes no SeqId of the conversation."""
+    """A record only for the sender of a command; takes no SeqId of the conversation."""
 
     conv_id: str
     sender: str
@@ -22,7 +22,7 @@ class Reply(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
 
 
 class Rejected(Reply, frozen=True, kw_only=True, tag="rejected"):
-    """The command had no effect. ``stale`` alone means: it may have had one, long ago."""
+    """The command had no effect. Only with ``stale``, it may have had an effect long ago."""
 
     code: RejectionCode
 
@@ -30,14 +30,14 @@ class Rejected(Reply, frozen=True, kw_only=True, tag="rejected"):
 class Duplicate(Reply, frozen=True, kw_only=True, tag="duplicate"):
     """The command had its effect before, as entry ``seq``.
 
-    Of a `MarkRead`: the read mark is at ``seq`` already, which is no lower.
+    For a `MarkRead`: the read mark is already at ``seq``, which is not below the requested SeqId.
     """
 
     seq: Int64
 
 
 class ReadMarked(Reply, frozen=True, kw_only=True, tag="read_marked"):
-    """The sender's read mark went forward to entry ``seq``. For all of their devices."""
+    """The sender's read mark moved forward to entry ``seq``. For all devices of the sender."""
 
     seq: Int64
 
@@ -46,9 +46,9 @@ AnyReply: TypeAlias = Rejected | Duplicate | ReadMarked
 
 
 class Retracted(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True, tag="retracted"):
-    """To somebody who has left since: a text that they were told was recalled. Has no SeqId.
+    """Informs a former member that a message they had received was recalled. Has no SeqId.
 
-    Those who are still there learn it from the entry `MessageRecalled`.
+    Present members get the entry `MessageRecalled` instead.
     """
 
     conv_id: str
@@ -58,9 +58,9 @@ class Retracted(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True, t
 
 
 class RecalledHole(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True, tag="recalled"):
-    """What the gateway answers in place of entry ``seq``, whose text was recalled.
+    """The gateway's placeholder for entry ``seq``, whose text was recalled.
 
-    On no topic: what Kafka has once, it keeps until it expires.
+    On no topic: Kafka retains the original record until it expires.
     """
 
     conv_id: str
@@ -68,9 +68,10 @@ class RecalledHole(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True
 
 
 class NotStoredHole(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True, tag="not_yet"):
-    """What the gateway answers in place of entry ``seq``, which the store refused.
+    """The gateway's placeholder for entry ``seq``, which the store refused.
 
-    On no topic. History has a hole of the same kind there, until an operator repeats the entry.
+    On no topic. History has a hole of the same kind at ``seq``, until an operator replays the
+    entry.
     """
 
     conv_id: str
@@ -81,9 +82,9 @@ AnySyncRecord: TypeAlias = AnyEntry | AnyReply | Retracted | RecalledHole | NotS
 
 
 class EntryPosition(Struct, frozen=True, gc=False):
-    """The part of an entry or reply that tells where it belongs, for readers in a hurry.
+    """The position of an entry or a reply, for readers that need no other field.
 
-    ``seq`` is absent from a rejection; ``at`` is milliseconds since 1970.
+    A rejection has no ``seq``; ``at`` is milliseconds since 1970.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""What the fields of records are made of, and the policies of new devices."""
+"""Types of the fields of records, and the policies of new devices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 MAX_ID_LENGTH = 128
-"""Characters in an id of a user, a device or a conversation."""
+"""Maximum number of characters in an id of a user, a device or a conversation."""
 
 Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 """Names a user, a device or a conversation. Printable, see `schemas.ids.is_valid_id`."""
@@ -16,25 +16,25 @@ Int64: TypeAlias = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 """A number that Kafka, Cassandra and MessagePack can hold: 64 bits with a sign."""
 
 MAX_INSTALLATION_LENGTH = 32
-"""Characters in the id of an installation."""
+"""Maximum number of characters in the id of an installation."""
 
 InstallationId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_INSTALLATION_LENGTH)]
-"""Tells the installations of one device apart. Printable, as every id."""
+"""Distinguishes the installations of one device. Printable, like every id."""
 
 FanoutMode: TypeAlias = Literal["push", "pull"]
 """``push``: an entry goes to every member's sync timeline. ``pull``: members read the store."""
 
 JoinRule: TypeAlias = Literal["invite", "open"]
-"""``invite``: a member adds others. ``open``: anybody may add themselves, too."""
+"""``invite``: members add others. ``open``: in addition, anybody may add themselves."""
 
 HistoryRule: TypeAlias = Literal["since_join", "all"]
-"""What a member may read of what was said before they joined. ``since_join``: nothing. ``all``:
-everything, as for somebody who was there from the beginning."""
+"""Which entries from before their join members may read. ``since_join``: none. ``all``: all, as
+for a member from the beginning."""
 
 
 NewDevicePolicy: TypeAlias = Literal["new-messages-only", "window", "full-history"]
-"""From where a new device shows: what comes from now on, the last of each conversation and that,
-or everything that its owner may read."""
+"""The messages that a new device shows: only new ones (``new-messages-only``), also the last
+SeqIds of each conversation (``window``), or all that its owner may read (``full-history``)."""
 
 
 class TextContent(Struct, frozen=True, gc=False, tag_field="type", tag="text"):
@@ -44,4 +44,4 @@ class TextContent(Struct, frozen=True, gc=False, tag_field="type", tag="text"):
 
 
 Content: TypeAlias = TextContent
-"""What a message carries. A union by ``type``, so that later kinds fit beside text."""
+"""The content of a message. Tagged by ``type``, so that later versions can add other types."""
