@@ -1,1 +1,1 @@
-"""History, sync, search and conversations over HTTP, for who may see them."""
+"""HTTP server for history, sync, search and conversations, with access checks."""

@@ -1,4 +1,4 @@
-"""`python -m gateway`: serves until SIGTERM or Ctrl-C, then finishes the requests in hand."""
+"""`python -m gateway`: serves until SIGTERM or Ctrl-C, then finishes the requests in flight."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from schemas.errors import ConfigurationError
 from schemas.settings import Settings, load_settings
 
 SHUTDOWN_SECONDS: Final = 5.0
-"""How long requests in hand may take to finish."""
+"""Time limit for the requests in flight at the end of the process."""
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def main() -> int:
     """Runs the gateway.
 
     Returns:
-        The exit code: 0 after an orderly end, 1 if it could not start.
+        The exit code: 0 after a regular end, 1 if the gateway could not start.
     """
     configure_logging()
     try:
@@ -35,7 +35,7 @@ def main() -> int:
 
 
 def _failed(why: str) -> int:
-    print(f"gateway: {why}", file=sys.stderr)  # noqa: T201 - what a person reads
+    print(f"gateway: {why}", file=sys.stderr)  # noqa: T201 - for the operator
     return 1
 
 
@@ -47,7 +47,7 @@ def _serve(settings: Settings) -> None:
         asyncio.run(_run(settings))
     except OSError as error:
         raise ConfigurationError(
-            f"cannot listen at {where} ({error.strerror}): set IM_GATEWAY_HOST or IM_GATEWAY_PORT"
+            f"cannot listen on {where} ({error.strerror}): set IM_GATEWAY_HOST or IM_GATEWAY_PORT"
         ) from error
 
 

@@ -1,7 +1,7 @@
-"""The only door to a conversation.
+"""The access check of a conversation.
 
-Whoever wants to read something of a conversation, or to tell that it is there, asks
-`access_conversation` first. What may be seen in it is decided by `schemas.visibility` alone.
+Code that reads a conversation, or reveals that the conversation exists, calls
+`access_conversation` first. Only `schemas.visibility` decides which entries a person may see.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from schemas.visibility import Period, counts, periods, readable, visible
 
 
 class ConversationAccess(NamedTuple):
-    """What one user may see of one conversation.
+    """The access of one user to one conversation.
 
-    ``stored`` is the SeqId up to which the store knows the conversation and, above all, who was
-    in it: nothing above it is shown, because whether the user was still there is not known yet.
-    ``stays`` are their membership periods, ``readable`` is what they may read back. ``joined`` is
-    the entry that let them in last, ``end`` the last one that they may see of what goes on.
+    ``stored`` is the SeqId up to which the store has the conversation and its membership. No entry
+    above ``stored`` is shown, because the user's membership there is not known yet. ``stays`` are
+    the user's membership periods, ``readable`` is the ranges that the user may read back.
+    ``joined`` is the user's last join, ``end`` is the last entry that the user may see.
     """
 
     conv_id: str
@@ -39,9 +39,9 @@ class ConversationAccess(NamedTuple):
         return seq <= self.stored and visible(self.readable, seq)
 
     async def as_of(self, store: Store, seq: int) -> ConversationAccess:
-        """The same, where an entry or an edit ``seq`` was read after the membership was.
+        """The access, read again if an entry or an edit ``seq`` may be newer than this access.
 
-        What a row says may come from after the removal of the user. The store has every change of
+        The row that was read may be from after the user's removal. The store has every change of
         membership up to an entry that it shows, so a second read of the membership decides.
 
         Raises:
@@ -57,31 +57,31 @@ class ConversationAccess(NamedTuple):
         )
 
     def sees_edit(self, seq: int) -> bool:
-        """Whether the edit ``seq`` of a message that the user may see counts for the user now."""
+        """Whether a message that the user may see is shown with the text of the edit ``seq``."""
         return seq <= self.stored and counts(self.readable, seq)
 
     @property
     def is_member(self) -> bool:
-        """Whether the user is in the conversation now."""
+        """Whether the user is a member now."""
         return self.stays[-1].last is None
 
     @property
     def head(self) -> int:
-        """The last SeqId that the user may know of: what came after they left is not theirs."""
+        """The last SeqId that the user may know: for a former member, none after the leave."""
         return self.end.seq
 
 
 async def access_conversation(store: Store, user: str, conv_id: str) -> ConversationAccess:
-    """Opens a conversation to a user who is, or once was, a member.
+    """Returns the access of a user who is, or was, a member of a conversation.
 
-    1. read its head, 2. read the membership. In this order, because the store has all changes of
-    membership up to a head that it shows; the other way round, somebody who is being removed
-    could read on beyond their removal. A join above the head opens no more than the same join
-    does a moment later. Both are always read: how long a refusal takes does not tell whether the
-    conversation exists.
+    1. read the head, 2. read the membership. The order matters: the store has all changes of
+    membership up to a head that it shows. In the other order, a person who is being removed could
+    read entries from after the removal. A join above the head opens no more than the same join
+    does a moment later. Both are always read, so the duration of a refusal does not reveal whether
+    the conversation exists.
 
     Raises:
-        Problem: 404, if there is no such conversation or the user was never in it.
+        Problem: 404, if there is no such conversation or the user was never a member.
         ServerUnavailable: The store does not answer.
     """
     if not is_id(conv_id):

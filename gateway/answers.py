@@ -1,4 +1,4 @@
-"""What the gateway answers, as msgspec structs: encoded by the routes, described by `openapi`."""
+"""The gateway's responses as msgspec structs: encoded by the routes, described by `openapi`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from gateway.problems import ProblemDetails
 from schemas.records import MAX_ID_LENGTH, FanoutMode, NewDevicePolicy
 
 HoleKind = Literal["hidden", "not_yet", "recalled"]
-"""``hidden``: not the caller's to read. ``not_yet``: nothing is stored there. ``recalled``: a
-message, or an edit of one, whose text was taken back. Nothing of a conversation timeline expires;
-of what has expired of a sync timeline the problem ``trimmed`` tells."""
+"""``hidden``: the caller may not read these SeqIds. ``not_yet``: nothing is stored there.
+``recalled``: a recalled message, or an edit of one. Entries of a conversation timeline never
+expire; for expired records of a sync timeline there is the problem ``trimmed``."""
 
 
 class Hole(Struct, frozen=True):
-    """Why the SeqIds ``from`` to ``to`` (both included) are not shown."""
+    """The SeqIds ``from`` to ``to`` (both included) are not shown; ``hole`` is the reason."""
 
     hole: HoleKind
     first: int = field(name="from")
@@ -25,10 +25,10 @@ class Hole(Struct, frozen=True):
 
 
 class HistoryPage(Struct, frozen=True, kw_only=True):
-    """Part of a conversation timeline, in the order asked for; every SeqId is accounted for.
+    """Part of a conversation timeline, in the requested order, without missing SeqIds.
 
-    ``head`` is the last SeqId that the caller may know of. ``next`` is where the next page
-    begins: ``from`` in ascending order, ``to`` in descending order; null at the end of the range.
+    ``head`` is the last SeqId that the caller may know. ``next`` is the begin of the next page:
+    its ``from`` in ascending order, its ``to`` in descending order; null at the end of the range.
     """
 
     conv_id: str
@@ -47,9 +47,9 @@ class SyncItem(Struct, frozen=True):
 class SyncPage(Struct, frozen=True, kw_only=True):
     """Part of the caller's sync timeline. ``next`` is the ``after`` of the next page.
 
-    Without ``more`` it is the end for now, and ``next`` is where to look again later. Where
-    ``before`` was given, ``next`` is the ``before`` of the next page, and without ``more`` nothing
-    older is kept.
+    If ``more`` is false, this is the present end of the timeline, and ``next`` is the cursor for
+    later requests. In a response to ``before``, ``next`` is the ``before`` of the next page; if
+    ``more`` is false, no older records are stored.
     """
 
     records: list[SyncItem]
@@ -58,19 +58,19 @@ class SyncPage(Struct, frozen=True, kw_only=True):
 
 
 class SyncEnd(Struct, frozen=True):
-    """Up to where the store has what the caller's sync timeline tells.
+    """The cursor for a device that reads the store now and then follows the sync timeline.
 
-    ``next`` is the ``after`` with which a device follows that reads the store after this. It is
-    told some of what it has read once more, and knows it by its SeqIds.
+    The store has the effects of all records up to ``next``, the ``after`` of the first page. The
+    device receives some entries that it has read from the store again, with the same SeqIds.
     """
 
     next: int
 
 
 class LiveBegun(Struct, frozen=True, tag_field="kind", tag="begun"):
-    """The first answer of a live connection: heads that are read from now on are kept up to date.
+    """The first message of a live connection: from now on it reports changes of heads.
 
-    ``next`` is the cursor behind which records will come.
+    A device reads heads after this message. ``next`` is the cursor; newer records follow.
     """
 
     next: int
@@ -85,32 +85,32 @@ class LiveRecords(Struct, frozen=True, tag_field="kind", tag="records", kw_only=
 
 
 class LiveHead(Struct, frozen=True, tag_field="kind", tag="head", kw_only=True):
-    """A pulled conversation of the caller goes on, up to ``seq`` now: read the store."""
+    """A pulled conversation of the caller has a new head ``seq``: read the store."""
 
     conv_id: str
     seq: int
 
 
 class LiveProblem(Struct, frozen=True, tag_field="kind", tag="problem"):
-    """The connection ends for this reason; what is told is as over HTTP."""
+    """The problem that ends the connection, with the same fields as over HTTP."""
 
     problem: ProblemDetails
 
 
 class PeriodShown(Struct, frozen=True):
-    """A range of SeqIds, both included; ``last`` is null while it goes on."""
+    """A range of SeqIds, both included; ``last`` is null for an open range."""
 
     first: int
     last: int | None
 
 
 class ConversationShown(Struct, frozen=True, kw_only=True):
-    """A conversation that the caller is, or once was, in; ``mode`` is for its members alone.
+    """A conversation of which the caller is, or was, a member; only members see ``mode``.
 
-    ``periods`` are the caller's stays in it. ``readable`` is what history shows them: the same,
-    or more where the conversation lets its members read what was said before they joined.
-    Of the entries 1 to ``head`` so many are ``messages``. ``read`` is the caller's read mark, and
-    ``unread`` the number of messages above it, up to ``head``.
+    ``periods`` are the caller's membership periods. ``readable`` is the ranges that history shows
+    to the caller: the same periods, or more if members may read entries from before their join.
+    ``messages`` is the number of messages among the entries 1 to ``head``. ``read`` is the
+    caller's read mark, ``unread`` is the number of messages above the mark, up to ``head``.
     """
 
     conv_id: str
@@ -131,11 +131,11 @@ class ConversationsPage(Struct, frozen=True, kw_only=True):
 
 
 class DeviceShown(Struct, frozen=True, kw_only=True):
-    """A device of the caller. ``policy`` is that by which it began, with its ``window`` of SeqIds.
+    """A device of the caller. ``policy`` is its policy at registration, with ``window`` in SeqIds.
 
-    ``cursor`` is the sync SeqId up to which it has applied the sync timeline, and the ``after`` of
-    what it reads next. ``since`` is when it registered, ``seen`` when it last told its cursor,
-    both in milliseconds since 1970.
+    ``cursor`` is the sync SeqId up to which the device has applied the sync timeline: the
+    ``after`` of its next request. ``since`` is the time of its registration, ``seen`` the time of
+    its last cursor report, both in milliseconds since 1970.
     """
 
     device_id: str
@@ -153,7 +153,7 @@ class DevicesShown(Struct, frozen=True, kw_only=True):
 
 
 class BeginningShown(Struct, frozen=True, kw_only=True):
-    """A device shows a conversation from SeqId ``from`` on. Its head and ``mode`` are of now."""
+    """A device shows a conversation from SeqId ``from`` on; with the present head and ``mode``."""
 
     conv_id: str
     first: int = field(name="from")
@@ -162,10 +162,10 @@ class BeginningShown(Struct, frozen=True, kw_only=True):
 
 
 class BeginningsPage(Struct, frozen=True, kw_only=True):
-    """Where a device begins in some of the caller's conversations, by id.
+    """The first SeqIds that a device shows of the caller's conversations, by conversation id.
 
-    ``next`` is the ``after`` of the next page. What is in no page comes after the device: it shows
-    all of that.
+    ``next`` is the ``after`` of the next page. A conversation that is on no page is newer than the
+    device, which shows all of it.
     """
 
     conversations: list[BeginningShown]
@@ -179,7 +179,7 @@ class RegisterDevice(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MoveCursor(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body that tells how far a device has applied its sync timeline."""
+    """The body with a device's new cursor."""
 
     cursor: Annotated[int, Meta(ge=-1, le=MAX_CURSOR)]
 
@@ -187,10 +187,10 @@ class MoveCursor(Struct, frozen=True, forbid_unknown_fields=True):
 class SearchPage(Struct, frozen=True, kw_only=True):
     """Messages, newest first. ``next`` is the ``cursor`` of the next page; null at the end.
 
-    A page may have fewer messages than asked for, or none, and yet a ``next``. What was edited or
-    recalled lately and is not indexed anew yet is left out.
+    A page may have fewer messages than ``limit``, or none, and still a ``next``. A message that
+    was edited or recalled and is not yet reindexed is left out.
 
-    ``cut``: the query was longer than a search takes, and only its first part was searched for.
+    ``cut``: the query exceeded a limit, and only its first part was searched.
     """
 
     hits: list[Raw]
@@ -203,12 +203,12 @@ Status = Literal["ok", "degraded", "starting", "unavailable"]
 
 
 class HealthShown(Struct, frozen=True, kw_only=True):
-    """Whether the gateway can serve: ``degraded`` is without search.
+    """Whether the gateway can serve. ``degraded``: everything except search.
 
-    ``starting``: the store is not known yet to belong to the deployment, and nothing is served.
-    ``elasticsearch`` is ``down`` until the index is known to belong to the deployment.
+    ``starting``: the store is not yet verified to belong to the deployment, and no request is
+    served. ``elasticsearch`` is ``down`` until the index is verified to belong to the deployment.
 
-    Without ``kafka`` all is served, but who waits is answered up to a second later.
+    Without ``kafka`` all requests are served, but waiting requests up to a second later.
     """
 
     status: Status

@@ -1,4 +1,4 @@
-"""Puts the gateway together."""
+"""Composition root of the gateway."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from schemas.lifetime import contact_interval
 from schemas.settings import Settings
 
 
-def make_app(  # noqa: PLR0913 - what the gateway is made of
+def make_app(  # noqa: PLR0913 - the parts of the gateway
     settings: Settings,
     store: Store,
     index: Index,
@@ -39,13 +39,13 @@ def make_app(  # noqa: PLR0913 - what the gateway is made of
     contacts: Contacts | None = None,
     barrier: Barrier = NO_BARRIER,
 ) -> web.Application:
-    """The gateway on a store and an index that are there already.
+    """The gateway on an existing store and index.
 
-    A waiting reader is woken by ``wake_ups``, and answered at once when the gateway is to end. A
-    cursor ahead of ``ends`` is refused; without them none is. What is not ``checked`` yet is not
-    served; without it all is. ``contacts`` notes the people who are in touch; without ``contacts``
-    the gateway notes nobody. ``barrier`` waits for the message sink; without ``barrier`` the store
-    counts as complete.
+    ``wake_ups`` wakes waiting readers; at the end of the gateway they are answered at once. A
+    cursor ahead of ``ends`` is refused; without ``ends`` no cursor is. Data that is not
+    ``checked`` is not served; without ``checked`` all data is. ``contacts`` records contacts;
+    without ``contacts`` none are recorded. ``barrier`` waits for the message sink; without
+    ``barrier`` the store counts as complete.
 
     Raises:
         ConfigurationError: The secret for tokens is missing or too short.
@@ -75,7 +75,7 @@ def make_app(  # noqa: PLR0913 - what the gateway is made of
 
 
 async def compose(settings: Settings) -> web.Application:
-    """The gateway on Cassandra, Elasticsearch and Kafka, which it connects to once it runs.
+    """The gateway on Cassandra, Elasticsearch and Kafka. It connects when the application starts.
 
     Raises:
         ConfigurationError: The secret for tokens is missing or too short.

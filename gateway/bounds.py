@@ -1,9 +1,9 @@
-"""The bounds of what one peer, one person and all of them may hold, in time and in number.
+"""Bounds in time and number for one peer, for one person and for the whole gateway.
 
-`docs/gateway.md` lists them. A constant is read when it is used, so that a test can shorten it.
+`docs/gateway.md` lists the bounds. A constant is read at each use, so that a test can change it.
 
-Requests that wait for news have bounds of their own, in `gateway.wake_ups`: they would fill the
-places of the requests that do not wait.
+Requests that wait for new records have their own bounds in `gateway.wake_ups`, because they would
+take the places of all other requests.
 """
 
 from __future__ import annotations
@@ -15,69 +15,71 @@ from typing import Final, TypeVar
 from schemas.errors import ServerUnavailable
 
 MAX_CONNECTIONS: int = 8_192
-"""Open connections of one gateway. Another one takes the place of an idle one."""
+"""Open connections of one gateway. A further connection replaces an idle one."""
 
 MAX_CONNECTIONS_OF_ONE: int = 128
-"""Open connections whose last request was of one person: 16 that wait for
-news, 32 in hand, and some that wait for their turn."""
+"""Open connections whose last request was of one person: 16 that wait for new records, 32 with a
+request in flight, and some that wait for a place."""
 
 MAX_REQUESTS: int = 256
-"""Requests in hand of one gateway. Bodies that are still arriving do not count."""
+"""Requests in flight in one gateway. Requests whose body is incomplete do not count."""
 
 MAX_REQUESTS_OF_ONE: int = 32
-"""Requests in hand of one person. Bodies that are still arriving count. Further requests wait."""
+"""Requests in flight of one person, including those with an incomplete body. Further ones wait."""
 
 MAX_LINE_BYTES: Final = 8_190
-"""The request line, and each header."""
+"""Maximum size of the request line, and of each header."""
 
 MAX_HEADERS: Final = 64
 MAX_HEAD_BYTES: int = 65_536
-"""The request line and all headers, while they are incomplete."""
+"""Maximum size of an incomplete request line and headers together."""
 
 MAX_PIPELINED_BYTES: int = 65_536
-"""Requests that wait behind the one in hand, on one connection."""
+"""Maximum size of pipelined requests behind the one in flight, on one connection."""
 
 MAX_BODY_BYTES: int = 65_536
 
 MAX_UNSENT_BYTES: Final = 262_144
-"""What the kernel buffers for one connection. Beyond it the gateway notices a slow peer."""
+"""Size of a connection's kernel send buffer. When it is full, the gateway notices a slow peer."""
 
 HEAD_SECONDS: float = 10.0
-"""From the first byte of a request, or from the connection, to the end of its headers."""
+"""Timeout from the first byte of a request, or from the connection, to the end of its headers."""
 
 BODY_SECONDS: float = 10.0
-"""From the end of the headers to the end of the body."""
+"""Timeout from the end of the headers to the end of the body."""
 
 PLACE_SECONDS: float = 5.0
-"""How long a request may wait for a place of its person."""
+"""Maximum wait of a request for a place of its person."""
 
 REQUEST_SECONDS: float = 10.0
-"""From the end of the body to the answer."""
+"""Timeout from the end of the body to the response."""
 
 WRITE_SECONDS: float = 30.0
-"""How long a peer may take to read a full buffer. A page has at most a megabyte."""
+"""Timeout for a peer to read a full buffer. A page has at most a megabyte."""
 
 IDLE_SECONDS: Final = 75.0
-"""From an answer to the next request on its connection. Proxies reuse connections for a minute."""
+"""Timeout from a response to the next request on the connection. Proxies reuse connections for a
+minute."""
 
 LINGER_SECONDS: Final = 1.0
-"""How long unwanted input is dropped before the connection closes, so that the peer can read the
-answer."""
+"""Time in which unwanted input is dropped before the connection closes, so that the peer can read
+the response."""
 
 CLOSE_SECONDS: float = 2.0
-"""From the decision to close to the end of the connection, read by the peer or not."""
+"""Timeout from the decision to close to the end of the connection, even if the peer reads nothing.
+"""
 
 SWEEP_SECONDS: Final = 0.5
-"""Between two looks at all connections. The bounds on connections are exceeded by that much."""
+"""Interval between two checks of all connections. Their timeouts are exceeded by at most this."""
 
 AnswerT = TypeVar("AnswerT")
 
 
 async def within(seconds: float, answer: Awaitable[AnswerT]) -> AnswerT:
-    """An answer that is given up after so many seconds.
+    """Awaits an answer with a timeout in seconds.
 
     Raises:
-        ServerUnavailable: There was none by then.
+        ServerUnavailable: The answer did not arrive within the timeout.
     """
     try:
         async with asyncio.timeout(seconds):

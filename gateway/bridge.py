@@ -1,7 +1,7 @@
-"""From the threads of a driver to the event loop, many results at one wake-up.
+"""Passes results from the threads of a driver to the event loop, many results at each wake-up.
 
-Waking a loop writes to its socket and costs more than a small row does. Results that arrive while
-the loop is busy therefore wait together and are all handed over at its next turn.
+A wake-up of the loop writes to its socket and costs more than a small row. So results that arrive
+while the loop is busy wait together and are passed in the loop's next iteration.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class _Arrival(NamedTuple):
 
 
 class Bridge(Generic[ResultT]):
-    """Futures of one loop that other threads complete. Made on that loop."""
+    """Futures of one event loop that other threads complete. Created on that loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -38,15 +38,15 @@ class Bridge(Generic[ResultT]):
         self._arrive(_Arrival(waiting, result, None))
 
     def fail(self, error: BaseException, waiting: asyncio.Future[ResultT]) -> None:
-        """Lets a future raise, from any thread."""
+        """Completes a future with an exception, from any thread."""
         self._arrive(_Arrival(waiting, None, error))
 
     def _arrive(self, arrival: _Arrival) -> None:
         with self._lock:
             first = not self._arrivals
             self._arrivals.append(arrival)
-        if first:  # whoever finds others before it knows that the loop is about to wake up
-            with suppress(RuntimeError):  # the loop has ended, and who waited with it
+        if first:  # otherwise an earlier result has woken the loop already
+            with suppress(RuntimeError):  # the loop has ended, so nobody waits for the result
                 self._loop.call_soon_threadsafe(self._hand_over)
 
     def _hand_over(self) -> None:
@@ -54,7 +54,7 @@ class Bridge(Generic[ResultT]):
         with self._lock:
             arrivals, self._arrivals = self._arrivals, []
         for waiting, result, error in arrivals:
-            if waiting.done():  # given up on
+            if waiting.done():  # cancelled by its waiter
                 continue
             if error is None:
                 waiting.set_result(result)

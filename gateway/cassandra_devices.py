@@ -1,16 +1,16 @@
 """Devices on Cassandra: tables ``device`` and ``device_cursor``.
 
-A person has `MAX_DEVICES` slots. A registration puts its device into a free slot, by a lightweight
-transaction, so that two gateways never put two devices into one slot. The slots are tried from
-one that the id of the device chooses, so that two registrations of one id meet in one slot. If
-they do not, because a slot became free between them, the lower slot counts.
+A person has `MAX_DEVICES` slots. A registration puts its device into a free slot by a lightweight
+transaction, so two gateways never put two devices into one slot. The id of the device determines
+the first slot to try, so two registrations of one id meet in one slot. If a slot becomes free
+between the two, they may take two slots; then the lower slot counts.
 
-Registrations of one person wait for each other in this process. Lightweight transactions of one
-partition that compete are slow.
+Registrations of one person are serialized in this process, because competing lightweight
+transactions of one partition are slow.
 
-A cursor only goes forward, although nothing is read before it is written: it is written with
-itself as the timestamp, so that the highest stays. Such a write cannot be undone, so it belongs to
-the registration and not to the device: a device that registers anew has another registration.
+A cursor only moves forward, without a read before the write: the cursor is also the timestamp of
+the write, so the highest cursor wins. Such a write cannot be undone. So a cursor belongs to a
+registration, not to a device: a device that registers again has a new registration.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from gateway.device_store import MAX_DEVICES, Registered
 from schemas.errors import ServerUnavailable
 
 _FIRST_TIMESTAMP: Final = 2
-"""Of the cursor -1: a timestamp must be above 0."""
+"""The timestamp of the cursor -1: a timestamp must be above 0."""
 
 _LAST_TIMESTAMP: Final = (1 << 63) - 1
 
 
 _ATTEMPTS: Final = 2 * MAX_DEVICES
-"""Each attempt that fails lost a slot to another gateway."""
+"""Attempts of one registration. Each failed attempt has lost a slot to another gateway."""
 
 
 class DeviceQuery(Enum):
-    """What is asked."""
+    """The queries."""
 
     DEVICES = (
         "SELECT slot, device_id, registration, policy, show_last, since, cursor, seen"
@@ -81,7 +81,7 @@ class CassandraDevices:
         ]
 
     async def _slots(self, user: str) -> dict[int, Registered]:
-        """The slots in use, in their order, with devices as they were registered."""
+        """The devices by slot, ascending, with the values of their registration."""
         rows = await self._run(DeviceQuery.DEVICES, user)
         return {row[0]: Registered(*row[1:]) for row in rows}
 
@@ -117,7 +117,7 @@ class CassandraDevices:
 
 
 def _probed(device_id: str) -> list[int]:
-    """All slots, from the one that the id of a device chooses."""
+    """All slots, beginning with the slot that the id of a device determines."""
     first = crc32(device_id.encode())
     return [(first + step) % MAX_DEVICES for step in range(MAX_DEVICES)]
 
@@ -125,7 +125,7 @@ def _probed(device_id: str) -> list[int]:
 def _with_cursor(
     device: Registered, cursor: int | None = None, seen: int | None = None
 ) -> Registered:
-    """A device and its latest cursor, which its registration has until it moves."""
+    """A device with its latest cursor; without one, the cursor of its registration."""
     return device._replace(
         cursor=max(device.cursor, -1 if cursor is None else cursor),
         seen=max(device.seen, seen or 0),

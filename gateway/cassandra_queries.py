@@ -1,4 +1,4 @@
-"""Prepared queries on Cassandra, from an event loop. Connects in the background."""
+"""Prepared queries on Cassandra from an event loop, with a connection in the background."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from schemas.settings import Settings
 log = logging.getLogger(__name__)
 
 QUERY_SECONDS: Final = 5.0
-"""How long one query may take."""
+"""Timeout of one query."""
 
 MAX_OF_ONE: Final = 32
-"""Queries on their way at once for one page: others have the rest of `MAX_IN_FLIGHT`."""
+"""Queries in flight for one page. Other pages share the rest of `MAX_IN_FLIGHT`."""
 
 MAX_IN_FLIGHT: Final = 128
-"""Queries on their way at once; the driver refuses to queue more than its connections carry."""
+"""Queries in flight in all. The driver does not queue more than its connections carry."""
 
 _RECONNECT_SECONDS: Final = 1.0
 _JOIN_SECONDS: Final = 5.0
@@ -45,10 +45,10 @@ _NO_ANSWER: Final = (
     ConnectionException,
     OperationTimedOut,
     RequestExecutionException,
-    protocol.RequestExecutionException,  # those that the driver does not translate
+    protocol.RequestExecutionException,  # errors that the driver does not translate
     protocol.ServerError,
 )
-"""What may pass when it is tried again. Anything else that the driver raises is a defect."""
+"""Errors that a retry may solve. Any other error of the driver is a defect."""
 
 Rows = list[tuple[Any, ...]]
 
@@ -59,14 +59,14 @@ class _Ready(NamedTuple):
 
 
 class CassandraQueries:
-    """Runs queries that are known before. Connects in the background and again after a loss.
+    """Runs a fixed set of queries. Connects in the background and reconnects after a loss.
 
-    The driver's session lives in a thread of its own, because connecting blocks. Until it is
-    there, and whenever the servers are not, every query raises `ServerUnavailable` at once.
+    The driver's session is in its own thread, because connecting blocks. While there is no
+    session, or no server is reachable, every query raises `ServerUnavailable` at once.
 
     Args:
-        settings: The deployment.
-        queries: All that will be asked, each with its text as its value. Each may be made twice.
+        settings: The settings of the deployment.
+        queries: All queries, each with its text as its value. The driver may repeat each of them.
     """
 
     def __init__(self, settings: Settings, queries: Iterable[Enum]) -> None:
@@ -79,11 +79,11 @@ class CassandraQueries:
         self._bridge: Bridge[Rows | None] = Bridge()
 
     def start(self) -> None:
-        """Begins to connect."""
+        """Starts to connect."""
         self._thread.start()
 
     async def stop(self) -> None:
-        """Closes the session. Waits for that within a bound."""
+        """Closes the session. Waits for the end of its thread within a bound."""
         self._stopping.set()
         await asyncio.to_thread(self._thread.join, _JOIN_SECONDS)
 
@@ -95,7 +95,7 @@ class CassandraQueries:
             except (ServerUnavailable, ConfigurationError, DriverException, *_NO_ANSWER) as error:
                 reason = _reason(error)
                 if reason != told:
-                    log.warning("Cassandra is not reached yet: %s", reason)
+                    log.warning("Cassandra is not reachable yet: %s", reason)
                 told = reason
                 self._stopping.wait(_RECONNECT_SECONDS)
 
@@ -103,16 +103,16 @@ class CassandraQueries:
         with cassandra_session(self._settings) as session:
             try:
                 self._ready = _prepare(session, self._settings, self._queries)
-                log.info("Cassandra is reached")
+                log.info("connected to Cassandra")
                 self._stopping.wait()
             finally:
                 self._ready = None
 
     async def run(self, query: Enum, *parameters: object) -> Rows:
-        """The rows of the answer.
+        """Runs a query and returns its rows.
 
         Raises:
-            ServerUnavailable: It does not come in time.
+            ServerUnavailable: The rows do not arrive within the timeout.
         """
         try:
             return await (await self._send(query, parameters)) or []
@@ -120,12 +120,12 @@ class CassandraQueries:
             raise ServerUnavailable("Cassandra does not answer") from error
 
     async def run_all(self, query: Enum, asked: Sequence[tuple[object, ...]]) -> list[Rows]:
-        """The rows of each answer to one query with different parameters.
+        """Runs a query once for each tuple of parameters and returns the rows of each run.
 
-        At most `MAX_OF_ONE` are on their way at once.
+        At most `MAX_OF_ONE` runs are in flight at once.
 
         Raises:
-            ServerUnavailable: One of the answers does not come in time.
+            ServerUnavailable: The rows of a run do not arrive within the timeout.
         """
         found: list[Rows] = []
         waiting: list[asyncio.Future[Rows | None]] = []
@@ -139,20 +139,20 @@ class CassandraQueries:
             raise ServerUnavailable("Cassandra does not answer") from error
         finally:
             for each in waiting:
-                each.cancel()  # after a failure, nobody waits for the others
+                each.cancel()  # after a failure, nobody awaits the other runs
         return found
 
     async def _send(
         self, query: Enum, parameters: tuple[object, ...]
     ) -> asyncio.Future[Rows | None]:
-        """Sends one query as soon as it may be on its way; it counts until it is answered.
+        """Sends one query when a place in flight is free. The place is held until the response.
 
         Raises:
             ServerUnavailable: There is no connection.
         """
         ready = self._ready
         if ready is None:
-            raise ServerUnavailable("Cassandra is not reached yet")
+            raise ServerUnavailable("Cassandra is not reachable yet")
         await self._in_flight.acquire()
         waiting = self._bridge.future()
         waiting.add_done_callback(self._answered)
@@ -183,6 +183,6 @@ def _prepare(session: Session, settings: Settings, queries: Iterable[Enum]) -> _
 
 def _reason(error: Exception) -> str:
     if isinstance(error, InvalidRequest):
-        return "its tables are not there"
+        return "its tables do not exist"
     tells = isinstance(error, ServerUnavailable | ConfigurationError)
     return str(error) if tells else type(error).__name__

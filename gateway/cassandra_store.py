@@ -22,7 +22,7 @@ from schemas.unread import Counted
 
 REACHABLE_SECONDS: Final = 2.0
 _CHANGES: Final = 5_000
-"""Membership rows in one answer, some 100 bytes each."""
+"""Membership rows in one response, some 100 bytes each."""
 
 _BUCKETS: Final = list(range(USER_BUCKETS))
 
@@ -79,18 +79,18 @@ class _Read(Enum):
 
 
 class CassandraStore:
-    """`gateway.store.Store` on Cassandra. See `CassandraQueries` of how it connects."""
+    """`gateway.store.Store` on Cassandra. `CassandraQueries` describes the connection."""
 
     def __init__(self, settings: Settings) -> None:
         self._queries = CassandraQueries(settings, itertools.chain(_Read, DeviceQuery))
         self.devices = CassandraDevices(self._queries)
 
     def start(self) -> None:
-        """Begins to connect."""
+        """Starts to connect."""
         self._queries.start()
 
     async def stop(self) -> None:
-        """Closes the session. Waits for that within a bound."""
+        """Closes the session. Waits for the end of its thread within a bound."""
         await self._queries.stop()
 
     async def conversation(self, conv_id: str) -> Conversation | None:
@@ -183,7 +183,7 @@ class CassandraStore:
         return _rows(await self._read(_Read.SYNC_ROWS_BACK, user, bucket, before, limit))
 
     async def expiries(self, user: str, limit: int) -> list[Expiry]:
-        """See `Store`. The times are those of Cassandra's clock, given in the gateway's."""
+        """See `Store`. Converts the times from Cassandra's clock to the gateway's clock."""
         rows = await self._read(_Read.EXPIRIES, user, limit)
         now = time.time()
         return [
@@ -209,7 +209,7 @@ class CassandraStore:
 
 
 def changes_of(rows: Rows) -> list[Change]:
-    """What rows of one person in one conversation tell: `backends.memberships` has the rule."""
+    """The joins and leaves in the rows of one person and conversation: `backends.memberships`."""
     found: list[Change] = []
     joins: dict[int, int] = {}
     leaves: list[tuple[int, Change]] = []
@@ -242,7 +242,7 @@ def _rows(rows: Rows) -> list[StoredRow]:
 
 
 def _entries(parts: list[Rows]) -> list[StoredEntry]:
-    """Rows that are no entries yet, because only an edit of theirs is there, are left out."""
+    """The entries in the rows. A row without an entry (only with ``edited_by``) is skipped."""
     return [
         StoredEntry(seq, kind or "", json.encode(), edited_by, recalled_by is not None)
         for rows in parts

@@ -1,29 +1,28 @@
-"""Readers of the same place share their queries: a store before the store.
+"""A store in front of the store: concurrent readers of the same place share their queries.
 
-**Which reads may share.** A read may have the answer of a query that began after the read was
-asked for, and of no other. The answer is then what was durable at some instant between the call
-and the return, which is all that `gateway.store.Store` says and all that `gateway.access` and
-`gateway.sync` rely on; it holds for heads, for entries that are not there yet, and for what is
-overwritten, alike. A query that is under way already may have passed the row in question before
-the caller called, so nobody joins it. There is one exception that would be right today, that of
-entries which no longer change; it is not made, because a recall changes them, and who asks after
-a recall must not get the text from a query of before. For the same reason nothing is kept once it
-is answered: there is no cache that could be stale.
+**Which reads may share.** A read may use only the result of a query that began after the read was
+called. Then the result was durable at some instant between call and return. That is the guarantee
+of `gateway.store.Store`, and `gateway.access` and `gateway.sync` need no more. It holds for heads,
+for entries that are not stored yet, and for overwritten rows. A query in flight may have passed
+the row before the call, so no reader joins it. Even entries are no exception, because a recall
+changes them: a reader who calls after a recall must not get the text from an earlier query. For
+the same reason no result is cached, so no result can be stale.
 
-**How.** Of each place at most one query is under way, and at most one waits for its turn. Who asks
-while the place is free has their query sent at once, as they asked it. Who asks while one is under
-way shares the next with all others who do, and that one is sent when the first has been answered,
-or after `PATIENCE_SECONDS`. So any number of readers at once make two queries, and a crowd that
-does not end makes one query a round trip. Alone, a reader pays nothing.
+**How.** For each place at most one query is in flight, and at most one waits. A reader of a free
+place sends its own query at once. Readers who call while a query is in flight share the next
+query. The next query is sent when the first one is answered, or after `PATIENCE_SECONDS`. So any
+number of simultaneous readers makes two queries, and a continuous stream of readers makes one
+query for each round trip. A single reader has no overhead.
 
-**Places.** Of heads and sync timelines a place is one question with all its parameters. Of entries
-it is a fixed run of `SLICE` SeqIds (0 to 99, 100 to 199 …; a bucket is so many whole slices), so
-that readers of different ranges that overlap share as well: the shared query is for all that is
-wanted of the slice, and each reader takes theirs out of the answer. Chosen entries share these
-places: a shared query reads all from the lowest to the highest chosen SeqId of the slice.
+**Places.** For heads and sync timelines, a place is one query with all its parameters. For
+entries, a place is a fixed range of `SLICE` SeqIds (0 to 99, 100 to 199 …; a bucket has a whole
+number of slices), so that readers of overlapping ranges share as well: the shared query reads all
+requested SeqIds of the slice, and each reader takes its part of the result. Reads of chosen
+entries use the same places: a shared query reads from the lowest to the highest chosen SeqId.
 
-**Who goes away** takes nobody's query along; when all have gone it is given up. A failure goes to
-everybody who shares the query, and to nobody else.
+**Cancellation.** A cancelled reader does not cancel a query that others share; the query is
+cancelled when all its readers are. A failure is raised in all readers who share the query, and in
+no other.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ ResultT = TypeVar("ResultT")
 
 
 class CoalescingStore:
-    """`gateway.store.Store` before another one, with fewer queries and the same answers."""
+    """A `gateway.store.Store` in front of another one: fewer queries, the same results."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -99,7 +98,7 @@ class CoalescingStore:
         wanted = range(first, last + 1)
         places = zip(slices, numbers, strict=True)
         reads = (self._part(place, conv_id, _cut(wanted, number)) for place, number in places)
-        parts = await asyncio.gather(*reads, return_exceptions=True)  # none is left to itself
+        parts = await asyncio.gather(*reads, return_exceptions=True)  # awaits all parts
         return [entry for part in parts for entry in _answer(part) if entry.seq in wanted]
 
     async def _part(self, place: Hashable, conv_id: str, wanted: range) -> list[StoredEntry]:
@@ -122,11 +121,11 @@ class CoalescingStore:
             )
         places = zip(slices, by_slice.values(), strict=True)
         reads = (self._chosen_part(place, conv_id, chosen) for place, chosen in places)
-        parts = await asyncio.gather(*reads, return_exceptions=True)  # none is left to itself
+        parts = await asyncio.gather(*reads, return_exceptions=True)  # awaits all parts
         return [entry for part in parts for entry in _answer(part)]
 
     async def entries_of(self, chosen: Mapping[str, list[int]]) -> dict[str, list[StoredEntry]]:
-        """See `Store`. Conversations that nobody reads now are read together."""
+        """See `Store`. Conversations without a query in flight are read together."""
         places = {
             conv_id: {("entries", conv_id, seq // SLICE) for seq in seqs}
             for conv_id, seqs in chosen.items()
@@ -139,8 +138,8 @@ class CoalescingStore:
         others = [conv_id for conv_id in chosen if conv_id not in free]
         reads = [self._entries_of(conv_id, chosen[conv_id]) for conv_id in others]
         if free:
-            reads.append(self.entries_of(free))  # looks again, when it begins
-        parts = await asyncio.gather(*reads, return_exceptions=True)  # none is left to itself
+            reads.append(self.entries_of(free))  # checks again when it begins
+        parts = await asyncio.gather(*reads, return_exceptions=True)  # awaits all parts
         return {conv_id: found for part in parts for conv_id, found in _answer(part).items()}
 
     async def _entries_of(self, conv_id: str, seqs: list[int]) -> dict[str, list[StoredEntry]]:
@@ -197,7 +196,7 @@ class CoalescingStore:
         return await self._store.reachable()
 
     async def _same(self, place: Hashable, query: Callable[[], Awaitable[ResultT]]) -> ResultT:
-        """Shares a question with those who ask exactly the same."""
+        """Shares a query with readers that have exactly the same parameters."""
         if self._turns.free(place):
             return await self._turns.alone([place], query)
         return await self._turns.shared(place, range(0), lambda _: query())
@@ -210,5 +209,5 @@ def _answer(part: ResultT | BaseException) -> ResultT:
 
 
 def _cut(seqs: range, number: int) -> range:
-    """What lies in one slice."""
+    """The SeqIds that are in one slice."""
     return range(max(seqs.start, number * SLICE), min(seqs.stop, (number + 1) * SLICE))

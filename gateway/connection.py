@@ -1,14 +1,14 @@
-"""One connection of a peer: what aiohttp leaves open is bounded here.
+"""One connection of a peer, with the bounds that aiohttp does not have.
 
-aiohttp parses and answers. This module ends the connection
+aiohttp parses requests and sends responses. This module ends the connection
 
 - when the headers of a request take too long or too many bytes,
-- when requests pile up behind the one in hand,
-- when the peer does not read what it is sent,
+- when too many bytes of pipelined requests wait behind the one in flight,
+- when the peer does not read its responses,
 - when a WebSocket client sends anything but a few control frames,
-- when a close is not completed,
+- when a close is not completed.
 
-and answers what is no HTTP with a problem document of its own.
+It answers bytes that are not HTTP with its own problem document.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class Connection(web.RequestHandler):
     Args:
         manager: aiohttp's server.
         connections: All connections of the gateway.
-        options: aiohttp's.
+        options: The options of aiohttp's class.
     """
 
     def __init__(self, manager: web.Server, connections: Connections, **options: Any) -> None:
         super().__init__(manager, **options)
         self.violated = asyncio.Event()
-        """Set when a WebSocket client has sent what it may not; from then on nothing is read."""
+        """Set when a WebSocket client has sent a forbidden frame; nothing is read after that."""
         self._connections = connections
         self._wire: asyncio.Transport | None = None
         self._lost: asyncio.Future[None] = self._loop.create_future()
@@ -57,19 +57,19 @@ class Connection(web.RequestHandler):
 
     @property
     def is_idle(self) -> bool:
-        """Whether it waits for the headers of a request."""
+        """Whether the connection waits for the headers of a request."""
         return self._waiter is not None and not self._waiter.done()
 
     def count_as(self, user: str) -> None:
-        """Counts it as a connection of ``user``.
+        """Counts the connection for ``user``.
 
         Raises:
-            Problem: 429, if the person has as many as they may, all of them in use.
+            Problem: 429, if the person has the maximum number of connections, all of them in use.
         """
         self._connections.assign(self, user)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Refuses a connection that there is no room for."""
+        """Refuses the connection if the maximum number is reached."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a stream server
         self._wire = transport
         _bound_kernel(transport)
@@ -80,7 +80,7 @@ class Connection(web.RequestHandler):
             self._refuse(no_room())
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Gives its place back."""
+        """Releases the place of the connection."""
         self._connections.leave(self)
         super().connection_lost(exc)
         self._frames = None
@@ -88,7 +88,7 @@ class Connection(web.RequestHandler):
             self._lost.set_result(None)
 
     def set_parser(self, parser: Any, data_received_cb: Callable[[], None] | None = None) -> None:
-        """A WebSocket begins: from here on, frames come."""
+        """Begins a WebSocket: the next bytes are frames."""
         self._frames = Frames()
         if not self._frames.allow(self._message_tail):
             self._message_tail = b""
@@ -96,7 +96,7 @@ class Connection(web.RequestHandler):
         super().set_parser(parser, data_received_cb)
 
     def data_received(self, data: bytes) -> None:
-        """Checks what came, and hands it on."""
+        """Checks the received bytes and passes them to aiohttp."""
         if self._is_deaf:
             return
         if self._frames is not None and not self._frames.allow(data):
@@ -111,7 +111,7 @@ class Connection(web.RequestHandler):
         self.violated.set()
 
     def _count(self, size: int) -> None:
-        """Bounds the bytes of requests that are incomplete, or that wait."""
+        """Bounds the bytes of incomplete and of waiting requests."""
         waiting = len(self._messages)
         if waiting:
             self._head_since, self._head_bytes = None, 0
@@ -125,12 +125,12 @@ class Connection(web.RequestHandler):
                 self._refuse(not_http())
 
     def pause_writing(self) -> None:
-        """The peer does not read as fast as it is written to."""
+        """Notes the time since which the peer does not read fast enough."""
         super().pause_writing()
         self._stuck_since = self._loop.time()
 
     def resume_writing(self) -> None:
-        """The peer has read most of it."""
+        """Notes that the peer has read most of the buffer."""
         super().resume_writing()
         self._stuck_since = None
 
@@ -156,7 +156,7 @@ class Connection(web.RequestHandler):
         self.abort()
 
     def abort(self) -> None:
-        """Ends the connection now. What the peer has not read is thrown away."""
+        """Ends the connection now. Unread data is discarded."""
         if self._wire is not None:
             self._wire.abort()
 
@@ -167,7 +167,7 @@ class Connection(web.RequestHandler):
                 await asyncio.shield(self._lost)
         except TimeoutError:
             self.abort()
-            await asyncio.shield(self._lost)  # within this round of the event loop or the next
+            await asyncio.shield(self._lost)  # within this or the next iteration of the event loop
 
     def handle_error(
         self,
@@ -176,7 +176,7 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - quotes the request
     ) -> NoReturn:
-        """Answers what is no HTTP, and what got past `gateway.middleware`.
+        """Answers bytes that are not HTTP, and errors outside of `gateway.middleware`.
 
         Raises:
             ConnectionResetError: Always, so that aiohttp adds nothing.
@@ -190,7 +190,7 @@ class Connection(web.RequestHandler):
         raise ConnectionResetError
 
     def _refuse(self, problem: Problem) -> None:
-        """Answers, reads no more, and closes when the peer has had time to see the answer."""
+        """Answers, stops reading, and closes when the peer has had time to read the response."""
         self._is_deaf = self._force_close = True
         self._head_since = None
         if self._waiter is not None:
@@ -205,7 +205,7 @@ class Connection(web.RequestHandler):
 
 
 def connection_of(request: web.BaseRequest) -> Connection | None:
-    """The connection of a request; None where another server than `gateway.server` serves."""
+    """The connection of a request; None if the server is not that of `gateway.server`."""
     protocol: object = request.protocol
     return protocol if isinstance(protocol, Connection) else None
 
@@ -215,7 +215,7 @@ def _is_over(now: float, since: float | None, seconds: float) -> bool:
 
 
 def _bound_kernel(transport: asyncio.Transport) -> None:
-    """Bounds what the kernel holds for a peer that does not read, in bytes and in time."""
+    """Bounds the kernel's buffer for a peer that does not read, in bytes and in time."""
     own = transport.get_extra_info("socket")
     own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, bounds.MAX_UNSENT_BYTES)
     if hasattr(socket, "TCP_USER_TIMEOUT"):

@@ -1,4 +1,4 @@
-"""All open connections of one gateway: how many there may be, and when one has to end."""
+"""All open connections of one gateway: bounds on their number, and checks of their timeouts."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from gateway.problems import too_many_connections
 
 
 class Open(Protocol):
-    """A connection, as its bounds see it."""
+    """A connection as `Connections` uses it."""
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is in hand."""
+        """Whether no request is in flight."""
 
     def drop(self) -> None:
-        """Closes it at once."""
+        """Closes the connection at once."""
 
     def check(self, now: float) -> None:
-        """Ends it if one of its times is over. ``now`` is the time of the event loop."""
+        """Ends the connection if a timeout has passed. ``now`` is the time of the event loop."""
 
 
 class Connections:
     """Counts connections by person and in all.
 
-    Where a bound is reached, the connection that was opened first among the idle ones makes
-    room. So connections that do nothing never keep out anybody.
+    When a bound is reached, the oldest idle connection is closed. So idle connections never block
+    new ones.
     """
 
     def __init__(self) -> None:
@@ -37,21 +37,21 @@ class Connections:
         self._of_user: defaultdict[str, dict[Open, None]] = defaultdict(dict)
 
     def __len__(self) -> int:
-        """How many are open."""
+        """The number of open connections."""
         return len(self._open)
 
     def admit(self, connection: Open) -> bool:
-        """Takes a new connection; False if there is no room for it."""
+        """Adds a new connection; False if the maximum is reached and no connection is idle."""
         if len(self._open) >= bounds.MAX_CONNECTIONS and not self._drop_idle(self._open):
             return False
         self._open[connection] = None
         return True
 
     def assign(self, connection: Open, user: str) -> None:
-        """Counts a connection as one of ``user``, who has a request on it.
+        """Counts a connection for ``user``, who has a request on it.
 
         Raises:
-            Problem: 429, if the person has as many as they may, all of them in use.
+            Problem: 429, if the person has the maximum number of connections, all of them in use.
         """
         if connection not in self._open or self._open[connection] == user:
             return
@@ -63,18 +63,18 @@ class Connections:
         self._of_user[user][connection] = None
 
     def leave(self, connection: Open) -> None:
-        """Forgets a connection. May be called again."""
+        """Removes a connection. Idempotent."""
         self._forget_owner(connection)
         self._open.pop(connection, None)
 
     def check(self) -> None:
-        """Ends every connection one of whose times is over."""
+        """Ends every connection with a passed timeout."""
         now = asyncio.get_running_loop().time()
         for connection in list(self._open):
             connection.check(now)
 
     async def sweep(self) -> None:
-        """Checks again and again, until it is cancelled."""
+        """Checks every `SWEEP_SECONDS` until cancelled."""
         while True:
             await asyncio.sleep(bounds.SWEEP_SECONDS)
             self.check()

@@ -16,13 +16,13 @@ from gateway.store import Store
 
 MAX_CONVERSATIONS: Final = 200
 MAX_PAGE_BYTES: Final = 524_288
-"""A page has more bytes only if its one conversation has."""
+"""Maximum size of a page. A page is larger only if it has one conversation that is larger."""
 
 
 async def list_conversations(store: Store, user: str, after: str, limit: int) -> ConversationsPage:
-    """The first conversations with ids above ``after`` that ``user`` was ever in.
+    """The first conversations with ids above ``after`` of which ``user`` is or was a member.
 
-    At most ``limit``, and as many as `MAX_PAGE_BYTES` have room for, at least one.
+    At most ``limit`` conversations with at most `MAX_PAGE_BYTES` bytes, but at least one.
 
     Raises:
         ServerUnavailable: The store does not answer.
@@ -39,7 +39,7 @@ async def list_conversations(store: Store, user: str, after: str, limit: int) ->
 
 
 def _fitting(shown: list[ConversationShown]) -> int:
-    """How many of these conversations one page has room for, at least one."""
+    """The number of these conversations that fit into one page, at least one."""
     sizes = itertools.accumulate(len(msgspec.json.encode(each)) for each in shown)
     return max(1, sum(size <= MAX_PAGE_BYTES for size in sizes))
 
@@ -47,13 +47,13 @@ def _fitting(shown: list[ConversationShown]) -> int:
 async def open_conversations(
     store: Store, user: str, conv_ids: list[str]
 ) -> dict[str, ConversationAccess]:
-    """Those of some conversations that open to ``user``, by id.
+    """The access of ``user`` to those of the given conversations that the user may open, by id.
 
     Raises:
         ServerUnavailable: The store does not answer.
     """
     opened = await asyncio.gather(*(_open(store, user, conv_id) for conv_id in conv_ids))
-    return {access.conv_id: access for access in opened if access is not None}  # in their order
+    return {access.conv_id: access for access in opened if access is not None}
 
 
 async def _open(store: Store, user: str, conv_id: str) -> ConversationAccess | None:

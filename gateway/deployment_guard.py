@@ -1,4 +1,4 @@
-"""Sees to it that the gateway answers for one deployment: log, store and index belong together."""
+"""Checks that log, store and index belong to one deployment before the gateway serves them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from schemas.errors import FatalFailure
 from schemas.settings import Settings
 
 _PAUSE_SECONDS: Final = 5.0
-"""Between two attempts. Each connects to two servers."""
+"""Interval between two attempts. Each attempt connects to two servers."""
 
 
 @dataclass
 class Checked:
-    """Which data is known to belong to the deployment of the topics.
+    """The data that is verified to belong to the deployment of the topics.
 
-    ``store``: the keyspace. Without it nothing is served. ``index``: the index. Without it no
+    ``store``: the keyspace; before that no request is served. ``index``: the index; before that no
     search is served.
     """
 
@@ -32,13 +32,13 @@ class Checked:
 
 
 class DeploymentGuard:
-    """Checks in a thread of its own: at the start, as soon as the servers answer; then the topics.
+    """Checks in its own thread: the stores once they answer, and then repeatedly the topics.
 
-    ``checked`` says what has passed. A process that finds other data ends.
+    ``checked`` has the passed checks. A process that finds the data of another deployment ends.
 
     Args:
-        settings: The deployment.
-        end: Called, in that thread, with what does not fit. It ends the process.
+        settings: The settings of the deployment.
+        end: Called in the thread with the mismatch. Ends the process.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class DeploymentGuard:
         self._thread = Thread(target=self._run, name="deployment-guard", daemon=True)
 
     def start(self) -> None:
-        """Begins to check."""
+        """Starts the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends; does not wait for a check that is under way."""
+        """Stops the thread; does not wait for a running check."""
         self._stop.set()
         if self._watch is not None:
             self._watch.stop()

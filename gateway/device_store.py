@@ -1,4 +1,4 @@
-"""What the gateway keeps of devices, as a port. Cassandra is behind it."""
+"""The store of devices as a port. `gateway.cassandra_devices` implements it on Cassandra."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from schemas.limits import MAX_SEQ
 from schemas.records import NewDevicePolicy
 
 MAX_DEVICES: Final = 32
-"""Devices of one person."""
+"""Maximum number of devices of one person."""
 
 MAX_CURSOR: Final = MAX_SEQ - 3
 """The highest cursor of a device: the store writes it with a timestamp that is a little higher."""
@@ -17,10 +17,10 @@ MAX_CURSOR: Final = MAX_SEQ - 3
 class Registered(NamedTuple):
     """A device as it was registered.
 
-    ``registration`` names this registration of it and no other: a device that was taken out and
-    registers again is another one. ``window`` is that of the policy ``window``. ``since`` is when
-    it registered, ``seen`` when it last told its cursor, in milliseconds since 1970. ``cursor``
-    is the sync SeqId up to which it has applied its sync timeline.
+    ``registration`` is the id of this registration: a device that was removed and registers again
+    has a new one. ``window`` is the number of SeqIds of the policy ``window``. ``since`` is the
+    time of the registration, ``seen`` the time of the last cursor report, in milliseconds since
+    1970. ``cursor`` is the sync SeqId up to which the device has applied its sync timeline.
     """
 
     device_id: str
@@ -33,21 +33,21 @@ class Registered(NamedTuple):
 
 
 class DeviceStore(Protocol):
-    """Each raises `ServerUnavailable` when the store does not answer in time."""
+    """The devices of people. Each method raises `ServerUnavailable` without a timely response."""
 
     async def devices(self, user: str) -> list[Registered]:
         """All devices of ``user``, by id."""
 
     async def register(self, user: str, device: Registered) -> Registered | None:
-        """Registers a device, also while other gateways do.
+        """Registers a device. Safe while other gateways register devices.
 
         Returns:
-            The device that is registered by this id now: the given one, or one that was there
-            before. None if the person has `MAX_DEVICES` of other ids.
+            The registered device with this id: the given one, or an earlier one. None if the
+            person has `MAX_DEVICES` devices with other ids.
         """
 
     async def move_cursor(self, user: str, registration: str, cursor: int, seen: int) -> None:
-        """Moves a device's cursor forward; one that is further on already stays."""
+        """Moves a device's cursor forward; a higher cursor is not moved back."""
 
     async def take_out(self, user: str, device: Registered) -> None:
-        """Forgets a device, and its cursor for good."""
+        """Removes a device, and its cursor permanently."""

@@ -1,6 +1,7 @@
-"""The devices of a person: each has its own cursor, and a place from which it shows.
+"""The devices of a person: each device has its own cursor and its own first SeqIds to show.
 
-Where a new one begins is the deployment's policy of the moment when it registers; it keeps that.
+The policy of the deployment at the time of registration determines the first SeqIds; later
+changes of the setting do not affect the device.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from schemas.records import NewDevicePolicy
 
 
 class NewDevices(NamedTuple):
-    """What a deployment says of new devices; ``window`` in SeqIds of each conversation."""
+    """A deployment's settings for new devices; ``window`` in SeqIds of each conversation."""
 
     policy: NewDevicePolicy
     window: int
@@ -37,11 +38,11 @@ async def register_device(  # noqa: PLR0913 - tests give another clock and anoth
     *,
     barrier: Barrier = NO_BARRIER,
 ) -> DeviceShown:
-    """Registers a device; one that is there already goes on where it was, by its own policy.
+    """Registers a device; a registered device keeps its cursor and its policy.
 
     Raises:
-        Problem: 409, if the user has as many devices as they may.
-        ServerUnavailable: The store does not answer, or is behind what was skipped.
+        Problem: 409, if the user has the maximum number of devices.
+        ServerUnavailable: The store does not answer, or lacks entries of skipped records.
     """
     known = await store.devices.devices(user)
     for device in known:
@@ -71,7 +72,7 @@ async def show_device(store: Store, user: str, device_id: str) -> DeviceShown:
     """One device.
 
     Raises:
-        Problem: 404, if there is none of this id.
+        Problem: 404, if there is no device with this id.
         ServerUnavailable: The store does not answer.
     """
     return _shown(await _device(store, user, device_id))
@@ -84,7 +85,7 @@ async def move_cursor(
     cursor: int,
     now: Callable[[], float] = time.time,
 ) -> DeviceShown:
-    """Moves the cursor of one device forward, and notes that it was seen. Errors as before."""
+    """Moves the cursor of a device forward and records the time. Errors as for `show_device`."""
     device = await _device(store, user, device_id)
     seen = int(now() * 1000)
     await store.devices.move_cursor(user, device.registration, cursor, seen)
@@ -92,17 +93,17 @@ async def move_cursor(
 
 
 async def take_out(store: Store, user: str, device_id: str) -> None:
-    """Forgets a device. Errors as before."""
+    """Removes a device. Errors as for `show_device`."""
     await store.devices.take_out(user, await _device(store, user, device_id))
 
 
 async def beginnings(
     store: Store, user: str, device_id: str, after: str, limit: int
 ) -> BeginningsPage:
-    """From which SeqId a device shows each of the user's conversations, if it begins now.
+    """The first SeqId that a new device shows of each of the user's conversations.
 
-    For a device that has registered and has nothing yet. What it was told once is its own to
-    keep: later the answer is another one. Errors as before.
+    For a device that has registered and has no data yet. The device must store the result: a later
+    call returns another one. Errors as for `show_device`.
     """
     device = await _device(store, user, device_id)
     ids = await store.conversation_ids(user, after, limit + 1)

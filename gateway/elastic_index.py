@@ -23,13 +23,13 @@ SEARCH_SECONDS: Final = 5.0
 REACHABLE_SECONDS: Final = 2.0
 
 CLAUSES_A_QUERY: Final = 500
-"""Ranges that one query names. Beyond it the query is split and the answers merged."""
+"""Maximum number of ranges in one query. A larger query is split and the results are merged."""
 
 MAX_QUERIES: Final = 16
-"""Queries that one page of one search may cost."""
+"""Maximum number of queries for one page of a search."""
 
 _IDS_A_CLAUSE: Final = 10_000
-"""Elasticsearch takes 65,536 terms in one clause."""
+"""Conversation ids in one clause. Elasticsearch accepts 65,536 terms."""
 
 _NEWEST_FIRST: Final = [{"at": "desc"}, {"conv_id": "asc"}, {"seq": "desc"}]
 _PASSES_LATER: Final = frozenset({408, 429, 500, 502, 503, 504})
@@ -39,7 +39,7 @@ class ElasticIndex:
     """`gateway.search.Index` on Elasticsearch."""
 
     def __init__(self, settings: Settings) -> None:
-        # It would log each request it makes.
+        # The client logs each request by default.
         logging.getLogger("elastic_transport").setLevel(logging.ERROR)
         self._alias = settings.index_alias
         self._client = AsyncElasticsearch(
@@ -69,7 +69,7 @@ class ElasticIndex:
         """See `gateway.search.Index`."""
         client = self._client.options(request_timeout=REACHABLE_SECONDS)
         try:
-            # The small build of the server that is developed with has no `GET /`.
+            # The small build of the server for development has no `GET /`.
             await client.cluster.health(timeout=f"{REACHABLE_SECONDS:.0f}s")
             await self._check_layout()
         except (ApiError, TransportError, ServerUnavailable):
@@ -77,7 +77,7 @@ class ElasticIndex:
         return True
 
     async def _check_layout(self) -> None:
-        """Looks at the layout of all indices until all fit.
+        """Checks the layout of all indices, in each call until all match.
 
         Raises:
             ServerUnavailable: An index has another layout, or the server does not answer.
@@ -106,11 +106,11 @@ class ElasticIndex:
                 size=limit,
                 routing=conversation,
                 source=False,
-                version=True,  # the sink writes the SeqId of the entry there
+                version=True,  # the sink writes the SeqId of the entry into the version
                 track_total_hits=False,
                 timeout=f"{SEARCH_SECONDS:.0f}s",
-                allow_partial_search_results=False,  # it would be a silent hole
-                ignore_unavailable=True,  # nothing has been indexed yet
+                allow_partial_search_results=False,  # a partial result would be a silent hole
+                ignore_unavailable=True,  # before the first document there is no index
             )
         except TransportError:
             raise ServerUnavailable("Elasticsearch does not answer") from None
@@ -132,12 +132,12 @@ def _query(asked: SearchAsked, part: Sequence[dict[str, Any]]) -> dict[str, Any]
 
 
 def _contains(term: Term) -> dict[str, Any]:
-    """The messages with a term in them, in one of its readings."""
+    """The messages that contain a term in one of its readings."""
     return {"bool": {"should": [{"match_phrase": {"tokens": reading}} for reading in term]}}
 
 
 def _clauses(scope: dict[str, list[Period]]) -> Iterator[dict[str, Any]]:
-    """What lies in a scope: whole conversations many at a time, others by range."""
+    """The clauses of a scope: many whole conversations in one clause, other ranges one by one."""
     whole = [conv_id for conv_id, of_one in scope.items() if of_one == [Period(1)]]
     for ids in _batches(iter(whole), _IDS_A_CLAUSE):
         yield {"terms": {"conv_id": ids}}

@@ -1,7 +1,7 @@
-"""What a client may send over a WebSocket: control frames (RFC 6455, section 5.5), and few.
+"""Checks that a WebSocket client sends only control frames (RFC 6455, section 5.5), at a low rate.
 
-The check comes before the frames are parsed, so that a flood costs no more than its first
-forbidden frame. It keeps a header of two bytes at most. Pure but for the clock.
+The check runs before the frames are parsed, so that a flood costs no more than its first forbidden
+frame. It stores at most a header of two bytes. Pure except for the clock.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Final
 
 MAX_FRAMES: Final = 32
-"""Control frames at once."""
+"""Maximum burst of control frames."""
 
 FRAMES_A_SECOND: Final = 1.0
-"""Control frames in the long run. Clients usually send one each 20 seconds."""
+"""Maximum average rate of control frames. Clients usually send one every 20 seconds."""
 
 _CONTROL: Final = 0x8
 _OPCODE: Final = 0x0F
@@ -28,7 +28,7 @@ class Frames:
     """Checks the bytes of one connection.
 
     Args:
-        clock: Seconds that never go back.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -39,7 +39,7 @@ class Frames:
         self._skip = 0
 
     def allow(self, data: bytes) -> bool:
-        """Whether all frames that begin in ``data`` are allowed. After a False nothing is."""
+        """Whether all frames that begin in ``data`` are allowed. After a False, no frame is."""
         at = 0
         while at < len(data):
             if self._skip:
@@ -53,7 +53,7 @@ class Frames:
         return True
 
     def _take(self, byte: int) -> bool:
-        """Takes one byte of a header."""
+        """Processes one byte of a header."""
         if self._first is None:
             self._first = byte
             return byte & _OPCODE >= _CONTROL and self._is_in_time()

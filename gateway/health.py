@@ -14,18 +14,18 @@ from gateway.store import Store
 from gateway.wake_ups import WakeUps
 
 FRESH_SECONDS: Final = 1.0
-"""How long an answer holds: anybody may ask, and must not load the servers by asking often."""
+"""Cache time of a result: anybody may call this route and must not load the servers by it."""
 
 
 class Health:
-    """Asks the servers, at most once at a time and once a second.
+    """Checks the servers, at most one check at a time and once a second.
 
     Args:
-        store: Without it the gateway serves nothing.
-        index: Without it the gateway serves all but search.
-        wake_ups: Without them who waits is answered a little later.
-        checked: Data that is not known to be of this deployment is not served.
-        clock: Seconds that never go back.
+        store: While it is unreachable, the gateway serves nothing.
+        index: While it is unreachable, the gateway serves everything except search.
+        wake_ups: Without live wake-ups, waiting requests are answered later.
+        checked: The data that is verified to belong to this deployment.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Health:
         self._last: tuple[float, HealthShown] | None = None
 
     async def state(self) -> HealthShown:
-        """What is reachable, as of a second ago or less."""
+        """The reachable servers, at most `FRESH_SECONDS` ago."""
         async with self._asking:
             if self._last is None or self._clock() - self._last[0] >= FRESH_SECONDS:
                 state = await self._ask()

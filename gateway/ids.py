@@ -1,4 +1,4 @@
-"""Whether something can be the id of anybody or anything, before a server is asked."""
+"""Checks ids of requests before a query uses them."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from schemas.records import MAX_ID_LENGTH
 
 
 def is_id(value: object) -> bool:
-    """Whether this is 1 to 128 printable characters."""
+    """Whether the value is a text of 1 to 128 printable characters."""
     return isinstance(value, str) and 1 <= len(value) <= MAX_ID_LENGTH and is_valid_id(value)

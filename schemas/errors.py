@@ -195,7 +195,7 @@ class Trimmed(ImError):
     """
 
     def __init__(self, cursor: int, oldest: int) -> None:
-        super().__init__(f"the cursor {cursor} is older than the stored records, {oldest} on")
+        super().__init__(f"the cursor {cursor} is older than the oldest stored record, {oldest}")
         self.cursor = cursor
         self.oldest = oldest
 
