@@ -1,16 +1,17 @@
-"""One live connection: the caller's sync timeline page by page, and heads of pulled conversations.
+"""One live connection: the caller's sync timeline in pages, and heads of pulled conversations.
 
-The store is read as by any other request; `gateway.wake_ups` says when. Steps of a connection:
+A live connection reads the store like any other request, when `gateway.wake_ups` wakes it. Steps:
 
-1. listen; 2. find out which conversations the person is in, and watch them; 3. say so
-(`LiveBegun`): whoever reads heads from the store after that misses none;
-4. again and again: send what is behind the cursor, then the heads that have moved; wait.
+1. listen; 2. read the list of the person's conversations, and watch them; 3. send `LiveBegun`: a
+client that reads heads from the store after this message misses no later head;
+4. repeat: send the records after the cursor, then the heads that have moved; wait.
 
-**Heads.** Of a conversation that goes on, nothing is pushed to most while it is pulled. The log
-tells that it goes on, and `gateway.access` whether that is for this person: they are told the head
-if the conversation is pulled, and it lies in the membership period that is open now. If it is
-pushed, or they have left, it is watched no more, until their sync timeline tells of a join or of
-another mode: those entries go to everybody whom they concern.
+**Heads.** Most members get no sync records of a pulled conversation. The log announces its new
+heads, and `gateway.access` decides whether this person may see a head: the conversation must be
+pulled, and the head must be in the person's open membership period. If the conversation is pushed,
+or the person has left, the connection stops watching it. It watches the conversation again when
+the person's sync timeline has a join or a change of the mode: these entries go to every member
+whom they affect.
 """
 
 from __future__ import annotations
@@ -37,31 +38,31 @@ from schemas.errors import ServerUnavailable, UndecodableRecord
 from schemas.visibility import periods, visible
 
 HEADS_SECONDS: Final = 0.2
-"""Between two looks at heads: what happens in between is told by one of each conversation."""
+"""Interval of reading heads. Several new heads of a conversation in an interval become one."""
 
 HEADS_AT_ONCE: Final = 16
 
 _STORE_AWAY_SECONDS: Final = 1.0
 _FIRST_REVIEW: Final = 5.0
 _REVIEW_SECONDS: Final = 60.0
-"""Between two looks at which conversations the person is in. Needed only where the store had yet
-to hear of one whose record was behind the cursor already."""
+"""Interval of reading the person's conversations. Only needed for a conversation that the store
+did not have yet when the connection had already passed its record."""
 
 _OPENING: Final = frozenset({"conversation_created", "members_added", "fanout_changed"})
-"""Entries after which somebody may have to be told heads whom nobody told before."""
+"""Entries after which the person may have to receive the heads of another conversation."""
 
 Send = Callable[[Struct], Awaitable[None]]
 
 
 class LiveSession:
-    """What is told over one connection.
+    """Sends records and heads over one connection.
 
     Args:
-        store: Where everything is read.
-        listener: Listens already.
+        store: The store that is read.
+        listener: A listener of the person that is already registered.
         after: The cursor of the device.
-        limit: Records of a page at most.
-        send: Takes an answer; may take its time. What it raises ends the session.
+        limit: Maximum number of records in a page.
+        send: Sends an answer; may block for some time. An error of it ends the session.
         barrier: Waits for the message sink.
     """
 
@@ -89,10 +90,10 @@ class LiveSession:
         self._left_alone: set[str] = set()
 
     async def run(self) -> None:
-        """Until the gateway is about to end. A store that is away is waited for.
+        """Runs until the gateway is about to end. Waits for an unreachable store.
 
         Raises:
-            Problem: 410, if records behind the cursor may have expired.
+            Problem: 410, if records after the cursor may have expired.
         """
         begun = False
         while not self._listener.is_over:
@@ -107,7 +108,7 @@ class LiveSession:
                 await self._listener.pause(_STORE_AWAY_SECONDS)
 
     async def _review(self) -> None:
-        """Step 2, and now and then again."""
+        """Step 2, and its repetitions every `_REVIEW_SECONDS`."""
         if self._now() < self._review_at:
             return
         changes = await within(REQUEST_SECONDS, self._store.all_changes(self._listener.user))
@@ -119,7 +120,7 @@ class LiveSession:
         self._review_at = self._now() + (_FIRST_REVIEW if first else _REVIEW_SECONDS)
 
     def _watch(self, conv_id: str, seq: int | None) -> None:
-        """Watches a conversation, and looks at it as soon as the store has an entry, if one is."""
+        """Watches a conversation. Reads its head when the store has entry ``seq``, if given."""
         is_new = conv_id not in self._listener.watched
         self._left_alone.discard(conv_id)
         self._listener.watch([conv_id])
@@ -128,7 +129,7 @@ class LiveSession:
             heads[conv_id] = max(seq, heads.get(conv_id, 0))
 
     async def _turn(self) -> bool:
-        """Step 4; says whether there may be more at once."""
+        """Step 4. Returns whether there may be more to send at once."""
         is_due = self._now() >= self._look_at
         is_live = self._listener.is_live
         if is_live != self._was_live:
@@ -144,7 +145,7 @@ class LiveSession:
         return False
 
     def _look_again(self, conv_ids: Iterable[str]) -> None:
-        """No wake-up came for these, and some may have gone on."""
+        """Schedules reads of heads that may have moved without a wake-up."""
         for conv_id in conv_ids:
             self._listener.heads.setdefault(conv_id, 0)
 
@@ -176,7 +177,7 @@ class LiveSession:
         return True
 
     def _learn(self, record: bytes) -> None:
-        with contextlib.suppress(UndecodableRecord):  # of a later version: it opens nothing here
+        with contextlib.suppress(UndecodableRecord):  # from a later version
             position = decode_position(record)
             if position.kind in _OPENING:
                 self._watch(position.conv_id, position.seq)
@@ -195,7 +196,7 @@ class LiveSession:
                 is_news = True
                 await self._send(LiveHead(conv_id=conv_id, seq=head))
             if stored < latest:
-                heads[conv_id] = latest  # behind the others, so that each gets its turn
+                heads[conv_id] = latest  # after the others, so that each gets its turn
                 is_behind = is_behind or stored < seq
             elif head is None:
                 self._leave_alone(conv_id)
@@ -211,7 +212,7 @@ class LiveSession:
 
     async def _look(self, conv_id: str) -> ConversationAccess | None:
         try:
-            # Awaited where it is made: a session may end before this has begun.
+            # Created where it is awaited: a session may end before this begins.
             access = access_conversation(self._store, self._listener.user, conv_id)
             return await within(REQUEST_SECONDS, access)
         except Problem:
@@ -219,9 +220,10 @@ class LiveSession:
 
 
 def open_head(access: ConversationAccess | None) -> int | None:
-    """The head that a person is to be told of; None if there is none for them.
+    """The head that is sent to a person; None if no head may be sent.
 
-    It is there if the conversation is pulled, and they may see it by the period that is open now.
+    A head is sent if the conversation is pulled and the head is in the person's open membership
+    period.
     """
     if access is None or access.mode != "pull" or not access.is_member:
         return None

@@ -1,21 +1,21 @@
-"""`GET /v1/live`: a WebSocket (RFC 6455) over which a session is told.
+"""`GET /v1/live`: a WebSocket (RFC 6455) over which a session sends records and heads.
 
-Why one ends, by its code:
+The close code gives the reason:
 
 | code | reason |
 |---|---|
 | 1001 | the gateway ends: connect again |
-| 1008 | the client has sent a message, or more pings than it may |
+| 1008 | the client has sent a message, or too many pings |
 | 1011 | a defect of the gateway |
 | 4401 | the token has expired |
-| 4408 | the client does not take what it is sent |
-| 4410 | trimmed: the problem was sent before, as an answer of kind ``problem`` |
+| 4408 | the client does not read fast enough |
+| 4410 | trimmed: the problem was sent before, as a message of kind ``problem`` |
 
-A client sends nothing but control frames: pings, pongs and a close. `gateway.frames` sees to
-that before anything is parsed.
+A client sends only control frames: pings, pongs and a close. `gateway.frames` checks the frames
+before they are parsed.
 
-However it ends, `serve` returns when the connection is closed or aborted, so that the place of a
-client is free only when its memory is.
+In all cases `serve` returns when the connection is closed or aborted, so that the place of a
+client becomes free only when its memory is released.
 """
 
 from __future__ import annotations
@@ -42,20 +42,21 @@ from schemas.errors import ImError
 log = logging.getLogger(__name__)
 
 PROTOCOL: Final = "im-timeline.v1"
-"""The subprotocol; whoever names one has to name this."""
+"""The subprotocol. A client that names subprotocols must name this one."""
 
 HEARTBEAT_SECONDS: Final = 25.0
-"""Between two pings; half of that for the answer. Proxies cut what is silent for a minute."""
+"""Interval of pings; the timeout of a pong is half of it. Proxies close connections silent
+for a minute."""
 
 SLOW_SECONDS: Final = 15.0
-"""How long a client may not take what it is sent. A page of a megabyte may be on its way."""
+"""Timeout of a send to a client that does not read. A page of a megabyte may be in flight."""
 
 MAX_SENT_BYTES: Final = 125
-"""One message of a client: the payload of a control frame."""
+"""Maximum size of a client's message: the payload of a control frame."""
 
 
 class _Slow(ImError):
-    """The client does not take what it is sent. Does not leave this module."""
+    """The client does not read fast enough. Private to this module."""
 
 
 class _End(NamedTuple):
@@ -69,11 +70,11 @@ _DEFECT: Final = _End(WSCloseCode.INTERNAL_ERROR, "internal")
 _EXPIRED: Final = _End(4401, "token expired")
 _SLOW: Final = _End(4408, "slow")
 _PROBLEM: Final = 4_000
-"""Added to the status of a problem of three digits, 4xx: 410 makes 4410."""
+"""Added to a problem's HTTP status to make a close code: 410 becomes 4410."""
 
 
 def new_socket() -> web.WebSocketResponse:
-    """A socket, not yet prepared."""
+    """An unprepared socket."""
     return web.WebSocketResponse(
         timeout=bounds.CLOSE_SECONDS,
         heartbeat=HEARTBEAT_SECONDS,
@@ -87,12 +88,12 @@ async def send(socket: web.WebSocketResponse, answer: Struct) -> None:
     """Sends one answer.
 
     Raises:
-        _Slow: The client has not taken what came before it.
-        ConnectionError: It is gone.
+        _Slow: The client has not read earlier messages within the timeout.
+        ConnectionError: The client is gone.
     """
     try:
         async with asyncio.timeout(SLOW_SECONDS):
-            await socket.send_frame(msgspec.json.encode(answer), WSMsgType.TEXT)  # one copy
+            await socket.send_frame(msgspec.json.encode(answer), WSMsgType.TEXT)  # avoids a copy
     except TimeoutError:
         raise _Slow from None
 
@@ -107,11 +108,11 @@ async def serve(
     """Serves a prepared socket to its end.
 
     Args:
-        request: Whose socket it is.
-        socket: Prepared.
-        session: What is told.
-        expires: When the token does, in seconds since 1970.
-        beside: Runs for as long as the session does.
+        request: The request of the socket.
+        socket: The prepared socket.
+        session: Sends the records and heads.
+        expires: Expiry of the token, in seconds since 1970.
+        beside: A task that runs in parallel with the session.
     """
     connection = connection_of(request)
     reading = asyncio.create_task(_read(socket))
@@ -148,7 +149,7 @@ async def _ending(
     telling: asyncio.Task[None],
     connection: Connection | None,
 ) -> _End | None:
-    """Why it ends; None if the client went away."""
+    """The reason of the end; None if the client went away."""
     if connection is not None and connection.violated.is_set():
         return _FORBIDDEN
     if not telling.done():
@@ -168,13 +169,13 @@ async def _ending_of(socket: web.WebSocketResponse, error: BaseException | None)
             with contextlib.suppress(_Slow, ConnectionError):
                 await send(socket, LiveProblem(problem=error.details("")))
             return _End(_PROBLEM + error.status, error.kind)
-    where = "".join(traceback.format_tb(error.__traceback__))  # and not what it said
+    where = "".join(traceback.format_tb(error.__traceback__))  # not the error's text
     log.error("live: %s at\n%s", type(error).__name__, where)
     return _DEFECT
 
 
 async def _close(socket: web.WebSocketResponse, end: _End) -> None:
-    """Sends the code, and waits for the client's side of the close within a bound."""
+    """Sends the close code, and waits for the client's close frame within a bound."""
     log.info("live connection closed: %d %s", end.code, end.reason)
     try:
         async with asyncio.timeout(bounds.CLOSE_SECONDS):
@@ -182,7 +183,7 @@ async def _close(socket: web.WebSocketResponse, end: _End) -> None:
     except (TimeoutError, ConnectionError):
         pass
     except asyncio.CancelledError:
-        # aiohttp raises it, too, where an earlier write was cut short: that is no cancellation.
+        # aiohttp also raises it after an interrupted earlier write, which is no cancellation.
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise

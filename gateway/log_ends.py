@@ -1,11 +1,11 @@
-"""Whether a cursor is ahead of the log: one that this deployment has never given out.
+"""Detects a cursor that is ahead of the log: one that this deployment has never issued.
 
-Without this check, a cursor of another deployment reads empty pages without end. A cursor that a
-gateway has given out is never refused: its record is in the store, so it was in the log before.
-The ends are therefore asked for after the cursor arrived, unless an earlier look shows them to be
-beyond it already.
+Without this check, a reader with a cursor of another deployment gets empty pages forever. A cursor
+that a gateway has issued is never refused: its record is in the store, so it was in the log
+before. So the ends are read after the cursor has arrived, unless an earlier read already shows
+ends beyond the cursor.
 
-What cannot be decided is not refused: the log is away, or the shard is gone.
+A cursor is not refused if the check is impossible: the log is unreachable, or the shard is gone.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from schemas.settings import Settings
 from schemas.sync_seq import unpack_sync_seq
 
 _ANSWER_SECONDS: Final = 3.0
-"""How long the broker may take; less than a request has."""
+"""Timeout of a request to the broker; shorter than the timeout of an HTTP request."""
 
 
 class Ends(Protocol):
-    """Where the sync timelines end."""
+    """The ends of the sync timelines."""
 
     async def is_ahead(self, user: str, cursor: int) -> bool:
         """Whether no record of ``user`` has this sync SeqId yet."""
 
 
 class NoEnds:
-    """Ends that nobody knows: no cursor is ahead."""
+    """Unknown ends: no cursor is ahead."""
 
     async def is_ahead(self, user: str, cursor: int) -> bool:  # noqa: ARG002 - the port's
         """See `Ends`."""
@@ -50,7 +50,7 @@ class ShardEnds(NamedTuple):
     ends: dict[int, int]
 
     def is_ahead(self, user: str, cursor: int) -> bool | None:
-        """Whether a cursor is ahead of these ends; None if its shard is not there."""
+        """Whether a cursor is ahead of these ends; None if its shard does not exist."""
         epoch, offset = unpack_sync_seq(cursor)
         if not self.shards.epochs:
             return None
@@ -61,11 +61,11 @@ class ShardEnds(NamedTuple):
 
 
 class LogEnds:
-    """`Ends` in Kafka. One look at a time; requests that begin meanwhile share the next one.
+    """`Ends` in Kafka. One read at a time; requests that begin meanwhile share the next read.
 
     Args:
-        settings: The deployment.
-        wake_ups: Know whether the log can be reached.
+        settings: The settings of the deployment.
+        wake_ups: Show whether the log is reachable.
     """
 
     def __init__(self, settings: Settings, wake_ups: WakeUps) -> None:
@@ -103,7 +103,7 @@ async def check_cursor(ends: Ends, user: str, cursor: int, name: str) -> None:
     """Refuses a cursor that is ahead of the log; -1, the beginning, never is.
 
     Raises:
-        Problem: 400, if it is. ``name`` is the parameter that it came in.
+        Problem: 400, if the cursor is ahead. ``name`` is the parameter with the cursor.
     """
     if cursor >= 0 and await ends.is_ahead(user, cursor):
         raise cursor_ahead(name)

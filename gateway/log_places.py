@@ -1,4 +1,4 @@
-"""Which partitions of the log wake somebody, and what a place on them is called."""
+"""The partitions of the log whose records wake readers, and the SeqIds of their records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class LogPlaces:
     """The partitions of sync timelines, in every epoch, and of conversation timelines.
 
     Args:
-        settings: The deployment.
+        settings: The settings of the deployment.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -23,7 +23,7 @@ class LogPlaces:
         self._layout = sync_layout(settings)
 
     def look(self, consumer: Consumer, timeout: float) -> list[tuple[str, int]]:
-        """Those that there are now, as (topic, partition).
+        """The existing partitions, as (topic, partition).
 
         Raises:
             KafkaException: The broker does not answer.

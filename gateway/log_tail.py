@@ -1,14 +1,14 @@
-"""Follows the log as it grows, to wake those who wait. Nothing of it is answered to anybody.
+"""Follows the log to wake waiting readers. No response contains data from this module.
 
-One consumer without a group reads all sync timelines and all conversation timelines, committed
-records only. Of a sync record it looks at recipients and place, of an entry at its conversation
-and SeqId. It runs in a thread of its own and hands over what has come, merged by recipient and
-conversation, to the event loop: one call at a time, however much comes.
+One consumer without a group reads the committed records of all sync timelines and conversation
+timelines. It uses the recipients and the offset of a sync record, and the conversation and SeqId
+of an entry. The consumer runs in its own thread and passes the SeqIds, merged by recipient and by
+conversation, to the event loop: one call at a time, at any rate of records.
 
-Whatever it misses, because it was not running or the log has dropped it, is found by those who
-look at the store by themselves. So it keeps no position, and no failure of it ends anything: it
-says that it is not following, and tries again. It begins ten seconds before the end, because the
-sinks may be that far behind.
+Readers also poll the store, so they find records that this consumer misses because it was not
+running or because the log has dropped them. So the consumer stores no position, and a failure does
+not stop the gateway: the tail reports that it is disconnected and reconnects. It begins ten
+seconds before the end of the log, because the sinks may lag by this time.
 """
 
 from __future__ import annotations
@@ -37,31 +37,31 @@ from schemas.settings import Settings
 log = logging.getLogger(__name__)
 
 GULP: Final = 10_000
-"""Records at once."""
+"""Maximum number of records in one batch."""
 
 MAX_MERGED: Final = 100_000
-"""Recipients and conversations that the loop has yet to take. Then the thread waits for it."""
+"""Recipients and conversations that wait for the event loop. At this number the thread waits."""
 
 _POLL_SECONDS: Final = 0.5
 _LOOK_SECONDS: Final = 5.0
-"""Between two looks whether there are new partitions, and whether Kafka is there at all."""
+"""Interval of checks for new partitions and for the availability of Kafka."""
 
 _RETRY_SECONDS: Final = 1.0
 _ANSWER_SECONDS: Final = 3.0
 _BEFORE_SECONDS: Final = 10.0
-"""How long before the end following begins."""
+"""The start position, as a time before the end of the log."""
 
 _JOIN_SECONDS: Final = 10.0
 _NAMES: Final = 2_000
-"""Keys of sync records that are remembered taken apart, some 10 MB in groups of 500."""
+"""Decoded keys of sync records in the cache: some 10 MB for groups of 500."""
 
 
 class LogTail:
-    """Wakes those who wait. Made on the event loop of `WakeUps`.
+    """Wakes waiting readers. Created on the event loop of `WakeUps`.
 
     Args:
-        settings: The deployment.
-        wake_ups: Who waits.
+        settings: The settings of the deployment.
+        wake_ups: The waiting readers.
     """
 
     def __init__(self, settings: Settings, wake_ups: WakeUps) -> None:
@@ -79,12 +79,12 @@ class LogTail:
         self._watchdog = Watchdog("the gateway's log tail", self._vitals, NoGroup())
 
     def start(self) -> None:
-        """Begins to follow. A thread that hangs ends the process, see `backends.watchdog`."""
+        """Starts the thread. If the thread hangs, the process ends, see `backends.watchdog`."""
         self._thread.start()
         self._watchdog.start()
 
     async def stop(self) -> None:
-        """Ends. Waits for that within a bound."""
+        """Stops the thread. Waits for its end within a bound."""
         self._watchdog.stop()
         self._stopping.set()
         await asyncio.to_thread(self._thread.join, _JOIN_SECONDS)
@@ -96,12 +96,12 @@ class LogTail:
             try:
                 with contextlib.closing(self._consumer()) as consumer:
                     self._follow(consumer)
-            except Exception as error:  # noqa: BLE001 - whatever it is, readers must be told
+            except Exception as error:  # noqa: BLE001 - after any error, readers must poll
                 reason = type(error).__name__
                 if isinstance(error, KafkaException):
                     reason = error.args[0].str()
                 if reason != told:
-                    log.warning("waiting readers look by themselves, no log: %s", reason)
+                    log.warning("the log is not followed, waiting readers poll: %s", reason)
                 told = reason
                 self._tell_live(is_live=False)
                 self._stopping.wait(_RETRY_SECONDS)
@@ -111,13 +111,13 @@ class LogTail:
 
     def _consumer(self) -> Consumer:
         config = consumer_config(self._settings, self._settings.group("gateway")) | {
-            "auto.offset.reset": "latest",  # what the log has dropped is looked for in the store
-            "fetch.queue.backoff.ms": 10,  # a second by default, after each time it was full
+            "auto.offset.reset": "latest",  # the store has the records that the log has dropped
+            "fetch.queue.backoff.ms": 10,  # a full queue delays the next fetch by 1 s by default
         }
         return Consumer(config)
 
     def _follow(self, consumer: Consumer) -> None:
-        """Reads until it is to stop.
+        """Reads until `stop` is called.
 
         Raises:
             KafkaException: The broker does not answer.
@@ -144,7 +144,7 @@ class LogTail:
         for message in messages:
             topic, key, offset = message.topic(), message.key(), message.offset()
             if message.error() is not None or key is None or topic is None or offset is None:
-                continue  # a broker that is away: `_follow` asks for it
+                continue  # an unreachable broker: `_follow` detects it
             sync_seq = self._places.sync_seq(topic, offset)
             if sync_seq is not None:
                 by_key[key] = max(sync_seq, by_key.get(key, 0))
@@ -163,8 +163,8 @@ class LogTail:
             first = not self._records and not self._heads
             _merge(self._records, records)
             _merge(self._heads, heads)
-        if first:  # whoever finds others before it knows that the loop is about to wake up
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and who waited with it
+        if first:  # otherwise an earlier batch has woken the loop already
+            with contextlib.suppress(RuntimeError):  # the loop has ended, so nobody waits
                 self._loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:
@@ -182,7 +182,7 @@ class LogTail:
 
 
 def _by_recipient(by_key: Mapping[bytes, int]) -> dict[str, int]:
-    """The highest sync SeqId of each recipient, from that of each key."""
+    """The highest sync SeqId of each recipient, from the highest sync SeqId of each key."""
     records: dict[str, int] = {}
     for key, sync_seq in by_key.items():
         for name in _names(key):
@@ -196,7 +196,7 @@ def _names(key: bytes) -> list[str]:
 
 
 def _starts(consumer: Consumer, places: list[tuple[str, int]], *, is_first: bool) -> list[Place]:
-    """Where to begin; of partitions that were made meanwhile, at their beginning.
+    """The start positions; for partitions that were created meanwhile, their beginning.
 
     Raises:
         KafkaException: The broker does not answer.
@@ -204,7 +204,7 @@ def _starts(consumer: Consumer, places: list[tuple[str, int]], *, is_first: bool
     if not is_first:
         return [Place(*place, OFFSET_BEGINNING) for place in places]
     since = int((time.time() - _BEFORE_SECONDS) * 1000)
-    # Where nothing is as young as that, the answer is the end.
+    # For a partition without a record after this time, the broker returns the end.
     return consumer.offsets_for_times([Place(*place, since) for place in places], _ANSWER_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""Logging without the words of anybody."""
+"""Logging without text of messages, queries and tokens."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 class _WithoutExceptionText(logging.Filter):
-    """Drops what an exception says, keeps its type.
+    """Replaces an exception in a log line by its type.
 
     aiohttp logs a request that it cannot parse with an error that quotes the line: a query, or a
     header with a token.
@@ -30,7 +30,7 @@ def server_log() -> logging.Logger:
 
 
 def configure_logging() -> None:
-    """Lines on standard error, with time, level and source."""
+    """Writes log lines to standard error, with time, level and source."""
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.INFO,

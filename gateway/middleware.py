@@ -1,12 +1,12 @@
-"""What happens around every request, from the outside in.
+"""The middlewares around every request, outermost first.
 
-1. `tell`: a request id, one line in the log, and every failure as problem+json. The line has the
-   route and not the path, and neither query nor token: these say who somebody is and what they
-   look for.
-2. `_serve_checked`: data that is not known to be of this deployment is not served.
-3. `_identify`: who asks. A route is open only if it is in `OPEN_ROUTES`, so that a new route is
-   not open by mistake. From here on, the connection counts as one of that person.
-4. `gateway.places`: how many requests at once, and how long for each.
+1. `tell`: adds a request id, logs one line, and answers every failure as problem+json. The line
+   has the route, but not the path, the query or the token, which would identify people and reveal
+   what they search for.
+2. `_serve_checked`: refuses requests until the data is verified to belong to this deployment.
+3. `_identify`: authenticates the caller. Only routes in `OPEN_ROUTES` need no token, so a new
+   route is not open by mistake. After this step the connection counts for the caller.
+4. `gateway.places`: bounds the number of requests in flight, and their duration.
 """
 
 from __future__ import annotations
@@ -37,30 +37,30 @@ OPEN_ROUTES: Final = frozenset({"/healthz", "/openapi.json"})
 LIVE: Final = "/v1/live"
 SEARCH: Final = "/v1/search"
 EXPIRES: Final = web.RequestKey("expires", float)
-"""When the token does, in seconds since 1970."""
+"""The expiry of the token, in seconds since 1970."""
 
 _IN_PROTOCOL: Final = "bearer."
-"""Before a token that comes as a WebSocket subprotocol: browsers cannot send headers there."""
+"""Prefix of a token as a WebSocket subprotocol: browsers cannot send headers with a WebSocket."""
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9-]{8,64}", re.ASCII)
 _GIVEN_UP: Final = 499
-"""What the log says where the caller went away, after a well-known proxy."""
+"""The status in the log if the caller went away, as in a well-known proxy."""
 
 
 def middlewares(settings: Settings, checked: Checked) -> list[Middleware]:
-    """All of them, outermost first."""
+    """All middlewares, outermost first."""
     return [tell, _serve_checked(checked), _identify(settings), placed()]
 
 
 async def prepare_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    """The headers of every answer; the server's software is not named."""
+    """Adds the headers of every response, and removes the name of the server's software."""
     response.headers.popall("Server", None)
     response.headers.update(problems.COMMON_HEADERS)
 
 
 @web.middleware
 async def tell(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answers in any case, and logs it."""
+    """Answers the request, also after a failure, and logs one line."""
     request_id = _request_id(request)
     started = time.monotonic()
     status = _GIVEN_UP
@@ -85,7 +85,7 @@ async def _answer(request: web.Request, handler: Handler, request_id: str) -> we
     except web.HTTPException as error:
         return problems.from_http(error).response(request_id)
     except Exception as error:  # noqa: BLE001 - the last resort; the caller gets an answer
-        # Where it happened, and not what it said: that may quote a message or a query.
+        # The place of the error without its text, which may quote a message or a query.
         where = "".join(traceback.format_tb(error.__traceback__))
         log.error("%s: %s at\n%s", request_id, type(error).__name__, where)  # noqa: TRY400 - same
         return problems.internal().response(request_id)
@@ -134,10 +134,10 @@ def _caller(settings: Settings, request: web.Request) -> Bearer:
 
 
 def _from_protocols(request: web.Request) -> list[str]:
-    """What would be the ``Authorization`` headers of a request that names its token otherwise.
+    """The tokens in the WebSocket subprotocols, as values of ``Authorization`` headers.
 
-    The one protocol that is spoken here has to be named, too: where none of those named is known,
-    the server logs them all.
+    A request must also name the gateway's own subprotocol: if the server knows none of the named
+    subprotocols, it logs all of them, including the token.
     """
     named = [
         each.strip()
@@ -147,7 +147,7 @@ def _from_protocols(request: web.Request) -> list[str]:
     tokens = [each.removeprefix(_IN_PROTOCOL) for each in named if each.startswith(_IN_PROTOCOL)]
     if named and PROTOCOL not in named:
         raise problems.unauthorized(
-            f"The subprotocol {PROTOCOL} has to be named, too.", token_given=bool(tokens)
+            f"The subprotocol {PROTOCOL} must be named as well.", token_given=bool(tokens)
         )
     return [f"Bearer {token}" for token in tokens]
 

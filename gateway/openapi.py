@@ -45,7 +45,7 @@ _DEVICE: Final = {"name": "id", "in": "path", "required": True, "schema": _ID}
 
 @cache
 def document_json() -> bytes:
-    """The document as it is served."""
+    """The document as JSON."""
     return msgspec.json.encode(document())
 
 
@@ -57,7 +57,7 @@ def document() -> dict[str, Any]:
             "title": "im-timeline gateway",
             "version": "1",
             "description": "Reads of an instant-messaging backend, and its devices. "
-            "Integers take 64 bits.",
+            "Integers have 64 bits.",
         },
         "security": [{"bearer": []}],
         "paths": _paths(),
@@ -78,22 +78,22 @@ def _paths() -> dict[str, dict[str, Any]]:
 
 
 def _writing() -> dict[str, dict[str, Any]]:
-    """What changes something."""
+    """The operations that change data."""
     register = _operation(
-        "Registers a device; one that is there already goes on where it was",
+        "Registers a device; a registered device keeps its cursor and its policy",
         "DeviceShown",
         [],
         "408",
         "409",
     )
     move = _operation(
-        "Moves a device's cursor forward; that of no other device moves",
+        "Moves a device's cursor forward; other devices are not affected",
         "DeviceShown",
         [_DEVICE],
         "404",
         "408",
     )
-    take_out = _operation("Takes a device out", None, [_DEVICE], "404")
+    take_out = _operation("Removes a device", None, [_DEVICE], "404")
     done = {code: answer for code, answer in take_out["responses"].items() if code != "200"}
     return {
         "/v1/devices": {"post": register | _body("RegisterDevice")},
@@ -117,7 +117,7 @@ def _operations() -> dict[str, dict[str, Any]]:
         ),
         "/openapi.json": _open(_operation("This document", None, [])),
         "/v1/conversations": _operation(
-            "The caller's conversations, by id; those they left included",
+            "The caller's conversations by id, including those that the caller has left",
             "ConversationsPage",
             [
                 _parameter("after", "The `next` of an earlier page.", _ID),
@@ -126,7 +126,7 @@ def _operations() -> dict[str, dict[str, Any]]:
         ),
         "/v1/conversations/{id}/messages": _messages(),
         "/v1/sync": _operation(
-            "The caller's sync timeline; 410 where records after the cursor have expired",
+            "The caller's sync timeline; 410 if records after the cursor have expired",
             "SyncPage",
             [
                 _parameter(
@@ -136,15 +136,15 @@ def _operations() -> dict[str, dict[str, Any]]:
                 ),
                 _parameter(
                     "before",
-                    "In place of `after`: backwards from here, newest first. The `next` of an "
+                    "Instead of `after`: read backwards from here, newest first. The `next` of an "
                     "earlier page, or the highest number for the end.",
                     {"type": "integer", "minimum": 0, "maximum": MAX_SEQ},
                 ),
                 _limit(sync.MAX_RECORDS),
                 _parameter(
                     "wait",
-                    "Seconds to wait for something behind `after`; an empty page if nothing came, "
-                    "and 401 as soon as the token expires.",
+                    "Seconds to wait for records after `after`; an empty page if none arrive, and "
+                    "401 when the token expires.",
                     {"type": "integer", "minimum": 0, "maximum": MAX_WAIT_SECONDS, "default": 0},
                 ),
             ],
@@ -152,14 +152,14 @@ def _operations() -> dict[str, dict[str, Any]]:
             "429",
         ),
         "/v1/sync/end": _operation(
-            "Where to follow the caller's sync timeline after reading the store", "SyncEnd", []
+            "The cursor for following the sync timeline after reading the store", "SyncEnd", []
         ),
         "/v1/search": _search(),
         "/v1/live": _live(),
         "/v1/devices": _operation("The caller's devices, by id", "DevicesShown", []),
-        "/v1/devices/{id}": _operation("One of them", "DeviceShown", [_DEVICE], "404"),
+        "/v1/devices/{id}": _operation("A device of the caller", "DeviceShown", [_DEVICE], "404"),
         "/v1/devices/{id}/conversations": _operation(
-            "From which SeqId a device shows each conversation, if it begins now",
+            "The first SeqId of each conversation that a new device shows",
             "BeginningsPage",
             [
                 _DEVICE,
@@ -178,7 +178,7 @@ def _messages() -> dict[str, Any]:
         [
             {"name": "id", "in": "path", "required": True, "schema": _ID},
             _parameter("from", "The lowest SeqId.", _SEQ | {"default": 1}),
-            _parameter("to", "The highest SeqId; the head unless given.", _SEQ),
+            _parameter("to", "The highest SeqId; by default the head.", _SEQ),
             _parameter(
                 "order",
                 "Ascending or descending SeqIds.",
@@ -192,7 +192,7 @@ def _messages() -> dict[str, Any]:
 
 def _live() -> dict[str, Any]:
     operation = _operation(
-        "The caller's sync timeline, and heads of pulled conversations, as they come",
+        "A live connection with the caller's sync records and heads of pulled conversations",
         None,
         [
             _parameter(
@@ -214,16 +214,16 @@ def _live() -> dict[str, Any]:
 def _search() -> dict[str, Any]:
     return _operation(
         "Messages that the caller may see, newest first. A page may have fewer than `limit`, "
-        "or none, and yet a `next`",
+        "or none, and still a `next`",
         "SearchPage",
         [
             _parameter(
                 "q",
-                'Terms between white space; the message has each. A term in "quotes" is one run.',
+                'Terms separated by spaces; a message must have all. "Quotes" make a phrase.',
                 {"type": "string", "minLength": 1, "maxLength": MAX_QUERY_CHARACTERS},
             )
             | {"required": True},
-            _parameter("conversation", "Only of this conversation.", _ID),
+            _parameter("conversation", "Only in this conversation.", _ID),
             _parameter("sender", "Only by this user.", _ID),
             _limit(search.MAX_HITS),
             _parameter(
@@ -245,7 +245,7 @@ def _operation(
         "summary": summary,
         "parameters": parameters,
         "responses": {
-            "200": _response("What was asked for", body),
+            "200": _response("The result", body),
             **{status: _problem(status) for status in sorted(failures)},
             "503": _problem("503") | {"headers": {"Retry-After": {"schema": {"type": "string"}}}},
         },
@@ -266,7 +266,7 @@ def _parameter(name: str, description: str, schema: Mapping[str, Any]) -> dict[s
 
 def _limit(most: int) -> dict[str, Any]:
     schema = {"type": "integer", "minimum": 1, "maximum": most}
-    return _parameter("limit", "The most items of a page; bytes may end it earlier.", schema)
+    return _parameter("limit", "Maximum items of a page; bytes may end it earlier.", schema)
 
 
 def _response(description: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -283,7 +283,7 @@ def _reference(name: str) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    """The structs' schemas; what travels as it is stored gets the schema of what is stored."""
+    """The structs' schemas; raw JSON fields get the schema of the stored records."""
     shown, found = msgspec.json.schema_components(_SHOWN, ref_template=_REFERENCE)
     entry, record = shown[-2:]
     found["HistoryPage"]["properties"]["items"]["items"] = {"anyOf": [entry, _reference("Hole")]}

@@ -1,4 +1,4 @@
-"""How long a waiting reader leaves the store alone."""
+"""The intervals at which a waiting reader reads the store."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ from typing import Final
 
 _FIRST_RETRY: Final = 0.02
 _LONGEST_RETRY: Final = 1.0
-"""A sink takes some 20 to 100 ms; one that is down is not asked for more than once a second."""
+"""A sink takes some 20 to 100 ms. While a sink is down, a reader reads only once a second."""
 
 _FIRST_LOOK: Final = 1.0
 _LONGEST_LOOK: Final = 30.0
-"""With nothing told. A wake-up that was lost, by a restart of the gateway as an example, costs at
-most as much time again as has passed since the reader began to wait."""
+"""Maximum interval without a wake-up. A lost wake-up, for example by a restart of the gateway, at
+most doubles the time since the reader began to wait."""
 
 WITHOUT_LOG_SECONDS: Final = 1.0
-"""Between two looks while the log is not followed."""
+"""Interval of reads while the log is not followed."""
 
 
 class Pace:
-    """Seconds until the next read, after a read that brought nothing."""
+    """Seconds until the next read, after a read without a new record."""
 
     def __init__(self) -> None:
         self._retry = _FIRST_RETRY
         self._look = _FIRST_LOOK
 
     def until_retry(self) -> float:
-        """The log has told of something that the store did not have yet."""
+        """The interval after a wake-up, for a record that the store does not have yet."""
         seconds = self._retry
         self._retry = min(2 * self._retry, _LONGEST_RETRY)
         return seconds
 
     def until_look(self, *, is_live: bool) -> float:
-        """Nothing was told; a wake-up ends this time."""
+        """The interval without a wake-up; a wake-up ends it early."""
         if not is_live:
             return WITHOUT_LOG_SECONDS
         seconds = self._look

@@ -1,6 +1,6 @@
-"""The query string of a request: each parameter known, given once, and in its range.
+"""Parses the query string of a request. Each parameter must be known, given once, and in range.
 
-Every error names the parameter and quotes nothing of its value.
+Every error names the parameter and quotes no part of its value.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ class Parameters:
     """Reads the parameters of one request.
 
     Args:
-        query: What was given.
-        known: What may be given. Anything else is a mistake of the caller, and said to be one,
-            because an answer that ignores it would be an answer to another question.
+        query: The parameters of the request.
+        known: The allowed parameters. Any other parameter is an error, because a response that
+            ignores a parameter would answer another question.
 
     Raises:
-        Problem: 400, if a parameter is unknown or given twice. So do all methods, if one is bad.
+        Problem: 400, if a parameter is unknown or given twice. All methods raise this problem for
+            a parameter that is out of its range.
     """
 
     def __init__(self, query: MultiMapping[str], known: frozenset[str]) -> None:
@@ -52,7 +53,7 @@ class Parameters:
         return int(given)
 
     def choice(self, name: str, options: tuple[ChoiceT, ...]) -> ChoiceT:
-        """One of a few words; the first of them unless given."""
+        """One of the options; the first one if the parameter is not given."""
         given = self._query.get(name)
         if given is None:
             return options[0]
@@ -62,7 +63,7 @@ class Parameters:
         raise bad_parameter(name, f"must be one of {', '.join(options)}")
 
     def text(self, name: str, *, longest: int) -> str | None:
-        """A text of 1 to ``longest`` characters, or None if it is not given."""
+        """A text of 1 to ``longest`` characters, or None if the parameter is not given."""
         given = self._query.get(name)
         if given is not None and not 1 <= len(given) <= longest:
             raise bad_parameter(name, f"must have 1 to {longest} characters")
@@ -72,5 +73,5 @@ class Parameters:
 
 
 def _is_text(given: str) -> bool:
-    """Whether no character is half of a pair, which no server takes."""
+    """Whether the text has no lone surrogate, which no server accepts."""
     return not any("\ud800" <= character <= "\udfff" for character in given)

@@ -1,13 +1,13 @@
-"""Places: how many requests are in hand at once, of one person and of all.
+"""Places: bounds on the number of requests in flight, for one person and for the gateway.
 
-1. Take a place of the person, or wait for one: nobody uses up what is there for all.
-2. Read the body: a peer that does not send it holds a place of its own person only, and for a
+1. Take a place of the person, or wait for one, so that one person cannot take all places.
+2. Read the body. A peer that does not send its body holds only a place of its own person, for a
    bounded time.
 3. Take a place of the gateway.
-4. Answer within a bound.
+4. Answer within a timeout.
 
-Routes without a token and requests that wait take no place. The answers of the former are shared,
-and `gateway.wake_ups` counts the latter.
+Routes without a token and requests that wait for records take no place. The responses of the
+former are shared, and `gateway.wake_ups` counts the latter.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from aiohttp.typedefs import Handler, Middleware
 from gateway import bounds, problems
 
 USER: Final = web.RequestKey("user", str)
-"""The person who asks. Absent on routes that need no token."""
+"""The caller. Absent on routes that need no token."""
 
 
 class Places:
@@ -36,7 +36,7 @@ class Places:
 
     @contextlib.asynccontextmanager
     async def of_user(self, user: str) -> AsyncIterator[None]:
-        """A place of one person, as soon as one of theirs is free.
+        """A place of one person. Waits for a free place.
 
         Raises:
             Problem: 429, if none is free within a bound.
@@ -57,7 +57,7 @@ class Places:
         """A place of the gateway.
 
         Raises:
-            Problem: 503, if there is none left.
+            Problem: 503, if no place is free.
         """
         if self._in_hand >= bounds.MAX_REQUESTS:
             raise problems.busy()
@@ -69,7 +69,7 @@ class Places:
 
 
 def placed() -> Middleware:
-    """The middleware that gives out places, after the caller is known."""
+    """The middleware that assigns places, after the caller is authenticated."""
     places = Places()
 
     @web.middleware
@@ -88,10 +88,10 @@ def placed() -> Middleware:
 
 
 async def _receive(request: web.Request) -> None:
-    """Reads the body, if the method has one. The routes find it read.
+    """Reads the body, if the method has one. The routes then use the read body.
 
     Raises:
-        Problem: 400, 408 or 413: it is broken, late or too long.
+        Problem: 400, 408 or 413: the body is malformed, late or too long.
     """
     if request.method in {"GET", "HEAD", "OPTIONS"}:
         return

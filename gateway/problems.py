@@ -1,25 +1,25 @@
-"""What the gateway answers when it does not answer: problem details of RFC 9457.
+"""The gateway's error responses: problem details of RFC 9457.
 
 Problem
-├── 400 bad-parameter    a query parameter that cannot be used; ``parameter`` names it
-├── 400 cursor-ahead     a cursor beyond the end of the log: one of another deployment
+├── 400 bad-parameter    an invalid query parameter; ``parameter`` names it
+├── 400 cursor-ahead     a cursor beyond the end of the log: from another deployment
 ├── 400 too-wide         a search over more ranges of SeqIds than one query may name
-├── 400 bad-body         a body that is not what the route takes
-├── 401 unauthorized     no token, or not one of ours
-├── 404 not-found        a conversation that is not there, or not the caller's: no one can tell
-├── 404 no-such-device   nobody registered it, or it was taken out
-├── 409 too-many-devices a person has as many as they may
+├── 400 bad-body         a body that the route does not accept
+├── 401 unauthorized     no token, or an invalid one
+├── 404 not-found        the conversation does not exist, or the caller was never a member
+├── 404 no-such-device   the device was never registered, or was removed
+├── 409 too-many-devices the person has the maximum number of devices
 ├── 410 trimmed          sync records above the cursor have expired: rebuild from the store
 ├── 400 not-http         a request line or a header that is not HTTP, or longer than allowed
 ├── 408 too-slow         headers or a body that did not arrive in time
-├── 426 upgrade-required  what is served over a WebSocket alone
-├── 429 too-many-waiting as many of the caller's requests wait as may, or of everybody's
-├── 429 too-many-requests the caller has as many requests or connections as they may
-├── 4xx http             a route, method or size that HTTP itself has words for
+├── 426 upgrade-required  the route is served only over a WebSocket
+├── 429 too-many-waiting the maximum number of requests wait, of the caller or in all
+├── 429 too-many-requests the caller has the maximum number of requests or connections
+├── 4xx http             a wrong route, method or size, with HTTP's own status
 ├── 500 internal         a defect; the log has it under the request's id
 ├── 503 unavailable      a server behind the gateway does not answer
-├── 503 starting         it is not known yet whether the data belongs to the deployment
-└── 503 busy             the gateway has as many requests or connections as it may
+├── 503 starting         the data is not yet verified to belong to the deployment
+└── 503 busy             the gateway has the maximum number of requests or connections
 
 No problem quotes a token, a query or a message.
 """
@@ -38,19 +38,19 @@ from schemas.errors import ImError
 
 PROBLEM_JSON: Final = "application/problem+json"
 RETRY_SECONDS: Final = 1
-"""A server that restarts is met again each second, so that is when trying again makes sense."""
+"""The gateway reconnects to a restarted server every second, so an earlier retry is useless."""
 
 COMMON_HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-"""Of every answer."""
+"""Headers of every response."""
 
 _TYPE_PREFIX: Final = "urn:im-timeline:problem:"
 
 
 class ProblemDetails(Struct, frozen=True, kw_only=True):
-    """The body of an answer that is a problem; ``request_id`` finds it in the log.
+    """The body of an error response; the log has more under its ``request_id``.
 
-    ``parameter``: which one to blame. Only of ``trimmed``: ``cursor``, the one that was given,
-    and ``oldest``, the sync SeqId from which on all is kept.
+    ``parameter``: the invalid parameter. Only for ``trimmed``: ``cursor``, the given cursor, and
+    ``oldest``, the sync SeqId from which on all records are stored.
     """
 
     type: str
@@ -64,16 +64,16 @@ class ProblemDetails(Struct, frozen=True, kw_only=True):
 
 
 class Problem(ImError):
-    """A request that ends without what was asked for.
+    """A request that fails.
 
     Args:
         status: The HTTP status.
-        kind: Which problem, the last part of its ``type``.
-        title: What it is, the same for every problem of the kind.
-        detail: What it is this time; nothing of the caller's words.
-        headers: Those that go with the status.
-        parameter: The query parameter to blame, if one is.
-        kept: Of a sync timeline: the cursor given, and the oldest sync SeqId that is kept.
+        kind: The kind of the problem, the last part of its ``type``.
+        title: A short description, the same for every problem of the kind.
+        detail: A description of this problem; quotes nothing of the request.
+        headers: Additional headers for the status.
+        parameter: The invalid query parameter, if there is one.
+        kept: Only for `trimmed`: the given cursor, and the oldest stored sync SeqId.
     """
 
     def __init__(  # noqa: PLR0913 - the members of RFC 9457, by keyword
@@ -97,7 +97,7 @@ class Problem(ImError):
         self.kept = kept
 
     def details(self, request_id: str) -> ProblemDetails:
-        """What is told of it."""
+        """The body of the response."""
         cursor, oldest = self.kept or (UNSET, UNSET)
         return ProblemDetails(
             type=_TYPE_PREFIX + self.kind,
@@ -111,7 +111,7 @@ class Problem(ImError):
         )
 
     def response(self, request_id: str) -> web.Response:
-        """The answer that tells it."""
+        """The response."""
         return web.Response(
             status=self.status,
             body=msgspec.json.encode(self.details(request_id)),
@@ -132,13 +132,13 @@ def bad_parameter(name: str, why: str) -> Problem:
 
 
 def cursor_ahead(name: str) -> Problem:
-    """The cursor is beyond everything that was ever written here."""
+    """The cursor is beyond the end of this deployment's log."""
     return Problem(
         status=400,
         kind="cursor-ahead",
         title="Cursor ahead",
         detail=(
-            "The cursor is ahead of this deployment, so it is of another one. Rebuild from the "
+            "The cursor is ahead of this deployment, so it is from another one. Rebuild from the "
             "store: take next from /v1/sync/end."
         ),
         parameter=name,
@@ -146,7 +146,7 @@ def cursor_ahead(name: str) -> Problem:
 
 
 def too_wide() -> Problem:
-    """A search over everything would have to name too many ranges of SeqIds."""
+    """A search over all conversations needs too many ranges of SeqIds."""
     return Problem(
         status=400,
         kind="too-wide",
@@ -169,7 +169,7 @@ def unauthorized(why: str, *, token_given: bool) -> Problem:
 
 
 def no_such_conversation() -> Problem:
-    """There is none, or the caller was never in it. The two must look alike."""
+    """The conversation does not exist, or the caller was never a member: the same response."""
     return Problem(
         status=404,
         kind="not-found",
@@ -186,27 +186,27 @@ def bad_body(why: str) -> Problem:
 
 
 def no_such_device() -> Problem:
-    """The caller has no device of this id."""
+    """The caller has no device with this id."""
     return Problem(
         status=404,
         kind="no-such-device",
         title="No such device",
-        detail="You have no device of this id: register it first.",
+        detail="You have no device with this id: register it first.",
     )
 
 
 def too_many_devices(most: int) -> Problem:
-    """The caller has as many devices as they may."""
+    """The caller has the maximum number of devices."""
     return Problem(
         status=409,
         kind="too-many-devices",
         title="Too many devices",
-        detail=f"You have {most} devices, which is the most: take one out that you do not use.",
+        detail=f"You have {most} devices, which is the maximum: remove one that you do not use.",
     )
 
 
 def trimmed(cursor: int, oldest: int) -> Problem:
-    """Sync records above the cursor were there, and may have expired."""
+    """Sync records above the cursor may have expired."""
     return Problem(
         status=410,
         kind="trimmed",
@@ -221,18 +221,18 @@ def trimmed(cursor: int, oldest: int) -> Problem:
 
 
 def unavailable() -> Problem:
-    """A server behind the gateway does not answer. Which one is for `/healthz` to say."""
+    """A server behind the gateway does not answer. `/healthz` shows which one."""
     return Problem(
         status=503,
         kind="unavailable",
         title="Unavailable for now",
-        detail="A server that this answer needs does not answer. Try again.",
+        detail="A server that this request needs does not answer. Try again.",
         headers={"Retry-After": str(RETRY_SECONDS)},
     )
 
 
 def starting() -> Problem:
-    """The gateway does not know yet whether the data belongs to its deployment."""
+    """The gateway has not yet verified that the data belongs to its deployment."""
     return Problem(
         status=503,
         kind="starting",
@@ -243,24 +243,24 @@ def starting() -> Problem:
 
 
 def busy() -> Problem:
-    """The gateway has as many requests in hand as it may."""
+    """The gateway has the maximum number of requests in flight."""
     return Problem(
         status=503,
         kind="busy",
         title="Busy for now",
-        detail="The gateway has as many requests in hand as it may. Try again.",
+        detail="The gateway has the maximum number of requests in flight. Try again.",
         headers={"Retry-After": str(RETRY_SECONDS)},
     )
 
 
 def too_many_requests() -> Problem:
-    """The caller has as many requests in hand as one person may."""
-    return _too_many("You have as many requests in hand as one person may. Wait for an answer.")
+    """The caller has the maximum number of requests in flight."""
+    return _too_many("You have the maximum number of requests in flight. Wait for a response.")
 
 
 def too_many_connections() -> Problem:
-    """The caller has as many connections as one person may, all of them in use."""
-    return _too_many("You have as many connections in use as one person may. Reuse them.")
+    """The caller has the maximum number of connections, all of them in use."""
+    return _too_many("You have the maximum number of connections in use. Reuse them.")
 
 
 def _too_many(detail: str) -> Problem:
@@ -274,18 +274,18 @@ def _too_many(detail: str) -> Problem:
 
 
 def no_room() -> Problem:
-    """The gateway has as many connections as it may, all of them in use."""
+    """The gateway has the maximum number of connections, all of them in use."""
     return Problem(
         status=503,
         kind="busy",
         title="Busy for now",
-        detail="The gateway has as many connections as it may. Try again.",
+        detail="The gateway has the maximum number of connections. Try again.",
         headers={"Retry-After": str(RETRY_SECONDS)},
     )
 
 
 def not_http() -> Problem:
-    """The bytes are not a request. Nothing of them is quoted."""
+    """The bytes are not a request. The response quotes none of them."""
     return Problem(
         status=400,
         kind="not-http",
@@ -309,29 +309,29 @@ def _too_slow(detail: str) -> Problem:
 
 
 def upgrade_required() -> Problem:
-    """The route is a WebSocket, and the request is not for one."""
+    """The route needs a WebSocket, and the request is not an upgrade."""
     return Problem(
         status=426,
         kind="upgrade-required",
         title="Upgrade required",
-        detail="This is a WebSocket: ask for an upgrade of the connection.",
+        detail="This is a WebSocket: request an upgrade of the connection.",
         headers={"Upgrade": "websocket"},
     )
 
 
 def too_many_listeners() -> Problem:
-    """As many requests wait for what comes as may, of this person or of everybody."""
+    """The maximum number of requests wait for records, of this person or in all."""
     return Problem(
         status=429,
         kind="too-many-waiting",
         title="Too many requests wait",
-        detail="As many requests wait as may at once. End one, or ask without waiting.",
+        detail="The maximum number of requests wait. End one, or send a request without wait.",
         headers={"Retry-After": str(RETRY_SECONDS)},
     )
 
 
 def too_large() -> Problem:
-    """The request has a longer body than any route reads."""
+    """The body of the request is longer than any route accepts."""
     return _http(413, "Payload too large", "The body of the request is too long.")
 
 
@@ -346,7 +346,7 @@ def internal() -> Problem:
 
 
 def from_http(error: web.HTTPException) -> Problem:
-    """What aiohttp says by an exception of its own: no such route, wrong method."""
+    """Converts an exception of aiohttp: no such route, wrong method."""
     problem = _http(error.status, error.reason, f"{error.reason}.")
     if "Allow" in error.headers:
         problem.headers["Allow"] = error.headers["Allow"]
@@ -358,7 +358,7 @@ def _http(status: int, title: str, detail: str) -> Problem:
 
 
 def raw_answer(problem: Problem) -> bytes:
-    """A whole HTTP answer, for a connection that has no request to answer."""
+    """A whole HTTP response, for a connection without a parsed request."""
     body = msgspec.json.encode(problem.details(uuid.uuid4().hex))
     headers = {
         "Content-Type": PROBLEM_JSON,

@@ -1,4 +1,4 @@
-"""Up to where somebody has read a conversation, and how much they have not."""
+"""The read mark of a user in a conversation, and the number of unread messages."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from schemas.unread import Counted, unread
 
 
 class Reading(NamedTuple):
-    """The read mark, no higher than the head, and the number of messages above it."""
+    """The read mark, at most the head, and the number of messages above the mark."""
 
     mark: int
     unread: int
 
 
 async def reading_of(store: Store, access: ConversationAccess) -> Reading:
-    """How far the user has read, as of the head that was read before.
+    """The read mark and the unread count of the user, up to the head in ``access``.
 
-    In this order, because the store has all that people said themselves up to a head that it
-    shows: whoever speaks is not shown their own message as unread.
+    The head is read before the mark, because the store has a sender's own read mark for all
+    messages up to a head that it shows. So a sender never sees their own message as unread.
 
     Raises:
         ServerUnavailable: The store does not answer.
@@ -35,7 +35,7 @@ async def reading_of(store: Store, access: ConversationAccess) -> Reading:
 
 
 async def _counted(store: Store, access: ConversationAccess, seq: int) -> Counted:
-    """An entry with its count, which its place in the store keeps also when it is recalled."""
-    if seq >= access.end.seq:  # mostly: all is read
+    """An entry with its message count, which the store retains after a recall."""
+    if seq >= access.end.seq:  # the usual case: no unread message
         return access.end
     return Counted(seq, await store.messages_up_to(access.conv_id, seq))

@@ -1,6 +1,6 @@
-"""The routes. Each reads its parameters, asks one function of the gateway, and sends the answer.
+"""The routes. Each parses its parameters, calls one function of the gateway, and sends the result.
 
-Whatever touches messages goes through `access_conversation`; the caller is who the token says.
+All access to messages goes through `access_conversation`. The token identifies the caller.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ BodyT = TypeVar("BodyT", bound=Struct)
 
 @dataclass(frozen=True)
 class Gateway:
-    """What the routes work with."""
+    """The parts that the routes use."""
 
     store: Store
     index: Index
@@ -253,7 +253,7 @@ async def _body(request: web.Request, kind: type[BodyT]) -> BodyT:
     try:
         return msgspec.json.decode(await request.read(), type=kind)
     except msgspec.ValidationError as error:
-        raise bad_body(f"is not what this route takes: {error}") from None
+        raise bad_body(f"is not valid for this route: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise bad_body("is not JSON") from None
 
@@ -300,11 +300,11 @@ ROUTES: Final[tuple[tuple[str, Handler], ...]] = (
     ("/v1/devices/{id}/conversations", get_beginnings),
     (LIVE, get_live),
 )
-"""Every path and what answers a GET of it."""
+"""The GET handler of each path."""
 
 WRITING_ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/v1/devices", post_device),
     ("DELETE", "/v1/devices/{id}", delete_device),
     ("PUT", "/v1/devices/{id}/cursor", put_cursor),
 )
-"""What changes something: methods, paths and what answers them."""
+"""The handlers that change data, with their methods and paths."""

@@ -1,14 +1,14 @@
-"""Search over what the caller may see, newest first.
+"""Search in the messages that the caller may see, newest first.
 
-The index is asked for what the caller may read back and nothing else, so neither an answer nor
-its cursor tells whether there is more elsewhere. The index may be behind or ahead
-of the store: each hit is looked up there, and shown as it stands there, if `access_conversation`
-opens its conversation and shows its SeqId.
+A query of the index covers only the ranges that the caller may read back, so neither a result nor
+its cursor reveals other messages. The index may lag behind the store or be ahead of it. So each
+hit is read from the store, and shown with the store's text, if `access_conversation` gives access
+to its conversation and SeqId.
 
-A hit is left out if it was found by other words than those that it would be shown with: by those
-from before an edit, where the index is behind; by those of an edit that the store does not have
-yet, or that the caller may not read, because they left before it. So until the index has an edit,
-a message is found neither by its old words nor by its new ones.
+A hit is dropped if the index matched words that the caller will not see: words from before an
+edit, if the index lags; words of an edit that the store does not have yet; words of an edit from
+after the caller has left. So until an edit is indexed, a search finds the message by neither its
+old nor its new words.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from schemas.visibility import Period, readable
 
 MAX_HITS: Final = 100
 _MAX_ROUNDS: Final = 5
-"""How often the index is asked for more in place of hits that are left out."""
+"""Maximum number of index queries that replace dropped hits."""
 
 
 class SearchAsked(NamedTuple):
-    """Messages with all terms of a query, if given of one conversation and one sender."""
+    """Messages with all terms of a query, optionally of one conversation and one sender."""
 
     query: Query
     conversation: str | None
@@ -43,15 +43,15 @@ class SearchAsked(NamedTuple):
 
 
 class Index(Protocol):
-    """The search index as a port. Elasticsearch is behind it."""
+    """The search index as a port. `gateway.elastic_index` implements it on Elasticsearch."""
 
     async def newest(
         self, asked: SearchAsked, scope: dict[str, list[Period]], below: Place | None, limit: int
     ) -> list[Hit]:
-        """The first ``limit`` messages below ``below`` that lie in ``scope``.
+        """The first ``limit`` messages after the place ``below`` in ``scope``.
 
         Raises:
-            Problem: 400, if the scope has more ranges than one search may name.
+            Problem: 400, if the scope has more ranges than one search may have.
             ServerUnavailable: The index does not answer.
         """
 
@@ -62,13 +62,13 @@ class Index(Protocol):
 async def search(store: Store, index: Index, user: str, asked: SearchAsked) -> SearchPage:
     """One page of hits.
 
-    A ``next`` says that there is another hit for this user, so it tells nothing of messages that
-    match by words which the user may not read. It comes without such a hit only where
-    `_MAX_ROUNDS` times `MAX_HITS` hits in a row were left out. Without a ``next`` it is the last
-    page.
+    A ``next`` means that there is another hit for this user, so it reveals nothing about messages
+    that match by words which the user may not read. The only exception: after `_MAX_ROUNDS` times
+    `MAX_HITS` dropped hits in a row there is a ``next`` without such a hit. The last page has no
+    ``next``.
 
     Raises:
-        Problem: 404, if a conversation is named that does not open to the user.
+        Problem: 404, if a conversation is named that the user may not open.
         ServerUnavailable: The store or the index does not answer.
     """
     scope = await _scope(store, user, asked.conversation)
@@ -96,7 +96,7 @@ def _page(
 
 
 async def _scope(store: Store, user: str, conversation: str | None) -> dict[str, list[Period]]:
-    """What the user may read back, by conversation: of one, or of all that they were ever in."""
+    """The readable ranges of the user by conversation: of one conversation, or of all."""
     if conversation is not None:
         return {conversation: (await access_conversation(store, user, conversation)).readable}
     changes = await store.all_changes(user)
@@ -105,7 +105,7 @@ async def _scope(store: Store, user: str, conversation: str | None) -> dict[str,
 
 
 async def _confirmed(store: Store, user: str, hits: list[Hit]) -> list[tuple[Place, Raw]]:
-    """The hits that the user may see now with the words they were found by, as they are shown."""
+    """The hits that the user may see with the words that the index matched, as shown."""
     wanted: defaultdict[str, dict[int, int]] = defaultdict(dict)
     for place, version in hits:
         wanted[place.conv_id][place.seq] = version
@@ -121,7 +121,7 @@ async def _confirmed(store: Store, user: str, hits: list[Hit]) -> list[tuple[Pla
 async def _messages(
     store: Store, access: ConversationAccess, wanted: dict[int, int]
 ) -> dict[int, Raw]:
-    """By SeqId; of each that is ``wanted``, the version that it was found by."""
+    """The shown messages by SeqId. ``wanted`` has the matched version of each message."""
     seen = [seq for seq in wanted if access.may_see(seq)]
     entries = await store.chosen_entries(access.conv_id, seen) if seen else []
     return {

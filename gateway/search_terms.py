@@ -1,8 +1,8 @@
-"""What somebody types into a search box, and the cursor that continues a search. Pure.
+"""Parses search queries and cursors. Pure.
 
-White space separates terms, and a message has to contain all of them. A term that begins with a
-quotation mark goes on to the closing mark that white space follows, or to the end of the query.
-A quotation mark at any other place is a character like others. docs/search.md has the rule.
+White space separates terms, and a message must contain all terms. A term that begins with a
+quotation mark ends at a closing mark before white space, or at the end of the query. A quotation
+mark at any other place is an ordinary character. docs/search.md describes the rule.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from gateway.ids import is_id
 from schemas.limits import MAX_SEQ
 
 MAX_QUERY_CHARACTERS: Final = 8_190
-"""The first line of an HTTP request carries no more bytes."""
+"""The maximum size of the first line of an HTTP request."""
 
 MAX_TERMS: Final = 64
-"""Each is a clause of the query. Terms beyond are not searched for."""
+"""Maximum number of terms, each a clause of the query. Further terms are ignored."""
 
 MAX_TOKENS: Final = 256
-"""Tokens of all terms of a query together. Tokens beyond are not searched for."""
+"""Maximum number of tokens of all terms together. Further tokens are ignored."""
 
 _CLOSING: Final = {'"': '"', "\u300c": "\u300d", "\u300e": "\u300f"}
-"""By an opening quotation mark. `visible` makes all others a plain one."""
+"""The closing mark of each opening quotation mark. `visible` converts other marks to these."""
 
 Term: TypeAlias = tuple[str, ...]
 """The readings of a term, as `readings_of` gives them."""
@@ -39,43 +39,43 @@ MAX_CURSOR_CHARACTERS: Final = 2_000
 
 
 class Query(NamedTuple):
-    """The terms that a message has to contain, and whether more were given than that."""
+    """The terms that a message must contain, and whether further terms were ignored."""
 
     terms: list[Term]
     is_cut: bool
 
 
 class Place(NamedTuple):
-    """Where a message stands in the order of the answers: newest first, then by conversation."""
+    """The place of a message in the order of the results: newest first, then by conversation."""
 
     at: int
     conv_id: str
     seq: int
 
     def sort_key(self) -> tuple[int, str, int]:
-        """Ascending in the order of the answers."""
+        """A key that is ascending in the order of the results."""
         return -self.at, self.conv_id, -self.seq
 
 
 class Hit(NamedTuple):
-    """What the index found: a message, by the words that the entry ``version`` gave it.
+    """A message that the index found by the words of the entry ``version``.
 
-    That is the SeqId of the message itself, or of an edit.
+    ``version`` is the SeqId of the message itself, or of an edit.
     """
 
     place: Place
     version: int
 
     def sort_key(self) -> tuple[int, str, int]:
-        """As of `Place`."""
+        """As in `Place`."""
         return self.place.sort_key()
 
 
 def parse_query(query: str) -> Query:
-    """The terms of a query, each once, up to the bounds.
+    """The distinct terms of a query, up to the bounds.
 
     Raises:
-        ValueError: The query has no visible character; the message quotes nothing.
+        ValueError: The query has no visible character. The error does not quote the query.
     """
     given = (readings_of(run) for run in _runs(visible(query)))
     terms = list(dict.fromkeys(term for term in given if term))
@@ -95,7 +95,7 @@ def _first_tokens(reading: str, count: int) -> str:
 
 
 def _runs(query: str) -> Iterator[str]:
-    """The terms of a `visible` query as they are written, without their quotation marks."""
+    """The terms of a `visible` query, without their quotation marks."""
     rest = query.strip()
     while rest:
         closing = _CLOSING.get(rest[0])
@@ -110,7 +110,7 @@ def _runs(query: str) -> Iterator[str]:
 
 
 def _end_of_quotation(rest: str, closing: str) -> int:
-    """Where the closing mark is, from 1; the length where there is none."""
+    """The index of the closing mark, from 1; the length if there is none."""
     end = rest.find(closing, 1)
     while 0 < end < len(rest) - 1 and not rest[end + 1].isspace():
         end = rest.find(closing, end + 1)
@@ -123,16 +123,16 @@ def to_cursor(place: Place) -> str:
 
 
 def from_cursor(cursor: str) -> Place:
-    """The place that a cursor stands for.
+    """The place in a cursor.
 
     Raises:
-        ValueError: It is not one that `to_cursor` made.
+        ValueError: The cursor is not from `to_cursor`.
     """
     padded = cursor + "=" * (-len(cursor) % 4)
     try:
         place = msgspec.json.decode(base64.b64decode(padded, b"-_", validate=True), type=Place)
     except (binascii.Error, msgspec.MsgspecError, UnicodeError, ValueError, RecursionError):
-        raise ValueError("must be the next of an earlier answer") from None
+        raise ValueError("must be the next of an earlier page") from None
     if not (0 <= place.at <= MAX_SEQ and 1 <= place.seq <= MAX_SEQ and is_id(place.conv_id)):
-        raise ValueError("must be the next of an earlier answer")
+        raise ValueError("must be the next of an earlier page")
     return place

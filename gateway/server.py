@@ -1,4 +1,4 @@
-"""How the application is served: aiohttp's server with the bounds of `gateway.connection`."""
+"""Runs the application in aiohttp's server, with the bounds of `gateway.connection`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from gateway.connections import Connections
 from gateway.logs import server_log
 
 SERVER_OPTIONS: Final[dict[str, Any]] = {
-    "access_log": None,  # gateway.middleware has one without query strings
-    "handler_cancellation": True,  # nothing is read for a peer that went away
+    "access_log": None,  # gateway.middleware writes one without query strings
+    "handler_cancellation": True,  # no reads for a peer that went away
     "auto_decompress": False,  # a small body could become a large one
     "max_line_size": bounds.MAX_LINE_BYTES,
     "max_field_size": bounds.MAX_LINE_BYTES,
@@ -27,19 +27,19 @@ SERVER_OPTIONS: Final[dict[str, Any]] = {
     "lingering_time": bounds.LINGER_SECONDS,
     "keepalive_timeout": bounds.IDLE_SECONDS,
 }
-"""How aiohttp serves the application."""
+"""Options of aiohttp's server."""
 
 BACKLOG: Final = 1_024
-"""Connections that the kernel holds until they are accepted."""
+"""Maximum number of connections that the kernel holds before they are accepted."""
 
 _OTHER_FILES: Final = 512
-"""Files and connections to servers that the gateway has open beside its peers."""
+"""Open files and connections to servers, in addition to the connections of peers."""
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class _Server(web.Server):
-    """aiohttp's server, with connections that have bounds."""
+    """aiohttp's server, with `Connection` for each peer."""
 
     def __init__(self, answer: Answer, connections: Connections, **options: Any) -> None:
         super().__init__(answer, **options)
@@ -54,7 +54,7 @@ class Runner(web.AppRunner):
 
     Args:
         app: The application.
-        shutdown_seconds: How long requests in hand may take to finish.
+        shutdown_seconds: Time limit for the requests in flight at the end.
     """
 
     def __init__(self, app: web.Application, shutdown_seconds: float) -> None:
@@ -82,7 +82,7 @@ class Runner(web.AppRunner):
 
 
 def _answering(answer: Answer) -> Answer:
-    """Turns into a problem what aiohttp refuses before `gateway.middleware`: an expectation."""
+    """Converts an error of aiohttp before `gateway.middleware` to a problem: an expectation."""
 
     async def answered(request: web.BaseRequest) -> web.StreamResponse:
         try:
@@ -94,9 +94,9 @@ def _answering(answer: Answer) -> Answer:
 
 
 def raise_open_files() -> None:
-    """Raises the soft limit of open files to what connections need, as far as the hard one lets.
+    """Raises the soft limit of open files to the required number, at most to the hard limit.
 
-    A connection above the limit waits in the backlog until another one is closed.
+    A connection above the limit waits in the backlog until another connection is closed.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = bounds.MAX_CONNECTIONS + _OTHER_FILES
@@ -106,10 +106,10 @@ def raise_open_files() -> None:
 
 
 async def serve(app: web.Application, host: str, port: int, shutdown_seconds: float) -> None:
-    """Serves until SIGTERM or SIGINT, then lets the requests in hand finish.
+    """Serves until SIGTERM or SIGINT, then finishes the requests in flight.
 
     Raises:
-        OSError: The address cannot be listened at.
+        OSError: The server cannot listen on the address.
     """
     raise_open_files()
     runner = Runner(app, shutdown_seconds)

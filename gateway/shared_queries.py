@@ -1,6 +1,6 @@
-"""Queries of one place take turns: at most one is under way, and one waits that many share.
+"""Serializes the queries of one place: at most one is in flight, and many readers share the next.
 
-`gateway.coalescing` says why, and what a place is.
+`gateway.coalescing` gives the reasons, and defines a place.
 """
 
 from __future__ import annotations
@@ -10,23 +10,24 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 PATIENCE_SECONDS: Final = 0.25
-"""How long a query waits for the one before it: some 100 times the usual. Then it is sent beside
-it, so that one that is stuck does not hold up those that come later."""
+"""Maximum wait of a query for the previous one, some 100 times the usual duration. After that it
+is sent in parallel, so that one stuck query does not delay later ones."""
 
 ResultT = TypeVar("ResultT")
 
 
 class _Turn:
-    """A query that is under way. ``over`` is completed whatever becomes of it."""
+    """A query in flight. ``over`` is completed when the query ends, even by a failure."""
 
     def __init__(self) -> None:
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
 class _Shared(_Turn, Generic[ResultT]):
-    """A query that several may share until it begins; ``wanted`` may grow until then.
+    """A query that readers may share until it begins; ``wanted`` may grow until then.
 
-    ``before``: the query of the same place that it waits for; None once it has begun.
+    ``before``: the previous query of the same place, for which this one waits; None after its
+    begin.
     """
 
     def __init__(
@@ -40,37 +41,37 @@ class _Shared(_Turn, Generic[ResultT]):
         self.task = asyncio.create_task(self._run(before))
 
     def widen(self, wanted: range) -> None:
-        """From the lowest to the highest that anybody wants."""
+        """Extends the range: from the lowest to the highest number that any reader wants."""
         low, high = min(self.wanted.start, wanted.start), max(self.wanted.stop, wanted.stop)
         self.wanted = range(low, high)
 
     async def _run(self, before: _Turn) -> ResultT:
         await asyncio.wait([before.over], timeout=PATIENCE_SECONDS)
-        self.before = None  # or a crowd that does not end would be one long chain
+        self.before = None  # otherwise continuous readers would build one long chain
         return await self._query(self.wanted)
 
 
 class Turns:
-    """The queries under way and those that wait, by place.
+    """The queries in flight and the waiting queries, by place.
 
-    No more than there are callers: who bounds these bounds what is kept here.
+    There are at most as many as callers, so the bound on callers also bounds this memory.
     """
 
     def __init__(self) -> None:
         self._last: dict[Hashable, _Turn] = {}
 
     def __len__(self) -> int:
-        """Places with a query; none when nobody reads."""
+        """The number of places with a query."""
         return len(self._last)
 
     def free(self, place: Hashable) -> bool:
-        """Whether no query of the place is under way."""
+        """Whether no query of the place is in flight."""
         return place not in self._last
 
     async def alone(
         self, places: Sequence[Hashable], query: Callable[[], Awaitable[ResultT]]
     ) -> ResultT:
-        """Sends a query of places that are free, now. Nobody joins it, and later ones wait."""
+        """Sends a query of free places now. No reader joins it, and later queries wait for it."""
         turn = _Turn()
         self._last.update(dict.fromkeys(places, turn))
         try:
@@ -84,9 +85,9 @@ class Turns:
         """Shares the next query of a place that is not free.
 
         Args:
-            place: All who name it must give the same query.
-            wanted: Numbers; the query is for all from the lowest to the highest that is wanted.
-            query: Sends it.
+            place: The place. All callers with the same place must pass the same query.
+            wanted: The wanted numbers; the query covers the range over all callers.
+            query: Sends the query.
         """
         turn = self._next(place, wanted, query)
         turn.sharers += 1
@@ -110,17 +111,17 @@ class Turns:
         return turn
 
     def _leave(self, place: Hashable, turn: _Shared[Any]) -> None:
-        """All have gone, with the answer or without it."""
+        """Called when all readers have gone, with or without a result."""
         turn.task.cancel()
         if turn.before is not None and self._last.get(place) is turn:
-            # Nobody may join what is being given up; the one before it is the last again.
+            # No reader may join a query that is being cancelled; the previous one is last again.
             self._last[place] = turn.before
             if turn.before.over.done():
                 del self._last[place]
 
     def _answered(self, place: Hashable, turn: _Turn, task: asyncio.Task[Any]) -> None:
         if not task.cancelled():
-            task.exception()  # nobody may be left to hear of it, which is no defect
+            task.exception()  # all readers may have gone, so nobody else retrieves it
         self._end(turn, [place])
 
     def _end(self, turn: _Turn, places: Sequence[Hashable]) -> None:

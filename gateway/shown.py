@@ -1,15 +1,15 @@
-"""Entries as they are shown: an edited message says what its last edit says.
+"""Entries as a reader sees them: an edited message has the text of its last edit.
 
-The store has the text of an edit once, in the row of the edit; the row of its message has the
-SeqId of it. So a message and its edit are two reads, which are of different moments: the edit may
-have been recalled between them, and its message with it.
+The store has the text of an edit only in the row of the edit; the row of the message has the SeqId
+of the edit. So a message and its edit are read one after the other, and both may be recalled
+between the two reads.
 
 `schemas.visibility.counts` decides whether an edit counts for a reader. A reader for whom the last
 edit does not count sees the message as it was sent.
 
-Whether an edit counts is decided after the edit was read: the reader may have been
-removed, and the message edited, since their membership was read. `ConversationAccess.as_of` reads
-it again where that is possible.
+The decision is made after the read of the edit: after the read of the membership, the reader may
+have been removed and the message edited. If that is possible, `ConversationAccess.as_of` reads the
+membership again.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _decode: Final = msgspec.json.Decoder(_Fields).decode
 async def as_shown(
     store: Store, access: ConversationAccess, found: Sequence[StoredEntry]
 ) -> list[StoredEntry]:
-    """The same entries with the words that the reader sees; one whose edit is gone is left out.
+    """The entries with the text that the reader sees. An entry without its edit is left out.
 
-    In the answer, ``edited_by`` is the edit whose words an entry is shown with; None if it is
-    shown as it was sent.
+    In the result, ``edited_by`` is the edit whose text an entry is shown with; None for the
+    original text.
 
     Raises:
         ServerUnavailable: The store does not answer.
@@ -58,7 +58,7 @@ async def as_shown(
 async def _decided(
     store: Store, access: ConversationAccess, found: Sequence[StoredEntry]
 ) -> list[StoredEntry]:
-    """The same entries, without edits that do not count for the reader."""
+    """The entries, without ``edited_by`` if the edit does not count for the reader."""
     latest = max((entry.edited_by or 0 for entry in found), default=0)
     access = await access.as_of(store, latest)
     return [
@@ -70,10 +70,10 @@ async def _decided(
 
 
 def hole_of(entry: StoredEntry | None) -> HoleKind | None:
-    """Which hole is shown in place of a SeqId up to the head; None if the entry itself is.
+    """The hole that is shown for a SeqId up to the head; None if the entry itself is shown.
 
     Args:
-        entry: What the store has there, None if it has nothing.
+        entry: The stored entry, or None.
     """
     if entry is None:
         return "not_yet"
@@ -81,7 +81,7 @@ def hole_of(entry: StoredEntry | None) -> HoleKind | None:
 
 
 def words_of(entry: StoredEntry) -> int:
-    """The SeqId of the entry whose words a shown entry has: its own, or of an edit."""
+    """The SeqId of the entry whose text a shown entry has: its own SeqId, or that of an edit."""
     return entry.seq if entry.edited_by is None else entry.edited_by
 
 

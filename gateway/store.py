@@ -1,11 +1,11 @@
-"""What the gateway reads from the store, as a port. Cassandra is behind it.
+"""The gateway's reads of the store, as a port. `gateway.cassandra_store` implements it.
 
-A method returns what is durable at some instant between its call and its return; what it returns
-of several conversations, that of each at an instant of its own. The order of two calls is
-therefore the order of what they saw, and `gateway.access` relies on it. So it does on what the
-sinks do in this order: changes of membership, then messages and that their senders have read them,
-then the head. `gateway.sync` relies on the order of the sync sink: a row of a recipient is durable
-after all records below the row are, and a bucket has rows after all buckets below it are listed.
+A method returns the durable data of some instant between its call and its return; for several
+conversations, each at its own instant. So the later of two successive calls returns later data,
+and `gateway.access` relies on that. It also relies on the order of the message sink's writes:
+first changes of membership, then messages and the read marks of their senders, then the head.
+`gateway.sync` relies on the order of the sync sink: a row of a recipient becomes durable after all
+records below the row, and a bucket gets rows after all buckets below it are listed.
 """
 
 from __future__ import annotations
@@ -19,18 +19,17 @@ from schemas.records import FanoutMode
 from schemas.unread import Counted
 
 SLICE: Final = 100
-"""Entries, or rows of a sync timeline, in one answer of the store: 100 entries of at most 9 KB are
+"""Entries, or rows of a sync timeline, in one result of the store: 100 entries of at most 9 KB are
 1 MB."""
 
 Change: TypeAlias = visibility.Change
-"""A join or a leave. With a join comes what it lets the person read, in the same row: a reader who
-knows of one knows of the other."""
+"""A join or a leave. The row of a join also has the history rule, so a reader always has both."""
 
 
 class Conversation(NamedTuple):
-    """What a conversation is now. All up to SeqId ``head`` has been sequenced and stored.
+    """The state of a conversation. All entries up to SeqId ``head`` are sequenced and stored.
 
-    ``messages``: so many of them are messages.
+    ``messages``: the number of messages among them.
     """
 
     head: int
@@ -39,10 +38,10 @@ class Conversation(NamedTuple):
 
 
 class ReadMark(NamedTuple):
-    """Up to where somebody has read a conversation, beside where they joined it.
+    """The parts of a person's read mark, except the person's joins and leaves.
 
-    ``own`` is their own last message, ``marked`` the SeqId that their devices have marked. Zeros
-    if there is none.
+    ``own`` is the person's own last message, ``marked`` the SeqId that the person's devices have
+    marked. Zero if there is none.
     """
 
     own: Counted = Counted(0, 0)
@@ -50,9 +49,9 @@ class ReadMark(NamedTuple):
 
 
 class StoredEntry(NamedTuple):
-    """One entry of a conversation timeline; ``json`` is it, as it was sequenced.
+    """One entry of a conversation timeline; ``json`` is the entry as it was sequenced.
 
-    ``edited_by``: the SeqId of its last edit. Of a recalled one nothing is left but its SeqId.
+    ``edited_by``: the SeqId of its last edit. A recalled entry has only its SeqId.
     """
 
     seq: int
@@ -63,10 +62,10 @@ class StoredEntry(NamedTuple):
 
 
 class StoredRow(NamedTuple):
-    """One row of a sync timeline, encoded as `schemas.sync_rows` says.
+    """One row of a sync timeline, in the encoding of `schemas.sync_rows`.
 
-    The row holds all records of the recipient above the row before it and up to ``sync_seq``, and
-    perhaps earlier ones: `gateway.sync_merge` reads rows that overlap.
+    The row has all records of the recipient above the previous row and up to ``sync_seq``, and
+    perhaps earlier ones: `gateway.sync_merge` reads overlapping rows.
     """
 
     sync_seq: int
@@ -74,10 +73,10 @@ class StoredRow(NamedTuple):
 
 
 class Expiry(NamedTuple):
-    """From ``since`` on, a slot long, records up to ``newest`` came; all are kept to ``until``.
+    """The records up to ``newest``, written in the slot from ``since`` on, are stored to ``until``.
 
     Times are seconds since 1970. A replayed record gets a later note as well. The skip note
-    (`schemas.lifetime`) is the latest note of all, and its time is over.
+    (`schemas.lifetime`) is the latest note of all, and its records have expired.
     """
 
     since: int
@@ -86,43 +85,43 @@ class Expiry(NamedTuple):
 
 
 class Store(Protocol):
-    """Reads of the store. Each raises `ServerUnavailable` when it does not answer in time."""
+    """Reads of the store. Each raises `ServerUnavailable` if the store does not answer in time."""
 
     @property
     def devices(self) -> DeviceStore:
-        """What it keeps of devices."""
+        """The store of devices."""
 
     async def conversation(self, conv_id: str) -> Conversation | None:
         """The conversation of this id, or None if nobody created it."""
 
     async def changes(self, user: str, conv_id: str) -> list[Change]:
-        """What happened to the membership of ``user`` in one conversation, by SeqId."""
+        """The joins and leaves of ``user`` in one conversation, by SeqId."""
 
     async def all_changes(self, user: str) -> dict[str, list[Change]]:
-        """The same for every conversation that ``user`` was ever in, by its id."""
+        """The same for every conversation of which ``user`` is or was a member, by its id."""
 
     async def conversation_ids(self, user: str, after: str, limit: int) -> list[str]:
-        """Conversations that ``user`` was ever in: the first ``limit`` ids above ``after``."""
+        """Conversations of which ``user`` is or was a member: ``limit`` ids above ``after``."""
 
     async def messages_up_to(self, conv_id: str, seq: int) -> int:
-        """How many messages there are up to an entry that is there, also if it was recalled."""
+        """The number of messages up to a stored entry, also for a recalled entry."""
 
     async def read_mark(self, conv_id: str, user: str) -> ReadMark:
-        """How far ``user`` has read. Has all that they said up to a head that was read before."""
+        """The read mark of ``user``, with all own messages up to a head that was read before."""
 
     async def entries(self, conv_id: str, first: int, last: int) -> list[StoredEntry]:
-        """The entries ``first`` to ``last`` that are there, by SeqId.
+        """The stored ones of the entries ``first`` to ``last``, by SeqId.
 
-        The two are at most `SLICE` - 1 apart, so that the answer is bounded.
+        The two are at most `SLICE` - 1 apart, so that the result is bounded.
         """
 
     async def chosen_entries(self, conv_id: str, seqs: list[int]) -> list[StoredEntry]:
-        """Those of at most `SLICE` entries that are there, in any order."""
+        """The stored ones of at most `SLICE` chosen entries, in any order."""
 
     async def entries_of(self, chosen: Mapping[str, list[int]]) -> dict[str, list[StoredEntry]]:
-        """By conversation those of its chosen entries that are there; at most `SLICE` of each.
+        """The stored ones of the chosen entries, by conversation; at most `SLICE` of each.
 
-        Reads few conversations at a time, however many are chosen.
+        Reads few conversations at a time, for any number of conversations.
         """
 
     async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
@@ -140,7 +139,7 @@ class Store(Protocol):
         """Rows of one bucket below ``before``: the last ``limit``, at most `SLICE`, descending."""
 
     async def expiries(self, user: str, limit: int) -> list[Expiry]:
-        """How long the sync records of ``user`` are kept: the last ``limit``, latest first."""
+        """The notes on the expiry of the sync records of ``user``: ``limit``, latest first."""
 
     async def reachable(self) -> bool:
-        """Whether a read would be answered now. Raises nothing."""
+        """Whether the store answers reads now. Raises nothing."""

@@ -1,7 +1,7 @@
-"""Bearer tokens: who the caller is, and nothing else.
+"""Bearer tokens, which identify the caller.
 
-A token is a JWT (RFC 7519) signed with HS256. The algorithm stands here and not in the token:
-a token that names another one, ``none`` included, is refused.
+A token is a JWT (RFC 7519) signed with HS256. The algorithm is fixed in this module: a token that
+names another one, including ``none``, is refused.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _CLAIMS: Final = ["iss", "aud", "exp", "sub"]
 
 
 class InvalidToken(ImError):
-    """The token does not prove who its bearer is; the message says why, without the token."""
+    """The token does not identify its bearer; the message has the reason, but not the token."""
 
 
 class InvalidUser(ImError, ValueError):
-    """Nobody can have this id, so that a token for it would never be accepted."""
+    """No user can have this id, so a token for it would never be accepted."""
 
 
 def signing_secret(settings: Settings) -> str:
-    """The secret that tokens are signed with.
+    """The secret that signs tokens.
 
     Raises:
-        ConfigurationError: It is missing or too short to be safe.
+        ConfigurationError: The secret is missing or too short to be safe.
     """
     secret = settings.jwt_secret.get_secret_value()
     if len(secret.encode()) < MIN_SECRET_BYTES:
@@ -51,7 +51,7 @@ def signing_secret(settings: Settings) -> str:
 
 
 def with_secret(settings: Settings) -> Settings:
-    """The settings with the secret that IM_JWT_SECRET_FILE names, if IM_JWT_SECRET is not set.
+    """The settings with the secret from IM_JWT_SECRET_FILE, if IM_JWT_SECRET is not set.
 
     Raises:
         ConfigurationError: The file cannot be read.
@@ -70,11 +70,11 @@ def _content(path: Path) -> str:
 
 
 def issue_token(settings: Settings, user: str, lifetime: timedelta) -> str:
-    """A token that lets its bearer act as ``user`` for ``lifetime`` from now on.
+    """A token that allows its bearer to act as ``user`` for ``lifetime`` from now on.
 
     Raises:
         ConfigurationError: The secret is missing or too short.
-        InvalidUser: ``user`` is not an id that anybody can have.
+        InvalidUser: ``user`` is not a possible id.
     """
     if not is_id(user):
         raise InvalidUser(f"the id of a user has 1 to {MAX_ID_LENGTH} printable characters")
@@ -90,18 +90,19 @@ def issue_token(settings: Settings, user: str, lifetime: timedelta) -> str:
 
 
 class Bearer(NamedTuple):
-    """Who a token was issued to, and until when it lasts (seconds since 1970)."""
+    """The user of a token, and the token's expiry (seconds since 1970)."""
 
     user: str
     expires: float
 
 
 def verify_token(settings: Settings, token: str) -> Bearer:
-    """What a token says.
+    """Checks a token and returns its user and expiry.
 
     Raises:
         ConfigurationError: The secret is missing or too short.
-        InvalidToken: It is not ours, not for us, expired, or says no user.
+        InvalidToken: The token has another signature, issuer or audience, is expired, or has no
+            user.
     """
     try:
         claims = jwt.decode(
@@ -115,7 +116,7 @@ def verify_token(settings: Settings, token: str) -> Bearer:
     except jwt.ExpiredSignatureError:
         raise InvalidToken(EXPIRED) from None
     except (jwt.InvalidTokenError, ValueError, OverflowError, RecursionError):
-        # Not which check failed: that would help only who guesses.
+        # The error does not state which check failed, because that would only help an attacker.
         raise InvalidToken("The token is not valid here.") from None
     user = claims["sub"]
     if not is_id(user):

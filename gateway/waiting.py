@@ -1,4 +1,4 @@
-"""The caller's sync timeline as soon as there is something in it: a read that may wait."""
+"""Long polling: a read of the caller's sync timeline that waits for new records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.tokens import EXPIRED
 from gateway.wake_ups import Listener
 
 MAX_WAIT_SECONDS: Final = 30
-"""Shorter than what proxies on the way usually allow."""
+"""Maximum wait; shorter than the usual timeouts of proxies."""
 
 
 async def await_page(
@@ -24,17 +24,17 @@ async def await_page(
     seconds: float,
     lasts: float,
 ) -> SyncPage:
-    """A page, as soon as there is something behind the cursor; an empty one at the end of time.
+    """Returns a page as soon as there are records after the cursor; an empty page at the timeout.
 
-    No read begins once the caller's token has expired. What a read brought that had begun before
-    is answered, as it is to who does not wait.
+    No read begins after the caller's token has expired. The result of a read that began before is
+    returned, as without a wait.
 
     Args:
-        listener: Listens since before this call, so that nothing falls between.
-        read: Reads the store behind the cursor; whatever it raises ends the wait.
+        listener: Registered before this call, so that no wake-up is lost.
+        read: Reads the store after the cursor. An error of it ends the wait.
         after: The cursor.
-        seconds: How long to wait.
-        lasts: For so many seconds the caller's token does.
+        seconds: The timeout.
+        lasts: Seconds until the caller's token expires.
 
     Raises:
         Problem: 401, once the token has expired.

@@ -1,14 +1,14 @@
-"""Who waits for what, and what the log has told of it: wake-ups.
+"""Wake-ups: the log announces new records to waiting readers.
 
-A wake-up says that something has come, and how far the log is. It never carries what is answered:
-that is read from the store, and only from there. A wake-up may come too early (the sinks are not
-that far), twice, or not at all; a reader who is woken reads the store until that has what the log
-told of, and looks by itself now and then.
+A wake-up has the position that the log has reached, but no data for a response: all data is read
+from the store. A wake-up may arrive too early (before the sinks have stored the record), twice, or
+not at all. A woken reader reads the store until the store has reached the announced position, and
+polls at a low rate in addition.
 
-Whoever waits listens *before* they read the store. What the log told shortly before that is
-remembered, because the sinks may be behind it: it counts as told to whoever begins to listen.
+A reader begins to listen *before* it reads the store. Recent positions are remembered, because the
+sinks may lag behind the log: a new listener receives them as if they were announced now.
 
-For one event loop, like everything that waits in it.
+For one event loop, to which all waiting readers belong.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from typing import Final, NamedTuple
 from gateway.problems import too_many_listeners
 
 MAX_LISTENERS: Final = 4_096
-"""Of one gateway."""
+"""Maximum number of listeners of one gateway."""
 
 MAX_LISTENERS_OF_ONE: Final = 16
-"""Of one person: each of their devices needs one, and one more for a moment when it returns."""
+"""Maximum of one person: one for each device, and briefly one more when a device reconnects."""
 
 MAX_WATCHED: Final = 10_000
-"""Conversations of one listener; of the others it is not woken."""
+"""Maximum number of watched conversations of a listener. Others do not wake it."""
 
 RECENT: Final = 50_000
-"""Recipients, and conversations, whose last place is remembered: some 10 MB each."""
+"""Number of recipients, and of conversations, whose last position is remembered: some 10 MB each.
+"""
 
 RECENT_SECONDS: Final = 60.0
-"""How long a sink may be behind so that nobody has to look by themselves."""
+"""Maximum sink lag for which wake-ups alone are enough; beyond it readers poll."""
 
 
 class Wake(NamedTuple):
-    """What the log has told.
+    """The positions that the log has reached.
 
-    ``records``: by recipient, the highest sync SeqId. ``heads``: by conversation, the highest
-    SeqId.
+    ``records``: the highest sync SeqId by recipient. ``heads``: the highest SeqId by conversation.
     """
 
     records: Mapping[str, int]
@@ -50,7 +50,7 @@ class Wake(NamedTuple):
 
 
 class _Recent:
-    """The last place of each of many timelines, for a while."""
+    """The last position of each timeline, for `RECENT_SECONDS`."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -63,7 +63,7 @@ class _Recent:
             self._places.popitem(last=False)
 
     def place(self, name: str) -> int | None:
-        """Where it was a short time ago, or None if nothing came then."""
+        """The remembered position, or None if no recent record arrived."""
         place, at = self._places.get(name, (0, -RECENT_SECONDS))
         return place if self._clock() - at < RECENT_SECONDS else None
 
@@ -73,8 +73,8 @@ class Listener:
 
     Attributes:
         known: The highest sync SeqId that the log or the store has announced, -1 at first.
-        heads: By watched conversation, the SeqId that the log has announced and that the reader
-            has yet to see to. The reader takes it out.
+        heads: By watched conversation, the announced SeqId that the reader has not processed yet.
+            The reader removes it.
     """
 
     def __init__(self, wake_ups: WakeUps, user: str, known: int) -> None:
@@ -87,12 +87,12 @@ class Listener:
 
     @property
     def is_over(self) -> bool:
-        """Whether the gateway is about to end, so that nobody may wait any more."""
+        """Whether the gateway is about to end, so that no reader may wait."""
         return self._wake_ups.is_closed
 
     @property
     def is_live(self) -> bool:
-        """Whether the log is being followed; otherwise no wake-up comes."""
+        """Whether the log is being followed; otherwise there are no wake-ups."""
         return self._wake_ups.is_live
 
     def announce(self, sync_seq: int) -> None:
@@ -100,36 +100,36 @@ class Listener:
         self.known = max(self.known, sync_seq)
 
     def watch(self, conv_ids: Iterable[str]) -> None:
-        """Wants to be woken when these conversations go on."""
+        """Begins to wake this listener at new entries of these conversations."""
         self._wake_ups.watch(self, conv_ids)
 
     def unwatch(self, conv_id: str) -> None:
-        """Does not any more."""
+        """Stops to wake this listener at new entries of a conversation."""
         self._wake_ups.unwatch(self, conv_id)
 
     def wake(self) -> None:
-        """Ends its wait, now or the next one."""
+        """Ends the current wait, or else the next one."""
         self._woken.set()
 
     async def wait(self, seconds: float) -> None:
-        """Waits for a wake-up, for so long at most. One that came since the last wait counts."""
+        """Waits for a wake-up, with a timeout. A wake-up since the last wait counts."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._woken.wait()
         self._woken.clear()
 
     async def pause(self, seconds: float) -> None:
-        """Waits whatever comes, but for the end of the gateway."""
+        """Waits regardless of wake-ups; the end of the gateway ends the pause."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake_ups.closing.wait()
 
 
 class WakeUps:
-    """All who wait in one gateway.
+    """All waiting readers of one gateway.
 
     Args:
-        clock: Seconds that never go back.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -143,20 +143,20 @@ class WakeUps:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nobody may wait any more."""
+        """Whether no reader may wait, because the gateway is about to end."""
         return self.closing.is_set()
 
     @property
     def listeners(self) -> int:
-        """How many listen now."""
+        """The number of listeners."""
         return self._count.total()
 
     @contextlib.contextmanager
     def listening(self, user: str) -> Iterator[Listener]:
-        """A listener for what comes to one person.
+        """Registers a listener for the records of one person.
 
         Raises:
-            Problem: 429, if there are as many as there may be.
+            Problem: 429, if the maximum number of listeners is reached.
         """
         if self._count[user] >= MAX_LISTENERS_OF_ONE or self.listeners >= MAX_LISTENERS:
             raise too_many_listeners()
@@ -199,7 +199,7 @@ class WakeUps:
             del self._of_conversation[conv_id]
 
     def woke(self, wake: Wake) -> None:
-        """Takes what the log has told, and wakes whom it is of."""
+        """Applies positions of the log, and wakes the listeners that they concern."""
         for user, place in wake.records.items():
             self._records.note(user, place)
             for listener in self._of_user.get(user, ()):
@@ -211,14 +211,14 @@ class WakeUps:
                 self._tell_head(listener, conv_id, seq)
 
     def now_live(self, *, is_live: bool) -> None:
-        """Takes whether the log is being followed. Who waits for it looks by themselves now."""
+        """Sets whether the log is being followed, and wakes all listeners, which then poll."""
         if is_live == self.is_live:
             return
         self.is_live = is_live
         self._wake_all()
 
     def close(self) -> None:
-        """Ends all waits, for good."""
+        """Ends all waits permanently."""
         self.closing.set()
         self._wake_all()
 
