@@ -73,7 +73,7 @@ class StoredRow(NamedTuple):
 
 
 class Expiry(NamedTuple):
-    """The records up to ``newest``, written in the slot from ``since`` on, are stored to ``until``.
+    """The records up to ``newest``, written in the slot at ``since``, are stored until ``until``.
 
     Times are seconds since 1970. A replayed record gets a later note as well. The skip note
     (`schemas.lifetime`) is the latest note of all, and its records have expired.

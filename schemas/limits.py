@@ -39,7 +39,7 @@ has a row for each person that it names."""
 
 USER_BUCKETS = 32
 """Number of store partitions for the memberships of one person, by the hash of the conversation.
-A reader reads all of them in parallel. A change of the number requires refilling the table."""
+One query reads all of them. A change of the number requires refilling the table."""
 
 DEDUP_WINDOW = 32
 """Decided ids remembered for each (conversation, sender, device, installation)."""
