@@ -16,6 +16,7 @@ import re
 import time
 import traceback
 import uuid
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
@@ -27,7 +28,7 @@ from gateway.deployment_guard import Checked
 from gateway.live_socket import PROTOCOL
 from gateway.places import USER, placed
 from gateway.problems import Problem
-from gateway.tokens import Bearer, InvalidToken, verify_token
+from gateway.tokens import Bearer, InvalidToken, remembering
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 
@@ -104,12 +105,14 @@ def _serve_checked(checked: Checked) -> Middleware:
 
 
 def _identify(settings: Settings) -> Middleware:
+    verify = remembering(settings)
+
     @web.middleware
     async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
         if (request.content_length or 0) > bounds.MAX_BODY_BYTES:
             raise problems.too_large()
         if request.match_info.http_exception is None and _route(request) not in OPEN_ROUTES:
-            request[USER], request[EXPIRES] = _caller(settings, request)
+            request[USER], request[EXPIRES] = _caller(verify, request)
             connection = connection_of(request)
             if connection is not None:
                 connection.count_as(request[USER])
@@ -118,7 +121,7 @@ def _identify(settings: Settings) -> Middleware:
     return identify
 
 
-def _caller(settings: Settings, request: web.Request) -> Bearer:
+def _caller(verify: Callable[[str], Bearer], request: web.Request) -> Bearer:
     headers = request.headers.getall("Authorization", [])
     if _route(request) == LIVE:
         headers += _from_protocols(request)
@@ -128,7 +131,7 @@ def _caller(settings: Settings, request: web.Request) -> Bearer:
     if len(headers) > 1 or scheme.lower() != "bearer":
         raise problems.unauthorized("One bearer token is needed.", token_given=True)
     try:
-        return verify_token(settings, token.strip())
+        return verify(token.strip())
     except InvalidToken as error:
         raise problems.unauthorized(str(error), token_given=True) from None
 

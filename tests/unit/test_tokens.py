@@ -11,7 +11,15 @@ import jwt
 import pytest
 from pydantic import SecretStr
 
-from gateway.tokens import InvalidToken, InvalidUser, issue_token, verify_token
+from gateway import tokens
+from gateway.tokens import (
+    EXPIRED,
+    InvalidToken,
+    InvalidUser,
+    issue_token,
+    remembering,
+    verify_token,
+)
 from schemas.errors import ConfigurationError
 from tests.support.gateway import SECRET, token_settings
 
@@ -136,3 +144,25 @@ def test_nobody_gets_a_token_under_a_name_that_is_no_id(user: str) -> None:
     """A token that would never be accepted is not made."""
     with pytest.raises(InvalidUser, match="printable"):
         issue_token(SETTINGS, user, MINUTE)
+
+
+def test_a_remembered_token_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signature of a valid token is checked once; its time is checked at each call."""
+    verify, token = remembering(SETTINGS), issue_token(SETTINGS, "ann", MINUTE)
+    bearer = verify(token)
+    monkeypatch.setattr(tokens, "verify_token", None)
+    assert verify(token) == bearer
+    monkeypatch.setattr("gateway.tokens.time.time", lambda: bearer.expires)
+    with pytest.raises(InvalidToken, match=EXPIRED):
+        verify(token)
+
+
+def test_a_refused_token_is_checked_again() -> None:
+    """A token that is not valid is refused each time, before and after a valid one."""
+    verify = remembering(SETTINGS)
+    token = issue_token(SETTINGS, "ann", MINUTE)
+    forged = token[:-4] + ("AAAA" if token[-4:] != "AAAA" else "BBBB")
+    for _ in range(2):
+        with pytest.raises(InvalidToken):
+            verify(forged)
+        assert verify(token).user == "ann"
