@@ -1,1 +1,1 @@
-"""Consume loops that make the log durable elsewhere: Cassandra and Elasticsearch."""
+"""Consumers that write the log to Cassandra and Elasticsearch."""

@@ -1,7 +1,7 @@
 """One sink in one process: ``python -m sinks message|sync|search``.
 
-It waits for its servers as long as that takes, and is ready when its consumer group has members.
-SIGTERM and SIGINT end it in order: the batch in flight, the commit, the group.
+The process waits for its servers without a time limit. It is ready when its consumer group has
+members. After SIGTERM or SIGINT it finishes the batch in flight, commits, and leaves the group.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from schemas.settings import load_settings
 from sinks.stages import STAGES, run_stage
 
 _COLLECT_AFTER: Final = 100_000
-"""Objects between two runs of the garbage collector. A batch has some 100,000, none in a cycle: a
-run that looks through them finds nothing."""
+"""Allocations between two runs of the garbage collector. A batch has some 100,000 objects without
+cycles, so a run on them would find no garbage."""
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -30,7 +30,7 @@ _logger = logging.getLogger("sinks")
 
 
 def main() -> int:
-    """Runs one sink; returns the exit code, 0 after an orderly end."""
+    """Runs one sink; returns the exit code, 0 after a regular end."""
     parser = argparse.ArgumentParser(prog="python -m sinks", description=__doc__)
     parser.add_argument("stage", choices=sorted(STAGES))
     stage = parser.parse_args().stage
@@ -39,18 +39,18 @@ def main() -> int:
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
-    logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # each failure is told once
+    logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # the sink logs failures itself
     gc.set_threshold(_COLLECT_AFTER)
     try:
         run_stage(stage, load_settings(), _stop_on_signal())
     except FatalFailure as error:
-        _logger.error("ends: %s", error)  # noqa: TRY400 - it says all; the trace is no news
+        _logger.error("ends: %s", error)  # noqa: TRY400 - the message is enough
         return error.exit_code
     except ConfigurationError as error:
         _logger.error("ends: %s", error)  # noqa: TRY400 - the same
         return FatalFailure.exit_code
-    except Exception as error:  # noqa: BLE001 - the one place that knows no caller
-        # An error's own words may quote a message; its kind and the way to it do not.
+    except Exception as error:  # noqa: BLE001 - the top of the call stack
+        # The text of an error may quote a message; its type and traceback do not.
         trace = "".join(traceback.format_tb(error.__traceback__))
         _logger.error("ends by %s\n%s", type(error).__name__, trace)  # noqa: TRY400 - the same
         return FatalFailure.exit_code
@@ -58,11 +58,11 @@ def main() -> int:
 
 
 def _stop_on_signal() -> Event:
-    """An event that is set when the process is asked to end.
+    """An event that is set by SIGTERM and SIGINT.
 
-    A thread waits for the signals, whichever thread the system hands them to: libraries have
-    threads of their own. A handler of Python would run in the main thread at any moment, also in
-    the middle of that thread's own use of the event, whose lock it cannot take twice.
+    A thread waits for the signals, so the thread to which the system delivers a signal does not
+    matter. A Python signal handler would run in the main thread at any moment, even while that
+    thread holds the event's lock, which it cannot take twice.
     """
     stop = Event()
     reading, writing = os.pipe()

@@ -1,4 +1,4 @@
-"""Who was in touch lately, as the topic ``contacts`` tells: see `schemas.lifetime`."""
+"""The recent contacts of people, from the topic ``contacts``: see `schemas.lifetime`."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from schemas.topics import Topic
 from sinks.base.consumer import raise_if_fatal
 
 MAX_PEOPLE: Final = 2_000_000
-"""People whose contacts are remembered."""
+"""Maximum number of people whose contacts are remembered."""
 
 CATCH_UP_SECONDS: Final = 20.0
-"""How long one call reads contacts. A call after it goes on from there."""
+"""Time limit for the reading of contacts in one call. The next call continues from there."""
 
 ASK_SECONDS: Final = 5.0
-"""How long the broker may take for one answer."""
+"""Timeout of one request to the broker."""
 
 _POLL_SECONDS: Final = 0.1
 _GULP: Final = 10_000
@@ -46,11 +46,11 @@ _logger = logging.getLogger(__name__)
 
 
 class ContactBook:
-    """The newest contact of each person, as long as it counts.
+    """The newest contact of each person that is not too old to count.
 
     Args:
-        lifetime: How long a sync record is kept at least.
-        size: People that are remembered. While there are more, nobody is inactive.
+        lifetime: Minimum retention of a sync record.
+        size: Maximum number of people. While there are more, nobody counts as inactive.
     """
 
     def __init__(self, lifetime: timedelta, size: int = MAX_PEOPLE) -> None:
@@ -66,11 +66,11 @@ class ContactBook:
         return len(self._at)
 
     def take(self, user: bytes, at: float) -> None:
-        """Notes a contact.
+        """Adds a contact.
 
         Args:
-            user: Who was in touch.
-            at: When, in seconds since 1970.
+            user: The person.
+            at: The time of the contact, in seconds since 1970.
         """
         if user not in self._at and len(self._at) >= self._size:
             self._is_full = True
@@ -78,23 +78,21 @@ class ContactBook:
             self._at[user] = max(at, self._at.get(user, at))
 
     def inactive(self, users: Iterable[bytes], now: float) -> set[bytes]:
-        """Those of some people who have no contact that counts.
+        """The people among ``users`` without a contact that counts.
 
         Args:
-            users: The people.
+            users: The people to check.
             now: Seconds since 1970.
         """
         if self._is_full:
-            self._full.tell(
-                "more than %d people were in touch: no recipient is skipped", self._size
-            )
+            self._full.tell("more than %d people had contact: no recipient is skipped", self._size)
             return set()
         self._drop_old(now)
         newest, oldest = self._at.get, now - self._counts
         return {user for user in users if newest(user, -math.inf) < oldest}
 
     def _drop_old(self, now: float) -> None:
-        """Once in an interval, so that a call costs little."""
+        """Removes old contacts, once in an interval, so that a call is cheap."""
         if now >= self._next_drop:
             oldest = now - self._counts
             self._at = {user: at for user, at in self._at.items() if at >= oldest}
@@ -102,13 +100,13 @@ class ContactBook:
 
 
 class ContactConsumer(Protocol):
-    """What is needed of `confluent_kafka.Consumer`, whose documentation holds for it."""
+    """The methods of `confluent_kafka.Consumer` that are used here; see its documentation."""
 
     def poll(self, timeout: float) -> Message | None:
-        """The next message or event, if there is one within the time."""
+        """The next message or event within the timeout."""
 
     def consume(self, num_messages: int, timeout: float) -> list[Message]:
-        """As many messages and events as there are within the time."""
+        """The messages and events that arrive within the timeout."""
         ...
 
 
@@ -116,13 +114,13 @@ class ContactLog:
     """Follows ``contacts``.
 
     A contact that the broker confirmed before a call of `inactive` counts in that call. So a
-    device that is in touch before something is sent to it gets the row.
+    recipient with a contact before a record is sent gets a row for the record.
 
     Args:
-        consumer: Reads all partitions from their beginnings, and tells their ends.
-        ends: Asks for the end of each partition.
-        book: Gets the contacts.
-        monotonic: The clock of waits.
+        consumer: Reads all partitions from their beginnings, and reports their ends.
+        ends: Requests the end of each partition.
+        book: Receives the contacts.
+        monotonic: The clock for waits.
     """
 
     def __init__(
@@ -137,20 +135,20 @@ class ContactLog:
         self._book = book
         self._monotonic = monotonic
         self._next: dict[int, int] = {}
-        """By partition, the offset up to which it was read."""
+        """The next offset to read, by partition."""
 
     def inactive(self, users: Sequence[bytes], now: float) -> set[bytes]:
-        """Those of some people who have not been in touch for a lifetime.
+        """The people among ``users`` without contact for a lifetime.
 
-        The broker is asked how far the log is only if somebody seems to be inactive.
+        Requests the ends of the log only if a person appears to be inactive.
 
         Args:
-            users: The people.
+            users: The people to check.
             now: Seconds since 1970.
 
         Raises:
             TransientFailure: The log was not read to its end in time.
-            FatalFailure: The client cannot go on.
+            FatalFailure: The client cannot continue.
         """
         self._read(0)
         found = self._book.inactive(users, now)
@@ -168,7 +166,7 @@ class ContactLog:
                 raise TransientFailure(f"contacts were not read within {CATCH_UP_SECONDS:.0f} s")
 
     def _read(self, wait: float) -> None:
-        """Waits for the first message only, and takes all that are there."""
+        """Waits only for the first message, and takes all available messages."""
         first = self._consumer.poll(wait)
         if first is None:
             return

@@ -1,4 +1,4 @@
-"""The sinks that there are, each from its topic to its store."""
+"""All sinks: the topic, the batch bounds and the store of each."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ _logger = logging.getLogger(__name__)
 class Stage(NamedTuple):
     """One sink.
 
-    ``open_writer``: connects to the store, checks that it is of the deployment, and makes its
-    tables where they are missing; raises `ServerUnavailable` or `TransientFailure` while the store
-    does not answer, and `WrongDeployment`.
+    ``open_writer``: connects to the store, checks that the store belongs to the deployment, and
+    creates missing tables. Raises `ServerUnavailable` or `TransientFailure` while the store does
+    not answer, and `WrongDeployment`.
     """
 
     topic: Topic
@@ -86,18 +86,18 @@ def _search_writer(settings: Settings, deployment: Deployment) -> Iterator[Write
 
 STAGES: Final = {
     "message": Stage(Topic.TIMELINE, Bounds(10_000, 16 * _MIB, 5_000), _message_writer),
-    # The more records of one recipient are in a batch, the fewer rows they take.
+    # A larger batch has more records of one recipient, which then take fewer rows.
     "sync": Stage(Topic.SYNC, Bounds(20_000, 16 * _MIB, 5_000), _sync_writer),
     "search": Stage(Topic.TIMELINE, Bounds(4_000, 8 * _MIB, 2_000), _search_writer),
 }
-"""By the name that ``python -m sinks`` takes; the consumer group is ``sink-<name>``."""
+"""The sinks by their name in ``python -m sinks``; the consumer group is ``sink-<name>``."""
 
 
 def run_stage(name: str, settings: Settings, stop: Event) -> None:
     """Runs a sink until ``stop`` is set. Waits for its servers, at the start and at any time.
 
     Raises:
-        FatalFailure: The process cannot go on; so does any other error.
+        FatalFailure: The process cannot continue. Any other error means the same.
     """
     stage = STAGES[name]
     group, topic = f"sink-{name}", settings.topic(stage.topic)
@@ -134,7 +134,7 @@ def run_stage(name: str, settings: Settings, stop: Event) -> None:
 
 
 def source_of(stage: Stage, settings: Settings, group: str) -> Source:
-    """What a stage reads."""
+    """The source of a stage."""
     if stage.topic is Topic.SYNC:
         return sync_source(settings, group)
     return OneTopic(settings.topic(stage.topic))
@@ -143,7 +143,7 @@ def source_of(stage: Stage, settings: Settings, group: str) -> Source:
 def _await_writer(
     stage: Stage, settings: Settings, deployment: Deployment, stop: Event, stack: ExitStack
 ) -> Writer:
-    """The writer; it is closed with the stack."""
+    """Opens the writer; closing the stack closes the writer."""
     for attempt in attempts("opening the store", stop):
         with attempt:
             writer = stack.enter_context(stage.open_writer(settings, deployment))

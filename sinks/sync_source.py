@@ -1,15 +1,15 @@
-"""What the sync sink reads: one epoch after the other, or all topics of recipients.
+"""The source of the sync sink: one epoch after the other, or all topics of recipients.
 
-The gateway relies on this: of one recipient, no sync record is in the store before all that come
-before it are. So by the layout ``sharded`` the records of an epoch are not even read before those
-of the epoch before are stored, all of them, by whichever process of the group:
+The gateway relies on an order: no sync record of a recipient is in the store before all earlier
+ones. So in the layout ``sharded``, a process reads the records of an epoch only when the group has
+stored all records of the previous epoch:
 
 1. The epoch is closed: every lane writes to a later one.
-2. The group has committed all of its shards to their ends, which are asked for after step 1.
-3. This process subscribes to the next epoch, in place of it.
+2. The group has committed all shards of the epoch to their ends, which are read after step 1.
+3. This process subscribes to the next epoch instead.
 
-By the layout ``topic-per-recipient`` a recipient has everything in one partition, but for replies
-from before they were anybody's member: those may be stored late.
+In the layout ``topic-per-recipient``, a recipient has all records in one partition, except replies
+from before the recipient's first membership: these may be stored late.
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ from schemas.settings import Settings
 from sinks.base.source import Source
 
 ASK_SECONDS: Final = 5.0
-"""How long the broker may take for each answer; the group takes a silent sink for dead later."""
+"""Timeout of each request to the broker; shorter than the time after which the group removes a
+member."""
 
 NEW_TOPICS_SECONDS: Final = 2.0
-"""How late the sink learns of a recipient's first topic, at most; five minutes by default."""
+"""Maximum delay until the sink detects a recipient's new topic; the default is five minutes."""
 
 _logger = logging.getLogger(__name__)
 
 
 class _Numbered:
-    """Numbers shards, and remembers those that it was asked for."""
+    """Numbers shards, and remembers the numbers that were requested."""
 
     def __init__(self, layout: SyncLayout) -> None:
         self._layout = layout
@@ -55,15 +56,15 @@ class _Numbered:
 
 
 class RecipientTopics(_Numbered):
-    """All topics of recipients, and what is there for who has none.
+    """All topics of recipients, and the shared topic of all other recipients.
 
     Args:
-        layout: Names them.
+        layout: The layout that names the topics.
     """
 
     def __init__(self, layout: TopicPerRecipient) -> None:
         super().__init__(layout)
-        # The one kind of name that the client library takes for a pattern begins with ^.
+        # The client library takes a name that begins with ^ for a pattern.
         self._pattern = f"^{layout.topic('', 0).replace('.', '[.]')}([.].*)?$"
 
     def topics(self) -> list[str]:
@@ -75,16 +76,16 @@ class EpochByEpoch(_Numbered):
     """The topic of the oldest epoch that is not stored to its end.
 
     Args:
-        settings: The deployment.
-        layout: Its layout.
-        stage: The consumer group that stores.
+        settings: The settings of the deployment.
+        layout: The layout of the deployment.
+        stage: The stage whose consumer group stores the records.
     """
 
     def __init__(self, settings: Settings, layout: Sharded, stage: str) -> None:
         super().__init__(layout)
         self._sharded = layout
         self._epoch = 0
-        # Never subscribes: reads the log of epochs, and asks for the group's commits.
+        # Never subscribes: reads ``im.epochs``, and requests the group's commits.
         self._consumer = Consumer(
             consumer_config(settings, settings.group(stage)) | {"enable.partition.eof": True}
         )
@@ -101,7 +102,7 @@ class EpochByEpoch(_Numbered):
                 _logger.info("epoch %d is stored, %d follows", self._epoch, following)
                 self._epoch = following
         except (KafkaException, ServerUnavailable) as error:
-            _logger.warning("whether an epoch is stored is not known: %s", error)
+            _logger.warning("cannot check whether an epoch is stored: %s", error)
         return [self._sharded.topic_of(self._epoch)]
 
     def _is_stored(self, epoch: int) -> bool:
@@ -124,14 +125,14 @@ class EpochByEpoch(_Numbered):
 
 
 def sync_consumer_config(settings: Settings) -> dict[str, Any]:
-    """What the sync sink's consumer needs beside `sink_consumer_config`."""
+    """The settings of the sync sink's consumer in addition to `sink_consumer_config`."""
     if settings.sync_layout == Sharded.name:
         return {}
     return {"topic.metadata.refresh.interval.ms": int(NEW_TOPICS_SECONDS * 1000)}
 
 
 def sync_source(settings: Settings, stage: str) -> Source:
-    """What the sync sink of a deployment reads."""
+    """The source of the sync sink of a deployment."""
     layout = sync_layout(settings)
     if isinstance(layout, Sharded):
         return EpochByEpoch(settings, layout, stage)

@@ -1,1 +1,1 @@
-"""What all sinks have in common: read, hand over, wait until it is durable, commit."""
+"""The common part of all sinks: read, write in batches, wait for durability, commit."""

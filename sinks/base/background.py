@@ -1,4 +1,4 @@
-"""One call beside the loop."""
+"""A call that runs in parallel with the loop."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ ResultT_co = TypeVar("ResultT_co", covariant=True)
 
 
 class Task(Protocol[ResultT_co]):
-    """A call that was started and ends at some time."""
+    """A call that was started."""
 
     def wait(self, seconds: float) -> bool:
-        """Waits at most so long, and says whether the call has ended."""
+        """Waits with a timeout, and returns whether the call has ended."""
         ...
 
     def succeeded(self) -> bool:
-        """Whether the ended call returned, rather than raised."""
+        """Whether the ended call returned without an exception."""
         ...
 
     def result(self) -> ResultT_co:
-        """What the ended call returned; raises what it raised."""
+        """The result of the ended call; raises its exception."""
         ...
 
 
 class ThreadTask(Generic[ResultT]):
-    """Runs a call in a thread of its own.
+    """Runs a call in its own thread.
 
-    The thread is a daemon: a write that hangs must not keep a process alive that wants to end.
+    The thread is a daemon, so a hanging write does not prevent the end of the process.
     """
 
     def __init__(self, call: Callable[[], ResultT]) -> None:
@@ -52,5 +52,5 @@ class ThreadTask(Generic[ResultT]):
     def _run(self, call: Callable[[], ResultT]) -> None:
         try:
             self._future.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+        except BaseException as error:  # noqa: BLE001 - raised by `result`
             self._future.set_exception(error)

@@ -1,7 +1,7 @@
-"""Offset commits that nobody waits for: a broker that stands still must not stop the polling.
+"""Asynchronous offset commits, so that an unresponsive broker does not stop the polling.
 
-A synchronous commit of the client library has no time limit. While it waits for a coordinator that
-the client has lost, the group has no member that polls, and so the consumer keeps no partition.
+A synchronous commit of the client library has no timeout. While it waits for a lost coordinator,
+the member does not poll, so the group takes away its partitions.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from sinks.base.consumer import SourceConsumer, names_of
 from sinks.base.progress import Progress
 
 ANSWER_SECONDS: Final = 15.0
-"""A commit without an answer for so long is made again; the answer may still come."""
+"""A commit without a response within this time is repeated; the response may still arrive."""
 
 COMMITTED_SECONDS: Final = 2.0
-"""How long the broker may take to answer which offsets are committed for new partitions."""
+"""Timeout of a request for the committed offsets of new partitions."""
 
 COMMITTED_AGAIN_SECONDS: Final = 2.0
-"""How long the loop reads on before it repeats that question."""
+"""Time for which the loop reads on before it repeats the request."""
 
 _logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Commits:
     """The asynchronous commits of one consumer, one at a time.
 
     Args:
-        clock: Seconds that never go back.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -46,11 +46,11 @@ class Commits:
 
     @property
     def is_running(self) -> bool:
-        """Whether a commit was begun a short time ago and has no answer yet."""
+        """Whether a commit is in flight, for less than `ANSWER_SECONDS`."""
         return self._begun_at is not None and self._clock() - self._begun_at < ANSWER_SECONDS
 
     def begin(self, consumer: SourceConsumer, offsets: Sequence[TopicPartition]) -> None:
-        """Begins a commit; `answered` is called inside a later poll, or by `close`."""
+        """Begins a commit. A later poll, or `close`, calls `answered`."""
         self._begun_at = self._clock()
         try:
             consumer.commit(offsets=list(offsets), asynchronous=True)
@@ -69,9 +69,9 @@ class Commits:
             self._done += [place for place in places if place.error is None]
 
     def settled(self) -> tuple[list[TopicPartition], bool]:
-        """The places committed since the last call, and whether a commit failed since then.
+        """The offsets committed since the last call, and whether a commit failed since then.
 
-        A commit that fails is made again with the next one; that costs at most a replay.
+        The next commit repeats a failed one; a failure costs at most a replay.
         """
         done, has_failed = self._done, self._has_failed
         self._done, self._has_failed = [], False
@@ -84,11 +84,11 @@ class Commits:
 
 
 class LastCommits:
-    """Asks where the group stands in partitions that are new to a consumer.
+    """Requests the group's committed offsets of newly assigned partitions.
 
     Args:
-        consumer: Asks.
-        clock: Seconds that never go back.
+        consumer: Sends the requests.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(self, consumer: SourceConsumer, clock: Callable[[], float]) -> None:
@@ -98,7 +98,7 @@ class LastCommits:
         self._failures = MinuteLog(_logger)
 
     def learn(self, progress: Progress) -> None:
-        """Asks if there are new partitions; asks again later if nobody answers."""
+        """Sends a request if there are new partitions; repeats it later without a response."""
         new = progress.unknown()
         if not new or self._clock() < self._next:
             return

@@ -1,4 +1,4 @@
-"""The part of confluent-kafka's `Consumer` that the loop uses, and how it is set up for sinks."""
+"""The part of confluent-kafka's `Consumer` that the loop uses, and its settings for sinks."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from schemas.settings import Settings
 OnRebalance = Callable[[Any, list[TopicPartition]], None]
 
 _NAMES: Final = 20
-"""Partitions that one line of the log names."""
+"""Maximum number of partitions in one log line."""
 
 _errors: Final = MinuteLog(logging.getLogger(__name__))
 
 _FETCHED_AHEAD_KIB: Final = 32 * 1024
-"""What the library holds beside the loop's own buffer, for all partitions together."""
+"""Size of the library's fetch queue for all partitions, in addition to the loop's own buffer."""
 
 
 class SourceConsumer(Protocol):
-    """What the loop needs of `confluent_kafka.Consumer`, whose documentation holds for it."""
+    """The methods of `confluent_kafka.Consumer` that the loop uses; see its documentation."""
 
     def subscribe(
         self,
@@ -37,49 +37,49 @@ class SourceConsumer(Protocol):
         """Joins the group; the callbacks run inside `poll`, `consume` and `close`."""
 
     def poll(self, timeout: float) -> Message | None:
-        """The next message or event, if there is one within the time."""
+        """The next message or event within the timeout."""
 
     def consume(self, num_messages: int, timeout: float) -> list[Message]:
-        """As many messages and events as there are within the time."""
+        """The messages and events that arrive within the timeout."""
         ...
 
     def assignment(self) -> list[TopicPartition]:
-        """What is assigned now."""
+        """The assigned partitions."""
         ...
 
     def pause(self, partitions: list[TopicPartition]) -> None:
-        """Stops fetching; `poll` goes on serving everything else."""
+        """Stops fetching; `poll` still serves all events."""
 
     def resume(self, partitions: list[TopicPartition]) -> None:
-        """Fetches again."""
+        """Resumes fetching."""
 
     def commit(self, *, offsets: list[TopicPartition], asynchronous: Literal[True]) -> None:
-        """Begins a commit; the answer goes to ``on_commit``, inside `poll`, `consume`, `close`."""
+        """Begins a commit; `poll`, `consume` or `close` passes the response to ``on_commit``."""
 
     def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
-        """The group's commits."""
+        """The group's committed offsets."""
         ...
 
     def close(self) -> None:
-        """Gives everything back and leaves the group."""
+        """Releases all partitions and leaves the group."""
 
 
 def sink_consumer_config(settings: Settings, stage: str) -> dict[str, Any]:
-    """Client settings for a sink: big gulps under load, no waiting without it."""
+    """Client settings for a sink: large batches under load, low latency without load."""
     return consumer_config(settings, settings.group(stage)) | {
-        # Only what moves is taken from a sink in a rebalance; the rest flows on.
+        # A rebalance revokes only the partitions that move; reading of the others continues.
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": 10_000,  # a killed sink is replaced after this
         "heartbeat.interval.ms": 3_000,
-        "socket.timeout.ms": 10_000,  # a connection to a broker that stands still is given up
-        # The end of a partition is told, so that the markers of transactions behind the last
-        # record are committed, too, and the lag of a sink that has everything is 0.
+        "socket.timeout.ms": 10_000,  # closes the connection to an unresponsive broker
+        # With the end of a partition as an event, the offset after the last transaction marker is
+        # committed as well, so a sink that has stored all records has a lag of 0.
         "enable.partition.eof": True,
-        "fetch.min.bytes": 1,  # a lone record is not kept waiting for company
-        "fetch.wait.max.ms": 100,  # the end of a partition is told after this
+        "fetch.min.bytes": 1,  # a single record is fetched at once
+        "fetch.wait.max.ms": 100,  # the end of a partition is reported after this
         "fetch.error.backoff.ms": 100,
-        # As compressed. One entry in the sync timelines of many comes to a tenth of its size, so
-        # the defaults, 50 MiB at a time, would be 500 MiB in memory.
+        # Compressed bytes. An entry in the sync timelines of many recipients is compressed to a
+        # tenth, so the default of 50 MiB would be 500 MiB in memory.
         "max.partition.fetch.bytes": 1024 * 1024,
         "fetch.max.bytes": 4 * 1024 * 1024,
         "queued.max.messages.kbytes": _FETCHED_AHEAD_KIB,
@@ -88,18 +88,18 @@ def sink_consumer_config(settings: Settings, stage: str) -> dict[str, Any]:
 
 
 def names_of(partitions: list[TopicPartition]) -> str:
-    """What is short enough for a line of a log."""
+    """The names of partitions, at most `_NAMES`, for a log line."""
     names = [f"{place.topic}[{place.partition}]" for place in partitions[:_NAMES]]
     more = len(partitions) - len(names)
     return ", ".join(names) + (f" and {more} more" if more else "")
 
 
 def raise_if_fatal(error: KafkaError) -> None:
-    """The client library mends all but a fatal error by itself, and goes on trying.
+    """Logs an error that is not fatal: the client library recovers from it by itself.
 
     Raises:
         FatalFailure: The error is fatal.
     """
     if error.fatal():
-        raise FatalFailure(f"the Kafka client cannot go on: {error}")
+        raise FatalFailure(f"the Kafka client cannot continue: {error}")
     _errors.tell("Kafka: %s", error)

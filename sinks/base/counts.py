@@ -1,4 +1,4 @@
-"""What a sink counts of each partition. The counts are part of the notes of its commits."""
+"""A sink's counts of each partition, which are part of the notes of its commits."""
 
 from __future__ import annotations
 

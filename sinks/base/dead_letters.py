@@ -1,4 +1,4 @@
-"""Where records go that can never pass: ``im.dead-letter``."""
+"""Appends records that can never pass to ``im.dead-letter``."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from sinks.base.records import Record
 from sinks.base.source import Source
 
 CONFIRM_SECONDS: Final = 30.0
-"""How long the broker may take to confirm the letters of one batch."""
+"""Timeout of the broker's confirmation of the letters of one batch."""
 
 
 class DeadLetter(NamedTuple):
-    """A record that can never pass, and why. The reason holds no text of a message."""
+    """A record that can never pass, and the reason, which has no text of a message."""
 
     record: Record
     reason: str
 
 
 class DeadLetters(Protocol):
-    """Takes what the writer cannot."""
+    """Stores the records that the writer cannot store."""
 
     def send(self, letters: Sequence[DeadLetter]) -> None:
-        """Returns when all letters are durable. Called again with all of them after a failure.
+        """Returns when all letters are durable. Called again with all letters after a failure.
 
         Raises:
-            TransientFailure: At least one is not confirmed.
-            FatalFailure: None can be sent any more by this process.
+            TransientFailure: At least one letter is not confirmed.
+            FatalFailure: This process can send no letters any more.
         """
         ...
 
 
 class KafkaDeadLetters:
-    """Appends to the dead-letter topic of a deployment and waits for the broker's word.
+    """Appends to the dead-letter topic of a deployment and waits for the broker's confirmation.
 
-    The letter is a reference without a value, see `schemas.dead_letters`.
+    A letter is a reference without a value, see `schemas.dead_letters`.
 
     Args:
-        settings: The deployment.
-        source: Tells the place of a record's partition.
-        stage: Who sends them.
+        settings: The settings of the deployment.
+        source: Maps the number of a record's partition to its topic and partition.
+        stage: The stage that sends the letters.
     """
 
     def __init__(self, settings: Settings, source: Source, stage: str) -> None:
@@ -55,7 +55,7 @@ class KafkaDeadLetters:
             producer_config(settings)
             | {
                 "delivery.timeout.ms": int(CONFIRM_SECONDS * 1000),
-                "linger.ms": 0,  # somebody waits
+                "linger.ms": 0,  # the caller waits
             }
         )
         self._destination = settings.topic(Topic.DEAD_LETTER)
@@ -72,7 +72,7 @@ class KafkaDeadLetters:
 
         for letter in letters:
             self._produce(letter, on_delivery)
-        self._producer.flush(CONFIRM_SECONDS + 1)  # each letter has its report by then
+        self._producer.flush(CONFIRM_SECONDS + 1)  # by then each letter has its delivery report
         if confirmed != len(letters):
             raise TransientFailure(
                 f"{len(letters) - confirmed} of {len(letters)} dead letters are not confirmed"

@@ -1,4 +1,4 @@
-"""What happens to a batch between its reading and its commit. Runs in the worker thread."""
+"""Makes a batch durable, between its reading and its commit. Runs in the worker thread."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _OF_A_RECORD: Final = (
     RecursionError,
     struct.error,
 )
-"""Errors that a record causes which a writer does not foresee. Servers cause none of these: the
-errors of their clients have types of their own."""
+"""Errors of a writer that only an unexpected record causes. Servers cause none of these: the
+errors of their clients have other types."""
 
 _logger = logging.getLogger(__name__)
 
@@ -37,10 +37,10 @@ class Delivery:
     """Makes batches durable, each record in the store or among the dead letters.
 
     Args:
-        writer: The store.
-        dead_letters: Takes what the store never will.
-        guard: Says when that is too much.
-        vitals: Gets when each attempt begins, for a watchdog.
+        writer: Writes to the store.
+        dead_letters: Takes the records that the store never accepts.
+        guard: Detects too many poison records.
+        vitals: Receives the begin and the end of each attempt, for a watchdog.
     """
 
     def __init__(
@@ -56,18 +56,18 @@ class Delivery:
         self._vitals = vitals or Vitals()
 
     def deliver(self, records: Sequence[Record], abandon: Event) -> CountsOf:
-        """Returns when all records are durable; waits for servers for as long as that takes.
+        """Returns when all records are durable; waits for servers without a time limit.
 
         Args:
-            records: In the order of each partition.
-            abandon: Set when nobody waits for the result any more.
+            records: The records, in the order of each partition.
+            abandon: Set when the result is no longer needed.
 
         Returns:
             The counts of each partition.
 
         Raises:
-            TransientFailure: It was abandoned. The records may be durable in part.
-            FatalFailure: The process cannot go on; so does any other error.
+            TransientFailure: The delivery was abandoned. Some records may be durable.
+            FatalFailure: The process cannot continue. Any other error means the same.
         """
         try:
             return self._deliver(records, abandon)
@@ -75,11 +75,11 @@ class Delivery:
             self._vitals.written()
 
     def _deliver(self, records: Sequence[Record], abandon: Event) -> CountsOf:
-        # Step 1: into the store, apart from what can never pass.
+        # Step 1: write to the store, except records that can never pass.
         poison, counts = self._write(records, abandon)
-        # Step 2: stop here rather than put everything aside.
+        # Step 2: stop if too many records are poison.
         self._guard.observe(len(records), sorted(poison))
-        # Step 3: what can never pass is confirmed as dead letters.
+        # Step 3: send the poison records as dead letters, until confirmed.
         letters = [DeadLetter(records[i], reason) for i, reason in sorted(poison.items())]
         if letters:
             self._put_aside(letters, abandon)
@@ -87,10 +87,10 @@ class Delivery:
         return added(counts, {number: Counts(count) for number, count in dead.items()})
 
     def _write(self, records: Sequence[Record], abandon: Event) -> tuple[dict[int, str], CountsOf]:
-        """Writes until all are durable that ever will be.
+        """Writes until all records except poison are durable.
 
         Returns:
-            The reason for each of the others by its position, and the writer's counts.
+            The reason for each poison record by its position, and the writer's counts.
         """
         poison: dict[int, str] = {}
         counts = NO_COUNTS
@@ -108,7 +108,7 @@ class Delivery:
         return poison, counts
 
     def _outcome(self, records: Sequence[Record]) -> Outcome:
-        """Writes records; those that make the writer fail are poison, whatever the error is."""
+        """Writes records. A record for which the writer raises one of these errors is poison."""
         try:
             return self._writer.write(records)
         except _OF_A_RECORD as error:
@@ -117,7 +117,7 @@ class Delivery:
                 return Outcome([PoisonRecord(0, reason)])
         middle = len(records) // 2
         first = self._outcome(records[:middle])
-        # Nothing of the second half may be durable before all of the first half.
+        # No record of the second half may be durable before the whole first half.
         rest = range(len(records) - middle)
         second = Outcome((), rest) if first.again else self._outcome(records[middle:])
         poison = [PoisonRecord(each.index + middle, each.reason) for each in second.poison]

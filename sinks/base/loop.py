@@ -1,4 +1,4 @@
-"""The one consume loop of all sinks."""
+"""The consume loop of all sinks."""
 
 from __future__ import annotations
 
@@ -21,29 +21,30 @@ from sinks.base.records import Batch, Bounds, Buffer, Record
 from sinks.base.source import Source
 
 IDLE_POLL_SECONDS: Final = 0.1
-"""How long to wait for a record when there is nothing else to do; also delays the end by that."""
+"""Poll timeout without other work. It delays the end of the loop by the same time."""
 
 BUSY_POLL_SECONDS: Final = 0.005
-"""The same while a batch is being written: its end must be seen soon."""
+"""Poll timeout while a batch is being written, so that the loop notices the end of the write soon.
+"""
 
 STALL_SECONDS: Final = 1.0
-"""A full buffer waits so long for the writer before it pauses the partitions. A pause throws away
-what the library has fetched ahead, so a short one costs more than it gives."""
+"""Time for which a full buffer waits for the writer before the loop pauses the partitions. A pause
+discards the records that the library has prefetched, so a short pause costs more than it saves."""
 
 COMMIT_SECONDS: Final = 0.1
-"""At most one commit in this time; many small batches share one."""
+"""Minimum interval of commits; many small batches share a commit."""
 
 COMMIT_AGAIN_SECONDS: Final = 1.0
-"""How long a commit waits after one that failed."""
+"""Wait after a failed commit before the next one."""
 
 SOURCE_SECONDS: Final = 1.0
-"""How often the loop asks whether there are other topics to read now."""
+"""Interval at which the loop checks for changed topics."""
 
 REVOKE_SECONDS: Final = 10.0
-"""How long a rebalance waits for the batch that is being written."""
+"""Maximum wait of a rebalance for the batch in flight."""
 
 STOP_SECONDS: Final = 10.0
-"""How long an orderly end waits for it."""
+"""Maximum wait of a regular end for the batch in flight."""
 
 _logger = logging.getLogger(__name__)
 
@@ -52,45 +53,45 @@ Deliver = Callable[[Sequence[Record], Event], CountsOf]
 
 
 class _Flight(NamedTuple):
-    """The batch that is being written."""
+    """The batch in flight."""
 
     batch: Batch
     task: Task[CountsOf]
 
 
 class SinkLoop:
-    """Reads its source, has it made durable, and commits, in these steps and no other order.
+    """Reads a source, makes the records durable, and commits, always in these steps.
 
-    1. Records are read into a bounded buffer, while step 2 of the batch before is going on.
-    2. One batch at a time is made durable by ``deliver``, in a thread.
-    3. When it is, the offsets after it count as durable. As batches follow one another, all
-       records below them are, too.
-    4. Durable offsets are committed, with a note on how late that is; the answer comes later.
+    1. Read records into a bounded buffer, while step 2 of the previous batch is running.
+    2. ``deliver`` makes one batch at a time durable, in a thread.
+    3. After that, the offsets after the batch count as durable. Because batches are sequential,
+       all earlier records are durable as well.
+    4. Commit the durable offsets, with a note on the delay. The response arrives later.
 
-    While the buffer is full, the partitions are paused and the client is polled on, so that the
-    group does not take this member for dead, however long the store is away.
+    While the buffer is full, the partitions are paused and the client is still polled, so that the
+    group does not remove this member during a long outage of the store.
 
-    When partitions are revoked, the batch in flight may finish within a bound; what is durable is
-    committed and the rest dropped: the next owner reads it again.
+    At a revocation of partitions, the batch in flight may finish within a bound. Durable offsets
+    are committed and all other records are dropped: the next owner reads them again.
 
-    The callbacks of a rebalance raise nothing and ask the broker nothing without a bound. When
-    partitions are assigned, the loop asks for their last commits afterwards, in `run`, and commits
-    nothing of a partition before it has the answer.
+    The callbacks of a rebalance raise no errors and send no request without a timeout. After an
+    assignment, `run` requests the last commits of the new partitions, and commits no offset of a
+    partition before it has the response.
 
     Args:
-        consumer: Not yet subscribed.
-        commits: Its ``on_commit`` is `Commits.answered`.
-        source: What to read.
+        consumer: A consumer without subscription.
+        commits: The commits of the consumer, whose ``on_commit`` is `Commits.answered`.
+        source: The topics to read.
         deliver: Step 2.
-        bounds: Of a batch.
-        assigned: Called when partitions were assigned; waits for nothing.
-        vitals: Gets what the loop says about itself, for a watchdog.
-        start: Runs a delivery beside the loop.
+        bounds: The bounds of a batch.
+        assigned: Called after an assignment of partitions; must not block.
+        vitals: Receives the progress of the loop, for a watchdog.
+        start: Starts a delivery in parallel with the loop.
         now: The time in seconds since 1970.
         monotonic: A clock for waits.
     """
 
-    def __init__(  # noqa: PLR0913 - it brings all of these together
+    def __init__(  # noqa: PLR0913 - the parts of the loop
         self,
         consumer: SourceConsumer,
         commits: Commits,
@@ -109,7 +110,7 @@ class SinkLoop:
         self._topics: list[str] = []
         self._next_look = 0.0
         self._owned: dict[tuple[str | None, int | None], int] = {}
-        """By topic and partition, the number of what is assigned."""
+        """The number of each assigned partition, by topic and partition."""
         self._deliver = deliver
         self._buffer = Buffer(bounds)
         self._assigned = assigned
@@ -127,10 +128,10 @@ class SinkLoop:
         self._last_commits = LastCommits(consumer, monotonic)
 
     def run(self, stop: Event) -> None:
-        """Runs until ``stop`` is set, then finishes in order.
+        """Runs until ``stop`` is set, then finishes the batch in flight and commits.
 
         Raises:
-            FatalFailure: The process cannot go on. What is durable is committed.
+            FatalFailure: The process cannot continue. Durable offsets are committed.
         """
         try:
             while not stop.is_set():
@@ -151,11 +152,11 @@ class SinkLoop:
             self._consumer.close()
 
     def topics(self) -> list[str]:
-        """What the loop subscribes to now. From any thread."""
+        """The topics of the present subscription. Thread-safe."""
         return self._topics
 
     def durable_places(self) -> list[TopicPartition]:
-        """Up to where each partition is durable, where that is known. From any thread."""
+        """The durable offset of each partition for which it is known. Thread-safe."""
         return self._progress.durable_places()
 
     def _beat(self) -> None:
@@ -178,7 +179,7 @@ class SinkLoop:
             )
 
     def _read(self) -> None:
-        """Step 1. Serves rebalances in every case but a wait of `STALL_SECONDS`."""
+        """Step 1. Serves rebalances, except during a wait of `STALL_SECONDS`."""
         if self._buffer.room:
             self._resume()
             self._accept(self._gulp(BUSY_POLL_SECONDS if self._flight else IDLE_POLL_SECONDS))
@@ -194,9 +195,9 @@ class SinkLoop:
             self._paused = False
 
     def _gulp(self, wait: float) -> list[Message]:
-        """Waits for the first message only; so a lone one is not kept waiting for company."""
+        """Waits only for the first message, so that a single message is not delayed."""
         first = self._polled(wait)
-        # What `poll` returns was fetched after the rebalances that it served.
+        # `poll` returns messages that were fetched after the rebalances that it served.
         self._revoked_now.clear()
         more = self._buffer.room - len(first)
         return first + self._consumer.consume(more, 0) if first and more else first
@@ -206,7 +207,7 @@ class SinkLoop:
         return [] if message is None else [message]
 
     def _accept(self, messages: Iterable[Message]) -> None:
-        """Takes over what was read, apart from what was revoked while it was being read."""
+        """Adds messages to the buffer, except those of partitions revoked during the read."""
         owned = self._owned
         for message in messages:
             self._has_moved = True
@@ -217,7 +218,7 @@ class SinkLoop:
             elif partition is None or offset is None:
                 continue
             elif partition in self._revoked_now:
-                raise FatalFailure(f"partition {partition} came back while it was being given up")
+                raise FatalFailure(f"partition {partition} was assigned during its revocation")
             elif error is not None:
                 self._buffer.reached(partition, offset)
             else:
@@ -225,13 +226,13 @@ class SinkLoop:
         self._revoked_now.clear()
 
     def _settle(self) -> None:
-        """Step 3. Raises what ended the writing, if it was not its success."""
+        """Step 3. Raises the error of a failed delivery."""
         if self._flight and self._flight.task.wait(0):
             flight, self._flight = self._flight, None
             self._progress.durable(flight.batch, flight.task.result())
 
     def _hand_over(self) -> None:
-        """Step 2, or step 3 at once where there is nothing to write."""
+        """Step 2, or step 3 at once for a batch without records."""
         if self._flight or not self._buffer:
             return
         batch = self._buffer.take()
@@ -267,18 +268,18 @@ class SinkLoop:
             number = self._source.number(place)
             self._owned[place.topic, place.partition] = number
             self._progress.assign(number, place)
-        self._paused = False  # what is new is not paused; if there is no room, all will be again
+        self._paused = False  # new partitions are not; without room, the loop pauses all
         _logger.info("assigned %s", names_of(partitions))
 
     def _on_revoke(self, _consumer: object, partitions: list[TopicPartition]) -> None:
         flight = self._flight
         if flight and flight.task.wait(REVOKE_SECONDS) and flight.task.succeeded():
-            self._settle()  # and what failed is raised where the loop settles it
-        self._commit()  # the client library finishes it before it gives the partitions back
+            self._settle()  # `run` raises the error of a failed delivery later
+        self._commit()  # the client library finishes the commit before the revocation
         self._give_up(partitions)
 
     def _on_lost(self, _consumer: object, partitions: list[TopicPartition]) -> None:
-        # Somebody else has them already: a commit would be refused, or move their offsets back.
+        # Other members own them already: a commit would be refused, or move their offsets back.
         self._give_up(partitions)
 
     def _give_up(self, partitions: list[TopicPartition]) -> None:
@@ -289,4 +290,4 @@ class SinkLoop:
             self._flight.batch.forget(numbers)
         self._progress.revoke(numbers)
         self._revoked_now.update(numbers)
-        _logger.info("gave up %s", names_of(partitions))
+        _logger.info("released %s", names_of(partitions))

@@ -1,4 +1,4 @@
-"""Tells a stray bad record from a sink that takes everything for bad."""
+"""Distinguishes single bad records from a sink that rejects too many records."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from schemas.errors import TooManyPoison
 
 
 class PoisonLimits(NamedTuple):
-    """When poison records are too many for chance.
+    """The limits beyond which poison records are not chance.
 
-    ``run``: so many one after the other. ``share``: this part of the last ``window`` records,
-    looked at when there are at least ``at_least`` of them.
+    ``run``: maximum number of successive poison records. ``share``: maximum share of the last
+    ``window`` records, checked when there are at least ``at_least`` records.
     """
 
     run: int = 100
@@ -36,17 +36,17 @@ class PoisonGuard:
         """Counts one batch in.
 
         Args:
-            count: Records of the batch.
-            poison: Positions in it of those that cannot pass, in ascending order.
+            count: Number of records in the batch.
+            poison: Positions of the poison records in the batch, in ascending order.
 
         Raises:
-            TooManyPoison: A limit is passed.
+            TooManyPoison: A limit is exceeded.
         """
         self._count_run(count, poison)
         self._count_share(count, len(poison))
 
     def _count_run(self, count: int, poison: Sequence[int]) -> None:
-        expected = 0  # the run that the last batch ended with goes on at position 0
+        expected = 0  # a run at the end of the last batch continues at position 0
         for position in poison:
             self._run = self._run + 1 if position == expected else 1
             expected = position + 1

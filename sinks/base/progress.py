@@ -1,4 +1,4 @@
-"""How far each assigned partition is durable, and what its commits say."""
+"""The durable offset of each assigned partition, and the notes of its commits."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from sinks.base.records import Batch
 class CommitNote(Struct):
     """The metadata of an offset commit, as JSON. `im status` reads it.
 
-    ``delay_ms``: how long after the broker had the command of the newest entry that entry was
-    durable; ``at``: when that was, in milliseconds since 1970. Both absent before the first.
-    ``dead_letters``: of this partition since its first record. ``written`` and ``skipped``: see
-    `sinks.base.counts.Counts`, since the setting ``skip_inactive`` was first on; absent before.
-    A record that is written again after a restart is counted once.
+    ``delay_ms``: the time from the broker's timestamp of the newest entry's command to the
+    durability of the entry. ``at``: the time of the durability, in milliseconds since 1970. Both
+    are absent before the first entry. ``dead_letters``: the number for this partition since its
+    first record. ``written`` and ``skipped``: see `sinks.base.counts.Counts`, since the setting
+    ``skip_inactive`` was first on; absent before. A record that is written again after a restart
+    is counted once.
     """
 
     delay_ms: Int64 | UnsetType = UNSET
@@ -54,7 +55,7 @@ _at = msgspec.json.Decoder(_At)
 
 
 class _Position:
-    """Where one partition stands. ``committed`` is None until the broker has answered."""
+    """The state of one partition. ``committed`` is None until the broker has answered."""
 
     def __init__(self, place: TopicPartition) -> None:
         self.place = place.topic, place.partition
@@ -63,7 +64,7 @@ class _Position:
         self.note = CommitNote()
 
     def learn(self, committed: TopicPartition) -> None:
-        """Takes over what the last commit says, by whichever process."""
+        """Sets the state from the last commit, which may be from another process."""
         before = _decode_note(committed.metadata)
         self.committed = committed.offset
         if self.durable is None:
@@ -73,7 +74,7 @@ class _Position:
 
     @property
     def is_new(self) -> bool:
-        """Whether there is something to commit."""
+        """Whether there is an offset to commit."""
         return None not in {self.committed, self.durable} and self.committed != self.durable
 
 
@@ -89,11 +90,11 @@ class Progress:
         self._positions: dict[int, _Position] = {}
 
     def assign(self, number: int, place: TopicPartition) -> None:
-        """Adds a partition. Nothing of it is committed before `learn`."""
+        """Adds a partition. None of its offsets are committed before `learn`."""
         self._positions[number] = _Position(place)
 
     def unknown(self) -> list[TopicPartition]:
-        """The partitions whose last commit is not known."""
+        """The partitions with unknown last commit."""
         return [
             TopicPartition(*position.place)
             for position in self._positions.values()
@@ -101,17 +102,17 @@ class Progress:
         ]
 
     def learn(self, places: Iterable[TopicPartition]) -> None:
-        """Takes over partitions where their last commits left them."""
+        """Sets the state of partitions from their last commits."""
         for position, place in self._at(places):
             position.learn(place)
 
     def revoke(self, partitions: Iterable[int]) -> None:
-        """Forgets partitions."""
+        """Removes partitions."""
         for partition in partitions:
             self._positions.pop(partition, None)
 
     def durable(self, batch: Batch, counts: CountsOf) -> None:
-        """Notes that all of a batch is durable."""
+        """Notes that a whole batch is durable."""
         nothing = Counts()
         now_ms = int(self._now() * 1000)
         for partition, offset in batch.next_offsets.items():
@@ -125,7 +126,7 @@ class Progress:
                 note.at, note.delay_ms = now_ms, max(0, now_ms - at)
 
     def uncommitted(self) -> list[TopicPartition]:
-        """What to commit now: offsets with their notes, empty when nothing is new."""
+        """The offsets to commit now, with their notes; empty if there are no new offsets."""
         return [
             TopicPartition(
                 *position.place, position.durable or 0, metadata=_encode(position.note).decode()
@@ -137,19 +138,19 @@ class Progress:
     def committed(self, places: Iterable[TopicPartition]) -> None:
         """Notes that a commit has reached the broker."""
         for position, place in self._at(places):
-            if position.committed is not None:  # otherwise it was assigned anew meanwhile
+            if position.committed is not None:  # otherwise it was assigned again meanwhile
                 position.committed = place.offset
 
     def durable_places(self) -> list[TopicPartition]:
-        """Up to where each partition is durable, where that is known."""
+        """The durable offset of each partition for which it is known."""
         return [
             TopicPartition(*position.place, position.durable)
-            for position in list(self._positions.values())  # another thread may ask
+            for position in list(self._positions.values())  # other threads may call
             if position.durable is not None
         ]
 
     def _at(self, places: Iterable[TopicPartition]) -> Iterator[tuple[_Position, TopicPartition]]:
-        """Each place with its position, apart from those of partitions that are gone."""
+        """Each place with its position, except places of removed partitions."""
         positions = {position.place: position for position in self._positions.values()}
         for place in places:
             if (place.topic, place.partition) in positions:
@@ -160,7 +161,7 @@ def _decode_note(metadata: str | None) -> CommitNote:
     try:
         return decode(_note, (metadata or "{}").encode())
     except UndecodableRecord:
-        return CommitNote()  # somebody else's words; nothing is lost but the count
+        return CommitNote()  # metadata of another program; only the count is lost
 
 
 def _entry_time(value: bytes | None) -> int | None:

@@ -1,4 +1,4 @@
-"""What a sink reads, and the bounded buffer in which it waits for the writer."""
+"""The records of a sink, and the bounded buffer in which they wait for the writer."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from msgspec import Struct
 
 
 class Record(Struct, frozen=True, gc=False):
-    """One record of a sink's source, its bytes untouched.
+    """One record of a sink's source, with unmodified bytes.
 
-    ``partition`` is its number, see `sinks.base.source.Source`.
+    ``partition`` is the number of its partition, see `sinks.base.source.Source`.
 
-    Not tracked by the garbage collector: hundreds of thousands live at a time, without cycles.
+    Not tracked by the garbage collector, because hundreds of thousands exist at a time, without
+    cycles.
     """
 
     partition: int
@@ -23,10 +24,10 @@ class Record(Struct, frozen=True, gc=False):
 
 
 class Bounds(NamedTuple):
-    """How much one batch holds, in records and in bytes of keys and values.
+    """The maximum size of one batch, in records and in bytes of keys and values.
 
-    ``gulp``: the most records that are taken from the client library at once. A batch can pass
-    its bound in bytes by one gulp.
+    ``gulp``: maximum number of records in one read from the client library. A batch can exceed its
+    bound in bytes by one such read.
     """
 
     max_records: int
@@ -35,10 +36,10 @@ class Bounds(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Records in the order of each partition, and what is done when they are durable.
+    """Records in the order of each partition, and the offsets to commit when they are durable.
 
-    ``next_offsets``: by partition, the offset after them; a partition can have one without a
-    record, where only the markers of transactions were read. ``newest``: the last record of each.
+    ``next_offsets``: the offset after the records, by partition. A partition without records can
+    have one, if only markers of transactions were read. ``newest``: the last record by partition.
     """
 
     records: list[Record]
@@ -46,7 +47,7 @@ class Batch(NamedTuple):
     newest: dict[int, Record]
 
     def forget(self, partitions: Collection[int]) -> None:
-        """Takes partitions out of what is committed when the batch is durable."""
+        """Removes partitions from the offsets to commit."""
         for partition in partitions:
             self.next_offsets.pop(partition, None)
             self.newest.pop(partition, None)
@@ -62,16 +63,16 @@ class Buffer:
         self._bytes = 0
 
     def add(self, record: Record) -> None:
-        """Appends a record; the caller minds `room`."""
+        """Appends a record; the caller checks `room` before."""
         self._records.append(record)
         self._bytes += len(record.key or b"") + len(record.value or b"")
 
     def reached(self, partition: int, offset: int) -> None:
-        """Notes that all of a partition below ``offset`` has been read."""
+        """Notes that all records of a partition below ``offset`` have been read."""
         self._ends[partition] = offset
 
     def drop(self, partitions: Collection[int]) -> None:
-        """Takes out what belongs to these partitions."""
+        """Removes the records of these partitions."""
         kept = [record for record in self._records if record.partition not in partitions]
         ends = {p: end for p, end in self._ends.items() if p not in partitions}
         self._clear()
@@ -81,7 +82,7 @@ class Buffer:
 
     @property
     def room(self) -> int:
-        """How many records may be added next; 0 when one of the bounds is reached."""
+        """The number of records that may be added next; 0 when a bound is reached."""
         if self._bytes >= self._bounds.max_bytes:
             return 0
         return max(0, min(self._bounds.gulp, self._bounds.max_records - len(self._records)))

@@ -1,4 +1,4 @@
-"""Waiting for a server that does not answer: for ever, but never deaf to the end."""
+"""Retries without a limit for a server that does not answer, until the process is stopped."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from schemas.errors import ServerUnavailable, TransientFailure
 
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 5.0
-"""A server that is back is used again within this; a dead one is asked no more often."""
+"""Maximum pause between two attempts."""
 
 _logger = logging.getLogger(__name__)
 
 
 def attempts(doing: str, stop: Event) -> Retrying:
-    """Attempts without end, with random pauses that grow, until one passes or ``stop`` is set.
+    """Attempts without limit, with growing random pauses, until one succeeds or ``stop`` is set.
 
-    An attempt that raises `TransientFailure` or `ServerUnavailable` is made again, and logged at
-    most once a minute.
-    Anything else is raised at once, and so is the last failure when ``stop`` is set.
+    An attempt that raises `TransientFailure` or `ServerUnavailable` is repeated, and logged at
+    most once a minute. Any other error is raised at once. The last failure is raised when ``stop``
+    is set.
 
     Args:
-        doing: What is attempted, for the log.
+        doing: A description of the attempt, for the log.
         stop: Ends the attempts, and a pause at once.
     """
     waiting = MinuteLog(_logger)

@@ -1,4 +1,4 @@
-"""What a sink reads: topics, which may become others, and the numbers of their partitions."""
+"""The topics of a sink, which may change, and the numbers of their partitions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Source(Protocol):
     """The topics of a sink."""
 
     def topics(self) -> list[str]:
-        """What to subscribe to now; asked again and again. Waits for no server for long."""
+        """The topics to subscribe to now. Called repeatedly; does not block for long."""
         ...
 
     def number(self, place: TopicPartition) -> int:
@@ -19,15 +19,15 @@ class Source(Protocol):
         ...
 
     def place(self, number: int) -> TopicPartition:
-        """The partition of a number that `number` has told."""
+        """The partition of a number that `number` has returned."""
         ...
 
 
 class OneTopic:
-    """A single topic, for good.
+    """A single topic, which never changes.
 
     Args:
-        name: Its name.
+        name: The name of the topic.
     """
 
     def __init__(self, name: str) -> None:

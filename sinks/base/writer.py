@@ -11,11 +11,11 @@ from sinks.base.records import Record
 
 
 class Outcome(NamedTuple):
-    """What became of the records that were handed to a writer.
+    """The result of a write.
 
-    All of them are durable, except these: ``poison`` can never pass, ``again`` (positions in what
-    was handed over) failed for now, because of ``why``. ``counts``: what the writer counted of the
-    durable records, apart from dead letters.
+    All records are durable, except ``poison``, which can never pass, and ``again`` (positions in
+    the passed records), which failed temporarily because of ``why``. ``counts``: the writer's
+    counts of the durable records, without dead letters.
     """
 
     poison: Sequence[PoisonRecord] = ()
@@ -27,28 +27,28 @@ class Outcome(NamedTuple):
 class Writer(Protocol):
     """Makes records durable in one store.
 
-    The loop calls it from one thread, one call after the other, for as long as the process
-    lives. It needs no memory of earlier calls: whatever must survive is in the store.
+    The loop calls it from one thread, one call after the other, until the end of the process. A
+    writer needs no memory of earlier calls: all state that must survive is in the store.
     """
 
     def write(self, records: Sequence[Record]) -> Outcome:
         """Makes the records durable, and returns when they are.
 
-        Called with records of any number of partitions: consecutive records of each, from a
-        committed place on or from the end of the batch before. Called again after a failure, with
-        what the outcome names or with all of them, and after a restart or a rebalance from the
-        last commit on, also when newer records have been written since, by this process or
-        another: the same records, written again, must leave the store as it is.
+        The records are of any number of partitions: successive records of each partition, from a
+        committed offset or from the end of the previous batch. The method is called again after a
+        failure, with the records in the outcome or with all records. It is also called again after
+        a restart or a rebalance, from the last commit on, even if this process or another has
+        written newer records since. So a repeated write must not change the store.
 
         Returns:
-            The records that are not durable, and why. Those that can never pass come back here
-            and are not raised, so that the rest of the batch need not be written twice.
+            The records that are not durable, with reasons. Poison records are returned and not
+            raised, so that the rest of the batch is not written twice.
 
         Raises:
-            TransientFailure: The store does not take them now. None counts as durable; the loop
-                waits and hands over all of them again.
-            FatalFailure: The process cannot go on. It ends, and nothing of the batch is committed.
-                An error of Python, such as ValueError, is blamed on a record: the loop looks for
-                that record by writing parts of the batch. Any other error is fatal.
+            TransientFailure: The store does not accept the records now. None counts as durable;
+                the loop waits and passes all records again.
+            FatalFailure: The process cannot continue. It ends without a commit of the batch.
+                An error of Python, such as ValueError, is attributed to a record: the loop finds
+                this record by writing parts of the batch. Any other error is fatal.
         """
         ...

@@ -1,1 +1,1 @@
-"""Sinks that keep conversation timelines for ever and sync timelines for their lifetime."""
+"""Sinks that store conversation timelines permanently and sync timelines for their lifetime."""

@@ -1,4 +1,4 @@
-"""What recalls and edits make of the rows of ``message``, in whatever order they are written."""
+"""The changes that recalls and edits make to rows of ``message``, in any order of writes."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def altered(entry: AnyEntry) -> Sequence[int]:
 
 
 class Alterations:
-    """Makes rows of entries; those that are no recalls or edits make none.
+    """Makes rows from recalls and edits; other entries make no rows.
 
     Args:
-        session: In the keyspace of the deployment.
+        session: A session in the keyspace of the deployment.
 
     Raises:
         TransientFailure: Cassandra does not answer.
@@ -47,7 +47,7 @@ class Alterations:
         )
 
     def rows(self, entries: Iterable[tuple[int, AnyEntry]]) -> Iterable[Sequence[Row]]:
-        """The rows by partition, of entries with their positions in a batch."""
+        """The rows by partition, from entries with their positions in a batch."""
         buckets: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
         for origin, entry in entries:
             if isinstance(entry, MessageRecalled):

@@ -1,9 +1,9 @@
-"""Read marks in Cassandra: the table ``read_mark``, which two sinks write, each its own columns.
+"""Read marks in Cassandra: the table ``read_mark``, of which two sinks write different columns.
 
-From ``im.timeline`` come people's own messages, which are read by definition; from ``im.sync``
-what their devices have marked. Both are maxima, and are written with the SeqId as their
-timestamp: the highest wins, in whatever order and however often they come. The third, the entry
-that let somebody in, is in the tables of membership.
+``im.timeline`` has people's own messages, which are read by definition; ``im.sync`` has the marks
+of their devices. Both values are maxima and are written with their SeqId as the timestamp, so the
+highest SeqId wins, in any order and number of writes. The third part of a read mark, the entry of
+the last join, is in the tables of membership.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from cassandra.query import BoundStatement, PreparedStatement
 from sinks.cassandra.requests import Row, prepare
 
 _ROW_BYTES: Final = 128
-"""Of a row in a request, beside its ids."""
+"""Size of a row in a request, without its ids."""
 
 _TOGETHER: Final = 10
-"""Rows of one request, as each is a partition: from more of them the server warns, as it has to
-send each to its own replicas."""
+"""Rows in one request. Each row is a partition with its own replicas, and the server warns about
+requests with more partitions."""
 
 
 class Spoken(NamedTuple):
-    """Somebody said entry ``seq``, up to which there are so many messages."""
+    """A person sent message ``seq``. ``messages`` is the number of messages up to ``seq``."""
 
     origin: int
     conv_id: str
@@ -36,7 +36,7 @@ class Spoken(NamedTuple):
 
 
 class Marked(NamedTuple):
-    """Somebody has marked all up to entry ``seq`` as read."""
+    """A person has marked all entries up to ``seq`` as read."""
 
     origin: int
     conv_id: str
@@ -62,7 +62,7 @@ def prepare_own(session: Session) -> PreparedStatement:
 
 
 def prepare_marked(session: Session) -> PreparedStatement:
-    """The insert of `marked_rows`. Errors as of `prepare_own`."""
+    """The insert of `marked_rows`. Errors as for `prepare_own`."""
     return prepare(
         session,
         "INSERT INTO read_mark (conv_id, user_id, read_seq) VALUES (?, ?, ?) USING TIMESTAMP ?",
@@ -70,7 +70,7 @@ def prepare_marked(session: Session) -> PreparedStatement:
 
 
 def own_rows(insert: PreparedStatement, spoken: Iterable[Spoken]) -> Iterable[Sequence[Row]]:
-    """The last message of each person in each conversation, some at a time."""
+    """The rows with the last message of each person in each conversation, some at a time."""
     return _together(
         (each, insert.bind((each.conv_id, each.user, each.seq, each.messages, each.seq)))
         for each in _highest(spoken)
@@ -78,7 +78,7 @@ def own_rows(insert: PreparedStatement, spoken: Iterable[Spoken]) -> Iterable[Se
 
 
 def marked_rows(insert: PreparedStatement, marked: Iterable[Marked]) -> Iterable[Sequence[Row]]:
-    """The highest mark of each person in each conversation, some at a time."""
+    """The rows with the highest mark of each person in each conversation, some at a time."""
     return _together(
         (each, insert.bind((each.conv_id, each.user, each.seq, each.seq)))
         for each in _highest(marked)

@@ -1,4 +1,4 @@
-"""Conversation timelines in Cassandra: messages, memberships, and what a conversation is now."""
+"""Conversation timelines in Cassandra: messages, memberships, and the state of conversations."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from sinks.cassandra.marks import Spoken, own_rows, prepare_own
 from sinks.cassandra.requests import MAX_BIGINT, MAX_KEY_BYTES, Row, execute, prepare, requests_of
 
 _ROW_OVERHEAD: Final = 128
-"""Bytes of a row in a request beside its text."""
+"""Size of a row in a request without its text, in bytes."""
 
 _MAX_SEQ: Final = min(MESSAGE_BUCKET, MEMBERSHIP_BUCKET) * (1 << 31) - 1
-"""The tables count buckets in 32 bits."""
+"""The highest SeqId whose bucket number has 32 bits, as in the tables."""
 
 _MembershipChange: TypeAlias = ConversationCreated | MembersAdded | MembersRemoved
 
 
 class _Logged(NamedTuple):
-    """An entry, as it was on the log, and its position in the batch."""
+    """An entry, its bytes in the log, and its position in the batch."""
 
     origin: int
     entry: AnyEntry
@@ -48,16 +48,16 @@ class _Logged(NamedTuple):
 class MessageWriter:
     """Writes entries in four steps, each durable before the next begins.
 
-    1. Memberships: who may see a message is known before it is there to be seen.
-    2. Messages, and that their senders have read them.
-    3. What has become of them: which edit is the last (it is there), and which are recalled.
-    4. Conversations: a head is moved when all up to it is there, and what it recalls is gone.
+    1. Memberships, so that read access is known before a message becomes visible.
+    2. Messages, and the read marks of their senders.
+    3. Alterations: the last edit (already stored by step 2), and recalls.
+    4. Conversations: a head moves when all entries up to it are stored and recalls are applied.
 
     Rows of the table ``conversation`` are written with the SeqId as their timestamp, so that the
-    latest entry wins in each column, in whatever order and however often entries are written.
+    latest entry wins in each column, in any order and number of writes.
 
     Args:
-        session: In the keyspace of the deployment.
+        session: A session in the keyspace of the deployment.
 
     Raises:
         TransientFailure: Cassandra does not answer.
@@ -109,7 +109,7 @@ class MessageWriter:
         return Outcome(poison)
 
     def _write_all(self, partitions: Iterable[Sequence[Row]]) -> Sequence[PoisonRecord]:
-        """Returns what is refused.
+        """Writes rows, and returns the refused ones.
 
         Raises:
             TransientFailure: A row is not durable, so that the next step must not begin.
@@ -163,7 +163,7 @@ class MessageWriter:
         return self._alterations.rows((origin, entry) for origin, entry, _ in logged)
 
     def _conversation_rows(self, logged: Iterable[_Logged]) -> Iterable[list[Row]]:
-        """Step 4. Of each conversation only what no later entry of the batch overwrites."""
+        """Step 4. Only the values that no later entry of the batch overwrites."""
         latest: dict[str, dict[tuple[str, ...], Row]] = {}
         for origin, entry, _ in sorted(logged, key=lambda item: item.entry.seq):
             rows = latest.setdefault(entry.conv_id, {})
@@ -174,14 +174,14 @@ class MessageWriter:
 
 
 def _change(entry: _MembershipChange) -> tuple[int | bool | str, ...]:
-    """SeqId, ``joined``, and ``history_rule``, which stays unset of a leave."""
+    """SeqId, ``joined``, and ``history_rule``, which is unset for a leave."""
     if isinstance(entry, MembersRemoved):
         return entry.seq, False
     return entry.seq, True, entry.history
 
 
 def row_by_user(entry: _MembershipChange, user: str) -> dict[str, int | bool | str]:
-    """The row by user: `backends.memberships` says what its ``place`` is."""
+    """The row of ``membership_by_user``: `backends.memberships` defines its ``place``."""
     common = {"seq": entry.seq, "messages": entry.messages}
     if isinstance(entry, MembersRemoved):
         number = (entry.periods or {}).get(user, 0)
@@ -193,7 +193,7 @@ def row_by_user(entry: _MembershipChange, user: str) -> dict[str, int | bool | s
 
 
 def _columns(entry: AnyEntry) -> Iterator[dict[str, str | int]]:
-    """What an entry sets in ``conversation``, in groups that no entry sets in part."""
+    """The columns of ``conversation`` that an entry sets, in groups that are set as a whole."""
     yield {"head": entry.seq, "messages": entry.messages}
     if isinstance(entry, _MembershipChange | FanoutChanged):
         yield {"mode": entry.mode}
@@ -209,7 +209,7 @@ def _kind(entry: AnyEntry) -> str:
 
 
 def _decode(records: Sequence[Record]) -> tuple[list[_Logged], list[PoisonRecord]]:
-    """The entries of a batch, and the records that are none."""
+    """The entries of a batch, and the records that are not entries."""
     logged: list[_Logged] = []
     poison: list[PoisonRecord] = []
     for index, record in enumerate(records):
@@ -230,7 +230,7 @@ def _check_range(entry: AnyEntry) -> None:
     if not (0 < entry.seq <= _MAX_SEQ and 0 <= entry.at <= MAX_BIGINT):
         raise UndecodableRecord("the SeqId or the time is out of its range")
     if any(not 0 < seq < entry.seq for seq in altered(entry)):
-        raise UndecodableRecord("it alters what does not come before it")
+        raise UndecodableRecord("it alters an entry that is not before it")
     named = entry.members if isinstance(entry, _MembershipChange) else ()
     if any(len(each.encode()) > MAX_KEY_BYTES for each in (entry.conv_id, entry.sender, *named)):
         raise UndecodableRecord("an id is too long")

@@ -1,4 +1,4 @@
-"""What was written lately and need not be written again."""
+"""Remembers keys that were written recently and need no second write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ KeyT = TypeVar("KeyT", bound=Hashable)
 
 
 class Recent(Generic[KeyT]):
-    """Keys noted within the last ``seconds``, at most ``size`` of them, the latest noted.
+    """The keys noted within the last ``seconds``; at most the latest ``size`` keys.
 
     Args:
         size: The bound.
@@ -25,13 +25,13 @@ class Recent(Generic[KeyT]):
         self._noted: OrderedDict[KeyT, float] = OrderedDict()
 
     def is_recent(self) -> Callable[[KeyT], bool]:
-        """Says of any key whether it is recent at the time of this call."""
+        """Returns a function that tests whether a key is recent at the time of this call."""
         oldest = self._monotonic() - self._seconds
         noted_at = self._noted.get
         return lambda key: noted_at(key, oldest) > oldest
 
     def note(self, keys: Iterable[KeyT]) -> None:
-        """Makes keys recent; forgets the longest noted beyond the bound."""
+        """Makes keys recent; removes the oldest keys beyond the bound."""
         now = self._monotonic()
         for key in keys:
             self._noted[key] = now

@@ -1,4 +1,4 @@
-"""Rows in requests, many requests at a time, and what it means when one fails."""
+"""Sends rows in requests, many requests in parallel, and classifies failures."""
 
 from __future__ import annotations
 
@@ -26,27 +26,28 @@ from schemas.errors import FatalFailure, PoisonRecord, TransientFailure
 from sinks.base.writer import Outcome
 
 MAX_ROWS: Final = 100
-"""Rows of one request. More make the server no faster, and a timeout more costly."""
+"""Rows in one request. More rows are not faster, and make a timeout more costly."""
 
 MAX_BYTES: Final = 64 * 1024
-"""Bytes of one request, unless a single row is larger."""
+"""Bytes in one request, unless a single row is larger."""
 
 IN_FLIGHT: Final = 32
-"""Requests at a time, so 2 MiB. The driver refuses work when many large ones are on their way."""
+"""Requests in flight, 2 MiB in all. The driver refuses requests when many large ones are in
+flight."""
 
 MAX_BIGINT: Final = (1 << 63) - 1
-"""The largest number of the type bigint."""
+"""The largest value of the type bigint."""
 
 MAX_KEY_BYTES: Final = (1 << 16) - 1
-"""The longest part of a partition key; the driver itself fails of longer ones."""
+"""The maximum size of a part of a partition key; the driver itself fails with longer ones."""
 
 REFUSED: Final = "Cassandra refuses the row"
-"""The reason of a dead letter. The server's own words may quote the row."""
+"""The reason of a dead letter. The server's own error text may quote the row."""
 
 _TRANSIENT: Final = (
     OperationTimedOut,
     RequestExecutionException,  # timeouts, too few replicas, failures of a replica
-    RawExecutionException,  # those that the driver has no class of its own for: overloaded, …
+    RawExecutionException,  # errors without a class in the driver: overloaded, …
     ServerError,
     NoHostAvailable,
     NoConnectionsAvailable,
@@ -56,7 +57,7 @@ _TRANSIENT: Final = (
 
 
 def prepare(session: Session, statement: str) -> PreparedStatement:
-    """Prepares an insert that may be written any number of times.
+    """Prepares an idempotent insert.
 
     Raises:
         TransientFailure: The server does not answer.
@@ -69,9 +70,9 @@ def prepare(session: Session, statement: str) -> PreparedStatement:
 
 
 class Row(Struct, frozen=True, gc=False):
-    """One insert, and the position of the record that it comes from.
+    """One insert, and the position of its source record.
 
-    ``size``: about how many bytes it takes in a request.
+    ``size``: approximate size in a request, in bytes.
     """
 
     insert: BoundStatement
@@ -91,9 +92,9 @@ ItemT = TypeVar("ItemT")
 
 
 class Request(NamedTuple):
-    """Rows that travel together: of one partition, but for one that belongs to them.
+    """The rows of one request: rows of one partition, and possibly one related row of another.
 
-    Or of a few partitions, where each has one row.
+    Or one row for each of a few partitions.
     """
 
     rows: Sequence[Row]
@@ -115,7 +116,7 @@ def cut(
     """Cuts items into lists within bounds. A list exceeds a bound only if its one item does.
 
     Args:
-        items: What requests are made of, in the order of sending.
+        items: The parts of requests, in the order of sending.
         cost_of: The inserts of an item, and its bytes in a request.
         bounds: The highest number of inserts and of bytes in a list.
     """
@@ -135,23 +136,21 @@ def cut(
 
 
 def requests_of(rows: Iterable[Row]) -> Iterator[Request]:
-    """Cuts rows that may travel together into requests."""
+    """Cuts rows that may be in one request into requests."""
     return map(Request, cut(rows, lambda row: (1, row.size), (MAX_ROWS, MAX_BYTES)))
 
 
 def execute(session: Session, requests: Iterable[Request]) -> Outcome:
-    """Sends requests, a bounded number at a time and in any order, and waits for all answers.
+    """Sends requests, a bounded number in parallel and in any order, and waits for all responses.
 
-    The requests are built while others are on their way, so let them come from an iterator: the
-    statements of a whole batch cost more to hold, and the garbage collector more to look
-    through, than anything else here.
+    Pass an iterator, so that requests are built while others are in flight: the statements of a
+    whole batch would need more memory, and more time of the garbage collector, than all else here.
 
-    A request that the server refuses is taken apart, so that only the rows that it means are
-    poison.
+    A refused request is split, so that only the refused rows are poison.
 
     Raises:
         TransientFailure: The server does not answer.
-        FatalFailure: It refuses this client altogether, or a table is missing.
+        FatalFailure: The server refuses this client altogether, or a table is missing.
     """
     refused, again = send(session, requests)
     poison: set[int] = set()
@@ -174,7 +173,7 @@ def send(
     """Sends requests as `execute` does.
 
     Returns:
-        The requests that the server refuses, and the requests that failed for now.
+        The requests that the server refuses, and the requests that failed temporarily.
 
     Raises:
         TransientFailure: The driver does not answer.
@@ -192,7 +191,7 @@ def send(
 
 
 class _Window(Generic[RequestT]):
-    """Keeps a bounded number of requests on their way."""
+    """Limits the number of requests in flight."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -200,11 +199,11 @@ class _Window(Generic[RequestT]):
         self._failed: list[tuple[RequestT, Exception]] = []
 
     def send(self, requests: Iterable[RequestT]) -> list[tuple[RequestT, Exception]]:
-        """Returns the requests that failed when all have their answer."""
+        """Returns the failed requests when all have a response."""
         for request in requests:
             self._take_slot()
             future = self._session.execute_async(request.statement())
-            # The driver calls one of them in a thread of its own, once, within its timeout.
+            # The driver calls one of the two once, within its timeout, in its own thread.
             future.add_callbacks(self._on_success, self._on_failure, errback_args=(request,))
         for _ in range(IN_FLIGHT):
             self._take_slot()
@@ -223,7 +222,7 @@ class _Window(Generic[RequestT]):
 
 
 def require_table(session: Session, refused: PreparedStatement) -> None:
-    """Tells a bad row from a table that is gone; the server gives both the same error.
+    """Distinguishes a bad row from a missing table; the server returns the same error for both.
 
     Raises:
         TransientFailure: The server does not answer.
@@ -241,10 +240,10 @@ def require_table(session: Session, refused: PreparedStatement) -> None:
 
 
 def _transient(error: Exception) -> TransientFailure:
-    """The kind of an error of the driver.
+    """Converts an error of the driver.
 
     Raises:
-        FatalFailure: It will not pass.
+        FatalFailure: A retry cannot solve the error.
     """
     name = f"{type(error).__name__} from Cassandra"
     if isinstance(error, _TRANSIENT):
@@ -254,11 +253,11 @@ def _transient(error: Exception) -> TransientFailure:
 
 @contextmanager
 def failures_by_kind() -> Iterator[None]:
-    """Gives the driver's errors in its block their kind.
+    """Converts the driver's errors in its block.
 
     Raises:
-        TransientFailure: The server does not answer, or cannot now.
-        FatalFailure: It refuses.
+        TransientFailure: The server does not answer, or fails temporarily.
+        FatalFailure: The server refuses the request.
     """
     try:
         yield

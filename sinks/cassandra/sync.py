@@ -1,6 +1,6 @@
 """Sync timelines in Cassandra: tables ``sync``, ``sync_bucket`` and ``sync_expiry``.
 
-And the read marks in them, which do not expire: table ``read_mark``.
+Also the read marks in sync timelines, which do not expire: table ``read_mark``.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ Pair: TypeAlias = tuple[bytes, int]
 """A recipient (UTF-8) and a bucket: one partition of the table ``sync``."""
 
 _Waiting: TypeAlias = tuple[list[bytes], list[Part]]
-"""Recipients and the parts that each of them still has to get."""
+"""Recipients, and the parts that are still to be written for each of them."""
 
 LISTED_PAIRS: Final = 200_000
 """(recipient, bucket) pairs remembered as listed: some 50 MB."""
 
 _REFRESHES_IN_A_LIFETIME: Final = 10
 
-# The table's own lifetime is the setting of the day when it was made.
+# The table's default TTL is from the settings at its creation.
 _INSERT_ROW: Final = (
     "INSERT INTO sync (user_id, bucket, sync_seq, records) VALUES (?, ?, ?, ?) USING TTL {ttl}"
 )
@@ -67,32 +67,32 @@ class SyncWriter:
     """Writes the references of one flush to one recipient and bucket as one row.
 
     A row has all records of its recipient between the row below and its own key, so that a reader
-    who reads rows in the order of their keys misses nothing. Three rules make that so:
+    in the order of the keys misses no record. Three rules ensure this:
 
-    1. Of one recipient, nothing is sent before all that is earlier is durable.
-    2. After a failure the whole batch is written again, and not those records alone that failed:
-       a record may be one of several in the rows of its other recipients.
-    3. A process starts at a committed place, to which every row below belongs.
+    1. No row of a recipient is sent before all earlier rows of the recipient are durable.
+    2. After a failure the whole batch is written again, not only the failed records, because a
+       record may be one of several in the rows of its other recipients.
+    3. A process starts at a committed offset, and all records below it are in rows.
 
-    A partition is listed in ``sync_bucket`` in the request of its first row, and again now and
-    then, with a lifetime that outlasts the lifetime of any row written meanwhile. By rule 1, a
-    reader of the list finds every partition below one that has rows.
+    A partition is listed in ``sync_bucket`` in the request of its first row, and repeatedly after
+    that, with a TTL that is longer than the TTL of any row written meanwhile. By rule 1, a reader
+    of the list finds all partitions below one that has rows.
 
-    With the rows of a recipient goes a note up to where their timeline may be gone from when on,
-    as `schemas.lifetime` explains. The note is durable when the rows count as durable, a whole
-    lifetime before a reader needs it. A replay gives its rows a new lifetime, and the notes of
-    before stay, so a replay can only make a reader more careful.
+    The rows of a recipient are written with a note on their expiry, see `schemas.lifetime`. The
+    note is durable when the rows count as durable, a whole lifetime before a reader needs it. A
+    replay gives its rows a new lifetime, but the earlier notes remain. So after a replay, a reader
+    at most treats stored records as expired.
 
-    An inactive recipient gets a skip note in place of the rows of a flush, by the same rule 1: a
-    reader who finds a later row finds the note, and knows that a row is missing.
+    An inactive recipient gets a skip note in place of the rows of a flush, also by rule 1: a
+    reader who finds a later row also finds the note, and knows that a row is missing.
 
     Args:
-        session: In the keyspace of the deployment.
-        settings: Say how long a record lives.
-        monotonic: The clock of what was listed lately.
-        now: The clock of lifetimes, in seconds since 1970; Cassandra's own unless given, because
-            rows expire by that.
-        contacts: Tell who is inactive; without them nobody is.
+        session: A session in the keyspace of the deployment.
+        settings: The settings of the deployment, with the lifetime of a record.
+        monotonic: The clock for recent listings.
+        now: The clock for lifetimes, in seconds since 1970. By default the clock of Cassandra, by
+            which rows expire.
+        contacts: Determine the inactive recipients; by default none are.
 
     Raises:
         TransientFailure: Cassandra does not answer.
@@ -128,7 +128,7 @@ class SyncWriter:
         self._insert_mark = prepare_marked(session)
 
     def write(self, records: Sequence[Record]) -> Outcome:
-        """See `sinks.base.writer.Writer.write`. What fails for now is raised: rule 2 above."""
+        """See `sinks.base.writer.Writer.write`. Raises temporary failures, by rule 2 above."""
         poison: dict[int, PoisonRecord] = {}
         counts = NO_COUNTS
         for flush in flushes_of(records):
@@ -170,7 +170,7 @@ class SyncWriter:
         inserts = self._inserts(now)
         # No recipient is in two timelines, so those who are skipped wait for nobody.
         origins = self._skip(inserts, skipped)
-        # Parts are made while requests are on their way.
+        # Parts are made while requests are in flight.
         waiting: Iterable[_Waiting] = ((each.users, parts_of(each.places)) for each in timelines)
         while True:
             later: list[_Waiting] = []
@@ -180,10 +180,10 @@ class SyncWriter:
             waiting = later
 
     def mark(self, marks: Sequence[Marked]) -> list[PoisonRecord]:
-        """Writes read marks; returns those that are refused.
+        """Writes read marks; returns the refused ones.
 
         Raises:
-            TransientFailure: One of them could not be written.
+            TransientFailure: A read mark was not written.
         """
         rows = marked_rows(self._insert_mark, marks)
         outcome = execute(
@@ -199,14 +199,14 @@ class SyncWriter:
             return float(rows.one()[0]) / 1000
 
     def _inserts(self, now: float) -> Inserts:
-        """The inserts of rows that are written from now on."""
+        """The inserts for rows that are written from now on."""
         since = self._keeping.since(now)
         until = since + self._keeping.surely
         times = bigint(since), bigint(until), self._listing_ttl
         return Inserts(self._insert_row, self._insert_expiry, self._insert_pair, *times)
 
     def _skip(self, inserts: Inserts, skipped: Sequence[Skip]) -> set[int]:
-        """Makes skip notes durable. Returns and raises as `_send`."""
+        """Makes skip notes durable. Result and errors as for `_send`."""
         expiry = inserts.expiry
         refused = self._sent(skip_requests(expiry, skipped))
         if not refused:
@@ -217,13 +217,13 @@ class SyncWriter:
         return {place.origin for request in refused for place in request.skips[0].places}
 
     def _send(self, inserts: Inserts, parts: Iterable[tuple[bytes, Part]]) -> set[int]:
-        """Makes parts durable, at most one of each recipient.
+        """Makes parts durable, at most one for each recipient.
 
         Returns:
-            The origins of the records that are refused.
+            The origins of the refused records.
 
         Raises:
-            TransientFailure: Not all of them are durable.
+            TransientFailure: Not all parts are durable.
             FatalFailure: See `deliver`.
         """
         is_listed = self._listed.is_recent()
@@ -243,10 +243,10 @@ class SyncWriter:
         return self._taken_apart(inserts, refused) if refused else set()
 
     def _taken_apart(self, inserts: Inserts, refused: list[Delivery]) -> set[int]:
-        """Sends what was refused: each delivery alone, then each record in a row of its own.
+        """Sends refused deliveries again: each delivery alone, then each record in its own row.
 
-        The records of one recipient are sent in their order, each when the one before is durable.
-        Returns and raises as `_send`.
+        The records of one recipient are sent in their order, each when the previous one is
+        durable. Result and errors as for `_send`.
         """
         for insert in (inserts.row, inserts.expiry, inserts.listing):
             require_table(self.session, insert)
@@ -265,10 +265,10 @@ class SyncWriter:
         return [each for request in self._sent(requests) for each in request.deliveries]
 
     def _sent(self, requests: Iterable[RequestT]) -> list[RequestT]:
-        """Sends requests; returns those that are refused.
+        """Sends requests; returns the refused ones.
 
         Raises:
-            TransientFailure: Not all the others are durable.
+            TransientFailure: Not all other requests are durable.
         """
         refused, again = send(self.session, requests)
         if again:
@@ -277,7 +277,7 @@ class SyncWriter:
 
 
 def _round(waiting: Iterable[_Waiting], later: list[_Waiting]) -> Iterator[tuple[bytes, Part]]:
-    """The first part of each recipient. Puts aside for later what follows the first parts."""
+    """The first part of each recipient. Adds the remaining parts to ``later``."""
     for users, parts in waiting:
         if len(parts) > 1:
             later.append((users, parts[1:]))

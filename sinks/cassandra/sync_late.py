@@ -1,4 +1,4 @@
-"""Adds single records to sync timelines whose later rows are written already."""
+"""Adds single records to sync timelines that already have later rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LateSyncWriter:
     """Writes records that were dead letters.
 
     A row has all records of its recipient between the row below and its own key. So a late record
-    belongs in the first row above it. Only where no such row exists, it becomes a row.
+    is added to the first row above it. Only if no such row exists, the record becomes a row.
 
     Args:
         writer: Writes the rows.
@@ -60,7 +60,7 @@ class LateSyncWriter:
         return (poison + refused)[:1]
 
     def _with_row_above(self, user: bytes, place: Place) -> list[Place]:
-        """The record, and those in the row above.
+        """The record, and the records in the row above it.
 
         Raises:
             UndecodableRecord: The row above is not a row of sync records.

@@ -1,7 +1,7 @@
-"""The rows of the table ``sync`` that one flush makes of its references.
+"""The rows of the table ``sync`` for the references of one flush.
 
-Recipients with the same records have the same rows but for their own id. So the rows are encoded
-once for all of these recipients.
+Recipients with the same records have the same rows, except for the recipient's id. So the rows are
+encoded once for all of these recipients.
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ from schemas.sync_rows import SyncRow, encode_row
 from sinks.cassandra.sync_places import Place
 
 MAX_REFERENCES: Final = 100
-"""References of one row, so that a reader who needs a few of them reads few others."""
+"""References in one row, so that a reader who needs a few of them reads few others."""
 
 MAX_ROW_BYTES: Final = MAX_ENTRY_BYTES
-"""A row that would be longer becomes several, unless it has a single reference. Together with
-`SYNC_BUCKET` rows this bounds a partition, however often and with whatever overlap the flushes are
-repeated."""
+"""Maximum size of a row, unless it has a single reference. Together with `SYNC_BUCKET` rows it
+bounds a partition, for any number and overlap of repeated flushes."""
 
 MAX_PART_BYTES: Final = 24 * 1024
-"""Rows of one part. Cassandra refuses a batch of several partitions above 50 KiB."""
+"""Size of the rows of one part. Cassandra refuses a batch of several partitions above 50 KiB."""
 
 bigint: Final = struct.Struct(">q").pack
 """The binary form of a bigint."""
@@ -45,7 +44,7 @@ class PackedRow(Struct, frozen=True, gc=False):
 
 
 class Part(Struct, frozen=True, gc=False):
-    """Rows of one partition that travel together, but for the id of their recipient.
+    """Rows of one partition that are sent in one request, without the id of their recipient.
 
     Attributes:
         bucket: The bucket.
@@ -61,7 +60,7 @@ class Part(Struct, frozen=True, gc=False):
 
 
 class Timeline(Struct, frozen=True, gc=False):
-    """The recipients to whom one flush brings the same records."""
+    """The recipients who get the same records in one flush."""
 
     users: list[bytes]
     places: list[Place]
@@ -72,7 +71,7 @@ def timelines_of(by_key: dict[bytes, list[Place]]) -> list[Timeline]:
     recipients: list[tuple[bytes, list[bytes]]] = []
     first_key: dict[bytes, bytes] = {}
     keys_of: dict[bytes, list[bytes]] = {}
-    """Of the recipients of several keys."""
+    """The keys of each recipient who is in several keys."""
     for key in by_key:
         users = recipients_of(key)
         if len(users) > 1:
@@ -109,7 +108,7 @@ def _of_several_keys(
 
 
 def parts_of(places: list[Place]) -> list[Part]:
-    """The parts of one recipient, in ascending order. The order of the records may be any."""
+    """The parts of one recipient, in ascending order. The records may have any order."""
     if len(places) > 1:
         places = sorted(places, key=_by_sync_seq)
     first, last = places[0].sync_seq // SYNC_BUCKET, places[-1].sync_seq // SYNC_BUCKET
@@ -120,7 +119,7 @@ def parts_of(places: list[Place]) -> list[Part]:
 
 
 def part_of(bucket: int, places: list[Place]) -> Part:
-    """A single row of these records, in ascending order, whatever their number."""
+    """A single row of any number of records, which are in ascending order."""
     records = encode_places(places)
     row = PackedRow(bigint(places[-1].sync_seq), records)
     return Part(bucket, [row], places, len(records))
@@ -141,7 +140,7 @@ def encode_places(places: Sequence[Place]) -> bytes:
 
 
 def _parts_of_bucket(bucket: int, places: list[Place]) -> list[Part]:
-    """Parts of records that are in order. Most recipients have a single row in a flush."""
+    """Parts of ordered records. Most recipients have a single row in a flush."""
     if len(places) <= MAX_REFERENCES:
         part = part_of(bucket, places)
         if part.size <= MAX_ROW_BYTES or len(places) == 1:
@@ -159,7 +158,7 @@ def _parts_of_bucket(bucket: int, places: list[Place]) -> list[Part]:
 
 
 def _rows(bucket: int, places: list[Place]) -> Iterator[Part]:
-    """Parts of one row each, within the bounds of a row."""
+    """Parts with one row each, within the bounds of a row."""
     for start in range(0, len(places), MAX_REFERENCES):
         some = places[start : start + MAX_REFERENCES]
         part = part_of(bucket, some)

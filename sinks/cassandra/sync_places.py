@@ -1,4 +1,4 @@
-"""What each sync record of a flush is: a reference for its recipients, and maybe a read mark."""
+"""Converts the sync records of a flush to references for their recipients, and to read marks."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from sinks.cassandra.marks import Marked
 from sinks.cassandra.requests import MAX_BIGINT, MAX_KEY_BYTES
 
 MAX_DELIVERIES: Final = 200_000
-"""Recipients of all records of one flush together: some 100 MB if no recipient has two records."""
+"""Deliveries in one flush: some 100 MB if no recipient has two records."""
 
 _NOBODY: Final = 2 * SEPARATOR
-"""In a key: an id without characters."""
+"""An empty id in a key."""
 
 _MAX_BRACKETS: Final = 600
-"""Opening brackets of a reply, in its ids too. A reply that is nested more deeply than a decoder's
-recursion limit would make its whole row unreadable."""
+"""Maximum number of opening brackets in a reply, including its ids. A reply with deeper nesting
+than a decoder's recursion limit would make its whole row unreadable."""
 
 
 def _kind(record: type[Struct]) -> str:
@@ -79,7 +79,7 @@ def flushes_of(records: Sequence[Record]) -> list[range]:
 
 
 def sort_out(records: Sequence[Record], flush: range) -> Sorted:
-    """Reads the records of one flush."""
+    """Decodes and groups the records of one flush."""
     by_key: dict[bytes, list[Place]] = {}
     marks: list[Marked] = []
     poison: list[PoisonRecord] = []
@@ -134,14 +134,14 @@ def _reply(position: EntryPosition, value: bytes) -> bytes | None:
     if len(position.conv_id) > MAX_ID_LENGTH:
         raise UndecodableRecord("the conversation's id is too long")
     try:
-        value.decode()  # strings that the decoder skipped, too
+        value.decode()  # includes strings that the decoder skipped
     except UnicodeDecodeError:
         raise UndecodableRecord("the record is not UTF-8") from None
     return None if is_entry else _checked_reply(value)
 
 
 def _checked_reply(value: bytes) -> bytes:
-    """A reply that a row can hold.
+    """Checks that a row can hold a reply, and returns the reply.
 
     Raises:
         UndecodableRecord: The reply is too long, or nested too deeply.

@@ -1,4 +1,4 @@
-"""Requests of the sync sink: inserts into many partitions, with values in their binary form."""
+"""Requests of the sync sink: inserts into many partitions, with binary values."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from sinks.cassandra.requests import cut
 from sinks.cassandra.sync_parts import Part, bigint
 
 MAX_STATEMENTS: Final = 100
-"""Inserts of one request. The gain of more is small."""
+"""Inserts in one request. More inserts have little effect."""
 
 MAX_REQUEST_BYTES: Final = 32 * 1024
-"""Of one request. Cassandra refuses a batch of several partitions above 50 KiB."""
+"""Size of one request. Cassandra refuses a batch of several partitions above 50 KiB."""
 
 _STATEMENT_BYTES: Final = 64
-"""Of an insert beside its texts."""
+"""Size of an insert without its texts."""
 
 
 class PackedBatch(BatchStatement):  # type: ignore[misc]  # the driver has no types
-    """An unlogged batch of inserts with binary values: a bind would take as long as all the rest.
+    """An unlogged batch of inserts with binary values: binding would double the time of the write.
 
     Args:
         insert: The insert of the first row.
@@ -45,19 +45,19 @@ class PackedBatch(BatchStatement):  # type: ignore[misc]  # the driver has no ty
 
 
 Delivery: TypeAlias = tuple[bytes, Part, bool]
-"""A part of the timeline of a recipient, and whether its partition has to be listed."""
+"""A recipient, a part of the recipient's timeline, and whether its partition must be listed."""
 
 
 class Inserts(NamedTuple):
-    """The inserts of a delivery, and what is the same in all of one time.
+    """The inserts of a delivery, and the values that all deliveries of a time share.
 
     Attributes:
         row: Into ``sync``.
         expiry: Into ``sync_expiry``.
         listing: Into ``sync_bucket``.
-        since: The begin of the slot of now (s).
-        until: Until when the rows of now are surely there (s).
-        ttl: How long a listing lives (s).
+        since: The begin of the present slot (s).
+        until: The time until which rows written now are certainly stored (s).
+        ttl: The TTL of a listing (s).
     """
 
     row: PreparedStatement
@@ -75,7 +75,7 @@ class DeliveryRequest(NamedTuple):
     deliveries: list[Delivery]
 
     def statement(self) -> Statement:
-        """The batch. Of each delivery: its rows, the note when they may be gone, the listing."""
+        """The batch. For each delivery: its rows, the note on their expiry, the listing."""
         insert, expiry, listing, since, until, ttl = self.inserts
         row_id, expiry_id, listing_id = insert.query_id, expiry.query_id, listing.query_id
         user, part, _ = self.deliveries[0]

@@ -1,4 +1,4 @@
-"""Skip notes: what inactive recipients get in place of rows. `schemas.lifetime` explains them."""
+"""Skip notes, which inactive recipients get in place of rows: see `schemas.lifetime`."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _SINCE: Final = bigint(SKIPPED_SINCE)
 _UNTIL: Final = bigint(SKIPPED_UNTIL)
 
 _NOTE_BYTES: Final = 100
-"""Of a note beside the recipient's id."""
+"""Size of a note without the recipient's id."""
 
 
 class RecipientActivity(Protocol):
-    """Tells who has not been in touch."""
+    """Determines the inactive recipients."""
 
     def inactive(self, users: Sequence[bytes], now: float) -> AbstractSet[bytes]:
-        """Those of some people who have not been in touch for a lifetime.
+        """The people among ``users`` without contact for a lifetime.
 
         Args:
-            users: The people.
+            users: The people to check.
             now: Seconds since 1970.
 
         Raises:
-            TransientFailure: It is not known now.
-            FatalFailure: It never will be, in this process.
+            TransientFailure: The contacts are not known now.
+            FatalFailure: This process will not know the contacts.
         """
         ...
 
 
 class Skip(NamedTuple):
-    """A recipient who gets a note, and the records that they do not get."""
+    """A recipient who gets a note, and the recipient's skipped records."""
 
     user: bytes
     places: list[Place]
@@ -56,11 +56,11 @@ class Sides(NamedTuple):
 
 
 def sides_of(timelines: Sequence[Timeline], contacts: RecipientActivity, now: float) -> Sides:
-    """Takes the inactive recipients out of timelines.
+    """Removes the inactive recipients from timelines.
 
     Args:
-        timelines: No recipient is in two of them.
-        contacts: Tell who is inactive.
+        timelines: The timelines. No recipient is in two of them.
+        contacts: Determine the inactive recipients.
         now: Seconds since 1970.
 
     Raises:
@@ -109,7 +109,7 @@ class SkipRequest(NamedTuple):
     skips: list[Skip]
 
     def statement(self) -> Statement:
-        """The batch. Of each recipient one note, with the highest sync SeqId as its timestamp."""
+        """The batch: one note for each recipient, with the highest sync SeqId as timestamp."""
         rows = [_values(skip) for skip in self.skips]
         batch = PackedBatch(self.insert, rows[0])
         for row in rows:

@@ -1,1 +1,1 @@
-"""The sink that makes the text of messages searchable."""
+"""The sink that indexes the text of messages for search."""

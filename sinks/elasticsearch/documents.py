@@ -1,4 +1,4 @@
-"""From records of ``im.timeline`` to what a bulk request holds."""
+"""Converts records of ``im.timeline`` to documents of bulk requests."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from schemas.settings import Settings
 from sinks.base.records import Record
 
 BULK_DOCUMENTS: Final = 2_000
-"""Documents of one request; below 1,000 the server is slower, above 3,000 no faster."""
+"""Documents in one request; with fewer than 1,000 the server is slower, above 3,000 no faster."""
 
 BULK_BYTES: Final = 5 * 1024 * 1024
-"""Bytes of one request, unless a single document is larger."""
+"""Bytes in one request, unless a single document is larger."""
 
 _MAX_VERSION: Final = (1 << 63) - 1
 
 
 class Document(NamedTuple):
-    """A message, or what has become of it, as two lines of a bulk request.
+    """A message after an entry, as two lines of a bulk request.
 
-    ``origin`` is the position of the record it comes from.
+    ``origin`` is the position of the source record.
 
-    ``at``: the message's time in milliseconds, which decides on the index.
+    ``at``: the message's time in milliseconds, which determines the index.
     """
 
     origin: int
@@ -40,7 +40,7 @@ class Document(NamedTuple):
 
 
 class _Target(Struct):
-    """Where a document goes. An older version never replaces a newer one; the same one may."""
+    """The target of a document. An older version never replaces a newer one; the same may."""
 
     _index: str
     _id: str
@@ -65,7 +65,7 @@ class _Source(Struct, omit_defaults=True):
 def documents_of(
     settings: Settings, records: Sequence[Record]
 ) -> tuple[list[Document], list[PoisonRecord]]:
-    """The documents of a batch, and the records that are no entries. Other entries have none."""
+    """The documents of a batch, and the records that are not entries. Some entries have none."""
     documents: list[Document] = []
     poison: list[PoisonRecord] = []
     for origin, record in enumerate(records):
@@ -81,11 +81,11 @@ def documents_of(
 def _document(
     settings: Settings, origin: int, entry: MessageSent | MessageEdited | MessageRecalled
 ) -> Document:
-    """The document of a message as this entry leaves it.
+    """The document of a message after this entry.
 
-    It lies where the message's own does, and has the SeqId of the entry as its version: the last
-    to alter a message wins, in whatever order they come. A recalled one stays, without sender
-    and text, because the server forgets the version of what is deleted.
+    Its index and id are those of the message, and its version is the SeqId of the entry. So the
+    last alteration of a message wins, in any order of writes. The document of a recalled message
+    remains without sender and text, because the server forgets the version of a deleted document.
     """
     seq, at = (
         (entry.seq, entry.at)

@@ -23,30 +23,30 @@ from sinks.base.writer import Outcome
 from sinks.elasticsearch.documents import Document, bulks_of, documents_of
 
 _WANTED: Final = ["items.*.status", "items.*.error.type"]
-"""Of the answer to a bulk request. An error's own words may quote a message."""
+"""The requested fields of a bulk response. The text of an error may quote a message."""
 
 _DURABLE: Final = (
     HTTPStatus.OK,
     HTTPStatus.CREATED,
-    HTTPStatus.CONFLICT,  # a newer version is there, or the same
+    HTTPStatus.CONFLICT,  # the index has a newer version, or the same
 )
 _REFUSED: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-"""Status of a document that can never pass, or of a request because of one of its documents."""
+"""Status of a document that can never pass, or of a request with such a document."""
 
 _NOT_OF_A_DOCUMENT: Final = re.compile(
     "^(index|indices|cluster|shard|security|alias|snapshot|validation|resource|process_cluster|"
     "circuit|es_rejected|timeout|unavailable|no_shard|no_node|master_not|invalid_index|"
     "invalid_alias|pipeline|too_many|node_|illegal_state)|_closed|_block"
 )
-"""Types of errors that are about an index, the cluster or the user. They are never poison,
-whatever their status: an index that is closed answers 400 for each document."""
+"""Types of errors of an index, of the cluster or of the user. They are never poison, whatever
+their status: a closed index answers 400 for each document."""
 
 ALIAS_SECONDS: Final = 10.0
-"""How often the writer looks whether its indices are behind the alias that searches use."""
+"""Interval at which the writer checks that the searched alias includes its indices."""
 
 
 class _Fate(NamedTuple):
-    """What the server says to one document: an HTTP status, and the type of the error if any."""
+    """The server's result for one document: an HTTP status, and the type of an error."""
 
     document: Document
     status: int
@@ -54,22 +54,22 @@ class _Fate(NamedTuple):
 
     @property
     def is_poison(self) -> bool:
-        """Whether the document can never pass. What concerns more than the document passes."""
+        """Whether the document can never pass. An error of more than the document is temporary."""
         return self.status in _REFUSED and not _NOT_OF_A_DOCUMENT.search(self.error)
 
 
 class SearchWriter:
-    """Writes one document for each text message, and writes it anew when it is edited or recalled.
+    """Writes one document for each text message, and again for an edit or a recall.
 
     The same entry always makes the same document under the same id, with its SeqId as version.
 
-    What is wrong with an index, the alias, the cluster or the user is a `TransientFailure`: the
-    sink waits, says so, and goes on after the repair.
+    A fault of an index, the alias, the cluster or the user is a `TransientFailure`: the sink logs
+    the fault, waits, and continues after the repair.
 
     Args:
-        client: Without retries of its own.
-        settings: Name the indices.
-        clock: Seconds that never go back.
+        client: A client without retries.
+        settings: The settings of the deployment, which name the indices.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class SearchWriter:
         self._client = client
         self._settings = settings
         self._indices: dict[str, float] = {}
-        """The indices that are there, and when each was last found behind the alias."""
+        """The existing indices, with the time when the alias last included each."""
         self._clock = clock
 
     def write(self, records: Sequence[Record]) -> Outcome:
@@ -97,7 +97,7 @@ class SearchWriter:
         ]
         again = [fate for fate in failed if not fate.is_poison]
         for fate in again:
-            self._indices.pop(fate.document.index_name, None)  # it may be gone
+            self._indices.pop(fate.document.index_name, None)  # the index may have been deleted
         why = f"{again[0].error} from Elasticsearch" if again else ""
         return Outcome(poison, [fate.document.origin for fate in again], why)
 
@@ -127,11 +127,11 @@ class SearchWriter:
             raise TransientFailure(f"alias {alias} does not name {index}: searches miss it")
 
     def _send(self, bulk: Sequence[Document]) -> Iterator[_Fate]:
-        """Sends one request; if it is refused as a whole, its halves, down to single documents."""
+        """Sends one request; if it is refused as a whole, sends its halves, recursively."""
         operations = [line for item in bulk for line in (item.action, item.source)]
         try:
             answer = self._client.bulk(
-                operations=operations,  # type: ignore[arg-type] # lines of JSON are sent as they are
+                operations=operations,  # type: ignore[arg-type] # JSON lines are sent unchanged
                 filter_path=_WANTED,
             )
         except ApiError as error:
@@ -155,7 +155,7 @@ class SearchWriter:
 
 
 def _failure(error: ApiError | TransportError) -> TransientFailure:
-    """What an error that is about no document means: it passes after a repair."""
+    """Converts an error that no document causes: temporary until a repair."""
     name = f"{type(error).__name__} from Elasticsearch"
     if isinstance(error, ApiError):
         return TransientFailure(f"{name}, status {error.status_code}, {error.error}")
