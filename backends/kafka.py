@@ -64,6 +64,10 @@ def consumer_config(settings: Settings, group: str) -> dict[str, Any]:
         "enable.auto.offset.store": False,
         "auto.offset.reset": "earliest",  # the default skips records from before the first start
         "isolation.level": "read_committed",
+        # A broker answers the requests of one connection in order. With the default of 500 ms, a
+        # request for offsets or partitions waits that long behind an empty fetch: a follower opens
+        # in 1.6 s in place of 0.2 s. A fetch returns at the first record in both cases.
+        "fetch.wait.max.ms": 50,
     }
 
 
