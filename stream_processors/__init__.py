@@ -1,1 +1,1 @@
-"""Sequences commands and fans them out: a pure core, and Faust around it."""
+"""The sequencer: sequences commands and fans out entries. A pure core, with Faust around it."""

@@ -1,6 +1,6 @@
 """`python -m stream_processors`: one sequencer worker, configured by the environment.
 
-Run as many as there are partitions; each takes its share.
+Run at most one worker for each partition; the workers share the partitions.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from schemas.settings import load_settings
 from stream_processors.app import make_app
 
 _SWITCH_SECONDS: Final = 0.03
-"""How long a lane may compute while another thread waits for the interpreter.
+"""Time for which a lane may compute while another thread waits for the interpreter.
 
-With Python's default, 5 ms, lanes and fetching take it from each other in the middle of their
-work, and find their data gone from the processor's cache: a tenth to a fifth fewer messages/s.
-It matters under full load alone, and heartbeats have seconds.
+With Python's default of 5 ms, lanes and fetching interrupt each other and lose the data in the
+processor's cache: a tenth to a fifth fewer messages/s. The value only matters under full load, and
+heartbeats have timeouts of seconds.
 """
 
 _COLLECT_AFTER: Final = 1_000_000
-"""Objects made and not yet let go before Python looks for cycles among them. There are hardly
-any here, and records that wait for their lane would have it look all the time."""
+"""Live new objects before a run of the garbage collector. There are hardly any cycles here, and
+records that wait for their lane would cause continuous runs."""
 
 
 log = logging.getLogger("stream_processors")
@@ -46,7 +46,7 @@ def main() -> None:
         handler.addFilter(LibraryFilter(("aiokafka", "faust", "mode")))
     logging.getLogger("faust").setLevel(logging.ERROR)
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
-    # Faust's own words, under the name of the module that subclasses it.
+    # Faust logs under the name of the module that subclasses it.
     logging.getLogger("stream_processors.fetching").setLevel(logging.ERROR)
     sys.setswitchinterval(_SWITCH_SECONDS)
     settings = load_settings()
@@ -60,7 +60,7 @@ def main() -> None:
     watch = DeploymentWatch(settings, deployment)
     app = make_app(settings, watch.look)
     watch.start()
-    gc.freeze()  # all that was imported
+    gc.freeze()  # all imported objects
     gc.set_threshold(_COLLECT_AFTER)
     worker = faust.Worker(app, loglevel=None, override_logging=False, quiet=True)
     worker.execute_from_commandline()

@@ -1,4 +1,4 @@
-"""Which records one entry becomes on the sync topic: one for each shard that has recipients."""
+"""The sync records of one entry: one record for each shard that has recipients."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from schemas.recipients import key_parts
 from stream_processors.core.audience import Audience
 
 _REMEMBERED: Final = 200_000
-"""Recipients whose partition is remembered, some 30 MB: murmur2 in Python takes microseconds."""
+"""Number of recipients in the cache of partitions, some 30 MB: murmur2 in Python takes
+microseconds."""
 
 _partition_of = lru_cache(_REMEMBERED)(partition_of)
 
 
 class Addresses(NamedTuple):
-    """The (partition, key) of each record, for a topic with so many ``partitions``."""
+    """The (partition, key) of each record, for a topic with this number of ``partitions``."""
 
     partitions: int
     records: Sequence[tuple[int, bytes]]
@@ -27,7 +28,7 @@ class Addresses(NamedTuple):
 def addresses(recipients: Sequence[str], partitions: int) -> Sequence[tuple[int, bytes]]:
     """The (partition, key) of each sync record for these recipients.
 
-    What is computed from an `Audience` is kept with it.
+    The result for an `Audience` is cached in the audience.
     """
     if type(recipients) is not Audience:
         return _addressed(recipients, partitions)

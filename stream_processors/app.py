@@ -1,8 +1,8 @@
-"""The Faust app: fetches chunks of ``im.messages`` and hands each to its partition's lane.
+"""The Faust app: fetches chunks of ``im.messages`` and passes each chunk to its partition's lane.
 
-Faust does what it is good at: group membership, rebalancing, fetching, back-pressure. What it
-would lose messages by is not used (see docs/adr): no Table, no producer of its own, no commits of
-its own. Offsets are committed by the lanes, inside their transactions.
+Faust handles group membership, rebalancing, fetching and back-pressure. Its features that can lose
+messages are not used (see docs/adr): no Table, no producer and no commits of Faust. The lanes
+commit offsets inside their transactions.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from stream_processors.watch import watch
 log = logging.getLogger(__name__)
 
 _CHUNK_RECORDS = 2_000
-"""Of one partition at a time: some 10 ms of unpacking, while everybody else waits."""
+"""Records of one partition in a chunk: some 10 ms of unpacking, while all other threads wait."""
 _FETCH_BYTES = 1024 * 1024
-"""Of one partition, compressed. A single larger batch comes whole."""
+"""Compressed bytes of one partition in a fetch. A single larger batch is fetched as a whole."""
 
 _SESSION_SECONDS = 10.0
 _HEARTBEAT_SECONDS = 3.0
@@ -49,8 +49,8 @@ class Lanes:
     """The lanes of the partitions that this worker owns.
 
     Args:
-        settings: The deployment.
-        feed: Gives the feed of a partition.
+        settings: The settings of the deployment.
+        feed: Makes the feed of a partition.
         check: Checks the deployment's topics before a lane begins.
     """
 
@@ -59,7 +59,7 @@ class Lanes:
     ) -> None:
         self._settings = settings
         self._feed = feed
-        # Never subscribes: it only names the group to the transactions.
+        # Never subscribes: it only identifies the group for the transactions.
         self._group = Consumer(consumer_config(settings, settings.group("sequencer")))
         self._turns = Turns()
         self._lanes: dict[int, Lane] = {}
@@ -71,7 +71,7 @@ class Lanes:
         self._watchdog.start()
 
     def beat(self) -> None:
-        """The event loop runs. Each lane looks by itself whether records wait for it."""
+        """Reports that the event loop runs. Each lane checks for itself whether records wait."""
         lanes = list(self._lanes.values())
         begun = [lane.committing_since for lane in lanes]
         self._vitals.writing_since = min((at for at in begun if at is not None), default=None)
@@ -95,7 +95,7 @@ class Lanes:
             lane.wake()
 
     async def close(self, partitions: Iterable[int]) -> None:
-        """Ends these lanes, after the transactions that they are in, which get a bounded time."""
+        """Ends these lanes after their running transactions, which get a bounded time."""
         found = [self._lanes.pop(partition, None) for partition in partitions]
         lanes = [lane for lane in found if lane is not None]
         for lane in lanes:
@@ -103,12 +103,12 @@ class Lanes:
         await asyncio.to_thread(_join, lanes)
 
     async def close_all(self) -> None:
-        """Ends all lanes, in order."""
+        """Ends all lanes after their running transactions."""
         self._watchdog.stop()
         await self.close(list(self._lanes))
 
     def put(self, partition: int, chunk: list[Any]) -> None:
-        """Hands a chunk to its lane. A chunk of a partition that is gone is dropped."""
+        """Passes a chunk to its lane. A chunk of a partition without a lane is dropped."""
         lane = self._lanes.get(partition)
         if lane is not None:
             lane.put(chunk)
@@ -121,12 +121,12 @@ def _join(lanes: Iterable[Lane]) -> None:
 
 
 class FaustFeed:
-    """A source partition as Faust's consumer fetches it. A `stream_processors.inbox.Feed`.
+    """A `stream_processors.inbox.Feed`: a source partition that Faust's consumer fetches.
 
     Args:
-        app: Has the consumer.
+        app: The app with the consumer.
         topic: The source topic.
-        partition: One of its partitions.
+        partition: A partition of the topic.
     """
 
     def __init__(self, app: faust.App, topic: str, partition: int) -> None:
@@ -144,11 +144,11 @@ class FaustFeed:
 
 
 def make_app(settings: Settings, check: Callable[[], None] = lambda: None) -> faust.App:
-    """The app of one worker, which has its process for itself. Start it with `faust.Worker`.
+    """The app of one worker, the only one in its process. Start it with `faust.Worker`.
 
     Args:
-        settings: The deployment.
-        check: Called when a lane begins; raises `FatalFailure` if the topics do not fit.
+        settings: The settings of the deployment.
+        check: Called when a lane begins; raises `FatalFailure` if the topics do not match.
     """
     take_records_bare()
     app = HoldingApp(
@@ -173,7 +173,7 @@ def make_app(settings: Settings, check: Callable[[], None] = lambda: None) -> fa
 
 
 def _attach(app: faust.App, settings: Settings, check: Callable[[], None]) -> None:
-    # acks=False: Faust must not commit; one event is many records.
+    # acks=False: Faust must not commit, because one event is many records.
     source = app.topic(
         settings.topic(Topic.MESSAGES), value_serializer="raw", value_type=bytes, acks=False
     )
@@ -198,9 +198,9 @@ def _attach(app: faust.App, settings: Settings, check: Callable[[], None]) -> No
         try:
             async for event in chunks.events():
                 lanes.put(event.message.partition, event.value)
-        # Faust would acknowledge the event and go on.
+        # Faust would acknowledge the event and continue.
         except Exception:
-            log.critical("the sequencer cannot go on", exc_info=True)
+            log.critical("the sequencer cannot continue", exc_info=True)
             os._exit(FatalFailure.exit_code)
 
     watch(app, lanes.beat)
@@ -210,5 +210,5 @@ def _attach(app: faust.App, settings: Settings, check: Callable[[], None]) -> No
 
 
 def _connect(signal: Any, handler: Any) -> None:
-    # Untyped, because the library's type asks for a handler of any positional arguments.
+    # Untyped, because the library's type requires a handler of any positional arguments.
     signal.connect(handler)

@@ -1,4 +1,4 @@
-"""All conversations of one partition: the busy ones as objects, the idle ones as bytes."""
+"""All conversations of one partition: recently used ones as objects, idle ones as bytes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from stream_processors.packed_records import MARK, built
 from stream_processors.state_codec import restored_refusal
 
 BUSY_CONVERSATIONS: Final = 1_000
-"""Kept as objects in each partition; at 100 members some 20 KB each, so 20 MB."""
+"""Conversations that each partition holds as objects: with 100 members some 20 KB each, so 20 MB.
+"""
 
 _IN_USE: Final = b""
-"""In place of an idle conversation that is an object now. Its place in the table stays: a table
-whose places come and go takes twice the memory."""
+"""Placeholder for an idle conversation that is an object now. Its slot in the table is not freed,
+because a table with freed and new slots takes twice the memory."""
 
 
 class Conversations:
-    """Looks conversations up by id, and keeps those that nobody uses small.
+    """The conversations by id, with unused ones in a compact form.
 
-    ``strangers``: what was refused to senders who have no place in a conversation.
+    ``strangers``: the refused commands of senders without a place in the conversation.
 
     Args:
-        busy_limit: How many are kept as objects.
+        busy_limit: Maximum number of conversations that are held as objects.
     """
 
     def __init__(self, busy_limit: int = BUSY_CONVERSATIONS) -> None:
@@ -40,19 +41,19 @@ class Conversations:
 
     @property
     def idle_bytes(self) -> int:
-        """Bytes that the idle conversations take, without the table that holds them."""
+        """Size of the idle conversations in bytes, without the table that holds them."""
         return sum(len(frozen) for frozen in self._idle.values())
 
     @property
     def idle_count(self) -> int:
-        """How many conversations are idle."""
+        """The number of idle conversations."""
         return len(self._idle) - self._in_use
 
     def get(self, conv_id: str) -> Conversation | None:
-        """The conversation, or None where there is none."""
+        """The conversation, or None if there is none."""
         conversation = self._busy.get(conv_id)
         if conversation is not None:
-            if len(self._idle) > self._in_use:  # else nobody has to go: the order does not matter
+            if len(self._idle) > self._in_use:  # otherwise none is ever evicted
                 self._busy.move_to_end(conv_id)
             return conversation
         key = conv_id.encode()
@@ -65,23 +66,23 @@ class Conversations:
         return self._hold(conv_id, built(idle) if is_packed else thaw(idle))
 
     def get_or_make(self, conv_id: str) -> Conversation:
-        """The conversation, an empty one where there is none."""
+        """The conversation; a new empty one if there is none."""
         return self.get(conv_id) or self._hold(conv_id, Conversation())
 
     def begin_with(self, conversations: dict[bytes, bytes]) -> None:
-        """Takes in the records of all conversations, each of which is built when it is used.
+        """Sets the records of all conversations. Each conversation is built at its first use.
 
         Args:
-            conversations: By id, in UTF-8, see `stream_processors.packed_records`. Belongs to
-                this object from now on.
+            conversations: The records by id in UTF-8, see `stream_processors.packed_records`. The
+                caller must not use the mapping after this call.
         """
         self._idle = conversations
 
     def restore_refusal(self, key: bytes, value: bytes | None) -> None:
-        """Takes in one record of the log.
+        """Applies one record of the log.
 
         Raises:
-            ValueError: It is not a state record that this version knows.
+            ValueError: The record is not a state record that this version knows.
         """
         self.strangers.restore(*restored_refusal(key, value))
 

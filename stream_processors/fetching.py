@@ -1,21 +1,20 @@
-"""Faust's Kafka consumer, made fair: no partition keeps the others waiting.
+"""Faust's Kafka consumer with fair fetching: no partition delays the others.
 
-*A few records of each at a time.* A fetched chunk is limited in bytes, but compressed ones: it may
-hold a hundred thousand records, and unpacking them keeps the interpreter for most of a second.
+*Small chunks of each partition.* A fetch is limited in compressed bytes: it may have a hundred
+thousand records, and unpacking them at once would block the interpreter for most of a second.
 
-*A partition can be left out of fetching.* Faust's own `pause_partitions` is made for rebalances:
-it leaves records of a paused partition with the fetcher, which then asks nobody for a tenth of a
-second, and with every partition paused it sleeps for a second. The client below it does what is
-wanted. It forgets what it has fetched of a paused partition, and fetches it again from there when
-the partition goes on, so nothing is lost or out of order. A rebalance forgets the pause, as it
-does the lane that asked for it.
+*Hold of a partition.* Faust's own `pause_partitions` is for rebalances: records of a paused
+partition remain in the fetcher, which then sends no request for a tenth of a second; with every
+partition paused it sleeps for a second. So the pause of the underlying client is used. The client
+drops the fetched records of a paused partition, and fetches them again after the hold, so no
+record is lost or out of order. A rebalance ends the hold, as it ends the lane that requested it.
 
-*A record comes as the client unpacked it.* For each the client makes another object with fields
-that nobody here reads, which takes it as long as all the rest.
+*Bare records.* The client wraps each record in another object with fields that are not read here,
+which takes as long as all other steps. Here a record is passed as the client unpacked it.
 
-*A partition is fetched from where its lane stands.* Faust seeks to the committed offsets after a
-rebalance, but not where nothing was committed, and until then it may have taken records from the
-client that it throws away. So the lane says from where, when it has its state and Faust is done.
+*Start at the lane's position.* After a rebalance Faust seeks to the committed offsets, but not if
+there is no commit, and until then it may take records from the client and discard them. So the
+lane sets the start offset when it has its state and Faust's rebalance is complete.
 """
 
 from __future__ import annotations
@@ -38,23 +37,23 @@ from stream_processors.unpacking import FetchedBatch, FetchedBatches
 log = logging.getLogger("stream_processors.client")
 
 FETCH_WAIT_MS: Final = 100
-"""How long the broker may wait for a record before it answers that there is none.
+"""Maximum wait of the broker for a record before an empty response.
 
-There is one request at a time, and a partition that goes on is in the next one. Faust's own 1,500
-would leave a fast lane without work for as long, where the other partitions are silent.
+There is one request at a time, and a partition after a hold is in the next request. Faust's own
+1,500 ms would leave a fast lane without work for this time if the other partitions are silent.
 """
 
 
 class BareRecords(fetcher.PartitionRecords):  # type: ignore[misc]
-    """Fetched records of one partition, not wrapped once more. Reads committed records."""
+    """Fetched, committed records of one partition, without the client's wrapper objects."""
 
     next_fetch_offset: int
 
     def _unpack_records(self) -> Iterator[Any]:
-        """Of each batch its records, or a `Passed` in place of what no reader of committed sees.
+        """The records of each batch, or a `Passed` for a batch without committed records.
 
-        As the client's own, which passes over such a batch without a word: then nobody can tell
-        its offsets from records that were lost.
+        As the client's own method, which skips such a batch silently: then its offsets could not
+        be distinguished from lost records.
         """
         while (batch := self._records.next_batch()) is not None:
             if self._check_crcs and not batch.validate_crc():
@@ -81,25 +80,25 @@ class BareRecords(fetcher.PartitionRecords):  # type: ignore[misc]
 
 
 def take_records_bare() -> None:
-    """Has the Kafka client unpack what it fetches by `FetchedBatches` and `BareRecords`.
+    """Makes the Kafka client unpack fetched bytes by `FetchedBatches` and `BareRecords`.
 
-    It has no setting for that, nor a consumer a class of its own: it takes what its module names.
-    So this is for the whole process, and is done once, where the sequencer's app is made; nobody
-    else in there uses this client.
+    The client has no setting for the classes: it uses those in its module. So the change is for
+    the whole process. It is made once, when the sequencer's app is created; no other part of the
+    process uses this client.
     """
     fetcher.PartitionRecords = BareRecords
     fetcher.MemoryRecords = FetchedBatches
 
 
 class FetchThread(AIOKafkaConsumerThread):
-    """The thread that talks to the broker."""
+    """The thread that communicates with the broker."""
 
     _ended: BaseException | None = None
 
     def _create_worker_consumer(self, transport: Transport) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001 - fixed in Faust's source
-        # Faust reads what a producer may still abort, unless Faust's own transactions are in use.
+        # Without Faust's own transactions, Faust would read uncommitted records.
         consumer._isolation_level = "read_committed"  # noqa: SLF001 - no setting for it
         return consumer
 
@@ -110,21 +109,21 @@ class FetchThread(AIOKafkaConsumerThread):
         timeout: float | None = None,  # noqa: ASYNC109 - Faust's own signature
         max_records: int | None = None,
     ) -> RecordMap:
-        """Some of each partition that has any. Faust's own would first empty one of them."""
+        """Some records of each partition. Faust's own method would first empty one partition."""
         drained: dict[TP, list[Any]] = {}
         fetch = super()._fetch_records
         for partition in list(active_partitions):
-            # Waiting for the new assignment with records of the old in hand would mix them up.
+            # Waiting for the new assignment with records of the old one would mix them up.
             if consumer._subscription.reassignment_in_progress:  # noqa: SLF001 - no other way
                 return drained
             drained.update(await fetch(consumer, {partition}, 0, max_records))
         return drained or await fetch(consumer, active_partitions, timeout, max_records)
 
     def check(self) -> None:
-        """Looks after the client's background tasks; raises in `ended` what it finds.
+        """Checks the client's background tasks; `ended` returns the error that this finds.
 
-        Faust takes records from the client's fetcher, past the call that would tell about a task
-        that has ended, and that lets the coordination go on after an error.
+        Faust takes records directly from the client's fetcher. So it does not use the call that
+        reports an ended task and that lets the coordination continue after an error.
         """
         self.thread_loop.call_soon_threadsafe(self._check)
 
@@ -143,20 +142,20 @@ class FetchThread(AIOKafkaConsumerThread):
                 return
         try:
             client._coordinator.check_errors()  # noqa: SLF001
-        except KafkaError as error:  # the coordination waited for somebody to take it
-            log.warning("the Kafka client goes on after %r", error)
+        except KafkaError as error:  # the coordination waits until its error is read
+            log.warning("the Kafka client continues after %r", error)
 
     def set_on_hold(self, partition: TopicPartition, on_hold: bool) -> None:  # noqa: FBT001
-        """Takes effect before anything that is asked of this thread later."""
+        """Sets a hold. Takes effect before all later requests to this thread."""
         self.thread_loop.call_soon_threadsafe(self._set_on_hold, partition, on_hold)
 
     def start_at(self, partition: TopicPartition, offset: int) -> None:
-        """Fetches from this offset on, whatever was fetched before; ends a hold."""
+        """Fetches from this offset on, drops records that were fetched before, and ends a hold."""
         self.thread_loop.call_soon_threadsafe(self._start_at, partition, offset)
 
     def _set_on_hold(self, partition: TopicPartition, on_hold: bool) -> None:  # noqa: FBT001
         consumer = self._ensure_consumer()
-        # A rebalance may have been faster; then it is somebody else's partition.
+        # After a rebalance the partition may belong to another worker.
         with contextlib.suppress(IllegalStateError):
             (consumer.pause if on_hold else consumer.resume)(partition)
 
@@ -168,7 +167,7 @@ class FetchThread(AIOKafkaConsumerThread):
 
 
 class HoldingConsumer(Consumer):
-    """A consumer that can leave partitions out."""
+    """A consumer that can hold partitions."""
 
     _thread: FetchThread
 
@@ -176,32 +175,32 @@ class HoldingConsumer(Consumer):
         return FetchThread(self, loop=self.loop, beacon=self.beacon)
 
     def set_on_hold(self, topic: str, partition: int, on_hold: bool) -> None:  # noqa: FBT001
-        """Leaves a partition out of fetching, or takes it in again. For the event loop."""
+        """Stops or resumes the fetching of a partition. For the event loop."""
         self._thread.set_on_hold(TopicPartition(topic, partition), on_hold)
 
     def ended(self) -> BaseException | None:
-        """The error of a background task of the client that has ended, as of the last call."""
+        """The error of an ended background task of the client, at the time of the last call."""
         self._thread.check()
         return self._thread.ended
 
     async def start_at(self, topic: str, partition: int, offset: int) -> None:
-        """Fetches from this offset on, as soon as what is fetched is no longer thrown away.
+        """Fetches from this offset on, as soon as Faust no longer discards fetched records.
 
-        One that comes so late that the partition has another lane again does no harm: the lane
-        passes over what it has had.
+        If the call is late and the partition has another lane by then, it does no harm: the lane
+        skips records that it has had.
         """
         await self.can_resume_flow.wait()
         self._thread.start_at(TopicPartition(topic, partition), offset)
 
 
 class HoldingTransport(Transport):
-    """Makes such consumers."""
+    """A transport that makes `HoldingConsumer`."""
 
     Consumer = HoldingConsumer
 
 
 class HoldingApp(faust.App):
-    """A Faust app with such a consumer."""
+    """A Faust app with a `HoldingConsumer`."""
 
     def _new_transport(self) -> HoldingTransport:
         return HoldingTransport(self.conf.broker_consumer, self)

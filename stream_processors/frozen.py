@@ -1,4 +1,4 @@
-"""A whole conversation as bytes, for those that nobody uses."""
+"""A whole conversation as bytes, for idle conversations."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _Frozen = tuple[
 ]
 """Head, members, leavers, devices, marks; page, messages and closed pages of recent messages.
 
-A tuple, because a conversation is thawed and frozen for one message where each message is to
-another conversation: every call and every object counts.
+A tuple, because a conversation is thawed and frozen for one message if each message is for another
+conversation: every call and every object counts.
 """
 
 _decode_frozen: Final = msgspec.msgpack.Decoder(_Frozen).decode

@@ -1,7 +1,7 @@
-"""Gathers the records of ``im.state`` by conversation: each is built once, when it is used.
+"""Groups the records of ``im.state`` by conversation: each is built once, at its first use.
 
-A log brings the records of all conversations mixed up. A conversation that is built record by
-record is packed and unpacked again and again, and most conversations are not used for days.
+In the log, the records of all conversations are interleaved. Building a conversation record by
+record would pack and unpack it repeatedly, and most conversations are not used for days.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from stream_processors.packed_records import MARK, packed, without_replaced
 from stream_processors.state_codec import REFUSAL_KEY, split_key
 
 _FIRST_LIMIT: Final = 4 * 1024
-"""Bytes of a conversation that are gathered before replaced records are dropped."""
+"""Bytes of a conversation's records at which replaced records are first dropped."""
 
 
 class Gathering:
     """The last record of each key. Memory grows with the keys, not with the records.
 
     Args:
-        conversations: Gets what is gathered.
+        conversations: Receives the records.
     """
 
     def __init__(self, conversations: Conversations) -> None:
         self._conversations = conversations
         self._small: dict[bytes, bytes] = {}
-        # To append to bytes copies them, so the long ones are arrays, each with its next limit.
+        # Appending to bytes copies them, so long ones are bytearrays, each with its next limit.
         self._large: dict[bytes, tuple[bytearray, int]] = {}
 
     def take(self, key: bytes, value: bytes | None) -> None:
-        """Takes in the next record of the log.
+        """Adds the next record of the log.
 
         Raises:
-            ValueError: It is not a state record that this version knows.
+            ValueError: The record is not a state record that this version knows.
         """
         if key.startswith(REFUSAL_KEY):
             self._conversations.restore_refusal(key, value)
@@ -52,7 +52,7 @@ class Gathering:
             self._small[conv_id] = records
 
     def hand_over(self) -> None:
-        """Gives the records of each conversation to the conversations."""
+        """Passes the records of each conversation to the conversations."""
         for conv_id in list(self._large):
             self._small[conv_id] = without_replaced(self._large.pop(conv_id)[0])
         self._conversations.begin_with(self._small)

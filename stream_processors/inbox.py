@@ -1,7 +1,7 @@
-"""What a lane has been handed and has not committed: bounded, without anybody's waiting for it.
+"""The received and uncommitted records of a lane: bounded, without blocking the event loop.
 
-Who brings records is the event loop, and it brings them for every lane. So a lane that has enough
-does not make it wait: it says so, and the partition is not fetched until there is room.
+The event loop passes records to every lane, so a full lane must not block the loop. A full lane
+puts its partition on hold instead: the partition is not fetched until there is room.
 """
 
 from __future__ import annotations
@@ -14,39 +14,39 @@ from typing import Final, Protocol
 from stream_processors.sequencer import SourceRecord
 
 ENOUGH: Final = 40_000
-"""Records that a lane holds before its partition is no longer fetched.
+"""Number of records in a lane at which its partition is put on hold.
 
-What is on its way by then is taken as well. At some 700 bytes a record 30 MB.
+Records in flight at that time are accepted as well. At some 700 bytes a record, 30 MB.
 """
 
 ENOUGH_BYTES: Final = 16 * 1024 * 1024
-"""Keys and values that a lane holds before its partition is no longer fetched. What is on its way
-is taken as well: `stream_processors.unpacking` bounds that."""
+"""Bytes of keys and values in a lane at which its partition is put on hold. Records in flight are
+accepted as well: `stream_processors.unpacking` bounds them."""
 
 ROOM: Final = ENOUGH // 2
-"""With so many left the partition is fetched again: a fast lane has some 0.2 s of work in them."""
+"""Number of records at which the hold ends: some 0.2 s of work for a fast lane."""
 
 IDLE_SECONDS: Final = 10.0
-"""After this a lane that gets nothing looks whether there is something to get."""
+"""Time without records after which a lane checks whether the broker has records for it."""
 
 
 class Feed(Protocol):
-    """A source partition, as it is fetched for one lane. For the event loop."""
+    """Controls the fetching of a source partition for one lane. For the event loop."""
 
     def hold(self, on_hold: bool) -> None:  # noqa: FBT001 - the only argument
-        """Leaves the partition out of fetching, or takes it in again."""
+        """Stops or resumes the fetching of the partition."""
 
     def start_at(self, offset: int) -> None:
         """Fetches the partition from this offset on."""
 
 
 class Inbox:
-    """Between the event loop, which puts, and the thread of a lane, which takes.
+    """A queue from the event loop, which calls `put`, to the thread of a lane, which calls `take`.
 
     Args:
-        feed: Put on hold when there is enough, and let go on when there is room again; by turns,
-            and always by whoever calls `put` or runs ``soon``.
-        soon: Has the event loop call something, from any thread.
+        feed: Put on hold when the queue is full, and resumed when there is room. The calls
+            alternate, and are always made by the caller of `put` or by ``soon``.
+        soon: Makes the event loop call a function, from any thread.
     """
 
     def __init__(self, feed: Feed, soon: Callable[[Callable[[], None]], object]) -> None:
@@ -55,7 +55,7 @@ class Inbox:
         self._next_offset: int | None = None
         self._changed = threading.Condition()
         self._pending: list[SourceRecord] = []
-        self._held = 0  # pending, and those in hand of the lane
+        self._held = 0  # pending records, and records that the lane processes
         self._held_bytes = 0
         self._in_hand = self._bytes_in_hand = 0
         self._is_on_hold = False
@@ -68,15 +68,15 @@ class Inbox:
         return self._stopping
 
     def begin(self, offset: int) -> None:
-        """Asks for the records from this offset on. What was put before is not taken."""
+        """Requests the records from this offset on. Earlier `put` records are dropped."""
         with self._changed:
             self._next_offset = offset
         self._soon(self._start)
 
     def put(self, records: Sequence[SourceRecord]) -> None:
-        """Hands over the next records. Does not wait; to be called by the event loop.
+        """Adds the next records. Does not block; called by the event loop.
 
-        Records that were put before are passed over: a partition may be fetched again from an
+        Records that were added before are skipped: a partition may be fetched again from an
         earlier offset.
         """
         with self._changed:
@@ -97,11 +97,11 @@ class Inbox:
         """Waits for records, and takes all.
 
         Args:
-            not_before: Until then (`time.monotonic`) records are collected.
+            not_before: Records are collected until this time (`time.monotonic`).
 
         Returns:
-            None when the lane is to stop; nothing after `wake`, and when nothing came for
-            `IDLE_SECONDS`.
+            The records; None when the lane must stop. Empty after `wake`, and after `IDLE_SECONDS`
+            without records.
         """
         idle = time.monotonic() + IDLE_SECONDS
         with self._changed:
@@ -116,7 +116,7 @@ class Inbox:
         return None
 
     def done(self, count: int) -> None:
-        """So many of those taken are committed."""
+        """Notes that a number of the taken records are committed."""
         with self._changed:
             had_room = self._has_room
             self._held -= count
@@ -129,13 +129,13 @@ class Inbox:
             self._soon(self._let_in)
 
     def wake(self) -> None:
-        """Has `take` return at once, the one that waits or else the next."""
+        """Makes the waiting or else the next `take` return at once."""
         with self._changed:
             self._woken = True
             self._changed.notify()
 
     def stop(self) -> None:
-        """Drops what is pending; `take` returns None from now on."""
+        """Drops the pending records; `take` returns None from now on."""
         with self._changed:
             self._stopping = True
             self._changed.notify()

@@ -1,8 +1,8 @@
 """A lane: one source partition, its state, and a thread that runs its transactions.
 
-While one transaction commits, what arrives is collected; the next one takes all of it. So small
-chunks merge under load, and one partition computes while another waits for its broker. A lane that
-has more than it can do does not stop the others: only its own partition is no longer fetched.
+Records that arrive during a transaction's commit are collected for the next transaction. So small
+chunks merge under load, and one partition computes while another waits for its broker. An
+overloaded lane does not stop the others: only its own partition is put on hold.
 """
 
 from __future__ import annotations
@@ -34,39 +34,40 @@ from stream_processors.turns import Turns
 log = logging.getLogger(__name__)
 
 _silence: Final = MinuteLog(log)
-"""Shared by all lanes: their broker is away for each of them."""
+"""Shared by all lanes, because an outage of the broker affects all of them."""
 
 INTERVAL_SECONDS: Final = 0.02
-"""From the beginning of one transaction to that of the next, at least.
+"""Minimum time from the begin of one transaction to the begin of the next.
 
-A transaction costs the broker a mark in each partition that it wrote to, and a reader of committed
-records waits for all that are open. Many small ones delay everybody: at 1,000 messages/s the
-slowest hundredth waits a third longer without this. The first after a pause begins at once.
+A transaction costs the broker a marker in each partition that it wrote to, and a reader of
+committed records waits for all open transactions. Many small transactions increase the latency: at
+1,000 messages/s the slowest hundredth waits a third longer without this interval. The first
+transaction after a pause begins at once.
 """
 
 _ending: Final = threading.Lock()
-"""Taken by the first lane that ends the process, so that no other lane adds to its last words."""
+"""Held by the first lane that ends the process, so that no other lane logs its own failure."""
 
 
 class Lane:
-    """Takes chunks of one partition from the event loop, and commits them in its own thread.
+    """Receives chunks of one partition from the event loop, and commits them in its own thread.
 
-    Any failure in the thread ends the process: its state may be ahead of the log, and the next
-    process starts from what is committed.
+    Any failure in the thread ends the process, because its state may be ahead of the log. The next
+    process starts from the committed state.
 
     Args:
-        settings: The deployment.
+        settings: The settings of the deployment.
         partition: The source partition.
-        group: A consumer of the group of the source offsets. It need not be subscribed.
+        group: A consumer of the group of the source offsets, possibly without subscription.
         turns: Shared by the lanes of a process.
-        targets: The same.
-        feed: Where the records come from. On hold until the lane has its state.
+        targets: Shared by the lanes of a process.
+        feed: Controls the fetching of the records. On hold until the lane has its state.
 
     Attributes:
         committing_since: When the running transaction began, in monotonic seconds, or None.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - it brings all of these together
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a lane
         self,
         settings: Settings,
         partition: int,
@@ -88,19 +89,19 @@ class Lane:
         self._thread.start()
 
     def put(self, chunk: Sequence[SourceRecord]) -> None:
-        """Hands over the next records."""
+        """Adds the next records."""
         self._inbox.put(chunk)
 
     def wake(self) -> None:
-        """Has the lane look for a new epoch, if nothing else comes. From any thread."""
+        """Makes the lane check for a new epoch even without records. Thread-safe."""
         self._inbox.wake()
 
     def stop(self) -> None:
-        """Drops what is pending: it is not committed. The running transaction goes on."""
+        """Drops the pending, uncommitted records. The running transaction continues."""
         self._inbox.stop()
 
     def join(self, seconds: float) -> None:
-        """Waits for the end of the running transaction, at most so long."""
+        """Waits for the end of the running transaction, with a timeout."""
         self._thread.join(seconds)
 
     def _run(self) -> None:
@@ -110,18 +111,18 @@ class Lane:
             _ending.acquire()
             log.critical("partition %d: %s", self._partition, failure)
             os._exit(failure.exit_code)
-        # Whatever it is, going on would write on top of a state that is not in the log.
+        # After any error, the lane would write based on a state that is not in the log.
         except BaseException:
             _ending.acquire()
-            log.critical("partition %d cannot go on", self._partition, exc_info=True)
+            log.critical("partition %d cannot continue", self._partition, exc_info=True)
             os._exit(FatalFailure.exit_code)
 
     def _sequence(self) -> None:
         group = self._settings.group("sequencer")
         config = transactional_config(self._settings, group, self._partition)
         producer = Producer(config)
-        producer.init_transactions(TRANSACTION_SECONDS)  # fences the owner before us
-        self._targets.check()  # before a state and a source that do not belong together are used
+        producer.init_transactions(TRANSACTION_SECONDS)  # fences the previous owner
+        self._targets.check()  # before the use of a state and a source that do not belong together
         sequencer = self._restored()
         seat = self._turns.join()
         transaction = self._targets.transaction(self._partition, producer, self._group, seat)
@@ -149,17 +150,17 @@ class Lane:
             _silence.over()
 
     def _restored(self) -> Sequencer:
-        """The sequencer with the state that the log holds, which must fit its source.
+        """The sequencer with the state from the log, which must match its source.
 
         Raises:
-            FatalFailure: It does not.
+            FatalFailure: The state does not match the source.
             ServerUnavailable: The broker does not answer.
         """
         conversations, progress = restore(self._settings, self._partition)
         check_start(self._source.look(), None if progress is None else progress.next_offset)
         progress = progress or Progress()
         log.info(
-            "partition %d goes on at offset %d with %d conversations, %d of them idle in %d bytes",
+            "partition %d starts at offset %d with %d conversations, %d of them idle in %d bytes",
             self._partition, progress.next_offset, len(conversations),
             conversations.idle_count, conversations.idle_bytes,
         )  # fmt: skip
@@ -188,7 +189,7 @@ class Lane:
             return
         check_begin(self._source.name, self._source.begin(), gap.start)
         if self._holds_records(gap):
-            raise SourceGap(f"records {gap.start} to {gap.stop - 1} were not delivered to us")
+            raise SourceGap(f"records {gap.start} to {gap.stop - 1} were not delivered")
         sequencer.skip_to(offset)
 
     def _end(self) -> int:

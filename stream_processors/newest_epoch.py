@@ -1,4 +1,4 @@
-"""Which epoch the lanes of this process go to: followed on ``im.epochs``."""
+"""The epoch to which the lanes of this process switch, from ``im.epochs``."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from schemas.settings import Settings
 log = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 0.5
-"""Between two looks: how late a lane may learn of an epoch."""
+"""Interval of reads: the maximum delay until a lane learns of an epoch."""
 
 
 class NewestEpoch:
-    """Follows the declarations of epochs in a thread of its own, which ends with the process.
+    """Follows the declarations of epochs in its own thread, which ends with the process.
 
-    A broker that does not answer is asked again for ever: without it no lane writes either.
+    Retries without limit while the broker does not answer: no lane can write then either.
 
     Args:
-        settings: The deployment.
-        changed: Called, in that thread, after `number` has grown.
+        settings: The settings of the deployment.
+        changed: Called in the thread after `number` has grown.
     """
 
     def __init__(self, settings: Settings, changed: Callable[[], object]) -> None:
         self.number = 0
-        """The newest that is known."""
+        """The newest known epoch."""
         self._settings = settings
         self._changed = changed
         threading.Thread(target=self._run, name="newest-epoch", daemon=True).start()

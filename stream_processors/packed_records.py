@@ -1,7 +1,7 @@
 """State records of one conversation in one byte string, in the order of the log.
 
-A million conversations have some four million records. As objects each of them costs 100 bytes
-beside what it says. So a restore appends a record to the bytes of its conversation, without the
+A million conversations have some four million records. An object costs 100 bytes in addition to
+its content. So a restore appends each record to the bytes of its conversation, without the
 conversation's id, which is in the key of each record.
 """
 
@@ -23,22 +23,22 @@ _LENGTHS: Final = [bytes((length,)) for length in range(_LONG)]
 
 
 def packed(rest: bytes, value: bytes | None) -> bytes:
-    """One record, to be appended to others.
+    """Packs one record, to be appended to others.
 
     Args:
         rest: The key without the conversation, see `stream_processors.state_codec.split_key`.
-        value: None if the record ends what the key names.
+        value: The value; None if the record deletes its key.
     """
     return _length(rest) + rest + (_length(value) + value if value else _LENGTHS[0])
 
 
 def without_replaced(records: bytes | bytearray) -> bytes:
-    """The same as bytes: what a broker leaves when it compacts."""
+    """The last record of each key, as bytes: the result of a compaction by the broker."""
     return MARK + b"".join(packed(rest, value) for rest, value in last_of_each(records))
 
 
 def built(records: bytes) -> Conversation:
-    """The conversation that some records make.
+    """The conversation from its records.
 
     Raises:
         ValueError: A record is not a state record that this version knows.
@@ -50,17 +50,17 @@ def built(records: bytes) -> Conversation:
 
 
 def last_of_each(records: bytes | bytearray) -> list[tuple[bytes, bytes | None]]:
-    """Of each key the last record, in the order of the last records."""
+    """The last record of each key, in the order of the last records."""
     last: dict[bytes, bytes | None] = {}
     parts = _parts(bytes(records))
     for rest, value in zip(parts, parts, strict=True):
-        last.pop(rest, None)  # so that the order is that of a log whose replaced records are gone
+        last.pop(rest, None)  # so that the order is that of a compacted log
         last[rest] = value or None
     return list(last.items())
 
 
 def _parts(records: bytes) -> Iterator[bytes]:
-    """Keys and values by turns; no bytes for a value that is None."""
+    """Alternately keys and values; empty bytes for a value that is None."""
     at, end = len(MARK), len(records)
     while at < end:
         length = records[at]

@@ -1,19 +1,19 @@
-"""A transaction by the layout ``topic-per-recipient``: who becomes a recipient gets a topic first.
+"""A transaction in the layout ``topic-per-recipient``: a new recipient first gets a topic.
 
 Before step 1 of `stream_processors.transaction`:
 
-a. Records are taken up to the first that names somebody without a topic.
-b. If that is the very first, it is decided, and who would get something of it gets a topic.
-c. If there are too many topics, it is refused: ``no_room``.
+a. Take the records before the first one that names a person without a topic.
+b. If the very first record names such a person, decide it, and create topics for its recipients.
+c. If there would be too many topics, refuse the command: ``no_room``.
 
-So nobody gets a topic by a command that is rejected. The reply to somebody without a topic goes
-where all of those look: to the shards of epoch 0. Another worker may make the topic meanwhile, and
-its owner goes on there as soon as they have all that was in epoch 0 when they saw it. Therefore,
-between steps 3 and 4, if there was such a reply:
+So a rejected command never creates a topic. A reply to a person without a topic goes to the shards
+of epoch 0, which all such people read. Another worker may create the person's topic meanwhile. A
+reader that sees the new topic first reads epoch 0 to its end at that time, and then continues in
+the topic. Therefore, between steps 3 and 4, after such a reply:
 
-d. Wait until the broker has it.
-e. Ask which topics there are. Who has none will find it: it was there before the topic was.
-f. Who has one by now gets it there, too. They may be told twice.
+d. Wait until the broker has the reply.
+e. List the topics. A person without a topic will find the reply, which is older than the topic.
+f. Write the reply also to the topic of a person who has one by now, who may receive it twice.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ log = logging.getLogger(__name__)
 
 _MESSAGE: Final = b'{"kind":"send_message"'
 _REPLIES: Final = (b'{"kind":"rejected"', b'{"kind":"duplicate"')
-"""How they begin as our encoder writes them."""
+"""The first bytes of encoded replies."""
 
 
 class RecipientTransaction(Transaction):
     """Writes to a topic for each recipient.
 
     Args:
-        settings: Names of the topics.
+        settings: The settings of the deployment, which name the topics.
         partition: The source partition.
-        producer: Transactional, of this partition alone, initialised.
-        group_metadata: Gives the consumer group of the source offsets.
-        seat: Has its turn in steps 2 and 3.
-        topics: Those of recipients.
+        producer: The initialised transactional producer of only this partition.
+        group_metadata: Returns the consumer group of the source offsets.
+        seat: Takes its turn in steps 2 and 3.
+        topics: The recipients' topics.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - as of its parent, and one more
@@ -65,13 +65,13 @@ class RecipientTransaction(Transaction):
         self._topics = topics
         self._is_refused = False
         self._to_strangers: list[tuple[str, bytes]] = []
-        topics.look()  # whoever had the partition before made topics for all whom its state knows
+        topics.look()  # the previous owner has created topics for all people in the state
 
     def run(self, sequencer: Sequencer, records: Sequence[SourceRecord]) -> int:
         """See `Transaction.run`.
 
         Raises:
-            ServerUnavailable: Topics were not made in time. The process may end and try again.
+            ServerUnavailable: Topics were not created in time. The process may end and retry.
         """
         ready = self._ready(sequencer, records)
         try:
@@ -140,15 +140,15 @@ class RecipientTransaction(Transaction):
                 self._to_strangers.append((recipient, value))
             return topic or self._sync
         try:
-            self._topics.make([recipient])  # a member's, whose topic somebody has removed
+            self._topics.make([recipient])  # the topic of a member, which was deleted
         except NoRoom as reason:
-            log.warning("a member goes on without a topic: %s", reason)
+            log.warning("a member has no topic: %s", reason)
             return self._sync
         return self._topics.of[recipient]
 
 
 def _named(record: SourceRecord) -> Sequence[str]:
-    """Whom a command would make recipients; nobody, if it is none that makes any."""
+    """The people who would become recipients by a command."""
     if record.value is not None and record.value.startswith(_MESSAGE):
         return ()
     try:

@@ -1,4 +1,4 @@
-"""Brings back the state of one partition from its compacted topic."""
+"""Restores the state of one partition from its compacted topic."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from stream_processors.state_codec import PROGRESS_KEY, Progress, decode_progres
 _GULP: Final = 2_000
 _POLL_SECONDS: Final = 0.5
 _SILENCE_SECONDS: Final = 30.0
-"""A broker that says nothing for so long is not there."""
+"""Time without any response after which the broker counts as unreachable."""
 
 
 class State(NamedTuple):
-    """What a partition's worker starts from. ``progress`` is None if there is no state yet."""
+    """The restored state of a partition. ``progress`` is None if there is no state yet."""
 
     conversations: Conversations
     progress: Progress | None
@@ -32,18 +32,18 @@ class State(NamedTuple):
 def restore(settings: Settings, partition: int) -> State:
     """Reads a partition of ``im.state`` to its end.
 
-    To be called after `init_transactions`: only then is it sure that nobody appends to it.
+    Call this after `init_transactions`: only then no other process appends to the partition.
 
     Raises:
         ServerUnavailable: The broker does not answer.
-        FatalFailure: A record is not one of ours.
+        FatalFailure: A record is not a state record.
     """
     consumer = Consumer(
         consumer_config(settings, settings.group("restore"))
         | {"enable.partition.eof": True, "fetch.message.max.bytes": 8 * 1024 * 1024}
     )
     collects = gc.isenabled()
-    gc.disable()  # millions of objects are made, and hardly one is garbage
+    gc.disable()  # millions of objects are created, with hardly any garbage
     try:
         return _read_to_end(consumer, TopicPartition(settings.topic(Topic.STATE), partition, 0))
     except ValueError as error:
@@ -66,7 +66,7 @@ def _read_to_end(consumer: Consumer, place: TopicPartition) -> State:
             deadline = time.monotonic() + _SILENCE_SECONDS
         for message in messages:
             key, value = message.key(), message.value()
-            if key is None:  # of each record of ours there is one
+            if key is None:  # each state record has a key
                 if _is_end(message):
                     gathering.hand_over()
                     return State(conversations, progress)
@@ -87,7 +87,7 @@ def _is_end(message: Message) -> bool:
 
 
 def source_end(consumer: Consumer, settings: Settings, partition: int) -> int:
-    """The offset after the last of a source partition, asked from its broker.
+    """The offset after the last record of a source partition, from its broker.
 
     Raises:
         KafkaException: The broker does not answer.
@@ -97,15 +97,15 @@ def source_end(consumer: Consumer, settings: Settings, partition: int) -> int:
 
 
 def holds_records(settings: Settings, partition: int, offsets: range) -> bool:
-    """Whether any of these source offsets is a record, and not the mark of a transaction.
+    """Whether any of these source offsets is a record rather than a transaction marker.
 
     Raises:
         ServerUnavailable: The broker does not answer.
-        SourceGap: The broker does not hold the first of these offsets any more.
+        SourceGap: The broker no longer has the first of these offsets.
     """
     config = consumer_config(settings, settings.group("restore")) | {
-        "auto.offset.reset": "error",  # an offset that is gone must not be passed over
-        "enable.partition.eof": True,  # marks may be all that follows, and then no record comes
+        "auto.offset.reset": "error",  # a deleted offset must not be skipped
+        "enable.partition.eof": True,  # only markers may follow, and then no record arrives
     }
     consumer = Consumer(config)
     try:
@@ -120,7 +120,7 @@ def holds_records(settings: Settings, partition: int, offsets: range) -> bool:
             if error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - the library's own name for it
                 raise SourceGap(
                     f"{place.topic}[{partition}] does not hold offset {offsets.start} any more: "
-                    "its retention is shorter than the sequencer was behind"
+                    "its retention is shorter than the lag of the sequencer"
                 )
             return not _is_end(message) and (message.offset() or 0) < offsets.stop
     finally:

@@ -1,8 +1,8 @@
-"""Hands Faust a whole fetched chunk as one event.
+"""Passes a whole fetched chunk to Faust as one event.
 
-Faust's cost is by the event, whatever the agent does with it. `ConsumerScheduler` is its
-documented setting for the order of events; this one yields one record for each fetched
-partition, whose value is the list of the records.
+Faust has a fixed cost for each event. `ConsumerScheduler` is its documented setting for the order
+of events; this scheduler yields one record for each fetched partition, with the list of records as
+its value.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from faust.types.transports import SchedulingStrategyT
 
 
 class Chunk(NamedTuple):
-    """Looks like one record to Faust; its value is the records themselves."""
+    """A record for Faust whose value is the list of the fetched records."""
 
     topic: str
     partition: int

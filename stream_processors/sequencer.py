@@ -1,4 +1,4 @@
-"""From source records to what one transaction writes. No I/O: it fills a `Batch`."""
+"""Converts source records to the records of a transaction. No I/O: it writes to a `Writer`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class SourceRecord(Protocol):
-    """A record of ``im.messages``, as the Kafka client hands it over."""
+    """A record of ``im.messages``, as the Kafka client returns it."""
 
     @property
     def offset(self) -> int:
@@ -42,22 +42,22 @@ class SourceRecord(Protocol):
 
     @property
     def timestamp(self) -> int | None:
-        """When the broker appended it, in milliseconds since 1970; None if it does not say."""
+        """The broker's append time in milliseconds since 1970; None if it is unknown."""
 
     @property
     def key(self) -> bytes | None:
-        """The id of a conversation, if it is one of ours."""
+        """The id of a conversation, if the record is valid."""
 
     @property
     def value(self) -> bytes | None:
-        """A command, if it is one of ours."""
+        """A command, if the record is valid."""
 
 
 class DeadLetter(NamedTuple):
-    """A source record that is not a command, and why.
+    """A source record that is not a command, and the reason.
 
-    ``last_offset``: set for a batch that is put aside as a whole. ``content``: of a record or
-    batch that was not taken into memory.
+    ``last_offset``: set for a batch that is rejected as a whole. ``content``: set for a record or
+    batch that was not loaded into memory.
     """
 
     offset: int
@@ -69,7 +69,7 @@ class DeadLetter(NamedTuple):
 
 
 class Writer(Protocol):
-    """Takes what a transaction writes, in the order of the calls."""
+    """Writes the records of a transaction, in the order of the calls."""
 
     def timeline(self, conv_id: str, value: bytes) -> None:
         """Appends an entry to its conversation's timeline."""
@@ -78,14 +78,14 @@ class Writer(Protocol):
         """Appends an entry or a reply to the sync timeline of each recipient.
 
         Returns:
-            How many records that takes.
+            The number of records that this takes.
         """
 
     def state(self, key: bytes, value: bytes | None) -> None:
         """Replaces a state record."""
 
     def dead_letter(self, letter: DeadLetter) -> None:
-        """Puts a source record aside."""
+        """Writes a dead letter for a source record."""
 
 
 _Touched = tuple[str, str, Device, Window]
@@ -93,14 +93,14 @@ _Touched = tuple[str, str, Device, Window]
 
 
 class Sequencer:
-    """The state of one source partition, moved forward record by record.
+    """The state of one source partition, advanced record by record.
 
     Args:
-        limits: What this deployment allows.
-        conversations: The state that was restored.
-        progress: Where it stands.
+        limits: The limits of the deployment.
+        conversations: The restored state.
+        progress: The restored progress.
         partition: The source partition.
-        partitions: How many source partitions the deployment has.
+        partitions: The number of source partitions of the deployment.
     """
 
     def __init__(
@@ -121,28 +121,28 @@ class Sequencer:
 
     @property
     def counts(self) -> Counts:
-        """How the commands so far ended."""
+        """The counts of the outcomes so far."""
         return self.progress.counts
 
     def gap_before(self, offset: int) -> range:
-        """The offsets between what is done and this record; empty where it is the next."""
+        """The offsets between the last processed record and this one; empty for the next one."""
         return range(self.progress.next_offset, offset)
 
     def skip_to(self, offset: int) -> None:
-        """Passes offsets that hold no records, such as the marks of a transaction."""
+        """Skips offsets that have no records, such as transaction markers."""
         self.progress.next_offset = offset
 
     def process(self, record: SourceRecord, writer: Writer) -> int:
-        """Handles one record, which must be the next.
+        """Processes one record, which must be the next.
 
-        A record that cannot be handled becomes a dead letter, and the state is not touched. All
-        that can fail because of the record comes before the first write.
+        A record that cannot be processed becomes a dead letter, without a change of the state. All
+        steps that can fail because of the record are before the first write.
 
         Returns:
-            How many records it had the writer write.
+            The number of written records.
 
         Raises:
-            SourceGap: It is not the next; the state was not touched.
+            SourceGap: The record is not the next one; the state was not changed.
         """
         if record.offset != self.progress.next_offset:
             raise SourceGap(f"got {record.offset}, the next is {self.progress.next_offset}")
@@ -151,7 +151,7 @@ class Sequencer:
             command, at = _command(record)
             conversation = self._find(command.conv_id)
             decision = self._decide(conversation, command, at)
-            if isinstance(decision, Accept):  # nearly all are
+            if isinstance(decision, Accept):  # nearly all decisions are
                 values = _encoded(decision)
         except UndecodableRecord as error:
             return self._put_aside(record, str(error), writer)
@@ -162,9 +162,9 @@ class Sequencer:
         return self._accept(conversation, decision, values, writer)
 
     def audience(self, record: SourceRecord) -> set[str]:
-        """Who would get something of what this record brings about, if it is the next.
+        """The recipients of all sync records of this record, if it is the next.
 
-        Changes nothing, and leaves out the reply to a command that is not accepted.
+        Has no side effects. Does not include the reply to a command that is not accepted.
         """
         try:
             command, at = _command(record)
@@ -178,15 +178,15 @@ class Sequencer:
     def refuse(self, record: SourceRecord, writer: Writer, code: RejectionCode) -> int:
         """Refuses a command that would be accepted, for a reason that the core does not know.
 
-        Its id is remembered, as that of any refused command.
+        Its id is remembered, like the id of any refused command.
 
         Args:
-            record: The next, and a command.
-            writer: Takes the reply.
-            code: Why.
+            record: The next record, which must be a command.
+            writer: Writes the reply.
+            code: The reason.
 
         Returns:
-            How many records it had the writer write.
+            The number of written records.
         """
         command, at = _command(record)
         self.progress.next_offset = record.offset + 1
@@ -194,15 +194,15 @@ class Sequencer:
         return self._leave(conversation, command, rejected(command, at, code), writer)
 
     def write_last(self, writer: Writer) -> None:
-        """Writes what only the last of counts, once a transaction, at its end.
+        """Writes the state of which only the last value counts, once at the end of a transaction.
 
-        That is the head of each conversation that moved, with its open page of recent messages,
+        This is the head of each conversation that moved, with its open page of recent messages,
         and each page of ids that was touched.
         """
         for conv_id, conversation in self._moved.items():
             writer.state(*moved_record(conv_id, conversation))
         self._moved.clear()
-        # A conversation that fell idle and came back is another object, further down the list.
+        # A conversation that became idle and busy again is another object, later in the list.
         for conv_id, sender, device, window in self._touched:
             for number in window.take_touched():
                 page = PageOfIds(sender, window.place, number, device, window.page(number))
@@ -210,13 +210,13 @@ class Sequencer:
         self._touched.clear()
 
     def _find(self, conv_id: str) -> Conversation | None:
-        """The conversation, None where there is none.
+        """The conversation; None if there is none.
 
         Raises:
             UndecodableRecord: The conversation belongs to another partition.
         """
         conversation = self._conversations.get(conv_id)
-        # A conversation that the lane knows was checked when it was created.
+        # A known conversation was checked at its creation.
         if conversation is None and partition_of(conv_id, self._partitions) != self._partition:
             raise UndecodableRecord(WRONG_PARTITION)
         return conversation
@@ -226,7 +226,7 @@ class Sequencer:
             return decide(self._limits, conversation, command, at, self._strangers)
         except MemoryError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever one record makes fail
+        except Exception as error:  # noqa: BLE001 - any failure because of one record
             raise _unexpected(error) from None
 
     def _accept(
@@ -254,7 +254,7 @@ class Sequencer:
         decision: Mark | AnyReply,
         writer: Writer,
     ) -> int:
-        """Ends a command that makes no entry."""
+        """Completes a command without an entry."""
         if isinstance(decision, Mark):
             return self._mark(decision, writer)
         refuse = refusal_to_remember(conversation, command, decision, self._strangers)
@@ -311,7 +311,7 @@ class Sequencer:
 
 
 def _log(conv_id: str, conversation: Conversation, writer: Writer) -> int:
-    """Writes what has changed of a conversation by itself; returns how many records that is."""
+    """Writes the changes that need their own state records; returns the number of records."""
     unlogged = conversation.take_unlogged()
     for kept in unlogged:
         writer.state(*state_record(conv_id, kept))
@@ -322,7 +322,7 @@ def _encoded(accept: Accept) -> list[bytes]:
     """The entries of an accepted command.
 
     Raises:
-        UndecodableRecord: One of them cannot be written.
+        UndecodableRecord: An entry cannot be written.
     """
     try:
         values = [encode(delivery.entry) for delivery in accept.effect.deliveries]
@@ -335,7 +335,7 @@ def _encoded(accept: Accept) -> list[bytes]:
 
 
 def _unexpected(error: Exception) -> UndecodableRecord:
-    """The reason of a dead letter for an error that nobody foresaw: a defect of this program."""
+    """The reason of a dead letter for an unexpected error, which is a defect of this program."""
     name = type(error).__name__
     # Without the error's message, which may quote the record.
     log.error("a record cannot be handled: %s\n%s", name, "".join(format_tb(error.__traceback__)))
@@ -343,15 +343,15 @@ def _unexpected(error: Exception) -> UndecodableRecord:
 
 
 def _command(record: SourceRecord) -> tuple[AnyCommand, int]:
-    """The command that a record is, and the time of the record.
+    """The command in a record, and the time of the record.
 
     Raises:
-        UndecodableRecord: It is none.
+        UndecodableRecord: The record is not a command.
     """
     command = decode_command(record.value)
     if record.key != command.conv_id.encode():
         raise UndecodableRecord("the key is not the conv_id")
-    # All at once, because it is asked of every record.
+    # One call for all ids, because every record is checked.
     if not is_valid_id(
         command.conv_id + command.sender + command.device_id + (command.installation or "")
     ):

@@ -1,7 +1,7 @@
-"""Whether a restored state, the group's commit and the source partition belong together.
+"""Checks that a restored state, the group's commit and the source partition belong together.
 
-They do unless somebody deleted, reset or mixed up topics, or retention removed records that
-nobody had read. Going on then would number messages from 1 again, or lose some in silence.
+The check fails if topics were deleted, reset or mixed up, or if retention removed unread records.
+A sequencer that continued would number messages from 1 again, or lose some silently.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ NEVER: Final = -1
 
 
 class Source(NamedTuple):
-    """A source partition: its offsets, and what the group has committed.
+    """A source partition: its offsets, and the group's committed offset.
 
     ``begin``: the oldest offset that the broker holds. ``end``: the offset after the last record,
-    also where its transaction is open.
+    including records of open transactions.
     """
 
     name: str
@@ -35,11 +35,11 @@ class Source(NamedTuple):
 
 
 def check_start(source: Source, next_offset: int | None) -> None:
-    """Passes a state that fits its source.
+    """Checks that a state matches its source.
 
     Args:
-        source: As it is now.
-        next_offset: Of the restored state; None if there is no state at all.
+        source: The present state of the source.
+        next_offset: The next offset of the restored state; None if there is no state.
 
     Raises:
         SourceGap: Records that the state has not seen are gone.
@@ -66,24 +66,24 @@ def check_start(source: Source, next_offset: int | None) -> None:
 
 
 def check_begin(name: str, begin: int, next_offset: int) -> None:
-    """Passes a partition that holds all records from the next offset on.
+    """Checks that a partition has all records from the next offset on.
 
     Raises:
-        SourceGap: It does not.
+        SourceGap: Records are missing.
     """
     if begin > next_offset:
         raise SourceGap(
             f"{name} starts at {begin}, the next is {next_offset}: "
-            "its retention is shorter than the sequencer was behind"
+            "its retention is shorter than the lag of the sequencer"
         )
 
 
 class SourcePartition:
-    """Asks the broker about one source partition.
+    """Reads the state of one source partition from the broker.
 
     Args:
-        settings: The deployment.
-        partition: Its number.
+        settings: The settings of the deployment.
+        partition: The number of the partition.
         group: A consumer of the group of the source offsets.
     """
 
@@ -94,7 +94,7 @@ class SourcePartition:
         self._group = group
 
     def look(self) -> Source:
-        """All about it.
+        """The state of the partition.
 
         Raises:
             ServerUnavailable: The broker does not answer.

@@ -1,7 +1,7 @@
-"""Notices that records lie on the broker and do not come to their lane.
+"""Detects that records on the broker do not reach their lane.
 
-They come by several hands, and none of them tells when it has dropped something. A lane that gets
-nothing looks at the broker itself.
+Records pass through several components, which do not report dropped records. So a lane without
+records checks the broker itself.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from stream_processors.inbox import IDLE_SECONDS
 
 
 class Starvation:
-    """Looks after one partition whose lane has nothing to do.
+    """Checks one partition while its lane is idle.
 
     Args:
-        end: Asks the broker for the offset after the last.
-        holds_records: Whether any of these offsets is a record, and not a transaction's mark.
-        clock: Seconds, only growing.
+        end: Requests the offset after the last record from the broker.
+        holds_records: Whether any of these offsets is a record rather than a transaction marker.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(
@@ -35,16 +35,16 @@ class Starvation:
         self._missed_at = clock()
 
     def look(self, next_offset: int) -> None:
-        """To be called whenever the lane has nothing to do, however short it was so.
+        """Checks the partition. Called whenever the lane is idle, for any time.
 
         Raises:
-            FatalFailure: The next record has been there for `IDLE_SECONDS`. Only a new process
-                helps.
+            FatalFailure: The next record has been on the broker for `IDLE_SECONDS`. Only a new
+                process solves this.
         """
         missing = range(next_offset, self._end())
         if not missing:
             self._waited_for = None
         elif self._waited_for != next_offset:
-            self._waited_for, self._missed_at = next_offset, self._clock()  # may be on its way
+            self._waited_for, self._missed_at = next_offset, self._clock()  # may be in flight
         elif self._clock() - self._missed_at >= IDLE_SECONDS and self._holds_records(missing):
-            raise FatalFailure(f"records {missing.start} to {missing.stop - 1} do not come to us")
+            raise FatalFailure(f"records {missing.start} to {missing.stop - 1} do not arrive")

@@ -1,4 +1,4 @@
-"""The records of ``im.state``: what the key names is replaced by the value, or ended by null.
+"""The records of ``im.state``: a value replaces the state of its key, a null value deletes it.
 
 | key | value |
 |---|---|
@@ -9,12 +9,12 @@
 | ``["s", conv, place]`` | a full page of recent messages, by its place in the ring |
 | ``["w", conv, sender, place, page]`` | device, installation, ids with `Decided` |
 | ``["f", conv, sender]`` | the floor of the sender: see `FloorRaised` |
-| ``["x", place]`` | a `Refusal`: a command that was refused to a stranger |
+| ``["x", place]`` | a `Refusal`: a refused command of a stranger |
 | ``["p"]`` | `Progress`: one for each partition, in every transaction |
 
-Keys and values are MessagePack. A window is written by the page, once a transaction: a device
-that sends one message costs one small record, one that sends many costs an eighth of one each.
-Recent messages travel with the head, which is written anyway, until their page is full.
+Keys and values are MessagePack. A window is written in pages, once in a transaction: one message
+of a device costs one small record, many messages cost an eighth of a record each. Recent messages
+are written with the head, which is written anyway, until their page is full.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ _decode_stays: Final = msgspec.msgpack.Decoder(tuple[Stay, ...]).decode
 PROGRESS_KEY: Final = _encode(["p"])
 
 REFUSAL_KEY: Final = _encode(("x", 0))[:3]
-"""How the keys begin that `refusal_record` makes, and no others."""
+"""The prefix of all keys from `refusal_record`, and of no others."""
 
 _ONE_LETTER, _SHORT, _UP_TO_255, _UP_TO_65535 = 0xA1, 0xA0, 0xD9, 0xDA
-"""Headers of strings in MessagePack: of one letter, of up to 31 bytes, and of more."""
+"""Headers of strings in MessagePack: of one letter, of up to 31 bytes, and of more bytes."""
 
 _OF_THREE: Final = b"\x93"
 """The header of an array of three in MessagePack."""
@@ -70,7 +70,7 @@ _decode_refusal: Final = msgspec.msgpack.Decoder(Refusal).decode
 
 
 class Counts(msgspec.Struct, array_like=True):
-    """How commands of one partition ended, since it was made."""
+    """The numbers of outcomes of commands of one partition, since its creation."""
 
     accepted: int = 0
     duplicates: int = 0
@@ -80,9 +80,9 @@ class Counts(msgspec.Struct, array_like=True):
 
 
 class Progress(msgspec.Struct, array_like=True):
-    """Where a partition stands: the source offset that is next, and what came before it.
+    """The progress of a partition: the next source offset, and the counts of earlier records.
 
-    ``epoch``: the one that its sync records go to.
+    ``epoch``: the epoch to which its sync records are written.
     """
 
     next_offset: int = 0
@@ -101,20 +101,20 @@ def progress_record(progress: Progress) -> StateRecord:
 
 
 def decode_progress(value: bytes) -> Progress:
-    """The progress that `progress_record` encoded."""
+    """Decodes the value of `progress_record`."""
     return _decode_progress(value)
 
 
 def refusal_record(place: int, refusal: Refusal) -> StateRecord:
-    """The state record of a command that was refused to a stranger."""
+    """The state record of a refused command of a stranger."""
     return _encode(("x", place)), _encode(refusal)
 
 
 def restored_refusal(key: bytes, value: bytes | None) -> tuple[int, Refusal]:
-    """What `refusal_record` encoded.
+    """Decodes a record of `refusal_record`.
 
     Raises:
-        ValueError: It did not.
+        ValueError: The record is not from `refusal_record`.
     """
     match _decode_any(key):
         case ["x", place] if value is not None:
@@ -129,7 +129,7 @@ def moved_record(conv_id: str, conversation: Conversation) -> StateRecord:
 
 
 def state_record(conv_id: str, kept: Kept) -> StateRecord:
-    """The state record of a conversation that keeps this."""
+    """The state record of a conversation for this content."""
     match kept:
         case Moved():
             return _encode(("c", conv_id)), _encode(kept)
@@ -151,10 +151,10 @@ def state_record(conv_id: str, kept: Kept) -> StateRecord:
 def split_key(key: bytes) -> tuple[bytes, bytes]:
     """The conversation of a state record, in UTF-8, and the key without it: letter and place.
 
-    A million keys are asked at a restore, so the string is cut out and the rest is not decoded.
+    A restore splits millions of keys, so the string is cut out and the rest is not decoded.
 
     Raises:
-        ValueError: It is not a state record of a conversation.
+        ValueError: The key is not that of a state record of a conversation.
     """
     begin = key[3:6]  # the header of the string; the id of one character leaves two bytes
     if begin and key[1] == _ONE_LETTER:
@@ -180,14 +180,14 @@ def _device_record(conv_id: str, kept: PageOfIds | FloorRaised) -> StateRecord:
 
 
 def restored(rest: bytes, value: bytes | None) -> Kept:
-    """What `state_record` encoded.
+    """Decodes a record of `state_record`.
 
     Args:
         rest: The key without the conversation, see `split_key`.
         value: The value of the record.
 
     Raises:
-        ValueError: It is not a state record of a conversation.
+        ValueError: The record is not a state record of a conversation.
     """
     kind, place = rest[:1], rest[1:]
     match kind:
@@ -224,5 +224,5 @@ def _restored_page(place: bytes, value: bytes | None) -> PageOfIds:
 
 def _moved(value: bytes) -> Moved:
     if _SHORT <= value[1] < _SHORT + 32 or value[1] in {_UP_TO_255, _UP_TO_65535}:
-        return Moved(_decode_head(value), 0, {})  # kept before messages were remembered
+        return Moved(_decode_head(value), 0, {})  # from an early version
     return _decode_moved(value)

@@ -1,4 +1,4 @@
-"""Where the lanes of a process write sync records: what they share, by the layout."""
+"""The targets of sync records, which the lanes of a process share, for both layouts."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Targets:
     """Makes the transactions of lanes.
 
     Args:
-        settings: The deployment.
-        changed: Called, in any thread, when lanes have to look for a new epoch.
-        check: Raises `FatalFailure` if the topics are not those of the deployment.
+        settings: The settings of the deployment.
+        changed: Called in any thread when lanes must check for a new epoch.
+        check: Raises `FatalFailure` if the topics do not match the deployment.
     """
 
     def __init__(
@@ -40,13 +40,13 @@ class Targets:
             self._topics = RecipientTopics(settings)
 
     def newest_epoch(self) -> int:
-        """The epoch that lanes go to."""
+        """The epoch to which lanes switch."""
         return self._epoch.number if self._epoch else 0
 
     def transaction(
         self, partition: int, producer: Producer, group: Consumer, seat: Seat
     ) -> Transaction:
-        """The writer of a lane, to be asked for when the lane owns its partition.
+        """The writer of a lane. Called when the lane owns its partition.
 
         Raises:
             ServerUnavailable: The broker does not answer.

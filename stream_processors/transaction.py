@@ -1,18 +1,18 @@
-"""One transaction for everything that is pending on one source partition.
+"""One transaction for all pending records of one source partition.
 
-The order of steps, to which the code refers as "step n":
+The steps, to which the code refers as "step n":
 
 1. Begin.
 2. For each source record in its order: decide, and write entry, sync records and memberships, a
    reply, or a dead letter.
-3. Write the last head of each conversation that moved, the pages of ids that were touched, and
-   the partition's progress.
-4. Add the source offset to the transaction. Its metadata carries delay and counts to `im status`.
-5. Commit. Nothing of steps 2 to 4 is seen by a ``read_committed`` reader before, all of it after.
+3. Write the last head of each conversation that moved, the touched pages of ids, and the
+   partition's progress.
+4. Add the source offset to the transaction. Its metadata has delay and counts for `im status`.
+5. Commit. A ``read_committed`` reader sees no record of steps 2 to 4 before, and all after it.
 
-A process that ends between any two of these leaves an open transaction. The next owner of the
-partition aborts it by `init_transactions` and starts from the committed offset: as if the steps
-had not begun.
+A process that ends between two steps leaves an open transaction. The next owner of the partition
+aborts it by `init_transactions` and starts from the committed offset, as if the steps had not
+begun.
 """
 
 from __future__ import annotations
@@ -39,19 +39,21 @@ from stream_processors.state_codec import progress_record
 from stream_processors.turns import LONG_TURN, Seat, Turn
 
 TRANSACTION_SECONDS: Final = 30.0
-"""After this the broker aborts, and no call of ours waits longer. Some 100 times the usual."""
+"""The broker aborts a transaction after this time, and no call waits longer. Some 100 times the
+usual duration."""
 
 COMMIT_LIMIT_SECONDS: Final = 2 * TRANSACTION_SECONDS
 """The watchdog ends the process when a lane's transaction takes longer. librdkafka ignores the
-time limit of `send_offsets_to_transaction` while the group's coordinator is not connected:
-https://github.com/confluentinc/librdkafka/issues/5456. By then the broker has aborted it."""
+timeout of `send_offsets_to_transaction` while the group's coordinator is not connected:
+https://github.com/confluentinc/librdkafka/issues/5456. By then the broker has aborted the
+transaction."""
 
 MAX_WRITTEN_BYTES: Final = 2 * 1024 * 1024
-"""Of a record: a dead letter with its headers is the longest by far."""
+"""Maximum size of a record: a dead letter with its headers is by far the longest."""
 
 BREATH_SECONDS: Final = 50e-6
-"""A turn pauses for so long, to let in the threads that fetch. They need the interpreter for an
-instant, and several times until a record is with its lane; a lane that computes has it for long.
+"""Duration of a pause in a turn, for the threads that fetch. These threads need the interpreter
+briefly, several times for each record, while a computing lane holds it for long.
 """
 
 _BUFFER_WAIT_SECONDS: Final = 0.05
@@ -62,11 +64,11 @@ def transactional_config(settings: Settings, group: str, partition: int) -> dict
     return producer_config(settings) | {
         "transactional.id": f"{group}-{partition}",
         "transaction.timeout.ms": int(TRANSACTION_SECONDS * 1000),
-        # Nothing waits for it: a commit sends what is left. Until then the records of a partition
-        # gather, so that there are a quarter of the requests that 5 ms make, and a third less for
-        # the broker to do (ADR 2).
+        # No latency: a commit sends all remaining records. Until then the records of a partition
+        # are batched, which makes a quarter of the requests of 5 ms, and a third less work for the
+        # broker (ADR 2).
         "linger.ms": 1_000,
-        # With the default of 100 ms each commit waits that long for the one before it.
+        # With the default of 100 ms, each commit waits for this time for the previous commit.
         "retry.backoff.ms": 5,
         "queue.buffering.max.messages": 8 * LONG_TURN.writes,
         "queue.buffering.max.kbytes": 64 * 1024,
@@ -76,14 +78,14 @@ def transactional_config(settings: Settings, group: str, partition: int) -> dict
 
 
 class Transaction:
-    """Writes what one partition's `Sequencer` decides. A `stream_processors.sequencer.Writer`.
+    """Writes the decisions of one `Sequencer`. A `stream_processors.sequencer.Writer`.
 
     Args:
-        settings: Names of the topics.
+        settings: The settings of the deployment, which name the topics.
         partition: The source partition; its timeline and state have the same number.
-        producer: Transactional, of this partition alone, initialised.
-        group_metadata: Gives the consumer group of the source offsets.
-        seat: Has its turn in steps 2 and 3.
+        producer: The initialised transactional producer of only this partition.
+        group_metadata: Returns the consumer group of the source offsets.
+        seat: Takes its turn in steps 2 and 3.
     """
 
     def __init__(
@@ -108,10 +110,10 @@ class Transaction:
         self._dead_letter = settings.topic(Topic.DEAD_LETTER)
 
     def write_to(self, epoch: int) -> None:
-        """Sync records go to this epoch from now on, as the restored progress says.
+        """Sets the epoch of sync records, which is the epoch in the restored progress.
 
         Raises:
-            FatalFailure: The topic of the epoch is not there.
+            FatalFailure: The topic of the epoch does not exist.
             KafkaException: The broker does not answer.
         """
         self._sync = self._layout.topic_of(epoch)
@@ -121,13 +123,13 @@ class Transaction:
             raise FatalFailure(f"there is no topic {self._sync}")
 
     def switch(self, sequencer: Sequencer, epoch: int) -> None:
-        """Goes to a later epoch, in a transaction of its own, and says so on ``im.epochs``.
+        """Switches to a later epoch, in its own transaction with a record on ``im.epochs``.
 
-        All that this lane wrote before is committed; when this is, nothing more comes to the
-        earlier epochs, whoever has the lane then: its progress tells the epoch.
+        All earlier records of this lane are committed. After the commit, no owner of the lane
+        writes to earlier epochs, because the lane's progress has the epoch.
 
         Raises:
-            KafkaException: It did not commit. The process must end.
+            KafkaException: The transaction did not commit. The process must end.
         """
         switched = LaneSwitched(lane=self._partition, epoch=epoch)
         sequencer.progress.epoch = epoch
@@ -138,10 +140,10 @@ class Transaction:
         self.write_to(epoch)
 
     def run(self, sequencer: Sequencer, records: Sequence[SourceRecord]) -> int:
-        """Steps 1 to 5 for the first of these records, as many as one transaction takes.
+        """Runs steps 1 to 5 for the first of these records, up to the limit of a transaction.
 
         Returns:
-            How many records are done.
+            The number of committed records.
 
         Raises:
             KafkaException: The transaction did not commit. The process must end: `sequencer` is
@@ -177,7 +179,7 @@ class Transaction:
         return len(records)
 
     def _complete(self) -> None:
-        """Writes what can be told only when all else is written; nothing, in this layout."""
+        """Writes records that depend on all others; in this layout there are none."""
 
     def timeline(self, conv_id: str, value: bytes) -> None:
         """Appends an entry to its conversation's timeline."""
@@ -187,8 +189,8 @@ class Transaction:
             self._produce_late(self._timeline, value, conv_id, self._partition)
 
     def sync(self, recipients: Sequence[str], value: bytes) -> int:
-        """Appends one record for each shard that has recipients; returns how many those are."""
-        # Nearly all records are written here and by `timeline`, so both try by themselves first.
+        """Appends one record for each shard that has recipients; returns their number."""
+        # Nearly all records are written here and in `timeline`, so both first call the producer.
         produce, topic = self._producer.produce, self._sync
         records = addresses(recipients, self._shards)
         for partition, key in records:
@@ -203,7 +205,7 @@ class Transaction:
         self._produce(self._state, value, key, self._partition)
 
     def dead_letter(self, letter: DeadLetter) -> None:
-        """Puts a source record aside, byte for byte if it is short."""
+        """Writes a dead letter for a source record, with the value if it is short."""
         origin = Origin(self._messages, self._partition, letter.offset, letter.last_offset)
         content = letter.content or content_of(letter.value)
         headers = letter_headers("sequencer", letter.reason, origin, content)

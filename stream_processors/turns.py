@@ -1,13 +1,13 @@
-"""Whose turn it is to compute: one lane at a time, and first the one that has had the least.
+"""Turns to compute: one lane at a time; the lane with the least recent computing time is next.
 
-The threads of one interpreter compute one at a time anyway. Where they take turns by the
-transaction and not by the millisecond, a busy worker does a quarter more, and the first lane
-commits while the second computes. A quiet lane must not pay for that with the time of its people:
+The threads of one interpreter compute one at a time anyway. With turns of a transaction rather
+than a millisecond, a busy worker processes a quarter more, and the first lane commits while the
+second computes. To limit the latency of a quiet lane:
 
-- it comes before the busy ones, because it has had less of the last seconds than they;
-- while there is one, the busy ones make shorter transactions. It waits for the one under way, and
-  so does every reader of a sync shard that the two have in common: a reader of committed records
-  waits for all transactions that are open.
+- it comes before the busy lanes, because it has had less time in the last seconds;
+- while there is a quiet lane, busy lanes make shorter transactions. The quiet lane waits for the
+  transaction in progress, and so does every reader of a sync shard of both lanes: a reader of
+  committed records waits for all open transactions.
 """
 
 from __future__ import annotations
@@ -23,38 +23,38 @@ from schemas.errors import FatalFailure
 
 
 class Turn(NamedTuple):
-    """What one turn may do."""
+    """The limits of one turn."""
 
     writes: int
-    """Records that the transaction writes at most."""
+    """Maximum number of records that the transaction writes."""
 
     breath: int
-    """Records between two pauses that let in the threads that fetch."""
+    """Records between two pauses for the threads that fetch."""
 
 
 LONG_TURN: Final = Turn(25_000, 25_000)
-"""Some 0.05 s of work. All that lanes have written and not committed is memory: with twice as
-much the processor's caches no longer help, and each message takes a tenth longer."""
+"""Some 0.05 s of work. All uncommitted records of lanes are in memory: with twice the size they
+exceed the processor's caches, and each message takes a tenth longer."""
 
 SHORT_TURN: Final = Turn(10_000, 2_500)
-"""While a quiet lane is about: some 0.02 s, with pauses. A lane that pauses waits for a core
-again, so that busy lanes among themselves do a tenth more without."""
+"""Used while a quiet lane is active: some 0.02 s, with pauses. After a pause, a lane waits for a
+core again, so that busy lanes among themselves process a tenth more without pauses."""
 
 RECENT_SECONDS: Final = 1.0
-"""After this half of what a lane has had is forgotten, and a silent lane is no longer about."""
+"""Half-life of a lane's computing time; a lane without a turn for this time is not active."""
 
 _QUIET_SHARE: Final = 4
-"""A lane is quiet that has had less than this part of what lanes have had on average."""
+"""A lane is quiet if it has had less than this part (1/4) of the average time of lanes."""
 
 _WAIT_SECONDS: Final = 60.0
-"""A turn is over in a fraction of a second; one that is not comes from a thread that hangs."""
+"""Timeout of a wait for a turn. A turn takes a fraction of a second, unless its thread hangs."""
 
 
 class Turns:
-    """Gives the lanes of a process their turns.
+    """Assigns turns to the lanes of a process.
 
     Args:
-        clock: Seconds, only growing.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -65,7 +65,7 @@ class Turns:
         self._seats: set[Seat] = set()
 
     def join(self) -> Seat:
-        """A place for one more lane; `Seat.leave` gives it back."""
+        """Adds a seat for one more lane; `Seat.leave` removes it."""
         seat = Seat(self)
         with self._guard:
             self._seats.add(seat)
@@ -90,7 +90,7 @@ class Turns:
             return SHORT_TURN if self._somebody_is_quiet(seat) else LONG_TURN
 
     def end(self, seat: Seat) -> None:
-        """Hands the turn to whoever waits and has had the least."""
+        """Passes the turn to the waiting lane with the least time."""
         with self._guard:
             now = self._clock()
             seat.had = seat.had_by(now) + now - seat.began
@@ -113,7 +113,7 @@ class Turns:
 
 
 class Seat:
-    """One lane's place among the others: what it has had, and its next turn."""
+    """One lane's computing time and its next turn."""
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
@@ -126,10 +126,10 @@ class Seat:
         """Waits for the turn, and ends it.
 
         Yields:
-            What the transaction may do.
+            The limits of the transaction.
 
         Raises:
-            FatalFailure: Somebody else's turn does not end.
+            FatalFailure: The turn of another lane does not end.
         """
         turn = self._turns.begin(self)
         try:
@@ -142,9 +142,9 @@ class Seat:
         self._turns.leave(self)
 
     def had_by(self, now: float) -> float:
-        """Seconds of the turns so far, the older the less they count."""
+        """Seconds of the turns so far; older ones count less."""
         return self.had * math.exp2((self.ended - now) / RECENT_SECONDS)
 
     def is_about(self, now: float) -> bool:
-        """Whether the lane has computed lately."""
+        """Whether the lane has computed recently."""
         return now - self.ended < RECENT_SECONDS

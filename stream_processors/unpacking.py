@@ -1,14 +1,14 @@
-"""Fetched batches of records, unpacked within bounds, whatever their producer put into them.
+"""Unpacks fetched batches of records within bounds, whatever a producer has put into them.
 
-It stands between the fetched bytes and the Kafka client's own classes, because these
+These classes are between the fetched bytes and the Kafka client's own classes, which
 
-- unpack a compressed batch whole: a batch of 4 MiB may hold gigabytes;
-- raise, for ever, at a record whose headers have names that are not UTF-8;
-- make an object of each header: a batch of 4 MiB may hold two million.
+- unpack a compressed batch as a whole: a batch of 4 MiB may have gigabytes;
+- fail forever at a record with header names that are not UTF-8;
+- make an object for each header: a batch of 4 MiB may have two million.
 
-A batch is unpacked to `MAX_BATCH_BYTES` at most. A longer one is put aside as a whole, and so is
-one that cannot be unpacked. Of a batch of more than `PLAIN_BATCH_BYTES`, and of one with a record
-that the client cannot read, headers are passed over instead of read.
+A batch is unpacked up to `MAX_BATCH_BYTES`. A longer batch, and a batch that cannot be unpacked,
+becomes a dead letter as a whole. In a batch of more than `PLAIN_BATCH_BYTES`, and in a batch with
+a record that the client cannot read, headers are skipped.
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ from schemas.dead_letters import Content, content_of
 from schemas.limits import MAX_RECORD_BYTES
 
 MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
-"""A batch unpacked. Producers rarely pass 1 MB; four times what the topic takes packed."""
+"""Maximum size of an unpacked batch: four times the topic's limit of a packed batch. Producers
+rarely exceed 1 MB."""
 
 PLAIN_BATCH_BYTES: Final = 1024 * 1024
-"""Up to this the client's own class reads a batch. Its headers take 37 MB at most."""
+"""Maximum size of a batch that the client's own class reads. Its headers take at most 37 MB."""
 
 FETCH_BYTES: Final = 8 * 1024 * 1024
-"""Unpacked bytes of one partition at a time; what is left is fetched again."""
+"""Maximum unpacked bytes of one partition at a time; further records are fetched again."""
 
 MAX_KEY_BYTES: Final = 64 * 1024
-"""A record with a longer key is put aside without the key."""
+"""A record with a longer key becomes a dead letter without the key."""
 
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
-"""Of a batch: base offset, length, leader epoch, magic, CRC, attributes, last offset delta, first
-and last time, producer's id and epoch, base sequence, number of records."""
+"""The header of a batch: base offset, length, leader epoch, magic, CRC, attributes, last offset
+delta, first and last time, producer's id and epoch, base sequence, number of records."""
 
 _ATTRIBUTES_AT: Final = 21
 _CODECS: Final = 0b111
@@ -50,9 +51,9 @@ _NO_TIME: Final = -1
 
 
 class Aside(NamedTuple):
-    """Records that are to be put aside unread: one, or a whole batch up to ``last_offset``.
+    """Unread records that become a dead letter: one, or a whole batch up to ``last_offset``.
 
-    Looks like a record without a value.
+    Has the fields of a record without a value.
     """
 
     offset: int
@@ -65,9 +66,9 @@ class Aside(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """Offsets that hold no committed record: marks of transactions, and what was aborted.
+    """Offsets without a committed record: transaction markers and aborted records.
 
-    Looks like a record without a value.
+    Has the fields of a record without a value.
     """
 
     offset: int
@@ -87,16 +88,16 @@ class Bare(NamedTuple):
 
 
 class TooLong(Exception):
-    """A batch has more than `MAX_BATCH_BYTES`. Does not leave this module."""
+    """A batch has more than `MAX_BATCH_BYTES`. Private to this module."""
 
 
 class FetchedBatches:
-    """The batches of one partition that one answer of the broker holds.
+    """The batches of one partition in one response of the broker.
 
-    To the client it is a `MemoryRecords`.
+    Replaces the client's `MemoryRecords`.
 
     Args:
-        fetched: The bytes. The last batch may be cut off.
+        fetched: The bytes. The last batch may be incomplete.
     """
 
     def __init__(self, fetched: bytes) -> None:
@@ -105,7 +106,7 @@ class FetchedBatches:
         self._unpacked = 0
 
     def size_in_bytes(self) -> int:
-        """Of all that was fetched."""
+        """The size of the fetched bytes."""
         return len(self._fetched)
 
     def has_next(self) -> bool:
@@ -132,11 +133,11 @@ class FetchedBatches:
 
 
 class FetchedBatch:
-    """One batch. To the client it is a `DefaultRecordBatch`.
+    """One batch. Replaces the client's `DefaultRecordBatch`.
 
     Args:
         packed: The bytes of the batch.
-        count: Gets how many bytes it takes unpacked.
+        count: Receives the unpacked size.
     """
 
     def __init__(self, packed: memoryview, count: Callable[[int], None]) -> None:
@@ -151,11 +152,11 @@ class FetchedBatch:
         self.is_transactional = batch.is_transactional
 
     def validate_crc(self) -> bool:
-        """Whether the bytes are as the producer sent them."""
+        """Whether the checksum matches the bytes."""
         return bool(self._batch.validate_crc())
 
     def __next__(self) -> Any:
-        """The one record of a control batch."""
+        """The only record of a control batch."""
         return next(iter(self._batch))
 
     def __iter__(self) -> Iterator[Any]:
@@ -164,7 +165,7 @@ class FetchedBatch:
             whole = unpack(self._packed)
         except TooLong:
             return iter((self._aside(f"the batch has more than {MAX_BATCH_BYTES} bytes"),))
-        except Exception as error:  # noqa: BLE001 - by whatever error a codec finds a fault
+        except Exception as error:  # noqa: BLE001 - codecs raise various errors
             return iter((self._aside(f"the batch cannot be unpacked: {type(error).__name__}"),))
         self._count(len(whole))
         if len(whole) > PLAIN_BATCH_BYTES:
@@ -177,7 +178,7 @@ class FetchedBatch:
             for record in batch:
                 yield record if not record.headers else _without_headers(record)
         except (CorruptRecordException, ValueError):
-            # The client passes over those that it has had already.
+            # The client skips records that it has had already.
             yield from self._read_bare(whole)
 
     def _read_bare(self, whole: memoryview) -> Iterator[Bare | Aside]:
@@ -187,7 +188,7 @@ class FetchedBatch:
             yield self._aside("the batch cannot be read")
 
     def passed(self, first: int) -> Passed:
-        """Its offsets from ``first`` on, where none of its records counts."""
+        """The batch's offsets from ``first`` on, for a batch without committed records."""
         return Passed(max(first, self.base_offset), self.next_offset - 1)
 
     def _aside(self, reason: str) -> Aside:
@@ -202,11 +203,11 @@ def _without_headers(record: Any) -> Bare:
 
 
 def unpack(batch: memoryview) -> memoryview:
-    """The same batch without compression; the very same, if it has none.
+    """The batch without compression; an uncompressed batch is returned unchanged.
 
     Raises:
-        TooLong: It has more than `MAX_BATCH_BYTES` then.
-        Exception: Its codec cannot read it; the codecs have no error in common.
+        TooLong: The unpacked batch has more than `MAX_BATCH_BYTES`.
+        Exception: The codec cannot read the batch; codecs have no common error.
     """
     (attributes,) = struct.unpack_from(">h", batch, _ATTRIBUTES_AT)
     codec = attributes & _CODECS
@@ -251,7 +252,7 @@ _XERIAL_HEADER_BYTES: Final = 16
 
 
 def _snappy_blocks(packed: memoryview) -> Iterator[memoryview]:
-    """The whole, or the blocks that Java clients divide it into."""
+    """The whole bytes, or the blocks into which Java clients divide them."""
     if bytes(packed[: len(_XERIAL)]) != _XERIAL:
         yield packed
         return
@@ -293,7 +294,7 @@ def bare_records(batch: memoryview) -> Iterator[Bare | Aside]:
         end = at + size
         if size < 0 or end > len(batch):
             raise CorruptRecordException("a record has an impossible size")
-        later, at = _varint(batch, at + 1)  # after its attributes, which have no meaning yet
+        later, at = _varint(batch, at + 1)  # after its attributes, which are unused
         delta, at = _varint(batch, at)
         key, at = _field(batch, at, end)
         value, at = _field(batch, at, end)
@@ -325,7 +326,7 @@ def _field(batch: memoryview, at: int, end: int) -> tuple[memoryview | None, int
 
 
 def _varint(batch: memoryview, at: int) -> tuple[int, int]:
-    """A number in zigzag form, seven bits a byte, and where it ends."""
+    """A number in zigzag encoding, seven bits a byte, and the position after it."""
     number = shift = 0
     while True:
         byte = batch[at]

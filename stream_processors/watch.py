@@ -1,7 +1,7 @@
-"""Looks after the parts of a worker that nobody else looks after.
+"""Monitors the Kafka client and the event loop of a worker.
 
-Faust starts its own tasks only when partitions are assigned, so this is a thread: it also works in
-a worker that never gets any.
+Faust starts its own tasks only when partitions are assigned, so this is a thread, which also works
+in a worker without partitions.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ log = logging.getLogger(__name__)
 
 
 def watch(app: faust.App, beat: Callable[[], None]) -> None:
-    """Starts to look after an app, in a thread that ends with the app.
+    """Starts to monitor an app, in a thread that ends with the app.
 
     Ends the process with `ClientEnded` when a background task of the Kafka client has ended.
 
     Args:
-        app: Has a `stream_processors.fetching.HoldingConsumer`.
-        beat: Is run by the app's event loop once a second, if that runs.
+        app: An app with a `stream_processors.fetching.HoldingConsumer`.
+        beat: Called by the app's event loop once a second while the loop runs.
     """
     Thread(target=_watch, args=(app, beat), name="watch", daemon=True).start()
 
@@ -37,10 +37,10 @@ def watch(app: faust.App, beat: Callable[[], None]) -> None:
 def _watch(app: Any, beat: Callable[[], None]) -> None:
     pause = Event()
     while not pause.wait(WATCH_SECONDS) and not app.should_stop:
-        consumer = app._consumer  # noqa: SLF001 - the public name would make one
+        consumer = app._consumer  # noqa: SLF001 - the public name would create one
         if consumer is None:
             continue
-        with contextlib.suppress(RuntimeError):  # an event loop that has ended: so has the app
+        with contextlib.suppress(RuntimeError):  # the event loop and the app have ended
             app.loop.call_soon_threadsafe(beat)
             error = consumer.ended()
             if error is not None and not app.should_stop:

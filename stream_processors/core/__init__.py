@@ -1,8 +1,8 @@
-"""What the sequencer decides, as a pure function: no clock, no random number, no I/O, no Faust.
+"""The sequencer's decisions as pure functions: no clock, no random numbers, no I/O, no Faust.
 
-    decide(limits, conversation, command, at) -> Outcome     what is to happen, and what changes
-    Conversation.apply(change)                               the only way that state changes
+    decide(limits, conversation, command, at) -> Decision    the entries and changes, or a reply
+    Accept.apply_to(conversation, strangers)                 applies the changes to the state
 
-The same commands in the same order give the same outcomes. A restart is: apply all changes that
-were logged. So both can be run over a list, and that is how they are tested.
+The same commands in the same order give the same decisions. A restart applies all logged changes.
+So both run over a list, and the tests do that.
 """

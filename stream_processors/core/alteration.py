@@ -1,13 +1,13 @@
-"""The decisions about what was said before: to recall it, or to edit it.
+"""The decisions about the recall or the edit of an earlier message.
 
-Order of the questions: is the sender a member? is there such a message, young enough to be
-remembered? is it theirs to recall or edit? was it recalled before? is it young enough?
+Order of the checks: is the sender a member? is the message known and remembered? may the sender
+recall or edit it? was it recalled before? is it young enough?
 
-Everybody whose sync timeline has the text learns of the recall, whatever the mode is now, also if
-they have left since: otherwise the text would stay in that timeline. A former member gets a notice
-in place of the entry, which lies outside of what they may see. A former member who could read the
-text in the store gets a notice, too, because their device may have a copy; the number of these
-notices is bounded.
+Every person whose sync timeline has the text is notified of the recall, in either mode and also
+after having left: otherwise the text would remain in that timeline. A former member gets a notice
+in place of the entry, because the former member may not see the entry. A former member who could
+read the text in the store gets a notice as well, because a device may have a copy; the number of
+these notices is bounded.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from stream_processors.core.refusal import Refused, check_said, existing
 from stream_processors.core.state import Conversation, Head, Leaver
 
 MAX_TOLD_MENTIONS: Final = 2
-"""The people whom all versions of a message mention while pulled, as a multiple of
+"""Maximum number of people that all pulled versions of a message mention, as a multiple of
 `Limits.max_mentions`. Their ids are in the state record of the message."""
 
 
 def recall(
     limits: Limits, conversation: Conversation | None, command: RecallMessage, at: int
 ) -> Effect:
-    """Takes a message back, and its edits with it.
+    """Recalls a message and its edits.
 
     Raises:
-        Refused: The sender may not, not any more, or there is nothing to recall.
+        Refused: The sender may not recall, it is too late, or there is no such message.
     """
     conversation, head = existing(conversation)
     said = _message(conversation, head, command)
@@ -61,10 +61,10 @@ def recall(
 def edit(
     limits: Limits, conversation: Conversation | None, command: EditMessage, at: int
 ) -> Effect:
-    """Puts another text in place of a message's.
+    """Replaces the text of a message.
 
     Raises:
-        Refused: The sender may not, not any more, or there is nothing to edit.
+        Refused: The sender may not edit, it is too late, or there is no such message.
     """
     check_said(limits, command)
     conversation, head = existing(conversation)
@@ -88,7 +88,7 @@ def edit(
 
 
 def mentioned(conversation: Conversation, entry: MessageSent | MessageEdited) -> tuple[str, ...]:
-    """The other members that a version of a message mentions, who get it in pull mode, too."""
+    """The other members that a version of a message mentions, who get it even in pull mode."""
     named = dict.fromkeys(entry.mentions)
     return tuple(u for u in named if u in conversation.members and u != entry.sender)
 
@@ -118,7 +118,7 @@ def _check_age(said: Said, at: int, within_ms: int) -> None:
 def _common(
     command: RecallMessage | EditMessage, at: int, head: Head, said: Said
 ) -> dict[str, Any]:
-    """What every entry has that alters a message: the next in its conversation."""
+    """The common fields of entries that alter a message: the next entry of the conversation."""
     return {
         "conv_id": command.conv_id,
         "seq": head.last_seq + 1,
@@ -142,7 +142,7 @@ def _recipients(
 
 
 def _holders(conversation: Conversation, target: int, said: Said) -> Iterator[str]:
-    """In whose sync timelines the text is: of the message itself, or of one of its edits."""
+    """The people whose sync timelines have the text of the message or of one of its edits."""
     yield from (said.sender, *said.told)
     pushed = [seq for seq in (target, *said.edits) if seq not in said.pulled]
     if not pushed:
@@ -152,7 +152,7 @@ def _holders(conversation: Conversation, target: int, said: Said) -> Iterator[st
 
 
 def _back(conversation: Conversation, seqs: Sequence[int]) -> Iterator[str]:
-    """Members who were there at one of these SeqIds, in an earlier period."""
+    """Members who were members at one of these SeqIds in an earlier period."""
     for leaver in reversed(conversation.leavers.values()):
         is_member = leaver.user in conversation.members
         if not is_member and leaver.until < seqs[0]:
@@ -162,7 +162,7 @@ def _back(conversation: Conversation, seqs: Sequence[int]) -> Iterator[str]:
 
 
 def _former(conversation: Conversation, since: int) -> Iterator[Leaver]:
-    """People who are not members and left at or after SeqId ``since``, the last first."""
+    """Former members who left at or after SeqId ``since``, the latest first."""
     for leaver in reversed(conversation.leavers.values()):
         if leaver.user in conversation.members:
             continue
@@ -176,8 +176,8 @@ def _noticed(
 ) -> list[str]:
     """Former members who get a notice.
 
-    All whose sync timeline has the text; and of those who could read it in the store the last to
-    leave, as many as there is room for.
+    All whose sync timeline has the text, and the latest leavers among those who could read it in
+    the store, up to the bound.
     """
     seqs = (target, *said.edits)
     pushed = [seq for seq in seqs if seq not in said.pulled]

@@ -1,4 +1,4 @@
-"""The recipients of an entry, with a place for what a writer computes from them once."""
+"""The recipients of an entry, with a cache for values that a writer computes from them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 class Audience(tuple[str, ...]):  # noqa: SLOT001 - `addressed` is in its dictionary
     """Recipients, in the order of their joining.
 
-    A conversation keeps one object until its members change, so what is computed from it is
-    computed when the members change and not for each message.
+    A conversation uses one object until its members change, so a value is computed once after a
+    change of the members and not for each message.
 
     Attributes:
-        addressed: Whatever the writer of sync records has computed from it; None at first. The
-            core does not look at it.
+        addressed: The value that the writer of sync records has computed; None at first. The core
+            does not use it.
     """
 
     addressed: Any = None

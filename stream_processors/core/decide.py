@@ -1,16 +1,16 @@
 """The decision about one command: `decide`.
 
-Order of the questions, because each answer hides the later ones:
+Order of the checks; the first failed check determines the outcome:
 
-1. Is the id one that can be remembered?               no: rejected ``invalid``
-2. Is the id above all that its device sent before?    no: the first outcome, or ``stale``
-3. Is the command within the limits?                   no: ``too_large``, ``empty``, ``invalid``
-4. Is the conversation there?                          no: ``unknown_conversation``
-5. May the sender do this, and would it change a thing? no: ``not_a_member``, ``not_allowed``, …
+1. Is the id valid, so that it can be remembered?        no: rejected ``invalid``
+2. Is the id above all earlier ids of its device?        no: the first outcome, or ``stale``
+3. Is the command within the limits?                     no: ``too_large``, ``empty``, ``invalid``
+4. Does the conversation exist?                          no: ``unknown_conversation``
+5. May the sender do this, and would it have an effect?  no: ``not_a_member``, ``not_allowed``, …
 
-The second question comes before the others so that a command that is sent again has the same
-outcome again, accepted or rejected, whatever has changed since: the sender may have joined or
-left, a limit may have changed. Read marks differ (`stream_processors.core.marks`).
+Check 2 is early so that a repeated command has the same outcome again, accepted or rejected, even
+if the sender has joined or left since, or a limit has changed. Read marks differ
+(`stream_processors.core.marks`).
 """
 
 from __future__ import annotations
@@ -55,17 +55,17 @@ def decide(
     at: int,
     strangers: Strangers = _NOBODY,
 ) -> Decision:
-    """Decides what a command does to a conversation. Changes nothing itself.
+    """Decides the effect of a command on a conversation. Has no side effects.
 
     Args:
-        limits: What this deployment allows.
-        conversation: The state that all earlier commands led to; None if there is none.
-        command: What somebody wants.
+        limits: The limits of the deployment.
+        conversation: The state after all earlier commands; None if there is none.
+        command: The command.
         at: The broker's time of the command, milliseconds since 1970.
-        strangers: What the lane remembers of those who have no place in a conversation.
+        strangers: The lane's memory of refused commands of strangers.
 
     Returns:
-        What is to be written and changed, or the reply to the sender.
+        The records to write and the changes, or the reply to the sender.
     """
     if not is_client_msg_id(command.client_msg_id):
         return rejected(command, at, "invalid")
@@ -78,7 +78,7 @@ def decide(
     if command.client_msg_id <= past.newest:
         return answer_again(command, past, digest, at)
     try:
-        if isinstance(command, SendMessage):  # nearly all are
+        if isinstance(command, SendMessage):  # nearly all commands are
             effect = _send(limits, conversation, command, at)
         else:
             effect = _effect(limits, conversation, command, at)
@@ -90,9 +90,10 @@ def decide(
 def refusal_to_remember(
     conversation: Conversation | None, command: AnyCommand, reply: AnyReply, strangers: Strangers
 ) -> Refuse | None:
-    """What a reply of `decide` adds to the state: a rejection of a new id is its outcome.
+    """The refusal that the state must remember after a reply of `decide`, or None.
 
-    Any other reply leaves no trace, nor does one to an id that is not above the newest.
+    A rejection of a new id is remembered. Other replies, and replies to an id that is not above
+    the newest, are not.
     """
     if not isinstance(reply, Rejected) or not is_client_msg_id(command.client_msg_id):
         return None
@@ -107,7 +108,7 @@ def refusal_to_remember(
 def _past_without_window(
     conversation: Conversation | None, command: AnyCommand, strangers: Strangers
 ) -> Window:
-    """What was decided of a device that has no window in the conversation."""
+    """The decided ids of a device without a window in the conversation."""
     devices = None if conversation is None else conversation.devices.get(command.sender)
     return strangers.window(command, devices.floor if devices else "")
 
@@ -213,7 +214,7 @@ def _add(
 
 
 def _may_enter(conversation: Conversation, head: Head, command: AddMembers) -> bool:
-    """Whether somebody may add themselves: an empty conversation is open to its last owner."""
+    """Whether the sender may add themselves: an empty conversation is open to its last owner."""
     if head.join == "open":
         return True
     return not conversation.members and command.sender == head.owner
@@ -237,9 +238,9 @@ def _remove(
 
 
 def _people(limits: Limits, people: list[str]) -> list[str]:
-    """The people named, each once.
+    """The named people without duplicates.
 
-    An empty list is refused, and one beyond the limit.
+    An empty list, and a list beyond the limit, is refused.
     """
     unique = list(dict.fromkeys(people))
     if not unique or not all(map(is_valid_id, unique)):

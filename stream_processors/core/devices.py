@@ -1,12 +1,12 @@
 """The windows of the devices of one sender in one conversation: a bounded number of them.
 
-A sender may name any number of devices. The state holds `MAX_DEVICES` windows; the window whose
-newest id is the smallest makes room for the next device. Its newest id becomes the *floor*: no
-command of a device without a window is accepted with an id up to the floor. So no id that was
-forgotten is ever taken for a new one.
+A sender may name any number of devices. The state holds `MAX_DEVICES` windows. The next device
+replaces the window with the smallest newest id, and this id becomes the *floor*: from a device
+without a window, no command with an id up to the floor is accepted. So a forgotten id is never
+taken for a new one.
 
-The newest ids decide, and not the order of use, because then the floor is as low as it can be,
-and no record is needed for a device that is merely used.
+Eviction is by the newest id, not by the order of use, because then the floor is the lowest
+possible, and the use of a device needs no record.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from schemas.records import AnyCommand
 from stream_processors.core.window import Decided, Window
 
 Device: TypeAlias = tuple[str, str]
-"""A device of a sender, and its installation: an empty one where commands name none."""
+"""A device of a sender, and its installation, which is empty if commands name none."""
 
 
 def device_of(command: AnyCommand) -> Device:
@@ -42,11 +42,11 @@ class Devices:
         self.windows: dict[Device, Window] = {} if windows is None else windows
 
     def open(self, device: Device, held: Sequence[Decided]) -> Window:
-        """Makes the window of a device, and room for it.
+        """Makes the window of a device, and evicts another one if necessary.
 
         Args:
-            device: It has no window yet.
-            held: What was decided of the device before.
+            device: A device without a window.
+            held: The earlier decided ids of the device.
         """
         place = len(self.windows)
         makes_room = place >= MAX_DEVICES
@@ -58,7 +58,7 @@ class Devices:
         return window
 
     def restore(self, device: Device, place: int, page: int, ids: Sequence[Decided]) -> None:
-        """Replaces one page of a window. Without ids: the window there has no such page."""
+        """Replaces one page of a window. Without ids, the page is removed."""
         found = next((each for each in self.windows.items() if each[1].place == place), None)
         if found is not None and (not ids or found[0] == device):
             found[1].restore(page, ids)
@@ -69,7 +69,7 @@ class Devices:
             window.restore(page, ids)
 
     def _forget(self) -> int:
-        """Forgets the window with the smallest newest id; returns its place."""
+        """Evicts the window with the smallest newest id; returns its place."""
         device, window = min(
             self.windows.items(), key=lambda item: (item[1].newest, item[1].place)
         )

@@ -1,4 +1,4 @@
-"""What tells a command that is sent again from another one under the same id."""
+"""The digest that distinguishes a repeated command from another command with the same id."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from schemas.records import AnyCommand, SendMessage
 
 
 def digest_of(command: AnyCommand) -> int:
-    """32 bits of what a command wants; where it came from and its id are compared beside them.
+    """A 32-bit digest of a command's content; its source and its id are compared separately.
 
-    Against a client that reuses an id by mistake, not against one that means to: CRC-32 is chosen
-    because it is cheap, and is taken of what a message says, because nearly all are messages.
+    The digest detects an id that a client reuses by mistake, not on purpose: CRC-32 is cheap. For
+    a message it covers only the content and mentions, because nearly all commands are messages.
     """
     if type(command) is SendMessage:
         said = crc32(encode(command.content))

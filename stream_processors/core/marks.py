@@ -1,13 +1,12 @@
 """The decision about a read mark.
 
-A mark is a maximum: a mark that is sent again, late or in another order moves nothing, so the id
-of an accepted mark is not remembered. The id of a refused mark is remembered if it is above all
-ids that its device has sent before: sent again, the mark is refused again.
+A mark is a maximum: a repeated, late or reordered mark has no effect, so the id of an accepted
+mark is not remembered. The id of a refused mark is remembered if it is above all earlier ids of
+its device, so that a repeated refused mark is refused again.
 
-A mark lies within the reader's membership period, because joining marks the entry that let them
-in. What somebody says themselves is read by definition. That is not noted here, where it would be
-one more step for every message: whoever counts what is unread takes the highest of the three
-(`schemas.unread`).
+A mark is within the reader's membership period, because a join marks its own entry as read. A
+person's own messages are read by definition. The state does not record this, because it would cost
+a step for every message: readers take the highest of the three values (`schemas.unread`).
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from stream_processors.core.window import Window
 def decide_mark(
     conversation: Conversation | None, past: Window, command: MarkRead, at: int
 ) -> Mark | AnyReply:
-    """Moves the mark of a member up to an entry that is there, or refuses to.
+    """Moves the mark of a member to an existing entry, or refuses the command.
 
     Args:
-        conversation: The state that all earlier commands led to; None if there is none.
-        past: What was decided of the device before.
-        command: Up to where its sender has read.
+        conversation: The state after all earlier commands; None if there is none.
+        past: The earlier decided ids of the device.
+        command: The command.
         at: The broker's time of the command, milliseconds since 1970.
     """
     client_msg_id = command.client_msg_id

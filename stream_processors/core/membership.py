@@ -1,9 +1,9 @@
-"""The entries that a membership command becomes: several for a long list, and mode changes.
+"""The entries of a membership command: several for a long list of people, and mode changes.
 
-A list of people is split, because each of them gets the entry that names them: one entry of all
-n would cost n times n; and because an entry has a bound in bytes. After each entry the mode is
-looked at; the switch is an entry of its own that goes to every member once, in either direction,
-so that every device knows from which SeqId on it reads where.
+A list of people is split for two reasons: each named person gets the entry, so one entry with n
+people would cost n times n; and the size of an entry is bounded. After each entry the mode is
+checked. A change of the mode is an entry of its own that goes to every member, so that every
+device knows from which SeqId on it reads the store or the sync timeline.
 """
 
 from __future__ import annotations
@@ -42,23 +42,23 @@ from stream_processors.core.state import (
 )
 
 _PERIOD_BYTES: Final = 32
-"""Of a period in an entry, beside the id: its number, a SeqId and punctuation."""
+"""Size of a period in an entry without the id: its number, a SeqId and punctuation."""
 
 _ENVELOPE_BYTES: Final = 512
-"""Of an entry, beside its members and the ids of conversation and sender: some 200 now."""
+"""Size of an entry without its members and the ids of conversation and sender: some 200 now."""
 
 MembershipCommand = CreateConversation | AddMembers | RemoveMembers | TransferOwnership
 
 
 class Draft:
-    """Collects what one membership command does, on a copy of what it starts from.
+    """Collects the effects of one membership command, on a copy of the state.
 
     Args:
-        limits: When the mode changes, and how many people one entry names.
-        command: Where sender and ids come from.
+        limits: The thresholds of the modes, and the number of people in one entry.
+        command: The command, with sender and ids.
         at: The broker's time of the command, in milliseconds.
-        head: The conversation before it.
-        before: Its members before it, and the closed periods of people who have left it once.
+        head: The head of the conversation before the command.
+        before: The members before the command, and the closed periods of former members.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Draft:
         self._changes: list[Change] = []
 
     def create(self, people: Sequence[str]) -> None:
-        """The first entry names as many as one entry may; the others follow as additions."""
+        """Creates the conversation. Members beyond the limit of one entry follow as additions."""
         first = next(self._split(people))
         self._join(first)
         entry = ConversationCreated(
@@ -111,7 +111,7 @@ class Draft:
             self._switch_mode()
 
     def remove(self, leavers: Sequence[str]) -> None:
-        """Removes members. They get the entry that names them, and nothing after it."""
+        """Removes members. Each gets the entry that names them, and no later entry."""
         for some in self._split(leavers):
             recipients, seq = self._concerned(some), self._next_seq()
             numbers = {user: number for user in some if (number := self._number(user))}
@@ -133,20 +133,20 @@ class Draft:
         self._deliver(entry, concerned)
 
     def _pass_on(self) -> None:
-        """Succession: an owner who is not a member is followed by the longest-standing member."""
+        """Succession: the longest-standing member replaces an owner who is not a member."""
         members = self._members
         if members and self._owner not in members:
             self.transfer(min(members, key=lambda user: (members[user], user)))
 
     def effect(self, more: Sequence[Change] = ()) -> Effect:
-        """All entries, the changes that they mean, and ``more`` of these."""
+        """All entries and their changes, with ``more`` changes."""
         self._pass_on()
         before = self._head
         head = structs.replace(before, owner=self._owner, mode=self._mode, last_seq=self._seq)
         return Effect(self._deliveries, head, [*self._changes, *more])
 
     def _split(self, people: Sequence[str]) -> Iterator[list[str]]:
-        """Parts that one entry can name each, in number and in bytes."""
+        """Splits a list into parts within the limits of one entry, in number and in bytes."""
         command = self._command
         room = MAX_ENTRY_BYTES - _ENVELOPE_BYTES - len(encode((command.conv_id, command.sender)))
         part: list[str] = []
@@ -168,7 +168,7 @@ class Draft:
         return self._seq
 
     def _join(self, people: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """Lets people in; the numbers and beginnings of periods of those who were here before."""
+        """Adds people. Returns the numbers and first SeqIds of periods of returning members."""
         seq = self._seq + 1
         periods: dict[str, tuple[int, int]] = {}
         for user in people:
@@ -185,7 +185,7 @@ class Draft:
             self._changes.append(LeaverForgotten(user))
         elif begun.closed != leaver.stays:
             self._changes.append(Leaver(user, begun.closed))
-        if begun.since < seq:  # joining marks all before as read
+        if begun.since < seq:  # a join marks all earlier entries as read
             self._changes.append(MemberRead(user, seq))
         return begun.number, begun.since
 
@@ -194,7 +194,7 @@ class Draft:
         return 0 if leaver is None else free_number(leaver.stays)
 
     def _concerned(self, named: Sequence[str]) -> tuple[str, ...]:
-        """Everybody while pushed to; otherwise the people named, and who named them."""
+        """All members in push mode; otherwise the named people and the sender."""
         if self._mode == "push":
             return tuple(self._members)
         people = dict.fromkeys((*named, self._command.sender))

@@ -1,4 +1,4 @@
-"""What a decision consists of."""
+"""The parts of a decision."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from stream_processors.core.window import Window
 
 
 class Delivery(Struct, frozen=True, gc=False):
-    """One new entry, and whose sync timelines it goes to."""
+    """One new entry, and the recipients whose sync timelines get it."""
 
     entry: AnyEntry
     recipients: Sequence[str]
 
 
 class Notice(Struct, frozen=True, gc=False):
-    """What people learn who have left."""
+    """A retraction, and the former members who get it."""
 
     record: Retracted
     recipients: Sequence[str]
 
 
 class Effect(Struct, frozen=True, gc=False):
-    """What an accepted command does.
+    """The effect of an accepted command.
 
-    At least one new entry, the head after them, and what else changes: memberships, or a message:
-    that of the new entry, or the one whose SeqId is ``altered``.
+    At least one new entry, the head after the entries, and further changes: of memberships, or of
+    a message, which is the new entry or the message with SeqId ``altered``.
     """
 
     deliveries: Sequence[Delivery]
@@ -52,11 +52,11 @@ class Accept(Struct, frozen=True, gc=False):
     def apply_to(
         self, conversation: Conversation, strangers: Strangers | None = None
     ) -> Window | None:
-        """Moves the state forward.
+        """Applies the effect to the state.
 
         Args:
-            conversation: What the command was decided on.
-            strangers: What the lane remembers of strangers; the sender may have been one.
+            conversation: The state for which the command was decided.
+            strangers: The lane's memory of strangers; the sender may have been one.
 
         Returns:
             The device's window, if this is the first id that was decided since its touched pages
@@ -80,7 +80,7 @@ class Accept(Struct, frozen=True, gc=False):
 
 
 class Refuse(Struct, frozen=True, gc=False):
-    """A rejection whose id is remembered: sent again, the command is rejected again."""
+    """A rejection whose id is remembered, so that the repeated command is rejected again."""
 
     reply: Rejected
     command: AnyCommand
@@ -101,7 +101,7 @@ class Refuse(Struct, frozen=True, gc=False):
 
 
 class Mark(Struct, frozen=True, gc=False):
-    """A read mark goes forward. It has no entry, and its id need not be remembered."""
+    """A read mark moves forward. It has no entry, and its id need not be remembered."""
 
     record: ReadMarked
     change: MemberRead

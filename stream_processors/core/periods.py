@@ -1,8 +1,8 @@
-"""The membership periods of one person in one conversation: numbered, merged, and at most so many.
+"""The membership periods of one person in one conversation: numbered, merged, and bounded.
 
-Each period has a number below `schemas.limits.MAX_PERIODS`, by which the store knows its row. The
-numbers of all periods of a person are 0, 1, 2 … without holes, so the present period of a member
-has the lowest number that no closed period has.
+Each period has a number below `schemas.limits.MAX_PERIODS`, which identifies its row in the store.
+The numbers of all periods of a person are 0, 1, 2 … without holes, so the present period of a
+member has the lowest number that no closed period has.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Stay(NamedTuple):
 
 
 class Begun(NamedTuple):
-    """The period that a join begins or continues, and the closed periods beside it."""
+    """The period that a join begins or continues, and the other, closed periods."""
 
     number: int
     since: int
@@ -30,15 +30,14 @@ class Begun(NamedTuple):
 def begin(closed: tuple[Stay, ...], seq: int, most: int) -> Begun:
     """The period that a join at SeqId ``seq`` leads to.
 
-    A join right after the leave of the same person continues that period. Where there are
-    ``most`` periods, the one with the fewest SeqIds is forgotten, of several the earliest, and its
-    number is used again: so short periods that others force on a person cannot end the right to a
-    long one.
+    A join right after the leave of the same person continues that period. If there are ``most``
+    periods, the one with the fewest SeqIds is forgotten (the earliest of several), and its number
+    is reused. So other members cannot revoke a long period by forcing short periods on a person.
 
     Args:
-        closed: The periods before, in the order in which they ended.
+        closed: The earlier periods, in the order in which they ended.
         seq: The SeqId of the join.
-        most: How many periods count, the new one included.
+        most: Maximum number of periods, including the new one.
     """
     if closed and closed[-1].last == seq - 1:
         return Begun(closed[-1].number, closed[-1].first, closed[:-1])

@@ -1,10 +1,10 @@
-"""The latest messages of a conversation: who said them and when, for who recalls or edits them.
+"""The latest messages of a conversation with sender and time, for recalls and edits.
 
-A ring of pages of `RECENT_PAGE` SeqIds each. The page that is written to is kept as it is; the
-others, which are read once in a while, are kept as bytes, a tenth of the size. A page that is
-full is logged once; the open one is logged with the head of the conversation.
+A ring of pages of `RECENT_PAGE` SeqIds each. The open page, which is written to, is held as
+objects. The other pages, which are rarely read, are held as bytes, at a tenth of the size. A full
+page is logged once; the open page is logged with the head of the conversation.
 
-The same SeqIds are remembered whenever it is asked, whatever has been restored in between.
+A restore does not change the remembered SeqIds.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 class Said(Struct, frozen=True, array_like=True, gc=False):
     """One message. ``at`` is the broker's time of its command, in milliseconds since 1970.
 
-    ``pulled``: which of the message and its edits did not go to everybody. ``told``: the others
-    whom the message went to then.
-    ``edits``: the SeqIds of its edits, in their order.
+    ``pulled``: the message and edits that were not sent to all members. ``told``: the other
+    members to whom they were sent. ``edits``: the SeqIds of its edits, in their order.
     """
 
     sender: str
@@ -37,14 +36,14 @@ class Said(Struct, frozen=True, array_like=True, gc=False):
 
 
 Plain: TypeAlias = tuple[str, int]
-"""`Said` of a message that went to everybody and that nothing has happened to: sender and time.
+"""`Said` of an unaltered message that was sent to all members: sender and time.
 
-Nearly all are, and a tuple costs a fifth of what a struct costs.
+Nearly all messages are, and a tuple costs a fifth of a struct.
 """
 
 
 class ClosedPage(NamedTuple):
-    """A page that is logged by itself. ``number`` is its place in the ring."""
+    """A page with its own state record. ``number`` is its place in the ring."""
 
     number: int
     packed: bytes
@@ -54,7 +53,7 @@ _Odd = tuple[int, tuple[int, ...], tuple[str, ...], tuple[int, ...], bool]
 
 
 class _Packed(Struct, frozen=True, array_like=True):
-    """Messages by column. ``places``: SeqId, sender and time of each, less those of the first."""
+    """Messages by column. ``places``: SeqId, sender and time of each, relative to the first."""
 
     page: int
     at: int
@@ -71,8 +70,9 @@ class RecentMessages:
 
     Args:
         page: The number of the open page, counted from SeqId 0.
-        messages: What it holds, by SeqId. Belongs to this object from now on, as ``closed`` does.
-        closed: The pages before it, by their place in the ring.
+        messages: The messages of the open page by SeqId. The caller must not use this mapping or
+            ``closed`` after the call.
+        closed: The earlier pages, by their place in the ring.
     """
 
     __slots__ = ("_closed", "_end", "_open", "_page")
@@ -94,7 +94,7 @@ class RecentMessages:
 
     @property
     def open(self) -> Mapping[int, Said | Plain]:
-        """What the open page holds, by SeqId."""
+        """The messages of the open page, by SeqId."""
         return self._open
 
     @property
@@ -103,10 +103,10 @@ class RecentMessages:
         return self._closed
 
     def add(self, seq: int, said: Said | Plain) -> ClosedPage | None:
-        """Takes in a message that is later than all others.
+        """Adds a message that is later than all others.
 
         Returns:
-            The page that was closed by it, to be logged.
+            The page that this closed and that must be logged, or None.
         """
         if seq < self._end:
             self._open[seq] = said
@@ -116,10 +116,10 @@ class RecentMessages:
         return closed
 
     def replace(self, seq: int, said: Said) -> ClosedPage | None:
-        """Takes in what has become of a message that `find` has found.
+        """Replaces a message that `find` has found.
 
         Returns:
-            The page that was changed by it, to be logged; the open one is logged anyway.
+            The changed page, to be logged; None for the open page, which is logged anyway.
         """
         page = seq // RECENT_PAGE
         if page == self._page:
@@ -128,7 +128,7 @@ class RecentMessages:
         return self._keep(page, {**_unpack(self._closed[page % RECENT_PAGES]), seq: said})
 
     def find(self, seq: int) -> Said | None:
-        """The message of this SeqId, if it is one and `remembers` it."""
+        """The message with this SeqId; None if it is not a message or not remembered."""
         page = seq // RECENT_PAGE
         if page == self._page:
             said = self._open.get(seq)
@@ -137,7 +137,7 @@ class RecentMessages:
         return None if packed is None else _unpack(packed).get(seq)
 
     def remembers(self, seq: int) -> bool:
-        """Whether the page of this SeqId is kept: then it is a message only if it is found."""
+        """Whether the page of this SeqId is held. Then `find` is None only for other entries."""
         page = seq // RECENT_PAGE
         if page == self._page:
             return True
@@ -147,11 +147,11 @@ class RecentMessages:
         )
 
     def restore_page(self, closed: ClosedPage) -> None:
-        """Replaces a page by what was logged of it."""
+        """Replaces a page by its logged content."""
         self._closed[closed.number] = closed.packed
 
     def restore_open(self, page: int, messages: Mapping[int, Said | Plain]) -> None:
-        """Replaces the open page by what was logged of it."""
+        """Replaces the open page by its logged content."""
         self._page, self._end = page, (page + 1) * RECENT_PAGE
         self._open = dict(messages)
 

@@ -1,4 +1,4 @@
-"""How a decision ends without an effect, and the questions that several commands ask."""
+"""The error that ends a decision without an effect, and checks that several commands share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def existing(conversation: Conversation | None) -> tuple[Conversation, Head]:
     """The conversation and its head.
 
     Raises:
-        Refused: Nobody has created it.
+        Refused: The conversation was not created.
     """
     if conversation is None or conversation.head is None:
         raise Refused("unknown_conversation")
@@ -29,15 +29,15 @@ def existing(conversation: Conversation | None) -> tuple[Conversation, Head]:
 
 
 def check_said(limits: Limits, command: SendMessage | EditMessage) -> None:
-    """Passes a text and mentions that a message may have, and an edit alike.
+    """Checks the text and the mentions of a message or an edit.
 
     Raises:
-        Refused: The text shows nothing, or there is too much of something.
+        Refused: The text has no visible character, or a limit is exceeded.
     """
     text, mentions = command.content.text, command.mentions
     if is_blank(text):
         raise Refused("empty")
-    # Bytes are counted only where the number of characters does not decide.
+    # Bytes are counted only if the number of characters is not conclusive.
     if len(text) * 4 > limits.max_text_bytes and len(text.encode()) > limits.max_text_bytes:
         raise Refused("too_large")
     if len(mentions) > limits.max_mentions:

@@ -1,4 +1,4 @@
-"""What the sender of a command is told that has no effect, or had it before."""
+"""The replies to the sender of a command without a new effect."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from stream_processors.core.window import Window
 
 
 def duplicate(command: AnyCommand, at: int, seq: int) -> Duplicate:
-    """The command had its effect before, as entry ``seq``; or its read mark was there before."""
+    """The command had its effect before, as entry ``seq``; or the read mark was already there."""
     return Duplicate(
         conv_id=command.conv_id,
         sender=command.sender,
@@ -20,7 +20,7 @@ def duplicate(command: AnyCommand, at: int, seq: int) -> Duplicate:
 
 
 def answer_again(command: AnyCommand, past: Window, digest: int, at: int) -> Duplicate | Rejected:
-    """The first outcome of an id that is not new, ``stale`` if it is not remembered."""
+    """Repeats the first outcome of an id that is not new; ``stale`` if it is not remembered."""
     known = past.known(command.client_msg_id)
     if known is None:
         return rejected(command, at, "stale")

@@ -1,14 +1,14 @@
-"""What the sequencer remembers of a conversation, and the changes that it is made of.
+"""The sequencer's state of a conversation, and the changes of the state.
 
-| kept for each | what | changed by |
+| for each | state | changed by |
 |---|---|---|
 | conversation | owner, rules, mode, last SeqId, number of messages | a new `Head` |
 | member | the SeqId at which their membership period began | `MemberJoined`, `MemberLeft` |
-| member | up to where they said that they have read | `MemberRead`, `MarkForgotten` |
+| member | the SeqId up to which the member marked as read | `MemberRead`, `MarkForgotten` |
 | person who left once | closed periods | `MemberLeft`, `Leaver`, `LeaverForgotten` |
-| message among the last 1,000 SeqIds | sender, time, who was told, edits | `say`, `alter` |
+| message among the last 1,000 SeqIds | sender, time, recipients, edits | `say`, `alter` |
 | (sender, device, installation) | the latest 32 decided ids, their outcomes | `Window.append` |
-| sender | up to which id nothing is new from a device without a window | `FloorRaised` |
+| sender | the floor: no id up to it is new from a device without a window | `FloorRaised` |
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from stream_processors.core.window import Decided, Window
 
 
 class Head(Struct, frozen=True, array_like=True):
-    """What a conversation is now. ``last_seq`` is the SeqId given last, 0 before the first.
+    """The head of a conversation. ``last_seq`` is the last assigned SeqId, 0 before the first.
 
-    ``messages`` is how many of its entries are messages. What comes last has a default: states
-    were kept before there was a history rule, and before messages were counted.
+    ``messages`` is the number of messages among its entries. The last fields have defaults,
+    because states of early versions have no history rule and no count of messages.
     """
 
     owner: str
@@ -43,7 +43,7 @@ class Head(Struct, frozen=True, array_like=True):
 
 
 class MemberJoined(Struct, frozen=True, gc=False):
-    """A membership period began with entry ``since``, or goes on since then."""
+    """A membership period began with entry ``since``, or continues since then."""
 
     user: str
     since: int
@@ -57,7 +57,7 @@ class MemberLeft(Struct, frozen=True, gc=False):
 
 
 class Leaver(Struct, frozen=True, array_like=True, gc=False):
-    """A person who has left once, and may be a member again: their closed periods.
+    """The closed periods of a person who has left once, and may be a member again.
 
     Never empty; in the order in which the periods ended.
     """
@@ -67,12 +67,12 @@ class Leaver(Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def until(self) -> int:
-        """The last SeqId of their last closed period."""
+        """The last SeqId of the last closed period."""
         return self.stays[-1].last
 
 
 class LeaverForgotten(Struct, frozen=True, gc=False):
-    """The only closed period of ``user`` goes on."""
+    """The only closed period of ``user`` continues, so ``user`` has no closed period."""
 
     user: str
 
@@ -96,7 +96,7 @@ Change: TypeAlias = (
 
 
 class Moved(Struct, frozen=True, array_like=True):
-    """What nearly every entry changes: the head, and the open page of recent messages."""
+    """The state that nearly every entry changes: the head and the open page of recent messages."""
 
     head: Head
     page: int
@@ -104,9 +104,10 @@ class Moved(Struct, frozen=True, array_like=True):
 
 
 class PageOfIds(Struct, frozen=True, gc=False):
-    """All that one page of a device's window holds: slots ``8 n`` to ``8 n + 7`` for page n.
+    """The content of one page of a device's window: slots ``8 n`` to ``8 n + 7`` for page n.
 
-    ``place`` is that of the window among those of the sender. A page without ids has no device.
+    ``place`` is the place of the window among the sender's windows. A page without ids has no
+    device.
     """
 
     sender: str
@@ -117,23 +118,22 @@ class PageOfIds(Struct, frozen=True, gc=False):
 
 
 class FloorRaised(Struct, frozen=True, gc=False):
-    """A window was forgotten: no id up to ``floor`` is new from a device that has none."""
+    """A window was evicted: no id up to ``floor`` is new from a device without a window."""
 
     sender: str
     floor: str
 
 
 Kept: TypeAlias = Moved | Change | PageOfIds | FloorRaised | ClosedPage
-"""What a state record keeps. The last of each kind for the same key is enough."""
+"""The content of a state record. The last record for each key is enough for a restore."""
 
 
 class Conversation:
-    """The state of one conversation. Only its own methods write to it.
+    """The state of one conversation. Only its own methods change it.
 
-    ``marks`` has only those members who ever said what they have read, in this period.
-    ``leavers`` are in the order of their last leave; of those who are members again, it is at that
-    place or later.
-    ``unlogged``: what is to be logged by itself; mostly nothing.
+    ``marks`` has only the members who have sent a read mark in their present period.
+    ``leavers`` are in the order of their last leave; people who are members again may be later.
+    ``unlogged``: changes that need their own state records; mostly empty.
     """
 
     __slots__ = (
@@ -158,7 +158,7 @@ class Conversation:
         self._audience: Audience | None = None
 
     def take_unlogged(self) -> list[Kept]:
-        """What has changed since this was last asked and is to be logged by itself."""
+        """Returns and clears the changes that need their own state records."""
         unlogged, self.unlogged = self.unlogged, []
         return unlogged
 
@@ -178,13 +178,13 @@ class Conversation:
             self.unlogged.append(closed)
 
     def alter(self, seq: int, said: Said) -> None:
-        """Remembers what has become of a message."""
+        """Remembers the new state of a message."""
         changed = self.recent.replace(seq, said)
         if changed is not None:
             self.unlogged.append(changed)
 
     def restore(self, kept: Kept) -> None:
-        """Takes in one record of a compacted log, in which a key's last value may come alone."""
+        """Applies one record of a compacted log, which may have only the last value of a key."""
         match kept:
             case Moved(head, page, messages):
                 self.head = head
@@ -207,7 +207,7 @@ class Conversation:
                 self.members.pop(user, None)
                 self._audience = None
             case Leaver(user):
-                self.leavers.pop(user, None)  # so that it comes last
+                self.leavers.pop(user, None)  # so that it is inserted last
                 self.leavers[user] = kept
             case LeaverForgotten(user):
                 self.leavers.pop(user, None)
@@ -224,7 +224,7 @@ class Conversation:
         return devices.windows.get((command.device_id, command.installation or ""))
 
     def open_window(self, command: AnyCommand, strangers: Strangers | None) -> Window:
-        """Makes that window. It begins with what the sender was refused as a stranger."""
+        """Makes this window, with the commands that the sender was refused as a stranger."""
         devices = self._devices_of(command.sender)
         floor = devices.floor
         held = strangers.held(command) if strangers else ()
@@ -234,7 +234,7 @@ class Conversation:
         return window
 
     def has_place(self, user: str) -> bool:
-        """Whether the conversation remembers what this user sends: they are or were in it."""
+        """Whether the conversation remembers the ids of this user, who is or was a member."""
         return user in self.members or user in self.devices
 
     def recipients(self) -> Audience:

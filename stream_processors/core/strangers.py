@@ -1,12 +1,12 @@
-"""What one lane remembers of commands that it refused to strangers: a bounded number of them.
+"""A lane's bounded memory of commands that were refused to strangers.
 
-A stranger is a sender without a place in the conversation: no member, and no command of theirs
-was ever accepted there. Their refused commands must not be accepted when they are sent again
-after the sender has joined, but a stranger must not make the state grow. So the latest
-refusals of all strangers of a lane share `STRANGER_REFUSALS` places, of which one sender has at
-most `REFUSALS_OF_A_STRANGER`. When the places are full, the oldest refusal is forgotten.
+A stranger is a sender without a place in the conversation: not a member, and without any accepted
+command there. A refused command must not be accepted when it is repeated after the sender has
+joined, but a stranger must not make the state grow. So the latest refusals of all strangers of a
+lane share `STRANGER_REFUSALS` places, of which one sender has at most `REFUSALS_OF_A_STRANGER`.
+When the places are full, the oldest refusal is forgotten.
 
-The first window of a device in a conversation takes over what is remembered of it here.
+The first window of a device in a conversation takes the device's refusals from here.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Strangers:
     """The latest refusals of one lane.
 
     Args:
-        places: How many refusals are remembered.
-        each: How many of one sender.
+        places: Maximum number of refusals.
+        each: Maximum number of refusals of one sender.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class Strangers:
         return len(self._places)
 
     def window(self, command: AnyCommand, floor: str = "") -> Window:
-        """What was decided of the device that a command comes from. No id up to ``floor`` is new.
+        """A window with the refusals of the command's device. No id up to ``floor`` is new.
 
-        The window is made for the caller, who may keep it, but must not append to it.
+        The window is a copy, which the caller may store but must not append to.
         """
         held = self.held(command)
         return Window(held, floor) if held or floor else _NO_WINDOW
@@ -84,10 +84,10 @@ class Strangers:
         ]
 
     def add(self, command: AnyCommand, digest: int, code: RejectionCode) -> tuple[int, Refusal]:
-        """Remembers a refusal, and forgets one if there is no place.
+        """Remembers a refusal, and forgets another one if all places are taken.
 
         Returns:
-            Its place, and the refusal, to be logged.
+            The place and the refusal, to be logged.
         """
         self._sort()
         place = self._free_place(command.sender)
@@ -101,7 +101,7 @@ class Strangers:
         return place, refusal
 
     def restore(self, place: int, refusal: Refusal) -> None:
-        """Takes in one record of the log. The records may come in any order."""
+        """Applies one record of the log. The records may have any order."""
         self._places[place] = refusal
         self._in_order = False
 

@@ -1,7 +1,7 @@
 """The latest decided ids of one device, and the outcome of each.
 
-The ids of a device grow, so a window is only appended to: an id that is not above the newest is
-known, or it is stale. A rejection is an outcome as an entry is, and takes a place, too.
+The ids of a device grow, so ids are only appended to a window: an id that is not above the newest
+is known, or it is stale. A rejection is an outcome like an entry, and takes a slot as well.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from schemas.errors import RejectionCode
 from schemas.limits import DEDUP_WINDOW
 
 PAGE_SLOTS: Final = 8
-"""Slots of a window that one state record holds.
+"""Slots of a window in one state record.
 
-More make fewer records where a device sends much, and larger ones where it sends little.
+More slots mean fewer records for a busy device, and larger records for a quiet device.
 """
 
 
@@ -31,7 +31,7 @@ _PAGES_OF: Final = [
     tuple(page for page in range(PAGES) if touched & _WHOLE or touched >> page & 1)
     for touched in range(2 * _WHOLE)
 ]
-"""The pages to write, by the bits of a window."""
+"""The pages to write, by the bits of touched pages."""
 
 _by_id: Final = attrgetter("client_msg_id")
 
@@ -39,7 +39,7 @@ _by_id: Final = attrgetter("client_msg_id")
 class Decided(Struct, frozen=True, array_like=True, gc=False):
     """A decided id and its outcome: a SeqId, or a rejection ``code`` and 0 as ``seq``.
 
-    ``slot`` is the place of the id in its window, ``digest`` that of the command.
+    ``slot`` is the place of the id in its window, ``digest`` is the digest of the command.
     """
 
     client_msg_id: str
@@ -52,16 +52,16 @@ class Decided(Struct, frozen=True, array_like=True, gc=False):
 class Window:
     """The latest decided ids of one device in one conversation, oldest first.
 
-    Nearly every id is above the newest, which one comparison shows. A table of ids would have to
-    be looked up each time, in memory that is no longer in the cache of the processor.
+    Nearly every id is above the newest, which one comparison shows. A table of ids would need a
+    look-up for each id, in memory that is not in the processor's cache.
 
     Args:
-        held: The latest ids, in their order. The list belongs to the window from now on.
-        newest: No id up to this one is new; that of ``held`` if it is greater.
+        held: The latest ids, in their order. The caller must not use the list after this call.
+        newest: No id up to this one is new; the newest id in ``held`` counts if it is greater.
 
     Attributes:
-        newest: The greatest id that was decided; an id above it is new.
-        place: Which of the windows of its sender it is, from 0.
+        newest: The greatest decided id; an id above it is new.
+        place: The place of the window among the sender's windows, from 0.
     """
 
     __slots__ = ("_held", "_touched", "newest", "place")
@@ -80,13 +80,13 @@ class Window:
         return self._held
 
     def known(self, client_msg_id: str) -> Decided | None:
-        """The outcome of an id; None where the id is new, or too old to be remembered."""
+        """The outcome of an id; None if the id is new, or too old to be remembered."""
         if client_msg_id > self.newest:
             return None
         return next((each for each in self._held if each.client_msg_id == client_msg_id), None)
 
     def has_dropped(self, client_msg_id: str) -> bool:
-        """Whether the window may have held this id and has lost it since."""
+        """Whether the window may have held this id and dropped it."""
         held = self._held
         return len(held) == DEDUP_WINDOW and client_msg_id < held[0].client_msg_id
 
@@ -109,11 +109,11 @@ class Window:
         return first
 
     def touch(self) -> None:
-        """Has every page written, the empty ones included: another window had the place before."""
+        """Marks every page to be written, even empty ones: another window had the place before."""
         self._touched |= _WHOLE
 
     def take_touched(self) -> Sequence[int]:
-        """The pages that changed since this was last asked."""
+        """The pages that changed since the last call."""
         pages = _PAGES_OF[self._touched]
         self._touched = 0
         return pages
@@ -123,7 +123,7 @@ class Window:
         return [each for each in self._held if each.slot // PAGE_SLOTS == page]
 
     def restore(self, page: int, ids: Sequence[Decided]) -> None:
-        """Replaces a page. A compacted log brings the pages in any order."""
+        """Replaces a page. A compacted log may have the pages in any order."""
         others = [each for each in self._held if each.slot // PAGE_SLOTS != page]
         self._held = sorted([*others, *ids], key=_by_id)[-DEDUP_WINDOW:]
         self.newest = self._held[-1].client_msg_id if self._held else ""
