@@ -9,8 +9,8 @@ this wait. The steps:
 2. Read the ends of ``im.timeline``, records of open transactions included.
 3. Read the offsets that the message sink has committed, until they have reached these ends.
 
-A note and its ends are remembered, so a request that comes again waits for the same ends. A sink
-that is always some seconds behind therefore delays a device and does not lock the device out.
+A note and its ends are remembered, so a repeated request waits for the same ends. So a sink that
+permanently lags by some seconds delays a device, but does not lock the device out.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 
 WAIT_SECONDS: Final = 3.0
-"""How long a request waits. The client sends it again after that."""
+"""Maximum wait of a request. The client repeats the request after that."""
 
 PAUSE_SECONDS: Final = 0.1
-"""Between two reads of the committed offsets. The sink commits as often."""
+"""Interval of reads of the committed offsets. The sink commits at the same interval."""
 
 MAX_REMEMBERED: Final = 10_000
-"""Recipients whose last note is remembered: some 3 MB, the ends are shared."""
+"""Number of recipients whose last note is remembered: some 3 MB, because the ends are shared."""
 
 MESSAGE_SINK: Final = "sink-message"
 
@@ -54,15 +54,15 @@ class Barrier(Protocol):
 
         Args:
             user: The person.
-            newest: Of a note that was read before this call.
+            newest: The sync SeqId of a note that was read before this call.
 
         Raises:
-            ServerUnavailable: Not within a bound.
+            ServerUnavailable: The store does not have all entries within the timeout.
         """
 
 
 class NoBarrier:
-    """For a store that is never behind."""
+    """For a store that never lags."""
 
     async def passed(self, user: str, newest: int) -> None:
         """See `Barrier`."""
@@ -77,15 +77,15 @@ class Offsets(NamedTuple):
     of: Mapping[int, int]
 
     def reach(self, ends: Offsets) -> bool:
-        """Whether all below ``ends`` lies below these."""
+        """Whether these offsets are at or above ``ends`` in every partition."""
         return all(self.of.get(partition, 0) >= end for partition, end in ends.of.items())
 
 
 class LogBarrier:
-    """`Barrier` by the log. One look at a time; requests that begin meanwhile share the next one.
+    """`Barrier` by the log. One read at a time; requests that begin meanwhile share the next read.
 
     Args:
-        settings: The deployment.
+        settings: The settings of the deployment.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -118,7 +118,7 @@ class LogBarrier:
         if noted < newest:
             found = await self._end_looks.after_now()
             if found is None:
-                raise ServerUnavailable("the log does not say where it ends")
+                raise ServerUnavailable("the ends of the log are not known")
             ends = found
             self._noted[user] = newest, ends
         self._noted.move_to_end(user)

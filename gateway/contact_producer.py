@@ -1,4 +1,4 @@
-"""Appends contacts to the topic ``contacts``: key is the person's id, value an empty object."""
+"""Appends contacts to the topic ``contacts``: the key is the person's id, the value is ``{}``."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from schemas.topics import CONTACT, Topic
 log = logging.getLogger(__name__)
 
 MAX_QUEUED: Final = 10_000
-"""Contacts that wait for the broker; some 5 MB."""
+"""Maximum number of contacts that wait for the broker; some 5 MB."""
 
 EXPIRY_MS: Final = 10_000
-"""After this time without an acknowledgement a contact has failed."""
+"""Timeout of the acknowledgement of a contact."""
 
 _POLL_SECONDS: Final = 0.5
 _JOIN_SECONDS: Final = 5.0
 
 
 class ContactProducer:
-    """`gateway.contacts.ContactAppender` in Kafka. Made on the event loop.
+    """`gateway.contacts.ContactAppender` in Kafka. Created on the event loop.
 
-    A client that lost all brokers may never find one again (ADR 29). So after a contact that
-    failed, another client takes its place.
+    A client that has lost all brokers may never reconnect (ADR 29). So a new client replaces the
+    client after a failed contact.
 
     Args:
-        settings: The deployment.
+        settings: The settings of the deployment.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -43,17 +43,17 @@ class ContactProducer:
         self._topic = settings.topic(Topic.CONTACTS)
         self._bridge: Bridge[None] = Bridge()
         self._producer = self._new_producer()
-        self._using = Lock()  # nothing may be appended to a client that was given up
+        self._using = Lock()  # no contact may be appended to a replaced client
         self._has_failed = Event()
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="contact-producer", daemon=True)
 
     def start(self) -> None:
-        """Begins to serve acknowledgements."""
+        """Starts the thread that serves acknowledgements."""
         self._thread.start()
 
     async def stop(self) -> None:
-        """Ends. Waits for that within a bound; contacts that are not acknowledged then fail."""
+        """Stops the thread within a bound. Contacts without acknowledgement then fail."""
         self._stopping.set()
         await asyncio.to_thread(self._thread.join, _JOIN_SECONDS)
 
@@ -65,7 +65,7 @@ class ContactProducer:
             with self._using:
                 self._producer.produce(self._topic, CONTACT, user.encode(), on_delivery=answered)
         except (BufferError, KafkaException) as error:
-            raise ServerUnavailable(f"a contact is not taken: {type(error).__name__}") from None
+            raise ServerUnavailable(f"a contact is not queued: {type(error).__name__}") from None
         return appending
 
     def _answered(
@@ -95,7 +95,7 @@ class ContactProducer:
         return Producer(
             producer_config(self._settings)
             | {
-                "enable.idempotence": False,  # a contact twice does no harm, a fatal error does
+                "enable.idempotence": False,  # a duplicate is harmless, a fatal error is not
                 "message.timeout.ms": EXPIRY_MS,
                 "queue.buffering.max.messages": MAX_QUEUED,
             }
@@ -103,6 +103,6 @@ class ContactProducer:
 
 
 def _give_up(producer: Producer) -> None:
-    """Fails the contacts that a client still has."""
+    """Fails the contacts that are still queued in a client."""
     producer.purge()
     producer.flush(_POLL_SECONDS)

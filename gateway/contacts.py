@@ -1,8 +1,8 @@
-"""Notes that a person was in touch, at most once in each contact interval.
+"""Records contacts of people, at most once in each contact interval.
 
-The sync sink writes no rows for recipients without a contact, see `schemas.lifetime`. Contact is
-what a device does to follow a sync timeline: it registers, reads a page, reports its cursor or has
-a live connection.
+The sync sink writes no rows for recipients without a contact, see `schemas.lifetime`. A contact is
+an action of a device that follows a sync timeline: it registers, reads a page, reports its cursor
+or has a live connection.
 
 A contact is appended to the log before the request is answered, so that the sink soon writes rows
 again. A request waits for the append within a bound, and never fails because of the append. The
@@ -24,27 +24,28 @@ from schemas.errors import ServerUnavailable
 log = logging.getLogger(__name__)
 
 WAIT_SECONDS: Final = 1.0
-"""How long a request waits until its contact is appended."""
+"""Maximum wait of a request until its contact is appended."""
 
 AGAIN_SECONDS: Final = 10.0
-"""After this time a live connection repeats a contact that failed."""
+"""Time after which a live connection repeats a failed contact."""
 
 MAX_REMEMBERED: Final = 200_000
-"""Persons whose last contact is remembered: some 40 MB. Others are noted more often."""
+"""Number of people whose last contact is remembered: some 40 MB. Contacts of others are recorded
+more often."""
 
 
 class Contacts(Protocol):
-    """Notes contacts. Raises nothing."""
+    """Records contacts. Raises nothing."""
 
     async def note(self, user: str) -> None:
-        """Notes that a person is in touch now."""
+        """Records a contact of a person now."""
 
     async def keep(self, user: str) -> None:
-        """Does so again and again, until it is cancelled."""
+        """Records a contact in each interval, until cancelled."""
 
 
 class NoContacts:
-    """Where nobody asks who is in touch."""
+    """For a deployment that does not use contacts."""
 
     async def note(self, user: str) -> None:
         """See `Contacts`."""
@@ -62,7 +63,7 @@ class ContactAppender(Protocol):
         """A future that is done when the contact is durable; it may fail with any error.
 
         Raises:
-            ServerUnavailable: No more can be taken for now.
+            ServerUnavailable: The queue of contacts is full.
         """
 
 
@@ -70,9 +71,9 @@ class NotedContacts:
     """`Contacts` that are appended once in each interval.
 
     Args:
-        appender: Appends them.
-        interval: Seconds.
-        clock: Seconds that never go back.
+        appender: Appends the contacts.
+        interval: The interval in seconds.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class NotedContacts:
         self._trouble = MinuteLog(log)
 
     async def note(self, user: str) -> None:
-        """See `Contacts`. No request waits while the last contact failed."""
+        """See `Contacts`. Does not wait if the last append of any contact failed."""
         if self._seconds_left(user) > 0:
             return
         appending = self._under_way.get(user) or self._begin(user)
@@ -98,7 +99,7 @@ class NotedContacts:
             return
         done, _ = await asyncio.wait([appending], timeout=WAIT_SECONDS)
         if not done:
-            self._fail("no answer in time")
+            self._fail("no response in time")
 
     async def keep(self, user: str) -> None:
         """See `Contacts`."""
@@ -108,7 +109,7 @@ class NotedContacts:
             await asyncio.sleep(left if left > 0 else min(AGAIN_SECONDS, self._interval))
 
     def _seconds_left(self, user: str) -> float:
-        """Until the next contact of a person is due."""
+        """Seconds until the next contact of a person is due."""
         noted = self._noted.get(user)
         return 0.0 if noted is None else noted + self._interval - self._clock()
 
@@ -133,7 +134,7 @@ class NotedContacts:
             return
         self._is_away = False
         if self._trouble.over():
-            log.info("contacts are noted again")
+            log.info("contacts are recorded again")
         self._noted[user] = begun
         self._noted.move_to_end(user)
         if len(self._noted) > MAX_REMEMBERED:
@@ -141,4 +142,4 @@ class NotedContacts:
 
     def _fail(self, why: str) -> None:
         self._is_away = True
-        self._trouble.tell("contacts are not noted: %s", why)
+        self._trouble.tell("contacts are not recorded: %s", why)

@@ -19,7 +19,7 @@ from schemas.visibility import visible
 
 MAX_ITEMS: Final = 500
 MAX_PAGE_BYTES: Final = 1_048_576
-"""A page holds more than this only if its one entry does."""
+"""Maximum size of a page. A page is larger only if it has one entry that is larger."""
 
 
 class HistoryAsked(NamedTuple):
@@ -32,7 +32,7 @@ class HistoryAsked(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Neighbouring SeqIds of one fate; ``hole`` is None where there are entries to read."""
+    """Adjacent SeqIds with the same result; ``hole`` is None if entries are to be read."""
 
     first: int
     last: int
@@ -40,10 +40,10 @@ class Run(NamedTuple):
 
 
 def runs(access: ConversationAccess, asked: HistoryAsked) -> Iterator[Run]:
-    """Cuts a range where the caller's view changes, in the order asked for.
+    """Cuts a range where the caller's access changes, in the requested order.
 
-    The head is a cut for a member only. After somebody left, a cut there would tell them how far
-    the others have come.
+    The head is a cut only for a member. For a former member, a cut there would reveal the present
+    head of the conversation.
     """
     starts = {asked.first}
     if visible(access.readable, access.stored + 1):
@@ -53,7 +53,7 @@ def runs(access: ConversationAccess, asked: HistoryAsked) -> Iterator[Run]:
         starts.update(() if part.last is None else (part.last + 1,))
     firsts = sorted(seq for seq in starts if asked.first <= seq <= asked.last)
     lasts = [*(seq - 1 for seq in firsts[1:]), asked.last]
-    pairs = list(zip(firsts, lasts, strict=False))  # none in an empty range
+    pairs = list(zip(firsts, lasts, strict=False))  # an empty range has none
     for first, last in reversed(pairs) if asked.newest_first else pairs:
         yield Run(first, last, _hole(access, first))
 
@@ -100,7 +100,7 @@ async def _read_run(store: Store, access: ConversationAccess, run: Run, page: _P
 
 
 class _Page:
-    """What has been gathered, and how far the range is covered by it."""
+    """The items so far, and the part of the range that they cover."""
 
     def __init__(self, asked: HistoryAsked) -> None:
         self.asked = asked
@@ -111,18 +111,18 @@ class _Page:
 
     @property
     def room(self) -> int:
-        """Items that fit."""
+        """The number of items that fit."""
         return self.asked.limit - len(self.items)
 
     def next_seq(self) -> int | None:
-        """Where the next page begins."""
+        """The SeqId at which the next page begins."""
         step, end = (-1, self.asked.first) if self.asked.newest_first else (1, self.asked.last)
         if self._covered is None or self._covered == end:
             return None
         return self._covered + step
 
     def add_slice(self, part: tuple[int, int], found: list[StoredEntry]) -> None:
-        """Adds neighbouring SeqIds, each as its entry or as a hole."""
+        """Adds adjacent SeqIds, each as its entry or as a hole."""
         entries = {entry.seq: entry for entry in found}
         seqs = range(part[0], part[1] + 1)
         for seq in reversed(seqs) if self.asked.newest_first else seqs:
@@ -142,7 +142,7 @@ class _Page:
         self._add(Raw(entry.json), entry.seq)
 
     def add_hole(self, kind: HoleKind, first: int, last: int) -> None:
-        """Adds a hole, or makes it part of its neighbour."""
+        """Adds a hole, or merges it into the adjacent hole."""
         covered = first if self.asked.newest_first else last
         before = self.items[-1] if self.items else None
         if isinstance(before, Hole) and before.hole == kind:

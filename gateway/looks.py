@@ -1,4 +1,4 @@
-"""Looks at a server, one at a time: requests that begin during a look share the next one."""
+"""Shared reads of a server, one at a time: callers during a read share the next read."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ FoundT = TypeVar("FoundT")
 
 
 class Looks(Generic[FoundT]):
-    """Each caller gets the result of a look that began after the call, so no result is stale.
+    """Each caller gets the result of a read that began after the call, so no result is stale.
 
-    A look continues when a caller is cancelled.
+    A read continues when a caller is cancelled.
 
     Args:
-        look: Looks, in a thread. A failure to reach the broker is logged.
+        look: Reads the server, in a thread. An unreachable broker is logged.
         what: The name of the result in log lines.
     """
 
@@ -33,7 +33,7 @@ class Looks(Generic[FoundT]):
         self._next: asyncio.Task[FoundT | None] | None = None
 
     async def after_now(self) -> FoundT | None:
-        """The result of a look that began after this call; None if the broker did not answer."""
+        """The result of a read that began after this call; None if the broker did not answer."""
         if self._next is None:
             self._next = asyncio.create_task(self._run(self._under_way))
         return await asyncio.shield(self._next)

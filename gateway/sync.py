@@ -1,21 +1,21 @@
 """A range of the caller's own sync timeline, from the store.
 
-The sequencer has addressed these records to their recipient, so nothing is left to decide: the
-timeline read is that of the token's subject, and no other can be named.
+The sequencer has addressed these records to the recipient, so no further access check is needed:
+only the timeline of the token's subject is read, and a request cannot name another one.
 
-A page is made in two steps: 1. references (`_references`), 2. the records that they name
+A page is made in two steps: 1. read the references (`_references`), 2. read their records
 (`gateway.sync_records`).
 
-A cursor says "I have all up to here", so a page must not show a record before one that comes
-earlier. The sink makes the records of one recipient readable in their order, but a page is read
-from several partitions, one a little later than another. `_complete_buckets` orders these reads.
-For the same reason a page ends before a reference whose entry is not stored yet.
+A cursor means "this reader has all records up to here", so a page must not skip a record. The sink
+makes the records of one recipient readable in their order, but a page is read from several
+partitions at slightly different times. `_complete_buckets` orders these reads. For the same reason
+a page ends before a reference whose entry is not stored yet.
 
-Records expire. A reader whose cursor is before an expired record gets 410, and no page with a
-hole. Expiry is looked up after step 1: what has not expired then had not expired in step 1.
-Entries do not expire. Records of an inactive recipient that the sink skipped count as expired. Of
-one recipient, the sink writes nothing later before the note of what it skipped is durable, so the
-same order of reads covers skipped records.
+Records expire. A reader whose cursor is before an expired record gets 410 and no page with a hole.
+Expiry is checked after step 1: a record that is unexpired then was unexpired in step 1. Entries do
+not expire. Skipped records of an inactive recipient count as expired. The sink writes no later
+record of a recipient before the skip note is durable, so the same order of reads covers skipped
+records.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ from schemas.sync_rows import SyncReference
 
 MAX_RECORDS: Final = 500
 MAX_PAGE_BYTES: Final = 1_048_576
-"""A page holds more than this only if its one record does."""
+"""Maximum size of a page. A page is larger only if it has one record that is larger."""
 
 MAX_BUCKETS: Final = 256
-"""Buckets that one page looks into. More are only needed where most are empty."""
+"""Maximum number of buckets that are read for one page. More are needed only if most are empty."""
 
 _MAX_AT_ONCE: Final = 8
-"""Buckets read at the same time. A quiet recipient has few records in each of many buckets."""
+"""Buckets read in parallel. A recipient with few records has them in many buckets."""
 
 
 class SyncRead(NamedTuple):
-    """A page, and what the reader waits for.
+    """A page, and the position for which the reader waits.
 
-    ``awaited`` is the sync SeqId of the reference before which the page ends because its entry is
+    ``awaited`` is the sync SeqId of the reference before which the page ends because the entry is
     not stored yet; `BEGINNING` if there is none.
     """
 
@@ -61,7 +61,7 @@ class SyncRead(NamedTuple):
     awaited: int = BEGINNING
 
 
-async def read_sync(  # noqa: PLR0913 - tests give another clock and another barrier
+async def read_sync(  # noqa: PLR0913 - tests pass another clock and another barrier
     store: Store,
     user: str,
     after: int,
@@ -72,17 +72,17 @@ async def read_sync(  # noqa: PLR0913 - tests give another clock and another bar
 ) -> SyncRead:
     """The first ``limit`` records of ``user`` above the cursor ``after``.
 
-    A new device, which has no cursor, begins with what is surely kept.
+    A new device, which has no cursor, begins after the records that may have expired.
 
     Raises:
-        Problem: 410, if a record above the cursor may not be kept any more.
-        ServerUnavailable: The store does not answer, or does not have the entries yet that are to
-            be read in place of the records that are gone.
+        Problem: 410, if a record above the cursor may have expired.
+        ServerUnavailable: The store does not answer, or does not yet have the entries of expired
+            records, which the device must read instead.
     """
     if after == BEGINNING:
         up_to = await look_up_gone(store, user, BEGINNING, now, barrier)
         found = await _references(store, user, up_to, limit)
-        # Records between those that were found may have been skipped meanwhile.
+        # Records between the found ones may have been skipped meanwhile.
         found.begin_behind(await look_up_gone(store, user, up_to, now, barrier))
         return await _read_records(store, found)
     found = await _references(store, user, after, limit)
@@ -129,10 +129,10 @@ async def look_up_gone(
 
 
 class References:
-    """References in the order of reading, at most ``limit``; ``last`` is the place behind them.
+    """References in the order of reading, at most ``limit``; ``last`` is the position after them.
 
     Attributes:
-        more: Whether more may follow behind ``last``.
+        more: Whether more references may follow after ``last``.
     """
 
     def __init__(self, after: int, limit: int) -> None:
@@ -143,22 +143,22 @@ class References:
 
     @property
     def room(self) -> int:
-        """References that fit."""
+        """The number of references that fit."""
         return self._limit - len(self.found)
 
     def add(self, found: Iterable[SyncReference]) -> None:
-        """Adds as many as fit."""
+        """Adds the references that fit."""
         self.found += itertools.islice(found, self.room)
         if self.found:
             self.last = self.found[-1].sync_seq
 
     def begin_behind(self, place: int) -> None:
-        """Takes out references that are not above a place. For ascending references."""
+        """Removes references that are not above a position. For ascending references."""
         self.found = [each for each in self.found if each.sync_seq > place]
         self.first, self.last = max(self.first, place), max(self.last, place)
 
     def end_above(self, place: int) -> None:
-        """Takes out references that are not above a place. For descending references."""
+        """Removes references that are not above a position. For descending references."""
         if self.last <= place + 1:
             self.found = [each for each in self.found if each.sync_seq > place]
             self.last = min(self.first, place + 1)
@@ -177,21 +177,21 @@ async def _references(store: Store, user: str, after: int, limit: int) -> Refere
         for rows in await _read(store, user, group, read.last, count):
             read.add(ascending(rows, read.last))
             if not read.room or len(rows) == count:
-                break  # the rest of this bucket comes before the next
+                break  # the rest of this bucket is before the next bucket
             waiting.popleft()
         at_once = min(2 * at_once, _MAX_AT_ONCE)
     if read.last == after and len(listed) == MAX_BUCKETS:
-        # All have expired. Half of them are left behind: the last ones might have just begun.
+        # All are empty, so expired. Only half are skipped: the last ones may have just begun.
         read.last = listed[MAX_BUCKETS // 2] * SYNC_BUCKET - 1
     read.more = bool(waiting) or len(listed) == MAX_BUCKETS
     return read
 
 
 async def _complete_buckets(store: Store, user: str, listed: list[int], after: int) -> list[int]:
-    """Those buckets that can now be read in any order.
+    """The buckets that can now be read in any order.
 
-    Once a bucket has a row, all before it have all of theirs. Buckets at the end that have none
-    yet are left to a later page.
+    When a bucket has a row, all earlier buckets have all their rows. Buckets at the end without
+    rows are left to a later page.
     """
     buckets = list(listed)
     while len(buckets) > 1 and not await store.sync_rows(user, buckets[-1], after, 1):
@@ -220,7 +220,7 @@ async def _read_records(store: Store, read: References) -> SyncRead:
 
 
 class Page:
-    """Records in the order of reading; ``last`` is the place behind them.
+    """Records in the order of reading; ``last`` is the position after them.
 
     Attributes:
         is_full: The next record does not fit.
@@ -257,5 +257,5 @@ class Page:
         return not self.is_full
 
     def answer(self, *, more: bool) -> SyncPage:
-        """The page as it is sent."""
+        """The response."""
         return SyncPage(records=self.records, next=self.last, more=more)

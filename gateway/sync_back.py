@@ -1,20 +1,19 @@
 """The caller's own sync timeline backwards: the newest records below a sync SeqId first.
 
-For a reader that wants the end of the timeline at once: a list of what came lately, or a device
-that begins near the end. To go on forwards from there, the highest sync SeqId of the first page is
-the cursor.
+For a reader that needs the end of the timeline first: a list of recent records, or a device that
+begins near the end. The highest sync SeqId of the first page is the cursor for reading forwards.
 
-A page is read from several partitions, one a little later than another, while records arrive. The
+A page is read from several partitions at slightly different times, while records arrive. The
 records of one recipient become readable in their order. So partitions are read one by one, from
-the newest on, until one has shown a record: all that comes before it is there by then, and the
-others may be read at the same time.
+the newest on, until one has a record. By then all earlier records are readable, and the remaining
+partitions are read in parallel.
 
-Records that may have expired, and those that were skipped because their recipient was inactive,
-are not kept any more: backwards the timeline ends above the last of them.
+Backwards, the timeline ends above the last record that may have expired or that was skipped for an
+inactive recipient.
 
-A reference whose entry is not stored yet is left out at the end of the timeline, because it lies
-above the cursor that the first page gives. Elsewhere the page ends before such a reference, and a
-page that would begin with one is refused until the entry is stored.
+At the end of the timeline, a reference whose entry is not stored yet is left out, because it is
+above the cursor in the first page. Elsewhere the page ends before such a reference. A page that
+would begin with one is refused until the entry is stored.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ _NONE: Final = -1
 """Below every sync SeqId."""
 
 _MAX_AT_ONCE: Final = 8
-"""Buckets read at the same time."""
+"""Buckets read in parallel."""
 
 
-async def read_sync_back(  # noqa: PLR0913 - tests give another clock and another barrier
+async def read_sync_back(  # noqa: PLR0913 - tests pass another clock and another barrier
     store: Store,
     user: str,
     before: int,
@@ -53,11 +52,11 @@ async def read_sync_back(  # noqa: PLR0913 - tests give another clock and anothe
 ) -> SyncPage:
     """The last ``limit`` records of ``user`` below ``before``, in descending order.
 
-    ``next`` is the ``before`` of the next page. Without ``more`` nothing older is kept.
+    ``next`` is the ``before`` of the next page. Without ``more`` no older record is stored.
 
     Raises:
-        ServerUnavailable: The store does not answer, or does not have the first entry yet, or is
-            behind what was skipped.
+        ServerUnavailable: The store does not answer, does not have the first entry yet, or lacks
+            entries of skipped records.
     """
     read = await _references(store, user, before, limit)
     read.end_above(await look_up_gone(store, user, BEGINNING, now, barrier))
@@ -75,8 +74,8 @@ async def _without_newest(store: Store, user: str, read: References) -> Page:
     """A page that begins with the first reference whose entry is stored.
 
     Raises:
-        ServerUnavailable: Records above the page may be known to the reader, or all that was read
-            is not stored yet.
+        ServerUnavailable: The reader may know records above the page, or none of the read entries
+            is stored yet.
     """
     if not await _has_rows_from(store, user, read.first):
         for at in range(0, len(read.found), SLICE):
@@ -104,7 +103,7 @@ async def _references(store: Store, user: str, before: int, limit: int) -> Refer
     read = References(before, limit)
     waiting = deque(listed)
     below, at_once = before, 1
-    held: list[StoredRow] = []  # its references are taken once the row below it is known
+    held: list[StoredRow] = []  # its references are taken when the row below it is known
     if listed and listed[0] == last_bucket:
         held = await store.sync_rows(user, last_bucket, before - 1, 1)
     while waiting and read.room:
@@ -117,11 +116,11 @@ async def _references(store: Store, user: str, before: int, limit: int) -> Refer
             read.add(descending(whole, before, held[0].sync_seq if held else _NONE))
             if held or not read.room:
                 below = rows[-1].sync_seq if rows else below
-                break  # the rest of this bucket comes before the next
+                break  # the rest of this bucket is before the next bucket
             waiting.popleft()
         if read.found:
             at_once = min(2 * at_once, _MAX_AT_ONCE)
     if not waiting and len(listed) == MAX_BUCKETS:
-        read.last = listed[-1] * SYNC_BUCKET  # all of them have been looked through
+        read.last = listed[-1] * SYNC_BUCKET  # all buckets have been read
     read.more = bool(waiting) or len(listed) == MAX_BUCKETS
     return read

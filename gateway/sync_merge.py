@@ -1,9 +1,9 @@
-"""The references that rows of one bucket of a sync timeline hold: each once, in order.
+"""The references in the rows of one bucket of a sync timeline: each once, in order.
 
-Each row is what one flush of the sink brings to the recipient, and its key is its highest sync
-SeqId. A replay begins at a committed place and cuts the same records into other flushes, so rows
-overlap. But each row holds all records between the key of the row below and its own key. A record
-that was a dead letter, and is written late, is added to that one row.
+Each row has the recipient's records of one flush of the sink, and its key is its highest sync
+SeqId. A replay begins at a committed offset and cuts the same records into other flushes, so rows
+overlap. But each row has all records between the key of the row below and its own key. A replayed
+dead letter is added to this one row.
 
 So a reader takes from each row the references above the key of the row below.
 """
@@ -24,7 +24,7 @@ def ascending(rows: Iterable[StoredRow], after: int) -> Iterator[SyncReference]:
         after: A sync SeqId.
 
     Raises:
-        UndecodableRecord: The text of a row is not that of a row.
+        UndecodableRecord: A row cannot be decoded.
     """
     for row in rows:
         for each in references(decode_row(row.json)):
@@ -43,10 +43,10 @@ def descending(rows: Sequence[StoredRow], before: int, below: int) -> Iterator[S
         below: The key of the row below these, -1 if there is none.
 
     Raises:
-        UndecodableRecord: The text of a row is not that of a row.
+        UndecodableRecord: A row cannot be decoded.
     """
     keys = [*(row.sync_seq for row in rows[1:]), below]
-    for row, key_below in zip(rows, keys, strict=False):  # there may be no row
+    for row, key_below in zip(rows, keys, strict=False):  # there may be no rows
         for each in reversed(references(decode_row(row.json))):
             if key_below < each.sync_seq < before:
                 yield each

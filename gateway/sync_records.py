@@ -1,14 +1,14 @@
-"""The records of a sync timeline that references name: replies as they are, entries by a read.
+"""Resolves references of a sync timeline: replies are in the reference, entries are read.
 
-An entry is read from the table of messages, with those of its conversation. The sink of messages
-may be behind the sink of sync timelines, so an entry may not be stored yet. Whether the entry will
-come is decided in this order:
+Entries are read from the table of messages, grouped by conversation. The message sink may lag
+behind the sync sink, so an entry may not be stored yet. These steps determine whether an entry is
+still expected:
 
-1. read the entries; 2. read the heads of the conversations whose entries are missing; 3. read
-the missing entries again that are not above the head.
+1. read the entries; 2. read the heads of the conversations with missing entries; 3. read again the
+missing entries that are not above the head.
 
-A conversation has all entries up to a head that it shows, so an entry that is missing after step 3
-was refused by the store: a reader gets the hole that history shows there.
+The store has all entries up to a head that it shows, so the store refused an entry that is missing
+after step 3: a reader gets the hole that history shows there.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from schemas.records import NotStoredHole, RecalledHole
 from schemas.sync_rows import SyncReference
 
 HEADS_AT_ONCE: Final = 16
-"""Heads read at the same time for one page."""
+"""Heads read in parallel for one page."""
 
 _Chosen: TypeAlias = dict[str, list[int]]
 """SeqIds by conversation."""
@@ -37,11 +37,11 @@ _Place: TypeAlias = tuple[str, int]
 
 
 async def records_of(store: Store, found: Sequence[SyncReference]) -> list[Raw | None]:
-    """The record of each reference; None where its entry is not stored yet.
+    """The record of each reference; None if its entry is not stored yet.
 
     Args:
-        store: Where entries are read.
-        found: At most `gateway.store.SLICE`.
+        store: The store of the entries.
+        found: The references, at most `gateway.store.SLICE`.
 
     Raises:
         ServerUnavailable: The store does not answer.
@@ -74,7 +74,7 @@ def _known(reference: SyncReference, entries: dict[_Place, StoredEntry]) -> Raw 
 
 
 async def _late(store: Store, missing: Sequence[_Place]) -> dict[_Place, Raw]:
-    """Steps 2 and 3: records of the entries that are there by now, or will never be."""
+    """Steps 2 and 3: records of the entries that are stored by now, or never will be."""
     heads = await _heads(store, {conv_id for conv_id, _ in missing})
     due = [(conv_id, seq) for conv_id, seq in missing if seq <= heads[conv_id]]
     entries = await _entries(store, due)
@@ -92,7 +92,7 @@ async def _entries(store: Store, places: Iterable[_Place]) -> dict[_Place, Store
 
 
 def _record(place: _Place, entry: StoredEntry | None) -> Raw:
-    """The entry as it was sequenced, or the hole in its place."""
+    """The entry as it was sequenced, or its hole."""
     hole = hole_of(entry)
     if entry is not None and hole is None:
         return Raw(entry.json)
@@ -103,7 +103,7 @@ def _record(place: _Place, entry: StoredEntry | None) -> Raw:
 
 
 async def _heads(store: Store, conv_ids: Iterable[str]) -> dict[str, int]:
-    """The head of each conversation, 0 of one that is not stored yet."""
+    """The head of each conversation; 0 if the conversation is not stored yet."""
     heads: dict[str, int] = {}
     waiting = iter(conv_ids)
 
@@ -117,5 +117,5 @@ async def _heads(store: Store, conv_ids: Iterable[str]) -> dict[str, int]:
         await asyncio.gather(*workers)
     finally:
         for worker in workers:
-            worker.cancel()  # after a failure, nobody needs the other heads
+            worker.cancel()  # after a failure, the other heads are not needed
     return heads
