@@ -1,9 +1,8 @@
 """Waits until the store has all entries that a sync timeline refers to, up to a sync SeqId.
 
-Records of an inactive recipient are skipped at once (`schemas.lifetime`), also while the message
-sink has not stored their entries yet. A device that has to read the store in place of the skipped
-records must find the entries there. So no cursor at or above a skip note leaves the gateway before
-this wait. The steps:
+A device that has to read the store in place of expired or skipped records must find their entries
+there, however far the message sink lags. So no cursor at or above the note of such records
+(`schemas.lifetime`) leaves the gateway before this wait. The steps:
 
 1. The note was read. Its records were committed, so their entries lie before the end of the log.
 2. Read the ends of ``im.timeline``, records of open transactions included.
@@ -110,7 +109,7 @@ class LogBarrier:
                         await asyncio.sleep(PAUSE_SECONDS)
                     self._stored = await self._stored_looks.after_now() or self._stored
         except TimeoutError:
-            raise ServerUnavailable("the message sink is behind a skipped record") from None
+            raise ServerUnavailable("the message sink lags: it has not stored all entries of a range yet") from None
 
     async def _ends(self, user: str, newest: int) -> Offsets:
         """The ends of the log as of a moment after the note was read."""
@@ -133,7 +132,7 @@ class LogBarrier:
     def _look_at_stored(self) -> Offsets:
         group = self._settings.group(MESSAGE_SINK)
         found = group_places(self._client(), group, self._places, _ANSWER_SECONDS)
-        return Offsets({place.partition: place.offset for place in found})
+        return Offsets({place.partition: max(0, place.offset) for place in found})
 
     def _client(self) -> AdminClient:
         with self._making:

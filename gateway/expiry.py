@@ -35,11 +35,12 @@ def gone(expiries: Iterable[Expiry], now: float) -> int:
 
 
 def worked_in(expiries: Iterable[Expiry], now: float) -> int:
-    """The highest sync SeqId up to which the store certainly has the entries of the timeline.
+    """The highest sync SeqId up to which the store should have all entries of the timeline.
 
-    The sinks are independent, and a message may be in a sync timeline before it is in the store.
-    So this is not the present end, but an earlier one: with the default lifetime of a week, some
-    two days earlier, at least one day of which is an allowance for a lagging sink.
+    The message sink is independent of the sync sink, so an entry may be in a sync timeline before
+    the store has it. This place is therefore not the end of the timeline: it is some two days old
+    with the default lifetime. `gateway.barrier` makes sure that the store has all entries up to
+    it. With the newest place, each request would wait for a message sink that lags by seconds.
 
     Args:
         expiries: The latest notes of the recipient.

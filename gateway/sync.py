@@ -97,17 +97,17 @@ async def sync_end(
 ) -> SyncEnd:
     """Where a device follows on that is about to read the store.
 
-    It is never a place that the next page would tell to be trimmed.
+    The next page behind this place is never `trimmed`, unless more was skipped meanwhile.
 
     Raises:
-        ServerUnavailable: The store does not answer, or is behind what was skipped.
+        ServerUnavailable: The store does not answer, or does not have all entries up to there yet.
     """
     moment = now()
     noted = await store.expiries(user, EXPIRIES)
-    stored, up_to = worked_in(noted, moment), gone(noted, moment)
-    if up_to > stored:  # skipped: expired records are worked in
-        await barrier.passed(user, up_to)
-    return SyncEnd(next=max(stored, up_to))
+    end = max(worked_in(noted, moment), gone(noted, moment))
+    if end > BEGINNING:
+        await barrier.passed(user, end)
+    return SyncEnd(next=end)
 
 
 async def look_up_gone(
@@ -118,12 +118,11 @@ async def look_up_gone(
     If that is above ``after``, the store has the entries of all records up to it.
 
     Raises:
-        ServerUnavailable: The store does not answer, or is behind what was skipped.
+        ServerUnavailable: The store does not answer, or does not have these entries yet.
     """
     moment = now()
-    noted = await store.expiries(user, EXPIRIES)
-    up_to = gone(noted, moment)
-    if up_to > max(after, worked_in(noted, moment)):
+    up_to = gone(await store.expiries(user, EXPIRIES), moment)
+    if up_to > after:
         await barrier.passed(user, up_to)
     return up_to
 
