@@ -109,7 +109,9 @@ class LogBarrier:
                         await asyncio.sleep(PAUSE_SECONDS)
                     self._stored = await self._stored_looks.after_now() or self._stored
         except TimeoutError:
-            raise ServerUnavailable("the message sink lags: it has not stored all entries of a range yet") from None
+            raise ServerUnavailable(
+                "the message sink lags: it has not stored all entries of a range yet"
+            ) from None
 
     async def _ends(self, user: str, newest: int) -> Offsets:
         """The ends of the log as of a moment after the note was read."""

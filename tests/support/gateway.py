@@ -16,6 +16,7 @@ from yarl import URL
 
 from backends.search_text import has_run, readings_of
 from gateway.app import make_app
+from gateway.contacts import Contacts
 from gateway.deployment_guard import Checked
 from gateway.log_ends import Ends
 from gateway.search import Index, SearchAsked
@@ -377,9 +378,12 @@ async def serving(  # noqa: PLR0913 - what the gateway is made of
     ends: Ends | None = None,
     *,
     checked: Checked | None = None,
+    contacts: Contacts | None = None,
 ) -> AsyncIterator[Caller]:
     """The gateway on a free port, served as in production."""
-    app = make_app(settings, store, index, wake_ups or WakeUps(), ends, checked=checked)
+    app = make_app(
+        settings, store, index, wake_ups or WakeUps(), ends, checked=checked, contacts=contacts
+    )
     runner = Runner(app, shutdown_seconds=1)
     await runner.setup()
     try:

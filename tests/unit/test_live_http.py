@@ -22,6 +22,7 @@ from gateway.live_socket import PROTOCOL
 from gateway.openapi import document
 from gateway.tokens import issue_token
 from gateway.wake_ups import Wake, WakeUps
+from schemas.lifetime import SKIPPED_SINCE, SKIPPED_UNTIL
 from tests.support.gateway import Caller, FakeIndex, FakeStore, message, serving, token_settings
 from tests.support.waiting import until
 
@@ -137,6 +138,63 @@ async def test_a_trimmed_timeline_is_told(gateway: Caller, store: FakeStore) -> 
     assert problem["type"] == "urn:im-timeline:problem:trimmed"
     assert (problem["cursor"], problem["oldest"]) == (3, 9)
     assert await ended(socket) == (4410, "trimmed")
+
+
+async def test_a_device_that_returns_meets_what_was_skipped(
+    gateway: Caller, store: FakeStore, woken: WakeUps
+) -> None:
+    """At once if the skip note is there already, else as soon as the note is written."""
+    store.put_expiry("ann", SKIPPED_SINCE, SKIPPED_UNTIL, 8)
+    returned = await connect(gateway, after=1)
+    assert (await told(returned))["problem"]["oldest"] == 9
+    assert await ended(returned) == (4410, "trimmed")
+    connected = await connect(gateway, after=8)
+    store.put_expiry("ann", SKIPPED_SINCE, SKIPPED_UNTIL, 20)
+    woken.woke(Wake({"ann": 20}, {}))
+    problem = (await told(connected))["problem"]
+    assert (problem["cursor"], problem["oldest"]) == (8, 21)
+    assert await ended(connected) == (4410, "trimmed")
+
+
+async def test_a_connection_is_a_contact_as_long_as_it_is_open(
+    store: FakeStore, woken: WakeUps
+) -> None:
+    """It is noted before it begins, and again and again until its end."""
+    contacts = Kept()
+    async with serving(SETTINGS, store, FakeIndex(), woken, contacts=contacts) as caller:
+        socket = await connect(caller, after=1)
+        assert contacts.noted == ["ann"]
+
+        async def is_kept() -> bool:
+            return contacts.kept == {"ann"}
+
+        await until(is_kept, ANSWER_SECONDS)
+        await socket.close()
+
+        async def is_over() -> bool:
+            return not contacts.kept
+
+        await until(is_over, ANSWER_SECONDS)
+
+
+class Kept:
+    """`gateway.contacts.Contacts`: who was noted, and who is being noted again and again."""
+
+    def __init__(self) -> None:
+        self.noted: list[str] = []
+        self.kept: set[str] = set()
+
+    async def note(self, user: str) -> None:
+        """See `Contacts`."""
+        self.noted.append(user)
+
+    async def keep(self, user: str) -> None:
+        """See `Contacts`."""
+        self.kept.add(user)
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self.kept.discard(user)
 
 
 async def test_it_ends_with_the_token(gateway: Caller) -> None:
