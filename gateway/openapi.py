@@ -80,7 +80,8 @@ def _paths() -> dict[str, dict[str, Any]]:
 def _writing() -> dict[str, dict[str, Any]]:
     """The operations that change data."""
     register = _operation(
-        "Registers a device; a registered device keeps its cursor and its policy",
+        "Registers a device; a registered device keeps its cursor and its policy. 503 while the "
+        "store lacks entries up to its cursor",
         "DeviceShown",
         [],
         "408",
@@ -126,7 +127,8 @@ def _operations() -> dict[str, dict[str, Any]]:
         ),
         "/v1/conversations/{id}/messages": _messages(),
         "/v1/sync": _operation(
-            "The caller's sync timeline; 410 if records after the cursor have expired",
+            "The caller's sync timeline; 410 if records after the cursor have expired or were "
+            "skipped, 503 while the store lacks the entries to read in place of these records",
             "SyncPage",
             [
                 _parameter(
@@ -152,7 +154,10 @@ def _operations() -> dict[str, dict[str, Any]]:
             "429",
         ),
         "/v1/sync/end": _operation(
-            "The cursor for following the sync timeline after reading the store", "SyncEnd", []
+            "The cursor for following the sync timeline after reading the store; 503 while the "
+            "store lacks entries up to it",
+            "SyncEnd",
+            [],
         ),
         "/v1/search": _search(),
         "/v1/live": _live(),

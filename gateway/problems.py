@@ -212,7 +212,8 @@ def trimmed(cursor: int, oldest: int) -> Problem:
         kind="trimmed",
         title="Trimmed",
         detail=(
-            "Records after your cursor have expired. Rebuild from the store: take next from "
+            "Records after your cursor have expired, or were not stored for you because you were "
+            "not in touch. Rebuild from the store: take next from "
             "/v1/sync/end, then read /v1/conversations and their messages, then follow /v1/sync "
             "with that as after."
         ),
@@ -221,12 +222,12 @@ def trimmed(cursor: int, oldest: int) -> Problem:
 
 
 def unavailable() -> Problem:
-    """A server behind the gateway does not answer. `/healthz` shows which one."""
+    """A server behind the gateway does not answer, or lags. `/healthz` shows which one."""
     return Problem(
         status=503,
         kind="unavailable",
         title="Unavailable for now",
-        detail="A server that this request needs does not answer. Try again.",
+        detail="A server that this request needs does not answer, or lags. Try again.",
         headers={"Retry-After": str(RETRY_SECONDS)},
     )
 
