@@ -165,7 +165,7 @@ def test_a_made_up_cursor_is_refused(cursor: str) -> None:
 @pytest.mark.parametrize("value", ['[1,"c"]', '["1","c",2]', '[1,"c",2,3]', "{}", "null", "[1.5"])
 def test_a_cursor_of_another_shape_is_refused(value: str) -> None:
     """A cursor is exactly a time, a conversation and a SeqId."""
-    with pytest.raises(ValueError, match="earlier answer"):
+    with pytest.raises(ValueError, match="earlier page"):
         from_cursor(base64.urlsafe_b64encode(value.encode()).decode().rstrip("="))
 
 
