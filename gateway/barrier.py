@@ -114,7 +114,7 @@ class LogBarrier:
             ) from None
 
     async def _ends(self, user: str, newest: int) -> Offsets:
-        """The ends of the log as of a moment after the note was read."""
+        """The ends of the log, at a time after the read of the note."""
         noted, ends = self._noted.get(user, (newest - 1, Offsets({})))
         if noted < newest:
             found = await self._end_looks.after_now()

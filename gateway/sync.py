@@ -95,12 +95,12 @@ async def read_sync(  # noqa: PLR0913 - tests pass another clock and another bar
 async def sync_end(
     store: Store, user: str, now: Callable[[], float] = time.time, barrier: Barrier = NO_BARRIER
 ) -> SyncEnd:
-    """Where a device follows on that is about to read the store.
+    """The cursor for a device that reads the store now and then follows the sync timeline.
 
-    The next page behind this place is never `trimmed`, unless more was skipped meanwhile.
+    The next page after this cursor is never `trimmed`, unless more records are skipped meanwhile.
 
     Raises:
-        ServerUnavailable: The store does not answer, or does not have all entries up to there yet.
+        ServerUnavailable: The store does not answer, or lacks entries up to the cursor.
     """
     moment = now()
     noted = await store.expiries(user, EXPIRIES)
@@ -113,9 +113,9 @@ async def sync_end(
 async def look_up_gone(
     store: Store, user: str, after: int, now: Callable[[], float], barrier: Barrier
 ) -> int:
-    """The highest sync SeqId that may not be kept any more.
+    """The highest sync SeqId that may have expired.
 
-    If that is above ``after``, the store has the entries of all records up to it.
+    If it is above ``after``, the store has the entries of all records up to it.
 
     Raises:
         ServerUnavailable: The store does not answer, or does not have these entries yet.

@@ -147,8 +147,8 @@ def test_a_failure_is_logged_and_the_next_request_tries_again(
 
     caplog.set_level(logging.INFO)
     run(main())
-    assert "contacts are not noted" in caplog.text
-    assert "contacts are noted again" in caplog.text
+    assert "contacts are not recorded" in caplog.text
+    assert "contacts are recorded again" in caplog.text
     assert "ann" not in caplog.text
 
 
