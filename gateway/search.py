@@ -29,7 +29,7 @@ from schemas.visibility import Period, readable
 
 MAX_HITS: Final = 100
 _MAX_ROUNDS: Final = 5
-"""Maximum number of index queries that replace dropped hits."""
+"""Maximum number of reads of the index for a page. Reads after the first replace dropped hits."""
 
 
 class SearchAsked(NamedTuple):

@@ -68,7 +68,7 @@ class Inbox:
         return self._stopping
 
     def begin(self, offset: int) -> None:
-        """Requests the records from this offset on. Earlier `put` records are dropped."""
+        """Requests the records from this offset on. Records added before this call are dropped."""
         with self._changed:
             self._next_offset = offset
         self._soon(self._start)
