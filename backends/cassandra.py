@@ -2,7 +2,7 @@
 
 | table | content |
 |---|---|
-| ``deployment`` | the id of the deployment that owns the keyspace: `backends.deployment_stores` |
+| ``deployment`` | the id of the deployment that owns the keyspace: `backends.deployment_store` |
 | ``message`` | the entries of a conversation, by SeqId |
 | ``conversation`` | the current state of a conversation: head SeqId, owner, rules, mode |
 | ``membership_by_user`` | the conversations of a person, with the person's membership periods |

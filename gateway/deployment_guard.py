@@ -8,7 +8,8 @@ from threading import Event, Thread
 from typing import Final
 
 from backends.cassandra import cassandra_session
-from backends.deployment_stores import check_index, check_store
+from backends.deployment_index import check_index
+from backends.deployment_store import check_store
 from backends.deployment_watch import DeploymentWatch, await_deployment, end_process
 from backends.elasticsearch import elasticsearch_client
 from schemas.deployment import Deployment

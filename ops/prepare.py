@@ -9,7 +9,8 @@ from elasticsearch import Elasticsearch
 
 from backends.cassandra import cassandra_session
 from backends.deployment import check_log, check_topics, read_deployment
-from backends.deployment_stores import claim_index, claim_store, index_id, store_id
+from backends.deployment_index import claim_index, index_id
+from backends.deployment_store import claim_store, store_id
 from backends.elasticsearch import elasticsearch_client
 from backends.kafka import admin_client
 from backends.shards import prepare_topics

@@ -13,7 +13,8 @@ from elasticsearch import Elasticsearch
 
 from backends.cassandra import cassandra_session, use_keyspace
 from backends.deployment import check_log, read_deployment
-from backends.deployment_stores import check_index, check_store
+from backends.deployment_index import check_index
+from backends.deployment_store import check_store
 from backends.elasticsearch import elasticsearch_client, index_name
 from backends.sync_layout import SyncShards
 from ops.verify import inputs, topics

@@ -20,7 +20,8 @@ from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]  #
 
 from backends.cassandra import cassandra_session
 from backends.deployment import check_log, topic_identities
-from backends.deployment_stores import check_index, store_id
+from backends.deployment_index import check_index
+from backends.deployment_store import store_id
 from backends.elasticsearch import MAPPINGS, elasticsearch_client
 from backends.kafka import (
     admin_client,

@@ -12,7 +12,8 @@ from elasticsearch import Elasticsearch
 from elasticsearch.helpers import bulk
 
 from backends.deployment import check_log
-from backends.deployment_stores import claim_index, claim_store
+from backends.deployment_index import claim_index
+from backends.deployment_store import claim_store
 from backends.elasticsearch import create_index
 from backends.kafka import (
     admin_client,
