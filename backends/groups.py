@@ -29,6 +29,14 @@ from backends.kafka import REQUEST_SECONDS
 _Answer = TypeVar("_Answer")
 
 _PAUSE_SECONDS: Final = 0.1
+_LIBRARY_SECONDS: Final = 3_600.0
+"""The request timeout of the client library in a request to a coordinator: its maximum.
+
+The caller waits for its own, shorter timeout. librdkafka 2.16 aborts the process when its timeout
+ends a request before the coordinator is found, and the coordinator is found later: the library
+answers the ended request twice (assertion in ``rd_kafka_enq_once_del_source_return``).
+"""
+
 _LAST_SECONDS: Final = 0.1
 """Minimum timeout of one attempt, even when less time is left."""
 
@@ -77,7 +85,7 @@ def described_group(
 
     def ask(seconds: float) -> ConsumerGroupDescription:
         futures: dict[str, Future[ConsumerGroupDescription]]
-        futures = admin.describe_consumer_groups([group], request_timeout=seconds)
+        futures = admin.describe_consumer_groups([group], request_timeout=_LIBRARY_SECONDS)
         return _only(futures, seconds)
 
     return _answered(ask, timeout)
@@ -104,7 +112,7 @@ def group_places(
     asked = ConsumerGroupTopicPartitions(group, list(places))
 
     def ask(seconds: float) -> list[TopicPartition]:
-        offsets = admin.list_consumer_group_offsets([asked], request_timeout=seconds)
+        offsets = admin.list_consumer_group_offsets([asked], request_timeout=_LIBRARY_SECONDS)
         return list(_only(offsets, seconds).topic_partitions)
 
     return _answered(ask, timeout)
@@ -112,7 +120,10 @@ def group_places(
 
 def _only(futures: Mapping[str, Future[_Answer]], seconds: float) -> _Answer:
     (future,) = futures.values()
-    return future.result(seconds + 1)  # the library's own timeout ends first
+    try:
+        return future.result(seconds)
+    except TimeoutError:
+        raise TimeoutError(f"no answer within {seconds:.1f} s") from None
 
 
 def _answered(ask: Callable[[float], _Answer], timeout: float) -> _Answer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -16,11 +15,6 @@ from backends.partition_ends import Place, stable_ends
 from schemas.settings import Settings
 
 ANSWER_SECONDS: Final = 10.0
-
-_CLIENTS: Final = 4
-"""Number of clients that stay open after their request. An assertion of librdkafka 2.16
-(``rd_kafka_enq_once_del_source_return``) once aborted a process that closed clients while a broker
-was unreachable; a request in flight is the likely cause."""
 
 
 class StageGroup:
@@ -44,11 +38,10 @@ class StageGroup:
         self._group = settings.group(stage)
         self._topics = topics
         self._places = places
-        self._clients: deque[AdminClient] = deque(maxlen=_CLIENTS)
 
     def leaves_partitions(self) -> bool | None:
         """See `backends.watchdog.Group`."""
-        admin = self._client()
+        admin = admin_client(self._settings)
         try:
             described = described_group(admin, self._group, ANSWER_SECONDS)
             wanted = _partitions(admin, self._topics())
@@ -65,15 +58,10 @@ class StageGroup:
         """See `backends.watchdog.Group`."""
         places = self._places()
         try:
-            ends = stable_ends(self._client(), places, ANSWER_SECONDS)
+            ends = stable_ends(admin_client(self._settings), places, ANSWER_SECONDS)
         except (KafkaException, TimeoutError):
             return None
         return any(ends[place.topic, place.partition] > place.offset for place in places)
-
-    def _client(self) -> AdminClient:
-        """A new client. It is closed after `_CLIENTS` further requests."""
-        self._clients.append(admin_client(self._settings))
-        return self._clients[-1]
 
 
 def _partitions(admin: AdminClient, topics: Sequence[str]) -> set[Place]:

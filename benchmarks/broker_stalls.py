@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +22,6 @@ from threading import Event, Thread
 from typing import Final, NamedTuple
 
 from confluent_kafka import Consumer, Producer
-from confluent_kafka.admin import AdminClient
 
 from backends.groups import described_group, group_places
 from backends.kafka import admin_client, create_topics, producer_config, topic_partitions
@@ -57,8 +55,6 @@ _PAUSE_SECONDS: Final = 0.01
 _REQUEST_SECONDS: Final = 10.0
 _SETTLE_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.5
-_ADMINS: Final = 64
-"""Clients that stay open, as in `backends.stage_group`."""
 
 
 class Outcome(NamedTuple):
@@ -247,7 +243,6 @@ class Rig:
         self.loops = Loops(self.settings, overrides)
         self.worker = Worker(self.settings, Path(stack.settings.home) / "worker.log")
         self._traffic = Traffic(self.settings)
-        self._admins: deque[AdminClient] = deque(maxlen=_ADMINS)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -289,7 +284,6 @@ class Rig:
         name = self.settings.group(group)
         # A client that has seen a stall may need longer than the stages to find the broker again.
         admin = admin_client(self.settings)
-        self._admins.append(admin)
         try:
             described = described_group(admin, name, _REQUEST_SECONDS)
             done = group_places(admin, name, places, _REQUEST_SECONDS)

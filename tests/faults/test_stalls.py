@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import pytest
 
 from benchmarks.broker_stalls import RECOVERY_SECONDS, Rig
+from tests.support.processes import ROOT
+from tests.support.servers import addresses
 from tests.support.stoppable import stack_of_its_own
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
@@ -61,3 +65,48 @@ def test_stages_recover_after_a_broker_was_killed() -> None:
             assert rig.recovered(RECOVERY_SECONDS) == []
     assert len(rig.worker.exits) <= 1
     assert rig.loops.failures == []
+
+
+ASKS = """
+import sys
+from confluent_kafka import TopicPartition
+from backends.groups import described_group, group_places
+from backends.kafka import admin_client
+from schemas.settings import Settings
+
+settings = Settings(kafka_bootstrap=sys.argv[1])
+asked = [(ask, admin_client(settings)) for ask in (
+    lambda admin, seconds: described_group(admin, "g", seconds),
+    lambda admin, seconds: group_places(admin, "g", [TopicPartition("t", 0)], seconds),
+)]
+for ask, admin in asked:
+    try:
+        ask(admin, 1.0)
+    except TimeoutError:
+        print("timeout", flush=True)
+sys.stdin.readline()
+for ask, admin in asked:
+    ask(admin, 30.0)
+    print("answer", flush=True)
+"""
+
+
+def test_a_request_that_timed_out_does_not_abort_its_process() -> None:
+    """A client that asked for a group during a stall asks again after the stall.
+
+    librdkafka aborts the process at the end of the stall if its own timeout ended the request.
+    """
+    with stack_of_its_own("kafka") as stack:
+        stack.supervisor.signal("kafka", "STOP")
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-c", ASKS, addresses(stack)["kafka_bootstrap"]],
+                cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            )  # fmt: skip
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in range(2)]
+        finally:
+            stack.supervisor.signal("kafka", "CONT")
+        output, _ = process.communicate("\n", timeout=100)
+    assert lines == ["timeout\n"] * 2
+    assert (output, process.returncode) == ("answer\n" * 2, 0)
