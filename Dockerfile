@@ -1,4 +1,4 @@
-# The pipeline's processes; docker-compose.yml says which one a container runs.
+# The pipeline's processes; docker-compose.yml selects the process of each container.
 FROM python:3.11-slim
 
 WORKDIR /opt/im

@@ -1,4 +1,4 @@
-# `make` lists what there is. PYTHON=… names the interpreter to use, 3.11 or newer.
+# `make` lists the targets. PYTHON=… names the interpreter to use, 3.11 or newer.
 
 .DEFAULT_GOAL := help
 .PHONY: help venv run test lint format bench schemas lock clean
@@ -6,7 +6,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Processes that run tests side by side; tests/support/scheduling.py says how many `auto` is.
+# Number of processes that run tests in parallel; tests/support/scheduling.py defines `auto`.
 WORKERS := auto
 
 help: ## List the targets

@@ -1,1 +1,1 @@
-"""`make bench`: what this code does on this machine, beside the least that could do the same."""
+"""`make bench`: rates of this code on this machine, compared with minimal programs."""

@@ -1,8 +1,8 @@
-"""`make bench`: all benchmarks, one after the other, on servers of their own.
+"""`make bench`: all benchmarks, one after the other, on their own servers.
 
     python -m benchmarks [NAME …]
 
-Prints a line for each figure. A run of all writes ``docs/benchmarks/``, too.
+Prints a line for each figure. A run without names also writes ``docs/benchmarks/``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _VARIABLES: Final = {
 }
 
 _BENCHMARKS: Final[Mapping[str, Callable[[], Iterator[Figure]]]] = {
-    # First: the others leave gigabytes that the disk still has to write.
+    # First: the other benchmarks leave gigabytes that the disk still has to write.
     "delay": delay.figures,
     "neighbours": neighbours.figures,
     "sequencer": sequencer.figures,
@@ -39,7 +39,7 @@ _BENCHMARKS: Final[Mapping[str, Callable[[], Iterator[Figure]]]] = {
 
 @contextmanager
 def servers() -> Iterator[None]:
-    """A fresh Kafka and Cassandra on free ports, or those that the environment names."""
+    """A fresh Kafka and Cassandra on free ports, or the servers that the environment names."""
     if all(name in os.environ for name in _VARIABLES.values()):
         yield
         return
@@ -56,7 +56,7 @@ def servers() -> Iterator[None]:
 
 
 def main() -> None:
-    """Runs the benchmarks that are named, or all."""
+    """Runs the benchmarks named on the command line, or all."""
     names = sys.argv[1:] or list(_BENCHMARKS)
     figures: list[Figure] = []
     with servers():

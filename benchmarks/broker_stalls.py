@@ -1,10 +1,10 @@
-"""A broker that stands still again and again: does every stage get its partitions back?
+"""A broker that stalls again and again: does every stage get its partitions back?
 
-``python -m benchmarks.broker_stalls --rounds 30`` starts a Kafka of its own, a sequencer worker
-and 16 consume loops of sinks in 12 groups. Each round stops the broker (SIGSTOP) for 25 or 60 s
-and lets it go on (SIGCONT). A round passes when, within `RECOVERY_SECONDS`, every group owns all
+``python -m benchmarks.broker_stalls --rounds 30`` starts its own Kafka, a sequencer worker and 16
+consume loops of sinks in 12 groups. Each round stops the broker (SIGSTOP) for 25 or 60 s and then
+continues it (SIGCONT). A round passes if, within `RECOVERY_SECONDS`, every group owns all
 partitions again, the sequencer has sequenced every command, and every loop has committed every
-entry. It prints one line a round, and a summary.
+entry. The program prints one line for each round, and a summary.
 """
 
 from __future__ import annotations
@@ -43,14 +43,16 @@ from sinks.base.source import OneTopic
 from tests.support.servers import addresses, private_folder, private_stack
 
 RECOVERY_SECONDS: Final = 150.0
-"""Time to recover after a stall: the watchdog's bound, a restart, and a session timeout."""
+"""Time limit for the recovery from a stall: the watchdog's bound, a restart, and a session
+timeout.
+"""
 
 _MEMBERS: Final = {f"alone-{n}": 1 for n in range(8)} | {f"pair-{n}": 2 for n in range(4)}
-"""Loops by group: 16 in all."""
+"""Number of loops in each group: 16 in all."""
 
 _BOUNDS: Final = Bounds(10_000, 16 * 1024 * 1024, 5_000)
 _PAUSE_SECONDS: Final = 0.01
-"""Between two messages."""
+"""Pause between two messages."""
 
 _REQUEST_SECONDS: Final = 10.0
 _SETTLE_SECONDS: Final = 60.0
@@ -58,7 +60,7 @@ _LOOK_SECONDS: Final = 0.5
 
 
 class Outcome(NamedTuple):
-    """One round. ``waiting`` names the groups that did not recover."""
+    """The result of one round. ``waiting`` names the groups that did not recover."""
 
     stall: float
     recovery: float
@@ -72,7 +74,7 @@ def _deliver(_records: Sequence[Record], _abandon: Event) -> CountsOf:
 class Loops:
     """Consume loops with an in-memory store, each in a thread with the watchdog of a sink.
 
-    A loop that fails, or that its watchdog ends, is started again, as a supervisor does.
+    A loop that fails, or that its watchdog ends, is restarted, as a supervisor does.
 
     Attributes:
         failures: Group and error of each loop that failed.
@@ -93,12 +95,12 @@ class Loops:
         ]
 
     def start(self) -> None:
-        """Starts all of them."""
+        """Starts all loops."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Ends all of them, within a bound."""
+        """Ends all loops, within a bound."""
         self._stop.set()
         for stop in list(self._running):
             stop.set()
@@ -137,7 +139,7 @@ class Loops:
 
 
 class Worker:
-    """A sequencer worker; started again when it ends."""
+    """A sequencer worker; restarted when it ends."""
 
     def __init__(self, settings: Settings, log: Path) -> None:
         self.exits: list[int] = []
@@ -151,15 +153,15 @@ class Worker:
         self._thread = Thread(target=self._keep, name="worker", daemon=True)
 
     def start(self) -> None:
-        """Starts it."""
+        """Starts the worker."""
         self._thread.start()
 
     def lines(self) -> list[str]:
-        """What it has logged."""
+        """The worker's log lines so far."""
         return self._log.read_text().splitlines() if self._log.exists() else []
 
     def stop(self) -> None:
-        """Ends it, within a bound."""
+        """Ends the worker, within a bound."""
         self._stop.set()
         self._thread.join(_SETTLE_SECONDS)
 
@@ -180,7 +182,7 @@ class Worker:
 
 
 class Traffic:
-    """Sends a message now and then, whatever the broker does."""
+    """Sends a message at intervals, whatever the state of the broker."""
 
     def __init__(self, settings: Settings) -> None:
         self._producer = Producer(producer_config(settings) | {"message.timeout.ms": 0})
@@ -191,12 +193,12 @@ class Traffic:
         self._thread = Thread(target=self._run, name="traffic", daemon=True)
 
     def start(self) -> None:
-        """Begins."""
+        """Starts sending."""
         self._thread.start()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Sends nothing meanwhile; what was sent is with the broker."""
+        """Sends nothing inside the block. On entry, the broker has all messages sent before."""
         self._may_send.clear()
         time.sleep(2 * _PAUSE_SECONDS)
         self._producer.flush(_SETTLE_SECONDS)
@@ -206,7 +208,7 @@ class Traffic:
             self._may_send.set()
 
     def stop(self) -> None:
-        """Ends."""
+        """Stops sending."""
         self._may_send.set()
         self._stop.set()
         self._thread.join(_SETTLE_SECONDS)
@@ -225,11 +227,11 @@ class Traffic:
 
 
 class Rig:
-    """All of it.
+    """The servers, the loops, the worker and the traffic together.
 
     Args:
         stack: Has the broker.
-        overrides: Of the consumers' settings.
+        overrides: Settings of the consumers that differ from the default.
     """
 
     def __init__(self, stack: Stack, overrides: dict[str, int]) -> None:
@@ -246,7 +248,7 @@ class Rig:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Everything runs and has its partitions."""
+        """Everything runs, and every group owns its partitions."""
         parts = (self.worker, self.loops, self._traffic)
         for part in parts:
             part.start()
@@ -258,7 +260,7 @@ class Rig:
                 part.stop()
 
     def round(self, stall: float) -> Outcome:
-        """One stall, and what became of everybody."""
+        """One stall, and its outcome."""
         self._stack.supervisor.signal("kafka", "STOP")
         time.sleep(stall)
         self._stack.supervisor.signal("kafka", "CONT")
@@ -267,13 +269,13 @@ class Rig:
         return Outcome(stall, time.monotonic() - begun, waiting)
 
     def recovered(self, seconds: float) -> list[str]:
-        """Waits until all groups own and have handled everything; the groups that do not."""
+        """Waits until every group owns and has processed everything; returns the others."""
         deadline = time.monotonic() + seconds
         waiting = ["sequencer", *_MEMBERS]
         with self._traffic.paused():
             while waiting and time.monotonic() < deadline:
                 time.sleep(_LOOK_SECONDS)
-                # The sequencer comes first: what it writes is what the others have to read.
+                # The sequencer comes first: the loops read what the sequencer writes.
                 while waiting and self._is_well(waiting[0]):
                     waiting.pop(0)
         return waiting
@@ -282,7 +284,8 @@ class Rig:
         topic = Topic.MESSAGES if group == "sequencer" else Topic.TIMELINE
         places = topic_partitions(self.settings, topic)
         name = self.settings.group(group)
-        # A client that has seen a stall may need longer than the stages to find the broker again.
+        # A client that went through a stall may need longer than the stages to find the broker
+        # again.
         admin = admin_client(self.settings)
         try:
             described = described_group(admin, name, _REQUEST_SECONDS)
@@ -291,15 +294,15 @@ class Rig:
         except Exception:  # noqa: BLE001 - a broker that is not back yet
             return False
         owned = sum(len(member.assignment.topic_partitions) for member in described.members)
-        # The marks behind the last record of `im.messages` are none: its producer has no
-        # transactions. The loops commit the marks of `im.timeline` too.
+        # `im.messages` has no transaction marks behind its last record: its producer is not
+        # transactional. The marks of `im.timeline` are committed by the loops.
         return owned == len(places) and all(
             max(0, place.offset) >= end for place, end in zip(done, ends.values(), strict=True)
         )
 
 
 def main() -> int:
-    """Runs the rounds; 0 if every stage recovered in each."""
+    """Runs the rounds; returns 0 if every stage recovered in each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--stalls", type=float, nargs="+", default=[25.0, 60.0], metavar="SECONDS")
@@ -321,7 +324,7 @@ def main() -> int:
 
 
 def run(rig: Rig, rounds: int, stalls: Sequence[float]) -> int:
-    """Runs the rounds and prints them."""
+    """Runs the rounds and prints their results."""
     outcomes = []
     with rig.running():
         for number in range(rounds):

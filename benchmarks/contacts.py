@@ -1,9 +1,9 @@
-"""Notes a contact of a share of the people of a chat log, so that a load has inactive recipients.
+"""Records contacts for a share of a chat log's people, so that a load has inactive recipients.
 
     python -m benchmarks.contacts FILE --share 0.1
 
-Needs a running deployment. A hash of the person's id decides, so the same people are chosen each
-time. With ``IM_SKIP_INACTIVE=true``, a load after that writes rows for these people alone.
+Needs a running deployment. A hash of the person's id decides, so each run chooses the same people.
+With ``IM_SKIP_INACTIVE=true``, a later load writes rows for these people only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def chosen(people: Iterable[str], share: float) -> list[str]:
     """A share of some people.
 
     Args:
-        people: Their ids.
+        people: The ids of the people.
         share: From 0 (nobody) to 1 (everybody).
     """
     return [user for user in people if zlib.crc32(user.encode()) < share * 2**32]
@@ -47,7 +47,7 @@ def append_contacts(settings: Settings, users: Iterable[str]) -> None:
 
 
 def main() -> None:
-    """Notes the contacts and prints how many there are."""
+    """Appends the contacts and prints their number."""
     parser = ArgumentParser(description="Note a contact of a share of the people of a chat log.")
     parser.add_argument("file", type=Path)
     parser.add_argument("--share", type=float, default=0.1)

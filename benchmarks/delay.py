@@ -1,7 +1,7 @@
-"""From send to arrival at a following consumer, at a steady 1,000 messages a second.
+"""The delay from send to arrival at a following consumer, at a steady 1,000 messages a second.
 
-One worker; every message has three recipients, one of whom follows. The clock starts before
-`produce` and stops when `poll` hands the record over, in one process.
+One worker; every message has three recipients, and one of them follows. The clock starts before
+`produce` and stops when `poll` returns the record, in one process.
 """
 
 from __future__ import annotations
@@ -31,14 +31,16 @@ RATE: Final = 1_000
 ROUNDS: Final = 5
 SECONDS: Final = 25
 WARM_UP: Final = 15_000
-"""Messages at the start that do not count: the broker's own code is being compiled."""
+"""Number of messages at the start that do not count: the broker's JVM is still compiling its
+code.
+"""
 CONVERSATIONS: Final = 100
 FOLLOWER: Final = "follower"
 _ARRIVAL_SECONDS: Final = 60.0
 
 
 def figures() -> Iterator[Figure]:
-    """The delay, its percentiles as variants."""
+    """The delay, with its percentiles as variants."""
     rounds: dict[str, list[float]] = {"p50": [], "p99": []}
     for _ in range(ROUNDS):
         with deployment() as settings, worker(settings, "stream_processors"):
@@ -61,7 +63,7 @@ class Flight:
         self._sent = [0.0] * (RATE * SECONDS)
 
     def run(self) -> list[float]:
-        """The delays in seconds, without those of the warm-up."""
+        """The delays in seconds, without those of the warm-up messages."""
         producer = Producer(producer_config(self._settings) | {"linger.ms": 0})
         shard = partition_of(FOLLOWER, self._settings.sync_partitions)
         with following(self._settings, shard) as consumer:
@@ -106,7 +108,7 @@ def _message(n: int) -> SendMessage:
 
 
 def _number(arrival: Arrival) -> int:
-    """Which message it is, in the order of sending."""
+    """The number of a message in the order of sending."""
     conversation = int(arrival.conv_id.rpartition("-")[2])
     return (arrival.seq - 2) * CONVERSATIONS + conversation
 

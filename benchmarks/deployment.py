@@ -1,4 +1,4 @@
-"""A deployment for one measurement, and who follows a part of it."""
+"""A deployment for one measurement, and a consumer of a part of its records."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from schemas.topics import Topic
 
 @contextmanager
 def deployment() -> Iterator[Settings]:
-    """A namespace that nobody else has, with its topics; they are removed at the end."""
+    """A deployment in its own namespace, with its topics; the topics are removed at the end."""
     settings = Settings(namespace=f"bench-{secrets.token_hex(4)}")
     create_topics(settings)
     try:
@@ -40,7 +40,7 @@ def deployment() -> Iterator[Settings]:
 
 @contextmanager
 def following(settings: Settings, shard: int) -> Iterator[Consumer]:
-    """Reads what is committed to one shard of the sync timelines, from its beginning."""
+    """A consumer of all committed records of one shard of the sync timelines."""
     consumer = Consumer(consumer_config(settings, settings.group("follow")))
     consumer.assign([TopicPartition(settings.topic(Topic.SYNC), shard, 0)])
     try:
@@ -50,7 +50,7 @@ def following(settings: Settings, shard: int) -> Iterator[Consumer]:
 
 
 class Arrival(NamedTuple):
-    """An entry that a recipient has got, and when, by `time.perf_counter`."""
+    """An entry that a recipient received, and the time of its arrival by `time.perf_counter`."""
 
     conv_id: str
     seq: int
@@ -60,9 +60,10 @@ class Arrival(NamedTuple):
 def arrivals(
     consumer: Consumer, recipients: AbstractSet[bytes], seconds: float
 ) -> Iterator[Arrival]:
-    """The entries that some recipients get within so many seconds, each entry once.
+    """The entries that some recipients receive within this number of seconds, each entry once.
 
-    Polls one by one: `consume` would wait to fill its gulp, and that would be measured.
+    Polls records one by one: `consume` would wait until its batch is full, and the wait would be
+    measured.
     """
     end = time.perf_counter() + seconds
     while (left := end - time.perf_counter()) > 0:

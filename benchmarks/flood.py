@@ -1,4 +1,4 @@
-"""Sends one conversation more than can be done: ``python -m benchmarks.flood CONV MESSAGES``."""
+"""Floods one conversation: ``python -m benchmarks.flood CONV MESSAGES``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SENDER = "owner"
 
 
 def main() -> None:
-    """Appends as many messages as it was told, as fast as it can, and ends."""
+    """Appends the given number of messages as fast as possible, and ends."""
     conv_id, messages = sys.argv[1], int(sys.argv[2])
     settings = Settings()
     producer = Producer(

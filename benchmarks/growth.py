@@ -1,10 +1,10 @@
 """The cost of a message in a worker with few conversations and in a worker with many.
 
-Four deployments, each with its worker; their conversations have two members. In each round every
-worker gets the same number of messages twice:
+There are four deployments, each with its worker; their conversations have two members. In each
+round every worker gets the same number of messages twice:
 
-- to 800 conversations, one after the other, however many there are. All sizes have the same number
-  of messages to one conversation in a transaction, so that growth alone is measured;
+- to 800 conversations, one after the other, for every size. All sizes have the same number of
+  messages to one conversation in a transaction, so that growth alone is measured;
 - to all conversations, one after the other, with 10,000 and more. Nearly every message meets an
   idle conversation, and a transaction has at most a few messages to one conversation. So a message
   pays for an idle conversation and for up to two state records. 1,000 conversations are not
@@ -37,12 +37,12 @@ from stream_processors.state_codec import Progress, progress_record
 
 SIZES: Final = (1_000, 10_000, 100_000, 1_000_000)
 ACTIVE: Final = 800
-"""A worker holds ten times as many as objects."""
+"""Number of active conversations. A worker holds ten times this number as objects."""
 ROUNDS: Final = 5
 MESSAGES: Final = 40_000
 WARM_UP: Final = 10_000
 _ENTRIES: Final = 2
-"""Of each conversation at the beginning."""
+"""Entries of each conversation at the beginning."""
 _SECONDS: Final = 120.0
 
 
@@ -69,7 +69,7 @@ def _figure(name: str, rounds: dict[str, list[float]]) -> Figure:
 
 @contextmanager
 def conversations(size: int) -> Iterator[Conversations]:
-    """A deployment with so many conversations, and its worker, which has restored them."""
+    """A deployment with this number of conversations, and its worker, which has restored them."""
     with deployment() as settings:
         _write_state(settings, size)
         consumer = Consumer(consumer_config(settings, settings.group("measure")))
@@ -85,11 +85,11 @@ def conversations(size: int) -> Iterator[Conversations]:
 
 
 class Conversations:
-    """Sends messages to conversations, and reads what becomes of them.
+    """Sends messages to conversations, and reads the resulting entries.
 
     Args:
-        settings: Their deployment.
-        size: How many there are.
+        settings: The deployment of the conversations.
+        size: Number of conversations.
         process: The worker.
         consumer: Reads the timeline.
     """
@@ -111,12 +111,12 @@ class Conversations:
         """Processor time of the worker for each of some messages, in microseconds.
 
         Args:
-            messages: How many are sent, to one conversation after the other.
-            active: How many of all conversations get them.
+            messages: Number of messages to send, to one conversation after the other.
+            active: Number of conversations that get the messages.
 
         Raises:
-            WrongOutput: An entry is missing or is there twice.
-            ServerUnavailable: The entries did not come in time.
+            WrongOutput: An entry is missing or occurs twice.
+            ServerUnavailable: The entries did not arrive in time.
         """
         before = self._processor_seconds()
         for number in range(self._sent, self._sent + messages):

@@ -1,7 +1,7 @@
 """The memory that the largest records take in a worker: ``python -m benchmarks.hostile``.
 
-Prints the worker's highest resident memory after each kind of records, on 8 partitions, each kind
-followed by a command that must be sequenced.
+Sends several kinds of records to 8 partitions, each kind followed by a command that must be
+sequenced. Prints the worker's highest resident memory after each kind.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ BOMB: Final = 60_000_000
 SECONDS: Final = 300.0
 
 Record = tuple[bytes, list[tuple[str, bytes]]]
-"""A value and headers."""
+"""The value and the headers of a record."""
 
 
 def kinds() -> Iterable[tuple[str, str, list[Record]]]:
-    """Name, codec, and records, which go to each partition."""
+    """Name, codec, and records of each kind. The records go to every partition."""
     name = b'"%06d",'
     names = b"".join(name % number for number in range(LARGEST // 9 - 100))
     command = (
@@ -82,7 +82,7 @@ def create(settings: Settings, conv_id: str) -> None:
 
 
 def await_all(settings: Settings, worker: subprocess.Popen[bytes]) -> None:
-    """Waits until the worker has committed all that is on its topic.
+    """Waits until the worker has committed all records on its topic.
 
     Raises:
         SystemExit: The worker has ended, or takes too long.

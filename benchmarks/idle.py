@@ -1,8 +1,9 @@
-"""How much memory an idle conversation takes: ``python -m benchmarks.idle``. Needs no servers.
+"""The memory that an idle conversation takes: ``python -m benchmarks.idle``. Needs no servers.
 
-Conversations of two people with a message each, in one lane: as a restore leaves them, and after
-each of them was used once. All that the process has grown by is divided by their number: their
-bytes, the table that holds them, and what Python and the allocator add.
+One lane holds conversations of two people with a message each. The memory is measured after a
+restore, and again after each conversation was used once. The growth of the process is divided by
+the number of conversations. It includes the bytes of the conversations, the table that holds them,
+and the overhead of Python and the allocator.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ CONVERSATIONS: Final = 300_000
 
 
 def main() -> None:
-    """Prints both."""
+    """Prints both figures."""
     conversations = Conversations()
     before = _resident()
     gathering = Gathering(conversations)

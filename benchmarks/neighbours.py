@@ -1,10 +1,10 @@
-"""How long quiet one-to-one chats wait beside a large group that says more than can be done.
+"""The delay in quiet one-to-one chats next to a large group that is flooded.
 
-One worker has all partitions. On six of them there is one chat each, of two people and 5 messages
-a second; on a seventh a group is flooded, and one more such chat is there as well. The clock
-starts before `produce` and stops when a reader of committed records has the message.
+One worker has all partitions. Each of six partitions has one chat of two people with 5 messages a
+second. A seventh partition has the flooded group and one more such chat. The clock starts before
+`produce` and stops when a reader of committed records has the message.
 
-    alone       nobody else says anything
+    alone       nobody else sends messages
     pull group  10,000 members, who read from the store
     push group  500 members, each of whom gets every message
 """
@@ -35,18 +35,20 @@ RATE: Final = 5
 """Messages a second in each chat."""
 SECONDS: Final = 5
 FLOODED: Final = 6
-"""The partition of the group, and of one of the chats; those before it have a chat each."""
+"""The partition of the group, and of one of the chats. Each lower partition has one chat."""
 SHARD: Final = 0
-"""Of the sync topic, where all who listen are: the groups write there, as everywhere."""
+"""The shard of all listeners. The groups write to every shard, so also to this one."""
 MEMBERS: Final = {"pull": 10_000, "push": 500}
 MESSAGES: Final = {"pull": 500_000, "push": 60_000}
-"""Some 5 s of work, and far more than that; a lane is full long before."""
+"""The worker needs 5 s and more for these messages; a lane is full long before."""
 
 _ARRIVAL_SECONDS: Final = 30.0
 _LATE_SECONDS: Final = 1.0
-"""After the last message of a phase; what has not arrived by then waits for the flood."""
+"""Time after the last message of a phase. A message that has not arrived by then waits for the
+flood.
+"""
 _SETTLE_SECONDS: Final = 1.0
-"""After the flood begins nothing is measured for so long: it has to reach the worker."""
+"""Pause after the start of the flood, until the flood has reached the worker."""
 
 
 Message = tuple[str, int]
@@ -54,14 +56,14 @@ Message = tuple[str, int]
 
 
 class Phase(NamedTuple):
-    """Delays of one phase in seconds; infinite where a message did not arrive in it."""
+    """Delays of one phase in seconds; infinite for a message that arrived later or never."""
 
     elsewhere: list[float]
     beside: list[float]
 
 
 def figures() -> Iterator[Figure]:
-    """The delays of the three phases, on other partitions and on that of the group."""
+    """The delays of the three phases, on other partitions and on the group's partition."""
     with deployment() as settings, worker(settings, "stream_processors"):
         phases = Town(settings).run()
     where = {
@@ -78,13 +80,13 @@ def figures() -> Iterator[Figure]:
 
 
 def _percentile(delays: Sequence[float], percent: int) -> float:
-    """In milliseconds; the length of the phase where the message did not arrive in it."""
+    """A percentile in milliseconds; at most the length of the phase."""
     ranked = sorted(delays)
     return min(SECONDS, ranked[len(ranked) * percent // 100]) * 1000
 
 
 class Town:
-    """The chats and the groups of one deployment whose worker runs."""
+    """The chats and the groups of one deployment with a running worker."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -101,7 +103,7 @@ class Town:
         self._arrived: dict[Message, float] = {}
 
     def run(self) -> dict[str, Phase]:
-        """All phases; last the one that leaves much undone."""
+        """Runs all phases. The phase that leaves the most unprocessed messages comes last."""
         with following(self._settings, SHARD) as consumer:
             self._create(consumer)
             phases = {"alone": self._phase(consumer)}
@@ -156,7 +158,7 @@ class Town:
             self._arrived[conv_id, seq] = at
 
     def _await(self, consumer: Consumer, seconds: float) -> None:
-        """Until all that was sent has arrived."""
+        """Waits until all sent messages have arrived."""
         deadline = time.perf_counter() + seconds
         while len(self._arrived) < len(self._sent):
             if time.perf_counter() > deadline:

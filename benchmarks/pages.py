@@ -1,6 +1,6 @@
-"""Pages of 100 from one gateway process, compared with a bare handler of the same queries.
+"""Pages of 100 from one gateway process, compared with a bare handler that sends the same queries.
 
-Pages of `/v1/sync`, and pages of the history of a conversation. Run it by ``python -m
+Measures pages of `/v1/sync` and pages of a conversation's history. Run it by ``python -m
 benchmarks.pages`` on the server that IM_CASSANDRA_HOSTS names.
 """
 
@@ -51,7 +51,7 @@ _READS: Final[Mapping[str, Callable[[str, int], str]]] = {
     "/v1/sync": _sync_page,
     "history": _history_page,
 }
-"""By the name of a read: the path of page n of a user."""
+"""The path of page n of a user, by the name of a read."""
 
 
 def figures() -> Iterator[Figure]:
@@ -72,7 +72,7 @@ async def _compare(settings: Settings, name: str) -> Figure:
     with _server(settings) as (gateway, bare):
         ports = {_GATEWAY: gateway, _BARE: bare}
         for port in ports.values():
-            await _measure(settings, name, port)  # warms up
+            await _measure(settings, name, port)  # warm-up
         for _ in range(ROUNDS):
             for variant, port in ports.items():
                 rounds[variant].append(await _measure(settings, name, port))

@@ -1,4 +1,4 @@
-"""The data that pages are read from: users with a sync timeline and conversations of their own."""
+"""The data of the page benchmark: users, each with a sync timeline and own conversations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RECORDS: Final = 1_000
 """Sync records of each user; all in one bucket."""
 
 CONVERSATIONS: Final = 5
-"""Conversations of each user. The records of a user belong to them by turns."""
+"""Conversations of each user. The records of a user belong to the conversations by turns."""
 
 ENTRIES: Final = RECORDS // CONVERSATIONS
 """Entries of each conversation."""
@@ -35,7 +35,7 @@ def place(user: str, sync_seq: int) -> tuple[str, int]:
 
 
 def chosen(user: str, after: int, count: int) -> Iterator[tuple[str, list[int]]]:
-    """By conversation the SeqIds of the records above a cursor."""
+    """The SeqIds of the records above a cursor, by conversation."""
     found: dict[str, list[int]] = {}
     for sync_seq in range(after + 1, after + 1 + count):
         conv_id, seq = place(user, sync_seq)

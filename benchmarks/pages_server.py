@@ -1,7 +1,7 @@
 """One process that serves pages in two ways: ``python -m benchmarks.pages_server NAMESPACE``.
 
-The gateway serves them, and a bare handler that sends the same prepared queries and returns the
-texts without decoding them. The process prints the two ports.
+The first way is the gateway. The second is a bare handler that sends the same prepared queries and
+returns the texts without decoding them. The process prints the two ports.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CONNECT_SECONDS: Final = 30.0
 
 
 class Bare:
-    """Sends the queries of a page, with nothing between the driver and the event loop."""
+    """Sends the queries of a page, with no layer between the driver and the event loop."""
 
     def __init__(self, session: Session, settings: Settings) -> None:
         use_keyspace(session, settings)
@@ -72,7 +72,7 @@ class Bare:
 
 
 def _texts(rows: Iterable[Any]) -> web.Response:
-    """The entries of rows, as they are stored."""
+    """The stored entries of rows, without decoding."""
     body = ",".join(row[2] for row in rows).encode()
     return web.Response(body=body, content_type="application/json")
 

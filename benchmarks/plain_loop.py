@@ -1,9 +1,9 @@
-"""The least that could do the sequencer's work: a confluent-kafka loop with transactions.
+"""The least program for the sequencer's work: a confluent-kafka loop with transactions.
 
-It decodes a command, counts up its conversation, encodes the entry, and writes the entry to the
-timeline and to each shard that has members. It commits with the source offset, in the transactions
-that the sequencer makes: one for what has come of a source partition, up to as many records as a
-busy lane writes, by a producer of that partition. It checks
+The loop decodes a command, increases its conversation's number, encodes the entry, and writes the
+entry to the timeline and to each shard that has members. It uses the sequencer's transactions,
+which include the source offset: each transaction has the records that arrived from one source
+partition, at most as many as a busy lane writes, and a producer of that partition. The loop checks
 nothing, remembers neither ids nor members, and cannot be restarted.
 
     python -m benchmarks.plain_loop FAN_OUT COMMANDS
@@ -31,7 +31,7 @@ _POLL_SECONDS: Final = 0.2
 
 
 def main() -> None:
-    """Processes as many commands as it was told, and ends."""
+    """Processes the given number of commands, and ends."""
     fan_out, wanted = int(sys.argv[1]), int(sys.argv[2])
     settings = Settings()
     consumer = Consumer(consumer_config(settings, settings.group("plain")))
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 class PlainLoop:
-    """The transactions of a sequencer, without what it knows."""
+    """The transactions of a sequencer, without a sequencer's state."""
 
     def __init__(self, settings: Settings, consumer: Consumer, fan_out: int) -> None:
         self._consumer = consumer
@@ -68,7 +68,7 @@ class PlainLoop:
             producer.init_transactions(TRANSACTION_SECONDS)
 
     def run_transaction(self, partition: int, messages: list[Message]) -> None:
-        """All of these, which are of one partition."""
+        """Processes records of one partition in one transaction."""
         producer, last_seq = self._producers[partition], self._last_seq
         producer.begin_transaction()
         produce = producer.produce

@@ -1,6 +1,6 @@
 """Writes the report of a run to ``docs/benchmarks/``: JSON, and a page with charts.
 
-The charts are Mermaid's `xychart`, which the places that show Markdown draw by themselves.
+The charts are Mermaid's `xychart`, which common Markdown viewers draw without a plug-in.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FOLDER: Final = Path(__file__).parents[1] / "docs" / "benchmarks"
 
 
 def write(report: Report, folder: Path = FOLDER) -> None:
-    """Replaces what an earlier run wrote."""
+    """Replaces the report of an earlier run."""
     folder.mkdir(parents=True, exist_ok=True)
     encoded = msgspec.json.format(msgspec.json.encode(report), indent=1)
     (folder / "results.json").write_bytes(encoded + b"\n")

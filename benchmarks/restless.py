@@ -1,8 +1,8 @@
-"""Makes the people of a chat log leave: each after the last line that they ever say there.
+"""Adds leaves to a chat log: each person leaves a conversation after their last line in it.
 
-In many logs hardly anybody leaves, so a conversation grows past the push limit once and stays
-there. When people leave, the number of members goes up and down with the talk, and with a push
-limit near it a conversation changes its mode again and again.
+In many logs hardly anybody leaves, so a conversation grows past the push limit once and then stays
+above the limit. When people leave, the number of members goes up and down. With a push limit near
+this number, a conversation changes its mode again and again.
 
     python -m benchmarks.restless FILE > OUT.jsonl
 """
@@ -21,7 +21,7 @@ from ops.load.source import open_log
 
 
 def restless(path: Path) -> Iterator[Line]:
-    """The lines of a log, with a leave behind the last of each person in each conversation."""
+    """The lines of a log, with a leave after the last line of each person in each conversation."""
     last = {}
     with open_log(path) as log:
         for number, line in enumerate(log):
@@ -34,7 +34,7 @@ def restless(path: Path) -> Iterator[Line]:
 
 
 def main() -> None:
-    """Prints the log that is named, with everybody leaving."""
+    """Prints the given log with a leave of everybody."""
     encode = msgspec.json.encode
     for line in restless(Path(sys.argv[1])):
         sys.stdout.buffer.write(encode(line) + b"\n")

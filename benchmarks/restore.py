@@ -1,4 +1,4 @@
-"""How long a lane takes to bring back its state: ``python -m benchmarks.restore``.
+"""The time that a lane takes to restore its state: ``python -m benchmarks.restore``.
 
 Two states of one partition: a million conversations of two people with a message each, and one of
 100,000 members among 1,000 others. Prints wall and processor time, and the growth of memory.
@@ -39,7 +39,7 @@ _SECONDS: Final = 60.0
 
 
 class Source:
-    """A command as it lies on the source topic."""
+    """A command with the fields of a record on the source topic."""
 
     timestamp = 1_700_000_000_000
 
@@ -50,37 +50,37 @@ class Source:
 
 
 class StateAlone:
-    """A writer that drops all but the state."""
+    """A writer that drops all records except the state."""
 
     def timeline(self, conv_id: str, value: bytes) -> None:
-        """Nothing."""
+        """Drops the entry."""
 
     def sync(self, recipients: Sequence[str], value: bytes) -> int:  # noqa: ARG002 - the port's
-        """Writes nothing."""
+        """Drops the sync record."""
         return 0
 
     def dead_letter(self, letter: DeadLetter) -> None:
-        """Nothing may be one."""
+        """Raises an error: no command here may become a dead letter."""
         raise AssertionError(letter.reason)
 
 
 class Kept(StateAlone):
-    """Keeps the state records."""
+    """Holds the state records in a list."""
 
     def __init__(self) -> None:
         self.records: list[tuple[bytes, bytes | None]] = []
 
     def state(self, key: bytes, value: bytes | None) -> None:
-        """Keeps a record."""
+        """Appends a record to the list."""
         self.records.append((key, value))
 
 
 class StateOnBroker(StateAlone):
-    """Writes state records to one partition of the deployment after the other.
+    """Writes state records to the partitions of the deployment in turn.
 
     Attributes:
-        partition: Where the next records go.
-        records: How many there are.
+        partition: The partition of the next records.
+        records: Number of records so far.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -92,7 +92,7 @@ class StateOnBroker(StateAlone):
         self.records = 0
 
     def state(self, key: bytes, value: bytes | None) -> None:
-        """Writes a record, and waits if there are too many on their way."""
+        """Writes a record; waits while the producer's queue is full."""
         self.records += 1
         while True:
             try:
@@ -103,10 +103,10 @@ class StateOnBroker(StateAlone):
                 return
 
     def flush(self) -> None:
-        """Waits until the broker has all.
+        """Waits until the broker has all records.
 
         Raises:
-            ServerUnavailable: It has not in time.
+            ServerUnavailable: The broker did not accept all records in time.
         """
         if self._producer.flush(_SECONDS):
             raise ServerUnavailable("the broker does not take the state")
@@ -140,7 +140,7 @@ def large() -> Iterator[AnyCommand]:
 
 
 def name_of(number: int) -> str:
-    """The id of a copied conversation. All ids have one length, as the records state lengths."""
+    """The id of a copied conversation. All ids have one length: the records contain lengths."""
     return f"conversation {number:07}"
 
 
@@ -162,7 +162,7 @@ def copies(count: int) -> Iterator[tuple[str, list[tuple[bytes, bytes | None]]]]
 
 
 def write_many(settings: Settings) -> int:
-    """Writes a million conversations; returns how many records that takes."""
+    """Writes a million conversations; returns the number of their records."""
     writer = StateOnBroker(settings)
     for _, records in copies(MANY):
         for key, value in records:
@@ -173,7 +173,7 @@ def write_many(settings: Settings) -> int:
 
 
 def write_large(settings: Settings) -> int:
-    """Writes the large conversation and the others; returns how many records that takes."""
+    """Writes the large conversation and the others; returns the number of their records."""
     writer = StateOnBroker(settings)
     writer.state(*progress_record(run(writer, large())))
     writer.flush()
@@ -181,7 +181,7 @@ def write_large(settings: Settings) -> int:
 
 
 def run(writer: Writer, commands: Iterable[AnyCommand]) -> Progress:
-    """Has a sequencer write what it remembers of some commands."""
+    """Runs a sequencer on some commands, and writes its state."""
     sequencer = Sequencer(Limits(), Conversations(), Progress())
     records = (Source(offset, command) for offset, command in enumerate(commands))
     while some := list(islice(records, _AT_ONCE)):
@@ -192,7 +192,7 @@ def run(writer: Writer, commands: Iterable[AnyCommand]) -> Progress:
 
 
 def measure(settings: Settings) -> str:
-    """Restores once; says how long it took."""
+    """Restores once; returns the duration."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     wall, cpu = time.perf_counter(), time.process_time()
     conversations, _ = restore(settings, 0)
@@ -205,7 +205,7 @@ def measure(settings: Settings) -> str:
 
 
 def main() -> None:
-    """Writes and restores both states, each restored by a process of its own."""
+    """Writes both states, and restores each in a separate process."""
     if len(sys.argv) > 1:
         print(measure(Settings()))
         return

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 
 class WrongOutput(Exception):
-    """A worker under measurement lost or doubled something, so its rate means nothing."""
+    """A worker under measurement lost or duplicated records, so its rate is meaningless."""
 
 
 class Target(Struct, frozen=True):
@@ -17,9 +17,9 @@ class Target(Struct, frozen=True):
 
     Attributes:
         of: The variant that is judged.
-        value: At least this; at most this where ``direction`` is ``at_most``.
-        against: A variant: then ``value`` is the share of it, round by round; empty: ``value`` is
-            in the unit of the figure.
+        value: The lower bound; the upper bound if ``direction`` is ``at_most``.
+        against: A variant: then ``value`` is a share of this variant, round by round. Empty:
+            ``value`` is in the unit of the figure.
     """
 
     of: str
@@ -34,7 +34,7 @@ class Figure(Struct, frozen=True):
     Attributes:
         name: The quantity.
         unit: The unit of all values.
-        rounds: By variant the value of each round; round n of all variants was measured together.
+        rounds: The value of each round, by variant. Round n of all variants was measured together.
         targets: The bounds that the figure has to reach.
     """
 
@@ -48,7 +48,7 @@ class Figure(Struct, frozen=True):
         return statistics.median(self.rounds[variant])
 
     def reached(self, target: Target) -> float:
-        """A median, or the median of the shares of all rounds, to compare with a target."""
+        """The value to compare with a target: a median, or the median of all rounds' shares."""
         if not target.against:
             return self.median(target.of)
         pairs = zip(self.rounds[target.of], self.rounds[target.against], strict=True)
@@ -66,7 +66,7 @@ class Report(Struct):
     """All figures of one run.
 
     Attributes:
-        commit: The version that was measured, as git names it.
+        commit: The measured version, as git names it.
         machine: Processors and the versions of interpreter and system.
         figures: In the order of measurement.
     """

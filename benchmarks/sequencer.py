@@ -1,9 +1,10 @@
-"""How many messages a second one worker sequences, beside a plain loop, interleaved in one run.
+"""Messages a second that one worker sequences, compared with a plain loop, interleaved in one run.
 
-Both read commands that wait on the source topic. The rate is taken from the timeline itself: the
-entries from the tenth to the last tenth, by the time at which their writer produced them. So start
-and end are left out, for both. Each run is checked: every conversation is 1..n in the timeline,
-and the sync topic has at least one delivery for each entry and recipient, by their number.
+Both programs read commands that wait on the source topic. The rate comes from the timeline: the
+entries from the tenth to the last tenth, by the time at which the program produced them. So start
+and end do not count, for both programs. Each run is checked: the numbers of every conversation are
+1..n in the timeline, and the sync topic has at least one delivery for each entry and recipient (a
+check of the total).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from schemas.topics import Topic
 
 ROUNDS: Final = 5
 MESSAGES: Final = {2: 300_000, 10: 300_000, 100: 200_000, 500: 150_000}
-"""Messages a run, by fan-out: some 5 s of work, so that it is not the first transactions alone."""
+"""Messages of a run, by fan-out: some 5 s of work, so that the first transactions weigh little."""
 
 SEQUENCER: Final = "sequencer"
 PLAIN: Final = "plain loop"
@@ -69,8 +70,8 @@ def measure(fan_out: int, messages: int, *, is_plain: bool = False) -> float:
     """Messages a second of one fresh worker over one fresh set of topics.
 
     Raises:
-        WrongOutput: An entry is missing or is there twice, or deliveries are missing.
-        ServerUnavailable: The entries did not come in time.
+        WrongOutput: An entry is missing or occurs twice, or deliveries are missing.
+        ServerUnavailable: The entries did not arrive in time.
     """
     settings = Settings(namespace=f"bench-{secrets.token_hex(4)}", members_per_entry=1_000)
     create_topics(settings)
@@ -87,7 +88,7 @@ def measure(fan_out: int, messages: int, *, is_plain: bool = False) -> float:
 
 
 def _checked_rate(settings: Settings, wanted: int) -> float:
-    """The rate from the timeline, in which each conversation has to be 1..n."""
+    """The rate from the timeline, in which the numbers of each conversation must be 1..n."""
     times: list[int] = []
     seqs: Counter[str] = Counter()
     _wait_for_timeline(settings, wanted)
@@ -115,7 +116,7 @@ def _check(is_right: bool, fault: str) -> None:  # noqa: FBT001 - as an assertio
 
 
 def _records(settings: Settings, topic: Topic, most: int) -> Iterator[Message]:
-    """The committed records of a topic, at most so many, while they come."""
+    """The committed records of a topic, up to this number, until no more arrive."""
     consumer = Consumer(consumer_config(settings, settings.group("measure")))
     places = consumer.list_topics(settings.topic(topic)).topics[settings.topic(topic)].partitions
     consumer.assign([TopicPartition(settings.topic(topic), place, 0) for place in places])
@@ -131,10 +132,10 @@ def _records(settings: Settings, topic: Topic, most: int) -> Iterator[Message]:
 
 
 def _wait_for_timeline(settings: Settings, wanted: int) -> None:
-    """Sleeps until the timeline has grown to its length, so as not to compete for the cores.
+    """Waits until the timeline has its length. Sleeps, so that it does not compete for the cores.
 
     Raises:
-        ServerUnavailable: It did not in time.
+        ServerUnavailable: The timeline did not reach its length in time.
     """
     consumer = Consumer(consumer_config(settings, settings.group("measure")))
     name = settings.topic(Topic.TIMELINE)

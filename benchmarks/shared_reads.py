@@ -1,7 +1,7 @@
-"""What it saves that readers share queries: ``python -m benchmarks.shared_reads``.
+"""The saving when readers share queries: ``python -m benchmarks.shared_reads``.
 
-Many members of one pull conversation read its last page again and again, each as the gateway does
-it for a request: head, own membership, page. IM_CASSANDRA_HOSTS names the server.
+Many members of one pull conversation read its last page again and again. Each read has the queries
+of a gateway request: head, own membership, page. IM_CASSANDRA_HOSTS names the server.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _CONNECT_SECONDS: Final = 30.0
 
 
 class CountedStore(CassandraStore):
-    """Counts the queries that are sent, by table."""
+    """Counts the queries to the store, by table."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -51,7 +51,7 @@ class CountedStore(CassandraStore):
 
 
 class Measured(NamedTuple):
-    """One run."""
+    """The result of one run."""
 
     pages: int
     seconds: float
@@ -59,7 +59,7 @@ class Measured(NamedTuple):
 
 
 def main() -> None:
-    """Prints a line for each run; with and without take turns."""
+    """Prints a line for each run; runs with sharing and runs without sharing take turns."""
     settings = Settings(namespace=f"bench-{secrets.token_hex(4)}")
     with cassandra_session(settings) as session:
         create_tables(session, settings)
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def fill(session: Session) -> None:
-    """A conversation of as many members as there are readers."""
+    """Writes a conversation with as many members as there are readers."""
     session.execute(
         "INSERT INTO conversation (conv_id, head, mode) VALUES (%s, %s, 'pull')", (CONV_ID, HEAD)
     )
@@ -94,14 +94,14 @@ def fill(session: Session) -> None:
 
 
 async def compare(settings: Settings) -> None:
-    """Both ways, in turns, on one connected store."""
+    """Measures both ways, in turns, on one connected store."""
     counted = CountedStore(settings)
     counted.start()
     try:
         await until(counted.reachable, _CONNECT_SECONDS)
         ways: dict[str, Store] = {"each alone": counted, "shared": CoalescingStore(counted)}
         for store in ways.values():
-            await measure(counted, store)  # warms up
+            await measure(counted, store)  # warm-up
         for _ in range(ROUNDS):
             for name, store in ways.items():
                 print(_line(name, await measure(counted, store)))
@@ -110,7 +110,7 @@ async def compare(settings: Settings) -> None:
 
 
 async def measure(counted: CountedStore, store: Store) -> Measured:
-    """All readers at once, each page after page."""
+    """Runs all readers at once; each reads page after page."""
     counted.queries.clear()
     began = time.monotonic()
     await asyncio.gather(*(_reader(store, f"user-{number}") for number in range(READERS)))

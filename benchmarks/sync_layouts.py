@@ -1,8 +1,8 @@
 """Where a topic for each recipient stops being sensible: ``python -m benchmarks.sync_layouts``.
 
-Both layouts do the same by turns, for more and more recipients in groups of ten: one worker
-sequences messages, then one sink stores their sync records. Kafka and Cassandra are those of the
-environment.
+Both layouts do the same work in turns, for more and more recipients in groups of ten. One worker
+sequences messages, then one sink stores their sync records. The environment names Kafka and
+Cassandra.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _LOOK_SECONDS: Final = 0.1
 
 
 class Figures(NamedTuple):
-    """Seconds."""
+    """Durations in seconds."""
 
     topics: float
     first: float
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def measure(recipients: int, layout: str) -> Figures:
-    """One fresh deployment."""
+    """Measures one fresh deployment."""
     settings = Settings.model_validate(
         {
             "namespace": f"bench-{secrets.token_hex(4)}",
@@ -137,7 +137,7 @@ def _publish(settings: Settings, commands: Iterator[AnyCommand]) -> None:
 def _until_done(
     settings: Settings, admin: AdminClient, stage: str, topic: Topic, begin: float
 ) -> float:
-    """Seconds from ``begin`` until a stage has committed all that is on its topic now."""
+    """Seconds from ``begin`` until a stage has committed all records that its topic has now."""
     consumer = Consumer(consumer_config(settings, settings.group(stage)))
     places = list(places_of(admin, settings, topic).values())
     ends = [consumer.get_watermark_offsets(place, timeout=10)[1] for place in places]

@@ -1,11 +1,11 @@
-"""How many sync records a second one ``sink-sync`` stores: ``python -m benchmarks.sync_sink``.
+"""Sync records a second that one ``sink-sync`` stores: ``python -m benchmarks.sync_sink``.
 
-Two shapes of traffic, in interleaved rounds of one run. In groups, a record has many recipients,
-and a recipient has several records in a flush. Spread, each record goes to another recipient;
-beside the sink, the same requests are sent with all their statements built beforehand. Both shapes
-run again with ``skip_inactive``, where all recipients are active or a tenth of them. Each run is
-checked: every delivery to an active recipient is stored exactly once. IM_KAFKA_BOOTSTRAP and
-IM_CASSANDRA_HOSTS name the servers.
+Two shapes of traffic, in interleaved rounds of one run. "Grouped": a record has many recipients,
+and a recipient has several records in a flush. "Spread": each record goes to another recipient.
+For "spread", a second program sends the same requests with all their statements built beforehand.
+Both shapes run again with ``skip_inactive``, where all recipients are active or a tenth of them.
+Each run is checked: every delivery to an active recipient is stored exactly once.
+IM_KAFKA_BOOTSTRAP and IM_CASSANDRA_HOSTS name the servers.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from sinks.stages import STAGES
 
 ROUNDS: Final = 5
 SHARES: Final = (1.0, 0.1)
-"""Of the recipients who are active, where the sink skips the others."""
+"""Shares of the recipients who are active, when the sink skips the others."""
 
 SHARDS: Final = 8
 GROUP_RECORDS: Final = 100_000
@@ -93,7 +93,7 @@ def figures() -> Iterator[Figure]:
 
 
 def skipping() -> Iterator[Figure]:
-    """One figure for each shape, where the sink skips the recipients who are not active."""
+    """One figure for each shape, when the sink skips the recipients who are not active."""
     for what, traffic in {"groups": grouped_records, "spread": spread_records}.items():
         rates: dict[str, list[float]] = {f"{share:.0%} active": [] for share in SHARES}
         for _ in range(ROUNDS):
@@ -121,7 +121,7 @@ def grouped_records() -> Iterator[Record]:
 
 
 def spread_records() -> Iterator[Record]:
-    """A message to one recipient after the other, each in a chat of their own."""
+    """A message to one recipient after the other, each in a separate chat."""
     for number in range(SPREAD_RECORDS):
         offset, shard = divmod(number, SHARDS)
         seq, person = divmod(number, PEOPLE)
@@ -142,11 +142,11 @@ def measure(traffic: Traffic, share: float | None = None) -> float:
 
     Args:
         traffic: The records.
-        share: Of the recipients who are active. The sink skips the others, and their deliveries
-            count as well. None: ``skip_inactive`` is off.
+        share: The share of the recipients who are active. The sink skips the others, and their
+            deliveries count as well. None: ``skip_inactive`` is off.
 
     Raises:
-        WrongOutput: A delivery is missing, or is there twice.
+        WrongOutput: A delivery is missing or occurs twice.
         ServerUnavailable: Not all records were stored in time.
     """
     with deployment(skip_inactive=share is not None) as (settings, session):
@@ -165,7 +165,7 @@ def measure(traffic: Traffic, share: float | None = None) -> float:
 
 @contextmanager
 def deployment(*, skip_inactive: bool = False) -> Iterator[tuple[Settings, Session]]:
-    """Topics and tables that nobody else has; they are removed at the end."""
+    """Topics and tables in their own namespace; they are removed at the end."""
     settings = Settings(
         namespace=f"bench-{secrets.token_hex(4)}",
         sync_partitions=SHARDS,
@@ -211,10 +211,10 @@ def _rate(settings: Settings, traffic: Traffic) -> float:
 
 
 def measure_built(traffic: Traffic) -> float:
-    """Records a second of the sink's own requests, sent without anything else to do.
+    """Records a second of the sink's own requests, sent without any other work.
 
     Raises:
-        WrongOutput: A record is missing, or is there twice.
+        WrongOutput: A record is missing or occurs twice.
     """
     with deployment() as (settings, session):
         recorder = _Recorder(session)
@@ -232,17 +232,17 @@ def measure_built(traffic: Traffic) -> float:
 
 
 class _Built(NamedTuple):
-    """A request that is built."""
+    """A request that was built beforehand."""
 
     built: Statement
 
     def statement(self) -> Statement:
-        """The statement of the driver."""
+        """The statement for the driver."""
         return self.built
 
 
 class _Recorder:
-    """A session that remembers statements in place of sending them."""
+    """A session that stores statements instead of sending them."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -252,14 +252,14 @@ class _Recorder:
         return getattr(self._session, name)
 
     def execute_async(self, statement: Statement) -> _Recorder:
-        """Takes a statement; this is its future, too."""
+        """Stores a statement; the session is also the statement's future."""
         self.requests.append(_Built(statement))
         return self
 
     def add_callbacks(
         self, success: Callable[[object], None], _failure: object, **_args: object
     ) -> None:
-        """It has succeeded."""
+        """Reports success at once."""
         success(None)
 
 

@@ -12,14 +12,14 @@ from typing import Final
 from schemas.settings import Settings
 
 _SET: Final = ("namespace", "partitions", "sync_layout", "sync_topics_limit", "skip_inactive")
-"""What benchmarks set by themselves; the rest is of the environment."""
+"""Settings that the benchmarks choose; all others come from the environment."""
 
 _STOP_SECONDS: Final = 20.0
 
 
 @contextmanager
 def worker(settings: Settings, *module: str) -> Iterator[subprocess.Popen[bytes]]:
-    """One process under measurement; ended when the block is left."""
+    """One process under measurement; ended at the end of the block."""
     process = subprocess.Popen(  # noqa: S603 - our own modules
         [sys.executable, "-m", *module],
         env=os.environ | {f"IM_{name.upper()}": str(getattr(settings, name)) for name in _SET},

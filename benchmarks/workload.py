@@ -43,7 +43,7 @@ def message(number: int, fan_out: int) -> AnyCommand:
 
 
 def fill(settings: Settings, fan_out: int, messages: int) -> int:
-    """Publishes the conversations and the messages; returns how many commands that are."""
+    """Publishes the conversations and the messages; returns the number of commands."""
     producer = Producer(
         producer_config(settings) | {"queue.buffering.max.messages": 1_000_000, "linger.ms": 20}
     )

@@ -1,4 +1,4 @@
-"""A program of somebody else that does the sequencer's work, measured between our rounds.
+"""Another program for the sequencer's work, measured between the rounds of this project.
 
 ``BENCH_YARDSTICK`` is a command, in which ``{bootstrap}``, ``{fan_out}`` and ``{messages}`` are
 replaced. Its last line of output is JSON with the rate under ``warm``, in messages/s.
@@ -19,7 +19,7 @@ _SECONDS: Final = 300.0
 
 
 def is_given() -> bool:
-    """Whether there is one."""
+    """Whether the environment names such a program."""
     return bool(os.environ.get(VARIABLE))
 
 
@@ -27,8 +27,8 @@ def measure(bootstrap: str, fan_out: int, messages: int) -> float:
     """Messages/s of one run.
 
     Raises:
-        subprocess.CalledProcessError: It failed.
-        subprocess.TimeoutExpired: It did not end in time.
+        subprocess.CalledProcessError: The program failed.
+        subprocess.TimeoutExpired: The program did not end in time.
     """
     values = {"bootstrap": bootstrap, "fan_out": fan_out, "messages": messages}
     command = [part.format_map(values) for part in shlex.split(os.environ[VARIABLE])]
