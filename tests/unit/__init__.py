@@ -1,1 +1,1 @@
-"""One small thing each, without servers."""
+"""Tests of single parts, without servers."""

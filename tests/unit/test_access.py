@@ -1,4 +1,4 @@
-"""The only door to a conversation."""
+"""The access check of a conversation."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.support.gateway import FakeStore
 
 
 async def refusal(store: FakeStore, user: str, conv_id: str) -> Problem:
-    """How somebody is refused."""
+    """The problem with which the request is refused."""
     with pytest.raises(Problem) as refused:
         await access_conversation(store, user, conv_id)
     return refused.value
 
 
 async def test_unknown_and_forbidden_look_alike() -> None:
-    """A stranger cannot tell whether a conversation exists."""
+    """Unknown and forbidden conversations give the same problem, so nobody can probe for ids."""
     store = FakeStore()
     store.put_conversation("real", 5)
     store.put_change("ann", "real", 1, joined=True)
@@ -35,7 +35,7 @@ async def test_unknown_and_forbidden_look_alike() -> None:
 
 
 async def test_a_leave_without_a_stay_opens_nothing() -> None:
-    """Who was only ever removed was never in it."""
+    """A removal without a join before it gives no access."""
     store = FakeStore()
     store.put_conversation("c", 5)
     store.put_change("eve", "c", 3, joined=False)
@@ -43,7 +43,7 @@ async def test_a_leave_without_a_stay_opens_nothing() -> None:
 
 
 async def test_a_member_sees_from_their_join_to_the_head() -> None:
-    """The period decides below, the stored head above."""
+    """A member reads from the join up to the stored head."""
     store = FakeStore()
     store.put_conversation("c", 5)
     store.put_change("ann", "c", 3, joined=True)
@@ -53,7 +53,7 @@ async def test_a_member_sees_from_their_join_to_the_head() -> None:
 
 
 async def test_a_former_member_knows_no_later_head() -> None:
-    """How much was said after somebody left is not theirs to know."""
+    """A former member reads their periods, and their head is the end of the last one."""
     store = FakeStore()
     store.put_conversation("c", 50)
     for seq, joined in [(1, True), (4, False), (7, True), (9, False)]:
@@ -64,7 +64,7 @@ async def test_a_former_member_knows_no_later_head() -> None:
 
 
 async def test_a_late_joiner_reads_what_the_join_opens() -> None:
-    """By the rule ``all`` everything up to the head; their stay is what it was."""
+    """With the rule ``all`` a join opens everything up to the head; the period stays the same."""
     store = FakeStore()
     store.put_conversation("c", 5)
     store.put_change("ann", "c", 4, joined=True, history="all")
@@ -75,7 +75,7 @@ async def test_a_late_joiner_reads_what_the_join_opens() -> None:
 
 
 async def test_a_former_member_of_an_open_history_knows_no_later_head() -> None:
-    """What a join opens ends with the stay, and comes back with the next one, all of it."""
+    """With the rule ``all``, the end of a period is the limit, and a new join opens everything."""
     store = FakeStore()
     store.put_conversation("c", 50)
     store.put_change("ann", "c", 4, joined=True, history="all")
@@ -89,10 +89,10 @@ async def test_a_former_member_of_an_open_history_knows_no_later_head() -> None:
 
 
 async def test_the_head_is_read_before_the_membership() -> None:
-    """Somebody who is removed while they ask sees nothing beyond their removal."""
+    """A removal during the access check never lets the person read beyond the removal."""
 
     class BeingRemoved(FakeStore):
-        """After the first read, whichever it is, 6 removes ann and 7 is said."""
+        """After the first read of any kind, entry 6 removes ann and entry 7 is a message."""
 
         async def changes(self, user: str, conv_id: str) -> list[Change]:
             found = await super().changes(user, conv_id)
@@ -117,7 +117,7 @@ async def test_the_head_is_read_before_the_membership() -> None:
 
 
 async def test_a_store_that_is_away_is_no_refusal() -> None:
-    """Not to know is not to say no."""
+    """An unreachable store is `ServerUnavailable`, and not a refusal."""
     store = FakeStore()
     store.up = False
     with pytest.raises(ServerUnavailable):

@@ -1,6 +1,6 @@
-"""Recalls and edits that are refused, each for its reason, and those that are not.
+"""Accepted and refused recalls and edits, with the reason of each refusal.
 
-`run` gives each command a time one millisecond after the one before it, from 1,000 on.
+`run` gives each command a time one millisecond after the command before it, from 1,000 on.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.support.sequencing import Commit, Crash, Log, run
 
 
 def by(sender: str, number: int) -> dict[str, Any]:
-    """What every command has."""
+    """The common fields of all commands."""
     return {
         "conv_id": "c1", "sender": sender, "device_id": "x", "client_msg_id": uuid7(number, 0),
     }  # fmt: skip
@@ -38,7 +38,7 @@ GROUP: list[AnyCommand] = [
 
 
 def code_of(log: Log, sender: str) -> RejectionCode | None:
-    """Why the last command of somebody was refused; None where it was not."""
+    """The rejection code of a sender's last command; None if it was accepted."""
     last = log.sync_of(sender)[-1]
     return last.code if isinstance(last, Rejected) else None
 
@@ -66,14 +66,14 @@ def code_of(log: Log, sender: str) -> RejectionCode | None:
     ],
 )
 def test_each_refusal_has_its_reason(command: AnyCommand, code: RejectionCode | None) -> None:
-    """The sender is told why; a refused command makes no entry."""
+    """A refused recall or edit gives its sender the reason, and makes no entry."""
     log = run([*GROUP, command], Limits())
     assert code_of(log, command.sender) == code
     assert len(log.entries) == 3 + (code is None)
 
 
 def test_the_owner_recalls_what_others_said_where_that_is_allowed() -> None:
-    """But edits nothing of theirs."""
+    """With the setting, the owner recalls messages of others, but cannot edit them."""
     limits = Limits(owner_recalls=True)
     assert code_of(run([*GROUP, edit(9, 2, "hello", "own")], limits), "own") == "not_allowed"
     entry = run([*GROUP, recall(9, 2, "own")], limits).timeline_of("c1")[-1]
@@ -96,15 +96,15 @@ def test_each_has_its_time(
     recalled: RejectionCode | None,
     edited: RejectionCode | None,
 ) -> None:
-    """The broker's times of both commands decide, to the millisecond; 0 forbids it."""
+    """The broker's times of both commands decide, to the millisecond; a limit of 0 forbids."""
     limits = Limits(recall_within_ms=recall_ms, edit_within_ms=edit_ms)
-    # The message came at 1,001, and these at 1,003.
+    # The message has the time 1,001; these commands have the time 1,003.
     assert code_of(run([*GROUP, recall(9, 2)], limits), "u0") == recalled
     assert code_of(run([*GROUP, edit(9, 2, "hello")], limits), "u0") == edited
 
 
 def test_what_was_recalled_is_not_altered_again() -> None:
-    """Neither recalled nor edited; the same command sent again is a duplicate all the same."""
+    """A recalled message is not recalled or edited again; a repeated recall is a duplicate."""
     gone = [*GROUP, recall(9, 2)]
     assert code_of(run([*gone, recall(10, 2)], Limits()), "u0") == "already_recalled"
     assert code_of(run([*gone, edit(10, 2, "hello")], Limits()), "u0") == "already_recalled"
@@ -112,7 +112,7 @@ def test_what_was_recalled_is_not_altered_again() -> None:
 
 
 def test_an_edit_is_not_a_message_of_its_own() -> None:
-    """It cannot be edited or recalled by its SeqId, and goes with its message."""
+    """The SeqId of an edit is not a target, and the recall of a message covers its edits."""
     edited = [*GROUP, edit(9, 2, "hello")]
     assert code_of(run([*edited, recall(10, 4)], Limits()), "u0") == "unknown_message"
     entry = run([*edited, edit(10, 2, "ahoy"), recall(11, 2)], Limits()).timeline_of("c1")[-1]
@@ -121,7 +121,7 @@ def test_an_edit_is_not_a_message_of_its_own() -> None:
 
 
 def test_a_message_has_a_bounded_number_of_edits() -> None:
-    """So that a recall can name them all; it can be recalled still."""
+    """The number of edits has a bound, so that a recall can name them; the recall still works."""
     edits = [edit(9 + number, 2, "hello") for number in range(MAX_EDITS + 1)]
     log = run([*GROUP, *edits], Limits())
     assert code_of(log, "u0") == "too_many_edits"
@@ -130,7 +130,7 @@ def test_a_message_has_a_bounded_number_of_edits() -> None:
 
 
 def test_the_last_thousand_seqids_can_be_recalled_after_a_crash_as_before() -> None:
-    """What is too far back is refused, by a worker that was there and by one that was not."""
+    """A recall of an old message has the same outcome before and after a crash of the worker."""
     many = [message(100 + number) for number in range(RECENT_PAGE * RECENT_PAGES + 50)]
     head = len(GROUP) + len(many)
     wanted = {head: None, head - 1_000: None, 2: "too_late", 3: "too_late"}

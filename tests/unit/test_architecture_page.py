@@ -1,4 +1,4 @@
-"""The page that follows a message names files, functions and folders that exist."""
+"""The architecture page names files, functions and folders that exist."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STEPS: Final = re.findall(r"^\| (\d+) \| `([\w/]+)\.py` \| `([\w.]+)` \|", PAGE,
 
 
 def test_the_steps_are_numbered() -> None:
-    """No step of the page is left out by the pattern that the other test reads."""
+    """The pattern of the other test matches every numbered step of the page."""
     assert [int(number) for number, _, _ in STEPS] == list(range(1, len(STEPS) + 1))
     assert len(STEPS) == len(re.findall(r"^\| \d+ \|", PAGE, re.MULTILINE))
 

@@ -1,4 +1,4 @@
-"""The order and the windows of what is to be sent, step by step."""
+"""The order and the windows of commands in the outbox, step by step."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from tests.support.publishing import message
 
 
 def parcel(number: int) -> Parcel:
-    """The ``number``-th message of one author, on its way."""
+    """The ``number``-th message of one author, with its receipt."""
     command = message(number)
     receipt = Receipt(command.client_msg_id, threading.Condition(), lambda: None)
     return Parcel(number, command, encode(command), receipt)
 
 
 def test_a_settled_command_is_under_way_until_it_has_left_the_outbox() -> None:
-    """A crash between the two sends it again: it must still be among the ids remembered then."""
+    """A settled command occupies the window until the outbox has deleted it.
+
+    After a crash between the two steps the command is sent again, and the sequencer must still
+    remember its id.
+    """
     backlog = Backlog(window=1)
     first, second = parcel(1), parcel(2)
     backlog.add(first)
@@ -31,7 +35,7 @@ def test_a_settled_command_is_under_way_until_it_has_left_the_outbox() -> None:
 
 
 def sent(backlog: Backlog, count: int) -> list[Parcel]:
-    """So many commands that the broker has."""
+    """Send a number of commands that the broker acknowledges."""
     parcels = [parcel(number) for number in range(1, count + 1)]
     for each in parcels:
         backlog.add(each)
@@ -43,7 +47,7 @@ def sent(backlog: Backlog, count: int) -> list[Parcel]:
 
 
 def test_the_window_is_a_span_and_not_a_number_of_commands() -> None:
-    """Two of three have their outcome, but none leaves the outbox before the oldest."""
+    """The window is a range of ids: the oldest unsettled command blocks new ones."""
     backlog = Backlog(window=3)
     first, second, third = sent(backlog, 3)
     fourth = parcel(4)
@@ -58,7 +62,7 @@ def test_the_window_is_a_span_and_not_a_number_of_commands() -> None:
 
 
 def test_what_has_no_outcome_is_sent_again_in_order_and_less_and_less_often() -> None:
-    """All that the broker has of the conversation, ahead of what waits; the wait doubles."""
+    """Commands without an outcome are sent again in order, before new ones; the pause doubles."""
     backlog = Backlog(32, Resend(first=10.0, most=30.0))
     first, second, third = sent(backlog, 3)
     backlog.add(parcel(4))
@@ -80,7 +84,7 @@ def test_what_has_no_outcome_is_sent_again_in_order_and_less_and_less_often() ->
 
 
 def test_a_command_observed_after_its_producer_was_given_up_is_under_way_too() -> None:
-    """It reached the log although nobody said so, and it lies in the outbox."""
+    """A command whose outcome arrives without an acknowledgement occupies the window, too."""
     backlog = Backlog(window=1)
     first, second = parcel(1), parcel(2)
     backlog.add(first)

@@ -21,7 +21,7 @@ TOPIC = SETTINGS.topic(Topic.TIMELINE)
 
 
 class Log:
-    """The ends of the log and the commits of the message sink; counts what is asked for."""
+    """The ends of the log and the commits of the message sink, with the number of queries."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ends = [5, 0]
@@ -45,7 +45,7 @@ class Log:
         return [TopicPartition(TOPIC, number, at) for number, at in enumerate(self.stored)]
 
     async def until_asked(self, times: int) -> None:
-        """Waits until the commits were asked for that often."""
+        """Wait until the commits were queried this number of times."""
 
         async def is_asked() -> bool:
             return self.asked_stored >= times
@@ -55,7 +55,10 @@ class Log:
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Log:
-    """A log whose entries are all stored. Nobody is refused because of a slow machine."""
+    """A log whose entries are all stored.
+
+    The bound is long, so that a slow machine fails no test.
+    """
     monkeypatch.setattr(barrier, "WAIT_SECONDS", SECONDS)
     monkeypatch.setattr(barrier, "PAUSE_SECONDS", 0.01)
     return Log(monkeypatch)
@@ -63,19 +66,19 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
 
 @pytest.fixture
 def impatient(log: Log, monkeypatch: pytest.MonkeyPatch) -> Log:
-    """The same, but a request waits for a short time only."""
+    """The same log, but a request waits only for a short time."""
     monkeypatch.setattr(barrier, "WAIT_SECONDS", 0.2)
     return log
 
 
 async def test_it_is_passed_when_all_is_stored(log: Log) -> None:
-    """An empty partition, in which nothing is committed, holds nobody up."""
+    """A request passes when all entries are stored; an empty partition does not block."""
     await LogBarrier(SETTINGS).passed("ann", 7)
     assert (log.asked_ends, log.asked_stored) == (1, 1)
 
 
 async def test_it_waits_for_the_message_sink(log: Log) -> None:
-    """Until the commits have reached the end, in each partition."""
+    """A request waits until the commits have reached the end in each partition."""
     log.ends, log.stored = [5, 5], [5, 4]
     passing = asyncio.create_task(LogBarrier(SETTINGS).passed("ann", 7))
     await log.until_asked(3)
@@ -85,14 +88,14 @@ async def test_it_waits_for_the_message_sink(log: Log) -> None:
 
 
 async def test_a_sink_that_lags_for_too_long_is_an_error(impatient: Log) -> None:
-    """A typed one, within the bound: the client sends the request again."""
+    """A request fails with `ServerUnavailable` after its bound, so that the client retries."""
     impatient.ends[0] = 6
     with pytest.raises(ServerUnavailable, match="the message sink lags"):
         await LogBarrier(SETTINGS).passed("ann", 7)
 
 
 async def test_a_request_that_comes_again_waits_for_the_same_end(impatient: Log) -> None:
-    """A log that grows faster than the sink follows would lock the device out."""
+    """A retry waits for the end of the first attempt, so a fast log never locks a device out."""
     waits = LogBarrier(SETTINGS)
     impatient.ends[0] = 6
     with pytest.raises(ServerUnavailable):
@@ -104,7 +107,10 @@ async def test_a_request_that_comes_again_waits_for_the_same_end(impatient: Log)
 
 
 async def test_a_higher_note_waits_for_a_later_end(impatient: Log) -> None:
-    """Its records may lie behind the end that is remembered; so may the notes of others."""
+    """A higher note waits for a newer end: its records may be beyond the remembered end.
+
+    The same holds for the note of another person.
+    """
     waits = LogBarrier(SETTINGS)
     await waits.passed("ann", 7)
     impatient.ends[0] = 6
@@ -116,7 +122,7 @@ async def test_a_higher_note_waits_for_a_later_end(impatient: Log) -> None:
 
 
 async def test_what_was_passed_once_costs_nothing_again(log: Log) -> None:
-    """An ordinary request of a person with an old note asks the broker nothing."""
+    """A repeated request of a person with the same note sends no query to the broker."""
     waits = LogBarrier(SETTINGS)
     for _ in range(10):
         await waits.passed("ann", 7)
@@ -124,7 +130,7 @@ async def test_what_was_passed_once_costs_nothing_again(log: Log) -> None:
 
 
 async def test_a_broker_that_does_not_answer_is_an_error(impatient: Log) -> None:
-    """Whichever of the two questions it does not answer."""
+    """The request fails when the broker does not answer either of the two queries."""
     impatient.away = True
     waits = LogBarrier(SETTINGS)
     with pytest.raises(ServerUnavailable):
@@ -141,7 +147,7 @@ async def test_a_broker_that_does_not_answer_is_an_error(impatient: Log) -> None
 
 
 async def test_a_cancelled_request_takes_nothing_from_the_others(log: Log) -> None:
-    """They share its look at the log."""
+    """Two requests share a query, and the cancelled one does not stop the other one."""
     waits = LogBarrier(SETTINGS)
     log.stored[0] = 4
     requests = [asyncio.create_task(waits.passed(user, 7)) for user in ("ann", "bob")]
@@ -152,7 +158,7 @@ async def test_a_cancelled_request_takes_nothing_from_the_others(log: Log) -> No
 
 
 async def test_what_is_remembered_is_bounded(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is forgotten waits for a later end."""
+    """The number of remembered people has a bound; a forgotten person waits for a newer end."""
     monkeypatch.setattr(barrier, "MAX_REMEMBERED", 2)
     waits: Any = LogBarrier(SETTINGS)
     for user in ("ann", "bob", "cid", "cid", "ann"):

@@ -1,4 +1,4 @@
-"""How benchmarks judge and write what they measured."""
+"""Judgement and report of measured figures."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ FIGURE = Figure(
 
 
 def test_a_share_is_taken_round_by_round() -> None:
-    """Rounds of one moment are compared with each other, and the median of the shares counts."""
+    """The share of each round compares rates of that round; the median of the shares counts."""
     share, rate, most = FIGURE.targets
-    assert FIGURE.reached(share) == 0.8  # of 0.8, 3.0 and 0.45
+    assert FIGURE.reached(share) == 0.8  # the median of 0.8, 3.0 and 0.45
     assert FIGURE.is_met(share)
     assert FIGURE.reached(rate) == 90
     assert not FIGURE.is_met(rate)
@@ -29,7 +29,7 @@ def test_a_share_is_taken_round_by_round() -> None:
 
 
 def test_a_report_replaces_the_one_before(tmp_path: Path) -> None:
-    """JSON that can be read again, and a page with the verdicts and a chart of each figure."""
+    """A report replaces the old one: readable JSON, and a page with verdicts and charts."""
     (tmp_path / "results.json").write_text("old", encoding="utf-8")
     written = Report("a1b2c3", "2 cores", [FIGURE])
     report.write(written, tmp_path)
@@ -46,7 +46,7 @@ def test_a_report_replaces_the_one_before(tmp_path: Path) -> None:
 
 
 def test_a_yardstick_is_any_program_that_prints_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The values of the run are put into the command; the last line of its output counts."""
+    """The command gets the values of the run; the last line of its output is the rate."""
     command = "sh -c 'echo noise; echo {{\\\"warm\\\": {fan_out}{messages}}}'"
     monkeypatch.setenv(yardstick.VARIABLE, command)
     assert yardstick.measure("127.0.0.1:1", 2, 10) == 210

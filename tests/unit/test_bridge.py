@@ -1,4 +1,4 @@
-"""Results from another thread reach the loop, many at one wake-up."""
+"""Results from another thread reach the loop, many with one wake-up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gateway.bridge import Bridge
 
 
 async def test_many_results_are_one_wake_up() -> None:
-    """Whatever arrives while the loop is busy is handed over together, each to its own."""
+    """Results that arrive while the loop is busy share one wake-up, one for each future."""
     bridge: Bridge[int] = Bridge()
     futures = [bridge.future() for _ in range(1_000)]
 
@@ -27,7 +27,7 @@ async def test_many_results_are_one_wake_up() -> None:
 
 
 async def test_results_of_several_threads_and_turns_all_arrive() -> None:
-    """No result is left behind between one hand-over and the next."""
+    """Results of several threads all arrive, also between two wake-ups."""
     bridge: Bridge[int] = Bridge()
     futures = [bridge.future() for _ in range(3_000)]
 
@@ -43,7 +43,7 @@ async def test_results_of_several_threads_and_turns_all_arrive() -> None:
 
 
 async def test_an_error_is_raised_where_it_is_awaited() -> None:
-    """A failure of one read is that read's alone."""
+    """An error reaches only the future of its own read."""
     bridge: Bridge[int] = Bridge()
     good, bad = bridge.future(), bridge.future()
     bridge.fail(KeyError("x"), bad)
@@ -54,7 +54,7 @@ async def test_an_error_is_raised_where_it_is_awaited() -> None:
 
 
 async def test_a_late_result_of_a_read_that_was_given_up_is_dropped() -> None:
-    """Who has gone away is not handed anything, and the others are."""
+    """A result for a cancelled future is dropped, and other futures get their results."""
     bridge: Bridge[int] = Bridge()
     given_up, failed, waiting = bridge.future(), bridge.future(), bridge.future()
     given_up.cancel()
@@ -66,7 +66,7 @@ async def test_a_late_result_of_a_read_that_was_given_up_is_dropped() -> None:
 
 
 def test_a_result_after_the_end_of_the_loop_is_dropped() -> None:
-    """A driver that answers while the process ends does no harm."""
+    """A driver may answer after the end of the loop without an error."""
 
     async def made() -> tuple[Bridge[int], asyncio.Future[int]]:
         bridge: Bridge[int] = Bridge()

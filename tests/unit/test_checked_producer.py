@@ -1,4 +1,4 @@
-"""A producer that sends to the topics of one deployment alone."""
+"""A producer that sends only to the topics of one deployment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEPLOYMENT = Deployment(id="d", topics={"im.messages": TopicIdentity("a", 3)})
 
 
 class Noting:
-    """Notes what it is to send."""
+    """Records the messages that it should send."""
 
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
@@ -34,7 +34,7 @@ class Noting:
 
 
 def checked(producer: Noting, answers: Sequence[Deployment | ImError]) -> CheckedProducer:
-    """A producer whose checks have these outcomes, one after the other."""
+    """A producer whose checks have these outcomes, in this order."""
     left = iter(answers)
 
     def check(_settings: Settings, _timeout: float) -> Deployment:
@@ -47,12 +47,12 @@ def checked(producer: Noting, answers: Sequence[Deployment | ImError]) -> Checke
 
 
 def send(producer: CheckedProducer, key: bytes = b"c") -> None:
-    """Sends something."""
+    """Send one record."""
     producer.produce("im.messages", value=b"{}", key=key, on_delivery=lambda *_: None)
 
 
 def test_nothing_is_sent_before_the_check() -> None:
-    """A command waits in the outbox until it is known where it belongs."""
+    """A command waits in the outbox until the deployment of the topics is known."""
     sent = Noting()
     producer = checked(sent, [ServerUnavailable("no answer")])
     producer.poll(0)
@@ -65,7 +65,7 @@ def test_nothing_is_sent_before_the_check() -> None:
 
 @pytest.mark.parametrize("conv_id", ["c", "team", "陈", "x" * 100])
 def test_the_partition_comes_from_the_identity(conv_id: str) -> None:
-    """Partitions that somebody adds to the topic move no conversation."""
+    """The recorded partition count decides, so added partitions do not move conversations."""
     sent = Noting()
     producer = checked(sent, [DEPLOYMENT])
     producer.poll(0)
@@ -76,6 +76,6 @@ def test_the_partition_comes_from_the_identity(conv_id: str) -> None:
 
 
 def test_another_deployment_is_an_error() -> None:
-    """The publisher learns of it where it polls."""
+    """`poll` raises `WrongDeployment` to the publisher."""
     with pytest.raises(WrongDeployment):
         checked(Noting(), [WrongDeployment("topic im.messages …")]).poll(0)

@@ -1,4 +1,4 @@
-"""What sharing of queries does when one is stuck, fails, or nobody waits for it any more."""
+"""Shared queries that are stuck, that fail, or for which nobody waits any more."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.waiting import until
 
 
 class Held(FakeStore):
-    """A store that answers each query of a head when it is told to."""
+    """A store that answers a query for a head when the test sets the result."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Held(FakeStore):
         return Conversation(await self.queries[-1], "push")
 
     async def await_queries(self, count: int) -> None:
-        """Until so many have been sent."""
+        """Wait until this number of queries has been sent."""
 
         async def sent() -> bool:
             return len(self.queries) >= count
@@ -36,14 +36,14 @@ class Held(FakeStore):
 
 
 async def readers(store: CoalescingStore, count: int) -> list[asyncio.Task[Conversation | None]]:
-    """Some who have asked and wait."""
+    """Start readers that wait for their answer."""
     tasks = [asyncio.create_task(store.conversation("c")) for _ in range(count)]
     await asyncio.sleep(0)
     return tasks
 
 
 async def test_who_asks_meanwhile_shares_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    """200 readers are two queries: nobody gets the answer to one that began before they asked."""
+    """200 readers need two queries, and no reader gets a query that began before its request."""
     monkeypatch.setattr(shared_queries, "PATIENCE_SECONDS", 60)
     below = Held()
     store = CoalescingStore(below)
@@ -57,7 +57,7 @@ async def test_who_asks_meanwhile_shares_the_next(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_a_stuck_query_does_not_hold_up_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a moment the next is sent beside it, and is answered."""
+    """The next query is sent next to a stuck one after a short time, and answers its readers."""
     monkeypatch.setattr(shared_queries, "PATIENCE_SECONDS", 0.01)
     below = Held()
     store = CoalescingStore(below)
@@ -71,7 +71,7 @@ async def test_a_stuck_query_does_not_hold_up_the_next(monkeypatch: pytest.Monke
 
 
 async def test_a_failure_is_of_those_who_shared_it() -> None:
-    """All of them hear of it; who asks again afterwards starts afresh."""
+    """All readers of a failed query get the error; a later reader starts a new query."""
     below = Held()
     store = CoalescingStore(below)
     first, *others = await readers(store, 4)
@@ -88,7 +88,7 @@ async def test_a_failure_is_of_those_who_shared_it() -> None:
 
 
 async def test_a_query_that_nobody_waits_for_is_given_up() -> None:
-    """One who leaves takes nobody along; when the last has left, the query is cancelled."""
+    """A cancelled reader does not disturb the others; without readers the query is cancelled."""
     below = Held()
     store = CoalescingStore(below)
     first, second, third = await readers(store, 3)
@@ -105,7 +105,7 @@ async def test_a_query_that_nobody_waits_for_is_given_up() -> None:
 
 
 async def test_a_query_that_waits_for_its_turn_is_not_sent_for_nobody() -> None:
-    """Who asks after all that waited have left gets a query of their own."""
+    """A reader that arrives after all waiting readers left gets a query of its own."""
     below = Held()
     store = CoalescingStore(below)
     first, second = await readers(store, 2)

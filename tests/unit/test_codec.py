@@ -1,4 +1,4 @@
-"""Records are decoded strictly, and the reasons of a refusal hold nothing that was said."""
+"""Records are decoded strictly, and the reason of a refusal contains no text of a message."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ SECRET = "the text of a message"
 
 @given(commands)
 def test_a_command_survives_its_encoding(command: AnyCommand) -> None:
-    """What is encoded is decoded to the same."""
+    """Decoding an encoded command gives the same command."""
     assert decode_command(encode(command)) == command
 
 
 def test_a_field_from_the_future_is_ignored() -> None:
-    """A newer writer may add fields."""
+    """A field of a newer version is ignored."""
     value = encode(message(1)).replace(b'"device_id"', b'"new":[1],"device_id"')
     assert decode_command(value) == message(1)
 
@@ -55,14 +55,14 @@ def test_a_field_from_the_future_is_ignored() -> None:
     ],
 )
 def test_what_is_no_command_is_refused(value: bytes | None) -> None:
-    """Null, garbage, missing and wrong fields, unknown kinds and versions."""
+    """Null, garbage, missing and wrong fields, unknown kinds and versions are refused."""
     with pytest.raises(UndecodableRecord):
         decode_command(value)
 
 
 @pytest.mark.parametrize("cut", [0, 1, 40])
 def test_a_refusal_does_not_quote_the_text(cut: int) -> None:
-    """The reason goes to logs and headers; what was said must not."""
+    """The reason of a refusal goes to logs and headers, so it contains no text of a message."""
     value = encode(message(1, text=SECRET)).replace(b'"mentions":[]', b'"mentions":7')
     with pytest.raises(UndecodableRecord) as caught:
         decode_command(value[: len(value) - cut])
@@ -70,7 +70,7 @@ def test_a_refusal_does_not_quote_the_text(cut: int) -> None:
 
 
 def test_an_entry_looks_as_others_rely_on() -> None:
-    """Names, order and defaults of the one record that everybody reads."""
+    """The encoded form of a message is fixed: names, order and defaults of its fields."""
     entry = MessageSent(
         conv_id="c", seq=7, sender="ann", client_msg_id="i", at=5, messages=3,
         content=TextContent(text="hi"), mentions=[],
@@ -84,7 +84,7 @@ def test_an_entry_looks_as_others_rely_on() -> None:
 
 
 def test_what_was_written_before_messages_were_counted_is_read() -> None:
-    """An entry of an earlier version counts none: what was said before does not count."""
+    """An entry of a version that did not count messages has the count 0."""
     entry = decode_entry(
         b'{"kind":"message_sent","conv_id":"c","seq":7,"sender":"ann","client_msg_id":"i","at":5,'
         b'"content":{"type":"text","text":"hi"},"mentions":[]}'
@@ -93,7 +93,7 @@ def test_what_was_written_before_messages_were_counted_is_read() -> None:
 
 
 def test_what_was_written_before_the_history_rule_is_read() -> None:
-    """Commands and entries of an earlier version have none: nothing before a join is open."""
+    """Commands and entries of a version without the rule get ``since_join``."""
     ids = b'"conv_id":"c","sender":"ann","client_msg_id":"i","members":["ann"],'
     command = decode_command(b'{"kind":"create_conversation",%b"device_id":"d"}' % ids)
     created = b'{"kind":"conversation_created",%b"seq":1,"at":1,"join":"open","mode":"push"}' % ids
@@ -107,14 +107,14 @@ def test_what_was_written_before_the_history_rule_is_read() -> None:
 
 
 def test_another_history_rule_is_refused() -> None:
-    """What this version does not know it does not take for something else."""
+    """An unknown history rule is an error, not the default."""
     ids = b'"conv_id":"c","sender":"ann","client_msg_id":"i","members":[],"device_id":"d"'
     with pytest.raises(UndecodableRecord):
         decode_command(b'{"kind":"create_conversation",%b,"history":"some"}' % ids)
 
 
 def test_the_json_schema_is_that_of_the_code() -> None:
-    """The files for other languages are generated from the records of now."""
+    """The JSON schema files in the repository equal those generated from the code."""
     for name, text in schemas.json_schema.documents().items():
         path = schemas.json_schema.FOLDER / name
         assert path.read_text(encoding="utf-8") == text, "run: python -m schemas.json_schema"
@@ -127,5 +127,5 @@ _COMMAND_SCHEMA: Final = jsonschema.Draft202012Validator(
 
 @given(commands)
 def test_commands_are_valid_by_their_json_schema(command: AnyCommand) -> None:
-    """A client that follows the schema is understood."""
+    """Each encoded command is valid by the published JSON schema."""
     _COMMAND_SCHEMA.validate(json.loads(encode(command)))

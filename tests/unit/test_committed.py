@@ -11,13 +11,13 @@ PLACES = [TopicPartition("t", 0), TopicPartition("t", 1)]
 
 
 class Group:
-    """Answers with these errors, one a call, and then with the places."""
+    """Raises these errors, one a call, and then returns the offsets."""
 
     def __init__(self, *errors: int) -> None:
         self.errors = list(errors)
 
     def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
-        """Like that of `confluent_kafka.Consumer`."""
+        """See `confluent_kafka.Consumer`."""
         assert timeout > 0
         if self.errors:
             raise KafkaException(KafkaError(self.errors.pop(0)))
@@ -25,7 +25,7 @@ class Group:
 
 
 def test_a_coordinator_that_moves_or_loads_is_asked_again() -> None:
-    """All three errors by which a broker says that it does not know the group yet."""
+    """All three errors of a broker that does not know the group yet are retried."""
     group = Group(
         KafkaError.NOT_COORDINATOR,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -35,13 +35,13 @@ def test_a_coordinator_that_moves_or_loads_is_asked_again() -> None:
 
 
 def test_it_is_not_asked_for_ever() -> None:
-    """After the time given the error comes out."""
+    """After the given time the error is raised."""
     with pytest.raises(KafkaException):
         committed_places(Group(*[KafkaError.NOT_COORDINATOR] * 1_000), PLACES, 0.3)
 
 
 def test_any_other_error_comes_out_at_once() -> None:
-    """Only what passes by itself is worth waiting for."""
+    """Only errors that end without intervention are retried."""
     group = Group(KafkaError.GROUP_AUTHORIZATION_FAILED)
     with pytest.raises(KafkaException):
         committed_places(group, PLACES, 10.0)

@@ -1,4 +1,4 @@
-"""Contacts in Kafka: acknowledged, failed or refused, and none is left without an answer."""
+"""Contacts in Kafka: each one is acknowledged, failed or refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OnDelivery = Callable[[KafkaError | None, Any], None]
 
 
 class Client:
-    """`confluent_kafka.Producer`: acknowledges in `poll` what it was given, unless it is away."""
+    """`confluent_kafka.Producer` that acknowledges records in `poll`, unless it is unreachable."""
 
     made: list[Client]
     away: Event
@@ -43,7 +43,7 @@ class Client:
         self.waiting.append(on_delivery)
 
     def poll(self, _seconds: float) -> None:
-        """See `Producer`. A client that is away fails what it has, as after its timeout."""
+        """See `Producer`. An unreachable client fails its records, as after its timeout."""
         Event().wait(0.001)
         error = KafkaError(KafkaError._MSG_TIMED_OUT) if Client.away.is_set() else None  # noqa: SLF001 - its public name
         self._answer(error)
@@ -73,21 +73,21 @@ async def producer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ContactProd
 
 
 async def test_a_contact_is_an_empty_object_by_its_person(producer: ContactProducer) -> None:
-    """The future is done when the broker has it."""
+    """A contact is an empty object with the person's key; the acknowledgement ends its future."""
     async with asyncio.timeout(SECONDS):
         await producer.append("ann")
     assert Client.made[0].records == [(SETTINGS.topic(Topic.CONTACTS), CONTACT, b"ann")]
 
 
 async def test_a_full_queue_is_an_error_at_once(producer: ContactProducer) -> None:
-    """It has a bound, and nobody waits for room."""
+    """The queue has a bound, and a contact beyond the bound fails at once."""
     Client.made[0].is_full = True
     with pytest.raises(ServerUnavailable):
         producer.append("ann")
 
 
 async def test_after_a_failure_another_client_goes_on(producer: ContactProducer) -> None:
-    """A client that lost all brokers may never find one again."""
+    """A client that lost all brokers may never reconnect, so a new client replaces it."""
     Client.away.set()
     async with asyncio.timeout(SECONDS):
         with pytest.raises(ServerUnavailable):
@@ -106,7 +106,7 @@ async def test_after_a_failure_another_client_goes_on(producer: ContactProducer)
 async def test_the_end_answers_each_contact(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What the broker has not acknowledged by then fails."""
+    """The stop fails each contact that the broker has not acknowledged."""
     monkeypatch.setattr(contact_producer, "Producer", Client)
     Client.made, Client.away = [], Event()
     monkeypatch.setattr(Client, "poll", lambda _client, _seconds: Event().wait(0.001))

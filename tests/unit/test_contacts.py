@@ -1,4 +1,4 @@
-"""The gateway notes who is in touch, and no request fails or hangs because of that."""
+"""The gateway records contacts, and no request fails or hangs because of that."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INTERVAL = 1_000.0
 
 
 class Appender:
-    """`ContactAppender` that answers at once, with an error, or not at all."""
+    """`ContactAppender` that succeeds at once, fails, or does not answer."""
 
     def __init__(self) -> None:
         self.appended: list[tuple[float, str]] = []
@@ -53,12 +53,12 @@ def noted(appender: Appender) -> NotedContacts:
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Runs a test in virtual time."""
+    """Run a test in virtual time."""
     virtual_time.run(main)
 
 
 def test_a_person_is_noted_once_in_an_interval() -> None:
-    """Whatever the number of requests; other people are noted by themselves."""
+    """A person has one contact in an interval, whatever the number of requests."""
 
     async def main() -> None:
         appender = Appender()
@@ -76,7 +76,7 @@ def test_a_person_is_noted_once_in_an_interval() -> None:
 
 
 def test_an_open_connection_is_noted_again_in_each_interval() -> None:
-    """For as long as it is open, and not after its end."""
+    """An open connection repeats its contact once in each interval until the connection ends."""
 
     async def main() -> None:
         appender = Appender()
@@ -90,7 +90,7 @@ def test_an_open_connection_is_noted_again_in_each_interval() -> None:
 
 
 def test_an_open_connection_repeats_a_contact_that_failed() -> None:
-    """Soon, and not after an interval: the sink would take the person for inactive."""
+    """A failed contact is repeated soon; else the sink would take the person for inactive."""
 
     async def main() -> None:
         appender = Appender()
@@ -106,7 +106,7 @@ def test_an_open_connection_repeats_a_contact_that_failed() -> None:
 
 
 def test_a_request_waits_within_a_bound() -> None:
-    """While no contact is confirmed, the requests after the first one do not wait at all."""
+    """A request waits up to a bound; while a contact is unconfirmed, later ones do not wait."""
 
     async def main() -> None:
         appender = Appender()
@@ -131,7 +131,7 @@ def test_a_request_waits_within_a_bound() -> None:
 def test_a_failure_is_logged_and_the_next_request_tries_again(
     caplog: pytest.LogCaptureFixture, *, is_full: bool
 ) -> None:
-    """A full queue and a refused contact fail no request; the log names nobody."""
+    """A full queue and a failed contact fail no request; the log contains no names."""
 
     async def main() -> None:
         appender = Appender()
@@ -153,7 +153,7 @@ def test_a_failure_is_logged_and_the_next_request_tries_again(
 
 
 def test_requests_of_one_moment_share_a_contact() -> None:
-    """Also if the first of them is cancelled: the contact goes on without it."""
+    """Requests at the same time share one contact, which outlives a cancelled request."""
 
     async def main() -> None:
         appender = Appender()
@@ -175,7 +175,7 @@ def test_requests_of_one_moment_share_a_contact() -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is forgotten is noted more often, and nothing else happens."""
+    """The number of remembered people has a bound; a forgotten person is noted again."""
     monkeypatch.setattr(contacts, "MAX_REMEMBERED", 2)
 
     async def main() -> None:

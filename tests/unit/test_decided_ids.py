@@ -1,4 +1,4 @@
-"""What a copy of a command, an installation and a great many devices lead to, by example."""
+"""Decided ids: repeated commands, new installations and very many devices, by example."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ YEAR_MS = 365 * 24 * 3600 * 1000
 
 
 def say(number: int, sender: str = "ann", **more: Any) -> SendMessage:
-    """A message under the id of this number."""
+    """A message with the id of this number."""
     fields: dict[str, Any] = {"conv_id": "c", "device_id": "phone"} | more
     content = TextContent(text="hi")
     return SendMessage(sender=sender, client_msg_id=uuid7(number, 0), content=content, **fields)
 
 
 def join(number: int, sender: str) -> AddMembers:
-    """Somebody joins, by a command of another device of theirs."""
+    """A person joins by a command of a second device of this person."""
     return AddMembers(
         conv_id="c", sender=sender, device_id="desk", client_msg_id=uuid7(number, 0),
         members=[sender],
@@ -45,12 +45,12 @@ def join(number: int, sender: str) -> AddMembers:
 
 
 def codes(log: Log, user: str) -> list[str]:
-    """The rejections of somebody, in order."""
+    """The codes of a person's rejections, in order."""
     return [record.code for record in log.sync_of(user) if isinstance(record, Rejected)]
 
 
 def test_a_rejected_command_is_rejected_again_after_its_sender_has_joined() -> None:
-    """With a later id between the copies, and without one; also after a restart."""
+    """A rejection is repeated after the sender joined, with or without a later id or a restart."""
     joined: list[AnyCommand] = [join(1, "bob"), say(8, "bob")]
     for between in (joined, joined[:1], [*joined, Commit, Crash]):
         log = run([GROUP, say(7, "bob"), *between, say(7, "bob")])
@@ -58,14 +58,14 @@ def test_a_rejected_command_is_rejected_again_after_its_sender_has_joined() -> N
 
 
 def test_a_command_to_a_conversation_that_is_made_later_stays_rejected() -> None:
-    """The conversation has no state at first to remember the refusal in."""
+    """The rejection is remembered, although the conversation did not exist at that time."""
     log = run([say(7, "own"), Commit, Crash, GROUP, say(7, "own"), say(8, "own")])
     assert codes(log, "own") == ["unknown_conversation"] * 2
     assert [entry.client_msg_id for entry in log.timeline_of("c")][1:] == [uuid7(8, 0)]
 
 
 def test_a_rejected_read_mark_is_rejected_again() -> None:
-    """One above the head, when the head has grown; and a stranger's who has joined since."""
+    """A rejected mark stays rejected after the head grows, or after the stranger joined."""
     marks = [
         MarkRead(conv_id="c", sender=user, device_id="phone", client_msg_id=uuid7(3, 0), seq=2)
         for user in ("ann", "bob")
@@ -76,7 +76,7 @@ def test_a_rejected_read_mark_is_rejected_again() -> None:
 
 
 def test_an_unseen_id_below_the_newest_is_stale_for_ever() -> None:
-    """Also when the newest is a rejected one."""
+    """A new id below the newest decided id is stale, also when the newest one was rejected."""
     long = SendMessage(
         conv_id="c", sender="ann", device_id="phone", client_msg_id=uuid7(9, 0),
         content=TextContent(text="x" * 100),
@@ -86,7 +86,7 @@ def test_an_unseen_id_below_the_newest_is_stale_for_ever() -> None:
 
 
 def test_a_new_installation_can_send_whatever_the_clock_was() -> None:
-    """Forty messages from a year ahead, then the same device is installed anew."""
+    """After forty messages with ids a year ahead, a new installation of the device can send."""
     ahead = [say(YEAR_MS + number, installation="first") for number in range(40)]
     log = run([GROUP, *ahead, say(5), say(6, installation="second"), say(5)])
     assert len(log.timeline_of("c")) == 1 + 40 + 2
@@ -94,7 +94,7 @@ def test_a_new_installation_can_send_whatever_the_clock_was() -> None:
 
 
 def test_the_devices_of_one_sender_take_a_bounded_part_of_the_state() -> None:
-    """In memory and in the log; nothing is accepted twice, and a new device can send."""
+    """State in memory and log has a bound; no id is accepted twice, and a new device can send."""
     states: dict[bytes, bytes | None] = {}
     conversations, batch = Conversations(), Log()
     sequencer = Sequencer(SMALL_LIMITS, conversations, Progress())
@@ -120,7 +120,7 @@ def test_the_devices_of_one_sender_take_a_bounded_part_of_the_state() -> None:
 
 
 def test_a_stranger_takes_a_bounded_part_of_the_state() -> None:
-    """However many devices and conversations they name."""
+    """The refusals remembered for strangers have a bound for each person and for all of them."""
     sequencer, batch = Sequencer(SMALL_LIMITS, conversations := Conversations(), Progress()), Log()
     for offset in range(3 * REFUSALS_OF_A_STRANGER):
         command = say(offset, conv_id=f"c{offset}", device_id=f"d{offset}")
@@ -133,7 +133,7 @@ def test_a_stranger_takes_a_bounded_part_of_the_state() -> None:
 
 
 def test_the_outcome_of_a_full_window_is_remembered() -> None:
-    """A copy of each of the last ids gets its SeqId; the one before them is stale."""
+    """A copy of each of the last ids gets its SeqId; the id before them is stale."""
     first = [say(number) for number in range(1, DEDUP_WINDOW + 2)]
     log = run([GROUP, *first, Commit, Crash, *first])
     assert codes(log, "ann") == ["stale"]
@@ -141,7 +141,7 @@ def test_the_outcome_of_a_full_window_is_remembered() -> None:
 
 
 def test_a_conversation_of_any_length_of_id_is_restored() -> None:
-    """Ids of one character and of the longest strings have headers of different lengths."""
+    """Keys with short and with the longest ids are split and restored correctly."""
     for length in (1, 2, 31, 32, 128):
         for name in ("c" * length, "字" * length):
             key, _ = moved_record(name, Conversation())

@@ -1,4 +1,4 @@
-"""What differs between a recorded deployment and the topics that are found."""
+"""Differences between a recorded deployment and the existing topics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEPLOYMENT = Deployment(id="d1", topics=TOPICS)
 
 
 def test_the_same_topics_fit() -> None:
-    """Topics that come later, of recipients or of a reshard, are no difference."""
+    """Additional topics, such as those of recipients or of a reshard, are not a difference."""
     assert not list(DEPLOYMENT.differences(TOPICS | {"im.sync-1": TopicIdentity("c", 16)}))
 
 
@@ -28,7 +28,7 @@ def test_the_same_topics_fit() -> None:
 def test_a_difference_names_the_topic_and_both_values(
     found: TopicIdentity | None, said: str
 ) -> None:
-    """The line tells what was expected and what was found."""
+    """A difference states the expected and the actual value."""
     topics = {name: topic for name, topic in TOPICS.items() if name != "im.messages"}
     if found is not None:
         topics["im.messages"] = found
@@ -39,22 +39,22 @@ def test_a_difference_names_the_topic_and_both_values(
 
 
 def test_every_difference_is_told() -> None:
-    """A lost Kafka cluster differs in all topics."""
+    """Each differing topic is reported; without topics, as in a lost cluster, all of them."""
     assert len(list(DEPLOYMENT.differences({}))) == len(TOPICS)
 
 
 def test_a_record_comes_back_as_it_was() -> None:
-    """The identity survives its way through the log."""
+    """Decoding an encoded deployment gives the same deployment."""
     assert decode_deployment(encode(DEPLOYMENT)) == DEPLOYMENT
 
 
 @pytest.mark.parametrize("value", [None, b"", b"{}", b"[" * 1_000, b"\xff", b'{"id":1}'])
 def test_what_is_no_identity_is_named_so(value: bytes | None) -> None:
-    """Foreign records on the topic do not become an identity, nor stop anybody."""
+    """A value that is not an identity is an `UndecodableRecord`."""
     with pytest.raises(UndecodableRecord):
         decode_deployment(value)
 
 
 def test_two_deployments_of_the_same_topics_differ() -> None:
-    """The id is random."""
+    """Two deployments with the same topics have different random ids."""
     assert Deployment.made_of(TOPICS).id != Deployment.made_of(TOPICS).id

@@ -1,4 +1,4 @@
-"""A process ends when the topics are not those of its deployment any more."""
+"""A process ends when the topics no longer belong to its deployment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEPLOYMENT = Deployment(id="d", topics={})
 def answering(
     monkeypatch: pytest.MonkeyPatch, name: str, answers: Sequence[Deployment | ImError]
 ) -> None:
-    """Has a check answer so, one call after the other."""
+    """Replace a check by one with these outcomes, in this order."""
     left = iter(answers)
 
     def answer(*_: object) -> Deployment:
@@ -33,7 +33,7 @@ def answering(
 
 
 def test_a_watch_ends_the_process_when_it_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Partitions were assigned: the watch looks at once, and gives the failure to the end."""
+    """After an assignment of partitions the watch checks at once, and passes a failure on."""
     monkeypatch.setattr(deployment_watch, "LOOK_SECONDS", 3_600.0)
     answering(monkeypatch, "check_topics", [WrongDeployment("topic im.messages …")])
     ended: queue.Queue[FatalFailure] = queue.Queue()
@@ -46,7 +46,7 @@ def test_a_watch_ends_the_process_when_it_is_woken(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_broker_that_does_not_answer_is_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stage goes on, and waits for its broker as it always does."""
+    """An unreachable broker does not end a stage, which waits for the broker as usual."""
     answering(monkeypatch, "check_topics", [ServerUnavailable("no answer")])
 
     DeploymentWatch(Settings(), DEPLOYMENT).look()
@@ -55,7 +55,7 @@ def test_a_broker_that_does_not_answer_is_no_finding(monkeypatch: pytest.MonkeyP
 def test_a_start_waits_for_the_broker_and_says_so_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The same line does not fill the log."""
+    """A start waits for the broker and logs the reason only once."""
     away = ServerUnavailable("Kafka does not answer")
     answering(monkeypatch, "check_log", [away, away, away, DEPLOYMENT])
 
@@ -65,7 +65,7 @@ def test_a_start_waits_for_the_broker_and_says_so_once(
 
 
 def test_a_start_does_not_wait_for_what_cannot_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Data of another deployment ends the process."""
+    """The data of another deployment end the start at once."""
     answering(monkeypatch, "check_log", [WrongDeployment("topic im.messages …")])
 
     with pytest.raises(WrongDeployment):
@@ -73,7 +73,7 @@ def test_a_start_does_not_wait_for_what_cannot_pass(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_start_that_is_stopped_returns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGTERM while the broker is away ends the process in order."""
+    """A stop request while the broker is unreachable ends the start without an error."""
     stop = Event()
     stop.set()
     answering(monkeypatch, "check_log", [])

@@ -1,1 +1,1 @@
-"""A device and its local store, part by part."""
+"""Tests of a device and its local store, part by part."""

@@ -1,4 +1,4 @@
-"""The local store of a device."""
+"""Fixtures: the local store of a device."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from consumers.local.store import LocalStore
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Of a local store."""
+    """The path of the local store's file."""
     return tmp_path / "phone" / "local.db"
 
 
 @pytest.fixture
 def store(path: Path) -> Iterator[LocalStore]:
-    """Empty."""
+    """An empty local store."""
     with closing(LocalStore(path, "ann", "phone")) as store:
         yield store

@@ -1,4 +1,4 @@
-"""What a device keeps of recalled and edited messages, and what is in its file."""
+"""Recalled and edited messages in a device's local store and in its file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECRET = "hush, hush"
 
 
 def recall(seq: int, target: int, *edits: int) -> MessageRecalled:
-    """The entry."""
+    """A recall entry by ann."""
     return MessageRecalled(
         conv_id="c", seq=seq, sender="ann", client_msg_id="i", at=1, target=target, target_at=1,
         edits=list(edits),
@@ -30,18 +30,18 @@ def recall(seq: int, target: int, *edits: int) -> MessageRecalled:
 
 
 def hear(store: LocalStore, records: Sequence[AnySyncRecord]) -> None:
-    """They come by the sync timeline."""
+    """Apply the records, in one batch of the sync timeline."""
     arrived = [Arrived(n, encode(record), record) for n, record in enumerate(records)]
     store.apply(SyncBatch(None, arrived, len(arrived), more=False))
 
 
 def bytes_of(path: Path) -> bytes:
-    """All that lies on the disk for a store: the file, and its journal."""
+    """All bytes on disk of a store: its file and its journal."""
     return b"".join(file.read_bytes() for file in path.parent.iterdir())
 
 
 def shown(store: LocalStore) -> dict[int, str]:
-    """What each SeqId is read back as: a hole's kind, or what is said."""
+    """The stored text of each SeqId: the kind of a hole, or the message's text."""
     found: dict[int, str] = {}
     for item in store.timeline("c"):
         content = msgspec.json.decode(item.json).get("content", {}) if item.json else {}
@@ -60,14 +60,14 @@ HISTORY: list[AnySyncRecord] = [
 
 
 ORDERS = list(itertools.permutations(range(6)))[::31]
-"""Some of the 720: each place has each record in it."""
+"""Some of the 720 orders. Each position has each record at least once."""
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=str)
 def test_in_any_order_the_last_words_and_no_recalled_ones_are_kept(
     store: LocalStore, order: tuple[int, ...]
 ) -> None:
-    """Messages, their edits and a recall, each record by itself."""
+    """After any order of messages, edits and a recall, the store has the last edit's text."""
     for number in order:
         hear(store, [HISTORY[number]])
     assert all({order[place] for order in ORDERS} == set(range(6)) for place in range(6))
@@ -92,7 +92,7 @@ def test_in_any_order_the_last_words_and_no_recalled_ones_are_kept(
 def test_the_text_is_gone_from_the_file_at_once(
     store: LocalStore, path: Path, gone: list[AnySyncRecord]
 ) -> None:
-    """Also while the process goes on, whichever way it learns of the recall."""
+    """Any form of a recall erases the text from file and journal while the store is open."""
     hear(store, HISTORY[:5])
     assert SECRET.encode() in bytes_of(path)
     hear(store, gone)
@@ -101,11 +101,12 @@ def test_the_text_is_gone_from_the_file_at_once(
 
 
 def test_a_hole_of_the_store_takes_out_what_was_there(store: LocalStore, path: Path) -> None:
-    """The store knows of the recall before the entry of it has come to the device."""
+    """A hole from the store erases the text before the recall entry arrives at the device."""
     hear(store, HISTORY[:5])
     hole = TimelineItem("c", 2, 2, "recalled", b"")
     store.learn(HistoryPart("c", 6, [hole]))
-    assert SECRET + " again" in bytes_of(path).decode(errors="replace")  # the edit, of which more
+    # the text of the edit is not erased yet
+    assert SECRET + " again" in bytes_of(path).decode(errors="replace")
     store.learn(HistoryPart("c", 6, [hole._replace(first=4, last=4)]))
     assert SECRET.encode() not in bytes_of(path)
 
@@ -113,7 +114,7 @@ def test_a_hole_of_the_store_takes_out_what_was_there(store: LocalStore, path: P
 def test_a_text_that_comes_after_its_recall_is_never_written(
     store: LocalStore, path: Path
 ) -> None:
-    """Not even into the journal."""
+    """The device writes the text of a recalled message neither to the file nor to the journal."""
     hear(store, [HISTORY[5]])
     hear(store, HISTORY[:5])
     assert SECRET.encode() not in bytes_of(path)
@@ -122,7 +123,7 @@ def test_a_text_that_comes_after_its_recall_is_never_written(
 def test_what_a_killed_process_left_in_the_journal_is_gone_at_the_next_start(
     store: LocalStore, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed between the recall and the emptying of the journal."""
+    """A start erases the text that a process killed right after a recall left in the journal."""
     hear(store, HISTORY[:5])
     monkeypatch.setattr(Change, "has_erased", False)
     hear(store, [HISTORY[5]])

@@ -1,4 +1,4 @@
-"""The loop of a device: what it asks for and when, and what becomes of failures."""
+"""The loop of a device: its requests, their order, and its reaction to failures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.support.waiting import until
 
 
 class Script:
-    """`SyncSource` and `History` that answer, or fail, as a test says."""
+    """`SyncSource` and `History` with scripted answers and failures."""
 
     def __init__(self) -> None:
         self.pages: list[SyncBatch | Exception] = []
@@ -60,7 +60,7 @@ class Script:
 
 
 async def until_done(device: Device, is_done: Callable[[], bool]) -> None:
-    """Lets a device run until then."""
+    """Run a device until the condition is true."""
     stop = asyncio.Event()
     running = asyncio.create_task(device.run(stop))
 
@@ -78,14 +78,14 @@ async def until_done(device: Device, is_done: Callable[[], bool]) -> None:
 async def test_after_being_away_everything_is_looked_at(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
-    """What the sync timeline does not tell any more is read from the store."""
+    """After a failure the device reads from the store what the sync timeline may lack."""
     monkeypatch.setattr(consumers.local.device, "AFTER_FAILURE_SECONDS", 0.0)
     script, shown = Script(), list[TimelineItem]()
     device = Device(store, script, script, shown.append)
     script.pages = [page(BEFORE_ALL, arrived(5, message("c", 1)))]
     await device.turn()
     await device.turn()
-    assert script.lists == 1  # at the start, and no more while all is well
+    assert script.lists == 1  # one list at the start, and no further list while nothing fails
     script.listed = [Listed("c", 3, "push")]
     script.entries = [said(2), said(3)]
     script.pages = [failure]
@@ -95,9 +95,10 @@ async def test_after_being_away_everything_is_looked_at(
 
 
 async def test_it_waits_for_records_when_there_is_nothing_else_to_do(store: LocalStore) -> None:
-    """Not before it has looked at everything, nor long while a conversation is pulled or missed.
+    """A device waits for records only when nothing else is left to do.
 
-    To stop it does not take as long as the wait.
+    The wait is not long before the first full check, nor while a conversation is pulled or has a
+    gap. A stop does not last as long as the wait.
     """
 
     class Waiting(Script):
@@ -122,7 +123,7 @@ async def test_it_waits_for_records_when_there_is_nothing_else_to_do(store: Loca
 
 
 async def test_a_record_is_told_before_the_cursor_moves(store: LocalStore) -> None:
-    """Who hears of it and fails hears of it again."""
+    """The cursor moves after the listener: a listener that fails gets the record again."""
     heard: list[AnySyncRecord] = []
 
     def hear(record: AnySyncRecord) -> None:
@@ -142,7 +143,7 @@ async def test_a_record_is_told_before_the_cursor_moves(store: LocalStore) -> No
 
 
 async def test_what_is_whole_is_shown_while_the_store_is_away(store: LocalStore) -> None:
-    """A device on the log shows what comes, whether or not the gateway answers."""
+    """A device on the log shows new records while the gateway is unreachable."""
 
     class NoHistory(Script):
         async def conversations(self) -> list[Listed]:
@@ -156,7 +157,7 @@ async def test_what_is_whole_is_shown_while_the_store_is_away(store: LocalStore)
 
 
 async def test_what_was_recalled_may_have_been_ones_own(store: LocalStore) -> None:
-    """A hole does not tell that its owner had read up to there: the list is asked once more."""
+    """A recalled message may be the owner's own, so the device requests the list once more."""
     script = Script()
     device = Device(store, script, script, lambda _: None)
     script.pages = [page(BEFORE_ALL, arrived(5, message("c", 1)))]
@@ -174,7 +175,7 @@ async def test_what_was_recalled_may_have_been_ones_own(store: LocalStore) -> No
 
 
 class FakeRegistry:
-    """Where a device is known. Refuses, or is away, for as long as it is told to."""
+    """A device registry that refuses requests, or is unreachable, while `failure` is set."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, int]] = []
@@ -195,7 +196,7 @@ class FakeRegistry:
 async def test_a_device_registers_first_and_tells_its_cursor(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It follows nothing before it knows where it begins. A report that fails is made again."""
+    """A device learns its start before it follows, and repeats a cursor report that failed."""
     monkeypatch.setattr(consumers.local.device, "REPORT_SECONDS", 0.0)
     registry, source = FakeRegistry(), Script()
     source.pages = [page(BEFORE_ALL, *(arrived(n, message("c", n)) for n in (1, 2, 3)))]

@@ -1,4 +1,4 @@
-"""A device whose owner is in a conversation again shows its messages with their present words."""
+"""A device whose owner joins a conversation again shows messages with their current text."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ BACK = MembersAdded(**COMMON, seq=6)
 
 
 def item(entry: MembersAdded | MembersRemoved) -> TimelineItem:
-    """An entry as the store has it."""
+    """An entry as the store returns it."""
     return TimelineItem("c", entry.seq, entry.seq, None, encode(entry))
 
 
 def edited() -> TimelineItem:
-    """Message 2, with the words that edit 5 has put in place of its own."""
+    """Message 2 with the text of its edit 5."""
     words = {"content": {"type": "text", "text": "now"}, "edited": 5}
     json = msgspec.json.decode(encode(message("c", 2))) | words
     return TimelineItem("c", 2, 2, None, msgspec.json.encode(json))
 
 
 def away_and_back(store: LocalStore) -> None:
-    """Message 2 is shown; its owner is let out with entry 3, and in again with entry 6."""
+    """Message 2 is shown; entry 3 removes the device's owner, and entry 6 adds the owner again."""
     first = [arrived(7, JOINED), arrived(8, message("c", 2)), arrived(9, LEFT)]
     store.apply(page(BEFORE_ALL, *first))
     for each in store.unshown(9):
@@ -44,7 +44,7 @@ def away_and_back(store: LocalStore) -> None:
 
 
 def test_what_was_edited_meanwhile_is_read_and_shown_again(store: LocalStore) -> None:
-    """The device asks the store again for what it has from before the join."""
+    """After the join the device reads the earlier entries again, and shows an edited one."""
     away_and_back(store)
     (gap,) = store.gaps(9)
     assert gap.span.first == 1
@@ -55,14 +55,14 @@ def test_what_was_edited_meanwhile_is_read_and_shown_again(store: LocalStore) ->
 
 
 def test_an_answer_from_before_the_join_is_not_taken(store: LocalStore) -> None:
-    """The store may not have heard of the join: then it tells the words of before."""
+    """A page from a store without the join is not applied: an edit may be missing."""
     away_and_back(store)
     assert not store.learn(HistoryPart("c", 3, [item(JOINED), said(2), item(LEFT)]))
     assert store.gaps(9)[0].span.first == 1
 
 
 def test_a_sync_record_from_before_the_join_is_not_taken(store: LocalStore) -> None:
-    """It has the words that the message was sent with."""
+    """A repeated sync record has the original text, so it does not fill the gap."""
     away_and_back(store)
     store.apply(page(BEFORE_ALL, arrived(8, message("c", 2))))
     assert store.gaps(9)[0].span.first == 1

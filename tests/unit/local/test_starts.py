@@ -1,4 +1,4 @@
-"""A local store that begins later than its conversations."""
+"""A local store that starts later than its conversations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.local_records import arrived, hole, late, page, said, seqs
 
 
 def test_a_late_device_shows_from_its_start_on(store: LocalStore) -> None:
-    """What lies before is neither kept nor missed, although it is told of once more."""
+    """Entries before the start are neither stored nor gaps, even when they arrive again."""
     store.begin(late(Start("c", 10, 9, "push")))
     assert (store.cursor, store.timeline("c"), store.gaps(9)) == (4, [], [])
     store.apply(page(4, arrived(5, message("c", 8)), arrived(6, message("c", 10))))
@@ -28,7 +28,7 @@ def test_a_late_device_shows_from_its_start_on(store: LocalStore) -> None:
 
 
 def test_a_late_device_knows_that_a_conversation_is_pulled(store: LocalStore) -> None:
-    """Nothing that is pushed to it would tell: it asks from the first moment on."""
+    """A device knows from its start which conversations are pulled, and reads their entries."""
     store.begin(late(Start("c", 10, 9, "pull"), Start("d", 3, 2, "push")))
     assert store.reads_store()
     store.note_heads([Listed("c", 12, "pull"), Listed("d", 5, "push")], everything=False)
@@ -36,9 +36,9 @@ def test_a_late_device_knows_that_a_conversation_is_pulled(store: LocalStore) ->
 
 
 def test_what_comes_after_a_late_device_is_shown_whole(store: LocalStore) -> None:
-    """A conversation begins with the first that is told of it in order, whatever came before.
+    """A conversation after the device's start begins with its first record that arrives in order.
 
-    What comes out of order is left for later, when what lies before it is there.
+    A record that arrives out of order waits until the records before it have arrived.
     """
     store.begin(late())
     store.apply(page(None, arrived(9, message("new", 8))))
@@ -52,7 +52,7 @@ def test_what_comes_after_a_late_device_is_shown_whole(store: LocalStore) -> Non
 
 
 def test_a_device_begins_once(store: LocalStore) -> None:
-    """One that has something goes on where it is: it is not told to show less, or to skip."""
+    """A device that has data ignores a later start: it neither shows less nor skips records."""
     store.apply(page(BEFORE_ALL, arrived(2, message("c", 1))))
     store.begin(late(Start("c", 10, 9, "push"), cursor=700))
     assert store.has_begun()

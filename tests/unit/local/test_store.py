@@ -1,4 +1,4 @@
-"""What a local store keeps, misses and shows, and its file."""
+"""Contents, gaps, shown entries and file of a local store."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from tests.support.gateway import message
 from tests.support.local_records import arrived, hole, page, said, seqs, switched
 
 NEWER = b'{"kind":"message_recalled","conv_id":"c","seq":2,"sender":"ann","at":1}'
-"""Of a version that is not known here."""
+"""An entry of a newer version, which this version cannot decode."""
 
 
 def test_entries_and_cursor_outlive_the_process(tmp_path: Path) -> None:
-    """Another process finds both."""
+    """A new process reads the entries and the cursor of the previous process."""
     path = tmp_path / "local.db"
     with closing(LocalStore(path, "ann", "phone")) as store:
         assert store.cursor == BEFORE_ALL
@@ -44,7 +44,7 @@ def test_entries_and_cursor_outlive_the_process(tmp_path: Path) -> None:
 
 
 def test_a_batch_that_does_not_follow_the_cursor_leaves_it(store: LocalStore) -> None:
-    """Its entries are true all the same; what is between the two is still to come."""
+    """A batch beyond the cursor is stored, and the cursor waits for the missing records."""
     store.apply(page(BEFORE_ALL, arrived(7, message("c", 1))))
     store.apply(page(8, arrived(9, message("c", 3))))
     store.apply(page(None, arrived(12, message("c", 4))))
@@ -58,7 +58,7 @@ def test_a_batch_that_does_not_follow_the_cursor_leaves_it(store: LocalStore) ->
 
 
 def test_a_reply_is_no_entry(store: LocalStore) -> None:
-    """It moves the cursor, and takes no SeqId although it names one."""
+    """A reply moves the cursor and adds no entry, although the reply names a SeqId."""
     reply = Duplicate(
         conv_id="c", sender="ann", device_id="d", client_msg_id="i", at=1, seq=5
     )  # fmt: skip
@@ -68,7 +68,7 @@ def test_a_reply_is_no_entry(store: LocalStore) -> None:
 
 
 def test_a_hole_is_believed_up_to_the_head_that_came_with_it(store: LocalStore) -> None:
-    """Above, the store may not know yet that its asker is in again."""
+    """Above the head of its page a hole does not count: the store may lag behind a new join."""
     store.apply(page(BEFORE_ALL, arrived(3, message("c", 9))))
     assert store.learn(HistoryPart("c", 4, [hole("hidden", 1, 8)]))
     assert store.timeline("c") == [hole("hidden", 1, 4)]
@@ -79,7 +79,7 @@ def test_a_hole_is_believed_up_to_the_head_that_came_with_it(store: LocalStore) 
 
 
 def test_a_kind_that_is_not_known_is_read_from_the_store(store: LocalStore) -> None:
-    """From the sync timeline it may be anything; from the store it is an entry, and is kept."""
+    """An unknown kind on the sync timeline is a gap; the store returns it as an entry."""
     store.apply(page(BEFORE_ALL, arrived(1, message("c", 1)), Arrived(2, NEWER, None)))
     store.apply(page(2, arrived(3, message("c", 3))))
     assert store.gaps(9) == [Gap("c", Span(2, 2))]
@@ -92,7 +92,7 @@ def test_a_kind_that_is_not_known_is_read_from_the_store(store: LocalStore) -> N
 
 
 def test_what_was_shown_is_not_shown_again(store: LocalStore) -> None:
-    """And nothing is, before all that comes before it is there."""
+    """An entry is shown once, and only after all entries before it."""
     store.apply(page(BEFORE_ALL, arrived(1, message("c", 1)), arrived(2, message("c", 3))))
     assert store.unshown(9) == [said(1)]
     store.mark_shown(said(3))
@@ -104,7 +104,7 @@ def test_what_was_shown_is_not_shown_again(store: LocalStore) -> None:
 
 
 def test_heads_matter_while_a_conversation_is_pulled(store: LocalStore) -> None:
-    """In a pushed one the entries are on their way, unless the device was away."""
+    """Heads make gaps in a pulled conversation; in a pushed one only after a full list."""
     store.apply(page(BEFORE_ALL, arrived(1, message("c", 1))))
     store.note_heads([Listed("c", 5, "push")], everything=False)
     assert store.gaps(9) == []
@@ -119,7 +119,7 @@ def test_heads_matter_while_a_conversation_is_pulled(store: LocalStore) -> None:
 
 
 def test_an_old_switch_that_arrives_late_turns_nothing_back(store: LocalStore) -> None:
-    """What comes later in the conversation counts, not what comes later to the device."""
+    """The mode follows the switch with the highest SeqId, not the switch that arrived last."""
     store.apply(page(BEFORE_ALL, arrived(1, message("c", 1)), arrived(9, switched(7, "pull"))))
     late = encode(switched(3, "push"))
     rest = [said(2), TimelineItem("c", 3, 3, None, late), said(4), said(5), said(6)]
@@ -130,7 +130,7 @@ def test_an_old_switch_that_arrives_late_turns_nothing_back(store: LocalStore) -
 
 
 def test_its_cursor_is_a_cursor_store(store: LocalStore) -> None:
-    """As of the contract, for its one device."""
+    """The store meets the contract of `CursorStore` for its device, and refuses other devices."""
     assert store.load("ann", "phone") is None
     store.save("ann", "phone", 0)
     assert store.load("ann", "phone") == 0
@@ -150,7 +150,7 @@ def test_its_cursor_is_a_cursor_store(store: LocalStore) -> None:
 
 
 def test_a_file_has_one_process(tmp_path: Path) -> None:
-    """Two would show everything twice."""
+    """A second process on the file is refused, because both would show every entry."""
     path = tmp_path / "local.db"
     with (
         closing(LocalStore(path, "ann", "phone")),
@@ -161,7 +161,7 @@ def test_a_file_has_one_process(tmp_path: Path) -> None:
 
 
 def of_another(path: Path) -> None:
-    """It is there, of another device."""
+    """Make a store of another device at the path."""
     LocalStore(path, "ann", "desk").close()
 
 
@@ -171,7 +171,7 @@ def of_another(path: Path) -> None:
 def test_a_file_that_cannot_be_used_is_named(
     tmp_path: Path, spoil: Callable[[Path], object]
 ) -> None:
-    """Not a traceback of the database."""
+    """A file that is not a store of this device is a `ConfigurationError` with the file's name."""
     path = tmp_path / "local.db"
     spoil(path)
     with pytest.raises(ConfigurationError, match=r"local\.db"):
@@ -179,7 +179,7 @@ def test_a_file_that_cannot_be_used_is_named(
 
 
 def test_a_full_disk_changes_nothing(store: LocalStore) -> None:
-    """Neither entries nor cursor; later it goes on."""
+    """A full disk changes neither entries nor cursor; with free space the batch is applied."""
     (pages,) = store._db.execute("PRAGMA page_count").fetchone()  # noqa: SLF001
     store._db.execute(f"PRAGMA max_page_count = {pages}")  # noqa: SLF001
     many = [arrived(seq, message("c", seq, "x" * 500)) for seq in range(1, 100)]

@@ -1,4 +1,4 @@
-"""Read marks and unread counts as a local store has them."""
+"""Read marks and unread counts of a local store."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tests.support.local_records import arrived, page
 
 
 def counted(seq: int, messages: int, sender: str = "bob") -> TimelineItem:
-    """A message of ``c``, which says how many there are up to it."""
+    """A message of ``c`` with the number of messages up to it."""
     entry = structs.replace(message("c", seq, sender=sender), messages=messages)
     return TimelineItem("c", seq, seq, None, encode(entry))
 
 
 def marked(sync_seq: int, seq: int) -> Arrived:
-    """Another device of hers has read up to an entry."""
+    """A read mark by another device of the same person."""
     record = ReadMarked(
         conv_id="c", sender="ann", device_id="desk", client_msg_id="i", at=1, seq=seq
     )  # fmt: skip
@@ -36,7 +36,7 @@ def marked(sync_seq: int, seq: int) -> Arrived:
 
 
 def test_a_mark_of_another_device_is_counted_when_its_entry_is_here(store: LocalStore) -> None:
-    """Before that the number is not told rather than told wrong; an old mark moves nothing."""
+    """A mark without its entry makes the count unknown, not wrong; a lower mark is ignored."""
     store.learn(HistoryPart("c", 9, [counted(5, 3), counted(9, 7)]))
     assert store.unread("c") == 7
     store.apply(page(BEFORE_ALL, marked(1, 7)))
@@ -46,13 +46,13 @@ def test_a_mark_of_another_device_is_counted_when_its_entry_is_here(store: Local
     assert (store.unread("c"), store.read_mark("c")) == (2, 7)
     store.apply(page(1, marked(2, 5)))
     assert (store.unread("c"), store.read_mark("c")) == (2, 7)
-    store.apply(page(2, marked(3, 12)))  # ahead of what has come
+    store.apply(page(2, marked(3, 12)))  # ahead of the stored entries
     assert store.unread("c") == 0
     assert not store.lacks_count()
 
 
 def test_what_the_store_lists_counts_without_its_entries(store: LocalStore) -> None:
-    """A mark whose entry is not kept here is counted by the list, and so is a long way to go."""
+    """The store's list gives the count where the entry of the mark is not on the device."""
     store.apply(page(BEFORE_ALL, marked(1, 7)))
     store.note_heads([Listed("c", 40, "push", 30, 7, 25)], everything=True)
     assert (store.unread("c"), store.read_mark("c")) == (25, 7)
@@ -61,7 +61,7 @@ def test_what_the_store_lists_counts_without_its_entries(store: LocalStore) -> N
 
 
 def test_unread_counts_outlive_the_process(tmp_path: Path) -> None:
-    """They are in the file, with the entries that they come from."""
+    """A new process reads the same counts and marks from the file."""
     path = tmp_path / "local.db"
     with closing(LocalStore(path, "ann", "phone")) as store:
         store.learn(HistoryPart("c", 9, [counted(5, 3), counted(9, 7)]))
