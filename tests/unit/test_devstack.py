@@ -1,4 +1,4 @@
-"""What the development stack writes down, checks and refuses."""
+"""Configuration, checks and error messages of the development stack."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from schemas.errors import ConfigurationError, ServerUnavailable
 
 
 def settings(**overrides: object) -> DevstackSettings:
-    """Settings with a port of its own for everything, so that a mix-up shows."""
+    """Settings with a different port for each use, so that a confusion of ports fails a test."""
     numbered = {
         "kafka_port": 20_001,
         "kafka_controller_port": 20_002,
@@ -40,7 +40,7 @@ def settings(**overrides: object) -> DevstackSettings:
 
 
 def test_kafka_listens_and_advertises_where_clients_are_told() -> None:
-    """The broker's configuration and its address agree, and the controller has its own port."""
+    """The broker advertises the address that clients get, and the controller has its own port."""
     server = KafkaServer(settings())
     lines = server.properties(Path("/data")).splitlines()
     properties = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
@@ -52,7 +52,7 @@ def test_kafka_listens_and_advertises_where_clients_are_told() -> None:
 
 
 def test_cassandra_has_its_two_ports_and_takes_large_batches() -> None:
-    """Ports reach the configuration, and batches as large as the sinks' are not refused."""
+    """The configuration has both ports, and accepts batches as large as those of the sinks."""
     yaml = CassandraServer(settings()).yaml().splitlines()
     assert "native_transport_port: 20003" in yaml
     assert "storage_port: 20004" in yaml
@@ -61,7 +61,7 @@ def test_cassandra_has_its_two_ports_and_takes_large_batches() -> None:
 
 
 def test_elasticsearch_keeps_to_itself() -> None:
-    """It listens on this machine alone, and creates no index that nobody declared."""
+    """Elasticsearch listens only on this machine, and creates no undeclared index."""
     yaml = ElasticsearchServer(settings()).yaml(Path("/d"), Path("/l")).splitlines()
     assert "http.port: 20005" in yaml
     assert "transport.port: 20006" in yaml
@@ -72,7 +72,7 @@ def test_elasticsearch_keeps_to_itself() -> None:
 def test_java_is_told_what_the_settings_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same options reach all three, beside their own."""
+    """All three servers get the Java options of the settings in addition to their own."""
     monkeypatch.setattr(elasticsearch, "command_prefix", lambda **_: ())
     layout, installed = Layout(tmp_path / "home"), tmp_path / "installed"
     layout.data("kafka").joinpath("meta.properties").touch()
@@ -85,7 +85,7 @@ def test_java_is_told_what_the_settings_say(
 
 
 def test_every_port_names_the_variable_that_sets_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an error message tells a person to change is what changes that port."""
+    """Changing the variable that an error message names changes that port."""
     named = {
         name: port for server in all_servers(settings()) for name, port in server.ports.items()
     }
@@ -99,7 +99,7 @@ def test_every_port_names_the_variable_that_sets_it(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_supervisor_gets_commands_and_variables_as_they_are(tmp_path: Path) -> None:
-    """Spaces, quotes and percent signs reach the program: the file is read back as it is read."""
+    """Spaces, quotes and percent signs in commands and variables survive the file's syntax."""
     command = ("/a b/java", "-Dx=50%", "it's")
     program = Program(
         name="one", command=command, count=2, stop_seconds=7, environment={"OPTS": "-Xa 5% -Xb"}
@@ -120,7 +120,7 @@ def test_the_supervisor_gets_commands_and_variables_as_they_are(tmp_path: Path) 
 
 
 def test_a_taken_port_is_named_with_its_holder_and_its_setting() -> None:
-    """Whoever reads the message knows what to stop and what to change."""
+    """The error names the port, the process that holds it, and the variable that sets it."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
@@ -134,21 +134,21 @@ def test_a_taken_port_is_named_with_its_holder_and_its_setting() -> None:
 
 
 def test_two_settings_with_one_port_are_refused() -> None:
-    """Else the second server would fail in a way that is hard to read."""
+    """Two settings with one port are refused, before the second server fails unclearly."""
     port = ports.free_ports(1)[0]
     with pytest.raises(ConfigurationError, match="IM_B and IM_A are both"):
         ports.check_free({"IM_A": port, "IM_B": port})
 
 
 def test_free_ports_differ_and_are_free() -> None:
-    """A stack on them starts."""
+    """The chosen ports are different and free, so that a stack on them starts."""
     found = ports.free_ports(6)
     assert len(set(found)) == 6
     assert all(map(ports.is_free, found))
 
 
 def test_a_port_is_given_to_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Test runs side by side choose ports long before their servers listen there."""
+    """Two processes never choose the same port, even before their servers listen on it."""
     choose = "from devstack.ports import free_ports; print(*free_ports(3), flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", choose], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -164,7 +164,7 @@ def test_a_port_is_given_to_one_process(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def java_that_says(folder: Path, version: str) -> Path:
-    """An executable that answers as ``java -version`` does."""
+    """An executable with the output of ``java -version``."""
     program = folder / "java"
     program.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\" 2025-01-01' >&2\n")
     program.chmod(0o755)
@@ -174,7 +174,7 @@ def java_that_says(folder: Path, version: str) -> Path:
 def test_without_java_one_line_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A new user learns the one thing that is missing."""
+    """One line names the missing Java and the package to install."""
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(java, "_INSTALLED", ())
@@ -189,7 +189,7 @@ def test_without_java_one_line_says_what_to_install(
     ("version", "release"), [("1.8.0_392", 8), ("11.0.2", 11), ("17.0.15", 17), ("21", 21)]
 )
 def test_java_tells_its_release(tmp_path: Path, version: str, release: int) -> None:
-    """Old and new ways of writing a version are understood."""
+    """Old and new formats of a version give the release."""
     assert java.java_version(java_that_says(tmp_path, version)) == release
 
 
@@ -197,7 +197,7 @@ def test_java_tells_its_release(tmp_path: Path, version: str, release: int) -> N
 def test_a_java_that_does_not_fit_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, release: int
 ) -> None:
-    """Too old for Elasticsearch or too new for Cassandra: the message says what was found."""
+    """A Java too old for Elasticsearch or too new for Cassandra is named with its path."""
     unfit = java_that_says(tmp_path, f"{release}.0.1")
     monkeypatch.setattr(java, "_candidates", lambda: iter([unfit]))
     with pytest.raises(ConfigurationError, match=f"Java {release} at {unfit}"):
@@ -207,7 +207,7 @@ def test_a_java_that_does_not_fit_is_named(
 def test_one_that_fits_is_found_behind_one_that_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A machine with several needs no setting."""
+    """The search passes over an unsuitable Java to a suitable one without a setting."""
     folders = [tmp_path / "new", tmp_path / "fit"]
     for folder in folders:
         folder.mkdir()
@@ -217,7 +217,7 @@ def test_one_that_fits_is_found_behind_one_that_does_not(
 
 
 def test_java_home_comes_before_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever sets JAVA_HOME means it."""
+    """JAVA_HOME has precedence over PATH."""
     (tmp_path / "bin").mkdir()
     named = java_that_says(tmp_path / "bin", "21.0.1")
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
@@ -226,7 +226,7 @@ def test_java_home_comes_before_the_path(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS, ids=lambda each: each.name)
 def test_every_file_of_a_server_is_locked(distribution: object) -> None:
-    """Each has a coordinate and a whole SHA-256, and the server itself is among them."""
+    """Each file has a coordinate and a full SHA-256, and the server's own file is among them."""
     files = locked_files(distribution)  # type: ignore[arg-type]  # pytest does not know the type
     assert all(len(file.sha256) == 64 and file.group and file.version for file in files)
     assert any(file.version == distribution.version for file in files)  # type: ignore[attr-defined]  # the same
@@ -234,7 +234,7 @@ def test_every_file_of_a_server_is_locked(distribution: object) -> None:
 
 
 def test_a_deep_home_still_has_a_socket_that_the_kernel_takes(tmp_path: Path) -> None:
-    """A path of a Unix socket has about 100 bytes; a longer one moves to a short folder."""
+    """A socket path above about 100 bytes moves to a short, private folder."""
     shallow, deep = Path("/srv/im"), tmp_path / ("d" * 120)
     assert rpc.socket_path(shallow) == Path("/srv/im/run/supervisor.sock")
     moved = rpc.socket_path(deep)
@@ -244,13 +244,13 @@ def test_a_deep_home_still_has_a_socket_that_the_kernel_takes(tmp_path: Path) ->
 
 
 def test_a_supervisor_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
-    """Nothing waits for a socket that nobody has."""
+    """A call to a missing supervisor fails at once and does not wait."""
     with pytest.raises(ServerUnavailable, match="getState"):
         rpc.call(tmp_path / "none.sock", "getState")
 
 
 def test_last_words_are_the_end_of_the_log(tmp_path: Path) -> None:
-    """An error shows where the log is and how it ends, also where there is none."""
+    """An error contains the path of the log and its last lines, also when there is no log."""
     log = tmp_path / "kafka.log"
     assert last_words(log) == f"its log is {log}"
     log.write_text("".join(f"line {number}\n" for number in range(9)))

@@ -1,4 +1,4 @@
-"""A failing Elasticsearch ends a command with one line, and not with a traceback."""
+"""A failing Elasticsearch ends a command with one line and no traceback."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def answering(status: int) -> Iterator[str]:
             self.wfile.write(_BODY)
 
         def log_message(self, *_: object) -> None:
-            """Writes nothing to the terminal."""
+            """Suppress the log lines of the server."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -53,7 +53,7 @@ def answering(status: int) -> Iterator[str]:
     ],
 )
 def test_a_refusal_is_one_clear_line(status: int, kind: type[ImError], words: str) -> None:
-    """The line names the address without the password, and quotes nothing of the answer."""
+    """The line names the address without the password, and quotes nothing from the response."""
     with answering(status) as address:
         settings = Settings(elasticsearch_url=f"http://user:password@{address}")
         with elasticsearch_client(settings) as client, pytest.raises(kind) as refused:
@@ -63,7 +63,7 @@ def test_a_refusal_is_one_clear_line(status: int, kind: type[ImError], words: st
 
 
 def test_a_server_that_does_not_answer_is_named() -> None:
-    """Without the password."""
+    """The error names the address without the password."""
     address = f"127.0.0.1:{free_ports(1)[0]}"
     settings = Settings(elasticsearch_url=f"http://user:password@{address}")
     with elasticsearch_client(settings) as client, pytest.raises(ServerUnavailable) as refused:

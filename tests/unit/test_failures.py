@@ -1,4 +1,4 @@
-"""What a person reads about an error that ends a command."""
+"""The line that a person reads about an error that ends a command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECRET = "the words of a message"
 
 @pytest.fixture(autouse=True)
 def addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A deployment with an address of its own for each server, and the password of one."""
+    """A deployment with a different address for each server, and a password for one of them."""
     for name in [name for name in os.environ if name.startswith("IM_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("IM_HOME", str(tmp_path))
@@ -31,7 +31,7 @@ def addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def kafka_error() -> KafkaException:
-    """What the client library raises when no broker answers."""
+    """The client library's error when no broker answers."""
     return KafkaException(KafkaError(KafkaError.NETWORK_EXCEPTION, "Failed to get metadata"))
 
 
@@ -49,7 +49,7 @@ def kafka_error() -> KafkaException:
 def test_an_error_of_a_client_library_names_server_address_and_variable(
     error: Exception, address: str, variable: str
 ) -> None:
-    """Whether it comes by itself, or as the cause of an error of this project."""
+    """The line is the same for the error itself and for an error of this project caused by it."""
     wrapped = ServerUnavailable("no answer")
     wrapped.__cause__ = error
     for line in (line_of(error), line_of(wrapped)):
@@ -61,7 +61,7 @@ def test_an_error_of_a_client_library_names_server_address_and_variable(
 
 
 def test_a_line_that_names_the_remedy_stays_as_it_is() -> None:
-    """Nothing is said twice."""
+    """A line that already names the variable gets no second remedy."""
     error = ServerUnavailable("Kafka is not at x:1, see IM_KAFKA_BOOTSTRAP")
     error.__cause__ = kafka_error()
     assert line_of(error) == str(error)
@@ -69,14 +69,14 @@ def test_a_line_that_names_the_remedy_stays_as_it_is() -> None:
 
 
 def test_errors_of_the_operating_system_name_the_file() -> None:
-    """And say what it said."""
+    """The line has the name of the file and the system's reason."""
     assert line_of(PermissionError(13, "Permission denied", "a.jsonl")) == (
         "a.jsonl: Permission denied"
     )
 
 
 def test_a_defect_is_one_line_with_its_place_and_without_its_words() -> None:
-    """The words of an unforeseen error may quote a message."""
+    """A defect is one line with type and place, but without its text: that may be a message."""
     with pytest.raises(KeyError) as raised:
         dict[str, str]()[SECRET]
     line = line_of(raised.value)

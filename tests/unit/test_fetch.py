@@ -1,4 +1,4 @@
-"""Fetching servers from a repository that answers, breaks off, or lies."""
+"""Downloads of servers from a repository that answers, is incomplete, or has wrong files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from devstack import artifacts
 from devstack.artifacts import Distribution, LockedFile, fetch
 from schemas.errors import ConfigurationError, ServerUnavailable
 
-# jgo does not close the answers that it does not read; `gc.collect` shows that where it is due.
+# jgo leaves unread responses open; `gc.collect` reports the resource warnings within this file.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 SERVER = Distribution("thing", "1.0", "org.example:thing:1.0")
@@ -27,12 +27,12 @@ CONTENT = b"the bytes of a jar"
 
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-        """Says nothing."""
+        """Suppress the log lines of the server."""
 
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder of a Maven repository, served, from which the lock's one file is fetched."""
+    """The folder of a served Maven repository, with a lock that names one file."""
     folder = tmp_path / "remote"
     folder.mkdir()
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
@@ -50,14 +50,14 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
 
 
 def publish(repository: Path, content: bytes) -> None:
-    """Puts the jar where Maven puts it."""
+    """Write the jar to its path in a Maven repository."""
     folder = repository / "org/example/thing/1.0"
     folder.mkdir(parents=True, exist_ok=True)
     folder.joinpath("thing-1.0.jar").write_bytes(content)
 
 
 def test_a_server_is_fetched_once(repository: Path, tmp_path: Path) -> None:
-    """The second time it is there already, and no repository is needed."""
+    """The second call finds the server on disk and does not need the repository."""
     publish(repository, CONTENT)
     said: list[str] = []
     folder = fetch(SERVER, tmp_path / "servers", said.append)
@@ -68,7 +68,7 @@ def test_a_server_is_fetched_once(repository: Path, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_fetch_is_redone(repository: Path, tmp_path: Path) -> None:
-    """What a killed process left behind is not taken for a server."""
+    """The partial files of a killed process are replaced by a complete download."""
     publish(repository, CONTENT)
     left = tmp_path / "servers/.thing-1.0.partial/lib"
     left.mkdir(parents=True)
@@ -79,7 +79,7 @@ def test_an_interrupted_fetch_is_redone(repository: Path, tmp_path: Path) -> Non
 
 
 def test_a_file_with_another_hash_is_refused(repository: Path, tmp_path: Path) -> None:
-    """Neither a broken download nor another file under the same name becomes a server."""
+    """A file with another SHA-256 is refused, and no server folder is made."""
     publish(repository, b"something else")
     with pytest.raises(ServerUnavailable, match=r"thing 1\.0 .* its SHA-256 is"):
         fetch(SERVER, tmp_path / "servers", lambda _line: None)
@@ -87,7 +87,7 @@ def test_a_file_with_another_hash_is_refused(repository: Path, tmp_path: Path) -
 
 
 def test_a_file_that_is_not_there_is_named(repository: Path, tmp_path: Path) -> None:
-    """The error says which one."""
+    """The error names the file that could not be downloaded."""
     del repository
     with pytest.raises(ServerUnavailable, match=r"thing 1\.0 could not be downloaded"):
         fetch(SERVER, tmp_path / "servers", lambda _line: None)
@@ -96,7 +96,7 @@ def test_a_file_that_is_not_there_is_named(repository: Path, tmp_path: Path) -> 
 def test_two_fetches_do_not_mix(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While one process fetches, another waits within a bound, and then says why."""
+    """A second fetch waits for the first within a bound, then raises an error with the reason."""
     publish(repository, CONTENT)
     monkeypatch.setattr(artifacts, "_LOCK_SECONDS", 0.0)
     folder = tmp_path / "servers"

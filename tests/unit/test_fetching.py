@@ -1,4 +1,4 @@
-"""What the sequencer's consumer takes from the Kafka client, partition by partition."""
+"""Records that the sequencer's consumer takes from the Kafka client, partition by partition."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ BUSY, QUIET, SILENT = TP("t", 0), TP("t", 1), TP("t", 2)
 
 
 class Client:
-    """Hands over what it has, the partition that came first until it is empty, as aiokafka does.
+    """Returns the records of one partition until it is empty, then of the next, as aiokafka does.
 
     Args:
-        monkeypatch: Puts it where Faust calls it.
+        monkeypatch: Puts the fake in the place that Faust calls.
         fetched: Records of each partition.
     """
 
@@ -53,7 +53,7 @@ class Client:
         return {}
 
     async def asked(self) -> dict[TP, list[int]]:
-        """What one call of Faust's gets, with two records at most of each."""
+        """Result of one fetch by Faust, with at most two records of each partition."""
         thread: FetchThread = object.__new__(FetchThread)
         consumer = SimpleNamespace(_subscription=self.subscription)
         partitions = {BUSY, QUIET, SILENT}
@@ -61,7 +61,7 @@ class Client:
 
 
 async def test_each_partition_gives_some(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A partition with much does not come before the others, and none is waited for."""
+    """Each partition gives a share of the records, without a wait, while one of them is full."""
     client = Client(monkeypatch, {BUSY: [1, 2, 3, 4, 5], QUIET: [7]})
     assert await client.asked() == {BUSY: [1, 2], QUIET: [7]}
     assert await client.asked() == {BUSY: [3, 4]}
@@ -69,22 +69,22 @@ async def test_each_partition_gives_some(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 async def test_nothing_is_waited_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no partition has anything, it waits for all of them at once."""
+    """With no records in any partition there is one wait for all of them."""
     client = Client(monkeypatch, {})
     assert await client.asked() == {}
     assert client.waits == [0, 0, 0, 1.0]
 
 
 async def test_a_rebalance_ends_the_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Records of the old assignment are not kept in hand until those of the new one come."""
+    """After a rebalance the round ends, so that it returns no records of the old assignment."""
     client = Client(monkeypatch, {BUSY: [1], QUIET: [7], SILENT: [9]})
     client.rebalance_after = next(iter({BUSY, QUIET, SILENT}))
     assert list(await client.asked()) == [client.rebalance_after]
 
 
 def test_records_are_bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the client fetched it hands over unwrapped, with all that the sequencer reads of it."""
-    # So that the module has its own class again afterwards.
+    """Fetched records are not `ConsumerRecord`, but have every field that the sequencer reads."""
+    # Restores the module's own class after the test.
     monkeypatch.setattr(fetcher, "PartitionRecords", fetcher.PartitionRecords)
     batch = DefaultRecordBatchBuilder(
         magic=2, compression_type=0, is_transactional=0,

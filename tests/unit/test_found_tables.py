@@ -1,4 +1,4 @@
-"""Reading the shape of tables while another process makes them."""
+"""Reading the schema of tables while another process creates them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from schemas.settings import Settings
 
 
 class GrowingSession:
-    """Answers the first query without a table that the second query knows."""
+    """Returns a first answer without a table that the second answer contains."""
 
     def __init__(self) -> None:
         self._answers: list[list[tuple[Any, ...]]] = [
@@ -21,12 +21,12 @@ class GrowingSession:
         ]
 
     def execute(self, _query: str, _parameters: tuple[str, ...]) -> list[tuple[Any, ...]]:
-        """Returns the next answer."""
+        """Return the next answer."""
         return self._answers.pop(0)
 
 
 def test_a_table_that_is_made_meanwhile_is_not_there_yet() -> None:
-    """A column of an unknown table ended the gateway's connection thread with a KeyError."""
+    """A table created between the two queries is left out, instead of raising a KeyError."""
     found = found_tables(GrowingSession(), Settings())
     assert list(found) == ["message"]
     assert found["message"].key == [("conv_id", "none")]

@@ -1,4 +1,4 @@
-"""Devices over HTTP: each has its own cursor, and begins where the deployment says."""
+"""Devices over HTTP: each has its own cursor and the start that the policy defines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BEGINNINGS = "/v1/devices/{}/conversations"
 
 
 def conforms(answer: Answer, method: str, path: str) -> bool:
-    """Whether an answer is one that the OpenAPI document describes."""
+    """Return whether the OpenAPI document describes this response."""
     described = document()
     responses = described["paths"][path][method.lower()]["responses"]
     content = responses[str(answer.status)].get("content")
@@ -33,7 +33,7 @@ def conforms(answer: Answer, method: str, path: str) -> bool:
 
 @pytest.fixture
 def store() -> FakeStore:
-    """Ann is in three conversations, one of which she left."""
+    """Ann has three conversations, one of which she left."""
     store = FakeStore()
     for conv_id, head in (("a", 9), ("b", 2), ("c", 50)):
         store.put_conversation(conv_id, head)
@@ -44,7 +44,7 @@ def store() -> FakeStore:
 
 
 async def registered(gateway: Caller, user: str, device_id: str) -> Answer:
-    """The answer to a registration."""
+    """Register a device; return the response."""
     body = json.dumps({"device_id": device_id}).encode()
     answer = await gateway.send("POST", DEVICES, user, body)
     assert conforms(answer, "POST", DEVICES)
@@ -52,7 +52,7 @@ async def registered(gateway: Caller, user: str, device_id: str) -> Answer:
 
 
 async def moved(gateway: Caller, user: str, device_id: str, cursor: Any) -> Answer:
-    """The answer to a cursor."""
+    """Send a cursor; return the response."""
     body = json.dumps({"cursor": cursor}).encode()
     answer = await gateway.send("PUT", CURSOR.format(device_id), user, body)
     assert conforms(answer, "PUT", CURSOR.format("{id}"))
@@ -60,7 +60,7 @@ async def moved(gateway: Caller, user: str, device_id: str, cursor: Any) -> Answ
 
 
 async def cursors(gateway: Caller, user: str) -> dict[str, int]:
-    """Of all devices of somebody."""
+    """Return the cursors of all devices of a person."""
     answer = await gateway.get(DEVICES, user)
     assert conforms(answer, "GET", DEVICES)
     return {each["device_id"]: each["cursor"] for each in answer.body["devices"]}
@@ -77,7 +77,7 @@ async def cursors(gateway: Caller, user: str) -> dict[str, int]:
 async def test_a_device_begins_where_the_policy_says(
     store: FakeStore, policy: NewDevicePolicy, expected: dict[str, int]
 ) -> None:
-    """In each conversation, up to what its owner may know of; in pages."""
+    """The pages of starts follow the policy, and do not pass the end of the person's access."""
     settings = token_settings(new_device=policy, new_device_window=4)
     async with serving(settings, store, FakeIndex()) as gateway:
         device = await registered(gateway, "ann", "phone")
@@ -96,7 +96,7 @@ async def test_a_device_begins_where_the_policy_says(
 
 
 async def test_a_device_that_is_known_goes_on_where_it_was(store: FakeStore) -> None:
-    """By the policy that it began with, whatever the deployment says now."""
+    """A known device retains its policy and cursor when the setting of the deployment changes."""
     new_only = token_settings(new_device="new-messages-only")
     async with serving(new_only, store, FakeIndex()) as gateway:
         first = await registered(gateway, "ann", "phone")
@@ -108,7 +108,7 @@ async def test_a_device_that_is_known_goes_on_where_it_was(store: FakeStore) -> 
 
 
 async def test_a_cursor_moves_forward_and_no_other_with_it(store: FakeStore) -> None:
-    """Neither of another device of the same person nor of a device of the same name."""
+    """A cursor only moves forward; cursors of other devices and of other people do not move."""
     async with serving(token_settings(), store, FakeIndex()) as gateway:
         for user, device_id in (("ann", "phone"), ("ann", "desk"), ("bob", "phone")):
             await registered(gateway, user, device_id)
@@ -122,7 +122,7 @@ async def test_a_cursor_moves_forward_and_no_other_with_it(store: FakeStore) -> 
 
 
 async def test_a_device_that_was_taken_out_is_a_new_one(store: FakeStore) -> None:
-    """Its cursor is forgotten, and nobody else's device can be taken out."""
+    """A deleted device loses its cursor and registers as new; other people cannot delete it."""
     async with serving(token_settings(), store, FakeIndex()) as gateway:
         await registered(gateway, "ann", "phone")
         await moved(gateway, "ann", "phone", 900)
@@ -140,7 +140,7 @@ async def test_a_device_that_was_taken_out_is_a_new_one(store: FakeStore) -> Non
 
 
 async def test_a_person_has_a_bounded_number_of_devices(store: FakeStore) -> None:
-    """One more is refused by its type; those that are there go on, and so do others' ones."""
+    """A device above the limit is refused with a typed problem; known and others' devices work."""
     async with serving(token_settings(), store, FakeIndex()) as gateway:
         for number in range(MAX_DEVICES):
             assert (await registered(gateway, "ann", f"d{number}")).status == 200
@@ -160,7 +160,7 @@ async def test_a_person_has_a_bounded_number_of_devices(store: FakeStore) -> Non
      b'{"device_id":"' + b"x" * 129 + b'"}'],
 )  # fmt: skip
 async def test_a_body_that_is_none_is_refused(store: FakeStore, body: bytes) -> None:
-    """It says what is wrong, and quotes nothing."""
+    """A body that is not a registration is a 400 that quotes nothing of the body."""
     async with serving(token_settings(), store, FakeIndex()) as gateway:
         answer = await gateway.send("POST", DEVICES, "ann", body)
         assert (answer.status, answer.body["type"].rpartition(":")[2]) == (400, "bad-body")
@@ -170,7 +170,7 @@ async def test_a_body_that_is_none_is_refused(store: FakeStore, body: bytes) -> 
 
 @pytest.mark.parametrize("cursor", [-2, 1 << 63, "7", None, 1.5])
 async def test_a_cursor_that_is_none_is_refused(store: FakeStore, cursor: object) -> None:
-    """The device stays where it was."""
+    """An invalid cursor is a 400, and the device's cursor does not move."""
     async with serving(token_settings(), store, FakeIndex()) as gateway:
         await registered(gateway, "ann", "phone")
         assert (await moved(gateway, "ann", "phone", cursor)).status == 400

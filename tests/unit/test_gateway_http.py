@@ -45,7 +45,7 @@ MESSAGES = "/v1/conversations/{}/messages"
 
 @pytest.fixture
 def store() -> FakeStore:
-    """Ann is in ``c`` since 1; bob was in it from 2 to 4; its head is 6."""
+    """Ann is a member of ``c`` since 1, bob was a member from 2 to 4, and the head is 6."""
     store = FakeStore()
     store.put_conversation("c", 6)
     store.put_change("ann", "c", 1, joined=True)
@@ -58,7 +58,7 @@ def store() -> FakeStore:
 
 @pytest.fixture
 def index() -> FakeIndex:
-    """All messages of the store."""
+    """An index of all messages of the store."""
     index = FakeIndex()
     index.messages = [message("c", seq, text=f"word{seq} 你好") for seq in range(1, 7)]
     return index
@@ -66,13 +66,13 @@ def index() -> FakeIndex:
 
 @pytest.fixture
 async def gateway(store: FakeStore, index: FakeIndex) -> AsyncIterator[Caller]:
-    """The gateway, served."""
+    """A running gateway."""
     async with serving(token_settings(), store, index) as caller:
         yield caller
 
 
 def conforms(answer: Answer, path: str) -> bool:
-    """Whether an answer is one that the OpenAPI document describes."""
+    """Return True if the OpenAPI document describes this response; raise otherwise."""
     described = document()
     response = described["paths"][path]["get"]["responses"][str(answer.status)]
     content_type = answer.headers["Content-Type"].partition(";")[0]
@@ -84,7 +84,7 @@ def conforms(answer: Answer, path: str) -> bool:
 
 
 def is_problem(answer: Answer, status: int, kind: str) -> bool:
-    """Whether an answer is this problem, with all that each problem has."""
+    """Return True if the response is this problem with all common fields; raise otherwise."""
     assert answer.headers["Content-Type"].startswith("application/problem+json")
     assert answer.status == answer.body["status"] == status
     assert answer.body["type"] == f"urn:im-timeline:problem:{kind}"
@@ -95,7 +95,7 @@ def is_problem(answer: Answer, status: int, kind: str) -> bool:
 
 
 async def test_history_both_ways(gateway: Caller) -> None:
-    """A page is the stored entries, and its next continues it in either direction."""
+    """A page has the stored entries, and its ``next`` continues in either direction."""
     page = await gateway.get(MESSAGES.format("c"), "ann", limit=4)
     assert conforms(page, "/v1/conversations/{id}/messages")
     assert [item["seq"] for item in page.body["items"]] == [1, 2, 3, 4]
@@ -110,7 +110,7 @@ async def test_history_both_ways(gateway: Caller) -> None:
 
 
 async def test_history_of_a_former_member(gateway: Caller) -> None:
-    """What is outside the period is a typed hole, and the head is where the period ended."""
+    """SeqIds outside the period are a ``hidden`` hole, and the head is the end of the period."""
     page = await gateway.get(MESSAGES.format("c"), "bob", to=9)
     assert conforms(page, "/v1/conversations/{id}/messages")
     assert page.body["head"] == 4
@@ -122,7 +122,7 @@ async def test_history_of_a_former_member(gateway: Caller) -> None:
 
 
 async def test_history_beyond_the_head(gateway: Caller) -> None:
-    """What a member asks for beyond the head is not there yet."""
+    """SeqIds beyond the head are a ``not_yet`` hole for a member."""
     page = await gateway.get(MESSAGES.format("c"), "ann", from_=6, to=8)
     assert page.body["items"][-1] == {"hole": "not_yet", "from": 7, "to": 8}
     nothing = await gateway.get(MESSAGES.format("c"), "ann", from_=7)
@@ -131,7 +131,7 @@ async def test_history_beyond_the_head(gateway: Caller) -> None:
 
 @pytest.mark.parametrize("conv_id", ["#ubuntu", "a/b", "a%2Fb", "a b", "陈", "..", "|x-", "a?b=c"])
 async def test_ids_of_any_kind_in_a_path(gateway: Caller, store: FakeStore, conv_id: str) -> None:
-    """Every id that a conversation can have can be asked for."""
+    """Every valid conversation id works in a path."""
     store.put_conversation(conv_id, 1)
     store.put_change("ann", conv_id, 1, joined=True)
     store.put_message(message(conv_id, 1))
@@ -141,7 +141,7 @@ async def test_ids_of_any_kind_in_a_path(gateway: Caller, store: FakeStore, conv
 
 
 async def test_conversations_are_paged(gateway: Caller, store: FakeStore) -> None:
-    """Each of the caller's conversations comes once; the mode is for members alone."""
+    """The pages have each conversation once; only members get the mode."""
     for name in ("a", "b", "d"):
         store.put_conversation(name, 3, "pull")
         store.put_change("bob", name, 1, joined=True)
@@ -170,7 +170,7 @@ async def test_conversations_are_paged(gateway: Caller, store: FakeStore) -> Non
 
 
 async def test_sync_is_the_callers_own(gateway: Caller) -> None:
-    """A cursor goes through one's own records; nobody else has them."""
+    """A person reads their own records with a cursor, and gets no records of other people."""
     page = await gateway.get("/v1/sync", "ann", limit=4)
     assert conforms(page, "/v1/sync")
     assert [one["sync_seq"] for one in page.body["records"]] == [4_000, 8_000, 12_000, 16_000]
@@ -185,7 +185,7 @@ async def test_sync_is_the_callers_own(gateway: Caller) -> None:
 
 
 async def test_sync_backwards(gateway: Caller) -> None:
-    """From any place, newest first; ``next`` leads on, and the end says that it is one."""
+    """Pages backwards start at any position, newest first, and ``next`` continues to the end."""
     page = await gateway.get("/v1/sync", "ann", before=(1 << 63) - 1, limit=4)
     assert conforms(page, "/v1/sync")
     assert [one["sync_seq"] for one in page.body["records"]] == [24_000, 20_000, 16_000, 12_000]
@@ -198,9 +198,10 @@ async def test_sync_backwards(gateway: Caller) -> None:
 
 
 async def test_a_trimmed_timeline_is_told(gateway: Caller, store: FakeStore) -> None:
-    """Who may have missed a record that expired is told what is kept and what to do; no one else.
+    """A cursor below an expired record gets a 410 with the oldest position and the remedy.
 
-    A new device begins with what is surely kept, and who has all that expired goes on.
+    A new device starts with the records that cannot have expired, and a cursor above all expired
+    records continues.
     """
     for user in ("ann", "bob"):
         store.put_expiry(user, 1, 2, 8_000)
@@ -221,19 +222,22 @@ async def test_a_trimmed_timeline_is_told(gateway: Caller, store: FakeStore) -> 
 async def test_the_end_is_what_other_sinks_have_done_too(
     gateway: Caller, store: FakeStore
 ) -> None:
-    """It is the last record of the slots that are over for some time; without any, the begin."""
+    """The end is the last record of the slots that ended some time ago; without slots it is -1.
+
+    The message sink and the search sink have had the time to store these records, too.
+    """
     end = await gateway.get("/v1/sync/end", "ann")
     assert conforms(end, "/v1/sync/end")
     assert end.body == {"next": -1}
     begin = int(time.time())
-    store.put_expiry("ann", begin - 1_000, begin + 2_900, 5)  # a quarter of it is over
+    store.put_expiry("ann", begin - 1_000, begin + 2_900, 5)  # a quarter of the slot has passed
     store.put_expiry("ann", begin - 900, begin + 3_000, 6)
     assert (await gateway.get("/v1/sync/end", "ann")).body == {"next": 5}
     assert (await gateway.get("/v1/sync/end", "ann", after=5)).status == 400
 
 
 async def test_sync_records_of_every_kind_conform(gateway: Caller, store: FakeStore) -> None:
-    """Replies, entries, and holes of entries that were recalled or that the store refused."""
+    """Replies, entries, recalled entries and lost entries all match the OpenAPI document."""
     made = message("c", 1)
     refused = Rejected(
         conv_id="c",
@@ -270,7 +274,7 @@ async def test_sync_records_of_every_kind_conform(gateway: Caller, store: FakeSt
 async def test_a_page_ends_before_an_entry_that_is_not_stored(
     gateway: Caller, store: FakeStore
 ) -> None:
-    """Forwards nothing passes the entry; backwards it is left out, or the page is refused."""
+    """A page forwards ends before a missing entry; a page backwards omits it or is a 503."""
     for seq in (7, 8, 9):
         store.put_reference("ann", seq * 4_000, "c", seq)
     store.put_message(message("c", 8))
@@ -291,7 +295,7 @@ async def test_a_page_ends_before_an_entry_that_is_not_stored(
 async def test_search_shows_the_stored_entry(
     gateway: Caller, store: FakeStore, index: FakeIndex
 ) -> None:
-    """A hit is what the store has now, and there is none that only the index has."""
+    """A hit has the text of the store, and an entry that only the index has is no hit."""
     store.put_message(message("c", 3, text="stored otherwise"))
     index.messages.append(message("c", 99, text="word99 你好"))
     store.put_conversation("c", 100)
@@ -302,7 +306,7 @@ async def test_search_shows_the_stored_entry(
 
 
 async def test_search_is_narrowed_and_paged(gateway: Caller) -> None:
-    """By conversation and by sender, page after page, members only."""
+    """Search is limited by conversation and sender, has pages, and shows only what is readable."""
     first = await gateway.get("/v1/search", "bob", q="你好", limit=2)
     rest = await gateway.get("/v1/search", "bob", q="你好", cursor=first.body["next"])
     assert [hit["seq"] for hit in first.body["hits"] + rest.body["hits"]] == [4, 3, 2]
@@ -315,7 +319,7 @@ async def test_search_is_narrowed_and_paged(gateway: Caller) -> None:
 
 
 async def test_a_long_query_is_searched_or_cut(gateway: Caller) -> None:
-    """Many pasted words are no mistake; the answer says when not all of them were searched for."""
+    """A long query is accepted, and ``cut`` reports whether a part of the query was left out."""
     few = await gateway.get("/v1/search", "ann", q=" ".join(["word2 你好"] * 33))
     assert (few.status, len(few.body["hits"]), few.body["cut"]) == (200, 1, False)
     many = await gateway.get("/v1/search", "ann", q=" ".join(f"w{n}" for n in range(500)))
@@ -325,7 +329,7 @@ async def test_a_long_query_is_searched_or_cut(gateway: Caller) -> None:
 
 
 async def test_search_in_a_strange_conversation_is_not_found(gateway: Caller) -> None:
-    """Naming a conversation tells no more about it than asking for its messages."""
+    """A search in a forbidden conversation gives the same problem as in an unknown one."""
     for conversation in ("c", "unreal"):
         answer = await gateway.get("/v1/search", "eve", q="x", conversation=conversation)
         assert is_problem(answer, 404, "not-found")
@@ -367,7 +371,7 @@ async def test_search_in_a_strange_conversation_is_not_found(gateway: Caller) ->
 async def test_a_bad_parameter_is_named(
     gateway: Caller, path: str, query: dict[str, str], parameter: str
 ) -> None:
-    """The caller learns which parameter is wrong, and its value is not repeated."""
+    """The problem names the wrong parameter and does not repeat its value."""
     answer = await gateway.ask(path, "ann", query)
     assert is_problem(answer, 400, "bad-parameter")
     assert answer.body["parameter"] == parameter
@@ -375,20 +379,20 @@ async def test_a_bad_parameter_is_named(
 
 
 async def test_a_parameter_given_twice(gateway: Caller) -> None:
-    """Two values are no value."""
+    """A parameter with two values is refused."""
     answer = await gateway.get("/v1/sync?after=1&after=2", "ann")
     assert is_problem(answer, 400, "bad-parameter")
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/conversations/c", "/v1/sync/", "/favicon.ico"])
 async def test_an_unknown_route_is_a_problem(gateway: Caller, path: str) -> None:
-    """What is nowhere is told in the same form, with a token or without."""
+    """An unknown path is a 404 in the common form, with and without a token."""
     assert is_problem(await gateway.get(path, "ann"), 404, "http")
     assert is_problem(await gateway.get(path), 404, "http")
 
 
 async def test_another_method_is_a_problem(gateway: Caller) -> None:
-    """Only reading is offered."""
+    """Another method than GET is a 405 in the common form."""
     async with gateway.http.post(gateway.base + "/v1/sync", data=b"{}") as response:
         assert response.status == 405
         assert "GET" in response.headers["Allow"]
@@ -396,9 +400,9 @@ async def test_another_method_is_a_problem(gateway: Caller) -> None:
 
 
 async def test_a_store_that_is_away(gateway: Caller, store: FakeStore, index: FakeIndex) -> None:
-    """Each route says when to come back, and does so as soon as the store is there again."""
+    """Without the store each route is a 503 with ``Retry-After``, and recovers with the store."""
     store.up = False
-    for path, _ in ROUTES[2:-1]:  # the last one, a WebSocket, waits for it
+    for path, _ in ROUTES[2:-1]:  # the last route is a WebSocket, which waits for the store
         answer = await gateway.ask(path.format(id="c"), "ann", needed(path))
         assert is_problem(answer, 503, "unavailable")
         assert answer.headers["Retry-After"] == "1"
@@ -410,7 +414,7 @@ async def test_a_store_that_is_away(gateway: Caller, store: FakeStore, index: Fa
 
 
 def needed(path: str) -> dict[str, str]:
-    """The parameters without which a route is no question."""
+    """The required parameters of a route."""
     return {"q": "x"} if path == "/v1/search" else {}
 
 
@@ -433,7 +437,7 @@ async def test_health(  # noqa: PLR0913 - two fixtures and a row of the table
     status: int,
     word: str,
 ) -> None:
-    """Without the store nothing is served, without the index all but search."""
+    """Health is ``unavailable`` without the store, and ``degraded`` without the index."""
     store.up, index.up = store_up, index_up
     answer = await gateway.get("/healthz")
     assert (answer.status, answer.body["status"]) == (status, word)
@@ -443,7 +447,7 @@ async def test_health(  # noqa: PLR0913 - two fixtures and a row of the table
 
 
 async def test_nothing_is_served_before_the_data_is_known() -> None:
-    """Every route but the open ones is 503 `starting`; search until the index is known, too."""
+    """Protected routes are 503 ``starting`` until the store, or the index, has been checked."""
     checked = Checked()
     async with serving(token_settings(), FakeStore(), FakeIndex(), checked=checked) as gateway:
         for path in ("/v1/sync", "/v1/search?q=x", "/v1/conversations"):
@@ -464,7 +468,7 @@ async def test_nothing_is_served_before_the_data_is_known() -> None:
 
 
 async def test_the_document_has_all_routes(gateway: Caller) -> None:
-    """Each route of the application is described, with its parameters, and no other is."""
+    """The document describes exactly the routes and query parameters of the application."""
     answer = await gateway.get("/openapi.json")
     assert answer.status == 200
     assert answer.body["openapi"] == "3.1.0"
@@ -503,7 +507,7 @@ def _references(value: Any) -> list[str]:
 
 
 async def test_the_request_id_is_kept_if_it_is_one(gateway: Caller) -> None:
-    """A caller may name a request; a name that could break a log line is replaced."""
+    """A valid request id of the caller is used; an id that could break a log line is replaced."""
     kept = await gateway.ask("/healthz", headers={"X-Request-Id": "abc-12345"})
     assert kept.headers["X-Request-Id"] == "abc-12345"
     for bad in ("short", "x" * 65, "spaces in it", 'quote"quote'):
@@ -512,7 +516,7 @@ async def test_the_request_id_is_kept_if_it_is_one(gateway: Caller) -> None:
 
 
 async def test_a_long_body_is_refused(gateway: Caller) -> None:
-    """Nobody can make the gateway read what no route wants."""
+    """A body above the limit is a 413, although the route ignores bodies."""
     data = b"x" * (bounds.MAX_BODY_BYTES + 1)
     async with gateway.http.get(gateway.base + "/healthz", data=data) as response:
         assert response.status == 413
@@ -520,7 +524,7 @@ async def test_a_long_body_is_refused(gateway: Caller) -> None:
 
 
 async def test_a_request_has_an_end(index: FakeIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that never answers gives a 503, not a hang; more requests than a bound, too."""
+    """A request to a hanging store ends with a 503, and so does a request above the limit."""
     monkeypatch.setattr(bounds, "REQUEST_SECONDS", 2.0)
     monkeypatch.setattr(bounds, "MAX_REQUESTS", 2)
     asked = asyncio.Semaphore(0)
@@ -545,7 +549,7 @@ async def test_a_request_has_an_end(index: FakeIndex, monkeypatch: pytest.Monkey
 
 
 async def test_a_defect_is_told_apart(index: FakeIndex, caplog: pytest.LogCaptureFixture) -> None:
-    """A defect is a 500 whose cause is in the log under its id, without what it said."""
+    """A defect is a 500; the log has its type under the request id, without the error's text."""
     text = str(uuid.uuid4())
 
     class Broken(FakeStore):
@@ -562,13 +566,13 @@ async def test_a_defect_is_told_apart(index: FakeIndex, caplog: pytest.LogCaptur
 
 
 async def test_it_does_not_start_without_a_secret() -> None:
-    """A deployment without a secret is a mistake that is told before anybody is let in."""
+    """A gateway without a secret does not start."""
     with pytest.raises(ConfigurationError, match=str(MIN_SECRET_BYTES)):
         make_app(token_settings(jwt_secret=SecretStr("")), FakeStore(), FakeIndex(), WakeUps())
 
 
 async def test_each_route_is_protected_unless_listed() -> None:
-    """A route that somebody adds needs a token without anybody remembering it."""
+    """A new route requires a token by default."""
     app = make_app(token_settings(), FakeStore(), FakeIndex(), WakeUps())
 
     async def forgotten(_request: web.Request) -> web.Response:
@@ -582,7 +586,7 @@ async def test_each_route_is_protected_unless_listed() -> None:
 async def test_a_page_of_conversations_is_bounded_in_bytes(
     gateway: Caller, store: FakeStore
 ) -> None:
-    """Many periods in many conversations make more pages, not longer ones; none is left out."""
+    """Pages are limited in bytes: many long lists of periods make more pages, without a loss."""
     names = [f"many {number:03}" for number in range(120)]
     for name in names:
         store.put_conversation(name, 1_000_000_000_000)

@@ -28,14 +28,14 @@ GROUP = SETTINGS.group("sequencer")
 
 
 class Admin:
-    """Refuses each kind of question with these errors first, one a call, and then answers it."""
+    """Refuses the first requests of each kind with these errors, and then answers."""
 
     def __init__(self, *errors: int) -> None:
         self._errors = errors
         self._asked: Counter[str] = Counter()
 
     def describe_consumer_groups(self, groups: list[str], **_: float) -> dict[str, Future[Any]]:
-        """Like that of `confluent_kafka.admin.AdminClient`: one process has all partitions."""
+        """See `confluent_kafka.admin.AdminClient`: one process has all partitions."""
         member = SimpleNamespace(assignment=SimpleNamespace(topic_partitions=SOURCE))
         described = SimpleNamespace(members=[member], state=ConsumerGroupState.STABLE)
         return {group: self._answer("describe", described) for group in groups}
@@ -43,7 +43,7 @@ class Admin:
     def list_consumer_group_offsets(
         self, asked: list[ConsumerGroupTopicPartitions], **_: float
     ) -> dict[str, Future[Any]]:
-        """Like that of `confluent_kafka.admin.AdminClient`: all partitions stand at 7."""
+        """See `confluent_kafka.admin.AdminClient`: all partitions have the commit 7."""
         places = [TopicPartition(p.topic, p.partition, 7) for p in SOURCE]
         answer = SimpleNamespace(topic_partitions=places)
         return {each.group_id: self._answer("offsets", answer) for each in asked}
@@ -60,7 +60,7 @@ class Admin:
 
 
 def admin(*errors: int) -> AdminClient:
-    """A client of such a broker."""
+    """A client of a broker with these errors."""
     return cast(AdminClient, Admin(*errors))
 
 
@@ -72,18 +72,18 @@ COORDINATOR_ERRORS = (
 
 
 def test_a_group_without_a_coordinator_is_described_when_it_has_one() -> None:
-    """The broker's refusal passes by itself: it is no reason to say that Kafka is away."""
+    """A coordinator error is temporary and retried; Kafka is not reported as unreachable."""
     assert members_if_assigned(admin(*COORDINATOR_ERRORS), SETTINGS, "sequencer") == 1
 
 
 def test_its_commits_are_told_when_it_has_one() -> None:
-    """The other question that only a group's coordinator answers."""
+    """The query for commits, which also needs the coordinator, is retried, too."""
     places = committed(admin(*COORDINATOR_ERRORS), GROUP, SOURCE)
     assert [place.offset for place in places] == [7, 7]
 
 
 def test_any_other_refusal_is_told_at_once() -> None:
-    """Only what passes by itself is worth waiting for."""
+    """Only temporary errors are retried; any other error is raised at once."""
     refusing = admin(KafkaError.GROUP_AUTHORIZATION_FAILED)
     with pytest.raises(ServerUnavailable):
         members_if_assigned(refusing, SETTINGS, "sequencer")

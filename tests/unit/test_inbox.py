@@ -1,4 +1,4 @@
-"""A lane's inbox never makes its bringer wait, and still has a bound."""
+"""A lane's inbox never blocks the fetching thread, and has a bound."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def records(first: int, count: int) -> list[Source]:
-    """Records with the offsets from ``first`` on."""
+    """Records with consecutive offsets from ``first`` on."""
     return [Source(offset, 0, None, None) for offset in range(first, first + count)]
 
 
 class Partition:
-    """Remembers whether it is on hold; calls at once what the loop is to call soon."""
+    """Records whether it is on hold, and runs the calls for the loop when the test does."""
 
     def __init__(self) -> None:
         self.calls: list[bool] = []
@@ -43,7 +43,7 @@ class Partition:
         self.starts.append(offset)
 
     def begin(self, offset: int = 0) -> Inbox:
-        """Its inbox, once the lane has its state."""
+        """Give the inbox its start, as a lane with its state does; return the inbox."""
         self.inbox.begin(offset)
         self.loop_runs()
         return self.inbox
@@ -53,13 +53,13 @@ class Partition:
         return bool(self.calls) and self.calls[-1]
 
     def loop_runs(self) -> None:
-        """What an event loop does."""
+        """Run the calls that wait for the event loop."""
         while self.later:
             self.later.pop(0)()
 
 
 def test_a_full_inbox_puts_its_partition_on_hold_until_half_is_done() -> None:
-    """Neither taking nor little progress lets it go on: what is in hand counts, too."""
+    """A full inbox holds its partition until half is done; records in hand count, too."""
     partition = Partition()
     partition.begin()
     partition.inbox.put(records(0, ENOUGH - 1))
@@ -78,7 +78,7 @@ def test_a_full_inbox_puts_its_partition_on_hold_until_half_is_done() -> None:
 
 
 def test_a_stopped_inbox_lets_nobody_in() -> None:
-    """A partition that was taken away is somebody else's to hold."""
+    """A stopped inbox changes no hold, because the partition may have a new owner."""
     partition = Partition()
     partition.begin()
     partition.inbox.put(records(0, ENOUGH))
@@ -90,7 +90,7 @@ def test_a_stopped_inbox_lets_nobody_in() -> None:
 
 
 def test_the_lane_says_from_where_on_it_is_fetched() -> None:
-    """What comes before it has its state is not taken, and what it has had not a second time."""
+    """Records before the start, and repeated records, are not taken."""
     partition = Partition()
     partition.inbox.put(records(0, 3))
     partition.begin(7)
@@ -104,7 +104,7 @@ def test_the_lane_says_from_where_on_it_is_fetched() -> None:
 
 
 def test_a_lane_that_is_gone_does_not_start_its_partition() -> None:
-    """By then the partition may be somebody else's."""
+    """A lane that stops before the loop runs does not start the fetch of its partition."""
     partition = Partition()
     partition.inbox.begin(7)
     partition.inbox.stop()
@@ -113,7 +113,7 @@ def test_a_lane_that_is_gone_does_not_start_its_partition() -> None:
 
 
 def test_a_lane_without_work_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It gets an empty list after a while, so that it can look where its records are."""
+    """An idle lane gets an empty list after a time, so that it can check for missing records."""
     monkeypatch.setattr(module, "IDLE_SECONDS", 0.01)
     assert Partition().begin().take(0) == []
 
@@ -126,7 +126,7 @@ steps: st.SearchStrategy[list[Step]] = st.lists(
 
 @given(steps)
 def test_nothing_is_lost_and_nothing_stays_on_hold(steps: list[Step]) -> None:
-    """Whatever comes when: order is kept, the bound too, and an empty inbox is fetched for."""
+    """In any order of steps, order and bound hold, and an empty inbox is not on hold."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "ENOUGH", ENOUGH)
         patch.setattr(module, "ROOM", ROOM)

@@ -1,4 +1,4 @@
-"""A lane and the records that are not its commands: each becomes a dead letter, nothing more."""
+"""A record that is not a command of the lane becomes a dead letter and has no other effect."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.support.sequencing import SMALL_LIMITS, Log, Source, source
 
 PARTITIONS = 4
 SECRET = str(0x5EC2E7)
-"""Not in the sources as such, which a traceback quotes."""
+"""Computed, because a traceback quotes the source line."""
 
 
 def a_lane(partition: int = 0, partitions: int = 1) -> Sequencer:
@@ -43,7 +43,7 @@ def a_lane(partition: int = 0, partitions: int = 1) -> Sequencer:
 
 
 def handle(lane: Sequencer, records: Sequence[Source]) -> Log:
-    """What a transaction of these records writes."""
+    """Process the records in one transaction; return what the transaction writes."""
     log = Log()
     for record in records:
         lane.process(record, log)
@@ -52,7 +52,7 @@ def handle(lane: Sequencer, records: Sequence[Source]) -> Log:
 
 
 def test_a_command_on_another_partition_is_a_dead_letter() -> None:
-    """However valid; it makes no conversation, so its sender owns nothing."""
+    """A valid command on a wrong partition is a dead letter and creates no conversation."""
     own = partition_of("c1", PARTITIONS)
     for partition in range(PARTITIONS):
         lane = a_lane(partition, PARTITIONS)
@@ -68,7 +68,7 @@ def test_a_command_on_another_partition_is_a_dead_letter() -> None:
 
 @pytest.mark.parametrize("value", worst())
 def test_the_worst_values_end_as_short_dead_letters(value: bytes) -> None:
-    """Nesting, huge numbers and strings: the lane goes on, and the reason quotes nothing."""
+    """Nesting, huge numbers and long strings do not stop a lane; the reason quotes nothing."""
     lane = a_lane()
     commands = [*growing_group(1), message(2)]
     records = [
@@ -88,7 +88,7 @@ def test_the_worst_values_end_as_short_dead_letters(value: bytes) -> None:
 def test_whatever_comes_before_a_valid_command_it_is_sequenced(
     odd: list[tuple[bytes | None, bytes | None, int | None]],
 ) -> None:
-    """Arbitrary bytes, mutated commands, keys and times end as dead letters or replies."""
+    """Any bytes, mutated commands, keys and times do not prevent the next valid command."""
     lane = a_lane()
     records: list[Source] = [source(0, growing_group(1, "mine")[0])]
     records += [Source(at, time, key, value) for at, (key, value, time) in enumerate(odd, 1)]
@@ -100,7 +100,7 @@ def test_whatever_comes_before_a_valid_command_it_is_sequenced(
 
 @given(hostile)
 def test_a_decoder_raises_nothing_but_its_error(value: bytes | None) -> None:
-    """Each decoder of records, for any bytes."""
+    """For any bytes, each decoder returns a record or raises `UndecodableRecord`."""
     for decoder in (decode_command, decode_entry, decode_position):
         try:
             decoder(value)
@@ -109,7 +109,7 @@ def test_a_decoder_raises_nothing_but_its_error(value: bytes | None) -> None:
 
 
 def test_a_reason_names_the_place_and_not_the_value() -> None:
-    """Also where the value looks like a place."""
+    """The reason has the path of the wrong field and never its value."""
     for text in (b"secret", b"secret - at `$.kind`", b"secret' - at `$.kind`"):
         value = encode(message(1)).replace(b"send_message", text)
         with pytest.raises(UndecodableRecord) as caught:
@@ -122,7 +122,7 @@ def test_a_reason_names_the_place_and_not_the_value() -> None:
 
 @pytest.mark.parametrize("seq", [1 << 63, -(1 << 70), 10**30])
 def test_a_huge_number_gets_a_typed_answer(seq: int) -> None:
-    """The sender of a command that can be read is answered, whatever its number is."""
+    """A decodable command with a huge number gets a rejection with a code."""
     lane = a_lane()
     common = structs.asdict(message(1))
     del common["content"], common["mentions"], common["v"]
@@ -138,7 +138,7 @@ def test_a_huge_number_gets_a_typed_answer(seq: int) -> None:
 def test_an_unforeseen_error_is_a_dead_letter(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A defect in the core costs the record that meets it, and is logged without the record."""
+    """A defect costs only the record that triggers it; the log has the type, not the record."""
     lane = a_lane()
 
     def fail(*_: object) -> None:
@@ -155,7 +155,7 @@ def test_an_unforeseen_error_is_a_dead_letter(
 
 
 def test_no_dead_letter_is_longer_than_the_producer_takes() -> None:
-    """The longest key, value, reason and names together."""
+    """The longest key, value, reason and names together are within the producer's limit."""
     origin = Origin("n" * 249, (1 << 31) - 1, (1 << 63) - 1, (1 << 63) - 1)
     headers = letter_headers("s" * 249, "\U0001f600" * 4_000, origin, Content(1 << 62, "f" * 64))
     size = sum(len(name) + len(value or b"") for name, value in headers)
@@ -166,7 +166,7 @@ def test_no_dead_letter_is_longer_than_the_producer_takes() -> None:
 
 
 def test_any_decoder_of_a_record_takes_part() -> None:
-    """`decode` bounds the size of a value before it looks at the value."""
+    """`decode` checks the size of a value before the decoder reads the value."""
 
     class Never:
         def decode(self, value: bytes) -> None:

@@ -1,4 +1,4 @@
-"""When a recipient counts as inactive, and where a skip note lies."""
+"""The time until a recipient is inactive, and the position of a skip note."""
 
 from __future__ import annotations
 
@@ -28,20 +28,23 @@ from schemas.topics import Topic
 def test_contacts_are_noted_daily_or_eight_times_in_a_lifetime(
     lifetime: timedelta, interval: timedelta, inactive: timedelta
 ) -> None:
-    """A lifetime and two intervals pass before somebody without a contact is inactive."""
+    """The contact interval is an eighth of the lifetime, at most a day.
+
+    A person is inactive after a lifetime and two intervals without a contact.
+    """
     assert contact_interval(lifetime) == interval
     assert inactive_after(lifetime) == inactive
 
 
 @pytest.mark.parametrize("lifetime", [timedelta(seconds=1), timedelta(days=7)])
 def test_contacts_are_retained_until_their_person_is_inactive(lifetime: timedelta) -> None:
-    """Kafka never drops a contact that counts."""
+    """The retention of contacts is the time after which a person is inactive."""
     config = Topic.CONTACTS.config(replication=1, lifetime_ms=int(lifetime.total_seconds() * 1000))
     assert int(config["retention.ms"]) == inactive_after(lifetime) / timedelta(milliseconds=1)
 
 
 def test_the_skip_note_is_first_of_the_latest_and_over() -> None:
-    """No slot of a time is above that of the skip note, which is over at any time."""
+    """The skip note is above every slot of a real time, and its slot has always ended."""
     slots = keeping(timedelta(days=3_650))
     assert slots.since(2.0**62) < SKIPPED_SINCE
     assert SKIPPED_UNTIL <= 0

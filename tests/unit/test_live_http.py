@@ -32,7 +32,7 @@ ANSWER_SECONDS: Final = 20.0
 
 @pytest.fixture
 def store() -> FakeStore:
-    """Ann is in the pulled conversation c, and has one record; bob has left it."""
+    """Ann is a member of the pulled conversation c and has one record; bob left it."""
     store = FakeStore()
     store.put_conversation("c", 3, "pull")
     store.put_change("ann", "c", 1, joined=True)
@@ -44,7 +44,7 @@ def store() -> FakeStore:
 
 @pytest.fixture
 async def woken() -> WakeUps:
-    """Wake-ups of a log that is followed; the test is what it tells."""
+    """Wake-ups of a connected log; the test sends them."""
     woken = WakeUps()
     woken.now_live(is_live=True)
     return woken
@@ -52,7 +52,7 @@ async def woken() -> WakeUps:
 
 @pytest.fixture
 async def gateway(store: FakeStore, woken: WakeUps) -> AsyncIterator[Caller]:
-    """The gateway, served."""
+    """A running gateway."""
     async with serving(SETTINGS, store, FakeIndex(), woken) as caller:
         yield caller
 
@@ -65,7 +65,7 @@ def token(user: str = "ann", seconds: float = 60) -> str:
 async def connect(
     gateway: Caller, user: str = "ann", after: int = -1, seconds: float = 60
 ) -> ClientWebSocketResponse:
-    """A connection that has begun."""
+    """Open a connection and read its first answer."""
     socket = await gateway.http.ws_connect(
         f"{gateway.base}/v1/live?after={after}",
         headers={"Authorization": f"Bearer {token(user, seconds)}"},
@@ -75,7 +75,7 @@ async def connect(
 
 
 async def told(socket: ClientWebSocketResponse) -> Any:
-    """The next answer; it is one that the OpenAPI document describes."""
+    """The next answer, which must match the OpenAPI document."""
     answer = await socket.receive_json(timeout=ANSWER_SECONDS)
     described = document()
     response = described["paths"]["/v1/live"]["get"]["responses"]["101"]
@@ -85,7 +85,7 @@ async def told(socket: ClientWebSocketResponse) -> Any:
 
 
 async def ended(socket: ClientWebSocketResponse) -> tuple[int | None, str]:
-    """Code and reason of the end, which is what comes next."""
+    """Code and reason of the close frame, which must be the next frame."""
     end = await socket.receive(timeout=ANSWER_SECONDS)
     assert end.type is WSMsgType.CLOSE
     return end.data, end.extra or ""
@@ -94,7 +94,7 @@ async def ended(socket: ClientWebSocketResponse) -> tuple[int | None, str]:
 async def test_records_and_heads_come_as_they_are_stored(
     gateway: Caller, store: FakeStore, woken: WakeUps
 ) -> None:
-    """What is behind the cursor, then what comes; the head of a pulled conversation to members."""
+    """Stored records come first, then new ones; only members get heads of a conversation."""
     ann, bob = await connect(gateway), await connect(gateway, "bob")
     page = await told(ann)
     assert (page["kind"], page["next"], page["more"]) == ("records", 1, False)
@@ -107,13 +107,13 @@ async def test_records_and_heads_come_as_they_are_stored(
     assert await told(ann) == {"kind": "head", "conv_id": "c", "seq": 9}
     store.put_synced("bob", 6, message("d", 1))
     woken.woke(Wake({"bob": 6}, {}))
-    assert (await told(bob))["kind"] == "records"  # and no head before it
+    assert (await told(bob))["kind"] == "records"  # bob gets no head before it
 
 
 async def test_an_entry_that_is_not_stored_yet_comes_when_it_is(
     gateway: Caller, store: FakeStore
 ) -> None:
-    """The log has announced nothing: the reference in the store is enough."""
+    """A missing entry is sent when the store has it, without a wake-up from the log."""
     store.put_reference("ann", 5, "c", 4)
     store.put_synced("ann", 6, message("c", 5))
     socket = await connect(gateway)
@@ -123,7 +123,7 @@ async def test_an_entry_that_is_not_stored_yet_comes_when_it_is(
 
 
 async def test_from_a_cursor_on(gateway: Caller, store: FakeStore) -> None:
-    """Nothing that the device has comes again; pages are as long as asked for."""
+    """A connection starts after its cursor, so the device gets no record twice."""
     for sync_seq in range(2, 6):
         store.put_synced("ann", sync_seq, message("c", sync_seq))
     socket = await connect(gateway, after=2)
@@ -131,7 +131,7 @@ async def test_from_a_cursor_on(gateway: Caller, store: FakeStore) -> None:
 
 
 async def test_a_trimmed_timeline_is_told(gateway: Caller, store: FakeStore) -> None:
-    """As over HTTP, and the code says it, too."""
+    """An expired cursor gets the same problem as over HTTP, and its own close code."""
     store.put_expiry("ann", 1, 2, 8)
     socket = await connect(gateway, after=3)
     problem = (await told(socket))["problem"]
@@ -143,7 +143,7 @@ async def test_a_trimmed_timeline_is_told(gateway: Caller, store: FakeStore) -> 
 async def test_a_device_that_returns_meets_what_was_skipped(
     gateway: Caller, store: FakeStore, woken: WakeUps
 ) -> None:
-    """At once if the skip note is there already, else as soon as the note is written."""
+    """A skip note above the cursor ends a connection, at its begin or when the note is written."""
     store.put_expiry("ann", SKIPPED_SINCE, SKIPPED_UNTIL, 8)
     returned = await connect(gateway, after=1)
     assert (await told(returned))["problem"]["oldest"] == 9
@@ -159,7 +159,7 @@ async def test_a_device_that_returns_meets_what_was_skipped(
 async def test_a_connection_is_a_contact_as_long_as_it_is_open(
     store: FakeStore, woken: WakeUps
 ) -> None:
-    """It is noted before it begins, and again and again until its end."""
+    """A connection records a contact before it begins, and repeats the contact until its end."""
     contacts = Kept()
     async with serving(SETTINGS, store, FakeIndex(), woken, contacts=contacts) as caller:
         socket = await connect(caller, after=1)
@@ -178,7 +178,7 @@ async def test_a_connection_is_a_contact_as_long_as_it_is_open(
 
 
 class Kept:
-    """`gateway.contacts.Contacts`: who was noted, and who is being noted again and again."""
+    """`gateway.contacts.Contacts` that records single and repeated contacts."""
 
     def __init__(self) -> None:
         self.noted: list[str] = []
@@ -198,7 +198,7 @@ class Kept:
 
 
 async def test_it_ends_with_the_token(gateway: Caller) -> None:
-    """Nobody is served longer than their token lasts."""
+    """A connection ends when its token expires."""
     socket = await connect(gateway, after=1, seconds=4)
     assert await ended(socket) == (4401, "token expired")
 
@@ -206,7 +206,7 @@ async def test_it_ends_with_the_token(gateway: Caller) -> None:
 async def test_it_ends_with_the_token_whatever_it_does(
     gateway: Caller, store: FakeStore, woken: WakeUps
 ) -> None:
-    """While records come all the time, and while the store is away and waited for."""
+    """The token's end closes a connection during a stream, and during a wait for the store."""
     feeding = asyncio.create_task(feed(store, woken))
     try:
         assert await last(await connect(gateway, after=1, seconds=3)) == (4401, "token expired")
@@ -218,7 +218,7 @@ async def test_it_ends_with_the_token_whatever_it_does(
 
 
 async def last(socket: ClientWebSocketResponse) -> tuple[int | None, str]:
-    """Code and reason of the end, whatever is told before it."""
+    """Code and reason of the close frame, after any number of answers."""
     while (came := await socket.receive(timeout=ANSWER_SECONDS)).type is WSMsgType.TEXT:
         pass
     assert came.type is WSMsgType.CLOSE
@@ -226,7 +226,7 @@ async def last(socket: ClientWebSocketResponse) -> tuple[int | None, str]:
 
 
 async def feed(store: FakeStore, woken: WakeUps) -> None:
-    """One record after another, until it is cancelled."""
+    """Store and announce one record after another until cancelled."""
     for sync_seq in itertools.count(2):
         store.put_synced("ann", sync_seq, message("c", sync_seq))
         woken.woke(Wake({"ann": sync_seq}, {}))
@@ -234,7 +234,7 @@ async def feed(store: FakeStore, woken: WakeUps) -> None:
 
 
 async def test_it_ends_with_the_gateway(store: FakeStore, woken: WakeUps) -> None:
-    """An orderly end tells everybody."""
+    """An orderly stop of the gateway closes each connection with a code."""
     async with serving(SETTINGS, store, FakeIndex(), woken) as gateway:
         socket = await connect(gateway, after=1)
         woken.close()
@@ -248,12 +248,12 @@ async def test_a_client_that_takes_nothing_is_let_go(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What is sent to it is bounded, and so is the time."""
+    """A client that reads nothing is disconnected within a bounded time, with a bounded buffer."""
     caplog.set_level("INFO")
     monkeypatch.setattr(live_socket, "SLOW_SECONDS", 0.3)
     monkeypatch.setattr(bounds, "CLOSE_SECONDS", 0.3)
     store.put_message(message("c", 2, text="x" * 8_000))
-    for sync_seq in range(2, 4_000):  # 32 MB: more than the kernel's buffers take
+    for sync_seq in range(2, 4_000):  # 32 MB, more than the kernel's buffers
         store.put_reference("ann", sync_seq, "c", 2)
     socket = await gateway.http.ws_connect(
         f"{gateway.base}/v1/live?limit=500", headers={"Authorization": f"Bearer {token()}"}
@@ -269,7 +269,7 @@ async def test_a_client_that_takes_nothing_is_let_go(
 
 
 async def test_connections_are_bounded(gateway: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of one person; one that is closed makes room."""
+    """The connections of one person are limited; a closed connection frees its place."""
     monkeypatch.setattr(wake_ups, "MAX_LISTENERS_OF_ONE", 1)
     socket = await connect(gateway, after=1)
     with pytest.raises(WSServerHandshakeError) as refused:
@@ -286,7 +286,7 @@ async def test_connections_are_bounded(gateway: Caller, monkeypatch: pytest.Monk
 
 
 class Ending(FakeStore):
-    """Ends a session as soon as it has begun to look for heads."""
+    """Ends a session at its first read of the store."""
 
     ends: Callable[[], object]
 
@@ -296,7 +296,7 @@ class Ending(FakeStore):
 
 
 async def test_a_session_that_ends_at_once_leaves_nothing_undone(woken: WakeUps) -> None:
-    """Looks that were to be made are not left behind: the interpreter would complain of each."""
+    """A session cancelled at once leaves no coroutine that was never awaited."""
     store = Ending()
     store.put_conversation("c", 3, "pull")
     store.put_change("ann", "c", 1, joined=True)
@@ -314,11 +314,11 @@ async def test_a_session_that_ends_at_once_leaves_nothing_undone(woken: WakeUps)
 
 
 async def nowhere(_answer: Struct) -> None:
-    """Where answers go that nobody waits for."""
+    """Discard an answer."""
 
 
 async def test_a_store_that_is_away_is_waited_for(gateway: Caller, store: FakeStore) -> None:
-    """The connection stays, and goes on where it was."""
+    """A connection waits for an unreachable store, and continues when the store answers."""
     store.up = False
     socket = await gateway.http.ws_connect(
         f"{gateway.base}/v1/live", headers={"Authorization": f"Bearer {token()}"}
@@ -330,7 +330,7 @@ async def test_a_store_that_is_away_is_waited_for(gateway: Caller, store: FakeSt
 
 
 async def test_what_is_no_websocket_is_told(gateway: Caller) -> None:
-    """And a bad parameter is told before anything is upgraded."""
+    """A plain request is a 426, and a bad parameter is a 400 before the upgrade."""
     answer = await gateway.get("/v1/live", "ann")
     assert (answer.status, answer.headers["Upgrade"]) == (426, "websocket")
     assert answer.body["type"] == "urn:im-timeline:problem:upgrade-required"
@@ -340,7 +340,10 @@ async def test_what_is_no_websocket_is_told(gateway: Caller) -> None:
 
 
 async def test_a_token_as_a_subprotocol(gateway: Caller, caplog: pytest.LogCaptureFixture) -> None:
-    """Browsers cannot send headers. It is not sent back, and stays out of the log."""
+    """Browsers send the token as a subprotocol, which is neither sent back nor logged.
+
+    A token in the query, or in two places, is refused.
+    """
     caplog.set_level("DEBUG")
     secret = token()
     async with gateway.http.ws_connect(
