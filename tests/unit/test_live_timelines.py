@@ -1,4 +1,4 @@
-"""A device that is told, by a gateway on a store in memory, over connections that break."""
+"""A device on a live connection to a gateway with a store in memory; connections break."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from tests.support.waiting import until
 
 SETTINGS: Final = token_settings()
 SECONDS: Final = 60.0
-"""For what takes no time on a machine that does nothing else."""
+"""A bound for steps that take almost no time on an idle machine."""
 
 BREAKS: Final = 10
 
 
 class Chat(FakeStore):
-    """The store of a gateway, with the pulled conversation c, and what the log tells of it."""
+    """The store of a gateway with the pulled conversation c; it also sends the log's wake-ups."""
 
     def __init__(self, woken: WakeUps) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Chat(FakeStore):
         self._send(pulled)
 
     def say(self, *, mention: bool = False) -> None:
-        """The next message, which is sent to ann if it mentions her."""
+        """Store the next message; ann gets a sync record if it mentions her."""
         entry = message("c", self.head + 1)
         self._append(entry)
         if mention:
@@ -76,7 +76,7 @@ class Chat(FakeStore):
 
 
 class Counting(GatewayTimelines):
-    """Counts the lists that are asked for."""
+    """Counts the requests for the list of conversations."""
 
     lists = 0
 
@@ -86,14 +86,14 @@ class Counting(GatewayTimelines):
 
 
 class Line:
-    """What lies between a device and its gateway.
+    """The connection of a device to its gateway.
 
     Args:
         chat: The gateway's store.
-        forwarder: Open.
-        address: Of the forwarder.
-        direct: Of the gateway itself, where history is asked for.
-        http: Carries requests and connections.
+        forwarder: An open forwarder.
+        address: The address of the forwarder.
+        direct: The address of the gateway itself, for history.
+        http: The session for requests and connections.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Line:
         return issue_token(SETTINGS, "ann", timedelta(seconds=self.token_seconds))
 
     async def told(self, cursor: int) -> SyncBatch:
-        """The next batch that was told and has something in it."""
+        """Return the next live batch with records or heads."""
         async with asyncio.timeout(SECONDS):
             while True:
                 batch = await self.live.after(cursor, 1)
@@ -119,7 +119,7 @@ class Line:
                     return batch
 
     async def begins(self, cursor: int) -> None:
-        """Waits until a connection has begun: the batch after which heads are told says it."""
+        """Wait until a connection has begun; then a batch contains the heads, maybe none."""
 
         async def has_begun() -> bool:
             return (await self.live.after(cursor)).heads is not None
@@ -129,7 +129,7 @@ class Line:
 
 @pytest.fixture
 async def line(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Line]:
-    """A gateway, and a line to it that is open. Pauses are short."""
+    """A gateway with an open line to it; the pauses between retries are short."""
     monkeypatch.setattr(consumers.local.live, "FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(consumers.local.live, "LONGEST_PAUSE_SECONDS", 0.1)
     monkeypatch.setattr(consumers.local.live, "SPREAD_SECONDS", 0.01)
@@ -148,7 +148,7 @@ async def line(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Line]:
 
 
 async def test_records_and_heads_are_told(line: Line) -> None:
-    """Behind the cursor, as they come; nothing is asked for once a connection has begun."""
+    """Records after the cursor and heads arrive over the connection, without further requests."""
     await line.begins(1)
     asked = line.tokens
     for number in range(5):
@@ -162,7 +162,7 @@ async def test_records_and_heads_are_told(line: Line) -> None:
 
 
 async def test_a_connection_that_begins_says_that_heads_are_to_be_asked_for(line: Line) -> None:
-    """Before it tells anything: what moved until then may never be told."""
+    """The first batch of a connection asks for a read of the heads, which may have moved."""
     was_asked = True
     async with asyncio.timeout(SECONDS):
         while True:
@@ -175,7 +175,7 @@ async def test_a_connection_that_begins_says_that_heads_are_to_be_asked_for(line
 
 
 async def test_what_was_not_applied_is_told_again(line: Line) -> None:
-    """A cursor that has not followed begins a connection anew."""
+    """A cursor that did not advance gets its records again, over a new connection."""
     await line.begins(-1)
     assert [each.sync_seq for each in (await line.told(-1)).arrived] == [1]
     line.chat.say(mention=True)
@@ -188,7 +188,7 @@ async def test_what_was_not_applied_is_told_again(line: Line) -> None:
 
 
 async def test_an_expired_timeline_is_told_by_its_own_error(line: Line) -> None:
-    """With what is kept, as if it was asked for; whoever has skipped it goes on."""
+    """An expired cursor raises `Trimmed`, as over HTTP; a cursor after that part continues."""
     await line.begins(1)
     line.chat.put_expiry("ann", 1, 2, 8)
     line.chat.put_synced("ann", 9, message("c", 2))
@@ -203,7 +203,7 @@ async def test_an_expired_timeline_is_told_by_its_own_error(line: Line) -> None:
 
 
 async def test_an_expired_token_is_replaced(line: Line) -> None:
-    """The gateway ends the connection; the next one has another token, and tells on."""
+    """After a connection with an expired token ends, a new token opens the next connection."""
     line.token_seconds = 2.5
     await line.begins(1)
     before = line.tokens
@@ -217,7 +217,7 @@ async def test_an_expired_token_is_replaced(line: Line) -> None:
 
 
 async def test_a_gateway_that_is_not_there_is_asked_and_found_again(line: Line) -> None:
-    """What a question says is what counts; a connection is tried again meanwhile."""
+    """An unreachable gateway is requested over HTTP, and the connection is retried."""
     await line.begins(1)
     await line.forwarder.cut()
     line.chat.say(mention=True)
@@ -233,7 +233,7 @@ async def test_a_gateway_that_is_not_there_is_asked_and_found_again(line: Line) 
 
 
 class Shown:
-    """A device that shows what it is told, and what it has shown."""
+    """A device on a live connection, with the SeqIds that it showed."""
 
     def __init__(self, line: Line, store: LocalStore) -> None:
         self.seqs: list[int] = []
@@ -246,7 +246,7 @@ class Shown:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Until the block is left."""
+        """Run the device until the block ends."""
         stop = asyncio.Event()
         task = asyncio.create_task(self._device.run(stop))
         try:
@@ -256,16 +256,16 @@ class Shown:
             await task
 
     async def all(self) -> bool:
-        """Whether it has shown everything."""
+        """Return whether the device has shown every entry."""
         return len(self.seqs) == self._line.chat.head
 
 
 async def test_a_device_that_is_told_does_not_ask(
     line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For heads it asks at its start and once more when a connection has begun.
+    """A device on a connection requests the heads only at its start and after the begin.
 
-    One that is not told would ask with every turn here.
+    Without the connection this device would request them in every turn.
     """
     monkeypatch.setattr(consumers.local.device, "HEADS_SECONDS", 0.0)
     with closing(LocalStore(tmp_path / "local.db", "ann", "phone")) as store:
@@ -275,7 +275,7 @@ async def test_a_device_that_is_told_does_not_ask(
 
             async def is_told() -> bool:
                 lists = line.history.lists
-                for _ in range(2):  # a list that was under way may have had the first
+                for _ in range(2):  # a list in flight may have contained the first message
                     line.chat.say()
                     await until(shown.all, SECONDS)
                 return line.history.lists == lists
@@ -292,7 +292,7 @@ async def test_a_device_that_is_told_does_not_ask(
 async def test_nothing_is_lost_wherever_connections_break(
     line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    """After any byte of the gateway's; everything is shown in the end, once and in order."""
+    """Connections break after arbitrary bytes; every entry is shown once and in order."""
     monkeypatch.setattr(consumers.local.device, "HEADS_SECONDS", 0.05)
     monkeypatch.setattr(consumers.local.device, "AFTER_FAILURE_SECONDS", 0.05)
     monkeypatch.setattr(consumers.local.live, "SYNC_PAGE", 3)

@@ -38,14 +38,14 @@ LINE = {
 
 
 def written(path: Path, *lines: dict[str, str]) -> Path:
-    """A file of lines."""
+    """Write the lines to a file; return its path."""
     path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     return path
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_a_file_is_read_packed_or_not(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
-    """Whatever its name; empty lines and unknown fields do not matter."""
+    """Plain and packed files are read under any name, with empty lines and unknown fields."""
     path = written(tmp_path / "log", LINE | {"text": "你好", "topic": "x"}, LINE)
     path.write_bytes(pack(path.read_bytes() + b"\n \n"))
     with open_log(path) as log:
@@ -71,7 +71,7 @@ def test_a_file_is_read_packed_or_not(tmp_path: Path, pack: Callable[[bytes], by
 def test_a_line_that_is_not_of_the_format_is_named(
     tmp_path: Path, change: dict[str, str | None], reason: str
 ) -> None:
-    """By its number, and without its text."""
+    """The error has the number of the wrong line and not its text."""
     line = LINE | {"text": "secret"} | change
     given = {name: value for name, value in line.items() if value is not None}
     path = written(tmp_path / "log", LINE, given)
@@ -91,7 +91,7 @@ def test_a_line_that_is_not_of_the_format_is_named(
     ],
 )
 def test_a_line_that_is_no_object_is_named(tmp_path: Path, raw: bytes) -> None:
-    """Not JSON, not UTF-8, not an object, or nested too deeply."""
+    """A line that is not a JSON object in UTF-8, or nested too deeply, is named by its number."""
     path = written(tmp_path / "log", LINE)
     path.write_bytes(path.read_bytes() + raw)
     with open_log(path) as log, pytest.raises(InvalidLine, match="line 2") as error:
@@ -100,7 +100,7 @@ def test_a_line_that_is_no_object_is_named(tmp_path: Path, raw: bytes) -> None:
 
 
 def test_a_mark_of_utf8_and_other_line_ends_do_not_matter(tmp_path: Path) -> None:
-    """Editors of Windows write both; the last line may lack its end."""
+    """A byte order mark, Windows line ends, and a last line without an end are accepted."""
     path = written(tmp_path / "log", LINE, LINE)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n").rstrip())
     with open_log(path) as log:
@@ -108,7 +108,7 @@ def test_a_mark_of_utf8_and_other_line_ends_do_not_matter(tmp_path: Path) -> Non
 
 
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:
-    """A packed file that is cut off is not taken for a short one; a folder is no file."""
+    """A truncated packed file is an error, and so is a folder in place of a file."""
     path = written(tmp_path / "log", *[LINE] * 1_000)
     path.write_bytes(gzip.compress(path.read_bytes())[:-9])
     with open_log(path) as log, pytest.raises(InvalidLine, match="damaged"):
@@ -118,7 +118,7 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
 
 
 def test_a_file_that_only_its_name_calls_packed_is_refused(tmp_path: Path) -> None:
-    """The first line is not blamed for a file that is no gzip file at all."""
+    """A ``.gz`` file with other content is refused as a whole, without blaming its first line."""
     path = tmp_path / "log.jsonl.gz"
     path.write_bytes(b"\x00random\n")
     with pytest.raises(ConfigurationError, match="is not a gzip file"), open_log(path):
@@ -126,7 +126,7 @@ def test_a_file_that_only_its_name_calls_packed_is_refused(tmp_path: Path) -> No
 
 
 def test_a_person_learns_what_a_load_did_by_itself() -> None:
-    """Conversations that it opened, speakers that it added, and the line of each rejection."""
+    """The summary lists created conversations, added speakers, and the line of each rejection."""
     summary = LoadSummary(
         created=2, added_speakers=3, rejected={"already_exists": 4, "no_room": 1},
         first_rejected={"no_room": 9, "already_exists": 7},
@@ -152,7 +152,7 @@ def command(number: int) -> AnyCommand:
 
 
 def entry(number: int) -> bytes:
-    """The effect of a command."""
+    """The entry of a command."""
     return encode(
         MessageSent(
             conv_id="c", seq=number, sender="ann", client_msg_id=uuid7(number, 0), at=0,
@@ -162,7 +162,7 @@ def entry(number: int) -> bytes:
 
 
 def rejected(number: int, code: RejectionCode, device_id: str = DEVICE) -> bytes:
-    """The refusal of a command."""
+    """The rejection of a command."""
     return encode(
         Rejected(
             conv_id="c", sender="ann", device_id=device_id, client_msg_id=uuid7(number, 0), at=0,
@@ -172,7 +172,7 @@ def rejected(number: int, code: RejectionCode, device_id: str = DEVICE) -> bytes
 
 
 def test_each_command_is_counted_once() -> None:
-    """By the first that tells of it; what tells of others, or nothing, is not counted."""
+    """The first outcome of a command counts; records of other commands do not count."""
     ledger = Ledger(DEVICE)
     for number in range(7):
         ledger.sent(command(number), 10 + number)
@@ -193,7 +193,8 @@ def test_each_command_is_counted_once() -> None:
     ledger.see_sync_record(encode(duplicate))
     ledger.see_sync_record(rejected(2, "stale"))
     ledger.see_sync_record(rejected(3, "not_a_member"))
-    ledger.see_sync_record(rejected(0, "stale"))  # sent twice by a retry: it took effect
+    # the copy of a retried command: the first one is sequenced
+    ledger.see_sync_record(rejected(0, "stale"))
     ledger.see_sync_record(rejected(4, "conflict", device_id="phone"))
     ledger.see_sync_record(entry(5))
     ledger.see_sync_record(None)
@@ -208,7 +209,7 @@ def test_each_command_is_counted_once() -> None:
 
 
 def test_patience_lasts_while_something_moves() -> None:
-    """And ends, by name, when nothing has for too long."""
+    """A stage with progress is waited for; without progress for the given time it is `Stalled`."""
     now = 0.0
     patience = Patience("sink-search", 10, clock=lambda: now)
     for step in range(5):

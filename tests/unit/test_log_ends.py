@@ -1,4 +1,4 @@
-"""Cursors ahead of the log are refused, and no others."""
+"""Only cursors ahead of the log are refused."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ class FakeLog(LogEnds):
 async def test_a_cursor_is_compared_with_the_end_of_its_epoch(
     cursor: int, *, is_ahead: bool
 ) -> None:
-    """The end is that of the person's own shard; an epoch that was never declared is ahead."""
+    """The end of the person's shard in the cursor's epoch decides; an unknown epoch is ahead."""
     log = FakeLog({("im.sync", 0): 10, ("im.sync-1", 0): 5})
     assert await log.is_ahead("ann", cursor) is is_ahead
 
 
 async def test_the_shards_of_others_do_not_count() -> None:
-    """Where another shard is longer, the own one decides."""
+    """The end of the person's own shard decides, although other shards are longer."""
     log = FakeLog({("im.sync", partition): 1_000 for partition in range(4)})
     (home,) = {partition for partition in range(4) if await _ahead_when_empty(partition)}
     log.there["im.sync", home] = 3
@@ -78,7 +78,7 @@ async def _ahead_when_empty(partition: int) -> bool:
 
 
 async def test_a_record_of_just_now_is_not_ahead() -> None:
-    """The log is looked at after the cursor came; a known end beyond it needs no look."""
+    """A cursor above the known end causes a new query, and a cursor below it causes none."""
     log = FakeLog({("im.sync", 0): 10})
     assert not await log.is_ahead("ann", 9)
     log.there["im.sync", 0] = 11
@@ -89,7 +89,7 @@ async def test_a_record_of_just_now_is_not_ahead() -> None:
 
 
 async def test_many_who_ask_share_a_look() -> None:
-    """Cursors ahead do not load the broker: of those who ask at once, two looks answer all."""
+    """50 simultaneous requests with a cursor ahead share at most two queries to the broker."""
     log = FakeLog({("im.sync", 0): 10})
     answers = await asyncio.gather(*(log.is_ahead("ann", 99) for _ in range(50)))
     assert all(answers)
@@ -97,14 +97,14 @@ async def test_many_who_ask_share_a_look() -> None:
 
 
 async def test_nothing_is_refused_without_the_log() -> None:
-    """Neither while the log is away, nor where the shard is gone."""
+    """No cursor is refused while the log is unreachable, or when the shard does not exist."""
     assert not await FakeLog({("im.sync", 0): 10}, is_live=False).is_ahead("ann", 99)
     assert not await FakeLog({}).is_ahead("ann", 99)
     assert not await FakeLog({("im.sync-2", 0): 1}).is_ahead("ann", sync_seq(1, 7))
 
 
 async def test_a_cursor_ahead_is_a_problem_everywhere() -> None:
-    """A page, a wait, a WebSocket and a device's cursor are refused; what is not ahead is not."""
+    """A page, a wait, a WebSocket and a device's cursor ahead of the log are refused."""
     store = FakeStore()
     store.put_synced("ann", 9, message("c", 1))
     log = FakeLog({("im.sync", 0): 10})

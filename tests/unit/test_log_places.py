@@ -13,7 +13,7 @@ from schemas.sync_seq import sync_seq
 
 
 class Topics:
-    """A consumer that knows topics by the number of their partitions."""
+    """A consumer with these topics and their numbers of partitions."""
 
     def __init__(self, **topics: int) -> None:
         self._topics = topics
@@ -31,7 +31,7 @@ class Topics:
     [("sharded", "im_sync-1"), ("topic-per-recipient", "im_sync_ann")],
 )
 def test_shards_of_later_epochs_wake_as_well(layout: str, later: str) -> None:
-    """With their own sync SeqIds, and those of the other layout are left out."""
+    """Shards of later epochs are followed with their own sync SeqIds, other topics are not."""
     settings = Settings.model_validate({"partitions": 1, "sync_layout": layout})
     places = LogPlaces(settings)
     consumer: Any = Topics(im_sync=2, im_timeline=1, **{later: 1, "im_messages": 1, "x_sync": 1})

@@ -1,4 +1,4 @@
-"""The follower of the log where there is no log."""
+"""The log tail without a broker, and its merged wake-ups."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_without_a_broker_it_says_so_and_ends_when_told(
 
 
 async def test_what_it_hands_over_is_merged_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loop gets the highest place of each, in one go; while it is busy, the thread waits."""
+    """The loop gets the highest positions merged in one call; a full buffer blocks the thread."""
     monkeypatch.setattr(log_tail, "MAX_MERGED", 2)
     woken = []
 

@@ -1,4 +1,4 @@
-"""One look at a server at a time, and no caller gets what was seen before its call."""
+"""One query to a server at a time, and no caller gets a result from before its call."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECONDS = 30.0
 
 
 class Server:
-    """Its state, and looks that can be held up."""
+    """A server with a state, and queries that wait until the test lets them end."""
 
     def __init__(self) -> None:
         self.state = 0
@@ -23,14 +23,14 @@ class Server:
         self.may_end = Event()
 
     def look(self) -> int:
-        """Returns the state as it was when the look began."""
+        """Return the state at the begin of the query."""
         found = self.state
         self.begun += 1
         assert self.may_end.wait(SECONDS)
         return found
 
     async def until_begun(self, looks: int) -> None:
-        """Waits until that many looks have begun."""
+        """Wait until this number of queries has begun."""
 
         async def is_begun() -> bool:
             return self.begun >= looks
@@ -39,7 +39,7 @@ class Server:
 
 
 async def test_requests_during_a_look_share_the_next_one() -> None:
-    """The look that is under way may have seen an older state."""
+    """Requests during a query share the next one: the running one may have an older state."""
     server = Server()
     looks = Looks(server.look, "the state")
     first = asyncio.create_task(looks.after_now())
@@ -55,7 +55,7 @@ async def test_requests_during_a_look_share_the_next_one() -> None:
 
 @pytest.mark.parametrize("cancelled", ["under way", "next"])
 async def test_a_caller_that_is_cancelled_takes_nothing_from_the_others(cancelled: str) -> None:
-    """Neither their look, nor its place behind the one that is under way."""
+    """A cancelled caller stops neither the running query nor the next one of other callers."""
     server = Server()
     looks = Looks(server.look, "the state")
     first = asyncio.create_task(looks.after_now())
@@ -77,7 +77,7 @@ async def test_a_caller_that_is_cancelled_takes_nothing_from_the_others(cancelle
 
 
 async def test_a_server_that_is_away_ends_one_look() -> None:
-    """The callers of that look get None, and the next caller looks again."""
+    """A failed query gives its callers None, and the next caller starts a new query."""
     errors = [ServerUnavailable("away"), TimeoutError()]
 
     def look() -> int:

@@ -1,8 +1,7 @@
-"""Why no partition of the store reaches 100 MB: the worst of each table, from the constants.
+"""Each partition of the store is below 100 MB: the worst case of each table, from the constants.
 
-Of what the sequencer has to refuse for that, it is asked.
-
-`tests/integration/test_partitions.py` writes such rows and asks the server how large they are.
+The limits of the sequencer are tested with the sequencer's own decisions.
+`tests/integration/test_partitions.py` writes such rows and reads their size from the server.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ from stream_processors.core.recent import Said
 from stream_processors.core.state import Conversation, Head
 
 ROW_BYTES: Final = 64
-"""What Cassandra adds to the values of a row: flags, lengths, times of writing and of expiry."""
+"""Cassandra's overhead of a row: flags, lengths, times of writing and of expiry."""
 
 ID_BYTES: Final = 4 * MAX_ID_LENGTH
 NUMBER_BYTES: Final = 8
@@ -63,10 +62,10 @@ KIND_BYTES: Final = 32
 RULE_BYTES: Final = len("since_join")
 MAX_NUMBER: Final = (1 << 63) - 1
 MOST_MEMBERS_PER_ENTRY: Final = 1_000
-"""The highest setting."""
+"""The highest value of the setting."""
 
 PLANNED_SYNC_RECORDS: Final = 100_000
-"""A second, of a whole deployment, all the time."""
+"""Records per second of a whole deployment, permanently."""
 
 LISTED_LIFETIMES: Final = 1.25
 """A partition is listed for a little longer than its rows live."""
@@ -87,7 +86,7 @@ CLIENT_MSG_ID: Final = uuid7(0, 0)
 
 
 def common(conv_id: str, sender: str) -> dict[str, Any]:
-    """What every command has."""
+    """The common fields of all commands."""
     return {
         "conv_id": conv_id,
         "sender": sender,
@@ -97,7 +96,7 @@ def common(conv_id: str, sender: str) -> dict[str, Any]:
 
 
 def entries_of(command: AnyCommand, limits: Limits, *members: str) -> list[AnyEntry] | str:
-    """The entries that it becomes, late in a long conversation, or why it is refused."""
+    """The entries of a command late in a long conversation, or the code of its rejection."""
     conversation = Conversation()
     if not isinstance(command, CreateConversation):
         conversation.head = Head(command.sender, "open", "push", LATE)
@@ -111,16 +110,16 @@ def entries_of(command: AnyCommand, limits: Limits, *members: str) -> list[AnyEn
 
 
 def test_a_partition_of_messages() -> None:
-    """As many of the longest entries as a bucket has, with the longest sender."""
+    """A bucket of the longest entries, by the longest sender, is below the limit."""
     row = MAX_ENTRY_BYTES + ID_BYTES + KIND_BYTES + 2 * NUMBER_BYTES + ROW_BYTES
     assert MESSAGE_BUCKET * row < PARTITION_BYTES
 
 
 def test_a_partition_of_sync_records() -> None:
-    """A row at every offset of a bucket, each as long as a row may be.
+    """A bucket with a row of the maximum length at each offset is below the limit.
 
-    A row can have each offset of its recipient's records as its key, if flushes are repeated with
-    other ends. The bound does not depend on how often that happens.
+    Each offset of a recipient's records can be the key of a row, if flushes are repeated with
+    other ends. The bound does not depend on the number of repetitions.
     """
     row = MAX_ROW_BYTES + NUMBER_BYTES + ROW_BYTES
     assert SYNC_BUCKET * row < PARTITION_BYTES
@@ -133,7 +132,7 @@ def test_a_partition_of_sync_records() -> None:
     )
 )  # fmt: skip
 def test_no_row_of_sync_records_is_longer(records: list[tuple[str, int]]) -> None:
-    """Whatever the conversations and replies of a recipient: no row passes its two bounds."""
+    """For any conversations and replies, a row is within its bounds in bytes and in references."""
     places = [
         Place(at, at, conv_id, MAX_NUMBER, b'"%s"' % (b"x" * reply) if reply else None)
         for at, (conv_id, reply) in enumerate(records)
@@ -146,22 +145,22 @@ def test_no_row_of_sync_records_is_longer(records: list[tuple[str, int]]) -> Non
 
 
 def test_a_partition_of_members() -> None:
-    """Every entry of a bucket names as many as the settings allow, in all its bytes."""
+    """A bucket whose entries name the highest number of members is below the limit."""
     names = MAX_ENTRY_BYTES + MOST_MEMBERS_PER_ENTRY * (NUMBER_BYTES + 1 + ROW_BYTES)
     assert MEMBERSHIP_BUCKET * names < PARTITION_BYTES
 
 
 class Tables:
-    """What `create_tables` makes, instead of a session: the statements by table."""
+    """A session that records the statements of `create_tables` by table."""
 
     def __init__(self) -> None:
         self.made: dict[str, str] = {}
 
     def set_keyspace(self, keyspace: str) -> None:
-        """There is one."""
+        """Accept any keyspace."""
 
     def execute(self, statement: str, _: object = None) -> list[tuple[Any, ...]]:
-        """Takes a statement; there are no tables of before."""
+        """Record a statement; return no existing tables."""
         found = re.match(r"CREATE TABLE IF NOT EXISTS (\w+)", statement)
         if found:
             self.made[found[1]] = statement
@@ -171,16 +170,16 @@ class Tables:
 SUMMED_UP: Final = {
     "message", "sync", "membership_by_conversation", "membership_by_user", "sync_bucket",
 }  # fmt: skip
-"""Above, and by the server in ``tests/integration/test_partitions.py``."""
+"""Summed up above, and written by ``tests/integration/test_partitions.py``."""
 
 FEW_ROWS: Final = {"device", "device_cursor", "sync_expiry"}
-"""Of a person's devices, and of lifetimes: `backends.cassandra` says how many."""
+"""Rows of a person's devices and of lifetimes; `backends.cassandra` has their limits."""
 
 
 def test_each_table_has_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that are not added up here have one row in each partition, or few by another limit."""
+    """Each other table has one row in a partition, or few rows because of another limit."""
     tables = Tables()
-    monkeypatch.setattr("backends.cassandra.check_tables", lambda *_: None)  # asks a server
+    monkeypatch.setattr("backends.cassandra.check_tables", lambda *_: None)  # queries a server
     create_tables(cast(Session, tables), Settings())
     one_row = {
         name for name, made in tables.made.items()
@@ -191,7 +190,7 @@ def test_each_table_has_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_partition_of_listed_buckets() -> None:
-    """A recipient with a record in every bucket of a shard, at the rate that is planned for."""
+    """The list for a record in every bucket, at the planned rate, is below the limit."""
     settings = Settings()
     listed_seconds = LISTED_LIFETIMES * settings.sync_lifetime.total_seconds()
     offsets = PLANNED_SYNC_RECORDS // settings.sync_partitions * listed_seconds
@@ -202,7 +201,7 @@ def test_a_partition_of_listed_buckets() -> None:
 def test_no_message_makes_a_longer_entry(
     conv_id: str, sender: str, text: str, mentions: list[str]
 ) -> None:
-    """Whatever its text, ids and mentions: the entry fits, or the sender is told."""
+    """For any text, ids and mentions, the entry is within the limit or the message is rejected."""
     content = TextContent(text=text)
     command = SendMessage(**common(conv_id, sender), content=content, mentions=mentions)
     found = entries_of(command, Limits())
@@ -217,7 +216,7 @@ def test_no_message_makes_a_longer_entry(
 
 @pytest.mark.parametrize("say", [SendMessage, partial(EditMessage, seq=LATE)])
 def test_the_longest_message_is_accepted(say: Callable[..., AnyCommand]) -> None:
-    """What just fits makes an entry within its limit; one byte more is refused.
+    """The longest message makes an entry within its limit, and one more byte is refused.
 
     A message and an edit have the same limit, and the entry of an edit uses all of it.
     """
@@ -235,7 +234,7 @@ def test_the_longest_message_is_accepted(say: Callable[..., AnyCommand]) -> None
 def test_what_was_sent_can_be_set_by_an_edit(
     conv_id: str, sender: str, text: str, mentions: list[str]
 ) -> None:
-    """An edit with the words and mentions of a message has the answer that the message has."""
+    """An edit is accepted or rejected exactly as a message with the same text and mentions."""
     said: dict[str, Any] = {"content": TextContent(text=text), "mentions": mentions}
     sent = entries_of(SendMessage(**common(conv_id, sender), **said), Limits())
     edited = entries_of(EditMessage(**common(conv_id, sender), **said, seq=LATE), Limits())
@@ -246,13 +245,13 @@ def test_what_was_sent_can_be_set_by_an_edit(
 
 
 def test_a_recall_of_what_was_edited_most_fits() -> None:
-    """It names as many edits as a message may have, in the conversation of the longest ids."""
+    """A recall with the maximum number of edits and the longest ids is within the limit."""
     found = entries_of(RecallMessage(**common(WIDE, WIDE), seq=LATE), Limits())
     assert [len(encode(entry)) <= MAX_ENTRY_BYTES for entry in found] == [True]
 
 
 def test_a_text_of_just_the_limit_fits() -> None:
-    """With the longest ids of one byte a character: else its limit would mean nothing."""
+    """A text of exactly the limit fits with the longest ids of one byte per character."""
     name = "x" * MAX_ID_LENGTH
     content = TextContent(text="字" * 2_730 + "xx")
     found = entries_of(SendMessage(**common(name, name), content=content), Limits())
@@ -273,7 +272,7 @@ def test_no_list_of_members_makes_a_longer_entry(
     most: int,
     kind: type[CreateConversation | AddMembers | RemoveMembers],
 ) -> None:
-    """A list is cut by number and by bytes; everybody is named once, in their order."""
+    """A list is split by number and by bytes; each person is named once, in the given order."""
     limits = Limits(members_per_entry=most, push_limit=10_000)
     before = people if kind is RemoveMembers else []
     command = kind(**common(conv_id, sender), members=people)
@@ -291,7 +290,7 @@ def test_no_list_of_members_makes_a_longer_entry(
 
 
 def test_a_cut_list_is_not_cut_finer_than_need_be() -> None:
-    """Ten thousand people with short ids are as many entries as ``members_per_entry`` says."""
+    """10,000 people with short ids make as few entries as ``members_per_entry`` allows."""
     people = [f"user-{number:05}" for number in range(10_000)]
     found = entries_of(
         AddMembers(**common("group", "ann"), members=people), Limits(push_limit=20_000)
@@ -300,7 +299,7 @@ def test_a_cut_list_is_not_cut_finer_than_need_be() -> None:
 
 
 def test_a_reply_is_shorter_than_an_entry() -> None:
-    """The longest ids, every character of them escaped."""
+    """A reply with the longest ids, each character escaped, is within the limit of an entry."""
     name = "\x00" * MAX_ID_LENGTH
     reply = {"conv_id": name, "sender": name, "device_id": name, "client_msg_id": name}
     rejected = Rejected(**reply, at=MAX_NUMBER, code="unknown_conversation")

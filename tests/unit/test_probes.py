@@ -1,4 +1,4 @@
-"""Whether a part of a deployment works is asked in its own protocol."""
+"""Probes of the parts of a deployment, each in the part's own protocol."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PARTS = {"kafka", "cassandra", "elasticsearch", "gateway"}
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A probe waits for less long than it would for a person."""
+    """A shorter timeout than that of `im status`."""
     monkeypatch.setattr(probes, "PROBE_SECONDS", 0.3)
 
 
@@ -39,7 +39,7 @@ def at(port: int) -> Settings:
     ],
 )
 def test_what_accepts_connections_is_not_therefore_up(answer: bytes) -> None:
-    """A silent port, another protocol, refused credentials: each part says so in one line."""
+    """A silent port, another protocol and refused credentials are each one line."""
     with answering(answer) as port:
         found = part_troubles(at(port))
     assert found.keys() == PARTS
@@ -51,7 +51,7 @@ def test_what_accepts_connections_is_not_therefore_up(answer: bytes) -> None:
 
 
 def test_another_program_is_not_elasticsearch() -> None:
-    """Status 200 alone proves nothing."""
+    """A status 200 without the content of Elasticsearch is reported as another program."""
     with answering(http_answer(200)) as port:
         assert part_troubles(at(port))["elasticsearch"] == (
             f"the program at 127.0.0.1:{port} is not Elasticsearch"
@@ -59,7 +59,7 @@ def test_another_program_is_not_elasticsearch() -> None:
 
 
 def test_a_stopped_part_is_not_contacted() -> None:
-    """Its port may be another stack's now."""
+    """The port of a stopped part may belong to another stack, so the probe does not connect."""
     with answering(http_answer(200, b'{"cluster_name": "another"}')) as port:
         found = part_troubles(at(port), stopped=["elasticsearch", "gateway"])
         assert found["elasticsearch"] == "it was stopped; `im up` starts it"

@@ -1,4 +1,4 @@
-"""What a publisher promises to who calls it, over a broker in memory."""
+"""The promises of a publisher to its caller, with a broker in memory."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ Open = Callable[..., Publisher]
 
 @pytest.fixture
 def broker() -> FaultyBroker:
-    """A broker that works."""
+    """A broker that acknowledges without faults."""
     return FaultyBroker(by_itself=True)
 
 
 @pytest.fixture
 def open_publisher(tmp_path: Path, broker: FaultyBroker) -> Iterator[Open]:
-    """Opens publishers on one outbox, and closes them."""
+    """Open publishers on one outbox, and close them at the end."""
     opened = []
 
     def open_one(**options: Any) -> Publisher:
@@ -61,7 +61,7 @@ def open_publisher(tmp_path: Path, broker: FaultyBroker) -> Iterator[Open]:
 
 
 def test_the_files_of_an_outbox_are_its_owners(open_publisher: Open, tmp_path: Path) -> None:
-    """An outbox holds texts of messages, and an application may have any umask."""
+    """Only the owner can read an outbox, which contains texts of messages, under any umask."""
     before = os.umask(0)
     try:
         open_publisher().publish(message(1))
@@ -73,7 +73,7 @@ def test_the_files_of_an_outbox_are_its_owners(open_publisher: Open, tmp_path: P
 
 
 def sequence(broker: FaultyBroker, publisher: Publisher) -> None:
-    """Lets the sequencer answer the log, and the publisher see all answers."""
+    """Run a sequencer on the log, and pass its records to the publisher."""
     sequencer = SmallSequencer(32)
     sequencer.run(broker.log)
     for record in sequencer.records:
@@ -83,7 +83,7 @@ def sequence(broker: FaultyBroker, publisher: Publisher) -> None:
 def test_a_command_is_accepted_and_then_sequenced(
     open_publisher: Open, broker: FaultyBroker
 ) -> None:
-    """The receipt goes through the states, and the outbox is empty at the end."""
+    """A receipt goes through its states, and the outbox is empty at the end."""
     publisher = open_publisher()
     receipts = [publisher.send("c", text) for text in ("one", "two", "three")]
     for receipt in receipts:
@@ -97,7 +97,7 @@ def test_a_command_is_accepted_and_then_sequenced(
 
 
 def test_commands_carry_what_they_were_given(open_publisher: Open, broker: FaultyBroker) -> None:
-    """Each method makes its command, in the user's name."""
+    """Each method makes its command with the given arguments, in the user's name."""
     publisher = open_publisher()
     publisher.create_conversation("c", ["bob"], join="open", history="all")
     publisher.add_members("c", ["eve"])
@@ -121,7 +121,7 @@ def test_commands_carry_what_they_were_given(open_publisher: Open, broker: Fault
 
 
 def test_replies_settle_a_command(open_publisher: Open) -> None:
-    """A rejection raises its code; a duplicate gives the SeqId of the first time."""
+    """A rejection raises its code, and a duplicate gives the SeqId of the first copy."""
     publisher = open_publisher()
     refused, repeated = publisher.publish_many([message(1), message(2)])
     about: dict[str, Any] = {"conv_id": "c", "sender": "ann", "at": 0}
@@ -150,7 +150,7 @@ def encoded(number: int) -> bytes:
 
 
 def test_of_several_entries_the_first_counts(open_publisher: Open) -> None:
-    """What follows from a command, such as a change of mode, does not move its SeqId."""
+    """The first entry of a command gives its SeqId, not a consequence such as a change of mode."""
     publisher = open_publisher()
     (receipt,) = publisher.publish_many([message(1)])
     for seq in (7, 8):
@@ -164,7 +164,7 @@ def test_of_several_entries_the_first_counts(open_publisher: Open) -> None:
 
 
 def test_no_more_than_the_window_is_under_way(open_publisher: Open, broker: FaultyBroker) -> None:
-    """The next command waits until one before it is settled; other authors do not wait."""
+    """A command beyond the window waits for an earlier one; other authors do not wait."""
     publisher = open_publisher(window=3)
     receipts = publisher.publish_many([message(number) for number in range(5)])
     (other,) = publisher.publish_many([message(9, sender="bob", conv_id="d")])
@@ -180,7 +180,7 @@ def test_no_more_than_the_window_is_under_way(open_publisher: Open, broker: Faul
 def test_without_a_window_and_an_observer_commands_leave_when_accepted(
     open_publisher: Open,
 ) -> None:
-    """A load neither waits for answers nor keeps what the broker has."""
+    """A load does not wait for outcomes, and deletes commands that the broker has acknowledged."""
     publisher = open_publisher(window=None, done_when="accepted")
     publisher.publish_many([message(number) for number in range(100)])
     publisher.flush(5)
@@ -192,7 +192,7 @@ def test_without_a_window_and_an_observer_commands_leave_when_accepted(
 def test_what_is_left_is_sent_by_the_next_process(
     open_publisher: Open, broker: FaultyBroker
 ) -> None:
-    """Unsettled commands are resumed in order before new ones, and ids go on growing."""
+    """The next process resumes unsettled commands in order, before new ones with higher ids."""
     broker.by_itself = False
     first = open_publisher()
     left = [first.send("c", "one"), first.send("c", "two")]
@@ -211,7 +211,7 @@ def test_what_is_left_is_sent_by_the_next_process(
 def test_each_outbox_file_is_an_installation_of_its_own(
     open_publisher: Open, broker: FaultyBroker, tmp_path: Path
 ) -> None:
-    """Its id is the same after a restart, and another one when the file is made anew."""
+    """The installation's id survives a restart, and a new file has a new id."""
     for number in range(2):
         publisher = open_publisher(done_when="accepted")
         publisher.send("c", str(number))
@@ -229,7 +229,7 @@ def test_each_outbox_file_is_an_installation_of_its_own(
 def test_a_command_without_an_outcome_is_sent_again_without_a_restart(
     open_publisher: Open, broker: FaultyBroker
 ) -> None:
-    """The first answer was lost; the answer to the copy settles the command."""
+    """A command without an outcome is sent again, and the copy's outcome settles the command."""
     publisher = open_publisher(resend=Resend(first=0.0, most=0.0))
     receipt = publisher.publish(message(1))
     receipt.wait_accepted(5)
@@ -244,7 +244,7 @@ def test_a_command_without_an_outcome_is_sent_again_without_a_restart(
 
 
 def test_the_same_command_is_not_queued_twice(open_publisher: Open, broker: FaultyBroker) -> None:
-    """A command under way keeps its receipt; its id with other content is refused."""
+    """A repeated command returns the same receipt; its id with other content is a conflict."""
     publisher = open_publisher()
     first, twin = publisher.publish_many([message(1), message(1)])
     assert first is twin
@@ -289,7 +289,7 @@ def test_the_same_command_is_not_queued_twice(open_publisher: Open, broker: Faul
 def test_what_no_sequencer_would_take_is_not_queued(
     open_publisher: Open, call: Callable[[Publisher], object], code: str
 ) -> None:
-    """A clear error at once, without the text in it."""
+    """A command that every sequencer would reject is an error at once, and is not queued."""
     publisher = open_publisher()
     with pytest.raises(InvalidCommand) as refusal:
         call(publisher)
@@ -298,7 +298,7 @@ def test_what_no_sequencer_would_take_is_not_queued(
 
 
 def test_the_largest_text_is_taken(open_publisher: Open) -> None:
-    """The limit is in bytes of UTF-8, itself included; nobody need be named to create."""
+    """A text of exactly the limit in UTF-8 is accepted, and a conversation without others."""
     publisher = open_publisher()
     publisher.send("c", "字" * 2730 + "ab")
     publisher.create_conversation("c " + "|`[x]\\" + "😀", [])
@@ -306,7 +306,7 @@ def test_the_largest_text_is_taken(open_publisher: Open) -> None:
 
 
 def test_a_full_outbox_says_so(open_publisher: Open, broker: FaultyBroker) -> None:
-    """The bound holds, nothing of a batch that does not fit is queued, and room comes back."""
+    """A batch that does not fit is refused as a whole; acknowledged commands free their place."""
     broker.by_itself = False
     publisher = open_publisher(capacity=2, done_when="accepted")
     publisher.send("c", "one")
@@ -320,7 +320,7 @@ def test_a_full_outbox_says_so(open_publisher: Open, broker: FaultyBroker) -> No
 
 
 def test_waits_end(open_publisher: Open, broker: FaultyBroker) -> None:
-    """While the broker is silent every wait ends with its bound, and the command goes on."""
+    """Each wait ends with its timeout while the broker is silent; the command is sent later."""
     broker.by_itself = False
     publisher = open_publisher()
     receipt = publisher.send("c", "one")
@@ -335,7 +335,7 @@ def test_waits_end(open_publisher: Open, broker: FaultyBroker) -> None:
 
 
 def test_a_closed_publisher_says_so(open_publisher: Open, broker: FaultyBroker) -> None:
-    """Nobody waits for what nobody works on, and nothing is taken any more."""
+    """A closed publisher ends each wait with an error, and accepts no command."""
     broker.by_itself = False
     publisher = open_publisher()
     receipt = publisher.send("c", "one")
@@ -350,7 +350,7 @@ def test_a_closed_publisher_says_so(open_publisher: Open, broker: FaultyBroker) 
 
 
 def test_a_thread_that_dies_is_told(open_publisher: Open, broker: FaultyBroker) -> None:
-    """An error that nobody thought of ends every wait with a type, not with silence."""
+    """An unexpected error in the thread ends each wait with `FatalFailure`."""
     publisher = open_publisher()
     broker.polling_fails = True
     receipt = publisher.send("c", "one")
@@ -361,7 +361,7 @@ def test_a_thread_that_dies_is_told(open_publisher: Open, broker: FaultyBroker) 
 
 
 def test_threads_send_side_by_side(open_publisher: Open, broker: FaultyBroker) -> None:
-    """On the log, ids grow for the device as a whole, so none is ever taken for an old one."""
+    """The ids of a device increase in the log, although threads send at the same time."""
     publisher = open_publisher(window=None)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda n: publisher.send("c", str(n)), range(200)))
@@ -372,7 +372,7 @@ def test_threads_send_side_by_side(open_publisher: Open, broker: FaultyBroker) -
 
 
 def test_an_outbox_has_one_owner(tmp_path: Path) -> None:
-    """A second opener, here or in another process, gets a clear error; the file is free later."""
+    """A second open, here or in another process, is `OutboxInUse` until the first one closes."""
     path = tmp_path / "outbox.db"
     code = (
         "import sys, pathlib; from producers.outbox import Outbox\n"
@@ -393,7 +393,7 @@ def test_an_outbox_has_one_owner(tmp_path: Path) -> None:
     "content", [b"not a database, but long enough to look at" * 20, b"SQLite format 3\x00" * 99]
 )
 def test_a_file_that_is_no_outbox_is_refused(tmp_path: Path, content: bytes) -> None:
-    """It is named, and left as it is."""
+    """The error names the file, and the file does not change."""
     path = tmp_path / "outbox.db"
     path.write_bytes(content)
     with pytest.raises(ConfigurationError, match=r"outbox\.db"):
@@ -402,7 +402,7 @@ def test_a_file_that_is_no_outbox_is_refused(tmp_path: Path, content: bytes) -> 
 
 
 def test_an_outbox_of_another_version_is_refused(tmp_path: Path, open_publisher: Open) -> None:
-    """A newer file, and a command that this version does not know, are not guessed at."""
+    """An unknown command of a newer version is an error, and the file does not change."""
     with pytest.raises(ConfigurationError):
         Outbox(tmp_path)  # a folder
     outbox = Outbox(tmp_path / "outbox.db")
@@ -454,7 +454,7 @@ def outbox_value(path: Path) -> bytes:
 def test_an_argument_of_a_wrong_type_is_refused(
     open_publisher: Open, call: Callable[[Publisher], object]
 ) -> None:
-    """No call turns a wrong argument into another command: nothing is queued."""
+    """A wrong argument is an error, and nothing is queued."""
     publisher = open_publisher()
     with pytest.raises(InvalidCommand):
         call(publisher)

@@ -1,4 +1,4 @@
-"""A read mark on what was recalled counts as it did before."""
+"""A read mark on a recalled message."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.gateway import FakeStore, message
 
 
 async def test_a_mark_on_recalled_messages_leaves_as_many_unread() -> None:
-    """However many of them lie side by side: the count of what is before them has not changed."""
+    """The number of unread messages does not change when the messages at the mark are recalled."""
     store = FakeStore()
     for seq in range(1, 11):
         store.put_message(replace(message("c", seq), messages=seq))

@@ -1,4 +1,4 @@
-"""The log of a chat from which everybody leaves."""
+"""A chat log from which everybody leaves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SAID = [("c1", "ann"), ("c1", "bob"), ("c2", "ann"), ("c1", "ann"), ("c1", "cy")
 
 
 def test_everybody_leaves_after_their_last_line(tmp_path: Path) -> None:
-    """Each once in each conversation, and nothing of the log is missing."""
+    """A person leaves each conversation once, after their last line; no line is lost."""
     lines = [
         {"conv": conv, "at": "2004-11-15T02:38:00Z", "kind": "message", "user": user, "text": "hi"}
         for conv, user in SAID

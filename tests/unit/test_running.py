@@ -1,4 +1,4 @@
-"""Which deployment a command talks to."""
+"""The deployment that a command uses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from schemas.settings import Settings, load_settings
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home folder of our own, and nothing else in the environment."""
+    """A home folder of the test, and no other setting in the environment."""
     for name in [name for name in os.environ if name.startswith("IM_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("IM_HOME", str(tmp_path))
@@ -35,13 +35,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write_down(home: Path, **settings: object) -> None:
-    """Writes down a stack as `im up` does."""
+    """Write the record of a running stack, as `im up` does."""
     running = Settings.model_validate({"home": home, **settings})
     write_running(home, RunningStack(environment=as_environment(running), started_at=1))
 
 
 def test_commands_find_the_stack_that_runs(home: Path) -> None:
-    """All settings come back as they were resolved, durations and limits included."""
+    """A command reads all resolved settings of the running stack, with durations and limits."""
     write_down(home, kafka_bootstrap="127.0.0.1:19092", push_limit=100, sync_lifetime=3600)
     found = resolve_settings()
     assert found.kafka_bootstrap == "127.0.0.1:19092"
@@ -52,7 +52,7 @@ def test_commands_find_the_stack_that_runs(home: Path) -> None:
 def test_the_environment_comes_before_the_running_stack(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a person says now is meant."""
+    """A variable of the environment has precedence over the running stack."""
     write_down(home, kafka_bootstrap="127.0.0.1:19092", namespace="there")
     monkeypatch.setenv("IM_NAMESPACE", "here")
     found = resolve_settings()
@@ -60,7 +60,7 @@ def test_the_environment_comes_before_the_running_stack(
 
 
 def test_defaults_hold_where_nothing_was_started(home: Path) -> None:
-    """Before the first `im up`, and after a record was removed."""
+    """Before the first `im up`, and after the record was removed, the defaults apply."""
     assert resolve_settings().kafka_bootstrap == "127.0.0.1:9092"
     write_down(home, kafka_bootstrap="127.0.0.1:19092")
     forget_running(home)
@@ -70,7 +70,10 @@ def test_defaults_hold_where_nothing_was_started(home: Path) -> None:
 def test_a_stopped_stack_is_not_mistaken_for_another(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After `im down` another stack may have the ports: commands refuse, and name the remedy."""
+    """After `im down` another stack may have the ports, so commands fail with the remedy.
+
+    Addresses in the environment make them work again.
+    """
     running = Settings.model_validate({"home": home, "kafka_bootstrap": "127.0.0.1:19092"})
     parts = ["kafka", "gateway"]
     write_running(
@@ -85,7 +88,7 @@ def test_a_stopped_stack_is_not_mistaken_for_another(
 
 
 def test_what_was_written_by_half_is_not_believed(home: Path) -> None:
-    """A crash while writing leaves nothing that could mislead."""
+    """A truncated record is ignored."""
     write_down(home)
     path = home / "run/stack.json"
     path.write_bytes(path.read_bytes()[:20])
@@ -93,7 +96,7 @@ def test_what_was_written_by_half_is_not_believed(home: Path) -> None:
 
 
 def test_the_secret_is_made_once_and_kept_private(home: Path) -> None:
-    """Tokens stay valid over restarts, and only the owner can read what signs them."""
+    """The secret is made once, survives restarts, and only the owner can read its file."""
     path = secret_file(Settings())
     secret = path.read_text()
     assert len(secret) >= 32
@@ -105,7 +108,7 @@ def test_the_secret_is_made_once_and_kept_private(home: Path) -> None:
 def test_a_secret_that_is_set_is_used_for_this_run_alone(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The gateway reads it from a private file of the run; no other process gets it."""
+    """A secret of the environment is in a private file of the run, and in no other process."""
     monkeypatch.setenv("IM_JWT_SECRET", "s" * 40)
     path = secret_file(Settings())
     assert path == home / "run" / "jwt-secret"
@@ -116,7 +119,7 @@ def test_a_secret_that_is_set_is_used_for_this_run_alone(
 
 
 def test_a_secret_can_lie_in_a_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that IM_JWT_SECRET_FILE names is made if it is missing, and read if it is there."""
+    """The file of IM_JWT_SECRET_FILE is created if it is missing, and read otherwise."""
     path = home / "elsewhere" / "jwt"
     monkeypatch.setenv("IM_JWT_SECRET_FILE", str(path))
     assert secret_file(resolve_settings()) == path
@@ -130,21 +133,21 @@ def test_a_secret_can_lie_in_a_file(home: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_secret_file_that_is_missing_ends_the_gateway(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The error names the variable and the file."""
+    """A missing file ends the gateway with an error that names the variable and the file."""
     monkeypatch.setenv("IM_JWT_SECRET_FILE", str(home / "missing"))
     with pytest.raises(ConfigurationError, match=r"IM_JWT_SECRET_FILE: .*missing cannot be read"):
         with_secret(load_settings())
 
 
 def test_only_the_gateway_learns_where_the_secret_is() -> None:
-    """Sequencer and sinks have no use for what signs tokens."""
+    """Only the gateway gets the path of the secret."""
     path = secret_file(Settings())
     with_file = [each.name for each in programs(Settings(), path) if str(path) in str(each)]
     assert with_file == ["gateway"]
 
 
 def test_the_home_folder_is_private(home: Path) -> None:
-    """Queues, logs and data hold the texts of messages."""
+    """The home folder contains queues, logs and data with texts, so only the owner reads it."""
     home.chmod(0o755)
     make_home(Settings())
     assert home.stat().st_mode & 0o777 == 0o700

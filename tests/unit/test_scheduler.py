@@ -1,4 +1,4 @@
-"""What Faust gets of a fetched chunk, whatever kinds of records the chunk begins with."""
+"""The event that Faust gets for a fetched chunk, for each kind of first record."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FIRST = [
 
 @pytest.mark.parametrize("first", FIRST)
 def test_a_chunk_is_one_event(first: Any) -> None:
-    """With the records as its value, and the place of the first."""
+    """A chunk is one event with the records as its value and the offset of the first record."""
     scheduler: Any = ChunkScheduler
     ((place, chunk),) = scheduler().iterate({TP("t", 1): [first], TP("t", 2): []})
     assert (place, chunk.offset, chunk.value) == (TP("t", 1), 3, [first])

@@ -1,4 +1,4 @@
-"""What a table or an index that exists has to have."""
+"""Requirements for an existing table or index."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class FakeIndices:
         self.body = found
 
     def create(self, **given: Any) -> None:
-        """Notes what was asked for."""
+        """Record the arguments."""
         self.created = given
 
     def get(self, **_given: Any) -> FakeIndices:
-        """All indices, as `body`."""
+        """Return all indices, as `body`."""
         return self
 
 
@@ -45,7 +45,7 @@ class FakeClient:
 
 
 def as_client(fake: FakeClient) -> Elasticsearch:
-    """The fake, for calls that need no more of a client."""
+    """Cast the fake to the client's type."""
     return cast("Elasticsearch", fake)
 
 
@@ -56,7 +56,7 @@ def index(replicas: int, mappings: dict[str, Any] | None = None) -> dict[str, An
 
 
 def test_a_statement_says_what_is_needed() -> None:
-    """Columns, key with order, expiry and compaction."""
+    """Columns, key with order, TTL and compaction are parsed from a statement."""
     needed = Table(
         {"a": "text", "b": "int", "c": "bigint", "d": "boolean"},
         [("a", "none"), ("b", "none"), ("c", "desc")],
@@ -67,7 +67,7 @@ def test_a_statement_says_what_is_needed() -> None:
 
 
 def test_every_table_of_the_deployment_is_understood() -> None:
-    """Each statement has a name of its own, and a key whose columns are among the columns."""
+    """Each statement has a different name, and its key consists of its columns."""
     tables = dict(map(table_of, cassandra._TABLES))  # noqa: SLF001 - what is compared
     assert len(tables) == len(cassandra._TABLES)  # noqa: SLF001 - the same
     for table in tables.values():
@@ -87,7 +87,7 @@ def test_every_table_of_the_deployment_is_understood() -> None:
     ],
 )
 def test_what_differs_is_named(change: dict[str, Any], phrase: str) -> None:
-    """One phrase for each difference."""
+    """Each difference is one phrase with the actual and the required value."""
     wanted = Table({"a": "text", "b": "int"}, [("a", "none"), ("b", "asc")], compaction="X")
     assert list(differences(wanted, wanted)) == []
     assert list(differences(wanted._replace(**change), wanted)) == [phrase]
@@ -95,14 +95,14 @@ def test_what_differs_is_named(change: dict[str, Any], phrase: str) -> None:
 
 @pytest.mark.parametrize("copies", [1, 3])
 def test_an_index_has_as_many_copies_as_the_log(copies: int) -> None:
-    """Replicas are the copies beside the first one."""
+    """The number of replicas is one less than the number of copies of the log."""
     fake = FakeClient()
     create_index(as_client(fake), Settings(replication=copies), 0)
     assert fake.indices.created["settings"]["number_of_replicas"] == copies - 1
 
 
 def test_an_index_with_too_few_copies_is_refused() -> None:
-    """More copies than needed are accepted."""
+    """An index with fewer copies is refused, and one with more is accepted."""
     settings = Settings(replication=3)
     check_indices(as_client(FakeClient(index(2))), settings)
     check_indices(as_client(FakeClient(index(4))), settings)
@@ -111,7 +111,7 @@ def test_an_index_with_too_few_copies_is_refused() -> None:
 
 
 def test_an_index_with_another_mapping_is_refused() -> None:
-    """The right layout number does not excuse another analyzer, nor a field that is missing."""
+    """A wrong analyzer or a missing field is refused, although the layout number is right."""
     other = copy.deepcopy(MAPPINGS)
     other["properties"]["tokens"]["analyzer"] = "standard"
     with pytest.raises(ConfigurationError, match=r"tokens.analyzer=standard \(needs whitespace\)"):

@@ -1,4 +1,4 @@
-"""What is made of a search box."""
+"""Parsing of a query, and cursors of a search."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from schemas.records import MAX_ID_LENGTH
 
 
 def terms_of(query: str) -> list[str]:
-    """The terms of a query that have one reading each, which are their tokens."""
+    """The terms of a query whose terms have one reading each."""
     return [reading for (reading,) in parse_query(query).terms]
 
 
@@ -55,7 +55,7 @@ QUOTATIONS = ['"{}"', "“{}”", "„{}“", "”{}”", "«{}»", "»{}«", "\
 
 @pytest.mark.parametrize("quotation", QUOTATIONS)
 def test_a_quotation_is_one_term(quotation: str) -> None:
-    """Quotation marks of all typographies make one run of the words between them."""
+    """Quotation marks of all typographies make one term of the words between them."""
     assert terms_of(quotation.format("项目 上线")) == [r"项 目 \s 上 线"]
     quoted = quotation.format("hello world")
     assert terms_of(f"say {quoted} 你好") == ["say", "hello world", "你 好"]
@@ -64,14 +64,14 @@ def test_a_quotation_is_one_term(quotation: str) -> None:
 @pytest.mark.parametrize(
     ("query", "terms"),
     [
-        ('say "hello world', ["say", "hello world"]),  # without its pair: to the end
+        ('say "hello world', ["say", "hello world"]),  # an open quotation ends with the query
         ('"hello world", then', ['hello world " , \\s then']),  # no white space follows the mark
         ('a"b c"d', ['a " b', 'c " d']),  # within a word: a character
         ('5" 3.5"', ['5 "', '3 . 5 "']),
         ("don't", ["don ' t"]),
         ("don\u2019t", ["don ' t"]),
         ("'twas 'n'", ["' twas", "' n '"]),  # single marks are characters
-        ('"', ['"']),  # with nothing in it: the marks themselves
+        ('"', ['"']),  # an empty quotation: the marks themselves
         ('""', ['" "']),
         ('"" x ""', ['" "', "x"]),
         ('" "', ['"']),
@@ -81,7 +81,7 @@ def test_a_quotation_is_one_term(quotation: str) -> None:
     ],
 )
 def test_a_quotation_mark_is_a_character_elsewhere(query: str, terms: list[str]) -> None:
-    """A mark at the beginning of a term, and one before white space, make a quotation."""
+    """A quotation begins at the start of a term and ends before white space."""
     assert terms_of(query) == terms
 
 
@@ -90,13 +90,13 @@ UNSEEN = ["", " ", "\u3000", "\u200b", "\u00ad \ufeff", "\ufe0f", "\x00"]
 
 @pytest.mark.parametrize("query", UNSEEN)
 def test_nothing_to_search_for(query: str) -> None:
-    """A query without a visible character is a mistake of the caller."""
+    """A query without a visible character is a `ValueError`."""
     with pytest.raises(ValueError, match="visible"):
         parse_query(query)
 
 
 def test_a_long_query_is_cut() -> None:
-    """The cost of a query is bounded, and the caller learns that a part was left out."""
+    """A long query is cut at its bounds, and the result states that it was cut."""
     words = [f"w{n}" for n in range(MAX_TERMS + 1)]
     first: list[Term] = [(word,) for word in words[:-1]]
     assert parse_query(" ".join(words[:-1])) == Query(first, is_cut=False)
@@ -110,7 +110,7 @@ def test_a_long_query_is_cut() -> None:
 @settings(deadline=None)
 @given(st.text(max_size=500) | st.text('ab "“”「」\u200b.', max_size=30))
 def test_any_text_is_a_query_or_a_mistake(query: str) -> None:
-    """Nothing that is typed fails in another way, and no term is blank or there twice."""
+    """Any text is a valid query or a `ValueError`; no term is blank or repeated."""
     try:
         terms, is_cut = parse_query(query)
     except ValueError:
@@ -125,7 +125,7 @@ def test_any_text_is_a_query_or_a_mistake(query: str) -> None:
 @settings(deadline=None)
 @given(st.lists(st.text("abc你好", min_size=1, max_size=3), min_size=1, max_size=5, unique=True))
 def test_words_and_phrases_come_back(words: list[str]) -> None:
-    """Words in a row are a term each; in quotation marks they are one."""
+    """Words are one term each, and words in quotation marks are one term together."""
     assert parse_query(" ".join(words)).terms == [readings_of(word) for word in words]
     assert parse_query('"' + " ".join(words) + '"').terms == [readings_of(" ".join(words))]
 
@@ -145,7 +145,7 @@ places = st.builds(
 @settings(deadline=None)
 @given(places)
 def test_a_cursor_comes_back(place: Place) -> None:
-    """A cursor stands for the place that it was made from, and fits the longest id."""
+    """A cursor decodes to its place, and its length is bounded for the longest id."""
     cursor = to_cursor(place)
     assert from_cursor(cursor) == place
     assert len(cursor) <= 2_000
@@ -154,7 +154,7 @@ def test_a_cursor_comes_back(place: Place) -> None:
 @settings(deadline=None)
 @given(st.text(max_size=50))
 def test_a_made_up_cursor_is_refused(cursor: str) -> None:
-    """What is no cursor raises the one error, or happens to be one."""
+    """Any text decodes to a place or raises `ValueError`."""
     try:
         place = from_cursor(cursor)
     except ValueError:
@@ -164,7 +164,7 @@ def test_a_made_up_cursor_is_refused(cursor: str) -> None:
 
 @pytest.mark.parametrize("value", ['[1,"c"]', '["1","c",2]', '[1,"c",2,3]', "{}", "null", "[1.5"])
 def test_a_cursor_of_another_shape_is_refused(value: str) -> None:
-    """A cursor is exactly a time, a conversation and a SeqId."""
+    """A cursor with other than a time, a conversation and a SeqId is refused."""
     with pytest.raises(ValueError, match="earlier page"):
         from_cursor(base64.urlsafe_b64encode(value.encode()).decode().rstrip("="))
 
@@ -172,7 +172,7 @@ def test_a_cursor_of_another_shape_is_refused(value: str) -> None:
 @settings(deadline=None)
 @given(st.lists(places, max_size=8))
 def test_places_sort_newest_first(found: list[Place]) -> None:
-    """By time, then by conversation, then by SeqId, newest first within each conversation."""
+    """Places sort by time, newest first, then by conversation, then by SeqId, highest first."""
     ordered = sorted(found, key=Place.sort_key)
     assert [p.at for p in ordered] == sorted((p.at for p in found), reverse=True)
     for one, other in pairwise(ordered):

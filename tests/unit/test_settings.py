@@ -1,4 +1,4 @@
-"""Settings come from the environment, and say what is wrong with them."""
+"""Settings from the environment, and the errors for wrong ones."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from schemas.topics import Topic
 
 
 def test_the_lower_limit_follows_the_upper() -> None:
-    """One setting is enough to move both, and they stay apart."""
+    """``push_again_below`` follows ``push_limit`` if it is not set."""
     assert Settings().limits.push_again_below == 400
     assert Settings(push_limit=100).limits.push_again_below == 80
     assert Settings(push_limit=1).limits.push_again_below == 1
 
 
 def test_limits_the_wrong_way_round_are_refused() -> None:
-    """A conversation must not switch with each person who comes and goes."""
+    """A lower limit above the upper one would switch at every join and leave, so it is refused."""
     with pytest.raises(ValidationError, match="push_again_below"):
         Settings(push_limit=10, push_again_below=11)
 
 
 @pytest.mark.parametrize("text", ["90", "PT90S", "00:01:30"])
 def test_a_lifetime_can_be_seconds(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plain seconds and ISO 8601 are both understood in the environment."""
+    """A duration in the environment is a number of seconds, ISO 8601 or a time."""
     monkeypatch.setenv("IM_SYNC_LIFETIME", text)
     assert Settings().sync_lifetime == timedelta(seconds=90)
 
 
 def test_everything_is_named_by_the_namespace() -> None:
-    """Deployments share servers by it, so each name has it."""
+    """Topics, groups, keyspace and index have the namespace, so deployments can share servers."""
     settings = Settings(namespace="t-1")
     assert settings.topic(Topic.SYNC) == "t-1.sync"
     assert settings.group("sink-sync") == "t-1.sink-sync"
@@ -44,7 +44,7 @@ def test_everything_is_named_by_the_namespace() -> None:
 
 
 def test_one_port_for_all_cassandra_hosts() -> None:
-    """The driver takes one port; two would be silently wrong."""
+    """The driver has one port for all hosts, so different ports are refused."""
     settings = Settings(cassandra_hosts="a:9043, b:9043")
     assert settings.cassandra_contact_points == (["a", "b"], 9043)
     with pytest.raises(ValidationError, match="the same port"):
@@ -70,7 +70,7 @@ def test_one_port_for_all_cassandra_hosts() -> None:
 def test_an_address_that_cannot_work_is_refused(
     name: str, value: str, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the settings are read, in one line, and not when the first request fails."""
+    """A wrong address is an error of one line when the settings are read."""
     monkeypatch.setenv(f"IM_{name.upper()}", value)
     with pytest.raises(ConfigurationError) as refused:
         load_settings()
@@ -80,7 +80,7 @@ def test_an_address_that_cannot_work_is_refused(
 
 @pytest.mark.parametrize("url", ["http://a", "https://u:p@a:9200", "http://[::1]:9200/"])
 def test_each_form_of_a_url_is_taken(url: str) -> None:
-    """With and without port, path and user."""
+    """A URL with or without port, path and user is accepted."""
     assert Settings(elasticsearch_url=url).elasticsearch_url == url
 
 
@@ -88,7 +88,7 @@ def test_each_form_of_a_url_is_taken(url: str) -> None:
 def test_an_unknown_variable_is_refused(
     settings: type[EnvironmentSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A misspelt variable would leave the default in force. The nearest name is proposed."""
+    """An unknown variable would have no effect, so it is an error that proposes a name."""
     monkeypatch.setenv("IM_GATEWAY_PROT", "9000")
     with pytest.raises(ValidationError, match="did you mean IM_GATEWAY_PORT") as refused:
         settings()
@@ -98,13 +98,13 @@ def test_an_unknown_variable_is_refused(
 
 
 def test_an_unknown_keyword_is_refused() -> None:
-    """Misspelt keywords are as silent as misspelt variables."""
+    """An unknown keyword, which would have no effect, is an error, too."""
     with pytest.raises(ConfigurationError, match="did you mean kafka_bootstrap"):
         load_settings({"kafka_boostrap": "a:1"})
 
 
 def test_each_process_knows_the_variables_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One environment serves the pipeline and the development stack."""
+    """The pipeline and the development stack accept each other's variables."""
     assert frozenset(DevstackSettings.model_fields) - set(Settings.model_fields) == (
         DEVELOPMENT_STACK
     )
@@ -126,6 +126,6 @@ def test_each_process_knows_the_variables_of_the_others(monkeypatch: pytest.Monk
     ],
 )
 def test_an_address_that_cannot_work_is_refused_at_the_start(field: str, value: str) -> None:
-    """White space instead of a comma, and parts of a URL that are not an address."""
+    """White space in an address, and a fragment or a query in it, are refused."""
     with pytest.raises(ConfigurationError, match=f"IM_{field.upper()}: must be"):
         load_settings({field: value})

@@ -1,4 +1,4 @@
-"""What history and search make of edited and recalled messages."""
+"""Edited and recalled messages in history and search."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ HEAD = 260
 
 @pytest.fixture
 def store() -> FakeStore:
-    """``ann`` is there all the time; ``bob`` has left at 8, before the last edit of 3.
+    """``ann`` is a member all the time; ``bob`` left at 8, before the last edit of 3.
 
-    2 was recalled with its edit 7; 3 was edited by 6 and, far away, by 250.
+    9 recalls 2 with its edit 7; 6 and, many entries later, 250 edit 3.
     """
     store = FakeStore()
     for seq in range(1, HEAD + 1):
@@ -39,7 +39,7 @@ def store() -> FakeStore:
 
 
 async def history(store: FakeStore, user: str, *, newest_first: bool = False) -> dict[int, Any]:
-    """What each SeqId from 1 to a place beyond the head is shown as, in pages of 7."""
+    """Read the history in pages of 7 from 1 to beyond the head; return the item of each SeqId."""
     access = await access_conversation(store, user, "c")
     first, last, shown = 1, HEAD + 5, dict[int, Any]()
     while True:
@@ -62,7 +62,7 @@ async def history(store: FakeStore, user: str, *, newest_first: bool = False) ->
 
 @pytest.mark.parametrize("newest_first", [False, True])
 async def test_every_seqid_is_an_entry_or_a_hole(store: FakeStore, *, newest_first: bool) -> None:
-    """In both directions and over all pages, and the same in both."""
+    """The pages of each direction show each SeqId exactly once, as an entry or a hole."""
     shown = await history(store, "ann", newest_first=newest_first)
     assert sorted(shown) == list(range(1, HEAD + 6))
     holes = {seq: item for seq, item in shown.items() if isinstance(item, str)}
@@ -74,7 +74,7 @@ async def test_every_seqid_is_an_entry_or_a_hole(store: FakeStore, *, newest_fir
 
 
 async def test_an_edited_message_says_what_its_last_edit_says(store: FakeStore) -> None:
-    """With the SeqId of it; all else is as it was sent, and the edits are there as well."""
+    """An edited message has the text and SeqId of its last edit; the edits are entries, too."""
     shown = await history(store, "ann")
     sent = msgspec.to_builtins(message("c", 3, "the best words"))
     assert shown[3] == sent | {"edited": 250}
@@ -83,7 +83,7 @@ async def test_an_edited_message_says_what_its_last_edit_says(store: FakeStore) 
 
 
 async def test_who_left_before_an_edit_does_not_see_it(store: FakeStore) -> None:
-    """They see the message as it was sent."""
+    """A person who left before an edit gets the message as it was sent."""
     shown = await history(store, "bob")
     assert shown[3]["content"]["text"] == "words 3"
     assert "edited" not in shown[3]
@@ -92,7 +92,7 @@ async def test_who_left_before_an_edit_does_not_see_it(store: FakeStore) -> None
 async def test_an_edit_that_is_recalled_meanwhile_takes_its_message_along(
     store: FakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Message and edit are two reads: between them both may go."""
+    """A recall between the reads of a message and of its edit makes the message a hole."""
     chosen = store.chosen_entries
 
     async def late(conv_id: str, seqs: list[int]) -> list[StoredEntry]:
@@ -107,7 +107,7 @@ async def test_an_edit_that_is_recalled_meanwhile_takes_its_message_along(
 async def hits(
     store: FakeStore, user: str, words: str, indexed: Mapping[int, tuple[int, str]]
 ) -> dict[int, str]:
-    """What a search finds, and shows, in an index that has of each SeqId a version's words."""
+    """Search an index with the given version and text of each SeqId; return the shown texts."""
     index = FakeIndex()
     index.messages = [message("c", seq, text) for seq, (_, text) in indexed.items()]
     index.versions = {("c", seq): version for seq, (version, _) in indexed.items()}
@@ -122,12 +122,12 @@ AS_SENT: Final = {seq: (seq, f"words {seq}") for seq in range(1, 12)}
 
 @pytest.mark.parametrize("user", ["ann", "bob"])
 async def test_search_shows_nothing_recalled(store: FakeStore, user: str) -> None:
-    """However far the index is behind."""
+    """No search shows a recalled message, however far the index lags."""
     assert await hits(store, user, "2", AS_SENT | {2: (7, "worse words 2")}) == {}
 
 
 async def test_search_finds_a_message_by_the_words_that_it_is_shown_with(store: FakeStore) -> None:
-    """An index that is behind an edit, or ahead of the store, has other ones."""
+    """A hit must match the shown text: the index may lag behind the store, or be ahead."""
     last = {3: (250, "the best words")}
     assert await hits(store, "ann", "best", AS_SENT | last) == {3: "the best words"}
     for behind in (3, 6):
@@ -139,7 +139,10 @@ async def test_search_finds_a_message_by_the_words_that_it_is_shown_with(store: 
 async def test_who_left_before_an_edit_does_not_learn_its_words_by_searching(
     store: FakeStore,
 ) -> None:
-    """They would see the message as it was sent, found by what they may not read."""
+    """A person who left before an edit finds the message neither by the new words nor by the old.
+
+    The index has only the new words, which this person may not read.
+    """
     last = {3: (250, "the best words")}
     assert await hits(store, "bob", "best", AS_SENT | last) == {}
     assert await hits(store, "bob", "words", AS_SENT | last) == {
@@ -150,9 +153,9 @@ async def test_who_left_before_an_edit_does_not_learn_its_words_by_searching(
 async def test_words_from_after_a_removal_are_not_shown(
     store: FakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The reader is removed and a message is edited between two reads of one page, at any place.
+    """A removed reader gets no text from after the removal, between any two reads of a page.
 
-    Whoever is still a member sees the new words.
+    A member gets the new text.
     """
     for name in ("entries", "chosen_entries"):
         for user in ("eve", "ann"):
@@ -166,7 +169,7 @@ async def test_words_from_after_a_removal_are_not_shown(
 
 
 def remove_and_edit_before(store: FakeStore, name: str, patched: pytest.MonkeyPatch) -> None:
-    """Before the first of these reads eve is removed, then 20 is edited."""
+    """Before the first of these reads, entry 261 removes eve and entry 262 edits 20."""
     read = getattr(store, name)
 
     async def late(*asked: Any) -> Any:
@@ -180,7 +183,7 @@ def remove_and_edit_before(store: FakeStore, name: str, patched: pytest.MonkeyPa
 async def test_a_search_shows_no_words_from_after_a_removal(
     store: FakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same between the index and the store."""
+    """The same holds for a search, between the index and the store."""
     store.put_change("eve", "c", 1, joined=True)
     remove_and_edit_before(store, "chosen_entries", monkeypatch)
     later = {20: (HEAD + 2, "words of later")}
@@ -192,7 +195,7 @@ async def test_a_search_shows_no_words_from_after_a_removal(
 async def test_who_left_learns_nothing_of_what_goes_on(
     store: FakeStore, *, newest_first: bool
 ) -> None:
-    """Every page of every range is the same, however far the others have come."""
+    """A former member gets the same pages of every range, whatever happens after the removal."""
 
     async def pages() -> list[bytes]:
         access = await access_conversation(store, "bob", "c")
@@ -214,7 +217,7 @@ async def test_who_left_learns_nothing_of_what_goes_on(
 
 
 async def test_a_search_does_not_tell_how_many_match_by_hidden_words(store: FakeStore) -> None:
-    """Messages that were edited after bob left change neither his hits nor a ``next``."""
+    """Messages edited after bob left change neither his hits nor a ``next``."""
 
     async def page(limit: int, edited: int) -> tuple[list[bytes], str | None]:
         index = FakeIndex()

@@ -1,4 +1,4 @@
-"""The Cassandra writers before a server that answers as it is told."""
+"""The Cassandra writers with a server whose answers the test defines."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ TRANSIENT = [
 
 
 def name(error: object) -> str:
-    """Names a parameter."""
+    """Return the name of a parameter's type."""
     return type(error).__name__
 
 
 def entries() -> list[Record]:
-    """One membership change, one message, one more of each."""
+    """A membership change, a message, and one more of each."""
     made = ConversationCreated(**CONVERSATION.common(1), members=["ann"], join="open", mode="push")
     added = MembersAdded(**CONVERSATION.common(3), members=["bob"], mode="push")
     all_of_them: list[AnyEntry] = [
@@ -61,12 +61,12 @@ def entries() -> list[Record]:
 
 
 def sync_records(count: int) -> list[Record]:
-    """Each for another recipient."""
+    """Records for one recipient each."""
     return [Record(0, at, b"user %d" % at, VALUE) for at in range(count)]
 
 
 def test_memberships_then_messages_then_heads() -> None:
-    """No step begins while a request of the one before has no answer."""
+    """A step begins after the requests of the previous step are answered."""
     session = FakeSession()
     MessageWriter(session).write(entries())
     steps = {
@@ -83,7 +83,7 @@ def test_memberships_then_messages_then_heads() -> None:
     "failing", ["membership_by_user", "membership_by_conversation", "message"]
 )
 def test_a_step_that_fails_ends_the_batch(failing: str) -> None:
-    """Nothing that depends on it is written, and all of the batch is to be written again."""
+    """After a failed step no later step is written, and the whole batch is written again."""
     session = FakeSession(lambda sent: OperationTimedOut() if sent.table == failing else None)
     with pytest.raises(TransientFailure):
         MessageWriter(session).write(entries())
@@ -92,7 +92,7 @@ def test_a_step_that_fails_ends_the_batch(failing: str) -> None:
 
 
 def test_a_refused_entry_moves_no_head() -> None:
-    """It goes no further than the step that refuses it."""
+    """A refused entry is poison and does not move the head."""
 
     def refuse_last(sent: Sent) -> Exception | None:
         refused = sent.table == "message" and (len(sent.rows) > 1 or sent.rows[0]["seq"] == 4)
@@ -105,13 +105,13 @@ def test_a_refused_entry_moves_no_head() -> None:
 
 
 def listed(sent: Sent) -> list[str]:
-    """The recipients whose partitions a request lists."""
+    """Return the recipients whose partitions a request lists."""
     rows = [row for row in sent.rows if "bucket" in row and "records" not in row]
     return [row["user_id"] for row in rows]
 
 
 def test_a_partition_is_listed_with_its_first_row() -> None:
-    """And only once, as long as that is recent."""
+    """A partition is listed with its first row, and not again within the time of the cache."""
     session = FakeSession()
     writer = SyncWriter(session, Settings())
     writer.write(sync_records(3))
@@ -120,7 +120,7 @@ def test_a_partition_is_listed_with_its_first_row() -> None:
 
 
 def test_a_partition_is_listed_again_after_a_failure() -> None:
-    """Rows that nobody finds would be lost."""
+    """A failed request is not counted as listed, because unlisted rows would never be read."""
     errors = iter([OperationTimedOut()])
     session = FakeSession(lambda _: next(errors, None))
     writer = SyncWriter(session, Settings())
@@ -131,7 +131,10 @@ def test_a_partition_is_listed_again_after_a_failure() -> None:
 
 
 def test_a_recipient_that_cannot_be_listed_is_not_taken_for_listed() -> None:
-    """Their record is poison; what else is in the request is written. They are listed later."""
+    """A record whose listing is refused is poison; other records of the request are written.
+
+    The recipient is listed with a later record.
+    """
     bad = ["user 1"]
 
     def refuse(sent: Sent) -> Exception | None:
@@ -150,7 +153,7 @@ def test_a_recipient_that_cannot_be_listed_is_not_taken_for_listed() -> None:
 
 @pytest.mark.parametrize("error", TRANSIENT, ids=name)
 def test_after_a_failure_the_whole_batch_is_written_again(error: Exception) -> None:
-    """Whatever failed for now: a part of the records would be other rows than before."""
+    """After a temporary failure the whole batch is written again, with the same rows."""
 
     def fail(sent: Sent) -> Exception | None:
         return error if sent.table == "sync" else None
@@ -160,21 +163,21 @@ def test_after_a_failure_the_whole_batch_is_written_again(error: Exception) -> N
 
 
 def test_a_client_that_is_refused_ends() -> None:
-    """No record is to blame, and waiting does not help."""
+    """Refused credentials end the sink: no record is the cause, and a retry cannot succeed."""
     session = FakeSession(lambda _: Unauthorized("who are you"))
     with pytest.raises(FatalFailure, match="Unauthorized"):
         SyncWriter(session, Settings()).write(sync_records(1))
 
 
 def test_a_missing_table_is_nobodys_poison() -> None:
-    """The server gives the same error as for a bad row."""
+    """A missing table ends the sink, although the server's error is that for a bad row."""
     session = FakeSession(lambda _: InvalidRequest("no"), tables=["sync", "sync_expiry"])
     with pytest.raises(FatalFailure, match=r"no table k\.sync_bucket"):
         SyncWriter(session, Settings()).write(sync_records(1))
 
 
 def test_requests_are_on_their_way_side_by_side_within_a_bound() -> None:
-    """As many as the bound, and none more."""
+    """The number of requests in flight reaches its bound and does not exceed it."""
     full = threading.Event()
 
     def answer(_: Sent) -> None:
@@ -188,7 +191,7 @@ def test_requests_are_on_their_way_side_by_side_within_a_bound() -> None:
 
 
 def rows_of(session: FakeSession) -> list[tuple[str, int, SyncRow]]:
-    """Recipient, key and content of each row of ``sync`` that was sent, in their order."""
+    """Return recipient, key and content of each row of ``sync``, in the order of sending."""
     return [
         (row["user_id"], row["sync_seq"], decode_row(row["records"]))
         for sent in session.sent
@@ -198,7 +201,10 @@ def rows_of(session: FakeSession) -> list[tuple[str, int, SyncRow]]:
 
 
 def test_a_row_has_what_a_flush_brings_to_a_recipient() -> None:
-    """References and replies; its key is the highest sync SeqId; each bucket has its own rows."""
+    """A flush makes one row for each recipient and bucket, with all references and replies.
+
+    The key is the highest sync SeqId.
+    """
     session = FakeSession()
     reply = {"conv_id": "c", "sender": "a", "device_id": "d", "client_msg_id": "x"}
     duplicate = encode(Duplicate(**reply, at=1, seq=7))
@@ -222,7 +228,7 @@ def test_a_row_has_what_a_flush_brings_to_a_recipient() -> None:
 
 
 def test_many_or_long_references_become_several_rows() -> None:
-    """At most 100 references and the length of an entry; in ascending order."""
+    """A row has at most 100 references and the length of an entry; rows are in ascending order."""
     session = FakeSession()
     many = [Record(0, at, b"ann", VALUE) for at in range(250)]
     reply = {"conv_id": "c", "sender": "a", "device_id": "d", "client_msg_id": "x" * 3_000}
@@ -241,7 +247,7 @@ def test_many_or_long_references_become_several_rows() -> None:
 def test_what_is_refused_is_taken_apart_down_to_the_record(
     users: list[str], data: st.DataObject
 ) -> None:
-    """A good record is stored whatever else is in its row; the others are poison."""
+    """Only refused records become poison, and the other records of their rows are stored."""
     bad = data.draw(st.sets(st.integers(0, len(users) - 1), max_size=3))
 
     def answer(sent: Sent) -> Exception | None:
@@ -269,7 +275,7 @@ def test_what_is_refused_is_taken_apart_down_to_the_record(
 
 
 def test_lifetimes_follow_the_clock_of_the_store() -> None:
-    """A sink whose own clock is wrong by years notes the same times as any other."""
+    """Times follow the clock of the store, and not the clock of the sink's machine."""
     session = FakeSession()
     session.time_ms = 5_000_000_000
     writer = SyncWriter(session, Settings(sync_lifetime=timedelta(seconds=80)))
@@ -281,7 +287,7 @@ def test_lifetimes_follow_the_clock_of_the_store() -> None:
 
 
 def test_rows_say_from_when_on_they_may_be_gone() -> None:
-    """In the request of the row of each recipient: the slot, its end, the last of the row."""
+    """Each row comes with a note of its slot, the slot's end, and the last record of the row."""
     session, kept = FakeSession(), keeping(timedelta(seconds=80))
     writer = SyncWriter(session, Settings(sync_lifetime=timedelta(seconds=80)), now=lambda: 1_009)
     writer.write(
@@ -297,7 +303,7 @@ def test_rows_say_from_when_on_they_may_be_gone() -> None:
 
 
 def test_a_recipient_who_is_named_twice_gets_one_reference() -> None:
-    """A key that no sequencer makes does not double a message."""
+    """A recipient named twice in a key gets one reference."""
     session = FakeSession()
     SyncWriter(session, Settings()).write([Record(0, 1, b"ann\nbob\nann", VALUE)])
     assert sorted(user for user, _, _ in rows_of(session)) == ["ann", "bob"]
@@ -314,7 +320,7 @@ def test_a_recipient_who_is_named_twice_gets_one_reference() -> None:
     ],
 )  # fmt: skip
 def test_what_would_make_a_row_unreadable_is_poison(value: bytes) -> None:
-    """The record behind it is stored."""
+    """A value that would make a row unreadable is poison, and the next record is stored."""
     session = FakeSession()
     outcome = SyncWriter(session, Settings()).write(
         [Record(0, 1, b"ann", value), Record(0, 2, b"ann", VALUE)]
@@ -324,7 +330,7 @@ def test_what_would_make_a_row_unreadable_is_poison(value: bytes) -> None:
 
 
 def test_a_flush_has_a_bound_in_deliveries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More recipients become several flushes, one after the other."""
+    """More recipients than the bound become several flushes, one after the other."""
     monkeypatch.setattr(sync_places, "MAX_DELIVERIES", 10)
     session = FakeSession()
     records = [Record(0, at, b"a\nb\nc\nd", VALUE) for at in range(5)]

@@ -1,4 +1,4 @@
-"""Who counts as in touch, and what the sync sink writes for everybody else."""
+"""Active and inactive recipients, and the sync sink's rows and notes for them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Active:
 
 
 def notes(session: FakeSession) -> dict[str, int]:
-    """The skip notes that were sent: by recipient, the newest sync SeqId."""
+    """Return the sent skip notes: the newest sync SeqId of each recipient."""
     rows = [row for sent in session.sent for row in sent.rows if row.get("since") == SKIPPED_SINCE]
     assert all(row["until"] == SKIPPED_UNTIL for row in rows)
     assert all(row["timestamp"] == row["newest"] for row in rows)
@@ -48,12 +48,12 @@ def notes(session: FakeSession) -> dict[str, int]:
 
 
 def recipients(session: FakeSession) -> set[str]:
-    """Who got rows."""
+    """Return the recipients of rows."""
     return {row["user_id"] for sent in session.sent for row in sent.rows if "records" in row}
 
 
 def test_a_contact_counts_for_a_lifetime_and_two_intervals() -> None:
-    """Whoever has none, or an older one, is inactive."""
+    """A person without a contact, or with an older one, is inactive."""
     book = ContactBook(LIFETIME)
     book.take(b"ann", 1_000)
     assert book.inactive([b"ann", b"bob"], 1_000 + COUNTS) == {b"bob"}
@@ -61,7 +61,7 @@ def test_a_contact_counts_for_a_lifetime_and_two_intervals() -> None:
 
 
 def test_an_older_contact_replaces_no_newer_one() -> None:
-    """Partitions are read in any order, and again from their beginnings."""
+    """Partitions are read in any order and repeatedly, so an older contact is ignored."""
     book = ContactBook(LIFETIME)
     book.take(b"ann", 1_000)
     book.take(b"ann", 5)
@@ -69,7 +69,7 @@ def test_an_older_contact_replaces_no_newer_one() -> None:
 
 
 def test_contacts_that_count_no_more_are_forgotten() -> None:
-    """The memory is that of the people who are active."""
+    """The memory contains only people who are active."""
     book = ContactBook(LIFETIME)
     book.take(b"ann", 1_000)
     book.take(b"bob", 90_000)
@@ -78,7 +78,7 @@ def test_contacts_that_count_no_more_are_forgotten() -> None:
 
 
 def test_nobody_is_inactive_while_there_are_too_many_to_remember() -> None:
-    """A bound of memory takes no row from somebody who is in touch."""
+    """With more contacts than fit into memory nobody is inactive, so nobody loses a row."""
     book = ContactBook(LIFETIME, size=1)
     book.take(b"ann", 1_000)
     book.take(b"bob", 1_000)
@@ -113,7 +113,7 @@ class FakeMessage:
 
 
 class FakeConsumer:
-    """Gives one message with each poll that waits; time passes while there is none."""
+    """Returns a message from each poll with a timeout; without messages the time passes."""
 
     def __init__(self, *messages: FakeMessage) -> None:
         self._messages: Iterator[FakeMessage] = iter(messages)
@@ -133,19 +133,19 @@ class FakeConsumer:
 
 
 def log_of(consumer: FakeConsumer, ends: list[int]) -> ContactLog:
-    """A log of one partition; each question for its end takes the next of ``ends``."""
+    """A log of one partition; each query for the end takes the next of ``ends``."""
     book = ContactBook(LIFETIME)
     return ContactLog(consumer, lambda: {0: ends.pop(0)}, book, lambda: consumer.now)
 
 
 def test_the_log_is_read_to_its_end_before_somebody_is_inactive() -> None:
-    """A contact that was confirmed before the question counts, also behind many others."""
+    """A contact from before the query counts, also behind other records."""
     consumer = FakeConsumer(FakeMessage(0, b"ann", 50), FakeMessage(1, b"bob", 50))
     assert log_of(consumer, [2]).inactive([b"bob", b"cid"], 60) == {b"cid"}
 
 
 def test_the_broker_is_asked_nothing_while_everybody_is_active() -> None:
-    """A message among active people costs no request."""
+    """A message among active people costs no request to the broker."""
     ends = [1]
     log = log_of(FakeConsumer(FakeMessage(0, b"ann", 50)), ends)
     assert not log.inactive([b"ann"], 60)
@@ -154,12 +154,12 @@ def test_the_broker_is_asked_nothing_while_everybody_is_active() -> None:
 
 
 def test_the_end_of_a_partition_counts_whatever_was_dropped_before_it() -> None:
-    """Old contacts leave an empty log with an end above 0."""
+    """A log whose contacts have all expired is read to its end above 0."""
     assert log_of(FakeConsumer(FakeMessage(7, None)), [7]).inactive([b"ann"], 60) == {b"ann"}
 
 
 def test_a_log_that_is_not_read_in_time_is_read_on_with_the_next_call() -> None:
-    """Nobody is skipped meanwhile: the batch waits."""
+    """A log that is not read in time is a temporary failure; the next call continues the read."""
     records = [FakeMessage(0, b"ann", 50)]
     consumer = FakeConsumer(*records)
     log = log_of(consumer, [2, 1])
@@ -170,12 +170,12 @@ def test_a_log_that_is_not_read_in_time_is_read_on_with_the_next_call() -> None:
 
 
 def writer_of(session: FakeSession, *active: bytes) -> SyncWriter:
-    """A writer that skips everybody else."""
+    """A writer for which only these people are active."""
     return SyncWriter(session, Settings(), contacts=Active(*active))
 
 
 def test_an_inactive_recipient_gets_one_note_and_no_row() -> None:
-    """The note is of the highest record of the flush, whichever records others share."""
+    """An inactive recipient gets no row but one note with their highest record of the flush."""
     session = FakeSession()
     records = [
         Record(0, 1, b"ann\nbob", VALUE),
@@ -192,7 +192,7 @@ def test_an_inactive_recipient_gets_one_note_and_no_row() -> None:
 
 
 def test_notes_travel_together_within_bounds() -> None:
-    """As many to a request as rows."""
+    """A request has as many notes as rows."""
     session = FakeSession()
     records = [Record(0, at, b"user %d" % at, VALUE) for at in range(MAX_STATEMENTS + 1)]
     writer_of(session).write(records)
@@ -200,7 +200,7 @@ def test_notes_travel_together_within_bounds() -> None:
 
 
 def test_nothing_later_is_sent_before_a_note_is_durable() -> None:
-    """A note that fails ends the batch: all of it is written again."""
+    """A note that fails ends the batch, and the whole batch is written again."""
 
     def fail(sent: Sent) -> Exception | None:
         failed: Exception = OperationTimedOut()
@@ -211,7 +211,7 @@ def test_nothing_later_is_sent_before_a_note_is_durable() -> None:
 
 
 def test_a_note_that_is_refused_makes_dead_letters_of_its_records_alone() -> None:
-    """The notes that were refused beside it are written."""
+    """Only the records of a refused note become dead letters; other notes are written."""
 
     def refuse(sent: Sent) -> Exception | None:
         refused: Exception = InvalidRequest("no")
@@ -226,7 +226,7 @@ def test_a_note_that_is_refused_makes_dead_letters_of_its_records_alone() -> Non
 
 
 def test_without_contacts_nobody_is_skipped() -> None:
-    """The setting is off by default."""
+    """Without the setting, which is the default, everybody gets rows."""
     session = FakeSession()
     outcome = SyncWriter(session, Settings()).write([Record(0, 1, b"ann", VALUE)])
     assert not outcome.counts

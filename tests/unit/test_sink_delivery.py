@@ -1,4 +1,4 @@
-"""A batch between its reading and its commit: retries, poison, dead letters."""
+"""A batch between read and commit: retries, poison, dead letters."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ RECORDS = [record(offset, b"secret text", partition=offset % 2) for offset in ra
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries follow at once."""
+    """Retries without a pause."""
     monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.0)
 
 
 def deliver(writer: FakeWriter, letters: FakeDeadLetters, longest_run: int = 9) -> dict[int, int]:
-    """Delivers `RECORDS`."""
+    """Deliver `RECORDS`; return the number of dead letters of each partition."""
     guard = PoisonGuard(PoisonLimits(run=longest_run))
     counts = Delivery(writer, letters, guard).deliver(RECORDS, Event())
     return {number: of.dead_letters for number, of in counts.items()}
 
 
 def test_only_what_failed_is_written_again() -> None:
-    """Positions are those of the call; they are followed through several partial failures."""
+    """Only failed records are written again, through several partial failures."""
     writer = FakeWriter(
         Outcome(poison(0), again=[1, 3, 5]),
-        Outcome(poison(1), again=[2]),  # of 11, 13, 15: 13 is poison
+        Outcome(poison(1), again=[2]),  # 1 is the record 13 among 11, 13 and 15
         TransientFailure("nothing of it"),
     )
     letters = FakeDeadLetters()
@@ -49,7 +49,7 @@ def test_only_what_failed_is_written_again() -> None:
 
 
 def test_the_counts_of_all_attempts_are_added() -> None:
-    """The writer's counts of what became durable in each attempt, and the dead letters."""
+    """The result adds the writer's counts of all attempts and the dead letters."""
     writer = FakeWriter(
         Outcome(again=[1, 2], counts={0: Counts(written=2)}),
         TransientFailure("away"),
@@ -61,21 +61,21 @@ def test_the_counts_of_all_attempts_are_added() -> None:
 
 
 def test_transient_failures_are_outlasted() -> None:
-    """However many there are."""
+    """Any number of temporary failures is retried."""
     writer = FakeWriter(*[TransientFailure("away")] * 50)
     assert deliver(writer, FakeDeadLetters()) == {}
     assert len(writer.calls) == 51
 
 
 def test_dead_letters_are_sent_until_they_are_confirmed() -> None:
-    """A dead letter topic that is away is waited for like a store."""
+    """Dead letters are sent again until the broker acknowledges them."""
     letters = FakeDeadLetters(TransientFailure("away"), TransientFailure("away"))
     assert deliver(FakeWriter(Outcome(poison(2))), letters) == {0: 1}
     assert letters.letters == [(12, "bad")]
 
 
 def test_too_much_poison_is_not_put_aside() -> None:
-    """The sink stops before it takes a whole topic for dead letters."""
+    """The sink stops before it writes the dead letters of a run that is too long."""
     letters = FakeDeadLetters()
     with pytest.raises(TooManyPoison):
         deliver(FakeWriter(Outcome(poison(1, 2, 3))), letters, longest_run=3)
@@ -83,7 +83,7 @@ def test_too_much_poison_is_not_put_aside() -> None:
 
 
 def test_a_fatal_failure_comes_through() -> None:
-    """And is not tried again."""
+    """A fatal failure is raised without a retry."""
     writer = FakeWriter(FatalFailure("no table"))
     with pytest.raises(FatalFailure):
         deliver(writer, FakeDeadLetters())
@@ -91,7 +91,7 @@ def test_a_fatal_failure_comes_through() -> None:
 
 
 def test_nothing_is_told_of_a_message(caplog: pytest.LogCaptureFixture) -> None:
-    """The log names places and reasons, never contents."""
+    """The log has positions and reasons, never contents of messages."""
     caplog.set_level(logging.DEBUG)
     writer = FakeWriter(Outcome(poison(0)), TransientFailure("away"))
     deliver(writer, FakeDeadLetters(TransientFailure("away")))
@@ -100,7 +100,7 @@ def test_nothing_is_told_of_a_message(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_abandoned_attempts_end() -> None:
-    """Nobody waits for ever for a process that is asked to end."""
+    """A stop request ends the retries with the last error."""
     stop, made = Event(), 0
     with pytest.raises(ServerUnavailable):  # noqa: PT012 - the loop is what is tested
         for attempt in attempts("trying", stop):
@@ -113,13 +113,13 @@ def test_abandoned_attempts_end() -> None:
 
 
 def observe(guard: PoisonGuard, *batches: tuple[int, list[int]]) -> None:
-    """Shows batches to a guard."""
+    """Pass batches to a guard."""
     for count, positions in batches:
         guard.observe(count, positions)
 
 
 def test_a_run_of_poison_is_counted_across_batches() -> None:
-    """Small batches hide no run."""
+    """A run of poison records counts across batches."""
     guard = PoisonGuard(PoisonLimits(run=4))
     observe(guard, (3, [1, 2]), (1, [0]))
     with pytest.raises(TooManyPoison, match="4 poison records in a row"):
@@ -127,7 +127,7 @@ def test_a_run_of_poison_is_counted_across_batches() -> None:
 
 
 def test_a_good_record_ends_a_run() -> None:
-    """Whether it is in the middle of a batch, at its end or at its beginning."""
+    """A good record in the middle, at the end or at the start of a batch ends a run."""
     guard = PoisonGuard(PoisonLimits(run=3))
     observe(guard, (4, [0, 1, 3]), (3, [0]), (3, [1, 2]), (2, []), (3, [0, 1]), (3, [1, 2]))
     with pytest.raises(TooManyPoison):
@@ -135,10 +135,10 @@ def test_a_good_record_ends_a_run() -> None:
 
 
 def test_a_share_of_poison_is_counted_in_a_window() -> None:
-    """Early records say little, and old ones nothing any more."""
+    """The share of poison is not judged with too few records, and ignores old records."""
     limits = PoisonLimits(run=1_000, share=0.1, window=100, at_least=50)
     early = PoisonGuard(limits)
-    early.observe(40, list(range(0, 40, 2)))  # half, but of too few to judge
+    early.observe(40, list(range(0, 40, 2)))  # half of the records, but too few to judge
     with pytest.raises(TooManyPoison, match="20 of the last 60"):
         early.observe(20, [])
     late = PoisonGuard(limits)
@@ -149,7 +149,7 @@ def test_a_share_of_poison_is_counted_in_a_window() -> None:
 
 
 class FailingWriter:
-    """Fails of some records with an error that it does not foresee; the first try is late."""
+    """Fails for some records with an unforeseen error; the first attempt returns a late record."""
 
     def __init__(self, error: Exception, *offsets: int) -> None:
         self._error = error
@@ -173,7 +173,7 @@ class FailingWriter:
     [ValueError(), TypeError(), OverflowError(), KeyError(), RecursionError(), struct.error()],
 )
 def test_a_record_that_makes_the_writer_fail_is_poison(error: Exception) -> None:
-    """The others are written, in their order, also when some have to be written again."""
+    """A record that raises an error in the writer is poison; the others are written in order."""
     writer, letters = FailingWriter(error, 12, 15), FakeDeadLetters()
     delivery = Delivery(writer, letters, PoisonGuard(PoisonLimits()))
     delivery.deliver(RECORDS, Event())
@@ -183,7 +183,7 @@ def test_a_record_that_makes_the_writer_fail_is_poison(error: Exception) -> None
 
 
 def test_no_other_error_is_blamed_on_a_record() -> None:
-    """What may be the server's or the machine's ends the sink."""
+    """An error that may be the server's or the machine's ends the sink."""
     for error in (OSError(), MemoryError(), RuntimeError()):
         writer = FailingWriter(error, 12)
         with pytest.raises(type(error)):

@@ -1,4 +1,4 @@
-"""The search writer before a server that answers as it is told."""
+"""The search writer with a server whose answers the test defines."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from tests.support.sink_stores import NEXT_MONTH, Conversation, on_log
 RECORDS = [on_log(Conversation("c").said(seq, "hello"), seq) for seq in range(1, 8)]
 
 Bulk = Callable[[list[int]], list[tuple[int, str]]]
-"""From the SeqIds of a request to the status and the type of error of each."""
+"""Maps the SeqIds of a request to the status and the error type of each."""
 
 
 def refusal(status: int, kind: str = "some_exception") -> ApiError:
-    """The server's answer to a whole request."""
+    """An error response for a whole request."""
     node = NodeConfig("http", "localhost", 1)
     meta = ApiResponseMeta(status, "1.1", HttpHeaders(), 0.1, node)
     return ApiError(kind, meta, {})
 
 
 class FakeClient:
-    """Answers bulk requests as told, and notes them."""
+    """Answers bulk requests as the test defines, and records them."""
 
     def __init__(self, bulk: Bulk) -> None:
         self.bulks: list[list[int]] = []
@@ -59,18 +59,18 @@ class FakeClient:
 
 
 def writer(bulk: Bulk) -> tuple[SearchWriter, FakeClient]:
-    """A writer and the client behind it."""
+    """A writer and its client."""
     client = FakeClient(bulk)
     return SearchWriter(cast("Elasticsearch", client), Settings()), client
 
 
 def each(answers: dict[int, tuple[int, str]]) -> Bulk:
-    """Answers by SeqId; all others are created."""
+    """Answer with these results by SeqId; all other documents are created."""
     return lambda seqs: [answers.get(seq, (201, "")) for seq in seqs]
 
 
 def whole(error: Exception) -> Bulk:
-    """An answer to any request."""
+    """Answer each request with this error."""
 
     def bulk(_: list[int]) -> list[tuple[int, str]]:
         raise error
@@ -79,7 +79,7 @@ def whole(error: Exception) -> Bulk:
 
 
 def test_each_document_has_its_own_fate() -> None:
-    """A conflict is a success, a lack of anything passes in time, a bad document never does."""
+    """A conflict is a success, an overload is retried, and a malformed document is poison."""
     answers = {
         1: (200, ""),
         2: (409, "version_conflict_engine_exception"),
@@ -97,7 +97,7 @@ def test_each_document_has_its_own_fate() -> None:
 
 
 def test_a_request_that_is_refused_is_taken_apart() -> None:
-    """So that one document does not take others with it."""
+    """A refused request is split until only the bad documents are poison."""
 
     def refuse(seqs: list[int]) -> list[tuple[int, str]]:
         if {2, 7} & set(seqs):
@@ -112,7 +112,7 @@ def test_a_request_that_is_refused_is_taken_apart() -> None:
 
 
 def test_a_request_that_is_too_large_is_taken_apart() -> None:
-    """A server may have a lower limit than we know."""
+    """A request above the server's limit is split and becomes neither poison nor a retry."""
 
     def refuse(seqs: list[int]) -> list[tuple[int, str]]:
         if len(seqs) > 2:
@@ -128,14 +128,14 @@ def test_a_request_that_is_too_large_is_taken_apart() -> None:
     "error", [refusal(429), refusal(500), refusal(503), ConnectionTimeout("late")], ids=str
 )
 def test_a_server_that_cannot_now_is_asked_again(error: Exception) -> None:
-    """Nothing of the batch counts as durable."""
+    """A temporary error of the server is a temporary failure of the whole batch."""
     with pytest.raises(TransientFailure):
         writer(whole(error))[0].write(RECORDS)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405])
 def test_a_server_that_will_not_is_waited_for(status: int) -> None:
-    """No record is to blame, and somebody can repair it; the reason is in the message."""
+    """An error that somebody can repair is retried, with its status in the message."""
     with pytest.raises(TransientFailure, match=str(status)):
         writer(whole(refusal(status)))[0].write(RECORDS)
 
@@ -144,7 +144,7 @@ def test_a_server_that_will_not_is_waited_for(status: int) -> None:
     "answer",
     [
         (400, "index_closed_exception"),
-        (400, "validation_exception"),  # the cluster has as many shards as it may have
+        (400, "validation_exception"),  # the cluster has its maximum number of shards
         (400, "invalid_index_name_exception"),
         (403, "cluster_block_exception"),
         (403, "security_exception"),
@@ -158,7 +158,7 @@ def test_a_server_that_will_not_is_waited_for(status: int) -> None:
     ids=str,
 )
 def test_what_concerns_the_index_is_never_poison(answer: tuple[int, str]) -> None:
-    """Every document waits, whether the server says so to each or to the request."""
+    """An error of the index, for each document or for the request, makes no poison."""
     outcome = writer(lambda seqs: [answer] * len(seqs))[0].write(RECORDS)
     assert not outcome.poison
     assert len(outcome.again) == len(RECORDS)
@@ -177,14 +177,14 @@ def test_what_concerns_the_index_is_never_poison(answer: tuple[int, str]) -> Non
     ],
 )
 def test_a_document_that_the_index_refuses_is_poison(kind: str) -> None:
-    """Waiting does not help, and it must not hold up the others."""
+    """A malformed document is poison and does not block the others."""
     outcome = writer(each({3: (400, kind)}))[0].write(RECORDS)
     assert [found.index for found in outcome.poison] == [2]
     assert not outcome.again
 
 
 def test_an_index_without_the_alias_is_waited_for() -> None:
-    """Also when somebody removes the alias later: what is written then would never be found."""
+    """Documents wait while the index has no alias, because no search would find them."""
     clock = Clock()
     client = FakeClient(each({}))
     search = SearchWriter(cast("Elasticsearch", client), Settings(), clock)
@@ -200,7 +200,7 @@ def test_an_index_without_the_alias_is_waited_for() -> None:
 
 
 def test_each_index_is_created_once_before_its_first_document() -> None:
-    """And again when it turns out to be gone."""
+    """An index is created once before its first document, and again after its deletion."""
     later = on_log(Conversation("c").said(9, "hello", at=NEXT_MONTH), 9)
     gone: dict[int, tuple[int, str]] = {}
     search, client = writer(each(gone))
@@ -215,7 +215,7 @@ def test_each_index_is_created_once_before_its_first_document() -> None:
 
 
 def test_an_index_that_cannot_be_created_now_is_waited_for() -> None:
-    """Nothing is sent before it is there."""
+    """A failed creation of an index is temporary, and no document is sent before it."""
     for error in (refusal(503), ConnectionTimeout("late")):
         search, client = writer(each({}))
 
@@ -229,7 +229,7 @@ def test_an_index_that_cannot_be_created_now_is_waited_for() -> None:
 
 
 def test_entries_without_text_make_no_request() -> None:
-    """There is nothing to index."""
+    """Entries without text make no request."""
     search, client = writer(each({}))
     others = [on_log(entry, 0) for entry in Conversation("c").history() if entry.seq in (1, 3)]
     assert search.write(others) == Outcome([], [])

@@ -1,4 +1,4 @@
-"""Each sink's writer before records that nobody sends by mistake."""
+"""Hostile records for the writer of each sink."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ values = hostile | mutated_json(entries)
 
 
 class Stored:
-    """Notes the conversations of what a fake server takes."""
+    """Records the conversations in the requests to a fake server."""
 
     def __init__(self) -> None:
         self.conversations: set[str] = set()
@@ -61,17 +61,17 @@ class Stored:
 
 
 def message_writer(stored: Stored) -> Writer:
-    """Of ``sink-message``."""
+    """The writer of ``sink-message``."""
     return MessageWriter(cast("Session", FakeSession(stored.answer)))
 
 
 def sync_writer(stored: Stored) -> Writer:
-    """Of ``sink-sync``."""
+    """The writer of ``sink-sync``."""
     return SyncWriter(cast("Session", FakeSession(stored.answer)), SETTINGS)
 
 
 def search_writer(stored: Stored) -> Writer:
-    """Of ``sink-search``."""
+    """The writer of ``sink-search``."""
 
     class Client:
         bulk = staticmethod(stored.bulk)
@@ -88,7 +88,7 @@ MakeWriter = Callable[[Stored], Writer]
 
 
 def deliver(make: MakeWriter, records: list[Record]) -> FakeDeadLetters:
-    """Delivers records with a good one behind them, which must be stored."""
+    """Deliver records and a good one after them, which must be stored; return the dead letters."""
     stored, letters = Stored(), FakeDeadLetters()
     batch = [*records, Record(0, 1_000, b"ann", GOOD)]
     guard = PoisonGuard(PoisonLimits(run=1_000, share=1.0))
@@ -101,7 +101,7 @@ def deliver(make: MakeWriter, records: list[Record]) -> FakeDeadLetters:
 
 @pytest.mark.parametrize("make", WRITERS)
 def test_the_worst_values_are_dead_letters(make: MakeWriter) -> None:
-    """Nesting, huge numbers and strings end no sink, and a reason quotes nothing."""
+    """Deep nesting, huge numbers and long strings do not stop a sink; reasons quote nothing."""
     letters = deliver(make, [Record(0, at, b"c", value) for at, value in enumerate(worst())])
     assert not any("kkk" in reason for _, reason in letters.letters)
 
@@ -111,13 +111,13 @@ def test_the_worst_values_are_dead_letters(make: MakeWriter) -> None:
 def test_whatever_comes_before_a_good_record_it_is_stored(
     make: MakeWriter, odd: list[tuple[bytes | None, bytes | None]]
 ) -> None:
-    """Arbitrary bytes and mutated entries are stored or are dead letters."""
+    """Arbitrary bytes and mutated entries are stored or become dead letters."""
     deliver(make, [Record(0, at, key, value) for at, (key, value) in enumerate(odd)])
 
 
 @given(st.lists(values, min_size=1, max_size=3))
 def test_a_commit_can_be_written_after_any_record(odd: list[bytes | None]) -> None:
-    """Its metadata takes the time of a record, whatever that says."""
+    """The metadata of a commit can be written for a record with any time."""
     progress = Progress(lambda: 1.0)
     progress.assign(0, TopicPartition("t", 0))
     progress.learn([TopicPartition("t", 0, 0, metadata="[" * 2_000)])

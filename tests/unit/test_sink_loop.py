@@ -37,8 +37,8 @@ class Run:
     Args:
         calls: See `FakeConsumer`.
         hold: Whether tasks wait for the test to end them.
-        fails: What writing raises.
-        source: What to read, one topic unless given.
+        fails: The error of each write.
+        source: The topics to read, by default one.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Run:
 
 
 def test_a_gulp_is_written_and_then_committed() -> None:
-    """The commit is the offset behind the last record of each partition."""
+    """The commit of a partition is the offset after its last written record."""
     run = Run([assign(0, 1)], [message(0, 7)], [message(0, 9), message(1, 3)])
     consumer = run()
     assert run.written == [[(0, 7), (0, 9), (1, 3)]]
@@ -96,20 +96,20 @@ def test_a_gulp_is_written_and_then_committed() -> None:
 
 
 def test_the_end_of_a_partition_is_committed_too() -> None:
-    """Markers of transactions behind the last record do not look like lag."""
+    """The end of a partition is committed, so transaction markers do not count as lag."""
     run = Run([assign(0)], [message(0, 7)], [end_of(0, 9)], [end_of(0, 12)])
     assert run().offsets == {0: 12}
     assert run.written == [[(0, 7)]]
 
 
 def test_an_end_is_not_committed_before_the_records_below_it() -> None:
-    """It waits with the batch that is being written."""
+    """The end of a partition is committed only after the batch in flight."""
     run = Run([assign(0)], [message(0, 7)], [], [end_of(0, 9)], [], [], hold=True)
     assert run().offsets == {}
 
 
 class Following(OneTopic):
-    """A source that has another topic from the third look on."""
+    """A source with another topic from the third call on."""
 
     def __init__(self) -> None:
         super().__init__(TOPIC)
@@ -121,26 +121,26 @@ class Following(OneTopic):
 
 
 def test_a_source_that_has_other_topics_is_subscribed_to_once_more() -> None:
-    """And only then: each subscription is a rebalance for everybody."""
+    """The loop subscribes again only for other topics, because each time causes a rebalance."""
     assert Run(*[[]] * 10)().subscribed == [[TOPIC]]
     assert Run(*[[]] * 10, source=Following())().subscribed == [[TOPIC], ["another"]]
 
 
 def test_nothing_new_is_not_committed_again() -> None:
-    """An idle sink leaves the broker alone."""
+    """An idle sink does not repeat its commit."""
     run = Run([assign(0)], [message(0, 7)], [end_of(0, 9)], *[[]] * 20)
     assert len(run().commits) == 1
 
 
 def test_a_failed_commit_is_made_again() -> None:
-    """A rebalance can refuse a commit; the next one has the offset."""
+    """A commit refused during a rebalance is repeated with the next one."""
     run = Run([assign(0)], [message(0, 7)], [], [], [])
     run.consumer.refuse_commits = 1
     assert run().offsets == {0: 8}
 
 
 def test_a_commit_that_fails_for_one_partition_is_made_again_for_that_one() -> None:
-    """The answer tells of each partition by itself."""
+    """Only the partition whose commit failed is committed again."""
     run = Run([assign(0, 1)], [message(0, 7)], [message(1, 3)], *[[]] * 4)
     run.consumer.refuse_partition = 1
     consumer = run()
@@ -149,7 +149,7 @@ def test_a_commit_that_fails_for_one_partition_is_made_again_for_that_one() -> N
 
 
 def test_records_read_before_their_partition_was_revoked_are_dropped() -> None:
-    """One call can return records from before a revocation that happened in it."""
+    """A call can return records from before a revocation; these records are dropped."""
     run = Run([assign(0, 1)], [message(0, 1)], [message(0, 2), revoke(0), message(1, 5)], [])
     consumer = run()
     assert run.written == [[(1, 5)]]
@@ -157,7 +157,10 @@ def test_records_read_before_their_partition_was_revoked_are_dropped() -> None:
 
 
 def test_a_partition_that_came_back_within_one_call_ends_the_process() -> None:
-    """Its old records cannot be told from its new ones, so nothing is guessed."""
+    """Old and new records of a partition that returns within one call are indistinguishable.
+
+    The process ends instead of guessing.
+    """
     run = Run([assign(0)], [message(0, 5)], [revoke(0), assign(0), message(0, 3)])
     with pytest.raises(FatalFailure):
         run()
@@ -166,7 +169,7 @@ def test_a_partition_that_came_back_within_one_call_ends_the_process() -> None:
 
 
 def test_a_partition_that_came_back_within_one_poll_is_read() -> None:
-    """What a poll returns was fetched after the rebalances that it served."""
+    """The result of a poll was fetched after its rebalances, so it is read."""
     run = Run([assign(0)], [message(0, 5)], [], [revoke(0), assign(0), message(0, 6)], [], [])
     run.consumer.last_commits[0] = TopicPartition(TOPIC, 0, 6)
     assert run().offsets == {0: 7}
@@ -174,7 +177,7 @@ def test_a_partition_that_came_back_within_one_poll_is_read() -> None:
 
 
 def test_a_broker_that_does_not_say_the_last_commits_ends_nothing() -> None:
-    """The partitions are read all the same; nothing is committed before the answer."""
+    """A missing answer about the last commits stops commits, but not the reads."""
     run = Run([assign(0)], [message(0, 1)], *[[]] * 20)
     run.consumer.refuse_committed = 3
     note = '{"dead_letters":40}'
@@ -185,7 +188,7 @@ def test_a_broker_that_does_not_say_the_last_commits_ends_nothing() -> None:
 
 
 def test_a_commit_without_an_answer_stops_nothing() -> None:
-    """The loop reads and writes on, and commits again later."""
+    """The loop continues without an answer to its commit, and commits again later."""
     run = Run([assign(0)], [message(0, 1)], [], [message(0, 2)], *[[]] * 30)
     run.consumer.answers_commits = False
     assert len(run().commits) > 1
@@ -193,7 +196,7 @@ def test_a_commit_without_an_answer_stops_nothing() -> None:
 
 
 def test_what_waits_for_the_writer_is_dropped_with_its_partition() -> None:
-    """The next owner reads it again; the rest goes on."""
+    """The buffered records of a revoked partition are dropped; other partitions continue."""
     run = Run(
         [assign(0, 1)], [message(0, 1)], [], [message(0, 2)], [message(1, 9)], [revoke(0)],
         [lambda _: run.tasks[0].end()], [], [], hold=True,
@@ -206,13 +209,13 @@ def test_what_waits_for_the_writer_is_dropped_with_its_partition() -> None:
 
 
 def test_a_revocation_waits_for_the_batch_in_flight_and_commits_it() -> None:
-    """What is durable when the partition goes need not be written again."""
+    """A revocation waits for the batch in flight and commits it."""
     run = Run([assign(0)], [message(0, 1)], [], [revoke(0)])
     assert run().commits == [[TopicPartition(TOPIC, 0, 2)]]
 
 
 def test_a_revocation_does_not_wait_for_ever() -> None:
-    """A batch that does not end in time is left behind, and never committed."""
+    """A batch that does not end within the bound is abandoned and never committed."""
     run = Run(
         [assign(0)], [message(0, 1)], [], [revoke(0)], [assign(0)],
         [lambda _: run.tasks[0].end()], [], [], hold=True,
@@ -222,7 +225,7 @@ def test_a_revocation_does_not_wait_for_ever() -> None:
 
 
 def test_lost_partitions_are_not_committed() -> None:
-    """Somebody else has them, and may have come further."""
+    """A lost partition is not committed, because the new owner may have a higher commit."""
     run = Run(
         [assign(0)], [message(0, 1)], [], [lambda _: run.tasks[0].end(), lose(0)], [], hold=True
     )
@@ -230,7 +233,7 @@ def test_lost_partitions_are_not_committed() -> None:
 
 
 def test_a_full_buffer_pauses_and_goes_on_polling() -> None:
-    """The group keeps a member whose store is away; a new partition is paused with the others."""
+    """A full buffer pauses all partitions, also new ones; the loop polls to stay in the group."""
     paused: list[set[int]] = []
 
     def look(consumer: FakeConsumer) -> None:
@@ -248,14 +251,14 @@ def test_a_full_buffer_pauses_and_goes_on_polling() -> None:
 
 
 def test_an_orderly_end_waits_within_a_bound() -> None:
-    """What is in flight may still be committed; what hangs is left behind."""
+    """An orderly stop waits for the batch in flight within a bound."""
     run = Run([assign(0)], [message(0, 1)], [], hold=True)
     assert run().offsets == {}
     assert STOP_SECONDS <= run.tasks[0].waited <= STOP_SECONDS + 2
 
 
 def test_what_ends_the_writing_ends_the_loop() -> None:
-    """The error comes out as it is, nothing of the batch is committed, the group is left."""
+    """An error of a write ends the loop without a commit, and the consumer leaves the group."""
     run = Run([assign(0)], [message(0, 1)], [], [], fails=ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         run()
@@ -264,7 +267,7 @@ def test_what_ends_the_writing_ends_the_loop() -> None:
 
 
 def test_an_error_in_flight_at_the_end_is_told() -> None:
-    """A process that could not write does not pretend to have ended well."""
+    """An error of the batch in flight is raised during an orderly stop, too."""
     run = Run([assign(0)], [message(0, 1)], fails=ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         run()
@@ -272,7 +275,7 @@ def test_an_error_in_flight_at_the_end_is_told() -> None:
 
 @pytest.mark.parametrize("fatal", [True, False])
 def test_only_a_fatal_error_of_the_client_ends_the_loop(*, fatal: bool) -> None:
-    """All others the client library mends by itself."""
+    """The client library recovers from all errors that are not fatal."""
     error = Message(error=KafkaError(KafkaError.NETWORK_EXCEPTION, "gone", fatal=fatal))
     run = Run([assign(0)], [error], [], [message(0, 1)], [])
     if fatal:
@@ -283,7 +286,7 @@ def test_only_a_fatal_error_of_the_client_ends_the_loop(*, fatal: bool) -> None:
 
 
 def test_commits_tell_delay_and_dead_letters() -> None:
-    """The delay is that of the newest entry; dead letters count on from the last commit."""
+    """Commits have the delay of the newest entry, and continue the last commit's dead letters."""
     value = b'{"at": %d}' % (NOW * 1000 - 250)
     run = Run([assign(0, 1)], [message(0, 1, b'{"at": 5}')], [message(0, 2, value)], [])
     run.counts = {0: Counts(2)}
@@ -295,7 +298,7 @@ def test_commits_tell_delay_and_dead_letters() -> None:
 
 
 def test_commits_count_written_and_skipped_deliveries() -> None:
-    """Since the first commit. Without the setting the note has no such field."""
+    """Commits continue the counts of deliveries; without the setting the note has no counts."""
     run = Run([assign(0, 1)], [message(0, 1)], [message(1, 1)], [])
     run.counts = {0: Counts(written=2, skipped=3)}
     note = '{"dead_letters":1,"written":40,"skipped":5}'
@@ -309,7 +312,7 @@ def test_commits_count_written_and_skipped_deliveries() -> None:
 
 
 def test_a_note_of_somebody_else_does_no_harm() -> None:
-    """Such as that of a tool that resets offsets."""
+    """A note by another program, such as a tool that resets offsets, is ignored."""
     run = Run([assign(0)], [message(0, 1)], [])
     run.consumer.last_commits[0] = TopicPartition(TOPIC, 0, 1, metadata="moved by hand")
     (place,) = run().commits[0]

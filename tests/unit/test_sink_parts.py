@@ -1,4 +1,4 @@
-"""The small parts of the sinks: buffer, requests, what is recent, documents."""
+"""Small parts of the sinks: buffer, requests, cache of recent keys, documents."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PREPARED = PreparedStatement([], b"id", [], "INSERT", None, 5, [], None)
 
 @given(st.lists(st.integers(1, MAX_BYTES * 2), max_size=400))
 def test_requests_hold_every_row_once_within_their_bounds(sizes: list[int]) -> None:
-    """In order, never more than the bounds unless one row is larger, and never without need."""
+    """Requests have all rows in order, and are full but within bounds (unless a row is larger)."""
     rows = [Row(BoundStatement(PREPARED), origin, size) for origin, size in enumerate(sizes)]
     requests = list(requests_of(rows))
     assert [row for request in requests for row in request.rows] == rows
@@ -42,7 +42,7 @@ def test_requests_hold_every_row_once_within_their_bounds(sizes: list[int]) -> N
 
 
 def test_only_many_rows_make_a_batch() -> None:
-    """A large single row is no batch, so a server's limit on batches does not refuse it."""
+    """A single large row is no batch, so that the server's limit of batches does not apply."""
     rows = [Row(BoundStatement(PREPARED), 0, 1)] * 2
     assert isinstance(Request(rows[:1]).statement(), BoundStatement)
     batch = Request(rows).statement()
@@ -52,7 +52,7 @@ def test_only_many_rows_make_a_batch() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.binary(max_size=30)), max_size=60))
 def test_the_buffer_gives_back_what_it_got(added: list[tuple[int, bytes]]) -> None:
-    """In order; what is dropped is gone, and the offsets are those behind what is left."""
+    """A batch has the added records in order without the dropped ones, and their next offsets."""
     buffer = Buffer(Bounds(20, 300, 5))
     records = [Record(p, at, None, value) for at, (p, value) in enumerate(added)]
     taken = 0
@@ -72,7 +72,7 @@ def test_the_buffer_gives_back_what_it_got(added: list[tuple[int, bytes]]) -> No
 
 
 def test_a_large_gulp_leaves_no_negative_room() -> None:
-    """One gulp may pass the bound."""
+    """A call may exceed the buffer's bound, and then the room is 0 and not negative."""
     buffer = Buffer(Bounds(2, 100, 5))
     for offset in range(4):
         buffer.add(record(offset))
@@ -80,7 +80,7 @@ def test_a_large_gulp_leaves_no_negative_room() -> None:
 
 
 def test_recent_keys_are_forgotten_by_time_and_by_number() -> None:
-    """A key is not recent when it was never noted, long ago, or too many others came since."""
+    """A key is recent only for a time, and only among a bounded number of keys."""
     time = 0.0
     recent: Recent[str] = Recent(size=2, seconds=10, monotonic=lambda: time)
 
@@ -91,7 +91,7 @@ def test_recent_keys_are_forgotten_by_time_and_by_number() -> None:
     assert known() == ["a", "b"]
     time = 5
     recent.note("a")
-    recent.note("c")  # one too many: b was noted longest ago
+    recent.note("c")  # one key too many: b is the oldest
     assert known() == ["a", "c"]
     time = 15
     assert known() == []
@@ -107,7 +107,7 @@ def entry(seq: int, text: str, at: int = 1_700_000_000_000) -> Record:
 
 
 def test_a_message_makes_one_document() -> None:
-    """All of it follows from the entry alone; the tokens are those of a search."""
+    """A document is made from its entry alone, with the tokens of a search."""
     documents, poison = documents_of(Settings(), [entry(1, "Hello"), entry(2, "\uff21\uff22")])
     assert poison == []
     first, second = documents
@@ -130,7 +130,7 @@ def test_a_message_makes_one_document() -> None:
 
 
 def test_what_makes_no_document() -> None:
-    """Other entries are passed over; what is no entry, or lies out of all time, is poison."""
+    """Other entries make no document; undecodable or out-of-range ones are poison."""
     records = [
         record(0, b'{"kind":"fanout_changed","conv_id":"c","seq":1,"sender":"a","at":1,'
                   b'"client_msg_id":"x","mode":"pull","member_count":1,"push_limit":1,'
@@ -149,7 +149,7 @@ def test_what_makes_no_document() -> None:
 
 @given(st.lists(st.integers(1, BULK_BYTES * 2 // 3), max_size=20), st.integers(0, BULK_DOCUMENTS))
 def test_bulks_hold_every_document_once_within_their_bounds(sizes: list[int], small: int) -> None:
-    """In order, and never more than the bounds unless one document is larger."""
+    """Bulks have all documents in order, within the bounds unless one document is larger."""
     documents = [
         Document(origin, "i", 0, b"", bytes(size))
         for origin, size in enumerate([*sizes, *[1] * small])

@@ -1,4 +1,4 @@
-"""What a lane starts from: state, commit and source that belong together, or nothing."""
+"""A lane starts only if its state, its commit and its source are consistent."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ STRANGE = [
 
 @pytest.mark.parametrize(("source", "next_offset"), FITTING)
 def test_what_belongs_together_starts(source: Source, next_offset: int | None) -> None:
-    """The ordinary ends of a process, and what time does to topics."""
+    """A lane starts after an ordinary stop, and after topics lost old records or commits."""
     check_start(source, next_offset)
 
 
 @pytest.mark.parametrize(("source", "next_offset", "words"), STRANGE)
 def test_what_does_not_is_refused(source: Source, next_offset: int | None, words: str) -> None:
-    """With one line that names the partition and both offsets."""
+    """An inconsistent start is refused with one line that has the offsets."""
     with pytest.raises(FatalFailure, match=words) as caught:
         check_start(source, next_offset)
     assert not isinstance(caught.value, SourceGap)
@@ -42,7 +42,7 @@ def test_what_does_not_is_refused(source: Source, next_offset: int | None, words
 
 @pytest.mark.parametrize("next_offset", [None, 5])
 def test_records_that_expired_unread_are_a_gap(next_offset: int | None) -> None:
-    """At the start, with a state or without one, and while the lane runs."""
+    """Unread records that expired are a gap, at a start with or without a state and later."""
     committed = NEVER if next_offset is None else next_offset
     with pytest.raises(SourceGap, match="starts at 6"):
         check_start(Source("s", 6, 9, committed), next_offset)

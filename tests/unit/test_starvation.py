@@ -1,4 +1,4 @@
-"""A lane whose records do not come ends its process, and no other lane does."""
+"""A lane whose records do not arrive ends its process; other lanes do not."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.support.clock import Clock
 
 
 def starvation(clock: Clock, end: int, *, marks_alone: bool = False) -> Starvation:
-    """Of a partition that ends there, perhaps with marks of transactions."""
+    """Starvation of a partition with this end, maybe after transaction markers only."""
     return Starvation(lambda: end, lambda _offsets: not marks_alone, clock)
 
 
 def test_records_that_never_come_end_the_process() -> None:
-    """At first they may be on their way; after the time of a wait in vain they are lost on it."""
+    """Missing records may be in flight at first; after the full time the process ends."""
     clock = Clock()
     looking = starvation(clock, end=9)
     looking.look(5)
@@ -26,7 +26,7 @@ def test_records_that_never_come_end_the_process() -> None:
 
 
 def test_a_lane_that_is_woken_again_and_again_is_not_starved() -> None:
-    """Each time it finds nothing; the record that it lacks is on its way all the while."""
+    """A lane that is woken repeatedly without records is not starved before the full time."""
     clock = Clock()
     looking = starvation(clock, end=9)
     for _ in range(5):
@@ -35,7 +35,7 @@ def test_a_lane_that_is_woken_again_and_again_is_not_starved() -> None:
 
 
 def test_a_lane_that_moves_is_not_starved() -> None:
-    """New records that are on their way each time."""
+    """A lane whose offset moves is not starved."""
     clock = Clock()
     looking = starvation(clock, end=9)
     for offset in (5, 6, 8, 9, 8):
@@ -44,7 +44,7 @@ def test_a_lane_that_moves_is_not_starved() -> None:
 
 
 def test_silence_is_not_starvation() -> None:
-    """Nothing to get, or nothing but marks."""
+    """A partition with no records to read, or only with markers, is not starved."""
     clock = Clock()
     for quiet in (starvation(clock, end=5), starvation(clock, end=9, marks_alone=True)):
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""What `im status` makes of what it was told."""
+"""The delay and the troubles that `im status` reports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ops.status import slowest_sink, troubles_of
 
 
 def stage(delay_ms: int | None = None, *, assigned: bool = True) -> StageHealth:
-    """A stage that was measured."""
+    """A measured stage."""
     return StageHealth(
         lag=0, delay_ms=delay_ms, measured_at=1, members=1, assigned=assigned, counts={}
     )
@@ -22,19 +22,19 @@ def process(state: str) -> ProcessState:
 
 
 def test_the_delay_is_that_of_the_slowest_sink() -> None:
-    """From send to stored everywhere: the sequencer's own delay is part of each sink's."""
+    """The total delay is that of the slowest sink, which includes the sequencer's delay."""
     stages = {"sequencer": stage(90), "sink-sync": stage(20), "sink-message": stage(50)}
     assert slowest_sink(stages) == 50
 
 
 def test_before_the_first_message_there_is_no_delay() -> None:
-    """Nothing is made up where nothing was measured, or nobody could be asked."""
+    """Without a measurement or without stages there is no delay."""
     assert slowest_sink({"sink-sync": stage(None)}) is None
     assert slowest_sink({}) is None
 
 
 def test_what_is_wrong_is_named() -> None:
-    """One process or partition that is missing is enough."""
+    """A process that does not run, and a partition without an owner, are each reported."""
     running, stages = [process("RUNNING")], {"sink-sync": stage()}
     assert troubles_of(running, stages) == []
     (fallen,) = troubles_of([*running, process("BACKOFF")], stages)

@@ -1,4 +1,4 @@
-"""Where the sync timelines lie, by name and number."""
+"""Names and numbers of the shards of sync timelines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ close_ids = st.text(st.sampled_from("a._-2e字"), min_size=1, max_size=6)
 
 @given(st.lists(ids | close_ids, max_size=20))
 def test_each_recipient_has_a_name_that_kafka_takes(users: list[str]) -> None:
-    """And no two have the same, also where a dot and ``_`` count as one; nor is it another's."""
+    """Each recipient has a valid topic name of their own, also where a dot and ``_`` are equal.
+
+    No name belongs to an epoch of the other layout.
+    """
     layout = TopicPerRecipient(BASE)
     names = {user: layout.topic(user, OWN_EPOCH) for user in users}
     assert all(NAME.fullmatch(name) for name in names.values())
@@ -36,12 +39,12 @@ def test_each_recipient_has_a_name_that_kafka_takes(users: list[str]) -> None:
      ("x.sync.ann", None), ("y.sync", None), ("x.sync-1x", None)],
 )  # fmt: skip
 def test_epochs_are_told_by_their_topics(topic: str, epoch: int | None) -> None:
-    """Nothing else in the namespace is taken for one."""
+    """The epoch is parsed from the topic's name, and other topics have none."""
     assert Sharded("x.sync").epoch(topic) == epoch
 
 
 def test_shards_are_found_by_recipient_and_by_number() -> None:
-    """Of each epoch one, on the partition where every Kafka client puts that key."""
+    """Each epoch has one shard for a recipient, on the partition of Kafka's own partitioner."""
     shards = SyncShards(
         Sharded("x.sync"), {"x.sync": 3, "x.sync-1": 8, "x.messages": 2, "x.sync.ann": 1}
     )
@@ -56,7 +59,7 @@ def test_shards_are_found_by_recipient_and_by_number() -> None:
 
 
 def test_two_topics_of_one_number_are_not_mixed_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It does not happen; if it did, nobody would go on with half of each."""
+    """Two topics with the same number are an error instead of a mixture."""
     layout = TopicPerRecipient("x.sync")
     monkeypatch.setattr(layout, "number", lambda _topic, _partition: 7)
     with pytest.raises(ConfigurationError, match="collide"):

@@ -1,4 +1,4 @@
-"""The entries that a page of a sync timeline names are read together, with bounds."""
+"""The entries of a page of a sync timeline are read together, with bounds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.gateway import FakeStore, message
 
 
 class Counting(FakeStore):
-    """Counts reads, and how many heads are read at once."""
+    """Counts reads, and the highest number of simultaneous reads of heads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Counting(FakeStore):
 
 
 async def test_all_entries_are_one_read() -> None:
-    """However many of its entries a page has; a reply needs no read."""
+    """The entries of a page are one read, whatever their number; a reply needs no read."""
     store = Counting()
     for seq in range(1, SLICE + 1):
         store.put_message(message("c", seq))
@@ -53,7 +53,7 @@ async def test_all_entries_are_one_read() -> None:
 
 
 async def test_heads_of_many_conversations_are_a_bounded_number_of_reads_at_once() -> None:
-    """They are read only where an entry is missing."""
+    """Heads are read only where an entry is missing, with a bounded number at the same time."""
     store = Counting()
     found = [SyncReference(number, f"c{number}", 1) for number in range(SLICE)]
     for number in range(0, SLICE, 2):
@@ -65,7 +65,7 @@ async def test_heads_of_many_conversations_are_a_bounded_number_of_reads_at_once
 
 
 async def test_a_store_that_fails_leaves_nothing_behind() -> None:
-    """The page fails at once, and no read of the page goes on."""
+    """A failed read fails the page at once, and no other read of the page continues."""
     store = Counting()
     store.fails_at = HEADS_AT_ONCE + 1
     found = [SyncReference(number, f"c{number}", 1) for number in range(SLICE)]
@@ -76,7 +76,7 @@ async def test_a_store_that_fails_leaves_nothing_behind() -> None:
 
 
 async def test_an_entry_that_arrives_before_the_head_is_read_is_no_hole() -> None:
-    """The entry and the head are stored between the two reads."""
+    """An entry stored between the two reads is returned, and not reported as lost."""
 
     class Late(FakeStore):
         async def conversation(self, conv_id: str) -> Conversation | None:

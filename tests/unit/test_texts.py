@@ -1,4 +1,4 @@
-"""Which texts show nothing."""
+"""Texts without a visible character."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PREPENDED: frozenset[str] = frozenset(
      "\ufe0f", "\u202e", "\U000e0041", "\u115f\u1160", " \u2060 \u034f", "\u180e", "\x85"],
 )  # fmt: skip
 def test_a_text_that_shows_nothing(text: str) -> None:
-    """White space, controls, format characters, fillers, variation selectors, tags."""
+    """White space, controls, format characters, fillers, selectors and tags are blank."""
     assert is_blank(text)
 
 
@@ -31,12 +31,12 @@ def test_a_text_that_shows_nothing(text: str) -> None:
     "text", ["a", ".", " x ", "陈", "\u200bé", "❤\ufe0f", "\u0301", "0", "\u0600", "\U0001f600"]
 )
 def test_a_text_that_shows_something(text: str) -> None:
-    """One visible character is enough, wherever it stands."""
+    """One visible character at any position is enough."""
     assert not is_blank(text)
 
 
 def test_no_space_control_or_format_character_is_seen() -> None:
-    """All of Unicode as Python knows it: exactly these categories, and known exceptions."""
+    """In all of Unicode, the blank characters are these categories and known exceptions."""
     for code in range(sys.maxunicode + 1):
         character = chr(code)
         category = unicodedata.category(character)
@@ -50,5 +50,5 @@ def test_no_space_control_or_format_character_is_seen() -> None:
 
 @given(st.text(), st.text())
 def test_a_text_is_blank_when_all_of_it_is(one: str, other: str) -> None:
-    """Blankness is a matter of single characters."""
+    """A concatenation is blank exactly if both parts are blank."""
     assert is_blank(one + other) == (is_blank(one) and is_blank(other))

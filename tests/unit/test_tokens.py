@@ -1,4 +1,4 @@
-"""Who a token lets in."""
+"""Bearer tokens: accepted and refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def claims(**changes: Any) -> dict[str, Any]:
-    """Good claims, with changes; None leaves one out."""
+    """Valid claims with changes; None removes a claim."""
     good = {
         "iss": SETTINGS.jwt_issuer,
         "aud": SETTINGS.jwt_audience,
@@ -39,13 +39,13 @@ def claims(**changes: Any) -> dict[str, Any]:
 
 
 def part(value: dict[str, Any]) -> str:
-    """A part of a token."""
+    """An encoded part of a token."""
     return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
 
 @pytest.mark.parametrize("user", ["ann", "陈小明", "|QuaD-", "a b"])
 def test_a_token_proves_its_subject(user: str) -> None:
-    """Whoever a token was issued to comes back from it."""
+    """A token proves the user for whom it was issued."""
     assert verify_token(SETTINGS, issue_token(SETTINGS, user, MINUTE)).user == user
 
 
@@ -70,7 +70,7 @@ def test_a_token_proves_its_subject(user: str) -> None:
     ids=str,
 )
 def test_each_claim_is_needed_and_checked(changes: dict[str, Any]) -> None:
-    """One bad or missing claim is enough to refuse a token that is signed with our secret."""
+    """A missing or wrong claim makes a correctly signed token invalid."""
     token = jwt.encode(claims(), SECRET, algorithm="HS256")
     assert verify_token(SETTINGS, token).user == "ann"
     parts = token.split(".")
@@ -83,7 +83,7 @@ def test_each_claim_is_needed_and_checked(changes: dict[str, Any]) -> None:
 
 
 def _numbers(changes: dict[str, Any]) -> dict[str, Any]:
-    # From the time of the test and not of its collection, which is long ago in a long run.
+    # The time of the test, because the time of its collection may be long ago.
     now = datetime.now(UTC)
     return {
         name: int((now + value).timestamp()) if isinstance(value, timedelta) else value
@@ -93,7 +93,7 @@ def _numbers(changes: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
 def test_another_algorithm_is_refused(algorithm: str) -> None:
-    """The algorithm is ours to choose, even where the secret is right."""
+    """Another algorithm is refused, although the secret is right."""
     secret = SECRET * 3
     settings = token_settings(jwt_secret=SecretStr(secret))
     assert verify_token(settings, jwt.encode(claims(), secret, algorithm="HS256")).user == "ann"
@@ -102,7 +102,7 @@ def test_another_algorithm_is_refused(algorithm: str) -> None:
 
 
 def test_no_algorithm_is_refused() -> None:
-    """A token that is not signed proves nothing, however ``none`` is spelt."""
+    """An unsigned token is refused, with any spelling of ``none``."""
     body = part(claims(exp=int((datetime.now(UTC) + MINUTE).timestamp())))
     with pytest.raises(InvalidToken):
         verify_token(SETTINGS, jwt.encode(claims(), None, algorithm="none"))
@@ -114,7 +114,7 @@ def test_no_algorithm_is_refused() -> None:
 
 
 def test_another_secret_is_refused() -> None:
-    """Only who has the secret can issue tokens."""
+    """A token with another secret is refused."""
     other = token_settings(jwt_secret=SecretStr("another secret of more than 32 bytes"))
     with pytest.raises(InvalidToken):
         verify_token(SETTINGS, issue_token(other, "ann", MINUTE))
@@ -124,14 +124,14 @@ def test_another_secret_is_refused() -> None:
     "token", ["", ".", "..", "a.b.c", "\x00", "é.é.é", "a" * 10_000, "e30.e30."]
 )
 def test_rubbish_is_refused(token: str) -> None:
-    """Anything that is not a token is an invalid token, and no other failure."""
+    """Any other text is `InvalidToken`, and no other error."""
     with pytest.raises(InvalidToken):
         verify_token(SETTINGS, token)
 
 
 @pytest.mark.parametrize("secret", ["", "x" * 31])
 def test_a_short_secret_is_refused(secret: str) -> None:
-    """With a secret that can be guessed the gateway does not start."""
+    """A secret that is too short is refused at issue and at verification."""
     settings = token_settings(jwt_secret=SecretStr(secret))
     with pytest.raises(ConfigurationError, match="IM_JWT_SECRET"):
         issue_token(settings, "ann", MINUTE)
@@ -141,13 +141,13 @@ def test_a_short_secret_is_refused(secret: str) -> None:
 
 @pytest.mark.parametrize("user", ["", "x" * 129, "a\tb"])
 def test_nobody_gets_a_token_under_a_name_that_is_no_id(user: str) -> None:
-    """A token that would never be accepted is not made."""
+    """A token for an invalid user id is not issued."""
     with pytest.raises(InvalidUser, match="printable"):
         issue_token(SETTINGS, user, MINUTE)
 
 
 def test_a_remembered_token_expires(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The signature of a valid token is checked once; its time is checked at each call."""
+    """The signature of a valid token is checked once, and its time at each call."""
     verify, token = remembering(SETTINGS), issue_token(SETTINGS, "ann", MINUTE)
     bearer = verify(token)
     monkeypatch.setattr(tokens, "verify_token", None)
@@ -158,7 +158,7 @@ def test_a_remembered_token_expires(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_refused_token_is_checked_again() -> None:
-    """A token that is not valid is refused each time, before and after a valid one."""
+    """An invalid token is checked at each call, before and after a valid one."""
     verify = remembering(SETTINGS)
     token = issue_token(SETTINGS, "ann", MINUTE)
     forged = token[:-4] + ("AAAA" if token[-4:] != "AAAA" else "BBBB")

@@ -1,4 +1,4 @@
-"""Which settings of an existing topic are refused."""
+"""Settings of existing topics: accepted and refused."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def wanted(topic: Topic) -> dict[str, str]:
 
 @pytest.mark.parametrize("topic", Topic)
 def test_settings_of_our_own_are_accepted(topic: Topic) -> None:
-    """A topic made by this version has nothing to complain of."""
+    """A topic made by this version has no faults."""
     assert faults(wanted(topic), wanted(topic)) == []
 
 
 @pytest.mark.parametrize("topic", Topic)
 def test_every_topic_has_the_brokers_time(topic: Topic) -> None:
-    """No process's clock decides when records of any topic expire or are refused."""
+    """Each topic has the broker's time, so no client's clock decides about expiry."""
     assert wanted(topic)["message.timestamp.type"] == "LogAppendTime"
 
 
@@ -47,7 +47,7 @@ def test_every_topic_has_the_brokers_time(topic: Topic) -> None:
     ],
 )
 def test_a_setting_that_can_lose_records_is_named(topic: Topic, setting: str, value: str) -> None:
-    """A topic that somebody made beforehand is refused for the one setting that differs."""
+    """A setting that can lose records is a fault with the actual and the required value."""
     (fault,) = faults(wanted(topic) | {setting: value}, wanted(topic))
 
     assert fault.startswith(f"{setting}={value} ")
@@ -66,7 +66,7 @@ def test_a_setting_that_can_lose_records_is_named(topic: Topic, setting: str, va
     ],
 )
 def test_a_setting_that_keeps_more_is_accepted(topic: Topic, setting: str, value: str) -> None:
-    """An operator may keep more than is needed, and may choose what loses nothing."""
+    """A longer retention, and a setting that loses nothing, are accepted."""
     assert faults(wanted(topic) | {setting: value}, wanted(topic)) == []
 
 

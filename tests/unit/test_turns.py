@@ -1,4 +1,4 @@
-"""Lanes take turns: the one that has had the least goes first, and is not kept waiting long."""
+"""Turns of lanes: the lane with the least recent time is next, and does not wait long."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.support.processes import wait_until
 
 
 def take(clock: Clock, seat: Seat, seconds: float) -> Turn:
-    """One whole turn; returns what it might have done."""
+    """Take a turn of this length; return the turn."""
     with seat.turn() as turn:
         clock.now += seconds
     return turn
 
 
 def queue(seat: Seat, name: str, order: list[str]) -> threading.Thread:
-    """Has a thread wait for the turn, and note that it got it."""
+    """Start a thread that waits for the turn and then appends its name."""
 
     def run() -> None:
         with seat.turn():
@@ -34,12 +34,12 @@ def queue(seat: Seat, name: str, order: list[str]) -> threading.Thread:
 
 
 def waiting(turns: Turns, count: int) -> Callable[[], bool]:
-    """Whether so many wait for their turn."""
+    """Return a condition: this number of threads waits for a turn."""
     return lambda: len(turns._waiting) == count  # noqa: SLF001 - tells that a thread has come
 
 
 def test_who_has_had_the_least_is_next() -> None:
-    """Whatever the order in which they came."""
+    """The waiting lane with the least time is next, whatever the order of arrival."""
     clock = Clock()
     turns = Turns(clock)
     seats = {name: turns.join() for name in ("busy", "middling", "quiet", "now")}
@@ -58,7 +58,7 @@ def test_who_has_had_the_least_is_next() -> None:
 
 
 def test_one_at_a_time() -> None:
-    """However many threads take however many turns, no two have it at once, and all get theirs."""
+    """With six threads and 200 turns each, at most one thread has the turn at any time."""
     turns = Turns()
     inside: list[int] = []
     worst: list[int] = []
@@ -80,7 +80,7 @@ def test_one_at_a_time() -> None:
 
 
 def test_busy_lanes_among_themselves_make_long_transactions() -> None:
-    """Throughput is not given away where nobody gains by it."""
+    """Without a quiet lane the transactions are long, for the highest throughput."""
     clock = Clock()
     turns = Turns(clock)
     seats = [turns.join() for _ in range(8)]
@@ -90,7 +90,7 @@ def test_busy_lanes_among_themselves_make_long_transactions() -> None:
 
 
 def test_beside_a_quiet_lane_transactions_are_short() -> None:
-    """While it is about, and not after."""
+    """Transactions are short while a quiet lane was active recently, and long afterwards."""
     clock = Clock()
     turns = Turns(clock)
     busy, quiet = turns.join(), turns.join()
@@ -103,7 +103,7 @@ def test_beside_a_quiet_lane_transactions_are_short() -> None:
 
 
 def test_a_lane_that_left_counts_no_more() -> None:
-    """A partition that went to another worker keeps nobody's transactions short."""
+    """A lane that left its worker no longer shortens the transactions of other lanes."""
     clock = Clock()
     turns = Turns(clock)
     busy, quiet = turns.join(), turns.join()
@@ -115,7 +115,7 @@ def test_a_lane_that_left_counts_no_more() -> None:
 
 
 def test_an_error_in_a_turn_ends_it() -> None:
-    """Whoever waits gets the turn all the same."""
+    """An error in a turn releases the turn for the next lane."""
     turns = Turns()
     first, second = turns.join(), turns.join()
     with pytest.raises(ValueError, match="broken"), first.turn():
@@ -126,7 +126,10 @@ def test_an_error_in_a_turn_ends_it() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.floats(0.0001, 0.5)), min_size=1, max_size=60))
 def test_nobody_is_left_out(demands: list[tuple[int, float]]) -> None:
-    """Of all that ever wait, whoever has had the least is never behind one who has had more."""
+    """The recent time of each lane is not negative, and the sum over all lanes is bounded.
+
+    The waiting lane with the lowest value is next, so every lane gets its turn.
+    """
     clock = Clock()
     turns = Turns(clock)
     seats = [turns.join() for _ in range(4)]
@@ -134,4 +137,4 @@ def test_nobody_is_left_out(demands: list[tuple[int, float]]) -> None:
         take(clock, seats[place], seconds)
     had = [seat.had_by(clock.now) for seat in seats]
     assert all(each >= 0 for each in had)
-    assert sum(had) <= RECENT_SECONDS / 0.69 + 0.5  # of one second each second, so much is left
+    assert sum(had) <= RECENT_SECONDS / 0.69 + 0.5  # the decayed sum of one second per second

@@ -1,4 +1,4 @@
-"""What the sequencer makes of fetched bytes, whatever their producer put into them."""
+"""Records from fetched bytes, for any content of the bytes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pairs = st.lists(st.tuples(fields, fields), min_size=1, max_size=8)
 
 
 def read(fetched: bytes, aborts: Sequence[tuple[int, int]] = (), start: int = 0) -> list[Any]:
-    """The records that the client makes of fetched bytes."""
+    """Read the records of fetched bytes as the client does."""
     place = TopicPartition("t", 0)
     return list(
         BareRecords(place, FetchedBatches(fetched), aborts, start, None, None, True, 1)  # noqa: FBT003 - the client's own signature
@@ -39,14 +39,14 @@ def read(fetched: bytes, aborts: Sequence[tuple[int, int]] = (), start: int = 0)
 
 
 def plain(records: Sequence[Any]) -> list[tuple[int, int | None, Field, Field]]:
-    """What counts of records."""
+    """Return offset, time, key and value of each record."""
     return [(r.offset, r.timestamp, r.key, r.value) for r in records]
 
 
 @pytest.mark.parametrize("codec", CODECS)
 @given(pairs)
 def test_records_come_as_they_were_sent(codec: int, sent: list[tuple[Field, Field]]) -> None:
-    """By each codec, several batches, also by the reader that passes over headers."""
+    """Records of several batches are read correctly with each codec, with and without headers."""
     fetched = batch(0, sent, codec) + batch(len(sent), sent, codec, headers=[("h", b"x")])
     wanted = [(at, TIME, key, value) for at, (key, value) in enumerate([*sent, *sent])]
     assert plain(read(fetched)) == wanted
@@ -69,7 +69,7 @@ def test_a_bomb_is_put_aside_as_a_whole(codec: int) -> None:
 
 
 def test_a_long_value_or_key_is_a_reference() -> None:
-    """It is never copied; records beside it in its batch are read."""
+    """A long value or key becomes a reference; other records of the batch are read."""
     sent: list[tuple[Field, Field]] = [
         (b"c", b"a"), (b"c", bytes(MAX_RECORD_BYTES + 1)), (bytes(MAX_KEY_BYTES + 1), b"v"),
         (b"c", b"b"),
@@ -83,14 +83,14 @@ def test_a_long_value_or_key_is_a_reference() -> None:
 
 
 def test_headers_that_are_not_text_are_passed_over() -> None:
-    """The client's own class raises at each fetch."""
+    """Headers that are not text are skipped; the client's own class would raise at each fetch."""
     bad = batch(0, [(b"c", b"a"), (b"c", b"b")], 0, headers=[("name", b"x")])
     bad = bad.replace(b"name", b"\xff\xfe\xfd\xfc")
     assert [record.value for record in read(with_crc(bad))] == [b"a", b"b"]
 
 
 def test_an_unreadable_batch_is_put_aside() -> None:
-    """Its codec cannot read it, or a length in it is impossible."""
+    """A batch with a broken codec or an impossible length is a reference."""
     good = batch(0, [(b"c", b"a")], 4)
     broken = good[:70] + b"\0\0\0\0" + good[74:]
     place = TopicPartition("t", 0)
@@ -101,7 +101,7 @@ def test_an_unreadable_batch_is_put_aside() -> None:
 
 
 def test_what_is_not_committed_is_passed_with_its_offsets() -> None:
-    """An aborted batch and both kinds of marks: nobody takes their offsets for lost records."""
+    """Aborted batches and markers are passed with their offsets, so that none is missing."""
     fetched = (
         aborted(0, [(b"c", b"no"), (b"c", b"no")], producer=7)
         + batch(2, [(b"c", b"yes")])
@@ -118,7 +118,7 @@ def test_what_is_not_committed_is_passed_with_its_offsets() -> None:
 
 
 def test_one_answer_is_unpacked_in_parts() -> None:
-    """What is beyond the bound stays packed, and the next fetch goes on there."""
+    """A response is unpacked up to a bound, and the next fetch starts behind that part."""
     one = [(b"c", bytes(4 * MIB - 100))]
     fetched = b"".join(batch(at, one, 4) for at in range(10))
     records = BareRecords(
@@ -130,7 +130,7 @@ def test_one_answer_is_unpacked_in_parts() -> None:
 
 
 def test_the_last_batch_may_be_cut_off() -> None:
-    """The broker cuts answers by bytes."""
+    """The broker cuts responses by bytes, so an incomplete last batch is ignored."""
     whole = batch(0, [(b"c", b"a")])
     for cut in range(1, len(whole)):
         assert [r.value for r in read(whole + batch(1, [(b"c", b"b")])[:-cut])] == [b"a"]

@@ -1,4 +1,4 @@
-"""Running a server that refuses to be root as somebody else."""
+"""Servers that refuse to run as root run as another user."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ as_root = pytest.mark.skipif(
 
 
 def test_who_is_not_root_runs_it_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is put before the command."""
+    """Without root the command gets no prefix."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert command_prefix([], []) == ()
 
 
 @as_root
 def test_it_is_not_root_and_owns_what_it_writes(tmp_path: Path) -> None:
-    """In a folder that is closed to everybody else, too: as a checkout below /root is."""
+    """The server owns its data, also below a folder that is closed to others, such as /root."""
     tmp_path.chmod(0o700)
     data, program = tmp_path / "data", tmp_path / "program"
     data.mkdir()
@@ -40,7 +40,7 @@ def test_it_is_not_root_and_owns_what_it_writes(tmp_path: Path) -> None:
 
 @as_root
 def test_it_can_write_nothing_else(tmp_path: Path) -> None:
-    """To pass through a closed folder is not to own it."""
+    """The server cannot write to the closed folder above its data."""
     tmp_path.chmod(0o700)
     data = tmp_path / "data"
     data.mkdir()
@@ -54,7 +54,7 @@ def test_it_can_write_nothing_else(tmp_path: Path) -> None:
 def test_a_closed_folder_without_a_way_through_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the machine takes the capability away, the message says which folder to open."""
+    """Without the capability to pass through, the message names the folder to open."""
     tmp_path.chmod(0o700)
     monkeypatch.setattr(unprivileged, "_bounding_set", lambda: 0)
     with pytest.raises(ConfigurationError, match=r"cannot enter /.*IM_HOME"):

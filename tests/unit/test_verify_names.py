@@ -15,13 +15,13 @@ from tests.support.stories import STORY
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "verify.md"
 CHOICES: Final = 3
-"""Enough for each damage that has several names to produce all of them."""
+"""With this number of choices, a damage with several names produces all of them."""
 
 
 def test_the_page_has_exactly_the_names_that_damages_and_rules_produce() -> None:
-    """No name is without a damage, and no damage is without a line in the page.
+    """The page lists exactly the names that the damages and the rules produce.
 
-    Each rule has a log that breaks it, see `tests.unit.test_verify_rules`.
+    Each rule has a log that breaks the rule, see `tests.unit.test_verify_rules`.
     """
     rows = re.findall(r"^\| `([a-z-]+)` \| `([a-z_]+)` \|", PAGE.read_text(), re.MULTILINE)
     produced = {("log", rule) for rule in get_args(RuleName)} | {("log", "no_data")}

@@ -1,4 +1,4 @@
-"""What is told of the differences found, and how."""
+"""The report of the differences."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _servers_of(system: System, **_: Any) -> Iterator[object]:
 
 
 def _verify(monkeypatch: pytest.MonkeyPatch, system: System, *arguments: str) -> Result:
-    """Runs the command on lists in place of servers."""
+    """Run the command on lists in place of servers."""
     monkeypatch.setattr(command, "live_settings", lambda: Settings(namespace="t"))
     monkeypatch.setattr(command, "servers", lambda _, **more: _servers_of(system, **more))
     app = typer.Typer()
@@ -46,7 +46,7 @@ def system() -> System:
 def test_a_consistent_deployment_ends_with_0(
     monkeypatch: pytest.MonkeyPatch, system: System
 ) -> None:
-    """The person who asks sees counts and the verdict."""
+    """The output of a consistent deployment has the counts and the verdict."""
     result = _verify(monkeypatch, system)
 
     assert result.exit_code == 0
@@ -57,7 +57,7 @@ def test_a_consistent_deployment_ends_with_0(
 def test_a_difference_ends_with_1_and_is_named(
     monkeypatch: pytest.MonkeyPatch, system: System
 ) -> None:
-    """What is wrong where stands in the output."""
+    """The output has the name and the place of the difference."""
     expected = DAMAGES["store_loses_a_message"](system, Pick([3]))
 
     result = _verify(monkeypatch, system)
@@ -69,7 +69,7 @@ def test_a_difference_ends_with_1_and_is_named(
 def test_for_programs_each_line_is_an_object_and_the_last_the_summary(
     monkeypatch: pytest.MonkeyPatch, system: System
 ) -> None:
-    """Differences first, one a line, then what was counted."""
+    """With ``--json`` each line is a difference, and the last line is the summary."""
     expected = DAMAGES["sync_store_loses_a_reference"](system, Pick([3]))
 
     result = _verify(monkeypatch, system, "--json")
@@ -85,13 +85,13 @@ def test_for_programs_each_line_is_an_object_and_the_last_the_summary(
 
 
 def test_nothing_to_verify_is_a_failure_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An audit of the wrong deployment must not end well."""
+    """An empty deployment may be the wrong one, so it is a failure without ``--allow-empty``."""
     assert _verify(monkeypatch, System()).exit_code == 1
     assert _verify(monkeypatch, System(), "--allow-empty").exit_code == 0
 
 
 def test_of_many_differences_some_are_named_and_all_are_counted() -> None:
-    """Output and memory stay bounded; the number is told."""
+    """All differences are counted, but only a bounded number of each kind is listed."""
     told: list[Difference] = []
     report = Report(told.append)
 
@@ -105,7 +105,7 @@ def test_of_many_differences_some_are_named_and_all_are_counted() -> None:
 
 
 def test_a_line_tells_place_and_reason_and_cannot_move_the_cursor() -> None:
-    """Ids come from users, so they are printed without what a terminal would obey."""
+    """Ids come from users, so control characters in them are not printed."""
     told = line(
         Difference(
             check="sync-log", kind="out_of_order", conv_id="c\x1b[2J", seq=3, through=5, records=3,
@@ -117,7 +117,7 @@ def test_a_line_tells_place_and_reason_and_cannot_move_the_cursor() -> None:
 
 
 def test_the_table_has_a_row_for_each_check(system: System) -> None:
-    """Also without a difference: what was compared is counted."""
+    """The table has a row with counts for each check, also without a difference."""
     console = Console(width=200, file=io.StringIO(), record=True)
     report = system.audit()
     report.section("sync-log").notes.append("a note [with brackets]")

@@ -1,4 +1,4 @@
-"""Each rule of the log: entries that obey are silent, an entry that breaks a rule is named."""
+"""Rules of the log: an entry that breaks a rule is named, and a correct entry is not."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _UNCOUNTED: Final = -1
 
 
 def _common(seq: int, sender: str, command: int = 0) -> dict[str, Any]:
-    """``command``: the number of its id; its SeqId if left out."""
+    """``command`` is the number of the command's id, by default the SeqId."""
     return {
         "conv_id": "c",
         "seq": seq,
@@ -62,7 +62,7 @@ def created(*members: str, seq: int = 1, **fields: Any) -> AnyEntry:
 def added(
     seq: int, *members: str, sender: str = "ann", command: int = 0, **fields: Any
 ) -> AnyEntry:
-    """People who join."""
+    """An entry that adds people."""
     usual = _common(seq, sender, command) | {"mode": "push"} | fields
     return MembersAdded(**usual, members=list(members))
 
@@ -70,7 +70,7 @@ def added(
 def removed(
     seq: int, *members: str, sender: str = "ann", command: int = 0, **fields: Any
 ) -> AnyEntry:
-    """People who leave."""
+    """An entry that removes people."""
     usual = _common(seq, sender, command) | {"mode": "push"} | fields
     return MembersRemoved(**usual, members=list(members))
 
@@ -120,7 +120,7 @@ BACK: Final = [
 
 
 def comes_and_goes(periods: int) -> list[AnyEntry]:
-    """The log of a person who is in and out so many times; the first period is the longest."""
+    """The log of a person with this number of periods, of which the first is the longest."""
     entries = [created("ann", "bob"), said(2), removed(3, "bob"), said(4)]
     for number in range(1, periods):
         seq = len(entries) + 1
@@ -138,7 +138,10 @@ MANY: Final = comes_and_goes(MAX_PERIODS)
 def differences(
     *entries: AnyEntry, limits: Limits = LIMITS, settings_since: int = 0
 ) -> list[Difference]:
-    """The differences in a log of these entries, which count their messages unless they do."""
+    """The differences in a log of these entries.
+
+    An entry without a count of messages gets the right count.
+    """
     log, report = Log(PARTITIONS, limits, settings_since), Report()
     place, records, messages = partition_of("c", PARTITIONS), [], 0
     for entry in entries:
@@ -159,7 +162,7 @@ def differences(
         [TRIO, removed(2, "bob", sender="bob")],
         [TRIO, removed(2, "bob", "eve")],
         [TRIO, removed(2, "ann", command=2), owned(3, "bob", command=2)],
-        # Who joined earlier comes first, whatever the ids are.
+        # The earliest join decides, whatever the ids are.
         [
             created("zoe", "ann"),
             removed(2, "ann", sender="ann"),
@@ -168,7 +171,7 @@ def differences(
             removed(5, "zoe", sender="zoe", command=5),
             owned(6, "cat", sender="zoe", command=5),
         ],
-        # A join right after a leave continues the membership.
+        # A join directly after a leave continues the membership.
         [
             created("ann", "bob"),
             added(2, "cat"),
@@ -177,7 +180,7 @@ def differences(
             removed(5, "ann", command=5),
             owned(6, "bob", command=5),
         ],
-        # Somebody enters an empty conversation and owns it.
+        # A person enters an empty conversation and becomes the owner.
         [
             OPEN,
             removed(2, "ann"),
@@ -190,7 +193,7 @@ def differences(
         [created("ann"), removed(2, "ann"), added(3, "ann", periods={"ann": (0, 1)})],
         # The second period has the number 1, also when the person leaves.
         [*BACK, removed(5, "bob", periods={"bob": 1})],
-        # Of 100 periods the shortest, of several the earliest, gives its number to the next.
+        # Of 100 periods, the earliest of the shortest ones passes its number to the next period.
         [*MANY, added(len(MANY) + 1, "bob", periods={"bob": (1, len(MANY) + 1)})],
         [*FOUR, said(4, "dan")],
         [
@@ -198,7 +201,7 @@ def differences(
             removed(4, "bob", "eve", "dan", mode="pull"),
             switched(5, 4, mode="push", member_count=1),
         ],
-        # Several entries of one command, of which the first removes its sender.
+        # The first of several entries of one command removes the command's sender.
         [
             created("ann", "bob", "eve"),
             removed(2, "ann", "bob", command=2),
@@ -212,7 +215,7 @@ def differences(
     ],
 )  # fmt: skip
 def test_entries_that_obey_are_silent(entries: list[AnyEntry]) -> None:
-    """Ordinary histories, with the corners where a rule could be too strict."""
+    """Correct histories, with corner cases of each rule, have no difference."""
     assert differences(*entries) == []
 
 
@@ -330,14 +333,14 @@ BROKEN: Final[dict[RuleName, list[list[AnyEntry]]]] = {
         [TRIO, added(2, "dan", command=2), switched(3, 2, push_again_below=4)],
     ],
 }
-"""For each rule some logs whose last entry breaks it."""
+"""For each rule, logs whose last entry breaks the rule."""
 
 
 @pytest.mark.parametrize(
     ("rule", "entries"), [(rule, log) for rule, logs in BROKEN.items() for log in logs]
 )
 def test_each_broken_rule_is_named(rule: RuleName, entries: list[AnyEntry]) -> None:
-    """The rule is named, with the SeqId of the entry; nothing is said of the entries before."""
+    """The difference has the rule and the SeqId; entries before the last two have none."""
     found = [(each.check, each.kind, each.conv_id) for each in differences(*entries)]
     seqs = {each.seq for each in differences(*entries)}
 
@@ -346,7 +349,7 @@ def test_each_broken_rule_is_named(rule: RuleName, entries: list[AnyEntry]) -> N
 
 
 def test_each_rule_has_a_log_that_breaks_it() -> None:
-    """No rule is without a test."""
+    """Each rule has a test."""
     assert set(BROKEN) == set(get_args(RuleName))
 
 
@@ -359,7 +362,7 @@ def test_earlier_settings_are_not_held_against_the_present_ones() -> None:
 
 
 def test_no_setting_allows_more_mentions() -> None:
-    """The bound of mentions holds for entries of any time."""
+    """The limit of mentions holds for entries of any time."""
     people = [str(number) for number in range(Limits().max_mentions + 1)]
     most, too_many = (said(2, "ann", 2, "hi", *some) for some in (people[1:], people))
 
@@ -369,7 +372,7 @@ def test_no_setting_allows_more_mentions() -> None:
 
 
 def test_the_settings_may_let_the_owner_recall() -> None:
-    """With that setting the owner recalls what others said, and nobody else does."""
+    """With the setting the owner may recall messages of others, and other members may not."""
     limits = structs.replace(LIMITS, owner_recalls=True)
     by_owner, by_other = (recalled(3, 2, sender=sender) for sender in ("ann", "eve"))
 
@@ -379,7 +382,7 @@ def test_the_settings_may_let_the_owner_recall() -> None:
 
 
 def test_a_hole_is_one_difference_however_long() -> None:
-    """SeqIds that are not there are named as one run with its length; the rest is audited."""
+    """A run of missing SeqIds is one difference with its length, and later entries are audited."""
     found = differences(created("ann"), said(5), said(6, "bob"))
 
     hole, stranger = found
@@ -388,14 +391,14 @@ def test_a_hole_is_one_difference_however_long() -> None:
 
 
 def test_holes_are_no_repeated_command() -> None:
-    """Entries that are not there have no id."""
+    """Missing entries have no id, so they do not count as repeated commands."""
     found = differences(created("ann"), said(3), said(5))
 
     assert [(each.kind, each.seq) for each in found] == [("missing", 2), ("missing", 4)]
 
 
 def test_no_text_is_quoted() -> None:
-    """A record that is not an entry may hold a message: the difference does not quote it."""
+    """The difference of an undecodable record does not quote it, because it may be a message."""
     log, report = Log(PARTITIONS), Report()
     log.read([(0, 0, b"c", b'{"kind": "message_sent", "content": "my secret"}')], report)
 
@@ -404,7 +407,7 @@ def test_no_text_is_quoted() -> None:
 
 
 def test_the_longest_message_is_allowed() -> None:
-    """The bound of what a message says is exact."""
+    """The limit of a message's ids, text and mentions is exact."""
     room = MAX_SAID_BYTES - said_bytes("c", "ann", TextContent(text="hi"), ["m"])
     fits, too_long = (said(2, "ann", 2, "hi", "m" * (1 + room + more)) for more in (0, 1))
 

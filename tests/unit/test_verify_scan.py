@@ -1,4 +1,4 @@
-"""Reading a whole table: every row once, also where pages have to be asked for again."""
+"""A scan of a whole table returns each row once, also with retries of pages."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _no_waiting() -> Iterator[None]:
 
 
 def test_the_ranges_are_the_whole_ring() -> None:
-    """Each token is in exactly one range; the first of all is no key's."""
+    """The ranges cover the ring without an overlap."""
     ranges = sorted({row[0] for row in scan(_Session(), "sync", "user_id", "*")})
 
     assert ranges[0][0] == -(2**63)
@@ -82,7 +82,7 @@ def test_the_ranges_are_the_whole_ring() -> None:
 
 @pytest.mark.parametrize("errors", [0, 1, 3])
 def test_each_page_of_each_range_comes_once(errors: int) -> None:
-    """A page that timed out is asked for again, from the same place, and nothing is doubled."""
+    """A page that timed out is requested again from the same position, and no row is doubled."""
     rows = list(scan(_Session(errors), "sync", "user_id", "*"))
 
     assert len(rows) == len(set(rows))
@@ -93,7 +93,7 @@ def test_each_page_of_each_range_comes_once(errors: int) -> None:
 
 
 def test_a_partition_that_spans_pages_comes_in_one_piece() -> None:
-    """Pages of other ranges do not come between its rows, which are in their order."""
+    """The rows of a range come in order, without rows of other ranges between them."""
     pages = scan_pages(_Session(), "sync", "bounds", "bounds, number", together=1)
     rows = [row for page in pages for row in page]
 
@@ -104,6 +104,6 @@ def test_a_partition_that_spans_pages_comes_in_one_piece() -> None:
 
 
 def test_a_server_that_does_not_answer_is_an_error_with_the_tables_name() -> None:
-    """The attempts have an end."""
+    """The number of attempts is bounded, and the error names the table."""
     with pytest.raises(ServerUnavailable, match="table sync"):
         list(scan(_Session(errors=100), "sync", "user_id", "*"))

@@ -26,18 +26,18 @@ from tests.support.waiting import until
 
 ANSWER_SECONDS = 10.0
 AFTERWARDS_SECONDS = 0.5
-"""After the end of a token, when nobody may look any more."""
+"""A time after the end of a token in which the store must not be read any more."""
 
 
 @pytest.fixture
 def store() -> FakeStore:
-    """Nothing in it."""
+    """An empty store."""
     return FakeStore()
 
 
 @pytest.fixture
 async def woken() -> WakeUps:
-    """Wake-ups of a log that is followed; the test is what it tells."""
+    """Wake-ups of a connected log; the test sends them."""
     woken = WakeUps()
     woken.now_live(is_live=True)
     return woken
@@ -45,13 +45,13 @@ async def woken() -> WakeUps:
 
 @pytest.fixture
 async def gateway(store: FakeStore, woken: WakeUps) -> AsyncIterator[Caller]:
-    """The gateway, served."""
+    """A running gateway."""
     async with serving(token_settings(), store, FakeIndex(), woken) as caller:
         yield caller
 
 
 async def waiting(gateway: Caller, woken: WakeUps, user: str = "ann") -> asyncio.Task[Answer]:
-    """A request that waits by now."""
+    """Start a request, and return it when it waits."""
     before = woken.listeners
     task = asyncio.create_task(gateway.get("/v1/sync", user, after=0, wait=30))
 
@@ -65,7 +65,7 @@ async def waiting(gateway: Caller, woken: WakeUps, user: str = "ann") -> asyncio
 async def test_who_waits_is_answered_when_something_comes(
     gateway: Caller, store: FakeStore, woken: WakeUps
 ) -> None:
-    """The answer is the store's page; others go on waiting."""
+    """A wake-up answers the person's request with the store's page; other requests wait on."""
     ann, bob = await waiting(gateway, woken), await waiting(gateway, woken, "bob")
     store.put_synced("ann", 7, message("c", 1))
     started = time.monotonic()
@@ -81,7 +81,7 @@ async def test_who_waits_is_answered_when_something_comes(
 async def test_a_wait_for_an_entry_that_is_not_stored_yet(
     gateway: Caller, store: FakeStore, woken: WakeUps
 ) -> None:
-    """Its reference is there, and the log has announced nothing."""
+    """A waiting request is answered when a missing entry is stored, without a wake-up."""
     store.put_reference("ann", 7, "c", 1)
     ann = await waiting(gateway, woken)
     assert (await gateway.get("/v1/sync", "ann", after=0)).body == {
@@ -94,7 +94,7 @@ async def test_a_wait_for_an_entry_that_is_not_stored_yet(
 
 
 async def test_what_is_there_is_answered_at_once(gateway: Caller, store: FakeStore) -> None:
-    """So are an empty page after no time at all, and a trimmed timeline."""
+    """Existing records, a wait of 0 and a trimmed timeline are answered at once."""
     store.put_synced("ann", 7, message("c", 1))
     page = await gateway.get("/v1/sync", "ann", wait=30)
     assert len(page.body["records"]) == 1
@@ -104,13 +104,13 @@ async def test_what_is_there_is_answered_at_once(gateway: Caller, store: FakeSto
 
 
 async def test_an_empty_page_at_the_end_of_time(gateway: Caller) -> None:
-    """The wait has an end, and the cursor stays."""
+    """A wait ends after its time with an empty page and the same cursor."""
     page = await gateway.get("/v1/sync", "ann", after=7, wait=1)
     assert page.body == {"records": [], "next": 7, "more": False}
 
 
 async def test_a_wait_ends_with_the_token(gateway: Caller, store: FakeStore) -> None:
-    """With what an expired token gets; nothing is read after that, whatever has come."""
+    """A wait that outlives its token ends with the 401 of an expired token, and reads nothing."""
     token = issue_token(gateway.settings, "ann", timedelta(seconds=3))
     expires = verify_token(gateway.settings, token).expires
     headers = {"Authorization": f"Bearer {token}"}
@@ -127,7 +127,7 @@ async def test_a_wait_ends_with_the_token(gateway: Caller, store: FakeStore) -> 
 
 
 async def test_the_end_of_the_gateway_ends_waits(store: FakeStore, woken: WakeUps) -> None:
-    """Nobody's request is cut off: who waits gets an empty page."""
+    """A stop of the gateway answers a waiting request with an empty page."""
     async with serving(token_settings(), store, FakeIndex(), woken) as gateway:
         ann = await waiting(gateway, woken)
         woken.close()
@@ -135,7 +135,7 @@ async def test_the_end_of_the_gateway_ends_waits(store: FakeStore, woken: WakeUp
 
 
 async def test_who_goes_away_does_not_wait(gateway: Caller, woken: WakeUps) -> None:
-    """A connection that is gone is no listener any more."""
+    """A disconnected client is no longer a listener."""
     (await waiting(gateway, woken)).cancel()
 
     async def gone() -> bool:
@@ -147,7 +147,7 @@ async def test_who_goes_away_does_not_wait(gateway: Caller, woken: WakeUps) -> N
 async def test_waits_are_bounded_and_hold_up_nobody(
     store: FakeStore, woken: WakeUps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By person and in all; and they take no place of requests that do not wait."""
+    """Waits are limited by person and in total, and do not count as requests in progress."""
     monkeypatch.setattr(bounds, "MAX_REQUESTS", 1)
     monkeypatch.setattr(wake_ups, "MAX_LISTENERS_OF_ONE", 2)
     monkeypatch.setattr(wake_ups, "MAX_LISTENERS", 3)
@@ -167,7 +167,7 @@ async def test_waits_are_bounded_and_hold_up_nobody(
 async def test_a_store_that_goes_away_is_told(
     gateway: Caller, store: FakeStore, woken: WakeUps
 ) -> None:
-    """A wait does not hide that nothing can be read."""
+    """A wake-up with an unreachable store answers the wait with a 503."""
     ann = await waiting(gateway, woken)
     store.up = False
     woken.woke(Wake({"ann": 7}, {}))

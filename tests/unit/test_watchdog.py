@@ -1,4 +1,4 @@
-"""When a stage counts as standing still."""
+"""The conditions under which a watchdog ends a stage."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Said:
 
 
 class Stage:
-    """A stage that beats once a second for some time, as a watchdog sees it."""
+    """A stage with one heartbeat a second, and its watchdog."""
 
     def __init__(self, group: Said) -> None:
         self.clock = Clock()
@@ -44,7 +44,7 @@ class Stage:
     def run(
         self, seconds: float, owned: int = 8, *, has_moved: bool = False
     ) -> FatalFailure | None:
-        """Beats, and looks after each beat; what is found first."""
+        """Send heartbeats with a check after each; return the first failure."""
         for _ in range(int(seconds)):
             self.clock.now += 1
             self.vitals.beat(owned, has_moved=has_moved)
@@ -57,19 +57,19 @@ LONG = 3 * max(SILENT_SECONDS, STALLED_SECONDS, UNASSIGNED_SECONDS)
 
 
 def test_a_stage_without_partitions_that_nobody_owns_ends() -> None:
-    """It was put out of its group, and did not come back."""
+    """A stage without partitions ends when partitions have no owner."""
     assert Stage(Said(leaves=True)).run(UNASSIGNED_SECONDS) is None
     assert isinstance(Stage(Said(leaves=True)).run(UNASSIGNED_SECONDS + 5, 0), NoPartitions)
 
 
 @pytest.mark.parametrize("leaves", [False, None])
 def test_a_standby_and_a_stage_without_a_broker_wait(*, leaves: bool | None) -> None:
-    """Others own every partition, or nobody can say: a new process would change nothing."""
+    """A stage waits while others own all partitions, and while the broker does not answer."""
     assert Stage(Said(leaves=leaves)).run(LONG, 0) is None
 
 
 def test_a_broker_that_was_away_gives_the_stage_its_whole_time_again() -> None:
-    """The time without partitions counts from when the broker answers."""
+    """The time without partitions starts when the broker answers."""
     group = Said(leaves=None)
     stage = Stage(group)
     assert stage.run(LONG, 0) is None
@@ -78,7 +78,7 @@ def test_a_broker_that_was_away_gives_the_stage_its_whole_time_again() -> None:
 
 
 def test_a_stage_that_reads_nothing_while_records_wait_ends() -> None:
-    """An idle one, and one whose broker does not answer, go on."""
+    """A stage that reads nothing while records wait ends; an idle stage does not."""
     assert isinstance(Stage(Said(left=True)).run(STALLED_SECONDS + 2), NoProgress)
     assert Stage(Said(left=True)).run(LONG, has_moved=True) is None
     assert Stage(Said(left=False)).run(LONG) is None
@@ -86,14 +86,14 @@ def test_a_stage_that_reads_nothing_while_records_wait_ends() -> None:
 
 
 def test_a_loop_that_does_not_run_ends() -> None:
-    """Whatever the broker says: a call of a client library did not return."""
+    """A loop without heartbeats ends, whatever the broker answers: a library call may hang."""
     stage = Stage(Said(leaves=None, left=None))
     stage.clock.now += SILENT_SECONDS + 1
     assert isinstance(stage.watchdog.look(), NoProgress)
 
 
 def test_a_write_that_neither_ends_nor_fails_ends_the_process() -> None:
-    """One that fails and is made again waits for its store as long as that takes."""
+    """A write that hangs ends the process; a write that fails and is retried does not."""
     stage = Stage(Said())
     for _ in range(5):
         stage.vitals.writing()
@@ -104,7 +104,7 @@ def test_a_write_that_neither_ends_nor_fails_ends_the_process() -> None:
 
 
 def test_a_stage_may_set_a_shorter_limit_for_its_writes() -> None:
-    """The sequencer does: no transaction is alive after twice its timeout."""
+    """The sequencer sets twice the transaction timeout, after which a transaction has ended."""
     clock = Clock()
     vitals = Vitals(clock, write_limit=60)
     watchdog = Watchdog("sequencer", vitals, Said(), clock=clock)
@@ -116,7 +116,7 @@ def test_a_stage_may_set_a_shorter_limit_for_its_writes() -> None:
 
 
 def test_a_condition_that_lasts_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
-    """At once, then each minute, and at once again after it was over."""
+    """A condition is logged at once, then once a minute, and at once when it returns."""
     clock = Clock()
     log = MinuteLog(logging.getLogger("test"), clock)
     for _ in range(int(2 * REPEAT_SECONDS) + 1):
@@ -130,7 +130,7 @@ def test_a_condition_that_lasts_is_logged_once_a_minute(caplog: pytest.LogCaptur
 
 
 def test_a_library_says_each_thing_once_a_minute() -> None:
-    """Its other lines, and those of this project, are written as they come."""
+    """The same line of a library is logged once a minute; other lines are not limited."""
     clock = Clock()
     lines = LibraryFilter(("aiokafka",), clock)
 

@@ -1,4 +1,4 @@
-"""The page for producers in other languages, held to the code."""
+"""The page for producers in other languages agrees with the code."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PUBLISHED: Final = {
     "a-little-bit-longer-string": -1486304829,
     "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
 }
-"""Of ``UtilsTest.testMurmur2`` in Apache Kafka."""
+"""From ``UtilsTest.testMurmur2`` in Apache Kafka."""
 
 _VECTOR: Final = re.compile(r"^\| `(.+)` \| (-?\d+) \| (\d+) \|$", re.MULTILINE)
 VECTORS: Final = [
@@ -50,7 +50,7 @@ VECTORS: Final = [
 
 
 def examples(info: str) -> list[str]:
-    """The lines of the blocks of a kind."""
+    """The lines of the code blocks of a kind."""
     blocks = re.findall(rf"^```{info}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     return [line for block in blocks for line in block.splitlines()]
 
@@ -61,14 +61,14 @@ def tags(union: Any) -> set[str]:
 
 
 def test_the_vectors_are_those_of_java() -> None:
-    """Five published values, and keys that are not ASCII."""
+    """The page has five published values of Kafka, and two keys that are not ASCII."""
     assert {key: number for key, number, _ in VECTORS if key in PUBLISHED} == PUBLISHED
     assert sum(not key.isascii() for key, _, _ in VECTORS) == 2
 
 
 @pytest.mark.parametrize(("key", "number", "partition"), VECTORS)
 def test_each_vector_holds(key: str, number: int, partition: int) -> None:
-    """For the hash, for what our producers take, and for aiokafka's own partitioner."""
+    """Our hash, our producers and aiokafka's partitioner agree with each vector."""
     assert murmur2(key.encode()) == number % (1 << 32)
     assert partition_of(key, 8) == partition
     everything = list(range(8))
@@ -76,7 +76,7 @@ def test_each_vector_holds(key: str, number: int, partition: int) -> None:
 
 
 def test_there_is_an_example_of_each_kind() -> None:
-    """And it is one that this version decodes."""
+    """The page has an example of each kind, which this version decodes."""
     commands = [decode_command(line.encode()) for line in examples("json")]
     entries = [decode_entry(line.encode()) for line in examples("json entry")]
     replies = [decode_sync_record(line.encode()) for line in examples("json sync")]
@@ -89,7 +89,7 @@ def test_there_is_an_example_of_each_kind() -> None:
 
 
 def test_the_example_of_a_dead_letter_has_its_headers() -> None:
-    """All that any letter of a single record has."""
+    """The example of a dead letter has all headers of a letter for a single record."""
     (line,) = examples("json headers")
     headers = letter_headers("s", "r", Origin("t", 0, 0), Content(0, ""))
     assert set(json.loads(line)) == {name for name, _ in headers}
@@ -99,7 +99,7 @@ def test_the_example_of_a_dead_letter_has_its_headers() -> None:
 
 
 def test_the_limits_are_those_of_the_code() -> None:
-    """Numbers on the page."""
+    """The limits on the page equal those of the code."""
     mib, kib = 1024 * 1024, 1024
     limits = {
         "a value": (MAX_RECORD_BYTES, mib, "MiB"),
@@ -116,7 +116,7 @@ def test_the_limits_are_those_of_the_code() -> None:
 
 
 def test_the_keys_of_sync_records_on_the_page_are_those_of_the_code() -> None:
-    """A key lists recipients as the page says, and each of them, and nobody else, finds it."""
+    """Each key on the page encodes its recipients, and only these recipients find the record."""
     assert len(KEYS) == 3
     for names, digits in KEYS:
         users, key = re.findall(r"`([^`]+)`", names), bytes.fromhex(digits)
