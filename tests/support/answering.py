@@ -1,4 +1,4 @@
-"""Servers that are not what they should be."""
+"""Servers that give wrong answers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 SILENCE = b""
-"""The server reads and never answers."""
+"""In place of an answer: the server reads and never answers."""
 
 GARBAGE = b"\x00\xff\x17\x03 not of any protocol \x80" * 20
 
 
 def http_answer(status: int, body: bytes = b"{}", kind: str = "application/json") -> bytes:
-    """An answer of a server that says that it is Elasticsearch."""
+    """A response whose headers identify the server as Elasticsearch."""
     head = (
         f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nX-Elastic-Product: Elasticsearch\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
@@ -24,7 +24,7 @@ def http_answer(status: int, body: bytes = b"{}", kind: str = "application/json"
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[int]:
-    """A server that gives each connection one answer. Yields the port of the server."""
+    """A server that sends the same response on each connection. Yields the port of the server."""
     open_ones: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=_serve, args=(server, answer, open_ones), daemon=True)
@@ -55,4 +55,4 @@ def _answer(connection: socket.socket, answer: bytes) -> None:
         connection.sendall(answer)
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
-        return  # the client has gone
+        return  # the client closed the connection

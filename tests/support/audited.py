@@ -1,4 +1,4 @@
-"""A whole deployment as lists, made the obvious way, to be audited and to be damaged."""
+"""A whole deployment as lists: built in the obvious way, to be audited and to be damaged."""
 
 from __future__ import annotations
 
@@ -64,18 +64,18 @@ _KINDS: Final[dict[type[AnyEntry], str]] = {
 
 
 def index_of(at: int) -> str:
-    """The index of a message: another one for every ten of its time."""
+    """The index of a message: a new index for every ten units of the message's time."""
     return f"messages-{at // 10}"
 
 
 @dataclass
 class System:
-    """What every place holds. Consistent as `system_of` makes it.
+    """The content of every topic, table and index. `system_of` builds a consistent one.
 
-    ``sync``: the partition of its records is the number of a shard. ``grown``: what comes to the
-    timeline while the audit runs. ``lows``: by shard the first offset that retention has left.
-    ``lags``: how far a sink stays behind. ``input_lows``: as ``lows``, of ``im.messages``.
-    ``done``: the committed offsets of the sequencer that are not the ends of their partitions.
+    ``sync``: the partition of its records is the number of a shard. ``grown``: the records that
+    are appended to the timeline during the audit. ``lows``: the first retained offset, by shard.
+    ``lags``: the lag of a sink. ``input_lows``: as ``lows``, for ``im.messages``. ``done``: the
+    committed offsets of the sequencer that are not the ends of their partitions.
     """
 
     input: list[InputRecord] = field(default_factory=list)
@@ -91,7 +91,7 @@ class System:
     sync_rows: list[StoredRow] = field(default_factory=list)
     buckets: list[BucketRow] = field(default_factory=list)
     expiries: list[tuple[str, int]] = field(default_factory=list)
-    """(user_id, newest) of notes of slots."""
+    """(user_id, newest) of each slot's note."""
     skip_notes: list[tuple[str, int]] = field(default_factory=list)
     """(user_id, newest)."""
     read_marks: list[ReadMarkRow] = field(default_factory=list)
@@ -105,13 +105,13 @@ class System:
     shards: SyncShards = field(default_factory=lambda: in_one_epoch([]).shards)
 
     def home(self, user: str, epoch: int) -> int:
-        """The shard of a recipient in an epoch; they must have one."""
+        """The shard of a recipient in an epoch; the recipient must have one."""
         number = self.shards.home(user, epoch)
         assert number is not None
         return number
 
     def last_home(self, user: str) -> int:
-        """The shard to which a recipient's records come now."""
+        """The shard to which a recipient's records are written now."""
         homes = [self.shards.home(user, epoch) for epoch in self.shards.epochs]
         return [number for number in homes if number is not None][-1]
 
@@ -151,7 +151,7 @@ class _Lists:
         return [span._replace(end=done.get(span.partition, span.end)) for span in spans]
 
     def _done_before(self) -> dict[int, int]:
-        """Where the sequencer was before it wrote what comes while the audit runs."""
+        """The sequencer's position before it writes the records that arrive during the audit."""
         if self._asked:
             return {}
         times = {decode_entry(record[3]).at for record in self._system.grown}
@@ -223,7 +223,7 @@ class _Lists:
         return self._system.expired_before
 
     def _timeline_now(self) -> list[KafkaRecord]:
-        """What came while the audit ran shows when it asks again."""
+        """The timeline. Records that arrive during the audit appear from the second query on."""
         grown = self._system.grown if self._asked > 1 else []
         return [*self._system.timeline, *grown]
 
@@ -245,11 +245,11 @@ def _within(records: Iterable[RecordT], span: Span) -> list[RecordT]:
 
 
 def system_of(log: Log, place: Placing = in_one_epoch) -> System:
-    """The consistent deployment that has these records on its topics.
+    """The consistent deployment with these records on its topics.
 
     Args:
-        log: What a sequencer read and wrote, in the order of its writing.
-        place: In which shards the sync records lie.
+        log: The records that a sequencer read and wrote, in the order of its writes.
+        place: Assigns the sync records to shards.
     """
     shards, epochs = place(log.syncs)
     homes = [shards.home(user, epoch) for (user, _), epoch in zip(log.syncs, epochs, strict=True)]
@@ -270,7 +270,7 @@ def _input(record: Source) -> InputRecord:
 
 
 def system_on(timeline: list[KafkaRecord], sync: list[KafkaRecord], shards: SyncShards) -> System:
-    """The consistent deployment whose topics these are."""
+    """The consistent deployment with these topics."""
     system = System(timeline=timeline, sync=sync, shards=shards)
     for _, _, _, value in timeline:
         _store(system, decode_entry(value), value or b"")
@@ -283,12 +283,12 @@ def system_on(timeline: list[KafkaRecord], sync: list[KafkaRecord], shards: Sync
 
 
 def _placed(records: Iterable[tuple[int, bytes, bytes]]) -> Iterator[KafkaRecord]:
-    """On their partitions, with marks of transactions and aborted ones between."""
+    """The records on partitions, with transaction markers and aborted records in between."""
     ends: dict[int, int] = {}
     for partition, key, value in records:
         offset = ends.get(partition, 0)
         yield partition, offset, key, value
-        # One mark after each record; once an aborted transaction as long as a bucket.
+        # One marker after each record; once an aborted transaction as long as a bucket.
         ends[partition] = offset + (SYNC_BUCKET if offset == 2 * _JUMP_AFTER else 2)
 
 
@@ -320,7 +320,7 @@ def _store(system: System, entry: AnyEntry, value: bytes) -> None:
 def _store_by_user(
     system: System, entry: ConversationCreated | MembersAdded | MembersRemoved, row: MembershipRow
 ) -> None:
-    """A join takes the place of an earlier join of the same period, a leave that of a leave."""
+    """Stores a change. A join replaces an earlier join of its period, a leave an earlier leave."""
     place = row_by_user(entry, row[0])["place"]
     before = system.places.get((*row[:2], place))
     if before is not None:
@@ -330,7 +330,7 @@ def _store_by_user(
 
 
 def _take_mark(system: System, conv_id: str, user: str) -> ReadMarkRow:
-    """The row of somebody, taken out to be put in anew."""
+    """Removes and returns a person's row, so that the caller can write the row again."""
     for at, row in enumerate(system.read_marks):
         if row[:2] == (conv_id, user):
             return system.read_marks.pop(at)

@@ -1,4 +1,4 @@
-"""What `im verify` finds on real servers."""
+"""The result of `im verify` on real servers."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SMALL_LIMITS_AS_SETTINGS: Final[dict[str, Any]] = {
     "edit_within": timedelta(milliseconds=SMALL_LIMITS.edit_within_ms),
     "recall_by": "sender_or_owner" if SMALL_LIMITS.owner_recalls else "sender",
 }
-"""For a deployment whose records `tests.support.sequencing` made."""
+"""For a deployment whose records were made by `tests.support.sequencing`."""
 
 
 def report_on(settings: Settings, wait_seconds: float, *, allow_empty: bool = False) -> Report:
-    """What a whole audit finds, which waits so long for sinks that are behind."""
+    """The result of a whole audit that waits this number of seconds for sinks that lag."""
     report = Report()
     with real.servers(
         settings, advance=lambda _check, _number: None, wait_seconds=wait_seconds

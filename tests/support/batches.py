@@ -1,4 +1,4 @@
-"""Batches of records as they lie in the log."""
+"""Record batches in the binary format of the log."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def batch(
     headers: Sequence[tuple[str, bytes]] = (),
     producer: int | None = None,
 ) -> bytes:
-    """One batch, from offset ``base`` on; of a transaction, if it has a producer."""
+    """One batch that starts at offset ``base``; transactional if it has a producer."""
     builder = DefaultRecordBatchBuilder(
         magic=2, compression_type=codec, is_transactional=producer is not None,
         producer_id=-1 if producer is None else producer, producer_epoch=0, base_sequence=0,
@@ -41,12 +41,12 @@ def batch(
 
 
 def aborted(base: int, records: Sequence[tuple[Field, Field]], producer: int) -> bytes:
-    """A batch of a transaction, whatever becomes of that."""
+    """A batch of a transaction. A later `marker` decides the outcome of the transaction."""
     return batch(base, records, producer=producer)
 
 
 def marker(base: int, producer: int, *, commit: bool) -> bytes:
-    """The mark that ends a transaction."""
+    """The marker that ends a transaction."""
     key, value = struct.pack(">hh", 0, int(commit)), struct.pack(">hi", 0, 0)
     built = bytearray(batch(base, [(key, value)], producer=producer))
     (attributes,) = struct.unpack_from(">h", built, _ATTRIBUTES_AT)
@@ -55,7 +55,7 @@ def marker(base: int, producer: int, *, commit: bool) -> bytes:
 
 
 def with_crc(batch: bytes) -> bytes:
-    """A changed batch with the checksum that it has to have now."""
+    """A changed batch with a correct checksum."""
     built = bytearray(batch)
     struct.pack_into(">I", built, 17, calc_crc32c(bytes(built[_ATTRIBUTES_AT:])))
     return bytes(built)

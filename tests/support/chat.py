@@ -1,4 +1,4 @@
-"""Chat in the format of `im load`: a real file where there is one, otherwise made from a seed."""
+"""Chat logs in the format of `im load`: a real file if available, otherwise made from a seed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WORDS: Final = [
 
 
 def write_chat(path: Path, lines: int) -> Path:
-    """Writes that many lines to a file: of CHAT_CORPUS, of the corpus beside us, or made ones."""
+    """Writes this number of lines: from CHAT_CORPUS, else from the real corpus, else made ones."""
     real = Path(os.environ.get("CHAT_CORPUS", _REAL))
     source = _real_lines(real) if real.exists() else _made_lines()
     path.write_text("".join(itertools.islice(source, lines)), encoding="utf-8")
@@ -43,7 +43,7 @@ def _real_lines(path: Path) -> Iterator[str]:
 
 
 def _made_lines() -> Iterator[str]:
-    """Conversations one after the other, with joins, leaves and people who come back."""
+    """Conversations one after the other, with joins, leaves and people who return."""
     rng = random.Random(20200101)
     for conversation in itertools.count():
         for number in range(900):

@@ -1,10 +1,10 @@
-"""Time for tests of what happens after some of it."""
+"""A clock for tests of behaviour over time."""
 
 from __future__ import annotations
 
 
 class Clock:
-    """Seconds that pass when it is told so."""
+    """A clock in seconds that only the test moves."""
 
     def __init__(self) -> None:
         self.now = 0.0

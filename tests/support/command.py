@@ -1,4 +1,4 @@
-"""Calls the `im` command as a person does: as a process, with an environment."""
+"""Runs the `im` command as a person does: as a process, with an environment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COMMAND_SECONDS: Final = 150.0
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Our environment with these IM_ variables and no others."""
+    """The environment of this process with these IM_ variables and no others."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("IM_")}
     return others | dict(variables)
 
@@ -35,7 +35,7 @@ def im(
 
 
 def im_json(variables: Mapping[str, str], *arguments: str) -> Any:
-    """The one object that a command prints with ``--json``; it has to succeed."""
+    """The single object that a command prints with ``--json``; the command must succeed."""
     done = im(variables, *arguments, "--json")
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()

@@ -1,4 +1,4 @@
-"""Hypothesis strategies of commands: few names, so that they meet."""
+"""Hypothesis strategies of commands. Names are few, so that commands affect each other."""
 
 from __future__ import annotations
 
@@ -73,14 +73,14 @@ commands: st.SearchStrategy[AnyCommand] = st.one_of(
     ),
     st.builds(TransferOwnership, **_common(), to=users),
 )
-"""Any command, sensible or not."""
+"""Any command, valid or not."""
 
 
 _SPEAKERS: Final = ["ann", "ann", "bob", "bob", "陈", "d e", "|e-"]
 
 
 def opening() -> list[AnyCommand]:
-    """A conversation of ``ann``, open to all, and of two more who speak."""
+    """Creates a conversation of ``ann``, open to all; then two more people speak."""
     made = CreateConversation(
         conv_id="c1", sender="ann", device_id="tablet", client_msg_id=uuid7(0, 0),
         members=["bob", "陈"], join="open",
@@ -118,11 +118,11 @@ def _talk(draw: st.DrawFn) -> AnyCommand:  # noqa: PLR0911 - one of each kind
 
 
 talk = _talk()
-"""A command that is mostly allowed in the conversation of `opening`."""
+"""A command that is mostly permitted in the conversation of `opening`."""
 
 
 def growing_group(size: int, conv_id: str = "c1") -> list[AnyCommand]:
-    """A conversation that ``u0`` makes and everybody else joins."""
+    """A conversation that ``u0`` creates and everybody else joins."""
     created = CreateConversation(
         conv_id=conv_id, sender="u0", device_id="d", client_msg_id=uuid7(0, 0), members=[],
         join="open",
@@ -146,7 +146,7 @@ def message(number: int, sender: str = "u0", conv_id: str = "c1", text: str = "h
 
 
 def recall(number: int, seq: int, sender: str = "u0", conv_id: str = "c1") -> RecallMessage:
-    """Takes a message back, as the ``number``-th command of a sender's device."""
+    """Recalls a message, as the ``number``-th command of a sender's device."""
     return RecallMessage(
         conv_id=conv_id, sender=sender, device_id="d", client_msg_id=uuid7(1_000 + number, 0),
         seq=seq,

@@ -46,9 +46,9 @@ _ELASTICSEARCH_SETTINGS: Final = {
 
 
 def docker_answers() -> bool:
-    """Whether there is a Docker engine to use."""
+    """Whether a Docker engine is available."""
     if not os.environ.get("DOCKER_HOST") and not _DOCKER_SOCKET.exists():
-        return False  # the client would find that out as well, and leak a socket
+        return False  # the client would fail in the same way, and leak a socket
     try:
         client = docker.from_env(timeout=_ENGINE_SECONDS)
         try:
@@ -61,7 +61,7 @@ def docker_answers() -> bool:
 
 @contextmanager
 def container_servers() -> Iterator[Servers]:
-    """One container each, started side by side and removed at the end."""
+    """One container for each server, started in parallel and removed at the end."""
     kafka, cassandra, elasticsearch = free_ports(3)
     containers = [_kafka(kafka), _cassandra(cassandra), _elasticsearch(elasticsearch)]
     with ExitStack() as started, ThreadPoolExecutor(len(containers)) as pool:
@@ -79,7 +79,7 @@ def container_servers() -> Iterator[Servers]:
 
 
 def _kafka(port: int) -> DockerContainer:
-    # The address that the broker tells its clients holds the port on this side.
+    # The broker's advertised address contains the port on the host.
     advertised = {"KAFKA_ADVERTISED_LISTENERS": f"PLAINTEXT://127.0.0.1:{port}"}
     return (
         DockerContainer(f"apache/kafka:{KAFKA.version}")

@@ -1,4 +1,4 @@
-"""Writes a deployment to real servers by hand, without any process of the pipeline."""
+"""Writes a deployment directly to real servers, without any process of the pipeline."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def deploy(
 ) -> System:
     """Writes topics, tables and index so that they agree, and commits the offsets of all stages.
 
-    The commands have the times that the broker gives them.
+    The commands have the times that the broker assigns.
     """
     create_topics(settings)
     append(settings, Topic.MESSAGES, [(step.conv_id, encode(step)) for step in steps])
@@ -84,7 +84,7 @@ def deploy(
 
 
 def _make_shards(settings: Settings, placed: Placed) -> None:
-    """Makes the topics of later epochs."""
+    """Creates the topics of later epochs."""
     base, own = placed.shards.layout.topic("", 0), settings.topic(Topic.SYNC)
     partitions = Counter(each.topic for each in placed.shards.places.values())
     later = {own + name.removeprefix(base): n for name, n in partitions.items() if name != base}
@@ -94,19 +94,19 @@ def _make_shards(settings: Settings, placed: Placed) -> None:
 
 
 def append(settings: Settings, topic: Topic, pairs: Iterable[tuple[str, bytes]]) -> None:
-    """Writes (key, value) as `append_to`."""
+    """Writes (key, value) with `append_to`."""
     append_to(settings, [(settings.topic(topic), key, value) for key, value in pairs])
 
 
 def append_to(settings: Settings, records: Iterable[tuple[str, str, bytes]]) -> None:
-    """Writes (topic, key, value) as `append_on`, each on the partition of its key."""
+    """Writes (topic, key, value) with `append_on`, each on the partition of its key."""
     append_on(settings, [(topic, _BY_KEY, key, value) for topic, key, value in records])
 
 
 def append_shared(
     settings: Settings, shards: SyncShards, records: Iterable[tuple[int, bytes, bytes]]
 ) -> None:
-    """Writes (shard, key, value) as `append_on`."""
+    """Writes (shard, key, value) with `append_on`."""
     found = [(shards.places[number], key, value) for number, key, value in records]
     append_on(
         settings,
@@ -115,9 +115,9 @@ def append_shared(
 
 
 def append_on(settings: Settings, records: Sequence[tuple[str, int, bytes | str, bytes]]) -> None:
-    """Writes (topic, partition, key, value) in one transaction that is committed.
+    """Writes (topic, partition, key, value) in one committed transaction.
 
-    Before that it writes them in one that is aborted.
+    Before this transaction, the function writes the same records in an aborted one.
     """
     transactional = {"transactional.id": f"{settings.namespace}-by-hand"}
     producer = Producer(producer_config(settings) | transactional)
@@ -134,7 +134,7 @@ def append_on(settings: Settings, records: Sequence[tuple[str, int, bytes | str,
 
 
 def records(settings: Settings, topic: Topic) -> list[KafkaRecord]:
-    """All committed records of a topic, by partition and offset; of sync timelines by shard."""
+    """All committed records of a topic, by partition and offset; for sync timelines by shard."""
     places = places_of(admin_client(settings), settings, topic)
     numbers = {(place.topic, place.partition): number for number, place in places.items()}
     return [

@@ -1,4 +1,4 @@
-"""Requests at the edges of what the OpenAPI document allows and beyond, made from it."""
+"""Requests at and beyond the edges of the OpenAPI document, generated from the document."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _AROUND: Final = {
     sign * (1 << power) + step for power in _POWERS for step in (-2, -1, 0, 1) for sign in (1, -1)
 }
 NUMBERS: Final = sorted(_AROUND | {-2, -1, 0, 1, 2, 10**30, -(10**30)})
-"""Whole numbers around the ends of the types of processors, databases and JavaScript."""
+"""Integers around the limits of the integer types of processors, databases and JavaScript."""
 
 NO_NUMBERS: Final = (
     "", " ", "1 ", " 1", "+1", "-", "--1", "-0", "00", "1e3", "1.0", "1_0", "0x1", "NaN", "null",
     "true", "\u0663", "\uff11", "1\x00", "\x00", "9" * 400, "1\r\n",
 )  # fmt: skip
-"""Texts that are no numbers, or not as they should be written."""
+"""Texts that are not numbers, or not in the canonical form."""
 
 TEXTS: Final = (
     "", " ", "a", "\x00", "a\x00b", "\n", "\u202e", "\ufeff", "陈", "\U0001f469", "%", "%00", "'",
@@ -29,14 +29,14 @@ TEXTS: Final = (
     "WzkyMjMzNzIwMzY4NTQ3NzU4MDgsImMiLDFd",
     "WzEsImMiLDkyMjMzNzIwMzY4NTQ3NzU4MDhd", "WzEsIlx1ZDgwMCIsMV0",
 )  # fmt: skip
-"""Texts of odd characters and lengths; the last ones are cursors of a search at their edges."""
+"""Texts with unusual characters and lengths; the last ones are search cursors at their limits."""
 
 RAW: Final = ("%00", "%ff", "%ed%a0%80", "%c3", "%", "%zz", "+", "a&b", "1;2")
-"""Values as they are written into a URL, of which some are no UTF-8."""
+"""Values in URL encoding; some are not UTF-8."""
 
 
 class Asked(NamedTuple):
-    """A request. ``fits``: whether the document allows it; None where that is not decided here."""
+    """A request. ``fits``: whether the document permits it; None if it is not decided here."""
 
     method: str
     path: str
@@ -45,16 +45,16 @@ class Asked(NamedTuple):
 
 
 def requests(ids: Mapping[str, str]) -> Iterator[Asked]:
-    """For every operation each parameter and each member of a body at its edges.
+    """Every parameter and every body member of each operation, at its edges.
 
     Args:
-        ids: By the path of an operation, the id that stands in it where another part is tried.
+        ids: By the path of an operation, the id to use while another part is varied.
     """
     described = document()
     for path, methods in described["paths"].items():
         for method, operation in methods.items():
             if path == "/v1/live":
-                continue  # what is no WebSocket is refused whatever it asks for
+                continue  # a request that is not a WebSocket handshake is refused in any case
             known = path.replace("{id}", ids.get(path, "c"))
             yield from _queries(method.upper(), known, operation)
             yield from _paths(method.upper(), path)

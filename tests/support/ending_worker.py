@@ -23,7 +23,7 @@ async def _end(_coordinator: Any) -> None:
 
 
 def main() -> None:
-    """Runs until it is ended."""
+    """Runs until the process is stopped."""
     name = "_GroupCoordinator__coordination_routine"
     setattr(group_coordinator.GroupCoordinator, name, _end)
     settings = Settings()

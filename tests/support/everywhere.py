@@ -1,4 +1,4 @@
-"""Looks for a text in every place of a deployment that it could be found in."""
+"""Searches for a text in every place of a deployment that could contain it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tests.support.topics import read_all
 
 
 def places_with(settings: Settings, marker: str, files: Path) -> set[str]:
-    """The names of all tables, indices, topics of dead letters and files that have a text.
+    """The names of all tables, indices, dead-letter topics and files that contain a text.
 
-    The log itself is left out: it keeps for its retention what was written to it.
+    The log itself is excluded: it retains every written record for its retention.
     """
     with cassandra_session(settings) as session, elasticsearch_client(settings) as search:
         return {
@@ -33,7 +33,7 @@ def places_with(settings: Settings, marker: str, files: Path) -> set[str]:
 
 
 def _tables(session: Session, settings: Settings, marker: str) -> Iterator[str]:
-    """All columns of all rows of all tables that there are, whatever they are for."""
+    """All columns of all rows of all existing tables."""
     query = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s"
     for (table,) in list(session.execute(query, (settings.keyspace,))):
         rows = session.execute(f"SELECT JSON * FROM {settings.keyspace}.{table}")  # noqa: S608 - of theirs
@@ -44,7 +44,7 @@ def _tables(session: Session, settings: Settings, marker: str) -> Iterator[str]:
 def _indices(search: Elasticsearch, settings: Settings, marker: str) -> Iterator[str]:
     """``index``: the raw source of a document has the text. ``tokens``: a search finds the text.
 
-    The documents are all that there are, read page by page; so are those whose tokens match.
+    The function reads all documents page by page; likewise all documents whose tokens match.
     """
     pattern = f"{settings.index_alias}*"
     search.indices.refresh(index=pattern)

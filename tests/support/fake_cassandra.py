@@ -1,4 +1,4 @@
-"""A session of Cassandra that answers as it is told, for tests of what the answers mean."""
+"""A fake session of Cassandra whose answers the test chooses."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class Sent(NamedTuple):
 
 
 Answer = Callable[[Sent], Exception | None]
-"""What the server says to a request; None is success."""
+"""The server's answer to a request; None is success."""
 
 
 class FakeSession:
-    """Notes requests as they leave, and answers each from another thread, as the driver does.
+    """Records requests, and answers each from another thread, as the driver does.
 
     Args:
         answer: Called in that thread; may wait.
-        tables: Those that ``system_schema`` tells of; all unless given.
+        tables: The tables that ``system_schema`` lists; by default all.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class FakeSession:
         self._driver = ThreadPoolExecutor(IN_FLIGHT)
 
     def prepare(self, query: str) -> PreparedStatement:
-        """The columns are those that the text names; queries have none here, nor answers."""
+        """Takes the columns from the text of a statement; a query has no columns here."""
         if query.startswith("SELECT"):
             return PreparedStatement([], b"", [], query, "k", PROTOCOL, [], None)
         names = re.findall(r"\w+", query[query.index("(") + 1 : query.index(")")])
@@ -78,7 +78,7 @@ class FakeSession:
         return PreparedStatement(columns, query.encode(), [0], query, "k", PROTOCOL, [], None)
 
     def execute(self, query: str, parameters: tuple[str, str] = ("", "")) -> Any:
-        """The only queries are for the time, and whether a table is there."""
+        """Answers the only two queries: the time, and whether a table exists."""
         if "now()" in query:
             return SimpleNamespace(one=lambda: (self.time_ms,))
         there = self._tables is None or parameters[1] in self._tables
@@ -124,7 +124,7 @@ class FakeSession:
     def _decoded(self, statement: Statement) -> Sent:
         assert statement.is_idempotent
         if isinstance(statement, BatchStatement):
-            # There is no public way to look into a batch.
+            # The driver has no public way to read the content of a batch.
             packed = statement._statements_and_parameters  # noqa: SLF001 - see above
             rows = [(query.decode(), values) for _, query, values in packed]
         else:

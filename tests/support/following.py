@@ -16,7 +16,7 @@ from schemas.settings import Settings
 from tests.support.gateway_rows import cassandra_store
 
 PATIENCE: Final = 90.0
-"""Seconds in which what has to come comes, on a busy machine, too."""
+"""Maximum seconds until the next record, also on a busy machine."""
 
 Done = Callable[[Sequence[SyncItem]], bool]
 
@@ -24,14 +24,14 @@ Done = Callable[[Sequence[SyncItem]], bool]
 def follow(
     settings: Settings, user: str, cursors: CursorStore, is_done: Done, restart_after: int = 0
 ) -> list[SyncItem]:
-    """What one device gets, from its cursor on, until that is enough.
+    """The records that one device receives from its cursor on, until ``is_done``.
 
     Args:
         settings: The deployment.
-        user: Whose.
-        cursors: Of the device.
-        is_done: Whether these are all.
-        restart_after: The follower is opened anew after so many records; 0: never.
+        user: The owner of the device.
+        cursors: The cursor store of the device.
+        is_done: Whether these records are all expected ones.
+        restart_after: The follower is reopened after this number of records; 0: never.
     """
     got: list[SyncItem] = []
     deadline = time.monotonic() + PATIENCE
@@ -50,7 +50,7 @@ def follow(
 
 
 def so_many(count: int) -> Done:
-    """Done with so many."""
+    """A condition for `follow`: at least this number of records."""
     return lambda got: len(got) >= count
 
 
@@ -60,7 +60,7 @@ def entries(items: Sequence[SyncItem]) -> list[AnyEntry]:
 
 
 def stored(settings: Settings, user: str, after: int = -1, limit: int = 100) -> list[SyncItem]:
-    """All that a gateway gives from a cursor on, page by page."""
+    """All records that a gateway returns from a cursor on, page by page."""
 
     async def read() -> list[SyncItem]:
         found: list[SyncItem] = []

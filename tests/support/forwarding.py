@@ -1,4 +1,4 @@
-"""A port that leads to a server, and can be cut off from it."""
+"""A port that forwards to a server, and that can be cut off from the server."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _CHUNK = 65_536
 
 
 class Forwarder:
-    """Forwards connections to a server while it is open, as if the server went down and came up.
+    """Forwards connections to a server while open, to simulate a server that stops and starts.
 
     Args:
-        port: Where to listen.
-        host: Where the server is.
-        server_port: And at which port.
-        address: Where to listen, of this machine.
+        port: The port to listen on.
+        host: The host of the server.
+        server_port: The port of the server.
+        address: The local address to listen on.
     """
 
     def __init__(self, port: int, host: str, server_port: int, address: str = "127.0.0.1") -> None:
@@ -26,14 +26,14 @@ class Forwarder:
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self.life: Callable[[], int | None] = lambda: None
-        """Bytes of the server that a new connection lets through before it breaks; None: all."""
+        """Bytes from the server after which a new connection breaks; None: no limit."""
 
     async def open(self) -> None:
-        """Lets connections through."""
+        """Accepts and forwards connections."""
         self._server = await asyncio.start_server(self._accept, self._address, self._port)
 
     async def cut(self) -> None:
-        """Ends all connections and takes no more."""
+        """Closes all connections and accepts no more."""
         if self._server is not None:
             self._server.close()
             self._server = None

@@ -1,4 +1,4 @@
-"""The gateway on a store and an index in memory, and a client for it."""
+"""The gateway on an in-memory store and index, and a client of this gateway."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ SECRET = "a secret of the tests, of 32 bytes or more"
 
 
 def token_settings(**overrides: Any) -> Settings:
-    """Settings with a secret, otherwise as given."""
+    """Settings with a secret; all other settings as given."""
     return Settings(**{"jwt_secret": SecretStr(SECRET), **overrides})
 
 
@@ -88,7 +88,7 @@ def key_of(row: SyncRow) -> int:
 
 
 class SyncRowWriting(ABC):
-    """Puts single sync records into a store, a row for each."""
+    """Writes single sync records into a store, one row for each."""
 
     @abstractmethod
     def put_row(self, user: str, row: SyncRow) -> None:
@@ -99,21 +99,21 @@ class SyncRowWriting(ABC):
         """Writes a message."""
 
     def put_record(self, user: str, sync_seq: int, json: bytes) -> None:
-        """Writes a sync record that is in the row itself, as a reply is."""
+        """Writes a sync record whose value is in the row itself, such as a reply."""
         self.put_row(user, SyncRow(replies={sync_seq: Raw(json)}))
 
     def put_reference(self, user: str, sync_seq: int, conv_id: str, seq: int) -> None:
-        """Writes a sync record that is an entry, in a row of its own. The entry is not written."""
+        """Writes a reference to an entry, in a separate row. The entry is not written."""
         self.put_row(user, SyncRow(entries={conv_id: [sync_seq, seq]}))
 
     def put_synced(self, user: str, sync_seq: int, entry: MessageSent) -> None:
-        """Writes an entry, and a sync record that is the entry."""
+        """Writes an entry, and a reference to the entry."""
         self.put_message(entry)
         self.put_reference(user, sync_seq, entry.conv_id, entry.seq)
 
 
 class FakeStore(SyncRowWriting):
-    """`gateway.store.Store` in memory, with the writes that the contract suite makes."""
+    """`gateway.store.Store` in memory, with the write methods that the contract suite uses."""
 
     def __init__(self) -> None:
         self.up = True
@@ -129,17 +129,17 @@ class FakeStore(SyncRowWriting):
     def put_conversation(
         self, conv_id: str, head: int, mode: FanoutMode = "push", messages: int = 0
     ) -> None:
-        """Writes what a conversation is now."""
+        """Writes the current state of a conversation."""
         self._conversations[conv_id] = Conversation(head, mode, messages)
 
     def put_own(self, conv_id: str, user: str, seq: int, messages: int) -> None:
-        """Writes that somebody said an entry; the highest wins."""
+        """Writes the last own message of a person; the highest SeqId wins."""
         before = self._marks.get((conv_id, user), ReadMark())
         own = max(before.own, Counted(seq, messages))
         self._marks[conv_id, user] = before._replace(own=own)
 
     def put_marked(self, conv_id: str, user: str, seq: int) -> None:
-        """Writes that somebody has read up to an entry; the highest wins."""
+        """Writes a person's read mark; the highest SeqId wins."""
         before = self._marks.get((conv_id, user), ReadMark())
         self._marks[conv_id, user] = before._replace(marked=max(before.marked, seq))
 
@@ -164,14 +164,14 @@ class FakeStore(SyncRowWriting):
         self._counts[entry.conv_id, entry.seq] = entry.messages
 
     def put_edit(self, entry: MessageEdited) -> None:
-        """Writes an edit, and that it is the last one of its message."""
+        """Writes an edit, and marks it as the last edit of its message."""
         stored = StoredEntry(entry.seq, "message_edited", encode(entry))
         self._entries[entry.conv_id, entry.seq] = stored
         target = self._entries[entry.conv_id, entry.target]
         self._entries[entry.conv_id, entry.target] = target._replace(edited_by=entry.seq)
 
     def put_recall(self, conv_id: str, seq: int, *seqs: int) -> None:
-        """Writes that entry ``seq`` recalled these."""
+        """Writes that entry ``seq`` recalled these messages."""
         del seq
         for each in seqs:
             before = self._entries.get((conv_id, each), StoredEntry(each, "", b""))
@@ -182,11 +182,11 @@ class FakeStore(SyncRowWriting):
         self._rows[user][key_of(row)] = encode_row(row).decode()
 
     def drop_record(self, user: str, sync_seq: int) -> None:
-        """Lets a row of one record expire."""
+        """Removes a row with one record, as its expiry does."""
         self._rows[user].pop(sync_seq, None)
 
     def put_expiry(self, user: str, since: int, until: int, newest: int) -> None:
-        """Writes how long records are kept; the highest ``newest`` of a slot wins."""
+        """Writes how long records are retained; the highest ``newest`` of a slot wins."""
         slots = self._expiries[user]
         if since not in slots or slots[since].newest < newest:
             slots[since] = Expiry(since, until, newest)
@@ -285,7 +285,7 @@ class FakeStore(SyncRowWriting):
 
 
 class FakeIndex:
-    """`gateway.search.Index` in memory: finds a term as Elasticsearch does."""
+    """`gateway.search.Index` in memory: matches terms as Elasticsearch does."""
 
     def __init__(self) -> None:
         self.up = True
@@ -295,7 +295,7 @@ class FakeIndex:
     async def newest(
         self, asked: SearchAsked, scope: dict[str, list[Period]], below: Place | None, limit: int
     ) -> list[Hit]:
-        """See `Index`. A message is of its own version, unless ``versions`` has another."""
+        """See `Index`. The version of a message is its own, unless ``versions`` has another."""
         if not self.up:
             raise ServerUnavailable("switched off by the test")
         found = [
@@ -315,7 +315,7 @@ class FakeIndex:
 
 
 class Answer(NamedTuple):
-    """What came back."""
+    """The response to a request."""
 
     status: int
     headers: Mapping[str, str]
@@ -323,7 +323,7 @@ class Answer(NamedTuple):
 
 
 class Caller:
-    """Asks the gateway as one user or another."""
+    """A client of the gateway that acts for any user."""
 
     def __init__(self, base: str, http: ClientSession, settings: Settings) -> None:
         self.base = base
@@ -331,7 +331,7 @@ class Caller:
         self.settings = settings
 
     async def get(self, path: str, user: str | None = None, /, **query: Any) -> Answer:
-        """One GET of a path that is quoted already; without a user, without a token."""
+        """Sends a GET for a quoted path; without a user, without a token."""
         return await self.ask(path, user, query)
 
     async def ask(
@@ -341,12 +341,12 @@ class Caller:
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """The same, with parameters of any name and headers."""
+        """Sends a GET with parameters of any name and headers."""
         asked = {"params": _named(query or {}), "headers": self._headers(user, headers)}
         return await self._send("GET", path, asked)
 
     async def send(self, method: str, path: str, user: str | None, body: bytes = b"") -> Answer:
-        """Any other request, with a body as it is."""
+        """Sends any other request, with an unchanged body."""
         return await self._send(method, path, {"data": body, "headers": self._headers(user, {})})
 
     def _headers(self, user: str | None, more: Mapping[str, str] | None) -> dict[str, str]:
@@ -365,7 +365,7 @@ class Caller:
 
 
 def _named(query: Mapping[str, Any]) -> dict[str, str]:
-    """``from_`` is ``from``, which Python keeps for itself; None is left out."""
+    """Renames ``from_`` to ``from``, a keyword of Python; drops parameters that are None."""
     return {name.rstrip("_"): str(value) for name, value in query.items() if value is not None}
 
 
@@ -396,7 +396,7 @@ async def serving(  # noqa: PLR0913 - what the gateway is made of
 
 
 def covered(items: Iterable[dict[str, Any]], *, newest_first: bool = False) -> list[int]:
-    """The SeqIds that the items of a history page account for, in their order."""
+    """The SeqIds that the items of a history page cover, in their order."""
     seqs: list[int] = []
     for item in items:
         if "hole" in item:

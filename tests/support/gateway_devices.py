@@ -1,4 +1,4 @@
-"""The devices of a gateway in memory."""
+"""The devices of an in-memory gateway."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class FakeDevices:
     """`gateway.device_store.DeviceStore` in memory.
 
     Args:
-        check: Raises if the store is away.
+        check: Raises an error if the store is unreachable.
     """
 
     def __init__(self, check: Callable[[], None]) -> None:

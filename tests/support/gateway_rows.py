@@ -1,4 +1,4 @@
-"""Rows and documents as the sinks write them, written directly."""
+"""Writes rows and documents directly, in the form that the sinks write."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.waiting import until
 
 
 class Rows(SyncRowWriting):
-    """Writes what `tests.support.gateway.FakeStore` holds into Cassandra."""
+    """Writes the content of a `tests.support.gateway.FakeStore` to Cassandra."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -37,14 +37,14 @@ class Rows(SyncRowWriting):
     def put_conversation(
         self, conv_id: str, head: int, mode: FanoutMode = "push", messages: int = 0
     ) -> None:
-        """Writes what a conversation is now, without a count where there is none."""
+        """Writes the current state of a conversation, without a count where the state has none."""
         self._session.execute(
             "INSERT INTO conversation (conv_id, head, mode, messages) VALUES (%s, %s, %s, %s)",
             (conv_id, head, mode, messages or None),
         )
 
     def put_own(self, conv_id: str, user: str, seq: int, messages: int) -> None:
-        """Writes that somebody said an entry; the highest wins."""
+        """Writes the last own message of a person; the highest SeqId wins."""
         self._session.execute(
             "INSERT INTO read_mark (conv_id, user_id, own_seq, own_messages)"
             " VALUES (%s, %s, %s, %s) USING TIMESTAMP %s",
@@ -52,7 +52,7 @@ class Rows(SyncRowWriting):
         )
 
     def put_marked(self, conv_id: str, user: str, seq: int) -> None:
-        """Writes that somebody has read up to an entry; the highest wins."""
+        """Writes a person's read mark; the highest SeqId wins."""
         self._session.execute(
             "INSERT INTO read_mark (conv_id, user_id, read_seq) VALUES (%s, %s, %s)"
             " USING TIMESTAMP %s",
@@ -69,16 +69,16 @@ class Rows(SyncRowWriting):
         history: HistoryRule = "since_join",
         messages: int = 0,
     ) -> None:
-        """Writes a change of membership, with the rule only where a join has another than usual.
+        """Writes a change of membership; writes the rule only for a join with a non-default rule.
 
-        So it is with a leave, and with what was written before there was such a rule.
+        Leaves have no rule, nor do rows that were written before the rule existed.
         """
         rule = history if joined and history != "since_join" else None
         rows = self._changes.setdefault((user, conv_id), {})
         is_last = seq > max(rows, default=0)
         rows[seq] = (joined, rule, messages or None)
         whose = (user, user_bucket(conv_id), conv_id)
-        if not is_last:  # later ones have other places now
+        if not is_last:  # the later changes get other places
             self._session.execute(
                 "DELETE FROM membership_by_user WHERE user_id = %s AND bucket = %s"
                 " AND conv_id = %s",
@@ -109,7 +109,7 @@ class Rows(SyncRowWriting):
         )
 
     def put_edit(self, entry: MessageEdited) -> None:
-        """Writes an edit, and that it is the last one of its message."""
+        """Writes an edit, and marks it as the last edit of its message."""
         place = (entry.conv_id, entry.seq // MESSAGE_BUCKET, entry.seq)
         self._session.execute(
             "INSERT INTO message (conv_id, bucket, seq, kind, sender, at, entry)"
@@ -123,7 +123,7 @@ class Rows(SyncRowWriting):
         )
 
     def put_recall(self, conv_id: str, seq: int, *seqs: int) -> None:
-        """Writes that entry ``seq`` recalled these."""
+        """Writes that entry ``seq`` recalled these messages."""
         for each in seqs:
             self._session.execute(
                 "INSERT INTO message (conv_id, bucket, seq, recalled_by, entry)"
@@ -144,7 +144,7 @@ class Rows(SyncRowWriting):
         )
 
     def put_expiry(self, user: str, since: int, until: int, newest: int) -> None:
-        """Writes how long records are kept."""
+        """Writes how long records are retained."""
         self._session.execute(
             "INSERT INTO sync_expiry (user_id, since, until, newest) VALUES (%s, %s, %s, %s)"
             " USING TIMESTAMP %s",
@@ -154,7 +154,7 @@ class Rows(SyncRowWriting):
 
 @contextmanager
 def tables(settings: Settings) -> Iterator[Rows]:
-    """The tables of a namespace, for as long as a test module runs."""
+    """Creates the tables of a namespace for the duration of a test module."""
     with cassandra_session(settings) as session:
         create_tables(session, settings)
         try:
@@ -165,7 +165,7 @@ def tables(settings: Settings) -> Iterator[Rows]:
 
 @asynccontextmanager
 async def cassandra_store(settings: Settings) -> AsyncIterator[CassandraStore]:
-    """The store of a gateway, connected."""
+    """The connected store of a gateway."""
     store = CassandraStore(settings)
     store.start()
     try:
@@ -177,7 +177,7 @@ async def cassandra_store(settings: Settings) -> AsyncIterator[CassandraStore]:
 
 @asynccontextmanager
 async def gateway_on_servers(settings: Settings) -> AsyncIterator[Caller]:
-    """The gateway, served, on the real store and index."""
+    """A running gateway on the real store and index."""
     index = ElasticIndex(settings)
     try:
         async with cassandra_store(settings) as store, serving(settings, store, index) as caller:
@@ -188,7 +188,7 @@ async def gateway_on_servers(settings: Settings) -> AsyncIterator[Caller]:
 
 @contextmanager
 def search_index(settings: Settings) -> Iterator[Callable[[list[MessageSent]], None]]:
-    """Puts messages into the index of a namespace, searchable when it returns."""
+    """Writes messages to the index of a namespace; they are searchable afterwards."""
     client = elasticsearch_client(settings)
 
     def put(messages: list[MessageSent]) -> None:
@@ -207,7 +207,7 @@ def search_index(settings: Settings) -> Iterator[Callable[[list[MessageSent]], N
 
 
 def _document(settings: Settings, message: MessageSent) -> list[dict[str, object]]:
-    """A bulk operation, two lines."""
+    """A bulk operation in two lines."""
     text = message.content.text
     target = {
         "_index": index_name(settings, message.at),

@@ -1,7 +1,7 @@
-"""What a reader sees, as a list of glyphs, and how each can be written.
+"""The glyphs that a reader sees, and the spellings of each glyph.
 
-The model of the search rule. It knows no Unicode properties: each glyph says what it is, and each
-of its spellings looks alike or differs only in width, case or form.
+The model of the search rule. The model uses no Unicode properties: each glyph states its kind, and
+the spellings of a glyph look alike or differ only in width, case or form.
 """
 
 # ruff: noqa: E501, RUF001 - a glyph is a line, and has spellings that look alike
@@ -16,7 +16,7 @@ Kind = Literal["letter", "single", "space"]
 
 
 class Glyph(NamedTuple):
-    """One thing that a reader sees. Letters in a row are a word."""
+    """One unit that a reader sees. Consecutive letters form a word."""
 
     kind: Kind
     spellings: tuple[str, ...]
@@ -85,18 +85,18 @@ JUNK: Final = (
     "\u115f",
     "\ufe0f",
 )
-"""Characters that nobody sees, wherever they are."""
+"""Characters that are invisible at every position."""
 
 
 def collapsed(glyphs: Sequence[Glyph]) -> list[Glyph]:
-    """Without the spaces at both ends, and with one space for several in a row."""
+    """Removes leading and trailing spaces, and collapses repeated spaces."""
     padded = [SPACE, *glyphs]
     shown = [glyph for before, glyph in pairwise(padded) if (before, glyph) != (SPACE, SPACE)]
     return shown[:-1] if shown[-1:] == [SPACE] else shown
 
 
 def is_seen(wanted: Sequence[Glyph], text: Sequence[Glyph]) -> bool:
-    """Whether a reader sees a run of glyphs in a text, beginning and ending with whole words."""
+    """Whether a text shows a run of glyphs that begins and ends at word boundaries."""
     run, shown = collapsed(wanted), collapsed(text)
     return any(
         shown[at : at + len(run)] == run and is_boundary(shown, at) and is_boundary(shown, at + len(run))
@@ -105,5 +105,5 @@ def is_seen(wanted: Sequence[Glyph], text: Sequence[Glyph]) -> bool:
 
 
 def is_boundary(shown: Sequence[Glyph], at: int) -> bool:
-    """Whether no word goes on from before ``at`` to after it."""
+    """Whether ``at`` is not inside a word."""
     return not 0 < at < len(shown) or {shown[at - 1].kind, shown[at].kind} != {"letter"}

@@ -1,4 +1,4 @@
-"""Hypothesis strategies of record values that nobody sends by mistake."""
+"""Hypothesis strategies of malicious record values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from schemas.records import AnyCommand
 from tests.support.commands import commands, message
 
 DEEP: Final = (1_100, 5_000, 200_000)
-"""Levels of nesting beyond what the decoder takes."""
+"""Levels of nesting above the decoder's limit."""
 
 _ODD_TEXT: Final = (
     "", "\u0000", "\ud800", "x" * 129, "x" * 5_000, "\u202e", "\ufeff", "\U0001f600" * 128,
@@ -27,12 +27,12 @@ _ODD_JSON: Final = (
 
 
 def nested(levels: int) -> bytes:
-    """A JSON value of so many levels, lists and objects by turns."""
+    """A JSON value with this nesting, lists and objects in turn."""
     return b'[{"a":' * (levels // 2) + b"1" + b"}]" * (levels // 2)
 
 
 def odd_values() -> st.SearchStrategy[bytes]:
-    """JSON, or what looks like it, in place of the value of a field."""
+    """JSON, or text that resembles JSON, in place of the value of a field."""
     return st.one_of(
         st.sampled_from(_ODD_JSON),
         st.sampled_from(_ODD_TEXT).map(lambda text: json.dumps(text).encode()),
@@ -48,13 +48,13 @@ def odd_values() -> st.SearchStrategy[bytes]:
 
 
 def mutated(valid: st.SearchStrategy[AnyCommand] = commands) -> st.SearchStrategy[bytes]:
-    """A valid command with fields replaced, doubled or dropped, or with other bytes."""
+    """A valid command with fields replaced, duplicated or dropped, or with other bytes."""
     return mutated_json(valid.map(lambda command: json.loads(encode(command))))
 
 
 @st.composite
 def mutated_json(draw: st.DrawFn, valid: st.SearchStrategy[dict[str, Any]]) -> bytes:
-    """The same of any JSON object."""
+    """The same changes for any JSON object."""
     fields = [(name.encode(), json.dumps(value).encode()) for name, value in draw(valid).items()]
     for _ in range(draw(st.integers(1, 3))):
         place = draw(st.integers(0, len(fields)))
@@ -92,11 +92,11 @@ timestamps: Final[st.SearchStrategy[int | None]] = st.one_of(
     st.integers(0, 10_000),
     st.sampled_from([-1, -(1 << 63), (1 << 63) - 1, 253_402_300_799_999, 253_402_300_800_000]),
 )
-"""Any time that a broker may say a record has; None is how the client reads -1."""
+"""Any timestamp that the broker may report for a record; the client returns -1 as None."""
 
 
 def worst(members: Sequence[str] = ()) -> list[bytes]:
-    """Single values, each of which stopped a stage once, or is near one that did."""
+    """Single values that once stopped a stage, or similar ones."""
     plain = encode(message(1))
     long: dict[str, Any] = {"kind": "k" * 3_000_000}
     return [

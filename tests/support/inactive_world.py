@@ -1,11 +1,11 @@
 """A world in which a sync sink skips a recipient while the recipient's device comes back.
 
-The script is a list of whole numbers. Whatever has a choice takes the next number. Before each
-read of the store the world goes on by some steps of the script, so a gateway's reads fall between
-any two writes of the sinks. When the script is used up, all goes well.
+The script is a list of integers. Each choice takes the next number. Before each read of the store,
+the world takes some steps of the script, so a gateway's reads fall between any two writes of the
+sinks. After the end of the script, nothing fails any more.
 
-Two processes of the sync sink write at the same time, each from a committed place on, each with
-what it has read of the contacts. A request of a process that was killed may arrive much later.
+Two processes of the sync sink write at the same time. Each starts at a committed position, and
+each has read its own part of the contacts. A request of a killed process may arrive much later.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ from schemas.sync_rows import SyncRow
 from tests.support.gateway import FakeStore, key_of, message
 
 LIFETIME: Final = 16
-"""Seconds."""
+"""In seconds."""
 
 KEPT: Final = keeping(timedelta(seconds=LIFETIME))
 INACTIVE_AFTER: Final = inactive_after(timedelta(seconds=LIFETIME)).total_seconds()
 APART: Final = 3_000
-"""Between two sync SeqIds, so that they lie in several buckets."""
+"""Distance between two sync SeqIds, so that several buckets are used."""
 
 PROCESSES: Final = 2
 
 
 class Note(NamedTuple):
-    """What the sink writes in the place of rows: the highest record that it skipped."""
+    """The sink's note in place of rows: the highest skipped record."""
 
     newest: int
 
 
 Part: TypeAlias = SyncRow | Note
-"""What one request brings to the recipient."""
+"""The content of one request of the sink."""
 
 
 class Sink:
     """One process of the sync sink.
 
     Attributes:
-        place: So many records are durable.
-        contact: The newest contact that it has read.
-        flush: The parts of the flush that is being written, the first one is on its way.
-        count: Records of the flush.
+        place: Number of durable records.
+        contact: The newest contact that the process has read.
+        flush: The remaining parts of the current flush; the first part is in flight.
+        count: Number of records in the flush.
     """
 
     def __init__(self, place: int, contact: float | None) -> None:
@@ -70,7 +70,7 @@ class World:
     """The log, the contacts, the sinks and the store.
 
     Args:
-        script: Choices, see above.
+        script: The choices; see the module.
         skips: Whether the sinks skip an inactive recipient.
     """
 
@@ -93,7 +93,7 @@ class World:
         return next(self._script, 0) % choices
 
     def go_on(self) -> None:
-        """Some steps of anybody."""
+        """Takes some steps, each by any participant."""
         for _ in range(self.choose(5)):
             self._step()
 
@@ -123,16 +123,16 @@ class World:
         self.store.drop_expired(self.now)
 
     def store_entries(self, count: int) -> None:
-        """The message sink goes on by so many entries."""
+        """The message sink stores up to this number of entries."""
         for seq in range(self.stored + 1, min(self.said, self.stored + count) + 1):
             self.store.put_message(message("c", seq))
             self.store.put_conversation("c", seq)
             self.stored = seq
 
     def _restart(self, sink: Sink) -> None:
-        """The process is killed, and another reads all contacts and begins where it is committed.
+        """Kills the process; a new one reads all contacts and starts at the committed position.
 
-        The request that was on its way may still arrive.
+        The request in flight may still arrive.
         """
         self.late += sink.flush[:1]
         newest = max(self.contacts, default=None)
@@ -144,7 +144,7 @@ class World:
         sink.flush = []
 
     def _write(self, sink: Sink) -> None:
-        """The next request of a flush is durable, or the next flush begins."""
+        """The next request of a flush becomes durable, or the next flush begins."""
         if not sink.flush:
             self._begin(sink)
             return
@@ -154,7 +154,7 @@ class World:
 
     def _begin(self, sink: Sink) -> None:
         unread = [each for each in self.contacts if sink.contact is None or each > sink.contact]
-        if unread:  # polled without waiting, so perhaps not all of them
+        if unread:  # a poll does not wait, so it may return only some of the contacts
             sink.contact = unread[self.choose(len(unread))]
         sink.count = min(1 + self.choose(6), self.said - sink.place)
         seqs = range(sink.place + 1, sink.place + sink.count + 1)
@@ -183,7 +183,7 @@ class World:
         self.written.add(key // APART)
 
     def settle(self) -> None:
-        """The script ends. One process that knows all contacts stores all that was said."""
+        """Ends the script. One process that has read all contacts stores all remaining records."""
         self._script = iter(())
         self.store_entries(self.said)
         sink = self.sinks[0]
@@ -194,7 +194,7 @@ class World:
 
 
 class WorldStore(FakeStore):
-    """A store that changes before each read, and forgets rows."""
+    """A store that changes before each read, and whose rows expire."""
 
     def __init__(self, world: World) -> None:
         super().__init__()
@@ -202,7 +202,7 @@ class WorldStore(FakeStore):
         self._world = world
 
     def drop_expired(self, now: float) -> None:
-        """Forgets the rows whose time is over."""
+        """Removes the rows whose TTL is over."""
         for key in [key for key, end in self.row_ends.items() if end <= now]:
             self.drop_record("ann", key)
             del self.row_ends[key]
@@ -235,7 +235,7 @@ class WorldStore(FakeStore):
 
 
 class WorldBarrier:
-    """`gateway.barrier.Barrier` in the world: the end of the log, then what is stored."""
+    """`gateway.barrier.Barrier` in the world: reads the log's end, then waits for the store."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -252,15 +252,15 @@ class WorldBarrier:
 
 
 class Device:
-    """Follows at a gateway, and rebuilds itself when it is told `trimmed`.
+    """A device that follows at a gateway, and rebuilds itself after `trimmed`.
 
     Args:
-        world: Where it lives.
-        barrier: What the gateway waits at.
+        world: The world of the device.
+        barrier: The barrier at which the gateway waits.
 
     Attributes:
-        has: The SeqIds of the entries that it has.
-        trims: So often it was told.
+        has: The SeqIds of the entries that the device has.
+        trims: How often the device was trimmed.
     """
 
     def __init__(self, world: World, barrier: Barrier | None = None) -> None:
@@ -272,10 +272,10 @@ class Device:
         self.trims = 0
 
     async def turn(self, *, notes: bool) -> None:
-        """One request for a page, and what follows from the answer.
+        """One request for a page, and the device's reaction to the response.
 
         Args:
-            notes: Whether the gateway can note a contact.
+            notes: Whether the gateway can store a contact.
         """
         if notes:
             self._world.contacts.append(self._world.now)
@@ -303,7 +303,7 @@ class Device:
         self.cursor = page.next
 
     async def _rebuild(self, oldest: int) -> None:
-        """As `docs/devices.md` says, or from ``oldest`` on, as `consumers.local.device` does."""
+        """As in `docs/devices.md`, or from ``oldest`` on, as in `consumers.local.device`."""
         if self._world.choose(2) == 0:
             self.cursor = oldest - 1
         else:
@@ -312,7 +312,7 @@ class Device:
                     self._store, "ann", lambda: self._world.now, barrier=self._barrier
                 )
             except ServerUnavailable:
-                return  # and asks for a page again
+                return  # the device requests a page again
             self.cursor = end.next
         await self._read_store()
 
@@ -325,12 +325,12 @@ class Device:
             self.has |= {entry.seq for entry in found}
 
     def missing(self) -> list[int]:
-        """The records up to the cursor that it lacks."""
+        """The records up to the cursor that the device lacks."""
         return [seq for seq in range(1, self.cursor // APART + 1) if seq not in self.has]
 
 
 async def read_backwards(world: World, limit: int) -> list[int]:
-    """The SeqIds of all pages from the end of the timeline backwards."""
+    """The SeqIds of all pages, from the end of the timeline backwards."""
     found: list[int] = []
     before, more = MAX_SEQ, True
     barrier = WorldBarrier(world)

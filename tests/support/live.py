@@ -1,4 +1,4 @@
-"""A gateway of its own in this process, on real servers, and a phone that waits at it."""
+"""A gateway in this process on real servers, and clients that wait at the gateway."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.support.waiting import until
 
 READY_SECONDS: Final = 60.0
 ANSWER_SECONDS: Final = 60.0
-"""More than a wait takes."""
+"""Longer than a wait."""
 
 
 @asynccontextmanager
 async def gateway(settings: Settings) -> AsyncIterator[str]:
-    """Its address, as soon as it follows the log and reaches the store."""
+    """The address of a gateway, as soon as the gateway follows the log and reaches the store."""
     runner = Runner(await compose(settings), shutdown_seconds=5)
     await runner.setup()
     try:
@@ -42,7 +42,7 @@ async def gateway(settings: Settings) -> AsyncIterator[str]:
 
 
 class LivePhone:
-    """Somebody's phone on a WebSocket: what it was told, in the order of its coming."""
+    """A person's phone on a WebSocket: the received records, in the order of arrival."""
 
     def __init__(self, settings: Settings, user: str, http: ClientSession) -> None:
         self.records: list[dict[str, Any]] = []
@@ -53,7 +53,7 @@ class LivePhone:
         self._http = http
 
     async def follow(self) -> None:
-        """Until it is cancelled, or the gateway ends it."""
+        """Follows until it is cancelled, or until the gateway ends the connection."""
         token = issue_token(self._settings, self._user, timedelta(minutes=5))
         where = f"{self._settings.gateway_host}:{self._settings.gateway_port}"
         async with self._http.ws_connect(
@@ -70,11 +70,11 @@ class LivePhone:
                     self.heads.append((told["conv_id"], told["seq"]))
 
     def knows(self, conv_id: str, seq: int) -> bool:
-        """Whether it has been told that a conversation has this entry."""
+        """Whether the phone was notified of this entry of a conversation."""
         return (conv_id, seq) in self.heads or seq in self.seqs(conv_id)
 
     def seqs(self, conv_id: str) -> list[int]:
-        """The entries of a conversation that it was told of."""
+        """The entries of a conversation that the phone received."""
         return [r["seq"] for r in self.records if r["conv_id"] == conv_id]
 
 
@@ -89,7 +89,7 @@ class Phone:
         self._http = http
 
     async def wait(self, seconds: int = 30) -> list[dict[str, Any]]:
-        """One request; what it brought."""
+        """Sends one request; returns the records of the response."""
         token = issue_token(self._settings, self._user, timedelta(minutes=5))
         address = f"http://{self._settings.gateway_host}:{self._settings.gateway_port}"
         async with self._http.get(
@@ -105,10 +105,10 @@ class Phone:
         return [each["record"] for each in page["records"]]
 
     async def has(self, conv_id: str, seq: int) -> None:
-        """Waits until it has been told of an entry."""
+        """Waits until the phone has received an entry."""
         while not any((r["conv_id"], r.get("seq")) == (conv_id, seq) for r in self.records):
             await self.wait()
 
     def seqs(self, conv_id: str) -> list[int]:
-        """The entries of a conversation that it was told of, in the order of their coming."""
+        """The entries of a conversation that the phone received, in the order of arrival."""
         return [r["seq"] for r in self.records if r["conv_id"] == conv_id]

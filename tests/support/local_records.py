@@ -1,4 +1,4 @@
-"""What comes to a device's local store, in few words."""
+"""Short builders for the input of a device's local store."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def page(after: int | None, *records: Arrived, more: bool = False) -> SyncBatch:
 
 
 def said(seq: int) -> TimelineItem:
-    """An entry as the store has it."""
+    """An entry as the store returns it."""
     return TimelineItem("c", seq, seq, None, encode(message("c", seq)))
 
 
 def switched(seq: int, mode: FanoutMode) -> FanoutChanged:
-    """From the next entry on, the conversation is fanned out otherwise."""
+    """A switch: from the next entry on, the conversation has another mode."""
     return FanoutChanged(
         conv_id="c", seq=seq, sender="ann", client_msg_id="i", at=1, mode=mode, member_count=9,
         push_limit=8, push_again_below=6,
@@ -38,7 +38,7 @@ def switched(seq: int, mode: FanoutMode) -> FanoutChanged:
 
 
 def hole(kind: str, first: int, last: int) -> TimelineItem:
-    """Why SeqIds are not shown."""
+    """A range of SeqIds that are not shown, with the reason."""
     return TimelineItem("c", first, last, kind, b"")
 
 
@@ -48,5 +48,5 @@ def seqs(items: list[TimelineItem]) -> list[int]:
 
 
 def late(*starts: Start, cursor: int = 4) -> Beginning:
-    """A device that begins with new messages alone."""
+    """A device with the policy ``new-messages-only``."""
     return Beginning("new-messages-only", cursor, starts)

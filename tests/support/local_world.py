@@ -1,4 +1,4 @@
-"""A world around one device: a sequencer, sinks that lag, a gateway over HTTP, and death."""
+"""A world around one device: a sequencer, sinks that lag, a gateway over HTTP, and crashes."""
 
 from __future__ import annotations
 
@@ -61,17 +61,17 @@ PEOPLE: Final = [ME, "bob", "d e", "|e-", "f"]
 CONVERSATIONS: Final = ["c1", "c/2"]
 DEVICE: Final = "phone"
 WINDOW: Final = 3
-"""SeqIds that a new device begins with by the policy ``window``."""
+"""Number of SeqIds of a new device with the policy ``window``."""
 
 _JOINS = ConversationCreated | MembersAdded
 
 
 class Killed(Exception):
-    """The process of the device ended here."""
+    """The device's process was killed at this point."""
 
 
 class LaggingStore(FakeStore):
-    """What the sinks have written so far of a log: memberships first, then entries, then heads."""
+    """The store with a part of a log: memberships are written first, then entries, then heads."""
 
     def __init__(self, log: Log) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class LaggingStore(FakeStore):
         self._memberships = self._stored = self._heads = self._synced = 0
 
     def write_memberships(self, count: int) -> None:
-        """The message sink's first step, for so many entries."""
+        """The message sink's first step, for this number of entries."""
         begin, self._memberships = self._memberships, self._memberships + count
         for entry in self._entries_of(begin, self._memberships):
             if isinstance(entry, _JOINS | MembersRemoved):
@@ -90,7 +90,7 @@ class LaggingStore(FakeStore):
         self._memberships = min(self._memberships, len(self._log.entries))
 
     def write_entries(self, count: int) -> None:
-        """Its second step, no further than the first."""
+        """The message sink's second step, which never passes the first."""
         begin, self._stored = self._stored, min(self._stored + count, self._memberships)
         for entry in self._entries_of(begin, self._stored):
             kind = str(entry.__struct_config__.tag)
@@ -105,7 +105,7 @@ class LaggingStore(FakeStore):
                 self.put_own(entry.conv_id, entry.sender, entry.seq, entry.messages)
 
     def write_heads(self, count: int) -> None:
-        """Its third step, no further than the second."""
+        """The message sink's third step, which never passes the second."""
         begin, self._heads = self._heads, min(self._heads + count, self._stored)
         for entry in self._entries_of(begin, self._heads):
             known = self._conversations.get(entry.conv_id)
@@ -113,7 +113,7 @@ class LaggingStore(FakeStore):
             self.put_conversation(entry.conv_id, entry.seq, mode, entry.messages)
 
     def write_sync(self, count: int) -> None:
-        """The sync sink, for so many records."""
+        """The sync sink, for this number of records."""
         begin, self._synced = self._synced, min(self._synced + count, len(self._log.syncs))
         for place in range(begin, self._synced):
             user, json = self._log.syncs[place]
@@ -126,7 +126,7 @@ class LaggingStore(FakeStore):
                 self.put_marked(record.conv_id, user, record.seq)
 
     def write_all(self) -> None:
-        """Both sinks reach the end."""
+        """Lets both sinks reach the end of the log."""
         everything = len(self._log.entries) + len(self._log.syncs)
         for write in (
             self.write_memberships, self.write_entries, self.write_heads, self.write_sync,
@@ -138,7 +138,7 @@ class LaggingStore(FakeStore):
 
 
 class World:
-    """One sequencer's log and a store that lags behind it."""
+    """One sequencer's log and a store that lags."""
 
     def __init__(self) -> None:
         self.log = Log()
@@ -149,7 +149,7 @@ class World:
             self.do(CreateConversation, conv_id, members=[ME], join="open")
 
     def do(self, kind: type[AnyCommand], conv_id: str, sender: str = OWNER, **fields: Any) -> None:
-        """Somebody wants something; it may be refused."""
+        """A person sends a command; the sequencer may reject it."""
         number = next(self._numbers)
         command = kind(
             conv_id=conv_id, sender=sender, device_id=DEVICE, client_msg_id=uuid7(number, 0),
@@ -160,27 +160,27 @@ class World:
         self.log.append(batch)
 
     def say(self, conv_id: str, sender: str, mentions: Sequence[str]) -> None:
-        """Somebody says something."""
+        """A person sends a message."""
         content = TextContent(text="hi")
         self.do(SendMessage, conv_id, sender, content=content, mentions=list(mentions))
 
     def mark(self, conv_id: str, seq: int) -> None:
-        """The device's owner has read up to an entry, on another device; it may be refused."""
+        """The device's owner reads up to an entry on another device; may be rejected."""
         self.do(MarkRead, conv_id, ME, seq=seq)
 
     def recall(self, conv_id: str, sender: str, seq: int) -> None:
-        """Somebody takes a message back; it may be refused."""
+        """A person recalls a message; the command may be rejected."""
         self.do(RecallMessage, conv_id, sender, seq=seq)
 
     def edit(self, conv_id: str, sender: str, seq: int) -> None:
-        """Somebody edits a message; it may be refused."""
+        """A person edits a message; the command may be rejected."""
         content = TextContent(text=f"edit {len(self.log.entries)}")
         self.do(EditMessage, conv_id, sender, seq=seq, content=content)
 
     async def my_open_head(self, conv_id: str) -> int | None:
-        """What the gateway would tell the owner of a pulled conversation's head now, if anything.
+        """The head of a pulled conversation that the gateway would send to the device's owner now.
 
-        It tells nothing of one that the store does not know, or not with them in it.
+        None if the store does not know the conversation, or not with the owner as a member.
         """
         try:
             return open_head(await access_conversation(self.store, ME, conv_id))
@@ -188,15 +188,15 @@ class World:
             return None
 
     def my_unread(self, conv_id: str) -> int:
-        """What the owner has not read, by a plain walk over the log."""
+        """The owner's unread count, by a plain walk over the log."""
         return walked(self.log.timeline_of(conv_id), self.log.sync_of(ME), ME)
 
     def change(self, conv_id: str, people: Sequence[str], *, join: bool) -> None:
-        """The owner lets people in, or out."""
+        """The owner of the conversation adds or removes people."""
         self.do(AddMembers if join else RemoveMembers, conv_id, members=list(people))
 
     def my_records(self) -> list[Arrived]:
-        """The sync timeline of the device's owner, as the log has it."""
+        """The sync timeline of the device's owner on the log."""
         return [
             Arrived(place, json, decode_sync_record(json))
             for place, (user, json) in enumerate(self.log.syncs)
@@ -204,11 +204,11 @@ class World:
         ]
 
     def my_timeline(self, conv_id: str) -> dict[int, tuple[str | None, bytes]]:
-        """What the owner may see, by SeqId, by a plain reading of the log."""
+        """What the device's owner may see, by SeqId, computed directly from the log."""
         return seen_by(ME, [value for key, value in self.log.entries if key == conv_id])
 
     def my_last_join(self, conv_id: str) -> int:
-        """The entry that let the owner in last; what lies before it is read from the store."""
+        """The entry with the owner's last join; a device reads earlier entries from the store."""
         return max(
             entry.seq
             for entry in self.log.timeline_of(conv_id)
@@ -216,13 +216,13 @@ class World:
         )
 
     def switches(self) -> int:
-        """How often a mode has changed."""
+        """The number of mode changes."""
         entries = (decode_entry(value) for _, value in self.log.entries)
         return sum(isinstance(entry, FanoutChanged) for entry in entries)
 
 
 def seen_by(user: str, timeline: Sequence[bytes]) -> dict[int, tuple[str | None, bytes]]:
-    """What a user may see of a conversation they were in: each SeqId, an entry or a hole."""
+    """What a user may see of a conversation of theirs: for each SeqId, an entry or a hole."""
     entries = [decode_entry(value) for value in timeline]
     stays = periods(
         (entry.seq, isinstance(entry, _JOINS))
@@ -249,14 +249,14 @@ def seen_by(user: str, timeline: Sequence[bytes]) -> dict[int, tuple[str | None,
 
 
 def by_seq(items: Sequence[TimelineItem]) -> dict[int, tuple[str | None, bytes]]:
-    """Items as `World.my_timeline` gives them."""
+    """Items in the form of `World.my_timeline`."""
     return {
         seq: (item.hole, item.json) for item in items for seq in range(item.first, item.last + 1)
     }
 
 
 class _CurrentStore:
-    """The store of the world of now."""
+    """The store of the current world."""
 
     def __init__(self) -> None:
         self.now = FakeStore()
@@ -269,7 +269,7 @@ class WorldGateway:
     """A gateway over HTTP that outlives worlds, and a client of the device's owner.
 
     Args:
-        policy: From where a new device shows.
+        policy: The policy of new devices.
     """
 
     def __init__(self, policy: NewDevicePolicy = "full-history") -> None:
@@ -284,7 +284,7 @@ class WorldGateway:
         self._store.now = world.store
 
     def close(self) -> None:
-        """Ends."""
+        """Stops the gateway."""
         self.runner.run(self._serving.aclose())
         self.runner.close()
 
@@ -299,13 +299,13 @@ class WorldGateway:
 
 
 class DyingConnection:
-    """A connection whose process ends before a certain step; the file stays as it was then.
+    """A connection whose process dies before a certain step; the file keeps its present state.
 
     Args:
-        db: The real one.
-        steps: Statements and commits that still pass.
+        db: The real connection.
+        steps: Statements and commits that still succeed.
         path: The file of the database.
-        grave: Where a copy of it goes, as ``kill -9`` leaves it.
+        grave: Folder for a copy of the file, in the state that ``kill -9`` leaves.
     """
 
     def __init__(self, db: sqlite3.Connection, steps: int, path: Path, grave: Path) -> None:
@@ -315,17 +315,17 @@ class DyingConnection:
         self._grave = grave
 
     def execute(self, *arguments: Any) -> sqlite3.Cursor:
-        """As of a connection."""
+        """See `sqlite3.Connection`."""
         self._step()
         return self.real.execute(*arguments)
 
     def executemany(self, *arguments: Any) -> sqlite3.Cursor:
-        """As of a connection."""
+        """See `sqlite3.Connection`."""
         self._step()
         return self.real.executemany(*arguments)
 
     def close(self) -> None:
-        """As of a connection."""
+        """See `sqlite3.Connection`."""
         self.real.close()
 
     def __enter__(self) -> Self:
@@ -350,7 +350,7 @@ class DyingConnection:
 
 
 def copy_killed(path: Path, grave: Path) -> None:
-    """Copies a database as it lies on the disk, open transactions and all."""
+    """Copies a database in its current state on the disk, including open transactions."""
     grave.mkdir(parents=True)
     for suffix in ("", "-wal"):
         file = path.with_name(path.name + suffix)
@@ -359,7 +359,7 @@ def copy_killed(path: Path, grave: Path) -> None:
 
 
 class DeviceFiles:
-    """The disk of a device: where its local store is after each death."""
+    """The disk of a device: the files of its local store after each crash."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -368,11 +368,11 @@ class DeviceFiles:
 
     @property
     def path(self) -> Path:
-        """The file of this life."""
+        """The file of the current process."""
         return self._folder / str(self._lives) / "local.db"
 
     def die_after(self, steps: int) -> None:
-        """The process will end within its next steps on the database."""
+        """Lets the process die after this number of steps on the database."""
         grave = self._folder / str(self._lives + 1)
         db: object = self.store._db  # noqa: SLF001 - no other way to end it in there
         if isinstance(db, DyingConnection):
@@ -382,17 +382,17 @@ class DeviceFiles:
             self.store._db = cast(sqlite3.Connection, dying)  # noqa: SLF001
 
     def cursor(self) -> int:
-        """As it is in the file."""
+        """The cursor in the file."""
         (cursor,) = self._real().execute("SELECT cursor FROM device").fetchone()
         return int(cursor)
 
     def kept(self) -> set[tuple[str, int]]:
-        """All entries that are or were there, whether or not they may be shown."""
+        """All entries that are or were in the file, whether or not the device may show them."""
         entries = "SELECT conv_id, first FROM item WHERE hole IS NULL OR hole = 'recalled'"
         return set(self._real().execute(entries))
 
     def start_again(self) -> None:
-        """The next process opens what the last one has left."""
+        """Starts the next process with the file that the last process left."""
         grave = self._folder / str(self._lives + 1)
         if not grave.exists():
             copy_killed(self.path, grave)

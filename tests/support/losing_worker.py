@@ -1,7 +1,7 @@
-"""A sequencer worker whose Kafka client has lost what it fetched before its lanes were ready.
+"""A sequencer worker whose Kafka client loses records fetched before its lanes are ready.
 
-That is what happens in a rebalance now and then: Faust takes records from the client and throws
-them away, and where nothing was committed it does not seek back. Here it happens each time.
+A rebalance sometimes has this effect: Faust takes records from the client and drops them, and
+without a committed offset it does not seek back. Here it happens in every rebalance.
 
     python -m tests.support.losing_worker
 """
@@ -18,7 +18,7 @@ from stream_processors.app import make_app
 
 
 def main() -> None:
-    """Runs until it is ended."""
+    """Runs until the process is stopped."""
     settings = Settings()
     settings.home.mkdir(parents=True, exist_ok=True)
     app = make_app(settings)

@@ -1,4 +1,4 @@
-"""What an operator with Kafka's own tools does to the topics of a deployment."""
+"""Changes that an operator with Kafka's own tools can make to the topics of a deployment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.processes import wait_until
 
 
 def delete(settings: Settings, topics: Iterable[Topic]) -> None:
-    """Deletes topics, and returns when the broker does not know them any more."""
+    """Deletes topics, and returns when the broker does not list them any more."""
     admin, names = admin_client(settings), [settings.topic(topic) for topic in topics]
     for answer in admin.delete_topics(names).values():
         answer.result(30)
@@ -20,7 +20,7 @@ def delete(settings: Settings, topics: Iterable[Topic]) -> None:
 
 
 def make_anew(settings: Settings, topic: Topic) -> None:
-    """Deletes a topic and makes it anew, as an operator with Kafka's own tools would."""
+    """Deletes a topic and creates it again."""
     delete(settings, [topic])
     name = settings.topic(topic)
     wanted = [each for each in new_topics(settings) if each.topic == name]

@@ -1,4 +1,4 @@
-"""Peers that speak HTTP as they like, byte by byte."""
+"""Peers that send arbitrary HTTP, byte by byte."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ANSWER_SECONDS: Final = 20.0
 
 
 class Refusal(NamedTuple):
-    """An answer as it came."""
+    """A response with its headers and body."""
 
     status: int
     headers: dict[str, str]
@@ -27,7 +27,7 @@ class Refusal(NamedTuple):
 
     @property
     def problem(self) -> Any:
-        """The problem document that it is."""
+        """The problem document in the body."""
         assert self.headers["content-type"] == "application/problem+json"
         return msgspec.json.decode(self.body)
 
@@ -40,7 +40,7 @@ class Peer:
         self.writer = writer
 
     async def send(self, data: bytes) -> None:
-        """Sends bytes; a connection that is closed meanwhile is no failure."""
+        """Sends bytes; ignores a connection that was closed in the meantime."""
         try:
             self.writer.write(data)
             await self.writer.drain()
@@ -48,7 +48,7 @@ class Peer:
             pass
 
     async def answer(self) -> Refusal:
-        """The next answer."""
+        """The next response."""
         async with asyncio.timeout(ANSWER_SECONDS):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             status, *lines = head.strip().split("\r\n")
@@ -58,7 +58,7 @@ class Peer:
         return Refusal(int(status.split(" ", 2)[1]), headers, body)
 
     async def ends(self) -> float:
-        """Waits until the gateway has closed the connection; after so many seconds."""
+        """Waits until the gateway has closed the connection; returns the seconds until then."""
         started = time.monotonic()
         async with asyncio.timeout(ANSWER_SECONDS):
             try:
@@ -71,7 +71,7 @@ class Peer:
 
 @asynccontextmanager
 async def peer(gateway: Caller) -> AsyncIterator[Peer]:
-    """A peer that has connected."""
+    """A connected peer."""
     where = urlsplit(gateway.base)
     reader, writer = await asyncio.open_connection(where.hostname, where.port)
     try:
@@ -88,7 +88,7 @@ def head(gateway: Caller, line: str, user: str = "ann", *more: str) -> bytes:
 
 
 def upgrade(gateway: Caller, user: str = "ann", query: str = "") -> bytes:
-    """A request for a WebSocket."""
+    """A request that opens a WebSocket."""
     return head(
         gateway,
         f"GET /v1/live{query}",
@@ -107,16 +107,16 @@ def frame(opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:
 
 
 class Latency:
-    """How long others wait for a request while something else goes on."""
+    """The latency of other clients' requests during the test."""
 
     def __init__(self, gateway: Caller) -> None:
         self._gateway = gateway
         self.seconds: list[float] = []
 
     async def measure(self, requests: int) -> float:
-        """The worst but one of some requests of somebody else, in seconds. All are answered.
+        """The second-worst latency of some requests of another user, in seconds. All must succeed.
 
-        The worst one may have waited for something else that the machine does.
+        The worst request may have waited for other work on the machine.
         """
         for _ in range(requests):
             started = time.monotonic()

@@ -1,4 +1,4 @@
-"""The whole pipeline in a namespace of its own, and the `im` commands against it."""
+"""The whole pipeline in a separate namespace, and the `im` commands for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _IM: Final = Path(sys.executable).with_name("im")
 
 
 def prepare(settings: Settings) -> None:
-    """Makes topics, tables and index, as `im prepare` does."""
+    """Creates topics, tables and index, as `im prepare` does."""
     prepare_all(settings, lambda _: None)
 
 
@@ -35,7 +35,7 @@ def sinks(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def im_under_way(settings: Settings, *arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """An `im` command with ``--json``; it does not outlive the block."""
+    """A running `im` command with ``--json``; ended at the end of the block."""
     command = subprocess.Popen(
         [_IM, *map(str, arguments), "--json"], cwd=ROOT, env=environment(settings), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -48,7 +48,7 @@ def im_under_way(settings: Settings, *arguments: object) -> Iterator[subprocess.
 
 
 def finish(command: subprocess.Popen[str]) -> list[dict[str, Any]]:
-    """The objects that a command printed; it must have succeeded."""
+    """The objects that a command printed; the command must have succeeded."""
     out, err = command.communicate(timeout=COMMAND_SECONDS)
     assert command.returncode == 0, f"{command.args!r}: exit {command.returncode}\n{out}\n{err}"
     return [json.loads(line) for line in out.splitlines()]
@@ -61,5 +61,5 @@ def im(settings: Settings, *arguments: object) -> list[dict[str, Any]]:
 
 
 def assert_verified(settings: Settings) -> None:
-    """`im verify` finds no difference, and something to compare."""
+    """Asserts that `im verify` finds no difference, and that it compared something."""
     im(settings, "verify")

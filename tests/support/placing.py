@@ -1,4 +1,4 @@
-"""On which shards the sync records of a deployment lie that is made of lists: by each layout."""
+"""The shards of the sync records of a deployment that consists of lists, for each layout."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from schemas.records import Duplicate, ReadMarked, Rejected
 TIMELINE_PARTITIONS: Final = 2
 SYNC_PARTITIONS: Final = 3
 EPOCHS: Final = {"im.sync": SYNC_PARTITIONS, "im.sync-1": 5, "im.sync-2": 2}
-"""Grows and shrinks, so that people change shards."""
+"""The number of shards grows, then shrinks, so that people change shards."""
 
 Pairs: TypeAlias = Sequence[tuple[str, bytes]]
-"""(recipient, value), in the order of their writing."""
+"""(recipient, value), in the order of writing."""
 
 
 class Placed(NamedTuple):
-    """Which shards there are, and for each record the epoch in which it was written."""
+    """The shards, and the epoch in which each record was written."""
 
     shards: SyncShards
     epochs: list[int]
@@ -31,14 +31,14 @@ Placing: TypeAlias = Callable[[Pairs], Placed]
 
 
 def in_one_epoch(syncs: Pairs) -> Placed:
-    """By the layout ``sharded``, as it begins."""
+    """The layout ``sharded``, without any reshard."""
     return Placed(SyncShards(Sharded("im.sync"), {"im.sync": SYNC_PARTITIONS}), [0] * len(syncs))
 
 
 def in_epochs(syncs: Pairs) -> Placed:
-    """The same after two changes of the number of shards.
+    """The layout ``sharded`` after two changes of the number of shards.
 
-    Each lane writes a third of its records in each epoch, so they switch at moments of their own.
+    Each lane writes a third of its records in each epoch, so the lanes switch at different times.
     """
     lanes = [_lane(value) for _, value in syncs]
     total, written, epochs = Counter(lanes), Counter[int](), []
@@ -49,7 +49,7 @@ def in_epochs(syncs: Pairs) -> Placed:
 
 
 def in_own_topics(syncs: Pairs) -> Placed:
-    """By the layout ``topic-per-recipient``: what comes first, if it is a reply, to epoch 0."""
+    """The layout ``topic-per-recipient``. Replies before the first entry are in epoch 0."""
     layout = TopicPerRecipient("im.sync")
     owners: set[str] = set()
     epochs = []

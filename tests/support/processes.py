@@ -1,4 +1,4 @@
-"""Starts the pipeline's own processes for a test, and ends them in every way."""
+"""Starts the pipeline's processes for a test, and ends them in every way."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PASSED_ON: Final = (
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The environment that gives a child process these settings."""
+    """The environment variables that give a child process these settings."""
     own = {f"IM_{name.upper()}": str(getattr(settings, name)) for name in _PASSED_ON}
     if settings.push_again_below is not None:
         own["IM_PUSH_AGAIN_BELOW"] = str(settings.push_again_below)
@@ -41,12 +41,12 @@ def environment(settings: Settings) -> dict[str, str]:
 def running(
     settings: Settings, *module: str, log: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of ours, such as ``running(settings, "sinks", "message")``.
+    """A running process of the pipeline, such as ``running(settings, "sinks", "message")``.
 
     Args:
         settings: The deployment.
-        module: What ``python -m`` takes.
-        log: Gets what the process writes to its standard error.
+        module: The arguments of ``python -m``.
+        log: The file for the process's standard error.
     """
     errors = None if log is None else log.open("wb")
     process = subprocess.Popen(
@@ -54,7 +54,7 @@ def running(
         stdout=subprocess.DEVNULL, stderr=errors,
     )  # fmt: skip
     if errors is not None:
-        errors.close()  # the process has its own
+        errors.close()  # the process has its own copy
     try:
         yield process
     finally:
@@ -67,7 +67,7 @@ def running(
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = WAIT_SECONDS) -> None:
-    """Waits for a condition, and fails by name when it does not come."""
+    """Waits for a condition; an AssertionError names the condition that did not become true."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

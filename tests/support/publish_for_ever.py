@@ -1,6 +1,6 @@
 """A client that publishes until it is killed: ``python -m tests.support.publish_for_ever OUTBOX``.
 
-It prints the number of each batch as soon as that is queued.
+Prints the number of each batch as soon as the batch is queued.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def batch(number: int) -> list[AnyCommand]:
 
 
 def main(outbox: Path) -> None:
-    """Publishes batch after batch, as fast as the outbox takes them."""
+    """Publishes batch after batch, as fast as the outbox accepts them."""
     with Publisher(
         Settings(), "ann", "phone", outbox, window=None, done_when="accepted", capacity=10**6
     ) as publisher:

@@ -1,4 +1,4 @@
-"""A broker with faults, and a sequencer of a few lines, for publishers under test."""
+"""A faulty broker and a minimal sequencer, for tests of publishers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class FaultyBroker:
     """One log, written by one producer after another.
 
     Args:
-        by_itself: Whether a poll writes and reports all there is; else the test says when.
+        by_itself: Whether a poll writes and reports all messages; otherwise the test does it.
     """
 
     def __init__(self, *, by_itself: bool = False) -> None:
@@ -53,13 +53,13 @@ class FaultyBroker:
         self.polling_fails = False
 
     def connect(self) -> FaultyProducer:
-        """Makes the producer that writes from now on."""
+        """Creates the producer that writes from now on."""
         self.producer = FaultyProducer(self)
         return self.producer
 
 
 class FaultyProducer:
-    """An idempotent producer: its log order is that of `produce`, until it breaks for good."""
+    """An idempotent producer: the log has the order of `produce`, until the producer is broken."""
 
     def __init__(self, broker: FaultyBroker) -> None:
         self._broker = broker
@@ -68,7 +68,7 @@ class FaultyProducer:
         self._broken = False
 
     def produce(self, topic: str, *, value: bytes, key: bytes, on_delivery: Report) -> None:
-        """Takes a message, unless it is broken or full."""
+        """Queues a message, unless the producer is broken or full."""
         assert topic.endswith(".messages")
         if self._broken:
             raise KafkaException(BROKEN)
@@ -77,25 +77,25 @@ class FaultyProducer:
         self._queue.append((value, key, on_delivery))
 
     def write(self, count: int) -> None:
-        """Lets messages reach the log; nobody is told yet. A purged producer's may come late."""
+        """Writes messages without a report. A purged producer's messages may arrive late."""
         for value, key, report in self._queue[:count]:
             self._broker.log.append((key, value))
             self._written.append((value, key, report))
         del self._queue[:count]
 
     def report(self, order: Callable[[list[Taken]], None] = lambda _: None) -> None:
-        """Tells of what reached the log, in any order."""
+        """Reports the messages that reached the log, in any order."""
         written, self._written = self._written, []
         order(written)
         for _, _, report in written:
             report(None, None)
 
     def break_down(self) -> None:
-        """A fatal error: what was not reported yet is told as failed, the written included."""
+        """A fatal error: all unreported messages are reported as failed, even the written ones."""
         self._broken = True
 
     def poll(self, timeout: float) -> int:
-        """Serves reports, if the broker works by itself; fails all if it is broken."""
+        """Serves reports if ``by_itself``; fails all messages if the producer is broken."""
         assert timeout < 1
         if self._broker.polling_fails:
             raise RuntimeError("nobody thought of this")
@@ -109,7 +109,7 @@ class FaultyProducer:
         return 0
 
     def purge(self) -> None:
-        """Fails what is not reported; requests may be on the way, so it can still be written."""
+        """Fails all unreported messages; requests in flight can still be written."""
         failed, self._written = self._written + self._queue, []
         for _, _, report in failed:
             report(PURGED, None)
@@ -117,7 +117,7 @@ class FaultyProducer:
 
 
 class SmallSequencer:
-    """Answers a log of messages as the real one does, with a small window of ids."""
+    """Answers a log of messages as the real sequencer does, with a small window of ids."""
 
     def __init__(self, window: int) -> None:
         self._window = window
@@ -127,7 +127,7 @@ class SmallSequencer:
         self.records: list[AnySyncRecord] = []
 
     def run(self, log: list[tuple[bytes, bytes]]) -> None:
-        """Sequences what was written since the last run."""
+        """Sequences the messages written since the last run."""
         for _, value in log[self._read :]:
             command = decode_command(value)
             assert isinstance(command, SendMessage)

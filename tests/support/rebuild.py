@@ -1,10 +1,10 @@
-"""What a device does whose sync timeline was trimmed, or that is new: it reads the store.
+"""The rebuild of a device whose sync timeline was trimmed, or that is new, from the store.
 
-1. Take the end of the sync timeline. First, so that whatever comes from now on is told.
+1. Take the end of the sync timeline. This comes first, so that step 4 gets all later records.
 2. Read the list of conversations, with heads, membership periods and unread counts.
-3. Read the last messages of each; earlier ones when somebody scrolls there.
-4. Follow the sync timeline from the end of step 1. Some of what step 3 found is told once more,
-   and is known by its SeqId. Entries and read marks move the unread counts on.
+3. Read the last messages of each conversation; earlier ones when the user scrolls back.
+4. Follow the sync timeline from the end of step 1. Some entries of step 3 arrive again and are
+   recognised by their SeqId. Entries and read marks update the unread counts.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from tests.support.gateway import Caller
 
 
 class Rebuilt(NamedTuple):
-    """What a device knows after steps 1 to 3.
+    """The state of a device after steps 1 to 3.
 
-    Where to follow on, heads, last entries by SeqId, and how far its owner has read.
+    The cursor, the heads, the last entries by SeqId, and the owner's read marks.
     """
 
     cursor: int
@@ -35,9 +35,9 @@ async def rebuild(gateway: Caller, user: str, last: int) -> Rebuilt:
     """Steps 1 to 3.
 
     Args:
-        gateway: To ask.
-        user: Whose device it is.
-        last: How many entries of each conversation to read.
+        gateway: The gateway to query.
+        user: The owner of the device.
+        last: Number of entries of each conversation to read.
     """
     cursor = (await _ask(gateway, user, "/v1/sync/end"))["next"]  # step 1
     rebuilt = Rebuilt(cursor, {}, {}, {})
@@ -60,7 +60,7 @@ async def rebuild(gateway: Caller, user: str, last: int) -> Rebuilt:
 
 
 async def follow(gateway: Caller, user: str, rebuilt: Rebuilt) -> Rebuilt:
-    """Step 4: all that is there now. Returns what the device knows then, and its new cursor."""
+    """Step 4, up to the present end. Returns the new state of the device, and its new cursor."""
     cursor = rebuilt.cursor
     while True:
         page = await _ask(gateway, user, "/v1/sync", after=cursor)

@@ -1,4 +1,4 @@
-"""How many workers a parallel run (pytest-xdist) has, and which tests one takes together."""
+"""The number of workers of a parallel run (pytest-xdist), and the tests that share a worker."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from xdist.scheduler import LoadFileScheduling
 _OF_ONE_STACK: Final = frozenset(
     f"tests/faults/test_{name}.py" for name in ("broker", "pipeline", "sinks")
 )
-"""They stop and kill the servers of one stack, which they share."""
+"""Tests that stop and kill the servers of one stack, which they share."""
 
 
 _MOST_WORKERS: Final = 8
-"""More would wait for one set of servers."""
+"""Maximum number of workers; more would wait for the single set of servers."""
 
 
 def worker_count() -> int:
-    """Two more than there are cores: many tests wait for a server, or for time to pass."""
+    """Two more than the number of cores: many tests wait for a server, or for time to pass."""
     return min((os.cpu_count() or 1) + 2, _MOST_WORKERS)
 
 
 class FilesTogether(LoadFileScheduling):  # type: ignore[misc]  # has no types
-    """The tests of a file, as they share deployments; and those of the files of one stack."""
+    """Groups the tests of a file, which share deployments, and the files that share one stack."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]

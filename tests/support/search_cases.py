@@ -11,7 +11,7 @@ ENGLAND: Final = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U
 
 
 class Case(NamedTuple):
-    """A message, the queries that find it, and queries that do not."""
+    """A message, the queries that find the message, and queries that do not."""
 
     text: str
     finds: list[str]

@@ -1,4 +1,4 @@
-"""Runs the sequencer over lists: of commands, and of crashes between them."""
+"""Runs the sequencer on lists of commands, with crashes between the commands."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SMALL_LIMITS: Final = Limits(
     edit_within_ms=20,
     owner_recalls=True,
 )
-"""So small that short lists of commands meet each of them."""
+"""Small limits, so that short lists of commands reach each of them."""
 
 
 class Crash:
@@ -52,16 +52,16 @@ class Source:
 
 
 def source(offset: int, command: AnyCommand, at: int | None = None) -> Source:
-    """A command as it lies on the source topic."""
+    """A command as a record of the source topic."""
     timestamp = 1_000 + offset if at is None else at
     return Source(offset, timestamp, command.conv_id.encode(), encode(command))
 
 
 @dataclass
 class Log:
-    """What readers of committed records see; also the `Writer` of the transaction under way.
+    """The records that readers see (committed); also the `Writer` of the current transaction.
 
-    ``sources``: what the sequencer read.
+    ``sources``: the records that the sequencer read.
     """
 
     entries: list[tuple[str, bytes]] = field(default_factory=list)
@@ -84,7 +84,7 @@ class Log:
         self.letters.append(letter)
 
     def append(self, other: Log) -> None:
-        """What a commit does."""
+        """Appends the records of a committed transaction."""
         self.entries += other.entries
         self.syncs += other.syncs
         self.states += other.states
@@ -100,14 +100,14 @@ class Log:
 
     @property
     def conversations(self) -> set[str]:
-        """Everything that was created."""
+        """All created conversations."""
         return {key for key, _ in self.entries}
 
 
 def restore(states: Iterable[tuple[bytes, bytes | None]], busy_limit: int) -> tuple[
     Conversations, Progress
 ]:  # fmt: skip
-    """What `stream_processors.restore` does, from a list."""
+    """The work of `stream_processors.restore`, from a list."""
     conversations, progress = Conversations(busy_limit), Progress()
     gathering = Gathering(conversations)
     for key, value in states:
@@ -123,7 +123,7 @@ def restore(states: Iterable[tuple[bytes, bytes | None]], busy_limit: int) -> tu
 def compacted(
     states: list[tuple[bytes, bytes | None]], keep_from: int
 ) -> list[tuple[bytes, bytes | None]]:
-    """The log as a broker may leave it: of the part before ``keep_from`` only last values."""
+    """The log after a possible compaction: only last values before ``keep_from``."""
     last = {key: at for at, (key, _) in enumerate(states)}
     return [record for at, record in enumerate(states) if at >= keep_from or last[record[0]] == at]
 
@@ -135,12 +135,12 @@ def run(
     compact_share: float = 0.0,
     at: Sequence[int] = (),
 ) -> Log:
-    """Runs commands through a sequencer, with the commits and crashes that are in the list.
+    """Runs commands through a sequencer, with the commits and crashes in the list.
 
     Commands after the last `Commit` are committed at the end. After a `Crash` the worker starts
-    from the committed state and reads again what was not committed.
+    from the committed state and reads the uncommitted commands again.
 
-    ``at``: the broker's time of each command, if it matters.
+    ``at``: the broker's time of each command, if the time matters.
     """
     sources: list[Source] = []
     log = Log()

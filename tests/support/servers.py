@@ -1,8 +1,8 @@
-"""Real servers for tests, from wherever they are to be had.
+"""Real servers for tests, from the first available source.
 
-1. Those that IM_KAFKA_BOOTSTRAP, IM_CASSANDRA_HOSTS and IM_ELASTICSEARCH_URL name, if all do.
-2. Containers, where a Docker engine answers.
-3. The development stack, on free ports, in a folder of its own.
+1. The servers in IM_KAFKA_BOOTSTRAP, IM_CASSANDRA_HOSTS and IM_ELASTICSEARCH_URL, if all are set.
+2. Containers, if a Docker engine is available.
+3. The development stack, on free ports, in a separate folder.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from schemas.settings import Settings
 ROOT: Final = Path(__file__).parents[2]
 HOME: Final = ROOT / ".im"
 _MOST_RUNS: Final = 16
-"""Test runs side by side in one checkout."""
+"""Maximum number of test runs at the same time in one checkout."""
 
 _JAVA_OPTIONS: Final = "-XX:TieredStopAtLevel=1"
-"""Servers that live for minutes do not earn back what it costs to optimise their code."""
+"""Servers that run for minutes do not regain the cost of optimising their code."""
 
 _ADDRESSES: Final = ("kafka_bootstrap", "cassandra_hosts", "elasticsearch_url")
 
@@ -37,8 +37,8 @@ class Servers:
     """Running servers.
 
     Args:
-        home: Folder for what tests write.
-        addresses: The fields of `Settings` that tell where they are.
+        home: Folder for the files that tests write.
+        addresses: The fields of `Settings` with the addresses of the servers.
     """
 
     def __init__(self, home: Path, addresses: dict[str, str]) -> None:
@@ -46,13 +46,13 @@ class Servers:
         self.addresses = addresses
 
     def settings(self, **overrides: Any) -> Settings:
-        """A deployment on these servers that nobody else has: a fresh random namespace."""
+        """Settings of a deployment on these servers, with a fresh random namespace."""
         own = {"namespace": f"t-{secrets.token_hex(4)}", "home": self.home}
         return Settings.model_validate(own | self.addresses | overrides)
 
 
 def given_servers() -> Servers | None:
-    """Those that the environment names."""
+    """The servers that the environment names."""
     named = {field: os.environ.get(f"IM_{field.upper()}", "") for field in _ADDRESSES}
     return Servers(HOME / "test" / "given", named) if all(named.values()) else None
 
@@ -66,7 +66,7 @@ def devstack_servers() -> Iterator[Servers]:
 
 @contextmanager
 def running_stack(names: Sequence[str] = ()) -> Iterator[Stack]:
-    """The named servers, or all, with empty data; what a crashed run left is cleared away."""
+    """The named servers, or all, with empty data; removes the remains of a crashed run."""
     with private_folder() as home:
         shutil.rmtree(home / "data", ignore_errors=True)
         stack = private_stack(home, names)
@@ -102,7 +102,7 @@ def private_stack(home: Path, names: Sequence[str] = ()) -> Stack:
 
 
 def addresses(stack: Stack) -> dict[str, str]:
-    """The fields of `Settings` that tell where the servers of a stack are."""
+    """The fields of `Settings` with the addresses of a stack's servers."""
     field = dict(zip(("kafka", "cassandra", "elasticsearch"), _ADDRESSES, strict=True))
     scheme = {"elasticsearch": "http://"}
     return {
@@ -113,7 +113,7 @@ def addresses(stack: Stack) -> dict[str, str]:
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """A folder that no other test run uses now; its lock goes with the process."""
+    """A folder that no other test run uses now; the end of the process releases the lock."""
     folder = HOME / "test"
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(_MOST_RUNS):

@@ -1,8 +1,8 @@
 """One set of servers for all workers of a test run.
 
-The process that leads the run (pytest-xdist's controller, or the only process) starts the servers
-when a test first asks for them, and stops them when the run is over. A worker asks over a socket:
-so no worker has to outlive another, and servers that do not come up are told to all at once.
+The leading process (pytest-xdist's controller, or the only process) starts the servers when a test
+first requests them, and stops them at the end of the run. A worker requests the servers over a
+socket. So no worker has to outlive another, and all workers are informed of a failed start.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from tests.support.servers import Servers, devstack_servers, given_servers
 
 _KEY: Final = "servers_socket"
 _ASK_SECONDS: Final = 600.0
-"""More than servers that are fetched first take to come up, or to be given up."""
+"""Longer than the download and the start of the servers may take."""
 
 
 class _Answer(msgspec.Struct):
-    """Where the servers are, or why there are none."""
+    """The addresses of the servers, or the reason for their absence."""
 
     home: str = ""
     addresses: dict[str, str] = {}
@@ -35,7 +35,7 @@ class _Answer(msgspec.Struct):
 
 
 class SharedServers:
-    """The servers of this run, as the process that leads it keeps them. A pytest plugin."""
+    """The servers of this run, managed by the leading process. A pytest plugin."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -46,10 +46,10 @@ class SharedServers:
         self._server: _Socket | None = None
 
     def get(self) -> Servers:
-        """The servers; the first call starts them. Any thread may call it.
+        """Returns the servers; the first call starts them. Thread-safe.
 
         Raises:
-            Exception: Why they did not start; the same at every call.
+            Exception: The servers did not start; every call raises the same error.
         """
         with self._lock:
             if self._failure is not None:
@@ -62,16 +62,16 @@ class SharedServers:
                     raise
             return self._servers
 
-    @pytest.hookimpl(optionalhook=True)  # pytest-xdist's
+    @pytest.hookimpl(optionalhook=True)  # pytest-xdist's hook
     def pytest_configure_node(self, node: Any) -> None:
-        """Tells a new worker where to ask."""
+        """Passes the address of the socket to a new worker."""
         if self._server is None:
             self._server = _Socket(str(Path(self._folder.name) / "socket"), self)
             threading.Thread(target=self._server.serve_forever, daemon=True).start()
         node.workerinput[_KEY] = self._server.server_address
 
     def pytest_unconfigure(self) -> None:
-        """Stops what was started."""
+        """Stops the servers."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -81,10 +81,10 @@ class SharedServers:
 
 
 def ask(config: pytest.Config) -> Servers:
-    """The servers of this run, from the process that leads it.
+    """The servers of this run, from the leading process.
 
     Raises:
-        AssertionError: They did not start.
+        AssertionError: The servers did not start.
     """
     plugin = config.pluginmanager.get_plugin(SharedServers.__name__)
     if isinstance(plugin, SharedServers):
@@ -104,7 +104,7 @@ def is_worker(config: pytest.Config) -> bool:
 
 
 class _Socket(ThreadingUnixStreamServer):
-    """Answers whoever connects."""
+    """Answers each connection."""
 
     daemon_threads = True
 
@@ -114,12 +114,12 @@ class _Socket(ThreadingUnixStreamServer):
 
 
 class _Asked(StreamRequestHandler):
-    """One worker that asks."""
+    """The request of one worker."""
 
     server: _Socket
 
     def handle(self) -> None:
-        """Answers when the servers are there, or are known not to come."""
+        """Answers when the servers have started, or have failed to start."""
         try:
             servers = self.server.shared.get()
         except Exception as error:  # noqa: BLE001 - told to the worker
@@ -130,7 +130,7 @@ class _Asked(StreamRequestHandler):
 
 
 def _start() -> AbstractContextManager[Servers]:
-    """Those that are given, or containers, or the development stack."""
+    """The servers in the environment, or containers, or the development stack."""
     if given := given_servers():
         return nullcontext(given)
     return container_servers() if docker_answers() else devstack_servers()

@@ -1,4 +1,4 @@
-"""The records of ``im.sync`` that deliveries become: one for each entry and shard."""
+"""Converts deliveries to records of ``im.sync``: one for each entry and shard."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def shared_records(
     """(shard, key, value) of each record, in the order of writing.
 
     Args:
-        deliveries: (recipient, value), those of one entry side by side.
-        homes: The shard of each delivery; one without a shard is left out.
+        deliveries: (recipient, value). The deliveries of one entry are adjacent.
+        homes: The shard of each delivery; a delivery without a shard is omitted.
     """
     found: list[tuple[int, list[str], bytes]] = []
     last: bytes | None = None

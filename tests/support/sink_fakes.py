@@ -1,4 +1,4 @@
-"""Fakes for the consume loop that do exactly what a test tells them, call by call."""
+"""Fakes for the consume loop that follow the test's instructions call by call."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from sinks.base.writer import Outcome
 
 TOPIC: Final = "t.timeline"
 
-# Named with an underscore, yet public: an event of the library itself, not of a broker.
+# Public in spite of the underscore: this event comes from the client library, not from a broker.
 _PARTITION_EOF: Final = KafkaError._PARTITION_EOF  # noqa: SLF001 - see above
 
 
 def message(partition: int, offset: int, value: bytes = b"{}") -> Message:
-    """A record as the client library hands it over."""
+    """A record as the client library returns it."""
     return Message(TOPIC, partition, offset, b"key", value)
 
 
 def end_of(partition: int, offset: int) -> Message:
-    """The event that all of a partition below ``offset`` has been read."""
+    """The event that the consumer has read all records of a partition below ``offset``."""
     return Message(TOPIC, partition, offset, error=KafkaError(_PARTITION_EOF))
 
 
 def record(offset: int, value: bytes | None = b"{}", partition: int = 0) -> Record:
-    """A record as a writer gets it."""
+    """A record as a writer receives it."""
     return Record(partition, offset, b"key", value)
 
 
@@ -43,27 +43,27 @@ Happening = Message | Callable[["FakeConsumer"], None]
 
 
 def assign(*partitions: int) -> Callable[[FakeConsumer], None]:
-    """The group gives partitions to this consumer."""
+    """The group assigns partitions to this consumer."""
     return lambda consumer: consumer.assign(partitions)
 
 
 def revoke(*partitions: int) -> Callable[[FakeConsumer], None]:
-    """The group asks for partitions back."""
+    """The group revokes partitions."""
     return lambda consumer: consumer.give_up(partitions, consumer.on_revoke)
 
 
 def lose(*partitions: int) -> Callable[[FakeConsumer], None]:
-    """Others have the partitions already."""
+    """Partitions are lost: other members own them already."""
     return lambda consumer: consumer.give_up(partitions, consumer.on_lost)
 
 
 class FakeConsumer:
-    """Plays one list of happenings for each call of `poll` and `consume`, then sets ``stop``.
+    """Plays one list of events for each call of `poll` and `consume`, then sets ``stop``.
 
     Args:
         stop: Ends the loop.
-        calls: What happens in each call. A `poll` whose list brings no message is not followed
-            by a `consume`.
+        calls: The events of each call. After a `poll` whose list has no message, the loop does not
+            call `consume`.
     """
 
     def __init__(self, stop: Event, calls: Iterable[Sequence[Happening]]) -> None:
@@ -151,7 +151,7 @@ class FakeConsumer:
         self.paused -= set(partitions)
 
     def _refused(self, place: TopicPartition) -> TopicPartition:
-        """The broker's answer about one; the library's own class cannot be given errors."""
+        """The broker's error for one partition. The library's class accepts no error."""
         error = KafkaError(KafkaError.UNKNOWN_MEMBER_ID)
         answer = SimpleNamespace(partition=place.partition, offset=place.offset, error=error)
         return cast("TopicPartition", answer)
@@ -176,7 +176,7 @@ class FakeConsumer:
 
 
 class HeldTask:
-    """A call that ends when the test lets it."""
+    """A call that ends only when the test ends it."""
 
     def __init__(self, call: Callable[[], CountsOf]) -> None:
         self._call = call
@@ -186,7 +186,7 @@ class HeldTask:
         self.waited = 0.0
 
     def end(self) -> None:
-        """Lets the call run to its end."""
+        """Runs the call to its end."""
         self.ended = True
         try:
             self._result = self._call()
@@ -207,7 +207,7 @@ class HeldTask:
 
 
 class FakeWriter:
-    """Notes what it gets, and answers as told; without more to tell all is durable."""
+    """Records its calls and returns the given answers; after the last answer, all is durable."""
 
     def __init__(self, *answers: Outcome | Exception) -> None:
         self._answers = iter(answers)
@@ -222,7 +222,7 @@ class FakeWriter:
 
 
 class FakeDeadLetters:
-    """Notes letters, after the failures that it is told to have."""
+    """Records dead letters, after the given failures."""
 
     def __init__(self, *failures: Exception) -> None:
         self._failures = iter(failures)
@@ -235,5 +235,5 @@ class FakeDeadLetters:
 
 
 def poison(*positions: int) -> list[PoisonRecord]:
-    """Records that can never pass."""
+    """Records that are poison at these positions."""
     return [PoisonRecord(position, "bad") for position in positions]

@@ -1,4 +1,4 @@
-"""Stores behind the writers of the sinks, to be filled by a writer and read back by a test."""
+"""Stores that a sink's writer fills and that a test reads back."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from tests.support.sync_rows import taken
 _HAVE_A_MODE: Final = (ConversationCreated, MembersAdded, MembersRemoved, FanoutChanged)
 
 Contents = dict[str, Any]
-"""What a store holds, in a form that can be compared."""
+"""The content of a store, in a form that can be compared."""
 
 AT: Final = 1_700_000_000_000
 NEXT_MONTH: Final = AT + 30 * 24 * 3600 * 1000
@@ -51,14 +51,14 @@ TOO_LONG_FOR_A_KEY: Final = "x" * 70_000
 
 
 class SinkStore(Protocol):
-    """A store, the writer before it, and records for it that nobody else uses."""
+    """A store, a writer for the store, and records for the store that no other test uses."""
 
     def writer(self) -> Writer:
-        """A writer as a process that just started has it."""
+        """A new writer, as in a process that just started."""
         ...
 
     def good(self) -> list[Record]:
-        """Records that can be written, in the order of the log; always the same ones."""
+        """Records that can be written, in the order of the log; the same at every call."""
         ...
 
     def bad(self) -> list[Record]:
@@ -66,16 +66,16 @@ class SinkStore(Protocol):
         ...
 
     def expected(self, records: Iterable[Record]) -> Contents:
-        """What the store has to hold after some of the good records."""
+        """The content of the store after some of the good records."""
         ...
 
     def contents(self) -> Contents:
-        """What it holds."""
+        """The present content of the store."""
         ...
 
 
 class MemoryStore:
-    """The least that a writer can be; for tests of the loop."""
+    """The simplest possible writer, for tests of the loop."""
 
     def __init__(self) -> None:
         self._rows: Contents = {}
@@ -102,7 +102,7 @@ class MemoryStore:
 
 
 def on_log(entry: AnyEntry, offset: int) -> Record:
-    """An entry as it could be on ``im.timeline``, not quite as this version would encode it."""
+    """A possible record for an entry on ``im.timeline``, with a field that is unknown here."""
     return Record(3, offset, entry.conv_id.encode(), encode(entry)[:-1] + b' , "new_field":[] }')
 
 
@@ -113,7 +113,7 @@ class Conversation:
         self.conv_id = conv_id
 
     def common(self, seq: int, at: int = AT) -> dict[str, Any]:
-        """What all entries have."""
+        """The fields that all entries have."""
         ids = {"conv_id": self.conv_id, "sender": "ann", "client_msg_id": f"id-{seq}"}
         return ids | {"seq": seq, "at": at + seq, "messages": seq // 2}
 
@@ -122,17 +122,17 @@ class Conversation:
         return MessageSent(**self.common(seq, at), content=TextContent(text=text), mentions=[])
 
     def edited(self, seq: int, target: int, text: str) -> MessageEdited:
-        """Other words for a message."""
+        """An edit of a message."""
         place: Contents = {"target": target, "target_at": AT + target}
         return MessageEdited(**self.common(seq), **place, content=TextContent(text=text))
 
     def recalled(self, seq: int, target: int, *edits: int) -> MessageRecalled:
-        """A message that is taken back."""
+        """A recall of a message."""
         place: Contents = {"target": target, "target_at": AT + target}
         return MessageRecalled(**self.common(seq), **place, edits=list(edits))
 
     def history(self) -> list[AnyEntry]:
-        """Some of everything, on both sides of the end of a bucket."""
+        """Entries of every kind, on both sides of a bucket boundary."""
         rest = MESSAGE_BUCKET - 2
         created = ConversationCreated(
             **self.common(1), members=["ann", "bob", "陈"], join="open", mode="push", history="all"
@@ -243,7 +243,7 @@ class MessageStore:
 
 
 def _conversation(logged: list[tuple[AnyEntry, str]]) -> Contents:
-    """What the entries of one conversation make, by the rules and not by the writer's way."""
+    """The expected rows for one conversation, computed from the rules, not as the writer does."""
     logged = sorted(logged, key=lambda item: item[0].seq)
     ordered = [entry for entry, _ in logged]
     modes = [entry.mode for entry in ordered if isinstance(entry, _HAVE_A_MODE)]
@@ -274,7 +274,7 @@ def _conversation(logged: list[tuple[AnyEntry, str]]) -> Contents:
 
 
 def _last_of_each(ordered: list[AnyEntry]) -> list[tuple[Any, ...]]:
-    """The changes that the table by user has: of each period the last join and the last leave."""
+    """The changes in the table by user: the last join and the last leave of each period."""
     rows: dict[tuple[str, int, bool], tuple[Any, ...]] = {}
     for entry in ordered:
         if isinstance(entry, ConversationCreated | MembersAdded | MembersRemoved):
@@ -286,7 +286,7 @@ def _last_of_each(ordered: list[AnyEntry]) -> list[tuple[Any, ...]]:
 
 
 def _messages(logged: list[tuple[AnyEntry, str]]) -> list[tuple[Any, ...]]:
-    """Rows without those that only an alteration tells of are as they were sent."""
+    """The expected rows; a row that only an alteration wrote lacks the sent columns."""
     rows: dict[int, list[Any]] = {
         e.seq: [kind_of(e), e.sender, e.at, text, None, None, e.messages] for e, text in logged
     }
@@ -307,7 +307,7 @@ def kind_of(entry: AnyEntry) -> str:
 
 
 _REPLIES: Final = {3, 4, 8, 9}
-"""Of ten records of a `SyncStore`, by number."""
+"""Of every ten records of a `SyncStore`, the numbers of those that are replies."""
 
 
 class SyncStore:
@@ -324,7 +324,7 @@ class SyncStore:
         return SyncWriter(self._session, self._settings)
 
     def good(self) -> list[Record]:
-        """To one recipient, to two or to all; every second record has another list of them."""
+        """Records to one recipient, to two or to all, in turns."""
         start = SYNC_BUCKET * 7 - 20
         return [Record(5, start + n, self._key(n), self._value(n)) for n in range(60)]
 
@@ -361,7 +361,7 @@ class SyncStore:
         ]
 
     def expected(self, records: Iterable[Record]) -> Contents:
-        """Of each recipient the references in order, by bucket; how a row groups them is free."""
+        """The references of each recipient in order, by bucket; rows may group them in any way."""
         ordered = sorted(records, key=lambda record: record.offset)
         timelines: Contents = {user: {} for user in self._users}
         marks: dict[str, int | None] = dict.fromkeys(self._users)

@@ -1,11 +1,11 @@
-"""A world for the consume loop: a log, a group coordinator and a store that do what a script says.
+"""A world for the consume loop: a log, a group coordinator and a store that follow a script.
 
-The script is a list of whole numbers. Whoever has a choice takes the next number and does what it
-stands for: the consumer delivers, revokes, loses or gives back partitions, the store fails, the
-process dies. When the script is used up, all goes well until all is done. So every interleaving
-is a list, and a shorter list is a simpler one.
+The script is a list of integers. Each choice takes the next number: the consumer delivers,
+revokes, loses or returns partitions, the store fails, the process dies. After the end of the
+script, nothing fails any more, until all records are committed. So every interleaving is a list,
+and a shorter list is a simpler interleaving.
 
-What must hold is checked at each commit: every record below the committed offset is in the store,
+The invariant is checked at each commit: every record below the committed offset is in the store,
 or confirmed as a dead letter.
 """
 
@@ -34,9 +34,9 @@ TOPIC: Final = "t.timeline"
 POISON: Final = b"poison"
 BOUNDS: Final = Bounds(max_records=8, max_bytes=10_000, gulp=6)
 _MOST_POLLS: Final = 3_000
-"""More polls than any script needs; a loop that comes this far does not end."""
+"""More polls than any script needs; a loop that reaches this number does not end."""
 
-# Named with an underscore, yet public: they are errors of the library itself, not of a broker.
+# Public in spite of the underscore: these errors come from the client library, not from a broker.
 _TIMED_OUT: Final = KafkaError._TIMED_OUT  # noqa: SLF001 - see above
 _TRANSPORT: Final = KafkaError._TRANSPORT  # noqa: SLF001 - see above
 _FATAL: Final = KafkaError._FATAL  # noqa: SLF001 - see above
@@ -47,15 +47,15 @@ Place = tuple[int, int]
 
 
 class ProcessDied(BaseException):
-    """As by `kill -9`: nothing of the process runs after it."""
+    """The process ends as by `kill -9`: no later code of the process runs."""
 
 
 class World:
-    """What survives the process: the log, the commits, the store, the dead letters.
+    """The state that survives a process: the log, the commits, the store, the dead letters.
 
     Args:
         log: The values of each partition.
-        script: Choices, see above.
+        script: The choices; see the module.
     """
 
     def __init__(self, log: Mapping[int, Sequence[bytes]], script: Sequence[int]) -> None:
@@ -71,22 +71,22 @@ class World:
         self._script = iter(script)
 
     def choose(self, choices: int) -> int:
-        """The next number of the script, below ``choices``. 0 at its end, so all goes well."""
+        """The next number of the script, below ``choices``; 0 (success) at its end."""
         return next(self._script, 0) % choices
 
     def end(self, partition: int) -> int:
-        """The offset behind all of a partition. Each record is followed by a marker."""
+        """The offset behind the last record of a partition. A marker follows each record."""
         return 2 * len(self.log[partition])
 
     def is_done(self) -> bool:
-        """Whether all is committed."""
+        """Whether all records are committed."""
         return all(
             partition in self.committed and self.committed[partition].offset == self.end(partition)
             for partition in self.log
         )
 
     def die(self) -> None:
-        """Ends the process that runs now."""
+        """Ends the current process."""
         self.alive = False
         raise ProcessDied
 
@@ -97,7 +97,7 @@ class World:
         return [each for each in places if each not in self.stored and each not in self.dead]
 
     def run(self) -> int:
-        """Runs processes one after the other until all is committed. Returns how many it took."""
+        """Runs processes in turn until all is committed. Returns the number of processes."""
         processes = 0
         while not self.is_done():
             processes += 1
@@ -128,7 +128,7 @@ class World:
 
 
 class ScriptedTask:
-    """Runs its call when it starts, or when somebody waits long enough; tells it late or not."""
+    """Runs its call at the start, or during a long enough wait; reports the end early or late."""
 
     def __init__(self, world: World, call: Callable[[], CountsOf]) -> None:
         self._world = world
@@ -165,7 +165,7 @@ class ScriptedTask:
 
 
 class ScriptedWriter:
-    """Writes all, or what the script says: in part, not now, never again."""
+    """Writes all records; the script can choose a partial write, or an error of either type."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -190,7 +190,7 @@ class ScriptedWriter:
 
 
 class ScriptedDeadLetters:
-    """Confirms all, or what the script says."""
+    """Confirms all dead letters, or does what the script chooses."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -210,11 +210,11 @@ Step = Literal["deliver", "nothing", "revoke", "lose", "die", "warn", "end"]
 _STEPS: Final[tuple[Step, ...]] = (
     *("deliver",) * 12, *("nothing",) * 3, *("revoke",) * 4, *("lose",) * 2, "die", "warn", "end",
 )  # fmt: skip
-"""As often as each is drawn; the first is what happens without a script."""
+"""Each step as often as its weight. The first step is the default after the script's end."""
 
 
 class ScriptedConsumer:
-    """A member of the group. Like librdkafka it calls back inside poll, consume and close."""
+    """A member of the group. Like librdkafka it runs callbacks inside poll, consume and close."""
 
     def __init__(self, world: World, stop: Event, on_commit: OnCommit) -> None:
         self._world = world
@@ -241,7 +241,7 @@ class ScriptedConsumer:
         return messages[0] if messages else None
 
     def consume(self, num_messages: int, timeout: float) -> list[Message]:
-        """Like the real one, it can return what it held of a partition before that was revoked."""
+        """Like the real one, this can return records of a partition that is already revoked."""
         assert 1 <= num_messages <= BOUNDS.gulp
         self._world.clock += timeout
         gulp: list[Message] = []
@@ -262,7 +262,7 @@ class ScriptedConsumer:
         self._paused -= {place.partition for place in partitions}
 
     def commit(self, *, offsets: list[TopicPartition], asynchronous: Literal[True]) -> None:
-        """Answers at once, or never: an answer that is late is like one that failed."""
+        """Answers immediately or never, because a late answer has the same effect as a failure."""
         assert asynchronous
         if not self._world.alive:
             raise ProcessDied
@@ -289,7 +289,7 @@ class ScriptedConsumer:
             self._give_up(list(self._next), self._on_revoke)
 
     def _step(self, most: int) -> list[Message] | None:
-        """Takes one step of the script; returns what arrived, None where something else did."""
+        """Takes one step of the script; returns the arrived messages, None after another step."""
         self._polls += 1
         assert self._polls < _MOST_POLLS, "the loop comes to no end"
         if self._world.is_done():
@@ -333,7 +333,7 @@ class ScriptedConsumer:
     def _give_up(self, partitions: list[int], callback: OnRebalance) -> None:
         places = [TopicPartition(TOPIC, partition) for partition in partitions]
         if callback == self._on_revoke:
-            callback(self, places)  # what is lost is lost before anybody is told
+            callback(self, places)  # the offsets that are lost are lost before the callback runs
         for partition in partitions:
             del self._next[partition]
             self._told_end.discard(partition)
@@ -342,7 +342,7 @@ class ScriptedConsumer:
             callback(self, places)
 
     def _somebody_else_works_on(self, partition: int) -> None:
-        """Another member of the group gets some way."""
+        """Another member of the group processes some records."""
         place = self._world.committed.get(partition)
         start = place.offset if place else 0
         end = start + self._world.choose(self._world.end(partition) - start + 1)

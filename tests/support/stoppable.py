@@ -14,7 +14,7 @@ from tests.support.servers import given_servers, running_stack
 
 @contextmanager
 def stack_of_its_own(*names: str) -> Iterator[Stack]:
-    """The named servers, or all, in their own folder; a skip where there is Docker."""
+    """The named servers, or all, in a separate folder; skips the test where there is Docker."""
     if docker_answers() and not given_servers():
         pytest.skip("the development stack is for where there is no Docker")
     with running_stack(names) as stack:

@@ -1,4 +1,4 @@
-"""The sync records of a deployment on the log and in the store, to be compared."""
+"""The sync records of a deployment on the log and in the store, for a comparison."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def logged_records(settings: Settings) -> list[tuple[str, int]]:
 
 
 def stored_records(settings: Settings) -> list[tuple[str, int]]:
-    """Recipient and sync SeqId of every record that a reader takes, in order."""
+    """Recipient and sync SeqId of every record that a reader receives, in order."""
     rows: defaultdict[str, dict[int, str]] = defaultdict(dict)
     with cassandra_session(settings) as session:
         session.set_keyspace(settings.keyspace)

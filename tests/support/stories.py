@@ -19,7 +19,7 @@ from schemas.records import (
 
 
 def _story() -> list[AnyCommand]:
-    """Two conversations, one of which goes to pull and back; people come, go and come again."""
+    """Two conversations; one switches to pull and back. People join, leave and rejoin."""
     ids = (uuid7(1_000 + number, 0) for number in range(1_000))
 
     def by(sender: str, conv_id: str = "c1") -> dict[str, Any]:
@@ -63,4 +63,4 @@ def _story() -> list[AnyCommand]:
 
 
 STORY: Final = _story()
-"""Meets each kind of entry under `tests.support.sequencing.SMALL_LIMITS`."""
+"""Produces each kind of entry under `tests.support.sequencing.SMALL_LIMITS`."""

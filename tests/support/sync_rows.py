@@ -18,16 +18,16 @@ class SyncRows:
         self.rows[user][sync_seq] = records
 
     def read(self, user: str, after: int = -1) -> list[int]:
-        """The sync SeqIds above a cursor that a reader takes, in the order of the taking.
+        """The sync SeqIds above a cursor that a reader receives, in this order.
 
-        The reader goes through the rows by key and takes, of each row, the references above the
-        last one taken.
+        The reader goes through the rows by key. From each row the reader takes the references
+        above the last taken one.
         """
         return [reference.sync_seq for reference in taken(self.rows[user], after)]
 
 
 def taken(rows: dict[int, str], after: int = -1) -> list[SyncReference]:
-    """The references above a cursor that a reader of these rows takes."""
+    """The references above a cursor that a reader of these rows receives."""
     found: list[SyncReference] = []
     for key in sorted(rows):
         if key <= after:

@@ -1,4 +1,4 @@
-"""The table ``sync`` as a sink leaves it that was killed and started again, several times."""
+"""The table ``sync`` after a sink that was killed and restarted several times."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from schemas.sync_rows import SyncRow, encode_row
 from schemas.sync_seq import epoch_of, sync_seq
 
 Process: TypeAlias = tuple[Sequence[int], int]
-"""How many records each flush of a process writes, and how many of these flushes it commits before
-it is killed. The next process begins behind the last committed flush."""
+"""Number of records in each flush of a process, and number of these flushes that the process
+commits before it is killed. The next process begins after the last committed flush.
+"""
 
 _KILLED_AT_TIMES: Final[Sequence[Process]] = (((3,), 0), ((2, 3), 2))
 _MOST_PROCESSES: Final = 50
@@ -33,9 +34,9 @@ def rows_of(
     """The rows, in the order of (recipient, bucket, key).
 
     Args:
-        records: Of ``im.sync``.
+        records: Records of ``im.sync``.
         processes: The processes that write each shard, again and again; the last process writes
-            all records that are left.
+            all remaining records.
     """
     table: dict[tuple[str, int, int], bytes] = {}
     for _, of_shard in groupby(sorted(records, key=itemgetter(0, 1)), itemgetter(0)):
@@ -63,7 +64,7 @@ def _flush(records: Sequence[KafkaRecord], table: dict[tuple[str, int, int], byt
 
 
 def put(row: SyncRow, place: int, value: bytes) -> None:
-    """Adds a sync record to a row: an entry as a reference, anything else as it is."""
+    """Adds a sync record to a row: an entry as a reference, any other record as its value."""
     record = decode_sync_record(value)
     if isinstance(record, AnyEntry):
         row.entries.setdefault(record.conv_id, []).extend((place, record.seq))

@@ -42,7 +42,7 @@ class SyncWriter:
         self._producer.commit_transaction(WRITE_SECONDS)
 
     def write_in_vain(self, records: Iterable[tuple[str, MessageSent | bytes]]) -> None:
-        """A transaction that reaches the log, and is aborted."""
+        """Writes a transaction to the log and aborts it."""
         self._produce(records)
         assert self._producer.flush(WRITE_SECONDS) == 0
         self._producer.abort_transaction(WRITE_SECONDS)

@@ -1,4 +1,4 @@
-"""Writes to topics, and reads them whole, the way an outsider would."""
+"""Writes to topics, and reads whole topics, as an external client does."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def publish_raw(
 
 
 def read_all(settings: Settings, topic: Topic) -> list[Message]:
-    """All committed records of a topic as of now, partition by partition."""
+    """All committed records of a topic up to now, partition by partition."""
     consumer = Consumer(
         consumer_config(settings, settings.group("reader")) | {"enable.partition.eof": True}
     )
@@ -92,15 +92,15 @@ def sync_timelines(settings: Settings) -> dict[str, list[AnySyncRecord]]:
 def _group_reader(settings: Settings, stage: str) -> Consumer:
     """A client that reads the committed offsets of a stage.
 
-    ``read_committed`` makes the broker refuse the offsets while a transaction is about to change
-    them. A lane under load always has such a transaction.
+    With ``read_committed``, the broker refuses to return offsets while a transaction is about to
+    change them. A lane under load always has such a transaction.
     """
     config = consumer_config(settings, settings.group(stage))
     return Consumer(config | {"isolation.level": "read_uncommitted"})
 
 
 def committed(settings: Settings, stage: str, topic: Topic) -> dict[int, TopicPartition]:
-    """What a stage has committed, by partition, of sync timelines by shard."""
+    """The committed offsets of a stage, by partition; for sync timelines by shard."""
     consumer = _group_reader(settings, stage)
     places = _places(settings, topic)
     found = committed_places(consumer, list(places.values()))
@@ -111,7 +111,7 @@ def committed(settings: Settings, stage: str, topic: Topic) -> dict[int, TopicPa
 
 
 def is_caught_up(settings: Settings, stage: str, topic: Topic) -> bool:
-    """Whether a stage has committed all that is on its topic now."""
+    """Whether a stage has committed all records that its topic has now."""
     group = _group_reader(settings, stage)
     places = committed_places(group, list(_places(settings, topic).values()))
     group.close()

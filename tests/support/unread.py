@@ -1,4 +1,4 @@
-"""What somebody has not read, by a plain walk over a log: to hold the counts against."""
+"""The unread count by a plain walk over a log, as the expected value for the real counts."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from schemas.records import (
 
 
 def walked(timeline: Iterable[AnyEntry], synced: Iterable[AnySyncRecord], user: str) -> int:
-    """How many messages a person has not read; 0 for a person who is not a member.
+    """The number of messages that a person has not read; 0 for a person who is not a member.
 
     Args:
-        timeline: The conversation, all of it, in order.
+        timeline: The whole conversation, in order.
         synced: The sync timeline of ``user``.
-        user: Who reads.
+        user: The reader.
     """
     waiting: set[int] = set()
     inside, conv_id = False, ""

@@ -1,4 +1,4 @@
-"""An event loop whose clock goes on only when everybody waits: hours pass in no time."""
+"""An event loop whose clock advances only when every task waits: hours pass at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ResultT = TypeVar("ResultT")
 
 
 class _Selector(selectors.DefaultSelector):
-    """Does not wait: it sets the clock forward to when the loop wants to be woken."""
+    """Does not wait: advances the clock to the loop's next timer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,6 +33,6 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 def run(main: Coroutine[Any, Any, ResultT]) -> ResultT:
-    """Runs to the end on a loop of its own; its time begins at 0."""
+    """Runs a coroutine to its end on a new loop, whose time begins at 0."""
     with asyncio.Runner(loop_factory=_Loop) as runner:
         return runner.run(main)

@@ -13,7 +13,7 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> Non
     """Waits until a condition holds.
 
     Raises:
-        AssertionError: It does not within ``seconds``.
+        AssertionError: The condition does not hold within ``seconds``.
     """
     deadline = time.monotonic() + seconds
     while not await condition():

@@ -1,4 +1,4 @@
-"""Every way to damage a consistent deployment, and what an audit has to say to it."""
+"""Every way to damage a consistent deployment, and the difference that an audit must report."""
 
 from tests.support.damage import (
     commands,

@@ -1,4 +1,4 @@
-"""Damages to the input, and outcomes that do not fit the input."""
+"""Damages to the input, and outcomes that do not match the input."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _command(record: InputRecord) -> AnyCommand:
 
 
 def _accepted_at(system: System) -> list[int]:
-    """The places of commands that made an entry."""
+    """The positions of commands that produced an entry."""
     times = {(entry.conv_id, entry.at) for entry in map(entry_of, system.timeline)}
     return [
         at
@@ -35,7 +35,7 @@ def _accepted_at(system: System) -> list[int]:
 
 
 def _append(system: System, value: bytes, key: bytes) -> InputRecord:
-    """Adds a record behind the others, which the sequencer has passed."""
+    """Appends a record that the sequencer has already passed."""
     partition = next(each.partition for each in system.input if each.key == b"c1")
     end = max(record.offset for record in system.input) + 1
     record = InputRecord(partition, end, 9_999_999, key, value)

@@ -1,4 +1,4 @@
-"""Damages between the epochs of a sync timeline: what is right by itself is in the wrong one."""
+"""Damages between the epochs of a sync timeline: correct records in a wrong epoch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _a_record_is_in_the_epoch_before(system: System, pick: Pick) -> Expected:
         [
             (first, second)
             for first, second in neighbours(system.sync, line_of_sync)
-            # From the begin of an epoch it would come in its order all the same.
+            # A record that comes first in its epoch would still be in order in the epoch before.
             if first in later and system.sync[first][0] == system.sync[second][0]
         ]
     )

@@ -44,7 +44,7 @@ def _log_has_an_entry_twice(system: System, pick: Pick) -> Expected:
 def _log_has_another_time(system: System, pick: Pick) -> Expected:
     recalled = {(row[0], row[2]) for row in system.messages if row[8]}
     entries = [(at, entry_of(record)) for at, record in enumerate(system.timeline)]
-    # Of what was recalled the store has no bytes to differ.
+    # For a recalled message the store has no bytes to compare.
     kept = [(at, e) for at, e in entries if (e.conv_id, e.seq) not in recalled]
     at, entry = pick.one(kept)
     set_value(system.timeline, at, encode(structs.replace(entry, at=entry.at + 1)))

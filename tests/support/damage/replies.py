@@ -1,4 +1,4 @@
-"""Damages to the replies on the sync timelines, which a wrong sequencer could write."""
+"""Damages to the replies on the sync timelines, as an incorrect sequencer could write them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.damage.tools import (
 )
 
 _LATE = 1_000_000
-"""A time (ms) after all others."""
+"""A time (ms) after all other times."""
 
 
 def _add(system: System, reply: AnyReply) -> None:
@@ -30,7 +30,7 @@ def _add(system: System, reply: AnyReply) -> None:
 
 
 def _name_of(reply: Any) -> dict[str, Any]:
-    """What a reply says of its command."""
+    """The fields of a reply that identify its command."""
     return {
         name: getattr(reply, name)
         for name in ("conv_id", "sender", "device_id", "client_msg_id", "at")
@@ -48,7 +48,7 @@ def _said(system: System) -> list[MessageSent]:
 
 
 def _later(entry: MessageSent) -> dict[str, Any]:
-    """Another copy of the command of a message."""
+    """The fields of a later copy of a message's command."""
     name = {name: getattr(entry, name) for name in ("conv_id", "sender", "client_msg_id")}
     return name | {"device_id": "d", "at": entry.at + _LATE}
 
@@ -79,7 +79,7 @@ def _a_former_member_marks(system: System, pick: Pick) -> Expected:
 
 
 def _refusal_of(system: System, user: str) -> tuple[int, Rejected]:
-    """The first refusal of somebody in the story, and its place."""
+    """The first rejection of a person in the story, and the position of the rejected command."""
     for at, (_, _, _, value) in enumerate(system.sync):
         record = decode_sync_record(value)
         if isinstance(record, Rejected) and (record.sender, record.code) == (user, "not_a_member"):

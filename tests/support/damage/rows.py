@@ -1,4 +1,4 @@
-"""The rows of the table ``sync``, as damages see them."""
+"""The rows of the table ``sync``, in the form that the damages change."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.support.audited import System
 
 
 class Held(NamedTuple):
-    """A record that a row holds.
+    """A record in a row.
 
     Attributes:
-        at: The place of the row in `System.sync_rows`.
+        at: The position of the row in `System.sync_rows`.
         user: The recipient.
-        conv_id: The conversation, also of a reply.
-        seq: The SeqId of the entry; what a reply names.
-        reference: As the row has it.
+        conv_id: The conversation, also for a reply.
+        seq: The SeqId of the entry; for a reply, the SeqId that the reply names.
+        reference: The reference in the row.
     """
 
     at: int
@@ -32,7 +32,7 @@ class Held(NamedTuple):
 
 
 def held(system: System) -> list[Held]:
-    """All that rows hold: of epochs after the first, if there are."""
+    """All records in rows: those of epochs after the first, if there are any."""
     last = system.shards.epochs[-1]
     return [
         _held(at, row, each)
@@ -43,14 +43,14 @@ def held(system: System) -> list[Held]:
 
 
 def held_once(system: System) -> list[Held]:
-    """The same without what several rows hold."""
+    """The records that exactly one row has."""
     found = held(system)
     times = Counter((each.user, each.reference.sync_seq) for each in found)
     return [each for each in found if times[each.user, each.reference.sync_seq] == 1]
 
 
 def entries_of(found: list[Held]) -> list[Held]:
-    """The references to entries among them."""
+    """The records that are references to entries."""
     return [each for each in found if each.reference.reply is None]
 
 
@@ -62,17 +62,17 @@ def _held(at: int, row: StoredRow, each: SyncReference) -> Held:
 
 
 def row_at(system: System, at: int) -> SyncRow:
-    """What a row holds, to be changed and put back with `set_row`."""
+    """The content of a row, to be changed and written back with `set_row`."""
     return decode_row(system.sync_rows[at][3] or b"")
 
 
 def set_row(system: System, at: int, row: SyncRow) -> None:
-    """Gives a row another content."""
+    """Replaces the content of a row."""
     system.sync_rows[at] = (*system.sync_rows[at][:3], encode_row(row))
 
 
 def take_out(row: SyncRow, reference: SyncReference) -> None:
-    """Takes a reference or a reply out of a row."""
+    """Removes a reference or a reply from a row."""
     if reference.reply is not None:
         del row.replies[reference.sync_seq]
         return
@@ -84,7 +84,7 @@ def take_out(row: SyncRow, reference: SyncReference) -> None:
 
 
 def value_of(system: System, each: Held) -> bytes:
-    """The record of ``im.sync`` at the place of a reference."""
+    """The record of ``im.sync`` at the position of a reference."""
     return next(
         value or b""
         for number, offset, key, value in system.sync

@@ -45,7 +45,7 @@ def _store_alters_a_column_of_a_message(system: System, pick: Pick) -> Expected:
     count = (row[9] or 0) + 1
     other: Any = {3: "gossip", 4: STRANGER, 5: 7, 6: row[6] or b"", 9: count}[column]
     changed = other.replace(b'"at":1', b'"at":2') if column == 6 else other
-    # Without a count there is none, which may be right.
+    # A missing count is read as no messages, which may be correct.
     damaged = changed if column == 9 else pick.one((None, changed))
     system.messages[at] = with_column(row, column, damaged)
     return Expected("store", "altered", row[0], row[2])
@@ -90,7 +90,7 @@ def _store_alters_a_conversation(system: System, pick: Pick) -> Expected:
     rule = {"all": pick.one((None, "since_join")), "since_join": "all"}[row[5] or ""]
     wrong = (row[6] or 0) + 1
     other = {1: (row[1] or 0) - 1, 2: STRANGER, 3: "closed", 4: "shove", 5: rule, 6: wrong}[column]
-    # Without its rule or its count a conversation has the usual one, which may be right.
+    # Without a rule or a count the default applies, which may be correct.
     damaged = other if column in (5, 6) else pick.one((None, other))
     system.conversations[at] = with_column(row, column, damaged)
     return Expected("store", "altered", row[0])

@@ -71,7 +71,7 @@ def _sync_lists_a_recipient_twice_in_a_key(system: System, pick: Pick) -> Expect
 def _sync_lists_a_stranger_in_a_key(system: System, pick: Pick) -> Expected:
     at = pick.one(entries_at(system))
     number, _, key, value = system.sync[at]
-    # Where each recipient has a shard alone, no other lives there.
+    # If each recipient has their own shard, no other person belongs to this shard.
     found = twins(system, number)
     user = pick.one(found) if found else STRANGER
     set_key(system, at, pick.one(((key or b"") + b"\n%s", b"%s\n" + (key or b""))) % user.encode())

@@ -46,7 +46,7 @@ def _sync_store_loses_a_row(system: System, pick: Pick) -> Expected:
 
 @damage
 def _sync_store_loses_a_row_above_a_skip_note(system: System, pick: Pick) -> Expected:
-    """A skip note covers what is not above the note."""
+    """A skip note covers only the records up to the note."""
     rows = system.sync_rows
     each = pick.one(
         [one for one in held_once(system) if one.reference.sync_seq == rows[one.at][2]]
@@ -59,7 +59,7 @@ def _sync_store_loses_a_row_above_a_skip_note(system: System, pick: Pick) -> Exp
 
 @damage
 def _sync_store_loses_a_reference(system: System, pick: Pick) -> Expected:
-    """From within a row: its key stays the highest sync SeqId in it."""
+    """Removes a reference, but not the last: the key stays the row's highest sync SeqId."""
     inner = [
         each
         for each in held_once(system)
@@ -74,7 +74,7 @@ def _sync_store_loses_a_reference(system: System, pick: Pick) -> Expected:
 
 @damage
 def _sync_store_has_a_reference_in_a_later_row(system: System, pick: Pick) -> Expected:
-    """A reader of the row before has passed the reference."""
+    """A reader has passed the reference's position when the reader reaches the later row."""
     rows = system.sync_rows
     each = pick.one(
         [
@@ -181,7 +181,7 @@ def _sync_store_has_no_row_there(system: System, pick: Pick) -> Expected:
 def _sync_store_has_a_row_with_another_key(system: System, pick: Pick) -> Expected:
     at = pick.one(held(system)).at
     row = system.sync_rows[at]
-    # No record has an odd offset: none is between this key and the next.
+    # Offsets are even here, so there is no record between this key and the next.
     system.sync_rows[at] = with_column(row, 2, row[2] + 1)
     return Expected("sync-store", "wrong_key", user=row[0])
 
@@ -206,7 +206,7 @@ def _sync_store_has_a_row_in_another_epoch(system: System, pick: Pick) -> Expect
 def _sync_store_gives_a_row_to_another(system: System, pick: Pick) -> Expected:
     at = pick.one(held(system)).at
     row = system.sync_rows[at]
-    # Where each recipient has a shard alone, another has no place for the row.
+    # If each recipient has their own shard, the row is in the shard of no other person.
     found = twins(system, system.home(row[0], epoch_of(row[2])))
     twin = next(iter(found), STRANGER)
     system.sync_rows[at] = with_column(row, 0, twin)
@@ -248,5 +248,5 @@ def _sync_store_does_not_tell_of_a_row(system: System, pick: Pick) -> Expected:
 
 
 def _replies(system: System) -> list[Held]:
-    """What rows hold that is no reference; of any epoch if the last ones have nothing."""
+    """The replies in rows, of any epoch."""
     return [each for each in held(system) if each.reference.reply is not None]

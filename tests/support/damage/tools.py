@@ -1,4 +1,4 @@
-"""How a damage is written: what it chooses, and what it says that an audit has to find."""
+"""Tools for damages: how a damage chooses, and the difference that an audit must report."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ ItemT = TypeVar("ItemT")
 
 
 class Pick:
-    """Chooses by numbers that the test gives; always the same from the same numbers."""
+    """Chooses by numbers from the test: the same numbers give the same choices."""
 
     def __init__(self, numbers: Sequence[int]) -> None:
         self._numbers = list(numbers)
 
     def one(self, items: Sequence[ItemT]) -> ItemT:
-        """One of the items; there must be one."""
+        """One of the items; there must be at least one."""
         number = self._numbers.pop() if self._numbers else 0
         return items[number % len(items)]
 
     def index(self, items: Sequence[Any]) -> int:
-        """The place of one of them."""
+        """The position of one of the items."""
         return self.one(range(len(items)))
 
     def user(self, key: bytes | None) -> str:
@@ -39,9 +39,9 @@ class Pick:
 
 
 class Expected(NamedTuple):
-    """A difference that has to be reported; what is empty may be anything.
+    """A difference that the audit must report; an empty field matches anything.
 
-    ``alone``: no other check has anything to say.
+    ``alone``: no other check reports a difference.
     """
 
     check: CheckName
@@ -52,7 +52,7 @@ class Expected(NamedTuple):
     alone: bool = True
 
     def is_in(self, report: Report) -> bool:
-        """Whether the report names it."""
+        """Whether the report has this difference."""
         return any(self._is(difference) for difference in report.differences)
 
     def _is(self, found: Difference) -> bool:
@@ -67,7 +67,7 @@ class Expected(NamedTuple):
 Damage: TypeAlias = Callable[[System, Pick], Expected]
 DAMAGES: Final[dict[str, Damage]] = {}
 BETWEEN_EPOCHS: Final[dict[str, Damage]] = {}
-"""Those that only a deployment can have whose sync timelines have more than one epoch."""
+"""Damages that are possible only if the sync timelines have more than one epoch."""
 
 
 def damage(function: Damage) -> Damage:
@@ -83,12 +83,12 @@ def between_epochs(function: Damage) -> Damage:
 
 
 def entry_of(record: KafkaRecord) -> AnyEntry:
-    """The entry that a record of the timeline carries."""
+    """The entry in a record of the timeline."""
     return decode_entry(record[3])
 
 
 def entries_at(system: System) -> list[int]:
-    """Where the sync records are that are no replies: of epochs after the first, if there are."""
+    """Positions of the sync records except replies: only of later epochs, if there are any."""
     last = system.shards.epochs[-1]
     return [
         at
@@ -99,13 +99,13 @@ def entries_at(system: System) -> list[int]:
 
 
 def replies_at(system: System) -> list[int]:
-    """Where the replies to commands are."""
+    """Positions of the replies to commands."""
     records = enumerate(system.sync)
     return [at for at, record in records if isinstance(decode_sync_record(record[3]), AnyReply)]
 
 
 def retractions_at(records: Sequence[KafkaRecord]) -> list[int]:
-    """Where the records are that tell who has left of a recall."""
+    """Positions of the records that inform former members of a recall."""
     found = [(at, decode_sync_record(record[3])) for at, record in enumerate(records)]
     return [at for at, record in found if isinstance(record, Retracted)]
 
@@ -122,13 +122,13 @@ def only_user(key: bytes | None) -> str:
 
 
 def set_key(system: System, at: int, key: bytes | None) -> None:
-    """Gives a sync record another key."""
+    """Replaces the key of a sync record."""
     number, offset, _, value = system.sync[at]
     system.sync[at] = (number, offset, key, value)
 
 
 def without_recipient(system: System, at: int, user: str) -> None:
-    """Takes a recipient out of the key of a sync record; the last one with the record."""
+    """Removes a recipient from a sync record's key; removes a record without recipients."""
     users = recipients_of(system.sync[at][2] or b"")
     users.remove(user.encode())
     if users:
@@ -138,13 +138,13 @@ def without_recipient(system: System, at: int, user: str) -> None:
 
 
 def twins(system: System, number: int) -> list[str]:
-    """People of no conversation who live in a shard."""
+    """People who belong to a shard and are in no conversation."""
     epoch = epoch_of(number)
     return [name for name in map(str, range(99)) if system.shards.home(name, epoch) == number]
 
 
 def line_of_sync(record: KafkaRecord) -> object:
-    """Records with the same of it have an order among each other; replies have none."""
+    """The group within which the order of records matters. Each reply is a group of its own."""
     found = decode_sync_record(record[3])
     return (record[2], found.conv_id) if isinstance(found, AnyEntry) else record[:2]
 
@@ -152,7 +152,7 @@ def line_of_sync(record: KafkaRecord) -> object:
 def neighbours(
     records: Sequence[KafkaRecord], line: Callable[[KafkaRecord], object]
 ) -> list[tuple[int, int]]:
-    """Places of records that follow each other in their line."""
+    """Positions of records that follow each other in the same group."""
     last: dict[object, int] = {}
     pairs = []
     for at, record in enumerate(records):
@@ -163,12 +163,12 @@ def neighbours(
 
 
 def set_value(records: list[KafkaRecord], at: int, value: bytes | None) -> None:
-    """Gives a record another value."""
+    """Replaces the value of a record."""
     records[at] = (*records[at][:3], value)
 
 
 def swap_values(records: list[KafkaRecord], first: int, second: int) -> None:
-    """Gives two records each other's value."""
+    """Exchanges the values of two records."""
     one, other = records[first][3], records[second][3]
     set_value(records, first, other)
     set_value(records, second, one)
@@ -185,7 +185,7 @@ def with_column(row: tuple[Any, ...], column: int, content: Any) -> Any:
 
 
 def forged(conv_id: str, seq: int) -> AnyEntry:
-    """A message that nobody sent, by somebody who is in no conversation."""
+    """A message that nobody sent, by a person who is in no conversation."""
     record = {
         "kind": "message_sent", "conv_id": conv_id, "seq": seq, "sender": STRANGER,
         "client_msg_id": "forged", "at": 1, "mentions": [],
@@ -195,7 +195,7 @@ def forged(conv_id: str, seq: int) -> AnyEntry:
 
 
 def drop_empty_bucket(system: System, user: str, bucket: int) -> None:
-    """A bucket whose rows are all gone is not listed either: that would be one fault more."""
+    """Removes an empty bucket from the list, because a listed empty bucket is another fault."""
     if not any(row[:2] == (user, bucket) for row in system.sync_rows):
         system.buckets.remove((user, bucket))
 
@@ -203,16 +203,16 @@ def drop_empty_bucket(system: System, user: str, bucket: int) -> None:
 def of_entry(
     entry: AnyEntry, check: CheckName, kind: DifferenceKind, *, alone: bool = True
 ) -> Expected:
-    """A difference at the place of an entry."""
+    """A difference at an entry."""
     return Expected(check, kind, entry.conv_id, entry.seq, alone=alone)
 
 
 def of_document(document: Document, kind: DifferenceKind) -> Expected:
-    """A difference of the index, at the place of a document."""
+    """A difference of the index at a document."""
     return Expected("index", kind, document.source["conv_id"], document.source["seq"])
 
 
 def of_sync(user: str, value: bytes | None, kind: DifferenceKind) -> Expected:
-    """A difference of a sync timeline, at the place of a record; its row differs, too."""
+    """A difference of a sync timeline at a record; the record's row differs, too."""
     entry = decode_entry(value)
     return Expected("sync-log", kind, entry.conv_id, entry.seq, user, alone=False)
