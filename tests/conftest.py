@@ -1,4 +1,4 @@
-"""What all tests may ask for."""
+"""Fixtures and settings of all tests."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from tests.support.servers import Servers
 
 __all__ = ["Servers"]
 
-# How long one example takes says more about what else the machine does than about the code.
+# The time of an example depends more on the load of the machine than on the code.
 settings.register_profile("im", deadline=None)
 settings.load_profile("im")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The process that leads the run keeps the servers."""
+    """Let the main process of the run own the servers."""
     if not shared.is_worker(config):
         config.pluginmanager.register(shared.SharedServers(), shared.SharedServers.__name__)
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist's
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
-    """How ``--dist loadfile`` gives tests to workers: see `tests.support.scheduling`."""
+    """Distribute tests to workers by ``--dist loadfile``: see `tests.support.scheduling`."""
     return FilesTogether(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist's
 def pytest_xdist_auto_num_workers() -> int:
-    """How many workers ``--numprocesses=auto`` is."""
+    """The number of workers for ``--numprocesses=auto``."""
     return worker_count()
 
 

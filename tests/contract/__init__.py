@@ -1,1 +1,1 @@
-"""One suite for every adapter of a port, the one in memory included."""
+"""One suite for all adapters of a port, with the one in memory."""

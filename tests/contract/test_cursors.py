@@ -1,4 +1,4 @@
-"""What every `CursorStore` does."""
+"""The contract of `CursorStore`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def cursors(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[CursorSt
 
 
 def test_each_device_has_its_own_cursor(cursors: CursorStore) -> None:
-    """What one device does never shows at another, nor at another person's."""
+    """The cursor of a device never changes that of another device or person."""
     assert cursors.load("ann", "phone") is None
     cursors.save("ann", "phone", 7)
     cursors.save("ann", "desk", 3)
@@ -37,7 +37,7 @@ def test_each_device_has_its_own_cursor(cursors: CursorStore) -> None:
 
 
 def test_a_cursor_only_goes_forward(cursors: CursorStore) -> None:
-    """Saving an older place again is harmless; zero is a place as well."""
+    """A lower cursor changes nothing, and 0 is a cursor, too."""
     cursors.save("ann", "phone", 0)
     assert cursors.load("ann", "phone") == 0
     for place in (5, 3, 5, 4):
@@ -46,7 +46,7 @@ def test_a_cursor_only_goes_forward(cursors: CursorStore) -> None:
 
 
 def test_a_forgotten_cursor_begins_anew(cursors: CursorStore) -> None:
-    """Only that device's; to forget what is not there does nothing."""
+    """Only this device's cursor is forgotten, and a second call has no effect."""
     cursors.save("ann", "phone", 9)
     cursors.save("ann", "desk", 9)
     cursors.forget("ann", "phone")
@@ -58,14 +58,14 @@ def test_a_forgotten_cursor_begins_anew(cursors: CursorStore) -> None:
 
 
 def test_threads_may_share_a_store(cursors: CursorStore) -> None:
-    """The greatest of what several threads save is what is there."""
+    """After saves by several threads, the highest cursor is stored."""
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda place: cursors.save("ann", "phone", place), range(200)))
     assert cursors.load("ann", "phone") == 199
 
 
 def test_a_file_outlives_its_process(tmp_path: Path) -> None:
-    """Another store on the same file, also at the same time, sees the cursors."""
+    """Two stores on one file, also at the same time, have the same cursors."""
     path = tmp_path / "cursors.db"
     with closing(FileCursors(path)) as first, closing(FileCursors(path)) as second:
         first.save("ann", "phone", 7)
@@ -78,7 +78,7 @@ def test_a_file_outlives_its_process(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_opened_is_named(
     tmp_path: Path, spoil: Callable[[Path], object]
 ) -> None:
-    """Not a traceback of the database."""
+    """A file that cannot be opened is a `ConfigurationError` with the file's name."""
     path = tmp_path / "cursors.db"
     spoil(path)
     with pytest.raises(ConfigurationError, match=r"cursors\.db"):
@@ -86,13 +86,13 @@ def test_a_file_that_cannot_be_opened_is_named(
 
 
 def test_a_file_that_does_not_answer_is_a_transient_failure(tmp_path: Path) -> None:
-    """The cursor is as before, and the caller may try again."""
+    """A locked file is a temporary failure, and the cursor can be saved later."""
     path = tmp_path / "cursors.db"
     with closing(FileCursors(path)) as store, closing(FileCursors(path)) as other:
         other._db.execute("PRAGMA busy_timeout = 50")  # noqa: SLF001 - not to wait for long
-        store._db.execute("BEGIN IMMEDIATE")  # noqa: SLF001 - somebody holds the file
+        store._db.execute("BEGIN IMMEDIATE")  # noqa: SLF001 - lock the file
         with pytest.raises(TransientFailure):
             other.save("ann", "phone", 1)
-        store._db.execute("ROLLBACK")  # noqa: SLF001 - and lets go
+        store._db.execute("ROLLBACK")  # noqa: SLF001 - release the lock
         other.save("ann", "phone", 1)
         assert store.load("ann", "phone") == 1

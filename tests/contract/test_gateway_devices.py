@@ -1,4 +1,4 @@
-"""What every store of devices keeps to: the one in memory and the one on Cassandra."""
+"""The contract of stores of devices, in memory and on Cassandra."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def deployment(servers: Servers) -> Iterator[Any]:
 
 @pytest.fixture(params=["fake", pytest.param("cassandra", marks=pytest.mark.servers)])
 async def stored(request: pytest.FixtureRequest) -> AsyncIterator[Stored]:
-    """Each test runs on both."""
+    """Each test runs on both stores."""
     user = secrets.token_hex(4)
     if request.param == "fake":
         yield Stored(FakeStore().devices, user)
@@ -42,12 +42,12 @@ async def stored(request: pytest.FixtureRequest) -> AsyncIterator[Stored]:
 
 
 def device(name: str, registration: str, cursor: int = -1) -> Registered:
-    """A device of now."""
+    """A registered device."""
     return Registered(name, registration, "window", 7, 1_000, cursor, 2_000)
 
 
 async def test_a_device_is_there_as_it_was_registered(stored: Stored) -> None:
-    """By id, each of its own person alone."""
+    """Registered devices are listed by id, for each person separately."""
     devices, user = stored
     assert await devices.devices(user) == []
     phone, desk = device("陈's phone", user + "1"), device("desk", user + "2", cursor=5 << 48)
@@ -58,7 +58,7 @@ async def test_a_device_is_there_as_it_was_registered(stored: Stored) -> None:
 
 
 async def test_a_cursor_goes_forward_in_any_order(stored: Stored) -> None:
-    """The highest stays, and so does the last time; of one device alone."""
+    """The highest cursor and the latest time are stored, for one device alone."""
     devices, user = stored
     phone, desk = device("phone", user + "1"), device("desk", user + "2")
     for each in (phone, desk):
@@ -70,7 +70,7 @@ async def test_a_cursor_goes_forward_in_any_order(stored: Stored) -> None:
 
 
 async def test_a_device_that_is_taken_out_leaves_nothing(stored: Stored) -> None:
-    """Neither it nor its cursor, however far that was; one of the same name begins anew."""
+    """A deleted device leaves no cursor, so a new device of the same name starts anew."""
     devices, user = stored
     phone, desk = device("phone", user + "1"), device("desk", user + "2")
     for each in (phone, desk):
@@ -84,7 +84,7 @@ async def test_a_device_that_is_taken_out_leaves_nothing(stored: Stored) -> None
 
 
 async def test_a_device_is_registered_once(stored: Stored) -> None:
-    """Registrations of one id at once leave one device, and all are answered with it."""
+    """Simultaneous registrations of one id make one device, and all get this device."""
     devices, user = stored
     phones = [device("phone", f"{user}{number}") for number in range(10)]
     answers = await asyncio.gather(*(devices.register(user, phone) for phone in phones))
@@ -94,7 +94,7 @@ async def test_a_device_is_registered_once(stored: Stored) -> None:
 
 
 async def test_as_many_devices_as_there_may_be(stored: Stored) -> None:
-    """Registrations at once fill all slots and no more; one that is taken out makes room."""
+    """Simultaneous registrations fill exactly all slots, and a deleted device frees its slot."""
     devices, user = stored
     wanted = [device(f"d{number}", f"{user}{number}") for number in range(60)]
     answers = await asyncio.gather(*(devices.register(user, each) for each in wanted))
@@ -108,7 +108,7 @@ async def test_as_many_devices_as_there_may_be(stored: Stored) -> None:
 
 
 async def test_the_highest_cursor_is_kept(stored: Stored) -> None:
-    """The end of the range that the gateway accepts is one that the store takes."""
+    """The store accepts the highest cursor that the gateway accepts."""
     devices, user = stored
     phone = device("phone", user + "1")
     await devices.register(user, phone)
@@ -120,7 +120,7 @@ async def test_the_highest_cursor_is_kept(stored: Stored) -> None:
 
 @pytest.mark.servers
 async def test_two_gateways_share_the_slots(deployment: Any) -> None:
-    """Two stores that register at once for one person fill all slots and no more."""
+    """Two stores that register devices of one person at the same time fill exactly all slots."""
     user = secrets.token_hex(4)
     async with cassandra_store(deployment) as one, cassandra_store(deployment) as other:
         answers = await asyncio.gather(

@@ -1,4 +1,4 @@
-"""What every store of the gateway keeps to: the one in memory and the one on Cassandra."""
+"""The contract of the gateway's stores, in memory and on Cassandra."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.servers import Servers
 
 
 class Stored(NamedTuple):
-    """A store, the way to fill it, and a name that no other test uses."""
+    """A store, the interface that fills it, and a name that no other test uses."""
 
     store: Store
     rows: FakeStore | Rows
@@ -39,7 +39,7 @@ def deployment(servers: Servers) -> Iterator[Any]:
 
 @pytest.fixture(params=["fake", pytest.param("cassandra", marks=pytest.mark.servers)])
 async def stored(request: pytest.FixtureRequest) -> AsyncIterator[Stored]:
-    """Each test runs on both."""
+    """Each test runs on both stores."""
     own = secrets.token_hex(4)
     if request.param == "fake":
         fake = FakeStore()
@@ -51,7 +51,7 @@ async def stored(request: pytest.FixtureRequest) -> AsyncIterator[Stored]:
 
 
 async def test_what_is_not_there(stored: Stored) -> None:
-    """Nothing is nothing, and no error."""
+    """A query without a result is empty, and not an error."""
     store, _, own = stored
     assert await store.conversation(own) is None
     assert await store.changes(own, own) == []
@@ -67,7 +67,7 @@ async def test_what_is_not_there(stored: Stored) -> None:
 
 
 async def test_a_conversation_is_its_latest_state(stored: Stored) -> None:
-    """What was written last is read."""
+    """The latest write of a conversation is read."""
     store, rows, own = stored
     rows.put_conversation(own, 3)
     rows.put_conversation(own, 7, "pull")
@@ -75,7 +75,7 @@ async def test_a_conversation_is_its_latest_state(stored: Stored) -> None:
 
 
 async def test_changes_are_by_seq_and_of_one_conversation(stored: Stored) -> None:
-    """Changes come in the order of their SeqIds, repeats once."""
+    """Changes are in the order of their SeqIds, without repetitions."""
     store, rows, own = stored
     for seq, joined in [(9, False), (1, True), (4, False), (4, False), (7, True)]:
         rows.put_change(own, "c", seq, joined=joined)
@@ -89,7 +89,7 @@ async def test_changes_are_by_seq_and_of_one_conversation(stored: Stored) -> Non
 
 
 async def test_a_join_comes_with_its_history_rule(stored: Stored) -> None:
-    """In one conversation and over all; where a join has none, nothing before it is open."""
+    """A join has its history rule in both kinds of read; the default is ``since_join``."""
     store, rows, own = stored
     rows.put_change(own, "c", 3, joined=True, history="all")
     rows.put_change(own, "c", 5, joined=False)
@@ -101,7 +101,7 @@ async def test_a_join_comes_with_its_history_rule(stored: Stored) -> None:
 
 
 async def test_a_read_mark_is_the_highest_of_each_kind(stored: Stored) -> None:
-    """One's own last message with its count, and what was marked, in whatever order they came."""
+    """In any order of writes, the own last message and the mark are each the highest."""
     store, rows, own = stored
     assert await store.read_mark(own, "ann") == ReadMark()
     for seq in (4, 9, 7):
@@ -116,7 +116,7 @@ async def test_a_read_mark_is_the_highest_of_each_kind(stored: Stored) -> None:
 
 
 async def test_an_entry_keeps_its_count_when_it_is_recalled(stored: Stored) -> None:
-    """Its text is gone, and it counts as before; without a count it is none."""
+    """A recalled entry has no text, and its count remains; the default count is 0."""
     store, rows, own = stored
     rows.put_message(structs.replace(message(own, 5), messages=4))
     rows.put_message(message(own, 6))
@@ -126,7 +126,7 @@ async def test_an_entry_keeps_its_count_when_it_is_recalled(stored: Stored) -> N
 
 
 async def test_counts_come_with_heads_and_changes(stored: Stored) -> None:
-    """How many messages there are up to each; none where it was not written."""
+    """Heads and changes have the number of messages up to them, if it was written."""
     store, rows, own = stored
     rows.put_conversation(own, 7, messages=4)
     rows.put_change(own, own, 2, joined=True, messages=1)
@@ -138,7 +138,7 @@ async def test_counts_come_with_heads_and_changes(stored: Stored) -> None:
 
 
 async def test_conversation_ids_are_cut_by_conversation(stored: Stored) -> None:
-    """A page is of conversations, however often somebody came and went."""
+    """A page has this number of conversations, whatever the number of changes in each."""
     store, rows, own = stored
     for conv_id in ("a", "b c", "#x", "陈"):
         for seq in range(1, 8):
@@ -153,9 +153,9 @@ async def test_conversation_ids_are_cut_by_conversation(stored: Stored) -> None:
 
 
 async def test_somebody_in_many_conversations(stored: Stored) -> None:
-    """All are found, in the order of their ids, wherever they lie and however they are asked for.
+    """All conversations are found in the order of their ids, in all buckets and with any limit.
 
-    And of each the changes of that person alone.
+    The changes of each are those of this person alone.
     """
     store, rows, own = stored
     conv_ids = sorted(f"{own} {number}" for number in range(300))
@@ -177,7 +177,7 @@ async def test_somebody_in_many_conversations(stored: Stored) -> None:
 
 
 async def test_entries_of_a_range_across_buckets(stored: Stored) -> None:
-    """A range is read whole where it crosses from one partition to the next, as it is stored."""
+    """A range is read completely across partitions, with the stored bytes."""
     store, rows, own = stored
     there = [seq for seq in range(MESSAGE_BUCKET - 5, MESSAGE_BUCKET + 5) if seq != MESSAGE_BUCKET]
     for seq in there:
@@ -194,7 +194,7 @@ async def test_entries_of_a_range_across_buckets(stored: Stored) -> None:
 
 
 async def test_chosen_entries_of_many_conversations(stored: Stored) -> None:
-    """More conversations than are read at once, one over two buckets, some without an entry."""
+    """Many conversations are read together, one over two buckets, and some without entries."""
     store, rows, own = stored
     conv_ids = [f"{own} {number}" for number in range(2 * MAX_OF_ONE + 3)]
     for conv_id in conv_ids[::2]:
@@ -210,7 +210,7 @@ async def test_chosen_entries_of_many_conversations(stored: Stored) -> None:
 
 
 async def test_a_full_slice_of_entries(stored: Stored) -> None:
-    """As many entries as one answer may have."""
+    """A read returns up to the maximum number of entries."""
     store, rows, own = stored
     for seq in range(1, SLICE + 2):
         rows.put_message(message(own, seq))
@@ -219,7 +219,7 @@ async def test_a_full_slice_of_entries(stored: Stored) -> None:
 
 
 async def test_sync_buckets_from_one_on(stored: Stored) -> None:
-    """Buckets come in their order, from the one that is asked for."""
+    """Buckets are in order, from the requested one on."""
     store, rows, own = stored
     for bucket in (9, 2, 5, 1 << 40):
         rows.put_record(own, bucket * SYNC_BUCKET + 3, b"1")
@@ -232,7 +232,7 @@ async def test_sync_buckets_from_one_on(stored: Stored) -> None:
 
 
 async def test_sync_rows_above_and_below_a_place(stored: Stored) -> None:
-    """Rows of one bucket and one recipient in both directions, at most so many, as written."""
+    """Rows of one bucket and recipient are read in both directions, up to a limit, as written."""
     store, rows, own = stored
     row = SyncRow(entries={"你好": [4, 1, 5, 2]}, replies={3: Raw(b'{"kind":"\\u00e4"}')})
     rows.put_row(own, row)
@@ -251,7 +251,7 @@ async def test_sync_rows_above_and_below_a_place(stored: Stored) -> None:
 
 
 async def test_expiries_are_the_latest_first(stored: Stored) -> None:
-    """The last slots of one recipient; of a slot the highest record, in whatever order it came."""
+    """The latest slots of one recipient, each with its highest record in any order of writes."""
     store, rows, own = stored
     for since, newest in [(200, 7), (100, 5), (300, 9), (200, 8), (200, 6), (100, 0)]:
         rows.put_expiry(own, since, since + 50, newest)
@@ -265,7 +265,7 @@ async def test_expiries_are_the_latest_first(stored: Stored) -> None:
 async def test_many_changes_are_read_in_parts(
     deployment: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However often somebody came and went, each change is read once."""
+    """With any number of changes, each change is read once."""
     monkeypatch.setattr("gateway.cassandra_store._CHANGES", 3)
     settings, rows = deployment
     own = secrets.token_hex(4)
@@ -286,7 +286,7 @@ async def test_many_changes_are_read_in_parts(
 
 
 async def test_an_edited_message_tells_which_edit_is_its_last(stored: Stored) -> None:
-    """Whether it is read in a range or chosen; the text is in the edit alone."""
+    """A message has the SeqId of its last edit, in both kinds of read; the text is in the edit."""
     store, rows, own = stored
     rows.put_message(message(own, 5))
     rows.put_edit(edit(own, 7, 5, "other words"))
@@ -299,7 +299,7 @@ async def test_an_edited_message_tells_which_edit_is_its_last(stored: Stored) ->
 
 
 async def test_of_what_was_recalled_the_place_is_left(stored: Stored) -> None:
-    """A message and its edits, also where the recall was written before them."""
+    """A recalled message and its edits have no text, also if the recall was written first."""
     store, rows, own = stored
     rows.put_message(message(own, 5))
     rows.put_edit(edit(own, 7, 5, "other words"))

@@ -1,4 +1,4 @@
-"""What every writer of a sink keeps to: the one in memory, on Cassandra and on Elasticsearch."""
+"""The contract of the sinks' writers: in memory, on Cassandra and on Elasticsearch."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from tests.support.sink_stores import (
 
 @pytest.fixture(scope="module")
 def deployment(servers: Servers) -> Settings:
-    """Of this module alone."""
+    """Settings of this module alone."""
     return servers.settings()
 
 
 @pytest.fixture(scope="module")
 def session(deployment: Settings) -> Iterator[Session]:
-    """With all tables."""
+    """A session with all tables."""
     with cassandra_session(deployment) as session:
         create_tables(session, deployment)
         yield session
@@ -45,14 +45,14 @@ def server(name: str) -> object:
 
 @pytest.fixture(params=["memory", server("message"), server("sync"), server("search")])
 def store(request: pytest.FixtureRequest) -> Iterator[SinkStore]:
-    """Each test runs on all of them."""
+    """Each test runs on all stores."""
     if request.param == "memory":
         yield MemoryStore()
         return
     settings = request.getfixturevalue("deployment")
     if request.param == "search":
         with elasticsearch_client(settings) as client:
-            create_index(client, settings, AT)  # so that a search finds at least nothing
+            create_index(client, settings, AT)  # so that a search before the first write succeeds
             yield SearchStore(client, settings)
         return
     session = request.getfixturevalue("session")
@@ -60,14 +60,14 @@ def store(request: pytest.FixtureRequest) -> Iterator[SinkStore]:
 
 
 def write(writer: Writer, records: Sequence[Record]) -> None:
-    """Writes records all of which can pass."""
+    """Write records without poison."""
     outcome = writer.write(records)
     assert not outcome.poison
     assert not outcome.again
 
 
 def test_what_is_written_is_there(store: SinkStore) -> None:
-    """All of it, as it was on the log, and nothing else."""
+    """The store contains exactly the written records."""
     write(store.writer(), store.good())
     assert store.contents() == store.expected(store.good())
 
@@ -81,9 +81,9 @@ def test_nothing_is_no_trouble(store: SinkStore) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_replays_change_nothing(store: SinkStore, seed: int) -> None:
-    """Whatever parts come again, in whatever order, by whichever process: the result is the same.
+    """Repeated parts, in any order and by any process, do not change the result.
 
-    Also where old records come after newer ones, as after a rebalance.
+    The same holds for old records after newer ones, as after a rebalance.
     """
     choose = random.Random(seed)
     good = store.good()
@@ -99,14 +99,14 @@ def test_replays_change_nothing(store: SinkStore, seed: int) -> None:
 
 
 def test_a_part_is_a_part(store: SinkStore) -> None:
-    """What was not handed over is not there."""
+    """After a part of the records, the store contains exactly this part."""
     half = store.good()[::2]
     write(store.writer(), half)
     assert store.contents() == store.expected(half)
 
 
 def test_poison_is_told_by_its_place_and_stops_nothing_else(store: SinkStore) -> None:
-    """Each record that can never pass is named by its position; all others are durable."""
+    """Each poison record is named by its position, and all others are durable."""
     good, bad = store.good(), store.bad()
     batch = [record for pair in zip(bad, good, strict=False) for record in pair]
     batch += good[len(bad) :]
@@ -118,7 +118,7 @@ def test_poison_is_told_by_its_place_and_stops_nothing_else(store: SinkStore) ->
 
 
 def test_reasons_tell_nothing_of_the_record(store: SinkStore) -> None:
-    """They are logged, and kept with the dead letter."""
+    """Reasons are logged and stored with the dead letter, so they do not quote the record."""
     bad = store.bad()
     outcome = store.writer().write(bad)
     assert len(outcome.poison) == len(bad)

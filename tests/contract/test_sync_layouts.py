@@ -1,4 +1,4 @@
-"""What both sync layouts do, on a real broker and with the pipeline's own processes."""
+"""The contract of both sync layouts, on a real broker with the pipeline's processes."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from tests.support.topics import publish, timelines
 pytestmark = pytest.mark.servers
 
 QUIET = 0.5
-"""Seconds after which a record that is not delivered is not there."""
+"""Seconds after which an undelivered record counts as missing."""
 
 STRANGE_NAMES = ["a.b", "a_b", "a b", "A-b", "陈", "_2e", "😀" * 128, "😀" * 127 + "x", "."]
 
 
 @pytest.fixture(params=["sharded", "topic-per-recipient"], scope="module")
 def settings(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Settings]:
-    """A pipeline by each layout; its tests have people and conversations of their own."""
+    """A pipeline of each layout; each test has its own people and conversations."""
     settings = servers.settings(partitions=2, sync_partitions=2, sync_layout=request.param)
     prepare(settings)
     with sinks(settings), running(settings, "stream_processors"):
@@ -40,7 +40,7 @@ def settings(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Setti
 
 
 class Group(NamedTuple):
-    """A conversation of one test, and who made it, who is added to it, and who is a stranger."""
+    """A conversation of one test with its creator, a later member and a stranger."""
 
     conv_id: str
     ann: str
@@ -48,40 +48,40 @@ class Group(NamedTuple):
     eve: str
 
     def create(self) -> CreateConversation:
-        """Makes it, for Ann alone."""
+        """The command that creates the conversation, for Ann alone."""
         return CreateConversation(
             conv_id=self.conv_id, sender=self.ann, device_id="d", client_msg_id=uuid7(0, 0),
             members=[], join="open",
         )  # fmt: skip
 
     def join(self, user: str) -> AddMembers:
-        """Somebody joins, with an id above those of the messages."""
+        """A join with an id above those of the messages."""
         return AddMembers(
             conv_id=self.conv_id, sender=user, device_id="d", client_msg_id=uuid7(2_000, 0),
             members=[user],
         )  # fmt: skip
 
     def timeline(self, settings: Settings) -> list[AnyEntry]:
-        """All its entries."""
+        """All entries of the conversation."""
         return timelines(settings)[self.conv_id]
 
 
 @pytest.fixture
 def group() -> Group:
-    """People whom nobody has heard of."""
+    """A conversation and people that no other test uses."""
     name = secrets.token_hex(4)
     return Group(f"c {name}", f"ann {name}", f"bob {name}", f"eve {name}")
 
 
 def lag(settings: Settings) -> int:
-    """Records that the sync sink has not stored, as `im status` counts them."""
+    """The lag of the sync sink, as `im status` counts it."""
     return pipeline_health(admin_client(settings), settings)["sink-sync"].lag
 
 
 def test_each_follows_their_own_timeline(settings: Settings, group: Group) -> None:
-    """All entries from one's joining on, in order, once, by growing places.
+    """A follower gets all entries from the join on, once, in order, with increasing sync SeqIds.
 
-    Bob follows before he is in any conversation, and Ann stops after every second record.
+    Bob follows before he joins a conversation, and Ann restarts after every second record.
     """
     conv_id, ann, bob, _ = group
     with SyncFollower(settings, bob, MemoryCursors()) as early:
@@ -101,9 +101,10 @@ def test_each_follows_their_own_timeline(settings: Settings, group: Group) -> No
 
 
 def test_names_of_any_kind_get_what_is_theirs(settings: Settings) -> None:
-    """Each gets the entries of their own conversation and no other's.
+    """Each person gets the entries of their own conversation only.
 
-    Characters that a topic's name must not have, names that differ by them alone, the longest.
+    The names have characters that a topic's name cannot have, differ only in these, or have the
+    maximum length.
     """
     publish(
         settings,
@@ -123,9 +124,9 @@ def test_names_of_any_kind_get_what_is_theirs(settings: Settings) -> None:
 
 
 def test_every_sender_is_answered(settings: Settings, group: Group) -> None:
-    """A member is told of a duplicate, a stranger, who is in no conversation, of a rejection.
+    """A member gets the reply for a duplicate, and a stranger without a conversation a rejection.
 
-    When the stranger becomes a member, what they get comes after it.
+    The records of the stranger's later membership come after the rejection.
     """
     conv_id, ann, _, eve = group
     publish(settings, [group.create(), message(1, ann, conv_id), message(1, ann, conv_id)])
@@ -143,7 +144,7 @@ def test_every_sender_is_answered(settings: Settings, group: Group) -> None:
 
 
 def test_a_device_may_start_at_the_end(settings: Settings, group: Group) -> None:
-    """It gets what comes from then on, and goes on from its cursor."""
+    """A device that starts at the end gets only later records, and continues from its cursor."""
     conv_id, ann, _, _ = group
     publish(settings, [group.create(), message(1, ann, conv_id)])
     follow(settings, ann, MemoryCursors(), so_many(2))
@@ -154,15 +155,15 @@ def test_a_device_may_start_at_the_end(settings: Settings, group: Group) -> None
 
 
 def test_the_store_and_the_log_have_the_same_places(settings: Settings, group: Group) -> None:
-    """The sink stores what followers get, so that a cursor from either goes on in the other.
+    """Store and log have the same sync SeqIds, so a cursor of one is valid in the other.
 
-    `im verify` and `im status` know where everything is.
+    `im verify` and `im status` find all records.
     """
     conv_id, ann, bob, _ = group
     publish(settings, [group.create(), group.join(bob)])
     publish(settings, [message(n, ann, conv_id) for n in range(5)])
     got = follow(settings, bob, MemoryCursors(), so_many(6))
-    # The sink looks for new topics every so often; `im verify` waits for it.
+    # The sink looks for new topics periodically, and `im verify` waits for the sink.
     assert_verified(settings)
     assert stored(settings, bob) == got
     assert stored(settings, bob, got[2].sync_seq, limit=2) == got[3:]

@@ -1,1 +1,1 @@
-"""What must hold whatever the input is, by Hypothesis."""
+"""Properties that hold for any input, tested with Hypothesis."""

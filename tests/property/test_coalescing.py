@@ -1,4 +1,4 @@
-"""Reads that share queries, under any interleaving: no answer is older than its question."""
+"""Reads that share queries, in any interleaving: no answer is older than its request."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from schemas.errors import ServerUnavailable
 from tests.support.gateway import FakeStore
 
 LOW: Final = SLICE - 1
-"""Reads lie around the end of a slice, so that some touch two."""
+"""Ranges are around the end of a slice, so that some of them include parts of two slices."""
 
 HIGH: Final = SLICE + 1
 CONVERSATIONS: Final = ("a", "a", "a", "b")
 
 
 class Moment(NamedTuple):
-    """A number of events, and the value from then on."""
+    """A number of events, and the value of a row from then on."""
 
     at: int
     value: int
@@ -33,8 +33,8 @@ class Moment(NamedTuple):
 class Slow(FakeStore):
     """A store whose rows are overwritten, and whose queries take turns of the loop.
 
-    A query sees each row as it is at one turn between its begin and its end; ``pace`` says for
-    each query how many turns come before that and after it, and whether it fails.
+    A query reads all rows in one turn between its begin and its end. ``pace`` has, for each query,
+    the number of turns before and after that turn, and whether the query fails.
     """
 
     def __init__(self, pace: Iterator[tuple[int, int, bool]]) -> None:
@@ -46,12 +46,12 @@ class Slow(FakeStore):
         self._moments: dict[tuple[str, int], list[Moment]] = {}
 
     def overwrite(self, conv_id: str, seq: int) -> None:
-        """A new value of a row; SeqId 0 stands for the head."""
+        """Give a row a new value; SeqId 0 is the head."""
         self.now += 1
         self._moments.setdefault((conv_id, seq), []).append(Moment(self.now, self.now))
 
     def values(self, conv_id: str, seq: int, since: int, until: int) -> set[int | None]:
-        """All values that a row had at some instant of a span."""
+        """Return all values of a row in a period."""
         row = self._moments.get((conv_id, seq), [])
         first = bisect_right(row, since, key=lambda moment: moment.at) - 1
         seen: set[int | None] = {moment.value for moment in row if since <= moment.at <= until}
@@ -90,7 +90,7 @@ class Slow(FakeStore):
 
 
 async def turns(count: int) -> None:
-    """Lets everybody else go on so often."""
+    """Let all other tasks run this number of times."""
     for _ in range(count):
         await asyncio.sleep(0)
 
@@ -98,7 +98,7 @@ async def turns(count: int) -> None:
 class Reading(NamedTuple):
     """A read of a conversation's SeqIds, or of its head where ``first`` is 0.
 
-    ``chosen``: of the first and the last of them alone, in all conversations at once.
+    ``chosen``: Only the first and the last SeqId, in all conversations at once.
     """
 
     conv_id: str
@@ -110,14 +110,14 @@ class Reading(NamedTuple):
 
     @property
     def seqs(self) -> list[int]:
-        """The SeqIds that are read."""
+        """The requested SeqIds."""
         if self.chosen:
             return sorted({self.first, self.last})
         return list(range(self.first, self.last + 1))
 
 
 class Told(NamedTuple):
-    """What a reader was told (by SeqId, or the error), and when it asked and was answered."""
+    """A reader's result (by SeqId; None for an error), and the times of request and answer."""
 
     asked: int
     answered: int
@@ -144,7 +144,7 @@ paces = st.tuples(st.integers(0, 3), st.integers(0, 6), st.sampled_from([False, 
 
 
 async def read(store: CoalescingStore, below: Slow, reading: Reading) -> Told:
-    """One reader."""
+    """Run one reader; return its result."""
     await turns(reading.begin)
     asked = below.now
     try:
@@ -171,13 +171,13 @@ async def _values(store: CoalescingStore, reading: Reading) -> dict[int, int]:
 
 
 async def write(below: Slow, at: int, conv_id: str, seq: int) -> None:
-    """One write."""
+    """Overwrite a row after a number of turns."""
     await turns(at)
     below.overwrite(conv_id, seq)
 
 
 async def leave(reader: asyncio.Task[Told], reading: Reading) -> None:
-    """A reader who goes away."""
+    """Cancel a reader after a number of turns, if it leaves."""
     if reading.leave is not None:
         await turns(reading.begin + reading.leave)
         reader.cancel()
@@ -186,7 +186,7 @@ async def leave(reader: asyncio.Task[Told], reading: Reading) -> None:
 async def play(
     below: Slow, asked: list[Reading], written: list[tuple[int, str, int]]
 ) -> list[Told | None]:
-    """Everybody at once. None for those who went away before they were told."""
+    """Run all readers and writers; return the results, None for cancelled readers."""
     store = CoalescingStore(below)
     readers = [asyncio.create_task(read(store, below, one)) for one in asked]
     others: list[Awaitable[Any]] = [write(below, *one) for one in written]
@@ -210,11 +210,11 @@ async def play(
 def test_an_answer_was_true_between_call_and_return(
     asked: list[Reading], written: list[tuple[int, str, int]], pace: list[tuple[int, int, bool]]
 ) -> None:
-    """Whatever is shared with whom, every row is one of an instant between call and return.
+    """Each row of an answer had its value at a time between the request and the answer.
 
-    Rows are overwritten here, so that it holds of heads, of what is not there yet, and of what
-    is recalled. Nobody is told of another's leaving, and of a failure only if it was of a query
-    that began after they asked. At the end nothing is left over.
+    Rows are overwritten, as heads, missing entries and recalled entries are. A reader never gets
+    another reader's cancellation, and gets an error only from a query that began after its
+    request. No query or task is left at the end.
     """
     below = Slow(cycle(pace))
     for one, told in zip(asked, asyncio.run(play(below, asked, written)), strict=True):
@@ -233,7 +233,7 @@ def test_an_answer_was_true_between_call_and_return(
 
 
 async def crowd(below: Slow, spans: list[tuple[int, int]]) -> list[dict[int, int]]:
-    """Reads of one conversation, all asked for in one turn of the loop."""
+    """Read ranges of one conversation, all requested in one turn of the loop."""
     store = CoalescingStore(below)
     reads = (store.entries("a", *span) for span in spans)
     return [
@@ -243,7 +243,10 @@ async def crowd(below: Slow, spans: list[tuple[int, int]]) -> list[dict[int, int
 
 @given(st.lists(ranges.map(tuple), min_size=1, max_size=40))
 def test_a_crowd_makes_two_queries_of_a_slice(spans: list[tuple[int, int]]) -> None:
-    """However many ask at once and however their ranges overlap; each gets their own range."""
+    """Any number of simultaneous, overlapping reads makes at most two queries for each slice.
+
+    Each reader gets exactly its own range.
+    """
     below = Slow(cycle([(2, 2, False)]))
     for seq in range(LOW, HIGH + 1):
         below.overwrite("a", seq)

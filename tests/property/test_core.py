@@ -1,4 +1,4 @@
-"""What must hold of the sequencer's core, whatever it is sent and whenever it is killed."""
+"""Properties of the sequencer's core for any commands and crashes."""
 
 from __future__ import annotations
 
@@ -39,23 +39,25 @@ from tests.support.sequencing import SMALL_LIMITS, Commit, Crash, Log, run
 
 command_lists = st.lists(commands, max_size=60)
 talks = st.lists(talk, min_size=15, max_size=60).map(lambda said: [*opening(), *said])
-"""Commands of people who are mostly allowed to: a conversation in which much is altered."""
+"""Commands with many edits and recalls, by people who mostly have the right."""
 step_lists = st.lists(st.one_of(commands, st.just(Crash), st.just(Commit)), max_size=80)
 
 
 class Reading:
-    """Whose sync timelines entries belong to, by a plain reading of one timeline alone."""
+    """Recipients of entries, computed from one conversation timeline in the simplest way."""
 
     def __init__(self) -> None:
         self.members: set[str] = set()
         self.mode = "push"
         self.owner = ""
-        self.texts: dict[int, list[set[str]]] = {}  # of each message: who got it, and its edits
-        self.readers: dict[int, set[str]] = {}  # of each entry: who was there
-        self.retracted: dict[int, set[str]] = {}  # who had left when a text was recalled
+        # of each message: the recipients of it and of its edits
+        self.texts: dict[int, list[set[str]]] = {}
+        self.readers: dict[int, set[str]] = {}  # of each entry: the members at that time
+        # of each recall: the former members who could read the text
+        self.retracted: dict[int, set[str]] = {}
 
     def recipients(self, entry: AnyEntry) -> set[str]:  # noqa: PLR0911 - one of each kind
-        """Reads the next entry."""
+        """Read the next entry; return its recipients."""
         self.readers[entry.seq] = set(self.members)
         match entry:
             case ConversationCreated() | MembersAdded():
@@ -94,13 +96,13 @@ class Reading:
 
 
 def expected_recipients(timeline: list[AnyEntry]) -> list[set[str]]:
-    """Of each entry."""
+    """The recipients of each entry."""
     reading = Reading()
     return [reading.recipients(entry) for entry in timeline]
 
 
 def received(log: Log, conv_id: str) -> dict[int, list[str]]:
-    """Who got each SeqId of a conversation, as it lies in the sync timelines."""
+    """The people whose sync timelines contain each SeqId of a conversation."""
     by_seq: dict[int, list[str]] = defaultdict(list)
     for user in {key for key, _ in log.syncs}:
         for record in log.sync_of(user):
@@ -111,7 +113,7 @@ def received(log: Log, conv_id: str) -> dict[int, list[str]]:
 
 @given(command_lists)
 def test_every_conversation_is_numbered_from_one_without_holes(steps: list[AnyCommand]) -> None:
-    """SeqIds are dense and start at 1, whatever is rejected or sent again in between."""
+    """SeqIds are dense and start at 1, with any rejections and repeated commands."""
     log = run(steps)
     for conv_id in log.conversations:
         seqs = [entry.seq for entry in log.timeline_of(conv_id)]
@@ -120,7 +122,7 @@ def test_every_conversation_is_numbered_from_one_without_holes(steps: list[AnyCo
 
 @given(command_lists)
 def test_entries_reach_exactly_those_they_belong_to(steps: list[AnyCommand]) -> None:
-    """An entry is in the sync timelines of its recipients once each, and in no other."""
+    """An entry is exactly once in the sync timeline of each recipient, and in no other."""
     log = run(steps)
     for conv_id in log.conversations:
         timeline = log.timeline_of(conv_id)
@@ -132,10 +134,11 @@ def test_entries_reach_exactly_those_they_belong_to(steps: list[AnyCommand]) -> 
 @settings(max_examples=300)
 @given(talks)
 def test_a_recall_reaches_everybody_whom_the_text_has_reached(steps: list[AnyCommand]) -> None:
-    """Whatever the mode was and is, and whoever has left since: whoever has a text is told.
+    """Everybody who has a text receives its recall, in any mode and after any leave.
 
-    By the entry while they are members, else by a notice. Nobody else is, but for members of a
-    pushed conversation; and nothing is edited or recalled after its recall.
+    A member receives the entry, and a former member receives a notice. Other people receive
+    nothing, except members of a pushed conversation. Nothing is edited or recalled after its
+    recall.
     """
     log = run(steps)
     timeline = log.timeline_of("c1")
@@ -159,7 +162,7 @@ def test_a_recall_reaches_everybody_whom_the_text_has_reached(steps: list[AnyCom
 @settings(max_examples=200)
 @given(talks)
 def test_only_who_may_recalls_and_edits_and_not_for_ever(steps: list[AnyCommand]) -> None:
-    """The sender, for a recall the owner as well, and within the time of each."""
+    """Only the sender edits or recalls, within the time limits; the owner may recall, too."""
     owner = "ann"
     for entry in (timeline := run(steps).timeline_of("c1")):
         if isinstance(entry, OwnershipTransferred):
@@ -178,9 +181,9 @@ def test_only_who_may_recalls_and_edits_and_not_for_ever(steps: list[AnyCommand]
 def test_every_join_tells_the_rule_of_its_conversation(
     steps: list[AnyCommand | type[Crash | Commit]], more: int, rule: HistoryRule
 ) -> None:
-    """From the creation on, through mode changes and crashes, whatever comes between.
+    """Each join has the history rule of the creation, after mode changes and crashes.
 
-    A conversation has the rule of its first command, which is what everybody reads by.
+    Readers use the rule of the conversation's first command.
     """
     asked = {"c1": rule}
     created, *joins = growing_group(1 + more)
@@ -195,7 +198,7 @@ def test_every_join_tells_the_rule_of_its_conversation(
 
 @given(command_lists)
 def test_a_sync_timeline_keeps_the_order_of_each_conversation(steps: list[AnyCommand]) -> None:
-    """Whoever follows their sync timeline sees each conversation's SeqIds grow."""
+    """In a sync timeline the SeqIds of each conversation increase."""
     log = run(steps)
     for user in {key for key, _ in log.syncs}:
         last: dict[str, int] = {}
@@ -207,7 +210,7 @@ def test_a_sync_timeline_keeps_the_order_of_each_conversation(steps: list[AnyCom
 
 @given(command_lists)
 def test_every_command_ends_as_an_entry_or_a_reply(steps: list[AnyCommand]) -> None:
-    """There is no third way: accepted, duplicate, rejected."""
+    """Each command is accepted, or gets a reply: a duplicate or a rejection."""
     log = run(steps)
     accepted = {(entry.conv_id, entry.sender, entry.client_msg_id)
                 for conv in log.conversations for entry in log.timeline_of(conv)}  # fmt: skip
@@ -220,7 +223,7 @@ def test_every_command_ends_as_an_entry_or_a_reply(steps: list[AnyCommand]) -> N
 
 @given(command_lists)
 def test_sending_everything_again_adds_nothing(steps: list[AnyCommand]) -> None:
-    """The same commands a second time make no entry that the first time accepted."""
+    """A second run of the same commands accepts no command that the first run accepted."""
     once, twice = run(steps), run([*steps, *steps])
     ids = [(e.conv_id, e.sender, e.client_msg_id, e.seq)
            for conv in twice.conversations for e in twice.timeline_of(conv)]  # fmt: skip
@@ -239,7 +242,7 @@ def test_sending_everything_again_adds_nothing(steps: list[AnyCommand]) -> None:
 def test_a_crash_at_any_point_changes_nothing(
     steps: list[AnyCommand | type[Crash | Commit]], compact_share: float, busy_limit: int
 ) -> None:
-    """Killed and restored anywhere, from a log compacted anyhow, the outputs are the same."""
+    """Crashes and restores from logs with any compaction do not change the output."""
     calm = run([step for step in steps if step is not Crash and step is not Commit])
     stormy = run(steps, busy_limit=busy_limit, compact_share=compact_share)
     assert stormy.entries == calm.entries
@@ -256,7 +259,7 @@ def test_a_crash_at_any_point_changes_nothing(
 def test_a_crash_changes_nothing_for_who_recalls_and_edits(
     said: list[AnyCommand], crashes: list[int], compact_share: float, busy_limit: int
 ) -> None:
-    """What may be recalled, by whom, and who is told, survives as all else does."""
+    """Crashes do not change who may recall or edit which message, and who receives the recall."""
     steps: list[AnyCommand | type[Crash | Commit]] = []
     for number, command in enumerate(said):
         steps += [command, Commit] if number % 3 == 0 else [command]
@@ -275,7 +278,7 @@ def test_a_crash_changes_nothing_for_who_recalls_and_edits(
 def test_a_full_window_survives_a_crash(
     each: int, later: list[int | type[Crash | Commit]], compact_share: float
 ) -> None:
-    """One device sends more than its window holds, then in any order: nothing is forgotten."""
+    """With more commands than the window holds, a crash forgets no id of the window."""
     steps: list[int | type[Crash | Commit]] = []
     for number in range(20, 80):
         steps += [number, Commit] if number % each == 0 else [number]
@@ -288,25 +291,25 @@ def test_a_full_window_survives_a_crash(
 
 
 def is_command(step: AnyCommand | type[Crash | Commit]) -> bool:
-    """Whether it is neither a crash nor a commit."""
+    """Return whether a step is a command, and not a crash or a commit."""
     return not isinstance(step, type)
 
 
 @given(command_lists)
 def test_idle_conversations_are_the_same_as_busy_ones(steps: list[AnyCommand]) -> None:
-    """Keeping conversations encoded while idle changes no output."""
+    """The output is the same when idle conversations are stored encoded."""
     assert run(steps, busy_limit=1).entries == run(steps).entries
 
 
 def test_a_state_from_before_the_history_rule_is_restored() -> None:
-    """A head that an earlier version kept has none: its conversation opens nothing."""
+    """A stored head without a history rule, by an earlier version, gets ``since_join``."""
     head = msgpack.encode(["ann", "open", "push", 7])
     assert restored(b"c", head) == Moved(Head("ann", "open", "push", 7, "since_join", 0), 0, {})
 
 
 @given(command_lists)
 def test_deciding_changes_nothing(steps: list[AnyCommand]) -> None:
-    """`decide` is pure: it leaves its input as it was, and says the same twice."""
+    """`decide` is pure: it does not change its input, and repeats its result."""
     conversation = Conversation()
     for at, command in enumerate(steps):
         before = freeze(conversation)
@@ -319,7 +322,7 @@ def test_deciding_changes_nothing(steps: list[AnyCommand]) -> None:
 
 @given(command_lists)
 def test_the_mode_follows_the_size_with_a_gap_between(steps: list[AnyCommand]) -> None:
-    """Above the limit a conversation is pulled, below the lower one pushed, between as it was."""
+    """Above the limit the mode is pull, below the lower limit push, and between them unchanged."""
     log = run(steps)
     for conv_id in log.conversations:
         members: set[str] = set()

@@ -1,7 +1,7 @@
-"""Whatever order things happen in, nobody is read past, twice, or out of order by an epoch.
+"""In any order of events, an epoch makes no reader skip, repeat or reorder a record.
 
-A model of the log as brokers and lanes make it, with the one decision of `schemas.epochs` in it:
-when a shard is closed. A script of numbers says what happens next; a shorter one is a simpler one.
+A model of the log as brokers and lanes write it, with the decision of `schemas.epochs` when a
+shard is closed. A script of numbers selects the next event; a shorter script is a simpler one.
 """
 
 from __future__ import annotations
@@ -25,48 +25,49 @@ LANES = 2
 
 
 class Model:
-    """One recipient's records, from several lanes, and readers of different kinds.
+    """One recipient's records from several lanes, and the control records.
 
-    ``records``: by epoch, what the recipient's shard holds, as (lane, number).
+    ``records``: The content of the recipient's shard in each epoch, as (lane, number).
     """
 
     def __init__(self) -> None:
         self.control: list[AnyEpochRecord] = []
         self.records: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
         self.progress = [0] * LANES  # of each lane, in its state: survives a crash
-        self.seen = [Epochs() for _ in range(LANES)]  # what its process knows: does not
+        # of each lane, in its process: lost in a crash
+        self.seen = [Epochs() for _ in range(LANES)]
         self.read_by_lane = [0] * LANES
         self.written = [0] * LANES
 
     def declare(self, skip: int) -> None:
-        """Somebody reshards; ``skip`` leaves numbers out, or comes too late with a lower one."""
+        """Declare an epoch; ``skip`` leaves numbers out, or declares an old number again."""
         newest = max((r.epoch for r in self.control if isinstance(r, EpochDeclared)), default=0)
         epoch = max(1, newest + skip)
         self.control.append(EpochDeclared(epoch=epoch, shards=1, lanes=LANES))
 
     def learn(self, lane: int) -> None:
-        """A lane's process reads one more control record, and the lane switches, or not yet."""
+        """A lane's process reads one more control record."""
         if self.read_by_lane[lane] < len(self.control):
             self.seen[lane].apply(self.control[self.read_by_lane[lane]])
             self.read_by_lane[lane] += 1
 
     def switch(self, lane: int) -> None:
-        """Between two transactions, in one of its own."""
+        """A lane switches to the newest known epoch, between two transactions."""
         if self.seen[lane].newest > self.progress[lane]:
             self.progress[lane] = self.seen[lane].newest
             self.control.append(LaneSwitched(lane=lane, epoch=self.progress[lane]))
 
     def write(self, lane: int) -> None:
-        """A transaction."""
+        """A lane writes a record in a transaction."""
         self.records[self.progress[lane]].append((lane, self.written[lane]))
         self.written[lane] += 1
 
     def crash(self, lane: int) -> None:
-        """Another process takes the lane over, and knows its progress only."""
+        """Another process takes the lane over, with the lane's progress only."""
         self.seen[lane], self.read_by_lane[lane] = Epochs(), 0
 
     def settle(self) -> None:
-        """Everybody learns everything."""
+        """Each lane reads all control records and switches."""
         for lane in range(LANES):
             while self.read_by_lane[lane] < len(self.control):
                 self.learn(lane)
@@ -74,7 +75,7 @@ class Model:
 
 
 class Reader:
-    """Goes from shard to shard as a follower does, and a sink for all its shards together."""
+    """Reads one shard after the other, as a follower does, or a sink with all its shards."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -86,7 +87,7 @@ class Reader:
         self.places: list[tuple[int, int]] = []
 
     def step(self, choice: int) -> None:
-        """Reads a control record, or a record, or goes on; restarts from its cursor."""
+        """Read a control record or a record, go to the next shard, or restart from the cursor."""
         shard = self._model.records[self.epoch]
         if choice == 0 and self._control < len(self._model.control):
             self.epochs.apply(self._model.control[self._control])
@@ -106,7 +107,7 @@ class Reader:
             self.epochs, self._control, self._closed_end = Epochs(), 0, None
 
     def finish(self) -> None:
-        """Reads all that there is."""
+        """Read everything to the end."""
         for choice in (0, 1, 2) * (2 * len(self._model.control) + sum(self._model.written)):
             self.step(choice)
 
@@ -120,7 +121,10 @@ steps = st.lists(st.tuples(st.integers(0, 11), st.integers(0, 3)), max_size=80)
 def test_a_reader_gets_everything_once_and_in_each_lanes_order(
     script: list[tuple[int, int]],
 ) -> None:
-    """Lanes write, switch and crash, epochs are declared late and twice, readers restart."""
+    """A reader gets each record once, and the records of each lane in order.
+
+    Lanes write, switch and crash; epochs are declared late and twice; readers restart.
+    """
     model = Model()
     reader = Reader(model)
     for what, which in script:
@@ -150,7 +154,7 @@ def test_a_reader_gets_everything_once_and_in_each_lanes_order(
 @tries
 @given(steps)
 def test_nothing_comes_to_a_closed_epoch(script: list[tuple[int, int]]) -> None:
-    """Whoever finds an epoch closed can take its end for the last."""
+    """A closed epoch gets no further record, so its end is final."""
     model = Model()
     watcher = Epochs()
     applied = 0
@@ -178,7 +182,7 @@ def test_nothing_comes_to_a_closed_epoch(script: list[tuple[int, int]]) -> None:
 @tries
 @given(steps)
 def test_what_is_compacted_away_is_not_missed(script: list[tuple[int, int]]) -> None:
-    """The broker keeps the last control record of each key: those say as much as all."""
+    """The last control record of each key gives the same epochs as all control records."""
     model = Model()
     for what, which in script:
         if what == 0:

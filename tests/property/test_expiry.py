@@ -1,6 +1,6 @@
-"""Whoever reads a sync timeline gets all that is above their cursor, or is told that some is gone.
+"""A reader gets all records above the cursor, or the answer that some have expired.
 
-The store here forgets each record on its second, as Cassandra does.
+The store in these tests deletes each record at the second of its expiry, as Cassandra does.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from tests.support.gateway import FakeStore
 
 AGES = st.integers(0, 400)
 MOST_KEPT_SLOTS = 17
-"""Of a lifetime of 15 seconds, where a slot is one second."""
+"""For a lifetime of 15 seconds with slots of one second."""
 
 
 class Written(NamedTuple):
-    """One record, and the times (s) at which a sink wrote it: more than one after a replay."""
+    """A record, and the times (s) of a sink's writes: more than one after a replay."""
 
     sync_seq: int
     times: list[int]
@@ -38,7 +38,7 @@ class Timeline(NamedTuple):
     records: list[Written]
 
     def store(self, now: int) -> FakeStore:
-        """What a sink has made of it by then."""
+        """The store at this time, after all writes of the sink."""
         store, kept = FakeStore(), keeping(timedelta(seconds=self.lifetime))
         for sync_seq, times in self.records:
             past = [time for time in times if time <= now]
@@ -50,13 +50,13 @@ class Timeline(NamedTuple):
         return store
 
     def missed(self, after: int, now: int) -> list[Written]:
-        """What there was above a cursor by then."""
+        """The records above a cursor at this time, with the expired ones."""
         return [r for r in self.records if r.sync_seq > after and r.times[0] <= now]
 
 
 @st.composite
 def timelines(draw: st.DrawFn) -> Timeline:
-    """Records in the order of their writing; some runs of them are written once more, later."""
+    """Draw records in the order of their first writes; some runs are written again later."""
     lifetime = draw(st.integers(1, 100))
     steps = draw(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9_000)), max_size=40))
     records, time, place = [], 1_000, 0
@@ -71,7 +71,7 @@ def timelines(draw: st.DrawFn) -> Timeline:
 
 
 async def all_records(store: FakeStore, after: int, now: int) -> list[int]:
-    """The sync SeqIds of all pages."""
+    """Read all pages; return the sync SeqIds."""
     found: list[int] = []
     while True:
         page, _ = await read_sync(store, "ann", after, 3, lambda: now)
@@ -82,7 +82,7 @@ async def all_records(store: FakeStore, after: int, now: int) -> list[int]:
 
 
 async def answered(store: FakeStore, after: int, now: int) -> list[int] | Problem:
-    """The same, or what is told in its place."""
+    """Read all pages; return the sync SeqIds, or the problem."""
     try:
         return await all_records(store, after, now)
     except Problem as problem:
@@ -91,9 +91,9 @@ async def answered(store: FakeStore, after: int, now: int) -> list[int] | Proble
 
 @given(timelines(), st.integers(0, 100_000), AGES)
 def test_all_or_trimmed(timeline: Timeline, after: int, age: int) -> None:
-    """Never a page with a hole. And nobody is told without cause.
+    """The answer has no hole, and a reader without a loss gets no problem.
 
-    Told is only who missed a record that was written more than a lifetime ago.
+    Only a reader that misses a record older than a lifetime gets the problem.
     """
     now = (timeline.records[-1].times[-1] if timeline.records else 1_000) + age
     missed = timeline.missed(after, now)
@@ -106,7 +106,7 @@ def test_all_or_trimmed(timeline: Timeline, after: int, age: int) -> None:
         cursor, oldest = answer.kept
         assert cursor == after
         assert any(r.sync_seq < oldest and r.times[0] < now - timeline.lifetime for r in missed)
-        # From there on all is kept.
+        # All records from there on are retained.
         rest = asyncio.run(all_records(timeline.store(now), oldest - 1, now))
         assert rest == [r.sync_seq for r in missed if r.sync_seq >= oldest]
     else:
@@ -116,7 +116,7 @@ def test_all_or_trimmed(timeline: Timeline, after: int, age: int) -> None:
 
 @given(timelines(), AGES)
 def test_a_new_device_gets_a_whole_end(timeline: Timeline, age: int) -> None:
-    """It is never told that something is gone; what it gets has no hole and all of a lifetime."""
+    """A new device gets no problem, and records without a hole that include the last lifetime."""
     now = (timeline.records[-1].times[-1] if timeline.records else 1_000) + age
     found = asyncio.run(all_records(timeline.store(now), -1, now))
     there = [r.sync_seq for r in timeline.missed(-1, now)]
@@ -128,9 +128,9 @@ def test_a_new_device_gets_a_whole_end(timeline: Timeline, age: int) -> None:
 
 @given(timelines(), AGES, st.integers(0, 60))
 def test_who_rebuilds_can_follow(timeline: Timeline, age: int, meanwhile: int) -> None:
-    """The end is a cursor that is not trimmed, nor before a whole lifetime was spent on the store.
+    """A rebuilt device can follow from the end: this cursor is not trimmed within half a lifetime.
 
-    What is above it has come lately, or is told again.
+    Records up to the end are old enough for the other sinks to have stored them.
     """
     now = (timeline.records[-1].times[-1] if timeline.records else 1_000) + age
     kept = keeping(timedelta(seconds=timeline.lifetime))

@@ -1,4 +1,4 @@
-"""The check of WebSocket frames, over any frames cut into any pieces."""
+"""The check of WebSocket frames, with any frames cut into any pieces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DATA = st.builds(frame, st.sampled_from([0, 1, 2]), st.binary(max_size=125), fin
 
 
 def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
-    """The data in pieces."""
+    """Cut the data into pieces."""
     places = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
     return [data[a:b] for a, b in pairwise(places)]
 
@@ -28,7 +28,7 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
 def test_control_frames_pass_and_no_others(
     control: list[bytes], data: bytes | None, cuts: list[int]
 ) -> None:
-    """A few control frames pass, however they are cut; a data frame or one more does not."""
+    """A few control frames pass, with any cuts; a data frame or one frame too many does not."""
     sent = b"".join(control) + (data or b"")
     frames = Frames(clock=lambda: 0.0)
     passed = all(frames.allow(piece) for piece in pieces(sent, cuts))
@@ -37,7 +37,7 @@ def test_control_frames_pass_and_no_others(
 
 @given(st.lists(st.floats(0, 120), max_size=80))
 def test_frames_are_counted_by_time(pauses: list[float]) -> None:
-    """In any time at most `MAX_FRAMES` and one more for each second pass."""
+    """In any period at most `MAX_FRAMES` pass, and one more for each second."""
     now = 0.0
     frames = Frames(clock=lambda: now)
     for count, pause in enumerate(pauses, start=1):
@@ -48,7 +48,7 @@ def test_frames_are_counted_by_time(pauses: list[float]) -> None:
 
 
 def test_a_client_that_pings_as_clients_do_is_never_closed() -> None:
-    """A ping and a pong each 20 seconds for a day."""
+    """A client with a ping and a pong every 20 seconds stays connected for a day."""
     now = 0.0
     frames = Frames(clock=lambda: now)
     for _ in range(24 * 180):
@@ -58,5 +58,5 @@ def test_a_client_that_pings_as_clients_do_is_never_closed() -> None:
 
 @given(st.integers(126, 127))
 def test_a_long_control_frame_is_refused(length: int) -> None:
-    """Control frames have at most 125 bytes, so no more has to be skipped."""
+    """A control frame has at most 125 bytes, so a longer one is refused."""
     assert not Frames(clock=lambda: 0.0).allow(bytes([0x89, 0x80 | length]))

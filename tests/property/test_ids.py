@@ -1,4 +1,4 @@
-"""The ids that a client makes."""
+"""Ids that a client makes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ times = st.integers(0, 2**47)
 def test_ids_grow_under_any_clock_and_across_restarts(
     steps: list[tuple[int, bool]], random: Random
 ) -> None:
-    """Each id is valid and above the last, as a string too, whatever the clock says."""
+    """Each id is valid and above the last one, also as a string, with any clock and restarts."""
     clock = iter([ms for ms, _ in steps])
     made: list[str] = []
     generator = IdGenerator(clock=lambda: next(clock), random_bits=random.getrandbits)
@@ -33,7 +33,7 @@ def test_ids_grow_under_any_clock_and_across_restarts(
 
 @given(times, st.integers(0, 3))
 def test_a_full_millisecond_borrows_the_next(ms: int, below: int) -> None:
-    """When the random part has no room to count up, the id still grows."""
+    """An id increases even when the random part has no room for an increment."""
     last = uuid7(ms, MAX_RANDOM - below)
     following = IdGenerator(last, clock=lambda: 0).next()
     assert following > last
@@ -42,12 +42,12 @@ def test_a_full_millisecond_borrows_the_next(ms: int, below: int) -> None:
 
 @given(times)
 def test_an_id_carries_the_time_of_a_clock_that_goes_forward(ms: int) -> None:
-    """So that ids sort by time where clocks allow it."""
+    """With a clock that goes forward, an id contains the clock's time."""
     assert uuid7_parts(IdGenerator(clock=lambda: ms + 1).next())[0] == ms + 1
 
 
 def test_threads_share_a_generator() -> None:
-    """Ids made side by side all differ, and grow for each thread."""
+    """The ids of several threads differ, and increase within each thread."""
     generator = IdGenerator()
     with ThreadPoolExecutor(4) as pool:
         runs = [

@@ -1,4 +1,4 @@
-"""One outcome for one id, whatever is sent again, whoever joins between, and whenever it is."""
+"""One outcome for each id, with any repetitions, joins and crashes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Step = AnyCommand | type[Crash | Commit]
 
 @st.composite
 def sent(draw: st.DrawFn) -> list[Step]:
-    """Commands of two people and two installations, each of which sends some of its own again."""
+    """Draw commands of two people and two installations, some of which are sent again."""
     steps: list[Step] = [GROUP]
     queues: dict[tuple[str, str], list[AnyCommand]] = {}
     for number in range(draw(st.integers(1, 50))):
@@ -79,7 +79,7 @@ def _new(draw: st.DrawFn, author: tuple[str, str], number: int) -> AnyCommand:
 
 
 def outcomes(steps: list[Step], log: Log) -> list[tuple[AnyCommand, Any]]:
-    """Each command with what its sender learned: a SeqId, or the code of a rejection."""
+    """Pair each command with its sender's first record: a SeqId, or the code of a rejection."""
     calm = [step for step in steps if not isinstance(step, type)]
     sequencer = Sequencer(SMALL_LIMITS, Conversations(), Progress())
     told, syncs = [], []
@@ -97,9 +97,9 @@ def outcomes(steps: list[Step], log: Log) -> list[tuple[AnyCommand, Any]]:
 @settings(max_examples=60, deadline=None)
 @given(sent(), st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([1, 1_000]))
 def test_an_id_has_one_outcome(steps: list[Step], compact_share: float, busy_limit: int) -> None:
-    """A copy has the outcome of the first, accepted or rejected, and new ids are in order.
+    """A copy has the outcome of the first command, and new ids are accepted in order.
 
-    Through joins and leaves between the copies, crashes, and restores from a compacted log.
+    This holds through joins and leaves between the copies, crashes, and compacted logs.
     """
     log = run(steps, busy_limit=busy_limit, compact_share=compact_share)
     first: dict[Any, Any] = {}
@@ -127,7 +127,7 @@ def test_an_id_has_one_outcome(steps: list[Step], compact_share: float, busy_lim
 def test_strangers_have_a_bounded_number_of_places(
     refused: list[tuple[str, int, bool]], places: int, each: int
 ) -> None:
-    """Within both bounds the latest refusals are remembered, also after a restore."""
+    """The latest refusals are remembered within both bounds, also after a restore."""
     strangers, logged = Strangers(places, each), {}
     for number, (sender, device, restores) in enumerate(refused):
         command = structs.replace(

@@ -1,4 +1,4 @@
-"""Whatever the order of a sink that skips and a device that returns, the device misses nothing."""
+"""A returning device misses nothing, in any order of its requests and the sink's skips."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.inactive_world import APART, Device, World, read_backwards
 
 
 def random_script(seed: int) -> list[int]:
-    """A long script; Hypothesis by itself makes mostly short ones, in which nobody returns."""
+    """A long script. Hypothesis draws mostly short scripts, in which no device returns."""
     numbers = random.Random(seed)
     return [numbers.randrange(1_000) for _ in range(400)]
 
@@ -27,7 +27,7 @@ untimed = settings(deadline=None)
 
 
 async def turns(world: World, device: Device) -> AsyncIterator[None]:
-    """A device that sends requests now and then; yields after each turn."""
+    """Let a device send requests at times; yield after each turn."""
     for _ in range(TURNS):
         world.go_on()
         await device.turn(notes=world.choose(3) > 0)
@@ -35,7 +35,7 @@ async def turns(world: World, device: Device) -> AsyncIterator[None]:
 
 
 async def live(world: World) -> Device:
-    """A device that is checked after each turn."""
+    """Run a device that is checked after each turn; return the device."""
     device = Device(world)
     async for _ in turns(world, device):
         assert device.missing() == []
@@ -45,7 +45,10 @@ async def live(world: World) -> Device:
 @untimed
 @given(SCRIPTS)
 def test_a_device_has_all_that_its_cursor_claims(script: list[int]) -> None:
-    """At any moment and for any cursor, by both ways to rebuild. And in the end it has all."""
+    """At any time a device has everything up to its cursor, with both ways to rebuild.
+
+    In the end the device has all records.
+    """
     world = World(script)
     device = asyncio.run(live(world))
     event("skipped" if world.skipped else "never skipped")
@@ -61,7 +64,7 @@ def test_a_device_has_all_that_its_cursor_claims(script: list[int]) -> None:
 def test_without_the_barrier_a_device_misses_records() -> None:
     """The property above can fail: a rebuild that does not wait for the message sink has gaps.
 
-    Without skipped records, too: what expired may not be stored yet.
+    This happens without skipped records, too, because expired records may not be stored yet.
     """
 
     async def misses(seed: int, *, skips: bool) -> bool:
@@ -76,7 +79,7 @@ def test_without_the_barrier_a_device_misses_records() -> None:
 
 
 async def come_back(world: World, device: Device) -> None:
-    """It asks until it is at the end; told `trimmed` at most once more."""
+    """Let the device reach the end; it gets at most one more `trimmed`."""
     before = device.trims
     for _ in range(world.said + 2):
         await device.turn(notes=True)
@@ -87,7 +90,7 @@ async def come_back(world: World, device: Device) -> None:
 @untimed
 @given(SCRIPTS, st.integers(1, 5))
 def test_backwards_there_is_no_hole(script: list[int], limit: int) -> None:
-    """Pages of the newest records first are a run without a gap, also around what was skipped."""
+    """Pages with the newest records first have no gap, also around skipped records."""
     world = World(script)
     asyncio.run(live(world))
     found = asyncio.run(read_backwards(world, limit))

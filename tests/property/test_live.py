@@ -1,4 +1,4 @@
-"""A live connection: records in order, and heads to exactly those who are to be told them."""
+"""A live connection: records in order, and heads to exactly the right members."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ STEPS: Final = st.lists(
     max_size=40,
 )  # fmt: skip
 SETTLED_SECONDS: Final = 70.0
-"""More than a review of who is where."""
+"""Longer than the interval in which the gateway reads memberships again."""
 
 
 class World:
-    """The conversation g, of which ann is now and then a member, and her device at a gateway."""
+    """The conversation g, of which ann is a member at times, and her device at a gateway."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -73,7 +73,7 @@ class World:
             self.sync_log.append(entry)
 
     def do(self, step: Step) -> None:
-        """What happens: in the log, or to one of those who bring it further."""
+        """Do a step: an event in the log, or progress of a sink or of the tail."""
         others: dict[Step, Callable[[], None]] = {
             "store": self._store_half,
             "sync": self._sync_next,
@@ -101,7 +101,7 @@ class World:
             self.store.put_record("ann", self.synced, encode(self.sync_log[self.synced - 1]))
 
     def _store_half(self) -> None:
-        """The sink of messages writes a membership, then the head: in two steps."""
+        """Write a membership or the head, as the message sink does in two steps."""
         if self.stored == len(self.log):
             return
         seq = self.stored + 1
@@ -122,14 +122,14 @@ class World:
             self.told = (heads, records)
 
     def _back(self) -> None:
-        """The tail tells what came lately, and nothing that has been stored long ago."""
+        """Reconnect the tail, which sends wake-ups only for records that are not stored."""
         if not self.wake_ups.is_live:
             self.told = (self.stored, self.synced)
             self.wake_ups.now_live(is_live=True)
             self._tell()
 
     def _restart(self) -> None:
-        """Another gateway: what the sinks have yet to do, its tail tells again."""
+        """Start another gateway, whose tail sends wake-ups for records that are not stored."""
         self.connected.cancel()
         self.told = (self.stored, self.synced)
         self._connect()
@@ -157,7 +157,7 @@ class World:
             await self._list()
 
     async def _list(self) -> None:
-        """What a device does first: it asks how far conversations go."""
+        """Read the head of the conversation, as a device does first."""
         try:
             head = open_head(await access_conversation(self.store, "ann", "g"))
         except Problem:
@@ -165,7 +165,7 @@ class World:
         self.known_head = max(self.known_head, head or 0)
 
     async def settle(self) -> None:
-        """Everything is told, if it was not, and then gets where it belongs."""
+        """Send all wake-ups, let the sinks reach the end, and wait."""
         self._back()
         self._tell()
         while self.stored < len(self.log) or self.synced < len(self.sync_log):
@@ -177,7 +177,7 @@ class World:
 
 
 def each(*steps: Step) -> list[tuple[Step, float]]:
-    """Steps with enough time between them for everything else."""
+    """Steps with enough time between them for all other tasks."""
     return [(step, 3.0) for step in steps]
 
 
@@ -219,10 +219,10 @@ def each(*steps: Step) -> list[tuple[Step, float]]:
 )
 @example(each("store", "store", "pull", "store", "store", "leave", "say", "say", "tell", "store"))
 def test_records_in_order_and_heads_to_who_is_there(steps: list[tuple[Step, float]]) -> None:
-    """Each record once and in order; each head within ann's periods, and while it was pulled.
+    """Each record arrives once, in order; heads are within ann's periods and of the pull mode.
 
-    In the end the device knows the head, if she is there and it is pulled; and what it is told
-    only grows within a connection, in whatever order sinks and tail did their work.
+    In the end a member's device has the head of a pulled conversation. Heads increase within a
+    connection, in any order of the sinks' and the tail's work.
     """
 
     async def play() -> World:
@@ -246,7 +246,7 @@ def test_records_in_order_and_heads_to_who_is_there(steps: list[tuple[Step, floa
 
 
 def test_a_pushed_conversation_is_looked_at_once() -> None:
-    """What costs reads is a pulled conversation that goes on, and no other."""
+    """Only messages in a pulled conversation cost reads of the membership."""
 
     async def play() -> tuple[int, int]:
         world = World()

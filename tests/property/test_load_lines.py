@@ -1,4 +1,4 @@
-"""From lines of a chat log to commands."""
+"""Conversion of a chat log's lines to commands."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from stream_processors.core.decide import decide
 from stream_processors.core.outcome import Accept
 from stream_processors.core.state import Conversation
 
-# Few seconds, so that times are equal and go back.
+# Few seconds, so that times are equal or decrease.
 times = st.integers(-5, 20).map(lambda s: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=s))
 lines = st.builds(
     Line,
@@ -37,14 +37,14 @@ logs = st.lists(lines, max_size=60)
 
 
 def convert(log: list[Line]) -> list[AnyCommand]:
-    """The commands of a whole log."""
+    """Return the commands of a whole log."""
     conversion = Conversion()
     return [command for line in log for command in conversion.commands(line)]
 
 
 @given(logs, st.integers(0, 60))
 def test_a_log_gives_the_same_commands_each_time(log: list[Line], limit: int) -> None:
-    """Loaded again, or only its beginning: the same ids for the same lines."""
+    """A repeated load, also of a beginning only, gives the same ids for the same lines."""
     commands = convert(log)
     assert convert(log) == commands
     beginning = convert(log[:limit])
@@ -53,7 +53,7 @@ def test_a_log_gives_the_same_commands_each_time(log: list[Line], limit: int) ->
 
 @given(logs)
 def test_ids_grow_for_each_device(log: list[Line]) -> None:
-    """Within (conversation, sender, device), whatever the clock of the log does."""
+    """Ids increase for each (conversation, sender, device), with any times of the lines."""
     last: dict[tuple[str, str], str] = defaultdict(str)
     for command in convert(log):
         author = command.conv_id, command.sender
@@ -63,7 +63,7 @@ def test_ids_grow_for_each_device(log: list[Line]) -> None:
 
 @given(logs)
 def test_an_id_tells_the_time_of_its_line(log: list[Line]) -> None:
-    """That of the latest line so far, where the clock of the log goes back."""
+    """An id has the time of its line, or of the latest line so far if times decrease."""
     conversion, latest = Conversion(), Counter[str]()
     for line in log:
         latest[line.conv] = max(latest[line.conv], int(line.at.timestamp() * 1000))
@@ -73,7 +73,7 @@ def test_an_id_tells_the_time_of_its_line(log: list[Line]) -> None:
 
 @given(logs)
 def test_the_sequencer_accepts_every_command(log: list[Line]) -> None:
-    """Nobody speaks outside, joins twice or leaves without being there; nothing is left out."""
+    """The sequencer accepts each command; each line has its effect, or is counted as skipped."""
     conversion = Conversion()
     conversations: dict[str, Conversation] = defaultdict(Conversation)
     effects: Counter[str] = Counter()
@@ -99,7 +99,7 @@ def test_the_sequencer_accepts_every_command(log: list[Line]) -> None:
 
 @given(logs)
 def test_loading_again_in_any_state_changes_nothing(log: list[Line]) -> None:
-    """Every command of a second load is a duplicate, or stale."""
+    """Each command of a second load is a duplicate or stale."""
     conversations: dict[str, Conversation] = defaultdict(Conversation)
     for number, command in enumerate(convert(log) * 2):
         decision = decide(Limits(), conversations[command.conv_id], command, 0)
@@ -112,7 +112,7 @@ def test_loading_again_in_any_state_changes_nothing(log: list[Line]) -> None:
 
 
 def test_the_shape_of_a_conversation() -> None:
-    """By example: who creates, who joins, what is passed over."""
+    """An example: who creates, who joins, and which lines are skipped."""
     at = datetime(2004, 12, 25, 9, 14, tzinfo=UTC)
     log = [
         Line("c", at, "leave", "eve"),

@@ -1,4 +1,4 @@
-"""A device ends with the store's timeline, whatever happens on the way."""
+"""A device ends with the store's timeline, in any order of events."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ StepT = TypeVar("StepT", bound=Callable[..., None])
 
 
 def may_die(step: StepT) -> StepT:
-    """After a step in which the process died, the next process begins."""
+    """Start the next process after a step in which the process ended."""
 
     @wraps(step)
     def wrapped(machine: FollowingMachine, **drawn: Any) -> None:
@@ -59,10 +59,10 @@ def may_die(step: StepT) -> StepT:
 
 
 class FollowingMachine(RuleBasedStateMachine):
-    """One device of one person, while groups grow and shrink over the push limit around them.
+    """One device of one person, in groups that grow and shrink around the push limit.
 
-    Records come live, by pages and again; answers of the store come late, again or not at all;
-    the sinks lag, each by its own; the process of the device dies anywhere.
+    Records arrive live, in pages and repeatedly. Answers of the store arrive late, repeatedly or
+    never. Each sink has its own lag. The process of the device ends at any step.
     """
 
     policy: ClassVar[NewDevicePolicy] = "full-history"
@@ -87,7 +87,7 @@ class FollowingMachine(RuleBasedStateMachine):
         self.start()
 
     def start(self) -> None:
-        """A process of the device begins: it knows what is in its file."""
+        """Start a process of the device, which has only the contents of its file."""
         self.answers: list[Answer] = []
         self.device = Device(
             self.files.store, self.gateway.timelines, self.gateway.timelines, self.show_one,
@@ -95,13 +95,14 @@ class FollowingMachine(RuleBasedStateMachine):
         )  # fmt: skip
 
     def show_one(self, item: TimelineItem) -> None:
-        """The application sees the next item; after a death perhaps the last one again.
+        """Show the application the next item, or after a crash maybe the last item again.
 
-        Which may have been edited or recalled since.
+        The repeated item may have been edited or recalled.
         """
         before = self.shown[item.conv_id]
         while before and before[-1].first > item.first:
-            before.pop()  # its owner is in again, and what lies before is shown again
+            # the owner joined again, and the entries from before the join are shown again
+            before.pop()
         if before and item.span == before[-1].span:
             assert item == before[-1] or not self.untouched(item.conv_id, [item])
             before[-1] = item
@@ -115,9 +116,9 @@ class FollowingMachine(RuleBasedStateMachine):
         listed=st.sampled_from([(0, 0), (1, 0), (2, 2), (50, 50), (50, 50)]),
     )
     def begin(self, people: list[str], said: int, listed: tuple[int, int]) -> None:
-        """One group may be pulled from the beginning; then the device registers.
+        """Change a group, which may be pulled then, and register the device.
 
-        It may be that the store knows nothing of a conversation by then, or only of its beginning.
+        The store may have nothing of a conversation at that time, or only its beginning.
         """
         self.world.change(CONVERSATIONS[0], people, join=True)
         for number in range(said):
@@ -128,20 +129,20 @@ class FollowingMachine(RuleBasedStateMachine):
         self.files.store.begin(self.gateway.runner.run(self.gateway.registry.register(DEVICE)))
 
     def begin_of(self, conv_id: str) -> int:
-        """The first SeqId that the device has to show, by its policy and what was there."""
+        """The first SeqId that the device shows, by its policy and the head at registration."""
         head = self.heads.get(conv_id, 0)
         window = max(1, head - WINDOW + 1)
         return {"new-messages-only": head + 1, "window": window, "full-history": 1}[self.policy]
 
     def expected(self, conv_id: str) -> dict[int, tuple[str | None, bytes]]:
-        """What it has to show of a conversation, by SeqId."""
+        """The items of a conversation that the device has to show, by SeqId."""
         begin = self.begin_of(conv_id)
         found = self.world.my_timeline(conv_id).items()
         return {seq: shown for seq, shown in found if seq >= begin}
 
     @rule(conv_id=conversations, sender=st.sampled_from([OWNER, *PEOPLE]), mentioned=st.booleans())
     def say(self, conv_id: str, sender: str, mentioned: bool) -> None:  # noqa: FBT001 - drawn
-        """Somebody says something."""
+        """A person sends a message."""
         self.world.say(conv_id, sender, [ME] if mentioned else [])
 
     @rule(
@@ -150,7 +151,7 @@ class FollowingMachine(RuleBasedStateMachine):
         join=st.booleans(),
     )
     def change(self, conv_id: str, people: list[str], join: bool) -> None:  # noqa: FBT001 - drawn
-        """People come and go, the device's owner among them; the mode follows."""
+        """People join or leave, maybe with the device's owner; the mode follows."""
         self.world.change(conv_id, people, join=join)
 
     @rule(
@@ -160,7 +161,7 @@ class FollowingMachine(RuleBasedStateMachine):
         recall=st.booleans(),
     )
     def alter(self, conv_id: str, sender: str, back: int, recall: bool) -> None:  # noqa: FBT001 - drawn
-        """Somebody edits a message, or takes it back: one near the end, if it is theirs."""
+        """A person edits or recalls a message near the end, if they have the right."""
         seq = len(self.world.log.timeline_of(conv_id)) - back
         alter = self.world.recall if recall else self.world.edit
         alter(conv_id, sender, seq)
@@ -173,10 +174,10 @@ class FollowingMachine(RuleBasedStateMachine):
     @rule(conv_id=conversations, quietly=st.integers(0, 2))
     @may_die
     def come_back(self, conv_id: str, quietly: int) -> None:
-        """The device's owner was out, which the store knows, and is in again, which it does not.
+        """The owner was removed, which the store has, and joined again, which the store lacks.
 
-        In a pulled group the device hears of nothing but the message that mentions them, and asks
-        at once for what is between.
+        In a pulled group the device receives only the message that mentions the owner, and
+        requests the gap at once.
         """
         self.world.change(conv_id, [ME], join=False)
         self.settle()
@@ -191,7 +192,7 @@ class FollowingMachine(RuleBasedStateMachine):
 
     @rule(memberships=some, entries=some, heads=some, sync=some)
     def sink(self, memberships: int, entries: int, heads: int, sync: int) -> None:
-        """The sinks get on."""
+        """Each sink writes some records."""
         store = self.world.store
         store.write_memberships(memberships)
         store.write_entries(entries)
@@ -201,7 +202,7 @@ class FollowingMachine(RuleBasedStateMachine):
     @rule(back=st.integers(0, 5))
     @may_die
     def ask_for_page(self, back: int) -> None:
-        """A page of the sync timeline, perhaps one that was there before."""
+        """Request a page of the sync timeline, maybe one that was read before."""
         cursor = max(-1, self.files.store.cursor - back)
         batch = self.gateway.runner.run(self.gateway.timelines.after(cursor))
         self.answers.append(lambda store: store.apply(batch))
@@ -209,7 +210,7 @@ class FollowingMachine(RuleBasedStateMachine):
     @rule(skip=st.integers(0, 4), count=st.integers(1, 3), is_next=st.booleans())
     @may_die
     def hear(self, skip: int, count: int, is_next: bool) -> None:  # noqa: FBT001 - drawn
-        """Live records, from the cursor on or from anywhere later."""
+        """Receive live records, from the cursor on or from any later position."""
         cursor = self.files.store.cursor
         ahead = [record for record in self.world.my_records() if record.sync_seq > cursor]
         heard = ahead[:count] if is_next else ahead[skip : skip + count]
@@ -220,13 +221,13 @@ class FollowingMachine(RuleBasedStateMachine):
 
     @rule(everything=st.booleans())
     def ask_for_heads(self, everything: bool) -> None:  # noqa: FBT001 - drawn
-        """How far conversations go."""
+        """Request the heads of conversations."""
         listed = self.gateway.runner.run(self.gateway.timelines.conversations())
         self.answers.append(lambda store: store.note_heads(listed, everything=everything))
 
     @rule(conv_id=conversations)
     def be_told_head(self, conv_id: str) -> None:
-        """How far a pulled conversation goes, as a live connection tells it to who is there."""
+        """Receive the head of a pulled conversation, as a live connection sends it to members."""
         head = self.gateway.runner.run(self.world.my_open_head(conv_id))
         if head is not None:
             self.answers.append(lambda store: store.note_told({conv_id: head}))
@@ -234,7 +235,7 @@ class FollowingMachine(RuleBasedStateMachine):
     @rule()
     @may_die
     def ask_for_gaps(self) -> None:
-        """What is missing."""
+        """Request missing entries."""
         for gap in self.files.store.gaps(5):
             part = self.gateway.runner.run(self.gateway.timelines.part(gap.conv_id, gap.span))
             self.answers.append(lambda store, part=part: store.learn(part))  # type: ignore[misc]
@@ -242,7 +243,7 @@ class FollowingMachine(RuleBasedStateMachine):
     @rule(place=st.integers(0, 20), again=st.booleans())
     @may_die
     def take_answer(self, place: int, again: bool) -> None:  # noqa: FBT001 - drawn
-        """An answer arrives: any of those under way, perhaps not for the last time."""
+        """Apply an answer in flight, which may be applied again later."""
         if self.answers:
             place %= len(self.answers)
             answer = self.answers[place]
@@ -253,7 +254,7 @@ class FollowingMachine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 4), last_is_remembered=st.booleans())
     @may_die
     def show(self, count: int, last_is_remembered: bool) -> None:  # noqa: FBT001 - drawn
-        """The application is shown some; the process may end before it remembers the last."""
+        """Show some items; the process may end before it stores that the last one was shown."""
         items = self.files.store.unshown(count)
         for place, item in enumerate(items):
             self.show_one(item)
@@ -264,24 +265,24 @@ class FollowingMachine(RuleBasedStateMachine):
     @rule()
     @may_die
     def turn(self) -> None:
-        """The device does its steps once."""
+        """Run one turn of the device."""
         self.gateway.runner.run(self.device.turn())
 
     @rule(steps=st.integers(0, 40))
     def die_soon(self, steps: int) -> None:
-        """The process will end after so many statements, in or between transactions."""
+        """Let the process end after this number of statements, in or between transactions."""
         self.files.die_after(steps)
 
     @rule()
     @may_die
     def crash(self) -> None:
-        """The process ends now."""
+        """End the process now."""
         raise Killed
 
     def teardown(self) -> None:
-        """Everything works again: the device gets everything within a few rounds.
+        """Without faults, the device gets everything within a bounded number of turns.
 
-        So it does when it has come to rest, and something is said that may not be pushed to it.
+        This is repeated after the device is idle, with messages that may not be pushed to it.
         """
         try:
             self.settle()
@@ -298,15 +299,15 @@ class FollowingMachine(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
     def speak(self, conv_id: str) -> None:
-        """The device's owner says something, on another device."""
+        """The device's owner sends a message on another device."""
         self.world.say(conv_id, ME, [])
 
     def read(self, conv_id: str) -> None:
-        """They read all there is, on another device."""
+        """The device's owner reads everything on another device."""
         self.world.mark(conv_id, len(self.world.log.timeline_of(conv_id)))
 
     def settle(self) -> None:
-        """The sinks reach the end, and the device comes to rest."""
+        """Let the sinks reach the end, and run the device until it is idle."""
         self.world.store.write_all()
         for _ in range(ROUNDS):
             try:
@@ -317,7 +318,7 @@ class FollowingMachine(RuleBasedStateMachine):
         raise AssertionError("it does not come to rest")
 
     def check(self) -> None:
-        """Kept and shown is what the log has for its owner, every SeqId once."""
+        """The stored and the shown items equal the owner's timeline, each SeqId once."""
         for conv_id in CONVERSATIONS:
             expected = self.expected(conv_id)
             kept = self.files.store.timeline(conv_id, most=1_000)
@@ -335,7 +336,7 @@ class FollowingMachine(RuleBasedStateMachine):
     def untouched(
         self, conv_id: str, items: list[TimelineItem]
     ) -> dict[int, tuple[str | None, bytes]]:
-        """Those that no recall or edit is of: what was shown of the others may have changed."""
+        """Items without a recall or edit; a shown item with one may have changed."""
         timeline = self.world.log.timeline_of(conv_id)
         touched = {
             seq
@@ -347,7 +348,7 @@ class FollowingMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_shown_that_is_not_so(self) -> None:
-        """At any time, what was shown is a beginning of what is so."""
+        """At any time, the shown items are a prefix of the correct ones."""
         for conv_id, items in self.shown.items():
             expected = self.expected(conv_id)
             seen = by_seq(items)
@@ -357,7 +358,7 @@ class FollowingMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_cursor_means_all_up_to_here(self) -> None:
-        """At any time, what the cursor has passed is kept, or lies before a join and is missed."""
+        """At any time, each record up to the cursor is stored, or a gap before the last join."""
         cursor = self.files.cursor()
         passed = {
             (arrived.record.conv_id, arrived.record.seq)
@@ -378,7 +379,7 @@ GATEWAYS: dict[NewDevicePolicy, WorldGateway] = {}
 
 @pytest.fixture(scope="module", autouse=True)
 def gateways() -> Iterator[None]:
-    """One gateway of each policy for all worlds, one after the other."""
+    """One gateway of each policy, used by one world after the other."""
     for policy in get_args(NewDevicePolicy):
         GATEWAYS[policy] = WorldGateway(policy)
     yield
@@ -387,19 +388,19 @@ def gateways() -> Iterator[None]:
 
 
 class WindowMachine(FollowingMachine):
-    """A device that begins with the last of each conversation."""
+    """A device that starts with the last entries of each conversation."""
 
     policy = "window"
 
 
 class NewMessagesMachine(FollowingMachine):
-    """A device that begins with nothing."""
+    """A device that starts without history."""
 
     policy = "new-messages-only"
 
 
 def tried(machine: type[FollowingMachine], examples: int) -> Any:
-    """A test of a machine."""
+    """Return the test of a machine."""
     machine.TestCase.settings = settings(
         max_examples=examples, stateful_step_count=50, deadline=None
     )
@@ -414,13 +415,13 @@ known_seqs = st.sets(st.integers(1, 60))
 
 
 def spans_of(seqs: set[int]) -> list[Span]:
-    """Ascending spans without overlaps that hold just these; neighbours may stay apart."""
+    """Ascending spans without overlaps of exactly these SeqIds; neighbours may be separate."""
     return [Span(seq, seq) for seq in sorted(seqs)]
 
 
 @given(known_seqs, st.integers(0, 60))
 def test_reach_ends_before_the_first_gap(known: set[int], through: int) -> None:
-    """All up to there is known, and what follows is not."""
+    """All SeqIds up to the result are known, and the next one is not."""
     end = reach(through, spans_of({seq for seq in known if seq > through}))
     assert set(range(through + 1, end + 1)) <= known
     assert end + 1 not in known or end + 1 <= through
@@ -428,7 +429,7 @@ def test_reach_ends_before_the_first_gap(known: set[int], through: int) -> None:
 
 @given(known_seqs, st.integers(1, 60), st.integers(0, 60))
 def test_missing_is_what_is_not_known(known: set[int], first: int, length: int) -> None:
-    """Neither more nor less, in order."""
+    """The result has exactly the unknown SeqIds, in order."""
     asked = Span(first, first + length)
     found = [
         seq for part in missing(asked, spans_of(known)) for seq in range(part[0], part[1] + 1)
@@ -438,7 +439,7 @@ def test_missing_is_what_is_not_known(known: set[int], first: int, length: int) 
 
 @given(st.sets(st.integers(1, 2_000), max_size=60), st.integers(1, 2_000))
 def test_what_is_read_next_begins_and_ends_with_a_gap(known: set[int], head: int) -> None:
-    """It begins with the first SeqId that is missing, ends with one, and has a bound."""
+    """The range starts with the first gap and ends with a gap, and has a bound."""
     known = {seq for seq in known if seq <= head}
     gaps = [seq for seq in range(1, head + 1) if seq not in known]
     span = next_to_read(Span(1, head), spans_of(known))

@@ -50,12 +50,12 @@ step_lists = st.lists(
 
 
 def in_order(log: Log) -> Iterable[tuple[str, list[AnyEntry]]]:
-    """Each conversation with its entries."""
+    """Return each conversation with its entries."""
     return ((conv_id, log.timeline_of(conv_id)) for conv_id in log.conversations)
 
 
 def counted(log: Log, conv_id: str, user: str) -> int | None:
-    """What is unread, by the counts alone; None if they were never in it."""
+    """Compute the unread number from the entries' counts; None for a person without a period."""
     end = mark = None
     inside = False
     for entry in log.timeline_of(conv_id):
@@ -81,7 +81,10 @@ def counted(log: Log, conv_id: str, user: str) -> int | None:
 def test_the_counts_tell_what_a_plain_walk_finds(
     steps: list[Step], compact_share: float, busy_limit: int
 ) -> None:
-    """Through stays, own messages, marks, switches of mode and crashes, for everybody."""
+    """The counts equal a direct count of the entries, for each person.
+
+    Periods, own messages, marks, switches of mode and crashes are included.
+    """
     log = run(steps, busy_limit=busy_limit, compact_share=compact_share)
     for conv_id, timeline in in_order(log):
         for user in USERS:
@@ -92,7 +95,10 @@ def test_the_counts_tell_what_a_plain_walk_finds(
 @settings(max_examples=100)
 @given(step_lists)
 def test_the_gateway_tells_what_a_plain_walk_finds(steps: list[Step]) -> None:
-    """Of each conversation that somebody is or was in: from the rows that the sinks write."""
+    """From the rows of the sinks, the gateway shows each person the directly counted number.
+
+    The person is or was a member of the conversations.
+    """
     log = run(steps)
     store = LaggingStore(log)
     store.write_all()
@@ -115,10 +121,10 @@ def test_the_gateway_tells_what_a_plain_walk_finds(steps: list[Step]) -> None:
 def test_sinks_that_lag_never_show_what_one_said_as_unread(
     steps: list[Step], done: list[int]
 ) -> None:
-    """At any moment the number is that of the log up to the head that is shown with it.
+    """At any time the number is that of the log up to the head on the same page.
 
-    What somebody has said after it may be known ahead of it: they have read all up to it then.
-    Only what devices have marked may be told a moment earlier or later.
+    The reader's own message after this head may already count as a mark: then the number is 0.
+    Marks by devices are left out here, because they may be stored earlier or later than the head.
     """
     log = run([step for step in steps if not isinstance(step, MarkRead)])
     store = LaggingStore(log)
@@ -132,7 +138,7 @@ def test_sinks_that_lag_never_show_what_one_said_as_unread(
             if stays[-1].first > shown.head or any(
                 each.last is not None and each.last > shown.head for each in stays
             ):
-                continue  # memberships are known ahead
+                continue  # memberships are stored ahead of the head
             timeline = log.timeline_of(shown.conv_id)
             due = walked(timeline[: shown.head], [], user)
             later = timeline[shown.head :]
@@ -144,7 +150,7 @@ def test_sinks_that_lag_never_show_what_one_said_as_unread(
 
 @given(step_lists)
 def test_every_entry_counts_the_messages_up_to_it(steps: list[Step]) -> None:
-    """Whatever stands between them, and whoever was killed meanwhile."""
+    """Each entry has the number of messages up to it, after any commands and crashes."""
     for _, timeline in in_order(run(steps)):
         messages = 0
         for entry in timeline:
@@ -154,7 +160,7 @@ def test_every_entry_counts_the_messages_up_to_it(steps: list[Step]) -> None:
 
 @given(step_lists)
 def test_a_mark_ends_as_a_move_a_duplicate_or_a_refusal(steps: list[Step]) -> None:
-    """One record for each command, to its sender alone; no entry. Nothing is in doubt."""
+    """Each mark gets one reply for its sender alone: a move, a duplicate or a rejection."""
     log = run(steps)
     asked = [step for step in steps if isinstance(step, MarkRead)]
     ids = {(m.conv_id, m.sender, m.client_msg_id) for m in asked}
@@ -171,7 +177,7 @@ def test_a_mark_ends_as_a_move_a_duplicate_or_a_refusal(steps: list[Step]) -> No
 
 @given(step_lists)
 def test_marks_change_no_entry(steps: list[Step]) -> None:
-    """A conversation with marks in between is the same, to the byte, but for its times."""
+    """Marks change nothing in the entries of a conversation except their times."""
     without = [step for step in steps if not isinstance(step, MarkRead)]
     kept = [(e.conv_id, e.seq, e.sender, e.client_msg_id, e.messages)
             for _, timeline in in_order(run(without)) for e in timeline]  # fmt: skip
@@ -182,7 +188,7 @@ def test_marks_change_no_entry(steps: list[Step]) -> None:
 
 @given(step_lists)
 def test_a_mark_goes_forward_within_a_stay(steps: list[Step]) -> None:
-    """Each one told is above the one before, lies at an entry that its reader was there for."""
+    """A person's marks increase, and each is at an entry of the person's periods."""
     log = run(steps)
     for conv_id, timeline in in_order(log):
         for user in USERS:
@@ -193,7 +199,7 @@ def test_a_mark_goes_forward_within_a_stay(steps: list[Step]) -> None:
 
 
 def is_inside(timeline: list[AnyEntry], user: str, seq: int) -> bool:
-    """Whether somebody was a member at an entry."""
+    """Return whether a person was a member at an entry."""
     inside = False
     for entry in timeline[:seq]:
         if isinstance(entry, ConversationCreated | MembersAdded) and user in entry.members:
@@ -204,14 +210,14 @@ def is_inside(timeline: list[AnyEntry], user: str, seq: int) -> bool:
 
 
 def mark(seq: int, sender: str = "bob", conv_id: str = "c1") -> MarkRead:
-    """A mark of somebody's."""
+    """A read mark of a person."""
     return MarkRead(
         conv_id=conv_id, sender=sender, device_id="d", client_msg_id=uuid7(9, seq % 9), seq=seq
     )
 
 
 def test_what_becomes_of_marks() -> None:
-    """Moved, known already, out of range, of a stranger, of nothing."""
+    """Marks that move, that are known, out of range, by a stranger, or of no conversation."""
     asked = [mark(2), mark(3), mark(0), mark(-3), mark(1), mark(1, "bob", "c"), mark(1, "eve")]
     log = run([GROUP, *asked])
     replies = [r for user in ("bob", "eve") for r in log.sync_of(user) if isinstance(r, Reply)]

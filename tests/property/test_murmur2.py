@@ -1,4 +1,4 @@
-"""The hash of keys is that of the Kafka client, for any bytes."""
+"""The hash of keys equals that of the Kafka client, for any bytes."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from backends.murmur2 import murmur2
 
 @given(st.binary(max_size=300))
 def test_the_hash_is_that_of_the_client(data: bytes) -> None:
-    """Keys of all lengths: whole words of four bytes, and one to three bytes after them."""
+    """The hash equals the client's, for keys with zero to three bytes after whole words."""
     assert murmur2(data) == murmur2_of_client(data) & 0xFFFFFFFF

@@ -1,4 +1,4 @@
-"""The outbox against a list."""
+"""The outbox compared with a dictionary."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CAPACITY = 12
 
 
 class OutboxMachine(RuleBasedStateMachine):
-    """Any puts, removals, crashes and restarts: it holds what a list would hold, in order."""
+    """After any puts, removals, crashes and restarts the outbox equals the model, in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @rule(values=st.lists(st.binary(max_size=8), max_size=5), own_ids=st.booleans())
     def put(self, values: list[bytes], own_ids: bool) -> None:  # noqa: FBT001 - Hypothesis draws it
-        """Commands are kept together or not at all."""
+        """Put commands, all of them or none."""
         last_id = uuid7(len(self.model), self.copies) if own_ids and values else None
         try:
             positions = self.outbox.put(values, last_id)
@@ -43,7 +43,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model)
     @rule(data=st.data())
     def remove(self, data: st.DataObject) -> None:
-        """Settled commands leave in any order; to remove one twice does nothing."""
+        """Remove commands in any order; a second removal has no effect."""
         positions = data.draw(st.lists(st.sampled_from(sorted(self.model)), max_size=6))
         self.outbox.remove(positions)
         for position in positions:
@@ -51,13 +51,13 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """An orderly end, and another process."""
+        """Close the outbox, and open it in another process."""
         self.outbox.close()
         self.outbox = Outbox(self.folder / "outbox.db", CAPACITY)
 
     @rule()
     def crash(self) -> None:
-        """Another process finds the files as they are now, with no end having been made."""
+        """Open a copy of the files as they are now, without a close."""
         self.copies += 1
         folder = self.folder / str(self.copies)
         folder.mkdir()
@@ -70,7 +70,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @invariant()
     def holds_what_was_put_and_not_removed(self) -> None:
-        """In the order of putting, with the last id of its own."""
+        """The outbox has the put commands that were not removed, in order, and the last id."""
         pending = self.outbox.pending()
         assert [queued.value for queued in pending] == list(self.model.values())
         assert [queued.position for queued in pending] == list(self.model)
@@ -78,7 +78,7 @@ class OutboxMachine(RuleBasedStateMachine):
         assert self.outbox.last_id == self.last_id
 
     def teardown(self) -> None:
-        """Leaves no files."""
+        """Remove the files."""
         self.outbox.close()
         shutil.rmtree(self.folder)
 

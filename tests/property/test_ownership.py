@@ -1,4 +1,4 @@
-"""Who owns a conversation and who can enter it, against a plain walk over its entries."""
+"""Owner and right to join, compared with a direct walk over the entries."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _people = st.sampled_from(PEOPLE)
 
 @st.composite
 def _walks(draw: st.DrawFn) -> list[AnyCommand | type[Crash | Commit]]:
-    """A conversation that people enter, leave and hand over, with crashes between."""
+    """Draw a conversation that people join, leave and transfer, with crashes."""
     join: JoinRule = draw(st.sampled_from(["invite", "open"]))
     first = draw(st.lists(_people, max_size=3))
     common: dict[str, Any] = {"conv_id": "c1", "device_id": "d"}
@@ -56,7 +56,7 @@ def _walks(draw: st.DrawFn) -> list[AnyCommand | type[Crash | Commit]]:
 
 
 class Walk:
-    """Owner and members by a plain reading of the timeline."""
+    """Owner and members by a direct reading of the timeline."""
 
     def __init__(self) -> None:
         self.owner = ""
@@ -64,7 +64,7 @@ class Walk:
         self.left: dict[str, tuple[int, int]] = {}
 
     def take(self, entry: AnyEntry) -> None:
-        """Reads the next entry."""
+        """Read the next entry, and check the right of its sender."""
         match entry:
             case ConversationCreated():
                 self.owner = entry.sender
@@ -87,7 +87,7 @@ class Walk:
                 return
 
     def successor(self) -> str:
-        """The longest-standing member; of several, the lowest id."""
+        """The member with the longest membership; of several, the lowest id."""
         return min((since, user) for user, since in self.since.items())[1]
 
     def _may_add(self, entry: MembersAdded) -> bool:
@@ -99,7 +99,10 @@ class Walk:
 def test_a_conversation_with_members_has_an_owner_among_them(
     steps: list[AnyCommand | type[Crash | Commit]], compact_share: float, busy_limit: int
 ) -> None:
-    """After each command, whatever crashes: succession follows the rule, by entries in the log."""
+    """After each command the owner is a member, if there are members.
+
+    Succession follows the rule and is in the log, and crashes change nothing.
+    """
     log = run(steps, busy_limit=busy_limit, compact_share=compact_share)
     timeline = log.timeline_of("c1")
     walk = Walk()
@@ -123,7 +126,7 @@ def _answers(steps: list[AnyCommand], sender: str) -> list[str]:
 
 
 def test_only_the_last_owner_returns_to_an_empty_invite_conversation() -> None:
-    """A former member and a stranger stay out; the last owner enters and owns it again."""
+    """A former member and a stranger may not join; the last owner joins and is the owner again."""
     left: list[AnyCommand] = [
         CreateConversation(**_one(0, "ann"), members=["bob"]),
         RemoveMembers(**_one(1, "ann"), members=["ann"]),
@@ -142,7 +145,7 @@ def test_only_the_last_owner_returns_to_an_empty_invite_conversation() -> None:
 
 
 def test_whoever_enters_an_empty_open_conversation_owns_it() -> None:
-    """The entry that lets them in is followed by the one that makes them the owner."""
+    """A join of an empty open conversation is followed by an entry that makes the person owner."""
     log = run([
         CreateConversation(**_one(0, "ann"), members=[], join="open"),
         RemoveMembers(**_one(1, "ann"), members=["ann"]),
@@ -154,7 +157,7 @@ def test_whoever_enters_an_empty_open_conversation_owns_it() -> None:
 
 
 def test_a_transfer_is_refused_for_the_right_reason() -> None:
-    """To oneself, to a stranger, by a member who is not the owner, and by a stranger."""
+    """A transfer to oneself, to a stranger, by a member or by a stranger has its own reason."""
     made = CreateConversation(**_one(0, "ann"), members=["bob"])
     for sender, to, code in (
         ("ann", "ann", "invalid"),

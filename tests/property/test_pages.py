@@ -1,4 +1,4 @@
-"""Pages of history and search, however they are cut: each thing once, nothing else."""
+"""Pages of history and search, with any cuts: each item exactly once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from schemas.visibility import Change, Period, readable, visible
 from tests.support.gateway import FakeIndex, FakeStore, covered, message
 
 untimed = settings(deadline=None)
-"""How long an example takes says how busy the machine is."""
+"""The time of an example depends on the load of the machine."""
 
 HEAD = 40
 LISTED_AHEAD = 6
@@ -31,7 +31,7 @@ changes = st.lists(st.tuples(st.integers(1, HEAD), st.booleans()), max_size=12)
 
 
 class Scene(NamedTuple):
-    """A conversation as it is stored, and somebody who reads it."""
+    """A stored conversation with its reader."""
 
     store: FakeStore
     changes: list[Change]
@@ -42,7 +42,7 @@ class Scene(NamedTuple):
 
 @st.composite
 def scenes(draw: st.DrawFn) -> Scene:
-    """A conversation, and a person who was in it once at least."""
+    """Draw a conversation, and a person with at least one period in it."""
     store = FakeStore()
     joined = draw(st.integers(1, HEAD))
     happened = dict([(joined, True), *(change for change in draw(changes) if change[0] > joined)])
@@ -60,7 +60,7 @@ def scenes(draw: st.DrawFn) -> Scene:
 
 
 async def all_pages(scene: Scene, asked: HistoryAsked) -> list[dict[str, Any]]:
-    """The items of all pages, as somebody gets them who follows ``next``."""
+    """Return the items of all pages, following ``next``."""
     access = await access_conversation(scene.store, "ann", "c")
     items: list[dict[str, Any]] = []
     while True:
@@ -100,7 +100,10 @@ any_range = st.builds(
 def test_history_accounts_for_each_seq_once(
     scene: Scene, asked: HistoryAsked, page_bytes: int, at_a_time: int
 ) -> None:
-    """Any paging of any range, in both directions, is the range; what is shown may be seen."""
+    """All pages of any range, in both directions, cover each SeqId of the range once.
+
+    Only readable entries are shown.
+    """
     with (
         patch.object(history, "MAX_PAGE_BYTES", page_bytes),
         patch.object(history, "SLICE", at_a_time),
@@ -138,9 +141,9 @@ def test_no_range_is_no_page(
 def test_search_gives_each_visible_hit_once(
     parts: list[Scene], limit: int, said: set[int], otherwise: set[int], rounds: int
 ) -> None:
-    """Any paging gives what the caller may see and the store has, each once, newest first.
+    """All pages have each readable, stored hit once, newest first.
 
-    What was indexed by the words of an edit that the store does not have is left out.
+    A hit is left out if the index has the words of an edit that the store lacks.
     """
     store, index = FakeStore(), FakeIndex()
     wanted = set()
@@ -169,7 +172,7 @@ def test_search_gives_each_visible_hit_once(
 
 
 async def all_hits(store: FakeStore, index: FakeIndex, limit: int) -> list[dict[str, Any]]:
-    """The hits of all pages."""
+    """Return the hits of all pages."""
     asked = SearchAsked(parse_query("found"), None, None, None, limit)
     hits: list[dict[str, Any]] = []
     while True:

@@ -1,4 +1,4 @@
-"""Membership periods merge, are at most so many, and one command's cost has a bound."""
+"""Membership periods are merged and limited, and the cost of one command has a bound."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ Row = tuple[int, int, int, bool, str | None, int]
 
 
 def of_ann(number: int) -> dict[str, Any]:
-    """What each command of the owner has."""
+    """The common fields of the owner's commands."""
     return {
         "conv_id": "c1", "sender": "ann", "device_id": "d", "client_msg_id": uuid7(number, 0),
     }  # fmt: skip
 
 
 def say(number: int) -> SendMessage:
-    """Ann says something."""
+    """A message by ann."""
     return SendMessage(**of_ann(number), content=TextContent(text="hi"))
 
 
@@ -62,7 +62,7 @@ def create(history: HistoryRule = "since_join") -> CreateConversation:
 
 @st.composite
 def _turns(draw: st.DrawFn) -> list[AnyCommand | type[Crash | Commit]]:
-    """Ann lets people in and out, with messages and crashes between."""
+    """Draw commands by which ann adds and removes people, with messages and crashes."""
     steps: list[AnyCommand | type[Crash | Commit]] = [
         create(draw(st.sampled_from(["since_join", "all"])))
     ]
@@ -81,7 +81,7 @@ def _turns(draw: st.DrawFn) -> list[AnyCommand | type[Crash | Commit]]:
 
 
 def rows_of(timeline: list[AnyEntry], user: str, order: st.DataObject | None = None) -> list[Row]:
-    """The rows by user that the sink leaves, with the entries written in any order."""
+    """Return the rows by user that the sink leaves, with the entries written in any order."""
     entries = [
         entry for entry in timeline
         if isinstance(entry, ConversationCreated | MembersAdded | MembersRemoved)
@@ -101,7 +101,7 @@ def rows_of(timeline: list[AnyEntry], user: str, order: st.DataObject | None = N
 
 
 def plain_periods(timeline: list[AnyEntry], user: str, most: int) -> list[Period]:
-    """Merged, and the shortest forgotten, by a plain walk."""
+    """Compute the merged periods by a direct walk, without the shortest ones above the limit."""
     found: list[Period] = []
     for entry in timeline:
         if user not in getattr(entry, "members", ()):
@@ -122,7 +122,7 @@ def plain_periods(timeline: list[AnyEntry], user: str, most: int) -> list[Period
 def test_the_store_has_the_periods_that_count(
     steps: list[AnyCommand | type[Crash | Commit]], compact_share: float, data: st.DataObject
 ) -> None:
-    """Whatever crashes, in whatever order the sink writes: as by a plain walk."""
+    """After any crashes and order of writes, the rows give the periods of a direct walk."""
     log = run(steps, FEW, compact_share=compact_share)
     timeline = log.timeline_of("c1")
     created = timeline[0]
@@ -141,13 +141,13 @@ def test_the_store_has_the_periods_that_count(
 
 
 def synced(log: Log) -> list[tuple[str, Any]]:
-    """All sync records, with their recipients."""
+    """Return all sync records with their recipients."""
     users = {key for key, _ in log.syncs}
     return [(user, record) for user in users for record in log.sync_of(user)]
 
 
 def test_joins_and_leaves_with_nothing_between_are_one_period() -> None:
-    """8,100 of them: two rows and one range."""
+    """8,100 joins and leaves in a row are two rows and one period."""
     steps: list[AnyCommand] = [create()]
     for number in range(8_100):
         kind = RemoveMembers if number % 2 else AddMembers
@@ -159,7 +159,7 @@ def test_joins_and_leaves_with_nothing_between_are_one_period() -> None:
 
 
 def test_short_periods_do_not_end_the_right_to_a_long_one() -> None:
-    """Bob was there for ten messages, and then 250 times for one."""
+    """A period of ten messages is retained among 250 later periods of one message."""
     steps: list[AnyCommand] = [create(), AddMembers(**of_ann(1), members=["bob"])]
     steps += [say(number) for number in range(2, 12)]
     steps.append(RemoveMembers(**of_ann(12), members=["bob"]))
@@ -184,12 +184,12 @@ def test_short_periods_do_not_end_the_right_to_a_long_one() -> None:
 
 
 def most_records(limits: Limits, named: int, members: int) -> int:
-    """The documented bound of one command's records, the state included.
+    """The documented bound of one command's records, with those of the state.
 
     Args:
-        limits: Of the deployment.
-        named: The people that the command names.
-        members: The members before it and after it at most.
+        limits: The limits of the deployment.
+        named: The number of people that the command names.
+        members: The highest number of members before or after the command.
     """
     pushed = min(members, limits.push_limit + limits.members_per_entry)
     entries = 2 * max(1, named) + 2
@@ -200,7 +200,7 @@ def most_records(limits: Limits, named: int, members: int) -> int:
 @settings(max_examples=200)
 @given(st.lists(st.one_of(talk, talk, commands), max_size=60))
 def test_the_records_of_one_command_have_a_bound(steps: list[AnyCommand]) -> None:
-    """In any state, for any command: entries, sync records and state records together."""
+    """All records of any command in any state together are within the bound."""
     sequencer = Sequencer(FEW, Conversations(), Progress())
     people: set[str] = set()
     for at, command in enumerate([*opening(), *steps]):
@@ -211,7 +211,7 @@ def test_the_records_of_one_command_have_a_bound(steps: list[AnyCommand]) -> Non
 
 
 def test_a_recall_in_a_group_that_many_have_left_is_cheap() -> None:
-    """Two thousand people were removed: five hundred notices, to those who left last."""
+    """After 2,000 removals, a recall sends at most 500 notices, to the last removed people."""
     people = [f"u{number}" for number in range(2_000)]
     steps: list[AnyCommand] = [
         create("all"),
@@ -226,7 +226,7 @@ def test_a_recall_in_a_group_that_many_have_left_is_cheap() -> None:
 
 
 def test_who_was_pushed_a_text_is_told_of_its_recall_however_many_have_left_since() -> None:
-    """Three people have the text in their sync timeline; then ten others come and go."""
+    """Everybody who received a text gets the notice of its recall, after any later leaves."""
     steps: list[AnyCommand] = [
         CreateConversation(**of_ann(0), members=["x", "y", "z"]),
         say(1),

@@ -1,4 +1,4 @@
-"""Publishing over a broker that fails in every way that a broker can."""
+"""Publishing to a broker with all kinds of faults."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ senders = st.sampled_from(["ann", "bob"])
 
 
 class PublishingMachine(RuleBasedStateMachine):
-    """Every command lands, in the order of its conversation, and its client learns its SeqId.
+    """Every command is accepted in the order of its conversation, and its client gets the SeqId.
 
-    The broker takes its time, reports in any order, breaks for good, and lets requests of a
-    broken producer arrive late; outcomes are lost on their way; the client process dies anywhere.
-    The sequencer takes ids in their order alone and remembers no more of them than the window. So
-    a command that is overtaken, or sent again outside the window, would be answered as stale.
+    The broker delays, reports in any order, fails permanently, and lets requests of a broken
+    producer arrive late. Outcomes are lost. The client process ends at any step. The sequencer
+    accepts ids only in order and remembers a window of them, so a command that is overtaken, or
+    sent again outside the window, would be stale.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class PublishingMachine(RuleBasedStateMachine):
         self.start()
 
     def start(self) -> None:
-        """A process opens the outbox and goes on with what is there."""
+        """A process opens the outbox and continues with its commands."""
         self.outbox = Outbox(self.folder / "outbox.db", CAPACITY)
         new_courier = partial(Courier, "im.messages", self.broker.connect)
         self.dispatcher = Dispatcher(
@@ -66,7 +66,7 @@ class PublishingMachine(RuleBasedStateMachine):
         )
 
     def take_up(self, commands: list[tuple[int, AnyCommand]]) -> None:
-        """Hands commands of the outbox to the dispatcher."""
+        """Pass commands of the outbox to the dispatcher."""
         with self.dispatcher.changed:
             parcels = [
                 Parcel(position, command, encode(command), self.receipt(command))
@@ -75,14 +75,14 @@ class PublishingMachine(RuleBasedStateMachine):
             self.dispatcher.add(parcels)
 
     def receipt(self, command: AnyCommand) -> Receipt:
-        """A receipt that the end of the test looks at."""
+        """Return a receipt that is checked at the end of the test."""
         changed = self.dispatcher.changed
         self.receipts.append(Receipt(command.client_msg_id, changed, lambda: None))
         return self.receipts[-1]
 
     @rule(conv_id=conversations, sender=senders, count=st.integers(1, 8))
     def publish(self, conv_id: str, sender: str, count: int) -> None:
-        """Queues a few commands of one author."""
+        """Queue a few commands of one author."""
         numbers = range(len(self.receipts), len(self.receipts) + count)
         commands = [message(number, conv_id, sender) for number in numbers]
         self.published[conv_id] += [command.client_msg_id for command in commands]
@@ -91,39 +91,39 @@ class PublishingMachine(RuleBasedStateMachine):
 
     @rule(room=st.sampled_from([1_000, 1_000, 2, 0]))
     def fill(self, room: int) -> None:
-        """The producer's own queue takes fewer messages from now on."""
+        """Set the room in the producer's own queue."""
         self.broker.room = room
 
     @rule(count=st.integers(1, 20))
     def write(self, count: int) -> None:
-        """Messages reach the log."""
+        """Let messages reach the log."""
         self.broker.producer.write(count)
 
     @rule(random=st.randoms(use_true_random=False))
     def report(self, random: Random) -> None:
-        """Delivery reports arrive, in any order."""
+        """Let delivery reports arrive in any order."""
         self.broker.producer.report(random.shuffle)
 
     @rule()
     def break_down(self) -> None:
-        """The producer breaks; what is written but not reported is told as failed."""
+        """Break the producer; written messages without a report are reported as failed."""
         self.broken.append(self.broker.producer)
         self.broker.producer.break_down()
 
     @rule(count=st.integers(1, 3))
     def arrive_late(self, count: int) -> None:
-        """Requests of broken producers reach the log after all."""
+        """Let requests of broken producers reach the log late."""
         for producer in self.broken:
             producer.write(count)
 
     @rule()
     def turn(self) -> None:
-        """The publisher's thread gets to run."""
+        """Run one turn of the publisher's thread."""
         self.dispatcher.turn()
 
     @rule(count=st.integers(1, 8))
     def observe(self, count: int) -> None:
-        """The client follows its sync timeline a little further."""
+        """Let the client read some more records of its sync timeline."""
         self.sequencer.run(self.broker.log)
         for record in self.sequencer.records[self.observed : self.observed + count]:
             self.dispatcher.observe(record)
@@ -131,18 +131,18 @@ class PublishingMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 3))
     def lose(self, count: int) -> None:
-        """Outcomes do not reach the client."""
+        """Lose outcomes on the way to the client."""
         self.sequencer.run(self.broker.log)
         self.observed = min(len(self.sequencer.records), self.observed + count)
 
     @rule(seconds=st.sampled_from([1.0, 11.0, 50.0]))
     def wait(self, seconds: float) -> None:
-        """Time passes: what has had no outcome for too long is sent again at the next turn."""
+        """Let time pass; the next turn sends commands again that had no outcome for too long."""
         self.now += seconds
 
     @rule(looks_back=st.booleans())
     def crash(self, looks_back: bool) -> None:  # noqa: FBT001 - Hypothesis draws it
-        """The process dies. The next one follows from where this one was, or only what is new."""
+        """End the process. The next one reads from the old position, or only new records."""
         self.outbox.close()
         self.broken.append(self.broker.producer)
         if not looks_back:
@@ -153,7 +153,7 @@ class PublishingMachine(RuleBasedStateMachine):
         self.start()
 
     def teardown(self) -> None:
-        """Everything works again: now all of it has to arrive within a few rounds."""
+        """Without faults, everything arrives within a bounded number of turns."""
         try:
             self.broker.room = 1_000
             for _ in range(3 + sum(map(len, self.published.values()))):
@@ -170,7 +170,7 @@ class PublishingMachine(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
     def check(self) -> None:
-        """All landed in order, all learned their SeqId, nothing is left."""
+        """All commands are in the log in order, all receipts are settled, the outbox is empty."""
         landed: dict[str, dict[str, None]] = defaultdict(dict)
         for key, value in self.broker.log:
             landed[key.decode()].setdefault(decode_command(value).client_msg_id)

@@ -1,4 +1,4 @@
-"""What is remembered of a conversation's latest messages, beside a plain dictionary of all."""
+"""The latest messages of a conversation, compared with a dictionary of all messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stream_processors.core.recent import ClosedPage, Plain, RecentMessages, Sai
 senders = st.sampled_from(["ann", "bob", "陈"])
 steps = st.lists(
     st.tuples(
-        st.integers(1, 40),  # SeqIds until the next message: others lie between
+        st.integers(1, 40),  # SeqIds until the next message, for other entries
         senders,
         st.integers(-5, 100_000),  # the broker's clock may go back
         st.booleans(),  # pulled
@@ -30,13 +30,13 @@ KEPT_AT_LEAST = RECENT_PAGE * (RECENT_PAGES - 1)
 
 
 def talk(recent: RecentMessages, said: Mapping[int, Said | Plain]) -> list[ClosedPage]:
-    """Has messages said, and returns the pages to be logged."""
+    """Add messages; return the pages for the log."""
     closed = [recent.add(seq, each) for seq, each in said.items()]
     return [page for page in closed if page is not None]
 
 
 def messages(drawn: list[Drawn]) -> dict[int, Said | Plain]:
-    """The messages of such steps, by SeqId."""
+    """The messages of drawn steps, by SeqId."""
     found: dict[int, Said | Plain] = {}
     seq, at = 0, 1_000
     for gap, sender, later, pulled, told in drawn:
@@ -50,9 +50,9 @@ def test_recent_messages_are_found_as_they_were_said_and_altered(
     drawn: list[Drawn],
     alter: list[tuple[int, bool]],
 ) -> None:
-    """All of the last thousand SeqIds are; of those that are not remembered nothing is said.
+    """All of the last thousand SeqIds are found, and others are reported as not remembered.
 
-    The same holds for a copy that is restored from what was to be logged.
+    The same holds for a copy restored from the log.
     """
     recent, copy = RecentMessages(), RecentMessages()
     said = messages(drawn)
@@ -79,7 +79,7 @@ def test_recent_messages_are_found_as_they_were_said_and_altered(
 
 
 def test_a_thousand_messages_are_kept_and_take_few_bytes() -> None:
-    """In a conversation of messages alone: the last 1,000 of 5,000, in 16 KB."""
+    """Of 5,000 messages the last 1,000 are remembered, in 16 KB."""
     recent = RecentMessages()
     talk(recent, {seq: (f"user-{seq % 7}", seq * 61_000) for seq in range(1, 5_001)})
     assert all(recent.remembers(seq) and recent.find(seq) for seq in range(4_000, 5_001))

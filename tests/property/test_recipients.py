@@ -1,4 +1,4 @@
-"""The keys of sync records, and which records one entry becomes."""
+"""Keys of sync records, and the records of one entry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ people = st.lists(ids, min_size=1, max_size=30, unique=True)
 
 @given(people, ids)
 def test_a_key_names_its_recipients_and_nobody_else(users: list[str], other: str) -> None:
-    """Whoever is listed finds themselves in the key, whatever printable characters ids have."""
+    """A key contains exactly its recipients, with any printable characters in their ids."""
     key = recipients_key(users)
     assert recipients_of(key) == [user.encode() for user in users]
     assert is_recipient(other.encode(), key) is (other in users)
@@ -26,7 +26,7 @@ def test_a_key_names_its_recipients_and_nobody_else(users: list[str], other: str
 
 @given(people, st.integers(1, 40))
 def test_a_long_list_becomes_several_keys(users: list[str], most: int) -> None:
-    """No recipient is lost or doubled, and no key is longer than allowed unless it has one id."""
+    """No recipient is lost or doubled, and a key is within the limit unless it has one id."""
     keys = list(key_parts(users, most))
     assert [user for key in keys for user in recipients_of(key)] == [u.encode() for u in users]
     assert all(len(key) <= most or len(recipients_of(key)) == 1 for key in keys)
@@ -36,7 +36,7 @@ def test_a_long_list_becomes_several_keys(users: list[str], most: int) -> None:
 def test_each_recipient_has_one_record_in_their_own_shard(
     users: list[str], partitions: int, later: int
 ) -> None:
-    """An entry is one record for each shard, also after the number of shards has changed."""
+    """An entry is one record for each shard, also after a change of the shard count."""
     audience = Audience(users)
     for count in (partitions, partitions, later):
         records = addresses(audience, count)

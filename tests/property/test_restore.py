@@ -1,4 +1,4 @@
-"""A restore gives the same state, whatever the broker has compacted of the log."""
+"""A restore gives the same state after any compaction of the log."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ steps = st.lists(commands | talk | st.just(Commit), max_size=60)
 def numbered(
     made: Sequence[AnyCommand | type[Crash | Commit]],
 ) -> list[AnyCommand | type[Crash | Commit]]:
-    """The same with ids that grow, so that most commands are accepted."""
+    """Give the commands increasing ids, so that most of them are accepted."""
     return [
         step if isinstance(step, type) else structs.replace(step, client_msg_id=uuid7(9_000, at))
         for at, step in enumerate(made)
@@ -35,7 +35,10 @@ def numbered(
 
 
 def compacted_at_random(log: StateLog, rng: random.Random) -> StateLog:
-    """The last record of each key, and any of the others; a lone tombstone may be gone, too."""
+    """Keep the last record of each key and a random part of the others.
+
+    A tombstone may be dropped, too.
+    """
     last = {key: at for at, (key, _) in enumerate(log)}
     return [
         (key, value)
@@ -45,13 +48,13 @@ def compacted_at_random(log: StateLog, rng: random.Random) -> StateLog:
 
 
 def without_revived(log: StateLog, kept: StateLog) -> bool:
-    """Whether no key that ended has an earlier value without its tombstone."""
+    """Return whether no deleted key has an earlier value without its tombstone."""
     ended = {key for key, value in dict(log).items() if value is None}
     return all(dict(kept)[key] is None for key in ended & {key for key, _ in kept})
 
 
 def everything(log: StateLog, busy_limit: int) -> dict[str, bytes | None]:
-    """Each conversation that a restore brings back, and the progress."""
+    """Return each conversation of a restore, and the progress."""
     conversations, progress = restore(log, busy_limit)
     found = {
         conv_id: freeze(conversation) if (conversation := conversations.get(conv_id)) else None
@@ -64,12 +67,13 @@ def everything(log: StateLog, busy_limit: int) -> dict[str, bytes | None]:
 def test_a_compacted_log_restores_what_the_whole_does(
     made: list[AnyCommand | type[Crash | Commit]], rng: random.Random, busy_limit: int
 ) -> None:
-    """Byte for byte, with conversations as objects or packed, and records dropped on the way."""
+    """A compacted log restores the same bytes, with conversations as objects or packed."""
     log = run([*opening(), *numbered(made)]).states
     whole = everything(log, 1_000)
     for limit in (4_096, 30):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(gathering, "_FIRST_LIMIT", limit)  # how early replaced records go
+            # how early replaced records are dropped
+            patch.setattr(gathering, "_FIRST_LIMIT", limit)
             assert everything(log, busy_limit) == whole
             kept = compacted_at_random(log, rng)
             if without_revived(log, kept):
@@ -78,7 +82,7 @@ def test_a_compacted_log_restores_what_the_whole_does(
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.none() | st.sampled_from([1, 254, 255, 70_000]))))
 def test_packed_records_are_read_back(made: list[tuple[int, int | None]]) -> None:
-    """Records of all lengths and ends of keys: the last of each key, in the order of the log."""
+    """For records of all lengths, the last record of each key is read, in the order of the log."""
     records = [
         (b"k" * 253 + b"x" * key, None if size is None else b"v" * size) for key, size in made
     ]
@@ -92,5 +96,5 @@ def test_packed_records_are_read_back(made: list[tuple[int, int | None]]) -> Non
 
 
 def test_there_is_always_a_progress() -> None:
-    """Else the comparison would be of nothing."""
+    """The state log always has a progress, so that the comparison above is not empty."""
     assert dict(run(opening()).states)[PROGRESS_KEY]

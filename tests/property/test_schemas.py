@@ -1,4 +1,4 @@
-"""The small functions that everybody relies on."""
+"""Functions that all parts use: ids, sync SeqIds, periods."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ seqs = st.integers(1, 30)
 
 @given(moments, randoms)
 def test_an_id_holds_its_parts(ms: int, random_bits: int) -> None:
-    """What is laid out to a UUIDv7 can be read from it again, and it passes as one."""
+    """A UUIDv7 contains its time and its random part, and is a valid id."""
     made = uuid7(ms, random_bits)
     assert is_client_msg_id(made)
     assert uuid7_parts(made) == (ms, random_bits)
@@ -29,20 +29,20 @@ def test_an_id_holds_its_parts(ms: int, random_bits: int) -> None:
 
 @given(moments, randoms, moments, randoms)
 def test_ids_are_ordered_as_their_parts(ms: int, bits: int, ms2: int, bits2: int) -> None:
-    """Comparing the strings compares (milliseconds, random part)."""
+    """The order of ids as strings is that of (milliseconds, random part)."""
     assert (uuid7(ms, bits) < uuid7(ms2, bits2)) == ((ms, bits) < (ms2, bits2))
 
 
 @given(st.text(max_size=40))
 def test_other_text_is_no_id(text: str) -> None:
-    """Nothing passes as a UUIDv7 that cannot be laid out as one."""
+    """A text is a valid id only if a UUIDv7 gives the same text."""
     if is_client_msg_id(text):
         assert uuid7(*uuid7_parts(text)) == text
 
 
 @pytest.mark.parametrize("number", [(-1, 0), (1 << 48, 0), (0, -1), (0, MAX_RANDOM + 1)])
 def test_numbers_out_of_range_make_no_id(number: tuple[int, int]) -> None:
-    """An id is never cut to fit."""
+    """A number out of range is an error and is not truncated."""
     with pytest.raises(ValueError, match="bits"):
         uuid7(*number)
 
@@ -53,7 +53,7 @@ offsets = st.integers(0, (1 << 48) - 1)
 
 @given(epochs, offsets, epochs, offsets)
 def test_sync_seqs_grow_with_epoch_and_offset(a: int, b: int, c: int, d: int) -> None:
-    """A later epoch is above all of an earlier one, and the parts can be read again."""
+    """A sync SeqId contains epoch and offset, and is ordered by them."""
     assert unpack_sync_seq(sync_seq(a, b)) == (a, b)
     assert (sync_seq(a, b) < sync_seq(c, d)) == ((a, b) < (c, d))
     assert sync_seq(a, b) < 1 << 63
@@ -64,7 +64,7 @@ changes = st.lists(st.tuples(seqs, st.booleans()), max_size=12)
 
 @given(changes)
 def test_periods_are_apart_and_in_order(happened: list[tuple[int, bool]]) -> None:
-    """Whatever is thrown at it, periods do not overlap and only the last is open."""
+    """For any changes, periods do not overlap, and only the last one is open."""
     found = periods(happened)
     for earlier, later in itertools.pairwise(found):
         assert earlier.last is not None
@@ -74,7 +74,7 @@ def test_periods_are_apart_and_in_order(happened: list[tuple[int, bool]]) -> Non
 
 @given(st.lists(seqs, unique=True, max_size=10).map(sorted), st.integers(0, 31))
 def test_visible_is_between_join_and_leave(turns: list[int], seq: int) -> None:
-    """Who joins and leaves in turn sees from each join to the next leave, both included."""
+    """A person reads from each join to the next leave, both included."""
     happened = [(turn, at % 2 == 0) for at, turn in enumerate(turns)]
     edges = [*turns, 10**9] if len(turns) % 2 else turns
     inside = any(a <= seq <= b for a, b in zip(edges[::2], edges[1::2], strict=True))
@@ -82,7 +82,7 @@ def test_visible_is_between_join_and_leave(turns: list[int], seq: int) -> None:
 
 
 def test_a_period_without_an_end_is_open() -> None:
-    """A member sees everything from their joining on."""
+    """A member reads everything from the join on."""
     assert periods([(3, True)]) == [Period(3)]
     assert not visible([Period(3)], 2)
     assert visible([Period(3)], 10**12)
@@ -93,10 +93,10 @@ happenings = st.lists(st.tuples(seqs, st.booleans(), rules), max_size=12)
 
 
 def read_plainly(happened: list[Change], seq: int) -> bool:
-    """Whether somebody may read ``seq``, by walking through what happened to them.
+    """Return whether a person may read ``seq``, by a walk through the person's changes.
 
-    At each leave, and at the end if there is none, they have read on to there: from where they
-    last joined, or from the beginning if that join shows everything.
+    At each leave, and at the end for a member, the person has read up to that SeqId: from the last
+    join, or from the beginning if that join opens everything.
     """
     may_read, began, inside = False, 0, False
     for change in sorted(happened):
@@ -112,9 +112,9 @@ def read_plainly(happened: list[Change], seq: int) -> bool:
 def test_what_is_readable_is_what_each_join_opens(
     happened: list[tuple[int, bool, HistoryRule]], seq: int, chance: Random
 ) -> None:
-    """Joins, leaves and joins again, in any order, by either rule, mixed even: as by a plain walk.
+    """The readable parts equal a direct walk, for joins and leaves in any order with either rule.
 
-    An entry is one change for one person, so no SeqId is there with two meanings.
+    An entry is one change for one person, so no SeqId occurs with two meanings.
     """
     changes = [Change(*each) for each in {each[0]: each for each in happened}.values()]
     shuffled = [*changes, *changes[:3]]
@@ -126,7 +126,7 @@ def test_what_is_readable_is_what_each_join_opens(
 def test_readable_parts_are_apart_and_in_order(
     happened: list[tuple[int, bool, HistoryRule]],
 ) -> None:
-    """None overlap, only the last may be open, and it ends where the last stay does."""
+    """Readable parts do not overlap, and the last one ends where the last period does."""
     changes = [Change(*each) for each in {each[0]: each for each in happened}.values()]
     found, stays = readable(changes), periods((each.seq, each.joined) for each in changes)
     for earlier, later in itertools.pairwise(found):
@@ -139,7 +139,7 @@ def test_readable_parts_are_apart_and_in_order(
 def test_one_rule_for_all_joins(
     happened: list[tuple[int, bool, HistoryRule]], rule: HistoryRule
 ) -> None:
-    """``since_join`` is the membership periods; ``all`` is one range, from 1 to their end."""
+    """``since_join`` gives the membership periods; ``all`` gives one range from 1 to their end."""
     changes = [Change(seq, joined, rule) for seq, joined, _ in happened]
     stays = periods((each.seq, each.joined) for each in changes)
     whole = [Period(1, stays[-1].last)] if stays else []
@@ -148,14 +148,14 @@ def test_one_rule_for_all_joins(
 
 @given(st.lists(st.integers(1, 60), unique=True, max_size=3).map(sorted), st.integers(1, 60))
 def test_the_last_period_decides_whose_edits_count(turns: list[int], edit: int) -> None:
-    """A member sees the words of every edit, a former member those up to their last leave."""
+    """For a member each edit counts, and for a former member those up to the last leave."""
     happened = [Change(turn, at % 2 == 0) for at, turn in enumerate(turns)]
     due = bool(turns) and (len(turns) % 2 == 1 or edit <= turns[-1])
     assert counts(readable(happened), edit) == due
 
 
 def test_a_join_right_after_a_leave_continues_the_period() -> None:
-    """Forced joins and leaves with nothing between are one period, however many."""
+    """Any number of joins and leaves in a row is one period."""
     happened = [Change(seq, joined=seq % 2 == 1) for seq in range(5, 16_206)]
     assert readable(happened) == [Period(5)]
     assert readable([*happened, Change(16_206, joined=False)]) == [Period(5, 16_206)]
@@ -163,7 +163,7 @@ def test_a_join_right_after_a_leave_continues_the_period() -> None:
 
 
 def test_away_and_back() -> None:
-    """Who left an ``all`` conversation reads up to their leave; back again, all of it."""
+    """A former member of an ``all`` conversation reads up to the leave; a join opens all of it."""
     away = [Change(5, joined=True, history="all"), Change(8, joined=False)]
     assert readable(away) == [Period(1, 8)]
     assert readable([*away, Change(12, joined=True, history="all")]) == [Period(1)]

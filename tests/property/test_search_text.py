@@ -1,4 +1,4 @@
-"""A message is found by what a reader sees in it, and by nothing else: against a model."""
+"""A message is found exactly by what a reader sees in it, compared with a model."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from tests.support.glyphs import (
 )
 
 LIKE_MARKS: Final = "\u0e33\u0eb3\uff9e\uff9f"
-"""Letters by their category that are marks of the letter before."""
+"""Letters by category that are displayed as marks of the letter before."""
 
 ANY_GLYPH: Final = st.sampled_from([SPACE]) | st.sampled_from(LETTERS) | st.sampled_from(SINGLES)
 TEXTS: Final = st.lists(ANY_GLYPH, min_size=1, max_size=12)
 
 
 def written(draw: st.DrawFn, glyphs: list[Glyph]) -> str:
-    """The glyphs, each in one of its spellings, and unseen characters between them."""
+    """Write each glyph in one of its spellings, with unseen characters between."""
     chosen = Random(draw(st.integers(0, 1 << 32)))
     return "".join(chosen.choice(glyph.spellings) + chosen.choice(JUNK) for glyph in glyphs)
 
 
 @st.composite
 def runs_of_messages(draw: st.DrawFn) -> tuple[str, str]:
-    """A message, and a run of what it shows, written in another way."""
+    """Draw a message, and a run of its visible text in another spelling."""
     shown = collapsed(draw(TEXTS)) or [LETTERS[0]]
     ends = [at for at in range(len(shown) + 1) if is_boundary(shown, at)]
     first = draw(st.sampled_from(ends[:-1]))
@@ -50,7 +50,7 @@ def runs_of_messages(draw: st.DrawFn) -> tuple[str, str]:
 
 @st.composite
 def messages_and_queries(draw: st.DrawFn) -> tuple[str, str, bool]:
-    """A message, a query out of few glyphs of it and others, and whether the message shows it."""
+    """Draw a message, a query of similar glyphs, and whether the message shows the query."""
     few = draw(st.lists(ANY_GLYPH, min_size=2, max_size=4))
     some = st.lists(st.sampled_from(few), min_size=1, max_size=12)
     text, run = draw(some), draw(some.map(lambda glyphs: glyphs[:4]))
@@ -60,7 +60,7 @@ def messages_and_queries(draw: st.DrawFn) -> tuple[str, str, bool]:
 @settings(deadline=None, max_examples=250)
 @given(runs_of_messages())
 def test_a_message_is_found_by_each_run_that_it_shows(found: tuple[str, str]) -> None:
-    """From any word or single glyph to any other, however the two are written."""
+    """A message is found by any run of its words or glyphs, in any spelling of both."""
     text, run = found
     term = readings_of(run)
     assert not term or has_run(readings_of(text), term)
@@ -79,7 +79,7 @@ def test_a_message_is_found_by_nothing_else(asked: tuple[str, str, bool]) -> Non
 @settings(deadline=None)
 @given(TEXTS.flatmap(lambda glyphs: st.composite(lambda draw: written(draw, glyphs))()))
 def test_a_message_is_found_by_itself(text: str) -> None:
-    """Pasted into the search box, whatever quotation marks it has."""
+    """A message is found by its whole text as a query, with any quotation marks."""
     try:
         query = parse_query(text)
     except ValueError:
@@ -91,7 +91,7 @@ def test_a_message_is_found_by_itself(text: str) -> None:
 @settings(deadline=None, max_examples=500)
 @given(st.text(), st.text())
 def test_any_text_in_white_space_is_found(one: str, other: str) -> None:
-    """Whatever characters it has: what white space surrounds is a run of the text."""
+    """Any text between white space is found, whatever its characters are."""
     text = readings_of(f"{one} {other}")
     assert all(has_run(text, term) for term in map(readings_of, (one, other)) if term)
 
@@ -99,7 +99,7 @@ def test_any_text_in_white_space_is_found(one: str, other: str) -> None:
 @settings(deadline=None, max_examples=500)
 @given(st.text())
 def test_tokens_are_bounded_and_stable(text: str) -> None:
-    """A server splits the tokens at spaces alone, and finds no token that is too long for it."""
+    """Tokens have no other separator than a space, and have a maximum length."""
     for reading in readings_of(text):
         tokens = reading.split(" ")
         assert tokens == reading.split()
@@ -110,7 +110,7 @@ def test_tokens_are_bounded_and_stable(text: str) -> None:
 
 
 def test_every_character_is_found_or_unseen() -> None:
-    """Each code point between Han characters: found by itself, and no barrier if it is unseen."""
+    """Each code point between Han characters is found by itself, or is unseen and no boundary."""
     for code in range(0xE0000):
         character = chr(code)
         category = unicodedata.category(character)

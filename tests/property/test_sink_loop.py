@@ -1,4 +1,4 @@
-"""The consume loop in any order of deliveries, failures, rebalances and deaths."""
+"""The consume loop with any order of deliveries, failures, rebalances and crashes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ scripts = st.integers(
 
 @pytest.fixture(autouse=True, scope="module")
 def _no_pauses() -> Iterator[None]:
-    """Retries follow at once."""
+    """Retries without a pause."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.0)
         yield
@@ -38,10 +38,10 @@ def _no_pauses() -> Iterator[None]:
 def test_nothing_is_committed_before_it_is_durable(
     log: dict[int, list[bytes]], script: list[int]
 ) -> None:
-    """Whatever happens, no commit passes a record that is neither stored nor a dead letter.
+    """No commit passes a record that is neither stored nor a dead letter.
 
-    And in the end all is committed, up to the markers behind the last records, and what can be
-    stored is stored: a process that dies, or partitions that move, lose nothing.
+    In the end everything is committed, with the transaction markers after the last records, and
+    each record that can be stored is stored, also after crashes and rebalances.
     """
     world = World(log, script)
     event(f"processes: {min(world.run(), 5)}")
@@ -53,7 +53,7 @@ def test_nothing_is_committed_before_it_is_durable(
 
 @given(logs)
 def test_without_disturbance_each_record_is_handled_once(log: dict[int, list[bytes]]) -> None:
-    """All goes well in one process, and exactly the poison is put aside."""
+    """Without faults one process handles each record once, and exactly poison is a dead letter."""
     world = World(log, [])
     assert world.run() == 1
     poison = {

@@ -1,4 +1,4 @@
-"""Pages of a sync timeline, however they are cut: each record once, in order, nothing else."""
+"""Pages of a sync timeline, with any cuts: each record exactly once, in order."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from schemas.sync_rows import SyncRow, encode_row, references
 from tests.support.gateway import FakeStore, key_of, message
 
 untimed = settings(deadline=None)
-"""How long an example takes says how busy the machine is."""
+"""The time of an example depends on the load of the machine."""
 
 LISTED_AHEAD: Final = 3
 PROCESSES: Final = 3
 PLACE_BITS: Final = 3
-"""Sync SeqIds of a bucket that the tests use: 2 to the power of this."""
+"""The logarithm to base 2 of the number of sync SeqIds in a bucket that the tests use."""
 
 Action: TypeAlias = Literal["flush", "commit", "restart"]
 
@@ -57,24 +57,24 @@ any_bytes = st.integers(1, 1_500)
 
 
 def reference_of(sync_seq: int) -> tuple[str, int] | None:
-    """The entry that a record of these tests is; None if it is a reply."""
+    """The entry of a record in these tests; None for a reply."""
     bucket, at = divmod(sync_seq, SYNC_BUCKET)
     conv_id = ("c", "d", "e", None)[at % 4]
     return None if conv_id is None else (conv_id, (bucket << PLACE_BITS) + at + 1)
 
 
 def entry_of(sync_seq: int, conv_id: str, seq: int) -> MessageSent:
-    """The entry of a record, of one of many sizes."""
+    """The entry of a record, with one of many sizes."""
     return message(conv_id, seq, text="x" * (sync_seq % 400))
 
 
 def reply_of(sync_seq: int) -> Raw:
-    """A record that is no entry, of one of two sizes."""
+    """A reply, with one of two sizes."""
     return Raw(b"1" * (700 if sync_seq % 2 else 7))
 
 
 def row_of(part: Sequence[int]) -> SyncRow:
-    """The row that one flush makes of records of one bucket."""
+    """The row of one flush with records of one bucket."""
     row = SyncRow(entries={}, replies={})
     for sync_seq in part:
         entry = reference_of(sync_seq)
@@ -88,8 +88,8 @@ def row_of(part: Sequence[int]) -> SyncRow:
 def written(seqs: Sequence[int], steps: Sequence[tuple[int, Action, int]]) -> list[SyncRow]:
     """The rows that processes of the sink write, in order, until all records are in rows.
 
-    Each process begins at the committed place and flushes what follows. A process that lost its
-    partition may go on for a while beside the next one. A commit never goes back.
+    A process starts at the committed position and flushes the next records. A process that lost
+    its partition may continue for a time next to the new owner. A commit never moves back.
     """
     committed, places, rows = 0, [0] * PROCESSES, []
     last: list[tuple[int, Action, int]] = [(0, "restart", 0), (0, "flush", len(seqs))]
@@ -108,7 +108,7 @@ def written(seqs: Sequence[int], steps: Sequence[tuple[int, Action, int]]) -> li
 
 
 def put_entry(store: FakeStore, sync_seq: int) -> None:
-    """Writes the entry of a record, and that its conversation is there up to it."""
+    """Write the entry of a record, and the head of its conversation."""
     entry = reference_of(sync_seq)
     if entry is not None:
         store.put_message(entry_of(sync_seq, *entry))
@@ -116,7 +116,7 @@ def put_entry(store: FakeStore, sync_seq: int) -> None:
 
 
 def store_of(seqs: Sequence[int], rows: Sequence[SyncRow]) -> FakeStore:
-    """A store with rows of ann, all entries, and rows of bob beside."""
+    """A store with rows of ann, all entries, and rows of bob."""
     store = FakeStore()
     for row in rows:
         store.put_row("ann", row)
@@ -127,7 +127,7 @@ def store_of(seqs: Sequence[int], rows: Sequence[SyncRow]) -> FakeStore:
 
 
 class Timeline(NamedTuple):
-    """Sync SeqIds and the rows that hold them, in the order of writing."""
+    """Sync SeqIds and their rows, in the order of writes."""
 
     seqs: list[int]
     rows: list[SyncRow]
@@ -141,7 +141,7 @@ timelines = st.builds(
 def repaired(
     seqs: Sequence[int], steps: Sequence[tuple[int, Action, int]], late: Sequence[int]
 ) -> Timeline:
-    """A timeline in which some records were dead letters: each is added to the row above it."""
+    """A timeline with replayed dead letters: each is added to the row above it."""
     after = {seqs[place] for place in late if place < len(seqs)}
     rows = {key_of(row): row for row in written([s for s in seqs if s not in after], steps)}
     for seq in sorted(after):
@@ -169,7 +169,10 @@ repaired_timelines = st.builds(
 def test_rows_that_overlap_give_each_reference_once(
     seqs: list[int], steps: list[tuple[int, Action, int]], cut: int, place: int, slice_size: int
 ) -> None:
-    """At any moment of the sink's work, from any place, upwards and downwards, slice by slice."""
+    """At any time of the sink's work, slices from any position have each reference once.
+
+    The slices go forwards and backwards.
+    """
     now = written(seqs, steps)[:cut]
     rows = {key_of(row): StoredRow(key_of(row), encode_row(row).decode()) for row in now}
     there = [seq for seq in seqs if rows and seq <= max(rows)]
@@ -192,14 +195,14 @@ def test_rows_that_overlap_give_each_reference_once(
 
 
 def assert_bounded(page: SyncPage, limit: int) -> None:
-    """A page has no more records than asked for, and no more bytes unless it is one record."""
+    """A page is within the limits of records and of bytes, unless it has one record."""
     assert len(page.records) <= limit
     sizes = [len(bytes(each.record)) for each in page.records]
     assert len(sizes) < 2 or sum(sizes) <= sync.MAX_PAGE_BYTES
 
 
 async def all_sync(store: FakeStore, after: int, limit: int) -> list[int]:
-    """The sync SeqIds of all pages, each record the right one."""
+    """Read all pages; return the sync SeqIds, after a check of the records."""
     seqs: list[int] = []
     while True:
         page, awaited = await read_sync(store, "ann", after, limit)
@@ -214,7 +217,7 @@ async def all_sync(store: FakeStore, after: int, limit: int) -> list[int]:
 
 
 def shown(page: SyncPage) -> list[int]:
-    """The sync SeqIds of a page, whose records are what they have to be."""
+    """Return the sync SeqIds of a page, after a check of its records."""
     for sync_seq, record in ((each.sync_seq, each.record) for each in page.records):
         entry = reference_of(sync_seq)
         if entry is None:
@@ -225,7 +228,7 @@ def shown(page: SyncPage) -> list[int]:
 
 
 async def all_sync_back(store: FakeStore, before: int, limit: int) -> list[int]:
-    """The same backwards. A page that is refused is asked for again."""
+    """Read all pages backwards, with retries; return the sync SeqIds."""
     seqs: list[int] = []
     while True:
         try:
@@ -249,7 +252,7 @@ async def all_sync_back(store: FakeStore, before: int, limit: int) -> list[int]:
 def test_sync_gives_each_record_once(
     timeline: Timeline, after: int, limit: int, page_bytes: int, slice_size: int
 ) -> None:
-    """Any paging from any cursor gives each record above it, in order, and nobody else's."""
+    """All pages from any cursor have each record above it once, in order, and no others."""
     store = store_of(*timeline)
     with (
         patch.object(sync, "MAX_PAGE_BYTES", page_bytes),
@@ -271,7 +274,7 @@ def test_sync_gives_each_record_once(
 def test_sync_backwards_gives_each_record_once(
     timeline: Timeline, before: int, limit: int, page_bytes: int, slice_size: int
 ) -> None:
-    """Any paging from anywhere gives each record below it, in descending order, nobody else's."""
+    """All pages backwards have each record below the start once, in descending order."""
     store = store_of(*timeline)
     with (
         patch.object(sync, "MAX_PAGE_BYTES", page_bytes),
@@ -287,7 +290,7 @@ def test_sync_backwards_gives_each_record_once(
 def test_both_directions_meet(
     timeline: Timeline, data: st.DataObject, back: int, onwards: int
 ) -> None:
-    """From any place, what lies before it backwards and the rest forwards are the timeline."""
+    """From any position, the pages backwards and forwards together are the timeline."""
     near = [seq + step for seq in timeline.seqs for step in (-1, 0)]
     at = data.draw(st.sampled_from([-1, *near]))
     store = store_of(*timeline)
@@ -296,16 +299,15 @@ def test_both_directions_meet(
 
 
 class Arriving(FakeStore):
-    """A store that two sinks fill while it is read: rows in order, and entries, then their heads.
+    """A store that two sinks fill during the reads: rows in order, and entries before heads.
 
-    Buckets are listed a few rows ahead, as the sink does.
+    Buckets are listed a few rows ahead, as by the sink.
 
     Args:
-        timeline: What the sinks write.
-        order: The entries arrive as they were sequenced, or those of one conversation after
-            those of another.
-        there: How many rows and how many entries are there at first.
-        pace: How many rows, and how many entries, arrive before each read.
+        timeline: The records that the sinks write.
+        order: Entries arrive in their order, or one conversation after the other.
+        there: The numbers of rows and of entries at first.
+        pace: The numbers of rows and of entries that arrive before each read.
     """
 
     def __init__(
@@ -325,7 +327,7 @@ class Arriving(FakeStore):
         self.arrive(*there)
 
     def arrive(self, rows: int, entries: int) -> None:
-        """Lets the next rows and entries come."""
+        """Let the next rows and entries arrive."""
         for row in self._waiting_rows[:rows]:
             self.put_row("ann", row)
         for seq in self._waiting_entries[:entries]:
@@ -334,7 +336,7 @@ class Arriving(FakeStore):
         self._waiting_entries = self._waiting_entries[entries:]
 
     def arrive_all(self) -> None:
-        """Lets everything come."""
+        """Let everything arrive."""
         self.arrive(len(self._waiting_rows), len(self._waiting_entries))
 
     async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
@@ -345,7 +347,7 @@ class Arriving(FakeStore):
     async def sync_rows_back(
         self, user: str, bucket: int, before: int, limit: int
     ) -> list[StoredRow]:
-        for _ in range(next(self._pace)[0]):  # of reads at the same time, any may be the first
+        for _ in range(next(self._pace)[0]):  # of simultaneous reads, any one may be the first
             await asyncio.sleep(0)
         return await super().sync_rows_back(user, bucket, before, limit)
 
@@ -371,7 +373,7 @@ arriving = st.builds(
 def test_sync_misses_nothing_that_arrives_meanwhile(
     store: Arriving, limit: int, slice_size: int
 ) -> None:
-    """A cursor passes no record whose row, or whose entry, arrives later."""
+    """A cursor passes no record whose row or entry arrives later."""
     found: list[int] = []
     with patch.object(sync, "MAX_BUCKETS", 40), patch.object(sync, "SLICE", slice_size):
         for _ in range(5):
@@ -386,7 +388,7 @@ def test_sync_misses_nothing_that_arrives_meanwhile(
 def test_sync_backwards_has_no_hole_whatever_arrives(
     store: Arriving, limit: int, slice_size: int
 ) -> None:
-    """Below the first record shown all are; from it on forwards all the others are found."""
+    """Pages backwards have no hole below their first record; the others are forwards from it."""
     seqs = store.timeline.seqs
     with patch.object(sync_back, "MAX_BUCKETS", 40), patch.object(sync_back, "SLICE", slice_size):
         found = asyncio.run(all_sync_back(store, MAX_SEQ, limit))
@@ -402,7 +404,7 @@ def test_sync_backwards_has_no_hole_whatever_arrives(
 def test_what_never_comes_and_what_is_gone_are_holes(
     timeline: Timeline, refused: set[int], recalled: set[int], limit: int
 ) -> None:
-    """An entry below the head that the store refused is a hole, and so is a recalled one."""
+    """An entry that the store refused is a hole, and so is a recalled one."""
     store = FakeStore()
     expected: dict[int, bytes] = {}
     for row in timeline.rows:

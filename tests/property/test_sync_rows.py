@@ -1,4 +1,4 @@
-"""Whatever sinks crash, overlap and replay: a reader of their rows misses no sync record."""
+"""After any crashes, overlaps and replays of sinks, a reader of their rows misses no record."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from tests.support.sync_rows import SyncRows
 
 USERS = ("ann", "bob", "cid", "dan")
 FIRST = SYNC_BUCKET - 12
-"""So that timelines lie in two buckets."""
+"""The timelines are in two buckets."""
 
 REFUSED = 5
-"""Of records with this SeqId, Cassandra refuses the rows."""
+"""Cassandra refuses the rows of records with this SeqId."""
 
 UNKNOWN = 6
-"""Records with this SeqId are of a kind that the sink does not know yet."""
+"""The sink does not know the kind of records with this SeqId."""
 
 
 class Killed(BaseException):
@@ -42,13 +42,14 @@ class Killed(BaseException):
 
 
 class Process(FakeSession):
-    """The session of one process. Every request is answered at once, or lost, or the last one.
+    """The session of one process. A request is answered, lost, or the last one of the process.
 
     Args:
-        rows: The table that all processes write.
-        script: One number for each request: 1 loses the request, 2 loses the answer, 3 kills the
-            process before the request, 4 after. All goes well at the end of the script.
-        repaired: Whether Cassandra takes every row.
+        rows: The table of all processes.
+        script: One number for each request: 1 loses the request, 2 loses the answer, 3 ends the
+            process before the request, 4 after it. After the end of the script there are no
+            faults.
+        repaired: Whether Cassandra accepts every row.
     """
 
     def __init__(self, rows: SyncRows, script: list[int], *, repaired: bool = False) -> None:
@@ -58,7 +59,7 @@ class Process(FakeSession):
         self._repaired = repaired
 
     def execute(self, query: Any, parameters: Any = ("", "")) -> Any:
-        """Also the query for the first row from a sync SeqId on."""
+        """Answer also the query for the first row from a sync SeqId on."""
         if "FROM sync WHERE" not in getattr(query, "query_string", ""):
             return super().execute(query, parameters)
         user, bucket, lowest = parameters
@@ -67,7 +68,7 @@ class Process(FakeSession):
         return SimpleNamespace(one=lambda: (held[min(above)],) if above else None)
 
     def execute_async(self, statement: Any) -> Any:
-        """Sends one batch."""
+        """Send one batch, with the next fault of the script."""
         sent = self._decoded(statement)
         choice = next(self.script, 0)
         if choice == 3:
@@ -103,10 +104,10 @@ class Process(FakeSession):
 class Run(NamedTuple):
     """Some batches of a process.
 
-    ``resumes``: which of the processes that live goes on, counted from the latest, though others
-    have come after it; a new one if there are not so many. ``back``: how many commits before the
-    last one a new process starts. ``batches``: the length of each. ``script``: see `Process`.
-    ``commits``: whether what is durable is committed.
+    ``resumes``: The index of a living process that continues, counted from the latest; with fewer
+    processes a new one starts. ``back``: The number of commits before the last one at which a new
+    process starts. ``batches``: Lengths of the batches. ``script``: See `Process`. ``commits``:
+    Whether durable records are committed.
     """
 
     resumes: int
@@ -129,7 +130,7 @@ logs = st.lists(st.tuples(keys, st.integers(1, 9)), min_size=1, max_size=25)
 
 
 class World:
-    """A log, the rows that processes make of it, and the place that they have committed."""
+    """A log, the rows of the processes, and their committed position."""
 
     def __init__(self, log: list[tuple[list[str], int]]) -> None:
         said = Conversation("c").said
@@ -143,11 +144,11 @@ class World:
         self.rows = SyncRows()
         self.committed = 0
         self.starts = [0]
-        """Places that were committed at some time: where a process may have started."""
+        """Positions of all commits, where a process may have started."""
         self.living: list[tuple[SyncWriter, Process, int]] = []
 
     def run(self, run: Run) -> None:
-        """Runs a process until it is killed or has no more batches."""
+        """Run a process until it is killed or has no more batches."""
         if run.resumes < len(self.living):
             event("resumed")
             writer, session, place = self.living.pop(-1 - run.resumes)
@@ -171,7 +172,7 @@ class World:
         self.living.append((writer, session, place))
 
     def _now(self, record: Record) -> Record:
-        """A record as a sink reads it that does not know all kinds."""
+        """A record as a sink without the new kind reads it."""
         if record.offset not in self.unknown:
             return record
         return Record(0, record.offset, record.key, b'{"kind":"new","conv_id":"c","seq":6}')
@@ -191,7 +192,7 @@ class World:
             return
 
     def check(self) -> None:
-        """A reader at any cursor gets all that is committed, in order and without a hole."""
+        """At any cursor, a reader gets all committed records, in order and without a hole."""
         for user in USERS:
             mine = [
                 record.offset
@@ -212,7 +213,7 @@ class World:
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bounds that a short log passes."""
+    """Limits that a short log exceeds."""
     monkeypatch.setattr(sync_parts, "MAX_REFERENCES", 3)
     monkeypatch.setattr(sync_parts, "MAX_PART_BYTES", 120)
     monkeypatch.setattr(sync_places, "MAX_DELIVERIES", 14)
@@ -221,9 +222,9 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @given(logs, st.lists(runs, max_size=8))
 def test_no_reader_misses_a_record(log: list[tuple[list[str], int]], history: list[Run]) -> None:
-    """After every batch of every process, killed or not, overlapping or not.
+    """No record is missing after any batch of any process, with crashes and overlaps.
 
-    At the end a process writes what is left, and late records join the rows above them.
+    At the end a process writes the rest, and late records are added to the rows above them.
     """
     world = World(log)
     for run in history:

@@ -1,4 +1,4 @@
-"""The audit finds no fault with what is right, and names each fault there is."""
+"""The audit reports no difference in consistent data, and names each difference."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.stories import STORY
 
 
 def _in_order(steps: list[tuple[AnyCommand, int]]) -> list[AnyCommand]:
-    """The same with ids that grow; the number says how often a command is sent."""
+    """Give the commands increasing ids; the number is that of copies of a command."""
     return [
         msgspec.structs.replace(step, client_msg_id=uuid7(10_000 + at, 0))
         for at, (step, copies) in enumerate(steps)
@@ -36,7 +36,7 @@ def _in_order(steps: list[tuple[AnyCommand, int]]) -> list[AnyCommand]:
 command_lists = st.lists(st.tuples(commands, st.sampled_from((1, 1, 1, 2, 3))), max_size=20).map(
     _in_order
 )
-# How long an example takes is the machine's matter, which others use, too.
+# The time of an example depends on the load of the machine.
 tries = settings(deadline=None, max_examples=60)
 numbers = st.lists(st.integers(0, 10_000), min_size=4, max_size=4)
 
@@ -47,7 +47,7 @@ DAMAGED = [(name, ONE_EPOCH) for name in DAMAGES] + [
     for layout in OTHERS
     for name in (*(each for each in DAMAGES if each.startswith("sync")), *BETWEEN_EPOCHS)
 ]
-"""Each damage, and one of a sync timeline in each layout: it lies in an epoch after the first."""
+"""Each damage, and those of sync timelines in each layout, where they are in a later epoch."""
 
 
 def _at(system: System, place: int) -> int:
@@ -61,9 +61,9 @@ def _system(steps: list[AnyCommand], layout: str = ONE_EPOCH) -> System:
 @settings(tries, max_examples=150)
 @given(command_lists, st.sampled_from(list(PLACINGS)))
 def test_what_the_core_writes_is_consistent(steps: list[AnyCommand], layout: str) -> None:
-    """Whatever was commanded: its entries, records, rows and documents agree, to the last one.
+    """Entries, records, rows and documents of any commands agree completely.
 
-    The core's fan-out and the audit's are two programs; here each checks the other.
+    The core's fan-out and the audit's are two programs, and here each checks the other.
     """
     system = _system(steps, layout)
 
@@ -81,9 +81,9 @@ def test_what_the_core_writes_is_consistent(steps: list[AnyCommand], layout: str
 def test_each_damage_is_named(
     name: str, layout: str, more: list[AnyCommand], choices: list[int]
 ) -> None:
-    """One damage anywhere in a consistent deployment is reported, by kind and by place.
+    """One damage of a consistent deployment is reported with its kind and its place.
 
-    And where it cannot mean more than one place, no other place is blamed.
+    If the damage has only one possible place, no other place is reported.
     """
     system = _system([*STORY, *more], layout)
 
@@ -96,12 +96,12 @@ def test_each_damage_is_named(
 
 
 def test_the_catalogue_is_long_enough() -> None:
-    """Each of at least 40 damages is reported under its own name, beside those of the rules."""
+    """At least 40 damages are tested, in addition to those of the rules."""
     assert len(DAMAGES | BETWEEN_EPOCHS) >= 40
 
 
 def test_a_shard_that_begins_without_a_value_is_looked_at() -> None:
-    """Its first record is not taken for the last one of the shard that was read before it."""
+    """The first record of a shard, even without a value, is not taken for one of another shard."""
     system = _system(STORY, "later epochs")
     empty = system.shards.places.keys() - {record[0] for record in system.sync}
     add_sync(system, max(empty), b"ann", None)
@@ -115,7 +115,7 @@ def test_a_shard_that_begins_without_a_value_is_looked_at() -> None:
 @tries
 @given(st.integers(0, 10_000))
 def test_a_hole_of_the_log_is_not_blamed_on_its_copies(choice: int) -> None:
-    """A SeqId that was never given is the log's matter: nobody can hold what there is not."""
+    """A SeqId missing in the log is reported for the log, and not for the copies."""
     log = run(STORY)
     messages = [e for e in log.timeline_of("c1")[:-1] if isinstance(e, MessageSent)]
     gone = messages[choice % len(messages)]
@@ -133,10 +133,10 @@ def test_a_hole_of_the_log_is_not_blamed_on_its_copies(choice: int) -> None:
 def test_what_comes_during_the_audit_is_no_difference(
     more: list[AnyCommand], data: st.DataObject
 ) -> None:
-    """Copies may be ahead of the snapshot: the log is read on before they are blamed."""
+    """The audit reads new entries of the log before it reports copies that are ahead."""
     system = _system([*STORY, *more])
     cut = data.draw(st.integers(0, len(system.timeline)))
-    # The entries of a command come in one transaction.
+    # The entries of a command are in one transaction.
     while 0 < cut < len(system.timeline) and _at(system, cut) == _at(system, cut - 1):
         cut -= 1
     system.timeline, system.grown = system.timeline[:cut], system.timeline[cut:]
@@ -151,7 +151,7 @@ def test_what_comes_during_the_audit_is_no_difference(
 def test_what_only_a_copy_has_is_blamed_although_the_log_grew(
     more: list[AnyCommand], choices: list[int]
 ) -> None:
-    """Reading on forgives what the log has, and nothing else."""
+    """An entry that only a copy has is reported, although the log grew."""
     system = _system([*STORY, *more])
     system.timeline, system.grown = system.timeline[:-1], system.timeline[-1:]
 
@@ -163,7 +163,7 @@ def test_what_only_a_copy_has_is_blamed_although_the_log_grew(
 @tries
 @given(command_lists)
 def test_what_came_during_the_audit_has_to_be_the_logs(more: list[AnyCommand]) -> None:
-    """A row that is ahead of the snapshot is held against the bytes that came to the log."""
+    """A row ahead of the snapshot must equal the entry that the log received since."""
     system = _system([*STORY, *more])
     system.timeline, system.grown = system.timeline[:-1], system.timeline[-1:]
     conv_id, _, seq, *_ = row = system.messages[-1]
@@ -179,7 +179,7 @@ def test_what_came_during_the_audit_has_to_be_the_logs(more: list[AnyCommand]) -
 def test_what_retention_dropped_is_no_difference(
     more: list[AnyCommand], data: st.DataObject
 ) -> None:
-    """Where Kafka has dropped the begin of a partition, the rest is checked, and that is said.
+    """Records that Kafka dropped are no difference; the rest is checked, and a note reports this.
 
     Cassandra may have dropped the same rows, or not yet.
     """
@@ -204,7 +204,7 @@ def test_what_retention_dropped_is_no_difference(
 @tries
 @given(st.integers(0, 10_000))
 def test_a_loss_behind_what_retention_dropped_is_named(choice: int) -> None:
-    """Retention excuses the oldest records and no hole among the later ones."""
+    """Retention explains the oldest missing records, but no hole among later records."""
     system = _system(STORY)
     home = system.home("ann", 0)
     own = [record for record in system.sync if record[0] == home]
@@ -225,7 +225,7 @@ def test_a_loss_behind_what_retention_dropped_is_named(choice: int) -> None:
 def test_expired_rows_may_be_gone_and_no_others(
     more: list[AnyCommand], data: st.DataObject
 ) -> None:
-    """A row is excused by the age of its records, and by nothing else."""
+    """A missing row is allowed exactly if its records have expired."""
     system = _system([*STORY, *more])
     alone = held_once(system)
     at = alone[data.draw(st.integers(0, len(alone) - 1))].at
@@ -252,7 +252,7 @@ run_lists = st.sets(st.integers(1, 30)).map(
 @tries
 @given(run_lists, st.lists(st.integers(1, 32)))
 def test_a_cursor_is_a_set_that_remembers_little(runs: list[Run], arrivals: list[int]) -> None:
-    """Taking SeqIds one by one says of each what a set of all that came would say."""
+    """A cursor gives the same answer for each SeqId as a set of all SeqIds."""
     due = {seq for run in runs for seq in range(run.first, run.last + 1)}
     cursor, came = Cursor(runs), set[int]()
 
@@ -280,7 +280,7 @@ def test_recipients_who_move_together_move_as_each_alone(
     alone = {user: Cursor(due) for user, due in zip(users, runs, strict=True)}
     together = Cursors({user: Cursor(due) for user, due in zip(users, runs, strict=True)})
 
-    # A record and the next one of its conversation have the same recipients, mostly.
+    # A record and the next one of its conversation usually have the same recipients.
     for listed, seq in [(listed, first + n) for listed, first in records for n in range(4)]:
         key = b"\n".join(listed)
         expected = [alone[user].take(seq) for user in listed]

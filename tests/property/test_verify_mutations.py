@@ -1,4 +1,4 @@
-"""Each field of an entry is held against a rule or against the command of the entry."""
+"""Each field of an entry is checked by a rule or against the command of the entry."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OTHER: Final[Mapping[str, str]] = {
     "all": "since_join", "since_join": "all",
 }  # fmt: skip
 NO_RULE: Final = frozenset({"v"})
-"""Fields that no rule of the log is about."""
+"""Fields without a rule of the log."""
 
 
 def _fields(entry: AnyEntry) -> list[str]:
@@ -32,7 +32,7 @@ def _fields(entry: AnyEntry) -> list[str]:
 
 
 def _others(name: str, value: Any) -> list[Any]:
-    """Values of the same type that the field does not have."""
+    """Return other values of the same type."""
     if name == "client_msg_id":
         return [uuid7(7, 7), f"{value}x"]
     if isinstance(value, str):
@@ -54,7 +54,7 @@ def _another(period: int | tuple[int, int]) -> int | tuple[int, int]:
 @settings(deadline=None, max_examples=150)
 @given(command_lists, st.data())
 def test_each_mutation_of_a_field_is_reported(more: list[AnyCommand], data: st.DataObject) -> None:
-    """One field of one entry is altered; the log or the input shows it, without the copies."""
+    """A change of one field of one entry is reported for the log or the input alone."""
     system = system_of(run([*STORY, *more]))
     at = data.draw(st.integers(0, len(system.timeline) - 1))
     entry = entry_of(system.timeline[at])

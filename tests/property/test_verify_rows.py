@@ -1,4 +1,4 @@
-"""The audit of rows agrees with a reader of rows, for whatever a sink that is killed leaves."""
+"""The audit of rows agrees with a reader, for the rows of sinks that are killed at any time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ processes = st.lists(
 
 
 def _places(system: System, user: str) -> list[int]:
-    """The sync SeqIds of all deliveries to a recipient."""
+    """Return the sync SeqIds of all deliveries to a recipient."""
     return sorted(
         sync_seq(epoch_of(number), offset)
         for number, offset, key, _ in system.sync
@@ -40,7 +40,7 @@ def _places(system: System, user: str) -> list[int]:
 
 
 def _read(rows: Sequence[StoredRow], user: str, after: int) -> list[int]:
-    """What a reader of a recipient's rows takes above a cursor, as `gateway` documents it."""
+    """Read a recipient's rows above a cursor, as the documentation of `gateway` describes."""
     taken = []
     for _, _, key, value in sorted(row for row in rows if row[0] == user):
         if key <= after:
@@ -55,7 +55,7 @@ def _read(rows: Sequence[StoredRow], user: str, after: int) -> list[int]:
 @tries
 @given(processes)
 def test_rows_of_a_sink_that_is_killed_are_right(history: list[Process]) -> None:
-    """Whatever the flushes and the kills: no difference, and readers of any cursor get all."""
+    """After any flushes and kills there is no difference, and a reader gets all records."""
     system = system_of(LOG)
     system.sync_rows = rows_of(system.sync, history)
 
@@ -71,7 +71,7 @@ def test_rows_of_a_sink_that_is_killed_are_right(history: list[Process]) -> None
 def test_a_skip_note_covers_the_rows_up_to_the_note_alone(
     history: list[Process], choice: int
 ) -> None:
-    """No rows of a recipient: a note at the last record explains that, a lower note does not."""
+    """A skip note at the last record explains missing rows, and a lower note does not."""
     system = system_of(LOG)
     system.sync_rows = rows_of(system.sync, history)
     users = sorted({row[0] for row in system.sync_rows})
@@ -92,7 +92,7 @@ def test_a_skip_note_covers_the_rows_up_to_the_note_alone(
 def test_what_a_reader_loses_is_named_and_nothing_else(
     history: list[Process], choices: list[int]
 ) -> None:
-    """References are taken out of rows: the audit names those that a reader does not get."""
+    """The audit names exactly the removed references that a reader misses."""
     system = system_of(LOG)
     system.sync_rows = rows_of(system.sync, history)
     for choice in choices:
@@ -107,7 +107,7 @@ def test_what_a_reader_loses_is_named_and_nothing_else(
     }
     named = [each for each in differences if each.kind in {"missing", "out_of_order"}]
     assert sorted(each.user for each in named) == sorted(user for user, _ in lost)
-    # A row whose highest reference is gone has a wrong key.
+    # A row without its highest reference has a wrong key.
     assert {each.kind for each in differences} <= {"missing", "out_of_order", "wrong_key"}
 
 

@@ -1,4 +1,4 @@
-"""Waiting for a sync timeline: nothing is missed, doubled or out of order."""
+"""Waiting for a sync timeline: no record is missed, repeated or out of order."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ SLOWEST_RETRY: Final = 1.1
 RETRIES: Final = 6
 """Reads of one request before its retries are a second apart."""
 AWAY: Final = 0.4
-"""Between two questions of the device: then nobody listens."""
+"""Between two requests of the device, without a listener."""
 READ: Final = 0.002
 WAIT: Final = 30
 DAY: Final = 86_400.0
-"""For so long tokens last here, unless a test says otherwise."""
+"""The lifetime of tokens, unless a test has another one."""
 
 
 class World:
-    """A log, a store that a sink brings behind it, and one gateway; a device follows."""
+    """A log, a store that sinks fill, one gateway, and a device that follows."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -69,7 +69,7 @@ class World:
         self.reads = 0
 
     def do(self, step: Step) -> None:
-        """What happens to one of them."""
+        """Do a step: an event in the log, a sink, the tail or the gateway."""
         do: dict[Step, Callable[[], None]] = {
             "append": lambda: self.log.append(3 * len(self.log) + 1),
             "store": self._store_next,
@@ -83,7 +83,7 @@ class World:
             do[step]()
 
     def tell(self) -> None:
-        """The tail tells all that it has not told; before it is stored, or after."""
+        """Send the wake-ups that were not sent, before or after the records are stored."""
         fresh, self.told = self.log[self.told :], len(self.log)
         if fresh and self.wake_ups.is_live:
             self.wake_ups.woke(Wake({"ann": fresh[-1], "bob": 9_999}, {}))
@@ -96,7 +96,7 @@ class World:
             self._note_stored(self.stored)
 
     def _store_entry(self) -> None:
-        """The sink of messages may be before or behind that of sync timelines."""
+        """Store the next entry; the message sink may be ahead of the sync sink or behind it."""
         if self.entries < len(self.log):
             self.entries += 1
             self.store.put_message(message("c", self.entries))
@@ -108,11 +108,11 @@ class World:
             self.stored_at[self.log[seq - 1]] = self.loop.time()
 
     def _restart(self) -> None:
-        """What the tail had not told, it never will."""
+        """Start another gateway, which never sends the wake-ups that were not sent."""
         self.wake_ups.close()
         self.wake_ups = self._gateway()
         self.told = len(self.log)
-        self.told_at.clear()  # it does not remember what it told before
+        self.told_at.clear()  # a new gateway has no memory of earlier wake-ups
 
     def _gateway(self) -> WakeUps:
         wake_ups = WakeUps(self.loop.time)
@@ -120,7 +120,7 @@ class World:
         return wake_ups
 
     def promised(self, sync_seq: int) -> float:
-        """When the device must have a record that the log told of, and not long before."""
+        """The latest time at which the device must have an announced record."""
         stored = self.stored_at[sync_seq]
         told = self.told_at.get(sync_seq, float("inf"))
         return (
@@ -130,7 +130,7 @@ class World:
         )
 
     async def follow(self) -> None:
-        """A device that asks again and again from its cursor on."""
+        """A device that sends requests repeatedly from its cursor on."""
         cursor = -1
         while True:
             with self.wake_ups.listening("ann") as listener:
@@ -140,16 +140,16 @@ class World:
             await asyncio.sleep(AWAY)
 
     async def read(self, after: int) -> SyncRead:
-        """A page of the store."""
+        """Read a page of the store."""
         self.reads += 1
         page = await read_sync(self.store, "ann", after, 3)
-        await asyncio.sleep(READ)  # things happen while the answer is on its way
+        await asyncio.sleep(READ)  # events happen while the answer is in flight
         return page
 
 
 @given(STEPS)
 def test_nothing_is_missed_doubled_or_out_of_order(steps: list[tuple[Step, float]]) -> None:
-    """The device ends with exactly the log, in order, and no later than the looks by itself."""
+    """The device gets exactly the log, in order, and at the latest with a read without wake-up."""
 
     async def play() -> None:
         world = World()
@@ -171,11 +171,11 @@ def test_nothing_is_missed_doubled_or_out_of_order(steps: list[tuple[Step, float
 
 
 def test_an_idle_device_costs_little() -> None:
-    """With nothing to read, an hour of waiting is some reads a minute and no more.
+    """An hour of waiting with nothing to read costs only some reads a minute.
 
-    With a record that the log announces and the store never gets, it is one a second while the
-    announcement is fresh. So it is where the log is not followed, and where the store has the
-    reference and never gets the entry.
+    With a record that is announced and never stored, there is one read a second while the
+    announcement is recent. Without the log, or with a reference whose entry is never stored, there
+    is one read a second, too.
     """
 
     async def reads(*steps: Step) -> int:
@@ -194,7 +194,7 @@ def test_an_idle_device_costs_little() -> None:
 
 
 def test_a_wait_ends_with_its_time_and_with_the_gateway() -> None:
-    """Nobody waits longer than they asked, and nobody at all once the gateway is to end."""
+    """A wait ends at its timeout, and soon after the gateway's stop."""
 
     async def play() -> None:
         world = World()
@@ -203,7 +203,7 @@ def test_a_wait_ends_with_its_time_and_with_the_gateway() -> None:
             assert (page.records, page.next) == ([], -1)
             assert 7 <= world.loop.time() < 8
             ending = asyncio.create_task(await_page(listener, lambda: world.read(-1), -1, 30, DAY))
-            await asyncio.sleep(3.5)  # the next look is at 7 s
+            await asyncio.sleep(3.5)  # the next read is at 7 s
             world.wake_ups.close()
             await ending
             assert world.loop.time() < 11
@@ -220,10 +220,9 @@ def test_a_wait_ends_with_its_time_and_with_the_gateway() -> None:
 def test_nothing_is_read_with_an_expired_token(
     *, seconds: int, lasts: float, told: bool, stored: float | None
 ) -> None:
-    """But for the one read that was asked for in time, whatever is told and comes meanwhile.
+    """After the token's end only a read that began before may end, with any wake-ups and records.
 
-    Who waits is answered by what there is, by an empty page at the end of their time, or, once
-    the token has expired, by 401.
+    A wait is answered by records, by an empty page at its timeout, or by a 401 at the token's end.
     """
 
     async def play() -> None:

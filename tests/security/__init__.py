@@ -1,1 +1,1 @@
-"""What must not be possible, whoever asks."""
+"""Actions that must be impossible for every client."""

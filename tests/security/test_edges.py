@@ -1,4 +1,4 @@
-"""Values at the edges of their types, made from the OpenAPI document: never a status of 500."""
+"""Values at the limits of their types, from the OpenAPI document, never give a status of 500."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ IDS = {
 
 @pytest.fixture
 async def gateway() -> AsyncIterator[Caller]:
-    """Ann has a conversation, a record and a device."""
+    """A gateway where ann has a conversation, a record and a device."""
     store = FakeStore()
     store.put_conversation("c", 1)
     store.put_change("ann", "c", 1, joined=True)
@@ -45,9 +45,9 @@ async def gateway() -> AsyncIterator[Caller]:
 
 
 async def test_every_value_at_its_edge(gateway: Caller) -> None:
-    """What the document allows is answered, what it does not is 400, and nothing is 500.
+    """An allowed value is answered, any other value is a 400, and none is a 500.
 
-    An answer has a status that the document names for the operation.
+    The status of each answer is in the document.
     """
     wrong = [
         (answer_status, asked)
@@ -58,12 +58,12 @@ async def test_every_value_at_its_edge(gateway: Caller) -> None:
 
 
 async def status(gateway: Caller, asked: Asked) -> int:
-    """The status of the answer, which is one that the document names."""
+    """Return the status of the answer."""
     return (await gateway.send(asked.method, asked.path, "ann", asked.body)).status
 
 
 def is_right(asked: Asked, answered: int) -> bool:
-    """Whether a request may get this status."""
+    """Return whether a request may get this status."""
     if asked.fits is False:
         return answered == 400
     if asked.fits:
@@ -72,7 +72,7 @@ def is_right(asked: Asked, answered: int) -> bool:
 
 
 async def test_the_edges_of_every_operation_are_tried() -> None:
-    """The cases come from the document: each parameter and body has some."""
+    """Each parameter and body in the document has cases."""
     tried = Counter(asked.path.partition("?")[0] for asked in requests({}))
     for path, methods in document()["paths"].items():
         has_values = any(
@@ -86,7 +86,7 @@ async def test_the_edges_of_every_operation_are_tried() -> None:
 @given(st.text(max_size=300))
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 def test_a_cursor_is_one_or_it_is_none(text: str) -> None:
-    """Any text is a cursor that comes back the same, or a ValueError."""
+    """Any text is a cursor with a round trip, or a `ValueError`."""
     try:
         place = from_cursor(text)
     except ValueError:
@@ -96,6 +96,6 @@ def test_a_cursor_is_one_or_it_is_none(text: str) -> None:
 
 @pytest.mark.parametrize("value", NO_NUMBERS)
 async def test_a_live_connection_has_the_same_numbers(gateway: Caller, value: str) -> None:
-    """Cursors of a WebSocket are read as those of a page, before anything is upgraded."""
+    """The cursor of a WebSocket is checked like that of a page, before the upgrade."""
     answer = await gateway.ask("/v1/live", "ann", {"after": value})
     assert answer.status == (426 if value in {"00", "-0"} else 400)

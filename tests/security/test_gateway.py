@@ -1,4 +1,4 @@
-"""What the gateway must not do, whoever asks."""
+"""Actions that the gateway must refuse to every client."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ QUERY = {"/v1/search": {"q": "secretword"}}
 
 
 def signed(secret: str = SECRET, algorithm: str = "HS256", **changes: Any) -> str:
-    """A token with good claims but for the changes; None leaves one out."""
+    """A token with valid claims and these changes; None removes a claim."""
     good = {
         "iss": SETTINGS.jwt_issuer,
         "aud": SETTINGS.jwt_audience,
@@ -71,7 +71,7 @@ BAD_HEADERS = {
 
 
 class Untouched(FakeStore):
-    """A store that nobody may ask."""
+    """A store that fails the test when it is read."""
 
     def _check(self) -> None:
         raise AssertionError("the store was asked for somebody who is nobody")
@@ -79,14 +79,14 @@ class Untouched(FakeStore):
 
 @pytest.fixture
 async def guarded() -> AsyncIterator[Caller]:
-    """A gateway that must not get as far as its store."""
+    """A gateway that must not read its store."""
     async with serving(SETTINGS, Untouched(), FakeIndex()) as caller:
         yield caller
 
 
 @pytest.fixture
 def store() -> FakeStore:
-    """Ann's conversation, with one message of a word that is hers alone."""
+    """Ann's conversation, with one message of a unique word."""
     store = FakeStore()
     store.put_conversation("c", 1)
     store.put_change("ann", "c", 1, joined=True)
@@ -97,7 +97,7 @@ def store() -> FakeStore:
 
 @pytest.fixture
 async def gateway(store: FakeStore) -> AsyncIterator[Caller]:
-    """The gateway on that conversation."""
+    """A gateway with that conversation."""
     index = FakeIndex()
     index.messages = [message("c", 1, text="secretword")]
     async with serving(SETTINGS, store, index) as caller:
@@ -107,7 +107,7 @@ async def gateway(store: FakeStore) -> AsyncIterator[Caller]:
 @pytest.mark.parametrize("why", BAD_HEADERS)
 @pytest.mark.parametrize("path", CLOSED)
 async def test_a_bad_token_opens_no_route(guarded: Caller, path: str, why: str) -> None:
-    """Every route but the open ones refuses, and the store is not even asked."""
+    """Every protected route refuses a wrong token, without a read of the store."""
     header = BAD_HEADERS[why]
     headers = {} if header is None else {"Authorization": header}
     answer = await guarded.ask(path.format(id="c"), None, QUERY.get(path), headers)
@@ -119,14 +119,14 @@ async def test_a_bad_token_opens_no_route(guarded: Caller, path: str, why: str) 
 
 @pytest.mark.parametrize(("method", "path"), [route[:2] for route in WRITING_ROUTES])
 async def test_nothing_is_changed_without_a_token(guarded: Caller, method: str, path: str) -> None:
-    """Whatever is sent with it."""
+    """Every writing route refuses a request without a token."""
     answer = await guarded.send(method, path.format(id="c"), None, b'{"device_id":"c"}')
     assert answer.status == 401
 
 
 @pytest.mark.parametrize("path", CLOSED)
 async def test_a_token_elsewhere_than_in_the_header_is_none(guarded: Caller, path: str) -> None:
-    """A token in a URL would be written down by every proxy on the way: it does not count."""
+    """Proxies log URLs, so a token in a URL or a cookie is not accepted."""
     token = signed()
     for name in ("access_token", "token", "user"):
         assert (await guarded.ask(path.format(id="c"), None, {name: token})).status == 401
@@ -135,7 +135,7 @@ async def test_a_token_elsewhere_than_in_the_header_is_none(guarded: Caller, pat
 
 
 async def test_two_authorization_headers_are_refused(guarded: Caller) -> None:
-    """Nobody chooses which of two identities counts."""
+    """Two authorization headers are refused, so that no client can mix two identities."""
     answer = await raw(
         guarded,
         f"GET /v1/sync HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {signed()}\r\n"
@@ -146,7 +146,7 @@ async def test_two_authorization_headers_are_refused(guarded: Caller) -> None:
 
 @pytest.mark.parametrize("header", ["X-User", "X-Forwarded-User", "User-Id", "X-Remote-User"])
 async def test_identity_is_the_tokens_alone(gateway: Caller, header: str) -> None:
-    """No header and no parameter makes anybody somebody else."""
+    """No header and no parameter changes the user of the token."""
     token = {"Authorization": f"Bearer {issue_token(SETTINGS, 'eve', timedelta(minutes=1))}"}
     answer = await gateway.ask("/v1/sync", None, None, token | {header: "ann"})
     assert answer.body["records"] == []
@@ -155,7 +155,7 @@ async def test_identity_is_the_tokens_alone(gateway: Caller, header: str) -> Non
 
 
 async def test_a_stranger_cannot_tell_what_is_there(gateway: Caller) -> None:
-    """Every answer to a stranger is the same, whether the conversation exists or not."""
+    """A stranger gets the same answers for an existing and a missing conversation."""
 
     async def seen(conv_id: str) -> list[tuple[Any, ...]]:
         path = f"/v1/conversations/{conv_id}/messages"
@@ -175,7 +175,7 @@ async def test_a_stranger_cannot_tell_what_is_there(gateway: Caller) -> None:
 
 
 async def test_a_stranger_finds_nothing(gateway: Caller) -> None:
-    """Neither hits nor a cursor betray that there is something to find."""
+    """A stranger's search gives no hit and no cursor that would show the existence of a hit."""
     for query in ("secretword", "nothing"):
         answer = await gateway.get("/v1/search", "eve", q=query)
         assert answer.body == {"hits": [], "next": None, "cut": False}
@@ -185,7 +185,7 @@ async def test_a_stranger_finds_nothing(gateway: Caller) -> None:
 async def test_neither_token_nor_query_nor_text_is_logged(
     gateway: Caller, store: FakeStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log of every kind of answer, down to debug, has none of them."""
+    """The log of any answer, down to debug, contains neither token nor query nor text."""
     caplog.set_level(logging.DEBUG)
     token = issue_token(SETTINGS, "ann", timedelta(minutes=1))
     headers = {"Authorization": f"Bearer {token}"}
@@ -204,7 +204,7 @@ async def test_neither_token_nor_query_nor_text_is_logged(
 
 
 async def raw(gateway: Caller, request: str) -> bytes:
-    """What comes back for these very characters."""
+    """Send exactly these characters; return the answer."""
     where = urlsplit(gateway.base)
     reader, writer = await asyncio.open_connection(where.hostname, where.port)
     writer.write(request.encode())
@@ -234,7 +234,7 @@ async def raw(gateway: Caller, request: str) -> bytes:
 async def test_what_is_no_request_is_refused_and_not_logged(
     guarded: Caller, caplog: pytest.LogCaptureFixture, request_text: str
 ) -> None:
-    """Sizes are bounded before anything is read, and what was sent stays out of the log."""
+    """The size of a request is checked before it is parsed, and the log quotes nothing of it."""
     caplog.set_level(logging.DEBUG)
     answer = await raw(guarded, request_text)
     assert answer.split(b" ", 2)[1] == b"400"
@@ -250,7 +250,7 @@ async def test_what_is_no_request_is_refused_and_not_logged(
     ["c' OR '1'='1", "c\x00", "../c", "c/../../healthz", "%", "c;DROP TABLE message", "{id}", "*"],
 )
 async def test_an_id_is_a_value_and_nothing_else(gateway: Caller, conv_id: str) -> None:
-    """No id leads anywhere but to the conversation of that very name, which is not there."""
+    """An id in a path finds only the conversation with exactly this id, which does not exist."""
     path = f"/v1/conversations/{quote(conv_id, safe='')}/messages"
     assert (await gateway.get(path, "ann")).status == 404
     searched = await gateway.get("/v1/search", "ann", q="secretword", conversation=conv_id)
@@ -258,7 +258,7 @@ async def test_an_id_is_a_value_and_nothing_else(gateway: Caller, conv_id: str) 
 
 
 async def test_a_cursor_of_another_place_shows_nothing_more(gateway: Caller) -> None:
-    """A forged cursor moves within what one may see, and never beyond."""
+    """A forged cursor gives only hits that the person may read."""
     cursor = to_cursor(Place(1 << 50, "c", 1))
     hers = await gateway.get("/v1/search", "ann", q="secretword", cursor=cursor)
     assert len(hers.body["hits"]) == 1
@@ -267,7 +267,7 @@ async def test_a_cursor_of_another_place_shows_nothing_more(gateway: Caller) -> 
 
 
 def test_a_secret_is_not_in_an_error() -> None:
-    """Settings that cannot work are told without the secret."""
+    """The error about a wrong secret does not contain the secret."""
     settings = token_settings(jwt_secret=SecretStr("short secret"))
     with pytest.raises(Exception, match="IM_JWT_SECRET") as told:
         issue_token(settings, "ann", timedelta(minutes=1))

@@ -1,4 +1,4 @@
-"""What a peer does or leaves undone ends within a bound, and costs others no more than a bound.
+"""Hostile peers are disconnected within a bound, and delay other clients at most by a bound.
 
 The bounds of the gateway are shortened here; `docs/gateway.md` has the table.
 """
@@ -23,15 +23,15 @@ from tests.support.waiting import until
 
 SETTINGS = token_settings()
 OTHERS_SECONDS: Final = 0.5
-"""The most that a request of somebody else takes meanwhile, on a busy machine of two cores."""
+"""The maximum time of another client's request meanwhile, on a busy machine of two cores."""
 
 LARGE: Final = 1_000
-"""Records of 8 KB: more than the buffers of both kernels take."""
+"""Records of 8 KB, in total more than the socket buffers of both sides."""
 
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bounds of a second, so that a test sees them pass."""
+    """Bounds of a second, so that they end within a test."""
     for name in ("HEAD_SECONDS", "BODY_SECONDS", "WRITE_SECONDS", "CLOSE_SECONDS"):
         monkeypatch.setattr(bounds, name, 1.0)
     monkeypatch.setattr(bounds, "PLACE_SECONDS", 0.5)
@@ -41,7 +41,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def woken() -> WakeUps:
-    """Wake-ups of a log that is followed."""
+    """Wake-ups of a connected log."""
     woken = WakeUps()
     woken.now_live(is_live=True)
     return woken
@@ -59,7 +59,7 @@ async def gateway(woken: WakeUps) -> AsyncIterator[Caller]:
 
 
 async def test_bodies_that_never_arrive_cost_their_sender_alone(gateway: Caller) -> None:
-    """256 requests of one person wait for their bodies: others are served, and so is health."""
+    """256 requests of one person without their bodies do not block other people or health."""
     request = head(gateway, "POST /v1/devices", "ann", "Content-Length: 20")
     async with AsyncExitStack() as stack:
         peers = [await stack.enter_async_context(peer(gateway)) for _ in range(256)]
@@ -74,7 +74,7 @@ async def test_bodies_that_never_arrive_cost_their_sender_alone(gateway: Caller)
 
 
 async def test_a_body_that_trickles_ends(gateway: Caller) -> None:
-    """One byte at a time is no progress: the bound is for the body as a whole."""
+    """The time of a whole body is bounded, so single bytes do not prolong it."""
     async with peer(gateway) as slow:
         await slow.send(head(gateway, "POST /v1/devices", "ann", "Content-Length: 60000"))
         trickling = asyncio.create_task(trickle(slow))
@@ -86,7 +86,7 @@ async def test_a_body_that_trickles_ends(gateway: Caller) -> None:
 
 
 async def trickle(slow: Peer) -> None:
-    """A byte now and then, until it is cancelled."""
+    """Send a byte at intervals until cancelled."""
     while True:
         await slow.send(b"x")
         await asyncio.sleep(0.05)
@@ -103,7 +103,7 @@ ENDLESS = {
 @pytest.mark.parametrize("line", ["POST /v1/devices", "GET /v1/sync?limit=1", "POST /no"])
 @pytest.mark.parametrize("name", ENDLESS)
 async def test_a_body_without_an_end_ends(gateway: Caller, line: str, name: str) -> None:
-    """The connection ends whatever comes in place of a body, and others do not notice."""
+    """A connection with an endless body ends, and other clients are not delayed."""
     async with peer(gateway) as flood:
         await flood.send(head(gateway, line, "ann", "Transfer-Encoding: chunked"))
         flooding = asyncio.create_task(flood_with(flood, ENDLESS[name]))
@@ -116,7 +116,7 @@ async def test_a_body_without_an_end_ends(gateway: Caller, line: str, name: str)
 
 @pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n"], ids=["silent", "slow"])
 async def test_headers_that_do_not_come_end_the_connection(gateway: Caller, begun: bytes) -> None:
-    """A peer that says nothing is closed; one that trickles a header is told why."""
+    """A silent peer is disconnected; a peer with slow headers gets a problem first."""
     async with peer(gateway) as slow:
         await slow.send(begun)
         trickling = asyncio.create_task(trickle(slow)) if begun else None
@@ -128,7 +128,7 @@ async def test_headers_that_do_not_come_end_the_connection(gateway: Caller, begu
 
 
 async def test_a_slow_header_on_a_used_connection_ends(gateway: Caller) -> None:
-    """The bound holds for the second request of a connection as well."""
+    """The bound for headers holds for the second request of a connection, too."""
     async with peer(gateway) as slow:
         await slow.send(head(gateway, "GET /v1/sync?limit=1"))
         assert (await slow.answer()).status == 200
@@ -139,7 +139,7 @@ async def test_a_slow_header_on_a_used_connection_ends(gateway: Caller) -> None:
 async def test_idle_connections_make_room(
     gateway: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where connections are at their bound, one that does nothing is closed for a new one."""
+    """At the bound of connections, an idle one is closed for a new one."""
     monkeypatch.setattr(bounds, "MAX_CONNECTIONS", 8)
     monkeypatch.setattr(bounds, "HEAD_SECONDS", 30.0)
     async with AsyncExitStack() as stack:
@@ -151,7 +151,7 @@ async def test_idle_connections_make_room(
 async def test_connections_in_use_are_bounded(
     gateway: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where all are in use, a new one is refused with a problem."""
+    """With all connections in use, a new one is refused with a problem."""
     monkeypatch.setattr(bounds, "MAX_CONNECTIONS", 3)
     async with AsyncExitStack() as stack:
         for _ in range(3):
@@ -166,7 +166,7 @@ async def test_connections_in_use_are_bounded(
 async def test_connections_of_one_person_are_bounded(
     gateway: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An idle one of theirs makes room; where all are in use, one more is refused."""
+    """A person's idle connection is closed for a new one; without one, the new one is refused."""
     monkeypatch.setattr(bounds, "MAX_CONNECTIONS_OF_ONE", 2)
     async with AsyncExitStack() as stack:
         first, second, third, fourth = [
@@ -186,7 +186,7 @@ async def test_connections_of_one_person_are_bounded(
 
 
 async def test_pipelined_answers_that_nobody_reads_end(gateway: Caller) -> None:
-    """The connection is aborted within the bound for writing, and others do not notice."""
+    """Unread answers end the connection within the bound for writes, without a delay of others."""
     async with peer(gateway) as deaf:
         await deaf.send(head(gateway, "GET /v1/sync?limit=500") * 20)
         assert await Latency(gateway).measure(20) < OTHERS_SECONDS
@@ -194,7 +194,7 @@ async def test_pipelined_answers_that_nobody_reads_end(gateway: Caller) -> None:
 
 
 async def aborted(deaf: Peer) -> None:
-    """Waits until a peer that does not read has been cut off: it cannot send any more."""
+    """Wait until a peer that does not read is disconnected and cannot send any more."""
     async with asyncio.timeout(10):
         while True:
             try:
@@ -208,14 +208,14 @@ async def aborted(deaf: Peer) -> None:
 
 
 async def test_requests_do_not_pile_up(gateway: Caller) -> None:
-    """A peer that sends requests without end behind one that is in hand is cut off."""
+    """A peer that sends endless requests behind a running one is disconnected."""
     async with peer(gateway) as flood:
         await flood.send(head(gateway, "GET /v1/sync?limit=500") * 2_000)
         assert await flood.ends() < 5
 
 
 async def test_a_few_pipelined_requests_are_answered(gateway: Caller) -> None:
-    """In their order, to a peer that reads."""
+    """Pipelined requests of a peer that reads are answered in order."""
     async with peer(gateway) as brisk:
         lines = [f"GET /v1/sync?limit={limit}" for limit in range(1, 21)]
         await brisk.send(b"".join(head(gateway, line) for line in lines))
@@ -229,7 +229,7 @@ async def test_a_websocket_that_never_reads_is_aborted(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its place is free only when its connection is gone, and that is soon."""
+    """A WebSocket that never reads is aborted soon, and frees its place only then."""
     caplog.set_level("INFO")
     monkeypatch.setattr(bounds, "WRITE_SECONDS", 8.0)  # the bound of a live answer comes first
     async with peer(gateway) as deaf:
@@ -249,7 +249,7 @@ async def test_a_websocket_that_never_reads_is_aborted(
 async def test_a_websocket_that_reads_nothing_of_its_close_is_aborted(
     gateway: Caller, woken: WakeUps
 ) -> None:
-    """A client that does not answer the close is not waited for without end."""
+    """A client that does not answer the close frame is disconnected within a bound."""
     async with peer(gateway) as live:
         await live.send(upgrade(gateway, "bob"))
         await live.reader.readuntil(b"\r\n\r\n")
@@ -271,7 +271,7 @@ FORBIDDEN = {
 async def test_a_flood_of_frames_is_closed_at_once(
     gateway: Caller, woken: WakeUps, name: str
 ) -> None:
-    """Data frames, and control frames beyond a few, close with 1008; others do not notice."""
+    """Data frames, and too many control frames, close with 1008 without a delay of others."""
     async with peer(gateway) as flood:
         await flood.send(upgrade(gateway, "bob"))
         await flood.reader.readuntil(b"\r\n\r\n")
@@ -291,14 +291,14 @@ async def test_a_flood_of_frames_is_closed_at_once(
 
 
 async def flood_with(flood: Peer, frames: bytes) -> None:
-    """The same frames as fast as they are taken."""
+    """Send the same frames as fast as possible."""
     while not flood.writer.transport.is_closing():
         await flood.send(frames * 1_000)
         await asyncio.sleep(0)
 
 
 async def close_code(client: Peer) -> int:
-    """The code of the close frame, whatever frames come before it."""
+    """Return the code of the close frame, after any other frames."""
     while True:
         first, second = await client.reader.readexactly(2)
         size = second
@@ -310,7 +310,7 @@ async def close_code(client: Peer) -> int:
 
 
 async def test_a_flood_behind_the_upgrade_is_closed_as_well(gateway: Caller) -> None:
-    """Frames that arrive in one piece with the request are checked like any others."""
+    """Frames in one piece with the upgrade request are checked, too."""
     async with peer(gateway) as flood:
         await flood.send(upgrade(gateway, "bob") + frame(1) * 100)
         await flood.reader.readuntil(b"\r\n\r\n")
@@ -319,7 +319,7 @@ async def test_a_flood_behind_the_upgrade_is_closed_as_well(gateway: Caller) -> 
 
 
 async def test_pings_are_answered(gateway: Caller) -> None:
-    """A client may ping as clients do."""
+    """The gateway answers a ping."""
     async with peer(gateway) as live:
         await live.send(upgrade(gateway, "bob"))
         await live.reader.readuntil(b"\r\n\r\n")
@@ -358,7 +358,7 @@ NO_REQUESTS = {
 async def test_what_is_no_request_gets_the_usual_problem(
     gateway: Caller, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    """A problem document that names no library and quotes nothing; the log quotes nothing."""
+    """A malformed request gets a problem document; it and the log quote nothing."""
     caplog.set_level("DEBUG")
     async with peer(gateway) as odd:
         await odd.send(NO_REQUESTS[name])
@@ -402,7 +402,7 @@ ODD_REQUESTS = {
 
 @pytest.mark.parametrize("name", ODD_REQUESTS)
 async def test_an_odd_request_gets_the_usual_problem(gateway: Caller, name: str) -> None:
-    """Whatever the router, the parser of bodies or an upgrade refuses: no library answers."""
+    """Every refusal by router, body parser or upgrade is the gateway's problem document."""
     status, line, headers = ODD_REQUESTS[name]
     async with peer(gateway) as odd:
         body = b"secretword\r\n" if "chunked" in "".join(headers) else b""
@@ -417,7 +417,7 @@ async def test_an_odd_request_gets_the_usual_problem(gateway: Caller, name: str)
 
 
 def assert_silent(headers: dict[str, str], body: bytes) -> None:
-    """No software is named, and nothing of the request comes back."""
+    """Assert that the answer names no software and quotes nothing of the request."""
     assert "server" not in headers
     said = f"{headers}{body.decode()}".lower()
     for word in ("secretword", "aiohttp", "python", "traceback"):
