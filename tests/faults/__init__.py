@@ -1,1 +1,1 @@
-"""What happens when parts are stopped, killed or broken."""
+"""The behaviour when parts of the pipeline are stopped, killed or broken."""

@@ -1,4 +1,4 @@
-"""What tests may ask for that stop and kill servers."""
+"""Fixtures for tests that stop and kill servers."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.support.stoppable import stack_of_its_own
 
 @pytest.fixture(scope="session")
 def started_stack() -> Iterator[Stack]:
-    """All servers once more, for these tests alone."""
+    """A second set of all servers, for these tests only."""
     with stack_of_its_own() as started:
         yield started
 
 
 @pytest.fixture
 def stack(started_stack: Stack) -> Stack:
-    """Servers that may be stopped and killed. All run, however the test before this one ended."""
+    """Servers that a test may stop and kill. All run at the start of each test."""
     for name in started_stack.servers:
         started_stack.start(name)
     for name in started_stack.servers:

@@ -1,4 +1,4 @@
-"""Clients of a broker that is killed and comes back."""
+"""Clients of a broker that is killed and restarted."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
 
 PATIENCE = 60.0
 HALF = 200
-"""Messages before the broker is killed, and again while it is away."""
+"""Messages before the broker is killed, and again while the broker is down."""
 
 
 class Watcher:
-    """Follows ann's sync timeline, and the whole topic, while the broker comes and goes."""
+    """Follows ann's sync timeline, and the whole topic, across a restart of the broker."""
 
     def __init__(self, settings: Settings) -> None:
         self.followed: list[int] = []
@@ -59,7 +59,7 @@ class Watcher:
             assert not thread.is_alive()
 
     def has_seen(self, count: int) -> bool:
-        """Whether both have seen so many records."""
+        """Whether both readers have seen at least this number of records."""
         return min(len(self.followed), len(self.tailed)) >= count
 
     def _follow(self) -> None:
@@ -79,13 +79,16 @@ class Watcher:
 
 
 def write_sync(producer: Producer, settings: Settings, numbers: range) -> None:
-    """Entries for ann; the producer keeps what the broker cannot take yet."""
+    """Produces entries for ann; the producer queues records while the broker is down."""
     for number in numbers:
         producer.produce(settings.topic(Topic.SYNC), encode(entry(number)), "ann")
 
 
 def test_clients_outlive_the_broker(stack: Stack, tmp_path: Path) -> None:
-    """Killed and started again: what was sent meanwhile lands in order, and is followed whole."""
+    """Messages sent while a killed broker is down arrive in order after its restart.
+
+    Followers and tails see every record exactly once, in order.
+    """
     settings = Servers(tmp_path, addresses(stack)).settings(partitions=2, sync_partitions=2)
     create_topics(settings)
     writer = Producer(producer_config(settings) | {"message.timeout.ms": 0})

@@ -1,4 +1,4 @@
-"""A gateway whose broker stops, dies and comes back, while devices wait at it."""
+"""A gateway whose broker is stopped, killed and restarted, while devices wait at the gateway."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ _ids = (uuid7(number, 0) for number in itertools.count(1))
 
 
 def by_ann(conv_id: str) -> dict[str, Any]:
-    """What every command has."""
+    """The fields that all commands have."""
     return {"conv_id": conv_id, "sender": "ann", "device_id": "d", "client_msg_id": next(_ids)}
 
 
 def one_each() -> list[AnyCommand]:
-    """A message to each of the two."""
+    """One message to each of the two conversations."""
     content = TextContent(text="hello")
     return [SendMessage(**by_ann(conv_id), content=content) for conv_id in (PUSHED, PULLED)]
 
 
 @pytest.fixture
 def settings(stack: Stack, tmp_path: Path) -> Iterator[Settings]:
-    """A deployment with low limits on servers that may be killed; its sinks run."""
+    """A deployment with low limits on servers that a test may kill; its sinks run."""
     settings = Servers(tmp_path, addresses(stack)).settings(
         partitions=2, sync_partitions=2, push_limit=3, push_again_below=3,
         jwt_secret=SecretStr(SECRET), gateway_port=free_ports(1)[0],
@@ -63,12 +63,12 @@ def settings(stack: Stack, tmp_path: Path) -> Iterator[Settings]:
 
 
 def sequencer(settings: Settings) -> AbstractContextManager[Popen[bytes]]:
-    """A worker; it may end when its broker goes, and whoever runs it starts the next one."""
+    """A worker. It may end when its broker is down; the test then starts the next one."""
     return running(settings, "stream_processors")
 
 
 async def until_kafka_is(state: str, address: str, http: ClientSession) -> None:
-    """Waits until the gateway says so."""
+    """Waits until the gateway reports this state of Kafka."""
 
     async def is_so() -> bool:
         async with http.get(f"{address}/healthz") as response:
@@ -80,10 +80,11 @@ async def until_kafka_is(state: str, address: str, http: ClientSession) -> None:
 async def test_the_broker_goes_and_comes_back_while_devices_wait(
     stack: Stack, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No wait and no connection ends for it; what comes afterwards is told, once and in order.
+    """A restart of the broker ends no wait and no connection of the gateway's clients.
 
-    While it is away the gateway says so and answers as ever. Once it says that the log is followed
-    again, only that wakes who waits here: the gateway does not look by itself.
+    While the broker is down, `/healthz` reports this and waits time out as usual. After the
+    gateway reports that it follows the log again, the log alone wakes the waiting clients: polling
+    is disabled in this test. Every client receives each later record once and in order.
     """
     monkeypatch.setattr(pace, "_FIRST_LOOK", 1_000.0)
     async with ClientSession() as http, gateway(settings) as address, asyncio.timeout(500):
@@ -107,7 +108,7 @@ async def test_the_broker_goes_and_comes_back_while_devices_wait(
             await asyncio.to_thread(publish, settings, created)
             await both_know(1)
         for phone in (bob, desk):
-            await phone.has(PULLED, 2)  # the last that comes before the broker goes
+            await phone.has(PULLED, 2)  # the last entry before the broker stops
         waiting = asyncio.create_task(desk.has(PUSHED, 2))
         await asyncio.to_thread(stack.stop, "kafka")
         await until_kafka_is("down", address, http)

@@ -1,4 +1,4 @@
-"""A load goes on while parts of the pipeline are killed or away; `im verify` finds it whole."""
+"""A load continues while parts of the pipeline are killed or down; `im verify` then passes."""
 
 from __future__ import annotations
 
@@ -21,23 +21,25 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
 
 LINES = 4_000
 LOAD_SECONDS = 10
-"""How long a load takes in which a store is to be away; left alone, it is over too soon."""
+"""Duration of a load during which a store is stopped; without this limit the load ends too
+soon.
+"""
 LOW_LIMITS = {"push_limit": 40, "push_again_below": 35}
-"""So low that the conversations of a small load cross them, both ways."""
+"""Low limits, so that the conversations of a small load cross them, in both directions."""
 
 
 def done(settings: Settings, stage: str, topic: Topic) -> int:
-    """Offsets that a stage has committed, of all partitions together."""
+    """The sum of the offsets that a stage has committed in all partitions."""
     return sum(place.offset for place in committed(settings, stage, topic).values())
 
 
 def has_sequenced(settings: Settings, commands: float) -> bool:
-    """Whether so many commands have been sequenced."""
+    """Whether more than this number of commands have been sequenced."""
     return done(settings, "sequencer", Topic.MESSAGES) > commands
 
 
 def test_workers_killed_during_a_load_change_nothing(servers: Servers, tmp_path: Path) -> None:
-    """`kill -9` in the middle of a load, twice; then the same load again adds nothing."""
+    """Two `kill -9` of the worker during a load lose nothing; a second load adds nothing."""
     settings = servers.settings(home=tmp_path, **LOW_LIMITS)
     chat = write_chat(tmp_path / "chat.jsonl", LINES)
     prepare(settings)
@@ -66,7 +68,10 @@ def test_workers_killed_during_a_load_change_nothing(servers: Servers, tmp_path:
 def test_a_store_that_is_away_during_a_load_misses_nothing(
     stack: Stack, tmp_path: Path, server: str, stage: str
 ) -> None:
-    """A store stops in the middle of a load and comes back: nothing is lost, nobody gave up."""
+    """A store that is stopped during a load and restarted receives all records.
+
+    The other stages continue without the store, and `im verify` finds no difference.
+    """
     settings = Servers(tmp_path, addresses(stack)).settings(home=tmp_path, **LOW_LIMITS)
     topic = Topic.SYNC if stage == "sink-sync" else Topic.TIMELINE
     prepare(settings)

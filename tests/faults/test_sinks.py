@@ -1,4 +1,4 @@
-"""Sinks whose servers stop, hang and die in the middle of the writing."""
+"""Sinks whose servers stop, hang and die during writes."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ PATIENCE = 90.0
 
 @pytest.fixture
 def settings(stack: Stack, tmp_path: Path) -> Settings:
-    """A deployment on them, with its topics."""
+    """A deployment on these servers, with its topics."""
     fresh = Servers(tmp_path, addresses(stack)).settings(sync_partitions=2, partitions=2)
     create_topics(fresh)
     return fresh
 
 
 def write_half(settings: Settings) -> None:
-    """Appends many sync records; a broker that is away is waited for."""
+    """Appends many sync records; waits for a broker that is down."""
     value = encode(Conversation("c").said(1, "x" * 300))
     producer = Producer(producer_config(settings))
     for number in range(HALF):
@@ -57,7 +57,7 @@ def has_begun(settings: Settings) -> bool:
 
 
 def assert_all_there(settings: Settings) -> None:
-    """Cassandra holds exactly the log."""
+    """Asserts that Cassandra has exactly the records of the log."""
     wait_until(lambda: is_caught_up(settings, "sink-sync", Topic.SYNC), "all is written", PATIENCE)
     logged = logged_records(settings)
     assert stored_records(settings) == logged
@@ -65,7 +65,7 @@ def assert_all_there(settings: Settings) -> None:
 
 
 def test_cassandra_stops_and_comes_back(stack: Stack, settings: Settings) -> None:
-    """A sink that waits for it ends in order when asked to; the next one waits, and goes on."""
+    """While Cassandra is down, SIGTERM ends a sink in order; the next sink resumes later."""
     with running(settings, "sinks", "sync") as process:
         write_half(settings)
         wait_until(lambda: has_begun(settings), "it has begun", PATIENCE)
@@ -81,7 +81,7 @@ def test_cassandra_stops_and_comes_back(stack: Stack, settings: Settings) -> Non
 
 
 def test_the_broker_dies_and_comes_back(stack: Stack, settings: Settings) -> None:
-    """Reading and committing go on, in the same process."""
+    """After a broker was killed, the same process continues to read and to commit."""
     with running(settings, "sinks", "sync") as process:
         write_half(settings)
         wait_until(lambda: has_begun(settings), "it has begun", PATIENCE)
@@ -95,14 +95,14 @@ def test_the_broker_dies_and_comes_back(stack: Stack, settings: Settings) -> Non
 def test_a_server_that_hangs_is_written_to_again(
     stack: Stack, settings: Settings, kind: str
 ) -> None:
-    """Requests without an answer time out, nothing of them is poison, and they are made again."""
+    """Requests to a hanging server time out, become no dead letters, and are sent again."""
     stack.await_ready("cassandra")
     with cassandra_session(settings) as session:
         create_tables(session, settings)
         store = MessageStore(session) if kind == "message" else SyncStore(session, settings)
         writer = store.writer()
         records = store.good()
-        writer.write(records[:1])  # so that all is prepared and connected
+        writer.write(records[:1])  # connects, and prepares all statements
         session.cluster.profile_manager.profiles[EXEC_PROFILE_DEFAULT].request_timeout = 0.5
         stack.supervisor.signal("cassandra", "STOP")
         try:
@@ -115,7 +115,7 @@ def test_a_server_that_hangs_is_written_to_again(
 
 
 def failure(writer: Writer, records: Sequence[Record]) -> str:
-    """Why not all records are durable after one more attempt; empty if they are."""
+    """The reason why some records are not durable after one more attempt; empty if all are."""
     try:
         outcome = writer.write(records)
     except TransientFailure as error:

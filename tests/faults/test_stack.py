@@ -1,4 +1,4 @@
-"""The development stack when its parts are stopped, killed or broken. On one Kafka of its own."""
+"""The development stack when its parts are stopped, killed or broken. Uses a separate Kafka."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.stoppable import stack_of_its_own
 
 pytestmark = [
     pytest.mark.servers,
-    # There the containers are what tests use, and a JDK need not be there.
+    # With Docker, the tests use containers, and the machine may have no JDK.
     pytest.mark.skipif(docker_answers() and not given_servers(), reason="there is Docker"),
 ]
 
@@ -27,14 +27,14 @@ BACK_SECONDS = 120.0
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    """A stack of Kafka alone, running."""
+    """A running stack with Kafka only."""
     with stack_of_its_own("kafka") as started:
         yield started
     assert processes_of(started.layout.root) == []
 
 
 def test_a_stopped_server_stays_down_until_it_is_started(stack: Stack) -> None:
-    """Tests of what depends on a server can rely on its absence."""
+    """A stopped server is not restarted, so other tests can rely on its absence."""
     stack.stop("kafka")
     assert not stack.servers["kafka"].is_ready()
     assert [process.state for process in stack.supervisor.processes()] == ["STOPPED"]
@@ -43,7 +43,7 @@ def test_a_stopped_server_stays_down_until_it_is_started(stack: Stack) -> None:
 
 
 def test_a_killed_server_comes_back_by_itself(stack: Stack) -> None:
-    """The supervisor starts it again, on the data that it had."""
+    """The supervisor restarts a killed server on its old data."""
     (before,) = stack.supervisor.processes()
     stack.kill("kafka")
     assert wait_until(lambda: stack.supervisor.processes()[0].pid != before.pid, BACK_SECONDS)
@@ -51,7 +51,7 @@ def test_a_killed_server_comes_back_by_itself(stack: Stack) -> None:
 
 
 def test_a_stack_cleans_up_after_a_killed_supervisor(stack: Stack) -> None:
-    """The server that it left behind holds the ports and the data: it is ended first."""
+    """`up` ends a server that a killed supervisor left, because it holds ports and data."""
     (orphan,) = stack.supervisor.processes()
     os.kill(int((stack.layout.run / "supervisord.pid").read_text()), signal.SIGKILL)
     stack.up()
@@ -64,7 +64,7 @@ def test_a_stack_cleans_up_after_a_killed_supervisor(stack: Stack) -> None:
 def test_a_second_stack_on_the_same_ports_is_told_who_has_them(
     stack: Stack, tmp_path: Path
 ) -> None:
-    """At once, by port, holder and variable, and without harm to the first."""
+    """A second stack fails at once, names port, holder and variable, and harms nothing."""
     settings = stack.settings.model_copy(update={"home": tmp_path})
     second = Stack(settings, list(stack.servers.values()))
     with pytest.raises(ConfigurationError, match=r"is taken by java \(pid \d+\).*IM_KAFKA_PORT"):
@@ -73,7 +73,10 @@ def test_a_second_stack_on_the_same_ports_is_told_who_has_them(
 
 
 def test_a_server_that_cannot_start_is_told_with_its_last_words(tmp_path: Path) -> None:
-    """It is given up when it ends again and again, not after the whole bound, and stopped."""
+    """A server that ends again and again is stopped before the timeout.
+
+    The error has the server's last log lines.
+    """
     broken = private_stack(tmp_path, ["kafka"])
     broken.layout.data("kafka").joinpath("meta.properties").write_text("version=0\n")
     with pytest.raises(ServerUnavailable) as raised:
@@ -85,7 +88,7 @@ def test_a_server_that_cannot_start_is_told_with_its_last_words(tmp_path: Path) 
 
 
 def test_all_stacks_below_a_folder_are_found(stack: Stack) -> None:
-    """`make clean` ends those of tests, too, before it removes their folders."""
+    """`make clean` finds the processes of all stacks in a folder, also those of tests."""
     own = {process.pid for process in processes_of(stack.layout.root)}
     assert own
     assert own <= {process.pid for process in processes_below(stack.layout.root.parent)}

@@ -1,4 +1,4 @@
-"""A broker that stands still and goes on, without closing a connection."""
+"""A broker that stalls and continues, without closing a connection."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from tests.support.stoppable import stack_of_its_own
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
 
 STALL_SECONDS = 13.0
-"""More than the session timeout of the loops, and than the time after which clients give up a
-connection: both make a client look for its coordinator again."""
+"""Longer than the session timeout of the loops, and than the time after which clients close a
+connection: both make a client search for its coordinator again.
+"""
 
 
 def test_every_stage_gets_its_partitions_back() -> None:
-    """A sequencer and 16 loops of sinks handle everything after each stall; no loop has ended."""
+    """After each stall, a sequencer and 16 sink loops process everything; no loop has failed."""
     sessions = {"session.timeout.ms": 6_000, "heartbeat.interval.ms": 2_000}
     with stack_of_its_own("kafka") as stack:
         rig = Rig(stack, sessions)
@@ -32,11 +33,13 @@ def test_every_stage_gets_its_partitions_back() -> None:
 
 
 AWAY_SECONDS = 40.0
-"""More than the longest transaction, so that a lane that has one ends its process."""
+"""Longer than the longest transaction, so that a lane with an open transaction ends its
+process.
+"""
 
 
 def test_stages_wait_for_a_broker_that_is_away() -> None:
-    """No restart storm, and a bounded number of lines; everything goes on when Kafka is back."""
+    """While Kafka is down, no process restarts repeatedly; all stages resume later."""
     with stack_of_its_own("kafka") as stack:
         rig = Rig(stack, {})
         with rig.running():
@@ -53,9 +56,10 @@ def test_stages_wait_for_a_broker_that_is_away() -> None:
 
 
 def test_stages_recover_after_a_broker_was_killed() -> None:
-    """A lane whose transaction lost its coordinator ends its process, which starts again.
+    """After a broker was killed, every stage recovers, with at most one restart of the worker.
 
-    librdkafka ignores the time limit of that call, so the watchdog has to end the process.
+    A lane whose transaction lost its coordinator ends its process: librdkafka ignores the time
+    limit of the commit, so the watchdog has to end the process.
     """
     with stack_of_its_own("kafka") as stack:
         rig = Rig(stack, {})
@@ -92,7 +96,7 @@ for ask, admin in asked:
 
 
 def test_a_request_that_timed_out_does_not_abort_its_process() -> None:
-    """A client that asked for a group during a stall asks again after the stall.
+    """A client whose group request timed out during a stall repeats it after the stall.
 
     librdkafka aborts the process at the end of the stall if its own timeout ended the request.
     """

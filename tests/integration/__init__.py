@@ -1,1 +1,1 @@
-"""Whole parts on the real servers."""
+"""The processes of the pipeline and the `im` command on real servers."""

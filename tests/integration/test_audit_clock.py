@@ -1,4 +1,4 @@
-"""The audit takes the time at which rows expire from Cassandra, not from its own machine."""
+"""The audit takes the expiry time of rows from Cassandra's clock, not from its own machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DAY: float = 24 * 3600.0
 def test_the_clock_of_the_operator_does_not_decide_what_has_expired(
     servers: Servers, monkeypatch: pytest.MonkeyPatch, wrong_by: float
 ) -> None:
-    """With a clock that is ten days off, the same rows have to be there as with the right one."""
+    """With a clock that is ten days wrong, the audit expects the same rows as usual."""
     settings = servers.settings(partitions=1, sync_partitions=1)
     prepare(settings, lambda _: None)
     with cassandra_session(settings) as session:

@@ -1,4 +1,4 @@
-"""A partition that gets more than its lane can do, and the others of the same worker."""
+"""A partition with more records than its lane can process, and other partitions of the worker."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ ROUNDS = 5
 
 @pytest.fixture
 def settings(servers: Servers) -> Settings:
-    """A deployment of its own, with its topics."""
+    """A deployment in its own namespace, with its topics."""
     settings = servers.settings(partitions=PARTITIONS, sync_partitions=2)
     create_topics(settings)
     return settings
 
 
 def conversation_on(partition: int) -> str:
-    """An id whose records land on that partition."""
+    """The id of a conversation whose records are on this partition."""
     ids = (f"c{n}" for n in itertools.count())
     return next(each for each in ids if partition_of(each, PARTITIONS) == partition)
 
@@ -50,7 +50,7 @@ BUSY, QUIET = conversation_on(0), conversation_on(1)
 
 
 def big_group(members: int) -> CreateConversation:
-    """A group that costs its lane much."""
+    """A group whose messages are expensive for its lane."""
     return CreateConversation(
         conv_id=BUSY, sender="u0", device_id="d", client_msg_id=uuid7(0, 0),
         members=[f"u{n}" for n in range(members)],
@@ -58,31 +58,31 @@ def big_group(members: int) -> CreateConversation:
 
 
 def flood(count: int, digits: int = 1) -> list[SendMessage]:
-    """Messages to the busy conversation, of so many digits that nobody can compress."""
+    """Messages to the busy conversation, with this number of incompressible digits."""
     rng = random.Random(count)
     texts = (f"{rng.randrange(10**digits)}" for _ in range(count))
     return [message(n, conv_id=BUSY, text=text) for n, text in enumerate(texts)]
 
 
 def batched(commands: list[SendMessage]) -> list[list[SendMessage]]:
-    """In parts that a producer's queue takes."""
+    """Commands in parts that fit into a producer's queue."""
     return [commands[start : start + ENOUGH] for start in range(0, len(commands), ENOUGH)]
 
 
 def done(settings: Settings, partition: int) -> int:
-    """How many commands of a partition are sequenced."""
+    """The number of sequenced commands of a partition."""
     place = committed(settings, "sequencer", Topic.MESSAGES).get(partition)
     return 0 if place is None else place.offset
 
 
 def test_a_full_lane_does_not_stop_another(servers: Servers) -> None:
-    """While one partition has ten seconds of work before it, another goes on at once.
+    """While one partition has ten seconds of work in its queue, another is sequenced at once.
 
-    Messages to 500 people on 256 shards fill the lane, and keep the buffer before the lane full.
+    Messages to 500 people on 256 shards fill the lane, and the buffer before the lane stays full.
     If the task that fetches records waited for room, a message of the chat would wait until the
     lane had sequenced one whole fetch, some 20,000 messages of the group. The test counts the
-    messages of the group that are sequenced while one message of the chat waits. Neither the
-    count of a fetch nor the median of five rounds depends on the speed of the machine.
+    messages of the group that are sequenced while one message of the chat waits. Neither the count
+    of a fetch nor the median of five rounds depends on the speed of the machine.
     """
     settings = servers.settings(partitions=PARTITIONS, sync_partitions=256)
     create_topics(settings)
@@ -103,7 +103,7 @@ def test_a_full_lane_does_not_stop_another(servers: Servers) -> None:
 
 
 def test_a_partition_on_hold_loses_nothing(settings: Settings) -> None:
-    """Held and let in again many times, and handed over in between, all is there in order."""
+    """A partition that is put on hold many times, and moved, has every record once, in order."""
     sent = 5 * ENOUGH // 2
     publish(settings, [*growing_group(2, BUSY), *growing_group(2, QUIET)])
     for some in batched(flood(sent)):

@@ -23,7 +23,7 @@ WITHIN_SECONDS: Final = 60.0
 
 
 class Resolver:
-    """Knows one name, whose address changes. All else is resolved as ever."""
+    """Resolves one name to a changing address. All other names are resolved normally."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -34,7 +34,7 @@ class Resolver:
 
 
 def answers(session: Session) -> bool:
-    """Whether a query is answered now."""
+    """Whether a query succeeds now."""
     try:
         session.execute("SELECT release_version FROM system.local", timeout=2)
     except Exception:  # noqa: BLE001 - the driver has many
@@ -43,7 +43,7 @@ def answers(session: Session) -> bool:
 
 
 async def until_reached(session: Session, store: CassandraStore) -> None:
-    """Waits until the session of a sink and the gateway's store are answered."""
+    """Waits until queries of a sink's session and of the gateway's store succeed."""
     async with asyncio.timeout(WITHIN_SECONDS):
         while not (  # noqa: ASYNC110 - only asking tells
             await asyncio.to_thread(answers, session) and await store.reachable()
@@ -52,7 +52,7 @@ async def until_reached(session: Session, store: CassandraStore) -> None:
 
 
 async def use_two_addresses(settings: Settings, resolver: Resolver) -> None:
-    """A session of a sink and the gateway's store outlive the change."""
+    """Asserts that a sink's session and the gateway's store survive the change."""
     (port,) = free_ports(1)
     (host,), server_port = settings.cassandra_contact_points
     named = settings.model_copy(update={"cassandra_hosts": f"{NAME}:{port}"})
@@ -81,7 +81,7 @@ async def use_two_addresses(settings: Settings, resolver: Resolver) -> None:
 def test_a_node_with_another_address_is_found_by_its_name(
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within a minute, in the same processes: the name is resolved with each connection."""
+    """The same processes reach the new address within a minute, by resolving the name."""
     settings = servers.settings()
     resolver = Resolver("127.0.0.2")
     monkeypatch.setattr(socket, "getaddrinfo", resolver)

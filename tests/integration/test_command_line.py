@@ -1,4 +1,4 @@
-"""The `im` command where nothing runs: what it says, and how it ends."""
+"""The output and exit code of the `im` command where nothing runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.command import im, im_json
 
 @pytest.fixture
 def nowhere(tmp_path: Path) -> dict[str, str]:
-    """Variables of a deployment of which nothing is there."""
+    """The variables of a deployment without any server."""
     kafka, cassandra, elasticsearch, gateway = free_ports(4)
     return {
         "IM_HOME": str(tmp_path),
@@ -26,7 +26,7 @@ def nowhere(tmp_path: Path) -> dict[str, str]:
 
 
 def test_a_wrong_setting_is_one_line(nowhere: dict[str, str]) -> None:
-    """The variable is named, and no traceback is shown."""
+    """A wrong setting causes one line that names the variable, without a traceback."""
     done = im(nowhere | {"IM_PUSH_LIMIT": "many"}, "status")
     assert done.returncode == 1
     assert done.stderr.startswith("im: IM_PUSH_LIMIT: ")
@@ -34,12 +34,12 @@ def test_a_wrong_setting_is_one_line(nowhere: dict[str, str]) -> None:
 
 
 def test_a_wrong_call_ends_with_two(nowhere: dict[str, str]) -> None:
-    """As every command line does."""
+    """An unknown command ends with exit code 2."""
     assert im(nowhere, "no-such-command").returncode == 2
 
 
 def test_status_says_what_is_down(nowhere: dict[str, str]) -> None:
-    """It has an answer, and soon, when there is nothing at all."""
+    """`im status` reports soon, even if no server exists."""
     done = im(nowhere, "status", "--json")
     assert done.returncode == 1
     status = json.loads(done.stdout)
@@ -53,7 +53,7 @@ def test_status_says_what_is_down(nowhere: dict[str, str]) -> None:
 
 
 def test_a_server_of_somebody_else_that_is_down_is_named(nowhere: dict[str, str]) -> None:
-    """`im up` says which variable names what does not answer."""
+    """`im up` names the variable with the address of a server that does not respond."""
     done = im(nowhere, "up")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("im: nothing answers at 127.0.0.1:")
@@ -61,12 +61,12 @@ def test_a_server_of_somebody_else_that_is_down_is_named(nowhere: dict[str, str]
 
 
 def test_down_where_nothing_runs_is_no_error(nowhere: dict[str, str]) -> None:
-    """It may be called twice."""
+    """`im down` succeeds if nothing runs, so it may be called twice."""
     assert im_json(nowhere, "down") == {"stopped": False}
 
 
 def test_a_token_is_its_users(nowhere: dict[str, str]) -> None:
-    """It is signed with the deployment's secret and says who its bearer is, and until when."""
+    """A token is signed with the deployment's secret, and contains its user and its expiry."""
     secret = "s" * 32
     issued = im_json(nowhere | {"IM_JWT_SECRET": secret}, "token", "小明", "--hours", "2")
     claims = jwt.decode(issued["token"], secret, algorithms=["HS256"], audience="im-timeline")
@@ -75,7 +75,7 @@ def test_a_token_is_its_users(nowhere: dict[str, str]) -> None:
 
 
 def test_without_a_secret_there_is_no_token(nowhere: dict[str, str]) -> None:
-    """And the line says what to do."""
+    """`im token` without a secret fails with one line that names the remedy."""
     done = im(nowhere, "token", "alice")
     assert done.returncode == 1
     assert "`im up`" in done.stderr

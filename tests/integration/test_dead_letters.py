@@ -1,4 +1,4 @@
-"""`im dead-letters`: records that a sink refused get into its store after the repair."""
+"""`im dead-letters`: records that a sink rejected are written to its store after a repair."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ TEXT = "lost and found"
 
 
 def put_aside(settings: Settings, stage: str, offset: int) -> None:
-    """A letter of a stage about a record of partition 0 of the timeline."""
+    """Appends a dead letter of a stage for a record of partition 0 of the timeline."""
     source = OneTopic(settings.topic(Topic.TIMELINE))
     record = Record(0, offset, b"c", None)
     KafkaDeadLetters(settings, source, stage).send([DeadLetter(record, "the index was closed")])
 
 
 def write(settings: Settings, *values: bytes) -> None:
-    """Records of partition 0 of the timeline, from offset 0 on."""
+    """Appends records to partition 0 of the timeline, from offset 0 on."""
     producer = Producer(producer_config(settings))
     for value in values:
         producer.produce(settings.topic(Topic.TIMELINE), value, b"c", 0)
@@ -40,14 +40,14 @@ def write(settings: Settings, *values: bytes) -> None:
 
 
 def hits(settings: Settings) -> int:
-    """Messages in the index."""
+    """The number of messages in the index."""
     with elasticsearch_client(settings) as client:
         client.indices.refresh(index=settings.index_alias)
         return int(client.count(index=settings.index_alias)["count"])
 
 
 def test_letters_are_listed_and_replayed(servers: Servers) -> None:
-    """Each record is read again from its place; a second replay changes nothing."""
+    """A replay reads each record again from its offset; a second replay changes nothing."""
     settings = servers.settings(partitions=2)
     prepare(settings)
     write(settings, encode(Conversation("c").said(1, TEXT)), b"[]")

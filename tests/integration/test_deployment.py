@@ -1,4 +1,4 @@
-"""A whole deployment as `im up` starts it, on servers that are there already."""
+"""A whole deployment as `im up` starts it, on servers that already run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PROCESSES = {"gateway", "sequencer", "sink-message", "sink-search", "sink-sync"}
 
 @pytest.fixture(scope="module")
 def variables(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A deployment in a folder of its own, which nobody has started."""
+    """The variables of a deployment in its own folder, not yet started."""
     settings = servers.settings()
     addresses = {f"IM_{field.upper()}": value for field, value in servers.addresses.items()}
     return addresses | {
@@ -43,7 +43,7 @@ def variables(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 @pytest.fixture(scope="module")
 def running(variables: dict[str, str]) -> Iterator[dict[str, str]]:
-    """The same, started; and stopped at the end, whatever state the tests left it in."""
+    """The deployment, started. It is stopped at the end, whatever state the tests left."""
     assert im_json(variables, "up")["started"] is True
     yield variables
     assert im_json(variables, "down") == {"stopped": True}
@@ -56,7 +56,7 @@ def processes(variables: dict[str, str]) -> dict[str, Any]:
 
 
 def status_of(variables: dict[str, str]) -> dict[str, Any]:
-    """What `im status` prints, whether all is well or not; the exit code says the same."""
+    """The output of `im status`, healthy or not; asserts that the exit code agrees."""
     done = im(variables, "status", "--json")
     status: dict[str, Any] = json.loads(done.stdout)
     assert done.returncode == (0 if status["healthy"] else 1)
@@ -64,12 +64,12 @@ def status_of(variables: dict[str, str]) -> dict[str, Any]:
 
 
 def is_well(variables: dict[str, str]) -> bool:
-    """Whether everything is as it should be."""
+    """Whether the deployment is healthy."""
     return bool(status_of(variables)["healthy"])
 
 
 def test_everything_is_up_and_has_its_work(running: dict[str, str]) -> None:
-    """When `im up` returns, every process runs and every partition is taken care of."""
+    """When `im up` returns, every process runs and every partition has an owner."""
     status = status_of(running)
     assert {each["name"]: each["state"] for each in status["processes"]} == dict.fromkeys(
         PROCESSES, "RUNNING"
@@ -81,21 +81,21 @@ def test_everything_is_up_and_has_its_work(running: dict[str, str]) -> None:
 
 
 def test_a_second_up_finds_it_running(running: dict[str, str]) -> None:
-    """It starts nothing again."""
+    """A second `im up` starts nothing again."""
     before = {name: each["pid"] for name, each in processes(running).items()}
     assert im_json(running, "up")["started"] is False
     assert {name: each["pid"] for name, each in processes(running).items()} == before
 
 
 def test_other_settings_are_not_silently_ignored(running: dict[str, str]) -> None:
-    """Whoever asks for something else is told what runs instead."""
+    """`im up` with other settings fails and names the setting that already runs."""
     done = im(running | {"IM_PUSH_LIMIT": "100"}, "up")
     assert done.returncode == 1
     assert "already running with IM_PUSH_LIMIT=500, not 100" in done.stderr
 
 
 def test_a_conversation_plays_on_what_already_runs(running: dict[str, str]) -> None:
-    """`im run --once` verifies the way of a message to every reader, and leaves the stack up."""
+    """`im run --once` verifies a message's path to every reader and leaves the stack running."""
     done = im(running, "run", "--once", "--json")
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, (done.stderr, events)
@@ -111,7 +111,7 @@ def test_a_conversation_plays_on_what_already_runs(running: dict[str, str]) -> N
 
 
 def test_lag_counts_records_and_no_transaction_markers(running: dict[str, str]) -> None:
-    """After a conversation every stage is through, and says how late it was and what it did."""
+    """The lag does not count transaction markers; the status has each stage's delay and counts."""
     assert im(running, "run", "--once").returncode == 0
 
     def is_through() -> bool:
@@ -125,7 +125,7 @@ def test_lag_counts_records_and_no_transaction_markers(running: dict[str, str]) 
 
 
 def test_the_secret_is_with_the_gateway_alone(running: dict[str, str]) -> None:
-    """Neither in the environment of any process, nor in what the stack writes, nor for others."""
+    """Only the gateway gets the secret: no process environment and no written file contains it."""
     home = Path(running["IM_HOME"])
     secret = (home / "secret").read_bytes()
     for name, process in processes(running).items():
@@ -137,7 +137,7 @@ def test_the_secret_is_with_the_gateway_alone(running: dict[str, str]) -> None:
 
 
 def test_what_runs_is_private_to_its_owner(running: dict[str, str]) -> None:
-    """Logs, queues and settings hold what is for the owner of the folder alone."""
+    """Logs, queues and settings are readable only by the owner of the folder."""
     home = Path(running["IM_HOME"])
     open_to_others = [
         path
@@ -148,7 +148,7 @@ def test_what_runs_is_private_to_its_owner(running: dict[str, str]) -> None:
 
 
 def test_a_killed_process_is_started_again(running: dict[str, str]) -> None:
-    """By the supervisor, without anybody's help, and it takes up its partitions."""
+    """The supervisor restarts a killed process, which gets its partitions back."""
     before = processes(running)["sink-sync"]
     os.kill(before["pid"], signal.SIGKILL)
     assert wait_until(lambda: processes(running)["sink-sync"]["restarts"] == 1, RESTART_SECONDS)
@@ -157,7 +157,7 @@ def test_a_killed_process_is_started_again(running: dict[str, str]) -> None:
 
 
 def test_up_clears_what_a_killed_supervisor_left(running: dict[str, str]) -> None:
-    """Orphans are ended before others are started, so that nothing runs twice."""
+    """`im up` ends the processes of a killed supervisor before it starts new ones."""
     home = Path(running["IM_HOME"])
     orphans = {each["pid"] for each in processes(running).values()}
     os.kill(int(home.joinpath("run/supervisord.pid").read_text()), signal.SIGKILL)
@@ -171,9 +171,10 @@ def test_up_clears_what_a_killed_supervisor_left(running: dict[str, str]) -> Non
 def test_processes_that_refuse_their_data_end_with_a_line(
     running: dict[str, str],
 ) -> None:
-    """A topic made anew: each process ends with 78, `im status` says so, and each start one line.
+    """After a topic was recreated, each process ends with 78, and logs one line for each start.
 
-    This is the last test of the deployment that `running` started.
+    `im status` names each of these processes. This is the last test of the deployment that
+    `running` started.
     """
     fields = {name.removeprefix("IM_").lower(): value for name, value in running.items()}
     make_anew(Settings.model_validate(fields), Topic.MESSAGES)
@@ -198,7 +199,10 @@ def test_processes_that_refuse_their_data_end_with_a_line(
 def test_a_taken_gateway_port_is_told_before_anything_starts(
     variables: dict[str, str], tmp_path: Path
 ) -> None:
-    """The port, its holder and the variable to change; and nothing is left running."""
+    """A gateway port in use is reported before any process starts.
+
+    The line names the port, its holder and the variable to change.
+    """
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
@@ -215,7 +219,7 @@ def test_a_taken_gateway_port_is_told_before_anything_starts(
 def test_run_stops_what_it_started_when_it_is_told_to(
     variables: dict[str, str], tmp_path: Path
 ) -> None:
-    """`im run` stays after the conversation; SIGTERM or Ctrl-C ends it and all it started."""
+    """`im run` continues after the conversation; Ctrl-C ends it and all its processes."""
     own = variables | {"IM_HOME": str(tmp_path), "IM_GATEWAY_PORT": str(free_ports(1)[0])}
     own["IM_NAMESPACE"] = variables["IM_NAMESPACE"] + "-run"
     with subprocess.Popen(
@@ -233,9 +237,9 @@ def test_run_stops_what_it_started_when_it_is_told_to(
 def test_a_topic_for_each_recipient_is_up_and_played_on(
     variables: dict[str, str], tmp_path: Path
 ) -> None:
-    """By the other sync layout `im run --once` is as good, and so is the audit after it.
+    """With topics for each recipient, `im run --once` and the audit succeed as well.
 
-    `im up` refuses to start it by the first layout then, and leaves nothing running.
+    `im up` then refuses to start the deployment with the other layout, and leaves nothing running.
     """
     own = variables | {"IM_HOME": str(tmp_path), "IM_GATEWAY_PORT": str(free_ports(1)[0])}
     own |= {"IM_NAMESPACE": variables["IM_NAMESPACE"] + "-own"}

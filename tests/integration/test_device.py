@@ -53,7 +53,7 @@ pytestmark = pytest.mark.servers
 PATIENCE: Final = 120.0
 ROUNDS: Final = 5
 MESSAGES: Final = 60
-"""Of one phase; each round has one that is pulled and one that is pushed."""
+"""Messages of one phase; each round has a pull phase and a push phase."""
 
 LATE_ROUND: Final = 3
 WINDOW: Final = 20
@@ -66,14 +66,14 @@ PROCESSES: Final = (
 
 
 class Watcher:
-    """A device of somebody, whose process can end and begin again.
+    """A device of a person, whose process can end and restart.
 
     Args:
         settings: The deployment.
-        user: Whose.
-        device_id: Which.
-        folder: For its local store.
-        live: Whether it follows the log itself; otherwise the gateway tells it, or is asked.
+        user: The owner of the device.
+        device_id: The id of the device.
+        folder: Folder for the local store.
+        live: Whether the device follows the log itself; otherwise it follows the gateway.
     """
 
     def __init__(
@@ -90,34 +90,34 @@ class Watcher:
         self._store: LocalStore | None = None
 
     def start(self) -> None:
-        """A process of the device begins."""
+        """Starts a process of the device."""
         self.lives += 1
         self._task = asyncio.create_task(self._run())
 
     async def end(self) -> None:
-        """It ends wherever it is."""
+        """Ends the process at any point."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
 
     def count(self) -> int:
-        """Items shown."""
+        """Number of shown items."""
         if self._task is not None and self._task.done():
             self._task.result()
         return sum(map(len, self.shown.values()))
 
     def has_begun(self) -> bool:
-        """Whether its running process was told where it begins."""
+        """Whether the running process knows the first SeqIds that it shows."""
         return self._store is not None and self._store.has_begun()
 
     def kept(self, conv_id: str) -> list[TimelineItem]:
-        """What its local store has, once it has ended."""
+        """The items in the local store, after the process has ended."""
         with closing(self._open()) as store:
             return store.timeline(conv_id, most=10_000)
 
     def begin_of(self, conv_id: str) -> int:
-        """The first SeqId that it was told to show, once it has ended."""
+        """The first SeqId that the device shows, after the process has ended."""
         with closing(self._open()) as store:
             return store.conversation(conv_id).start
 
@@ -149,16 +149,16 @@ class Watcher:
     def _show(self, item: TimelineItem) -> None:
         before = self.shown[item.conv_id]
         if before and item == before[-1]:
-            return  # it was being shown when the process ended
+            return  # the process ended while it showed this item
         if before and item.first == before[0].first:
-            before.clear()  # the owner is in again: all from before the join is shown again
+            before.clear()  # rejoined: the device shows earlier entries again
         if before:
             assert item.first == before[-1].last + 1, "shown out of order"
         before.append(item)
 
 
 def commands() -> Iterator[list[AnyCommand]]:
-    """Rounds: a crowd comes, and they talk; part of it goes, and they talk on."""
+    """Rounds: many people join, and the members talk; some leave, and the members continue."""
     ids = (uuid7(number, 0) for number in itertools.count(1))
 
     def by(sender: str, conv_id: str = GROUP) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def commands() -> Iterator[list[AnyCommand]]:
 
 
 def logged(settings: Settings) -> dict[str, list[bytes]]:
-    """All entries as they lie in the log, by conversation."""
+    """All entries of the log, by conversation."""
     found: dict[str, list[bytes]] = defaultdict(list)
     for record in read_all(settings, Topic.TIMELINE):
         found[(record.key() or b"").decode()].append(record.value() or b"")
@@ -198,7 +198,7 @@ def logged(settings: Settings) -> dict[str, list[bytes]]:
 
 @pytest.fixture
 def settings(servers: Servers) -> Settings:
-    """A deployment with low limits, running."""
+    """A deployment with low limits, with its topics and tables."""
     settings = servers.settings(
         partitions=2, sync_partitions=2, push_limit=4, push_again_below=4,
         jwt_secret=SecretStr(SECRET), gateway_port=free_ports(1)[0],
@@ -208,7 +208,7 @@ def settings(servers: Servers) -> Settings:
 
 
 async def has_shown(watchers: Sequence[Watcher], expected: dict[str, dict[str, int]]) -> bool:
-    """Whether each has shown each of their conversations up to its end."""
+    """Whether each device has shown each of its conversations up to the end."""
     return all(
         watcher.count() and watcher.shown[conv_id] and watcher.shown[conv_id][-1].last >= head
         for watcher in watchers
@@ -219,11 +219,12 @@ async def has_shown(watchers: Sequence[Watcher], expected: dict[str, dict[str, i
 async def test_devices_end_with_the_timeline_of_the_store(
     settings: Settings, tmp_path: Path
 ) -> None:
-    """Over the gateway and from the log, through switches, stays and restarts, under load.
+    """Devices end with exactly the readable timeline, over the gateway and from the log.
 
-    Each SeqId once, in order, byte for byte as it was sequenced; and a good part of it was never
-    in the sync timeline of who shows it, so it was read from the store. Devices that begin in the
-    middle, by another policy, have just the rest of it.
+    The conversations switch modes under load; members leave and rejoin; device processes restart.
+    Each device shows each SeqId once, in order, with the bytes of the log. Many of these entries
+    were never in the device's sync timeline, so the device read them from the store. Devices with
+    another policy start in the middle and have exactly the rest.
     """
     ann = Watcher(settings, "ann", "phone", tmp_path)
     bob = Watcher(settings, "bob", "phone", tmp_path)
@@ -280,7 +281,7 @@ async def test_devices_end_with_the_timeline_of_the_store(
 
 
 def by_policy(settings: Settings, policy: NewDevicePolicy) -> Settings:
-    """The same deployment, by a gateway with another policy for new devices."""
+    """The same deployment with a second gateway that has another policy for new devices."""
     own = {"new_device": policy, "new_device_window": WINDOW, "gateway_port": free_ports(1)[0]}
     return settings.model_copy(update=own)
 
@@ -292,9 +293,9 @@ async def talk(
     restarted: list[Watcher],
     later: list[Watcher],
 ) -> None:
-    """Publishes round after round; devices that are shown the last one end and begin anew.
+    """Publishes the rounds one by one; after each round, some devices are restarted.
 
-    Others begin in the middle, when the store has something of it.
+    Other devices start in the middle, when the store has a part of the conversation.
     """
     with Publisher(
         settings, "ann", "d", folder / "outbox.db", window=None, done_when="accepted"
@@ -320,26 +321,26 @@ async def talk(
 
 
 async def have_begun(watchers: list[Watcher]) -> bool:
-    """Whether each knows where it begins. What is said from now on is new to it."""
+    """Whether each device knows its first SeqIds. Every later message is new to the device."""
     return all(watcher.has_begun() for watcher in watchers)
 
 
 async def has_come_to(watcher: Watcher, seq: int) -> bool:
-    """Whether a device has shown so much of the group, which the store has then as well."""
+    """Whether a device has shown the group up to this SeqId; then the store has it, too."""
     if not watcher.count() or not watcher.shown[GROUP]:  # another conversation may come first
         return False
     return watcher.shown[GROUP][-1].last >= seq
 
 
 def wait_for_sequencer(settings: Settings) -> None:
-    """Waits until all commands have been decided."""
+    """Waits until the sequencer has decided all commands."""
     wait_until(lambda: is_caught_up(settings, "sequencer", Topic.MESSAGES), "sequenced", PATIENCE)
 
 
 def assert_that_it_was_no_easy_way(
     settings: Settings, group: list[bytes], seen: dict[int, tuple[str | None, bytes]]
 ) -> None:
-    """The mode switched often, and much was not pushed to the one who has it now."""
+    """Asserts that the mode switched often, and that bob got many entries only from the store."""
     switches = [e for e in map(decode_entry, group) if isinstance(e, FanoutChanged)]
     assert len(switches) == 2 * ROUNDS
     pushed = {

@@ -1,4 +1,4 @@
-"""A device of a pulled group that is told over live connections, on real servers."""
+"""A device of a pulled group that is notified over live connections, on real servers."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ _ids = (uuid7(number, 0) for number in itertools.count(1))
 
 
 def by(sender: str) -> dict[str, Any]:
-    """What every command has."""
+    """The fields that all commands have."""
     return {"conv_id": GROUP, "sender": sender, "device_id": "d", "client_msg_id": next(_ids)}
 
 
 @pytest.fixture
 def settings(servers: Servers) -> Iterator[Settings]:
-    """A deployment whose one group is pulled from its second entry on; its pipeline runs."""
+    """A deployment with one group, which is pulled from its second entry on; its pipeline runs."""
     settings = servers.settings(
         partitions=2, sync_partitions=2, push_limit=3, push_again_below=3,
         jwt_secret=SecretStr(SECRET), gateway_port=free_ports(1)[0],
@@ -62,18 +62,18 @@ def settings(servers: Servers) -> Iterator[Settings]:
 
 
 class Counting(GatewayTimelines):
-    """Counts the lists that are asked for."""
+    """Counts the requests for the list of conversations."""
 
     lists = 0
 
     async def conversations(self) -> list[Listed]:
-        """As of `History`."""
+        """See `History`."""
         self.lists += 1
         return await super().conversations()
 
 
 class Bob:
-    """His device, and what it has shown."""
+    """Bob's device, and the SeqIds that it has shown."""
 
     def __init__(self, settings: Settings, http: ClientSession) -> None:
         address = f"http://{settings.gateway_host}:{settings.gateway_port}"
@@ -87,7 +87,7 @@ class Bob:
 
     @asynccontextmanager
     async def following(self, path: Path) -> AsyncIterator[None]:
-        """Until the block is left."""
+        """Runs the device until the end of the block."""
         stop = asyncio.Event()
         with closing(LocalStore(path, "bob", "phone")) as store:
             async with aclosing(self._live):
@@ -106,7 +106,7 @@ class Bob:
 
 
 class Talk:
-    """What is said in the group, until bob has shown it."""
+    """The messages in the group, and bob's progress."""
 
     def __init__(self, settings: Settings, bob: Bob) -> None:
         self.head = 0
@@ -122,7 +122,7 @@ class Talk:
         await self.shown()
 
     async def say(self, count: int) -> None:
-        """Messages; bob is mentioned in the fourth of each ten."""
+        """Sends messages; the fourth of every ten mentions bob."""
         said = [
             SendMessage(
                 **by("ann"),
@@ -135,7 +135,7 @@ class Talk:
         self.head += count
 
     async def shown(self) -> None:
-        """Waits until everything is."""
+        """Waits until the device has shown every message."""
 
         async def is_shown() -> bool:
             return len(self._bob.seqs) >= self.head
@@ -144,16 +144,16 @@ class Talk:
         assert self._bob.seqs == list(range(1, self.head + 1))
 
     async def is_told(self) -> bool:
-        """Whether the next messages were shown without a list that was asked for."""
+        """Whether the device shows the next messages without a request for the list."""
         lists = self._bob.history.lists
-        for _ in range(2):  # a list that was under way may have had the first
+        for _ in range(2):  # a list request in flight may have had the first
             await self.say(1)
             await self.shown()
         return self._bob.history.lists == lists
 
 
 async def ended(gateway: Popen[bytes], *, kill: bool) -> None:
-    """The gateway's process ends, in order or at once."""
+    """Ends the gateway's process, in order or with SIGKILL."""
     (gateway.kill if kill else gateway.terminate)()
     await asyncio.to_thread(gateway.wait, 30)
 
@@ -161,10 +161,11 @@ async def ended(gateway: Popen[bytes], *, kill: bool) -> None:
 async def test_heads_are_told_and_not_asked_for(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Through an end and a death of the gateway: nothing is lost, nothing shown out of order.
+    """A device follows heads from its live connection, without requests for the list.
 
-    What was said while it was away is there, and from then on the device is told again. One that
-    is not told would ask with every turn here.
+    The gateway is stopped and killed: nothing is lost, and the device shows everything in order.
+    Messages sent while no gateway ran appear later, and then the device is notified again. Without
+    notifications, the device would request the list in every turn of this test.
     """
     monkeypatch.setattr(consumers.local.device, "HEADS_SECONDS", 0.0)
     async with AsyncExitStack() as stack:

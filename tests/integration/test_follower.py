@@ -31,17 +31,17 @@ from tests.support.sync_writer import SyncWriter, entry
 pytestmark = pytest.mark.servers
 
 PATIENCE = 60.0
-"""Seconds in which a record that is there is delivered."""
+"""Maximum seconds until an available record is delivered."""
 
 QUIET = 0.3
-"""Seconds after which a record that is not delivered is not there."""
+"""Seconds without a record after which there is none."""
 
 USERS = ["ann", "bob", "陈", "|QuaD-", "d e", "Ünï😀"]
 
 
 @pytest.fixture
 def settings(servers: Servers) -> Settings:
-    """A deployment of its own, with few shards, so that people share them."""
+    """A deployment in its own namespace, with few shards, so that people share them."""
     settings = servers.settings(partitions=1, sync_partitions=2)
     create_topics(settings)
     return settings
@@ -49,7 +49,7 @@ def settings(servers: Servers) -> Settings:
 
 @pytest.fixture
 def cursors() -> MemoryCursors:
-    """Cursors that outlive a follower."""
+    """Cursors that survive a follower."""
     return MemoryCursors()
 
 
@@ -68,7 +68,7 @@ def trim(settings: Settings, user: str, offset: int) -> TopicPartition:
 
 
 def test_keys_land_where_everybody_expects(settings: Settings) -> None:
-    """The broker's client, told to hash as Java does, agrees with `partition_of` on any key."""
+    """The client with Java's hash agrees with `partition_of` for every key."""
     random = Random(1)
     alphabet = "ab|-[]`^ 陈字😀é"
     names = USERS + ["".join(random.choices(alphabet, k=k % 40 + 1)) for k in range(300)]
@@ -91,7 +91,7 @@ def test_keys_land_where_everybody_expects(settings: Settings) -> None:
 def test_each_gets_their_own_records_once_and_in_order(
     settings: Settings, cursors: MemoryCursors
 ) -> None:
-    """Among other people's records, aborted transactions and restarts from the cursor."""
+    """A follower gets exactly its own records in order, over restarts and aborts."""
     random, writer = Random(2), SyncWriter(settings)
     sent: dict[str, list[int]] = {user: [] for user in USERS}
     got: dict[str, list[SyncItem]] = {user: [] for user in USERS}
@@ -119,7 +119,7 @@ def test_each_gets_their_own_records_once_and_in_order(
 
 
 def test_what_was_not_committed_comes_again(settings: Settings, cursors: MemoryCursors) -> None:
-    """A crash of the handler leaves the cursor before the record that it did not finish."""
+    """After a handler's crash, the next follower gets the unfinished record again."""
     SyncWriter(settings).write(("ann", entry(number)) for number in range(1, 6))
     handled: list[SyncItem] = []
 
@@ -138,7 +138,7 @@ def test_what_was_not_committed_comes_again(settings: Settings, cursors: MemoryC
 
 
 def test_following_goes_on_until_it_is_stopped(settings: Settings, cursors: MemoryCursors) -> None:
-    """Live records arrive in another thread, and the thread ends when told."""
+    """A follower in a thread receives live records until it is stopped; then the thread ends."""
     writer, stop, handled = SyncWriter(settings), threading.Event(), list[SyncItem]()
     with SyncFollower(settings, "ann", cursors) as follower:
         thread = threading.Thread(target=follower.follow, args=(handled.append, stop))
@@ -154,10 +154,10 @@ def test_following_goes_on_until_it_is_stopped(settings: Settings, cursors: Memo
 
 
 def test_a_new_device_may_start_at_the_end(settings: Settings, cursors: MemoryCursors) -> None:
-    """It gets what comes from its first start on, also if it dies before the first record."""
+    """A device with `start="end"` gets all records after its first start, even after a crash."""
     writer = SyncWriter(settings)
     writer.write([("ann", entry(1))])
-    # The marks of the transaction may follow a little later than its commit.
+    # The marker of the transaction may follow a little later than its commit.
     with SyncFollower(settings, "ann", MemoryCursors()) as reader:
         assert reader.poll(PATIENCE) is not None
     SyncFollower(settings, "ann", cursors, device_id="new", start="end").close()
@@ -172,7 +172,7 @@ def test_a_new_device_may_start_at_the_end(settings: Settings, cursors: MemoryCu
 
 
 def test_a_trimmed_timeline_is_told_not_jumped(settings: Settings, cursors: MemoryCursors) -> None:
-    """A cursor behind what is kept, and a reader overtaken by trimming, get a typed answer."""
+    """A follower whose cursor is before the oldest record raises `Trimmed`; it skips nothing."""
     writer = SyncWriter(settings)
     writer.write(("ann", entry(number)) for number in range(1, 11))
     with SyncFollower(settings, "ann", cursors) as follower:
@@ -190,7 +190,7 @@ def test_a_trimmed_timeline_is_told_not_jumped(settings: Settings, cursors: Memo
 
 
 def test_trimming_under_a_reader_is_told(settings: Settings, cursors: MemoryCursors) -> None:
-    """Retention that passes a follower between its start and its fetch is not passed over."""
+    """A follower raises `Trimmed` if retention passes it between its start and its fetch."""
     SyncWriter(settings).write(("ann", entry(number)) for number in range(1, 11))
     with SyncFollower(settings, "ann", cursors) as follower:
         follower._consumer.unassign()  # noqa: SLF001 - it was cut off
@@ -204,7 +204,7 @@ def test_trimming_under_a_reader_is_told(settings: Settings, cursors: MemoryCurs
 
 
 def test_a_record_of_a_newer_kind_is_told_once(settings: Settings, cursors: MemoryCursors) -> None:
-    """Who goes on does so knowingly, and a restart tells it again until something is committed."""
+    """A record of an unknown kind raises an error once; without a commit, a restart repeats it."""
     unknown = b'{"kind":"from_the_future","conv_id":"c"}'
     SyncWriter(settings).write([("ann", entry(1)), ("ann", unknown), ("ann", entry(2))])
     for _ in range(2):
@@ -220,7 +220,10 @@ def test_a_record_of_a_newer_kind_is_told_once(settings: Settings, cursors: Memo
 def test_the_cursor_passes_over_records_of_others(
     settings: Settings, cursors: MemoryCursors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So a restart does not read them again; but never past what one has not committed."""
+    """The cursor passes other people's records, but never an uncommitted own record.
+
+    So a restart does not read the other people's records again.
+    """
     monkeypatch.setattr(consumers.follower, "PASSED_OVER_SECONDS", 0.0)
     neighbour = next(u for u in USERS[1:] if partition_of(u, 2) == partition_of("ann", 2))
     writer = SyncWriter(settings)
@@ -245,7 +248,7 @@ def test_the_cursor_passes_over_records_of_others(
 def test_impossible_places_have_clear_errors(
     settings: Settings, cursors: MemoryCursors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cursor of another deployment, a topic that is not there, a broker that is not there."""
+    """A cursor of another deployment, a missing topic and a missing broker cause clear errors."""
     cursors.save("ann", "default", sync_seq(0, 99))
     cursors.save("bob", "default", sync_seq(1, 0))
     for user in ("ann", "bob"):
@@ -261,6 +264,6 @@ def test_impossible_places_have_clear_errors(
 
 
 def test_closing_twice_is_harmless(settings: Settings, cursors: MemoryCursors) -> None:
-    """As of any context manager that is closed by hand as well."""
+    """A follower may be closed twice, for example explicitly and by a context manager."""
     with closing(SyncFollower(settings, "ann", cursors)) as follower:
         follower.close()

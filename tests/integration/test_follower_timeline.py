@@ -1,4 +1,4 @@
-"""A device's sync timeline straight from a real broker."""
+"""A device's sync timeline, read directly from a real broker."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ pytestmark = pytest.mark.servers
 USER: Final = "陈"
 PATIENCE: Final = 60.0
 ASKED: Final = 100
-"""Times that a batch is asked for, each of which waits for a while."""
+"""Number of attempts to get a batch; each attempt waits for a short time."""
 
 
 @pytest.fixture
 def settings(servers: Servers) -> Settings:
-    """A deployment of its own."""
+    """A deployment in its own namespace."""
     settings = servers.settings(partitions=1, sync_partitions=2)
     create_topics(settings)
     return settings
@@ -39,20 +39,20 @@ def settings(servers: Servers) -> Settings:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[LocalStore]:
-    """An empty one."""
+    """An empty local store."""
     with closing(LocalStore(tmp_path / "local.db", USER, "phone")) as store:
         yield store
 
 
 @pytest.fixture
 def timeline(settings: Settings, store: LocalStore) -> Iterator[FollowerTimeline]:
-    """Of the device."""
+    """The sync timeline of the device."""
     with closing(FollowerTimeline(settings, USER, store, "phone")) as timeline:
         yield timeline
 
 
 async def next_batch(timeline: FollowerTimeline, cursor: int) -> SyncBatch:
-    """The next one that has something."""
+    """The next batch that is not empty."""
     for _ in range(ASKED):
         batch = await timeline.after(cursor)
         if batch.arrived:
@@ -61,7 +61,7 @@ async def next_batch(timeline: FollowerTimeline, cursor: int) -> SyncBatch:
 
 
 async def follow(timeline: FollowerTimeline, store: LocalStore, count: int) -> list[Arrived]:
-    """Takes and applies so many records."""
+    """Reads and applies at least this number of records."""
     found: list[Arrived] = []
     while len(found) < count:
         batch = await next_batch(timeline, store.cursor)
@@ -73,7 +73,7 @@ async def follow(timeline: FollowerTimeline, store: LocalStore, count: int) -> l
 async def test_what_was_not_applied_comes_again(
     settings: Settings, timeline: FollowerTimeline, store: LocalStore
 ) -> None:
-    """A batch that was lost on the way to the disk is read again; one that was not, is not."""
+    """A batch that was not applied is read again; an applied batch is not."""
     entries = [entry(number) for number in range(1, 8)]
     SyncWriter(settings).write((USER, each) for each in entries)
     lost = await next_batch(timeline, store.cursor)
@@ -90,7 +90,7 @@ async def test_what_was_not_applied_comes_again(
 async def test_who_was_away_for_too_long_is_told_and_goes_on(
     settings: Settings, timeline: FollowerTimeline, store: LocalStore
 ) -> None:
-    """Behind what is gone, after skipping it."""
+    """A device whose next records have expired gets `Trimmed`, skips them, and continues."""
     writer = SyncWriter(settings)
     for number in range(1, 5):
         writer.write([(USER, entry(number))])
@@ -100,7 +100,7 @@ async def test_who_was_away_for_too_long_is_told_and_goes_on(
         writer.write([(USER, entry(number))])
     shard = partition_of(USER, 2)
     gone = TopicPartition(settings.topic(Topic.SYNC), shard, found[-1].sync_seq + 4)
-    admin = admin_client(settings)  # to be held on to: without it the answer never comes
+    admin = admin_client(settings)  # keep a reference: without it the future never completes
     (answer,) = admin.delete_records([gone]).values()
     answer.result(PATIENCE)
     with pytest.raises(Trimmed) as trimmed:

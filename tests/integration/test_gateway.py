@@ -1,4 +1,4 @@
-"""The gateway on the real Cassandra and Elasticsearch, over rows and documents of its own."""
+"""The gateway on the real Cassandra and Elasticsearch, with rows and documents from the test."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ WORDS: Final = {
     11: "mixed中文text没有空格",
     12: "𠮷野家",
 }
-"""What is said in ``words``, by SeqId."""
+"""The messages in ``words``, by SeqId."""
 
 LEFT: Final = Period(3, 8)
-"""When bob was in ``words``."""
+"""Bob's membership period in ``words``."""
 
 
 class Deployment(NamedTuple):
-    """A namespace of this module, and the way to put more into it."""
+    """A namespace for this module, and functions that add data."""
 
     settings: Settings
     rows: Rows
@@ -65,13 +65,13 @@ class Deployment(NamedTuple):
 
 
 def random_text(seed: int) -> str:
-    """Some Han characters in a row, few of them, so that runs repeat."""
+    """Some consecutive Han characters from a small set, so that runs repeat."""
     chosen = random.Random(seed)
     return "".join(chosen.choice(HAN) for _ in range(chosen.randint(1, 12)))
 
 
 def said() -> list[MessageSent]:
-    """All that is said in the conversations of this module."""
+    """All messages in the conversations of this module."""
     return [
         *(message("words", seq, text=text) for seq, text in WORDS.items()),
         *(message("random", seq, text=random_text(seq)) for seq in range(1, RANDOM_MESSAGES + 1)),
@@ -81,7 +81,7 @@ def said() -> list[MessageSent]:
 
 @pytest.fixture(scope="module")
 def deployment(servers: Servers) -> Iterator[Deployment]:
-    """Rows and documents of a namespace of this module alone."""
+    """The rows and documents of a namespace for this module."""
     settings = servers.settings(jwt_secret=SecretStr(SECRET))
     with tables(settings) as rows, search_index(settings) as put_documents:
         put_documents(said())
@@ -99,7 +99,7 @@ def deployment(servers: Servers) -> Iterator[Deployment]:
 
 @pytest.fixture
 async def gateway(deployment: Deployment) -> AsyncIterator[Caller]:
-    """The gateway, served, on the real servers."""
+    """A running gateway on the real servers."""
     async with gateway_on_servers(deployment.settings) as caller:
         yield caller
 
@@ -121,7 +121,7 @@ async def found(gateway: Caller, user: str, query: str, **more: Any) -> list[tup
 
 
 async def test_history_across_buckets(gateway: Caller, deployment: Deployment) -> None:
-    """A range that lies in two partitions is one range, forwards and backwards."""
+    """A range that spans two buckets is returned whole, forwards and backwards."""
     rows = deployment.rows
     first, last = MESSAGE_BUCKET - 6, MESSAGE_BUCKET + 6
     for seq in range(first, last + 1):
@@ -147,14 +147,14 @@ async def test_history_across_buckets(gateway: Caller, deployment: Deployment) -
 
 
 async def test_an_entry_comes_back_byte_for_byte(gateway: Caller) -> None:
-    """Whatever the text, history gives the entry as it was sequenced."""
+    """History returns every text unchanged."""
     page = await gateway.get(HISTORY.format("words"), "ann")
     shown = {item["seq"]: item["content"]["text"] for item in page.body["items"]}
     assert shown == WORDS
 
 
 async def test_history_of_a_former_member(gateway: Caller) -> None:
-    """Who left sees their period, and of the rest only that it is not theirs."""
+    """A former member sees their membership period, and `hidden` for all other SeqIds."""
     page = await gateway.get(HISTORY.format("words"), "bob", to=len(WORDS))
     assert page.body["head"] == LEFT.last
     hidden = covered(item for item in page.body["items"] if "hole" in item)
@@ -162,7 +162,10 @@ async def test_history_of_a_former_member(gateway: Caller) -> None:
 
 
 async def test_conversations_and_strangers(gateway: Caller) -> None:
-    """Each sees their own conversations, and no other opens, alike whether it exists."""
+    """A person lists only their own conversations.
+
+    The response for another person's conversation is the same as for an unknown one.
+    """
     mine = await gateway.get("/v1/conversations", "bob")
     assert [one["conv_id"] for one in mine.body["conversations"]] == ["words"]
     answers = [await gateway.get(HISTORY.format(c), "bob") for c in ("secret", "unreal")]
@@ -173,7 +176,7 @@ async def test_conversations_and_strangers(gateway: Caller) -> None:
 
 
 async def test_sync_from_a_cursor(gateway: Caller, deployment: Deployment) -> None:
-    """Records over many partitions come in order, each once, whatever the page."""
+    """Pages of a sync timeline return each record once, in order, for any limit."""
     rows = deployment.rows
     seqs = [*sorted(random.Random(7).sample(range(400_000), 60)), 1 << 48, (1 << 48) + 1]
     for seq in seqs:
@@ -192,7 +195,7 @@ async def test_sync_from_a_cursor(gateway: Caller, deployment: Deployment) -> No
 
 
 async def test_han_of_one_to_four_characters(gateway: Caller) -> None:
-    """Any run of Han characters finds exactly the messages that hold it, over all pages."""
+    """A run of Han characters finds exactly the messages with this run, over all pages."""
     texts = {seq: random_text(seq) for seq in range(1, RANDOM_MESSAGES + 1)}
     chosen = random.Random(3)
     queries = {
@@ -211,7 +214,7 @@ async def test_han_of_one_to_four_characters(gateway: Caller) -> None:
     ("query", "seqs"),
     [
         ("天气", [1]),
-        ("cafe", []),  # an accent is a letter
+        ("cafe", []),  # an accent changes the letter
         ("CAFÉ müller", [1]),
         ('"café müller"', [1]),
         ('"müller café"', []),
@@ -240,12 +243,12 @@ async def test_han_of_one_to_four_characters(gateway: Caller) -> None:
     ],
 )
 async def test_words_of_any_language(gateway: Caller, query: str, seqs: list[int]) -> None:
-    """Width, case and compatibility form do not matter; words, phrases and Han runs do."""
+    """A search ignores width, case and compatibility form, and finds words and Han runs."""
     assert await found(gateway, "ann", query, conversation="words") == [("words", s) for s in seqs]
 
 
 async def test_search_over_all_conversations_is_of_members_only(gateway: Caller) -> None:
-    """Somebody finds what was said while they were there, and nothing else anywhere."""
+    """A search over all conversations finds exactly the messages of the user's periods."""
     everything = {(m.conv_id, m.seq): readings_of(m.content.text) for m in said()}
     stays = {
         "ann": {"words": [Period(1)], "random": [Period(1)]},
@@ -265,7 +268,7 @@ async def test_search_over_all_conversations_is_of_members_only(gateway: Caller)
 
 
 async def test_a_sender_and_pages_of_one(gateway: Caller) -> None:
-    """Filters narrow, and the smallest page misses nothing."""
+    """Filters narrow the result, and pages of one hit lose nothing."""
     both = await found(gateway, "ann", "天", limit=1)
     assert both == await found(gateway, "ann", "天", limit=100)
     assert await found(gateway, "ann", "天", sender="eve") == []
@@ -273,7 +276,7 @@ async def test_a_sender_and_pages_of_one(gateway: Caller) -> None:
 
 
 async def test_a_hit_is_what_the_store_says(gateway: Caller, deployment: Deployment) -> None:
-    """What only the index has is not shown; neither is what lies above the stored head."""
+    """A hit needs a row in the store, at or below the stored head."""
     rows = deployment.rows
     ahead = [message("ahead", seq, text="vorneweg") for seq in range(1, 5)]
     deployment.put_documents(ahead)
@@ -291,7 +294,7 @@ async def test_a_hit_is_what_the_store_says(gateway: Caller, deployment: Deploym
 async def test_an_index_behind_an_edit_finds_neither_words(
     gateway: Caller, deployment: Deployment
 ) -> None:
-    """An edited message is not found by what it said before, and shown with what it says now."""
+    """Before an edit is indexed, a search finds neither the old nor the new text."""
     rows = deployment.rows
     before = message("edited", 2, text="altbacken")
     deployment.put_documents([before])
@@ -306,7 +309,10 @@ async def test_an_index_behind_an_edit_finds_neither_words(
 
 
 async def test_many_periods_are_searched_precisely(deployment: Deployment) -> None:
-    """More periods than one query may name are several queries, and one order."""
+    """A search over more periods than one query allows returns exact hits in one order.
+
+    Above the maximum number of queries, the search fails with `too-wide`.
+    """
     settings = deployment.settings
     index = ElasticIndex(settings)
     asked = SearchAsked(parse_query("天"), None, None, None, 100)
@@ -331,7 +337,7 @@ async def test_many_periods_are_searched_precisely(deployment: Deployment) -> No
 
 
 async def test_an_index_that_is_not_there_yet(deployment: Deployment) -> None:
-    """Before anything has been indexed nothing is found, and it is no failure."""
+    """Before the first document, a search has no hits and no error."""
     settings = deployment.settings
     index = ElasticIndex(settings.model_copy(update={"namespace": settings.namespace + "-none"}))
     try:
@@ -342,7 +348,7 @@ async def test_an_index_that_is_not_there_yet(deployment: Deployment) -> None:
 
 
 async def test_many_reads_at_once(gateway: Caller) -> None:
-    """More requests than may be in hand are answered or told to come back; none is lost."""
+    """Each of too many requests gets a page, or a 429 or 503; none is lost."""
     reads = [gateway.get(HISTORY.format("random"), "ann", limit=5) for _ in range(200)]
     answers = await asyncio.gather(*reads)
     assert {answer.status for answer in answers} <= {200, 429, 503}

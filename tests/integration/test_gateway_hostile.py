@@ -38,7 +38,7 @@ pytestmark = pytest.mark.servers
 
 
 class Deployment(NamedTuple):
-    """A namespace of this module, and the way to put more into it."""
+    """A namespace for this module, and functions that add data."""
 
     settings: Settings
     rows: Rows
@@ -46,7 +46,7 @@ class Deployment(NamedTuple):
 
 @pytest.fixture(scope="module")
 def deployment(servers: Servers) -> Iterator[Deployment]:
-    """Ann has a conversation that can be found, and a sync timeline."""
+    """Ann has a conversation that a search finds, and a sync timeline."""
     settings = servers.settings(jwt_secret=SecretStr(SECRET))
     with tables(settings) as rows, search_index(settings) as put_documents:
         put_documents([message("c", 1)])
@@ -59,7 +59,7 @@ def deployment(servers: Servers) -> Iterator[Deployment]:
 
 @pytest.fixture
 async def gateway(deployment: Deployment) -> AsyncIterator[Caller]:
-    """The gateway, served, on the real servers."""
+    """A running gateway on the real servers."""
     async with gateway_on_servers(deployment.settings) as caller:
         yield caller
 
@@ -71,7 +71,7 @@ async def registered(gateway: Caller, user: str, device_id: str) -> int:
 
 
 async def test_every_value_at_its_edge(gateway: Caller) -> None:
-    """No value is more than a server takes: nothing is 500, what the document forbids is 400."""
+    """No value causes a 500, and every value that the OpenAPI document forbids causes a 400."""
     assert await registered(gateway, "ann", "phone") == 200
     ids = dict.fromkeys(("/v1/devices/{id}/cursor", "/v1/devices/{id}/conversations"), "phone")
     places = asyncio.Semaphore(16)
@@ -86,12 +86,12 @@ async def test_every_value_at_its_edge(gateway: Caller) -> None:
 
 
 def allowed(asked: Asked) -> set[int]:
-    """The statuses that a request may get."""
+    """The statuses that are correct for a request."""
     return {400} if asked.fits is False else {200, 400, 404, 409}
 
 
 async def test_devices_are_bounded_under_races(deployment: Deployment) -> None:
-    """Sixty registrations at once, at two gateways: as many devices as there may be."""
+    """Sixty concurrent registrations at two gateways create only the permitted devices."""
     async with (
         gateway_on_servers(deployment.settings) as one,
         gateway_on_servers(deployment.settings) as other,
@@ -105,7 +105,7 @@ async def test_devices_are_bounded_under_races(deployment: Deployment) -> None:
 
 
 async def test_words_from_after_a_removal_are_not_shown(deployment: Deployment) -> None:
-    """Eve is removed and a message is edited while a page of hers is read."""
+    """A member removed during a read does not see the text of an edit after the removal."""
     rows = deployment.rows
     for seq in range(1, 6):
         rows.put_message(message("g7", seq, f"words {seq}"))
@@ -132,7 +132,7 @@ async def words(store: CassandraStore, access: Any) -> list[str]:
 
 
 async def test_a_cursor_is_compared_with_the_log(servers: Servers) -> None:
-    """Cursors up to the end of the own shard are good, also that of a record of just now."""
+    """A cursor is accepted up to the end of the user's shard, even directly after a write."""
     settings = servers.settings(sync_partitions=2)
     prepare_log(settings)
     wake_ups = WakeUps()
@@ -148,7 +148,7 @@ async def test_a_cursor_is_compared_with_the_log(servers: Servers) -> None:
 
 
 def put_record(settings: Settings, user: str) -> None:
-    """A record on the shard of ``user``."""
+    """Appends a record to the shard of ``user``."""
     producer = Producer(producer_config(settings))
     partition = partition_of(user, settings.sync_partitions)
     producer.produce(settings.topic(Topic.SYNC), b"{}", user, partition)

@@ -1,4 +1,4 @@
-"""`python -m gateway` as a process, and the commands that read through it."""
+"""`python -m gateway` as a process, and the commands that read through the gateway."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ pytestmark = pytest.mark.servers
 
 READY_SECONDS: Final = 90.0
 MESSAGES: Final = 450
-"""More than two pages of any command."""
+"""More messages than two pages of any command."""
 
 
 async def health(settings: Settings) -> tuple[int, dict[str, Any]] | None:
-    """What `/healthz` says, or None if nobody answers."""
+    """The response of `/healthz`, or None if nothing listens."""
     url = f"http://{settings.gateway_host}:{settings.gateway_port}/healthz"
     try:
         async with aiohttp.ClientSession() as http, http.get(url) as response:
@@ -50,7 +50,7 @@ async def health(settings: Settings) -> tuple[int, dict[str, Any]] | None:
 
 
 async def until_health(settings: Settings, code: int, **states: str) -> None:
-    """Waits until `/healthz` says so."""
+    """Waits until `/healthz` has this status code and these states."""
 
     async def as_expected() -> bool:
         told = await health(settings)
@@ -61,7 +61,7 @@ async def until_health(settings: Settings, code: int, **states: str) -> None:
 
 @pytest.fixture(scope="module")
 def deployment(servers: Servers) -> Iterator[Settings]:
-    """A conversation of two, stored and indexed, and a gateway that runs on it."""
+    """A stored and indexed conversation of two people, and a running gateway."""
     settings = servers.settings(
         partitions=1,
         sync_partitions=1,
@@ -87,7 +87,7 @@ def deployment(servers: Servers) -> Iterator[Settings]:
 
 
 def refusal() -> Rejected:
-    """What a sender learns who may not."""
+    """The rejection for a sender who is not a member."""
     return Rejected(
         conv_id="#c", sender="陈", device_id="d", client_msg_id="x", at=1, code="not_a_member"
     )
@@ -95,7 +95,7 @@ def refusal() -> Rejected:
 
 @pytest.fixture
 def im(deployment: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> typer.Typer:
-    """The three commands, told by the environment which deployment is meant."""
+    """The three commands, with the deployment's environment variables."""
     for name, value in environment(deployment).items():
         if name.startswith("IM_"):
             monkeypatch.setenv(name, value)
@@ -108,19 +108,19 @@ def im(deployment: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 def lines(app: typer.Typer, *arguments: str) -> list[str]:
-    """What a command prints."""
+    """The lines that a command prints."""
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout.splitlines()
 
 
 def objects(app: typer.Typer, *arguments: str) -> list[dict[str, Any]]:
-    """The JSON objects that a command prints, one a line."""
+    """The JSON objects that a command prints, one for each line."""
     return [json.loads(line) for line in lines(app, *arguments, "--json")]
 
 
 def test_history_follows_all_pages(im: typer.Typer) -> None:
-    """The whole range, each SeqId once, entries as they are stored."""
+    """`im history` prints the whole range, each SeqId once, with entries as stored."""
     shown = objects(im, "history", "#c", "--as", "ann")
     assert [one["seq"] for one in shown] == list(range(1, MESSAGES + 1))
     part = objects(im, "history", "#c", "--as", "ann", "--from", "7", "--to", "8")
@@ -131,7 +131,7 @@ def test_history_follows_all_pages(im: typer.Typer) -> None:
 
 
 def test_history_for_a_person(im: typer.Typer) -> None:
-    """Columns, holes in words, and nothing that a terminal would obey."""
+    """`im history` prints columns and holes in words, without control characters."""
     shown = lines(im, "history", "#c", "--as", "陈", "--to", "12")
     assert len(shown) == 9
     assert shown[0].split() == ["1-2", "(hidden:", "outside", "your", "membership)"]
@@ -142,7 +142,7 @@ def test_history_for_a_person(im: typer.Typer) -> None:
 
 
 def test_sync_follows_all_pages(im: typer.Typer) -> None:
-    """All records from a cursor on, or as many as asked for."""
+    """`im sync` prints all records after a cursor, or up to the given limit."""
     every = objects(im, "sync", "ann")
     assert [one["sync_seq"] for one in every] == [100 * n for n in range(1, MESSAGES + 1)]
     assert every[4]["record"]["seq"] == 5
@@ -153,7 +153,7 @@ def test_sync_follows_all_pages(im: typer.Typer) -> None:
 
 
 def test_search_follows_all_pages(im: typer.Typer) -> None:
-    """All hits, newest first, or as many as asked for."""
+    """`im search` prints all hits, newest first, or up to the given limit."""
     every = objects(im, "search", "天气", "--as", "ann")
     assert [one["seq"] for one in every] == list(range(MESSAGES, 0, -1))
     assert [one["seq"] for one in objects(im, "search", '"number 44"', "--as", "ann")] == [44]
@@ -162,20 +162,23 @@ def test_search_follows_all_pages(im: typer.Typer) -> None:
 
 
 def test_a_refusal_is_one_line(im: typer.Typer) -> None:
-    """What the gateway refuses is told in its words."""
+    """A refusal of the gateway is printed in the gateway's words."""
     with pytest.raises(ImError, match="no such conversation"):
         lines(im, "history", "elsewhere", "--as", "ann")
 
 
 def test_no_gateway_is_one_line(im: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no gateway answers, the error says what to do."""
+    """If no gateway listens, the error names the remedy."""
     monkeypatch.setenv("IM_GATEWAY_PORT", str(free_ports(1)[0]))
     with pytest.raises(ImError, match="im up"):
         lines(im, "sync", "ann")
 
 
 async def test_it_serves_as_soon_as_its_servers_are_there(deployment: Settings) -> None:
-    """It starts without them, says so, serves when they come, and survives that they go."""
+    """The gateway starts without its servers and reports this; it serves when they are there.
+
+    It survives the later loss of a server.
+    """
     host, cassandra = deployment.cassandra_contact_points
     elastic = URL(deployment.elasticsearch_url)
     ports = free_ports(3)
@@ -207,7 +210,7 @@ async def test_it_serves_as_soon_as_its_servers_are_there(deployment: Settings) 
 
 
 async def test_sigterm_ends_it_also_when_no_server_was_ever_there(deployment: Settings) -> None:
-    """An orderly end does not wait for what is not there."""
+    """SIGTERM ends a gateway that never reached Cassandra."""
     nobody, gateway = free_ports(2)
     settings = deployment.model_copy(
         update={"cassandra_hosts": f"127.0.0.1:{nobody}", "gateway_port": gateway}
@@ -223,13 +226,13 @@ async def test_sigterm_ends_it_also_when_no_server_was_ever_there(deployment: Se
     [
         ({"IM_JWT_SECRET": "short"}, "IM_JWT_SECRET must have at least 32 bytes"),
         ({"IM_GATEWAY_PORT": "0"}, "IM_GATEWAY_PORT"),
-        ({}, "set IM_GATEWAY_HOST or IM_GATEWAY_PORT"),  # the one of the fixture is there
+        ({}, "set IM_GATEWAY_HOST or IM_GATEWAY_PORT"),  # the gateway of the fixture uses the port
     ],
 )
 def test_what_keeps_it_from_starting_is_one_line(
     deployment: Settings, wrong: dict[str, str], told: str
 ) -> None:
-    """A wrong setting and a taken port are told in one line, and the exit code says it."""
+    """A wrong setting and a port in use cause one line and exit code 1, without a traceback."""
     ended = subprocess.run(
         [sys.executable, "-m", "gateway"],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""What newcomers may read of what was said before: from the SDK through the whole pipeline."""
+"""The history that new members may read, from the SDK through the whole pipeline."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SEARCHABLE_SECONDS: Final = 90.0
 
 @pytest.fixture
 def settings(servers: Servers) -> Iterator[Settings]:
-    """A pipeline of its own, running, in which six people are a large group."""
+    """A running pipeline, in which six people are a large group."""
     settings = servers.settings(
         partitions=2, sync_partitions=2, push_limit=5, members_per_entry=2,
         jwt_secret=SecretStr(SECRET),
@@ -70,20 +70,20 @@ def ann(settings: Settings) -> Iterator[Publisher]:
 
 @pytest.fixture
 async def gateway(settings: Settings) -> AsyncIterator[Caller]:
-    """The gateway on what the sinks have written."""
+    """The gateway on the stores that the sinks fill."""
     async with gateway_on_servers(settings) as caller:
         yield caller
 
 
 def done(settings: Settings, ann: Publisher) -> None:
-    """Waits until all that ann did is sequenced, stored and indexed."""
+    """Waits until all of ann's commands are sequenced, stored and indexed."""
     ann.flush(SEARCHABLE_SECONDS)
     for stage, topic in STAGES:
         wait_until(partial(is_caught_up, settings, stage, topic), f"{stage} is through")
 
 
 class Seen(NamedTuple):
-    """What one person gets of one conversation by each of the ways there are."""
+    """The SeqIds that one person gets of one conversation, by every way of reading."""
 
     history: list[int]
     hidden: list[int]
@@ -94,7 +94,7 @@ class Seen(NamedTuple):
 
 
 async def seen(gateway: Caller, user: str, conv_id: str, last: int) -> Seen:
-    """Asks in each way for the SeqIds 1 to ``last``."""
+    """Reads the SeqIds 1 to ``last`` in every way."""
     page = await gateway.get(HISTORY.format(conv_id), user, to=last)
     items: list[dict[str, Any]] = page.body["items"]
     assert covered(items) == list(range(1, last + 1))
@@ -110,14 +110,14 @@ async def seen(gateway: Caller, user: str, conv_id: str, last: int) -> Seen:
 
 
 async def hits(gateway: Caller, user: str, conv_id: str, **more: Any) -> list[int]:
-    """What a search finds in one conversation, oldest first."""
+    """The hits of a search in one conversation, oldest first."""
     page = await gateway.get("/v1/search", user, q=WORD, limit=100, **more)
     assert (page.status, page.body["next"]) == (200, None)
     return sorted(hit["seq"] for hit in page.body["hits"] if hit["conv_id"] == conv_id)
 
 
 async def synced(gateway: Caller, user: str, conv_id: str) -> list[int]:
-    """The entries of one conversation in somebody's sync timeline."""
+    """The entries of one conversation in a person's sync timeline."""
     page = await gateway.get("/v1/sync", user, limit=500)
     assert page.body["more"] is False
     records = [one["record"] for one in page.body["records"]]
@@ -127,7 +127,7 @@ async def synced(gateway: Caller, user: str, conv_id: str) -> list[int]:
 async def all_is_there(
     settings: Settings, ann: Publisher, gateway: Caller, conv_id: str, said: list[int]
 ) -> None:
-    """Waits until the owner, who may, finds every message: then nothing is merely late."""
+    """Waits until the owner finds every message, so that no later absence is a delay."""
     await asyncio.to_thread(done, settings, ann)
 
     async def found() -> bool:
@@ -137,7 +137,7 @@ async def all_is_there(
 
 
 def expected(rule: HistoryRule, stay: list[int], last: int, *, inside: bool) -> Seen:
-    """By the rules, in words: of ``all`` one reads from 1 to where the last stay ends."""
+    """The expected result. With ``all``, a person reads from 1 to the end of the last period."""
     readable = stay if rule == "since_join" else list(range(1, stay[-1] + 1))
     found = [seq for seq in readable if seq % 2 == 0]  # messages have even SeqIds here
     hidden = [seq for seq in range(1, last + 1) if seq not in readable]
@@ -149,11 +149,12 @@ def expected(rule: HistoryRule, stay: list[int], last: int, *, inside: bool) -> 
 async def test_a_late_joiner_leaves_and_comes_again(
     settings: Settings, ann: Publisher, gateway: Caller, rule: HistoryRule
 ) -> None:
-    """By history, search and sync somebody gets what the rule says, at each turn of the story.
+    """History, search and sync follow the history rule at each join, leave and rejoin.
 
-    Of ``all`` what was before the join, by history and search alike; of ``since_join`` none of
-    it, by any way. After leaving nothing that comes later, by either rule. Back again, what was
-    said meanwhile by ``all`` alone. Sync is the same by both: what was said while they were in.
+    With ``all``, a new member finds older messages by history and search; with ``since_join`` by
+    no way. After leaving, a former member gets no later message with either rule. After a rejoin,
+    the messages of the absence are readable with ``all`` only. Sync is the same with both rules:
+    the messages of the membership periods.
     """
     ann.create_conversation("c", history=rule)  # 1
     ann.send("c", f"{WORD} before")  # 2
@@ -197,10 +198,10 @@ async def test_a_late_joiner_leaves_and_comes_again(
 async def test_a_groups_worth_of_newcomers_in_one_command(
     settings: Settings, ann: Publisher, gateway: Caller, rule: HistoryRule
 ) -> None:
-    """Each of the entries that it becomes tells the rule, on both sides of the switch to pull."""
+    """Each entry of a split command has the history rule, before and after the switch to pull."""
     ann.create_conversation("c", history=rule)  # 1
     ann.send("c", f"{WORD} before")  # 2
-    ann.add_members("c", NEWCOMERS)  # 3, 4, 5 and the switch, 7, 8 of two each; the last of one
+    ann.add_members("c", NEWCOMERS)  # 3, 4, 5, the switch, 7, 8: two people each, last one
     await all_is_there(settings, ann, gateway, "c", [2])
     joined = [3, 3, 4, 4, 5, 5, 7, 7, 8]
     for user, since in zip(NEWCOMERS, joined, strict=True):

@@ -1,6 +1,6 @@
-"""A deployment's identity on real servers: agreed once, and refused when something does not fit.
+"""A deployment's identity on real servers: recorded once, and compared at each start.
 
-Each test has a namespace of its own, whose topics, tables and indices it replaces or deletes.
+Each test has its own namespace, whose topics, tables and indices the test replaces or deletes.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ pytestmark = pytest.mark.servers
 EXIT_CODE = WrongDeployment.exit_code
 WAY_OUT = "docs/operating.md"
 END_SECONDS = 30.0
-"""A process looks each 5 s; a busy machine takes longer to start one."""
+"""A process checks every 5 s; a busy machine takes longer to start a process."""
 
 SINKS = (("sinks", "message"), ("sinks", "sync"), ("sinks", "search"))
 
 
 def prepared(servers: Servers) -> Settings:
-    """A deployment without processes."""
+    """A prepared deployment without processes."""
     settings = servers.settings(
         partitions=2, sync_partitions=2, jwt_secret="x" * 40, gateway_port=free_ports(1)[0]
     )
@@ -64,18 +64,18 @@ def prepared(servers: Servers) -> Settings:
 
 
 def new_names(settings: Settings) -> list[str]:
-    """All topics of a deployment."""
+    """The names of all topics of a deployment."""
     return [topic.topic for topic in new_topics(settings)]
 
 
 def members(settings: Settings, module: tuple[str, ...]) -> int:
-    """How many processes share the partitions of a stage."""
+    """The number of processes that share the partitions of a stage."""
     stage = "sequencer" if module == ("stream_processors",) else f"sink-{module[1]}"
     return members_if_assigned(admin_client(settings), settings, stage)
 
 
 def ended(settings: Settings, *module: str) -> tuple[int, list[str]]:
-    """Runs a process that ends by itself; its exit code and lines."""
+    """Runs a process that ends by itself; returns its exit code and lines."""
     done = subprocess.run(
         [sys.executable, "-m", *module], cwd=ROOT, env=environment(settings), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=END_SECONDS, check=False,
@@ -84,7 +84,7 @@ def ended(settings: Settings, *module: str) -> tuple[int, list[str]]:
 
 
 def test_all_who_begin_at_once_agree(servers: Servers) -> None:
-    """Two commands that prepare a deployment at the same time record one identity."""
+    """Clients that record a deployment's identity at the same time agree on one identity."""
     settings = servers.settings()
     create_topics(settings)
 
@@ -96,7 +96,7 @@ def test_all_who_begin_at_once_agree(servers: Servers) -> None:
 
 
 def test_preparing_twice_changes_nothing(servers: Servers) -> None:
-    """The id in the log, in Cassandra and in Elasticsearch is the same, and stays."""
+    """A second `prepare` leaves the same id in the log, in Cassandra and in Elasticsearch."""
     settings = prepared(servers)
     first = check_log(settings).id
 
@@ -108,7 +108,7 @@ def test_preparing_twice_changes_nothing(servers: Servers) -> None:
 
 @pytest.mark.parametrize("topic", [each for each in Topic if each is not Topic.DEPLOYMENT])
 def test_a_topic_that_was_made_anew_is_refused(servers: Servers, topic: Topic) -> None:
-    """The line names the topic and both ids, and nothing is created."""
+    """`prepare` refuses a recreated topic; the line names the topic and both ids."""
     settings = servers.settings(partitions=2, sync_partitions=2)
     create_topics(settings)
     old = check_log(settings).topics[settings.topic(topic)].id
@@ -125,7 +125,7 @@ def test_a_topic_that_was_made_anew_is_refused(servers: Servers, topic: Topic) -
 
 
 def test_partitions_that_were_added_are_refused(servers: Servers, tmp_path: Path) -> None:
-    """Prepare, the sequencer and the publisher refuse; the command stays in the outbox."""
+    """`prepare`, sequencer and publisher refuse added partitions; the outbox has the command."""
     settings = prepared(servers)
     name, deployment = settings.topic(Topic.MESSAGES), check_log(settings)
     add_partitions(settings, Topic.MESSAGES)
@@ -143,7 +143,7 @@ def test_partitions_that_were_added_are_refused(servers: Servers, tmp_path: Path
 
 
 def test_lost_topics_are_not_made_anew_beside_a_store(servers: Servers) -> None:
-    """Kafka's data is gone and the stores' is not: prepare creates nothing and names both."""
+    """If only Kafka lost its data, `prepare` creates nothing and names the old deployment."""
     settings = prepared(servers)
     old = check_log(settings).id
     delete(settings, Topic)
@@ -158,7 +158,7 @@ def test_lost_topics_are_not_made_anew_beside_a_store(servers: Servers) -> None:
 
 
 def test_every_stage_refuses_a_store_of_another_log(servers: Servers) -> None:
-    """Topics made anew beside old stores: sinks, gateway and `im verify` end with one line."""
+    """With new topics and old stores, sinks, gateway and `im verify` end with one line."""
     settings = prepared(servers)
     old = check_log(settings).id
     delete(settings, Topic)
@@ -180,7 +180,7 @@ def test_every_stage_refuses_a_store_of_another_log(servers: Servers) -> None:
 def test_a_running_stage_ends_when_a_topic_is_made_anew(
     servers: Servers, module: tuple[str, ...]
 ) -> None:
-    """The process ends by itself within a bound, and its successor says the same."""
+    """A running stage ends within a bound when a topic is recreated; the next process ends too."""
     settings = prepared(servers)
     with running(settings, *module) as process:
         wait_until(lambda: members(settings, module), "the stage has its partitions")
@@ -193,7 +193,7 @@ def test_a_running_stage_ends_when_a_topic_is_made_anew(
 
 
 def add_partitions(settings: Settings, topic: Topic) -> None:
-    """Doubles the partitions of a topic, as an operator with Kafka's own tools would."""
+    """Doubles the partitions of a topic, as an operator with Kafka's own tools can."""
     name, admin = settings.topic(topic), admin_client(settings)
     admin.create_partitions([NewPartitions(name, 4)])[name].result(30)
     wait_until(
@@ -205,7 +205,7 @@ def add_partitions(settings: Settings, topic: Topic) -> None:
 def test_a_running_gateway_ends_when_a_topic_is_another_one(
     servers: Servers, damage: Callable[[Settings, Topic], None]
 ) -> None:
-    """The gateway serves nothing afterwards: the process ends within a bound with exit code 78."""
+    """A running gateway ends with exit code 78 when a topic is recreated or gets partitions."""
     settings = prepared(servers)
     with running(settings, "gateway") as process:
         wait_until(lambda: gateway_serves(settings), "the gateway serves")
@@ -228,7 +228,7 @@ def answer_of_sync(settings: Settings) -> tuple[int, str]:
 
 
 def test_a_gateway_serves_nothing_before_it_knows_its_data(servers: Servers) -> None:
-    """A keyspace without an identity: 503 `starting`, until `im prepare` has recorded one."""
+    """A gateway responds with 503 `starting` until `im prepare` has recorded an identity."""
     settings = prepared(servers)
     with cassandra_session(settings) as session:
         session.execute(f"TRUNCATE {settings.keyspace}.deployment")
@@ -244,7 +244,10 @@ def test_a_gateway_serves_nothing_before_it_knows_its_data(servers: Servers) -> 
 
 
 def test_a_store_that_lost_its_data_is_not_filled_in_part(servers: Servers) -> None:
-    """A sink that has committed and finds an empty keyspace or index would leave a hole."""
+    """`prepare` refuses an empty keyspace or index if its sink has committed offsets.
+
+    The sink would leave a hole.
+    """
     settings = prepared(servers)
     for stage in ("sink-message", "sink-search"):
         consumer = Consumer(consumer_config(settings, settings.group(stage)))
@@ -264,7 +267,7 @@ def test_a_store_that_lost_its_data_is_not_filled_in_part(servers: Servers) -> N
 
 
 def test_an_alias_that_was_removed_is_put_back(servers: Servers) -> None:
-    """A stage waits, and `im prepare` repairs it: the documents are still there."""
+    """Without its alias a stage waits; `im prepare` restores the alias, with all documents."""
     settings = prepared(servers)
     deployment = check_log(settings)
     with elasticsearch_client(settings) as client:
@@ -278,7 +281,7 @@ def test_an_alias_that_was_removed_is_put_back(servers: Servers) -> None:
 
 
 def test_an_index_that_was_made_otherwise_beforehand_is_refused(servers: Servers) -> None:
-    """`im prepare` names the index, what it has and what is needed."""
+    """`im prepare` refuses an index with other settings; the line names what it has and needs."""
     settings = prepared(servers)
     with elasticsearch_client(settings) as client:
         (found,) = client.indices.get_settings(index=f"{settings.index_alias}-*").values()

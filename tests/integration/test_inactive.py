@@ -118,11 +118,12 @@ async def _is_ready(gateway: Caller) -> bool:
 
 
 async def test_a_recipient_who_returns_misses_nothing(pipeline: Pipeline) -> None:
-    """A recipient without contact gets no rows, also while the sync sink is killed and replaced.
+    """An inactive recipient who returns gets every message, although the sync sink was killed.
 
-    The recipient returns: the first page is `trimmed`, the rebuild has every message, and later
-    messages are rows again. An active recipient of the same messages has all of them as rows.
-    `im verify` finds no difference. The counts of `im status` are exact, in spite of the kill.
+    While inactive, the recipient has no rows, also after a restart of the sink. After the return,
+    the first page is `trimmed`, the rebuild has every message, and later messages are rows again.
+    An active recipient of the same messages has all of them as rows. `im verify` finds no
+    difference. The counts of `im status` are exact, in spite of the kill.
     """
     create = CreateConversation(
         conv_id=CONV, sender=ACTIVE, device_id="d", client_msg_id=uuid7(0, 0),
@@ -159,7 +160,7 @@ async def test_a_recipient_who_returns_misses_nothing(pipeline: Pipeline) -> Non
             report = await asyncio.to_thread(report_on, pipeline.settings, PATIENCE)
         assert report.differences == []
         assert report.section("sync-store").counts["skip notes"] == 1
-        # 2 * FIRST entries for both, then three, a kill or not.
+        # 2 * FIRST entries for the active one, then three for each, with or without a kill.
         expected = {"written": 2 * FIRST + 3 + 3, "skipped": 2 * FIRST, "dead_letters": 0}
         await until(lambda: _true(_counts(pipeline.settings) == expected), PATIENCE)
 

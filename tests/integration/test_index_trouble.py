@@ -1,4 +1,4 @@
-"""An index that an operator, or a full disk, has taken away from the search sink."""
+"""An index that the search sink cannot write, because of an operator or a full disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]
 
 @contextmanager
 def closed(client: Elasticsearch, settings: Settings) -> Iterator[None]:
-    """The indices are closed, and opened again."""
+    """Closes the indices, and opens them again."""
     names = _names(client, settings)
     client.indices.close(index=names)
     yield
@@ -32,7 +32,7 @@ def closed(client: Elasticsearch, settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def blocked(client: Elasticsearch, settings: Settings) -> Iterator[None]:
-    """The indices take no writes, and take them again."""
+    """Blocks writes to the indices, and permits them again."""
     _block(client, settings, "index.blocks.read_only", is_set=True)
     yield
     _block(client, settings, "index.blocks.read_only", is_set=False)
@@ -40,7 +40,7 @@ def blocked(client: Elasticsearch, settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def flooded(client: Elasticsearch, settings: Settings) -> Iterator[None]:
-    """The disk is full, and has room again."""
+    """Sets the block of a full disk, and removes it."""
     _block(client, settings, "index.blocks.read_only_allow_delete", is_set=True)
     yield
     _block(client, settings, "index.blocks.read_only_allow_delete", is_set=False)
@@ -48,7 +48,7 @@ def flooded(client: Elasticsearch, settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def unnamed(client: Elasticsearch, settings: Settings) -> Iterator[None]:
-    """The alias is removed, and put back."""
+    """Removes the alias, and restores it."""
     names = _names(client, settings)
     client.indices.delete_alias(index=names, name=settings.index_alias)
     yield
@@ -66,7 +66,7 @@ def _block(client: Elasticsearch, settings: Settings, name: str, *, is_set: bool
 
 
 def refused(writer: SearchWriter, records: Sequence[Record]) -> str:
-    """Why nothing of this is written now. Fails if anything is, or is poison."""
+    """The reason why nothing is written now. Fails if a record is written, or is poison."""
     try:
         outcome = writer.write(records)
     except TransientFailure as error:
@@ -84,7 +84,7 @@ def test_what_concerns_the_index_is_waited_for(
     *,
     is_new: bool,
 ) -> None:
-    """No document is poison, the reason is named, and after the repair all of them are there."""
+    """An error of the index makes no document poison; after the repair all documents are there."""
     settings = servers.settings()
     with elasticsearch_client(settings) as client:
         store, clock = SearchStore(client, settings), Clock()

@@ -1,4 +1,4 @@
-"""Records that no well-behaved producer sends, on a real broker: the sequencer goes on."""
+"""Records that no correct producer sends, on a real broker: the sequencer continues."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ pytestmark = pytest.mark.servers
 
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 BOMB_BYTES = 60_000_000
-"""Zeros, so that each codec makes less than `max.message.bytes` of them."""
+"""Zeros, so that each codec compresses them to less than `max.message.bytes`."""
 
 
 @pytest.fixture
 def settings(servers: Servers) -> Settings:
-    """A deployment of its own, with its topics; two partitions, so that one is the wrong one."""
+    """A deployment with its topics and two partitions, so that one of them is the wrong one."""
     settings = servers.settings(partitions=2, sync_partitions=2)
     create_topics(settings)
     return settings
 
 
 def sequenced(settings: Settings) -> bool:
-    """Whether the sequencer has committed all that was sent."""
+    """Whether the sequencer has committed all records."""
     return is_caught_up(settings, "sequencer", Topic.MESSAGES)
 
 
@@ -59,12 +59,15 @@ def _headers(letter: Message) -> dict[str, str]:
 
 
 def seqs(settings: Settings, conv_id: str = "c1") -> list[int]:
-    """The SeqIds of a conversation in the order of its log."""
+    """The SeqIds of a conversation in the order of the log."""
     return [entry.seq for entry in timelines(settings).get(conv_id, [])]
 
 
 def test_a_command_on_a_foreign_partition_changes_nothing(settings: Settings) -> None:
-    """Somebody creates a conversation anew where it does not belong: it keeps its owner."""
+    """A command on a wrong partition becomes a dead letter and changes no conversation.
+
+    Here a stranger creates an existing conversation again on a wrong partition.
+    """
     publish(settings, growing_group(2))
     producer = Producer(producer_config(settings))
     foreign = 1 - partition_of("c1", 2)
@@ -85,7 +88,10 @@ def test_a_command_on_a_foreign_partition_changes_nothing(settings: Settings) ->
 def test_large_compressed_and_hostile_records_end_as_dead_letters(
     settings: Settings, codec: str
 ) -> None:
-    """Near the broker's limit, beyond it when unpacked, and bombs; a valid command follows."""
+    """Records near the size limit and decompression bombs become dead letters.
+
+    The valid command after these records is sequenced.
+    """
     publish(settings, growing_group(1))
     values = [*worst(), b"x" * 4_190_000]
     if codec != "none":
@@ -95,7 +101,7 @@ def test_large_compressed_and_hostile_records_end_as_dead_letters(
     sent = 0
     for value in values:
         if codec == "none" and len(value) > 4_190_000:
-            continue  # the broker refuses it
+            continue  # the broker refuses this record
         producer.produce(settings.topic(Topic.MESSAGES), value, b"c1")
         sent += 1
     assert producer.flush(60) == 0
@@ -110,7 +116,10 @@ def test_large_compressed_and_hostile_records_end_as_dead_letters(
 
 
 def test_an_aborted_transaction_is_never_sequenced(settings: Settings) -> None:
-    """Neither before nor after it is aborted; committed ones are, and marks are no gaps."""
+    """Commands of an aborted transaction are never sequenced, before or after the abort.
+
+    Committed commands are sequenced, and transaction markers are not reported as gaps.
+    """
     publish(settings, growing_group(1))
     config = producer_config(settings) | {"transactional.id": settings.namespace}
     producer = Producer(config)
@@ -144,7 +153,7 @@ def test_an_aborted_transaction_is_never_sequenced(settings: Settings) -> None:
 
 
 def test_the_vectors_hold_for_the_clients(servers: Servers) -> None:
-    """What confluent-kafka with our settings and aiokafka choose on a real topic."""
+    """confluent-kafka with our settings and aiokafka agree with the partition vectors."""
     settings = servers.settings(partitions=8)
     create_topics(settings)
     topic = settings.topic(Topic.MESSAGES)
@@ -165,7 +174,7 @@ def test_the_vectors_hold_for_the_clients(servers: Servers) -> None:
 
 
 def expire(settings: Settings, before: int) -> None:
-    """Has the broker drop the first records of each partition, as retention does."""
+    """Makes the broker drop the first records of each partition, as retention does."""
     admin = admin_client(settings)
     topic = settings.topic(Topic.MESSAGES)
     places = [TopicPartition(topic, p, before) for p in range(settings.partitions)]
@@ -181,7 +190,7 @@ def one_partition(servers: Servers) -> Settings:
 
 
 def test_records_that_expire_unread_end_the_process(servers: Servers, tmp_path: Path) -> None:
-    """At its start, and while it runs, with one line and the exit code of a gap."""
+    """Records that expired unread end the process with one line and the exit code of a gap."""
     settings = one_partition(servers)
     publish(settings, growing_group(1))
     with running(settings, "stream_processors"):
@@ -198,7 +207,7 @@ def test_records_that_expire_unread_end_the_process(servers: Servers, tmp_path: 
 
 
 def test_a_commit_that_is_not_the_states_is_refused(servers: Servers, tmp_path: Path) -> None:
-    """Somebody has reset the offsets of the group: one line names both."""
+    """If the group's offset was reset, the worker ends with a line that names both offsets."""
     settings = one_partition(servers)
     publish(settings, [*growing_group(1), message(1)])
     with running(settings, "stream_processors"):
@@ -206,7 +215,7 @@ def test_a_commit_that_is_not_the_states_is_refused(servers: Servers, tmp_path: 
     place = TopicPartition(settings.topic(Topic.MESSAGES), 0, 1)
     group = ConsumerGroupTopicPartitions(settings.group("sequencer"), [place])
 
-    admin = admin_client(settings)  # without a reference to it the answers never come
+    admin = admin_client(settings)  # keep a reference: without it the future never completes
 
     def is_reset() -> bool:
         (answer,) = admin.alter_consumer_group_offsets([group]).values()

@@ -1,4 +1,4 @@
-"""A group of 10,000 on the real servers: made, spoken in, left; what one message costs."""
+"""A group of 10,000 on the real servers: its creation, its messages, its leaves and their cost."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LEFT_OVER = 399
 
 @pytest.fixture
 def settings(servers: Servers) -> Settings:
-    """A deployment of its own with the default limits, and its topics."""
+    """A deployment in its own namespace with the default limits, and its topics."""
     settings = servers.settings(partitions=4, sync_partitions=4)
     assert (settings.limits.push_limit, settings.limits.push_again_below) == (500, 400)
     create_topics(settings)
@@ -52,7 +52,7 @@ def people(size: int) -> list[str]:
 
 
 def creation(group: str) -> CreateConversation:
-    """All members at once."""
+    """A command that creates a group with all its members."""
     return CreateConversation(
         conv_id=group, sender=OWNER, device_id="d", client_msg_id=uuid7(0, 0),
         members=people(SIZES[group]),
@@ -68,7 +68,7 @@ def say(group: str, number: int, *mentions: str) -> SendMessage:
 
 
 def leave(group: str, number: int, sender: str, people: list[str]) -> RemoveMembers:
-    """The ``number``-th command of a sender: these people go."""
+    """The ``number``-th command of a sender, which removes these people."""
     return RemoveMembers(
         conv_id=group, sender=sender, device_id="d", client_msg_id=uuid7(number, 0),
         members=people,
@@ -76,13 +76,13 @@ def leave(group: str, number: int, sender: str, people: list[str]) -> RemoveMemb
 
 
 def sequence(settings: Settings) -> None:
-    """Runs a worker until all that was sent is sequenced."""
+    """Runs a worker until all commands are sequenced."""
     with running(settings, "stream_processors"):
         wait_until(lambda: is_caught_up(settings, "sequencer", Topic.MESSAGES), "all is sequenced")
 
 
 def cost(settings: Settings) -> dict[str, Counter[int]]:
-    """How many deliveries each entry became, by conversation and SeqId."""
+    """The number of deliveries of each entry, by conversation and SeqId."""
     found: dict[str, Counter[int]] = {group: Counter() for group in SIZES}
     for record in read_all(settings, Topic.SYNC):
         entry = decode_entry(record.value())
@@ -91,17 +91,17 @@ def cost(settings: Settings) -> dict[str, Counter[int]]:
 
 
 def lets_in(record: AnySyncRecord, user: str) -> bool:
-    """Whether with this entry somebody is in."""
+    """Whether this entry adds the user."""
     return isinstance(record, ConversationCreated | MembersAdded) and user in record.members
 
 
 def lets_out(record: AnySyncRecord, user: str) -> bool:
-    """Whether with this entry somebody is out."""
+    """Whether this entry removes the user."""
     return isinstance(record, MembersRemoved) and user in record.members
 
 
 def test_a_message_costs_the_same_in_any_large_group(settings: Settings) -> None:
-    """Its sender and who is mentioned get it, whether the group has 1,000 members or 10,000."""
+    """A message has the same deliveries in a group of 1,000 as of 10,000: sender and mentioned."""
     for group, size in SIZES.items():
         mentioned = [f"u{size - 1}", f"u{size - 2}", "nobody"]
         publish(settings, [creation(group), say(group, 1), say(group, 2, *mentioned)])
@@ -116,7 +116,7 @@ def test_a_message_costs_the_same_in_any_large_group(settings: Settings) -> None
 
 
 def test_ten_thousand_come_and_go(settings: Settings) -> None:
-    """Everybody learns once that they are in, once of each switch, and once that they are out."""
+    """Each member receives their own join, each mode switch and their own leave exactly once."""
     group = "ten thousand"
     members = people(SIZES[group])
     staying, leaving = members[:LEFT_OVER], members[LEFT_OVER:-1]

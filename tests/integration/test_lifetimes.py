@@ -1,4 +1,4 @@
-"""Sync records really expire, in Kafka and in Cassandra, and nobody misses one unknowingly."""
+"""Sync records really expire, in Kafka and in Cassandra, and a reader is informed of a loss."""
 
 from __future__ import annotations
 
@@ -38,43 +38,45 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.servers
 
 LIFETIME: Final = 30
-"""Seconds. What the pipeline takes for a record, and an audit for all, is well below that."""
+"""In seconds. The pipeline's time for a record, and an audit of all, is well below this time."""
 
 PATIENCE: Final = 90.0
 RETENTION_SECONDS: Final = 400.0
-"""A broker that is not ours may look for old records every five minutes."""
+"""A broker that the tests did not start may check for old records only every five minutes."""
 
 AWAY: Final = "bob"
-"""Who has a device that is away for longer than a lifetime."""
+"""The owner of a device that is away for longer than a lifetime."""
 
 _SHARD: Final = partition_of(AWAY, 2)
 _NAMES: Final = [name for name in map("u{}".format, range(40)) if partition_of(name, 2) != _SHARD]
 SENDER, IDLE, BUSY = _NAMES[:3]
-"""In the other shard, so that nothing keeps that of `AWAY` young: who writes to all, somebody
-nobody writes to for a while, and somebody who gets a record every moment."""
+"""People on the other shard, so that no record of theirs delays the expiry of the records of
+`AWAY`: a sender to everybody, a person who gets nothing for a while, and one who gets records all
+the time.
+"""
 
 
 class Deployment(NamedTuple):
-    """All of the pipeline, with a short lifetime."""
+    """The whole pipeline, with a short lifetime."""
 
     settings: Settings
     session: Session
     gateway: Caller
 
     async def say(self, conv_id: str, *numbers: int) -> None:
-        """Messages of `SENDER`, by their number."""
+        """Publishes messages of `SENDER`, by their number."""
         commands = [message(n, SENDER, conv_id, text=f"number {n}") for n in numbers]
         await asyncio.to_thread(publish, self.settings, commands)
 
     async def mark(self, conv_id: str, reader: str, seq: int) -> None:
-        """Somebody has read up to an entry."""
+        """Publishes a person's read mark."""
         command = MarkRead(
             conv_id=conv_id, sender=reader, device_id="d", client_msg_id=uuid7(0, 0), seq=seq
         )
         await asyncio.to_thread(publish, self.settings, [command])
 
     async def create(self, conv_id: str, member: str) -> None:
-        """A conversation of two."""
+        """Creates a conversation of two people."""
         command = CreateConversation(
             conv_id=conv_id, sender=SENDER, device_id="d", client_msg_id=uuid7(0, 0),
             members=[member], join="invite",
@@ -82,11 +84,11 @@ class Deployment(NamedTuple):
         await asyncio.to_thread(publish, self.settings, [command])
 
     async def sync(self, user: str, after: int) -> Any:
-        """The answer to a page large enough for all."""
+        """The response to a request for a page large enough for all records."""
         return await self.gateway.get("/v1/sync", user, after=after, limit=500)
 
     async def until_synced(self, user: str, after: int, count: int) -> list[dict[str, Any]]:
-        """Waits for so many records above a cursor, and returns them."""
+        """Waits for this number of records above a cursor, and returns the records."""
         found: list[dict[str, Any]] = []
 
         async def are_there() -> bool:
@@ -99,18 +101,18 @@ class Deployment(NamedTuple):
         return found
 
     def rows(self, user: str) -> list[int]:
-        """The sync SeqIds of somebody that Cassandra still has."""
+        """The sync SeqIds of the person's rows that are still in Cassandra."""
         select = "SELECT sync_seq FROM sync WHERE user_id = %s AND bucket = 0"
         return [sync_seq for (sync_seq,) in self.session.execute(select, (user,))]
 
     def audit(self) -> Report:
-        """What `im verify` finds."""
+        """The result of `im verify`."""
         return report_on(self.settings, PATIENCE)
 
 
 @pytest.fixture(scope="module")
 def pipeline(servers: Servers) -> Iterator[Settings]:
-    """Running, with nothing in it."""
+    """A running pipeline without any data."""
     settings = servers.settings(
         partitions=2, sync_partitions=2, jwt_secret=SecretStr(SECRET),
         sync_lifetime=timedelta(seconds=LIFETIME),
@@ -122,7 +124,7 @@ def pipeline(servers: Servers) -> Iterator[Settings]:
 
 @pytest.fixture
 async def deployment(pipeline: Settings) -> AsyncIterator[Deployment]:
-    """The same with a gateway, when a message has come all the way."""
+    """The pipeline with a gateway, after a message has passed all stages."""
     with cassandra_session(pipeline) as session:
         session.set_keyspace(pipeline.keyspace)
         async with (
@@ -138,7 +140,7 @@ async def deployment(pipeline: Settings) -> AsyncIterator[Deployment]:
 
 @asynccontextmanager
 async def traffic(deployed: Deployment, conv_id: str) -> AsyncIterator[list[int]]:
-    """A conversation that goes on for as long as the block; yields the numbers that were said."""
+    """A conversation that continues during the block; yields the numbers of its messages."""
     said: list[int] = []
     stop = asyncio.Event()
 
@@ -160,7 +162,7 @@ async def traffic(deployed: Deployment, conv_id: str) -> AsyncIterator[list[int]
 
 
 class Device:
-    """A device that is in touch: it reads on from its cursor every moment."""
+    """A connected device: it reads on from its cursor without long pauses."""
 
     def __init__(self, deployed: Deployment, user: str) -> None:
         self._deployed = deployed
@@ -169,7 +171,7 @@ class Device:
         self.seqs: list[int] = []
 
     async def read_on(self) -> None:
-        """All that is new. It is never told that something is gone."""
+        """Reads all new records. Asserts that the device is never trimmed."""
         answer = await self._deployed.sync(self._user, self.cursor)
         assert answer.status == 200, answer.body
         self.seqs += [one["record"]["seq"] for one in answer.body["records"]]
@@ -182,12 +184,12 @@ def places(records: list[dict[str, Any]]) -> list[int]:
 
 
 async def test_whoever_was_away_is_told_and_rebuilds(deployment: Deployment) -> None:
-    """A cursor older than a lifetime: all of what follows it, or `trimmed`, never a part of it.
+    """With an expired cursor a reader gets all later records or `trimmed`, never a part of them.
 
-    By the gateway and by the follower. The device then rebuilds itself, while people go on
-    talking to it, and has everything, the count of what is unread included. A device in touch
-    loses nothing, and somebody whom nobody wrote to is not told anything, also not when the next
-    message comes.
+    This holds for the gateway and for the follower. The device then rebuilds itself while people
+    continue to write to it, and has everything, including the unread count. A connected device
+    loses nothing. A person to whom nobody wrote is not trimmed, even when the next message
+    arrives.
     """
     for conv_id, member in [("c-away", AWAY), ("c-idle", IDLE), ("c-busy", BUSY)]:
         await deployment.create(conv_id, member)
@@ -242,17 +244,17 @@ async def test_whoever_was_away_is_told_and_rebuilds(deployment: Deployment) -> 
             rebuilt = await follow(deployment.gateway, AWAY, rebuilt)
             return rebuilt.heads["c-away"] == 11 + 40
 
-        await until(has_all, PATIENCE)  # at once: it stays in touch while they talk
+        await until(has_all, PATIENCE)  # at once: the device stays connected while they talk
     assert sorted(s for s in rebuilt.entries["c-away"] if s >= first) == list(range(first, 52))
     texts = {s: e["content"]["text"] for s, e in rebuilt.entries["c-away"].items() if s >= first}
     assert all(texts[seq] == f"number {seq - 2}" for seq in texts)
-    # Of 50 messages three had been read, as a record said that has expired since.
+    # Three of the 50 messages were read, by a record that has expired since then.
     assert rebuilt.readings["c-away"].unread == 47
 
 
 @asynccontextmanager
 async def traffic_to_the_rebuilding(deployed: Deployment) -> AsyncIterator[None]:
-    """Forty messages, from before the block until all are said."""
+    """Forty messages, from before the block until all are sent."""
 
     async def talk() -> None:
         for number in range(10, 50):
@@ -271,7 +273,7 @@ async def traffic_to_the_rebuilding(deployed: Deployment) -> AsyncIterator[None]
 
 
 async def until_count(device: Device, count: int) -> None:
-    """Waits until a device has so many records."""
+    """Waits until a device has this number of records."""
 
     async def has_them() -> bool:
         await device.read_on()
@@ -281,9 +283,9 @@ async def until_count(device: Device, count: int) -> None:
 
 
 async def until_follower_is_trimmed(settings: Settings, cursor: int) -> None:
-    """Waits until Kafka has dropped what follows a cursor; the follower says so by its type.
+    """Waits until Kafka has dropped the records after a cursor; the follower raises `Trimmed`.
 
-    Having forgotten its cursor, it follows on.
+    After the follower forgets its cursor, it follows on.
     """
     cursors = MemoryCursors()
     cursors.save(AWAY, "default", cursor)
@@ -305,12 +307,12 @@ async def until_follower_is_trimmed(settings: Settings, cursor: int) -> None:
 
 
 async def test_the_audit_knows_what_may_have_expired(deployment: Deployment) -> None:
-    """Rows whose lifetime is over are not missing, and one that is missing within it is named."""
+    """The audit ignores rows whose lifetime is over, and names a row that is missing within it."""
     await deployment.create("c-old", "old")
     await deployment.say("c-old", *range(5))
     await deployment.until_synced("old", -1, 6)
     await deployment.create("c-new", "new")
-    async with traffic(deployment, "c-new"):  # so that Kafka keeps what Cassandra has dropped
+    async with traffic(deployment, "c-new"):  # so that Kafka retains expired rows
 
         async def has_expired() -> bool:
             return not deployment.rows("old")

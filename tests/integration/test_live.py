@@ -40,16 +40,16 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.servers
 
 PATIENCE: Final = 60.0
-"""For one thing to arrive, on a machine that does much else."""
+"""Time limit for one arrival, on a busy machine."""
 
 SOON: Final = 20.0
-"""Well before a wait of 30 s is over; on a machine that does nothing else it is 0.1 s."""
+"""Well below the wait of 30 s; on an idle machine an arrival takes 0.1 s."""
 
 _ids = (uuid7(number, 0) for number in itertools.count(1))
 
 
 def by(sender: str, conv_id: str) -> dict[str, Any]:
-    """What every command has."""
+    """The fields that all commands have."""
     return {"conv_id": conv_id, "sender": sender, "device_id": "d", "client_msg_id": next(_ids)}
 
 
@@ -65,7 +65,7 @@ def create(sender: str, conv_id: str, *members: str) -> CreateConversation:
 
 @pytest.fixture(scope="module")
 def settings(servers: Servers) -> Iterator[Settings]:
-    """A deployment with low limits: the sequencer and the sink of messages run."""
+    """A deployment with low limits, whose sequencer and message sink run."""
     settings = servers.settings(
         partitions=2, sync_partitions=2, push_limit=3, push_again_below=3,
         jwt_secret=SecretStr(SECRET), gateway_port=free_ports(1)[0],
@@ -79,7 +79,7 @@ def settings(servers: Servers) -> Iterator[Settings]:
 
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    """What carries the requests."""
+    """The HTTP client session."""
     async with aiohttp.ClientSession() as session:
         yield session
 
@@ -87,10 +87,10 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 async def test_a_message_comes_to_who_waits(
     settings: Settings, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The log wakes the device: it is answered long before the gateway looks by itself.
+    """A new record wakes a waiting device at once, without polling by the gateway.
 
-    So it is where the sink of sync records is stopped for some seconds: the answer comes when the
-    sink has stored it, and to nobody else.
+    If the sink of sync records is stopped for some seconds, the response arrives when the sink has
+    stored the record. Nobody else gets a response.
     """
     monkeypatch.setattr(pace, "_FIRST_LOOK", 1_000.0)
     bob, eve = Phone(settings, "bob", http), Phone(settings, "eve", http)
@@ -100,13 +100,13 @@ async def test_a_message_comes_to_who_waits(
             await bob.has("c", 1)
             nothing = asyncio.create_task(eve.wait(10))
             waiting = asyncio.create_task(bob.wait())
-            await asyncio.sleep(0.5)  # both wait by now; were they not, it would do no harm
+            await asyncio.sleep(0.5)  # both wait by now; otherwise the test passes as well
             await asyncio.to_thread(publish, settings, [say("ann", "c")])
             async with asyncio.timeout(SOON):
                 assert [record["seq"] for record in await waiting] == [2]
         third = asyncio.create_task(bob.has("c", 3))
         await asyncio.to_thread(publish, settings, [say("ann", "c")])
-        await asyncio.sleep(2)  # the sink is not there; the answer must not come before it
+        await asyncio.sleep(2)  # without the sink there must be no response
         assert not third.done()
         with running(settings, "sinks", "sync"):
             await third
@@ -117,7 +117,7 @@ async def test_a_message_comes_to_who_waits(
 async def test_a_gateway_that_ends_answers_and_the_next_one_goes_on(
     settings: Settings, http: aiohttp.ClientSession
 ) -> None:
-    """Who waits is answered at its end; what came while none was there is not missed."""
+    """A stopping gateway answers its waiting clients; the next one returns missed records."""
     bob = Phone(settings, "bob", http)
     with running(settings, "sinks", "sync"):
         async with asyncio.timeout(4 * PATIENCE):
@@ -136,10 +136,10 @@ async def test_a_gateway_that_ends_answers_and_the_next_one_goes_on(
 async def test_heads_through_switches_and_stays(
     settings: Settings, http: aiohttp.ClientSession
 ) -> None:
-    """From push to pull and back, out and in again: records where it is pushed, heads where not.
+    """Over mode switches and rejoins, a device gets records in push mode and heads in pull mode.
 
-    Whoever is there knows of each entry as it comes; whoever has left is told nothing, and is
-    told again from when they are back.
+    A member is informed of every entry. A former member is informed of nothing until they join
+    again.
     """
     bob, chen = LivePhone(settings, "bob", http), LivePhone(settings, "陈", http)
     crowd = ["陈", "d"]
@@ -189,7 +189,7 @@ async def test_heads_through_switches_and_stays(
 
 
 def mode_of(log: Iterable[AnyEntry], seq: int) -> str:
-    """How a conversation was fanned out once an entry was there."""
+    """The mode of a conversation after an entry."""
     switches = [e.mode for e in log if isinstance(e, FanoutChanged) and e.seq <= seq]
     return switches[-1] if switches else "push"
 
@@ -197,7 +197,7 @@ def mode_of(log: Iterable[AnyEntry], seq: int) -> str:
 async def test_a_topic_of_ones_own_wakes_too(
     servers: Servers, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the other sync layout, on a topic that was made after the gateway had begun."""
+    """With topics for each recipient, a topic created while the gateway runs wakes its owner."""
     monkeypatch.setattr(pace, "_FIRST_LOOK", 1_000.0)
     settings = servers.settings(
         partitions=1, sync_partitions=1, sync_layout="topic-per-recipient",

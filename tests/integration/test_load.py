@@ -32,7 +32,7 @@ PATIENCE = 60.0
 
 @pytest.fixture(scope="module")
 def settings(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A deployment of its own."""
+    """A deployment in its own namespace."""
     settings = servers.settings(
         home=tmp_path_factory.mktemp("home"), partitions=2, sync_partitions=2
     )
@@ -42,7 +42,7 @@ def settings(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Sett
 
 @pytest.fixture(scope="module")
 def pipeline(settings: Settings) -> Iterator[Settings]:
-    """The same, with all its processes."""
+    """The deployment with all its processes."""
     with running(settings, "stream_processors"), sinks(settings):
         yield settings
 
@@ -56,12 +56,12 @@ def load(
 
 
 def written(settings: Settings) -> int:
-    """How much of the log there is."""
+    """The number of committed records on the timeline."""
     return sum(ends(settings, Topic.TIMELINE, committed_only=True).values())
 
 
 def texts(settings: Settings, conv_id: str) -> list[str]:
-    """What was said in a conversation, in the order of the log."""
+    """The texts of a conversation, in the order of the log."""
     return [
         entry.content.text
         for entry in timelines(settings)[conv_id]
@@ -72,9 +72,9 @@ def texts(settings: Settings, conv_id: str) -> list[str]:
 def test_a_killed_load_is_gone_on_with(
     pipeline: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`kill -9` of the loader, and the same load again: every line is there once, in order.
+    """After `kill -9` of the loader, the same load again adds every missing line once, in order.
 
-    The second load meets its own bounds again and again, among duplicates and among new lines.
+    The second load reaches its bounds again and again, among duplicates and among new lines.
     """
     for bound, commands in {"BATCH": 20, "ROOM": 50, "BACKLOG": 100}.items():
         monkeypatch.setattr(ops.load.loader, bound, commands)
@@ -100,13 +100,13 @@ def test_a_killed_load_is_gone_on_with(
 
 
 def line(conv: str, text: str, kind: str = "message") -> str:
-    """A line of a file."""
+    """A line of a chat log."""
     at = "2010-01-01T00:00:00Z"
     return json.dumps({"conv": conv, "at": at, "kind": kind, "user": "ann", "text": text}) + "\n"
 
 
 def test_what_is_refused_is_counted_and_told(pipeline: Settings, tmp_path: Path) -> None:
-    """The rest of the batch is loaded, and the exit code says that not all is."""
+    """A rejected command is counted, the rest of the batch is loaded, and the exit code is 1."""
     path = tmp_path / "chat.jsonl"
     path.write_text(line("refused", "one") + line("refused", "x" * 9_000) + line("refused", "two"))
     with im_under_way(pipeline, "load", path) as loading:
@@ -122,7 +122,7 @@ def test_what_is_refused_is_counted_and_told(pipeline: Settings, tmp_path: Path)
 
 
 def test_a_bad_line_ends_a_load_by_its_number(pipeline: Settings, tmp_path: Path) -> None:
-    """What came before it was sent, and a corrected file adds the rest."""
+    """An invalid line ends a load with its number; a corrected file adds only the rest."""
     path = tmp_path / "chat.jsonl"
     path.write_text(line("bad", "one") * 500 + "secret\n")
     with pytest.raises(InvalidLine, match="line 501") as error:
@@ -135,7 +135,7 @@ def test_a_bad_line_ends_a_load_by_its_number(pipeline: Settings, tmp_path: Path
 
 
 def test_a_limit_loads_the_first_lines(pipeline: Settings, tmp_path: Path) -> None:
-    """And the whole file, loaded later, adds the rest of them."""
+    """A limit loads the first lines; a later load of the whole file adds the others."""
     path = tmp_path / "chat.jsonl"
     path.write_text("".join(line("limited", str(number)) for number in range(9)))
     first = load(pipeline, path, limit=3)
@@ -145,7 +145,7 @@ def test_a_limit_loads_the_first_lines(pipeline: Settings, tmp_path: Path) -> No
 
 
 def test_a_stage_that_stands_still_is_named(settings: Settings, tmp_path: Path) -> None:
-    """A load ends within its patience, and says what it waited for; later it goes on."""
+    """A load that makes no progress ends after its patience and names the stage."""
     path = write_chat(tmp_path / "chat.jsonl", 50)
     own = settings.model_copy(update={"namespace": settings.namespace + "-still"})
     prepare(own)
@@ -158,7 +158,7 @@ def test_a_stage_that_stands_still_is_named(settings: Settings, tmp_path: Path) 
 
 
 def test_one_load_at_a_time(settings: Settings, tmp_path: Path) -> None:
-    """A second one is told so, before it sends anything."""
+    """A second load at the same time fails before it sends anything."""
     path = write_chat(tmp_path / "chat.jsonl", 50)
     outbox = Outbox(settings.home / "load" / f"{settings.namespace}.db")
     with pytest.raises(OutboxInUse, match="another `im load`"):

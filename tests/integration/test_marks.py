@@ -1,4 +1,4 @@
-"""Read marks on real servers: from one device of a person to their others, and to the counts."""
+"""Read marks on real servers: from one device of a person to the others, and to the counts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.servers
 PATIENCE: Final = 60.0
 CONV: Final = "群 c"
 CROWD: Final = ["c", "d", "陈"]
-"""With ann and bob one more than are pushed to."""
+"""With ann and bob, one member more than the push limit."""
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +55,11 @@ def settings(servers: Servers) -> Iterator[Settings]:
 
 
 class Person:
-    """Somebody at one device, which sends and keeps a copy.
+    """A person at one device, which sends and holds a copy.
 
     Args:
         store: The device's copy.
-        publisher: What sends.
+        publisher: Sends the device's commands.
     """
 
     def __init__(self, store: LocalStore, publisher: Publisher) -> None:
@@ -67,7 +67,7 @@ class Person:
         self.publisher = publisher
 
     async def sees(self, unread: int, mark: int) -> None:
-        """Waits until the device counts so many, above that mark."""
+        """Waits until the device has this unread count and this mark."""
 
         async def does() -> bool:
             return (self.store.unread(CONV), self.store.read_mark(CONV)) == (unread, mark)
@@ -75,13 +75,13 @@ class Person:
         await until(does, PATIENCE)
 
     async def marks(self, seq: int) -> Receipt:
-        """Reads up to an entry; what becomes of it is known then."""
+        """Marks as read up to an entry; waits for the outcome."""
         receipt = self.publisher.mark_read(CONV, seq)
         await asyncio.to_thread(receipt.wait_sequenced, PATIENCE)
         return receipt
 
     async def says(self, count: int) -> None:
-        """Says so much, one after the other."""
+        """Sends messages, one after the other."""
         receipts = [self.publisher.send(CONV, f"{number} 你好") for number in range(count)]
         for receipt in receipts:
             await asyncio.to_thread(receipt.wait_sequenced, PATIENCE)
@@ -91,7 +91,7 @@ class Person:
 async def at(
     settings: Settings, user: str, device_id: str, folder: Path, *, live: bool
 ) -> AsyncIterator[Person]:
-    """Somebody at a device that follows the log itself, or the gateway."""
+    """A person at a device that follows the log itself, or the gateway."""
     address = f"http://{settings.gateway_host}:{settings.gateway_port}"
     path = folder / f"{user}-{device_id}"
     store = LocalStore(path.with_suffix(".db"), user, device_id)
@@ -118,10 +118,11 @@ async def at(
 async def test_a_mark_reaches_all_devices_of_its_reader_and_nobody_else(
     settings: Settings, tmp_path: Path
 ) -> None:
-    """Pushed and pulled, through own messages, leaving and coming back, on two devices of bob's.
+    """A read mark reaches all devices of its reader and nobody else.
 
-    At the end the counts of his devices, of the gateway, and of a plain walk over the log are the
-    same, for everybody; and the audit finds no fault.
+    This holds in push and pull mode, with own messages, and over a leave and a rejoin, on two
+    devices of bob. At the end the counts of bob's devices, of the gateway, and of a plain walk
+    over the log are the same for everybody, and `im verify` finds no difference.
     """
     async with (
         at(settings, "ann", "d", tmp_path, live=True) as ann,
@@ -143,7 +144,7 @@ async def test_a_mark_reaches_all_devices_of_its_reader_and_nobody_else(
         await ann.says(2)  # 6, 7
         await both(bob, 2, 5)
 
-        ann.publisher.add_members(CONV, CROWD)  # 8, and 9 the switch to pull
+        ann.publisher.add_members(CONV, CROWD)  # 8; 9 is the switch to pull
         await ann.says(3)  # 10 to 12
         await both(bob, 5, 5)
         await desk.marks(11)
@@ -151,7 +152,7 @@ async def test_a_mark_reaches_all_devices_of_its_reader_and_nobody_else(
         ann.publisher.remove_members(CONV, ["bob"])  # 13
         ann.publisher.add_members(CONV, ["f"])  # 14
         await ann.says(2)  # 15, 16
-        await both(bob, 0, 13)  # nothing is unread for a former member
+        await both(bob, 0, 13)  # a former member has no unread messages
         with pytest.raises(CommandRejected, match="not_a_member"):
             await phone.marks(12)
         ann.publisher.add_members(CONV, ["bob"])  # 17
@@ -169,13 +170,13 @@ async def test_a_mark_reaches_all_devices_of_its_reader_and_nobody_else(
 
 
 async def both(devices: tuple[Person, Person], unread: int, mark: int) -> None:
-    """Waits until both count the same."""
+    """Waits until both devices have the same counts."""
     for device in devices:
         await device.sees(unread, mark)
 
 
 def are_as_walked(settings: Settings) -> bool:
-    """Whether `im conversations` tells of everybody what a walk over the log finds."""
+    """Whether `im conversations` shows the same counts as a walk over the log, for everybody."""
     log = [decode_entry(record.value()) for record in read_all(settings, Topic.TIMELINE)]
     synced = sync_timelines(settings)
     told = {user: unread_of(settings, user) for user in ("ann", "bob", "f", *CROWD)}
@@ -184,7 +185,7 @@ def are_as_walked(settings: Settings) -> bool:
 
 
 def unread_of(settings: Settings, user: str) -> int:
-    """As the command line tells it."""
+    """The unread count in the output of the command."""
     (shown,) = im(settings, "conversations", user)
     found: dict[str, Any] = shown
     assert found["conv_id"] == CONV

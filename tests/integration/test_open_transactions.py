@@ -1,4 +1,4 @@
-"""A producer that leaves a transaction open: who waits behind it."""
+"""A producer that leaves a transaction open, and the records that wait behind it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ PATIENCE: Final = 30.0
 
 
 def test_an_open_transaction_is_named(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its partition, since when it is open, and how much waits; nothing when it has ended."""
+    """An open transaction is reported with its partition, its start and the waiting records.
+
+    After the transaction has ended, nothing is reported.
+    """
     settings = servers.settings(partitions=4)
     create_topics(settings)
     admin, topic = admin_client(settings), settings.topic(Topic.MESSAGES)
@@ -34,7 +37,7 @@ def test_an_open_transaction_is_named(servers: Servers, monkeypatch: pytest.Monk
     for _ in range(5):
         other.produce(topic, b"{}", b"k", 3)
     assert other.flush(PATIENCE) == 0
-    assert open_transactions.open_transactions(admin, settings) == []  # it is young
+    assert open_transactions.open_transactions(admin, settings) == []  # it is too young
     monkeypatch.setattr(open_transactions, "SHOWN_AFTER_SECONDS", 0.0)
     (found,) = open_transactions.open_transactions(admin, settings)
     assert (found.topic, found.partition, found.waiting) == (topic, 3, 6)

@@ -1,4 +1,4 @@
-"""How large the real Cassandra makes the worst rows of each table that grows with a timeline."""
+"""The size of the worst rows of each growing table in the real Cassandra."""
 
 from __future__ import annotations
 
@@ -38,8 +38,10 @@ from tests.support.servers import Servers
 pytestmark = pytest.mark.servers
 
 STEP: Final = 12_108_970
-"""The server tells sizes in steps of 20 %, in whole MiB; this is the end of one. Of each bucket
-that share is written which must not be larger than this: a few bytes in a hundred more show."""
+"""The server reports sizes in steps of 20 %, in whole MiB; this is the end of one step. The test
+writes the share of a bucket that must not be larger than this step. So the test notices a growth
+of a few percent.
+"""
 
 BATCH: Final = 250
 MEMBERS_BATCH: Final = 25
@@ -52,7 +54,7 @@ FLUSHED_SECONDS: Final = 90.0
 
 @pytest.fixture(scope="module")
 def deployment(servers: Servers) -> Iterator[tuple[Session, Settings]]:
-    """Tables of this module alone."""
+    """Tables for this module."""
     settings = servers.settings()
     with cassandra_session(settings) as session:
         create_tables(session, settings)
@@ -63,7 +65,7 @@ def deployment(servers: Servers) -> Iterator[tuple[Session, Settings]]:
 
 
 def largest_mib(session: Session, settings: Settings, table: str) -> int:
-    """The largest partition of a table, as the server has it on disk; rounded up to whole MiB."""
+    """The largest partition of a table on the server's disk, rounded up to whole MiB."""
     row = session.execute(
         "SELECT mebibytes FROM system_views.max_partition_size "
         "WHERE keyspace_name = %s AND table_name = %s",
@@ -73,9 +75,9 @@ def largest_mib(session: Session, settings: Settings, table: str) -> int:
 
 
 def await_size(session: Session, settings: Settings, table: str, payload: int) -> int:
-    """Has all that was written put on disk at once, where its size is known, and waits for it.
+    """Flushes all rows to the disk, where the server knows their size, and returns the size.
 
-    Where the server has put some of it there before, the files are made one.
+    Compaction merges these rows with files that the server flushed earlier.
     """
     session.execute(
         f"ALTER TABLE {table} WITH memtable_flush_period_in_ms = 1000 AND compaction ="
@@ -89,7 +91,7 @@ def await_size(session: Session, settings: Settings, table: str, payload: int) -
 
 
 def longest(seq: int) -> MessageSent:
-    """A message whose entry has all its bytes, of text that does not repeat."""
+    """A message whose entry has the maximum number of bytes, with text that does not repeat."""
     made = MessageSent(
         conv_id=WIDE, seq=seq, sender=WIDE, client_msg_id="x" * 36, at=AT, mentions=[],
         content=TextContent(text=""),
@@ -102,12 +104,12 @@ def longest(seq: int) -> MessageSent:
 
 
 def on_log(entries: Iterable[AnyEntry]) -> list[Record]:
-    """As the sinks get them; the offset of each is its SeqId."""
+    """Entries as records for the sinks; the offset of each record is its SeqId."""
     return [Record(0, entry.seq, WIDE.encode(), encode(entry)) for entry in entries]
 
 
 def share(bucket: int) -> int:
-    """How many of the places of a bucket are written."""
+    """The number of places of a bucket to write."""
     return bucket * STEP // PARTITION_BYTES
 
 
@@ -117,7 +119,7 @@ def batches(count: int, size: int = BATCH) -> Iterator[range]:
 
 
 def write_messages(session: Session, settings: Settings) -> int:
-    """The first share of a bucket, in batches. Returns the bytes of the entries."""
+    """Writes the first share of a bucket, in batches. Returns the bytes of the entries."""
     del settings
     writer, count = MessageWriter(session), share(MESSAGE_BUCKET)
     for seqs in batches(count):
@@ -126,7 +128,7 @@ def write_messages(session: Session, settings: Settings) -> int:
 
 
 def write_sync(session: Session, settings: Settings) -> int:
-    """The longest rows at each offset of a share of a bucket: the replies of one recipient."""
+    """Writes the longest rows at each offset of a share of a bucket: replies to one recipient."""
     writer, count = SyncWriter(session, settings), share(SYNC_BUCKET)
     for offsets in batches(count):
         records = [Record(0, at, WIDE.encode(), longest_reply(at)) for at in offsets]
@@ -135,7 +137,7 @@ def write_sync(session: Session, settings: Settings) -> int:
 
 
 def longest_reply(seq: int) -> bytes:
-    """A reply that makes a row as long as any, of text that does not repeat."""
+    """A reply that makes a row of the maximum length, with text that does not repeat."""
     room = MAX_ENTRY_BYTES - 300 - len(WIDE.encode())
     return encode(
         Duplicate(
@@ -146,7 +148,7 @@ def longest_reply(seq: int) -> bytes:
 
 
 def write_members(session: Session, settings: Settings) -> int:
-    """Entries that name a thousand people each: short names make the most rows."""
+    """Writes entries that name a thousand people each: short names make the most rows."""
     del settings
     writer, count = MessageWriter(session), share(MEMBERSHIP_BUCKET)
     names = [f"{number:03}" for number in range(1_000)]
@@ -157,14 +159,14 @@ def write_members(session: Session, settings: Settings) -> int:
             mode="pull",
         )  # fmt: skip
 
-    # Many at once, as then what goes to each of the thousand is one request.
+    # Many at once: then the rows of each of the thousand people are one request.
     for seqs in batches(count, MEMBERS_BATCH):
         writer.write(on_log(map(entry, seqs)))
     return count * 1_000 * 12
 
 
 def test_a_read_mark_is_a_partition_of_its_own(deployment: tuple[Session, Settings]) -> None:
-    """However many people mark a conversation, as however many speak there."""
+    """Each read mark is a separate partition, so many readers or senders share no partition."""
     session, settings = deployment
     said = [
         MessageSent(
@@ -199,7 +201,7 @@ def test_a_read_mark_is_a_partition_of_its_own(deployment: tuple[Session, Settin
 def test_the_worst_rows_of_a_bucket_stay_below_the_bound(
     deployment: tuple[Session, Settings], table: str, write: Callable[[Session, Settings], int]
 ) -> None:
-    """A share of the worst partition is no larger than that share of the bound."""
+    """A share of the worst partition is not larger than the same share of the bound."""
     session, settings = deployment
     payload = write(session, settings)
     size = await_size(session, settings, table, payload)

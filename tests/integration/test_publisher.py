@@ -35,17 +35,17 @@ PATIENCE = 60.0
 
 @pytest.fixture
 def settings(servers: Servers, tmp_path: Path) -> Settings:
-    """A deployment of its own, with its topics."""
+    """A deployment in its own namespace, with its topics."""
     settings = servers.settings(partitions=3, sync_partitions=2, home=tmp_path)
     create_topics(settings)
     return settings
 
 
 def kill_while_publishing(settings: Settings, outbox: Path, batches: int) -> int:
-    """Kills a publishing process after so many batches.
+    """Kills a publishing process after this number of batches.
 
     Returns:
-        How many batches it had queued for certain.
+        The number of batches that the process had certainly queued.
     """
     with subprocess.Popen(
         [sys.executable, "-m", "tests.support.publish_for_ever", str(outbox)],
@@ -63,7 +63,10 @@ def kill_while_publishing(settings: Settings, outbox: Path, batches: int) -> int
 def test_a_killed_publisher_loses_nothing(
     settings: Settings, tmp_path: Path, batches: int
 ) -> None:
-    """After `kill -9`, all that was queued lands, in the order of each conversation."""
+    """After `kill -9` of a publisher, the next one sends all queued commands.
+
+    The commands of each conversation arrive in order.
+    """
     outbox = tmp_path / "outbox.db"
     queued = kill_while_publishing(settings, outbox, batches)
     with Publisher(
@@ -76,7 +79,7 @@ def test_a_killed_publisher_loses_nothing(
         command = decode_command(record.value())
         assert record.key() == command.conv_id.encode()
         landed[command.conv_id].setdefault(command.client_msg_id)
-    # One more batch may have been queued, whole, without its line being printed.
+    # One more whole batch may have been queued before its line was printed.
     published: dict[str, list[str]] = defaultdict(list)
     count = max(queued, sum(map(len, landed.values())) // 50)
     assert count <= queued + 1
@@ -86,7 +89,7 @@ def test_a_killed_publisher_loses_nothing(
 
 
 def test_a_missing_topic_is_waited_for(servers: Servers, tmp_path: Path) -> None:
-    """What is sent before the deployment is prepared lands, in order, when it is."""
+    """Commands sent before the topics exist arrive in order when the topics are created."""
     settings = servers.settings(partitions=1, sync_partitions=1)
     with Publisher(settings, "ann", "phone", tmp_path / "outbox.db", window=None) as publisher:
         receipts = publisher.publish_many([message(number) for number in range(100)])
@@ -100,7 +103,7 @@ def test_a_missing_topic_is_waited_for(servers: Servers, tmp_path: Path) -> None
 
 
 def test_a_client_learns_its_seq_ids(settings: Settings, tmp_path: Path) -> None:
-    """Through the sequencer and back: SeqIds in the order of sending, rejections, duplicates."""
+    """A client gets SeqIds in the order of sending, and learns of rejections."""
     with (
         running(settings, "stream_processors"),
         SyncFollower(settings, "ann", MemoryCursors()) as follower,
@@ -123,7 +126,7 @@ def test_a_client_learns_its_seq_ids(settings: Settings, tmp_path: Path) -> None
 
 @contextmanager
 def observing(publisher: Publisher, follower: SyncFollower) -> Iterator[None]:
-    """Feeds the publisher with its user's sync timeline, in another thread."""
+    """Passes the user's sync timeline to the publisher, in another thread."""
     stop = Event()
 
     def follow() -> None:

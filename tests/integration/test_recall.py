@@ -1,4 +1,4 @@
-"""A recalled text is nowhere to be found afterwards, and everybody has learned of it."""
+"""A recalled text is in no store afterwards, and every reader learns of the recall."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def settings(servers: Servers) -> Iterator[Settings]:
 
 
 class Say:
-    """Commands with ids that grow."""
+    """Makes commands with increasing ids."""
 
     def __init__(self) -> None:
         self._number = 0
@@ -84,12 +84,12 @@ class Say:
 
 
 def text(words: str) -> TextContent:
-    """What a message carries."""
+    """The content of a message."""
     return TextContent(text=words)
 
 
 def settle(settings: Settings) -> None:
-    """Waits until everything that was sent is wherever it belongs, and can be found there."""
+    """Waits until all commands are sequenced, stored and searchable."""
     wait_until(lambda: is_caught_up(settings, "sequencer", Topic.MESSAGES), "sequenced", PATIENCE)
     for stage, topic in (
         ("sink-message", Topic.TIMELINE), ("sink-search", Topic.TIMELINE),
@@ -101,14 +101,14 @@ def settle(settings: Settings) -> None:
 
 
 class Phone(NamedTuple):
-    """A device of somebody, with its file; it follows the gateway whenever it is told to."""
+    """A person's device with its file; it follows the gateway only when the test calls it."""
 
     settings: Settings
     user: str
     path: Path
 
     async def catch_up(self, *conversations: tuple[str, int]) -> list[TimelineItem]:
-        """Follows until it has shown these conversations up to these SeqIds; what it showed."""
+        """Follows until these conversations are shown up to these SeqIds; returns all items."""
         address = f"http://{self.settings.gateway_host}:{self.settings.gateway_port}"
         shown: list[TimelineItem] = []
 
@@ -130,13 +130,13 @@ class Phone(NamedTuple):
         return shown
 
     def timeline(self, conv_id: str) -> dict[int, TimelineItem]:
-        """What its file has, by SeqId."""
+        """The items in the device's file, by SeqId."""
         with closing(LocalStore(self.path, self.user, "phone")) as store:
             return {item.first: item for item in store.timeline(conv_id, most=1_000)}
 
 
 async def ask(settings: Settings, user: str, path: str, **asked: Any) -> Any:
-    """An answer of the gateway."""
+    """The body of a response of the gateway."""
     address = f"http://{settings.gateway_host}:{settings.gateway_port}{path}"
     headers = {"Authorization": f"Bearer {issue_token(settings, user, timedelta(minutes=1))}"}
     async with (
@@ -148,7 +148,7 @@ async def ask(settings: Settings, user: str, path: str, **asked: Any) -> Any:
 
 
 async def told_over_http(settings: Settings, user: str, conv_id: str, marker: str) -> set[str]:
-    """Which routes tell a user of a text."""
+    """The routes whose response to a user contains a text."""
     search = {"q": marker}
     answers = {
         "sync": await ask(settings, user, "/v1/sync"),
@@ -162,12 +162,13 @@ async def told_over_http(settings: Settings, user: str, conv_id: str, marker: st
 
 
 async def test_a_recalled_text_is_nowhere_afterwards(settings: Settings, tmp_path: Path) -> None:
-    """Sent, edited and recalled: of pushed and of pulled messages, for who is there and who left.
+    """After a recall, the text of a sent and edited message is in no store and no response.
 
-    Looked for in all rows of all tables, all documents, dead letters, the files of devices, and
-    what the gateway answers. Before the recall it is found in each of them, so the search works.
-    The devices are those that had shown it, one of a member and one of somebody who left, and
-    one that comes after all of it. What was said beside it stays.
+    The messages are in push and in pull mode; the readers are members and a former member. The
+    test searches all rows of all tables, all documents, dead letters, the files of devices, and
+    the gateway's responses. Before the recall, the test finds the text in all of them, so the
+    search works. The devices are a member's and a former member's, which had shown the text, and a
+    new one. Other messages stay.
     """
     say, marker = Say(), f"hush{secrets.token_hex(6)}"
     bob, left = (Phone(settings, u, tmp_path / u / "local.db") for u in ("bob", "eve"))
@@ -199,7 +200,7 @@ async def test_a_recalled_text_is_nowhere_afterwards(settings: Settings, tmp_pat
     await left.catch_up((GROUP, 5), (CROWD, 5))
     late = Phone(settings, "bob", tmp_path / "late" / "local.db")
     await late.catch_up((GROUP, 6), (CROWD, 6))
-    # A replay whose record can never pass ends as a dead letter.
+    # A replayed record that is poison becomes a dead letter.
     poison = MessageSent(
         conv_id=GROUP, seq=0, sender="ann", client_msg_id="", at=1, content=text(marker),
         mentions=[],
@@ -220,7 +221,10 @@ async def test_a_recalled_text_is_nowhere_afterwards(settings: Settings, tmp_pat
 
 
 async def test_each_seqid_of_a_range_is_an_entry_or_a_hole(settings: Settings) -> None:
-    """Ranges of every kind: of a member, of who came late and left, and beyond the end."""
+    """Each SeqId of a requested range is an entry or a hole.
+
+    The ranges are those of a member and of a former member, and some exceed the head.
+    """
     say = Say()
     publish(settings, [
         say(CreateConversation, GROUP, "ann", members=["bob"]),
@@ -256,7 +260,7 @@ async def test_each_seqid_of_a_range_is_an_entry_or_a_hole(settings: Settings) -
 
 
 async def seqids(settings: Settings, user: str, asked: dict[str, Any]) -> dict[int, Any]:
-    """Each SeqId of a range in the order of its coming: an entry, or the word of its hole."""
+    """The SeqIds of a range in the order of the page: an entry, or the reason of its hole."""
     page = await ask(settings, user, f"/v1/conversations/{GROUP}/messages", **asked)
     assert page["next"] is None
     seen: dict[int, Any] = {}

@@ -1,4 +1,4 @@
-"""Topics of recipients: who gets one, who does not, and how many there may be."""
+"""Topics of recipients: the people who get a topic, and the maximum number of topics."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.servers
 
 @pytest.fixture
 def settings(servers: Servers) -> Settings:
-    """A deployment with room for three."""
+    """A deployment with room for three topics."""
     settings = servers.settings(
         partitions=2, sync_partitions=2, sync_layout="topic-per-recipient", sync_topics_limit=3
     )
@@ -35,14 +35,14 @@ def settings(servers: Servers) -> Settings:
 
 
 def owners(settings: Settings) -> set[str]:
-    """Who has a topic."""
+    """The people who have a topic."""
     prefix = settings.topic(Topic.SYNC) + "."
     names = admin_client(settings).list_topics(timeout=10).topics
     return {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
 
 
 def add(number: int, sender: str, members: list[str]) -> AddMembers:
-    """A command that names people."""
+    """A command that adds people."""
     return AddMembers(
         conv_id="c1", sender=sender, device_id="d", client_msg_id=uuid7(10_000 + number, 0),
         members=members,
@@ -50,9 +50,10 @@ def add(number: int, sender: str, members: list[str]) -> AddMembers:
 
 
 def test_only_members_get_topics_and_not_too_many(settings: Settings) -> None:
-    """Strangers make none, whomever they name; who is one too many is refused, the rest goes on.
+    """Only members get topics; an addition above the limit is rejected, other commands continue.
 
-    A worker that starts anew finds what its predecessor made, and so does one that was not told.
+    Strangers get no topic, and cause none. A new worker finds the topics that the previous worker
+    created.
     """
     publish(settings, growing_group(2))
     publish(settings, [message(1, "eve"), add(2, "eve", ["x", "y"])])
@@ -76,7 +77,7 @@ def test_only_members_get_topics_and_not_too_many(settings: Settings) -> None:
 
 
 def test_a_service_gets_its_topic_ahead(settings: Settings) -> None:
-    """`im topics create --recipient` makes it, once, and within the limit."""
+    """`im topics create --recipient` creates a topic in advance, once, and within the limit."""
     created = im(settings, "topics", "create", "--recipient", "bot", "--recipient", "a b")
     assert {line["created"].split(".")[-1] for line in created} >= {"bot", "a_20b"}
     assert owners(settings) == {"bot", "a_20b"}
@@ -90,7 +91,7 @@ def test_a_service_gets_its_topic_ahead(settings: Settings) -> None:
 
 
 def test_a_deployment_keeps_its_layout(servers: Servers, settings: Settings) -> None:
-    """Whoever comes with the other one is told, before anything is written."""
+    """A deployment refuses the other layout before anything is written."""
     make_recipients(settings, ["bot"])
     with pytest.raises(ConfigurationError, match="IM_SYNC_LAYOUT"):
         prepare_topics(settings.model_copy(update={"sync_layout": "sharded"}))

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.servers
 PEOPLE = 6
 CONVERSATIONS = [f"c{n}" for n in range(4)]
 USERS = [f"u{n}" for n in range(PEOPLE)]
-"""So many that shrinking and growing moves some of them to other shards, and some not."""
+"""Enough people that each change of the shard count moves some of them, but not all."""
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def settings(servers: Servers) -> Settings:
 
 
 class Talk:
-    """Publishes messages until it is stopped, in a thread; a context manager."""
+    """Publishes messages in a thread until it is stopped; a context manager."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -62,7 +62,7 @@ class Talk:
         self.stop()
 
     def stop(self) -> None:
-        """Says no more."""
+        """Stops publishing."""
         self._stop.set()
         self._thread.join(PATIENCE)
 
@@ -75,13 +75,13 @@ class Talk:
             self.said += len(numbers) * len(CONVERSATIONS)
 
     def go_on(self) -> None:
-        """Waits until something more is said."""
+        """Waits until more messages are published."""
         before = self.said
         wait_until(lambda: self.said > before + 10, "the talk goes on", PATIENCE)
 
 
 class Live:
-    """Follows somebody in a thread, all along; a context manager."""
+    """Follows a person in a thread during the block; a context manager."""
 
     def __init__(self, settings: Settings, user: str) -> None:
         self.got: list[SyncItem] = []
@@ -99,26 +99,26 @@ class Live:
         self._follower.close()
 
     def goes_on(self) -> None:
-        """Waits until something more has come."""
+        """Waits until more records arrive."""
         before = len(self.got)
         wait_until(lambda: len(self.got) > before + 100, "more is followed", PATIENCE)
 
 
 @contextmanager
 def everybody(settings: Settings) -> Iterator[dict[str, Live]]:
-    """A live follower of each."""
+    """A live follower for each person."""
     with ExitStack() as stack:
         yield {user: stack.enter_context(Live(settings, user)) for user in USERS}
 
 
 def mine(settings: Settings, user: str) -> dict[str, list[int]]:
-    """The SeqIds that somebody has to get, by conversation."""
+    """The SeqIds that a person must receive, by conversation."""
     joined = USERS.index(user)
     return {conv: [e.seq for e in all_[joined:]] for conv, all_ in timelines(settings).items()}
 
 
 def by_conversation(items: list[SyncItem]) -> dict[str, list[int]]:
-    """The SeqIds that somebody got, by conversation, in their order."""
+    """The received SeqIds, by conversation, in the order of arrival."""
     found: dict[str, list[int]] = {}
     for entry in entries(items):
         found.setdefault(entry.conv_id, []).append(entry.seq)
@@ -126,21 +126,21 @@ def by_conversation(items: list[SyncItem]) -> dict[str, list[int]]:
 
 
 def epochs_of(items: list[SyncItem]) -> list[int]:
-    """In which epochs records lie."""
+    """The epochs of the records."""
     return sorted({unpack_sync_seq(item.sync_seq)[0] for item in items})
 
 
 def stored_shards(settings: Settings, epoch: int) -> set[int]:
-    """The shards of an epoch of which the sync sink has committed something."""
+    """The shards of an epoch for which the sync sink has committed records."""
     done = committed(settings, "sink-sync", Topic.SYNC)
     return {number for number, p in done.items() if epoch_of(number) == epoch and p.offset > 0}
 
 
 def test_shards_grow_and_shrink_under_load(settings: Settings) -> None:
-    """3 to 8 to 2 while everybody writes and reads, and workers are killed between the steps.
+    """A reshard from 3 to 8 to 2 under load, with killed workers, keeps every timeline whole.
 
-    Live followers, devices with cursors from before, devices that begin anew and pages of the
-    store give every timeline whole, in order, without doubles, and `im verify` agrees.
+    Live followers, devices with earlier cursors, new devices and pages of the store return every
+    timeline whole, in order, without duplicates, and `im verify` finds no difference.
     """
     publish(settings, [c for conv in CONVERSATIONS for c in growing_group(PEOPLE, conv)])
     early = {user: MemoryCursors() for user in USERS}
@@ -185,9 +185,9 @@ def test_shards_grow_and_shrink_under_load(settings: Settings) -> None:
 
 
 def test_an_epoch_is_not_stored_before_the_one_before(settings: Settings) -> None:
-    """A sink that was away finds two epochs, and stores all of the first before any of the second.
+    """A sink that finds two epochs stores the first one completely before the second.
 
-    Every page that a gateway gives meanwhile can be followed by the rest: a prefix.
+    Every page in between is a prefix of the timeline, so a reader can continue from it.
     """
     publish(settings, growing_group(2))
     publish(settings, [message(n) for n in range(3_000)])
@@ -211,10 +211,11 @@ def test_an_epoch_is_not_stored_before_the_one_before(settings: Settings) -> Non
 
 
 def test_a_sink_is_killed_while_lanes_go_over(settings: Settings) -> None:
-    """Once with one lane in each epoch, and once when it has stored a part of an epoch.
+    """A sink killed during a reshard, or with a part of an epoch stored, loses nothing.
 
-    The next one goes on from what was committed: the store has every timeline whole, in order,
-    without doubles, at the places that followers saw, and `im verify` agrees.
+    The next sink continues at the committed offsets: the store has every timeline whole, in order,
+    without duplicates, with the sync SeqIds that followers saw, and `im verify` finds no
+    difference.
     """
     publish(settings, [c for conv in CONVERSATIONS for c in growing_group(PEOPLE, conv)])
     with everybody(settings) as live, Talk(settings) as talk, ExitStack() as stack:
@@ -255,9 +256,10 @@ def test_a_sink_is_killed_while_lanes_go_over(settings: Settings) -> None:
 
 
 def test_a_deployment_without_a_worker_switches_when_it_has_one(settings: Settings) -> None:
-    """The command says what it waits for; idle lanes switch as well.
+    """A reshard without a worker waits, and happens when a worker starts, also for idle lanes.
 
-    A second reshard may come before the first has happened.
+    The command names the lanes for which it waits. A second reshard may come before the first has
+    happened.
     """
     declare_epoch(settings, 4)
     with pytest.raises(Stalled, match=r"\[0, 1\]"):
@@ -274,9 +276,9 @@ def test_a_deployment_without_a_worker_switches_when_it_has_one(settings: Settin
 
 
 def test_what_an_interrupted_reshard_left_is_used_or_passed_over(settings: Settings) -> None:
-    """A topic that is made and not declared: with as many shards it is the next epoch.
+    """A topic from an interrupted reshard is used by a reshard with the same number of shards.
 
-    With another number the one after is.
+    With another number, the reshard uses the epoch after it.
     """
     admin = admin_client(settings)
     make_topics(admin, [sync_topic(settings, f"{settings.topic(Topic.SYNC)}-1", 4)])

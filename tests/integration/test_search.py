@@ -1,4 +1,4 @@
-"""The rule of the search on the real Elasticsearch: messages, queries, and which find which."""
+"""The search rule on the real Elasticsearch: messages, queries, and the matches between them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ AT: Final = 1_700_000_000_000
 
 
 def random_text(seed: int) -> str:
-    """Up to ten glyphs with what nobody sees between them."""
+    """Up to ten glyphs with invisible characters between them."""
     chosen = random.Random(seed)
     glyphs = chosen.choices([*LETTERS[:4], *SINGLES[::7], SPACE], k=chosen.randint(1, 10))
     return "".join(chosen.choice(glyph.spellings) + chosen.choice(JUNK) for glyph in glyphs)
@@ -45,7 +45,7 @@ TEXTS: Final = [
 
 @pytest.fixture(scope="module")
 def deployment(servers: Servers) -> Iterator[Settings]:
-    """An index of this module alone, with `TEXTS` in one conversation, from SeqId 1 on."""
+    """An index for this module, with `TEXTS` in one conversation, from SeqId 1 on."""
     settings = servers.settings()
     with search_index(settings) as put_documents:
         put_documents([message("c", seq, text=text) for seq, text in enumerate(TEXTS, 1)])
@@ -66,7 +66,7 @@ def expected(query: str) -> set[str]:
 
 
 async def test_the_cases(deployment: Settings) -> None:
-    """Each message is found by its queries, and not by the others."""
+    """Each case's message is found by its queries, and not by its other queries."""
     index = ElasticIndex(deployment)
     try:
         for case in CASES:
@@ -79,7 +79,7 @@ async def test_the_cases(deployment: Settings) -> None:
 
 
 async def test_the_server_finds_what_the_rule_finds(deployment: Settings) -> None:
-    """Random texts as queries, quoted and not, and runs of them: exactly the same messages."""
+    """For random queries, quoted or not, the server finds exactly the rule's messages."""
     index = ElasticIndex(deployment)
     chosen = random.Random(5)
     queries = [random_text(seed)[: chosen.randint(1, 6)] for seed in range(300, 450)]
@@ -95,7 +95,7 @@ async def test_the_server_finds_what_the_rule_finds(deployment: Settings) -> Non
 
 
 async def test_an_index_of_another_layout_is_refused(servers: Servers) -> None:
-    """The sink and the gateway say which index does not fit, in one line."""
+    """The sink and the gateway refuse an index of another version with one line that names it."""
     settings = servers.settings()
     client = elasticsearch_client(settings)
     name = index_name(settings, AT)

@@ -1,4 +1,4 @@
-"""The sequencer's process on a real broker: what it writes, what it survives."""
+"""The sequencer's process on a real broker: its output, and its recovery from crashes."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ PATIENCE: Final = 30.0
 
 @pytest.fixture
 def settings(servers: Servers) -> Settings:
-    """A deployment of its own, with its topics."""
+    """A deployment in its own namespace, with its topics."""
     settings = servers.settings(partitions=4, sync_partitions=3)
     create_topics(settings)
     return settings
 
 
 def sequenced(settings: Settings) -> bool:
-    """Whether the sequencer has committed all that was sent."""
+    """Whether the sequencer has committed all records."""
     return is_caught_up(settings, "sequencer", Topic.MESSAGES)
 
 
 def test_messages_reach_timeline_and_recipients(settings: Settings) -> None:
-    """A group's messages are numbered 1..n and lie in each member's sync timeline, as bytes."""
+    """Messages are numbered 1..n, and each member's sync timeline has the same bytes."""
     publish(settings, [*growing_group(3), *(message(n) for n in range(50))])
     with running(settings, "stream_processors"):
         wait_until(lambda: sequenced(settings), "all is sequenced")
@@ -67,7 +67,10 @@ def test_messages_reach_timeline_and_recipients(settings: Settings) -> None:
 
 
 def test_a_message_costs_one_record_for_each_shard(settings: Settings) -> None:
-    """Whatever the size of the group; each member is in one key, on the shard of their own id."""
+    """A message costs one record for each shard, for any size of the group.
+
+    Each member is in exactly one key, on the member's own shard.
+    """
     publish(settings, [*growing_group(40), message(0)])
     with running(settings, "stream_processors"):
         wait_until(lambda: sequenced(settings), "all is sequenced")
@@ -82,7 +85,7 @@ def test_a_message_costs_one_record_for_each_shard(settings: Settings) -> None:
 
 
 def test_bad_input_stops_nothing(settings: Settings) -> None:
-    """Everything that is not a command is put aside with its reason; the rest is answered."""
+    """A record that is not a command becomes a dead letter; other commands get their outcome."""
     publish(settings, growing_group(2))
     rubbish: list[tuple[bytes | None, bytes | None]] = [
         (b"c1", b"not json"),
@@ -123,7 +126,7 @@ def test_bad_input_stops_nothing(settings: Settings) -> None:
 
 
 def test_what_happened_is_counted_where_the_offsets_are(settings: Settings) -> None:
-    """The committed offsets carry the counts and the delay, for whoever watches."""
+    """The metadata of the committed offsets has the counts and the delay."""
     publish(settings, [*growing_group(2), message(1), message(1), message(2, sender="stranger")])
     publish_raw(settings, [(b"c1", b"?")])
     with running(settings, "stream_processors"):
@@ -137,7 +140,7 @@ def test_what_happened_is_counted_where_the_offsets_are(settings: Settings) -> N
 
 
 def test_sending_again_long_after_a_restart_is_a_duplicate(settings: Settings) -> None:
-    """What a worker remembers outlives it: the next one answers with the first SeqId."""
+    """After a restart, a command sent again is a duplicate with the first SeqId."""
     publish(settings, [*growing_group(2), message(1)])
     with running(settings, "stream_processors"):
         wait_until(lambda: sequenced(settings), "the first is sequenced")
@@ -151,7 +154,7 @@ def test_sending_again_long_after_a_restart_is_a_duplicate(settings: Settings) -
 
 
 def test_what_a_rebalance_loses_is_fetched_again(settings: Settings) -> None:
-    """A lane is fed from where its state stands, wherever Faust's client was by then."""
+    """After a rebalance lost fetched records, a lane reads again from the offset of its state."""
     publish(settings, [*growing_group(2), *(message(n) for n in range(38))])
     with running(settings, "tests.support.losing_worker"):
         wait_until(lambda: sequenced(settings), "all is sequenced", 30)
@@ -159,13 +162,13 @@ def test_what_a_rebalance_loses_is_fetched_again(settings: Settings) -> None:
 
 
 def test_a_client_that_has_lost_a_task_ends_the_worker(settings: Settings) -> None:
-    """Faust does not look at it; the worker ends with its own exit code and is started again."""
+    """A worker whose Kafka client lost a task ends with its own exit code; Faust ignores it."""
     with running(settings, "tests.support.ending_worker") as worker:
         assert worker.wait(40) == ClientEnded.exit_code
 
 
 def test_marks_at_the_end_are_no_records(settings: Settings) -> None:
-    """Also below a transaction that stays open: the lane waits, and the worker does not end."""
+    """Markers at the end do not count as records, even below an open transaction."""
     done, opened = transactional(settings), transactional(settings)
     place = (settings.topic(Topic.MESSAGES), b"{}", b"k", 0)
     done.begin_transaction()
@@ -182,19 +185,19 @@ def test_marks_at_the_end_are_no_records(settings: Settings) -> None:
 
 
 def transactional(settings: Settings) -> Producer:
-    """A producer that somebody else might have."""
+    """A transactional producer of another program."""
     producer = Producer(producer_config(settings) | {"transactional.id": secrets.token_hex(8)})
     producer.init_transactions(PATIENCE)
     return producer
 
 
 def members(settings: Settings) -> int:
-    """How many workers the group has now."""
+    """The number of workers in the group."""
     return len(described_group(admin_client(settings), settings.group("sequencer")).members)
 
 
 def strike(settings: Settings, worker: subprocess.Popen[bytes], blow: signal.Signals) -> None:
-    """Ends or suspends a worker; a suspended one comes back when it has been given up."""
+    """Ends or suspends a worker; a suspended worker continues after the group has removed it."""
     worker.send_signal(blow)
     if blow is signal.SIGSTOP:
         wait_until(lambda: members(settings) == 1, "the suspended worker is given up")
@@ -202,7 +205,7 @@ def strike(settings: Settings, worker: subprocess.Popen[bytes], blow: signal.Sig
 
 
 def test_killed_and_paused_workers_lose_nothing(settings: Settings) -> None:
-    """Workers share the partitions; killed, stopped and paused in the middle, nothing differs."""
+    """Killed, stopped and suspended workers lose and duplicate nothing."""
     rng = random.Random(7)
     conversations = [f"c{n}" for n in range(12)]
     for conv_id in conversations:
@@ -225,7 +228,7 @@ def test_killed_and_paused_workers_lose_nothing(settings: Settings) -> None:
 
 
 def assert_whole(settings: Settings, sent: int) -> None:
-    """Every message once, in its sender's order, dense, and with every member."""
+    """Asserts that every message is there once, in its sender's order, dense, for every member."""
     logged, received = timelines(settings), sync_timelines(settings)
     assert sum(isinstance(e, MessageSent) for t in logged.values() for e in t) == sent
     for conv_id, timeline in logged.items():

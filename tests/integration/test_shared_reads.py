@@ -1,4 +1,4 @@
-"""Many readers of one conversation at once make few queries of the real Cassandra."""
+"""Many readers of one conversation at once make few queries to the real Cassandra."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ HEAD: Final = 250
 PAGE: Final = 80
 GROUP: Final = "group"
 REFERENCES: Final = [number for seq in range(1, PAGE + 1) for number in (10 * seq, seq)]
-"""Sync SeqIds and SeqIds of entries, by turns."""
+"""Sync SeqIds and SeqIds of entries, alternating."""
 
 
 @pytest.fixture(scope="module")
 def deployment(servers: Servers) -> Iterator[Settings]:
-    """A pull conversation of as many members as there are readers."""
+    """A pull conversation with as many members as there are readers."""
     settings = servers.settings()
     with tables(settings) as rows:
         rows.put_conversation(GROUP, HEAD, "pull")
@@ -49,7 +49,7 @@ def deployment(servers: Servers) -> Iterator[Settings]:
 
 @pytest.fixture
 def queries(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How many queries are sent, by kind."""
+    """The number of queries, by kind."""
     sent: Counter[str] = Counter()
     read = CassandraStore._read  # noqa: SLF001 - queries pass here
     read_all = CassandraStore._read_all  # noqa: SLF001 - and here
@@ -68,18 +68,21 @@ def queries(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 async def opened(store: Store, number: int) -> ConversationAccess:
-    """One member at the door."""
+    """The access check of one member."""
     return await access_conversation(store, f"u{number}", GROUP)
 
 
 async def last_page(store: Store, access: ConversationAccess, number: int) -> HistoryPage:
-    """What one member reads; they know all up to different SeqIds."""
+    """The page that one member reads; the members start at different SeqIds."""
     asked = HistoryAsked(HEAD - PAGE + number % 10, HEAD, PAGE, newest_first=True)
     return await read_history(store, access, asked)
 
 
 async def test_200_readers_of_the_last_page(deployment: Settings, queries: Counter[str]) -> None:
-    """Each gets what they get alone; the head is read twice, the page once and its slices once."""
+    """200 readers of the last page cause two reads of the head and three of entries.
+
+    Each reader gets the same page as a single reader.
+    """
     everybody = range(READERS)
     async with cassandra_store(deployment) as store:
         alone = [await last_page(store, await opened(store, n), n) for n in range(10)]
@@ -94,7 +97,7 @@ async def test_200_readers_of_the_last_page(deployment: Settings, queries: Count
 async def test_200_readers_of_sync_timelines_with_the_same_messages(
     deployment: Settings, queries: Counter[str]
 ) -> None:
-    """Each reads references of its own; the entries are read a few times for all."""
+    """Readers of sync timelines with the same messages share the reads of the entries."""
     async with cassandra_store(deployment) as store:
         shared = CoalescingStore(store)
         found = await asyncio.gather(
@@ -111,7 +114,7 @@ async def test_200_readers_of_sync_timelines_with_the_same_messages(
 async def test_alone_a_reader_makes_the_same_queries(
     deployment: Settings, queries: Counter[str]
 ) -> None:
-    """Nothing more, and nothing wider."""
+    """A single reader makes the same queries as without sharing, and no wider ones."""
     async with cassandra_store(deployment) as store:
         queries.clear()
         await last_page(store, await opened(store, 3), 3)
@@ -125,7 +128,7 @@ async def test_alone_a_reader_makes_the_same_queries(
 async def test_a_reader_who_asks_again_sees_what_came_meanwhile(
     servers: Servers, queries: Counter[str]
 ) -> None:
-    """While others read the same without a pause, nobody is shown less than was there before."""
+    """A reader sees every entry written before the read, while others read without a pause."""
     settings = servers.settings()
     with tables(settings) as rows:
         rows.put_change("ann", "c", 1, joined=True)

@@ -55,21 +55,21 @@ def cassandra(settings: Settings) -> Iterator[Session]:
 
 @contextmanager
 def message_store(settings: Settings) -> Iterator[SinkStore]:
-    """What ``sink-message`` fills."""
+    """The store of ``sink-message``."""
     with cassandra(settings) as session:
         yield MessageStore(session)
 
 
 @contextmanager
 def sync_store(settings: Settings) -> Iterator[SinkStore]:
-    """What ``sink-sync`` fills."""
+    """The store of ``sink-sync``."""
     with cassandra(settings) as session:
         yield SyncStore(session, settings)
 
 
 @contextmanager
 def search_store(settings: Settings) -> Iterator[SinkStore]:
-    """What ``sink-search`` fills."""
+    """The store of ``sink-search``."""
     with elasticsearch_client(settings) as client:
         create_index(client, settings, AT)
         yield SearchStore(client, settings)
@@ -86,7 +86,7 @@ OpenStore = Callable[[Settings], AbstractContextManager[SinkStore]]
 def append(
     settings: Settings, topic: Topic, records: Iterable[tuple[bytes | None, bytes | None]]
 ) -> None:
-    """Appends records in one transaction, whose marker takes an offset as well."""
+    """Appends records in one transaction, whose marker uses an offset as well."""
     producer = Producer(producer_config(settings) | {"transactional.id": settings.namespace})
     producer.init_transactions(30)
     producer.begin_transaction()
@@ -96,7 +96,7 @@ def append(
 
 
 def placed(settings: Settings, topic: Topic, wanted: Sequence[Record]) -> list[Record]:
-    """Records as they came to lie on the topic, those that were wanted."""
+    """Those of the wanted records that are on the topic, with partition and offset."""
     found = [
         Record(m.partition() or 0, m.offset() or 0, m.key(), m.value())
         for m in read_all(settings, topic)
@@ -110,7 +110,7 @@ def _text(value: bytes | str | None) -> str:
 
 
 def dead_letters(settings: Settings) -> list[dict[str, Any]]:
-    """All dead letters: their headers as text, and their bytes."""
+    """All dead letters: their headers as text, and their key and value."""
 
     def plain(message: Message) -> dict[str, Any]:
         headers = {
@@ -125,12 +125,12 @@ def dead_letters(settings: Settings) -> list[dict[str, Any]]:
 def test_a_sink_writes_commits_and_ends_in_order(
     servers: Servers, stage: str, topic: Topic, open_store: OpenStore
 ) -> None:
-    """From the log to the store, bad records to the dead letters, and the lag is 0 afterwards.
+    """A sink stores good records, sends bad ones to the dead letters, and commits; the lag is 0.
 
-    The dead letter has no text, which may be recalled one day, but says where it comes from. The
-    commit tells the delay. On SIGTERM the process leaves the group and ends with 0.
+    The dead letter names its source record but has no text, because the text may be recalled
+    later. The commit contains the delay. On SIGTERM the process leaves the group and ends with 0.
     """
-    settings = servers.settings(sync_partitions=1)  # whatever the key, the shard is the same
+    settings = servers.settings(sync_partitions=1)  # all keys have the same shard
     create_topics(settings)
     group = f"sink-{stage}"
     with open_store(settings) as store:
@@ -157,7 +157,7 @@ def test_a_sink_writes_commits_and_ends_in_order(
 
 
 def test_a_sink_waits_for_its_topics(servers: Servers, caplog: pytest.LogCaptureFixture) -> None:
-    """Started too early, it says what is missing, and goes on when it comes."""
+    """A sink started before its topics exist logs this, and continues when they are created."""
     settings = servers.settings()
     stop = threading.Event()
     sink = threading.Thread(target=run_stage, args=("search", settings, stop))
@@ -173,15 +173,18 @@ def test_a_sink_waits_for_its_topics(servers: Servers, caplog: pytest.LogCapture
 
 
 def test_a_sink_that_waits_can_be_stopped(servers: Servers) -> None:
-    """Also before it has ever reached its servers."""
+    """SIGTERM ends a sink that has never reached its servers."""
     settings = servers.settings(kafka_bootstrap="127.0.0.1:1", cassandra_hosts="127.0.0.1:1")
     with running(settings, "sinks", "sync") as process:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) in (0, -signal.SIGTERM)  # the latter before it takes signals
+        assert process.wait(20) in (0, -signal.SIGTERM)  # the signal before it has a handler
 
 
 def test_too_much_poison_ends_the_process(servers: Servers) -> None:
-    """It puts nothing of such a batch aside and commits nothing of it; the exit code says why."""
+    """A batch with too much poison ends the process with an exit code.
+
+    No record of the batch becomes a dead letter, and nothing is committed.
+    """
     settings = servers.settings(partitions=1)
     create_topics(settings)
     append(settings, Topic.TIMELINE, [(b"c", b"garbage")] * (PoisonLimits().run + 1))
@@ -192,7 +195,7 @@ def test_too_much_poison_ends_the_process(servers: Servers) -> None:
 
 
 def test_a_missing_table_ends_the_process(servers: Servers) -> None:
-    """Each row is refused then, and yet none of them is poison."""
+    """A missing table ends the process: every row fails, but no row is poison."""
     settings = servers.settings()
     create_topics(settings)
     said = on_log(Conversation("c").said(1, "hello"), 0)
@@ -206,7 +209,7 @@ def test_a_missing_table_ends_the_process(servers: Servers) -> None:
 
 
 def test_members_share_the_work_and_take_over(servers: Servers) -> None:
-    """Two processes, one killed and one stopped in the middle: every record is written."""
+    """With one process killed and one stopped, the other process writes every record."""
     settings = servers.settings()
     create_topics(settings)
     users = [f"user {n}".encode() for n in range(50)]
@@ -234,7 +237,7 @@ def test_members_share_the_work_and_take_over(servers: Servers) -> None:
 
 
 def test_a_listing_outlives_its_rows(servers: Servers) -> None:
-    """Whoever reads the list of buckets finds every bucket that has a row."""
+    """The list of buckets expires after the rows, so it has every bucket that has a row."""
     settings = servers.settings(sync_lifetime=timedelta(seconds=1))
     record = Record(0, 5, b"ann", encode(Conversation("c").said(1, "hello")))
     with cassandra(settings) as session:
@@ -250,7 +253,7 @@ def test_a_listing_outlives_its_rows(servers: Servers) -> None:
 
 
 def test_a_listing_is_renewed_before_it_expires(servers: Servers) -> None:
-    """A bucket that is written to for longer than a lifetime stays listed."""
+    """A bucket that is written for longer than a lifetime stays listed."""
     settings = servers.settings(sync_lifetime=timedelta(seconds=1_000))
     record = Record(0, 5, b"ann", encode(Conversation("c").said(1, "hello")))
     now = 0.0
@@ -264,13 +267,13 @@ def test_a_listing_is_renewed_before_it_expires(servers: Servers) -> None:
 
         assert is_listed_by_a_write()
         now = 99
-        assert not is_listed_by_a_write()  # that was lately enough
+        assert not is_listed_by_a_write()  # the listing is recent enough
         now = 101
         assert is_listed_by_a_write()
 
 
 def test_an_index_that_is_gone_is_made_again(servers: Servers) -> None:
-    """While the process runs; and only the documents of that index are sent again."""
+    """A running sink creates a deleted index again and resends only its documents."""
     settings = servers.settings()
     records = [on_log(Conversation("c").said(seq, "hello"), seq) for seq in range(1, 6)]
     with elasticsearch_client(settings) as client:

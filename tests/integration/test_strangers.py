@@ -1,4 +1,4 @@
-"""Topics of recipients: a stranger is answered, also while their topic is being made."""
+"""Topics of recipients: a stranger gets a reply, also while their topic is being created."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EVE = "eve"
 
 @pytest.fixture
 def settings(servers: Servers) -> Settings:
-    """A deployment in which nobody has a topic."""
+    """A deployment without any topic of a recipient."""
     settings = servers.settings(partitions=1, sync_partitions=1, sync_layout="topic-per-recipient")
     create_topics(settings)
     return settings
@@ -43,19 +43,19 @@ def settings(servers: Servers) -> Settings:
 
 @pytest.fixture
 def follower(settings: Settings) -> Iterator[SyncFollower]:
-    """A device of Eve, who is nobody's member yet."""
+    """A device of Eve, who is not a member of any conversation."""
     with SyncFollower(settings, EVE, MemoryCursors()) as follower:
         assert follower.poll(0) is None
         yield follower
 
 
 def is_quiet(follower: SyncFollower) -> bool:
-    """Whether nothing comes for so long that the follower has looked for Eve's topic again."""
+    """Whether nothing arrives while the follower checks for Eve's topic again."""
     return follower.poll(3 * LOOK_SECONDS) is None
 
 
 def worker(settings: Settings) -> RecipientTransaction:
-    """The transactions of the lane of partition 0, which has just seen that Eve has no topic."""
+    """The transactions of the lane of partition 0, which has just found that Eve has no topic."""
     group = settings.group("sequencer")
     producer = Producer(transactional_config(settings, group, 0))
     producer.init_transactions(TRANSACTION_SECONDS)
@@ -69,7 +69,10 @@ def worker(settings: Settings) -> RecipientTransaction:
 def test_a_worker_that_does_not_know_of_the_topic_answers_all_the_same(
     settings: Settings, follower: SyncFollower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another worker made it a moment ago, and Eve's device has gone on there already."""
+    """A worker that does not know a new topic sends its reply where Eve's device reads it.
+
+    Another worker has just created the topic, and Eve's device already follows the topic.
+    """
     monkeypatch.setattr(recipient_topics, "LOOK_SECONDS", PATIENCE)
     late = worker(settings)
     make_recipients(settings, [EVE])
@@ -85,7 +88,7 @@ def test_a_worker_that_does_not_know_of_the_topic_answers_all_the_same(
 def test_an_answer_that_is_not_committed_yet_is_waited_for(
     settings: Settings, follower: SyncFollower
 ) -> None:
-    """It was written before there was the topic, in a transaction that ended after."""
+    """Eve's device gets a reply that was written before her topic and committed after it."""
     reply = Rejected(
         conv_id="c1", sender=EVE, device_id="d", client_msg_id="", at=1, code="not_a_member"
     )

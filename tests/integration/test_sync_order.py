@@ -27,11 +27,11 @@ pytestmark = pytest.mark.servers
 
 RECORDS = 3 * MAX_REFERENCES
 FIRST_OFFSET = SYNC_BUCKET - MAX_REFERENCES
-"""So that the rows of one recipient lie in two buckets, and need several requests."""
+"""The rows of one recipient are in two buckets, and need several requests."""
 
 
 class Lost:
-    """The answer to a request that did not arrive."""
+    """The future of a request whose response did not arrive."""
 
     def add_callbacks(
         self, _ok: object, failed: Callable[..., None], errback_args: tuple[Any, ...]
@@ -40,11 +40,11 @@ class Lost:
 
 
 class LosesOne:
-    """A session that loses one request: the first one that has somebody's rows.
+    """A session that loses one request: the first one with rows of a certain person.
 
     Args:
-        session: A real one.
-        user: Whose.
+        session: A real session.
+        user: The person.
     """
 
     def __init__(self, session: Session, user: bytes) -> None:
@@ -65,7 +65,7 @@ class LosesOne:
 
 @pytest.fixture
 def session(servers: Servers) -> Iterator[tuple[Session, Settings]]:
-    """Tables of our own."""
+    """Tables in a separate keyspace."""
     settings = servers.settings()
     with cassandra_session(settings) as session:
         create_tables(session, settings)
@@ -83,15 +83,15 @@ def record(offset: int, user: bytes) -> Record:
 
 
 def stored(session: Session, user: str) -> list[int]:
-    """The sync SeqIds that can be read, in order."""
+    """The sync SeqIds that a reader gets, in order."""
     rows = rows_of(session, user, 0) | rows_of(session, user, 1)
     return [reference.sync_seq for reference in taken(rows)]
 
 
 def test_nothing_is_stored_above_what_is_not(session: tuple[Session, Settings]) -> None:
-    """When a request of a recipient is lost, all that is later waits for it.
+    """When a request for a recipient is lost, no later record of the recipient is stored.
 
-    When the same records are written again, all of them can be read.
+    When the same records are written again, a reader gets all of them.
     """
     real, settings = session
     losing = LosesOne(real, b"ann")
@@ -111,7 +111,7 @@ def test_nothing_is_stored_above_what_is_not(session: tuple[Session, Settings]) 
 
 
 def test_a_late_record_joins_the_row_above(session: tuple[Session, Settings]) -> None:
-    """A dead letter that is replayed, once or twice, is read in its place and hides nothing."""
+    """A replayed dead letter, once or twice, is read in its order and hides no other record."""
     real, settings = session
     writer = SyncWriter(real, settings)
     batch = [record(offset, b"ann\nbob") for offset in (3, 4, 5, 6)]

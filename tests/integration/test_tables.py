@@ -1,4 +1,4 @@
-"""The tables on a real server: what an earlier version made is brought up to now."""
+"""The tables on a real server: the tables of an earlier version are upgraded."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ OF_ANOTHER_SHAPE: Final = {
 
 @pytest.fixture
 def earlier(servers: Servers) -> Iterator[tuple[Session, Settings]]:
-    """The keyspace of a deployment that an earlier version has left, without its tables."""
+    """The keyspace that an earlier version left, without its tables."""
     settings = servers.settings(partitions=1, sync_partitions=1)
     with cassandra_session(settings) as session:
         session.execute(
@@ -77,9 +77,9 @@ def earlier(servers: Servers) -> Iterator[tuple[Session, Settings]]:
 
 
 async def test_tables_without_a_history_rule_get_one(earlier: tuple[Session, Settings]) -> None:
-    """What lies in them stays and opens nothing; what is written from now on has its rule.
+    """Tables without a history rule get one; old rows open nothing, new rows have their rule.
 
-    And to do it again, as each start does, changes nothing.
+    A repetition, as at each start, changes nothing.
     """
     session, settings = earlier
     for statement in BEFORE_THE_HISTORY_RULE:
@@ -103,10 +103,9 @@ async def test_tables_without_a_history_rule_get_one(earlier: tuple[Session, Set
 async def test_a_table_of_another_shape_is_named(
     earlier: tuple[Session, Settings], old: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nobody writes to it or reads from it: what they would do there nobody would miss.
+    """`im prepare` and the audit refuse a table of an earlier shape, and name it.
 
-    Who prepares the deployment, who audits it and who starts a sink is told which table it is. The
-    gateway gives no answer and says why, until the table has been made anew.
+    The gateway responds with an error, and logs the reason, until the table is created again.
     """
     session, settings = earlier
     session.execute(OF_ANOTHER_SHAPE[old])
@@ -134,12 +133,12 @@ async def test_a_table_of_another_shape_is_named(
 
 
 async def is_told(caplog: pytest.LogCaptureFixture, words: str) -> bool:
-    """Whether something was logged with these words."""
+    """Whether a log line contains these words."""
     return any(words in record.getMessage() for record in caplog.records)
 
 
 def test_a_sink_ends_before_a_table_of_another_shape(earlier: tuple[Session, Settings]) -> None:
-    """By a line that names it, and without a record taken."""
+    """A sink ends at an earlier table with a line that names it, before it reads a record."""
     session, settings = earlier
     create_topics(settings)
     session.execute(OF_ANOTHER_SHAPE["read_mark"])
@@ -172,7 +171,10 @@ def test_a_sink_ends_before_a_table_of_another_shape(earlier: tuple[Session, Set
 def test_a_table_made_otherwise_beforehand_is_refused(
     earlier: tuple[Session, Settings], statement: str, phrase: str
 ) -> None:
-    """One line names the table, what it has and what is needed."""
+    """`create_tables` refuses a table with another schema.
+
+    One line names the table, the difference and what is needed.
+    """
     session, settings = earlier
     session.execute(statement)
     with pytest.raises(ConfigurationError, match=phrase) as refused:

@@ -24,25 +24,28 @@ USERS = ["ann", "bob", "陈", "|QuaD-"]
 
 @pytest.fixture
 def settings(servers: Servers) -> Settings:
-    """A deployment of its own."""
+    """A deployment in its own namespace."""
     settings = servers.settings(partitions=1, sync_partitions=3)
     create_topics(settings)
     return settings
 
 
 def read_to(settings: Settings, start: dict[int, int], end: dict[int, int]) -> list[TailRecord]:
-    """All records between positions."""
+    """All records between two positions."""
     with TimelineTail(settings, start, Topic.SYNC) as tail:
         return to_the_end(tail, end)
 
 
 def to_the_end(tail: TimelineTail, end: dict[int, int]) -> list[TailRecord]:
-    """All records from where a tail is."""
+    """All records from a tail's position on."""
     return [record for gulp in tail.read_until(end, PATIENCE) for record in gulp]
 
 
 def test_everything_committed_is_read_once_from_any_position(settings: Settings) -> None:
-    """Each record where it lies, decoded when asked; aborted ones and marks are passed over."""
+    """A tail from any position reads each committed record once, with its offset.
+
+    It skips aborted records and transaction markers.
+    """
     writer = SyncWriter(settings)
     for number in range(1, 21):
         writer.write((user, entry(number)) for user in USERS)
@@ -65,7 +68,7 @@ def test_everything_committed_is_read_once_from_any_position(settings: Settings)
 
 
 def test_an_open_transaction_is_waited_for_within_a_bound(settings: Settings) -> None:
-    """Records of an open transaction count as written; they are read once it is committed."""
+    """A read to an open transaction's end fails after a bound, and succeeds after the commit."""
     writer = SyncWriter(settings)
     writer.write([("ann", entry(1))])
     writer._produce([("ann", entry(2))])  # noqa: SLF001 - a transaction that stays open
@@ -89,7 +92,10 @@ def test_an_open_transaction_is_waited_for_within_a_bound(settings: Settings) ->
 def test_the_last_record_is_found_behind_marks(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many marks and aborted records follow it; an empty partition has none."""
+    """The last record is found behind any number of markers and aborted records.
+
+    An empty partition has no last record.
+    """
     monkeypatch.setattr(consumers.tail, "_FIRST_LOOK_BACK", 2)
     writer = SyncWriter(settings)
     assert last_records(settings, Topic.SYNC, ends(settings, Topic.SYNC)) == {}
@@ -105,7 +111,7 @@ def test_the_last_record_is_found_behind_marks(
 
 
 def test_records_that_are_gone_are_told(settings: Settings) -> None:
-    """To begin before what is kept is an error, not a jump; so is a topic that is not there."""
+    """A start before the oldest record is an error, not a jump; so is a missing topic."""
     writer = SyncWriter(settings)
     writer.write(("ann", entry(number)) for number in range(1, 6))
     place = next(

@@ -1,4 +1,4 @@
-"""`im prepare` on topics and keyspaces that somebody made beforehand, on real servers."""
+"""`im prepare` with topics and keyspaces that an operator created in advance, on real servers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.servers import Servers
 
 
 def test_a_state_topic_that_expires_is_refused(servers: Servers) -> None:
-    """A state topic that would forget conversations is named, with its setting and the way out."""
+    """A state topic that would lose state is refused, with its setting and the remedy."""
     settings = servers.settings()
     name = settings.topic(Topic.STATE)
     made = NewTopic(name, settings.partitions, 1, config={"cleanup.policy": "delete"})
@@ -30,7 +30,7 @@ def test_a_state_topic_that_expires_is_refused(servers: Servers) -> None:
 
 
 def test_topics_of_our_own_are_accepted_again(servers: Servers) -> None:
-    """Preparing twice finds nothing to complain of: the broker has the settings as given."""
+    """A second `prepare` accepts the settings of the topics that the first one created."""
     settings = servers.settings()
     create_topics(settings)
 
@@ -38,7 +38,7 @@ def test_topics_of_our_own_are_accepted_again(servers: Servers) -> None:
 
 
 def test_a_keyspace_with_too_few_copies_is_refused(servers: Servers) -> None:
-    """A quorum of one copy would lose acknowledged rows with its node."""
+    """A keyspace with too few replicas is refused: losing a node would lose acknowledged rows."""
     settings = servers.settings()
     with cassandra_session(settings) as session:
         create_tables(session, settings)

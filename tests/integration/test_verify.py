@@ -1,4 +1,4 @@
-"""The audit on real servers: silent where all agrees, and each place is really looked at."""
+"""The audit on real servers: no difference if all agrees, and every place is really compared."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ pytestmark = pytest.mark.servers
 
 
 class Deployed(NamedTuple):
-    """A consistent deployment on real servers, and the ways to spoil it."""
+    """A consistent deployment on real servers, and functions to damage it."""
 
     settings: Settings
     session: Session
@@ -53,11 +53,11 @@ class Deployed(NamedTuple):
     system: System
 
     def audit(self, wait_seconds: float = 10.0) -> Report:
-        """What the audit says."""
+        """The report of the audit."""
         return report_on(self.settings, wait_seconds)
 
     def found(self) -> set[tuple[str, str, str, int, str]]:
-        """Its differences by check, kind, conversation, SeqId and user."""
+        """The differences by check, kind, conversation, SeqId and user."""
         return {
             (each.check, each.kind, each.conv_id, each.seq, each.user)
             for each in self.audit().differences
@@ -66,7 +66,7 @@ class Deployed(NamedTuple):
 
 @pytest.fixture
 def deployed(servers: Servers) -> Iterator[Deployed]:
-    """A deployment that the story of two conversations has left behind."""
+    """A deployment with the records of the story of two conversations."""
     settings = servers.settings(partitions=2, sync_partitions=3, **SMALL_LIMITS_AS_SETTINGS)
     with _deployed(settings) as found:
         yield found
@@ -92,7 +92,7 @@ def _deployed(settings: Settings, place: Placing = in_one_epoch) -> Iterator[Dep
 
 
 def _two_in_long_partitions(system: System) -> tuple[Held, Held]:
-    """References of two people that are in one row each; their partitions have more rows."""
+    """References of two people, each in exactly one row; their partitions have more rows."""
     rows = Counter(row[:2] for row in system.sync_rows)
     found = [
         each for each in entries_of(held_once(system)) if rows[system.sync_rows[each.at][:2]] > 2
@@ -102,7 +102,7 @@ def _two_in_long_partitions(system: System) -> tuple[Held, Held]:
 
 
 def _missing_with(system: System, lost: Held) -> set[tuple[str, str, str, int, str]]:
-    """The differences if the row of a reference is not there."""
+    """The differences if the row of a reference is missing."""
     return {
         ("sync-store", "missing", each.conv_id, each.seq, each.user)
         for each in held_once(system)
@@ -113,9 +113,9 @@ def _missing_with(system: System, lost: Held) -> set[tuple[str, str, str, int, s
 def test_what_agrees_passes_and_each_damage_is_named(
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A consistent deployment has no difference; then one place after the other is spoiled.
+    """A consistent deployment has no difference; then each of several damages is named.
 
-    Pages are made so small that each table takes several. The command says the same.
+    The pages are so small that each table needs several. The command reports the same differences.
     """
     app = typer.Typer()
     app.command()(verify)
@@ -143,7 +143,7 @@ def test_what_agrees_passes_and_each_damage_is_named(
     execute("UPDATE conversation SET mode = 'pull' WHERE conv_id = 'c2'")
     head = next(row[1] or 0 for row in system.conversations if row[0] == "c2")
     expected |= {("store", "altered", "c2", head, "")}
-    place = 2 * [row[:3] for row in system.by_user].index(("bob", "c1", 1))  # as it was inserted
+    place = 2 * [row[:3] for row in system.by_user].index(("bob", "c1", 1))  # in insertion order
     execute(
         "DELETE FROM membership_by_user"
         " WHERE user_id = 'bob' AND bucket = %s AND conv_id = 'c1' AND place = %s",
@@ -189,7 +189,7 @@ def test_what_agrees_passes_and_each_damage_is_named(
 
 
 def test_what_should_not_be_on_the_topics_is_named(deployed: Deployed) -> None:
-    """A record too many and an entry too many are found; before that, that sinks lack them."""
+    """A sync record and an entry too many are named; before that, the lag of the sinks is."""
     settings, system = deployed.settings, deployed.system
     record = next(each for each in system.sync if each[2] == b"ann")
     append(settings, Topic.SYNC, [("ann", record[3] or b"")])
@@ -204,12 +204,12 @@ def test_what_should_not_be_on_the_topics_is_named(deployed: Deployed) -> None:
 
     assert {each.check for each in behind} == {"store", "index", "sync-store"}
     assert any("sink-sync is" in each.detail for each in behind)
-    # The sink says now that it is done, but there is no row of that record.
+    # The sink's offsets now include the record, but the record has no row.
     assert found == {("sync-log", "double"), ("log", "double"), ("sync-store", "missing")}
 
 
 def test_damages_in_later_epochs_are_named(deployed_later: Deployed) -> None:
-    """A record too many, one that is for others only, and a row too few: in each by its place."""
+    """In later epochs, a duplicate, a record for a wrong person and a lost row are named."""
     settings, system = deployed_later.settings, deployed_later.system
     assert deployed_later.audit().differences == []
 
@@ -237,7 +237,7 @@ def test_damages_in_later_epochs_are_named(deployed_later: Deployed) -> None:
 
 
 def test_records_that_retention_dropped_are_passed_over(deployed: Deployed) -> None:
-    """A partition that lost its begin is checked from there on, and the report says so."""
+    """A partition that lost its first records is audited from the rest, and the report says so."""
     own = [each for each in deployed.system.sync if each[0] == deployed.system.sync[0][0]]
     low = own[2][1]
     place = TopicPartition(deployed.settings.topic(Topic.SYNC), own[0][0], low)
@@ -251,7 +251,7 @@ def test_records_that_retention_dropped_are_passed_over(deployed: Deployed) -> N
 
 
 def test_a_span_that_was_dropped_meanwhile_is_an_error(servers: Servers) -> None:
-    """Records that go while they are read are told, not passed over."""
+    """Records that are dropped while they are read cause an error; they are not skipped."""
     settings = servers.settings(partitions=1, sync_partitions=1)
     create_topics(settings)
     append(settings, Topic.SYNC, [("ann", b"1"), ("ann", b"2")])
@@ -266,9 +266,9 @@ def test_a_span_that_was_dropped_meanwhile_is_an_error(servers: Servers) -> None
 def test_an_open_transaction_is_waited_for(
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is written and not yet committed belongs to the snapshot of the sync timelines.
+    """The audit waits, within a bound, for an open transaction of a sync timeline.
 
-    As long as it is open the end is not told; the wait has a bound.
+    Its records belong to the snapshot after the commit.
     """
     settings = servers.settings(partitions=1, sync_partitions=1)
     create_topics(settings)
@@ -290,7 +290,7 @@ def test_an_open_transaction_is_waited_for(
 
 
 def test_a_deployment_that_is_not_there_is_a_clear_line(servers: Servers) -> None:
-    """A namespace with a typing error is not an empty success."""
+    """An unknown namespace is an error, not an audit without differences."""
     settings = servers.settings()
 
     with (
@@ -305,7 +305,7 @@ def test_a_deployment_that_is_not_there_is_a_clear_line(servers: Servers) -> Non
 def test_a_missing_keyspace_is_not_blamed_on_the_namespace_without_a_reason(
     servers: Servers,
 ) -> None:
-    """While Kafka is away the reason is not known; with topics, the keyspace alone is missing."""
+    """If Kafka is down, the error says so; with topics, only the keyspace is reported missing."""
     settings = servers.settings(partitions=1, sync_partitions=1)
     away = settings.model_copy(update={"kafka_bootstrap": "127.0.0.1:1"})
     found = []
@@ -325,6 +325,6 @@ def test_a_missing_keyspace_is_not_blamed_on_the_namespace_without_a_reason(
 
 
 def _drop_before(settings: Settings, place: TopicPartition) -> None:
-    """What retention does."""
-    admin = admin_client(settings)  # it has to live until its answer is there
+    """Deletes the first records of a partition, as retention does."""
+    admin = admin_client(settings)  # keep a reference: without it the future never completes
     admin.delete_records([place])[place].result(30)

@@ -1,4 +1,4 @@
-"""Damages that only a wrong sequencer or a foreign writer makes, each named on real servers."""
+"""Damages that only an incorrect sequencer or a foreign writer makes, named on real servers."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ STEPS: Final[list[AnyCommand]] = [
     CreateConversation(**_command("ann", 1), members=["bob", "cat"], join="invite"),
     SendMessage(**_command("bob", 2), content=TEXT),
 ]
-"""The conversation of three people, with one message: entries 1 to 3."""
+"""A conversation of three people with one message: entries 1 to 3."""
 
 
 def _found(
     servers: Servers, topic: Topic, values: Sequence[AnyEntry | AnyCommand]
 ) -> list[Difference]:
-    """What the audit says of a consistent deployment with more records on a topic."""
+    """The differences of a consistent deployment with additional records on a topic."""
     settings = servers.settings(partitions=1, sync_partitions=1, **SMALL_LIMITS_AS_SETTINGS)
     with cassandra_session(settings) as session, elasticsearch_client(settings) as search:
         deploy(settings, session, search, STEPS)
@@ -87,14 +87,14 @@ BY_ITSELF: Final = [MembersAdded(**_entry("eve", 3, 4, 1), members=["eve"], mode
 def test_an_entry_that_breaks_a_rule_is_named(
     servers: Servers, entries: Sequence[AnyEntry], kind: str, seq: int
 ) -> None:
-    """The rule has a name, although the SeqIds have no gap."""
+    """An entry that breaks a rule is named, although the SeqIds have no gap."""
     found = _found(servers, Topic.TIMELINE, entries)
 
     assert ("log", kind, "c", seq) in [(d.check, d.kind, d.conv_id, d.seq) for d in found]
 
 
 def test_a_command_without_an_outcome_is_named(servers: Servers) -> None:
-    """A command that the sequencer passed has an entry or a reply, or it is lost."""
+    """A command that the sequencer passed without an entry or a reply is named."""
     lost = SendMessage(**_command("ann", 3), content=TEXT)
 
     found = _found(servers, Topic.MESSAGES, [lost])

@@ -1,4 +1,4 @@
-"""The audit of a pipeline that is at work."""
+"""The audit of a running pipeline."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ AUDITS = 3
 
 
 def _commands() -> Iterator[AnyCommand]:
-    """Conversations first; then all sorts, half of which are refused."""
+    """Creations first; then mixed commands, half of which are rejected."""
     chance = random.Random(SEED)
     ids = (uuid7(number, 0) for number in range(1, 1 << 40))
 
@@ -65,7 +65,7 @@ def _commands() -> Iterator[AnyCommand]:
 
 @contextmanager
 def _talking(settings: Settings) -> Iterator[None]:
-    """People who send, a little at a time, as long as the block lasts."""
+    """Sends commands in small batches during the block."""
     over = threading.Event()
     commands = _commands()
 
@@ -87,9 +87,9 @@ def _audit(settings: Settings) -> Report:
 
 
 def test_a_pipeline_at_work_has_no_difference(servers: Servers, tmp_path: Path) -> None:
-    """Whenever it is asked while people talk, the audit compares one moment with itself.
+    """An audit of a busy pipeline finds no difference, because it compares one point in time.
 
-    And in the end, when all is still, everything that was sequenced is everywhere.
+    The last audit, after the traffic, finds every sequenced entry in every store.
     """
     settings = servers.settings(home=tmp_path, partitions=2, sync_partitions=3, push_limit=6)
     prepare(settings)
