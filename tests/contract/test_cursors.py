@@ -89,7 +89,7 @@ def test_a_file_that_does_not_answer_is_a_transient_failure(tmp_path: Path) -> N
     """A locked file is a temporary failure, and the cursor can be saved later."""
     path = tmp_path / "cursors.db"
     with closing(FileCursors(path)) as store, closing(FileCursors(path)) as other:
-        other._db.execute("PRAGMA busy_timeout = 50")  # noqa: SLF001 - not to wait for long
+        other._db.execute("PRAGMA busy_timeout = 50")  # noqa: SLF001 - for a short wait
         store._db.execute("BEGIN IMMEDIATE")  # noqa: SLF001 - lock the file
         with pytest.raises(TransientFailure):
             other.save("ann", "phone", 1)

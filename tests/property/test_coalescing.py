@@ -194,7 +194,7 @@ async def play(
     await asyncio.gather(*others)
     await asyncio.wait(readers, timeout=20)
     await turns(3)
-    assert len(store._turns) == 0  # noqa: SLF001 - nothing is kept, which nobody else can see
+    assert len(store._turns) == 0  # noqa: SLF001 - nothing is left; not visible otherwise
     assert asyncio.all_tasks() == {asyncio.current_task()}
     for reader, one in zip(readers, asked, strict=True):
         assert not reader.cancelled() or one.leave is not None, "somebody else's leaving"

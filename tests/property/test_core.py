@@ -53,7 +53,7 @@ class Reading:
         # of each message: the recipients of it and of its edits
         self.texts: dict[int, list[set[str]]] = {}
         self.readers: dict[int, set[str]] = {}  # of each entry: the members at that time
-        # of each recall: the former members who could read the text
+        # of each recall: the former members with access to the text
         self.retracted: dict[int, set[str]] = {}
 
     def recipients(self, entry: AnyEntry) -> set[str]:  # noqa: PLR0911 - one of each kind

@@ -124,7 +124,7 @@ def test_history_accounts_for_each_seq_once(
 @given(scenes(), st.booleans())
 def test_no_range_is_no_page(
     scene: Scene,
-    newest_first: bool,  # noqa: FBT001 - Hypothesis gives it
+    newest_first: bool,  # noqa: FBT001 - Hypothesis draws it
 ) -> None:
     """A range that ends before it begins has no items and no next."""
     assert asyncio.run(all_pages(scene, HistoryAsked(HEAD, HEAD - 1, 5, newest_first))) == []

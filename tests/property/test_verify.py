@@ -275,7 +275,7 @@ shared = st.tuples(st.lists(people, min_size=1, unique=True), st.integers(1, 32)
 def test_recipients_who_move_together_move_as_each_alone(
     runs: list[list[Run]], records: list[tuple[list[bytes], int]]
 ) -> None:
-    """Whatever the keys are and in whatever order the SeqIds come."""
+    """Cursors that advance together give the same answers as single cursors, in any order."""
     users = (b"ann", b"bob", b"cat")
     alone = {user: Cursor(due) for user, due in zip(users, runs, strict=True)}
     together = Cursors({user: Cursor(due) for user, due in zip(users, runs, strict=True)})

@@ -208,7 +208,7 @@ async def aborted(deaf: Peer) -> None:
 
 
 async def test_requests_do_not_pile_up(gateway: Caller) -> None:
-    """A peer that sends endless requests behind a running one is disconnected."""
+    """A peer that sends endless requests while one is running is disconnected."""
     async with peer(gateway) as flood:
         await flood.send(head(gateway, "GET /v1/sync?limit=500") * 2_000)
         assert await flood.ends() < 5

@@ -26,7 +26,7 @@ CONTENT = b"the bytes of a jar"
 
 
 class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
         """Suppress the log lines of the server."""
 
 
@@ -102,7 +102,7 @@ def test_two_fetches_do_not_mix(
     folder = tmp_path / "servers"
     folder.mkdir()
     with (
-        artifacts._only_one(folder / ".thing.lock"),  # noqa: SLF001 - stands for another process
+        artifacts._only_one(folder / ".thing.lock"),  # noqa: SLF001 - acts as another process
         pytest.raises(ConfigurationError, match="another process has been fetching"),
     ):
         fetch(SERVER, folder, lambda _line: None)

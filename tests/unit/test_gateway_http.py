@@ -222,15 +222,15 @@ async def test_a_trimmed_timeline_is_told(gateway: Caller, store: FakeStore) -> 
 async def test_the_end_is_what_other_sinks_have_done_too(
     gateway: Caller, store: FakeStore
 ) -> None:
-    """The end is the last record of the slots that ended some time ago; without slots it is -1.
+    """The end is the newest record of the slots with a quarter of their retention over.
 
-    The message sink and the search sink have had the time to store these records, too.
+    Other sinks should have stored the records up to the end. Without such a slot the end is -1.
     """
     end = await gateway.get("/v1/sync/end", "ann")
     assert conforms(end, "/v1/sync/end")
     assert end.body == {"next": -1}
     begin = int(time.time())
-    store.put_expiry("ann", begin - 1_000, begin + 2_900, 5)  # a quarter of the slot has passed
+    store.put_expiry("ann", begin - 1_000, begin + 2_900, 5)  # a quarter of its retention is over
     store.put_expiry("ann", begin - 900, begin + 3_000, 6)
     assert (await gateway.get("/v1/sync/end", "ann")).body == {"next": 5}
     assert (await gateway.get("/v1/sync/end", "ann", after=5)).status == 400

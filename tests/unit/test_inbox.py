@@ -36,7 +36,7 @@ class Partition:
         self.later: list[Callable[[], None]] = []
         self.inbox = Inbox(self, self.later.append)
 
-    def hold(self, on_hold: bool) -> None:  # noqa: FBT001 - as the port has it
+    def hold(self, on_hold: bool) -> None:  # noqa: FBT001 - the signature of the port
         self.calls.append(on_hold)
 
     def start_at(self, offset: int) -> None:

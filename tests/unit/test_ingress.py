@@ -173,4 +173,4 @@ def test_any_decoder_of_a_record_takes_part() -> None:
             raise AssertionError(len(value))
 
     with pytest.raises(UndecodableRecord, match="more than"):
-        decode(Never(), b"x" * 5_000_000)  # type: ignore[arg-type] # stands for a decoder
+        decode(Never(), b"x" * 5_000_000)  # type: ignore[arg-type] # acts as a decoder

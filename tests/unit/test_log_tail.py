@@ -21,7 +21,7 @@ async def test_without_a_broker_it_says_so_and_ends_when_told(
     monkeypatch.setattr(log_tail, "_ANSWER_SECONDS", 0.2)
     monkeypatch.setattr(log_tail, "_RETRY_SECONDS", 0.05)
     tries = 0
-    consumer = LogTail._consumer  # noqa: SLF001 - counted
+    consumer = LogTail._consumer  # noqa: SLF001 - to count its calls
 
     def counted(tail: LogTail) -> object:
         nonlocal tries
@@ -54,7 +54,7 @@ async def test_what_it_hands_over_is_merged_and_bounded(monkeypatch: pytest.Monk
             woken.append(wake)
 
     tail = LogTail(Settings(), Noting())
-    tail._hand_over({"ann": 1, "bob": 5}, {})  # noqa: SLF001 - what its thread does
+    tail._hand_over({"ann": 1, "bob": 5}, {})  # noqa: SLF001 - the call of its thread
     tail._hand_over({"ann": 3}, {"c": 2})  # noqa: SLF001 - the same
     waiting = asyncio.create_task(asyncio.to_thread(tail._hand_over, {"eve": 1}, {}))  # noqa: SLF001 - the same
     await asyncio.wait_for(waiting, 10)

@@ -23,7 +23,7 @@ class Server:
         self.may_end = Event()
 
     def look(self) -> int:
-        """Return the state at the begin of the query."""
+        """Return the state at the start of the query."""
         found = self.state
         self.begun += 1
         assert self.may_end.wait(SECONDS)

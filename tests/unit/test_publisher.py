@@ -196,7 +196,7 @@ def test_what_is_left_is_sent_by_the_next_process(
     broker.by_itself = False
     first = open_publisher()
     left = [first.send("c", "one"), first.send("c", "two")]
-    first._dispatcher.stop()  # noqa: SLF001 - without the flush of an orderly end
+    first._dispatcher.stop()  # noqa: SLF001 - a stop without the flush
     first.close()
     broker.by_itself = True
     second = open_publisher()
@@ -339,7 +339,7 @@ def test_a_closed_publisher_says_so(open_publisher: Open, broker: FaultyBroker) 
     broker.by_itself = False
     publisher = open_publisher()
     receipt = publisher.send("c", "one")
-    publisher._dispatcher.stop()  # noqa: SLF001 - without the flush of an orderly end
+    publisher._dispatcher.stop()  # noqa: SLF001 - a stop without the flush
     with pytest.raises(PublisherClosed):
         receipt.wait_accepted(5)
     with pytest.raises(PublisherClosed):

@@ -68,7 +68,7 @@ def test_a_statement_says_what_is_needed() -> None:
 
 def test_every_table_of_the_deployment_is_understood() -> None:
     """Each statement has a different name, and its key consists of its columns."""
-    tables = dict(map(table_of, cassandra._TABLES))  # noqa: SLF001 - what is compared
+    tables = dict(map(table_of, cassandra._TABLES))  # noqa: SLF001 - the statements under test
     assert len(tables) == len(cassandra._TABLES)  # noqa: SLF001 - the same
     for table in tables.values():
         assert table.key

@@ -102,7 +102,7 @@ def test_nothing_is_told_of_a_message(caplog: pytest.LogCaptureFixture) -> None:
 def test_abandoned_attempts_end() -> None:
     """A stop request ends the retries with the last error."""
     stop, made = Event(), 0
-    with pytest.raises(ServerUnavailable):  # noqa: PT012 - the loop is what is tested
+    with pytest.raises(ServerUnavailable):  # noqa: PT012 - the loop is under test
         for attempt in attempts("trying", stop):
             with attempt:
                 made += 1

@@ -35,7 +35,7 @@ def queue(seat: Seat, name: str, order: list[str]) -> threading.Thread:
 
 def waiting(turns: Turns, count: int) -> Callable[[], bool]:
     """Return a condition: this number of threads waits for a turn."""
-    return lambda: len(turns._waiting) == count  # noqa: SLF001 - tells that a thread has come
+    return lambda: len(turns._waiting) == count  # noqa: SLF001 - shows that a thread waits
 
 
 def test_who_has_had_the_least_is_next() -> None:

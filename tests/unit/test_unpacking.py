@@ -118,7 +118,7 @@ def test_what_is_not_committed_is_passed_with_its_offsets() -> None:
 
 
 def test_one_answer_is_unpacked_in_parts() -> None:
-    """A response is unpacked up to a bound, and the next fetch starts behind that part."""
+    """A response is unpacked up to a bound, and the next fetch starts after that part."""
     one = [(b"c", bytes(4 * MIB - 100))]
     fetched = b"".join(batch(at, one, 4) for at in range(10))
     records = BareRecords(
