@@ -113,7 +113,7 @@ class Loops:
             self._running.add(stop)
             try:
                 self._run(group, stop)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is counted
+            except Exception as error:  # noqa: BLE001 - every error is counted
                 self.failures.append(f"{group}: {error}")
             self._running.discard(stop)
 
@@ -291,7 +291,7 @@ class Rig:
             described = described_group(admin, name, _REQUEST_SECONDS)
             done = group_places(admin, name, places, _REQUEST_SECONDS)
             ends = written_ends(admin, done, ANSWER_SECONDS)
-        except Exception:  # noqa: BLE001 - a broker that is not back yet
+        except Exception:  # noqa: BLE001 - the broker may still be down
             return False
         owned = sum(len(member.assignment.topic_partitions) for member in described.members)
         # `im.messages` has no transaction marks behind its last record: its producer is not

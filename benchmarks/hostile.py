@@ -104,7 +104,7 @@ def main() -> None:
     with deployment() as settings:
         env = os.environ | {"IM_NAMESPACE": settings.namespace}
         command = [sys.executable, "-m", "stream_processors"]
-        worker = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)  # noqa: S603 - ours
+        worker = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)  # noqa: S603 - our own module
         try:
             create(settings, "first")
             await_all(settings, worker)

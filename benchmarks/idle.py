@@ -34,7 +34,7 @@ def main() -> None:
     for number in range(CONVERSATIONS):
         conversations.get(name_of(number))
     _tell(f"used ({BUSY_CONVERSATIONS:,} are busy)", conversations, before)
-    assert conversations.idle_count == busy  # noqa: S101 - else the figures mean something else
+    assert conversations.idle_count == busy  # noqa: S101 - otherwise the figures are wrong
 
 
 def _tell(what: str, conversations: Conversations, before: int) -> None:

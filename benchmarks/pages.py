@@ -83,7 +83,7 @@ async def _compare(settings: Settings, name: str) -> Figure:
 @contextmanager
 def _server(settings: Settings) -> Iterator[tuple[int, int]]:
     command = [sys.executable, "-m", "benchmarks.pages_server", settings.namespace]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - ours
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own module
     try:
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         gateway, bare = map(int, process.stdout.readline().split())

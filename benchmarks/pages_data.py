@@ -14,7 +14,7 @@ from schemas.codec import encode
 from schemas.records import MessageSent, TextContent
 from schemas.sync_rows import SyncRow, encode_row
 
-SECRET: Final = "a secret of the benchmarks, of 32 bytes"  # noqa: S105 - guards nothing
+SECRET: Final = "a secret of the benchmarks, of 32 bytes"  # noqa: S105 - protects nothing
 USERS: Final = 16
 RECORDS: Final = 1_000
 """Sync records of each user; all in one bucket."""

@@ -55,7 +55,7 @@ class StateAlone:
     def timeline(self, conv_id: str, value: bytes) -> None:
         """Drops the entry."""
 
-    def sync(self, recipients: Sequence[str], value: bytes) -> int:  # noqa: ARG002 - the port's
+    def sync(self, recipients: Sequence[str], value: bytes) -> int:  # noqa: ARG002 - required by the port
         """Drops the sync record."""
         return 0
 
@@ -217,7 +217,7 @@ def main() -> None:
             sys.stdout.flush()
             command = [sys.executable, "-m", "benchmarks.restore", "measure"]
             env = os.environ | {"IM_NAMESPACE": settings.namespace}
-            subprocess.run(command, env=env, check=True)  # noqa: S603 - this module
+            subprocess.run(command, env=env, check=True)  # noqa: S603 - runs this module
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ def _check_deliveries(settings: Settings, wanted: int) -> None:
     _check(found == wanted, f"{found} deliveries of {wanted}")
 
 
-def _check(is_right: bool, fault: str) -> None:  # noqa: FBT001 - as an assertion
+def _check(is_right: bool, fault: str) -> None:  # noqa: FBT001 - used like an assertion
     if not is_right:
         raise WrongOutput(fault)
 

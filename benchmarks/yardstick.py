@@ -32,7 +32,7 @@ def measure(bootstrap: str, fan_out: int, messages: int) -> float:
     """
     values = {"bootstrap": bootstrap, "fan_out": fan_out, "messages": messages}
     command = [part.format_map(values) for part in shlex.split(os.environ[VARIABLE])]
-    done = subprocess.run(  # noqa: S603 - the command of whoever runs the benchmark
+    done = subprocess.run(  # noqa: S603 - a command of the benchmark's user
         command, check=True, capture_output=True, text=True, timeout=_SECONDS
     )
     return float(json.loads(done.stdout.splitlines()[-1])["warm"])

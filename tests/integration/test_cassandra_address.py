@@ -37,7 +37,7 @@ def answers(session: Session) -> bool:
     """Whether a query succeeds now."""
     try:
         session.execute("SELECT release_version FROM system.local", timeout=2)
-    except Exception:  # noqa: BLE001 - the driver has many
+    except Exception:  # noqa: BLE001 - the driver has many errors
         return False
     return True
 
@@ -45,7 +45,7 @@ def answers(session: Session) -> bool:
 async def until_reached(session: Session, store: CassandraStore) -> None:
     """Waits until queries of a sink's session and of the gateway's store succeed."""
     async with asyncio.timeout(WITHIN_SECONDS):
-        while not (  # noqa: ASYNC110 - only asking tells
+        while not (  # noqa: ASYNC110 - there is no event
             await asyncio.to_thread(answers, session) and await store.reachable()
         ):
             await asyncio.sleep(0.2)

@@ -193,11 +193,11 @@ def test_trimming_under_a_reader_is_told(settings: Settings, cursors: MemoryCurs
     """A follower raises `Trimmed` if retention passes it between its start and its fetch."""
     SyncWriter(settings).write(("ann", entry(number)) for number in range(1, 11))
     with SyncFollower(settings, "ann", cursors) as follower:
-        follower._consumer.unassign()  # noqa: SLF001 - it was cut off
+        follower._consumer.unassign()  # noqa: SLF001 - simulates a disconnect
         place = trim(settings, "ann", 5)
         place.offset = 2
-        follower._consumer.assign([place])  # noqa: SLF001 - it is back
-        follower._next = 2  # noqa: SLF001 - and was that far
+        follower._consumer.assign([place])  # noqa: SLF001 - reconnects
+        follower._next = 2  # noqa: SLF001 - at this offset
         with pytest.raises(Trimmed) as trimmed:
             follower.poll(PATIENCE)
     assert (trimmed.value.cursor, trimmed.value.oldest) == (sync_seq(0, 1), sync_seq(0, 5))

@@ -243,7 +243,7 @@ async def test_han_of_one_to_four_characters(gateway: Caller) -> None:
     ],
 )
 async def test_words_of_any_language(gateway: Caller, query: str, seqs: list[int]) -> None:
-    """A search ignores width, case and compatibility form, and finds words and Han runs."""
+    """A search finds words, phrases and Han runs, in any width, case and compatibility form."""
     assert await found(gateway, "ann", query, conversation="words") == [("words", s) for s in seqs]
 
 

@@ -116,7 +116,7 @@ def test_a_message_costs_the_same_in_any_large_group(settings: Settings) -> None
 
 
 def test_ten_thousand_come_and_go(settings: Settings) -> None:
-    """Each member receives their own join, each mode switch and their own leave exactly once."""
+    """Each member receives their join, their leave, and each switch in between, exactly once."""
     group = "ten thousand"
     members = people(SIZES[group])
     staying, leaving = members[:LEFT_OVER], members[LEFT_OVER:-1]

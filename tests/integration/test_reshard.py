@@ -248,7 +248,7 @@ def test_a_sink_is_killed_while_lanes_go_over(settings: Settings) -> None:
         for user in USERS:
             expected = mine(settings, user)
             count = sum(map(len, expected.values()))
-            wait_until(lambda: len(live[user].got) >= count, f"{user} has all")  # noqa: B023 - called in here
+            wait_until(lambda: len(live[user].got) >= count, f"{user} has all")  # noqa: B023 - called in this loop
             found = stored(settings, user)
             assert by_conversation(found) == expected
             assert found == live[user].got

@@ -51,8 +51,8 @@ def deployment(servers: Servers) -> Iterator[Settings]:
 def queries(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """The number of queries, by kind."""
     sent: Counter[str] = Counter()
-    read = CassandraStore._read  # noqa: SLF001 - queries pass here
-    read_all = CassandraStore._read_all  # noqa: SLF001 - and here
+    read = CassandraStore._read  # noqa: SLF001 - sends single queries
+    read_all = CassandraStore._read_all  # noqa: SLF001 - sends several queries
 
     async def counted(store: CassandraStore, kind: Any, *parameters: object) -> Any:
         sent[kind.name] += 1

@@ -244,7 +244,7 @@ def test_a_listing_outlives_its_rows(servers: Servers) -> None:
         SyncWriter(session, settings).write([record])
 
         def rows(table: str) -> list[object]:
-            return list(session.execute(f"SELECT * FROM {table}"))  # noqa: S608 - names from here
+            return list(session.execute(f"SELECT * FROM {table}"))  # noqa: S608 - names from this test
 
         assert rows("sync")
         wait_until(lambda: not rows("sync"), "the row has expired")

@@ -72,7 +72,7 @@ def test_an_open_transaction_is_waited_for_within_a_bound(settings: Settings) ->
     writer = SyncWriter(settings)
     writer.write([("ann", entry(1))])
     writer._produce([("ann", entry(2))])  # noqa: SLF001 - a transaction that stays open
-    writer._producer.flush(PATIENCE)  # noqa: SLF001 - and is written
+    writer._producer.flush(PATIENCE)  # noqa: SLF001 - its record is on the broker
     written = ends(settings, Topic.SYNC)
     wait_until(
         lambda: sum(ends(settings, Topic.SYNC, committed_only=True).values()) == 2,
@@ -83,7 +83,7 @@ def test_an_open_transaction_is_waited_for_within_a_bound(settings: Settings) ->
         first = to_the_end(tail, ends(settings, Topic.SYNC, committed_only=True))
         with pytest.raises(Stalled):
             list(tail.read_until(written, silence=1.0))
-        writer._producer.commit_transaction(PATIENCE)  # noqa: SLF001 - ends it
+        writer._producer.commit_transaction(PATIENCE)  # noqa: SLF001 - ends the transaction
         rest = to_the_end(tail, written)
     assert [record.entry() for record in first] == [entry(1)]
     assert [record.entry() for record in rest] == [entry(2)]

@@ -182,7 +182,7 @@ class _Lists:
             if number == partition and offset in offsets
         }
 
-    def behind(self, stage: Stage, last_offsets: Mapping[int, int]) -> int:  # noqa: ARG002 - the port's
+    def behind(self, stage: Stage, last_offsets: Mapping[int, int]) -> int:  # noqa: ARG002 - required by the port
         return self._system.lags.get(stage, 0)
 
     def messages(self) -> Iterable[MessageRow]:

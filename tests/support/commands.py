@@ -89,7 +89,7 @@ def opening() -> list[AnyCommand]:
 
 
 @st.composite
-def _talk(draw: st.DrawFn) -> AnyCommand:  # noqa: PLR0911 - one of each kind
+def _talk(draw: st.DrawFn) -> AnyCommand:  # noqa: PLR0911 - one return for each kind
     common: dict[str, Any] = {
         "conv_id": "c1",
         "sender": draw(st.sampled_from(_SPEAKERS)),

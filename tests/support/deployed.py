@@ -185,7 +185,7 @@ def _insert(session: Session, system: System) -> None:
     for table, rows in tables.items():
         marks = ", ".join("%s" for _ in rows[0])
         for row in rows:
-            session.execute(f"INSERT INTO {table} VALUES ({marks})", row)  # noqa: S608 - names of ours
+            session.execute(f"INSERT INTO {table} VALUES ({marks})", row)  # noqa: S608 - our own names
 
 
 def _index(settings: Settings, search: Elasticsearch, system: System) -> None:

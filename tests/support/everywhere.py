@@ -36,7 +36,7 @@ def _tables(session: Session, settings: Settings, marker: str) -> Iterator[str]:
     """All columns of all rows of all existing tables."""
     query = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s"
     for (table,) in list(session.execute(query, (settings.keyspace,))):
-        rows = session.execute(f"SELECT JSON * FROM {settings.keyspace}.{table}")  # noqa: S608 - of theirs
+        rows = session.execute(f"SELECT JSON * FROM {settings.keyspace}.{table}")  # noqa: S608 - names from the server
         if any(marker in json.dumps(json.loads(row), ensure_ascii=False) for (row,) in rows):
             yield table
 

@@ -143,7 +143,7 @@ class FakeStore(SyncRowWriting):
         before = self._marks.get((conv_id, user), ReadMark())
         self._marks[conv_id, user] = before._replace(marked=max(before.marked, seq))
 
-    def put_change(  # noqa: PLR0913 - the columns
+    def put_change(  # noqa: PLR0913 - one for each column
         self,
         user: str,
         conv_id: str,
@@ -370,7 +370,7 @@ def _named(query: Mapping[str, Any]) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def serving(  # noqa: PLR0913 - what the gateway is made of
+async def serving(  # noqa: PLR0913 - the parts of the gateway
     settings: Settings,
     store: Store,
     index: Index,

@@ -59,7 +59,7 @@ class Rows(SyncRowWriting):
             (conv_id, user, seq, seq),
         )
 
-    def put_change(  # noqa: PLR0913 - the columns
+    def put_change(  # noqa: PLR0913 - one for each column
         self,
         user: str,
         conv_id: str,

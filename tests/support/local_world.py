@@ -374,7 +374,7 @@ class DeviceFiles:
     def die_after(self, steps: int) -> None:
         """Lets the process die after this number of steps on the database."""
         grave = self._folder / str(self._lives + 1)
-        db: object = self.store._db  # noqa: SLF001 - no other way to end it in there
+        db: object = self.store._db  # noqa: SLF001 - the only way to stop it there
         if isinstance(db, DyingConnection):
             db.steps = steps
         elif isinstance(db, sqlite3.Connection):
@@ -401,7 +401,7 @@ class DeviceFiles:
         self.store = self._open()
 
     def _real(self) -> sqlite3.Connection:
-        db: object = self.store._db  # noqa: SLF001 - past all that may end it
+        db: object = self.store._db  # noqa: SLF001 - bypasses DyingConnection
         assert isinstance(db, sqlite3.Connection | DyingConnection)
         return db.real if isinstance(db, DyingConnection) else db
 

@@ -122,7 +122,7 @@ class _Asked(StreamRequestHandler):
         """Answers when the servers have started, or have failed to start."""
         try:
             servers = self.server.shared.get()
-        except Exception as error:  # noqa: BLE001 - told to the worker
+        except Exception as error:  # noqa: BLE001 - sent to the worker
             answer = _Answer(error=f"the servers did not start: {error}")
         else:
             answer = _Answer(home=str(servers.home), addresses=servers.addresses)

@@ -190,7 +190,7 @@ class HeldTask:
         self.ended = True
         try:
             self._result = self._call()
-        except BaseException as error:  # noqa: BLE001 - it is raised by `result`
+        except BaseException as error:  # noqa: BLE001 - `result` raises the error
             self._error = error
 
     def wait(self, seconds: float) -> bool:
