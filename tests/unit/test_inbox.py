@@ -1,4 +1,4 @@
-"""A lane's inbox never blocks the fetching thread, and has a bound."""
+"""A lane's inbox never blocks the caller that adds records, and has a bound."""
 
 from __future__ import annotations
 
