@@ -9,6 +9,7 @@ from random import Random
 import pytest
 from confluent_kafka import KafkaError, Message, Producer, TopicPartition
 
+import consumers.chain
 import consumers.follower
 import consumers.reading
 from backends.kafka import admin_client, create_topics, partition_of, producer_config
@@ -257,7 +258,8 @@ def test_impossible_places_have_clear_errors(
     absent = settings.model_copy(update={"namespace": settings.namespace + "-absent"})
     with pytest.raises(ConfigurationError, match="im topics create"):
         SyncFollower(absent, "eve", cursors)
-    monkeypatch.setattr(consumers.reading, "REQUEST_SECONDS", 1.0)
+    for module in (consumers.reading, consumers.chain):
+        monkeypatch.setattr(module, "REQUEST_SECONDS", 1.0)
     nowhere = settings.model_copy(update={"kafka_bootstrap": "127.0.0.1:1"})
     with pytest.raises(ServerUnavailable):
         SyncFollower(nowhere, "eve", cursors)
