@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import resource
 import signal
+import socket
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from typing import Any, Final
 
 from aiohttp import web
@@ -108,10 +110,31 @@ def raise_open_files() -> None:
 async def serve(app: web.Application, host: str, port: int, shutdown_seconds: float) -> None:
     """Serves until SIGTERM or SIGINT, then finishes the requests in flight.
 
+    The sockets are opened before the application starts: a port in use ends the gateway before
+    the gateway connects to any server.
+
     Raises:
         OSError: The server cannot listen on the address.
     """
     raise_open_files()
+    with ExitStack() as stack:
+        sockets = _listening(host, port, stack)
+        await _serve(app, sockets, shutdown_seconds)
+
+
+def _listening(host: str, port: int, stack: ExitStack) -> list[socket.socket]:
+    """A socket for each address of the host; ``stack`` closes them."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    addresses = dict.fromkeys((family, address) for family, _, _, _, address in found)
+    return [
+        stack.enter_context(socket.create_server(address, family=family, backlog=BACKLOG))
+        for family, address in addresses
+    ]
+
+
+async def _serve(
+    app: web.Application, sockets: list[socket.socket], shutdown_seconds: float
+) -> None:
     runner = Runner(app, shutdown_seconds)
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -119,7 +142,8 @@ async def serve(app: web.Application, host: str, port: int, shutdown_seconds: fl
         loop.add_signal_handler(number, ending.set)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+        for each in sockets:
+            await web.SockSite(runner, each, backlog=BACKLOG).start()
         await ending.wait()
     finally:
         await runner.cleanup()

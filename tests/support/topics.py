@@ -14,6 +14,7 @@ from backends.kafka import (
     consumer_config,
     producer_config,
 )
+from backends.partition_ends import stable_ends
 from backends.shards import places_of
 from schemas.codec import decode_entry, decode_sync_record, encode
 from schemas.recipients import recipients_of
@@ -115,7 +116,5 @@ def is_caught_up(settings: Settings, stage: str, topic: Topic) -> bool:
     group = _group_reader(settings, stage)
     places = committed_places(group, list(_places(settings, topic).values()))
     group.close()
-    reader = Consumer(consumer_config(settings, settings.group("reader")))
-    ends = [reader.get_watermark_offsets(place, timeout=READ_SECONDS)[1] for place in places]
-    reader.close()
-    return all(max(p.offset, 0) >= end for p, end in zip(places, ends, strict=True))
+    ends = stable_ends(admin_client(settings), places, READ_SECONDS)
+    return all(max(p.offset, 0) >= ends[p.topic, p.partition] for p in places)
