@@ -31,7 +31,12 @@ from ops.verify.shards import Shard, Shards, SyncPosition, position_of
 from ops.verify.sources import Sources, Stage
 from ops.verify.store import compare_conversations, compare_messages
 from ops.verify.sync_buckets import compare_sync_buckets
-from ops.verify.sync_expiry import allow_skipped, compare_sync_expiries, read_notes
+from ops.verify.sync_expiry import (
+    allow_skipped,
+    compare_skip_notes,
+    compare_sync_expiries,
+    read_notes,
+)
 from ops.verify.sync_log import compare_sync_log
 from ops.verify.sync_store import compare_sync_rows, report_missing_rows
 from ops.verify.topics import Span
@@ -126,6 +131,7 @@ def _compare_sync_store(sources: Sources, log: Log, shards: Shards, report: Repo
         _await(sources, "sink-sync", last, "sync-store", report)
         buckets = compare_sync_rows(log, shards, sources.sync_rows(), report)
         notes = read_notes(sources.sync_expiries(), report)
+        compare_skip_notes(notes.skips, shards, report)
         allow_skipped(shards.by_number.values(), notes.skips)
         report_missing_rows(shards.by_number.values(), read, report)
         compare_sync_buckets(buckets, sources.sync_buckets(), report)

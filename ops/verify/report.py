@@ -34,6 +34,7 @@ DifferenceKind: TypeAlias = Literal[
     "shared_reply",  # a reply has several recipients
     "wrong_key",  # the key of a row is not the highest sync SeqId in it
     "row_too_long",  # a row of a sync timeline holds more records than a row may hold
+    "skip_note_ahead",  # a skip note is above everything that the log has for its recipient
     "entry_inline",  # a row of a sync timeline holds an entry, not a reference
     "wrong_duplicate",  # a reply reports an earlier effect of a command that has none
     "refused_after_entry",  # a rejection of a command whose id has an entry

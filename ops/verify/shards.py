@@ -211,8 +211,12 @@ class Shards:
         return max((shard.marks.get((conv_id, user), 0) for shard in chain), default=0)
 
     def has_come(self, user: str, epoch: int) -> bool:
-        """Whether a recipient has a shard in an epoch by now."""
-        return self._places_now.home(user, epoch) is not None
+        """Whether a recipient has a shard in an epoch by now.
+
+        In the layout ``topic-per-recipient``, `SyncShards.home` returns the topic of a recipient
+        also for an epoch that does not exist.
+        """
+        return epoch in self._places_now.epochs and self._places_now.home(user, epoch) is not None
 
     def has_replies_of(self, user: str, lane: int, at: int) -> bool:
         """Whether a reply to a command of that time (ms) cannot have expired.

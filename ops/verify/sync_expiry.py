@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from ops.verify.report import Report
-from ops.verify.shards import Shard
+from ops.verify.shards import Shard, Shards
 from schemas.lifetime import SKIPPED_SINCE
+from schemas.sync_seq import unpack_sync_seq
 
 ExpiryRow: TypeAlias = tuple[str, int, int]
 """(user_id, since, newest)."""
@@ -55,6 +57,29 @@ def allow_skipped(shards: Iterable[Shard], skips: Mapping[str, int]) -> None:
         first = shard.first_seq + shard.low
         places = {user.encode(): sync_seq - first for user, sync_seq in skips.items()}
         shard.deliveries.allow_missing({user: at for user, at in places.items() if at >= 0})
+
+
+def compare_skip_notes(skips: Mapping[str, int], shards: Shards, report: Report) -> None:
+    """Report each skip note above everything in the shard of its recipient.
+
+    A reader below such a note gets `trimmed`, also for records that are going to be written.
+
+    Args:
+        skips: See `Notes`.
+        shards: All shards.
+        report: Receives the differences.
+    """
+    for user, sync_seq in skips.items():
+        epoch, offset = unpack_sync_seq(sync_seq)
+        shard = shards.of(user, epoch)
+        if shard is None:
+            newer = partial(shards.has_come, user, epoch)
+        elif offset >= shard.end:
+            newer = partial(shard.reaches, offset)
+        else:
+            continue
+        where = f"table sync_expiry, sync_seq {sync_seq}"
+        report.hold("sync-store", newer, kind="skip_note_ahead", user=user, where=where)
 
 
 def compare_sync_expiries(

@@ -58,6 +58,18 @@ def _sync_store_loses_a_row_above_a_skip_note(system: System, pick: Pick) -> Exp
 
 
 @damage
+def _sync_store_has_a_skip_note_ahead(system: System, pick: Pick) -> Expected:
+    """Behind the end of the recipient's shard, or in an epoch that was never declared."""
+    user = pick.one(held(system)).user
+    home = system.last_home(user)
+    epoch = epoch_of(home)
+    end = sync_seq(epoch, end_of(system.sync, home))
+    newest = pick.one((end, end + 10 * SYNC_BUCKET, sync_seq(epoch + 1, 0)))
+    system.skip_notes.append((user, newest))
+    return Expected("sync-store", "skip_note_ahead", user=user)
+
+
+@damage
 def _sync_store_loses_a_reference(system: System, pick: Pick) -> Expected:
     """Removes a reference, but not the last: the key stays the row's highest sync SeqId."""
     inner = [
