@@ -19,6 +19,7 @@ from backends.cassandra import cassandra_session
 from backends.kafka import partition_of
 from consumers.cursor import MemoryCursors
 from consumers.follower import SyncFollower
+from gateway.barrier import LogBarrier
 from ops.verify.report import Report
 from schemas.errors import Trimmed
 from schemas.ids import uuid7
@@ -129,7 +130,7 @@ async def deployment(pipeline: Settings) -> AsyncIterator[Deployment]:
         session.set_keyspace(pipeline.keyspace)
         async with (
             cassandra_store(pipeline) as store,
-            serving(pipeline, store, FakeIndex()) as gateway,
+            serving(pipeline, store, FakeIndex(), barrier=LogBarrier(pipeline)) as gateway,
         ):
             deployed = Deployment(pipeline, session, gateway)
             warm = secrets.token_hex(4)

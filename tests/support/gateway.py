@@ -16,6 +16,7 @@ from yarl import URL
 
 from backends.search_text import has_run, readings_of
 from gateway.app import make_app
+from gateway.barrier import NO_BARRIER, Barrier
 from gateway.contacts import Contacts
 from gateway.deployment_guard import Checked
 from gateway.log_ends import Ends
@@ -379,11 +380,13 @@ async def serving(  # noqa: PLR0913 - the parts of the gateway
     *,
     checked: Checked | None = None,
     contacts: Contacts | None = None,
+    barrier: Barrier = NO_BARRIER,
 ) -> AsyncIterator[Caller]:
     """The gateway on a free port, served as in production."""
     app = make_app(
-        settings, store, index, wake_ups or WakeUps(), ends, checked=checked, contacts=contacts
-    )
+        settings, store, index, wake_ups or WakeUps(), ends,
+        checked=checked, contacts=contacts, barrier=barrier,
+    )  # fmt: skip
     runner = Runner(app, shutdown_seconds=1)
     await runner.setup()
     try:
