@@ -325,8 +325,8 @@ async def test_the_audit_knows_what_may_have_expired(deployment: Deployment) -> 
     assert section["expired"] > 0
     assert section["rows"] > 0
 
-    await deployment.say("c-old", 5)
     cursor = (await deployment.sync("old", -1)).body["next"]
+    await deployment.say("c-old", 5)
     (record,) = await deployment.until_synced("old", cursor, 1)
     deployment.session.execute(
         "DELETE FROM sync WHERE user_id = 'old' AND bucket = 0 AND sync_seq = %s",
