@@ -11,12 +11,12 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
+from aiokafka.partitioner import murmur2
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from backends.minutely import MinuteLog
-from backends.murmur2 import murmur2
 from backends.topic_settings import check_settings
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
@@ -67,13 +67,14 @@ def consumer_config(settings: Settings, group: str) -> dict[str, Any]:
         # A broker answers the requests of one connection in order. With the default of 500 ms, a
         # request for offsets or partitions waits that long behind an empty fetch: a follower opens
         # in 1.6 s in place of 0.2 s. A fetch returns at the first record in both cases.
+        # The end of a partition is reported after this time, too.
         "fetch.wait.max.ms": 50,
     }
 
 
 def partition_of(key: str, partitions: int) -> int:
     """The partition of a key, by the murmur2 of all Java and murmur2_random clients."""
-    return (murmur2(key.encode()) & 0x7FFFFFFF) % partitions
+    return int(murmur2(key.encode()) & 0x7FFFFFFF) % partitions
 
 
 def admin_client(settings: Settings) -> AdminClient:

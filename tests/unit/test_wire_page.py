@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 import pytest
-from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.partitioner import DefaultPartitioner, murmur2
 
 from backends.kafka import partition_of
-from backends.murmur2 import murmur2
 from schemas.codec import decode_command, decode_entry, decode_sync_record
 from schemas.dead_letters import (
     MAX_LETTER_KEY_BYTES,
