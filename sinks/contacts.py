@@ -199,7 +199,6 @@ def contact_log(settings: Settings) -> Iterator[ContactLog]:
     topic = settings.topic(Topic.CONTACTS)
     config = consumer_config(settings, settings.group("contacts")) | {
         "enable.partition.eof": True,
-        "fetch.wait.max.ms": 100,
         "queued.max.messages.kbytes": _FETCHED_AHEAD_KIB,
     }
     with closing(Consumer(config)) as consumer:

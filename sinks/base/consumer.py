@@ -75,8 +75,6 @@ def sink_consumer_config(settings: Settings, stage: str) -> dict[str, Any]:
         # With the end of a partition as an event, the offset after the last transaction marker is
         # committed as well, so a sink that has stored all records has a lag of 0.
         "enable.partition.eof": True,
-        "fetch.min.bytes": 1,  # a single record is fetched at once
-        "fetch.wait.max.ms": 100,  # the end of a partition is reported after this
         "fetch.error.backoff.ms": 100,
         # Compressed bytes. An entry in the sync timelines of many recipients is compressed to a
         # tenth, so the default of 50 MiB would be 500 MiB in memory.
