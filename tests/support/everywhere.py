@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import stamina
 from cassandra.cluster import Session
 from elasticsearch import Elasticsearch
 from elasticsearch.helpers import scan
@@ -13,6 +15,7 @@ from elasticsearch.helpers import scan
 from backends.cassandra import cassandra_session
 from backends.elasticsearch import elasticsearch_client
 from backends.search_text import readings_of
+from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.support.topics import read_all
@@ -23,13 +26,23 @@ def places_with(settings: Settings, marker: str, files: Path) -> set[str]:
 
     The log itself is excluded: it retains every written record for its retention.
     """
-    with cassandra_session(settings) as session, elasticsearch_client(settings) as search:
+    with _session(settings) as session, elasticsearch_client(settings) as search:
         return {
             *_tables(session, settings, marker),
             *_indices(search, settings, marker),
             *_dead_letters(settings, marker),
             *_files(files, marker),
         }
+
+
+@contextmanager
+def _session(settings: Settings) -> Iterator[Session]:
+    """A session. A node under the load of other tests may miss the timeout of a connection."""
+    with ExitStack() as stack:
+        for attempt in stamina.retry_context(on=ServerUnavailable, attempts=3, timeout=None):
+            with attempt:
+                session = stack.enter_context(cassandra_session(settings))
+        yield session
 
 
 def _tables(session: Session, settings: Settings, marker: str) -> Iterator[str]:

@@ -90,31 +90,28 @@ def sync_timelines(settings: Settings) -> dict[str, list[AnySyncRecord]]:
     return found
 
 
-def _group_reader(settings: Settings, stage: str) -> Consumer:
-    """A client that reads the committed offsets of a stage.
+def _committed(settings: Settings, stage: str, topic: Topic) -> dict[int, TopicPartition]:
+    """The committed offsets of a stage by partition, below 0 without a commit.
 
     With ``read_committed``, the broker refuses to return offsets while a transaction is about to
     change them. A lane under load always has such a transaction.
     """
     config = consumer_config(settings, settings.group(stage))
-    return Consumer(config | {"isolation.level": "read_uncommitted"})
+    group = Consumer(config | {"isolation.level": "read_uncommitted"})
+    places = _places(settings, topic)
+    found = committed_places(group, list(places.values()))
+    group.close()
+    return dict(zip(places, found, strict=True))
 
 
 def committed(settings: Settings, stage: str, topic: Topic) -> dict[int, TopicPartition]:
     """The committed offsets of a stage, by partition; for sync timelines by shard."""
-    consumer = _group_reader(settings, stage)
-    places = _places(settings, topic)
-    found = committed_places(consumer, list(places.values()))
-    consumer.close()
-    return {
-        number: place for number, place in zip(places, found, strict=True) if place.offset >= 0
-    }
+    found = _committed(settings, stage, topic)
+    return {number: place for number, place in found.items() if place.offset >= 0}
 
 
 def is_caught_up(settings: Settings, stage: str, topic: Topic) -> bool:
     """Whether a stage has committed all records that its topic has now."""
-    group = _group_reader(settings, stage)
-    places = committed_places(group, list(_places(settings, topic).values()))
-    group.close()
+    places = list(_committed(settings, stage, topic).values())
     ends = stable_ends(admin_client(settings), places, READ_SECONDS)
     return all(max(p.offset, 0) >= ends[p.topic, p.partition] for p in places)
