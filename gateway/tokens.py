@@ -133,9 +133,9 @@ def verify_token(settings: Settings, token: str) -> Bearer:
 def remembering(settings: Settings) -> Callable[[str], Bearer]:
     """`verify_token` that checks a token once, and whether the token has expired at each call.
 
-    A check takes a tenth of the processor time of a page. Of all that is checked, time changes
-    only whether a valid token has expired. Invalid tokens are not remembered, so nobody without
-    a valid token uses the memory.
+    The check of a signature takes a tenth of the processor time of a page. A valid token can only
+    become invalid by its expiry. Invalid tokens are not remembered, so only callers with a valid
+    token use the memory.
     """
     checked = lru_cache(REMEMBERED)(partial(verify_token, settings))
 

@@ -135,7 +135,7 @@ class InvalidCommand(ImError):
 
     Args:
         code: The code with which the sequencer would have refused the command.
-        reason: What is wrong; has no text of a message.
+        reason: The fault of the command, without the text of a message.
     """
 
     def __init__(self, code: RejectionCode, reason: str) -> None:

@@ -147,7 +147,7 @@ class Settings(EnvironmentSettings):
     edit_within: _UpToYears = timedelta(days=1)
     """Maximum age of a message at an edit; 0 forbids edits."""
     recall_by: Literal["sender", "sender_or_owner"] = "sender"
-    """Who may recall a message: its sender, or also the owner of its conversation."""
+    """The people who may recall a message: its sender alone, or its sender and the owner."""
 
     new_device: NewDevicePolicy = "full-history"
     """The history that a device shows after its first registration."""

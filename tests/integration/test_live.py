@@ -90,7 +90,7 @@ async def test_a_message_comes_to_who_waits(
     """A new record wakes a waiting device at once, without polling by the gateway.
 
     If the sink of sync records is stopped for some seconds, the response arrives when the sink has
-    stored the record. Nobody else gets a response.
+    stored the record. Other waiting people get no response.
     """
     monkeypatch.setattr(pace, "_FIRST_LOOK", 1_000.0)
     bob, eve = Phone(settings, "bob", http), Phone(settings, "eve", http)

@@ -204,7 +204,7 @@ class World:
         ]
 
     def my_timeline(self, conv_id: str) -> dict[int, tuple[str | None, bytes]]:
-        """What the device's owner may see, by SeqId, computed directly from the log."""
+        """The entries and holes that the device's owner may see, by SeqId, from the log alone."""
         return seen_by(ME, [value for key, value in self.log.entries if key == conv_id])
 
     def my_last_join(self, conv_id: str) -> int:
@@ -222,7 +222,7 @@ class World:
 
 
 def seen_by(user: str, timeline: Sequence[bytes]) -> dict[int, tuple[str | None, bytes]]:
-    """What a user may see of a conversation of theirs: for each SeqId, an entry or a hole."""
+    """The entries and holes of one conversation that a member may see, by SeqId."""
     entries = [decode_entry(value) for value in timeline]
     stays = periods(
         (entry.seq, isinstance(entry, _JOINS))
