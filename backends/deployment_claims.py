@@ -63,10 +63,10 @@ def require_unread(
 
 def _read(settings: Settings, stage: str, topic: Topic) -> str | None:
     """The group of a stage if the group has committed offsets, otherwise None."""
-    admin, group = admin_client(settings), settings.group(stage)
+    group = settings.group(stage)
     try:
-        places = list(places_of(admin, settings, topic).values())
-        committed = group_places(admin, group, places)
+        places = list(places_of(admin_client(settings), settings, topic).values())
+        committed = group_places(settings, group, places)
     except (KafkaException, TimeoutError) as error:
         raise ServerUnavailable(f"the commits of {group} cannot be read: {error}") from error
     return group if any(place.offset > 0 for place in committed) else None

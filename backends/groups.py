@@ -10,10 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import closing
 from typing import Final, Protocol, TypeVar
 
 from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
+    Consumer,
     KafkaError,
     KafkaException,
     TopicPartition,
@@ -24,7 +25,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, not
 )
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
-from backends.kafka import REQUEST_SECONDS
+from backends.kafka import REQUEST_SECONDS, consumer_config
+from schemas.settings import Settings
 
 _Answer = TypeVar("_Answer")
 
@@ -58,10 +60,10 @@ class Group(Protocol):
 def committed_places(
     group: Group, places: Sequence[TopicPartition], timeout: float = REQUEST_SECONDS
 ) -> list[TopicPartition]:
-    """The committed offsets of a group, read by one of its consumers; below 0 without a commit.
+    """The committed offsets of a group with their metadata; below 0 without a commit.
 
     Args:
-        group: A consumer of the group.
+        group: A consumer with the id of the group.
         places: The partitions.
         timeout: Seconds until the last attempt ends.
 
@@ -81,7 +83,17 @@ def committed_places(
 def described_group(
     admin: AdminClient, group: str, timeout: float = REQUEST_SECONDS
 ) -> ConsumerGroupDescription:
-    """The members of a group with their partitions. Arguments and errors as for `group_places`."""
+    """The members of a group with their partitions.
+
+    Args:
+        admin: A client outside of the group.
+        group: The group's id.
+        timeout: Seconds until the last attempt ends.
+
+    Raises:
+        KafkaException: The broker refuses permanently.
+        TimeoutError: The broker does not answer.
+    """
 
     def ask(seconds: float) -> ConsumerGroupDescription:
         futures: dict[str, Future[ConsumerGroupDescription]]
@@ -91,31 +103,26 @@ def described_group(
     return _answered(ask, timeout)
 
 
+def group_reader(settings: Settings, group: str) -> Consumer:
+    """A client that reads the committed offsets of a group without becoming a member.
+
+    An admin client must not read them: librdkafka 2.16 ends the process by a segmentation fault if
+    the coordinator refuses the request of an admin client, as a broker does that has just started.
+    With ``read_committed``, the broker refuses to return offsets while a transaction is about to
+    change them.
+    """
+    return Consumer(consumer_config(settings, group) | {"isolation.level": "read_uncommitted"})
+
+
 def group_places(
-    admin: AdminClient,
+    settings: Settings,
     group: str,
     places: Sequence[TopicPartition],
     timeout: float = REQUEST_SECONDS,
 ) -> list[TopicPartition]:
-    """The committed offsets of a group with their metadata; below 0 without a commit.
-
-    Args:
-        admin: A client outside of the group.
-        group: The group's id.
-        places: The partitions.
-        timeout: Seconds until the last attempt ends.
-
-    Raises:
-        KafkaException: The broker refuses permanently.
-        TimeoutError: The broker does not answer.
-    """
-    asked = ConsumerGroupTopicPartitions(group, list(places))
-
-    def ask(seconds: float) -> list[TopicPartition]:
-        offsets = admin.list_consumer_group_offsets([asked], request_timeout=_LIBRARY_SECONDS)
-        return list(_only(offsets, seconds).topic_partitions)
-
-    return _answered(ask, timeout)
+    """`committed_places` by a client of its own, for a caller that asks rarely."""
+    with closing(group_reader(settings, group)) as reader:
+        return committed_places(reader, places, timeout)
 
 
 def _only(futures: Mapping[str, Future[_Answer]], seconds: float) -> _Answer:

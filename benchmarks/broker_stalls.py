@@ -289,7 +289,7 @@ class Rig:
         admin = admin_client(self.settings)
         try:
             described = described_group(admin, name, _REQUEST_SECONDS)
-            done = group_places(admin, name, places, _REQUEST_SECONDS)
+            done = group_places(self.settings, name, places, _REQUEST_SECONDS)
             ends = written_ends(admin, done, ANSWER_SECONDS)
         except Exception:  # noqa: BLE001 - the broker may still be down
             return False

@@ -21,9 +21,10 @@ from collections.abc import Mapping
 from threading import Lock
 from typing import Final, NamedTuple, Protocol
 
+from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 
-from backends.groups import group_places
+from backends.groups import committed_places, group_reader
 from backends.kafka import admin_client, topic_partitions
 from backends.partition_ends import written_ends
 from gateway.looks import Looks
@@ -91,6 +92,7 @@ class LogBarrier:
         self._settings = settings
         self._places = topic_partitions(settings, Topic.TIMELINE)
         self._admin: AdminClient | None = None
+        self._reader: Consumer | None = None
         self._making = Lock()
         self._end_looks = Looks(self._look_at_ends, "the ends of the timeline")
         self._stored_looks = Looks(self._look_at_stored, "the commits of the message sink")
@@ -132,8 +134,7 @@ class LogBarrier:
         return Offsets({partition: end for (_, partition), end in ends.items()})
 
     def _look_at_stored(self) -> Offsets:
-        group = self._settings.group(MESSAGE_SINK)
-        found = group_places(self._client(), group, self._places, _ANSWER_SECONDS)
+        found = committed_places(self._group(), self._places, _ANSWER_SECONDS)
         return Offsets({place.partition: max(0, place.offset) for place in found})
 
     def _client(self) -> AdminClient:
@@ -141,3 +142,9 @@ class LogBarrier:
             if self._admin is None:
                 self._admin = admin_client(self._settings)
             return self._admin
+
+    def _group(self) -> Consumer:
+        with self._making:
+            if self._reader is None:
+                self._reader = group_reader(self._settings, self._settings.group(MESSAGE_SINK))
+            return self._reader

@@ -95,7 +95,7 @@ def _health(admin: AdminClient, settings: Settings, stage: str) -> StageHealth:
     group = settings.group(stage)
     source = places_of(admin, settings, SOURCES[stage], _REQUEST_SECONDS)
     described = described_group(admin, group, _REQUEST_SECONDS)
-    notes = committed(admin, group, list(source.values()))
+    notes = committed(admin, settings, group, list(source.values()))
     newest = max(_notes(notes), key=lambda note: note.get("at", 0), default={})
     return StageHealth(
         lag=_lag(admin, settings, notes),
@@ -108,10 +108,10 @@ def _health(admin: AdminClient, settings: Settings, stage: str) -> StageHealth:
 
 
 def committed(
-    admin: AdminClient, group: str, partitions: list[TopicPartition]
+    admin: AdminClient, settings: Settings, group: str, partitions: list[TopicPartition]
 ) -> list[TopicPartition]:
     """The committed offsets of a group; the beginning of a partition without a commit."""
-    found = group_places(admin, group, partitions, _REQUEST_SECONDS)
+    found = group_places(settings, group, partitions, _REQUEST_SECONDS)
     begin = _offsets(admin, [place for place in found if place.offset < 0], _EARLIEST)
     for place in found:
         place.offset = begin.get((place.topic, place.partition), place.offset)

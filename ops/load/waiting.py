@@ -80,7 +80,7 @@ class StageOffsets:
         """
         with broker_may_be_away():
             places = places_of(self._admin, self._settings, self._topic)
-            found = committed(self._admin, self._group, list(places.values()))
+            found = committed(self._admin, self._settings, self._group, list(places.values()))
             numbers = {(p.topic, p.partition): number for number, p in places.items()}
             now = {numbers[p.topic, p.partition]: p.offset for p in found}
             self._known = defaultdict(int, now)

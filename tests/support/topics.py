@@ -8,7 +8,7 @@ from typing import Final
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from backends.groups import committed_places
+from backends.groups import group_places
 from backends.kafka import (
     admin_client,
     consumer_config,
@@ -91,16 +91,9 @@ def sync_timelines(settings: Settings) -> dict[str, list[AnySyncRecord]]:
 
 
 def _committed(settings: Settings, stage: str, topic: Topic) -> dict[int, TopicPartition]:
-    """The committed offsets of a stage by partition, below 0 without a commit.
-
-    With ``read_committed``, the broker refuses to return offsets while a transaction is about to
-    change them. A lane under load always has such a transaction.
-    """
-    config = consumer_config(settings, settings.group(stage))
-    group = Consumer(config | {"isolation.level": "read_uncommitted"})
+    """The committed offsets of a stage by partition, below 0 without a commit."""
     places = _places(settings, topic)
-    found = committed_places(group, list(places.values()))
-    group.close()
+    found = group_places(settings, settings.group(stage), list(places.values()))
     return dict(zip(places, found, strict=True))
 
 

@@ -29,7 +29,8 @@ class Log:
         self.away = False
         self.asked_ends = self.asked_stored = 0
         monkeypatch.setattr(barrier, "written_ends", self._written_ends)
-        monkeypatch.setattr(barrier, "group_places", self._group_places)
+        monkeypatch.setattr(barrier, "group_reader", lambda _settings, group: group)
+        monkeypatch.setattr(barrier, "committed_places", self._committed_places)
 
     def _written_ends(self, *_args: object) -> dict[tuple[str, int], int]:
         self.asked_ends += 1
@@ -37,7 +38,7 @@ class Log:
             raise TimeoutError
         return {(TOPIC, number): end for number, end in enumerate(self.ends)}
 
-    def _group_places(self, _admin: object, group: str, *_args: object) -> list[TopicPartition]:
+    def _committed_places(self, group: str, *_args: object) -> list[TopicPartition]:
         assert group == SETTINGS.group("sink-message")
         self.asked_stored += 1
         if self.away:

@@ -10,13 +10,13 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import (
     ConsumerGroupState,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient
 
+from backends import groups
 from ops.health import committed, members_if_assigned
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
@@ -40,13 +40,14 @@ class Admin:
         described = SimpleNamespace(members=[member], state=ConsumerGroupState.STABLE)
         return {group: self._answer("describe", described) for group in groups}
 
-    def list_consumer_group_offsets(
-        self, asked: list[ConsumerGroupTopicPartitions], **_: float
-    ) -> dict[str, Future[Any]]:
-        """See `confluent_kafka.admin.AdminClient`: all partitions have the commit 7."""
+    def committed(self, _places: list[TopicPartition], _timeout: float) -> list[TopicPartition]:
+        """See `confluent_kafka.Consumer`: all partitions have the commit 7."""
         places = [TopicPartition(p.topic, p.partition, 7) for p in SOURCE]
-        answer = SimpleNamespace(topic_partitions=places)
-        return {each.group_id: self._answer("offsets", answer) for each in asked}
+        found: list[TopicPartition] = self._answer("offsets", places).result()
+        return found
+
+    def close(self) -> None:
+        """See `confluent_kafka.Consumer`."""
 
     def _answer(self, question: str, answer: object) -> Future[Any]:
         future: Future[Any] = Future()
@@ -76,9 +77,11 @@ def test_a_group_without_a_coordinator_is_described_when_it_has_one() -> None:
     assert members_if_assigned(admin(*COORDINATOR_ERRORS), SETTINGS, "sequencer") == 1
 
 
-def test_its_commits_are_told_when_it_has_one() -> None:
+def test_its_commits_are_told_when_it_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The query for commits, which also needs the coordinator, is retried, too."""
-    places = committed(admin(*COORDINATOR_ERRORS), GROUP, SOURCE)
+    refusing = admin(*COORDINATOR_ERRORS)
+    monkeypatch.setattr(groups, "group_reader", lambda _settings, _group: refusing)
+    places = committed(refusing, SETTINGS, GROUP, SOURCE)
     assert [place.offset for place in places] == [7, 7]
 
 
