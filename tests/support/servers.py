@@ -27,8 +27,13 @@ HOME: Final = ROOT / ".im"
 _MOST_RUNS: Final = 16
 """Maximum number of test runs at the same time in one checkout."""
 
-_JAVA_OPTIONS: Final = "-XX:TieredStopAtLevel=1"
-"""Servers that run for minutes do not regain the cost of optimising their code."""
+_JAVA_OPTIONS: Final = "-XX:TieredStopAtLevel=1 -Dcassandra.test.flush_local_schema_changes=false"
+"""Servers that run for minutes do not regain the cost of optimising their code.
+
+Cassandra flushes its schema tables to disk after each change of a schema. Tests create many
+keyspaces. Without the flush a keyspace costs 28 % less processor time; the commit log still holds
+the change, so a killed server restores it.
+"""
 
 _ADDRESSES: Final = ("kafka_bootstrap", "cassandra_hosts", "elasticsearch_url")
 
