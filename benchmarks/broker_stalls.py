@@ -23,11 +23,11 @@ from typing import Final, NamedTuple
 
 from confluent_kafka import Consumer, Producer
 
-from backends.groups import described_group, group_places
-from backends.kafka import admin_client, create_topics, producer_config, topic_partitions
-from backends.partition_ends import written_ends
-from backends.stage_group import ANSWER_SECONDS, StageGroup
-from backends.watchdog import Vitals, Watchdog
+from backends.kafka.clients import admin_client, create_topics, producer_config, topic_partitions
+from backends.kafka.groups import described_group, group_places
+from backends.kafka.partition_ends import written_ends
+from backends.kafka.stage_group import ANSWER_SECONDS, StageGroup
+from backends.processes.watchdog import Vitals, Watchdog
 from benchmarks.workload import CONVERSATIONS, creation, message
 from devstack.stack import Stack
 from schemas.codec import encode

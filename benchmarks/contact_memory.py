@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from sinks.contacts import MAX_PEOPLE, ContactBook
+from sinks.contact_reader import MAX_PEOPLE, ContactBook
 
 _LIFETIME: Final = timedelta(days=7)
 

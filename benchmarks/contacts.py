@@ -15,10 +15,10 @@ from pathlib import Path
 
 from confluent_kafka import Producer
 
-from backends.kafka import producer_config
+from backends.kafka.clients import producer_config
 from benchmarks.workload import FLUSH_SECONDS
+from ops.deployment.running import live_settings
 from ops.load.source import open_log
-from ops.running import live_settings
 from schemas.settings import Settings
 from schemas.topics import CONTACT, Topic
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from confluent_kafka import Consumer, Producer
 
-from backends.kafka import partition_of, producer_config
+from backends.kafka.clients import partition_of, producer_config
 from benchmarks.deployment import Arrival, arrivals, deployment, following
 from benchmarks.results import Figure, Target
 from benchmarks.worker import worker

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, TopicPartition
 
-from backends.kafka import (
+from backends.kafka.clients import (
     REQUEST_SECONDS,
     admin_client,
     consumer_config,

@@ -6,7 +6,7 @@ import sys
 
 from confluent_kafka import Producer
 
-from backends.kafka import producer_config
+from backends.kafka.clients import producer_config
 from benchmarks.workload import FLUSH_SECONDS, TEXT
 from schemas.codec import encode
 from schemas.ids import uuid7

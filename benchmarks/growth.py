@@ -22,7 +22,7 @@ from typing import Final
 import psutil
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from backends.kafka import consumer_config, partition_of, producer_config
+from backends.kafka.clients import consumer_config, partition_of, producer_config
 from benchmarks.deployment import deployment
 from benchmarks.restore import StateOnBroker, copies, name_of
 from benchmarks.results import Figure, Target, WrongOutput
@@ -33,7 +33,7 @@ from schemas.ids import uuid7
 from schemas.records import SendMessage, TextContent
 from schemas.settings import Settings
 from schemas.topics import Topic
-from stream_processors.state_codec import Progress, progress_record
+from stream_processors.state.state_codec import LaneProgress, progress_record
 
 SIZES: Final = (1_000, 10_000, 100_000, 1_000_000)
 ACTIVE: Final = 800
@@ -163,5 +163,5 @@ def _write_state(settings: Settings, size: int) -> None:
         for key, value in records:
             writer.state(key, value)
     for writer.partition in range(settings.partitions):
-        writer.state(*progress_record(Progress()))
+        writer.state(*progress_record(LaneProgress()))
     writer.flush()

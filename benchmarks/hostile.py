@@ -16,8 +16,8 @@ from typing import Final
 
 from confluent_kafka import Consumer, Producer
 
-from backends.groups import committed_places
-from backends.kafka import consumer_config, producer_config, topic_partitions
+from backends.kafka.clients import consumer_config, producer_config, topic_partitions
+from backends.kafka.groups import committed_places
 from benchmarks.deployment import deployment
 from schemas.codec import encode
 from schemas.ids import uuid7

@@ -14,8 +14,8 @@ from typing import Final
 import psutil
 
 from benchmarks.restore import copies, name_of
-from stream_processors.conversations import BUSY_CONVERSATIONS, Conversations
-from stream_processors.gathering import Gathering
+from stream_processors.state.conversations import BUSY_CONVERSATIONS, Conversations
+from stream_processors.state.gathering import Gathering
 
 CONVERSATIONS: Final = 300_000
 

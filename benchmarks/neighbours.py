@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 from confluent_kafka import Consumer, Producer
 
-from backends.kafka import partition_of, producer_config
+from backends.kafka.clients import partition_of, producer_config
 from benchmarks.deployment import arrivals, deployment, following
 from benchmarks.flood import SENDER
 from benchmarks.results import Figure

@@ -19,11 +19,12 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from backends.cassandra import cassandra_session, create_tables
+from backends.cassandra.session import cassandra_session
+from backends.cassandra.tables import create_tables
 from benchmarks import report
 from benchmarks.pages_data import CONVERSATIONS, ENTRIES, RECORDS, SECRET, USERS, fill, place
 from benchmarks.results import Figure, Target
-from gateway.tokens import issue_token
+from gateway.http.tokens import issue_token
 from schemas.settings import Settings
 
 PAGE: Final = 100

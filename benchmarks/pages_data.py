@@ -8,7 +8,7 @@ from typing import Final
 from cassandra.cluster import Session
 from cassandra.concurrent import execute_concurrent_with_args
 
-from backends.memberships import join_place, user_bucket
+from backends.cassandra.memberships import join_place, user_bucket
 from benchmarks.workload import TEXT
 from schemas.codec import encode
 from schemas.records import MessageSent, TextContent

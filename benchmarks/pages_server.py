@@ -15,16 +15,17 @@ from aiohttp import web
 from cassandra.cluster import Session
 from pydantic import SecretStr
 
-from backends.cassandra import cassandra_session, use_keyspace
-from backends.memberships import user_bucket
+from backends.cassandra.memberships import user_bucket
+from backends.cassandra.session import cassandra_session
+from backends.cassandra.tables import use_keyspace
 from benchmarks.pages_data import SECRET, chosen
-from gateway.app import make_app
-from gateway.cassandra_store import CassandraStore, _Read
-from gateway.expiry import EXPIRIES
-from gateway.server import Runner
-from gateway.store import SLICE
-from gateway.sync import MAX_BUCKETS
-from gateway.wake_ups import WakeUps
+from gateway.http.http_app import make_app
+from gateway.http.server import Runner
+from gateway.log.wake_ups import WakeUps
+from gateway.reads.expiry import EXPIRIES
+from gateway.reads.sync_page import MAX_BUCKETS
+from gateway.store.cassandra_store import CassandraStore, _Read
+from gateway.store.store_port import SLICE
 from schemas.settings import Settings
 from tests.support.gateway import FakeIndex
 from tests.support.waiting import until

@@ -17,15 +17,15 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from backends.kafka import consumer_config, topic_partitions
+from backends.kafka.clients import consumer_config, topic_partitions
 from benchmarks.workload import CONVERSATIONS, people
 from schemas.codec import decode_command, encode
 from schemas.records import AnyCommand, ConversationCreated, MessageSent, SendMessage
 from schemas.settings import Settings
 from schemas.topics import Topic
-from stream_processors.addressing import addresses
-from stream_processors.transaction import TRANSACTION_SECONDS, transactional_config
-from stream_processors.turns import LONG_TURN
+from stream_processors.commit.addressing import addresses
+from stream_processors.commit.transaction import TRANSACTION_SECONDS, transactional_config
+from stream_processors.commit.turns import LONG_TURN
 
 _POLL_SECONDS: Final = 0.2
 

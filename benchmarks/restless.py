@@ -16,11 +16,11 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from ops.load.lines import Line
+from ops.load.lines import ChatLine
 from ops.load.source import open_log
 
 
-def restless(path: Path) -> Iterator[Line]:
+def restless(path: Path) -> Iterator[ChatLine]:
     """The lines of a log, with a leave after the last line of each person in each conversation."""
     last = {}
     with open_log(path) as log:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from confluent_kafka import Producer
 
-from backends.kafka import producer_config
+from backends.kafka.clients import producer_config
 from benchmarks.deployment import deployment
 from schemas.codec import encode
 from schemas.errors import ServerUnavailable
@@ -26,10 +26,10 @@ from schemas.limits import Limits
 from schemas.records import AddMembers, AnyCommand, CreateConversation, SendMessage, TextContent
 from schemas.settings import Settings
 from schemas.topics import Topic
-from stream_processors.conversations import Conversations
-from stream_processors.restore import restore
-from stream_processors.sequencer import DeadLetter, Sequencer, Writer
-from stream_processors.state_codec import Progress, progress_record
+from stream_processors.sequencing.sequencer import RecordWriter, RejectedRecord, Sequencer
+from stream_processors.state.conversations import Conversations
+from stream_processors.state.restore import restore
+from stream_processors.state.state_codec import LaneProgress, progress_record
 
 MANY: Final = 1_000_000
 MEMBERS: Final = 100_000
@@ -59,7 +59,7 @@ class StateAlone:
         """Drops the sync record."""
         return 0
 
-    def dead_letter(self, letter: DeadLetter) -> None:
+    def dead_letter(self, letter: RejectedRecord) -> None:
         """Raises an error: no command here may become a dead letter."""
         raise AssertionError(letter.reason)
 
@@ -167,7 +167,7 @@ def write_many(settings: Settings) -> int:
     for _, records in copies(MANY):
         for key, value in records:
             writer.state(key, value)
-    writer.state(*progress_record(Progress(2 * MANY)))
+    writer.state(*progress_record(LaneProgress(2 * MANY)))
     writer.flush()
     return writer.records
 
@@ -180,9 +180,9 @@ def write_large(settings: Settings) -> int:
     return writer.records
 
 
-def run(writer: Writer, commands: Iterable[AnyCommand]) -> Progress:
+def run(writer: RecordWriter, commands: Iterable[AnyCommand]) -> LaneProgress:
     """Runs a sequencer on some commands, and writes its state."""
-    sequencer = Sequencer(Limits(), Conversations(), Progress())
+    sequencer = Sequencer(Limits(), Conversations(), LaneProgress())
     records = (Source(offset, command) for offset, command in enumerate(commands))
     while some := list(islice(records, _AT_ONCE)):
         for record in some:

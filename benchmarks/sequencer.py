@@ -17,7 +17,7 @@ from typing import Final
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from backends.kafka import admin_client, consumer_config, create_topics, new_topics
+from backends.kafka.clients import admin_client, consumer_config, create_topics, new_topics
 from benchmarks import yardstick
 from benchmarks.results import Figure, Target, WrongOutput
 from benchmarks.worker import worker

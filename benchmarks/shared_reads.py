@@ -14,14 +14,15 @@ from typing import Any, Final, NamedTuple
 
 from cassandra.cluster import Session
 
-from backends.cassandra import cassandra_session, create_tables
-from backends.memberships import user_bucket
+from backends.cassandra.memberships import user_bucket
+from backends.cassandra.session import cassandra_session
+from backends.cassandra.tables import create_tables
 from benchmarks.workload import TEXT
-from gateway.access import access_conversation
-from gateway.cassandra_store import CassandraStore
-from gateway.coalescing import CoalescingStore
-from gateway.history import HistoryAsked, read_history
-from gateway.store import Store
+from gateway.reads.access import access_conversation
+from gateway.reads.history import HistoryAsked, read_history
+from gateway.store.cassandra_store import CassandraStore
+from gateway.store.coalescing import CoalescingStore
+from gateway.store.store_port import Store
 from schemas.codec import encode
 from schemas.limits import MESSAGE_BUCKET
 from schemas.records import MessageSent, TextContent

@@ -15,11 +15,11 @@ from typing import Final, NamedTuple
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 
-from backends.cassandra import cassandra_session
-from backends.groups import committed_places
-from backends.kafka import admin_client, consumer_config, create_topics, producer_config
-from backends.recipient_topics import make_recipients
-from backends.shards import places_of
+from backends.cassandra.session import cassandra_session
+from backends.kafka.clients import admin_client, consumer_config, create_topics, producer_config
+from backends.kafka.groups import committed_places
+from backends.sync_layout.recipient_topics import make_recipients
+from backends.sync_layout.topic_creation import places_of
 from benchmarks.worker import worker
 from benchmarks.workload import FLUSH_SECONDS, TEXT
 from schemas.codec import encode

@@ -22,9 +22,9 @@ from cassandra.cluster import Session
 from cassandra.query import Statement
 from confluent_kafka import Consumer, Producer
 
-from backends.cassandra import cassandra_session, create_tables
-from backends.groups import committed_places
-from backends.kafka import (
+from backends.cassandra.session import cassandra_session
+from backends.cassandra.tables import create_tables
+from backends.kafka.clients import (
     admin_client,
     consumer_config,
     create_topics,
@@ -32,6 +32,7 @@ from backends.kafka import (
     producer_config,
     topic_partitions,
 )
+from backends.kafka.groups import committed_places
 from benchmarks import report
 from benchmarks.contacts import append_contacts, chosen
 from benchmarks.results import Figure, Target, WrongOutput
@@ -45,10 +46,10 @@ from schemas.records import MessageSent, TextContent
 from schemas.settings import Settings
 from schemas.sync_rows import decode_row, references
 from schemas.topics import Topic
+from sinks.assembly import STAGES
 from sinks.base.records import Record
-from sinks.cassandra.requests import send
-from sinks.cassandra.sync import SyncWriter
-from sinks.stages import STAGES
+from sinks.cassandra.requests import send_statements
+from sinks.cassandra.sync_writer import SyncWriter
 
 ROUNDS: Final = 5
 SHARES: Final = (1.0, 0.1)
@@ -223,7 +224,7 @@ def measure_built(traffic: Traffic) -> float:
         for start in range(0, len(records), size):
             writer.write(records[start : start + size])
         began = time.monotonic()
-        refused, again = send(session, recorder.requests)
+        refused, again = send_statements(session, recorder.requests)
         seconds = time.monotonic() - began
         if refused or again:
             raise ServerUnavailable("Cassandra did not take all statements")

@@ -7,10 +7,16 @@ from typing import Final, Protocol
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from backends.epochs import EpochLog
-from backends.kafka import REQUEST_SECONDS, partition_of
-from backends.sync_layout import OWN_EPOCH, Sharded, SyncLayout, TopicPerRecipient, sync_layout
-from consumers.reading import answered, bounds, written_end
+from backends.kafka.clients import REQUEST_SECONDS, partition_of
+from backends.kafka.epoch_log import EpochLog
+from backends.sync_layout.layouts import (
+    OWN_EPOCH,
+    Sharded,
+    SyncLayout,
+    TopicPerRecipient,
+    sync_layout,
+)
+from consumers.partition_reader import answered, bounds, written_end
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 
@@ -145,7 +151,8 @@ class OwnTopicChain:
     def end(self, place: TopicPartition) -> int:
         """See `Chain`. Includes records in open transactions: they may be committed later.
 
-        Later records go to the person's own topic: `stream_processors.recipient_transaction`.
+        Later records go to the person's own topic:
+        `stream_processors.commit.recipient_transaction`.
         """
         return written_end(self._settings, place)
 

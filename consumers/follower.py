@@ -20,7 +20,7 @@ from confluent_kafka import Message, TopicPartition
 
 from consumers.chain import LOOK_SECONDS, chain_of
 from consumers.cursor import CursorStore
-from consumers.reading import OffsetGone, bounds, gulp, is_end, open_consumer
+from consumers.partition_reader import OffsetGone, bounds, gulp, is_end, open_consumer
 from schemas.codec import decode_sync_record
 from schemas.errors import ConfigurationError, Trimmed, UndecodableRecord
 from schemas.recipients import is_recipient
@@ -30,10 +30,10 @@ from schemas.sync_seq import sync_seq, unpack_sync_seq
 
 log = logging.getLogger(__name__)
 
-Start: TypeAlias = Literal["beginning", "end"]
+FollowFrom: TypeAlias = Literal["beginning", "end"]
 """Start position of a device without a cursor: the oldest retained record, or new records only."""
 
-GULP: Final = 500
+MAX_RECORDS_PER_READ: Final = 500
 """Maximum number of records per call to the Kafka client, which prefetches by itself."""
 
 FOLLOW_SECONDS: Final = 0.2
@@ -77,7 +77,7 @@ class SyncFollower:
         cursors: CursorStore,
         *,
         device_id: str = "default",
-        start: Start = "beginning",
+        start: FollowFrom = "beginning",
     ) -> None:
         self._user, self._key, self._device_id = user, user.encode(), device_id
         self._cursors = cursors
@@ -122,7 +122,7 @@ class SyncFollower:
                 self._save_passed_over(PASSED_OVER_SECONDS)
                 return None
             self._continue_in_next_epoch()
-            self._gulp.extend(gulp(self._consumer, min(left, LOOK_SECONDS), GULP))
+            self._gulp.extend(gulp(self._consumer, min(left, LOOK_SECONDS), MAX_RECORDS_PER_READ))
             looked = True
 
     def commit(self, item: SyncItem) -> None:
@@ -157,7 +157,7 @@ class SyncFollower:
         """Close the connection. May be called again."""
         self._consumer.close()
 
-    def _begin(self, start: Start) -> None:
+    def _begin(self, start: FollowFrom) -> None:
         cursor = self._cursors.load(self._user, self._device_id)
         if cursor is not None:
             self._begin_after(cursor)

@@ -12,7 +12,7 @@ import hashlib
 import shutil
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from importlib import resources
@@ -23,10 +23,8 @@ import requests
 import stamina
 from jgo.maven import MavenContext
 
+from devstack.progress import ReportStep
 from schemas.errors import ConfigurationError, ServerUnavailable
-
-Report = Callable[[str], None]
-"""Receives one line of progress for a person."""
 
 _PARALLEL: Final = 8
 _STALLED_SECONDS: Final = 30
@@ -80,7 +78,7 @@ def locked_files(distribution: Distribution) -> list[LockedFile]:
     return [LockedFile.parse(line) for line in text.splitlines() if not line.startswith("#")]
 
 
-def fetch(distribution: Distribution, folder: Path, report: Report) -> Path:
+def fetch(distribution: Distribution, folder: Path, report: ReportStep) -> Path:
     """Return the folder of an unpacked server; fetch the server if the folder is missing.
 
     Args:
@@ -106,7 +104,7 @@ def fetch(distribution: Distribution, folder: Path, report: Report) -> Path:
     return target
 
 
-def _fill(distribution: Distribution, folder: Path, report: Report) -> None:
+def _fill(distribution: Distribution, folder: Path, report: ReportStep) -> None:
     files = locked_files(distribution)
     title = f"{distribution.name} {distribution.version}"
     context = MavenContext(repo_cache=folder / "repository", timeout=_STALLED_SECONDS)

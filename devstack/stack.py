@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from devstack import ports
-from devstack.artifacts import Report, fetch
+from devstack.artifacts import fetch
 from devstack.java import find_java
 from devstack.layout import Layout
 from devstack.processes import end, processes_of, wait_until
 from devstack.program import Program
+from devstack.progress import ReportStep
 from devstack.servers import Server
 from devstack.settings import DevstackSettings
 from devstack.supervision import Supervisor
@@ -27,7 +28,7 @@ _RESTARTS: Final = 2
 
 
 def ignore(line: str) -> None:
-    """Ignore a line: a `Report` without a reader."""
+    """Ignore a line: a `ReportStep` without a reader."""
 
 
 class Stack:
@@ -40,7 +41,7 @@ class Stack:
     """
 
     def __init__(
-        self, settings: DevstackSettings, servers: Sequence[Server], report: Report = ignore
+        self, settings: DevstackSettings, servers: Sequence[Server], report: ReportStep = ignore
     ) -> None:
         self.servers = {server.name: server for server in servers}
         self.layout = Layout(settings.root)

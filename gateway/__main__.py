@@ -7,10 +7,10 @@ import logging
 import sys
 from typing import Final
 
-from gateway.app import compose
-from gateway.logs import configure_logging
-from gateway.server import serve
-from gateway.tokens import signing_secret, with_secret
+from gateway.http.http_app import compose
+from gateway.http.server import serve
+from gateway.http.tokens import signing_secret, with_secret
+from gateway.log_lines import configure_logging
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings, load_settings
 

@@ -2,8 +2,8 @@
 
 `docs/gateway.md` lists the bounds. A constant is read at each use, so that a test can change it.
 
-Requests that wait for new records have their own bounds in `gateway.wake_ups`, because they would
-take the places of all other requests.
+Requests that wait for new records have their own bounds in `gateway.log.wake_ups`, because they
+would take the places of all other requests.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ def main() -> None:
 
 
 def _run() -> None:
-    from ops.commands import app  # noqa: PLC0415 - see `main`
-    from ops.failures import line_of, quiet_libraries  # noqa: PLC0415 - see `main`
+    from ops.commands.app import app  # noqa: PLC0415 - see `main`
+    from ops.error_text import quiet_libraries  # noqa: PLC0415 - see `main`
     from schemas.errors import Interrupted  # noqa: PLC0415 - see `main`
 
     quiet_libraries()
@@ -44,6 +44,8 @@ def _run() -> None:
     except Interrupted as error:
         _fail(str(error), _INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the outermost caller
+        from ops.failures import line_of  # noqa: PLC0415 - imports all client libraries
+
         _fail(line_of(error), _FAILED)
 
 

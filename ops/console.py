@@ -10,7 +10,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from devstack.artifacts import Report
+from devstack.progress import ReportStep
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
@@ -24,7 +24,7 @@ def emit(record: Any) -> None:
 
 
 @contextmanager
-def progress(doing: str) -> Iterator[Report]:
+def progress(doing: str) -> Iterator[ReportStep]:
     """Show a spinner while the body runs, and a line for each reported step."""
     with err.status(doing):
         yield lambda line: err.print(f"  {line}", markup=False)

@@ -10,29 +10,23 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import re
 import sqlite3
-import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import stamina
 from aiohttp import ClientError
 from cassandra import DriverException, UnresolvableContactPoints
 from cassandra.cluster import NoHostAvailable
 from confluent_kafka import KafkaException
 from elasticsearch import ApiError, TransportError
 
-from ops.endpoints import endpoints
-from ops.running import resolve_settings
+from ops.deployment.endpoints import endpoints
+from ops.deployment.running import resolve_settings
+from ops.error_text import tidy
 from schemas.errors import ImError, ServerUnavailable
-
-_KAFKA_ERROR: Final = re.compile(r'KafkaError\{code=[^}]*?str="([^"]*)"\}')
-"""The text form of an error of confluent-kafka. The group is the error's message."""
 
 _PROJECT: Final = Path(__file__).parent.parent
 
@@ -60,16 +54,6 @@ _SERVERS: Final[tuple[tuple[tuple[type[Exception], ...], _Server], ...]] = (
 """The server behind each type of error of a client library."""
 
 
-def quiet_libraries() -> None:
-    """Silence the loggers of libraries: `line_of` reports their errors."""
-    logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="im: %(message)s")
-    for library in ("cassandra", "elastic_transport", "elasticsearch", "aiohttp", "asyncio"):
-        logger = logging.getLogger(library)
-        logger.propagate = False
-        logger.addHandler(logging.NullHandler())
-    stamina.instrumentation.set_on_retry_hooks([])
-
-
 def line_of(error: Exception) -> str:
     """The error in one line. Quotes no text of a message."""
     server = _server_behind(error)
@@ -84,11 +68,6 @@ def line_of(error: Exception) -> str:
     if isinstance(error, sqlite3.Error):
         return f"a file below IM_HOME cannot be used ({error})"
     return _defect(error)
-
-
-def tidy(text: str) -> str:
-    """The text, with each error of confluent-kafka reduced to the error's message."""
-    return _KAFKA_ERROR.sub(r"\1", text)
 
 
 def _with_address(line: str, server: _Server | None) -> str:

@@ -13,8 +13,8 @@ import stamina
 from msgspec import Raw, Struct
 from yarl import URL
 
-from gateway.tokens import issue_token
-from ops.endpoints import gateway_address
+from gateway.http.tokens import issue_token
+from ops.deployment.endpoints import gateway_address
 from schemas.errors import ImError, ServerUnavailable, TransientFailure
 from schemas.settings import Settings
 

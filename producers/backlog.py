@@ -57,7 +57,7 @@ class Resend(NamedTuple):
     most: float = 300.0
 
 
-class Stage(Enum):
+class ParcelStage(Enum):
     """The stage of a parcel."""
 
     WAITING = auto()
@@ -99,7 +99,7 @@ class Parcel:
         self.ordinal = 0
         self.value = value
         self.receipt = receipt
-        self.stage = Stage.WAITING
+        self.stage = ParcelStage.WAITING
 
 
 class _Lane:
@@ -170,7 +170,7 @@ class Backlog:
         lane = self._lanes[parcel.conv_id]
         lane.waiting.popleft()
         lane.sent[parcel.position] = parcel
-        parcel.stage = Stage.SENT
+        parcel.stage = ParcelStage.SENT
         self.sent_count += 1
         # Round-robin: a busy conversation does not delay the others.
         self._ready.pop(parcel.conv_id, None)
@@ -182,10 +182,10 @@ class Backlog:
         Returns:
             Whether the command was sent and unacknowledged; False if its outcome came first.
         """
-        if parcel.stage is not Stage.SENT:
+        if parcel.stage is not ParcelStage.SENT:
             return False
         lane = self._unsend(parcel)
-        parcel.stage = Stage.ACCEPTED
+        parcel.stage = ParcelStage.ACCEPTED
         if self._resend is not None and not lane.accepted:
             lane.wait = lane.wait or self._resend.first
             lane.due = now + lane.wait
@@ -201,9 +201,11 @@ class Backlog:
             the author has no outcome.
         """
         lane = self._lanes[parcel.conv_id]
-        if parcel.stage is Stage.WAITING:  # rewound or resent: an earlier copy has the outcome
+        if (
+            parcel.stage is ParcelStage.WAITING
+        ):  # rewound or resent: an earlier copy has the outcome
             lane.waiting.remove(parcel)
-        elif parcel.stage is Stage.SENT:
+        elif parcel.stage is ParcelStage.SENT:
             self._unsend(parcel)
         else:
             is_oldest = next(iter(lane.accepted)) == parcel.position
@@ -212,7 +214,7 @@ class Backlog:
             if self._resend is not None and is_oldest:
                 lane.wait = self._resend.first
                 lane.due = now + lane.wait
-        parcel.stage = Stage.SETTLED
+        parcel.stage = ParcelStage.SETTLED
         self._update_ready(parcel.conv_id)
         return self._leaving(self._rows[parcel.author].parcels)
 
@@ -256,7 +258,7 @@ class Backlog:
 
     def _take_back(self, conv_id: str, lane: _Lane, parcels: dict[int, Parcel]) -> None:
         for parcel in parcels.values():
-            parcel.stage = Stage.WAITING
+            parcel.stage = ParcelStage.WAITING
         # By position: a repeated command may be older or newer than the waiting ones.
         lane.waiting = deque(
             sorted([*parcels.values(), *lane.waiting], key=lambda parcel: parcel.position)
@@ -290,6 +292,6 @@ class Backlog:
     @staticmethod
     def _leaving(parcels: deque[Parcel]) -> list[Parcel]:
         leaving = []
-        while parcels and parcels[0].stage is Stage.SETTLED:
+        while parcels and parcels[0].stage is ParcelStage.SETTLED:
             leaving.append(parcels.popleft())
         return leaving

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from confluent_kafka import Producer
 
-from backends.deployment import check_log
-from backends.kafka import partition_of
+from backends.identity.log_identity import check_log
+from backends.kafka.clients import partition_of
 from schemas.deployment import Deployment
 from schemas.errors import ServerUnavailable, TransientFailure
 from schemas.settings import Settings

@@ -17,10 +17,10 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from backends.kafka import producer_config
+from backends.kafka.clients import producer_config
 from producers.backlog import Parcel
 from producers.checked import CheckedProducer
-from producers.validation import MAX_RECORD_BYTES
+from producers.validation import MAX_BATCH_BYTES
 from schemas.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def kafka_producer(settings: Settings, linger_ms: float) -> KafkaProducer:
         "message.timeout.ms": 0,  # a long outage must not fail a message
         # A permanent failure of a message stops the producer, so that no later message passes it.
         "enable.gapless.guarantee": True,
-        "message.max.bytes": MAX_RECORD_BYTES,
+        "message.max.bytes": MAX_BATCH_BYTES,
         "linger.ms": linger_ms,
         # It warns about lost connections, and that `enable.gapless.guarantee` is experimental.
     }

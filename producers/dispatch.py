@@ -18,7 +18,7 @@ from typing import Final, Literal, TypeAlias
 from producers.backlog import Backlog, Identity, Parcel, Resend, identity_of
 from producers.courier import Courier
 from producers.outbox import Outbox
-from producers.receipts import State
+from producers.receipts import ReceiptState
 from schemas.errors import (
     FatalFailure,
     ImError,
@@ -79,7 +79,7 @@ class Dispatcher:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.changed = threading.Condition()
-        self.counts: Counter[State] = Counter()
+        self.counts: Counter[ReceiptState] = Counter()
         self.trouble: ImError | None = None
         self.last_failure: str | None = None
         self._outbox = outbox
@@ -117,7 +117,7 @@ class Dispatcher:
         for parcel in parcels:
             self._pending[parcel.identity] = parcel
             self._backlog.add(parcel)
-            self.counts[State.QUEUED] += 1
+            self.counts[ReceiptState.QUEUED] += 1
         self._send_ready()
         self.changed.notify_all()
 
@@ -141,13 +141,13 @@ class Dispatcher:
                     return
                 case Rejected():
                     parcel.receipt.code = record.code
-                    self._settle(parcel, State.REJECTED)
+                    self._settle(parcel, ReceiptState.REJECTED)
                 case Duplicate():
                     parcel.receipt.seq = record.seq
-                    self._settle(parcel, State.DUPLICATE)
+                    self._settle(parcel, ReceiptState.DUPLICATE)
                 case _:
                     parcel.receipt.seq = record.seq
-                    self._settle(parcel, State.SEQUENCED)
+                    self._settle(parcel, ReceiptState.SEQUENCED)
             self._send_ready()
             self.changed.notify_all()
 
@@ -237,16 +237,16 @@ class Dispatcher:
             now = self._clock()
             for parcel in acknowledged:
                 if self._backlog.accept(parcel, now):
-                    self._move(parcel, State.ACCEPTED)
+                    self._move(parcel, ReceiptState.ACCEPTED)
                     if self._done_when == "accepted":
                         self._forget(parcel)
             self.changed.notify_all()
 
-    def _settle(self, parcel: Parcel, state: State) -> None:
+    def _settle(self, parcel: Parcel, state: ReceiptState) -> None:
         self._move(parcel, state)
         self._forget(parcel)
 
-    def _move(self, parcel: Parcel, state: State) -> None:
+    def _move(self, parcel: Parcel, state: ReceiptState) -> None:
         self.counts[parcel.receipt.state] -= 1
         self.counts[state] += 1
         parcel.receipt.state = state

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from backends.own_file import OwnFile, open_own_file
+from backends.processes.own_file import OwnFile, open_own_file
 from schemas.errors import (
     OutboxFull,
     OutboxInUse,

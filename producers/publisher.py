@@ -26,7 +26,7 @@ from producers.courier import Courier, MakeProducer, kafka_producer
 from producers.dispatch import Dispatcher, DoneWhen
 from producers.ids import IdGenerator
 from producers.outbox import CAPACITY, Outbox
-from producers.receipts import Receipt, State
+from producers.receipts import Receipt, ReceiptState
 from producers.validation import encode_valid, list_of
 from schemas.codec import decode_command
 from schemas.errors import ConfigurationError, InvalidCommand, NotYet, UndecodableRecord
@@ -217,9 +217,9 @@ class Publisher:
         dispatcher = self._dispatcher
         with self._changed:
             self._changed.wait_for(
-                lambda: not dispatcher.counts[State.QUEUED] or dispatcher.trouble, timeout
+                lambda: not dispatcher.counts[ReceiptState.QUEUED] or dispatcher.trouble, timeout
             )
-            queued = dispatcher.counts[State.QUEUED]
+            queued = dispatcher.counts[ReceiptState.QUEUED]
         if queued and dispatcher.trouble is not None:
             raise dispatcher.trouble
         if queued:
@@ -227,10 +227,10 @@ class Publisher:
             because = "" if failure is None else f"; the last failure was: {failure}"
             raise NotYet(f"{queued} commands are not acknowledged after {timeout:g} s{because}")
 
-    def counts(self) -> Mapping[State, int]:
+    def counts(self) -> Mapping[ReceiptState, int]:
         """Return the number of commands by current state, since the start, resumed ones too."""
         with self._changed:
-            return {state: self._dispatcher.counts[state] for state in State}
+            return {state: self._dispatcher.counts[state] for state in ReceiptState}
 
     def close(self) -> None:
         """Flush for at most `CLOSE_SECONDS`, then close. May be called again.

@@ -9,7 +9,7 @@ from enum import StrEnum
 from schemas.errors import CommandRejected, ImError, NotYet, RejectionCode
 
 
-class State(StrEnum):
+class ReceiptState(StrEnum):
     """The state of a command.
 
     ``QUEUED``: in the outbox. ``ACCEPTED``: acknowledged by the broker, so that it will get a
@@ -43,7 +43,7 @@ class Receipt:
         trouble: Callable[[], ImError | None],
     ) -> None:
         self.client_msg_id = client_msg_id
-        self.state = State.QUEUED
+        self.state = ReceiptState.QUEUED
         self.seq: int | None = None
         self.code: RejectionCode | None = None
         self._changed = changed
@@ -59,7 +59,7 @@ class Receipt:
             NotYet: No acknowledgement within the timeout; sending continues.
             PublisherClosed: The publisher was closed; the command is in the outbox.
         """
-        self._wait(lambda: self.state is not State.QUEUED, timeout)
+        self._wait(lambda: self.state is not ReceiptState.QUEUED, timeout)
 
     def wait_sequenced(self, timeout: float) -> int:
         """Wait until the SeqId is known. A follower has to pass records to `Publisher.observe`.
@@ -92,6 +92,6 @@ class Receipt:
         raise NotYet(f"command {self.client_msg_id} {self._standing()} after {timeout:g} s")
 
     def _standing(self) -> str:
-        if self.state is State.ACCEPTED:
+        if self.state is ReceiptState.ACCEPTED:
             return "is with the broker, but nothing has passed its outcome to `Publisher.observe`"
         return f"is {self.state}, and the broker has not acknowledged it"

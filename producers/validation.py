@@ -16,7 +16,7 @@ from msgspec import UNSET
 from schemas.codec import encode
 from schemas.errors import InvalidCommand, RejectionCode
 from schemas.ids import is_client_msg_id, is_valid_id
-from schemas.limits import MAX_SAID_BYTES, MAX_SEQ, Limits
+from schemas.limits import MAX_MESSAGE_BYTES, MAX_SEQ, Limits
 from schemas.records import (
     MAX_ID_LENGTH,
     MAX_INSTALLATION_LENGTH,
@@ -34,13 +34,13 @@ from schemas.records import (
     TextContent,
     TransferOwnership,
 )
-from schemas.texts import is_blank, said_bytes
+from schemas.texts import is_blank, message_bytes
 from schemas.topics import Topic
 
-MAX_RECORD_BYTES: Final = int(Topic.MESSAGES.spec.config["max.message.bytes"])
+MAX_BATCH_BYTES: Final = int(Topic.MESSAGES.spec.config["max.message.bytes"])
 """Maximum size of a batch that the broker accepts."""
 
-MAX_COMMAND_BYTES: Final = MAX_RECORD_BYTES - 16 * 1024
+MAX_COMMAND_BYTES: Final = MAX_BATCH_BYTES - 16 * 1024
 """Maximum size of an encoded command; the rest is for its key and the framing."""
 
 
@@ -166,12 +166,12 @@ def _check_said(command: SendMessage | EditMessage, limits: Limits) -> None:
 
 def _check_size(command: SendMessage | EditMessage) -> None:
     try:
-        size = said_bytes(command.conv_id, command.sender, command.content, command.mentions)
+        size = message_bytes(command.conv_id, command.sender, command.content, command.mentions)
     except UnicodeEncodeError:
         return  # `encode_valid` reports it
-    if size > MAX_SAID_BYTES:
+    if size > MAX_MESSAGE_BYTES:
         raise InvalidCommand(
-            "too_large", f"text, mentions and ids take {size} bytes, at most {MAX_SAID_BYTES}"
+            "too_large", f"text, mentions and ids take {size} bytes, at most {MAX_MESSAGE_BYTES}"
         )
 
 

@@ -44,19 +44,23 @@ class Origin(NamedTuple):
     last_offset: int | None = None
 
 
-class Content(NamedTuple):
+class ContentDigest(NamedTuple):
     """The size of a rejected value or batch, and its digest."""
 
     size: int
     digest: str
 
 
-def content_of(value: bytes | memoryview | None) -> Content:
+def content_of(value: bytes | memoryview | None) -> ContentDigest:
     """The size and the digest of a value."""
-    return Content(0, "") if value is None else Content(len(value), sha256(value).hexdigest())
+    return (
+        ContentDigest(0, "")
+        if value is None
+        else ContentDigest(len(value), sha256(value).hexdigest())
+    )
 
 
-def letter_headers(stage: str, reason: str, origin: Origin, content: Content) -> Headers:
+def letter_headers(stage: str, reason: str, origin: Origin, content: ContentDigest) -> Headers:
     """The headers of a dead letter. They take less than 2,000 bytes."""
     headers = {
         "stage": stage,

@@ -26,7 +26,7 @@ _UNIONS: Final[dict[str, Any]] = {
 }
 
 
-def documents() -> dict[str, str]:
+def json_schemas() -> dict[str, str]:
     """The contents of the files by name, generated from the present code."""
     return {f"{name}.schema.json": _document(name, union) for name, union in _UNIONS.items()}
 
@@ -43,7 +43,7 @@ def _document(title: str, union: Any) -> str:
 def main() -> None:
     """Writes the files."""
     FOLDER.mkdir(exist_ok=True)
-    for name, text in documents().items():
+    for name, text in json_schemas().items():
         (FOLDER / name).write_text(text, encoding="utf-8")
 
 

@@ -57,7 +57,7 @@ def inactive_after(lifetime: timedelta) -> timedelta:
     return lifetime + 2 * contact_interval(lifetime)
 
 
-class Keeping(NamedTuple):
+class RetentionTimes(NamedTuple):
     """Durations that follow from a lifetime, in seconds.
 
     ``slot``: the length of a slot. ``surely``: the guaranteed retention of a record, from the
@@ -73,9 +73,9 @@ class Keeping(NamedTuple):
         return int(now) // self.slot * self.slot
 
 
-def keeping(lifetime: timedelta) -> Keeping:
+def keeping(lifetime: timedelta) -> RetentionTimes:
     """The retention of records with this lifetime, which is at least a second."""
     seconds = int(lifetime.total_seconds())
     slot = max(1, seconds // _SLOTS_IN_A_LIFETIME)
     margin = max(_LEAST_MARGIN, min(_LARGEST_MARGIN, slot))
-    return Keeping(slot, seconds + slot, seconds + slot + margin)
+    return RetentionTimes(slot, seconds + slot, seconds + slot + margin)

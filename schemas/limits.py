@@ -6,7 +6,8 @@ from msgspec import Struct
 
 PARTITION_BYTES = 100_000_000
 """Upper bound for each store partition that grows with a timeline: Cassandra reads, repairs and
-compacts a partition as a whole. `tests/unit/test_partition_sizes.py` computes the sizes."""
+compacts a partition as a whole. `tests/unit/backends/test_partition_sizes.py` computes the
+sizes."""
 
 MAX_SEQ = (1 << 63) - 1
 """SeqIds take 64 bits with a sign in the store."""
@@ -23,9 +24,11 @@ MAX_TIME_MS = 253_402_300_799_999
 MAX_ENTRY_BYTES = 9_375
 """Maximum size of an encoded entry, and so of a sync record. The sequencer enforces it."""
 
-MAX_SAID_BYTES = MAX_ENTRY_BYTES - 263
-"""Maximum size of one version of a message (`schemas.texts.said_bytes`). The rest of its entry is
-names of fields, a client_msg_id and five numbers of 64 bits."""
+MAX_MESSAGE_BYTES = MAX_ENTRY_BYTES - 263
+"""Maximum size of one version of a message, see `schemas.texts.message_bytes`.
+
+The rest of its entry is names of fields, a client_msg_id and five numbers of 64 bits.
+"""
 
 MESSAGE_BUCKET = 10_000
 """SeqIds of a conversation in one partition of the store."""
@@ -44,7 +47,7 @@ One query reads all of them. A change of the number requires refilling the table
 DEDUP_WINDOW = 32
 """Decided ids remembered for each (conversation, sender, device, installation)."""
 
-MAX_DEVICES = 16
+MAX_DEDUP_DEVICES = 16
 """Devices of one sender whose ids one conversation remembers. Each installation counts."""
 
 STRANGER_REFUSALS = 4_096
@@ -82,7 +85,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     ``push_limit``: a conversation with more members switches to ``pull``.
     ``push_again_below``: a conversation with fewer members switches back to ``push``. Lower than
     ``push_limit``, so that one person who leaves and joins does not switch the mode each time.
-    ``max_text_bytes``: for the text alone. `MAX_SAID_BYTES` bounds the text and its mentions.
+    ``max_text_bytes``: for the text alone. `MAX_MESSAGE_BYTES` bounds the text and its mentions.
     ``members_per_entry``: a longer list of members becomes several entries, because each named
     person gets the entry, so one entry with n members would cost n times n. `MAX_ENTRY_BYTES` may
     make the lists shorter.

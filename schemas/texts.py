@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from schemas.codec import encode
-from schemas.limits import MAX_SAID_BYTES
+from schemas.limits import MAX_MESSAGE_BYTES
 from schemas.records import MAX_ID_LENGTH, Content
 
 _UNSEEN: Final = (
@@ -23,8 +23,8 @@ default-ignorable characters of Unicode, and the blank Braille pattern."""
 
 _find_seen: Final = re.compile(f"[^{_UNSEEN}]").search
 
-SURELY_FITS: Final = (MAX_SAID_BYTES - 64 - 2 * 6 * MAX_ID_LENGTH) // 6
-"""A text without mentions of at most this number of characters cannot exceed `MAX_SAID_BYTES`:
+SURELY_FITS: Final = (MAX_MESSAGE_BYTES - 64 - 2 * 6 * MAX_ID_LENGTH) // 6
+"""A text without mentions of at most this number of characters cannot exceed `MAX_MESSAGE_BYTES`:
 JSON needs at most six bytes for a character, also in the two ids."""
 
 
@@ -33,11 +33,11 @@ def is_blank(text: str) -> bool:
     return _find_seen(text) is None
 
 
-def said_bytes(conv_id: str, sender: str, content: Content, mentions: Sequence[str]) -> int:
+def message_bytes(conv_id: str, sender: str, content: Content, mentions: Sequence[str]) -> int:
     """The size of one version of a message as JSON: ids, text and mentions, in bytes.
 
-    The limit is `MAX_SAID_BYTES`. The size is the same for a message and for an edit, so that an
-    edit can set each text that can be sent. The entries of both have room for this number of
+    The limit is `MAX_MESSAGE_BYTES`. The size is the same for a message and for an edit, so that
+    an edit can set each text that can be sent. The entries of both have room for this number of
     bytes, whatever their other fields are.
     """
     return len(encode((conv_id, sender, content, mentions)))

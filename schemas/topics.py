@@ -73,7 +73,7 @@ class Topic(Enum):
         sharded_by_recipient=False,
         config={"cleanup.policy": "compact", "segment.ms": str(6 * 3600 * 1000)},
     )
-    # The topic of epoch 0, with which both layouts begin: see `backends.sync_layout`.
+    # The topic of epoch 0, with which both layouts begin: see `backends.sync_layout.layouts`.
     SYNC = TopicSpec(
         "sync",
         "recipient",
@@ -103,7 +103,7 @@ class Topic(Enum):
         "deployment",
         "the deployment's id",
         sharded_by_recipient=False,
-        # The first record counts (`backends.deployment`), so no record may expire.
+        # The first record counts (`backends.identity.log_identity`), so no record may expire.
         config={"cleanup.policy": "delete", "retention.ms": _FOREVER},
         ordered=True,
     )

@@ -23,7 +23,7 @@ class Period(NamedTuple):
     last: int | None = None
 
 
-class Change(NamedTuple):
+class MembershipChange(NamedTuple):
     """A join or a leave of a person by entry ``seq``.
 
     ``history`` is the history rule in the entry of a join; it has no meaning for a leave.
@@ -71,7 +71,7 @@ def _merged(parts: Iterable[Period]) -> list[Period]:
     return found
 
 
-def readable(changes: Iterable[Change]) -> list[Period]:
+def readable(changes: Iterable[MembershipChange]) -> list[Period]:
     """The SeqIds that one person may read back in one conversation.
 
     The readable SeqIds are the membership periods and, after a join by the rule ``all``, all

@@ -18,7 +18,7 @@ from typing import Final
 
 from schemas.errors import ConfigurationError, FatalFailure
 from schemas.settings import load_settings
-from sinks.stages import STAGES, run_stage
+from sinks.assembly import STAGES, run_stage
 
 _COLLECT_AFTER: Final = 100_000
 """Allocations between two runs of the garbage collector. A batch has some 100,000 objects without

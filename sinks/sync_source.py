@@ -19,13 +19,13 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from backends.epochs import EpochLog
-from backends.groups import committed_places
-from backends.kafka import consumer_config
-from backends.sync_layout import Sharded, SyncLayout, TopicPerRecipient, sync_layout
+from backends.kafka.clients import consumer_config
+from backends.kafka.epoch_log import EpochLog
+from backends.kafka.groups import committed_places
+from backends.sync_layout.layouts import Sharded, SyncLayout, TopicPerRecipient, sync_layout
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
-from sinks.base.source import Source
+from sinks.base.source import SinkSource
 
 ASK_SECONDS: Final = 5.0
 """Timeout of each request to the broker; shorter than the time after which the group removes a
@@ -45,17 +45,17 @@ class _Numbered:
         self._places: dict[int, TopicPartition] = {}
 
     def number(self, place: TopicPartition) -> int:
-        """See `Source`."""
+        """See `SinkSource`."""
         number = self._layout.number(place.topic, place.partition)
         self._places[number] = place
         return number
 
     def place(self, number: int) -> TopicPartition:
-        """See `Source`."""
+        """See `SinkSource`."""
         return self._places[number]
 
 
-class RecipientTopics(_Numbered):
+class RecipientTopicSource(_Numbered):
     """All topics of recipients, and the shared topic of all other recipients.
 
     Args:
@@ -68,7 +68,7 @@ class RecipientTopics(_Numbered):
         self._pattern = f"^{layout.topic('', 0).replace('.', '[.]')}([.].*)?$"
 
     def topics(self) -> list[str]:
-        """See `Source`."""
+        """See `SinkSource`."""
         return [self._pattern]
 
 
@@ -92,7 +92,7 @@ class EpochByEpoch(_Numbered):
         self._log = EpochLog(settings, self._consumer)
 
     def topics(self) -> list[str]:
-        """See `Source`."""
+        """See `SinkSource`."""
         try:
             self._log.follow(ASK_SECONDS)
             while self._is_stored(self._epoch):
@@ -131,10 +131,10 @@ def sync_consumer_config(settings: Settings) -> dict[str, Any]:
     return {"topic.metadata.refresh.interval.ms": int(NEW_TOPICS_SECONDS * 1000)}
 
 
-def sync_source(settings: Settings, stage: str) -> Source:
+def sync_source(settings: Settings, stage: str) -> SinkSource:
     """The source of the sync sink of a deployment."""
     layout = sync_layout(settings)
     if isinstance(layout, Sharded):
         return EpochByEpoch(settings, layout, stage)
     assert isinstance(layout, TopicPerRecipient)  # noqa: S101 - there are two
-    return RecipientTopics(layout)
+    return RecipientTopicSource(layout)

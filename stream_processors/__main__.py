@@ -13,11 +13,11 @@ from typing import Final
 
 import faust
 
-from backends.deployment_watch import DeploymentWatch, await_deployment
-from backends.minutely import LibraryFilter
+from backends.identity.identity_watch import DeploymentWatch, await_deployment
+from backends.processes.minute_log import LibraryFilter
 from schemas.errors import FatalFailure
 from schemas.settings import load_settings
-from stream_processors.app import make_app
+from stream_processors.faust_app.worker_app import make_worker
 
 _SWITCH_SECONDS: Final = 0.03
 """Time for which a lane may compute while another thread waits for the interpreter.
@@ -47,7 +47,7 @@ def main() -> None:
     logging.getLogger("faust").setLevel(logging.ERROR)
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
     # Faust logs under the name of the module that subclasses it.
-    logging.getLogger("stream_processors.fetching").setLevel(logging.ERROR)
+    logging.getLogger("stream_processors.faust_app.fetching").setLevel(logging.ERROR)
     sys.setswitchinterval(_SWITCH_SECONDS)
     settings = load_settings()
     settings.home.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def main() -> None:
         sys.exit(failure.exit_code)
     assert deployment is not None  # noqa: S101 - nobody sets the event
     watch = DeploymentWatch(settings, deployment)
-    app = make_app(settings, watch.look)
+    app = make_worker(settings, watch.look)
     watch.start()
     gc.freeze()  # all imported objects
     gc.set_threshold(_COLLECT_AFTER)

@@ -7,7 +7,7 @@
 docs/search.md describes the rule.
 """
 
-from backends.search_text.characters import visible
+from backends.search_text.characters import visible_characters
 from backends.search_text.tokens import LONGEST_TOKEN, has_run, readings_of
 
-__all__ = ["LONGEST_TOKEN", "has_run", "readings_of", "visible"]
+__all__ = ["LONGEST_TOKEN", "has_run", "readings_of", "visible_characters"]

@@ -13,7 +13,7 @@ from typing import Final
 import regex
 
 BREAK: Final = "\ufdd0"
-"""Marks the end of a word. A noncharacter, which `visible` removes from every text."""
+"""Marks the end of a word. A noncharacter, which `visible_characters` removes from every text."""
 
 DOTTED_CIRCLE: Final = "\u25cc"
 """The character that Unicode draws under a mark without a letter."""
@@ -110,7 +110,7 @@ _UNSEEN: Final = re.compile(f"({EMOJI})|[vjteu]+")
 _ALIKE: Final = Memo(lambda character: _ALIKE_FORMS.get(ord(character), character))
 
 
-def visible(text: str) -> str:
+def visible_characters(text: str) -> str:
     """The text without the characters that a reader does not see, and with variants made equal.
 
     Not seen: default ignorable code points except the parts of an emoji sequence, variation
@@ -120,7 +120,7 @@ def visible(text: str) -> str:
 
 
 def seen(text: str) -> str:
-    """As `visible`, but without the removal of `BREAK`."""
+    """As `visible_characters`, but without the removal of `BREAK`."""
     kinds = text.translate(KINDS)
     if "v" in kinds:
         text = "".join(c for c, kind in zip(text, kinds, strict=True) if kind != "v")

@@ -17,7 +17,7 @@ import hashlib
 import re
 from typing import Final
 
-from backends.search_text.characters import BREAK, EMOJI, KINDS, Memo, visible
+from backends.search_text.characters import BREAK, EMOJI, KINDS, Memo, visible_characters
 from backends.search_text.folding import fold, separated
 
 LONGEST_TOKEN: Final = 100
@@ -55,7 +55,7 @@ def _spaced(character: str) -> str:
 
 
 def _spaced_ascii(character: str) -> str:
-    return _spaced(folded) if (folded := fold(visible(character))) else ""
+    return _spaced(folded) if (folded := fold(visible_characters(character))) else ""
 
 
 _SPACED: Final = Memo(_spaced)
@@ -77,7 +77,7 @@ def readings_of(text: str) -> tuple[str, ...]:
     if text.isascii():
         tokens = _plain_tokens(text.translate(_SPACED_ASCII))
         return (tokens,) if tokens else ()
-    shown = visible(text)
+    shown = visible_characters(text)
     apart = separated(shown)
     if apart == shown:
         tokens = _tokens(fold(shown))

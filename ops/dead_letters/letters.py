@@ -11,7 +11,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka import TopicPartition as Place
 from msgspec import Struct
 
-from backends.kafka import consumer_config
+from backends.kafka.clients import consumer_config
 from schemas.dead_letters import Headers
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings

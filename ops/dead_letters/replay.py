@@ -11,18 +11,18 @@ from typing import Final
 from confluent_kafka import KafkaException, TopicPartition
 from msgspec import Struct
 
-from backends.deployment import check_log
+from backends.identity.log_identity import check_log
 from ops.dead_letters.letters import Letter, read_record, record_consumer
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
-from sinks.base.dead_letters import DeadLetter
-from sinks.base.delivery import Delivery
+from sinks.assembly import STAGES, source_of
+from sinks.base.delivery import BatchDelivery
 from sinks.base.poison import PoisonGuard, PoisonLimits
 from sinks.base.records import Record
-from sinks.base.writer import Writer
-from sinks.cassandra.sync import SyncWriter
+from sinks.base.sink_letters import DeadLetter
+from sinks.base.writer_port import StoreWriter
 from sinks.cassandra.sync_late import LateSyncWriter
-from sinks.stages import STAGES, source_of
+from sinks.cassandra.sync_writer import SyncWriter
 
 STORED: Final = "stored"
 REFUSED: Final = "refused again"
@@ -51,7 +51,7 @@ class _Refusals:
         self.reasons: list[str] = []
 
     def send(self, letters: Iterable[DeadLetter]) -> None:
-        """See `sinks.base.dead_letters.DeadLetters`."""
+        """See `sinks.base.sink_letters.DeadLetters`."""
         self.reasons += [letter.reason for letter in letters]
 
 
@@ -115,7 +115,7 @@ def _replay_stage(settings: Settings, stage: str, letters: list[Letter]) -> Iter
             yield Replayed(stage=stage, place=letter.place, outcome=outcome, why=why)
 
 
-def _deliver(writer: Writer, refusals: _Refusals, record: Record) -> None:
+def _deliver(writer: StoreWriter, refusals: _Refusals, record: Record) -> None:
     """Return when the record is stored or refused.
 
     Raises:
@@ -125,6 +125,6 @@ def _deliver(writer: Writer, refusals: _Refusals, record: Record) -> None:
     timer = Timer(_STORE_SECONDS, late.set)
     timer.start()
     try:
-        Delivery(writer, refusals, PoisonGuard(_NO_LIMIT)).deliver([record], late)
+        BatchDelivery(writer, refusals, PoisonGuard(_NO_LIMIT)).deliver([record], late)
     finally:
         timer.cancel()

@@ -15,7 +15,7 @@ from msgspec import Raw
 from ops.demo.events import Found, HistoryRead, Reachable
 from ops.demo.play import Played
 from ops.demo.script import QUERY, READERS, SEARCHER
-from ops.endpoints import gateway_address
+from ops.deployment.endpoints import gateway_address
 from ops.gateway_client import REQUEST_SECONDS, GatewayClient
 from schemas.settings import Settings
 

@@ -18,7 +18,7 @@ QUERY: Final = "咖啡"
 SEARCHER: Final = "小明"
 
 
-class Line(NamedTuple):
+class ScriptLine(NamedTuple):
     """A message of one person in a conversation."""
 
     conversation: str
@@ -28,13 +28,13 @@ class Line(NamedTuple):
 
 
 LINES: Final = (
-    Line("chat", "alice", "Hi! Shall we have a coffee after work?"),
-    Line("chat", "小明", "好啊，六点在楼下的咖啡馆见。"),
-    Line("chat", "alice", "Perfect, 六点 it is."),
-    Line("team", "bob", "The release candidate is up, please have a look."),
-    Line("team", "丽华", "我来测试中文搜索。"),
-    Line("team", "emma", "And I check the sync timelines."),
-    Line("team", "小明", "先喝咖啡，再发布！"),
-    Line("team", "bob", "丽华: two characters are enough to find it now.", ("丽华",)),
-    Line("team", "alice", "Great work, everybody. 大家辛苦了！"),
+    ScriptLine("chat", "alice", "Hi! Shall we have a coffee after work?"),
+    ScriptLine("chat", "小明", "好啊，六点在楼下的咖啡馆见。"),
+    ScriptLine("chat", "alice", "Perfect, 六点 it is."),
+    ScriptLine("team", "bob", "The release candidate is up, please have a look."),
+    ScriptLine("team", "丽华", "我来测试中文搜索。"),
+    ScriptLine("team", "emma", "And I check the sync timelines."),
+    ScriptLine("team", "小明", "先喝咖啡，再发布！"),
+    ScriptLine("team", "bob", "丽华: two characters are enough to find it now.", ("丽华",)),
+    ScriptLine("team", "alice", "Great work, everybody. 大家辛苦了！"),
 )

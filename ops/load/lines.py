@@ -35,7 +35,7 @@ COMMANDS_PER_LINE: Final = 4
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Line(Struct, frozen=True):
+class ChatLine(Struct, frozen=True):
     """One line: a person sends a message, joins or leaves. ``number``: line number, from 1."""
 
     conv: Id
@@ -46,10 +46,10 @@ class Line(Struct, frozen=True):
     number: int = 0
 
 
-_decoder = msgspec.json.Decoder(Line)
+_decoder = msgspec.json.Decoder(ChatLine)
 
 
-def parse_line(raw: bytes, number: int) -> Line:
+def parse_line(raw: bytes, number: int) -> ChatLine:
     """Decode one line.
 
     Args:
@@ -106,7 +106,7 @@ class Conversion:
         self.skipped_leaves = 0
         self.skipped_empty = 0
 
-    def commands(self, line: Line) -> list[AnyCommand]:
+    def commands(self, line: ChatLine) -> list[AnyCommand]:
         """The commands of the next line: at most two."""
         conversation = self._conversations.get(line.conv)
         if conversation is None:
@@ -152,7 +152,7 @@ class _Place:
 
     __slots__ = ("_ms", "_number", "line")
 
-    def __init__(self, line: Line, ms: int, number: int) -> None:
+    def __init__(self, line: ChatLine, ms: int, number: int) -> None:
         self.line = line
         self._ms = ms
         self._number = number

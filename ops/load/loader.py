@@ -1,7 +1,8 @@
 """Load a chat log, from the file to the stores.
 
 1. Send the commands that an interrupted load left in the outbox.
-2. Convert lines to commands, and publish the commands in batches. At most `BACKLOG` commands are
+2. Convert lines to commands, and publish the commands in batches. At most `MAX_UNSEQUENCED`
+commands are
    without an outcome at a time.
 3. At the end of the file, wait until every command has an outcome.
 4. Wait until every sink has stored the results.
@@ -19,21 +20,21 @@ from msgspec.structs import replace
 
 from ops.load.display import Display
 from ops.load.ledger import Ledger
-from ops.load.lines import DEVICE, Conversion, Line
+from ops.load.lines import DEVICE, ChatLine, Conversion
 from ops.load.sequencing import Sequencing
 from ops.load.source import LogFile
 from ops.load.storing import wait_until_stored
 from ops.load.waiting import PAUSE_SECONDS, Patience
 from producers.publisher import Publisher
-from producers.receipts import State
+from producers.receipts import ReceiptState
 from schemas.errors import InvalidCommand, NotYet, OutboxInUse
 from schemas.records import AnyCommand, SendMessage
 from schemas.settings import Settings
 
-BACKLOG: Final = 50_000
+MAX_UNSEQUENCED: Final = 50_000
 """Maximum commands without an outcome: some seconds of the sequencer's work, 15 MB of memory."""
 
-ROOM: Final = 40_000
+RESUME_SENDING_AT: Final = 40_000
 """Sending continues when at most this number of commands are without an outcome."""
 
 BATCH: Final = 500
@@ -139,7 +140,7 @@ class Loader:
                 outbox,
                 window=None,
                 done_when="accepted",
-                capacity=2 * BACKLOG,
+                capacity=2 * MAX_UNSEQUENCED,
                 linger_ms=LINGER_MS,
             )
         except OutboxInUse:
@@ -163,13 +164,13 @@ class Loader:
             self._count(lines, commands)
             self._display.show("sent (bytes)", file.read_bytes, file.size)
             sequencing.read(0)
-            if len(self._ledger) > BACKLOG:
+            if len(self._ledger) > MAX_UNSEQUENCED:
                 self._flush(publisher)
-                sequencing.make_room(lambda: len(self._ledger) <= ROOM)
+                sequencing.make_room(lambda: len(self._ledger) <= RESUME_SENDING_AT)
             if self._rate is not None:
                 sequencing.read_for(begin + self._summary.lines / self._rate - time.monotonic())
 
-    def _batches(self, lines: Iterable[Line]) -> Iterator[list[Line]]:
+    def _batches(self, lines: Iterable[ChatLine]) -> Iterator[list[ChatLine]]:
         size = BATCH
         if self._rate is not None:
             size = max(1, min(BATCH, int(self._rate / BATCHES_PER_SECOND)))
@@ -201,11 +202,11 @@ class Loader:
             try:
                 publisher.flush(PAUSE_SECONDS)
             except NotYet as not_yet:
-                patience.check(publisher.counts()[State.ACCEPTED], str(not_yet))
+                patience.check(publisher.counts()[ReceiptState.ACCEPTED], str(not_yet))
             else:
                 return
 
-    def _count(self, lines: Sequence[Line], commands: Sequence[_FromLine]) -> None:
+    def _count(self, lines: Sequence[ChatLine], commands: Sequence[_FromLine]) -> None:
         self._summary.lines += len(lines)
         self._summary.commands += len(commands)
         self._summary.messages += sum(isinstance(c, SendMessage) for c, _ in commands)

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from consumers.tail import Positions, TimelineTail, ends
+from consumers.timeline_tail import Positions, TimelineTail, ends
+from ops.deployment.stages import SEQUENCER
 from ops.load.ledger import Ledger
 from ops.load.waiting import PAUSE_SECONDS, Patience, StageOffsets, is_past, patient_ends
-from ops.stages import SEQUENCER
 from schemas.settings import Settings
 from schemas.topics import Topic
 

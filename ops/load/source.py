@@ -11,7 +11,7 @@ from io import BufferedIOBase, BufferedReader
 from pathlib import Path
 from typing import Final
 
-from ops.load.lines import Line, parse_line
+from ops.load.lines import ChatLine, parse_line
 from schemas.errors import ConfigurationError, InvalidLine
 
 MAX_LINE_BYTES: Final = 1024 * 1024
@@ -38,7 +38,7 @@ class LogFile:
         """Position in the file. The reader buffers, so this is a little ahead of the lines."""
         return self._file.tell()
 
-    def __iter__(self) -> Iterator[Line]:
+    def __iter__(self) -> Iterator[ChatLine]:
         """The lines in order.
 
         Raises:
@@ -49,7 +49,7 @@ class LogFile:
         except (OSError, EOFError, zlib.error) as error:
             raise InvalidLine(f"the file is damaged after line {self.lines}: {error}") from error
 
-    def _parsed(self) -> Iterator[Line]:
+    def _parsed(self) -> Iterator[ChatLine]:
         is_packed = self._file.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
         stream: BufferedIOBase = gzip.open(self._file) if is_packed else self._file  # noqa: SIM115 - closed with the file
         while raw := stream.readline(MAX_LINE_BYTES + 1):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from consumers.tail import last_records
+from consumers.timeline_tail import last_records
+from ops.deployment.stages import SINKS, SOURCES
 from ops.load.display import Display
 from ops.load.waiting import PAUSE_SECONDS, Patience, StageOffsets, is_past, patient_ends
-from ops.stages import SINKS, SOURCES
 from schemas.settings import Settings
 from schemas.topics import Topic
 

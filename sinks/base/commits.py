@@ -13,10 +13,10 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from backends.groups import committed_places
-from backends.minutely import MinuteLog
+from backends.kafka.groups import committed_places
+from backends.processes.minute_log import MinuteLog
 from sinks.base.consumer import SourceConsumer, names_of
-from sinks.base.progress import Progress
+from sinks.base.progress import SinkProgress
 
 ANSWER_SECONDS: Final = 15.0
 """A commit without a response within this time is repeated; the response may still arrive."""
@@ -97,7 +97,7 @@ class LastCommits:
         self._next = 0.0
         self._failures = MinuteLog(_logger)
 
-    def learn(self, progress: Progress) -> None:
+    def learn(self, progress: SinkProgress) -> None:
         """Sends a request if there are new partitions; repeats it later without a response."""
         new = progress.unknown()
         if not new or self._clock() < self._next:

@@ -8,8 +8,8 @@ from typing import Any, Final, Literal, Protocol
 
 from confluent_kafka import KafkaError, Message, TopicPartition
 
-from backends.kafka import consumer_config
-from backends.minutely import MinuteLog
+from backends.kafka.clients import consumer_config
+from backends.processes.minute_log import MinuteLog
 from schemas.errors import FatalFailure
 from schemas.settings import Settings
 

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 
-class Counts(Struct, frozen=True):
+class DeliveryCounts(Struct, frozen=True):
     """Counts of one partition.
 
     Attributes:
@@ -22,15 +22,15 @@ class Counts(Struct, frozen=True):
     written: int = 0
     skipped: int = 0
 
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
+    def __add__(self, other: DeliveryCounts) -> DeliveryCounts:
+        return DeliveryCounts(
             self.dead_letters + other.dead_letters,
             self.written + other.written,
             self.skipped + other.skipped,
         )
 
 
-CountsOf: TypeAlias = Mapping[int, Counts]
+CountsOf: TypeAlias = Mapping[int, DeliveryCounts]
 """Counts by the number of a partition; a partition without counts may be absent."""
 
 NO_COUNTS: Final[CountsOf] = MappingProxyType({})
@@ -38,7 +38,7 @@ NO_COUNTS: Final[CountsOf] = MappingProxyType({})
 
 def added(first: CountsOf, second: CountsOf) -> CountsOf:
     """The sums of two counts, by partition."""
-    nothing = Counts()
+    nothing = DeliveryCounts()
     return {
         number: first.get(number, nothing) + second.get(number, nothing)
         for number in {*first, *second}

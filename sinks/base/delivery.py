@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from threading import Event
 from typing import Final
 
-from backends.watchdog import Vitals
+from backends.processes.watchdog import Vitals
 from schemas.errors import PoisonRecord, TransientFailure
-from sinks.base.counts import NO_COUNTS, Counts, CountsOf, added
-from sinks.base.dead_letters import DeadLetter, DeadLetters
+from sinks.base.counts import NO_COUNTS, CountsOf, DeliveryCounts, added
 from sinks.base.poison import PoisonGuard
 from sinks.base.records import Record
 from sinks.base.retry import attempts
-from sinks.base.writer import Outcome, Writer
+from sinks.base.sink_letters import DeadLetter, DeadLetters
+from sinks.base.writer_port import StoreWriter, WriteOutcome
 
 _OF_A_RECORD: Final = (
     ValueError,
@@ -33,7 +33,7 @@ errors of their clients have other types."""
 _logger = logging.getLogger(__name__)
 
 
-class Delivery:
+class BatchDelivery:
     """Makes batches durable, each record in the store or among the dead letters.
 
     Args:
@@ -45,7 +45,7 @@ class Delivery:
 
     def __init__(
         self,
-        writer: Writer,
+        writer: StoreWriter,
         dead_letters: DeadLetters,
         guard: PoisonGuard,
         vitals: Vitals | None = None,
@@ -84,7 +84,7 @@ class Delivery:
         if letters:
             self._put_aside(letters, abandon)
         dead = Counter(letter.record.partition for letter in letters)
-        return added(counts, {number: Counts(count) for number, count in dead.items()})
+        return added(counts, {number: DeliveryCounts(count) for number, count in dead.items()})
 
     def _write(self, records: Sequence[Record], abandon: Event) -> tuple[dict[int, str], CountsOf]:
         """Writes until all records except poison are durable.
@@ -107,22 +107,22 @@ class Delivery:
                     raise TransientFailure(f"{len(pending)} records wait ({outcome.why})")
         return poison, counts
 
-    def _outcome(self, records: Sequence[Record]) -> Outcome:
+    def _outcome(self, records: Sequence[Record]) -> WriteOutcome:
         """Writes records. A record for which the writer raises one of these errors is poison."""
         try:
             return self._writer.write(records)
         except _OF_A_RECORD as error:
             if len(records) == 1:
                 reason = f"it cannot be written: {type(error).__name__}"
-                return Outcome([PoisonRecord(0, reason)])
+                return WriteOutcome([PoisonRecord(0, reason)])
         middle = len(records) // 2
         first = self._outcome(records[:middle])
         # No record of the second half may be durable before the whole first half.
         rest = range(len(records) - middle)
-        second = Outcome((), rest) if first.again else self._outcome(records[middle:])
+        second = WriteOutcome((), rest) if first.again else self._outcome(records[middle:])
         poison = [PoisonRecord(each.index + middle, each.reason) for each in second.poison]
         again = [index + middle for index in second.again]
-        return Outcome(
+        return WriteOutcome(
             [*first.poison, *poison],
             [*first.again, *again],
             first.why or second.why,

@@ -10,15 +10,15 @@ from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaError, Message, TopicPartition
 
-from backends.watchdog import Vitals
+from backends.processes.watchdog import Vitals
 from schemas.errors import FatalFailure
 from sinks.base.background import Task, ThreadTask
 from sinks.base.commits import Commits, LastCommits
 from sinks.base.consumer import SourceConsumer, names_of, raise_if_fatal
 from sinks.base.counts import NO_COUNTS, CountsOf
-from sinks.base.progress import Progress
+from sinks.base.progress import SinkProgress
 from sinks.base.records import Batch, Bounds, Buffer, Record
-from sinks.base.source import Source
+from sinks.base.source import SinkSource
 
 IDLE_POLL_SECONDS: Final = 0.1
 """Poll timeout without other work. It delays the end of the loop by the same time."""
@@ -49,7 +49,7 @@ STOP_SECONDS: Final = 10.0
 _logger = logging.getLogger(__name__)
 
 Deliver = Callable[[Sequence[Record], Event], CountsOf]
-"""Makes records durable; see `sinks.base.delivery.Delivery.deliver`."""
+"""Makes records durable; see `sinks.base.delivery.BatchDelivery.deliver`."""
 
 
 class _Flight(NamedTuple):
@@ -95,7 +95,7 @@ class SinkLoop:
         self,
         consumer: SourceConsumer,
         commits: Commits,
-        source: Source,
+        source: SinkSource,
         deliver: Deliver,
         bounds: Bounds,
         *,
@@ -115,7 +115,7 @@ class SinkLoop:
         self._buffer = Buffer(bounds)
         self._assigned = assigned
         self._start = start
-        self._progress = Progress(now)
+        self._progress = SinkProgress(now)
         self._flight: _Flight | None = None
         self._abandon = Event()
         self._paused = False

@@ -11,7 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 from schemas.codec import decode
 from schemas.errors import UndecodableRecord
 from schemas.records.values import Int64
-from sinks.base.counts import Counts, CountsOf
+from sinks.base.counts import CountsOf, DeliveryCounts
 from sinks.base.records import Batch
 
 
@@ -21,9 +21,9 @@ class CommitNote(Struct):
     ``delay_ms``: the time from the broker's timestamp of the newest entry's command to the
     durability of the entry. ``at``: the time of the durability, in milliseconds since 1970. Both
     are absent before the first entry. ``dead_letters``: the number for this partition since its
-    first record. ``written`` and ``skipped``: see `sinks.base.counts.Counts`, since the setting
-    ``skip_inactive`` was first on; absent before. A record that is written again after a restart
-    is counted once.
+    first record. ``written`` and ``skipped``: see `sinks.base.counts.DeliveryCounts`, since the
+    setting ``skip_inactive`` was first on; absent before. A record that is written again after a
+    restart is counted once.
     """
 
     delay_ms: Int64 | UnsetType = UNSET
@@ -32,7 +32,7 @@ class CommitNote(Struct):
     written: Int64 | UnsetType = UNSET
     skipped: Int64 | UnsetType = UNSET
 
-    def add(self, counts: Counts) -> None:
+    def add(self, counts: DeliveryCounts) -> None:
         """Adds counts."""
         self.dead_letters += counts.dead_letters
         if counts.written or counts.skipped:
@@ -40,9 +40,9 @@ class CommitNote(Struct):
             self.skipped = (self.skipped or 0) + counts.skipped
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> DeliveryCounts:
         """The counts."""
-        return Counts(self.dead_letters, self.written or 0, self.skipped or 0)
+        return DeliveryCounts(self.dead_letters, self.written or 0, self.skipped or 0)
 
 
 class _At(Struct):
@@ -78,7 +78,7 @@ class _Position:
         return None not in {self.committed, self.durable} and self.committed != self.durable
 
 
-class Progress:
+class SinkProgress:
     """The assigned partitions, by number.
 
     Args:
@@ -113,7 +113,7 @@ class Progress:
 
     def durable(self, batch: Batch, counts: CountsOf) -> None:
         """Notes that a whole batch is durable."""
-        nothing = Counts()
+        nothing = DeliveryCounts()
         now_ms = int(self._now() * 1000)
         for partition, offset in batch.next_offsets.items():
             position = self._positions[partition]

@@ -11,7 +11,7 @@ from msgspec import Struct
 class Record(Struct, frozen=True, gc=False):
     """One record of a sink's source, with unmodified bytes.
 
-    ``partition`` is the number of its partition, see `sinks.base.source.Source`.
+    ``partition`` is the number of its partition, see `sinks.base.source.SinkSource`.
 
     Not tracked by the garbage collector, because hundreds of thousands exist at a time, without
     cycles.

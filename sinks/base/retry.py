@@ -15,7 +15,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from backends.minutely import MinuteLog
+from backends.processes.minute_log import MinuteLog
 from schemas.errors import ServerUnavailable, TransientFailure
 
 FIRST_PAUSE_SECONDS: Final = 0.2

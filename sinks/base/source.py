@@ -7,7 +7,7 @@ from typing import Protocol
 from confluent_kafka import TopicPartition
 
 
-class Source(Protocol):
+class SinkSource(Protocol):
     """The topics of a sink."""
 
     def topics(self) -> list[str]:
@@ -34,13 +34,13 @@ class OneTopic:
         self._name = name
 
     def topics(self) -> list[str]:
-        """See `Source`."""
+        """See `SinkSource`."""
         return [self._name]
 
     def number(self, place: TopicPartition) -> int:
-        """See `Source`."""
+        """See `SinkSource`."""
         return place.partition
 
     def place(self, number: int) -> TopicPartition:
-        """See `Source`."""
+        """See `SinkSource`."""
         return TopicPartition(self._name, number)

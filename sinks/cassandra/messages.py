@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from cassandra.cluster import Session
 
-from backends.memberships import join_place, leave_place, user_bucket
+from backends.cassandra.memberships import join_place, leave_place, user_bucket
 from schemas.codec import decode_entry
 from schemas.errors import PoisonRecord, TransientFailure, UndecodableRecord
 from schemas.limits import MEMBERSHIP_BUCKET, MESSAGE_BUCKET
@@ -23,10 +23,17 @@ from schemas.records import (
     OwnershipTransferred,
 )
 from sinks.base.records import Record
-from sinks.base.writer import Outcome
-from sinks.cassandra.alterations import Alterations, altered
-from sinks.cassandra.marks import Spoken, own_rows, prepare_own
-from sinks.cassandra.requests import MAX_BIGINT, MAX_KEY_BYTES, Row, execute, prepare, requests_of
+from sinks.base.writer_port import WriteOutcome
+from sinks.cassandra.altered_rows import AlterationRows, altered
+from sinks.cassandra.mark_rows import Spoken, own_rows, prepare_own
+from sinks.cassandra.requests import (
+    MAX_BIGINT,
+    MAX_PARTITION_KEY_BYTES,
+    Row,
+    execute,
+    prepare_statement,
+    requests_of,
+)
 
 _ROW_OVERHEAD: Final = 128
 """Size of a row in a request without its text, in bytes."""
@@ -66,24 +73,24 @@ class MessageWriter:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._by_user = prepare(
+        self._by_user = prepare_statement(
             session,
             "INSERT INTO membership_by_user "
             "(user_id, bucket, conv_id, place, seq, since, joined, messages, history_rule) "
             "VALUES (:user_id, :bucket, :conv_id, :place, :seq, :since, :joined, :messages, "
             ":history_rule) USING TIMESTAMP :seq",
         )
-        self._by_conversation = prepare(
+        self._by_conversation = prepare_statement(
             session,
             "INSERT INTO membership_by_conversation "
             "(conv_id, bucket, user_id, seq, joined, history_rule) VALUES (?, ?, ?, ?, ?, ?)",
         )
-        self._message = prepare(
+        self._message = prepare_statement(
             session,
             "INSERT INTO message (conv_id, bucket, seq, kind, sender, at, messages, entry) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         )
-        self._conversation = prepare(
+        self._conversation = prepare_statement(
             session,
             "INSERT INTO conversation "
             "(conv_id, head, messages, owner, join_rule, mode, history_rule) "
@@ -91,10 +98,10 @@ class MessageWriter:
             "USING TIMESTAMP :seq",
         )
         self._own = prepare_own(session)
-        self._alterations = Alterations(session)
+        self._alterations = AlterationRows(session)
 
-    def write(self, records: Sequence[Record]) -> Outcome:
-        """See `sinks.base.writer.Writer.write`."""
+    def write(self, records: Sequence[Record]) -> WriteOutcome:
+        """See `sinks.base.writer_port.StoreWriter.write`."""
         logged, poison = _decode(records)
         for rows in (
             self._membership_rows,
@@ -106,7 +113,7 @@ class MessageWriter:
             poison += refused
             gone = {found.index for found in refused}
             logged = [item for item in logged if item.origin not in gone]
-        return Outcome(poison)
+        return WriteOutcome(poison)
 
     def _write_all(self, partitions: Iterable[Sequence[Row]]) -> Sequence[PoisonRecord]:
         """Writes rows, and returns the refused ones.
@@ -181,7 +188,7 @@ def _change(entry: _MembershipChange) -> tuple[int | bool | str, ...]:
 
 
 def row_by_user(entry: _MembershipChange, user: str) -> dict[str, int | bool | str]:
-    """The row of ``membership_by_user``: `backends.memberships` defines its ``place``."""
+    """The row of ``membership_by_user``: `memberships` defines its ``place``."""
     common = {"seq": entry.seq, "messages": entry.messages}
     if isinstance(entry, MembersRemoved):
         number = (entry.periods or {}).get(user, 0)
@@ -232,5 +239,8 @@ def _check_range(entry: AnyEntry) -> None:
     if any(not 0 < seq < entry.seq for seq in altered(entry)):
         raise UndecodableRecord("it alters an entry that is not before it")
     named = entry.members if isinstance(entry, _MembershipChange) else ()
-    if any(len(each.encode()) > MAX_KEY_BYTES for each in (entry.conv_id, entry.sender, *named)):
+    if any(
+        len(each.encode()) > MAX_PARTITION_KEY_BYTES
+        for each in (entry.conv_id, entry.sender, *named)
+    ):
         raise UndecodableRecord("an id is too long")

@@ -21,9 +21,9 @@ from cassandra.protocol import ServerError
 from cassandra.query import BatchStatement, BatchType, BoundStatement, PreparedStatement, Statement
 from msgspec import Struct
 
-from backends.cassandra import REQUEST_SECONDS
+from backends.cassandra.session import REQUEST_SECONDS
 from schemas.errors import FatalFailure, PoisonRecord, TransientFailure
-from sinks.base.writer import Outcome
+from sinks.base.writer_port import WriteOutcome
 
 MAX_ROWS: Final = 100
 """Rows in one request. More rows are not faster, and make a timeout more costly."""
@@ -38,10 +38,10 @@ flight."""
 MAX_BIGINT: Final = (1 << 63) - 1
 """The largest value of the type bigint."""
 
-MAX_KEY_BYTES: Final = (1 << 16) - 1
+MAX_PARTITION_KEY_BYTES: Final = (1 << 16) - 1
 """The maximum size of a part of a partition key; the driver itself fails with longer ones."""
 
-REFUSED: Final = "Cassandra refuses the row"
+REFUSED_BY_SERVER: Final = "Cassandra refuses the row"
 """The reason of a dead letter. The server's own error text may quote the row."""
 
 _TRANSIENT: Final = (
@@ -56,7 +56,7 @@ _TRANSIENT: Final = (
 )
 
 
-def prepare(session: Session, statement: str) -> PreparedStatement:
+def prepare_statement(session: Session, statement: str) -> PreparedStatement:
     """Prepares an idempotent insert.
 
     Raises:
@@ -81,7 +81,7 @@ class Row(Struct, frozen=True, gc=False):
 
 
 class Sendable(Protocol):
-    """A request for `send`."""
+    """A request for `send_statements`."""
 
     def statement(self) -> Statement:
         """The statement of the driver."""
@@ -140,7 +140,7 @@ def requests_of(rows: Iterable[Row]) -> Iterator[Request]:
     return map(Request, cut(rows, lambda row: (1, row.size), (MAX_ROWS, MAX_BYTES)))
 
 
-def execute(session: Session, requests: Iterable[Request]) -> Outcome:
+def execute(session: Session, requests: Iterable[Request]) -> WriteOutcome:
     """Sends requests, a bounded number in parallel and in any order, and waits for all responses.
 
     Pass an iterator, so that requests are built while others are in flight: the statements of a
@@ -152,22 +152,24 @@ def execute(session: Session, requests: Iterable[Request]) -> Outcome:
         TransientFailure: The server does not answer.
         FatalFailure: The server refuses this client altogether, or a table is missing.
     """
-    refused, again = send(session, requests)
+    refused, again = send_statements(session, requests)
     poison: set[int] = set()
     if refused:
         require_table(session, refused[0].rows[0].insert.prepared_statement)
-        refused, more = send(session, (Request([row]) for req in refused for row in req.rows))
+        refused, more = send_statements(
+            session, (Request([row]) for req in refused for row in req.rows)
+        )
         poison = {row.origin for request in refused for row in request.rows}
         again += more
     pending = {row.origin for request, _ in again for row in request.rows} - poison
-    return Outcome(
-        [PoisonRecord(origin, REFUSED) for origin in sorted(poison)],
+    return WriteOutcome(
+        [PoisonRecord(origin, REFUSED_BY_SERVER) for origin in sorted(poison)],
         sorted(pending),
         str(again[0][1]) if again else "",
     )
 
 
-def send(
+def send_statements(
     session: Session, requests: Iterable[RequestT]
 ) -> tuple[list[RequestT], list[tuple[RequestT, TransientFailure]]]:
     """Sends requests as `execute` does.

@@ -11,11 +11,11 @@ from schemas.limits import SYNC_BUCKET
 from schemas.recipients import recipients_of
 from schemas.sync_rows import decode_row, references
 from sinks.base.records import Record
-from sinks.base.writer import Outcome
-from sinks.cassandra.requests import failures_by_kind, prepare
-from sinks.cassandra.sync import SyncWriter
+from sinks.base.writer_port import WriteOutcome
+from sinks.cassandra.requests import failures_by_kind, prepare_statement
 from sinks.cassandra.sync_parts import Timeline
-from sinks.cassandra.sync_places import Place, sort_out
+from sinks.cassandra.sync_places import SyncPlacement, sort_out
+from sinks.cassandra.sync_writer import SyncWriter
 
 
 class LateSyncWriter:
@@ -34,16 +34,16 @@ class LateSyncWriter:
 
     def __init__(self, writer: SyncWriter) -> None:
         self._writer = writer
-        self._row_above = prepare(
+        self._row_above = prepare_statement(
             writer.session,
             "SELECT records FROM sync WHERE user_id = ? AND bucket = ? AND sync_seq >= ?"
             " ORDER BY sync_seq LIMIT 1",
         )
 
-    def write(self, records: Sequence[Record]) -> Outcome:
-        """See `sinks.base.writer.Writer.write`."""
+    def write(self, records: Sequence[Record]) -> WriteOutcome:
+        """See `sinks.base.writer_port.StoreWriter.write`."""
         poison = [found for at in range(len(records)) for found in self._write_one(records, at)]
-        return Outcome(poison)
+        return WriteOutcome(poison)
 
     def _write_one(self, records: Sequence[Record], at: int) -> list[PoisonRecord]:
         by_key, marks, poison = sort_out(records, range(at, at + 1))
@@ -59,7 +59,7 @@ class LateSyncWriter:
             refused += self._writer.deliver(timelines)
         return (poison + refused)[:1]
 
-    def _with_row_above(self, user: bytes, place: Place) -> list[Place]:
+    def _with_row_above(self, user: bytes, place: SyncPlacement) -> list[SyncPlacement]:
         """The record, and the records in the row above it.
 
         Raises:
@@ -73,7 +73,9 @@ class LateSyncWriter:
         others = [] if found is None else references(decode_row(found[0]))
         return [
             *(
-                Place(place.origin, each.sync_seq, each.conv_id, each.seq, _bytes(each.reply))
+                SyncPlacement(
+                    place.origin, each.sync_seq, each.conv_id, each.seq, _bytes(each.reply)
+                )
                 for each in others
                 if each.sync_seq != place.sync_seq
             ),

@@ -18,7 +18,7 @@ from msgspec import Raw, Struct
 from schemas.limits import MAX_ENTRY_BYTES, SYNC_BUCKET
 from schemas.recipients import recipients_of
 from schemas.sync_rows import SyncRow, encode_row
-from sinks.cassandra.sync_places import Place
+from sinks.cassandra.sync_places import SyncPlacement
 
 MAX_REFERENCES: Final = 100
 """References in one row, so that a reader who needs a few of them reads few others."""
@@ -55,7 +55,7 @@ class Part(Struct, frozen=True, gc=False):
 
     bucket: int
     rows: list[PackedRow]
-    places: list[Place]
+    places: list[SyncPlacement]
     size: int
 
 
@@ -63,10 +63,10 @@ class Timeline(Struct, frozen=True, gc=False):
     """The recipients who get the same records in one flush."""
 
     users: list[bytes]
-    places: list[Place]
+    places: list[SyncPlacement]
 
 
-def timelines_of(by_key: dict[bytes, list[Place]]) -> list[Timeline]:
+def timelines_of(by_key: dict[bytes, list[SyncPlacement]]) -> list[Timeline]:
     """The records of all recipients. No recipient is in two timelines."""
     recipients: list[tuple[bytes, list[bytes]]] = []
     first_key: dict[bytes, bytes] = {}
@@ -87,7 +87,7 @@ def timelines_of(by_key: dict[bytes, list[Place]]) -> list[Timeline]:
 
 
 def _of_one_key(
-    by_key: dict[bytes, list[Place]],
+    by_key: dict[bytes, list[SyncPlacement]],
     recipients: list[tuple[bytes, list[bytes]]],
     but: Container[bytes],
 ) -> Iterator[Timeline]:
@@ -98,7 +98,7 @@ def _of_one_key(
 
 
 def _of_several_keys(
-    by_key: dict[bytes, list[Place]], keys_of: dict[bytes, list[bytes]]
+    by_key: dict[bytes, list[SyncPlacement]], keys_of: dict[bytes, list[bytes]]
 ) -> Iterator[Timeline]:
     users_of: defaultdict[tuple[bytes, ...], list[bytes]] = defaultdict(list)
     for user, keys in keys_of.items():
@@ -107,7 +107,7 @@ def _of_several_keys(
         yield Timeline(users, [place for key in together for place in by_key[key]])
 
 
-def parts_of(places: list[Place]) -> list[Part]:
+def parts_of(places: list[SyncPlacement]) -> list[Part]:
     """The parts of one recipient, in ascending order. The records may have any order."""
     if len(places) > 1:
         places = sorted(places, key=_by_sync_seq)
@@ -118,14 +118,14 @@ def parts_of(places: list[Place]) -> list[Part]:
     return [part for bucket, some in by_bucket for part in _parts_of_bucket(bucket, list(some))]
 
 
-def part_of(bucket: int, places: list[Place]) -> Part:
+def part_of(bucket: int, places: list[SyncPlacement]) -> Part:
     """A single row of any number of records, which are in ascending order."""
     records = encode_places(places)
     row = PackedRow(bigint(places[-1].sync_seq), records)
     return Part(bucket, [row], places, len(records))
 
 
-def encode_places(places: Sequence[Place]) -> bytes:
+def encode_places(places: Sequence[SyncPlacement]) -> bytes:
     """The column ``records`` of a row of these records."""
     row = SyncRow(entries={}, replies={})
     entries, replies = row.entries, row.replies
@@ -139,7 +139,7 @@ def encode_places(places: Sequence[Place]) -> bytes:
     return encode_row(row)
 
 
-def _parts_of_bucket(bucket: int, places: list[Place]) -> list[Part]:
+def _parts_of_bucket(bucket: int, places: list[SyncPlacement]) -> list[Part]:
     """Parts of ordered records. Most recipients have a single row in a flush."""
     if len(places) <= MAX_REFERENCES:
         part = part_of(bucket, places)
@@ -157,7 +157,7 @@ def _parts_of_bucket(bucket: int, places: list[Place]) -> list[Part]:
     return found
 
 
-def _rows(bucket: int, places: list[Place]) -> Iterator[Part]:
+def _rows(bucket: int, places: list[SyncPlacement]) -> Iterator[Part]:
     """Parts with one row each, within the bounds of a row."""
     for start in range(0, len(places), MAX_REFERENCES):
         some = places[start : start + MAX_REFERENCES]

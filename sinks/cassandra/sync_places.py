@@ -14,8 +14,8 @@ from schemas.recipients import SEPARATOR, recipients_of
 from schemas.records import MAX_ID_LENGTH, AnyEntry, AnyReply, EntryPosition, ReadMarked, Retracted
 from schemas.sync_seq import epoch_of, sync_seq
 from sinks.base.records import Record
-from sinks.cassandra.marks import Marked
-from sinks.cassandra.requests import MAX_BIGINT, MAX_KEY_BYTES
+from sinks.cassandra.mark_rows import Marked
+from sinks.cassandra.requests import MAX_BIGINT, MAX_PARTITION_KEY_BYTES
 
 MAX_DELIVERIES: Final = 200_000
 """Deliveries in one flush: some 100 MB if no recipient has two records."""
@@ -37,7 +37,7 @@ _REPLIES: Final = frozenset(map(_kind, (*get_args(AnyReply), Retracted)))
 _READ_MARKED: Final = _kind(ReadMarked)
 
 
-class Place(Struct, frozen=True, gc=False):
+class SyncPlacement(Struct, frozen=True, gc=False):
     """One record in the timelines of its recipients.
 
     Attributes:
@@ -58,7 +58,7 @@ class Place(Struct, frozen=True, gc=False):
 class Sorted(NamedTuple):
     """The records of a flush by their key; the read marks among them; the poison."""
 
-    by_key: dict[bytes, list[Place]]
+    by_key: dict[bytes, list[SyncPlacement]]
     marks: list[Marked]
     poison: list[PoisonRecord]
 
@@ -80,7 +80,7 @@ def flushes_of(records: Sequence[Record]) -> list[range]:
 
 def sort_out(records: Sequence[Record], flush: range) -> Sorted:
     """Decodes and groups the records of one flush."""
-    by_key: dict[bytes, list[Place]] = {}
+    by_key: dict[bytes, list[SyncPlacement]] = {}
     marks: list[Marked] = []
     poison: list[PoisonRecord] = []
     bases = {each: sync_seq(epoch_of(each), 0) for each in {r.partition for r in records}}
@@ -98,7 +98,9 @@ def sort_out(records: Sequence[Record], flush: range) -> Sorted:
         except UndecodableRecord as error:
             poison.append(PoisonRecord(origin, str(error)))
             continue
-        places.append(Place(origin, bases[record.partition] | record.offset, conv_id, seq, reply))
+        places.append(
+            SyncPlacement(origin, bases[record.partition] | record.offset, conv_id, seq, reply)
+        )
         if position.kind == _READ_MARKED:
             marks += [Marked(origin, conv_id, u.decode(), seq) for u in recipients_of(key)]
     return Sorted({key: places for key, places in by_key.items() if places}, marks, poison)
@@ -112,7 +114,10 @@ def _check_key(key: bytes) -> None:
     """
     if not key or _NOBODY in key or key[:1] == SEPARATOR or key[-1:] == SEPARATOR:
         raise UndecodableRecord("the key names no recipient")
-    if len(key) > MAX_KEY_BYTES and max(map(len, recipients_of(key))) > MAX_KEY_BYTES:
+    if (
+        len(key) > MAX_PARTITION_KEY_BYTES
+        and max(map(len, recipients_of(key))) > MAX_PARTITION_KEY_BYTES
+    ):
         raise UndecodableRecord("the key names no recipient")
     try:
         key.decode()

@@ -44,7 +44,7 @@ class PackedBatch(BatchStatement):  # type: ignore[misc]  # the driver has no ty
         """Appends (True, the id of an insert, the values of a row)."""
 
 
-Delivery: TypeAlias = tuple[bytes, Part, bool]
+PartDelivery: TypeAlias = tuple[bytes, Part, bool]
 """A recipient, a part of the recipient's timeline, and whether its partition must be listed."""
 
 
@@ -72,7 +72,7 @@ class DeliveryRequest(NamedTuple):
     """Parts of the timelines of different recipients."""
 
     inserts: Inserts
-    deliveries: list[Delivery]
+    deliveries: list[PartDelivery]
 
     def statement(self) -> Statement:
         """The batch. For each delivery: its rows, the note on their expiry, the listing."""
@@ -94,14 +94,14 @@ class DeliveryRequest(NamedTuple):
 
 
 def delivery_requests(
-    inserts: Inserts, deliveries: Iterable[Delivery]
+    inserts: Inserts, deliveries: Iterable[PartDelivery]
 ) -> Iterator[DeliveryRequest]:
     """Cuts deliveries into requests within the bounds, unless a single delivery is larger."""
     for chosen in cut(deliveries, _cost_of, (MAX_STATEMENTS, MAX_REQUEST_BYTES)):
         yield DeliveryRequest(inserts, chosen)
 
 
-def _cost_of(delivery: Delivery) -> tuple[int, int]:
+def _cost_of(delivery: PartDelivery) -> tuple[int, int]:
     user, part, is_new = delivery
     inserts = len(part.rows) + 1 + is_new
     return inserts, part.size + inserts * (len(user) + _STATEMENT_BYTES)

@@ -10,11 +10,11 @@ from typing import Final, NamedTuple, Protocol
 from cassandra.query import PreparedStatement, Statement
 
 from schemas.lifetime import SKIPPED_SINCE, SKIPPED_UNTIL
-from sinks.base.counts import Counts, CountsOf
+from sinks.base.counts import CountsOf, DeliveryCounts
 from sinks.base.records import Record
 from sinks.cassandra.requests import cut
 from sinks.cassandra.sync_parts import Timeline, bigint
-from sinks.cassandra.sync_places import Place
+from sinks.cassandra.sync_places import SyncPlacement
 from sinks.cassandra.sync_requests import MAX_REQUEST_BYTES, MAX_STATEMENTS, PackedBatch
 
 _SINCE: Final = bigint(SKIPPED_SINCE)
@@ -45,7 +45,7 @@ class Skip(NamedTuple):
     """A recipient who gets a note, and the recipient's skipped records."""
 
     user: bytes
-    places: list[Place]
+    places: list[SyncPlacement]
 
 
 class Sides(NamedTuple):
@@ -97,7 +97,7 @@ def counts_of(sides: Sides, records: Sequence[Record]) -> CountsOf:
     for _, places in sides.skipped:
         skipped[records[places[0].origin].partition] += len(places)
     return {
-        number: Counts(written=written[number], skipped=skipped[number])
+        number: DeliveryCounts(written=written[number], skipped=skipped[number])
         for number in {*written, *skipped}
     }
 

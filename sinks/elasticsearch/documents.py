@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from msgspec import UNSET, Struct, UnsetType
 
-from backends.elasticsearch import document_id, index_name
+from backends.elasticsearch.index import document_id, index_name
 from backends.search_text import readings_of
 from schemas.codec import decode_entry, encode
 from schemas.errors import PoisonRecord, UndecodableRecord
@@ -24,7 +24,7 @@ BULK_BYTES: Final = 5 * 1024 * 1024
 _MAX_VERSION: Final = (1 << 63) - 1
 
 
-class Document(NamedTuple):
+class SearchDocument(NamedTuple):
     """A message after an entry, as two lines of a bulk request.
 
     ``origin`` is the position of the source record.
@@ -64,9 +64,9 @@ class _Source(Struct, omit_defaults=True):
 
 def documents_of(
     settings: Settings, records: Sequence[Record]
-) -> tuple[list[Document], list[PoisonRecord]]:
+) -> tuple[list[SearchDocument], list[PoisonRecord]]:
     """The documents of a batch, and the records that are not entries. Some entries have none."""
-    documents: list[Document] = []
+    documents: list[SearchDocument] = []
     poison: list[PoisonRecord] = []
     for origin, record in enumerate(records):
         try:
@@ -80,7 +80,7 @@ def documents_of(
 
 def _document(
     settings: Settings, origin: int, entry: MessageSent | MessageEdited | MessageRecalled
-) -> Document:
+) -> SearchDocument:
     """The document of a message after this entry.
 
     Its index and id are those of the message, and its version is the SeqId of the entry. So the
@@ -103,12 +103,12 @@ def _document(
     if not isinstance(entry, MessageRecalled):
         source.sender, source.text = entry.sender, entry.content.text
         source.tokens = readings_of(entry.content.text)
-    return Document(origin, index, at, encode(_Action(target)), encode(source))
+    return SearchDocument(origin, index, at, encode(_Action(target)), encode(source))
 
 
-def bulks_of(documents: Iterable[Document]) -> Iterator[list[Document]]:
+def bulks_of(documents: Iterable[SearchDocument]) -> Iterator[list[SearchDocument]]:
     """Cuts documents into requests."""
-    bulk: list[Document] = []
+    bulk: list[SearchDocument] = []
     size = 0
     for document in documents:
         grown = size + len(document.action) + len(document.source)

@@ -26,12 +26,12 @@ from schemas.records import (
     RecallMessage,
     Retracted,
 )
-from stream_processors.core.outcome import Delivery, Effect, Notice
-from stream_processors.core.recent import Said
+from stream_processors.core.outcome import AddressedEntry, Effect, Notice
+from stream_processors.core.recent import RememberedMessage
 from stream_processors.core.refusal import Refused, check_said, existing
-from stream_processors.core.state import Conversation, Head, Leaver
+from stream_processors.core.state import Conversation, ConversationState, Leaver
 
-MAX_TOLD_MENTIONS: Final = 2
+MAX_NOTIFIED_MENTIONS: Final = 2
 """Maximum number of people that all pulled versions of a message mention, as a multiple of
 `Limits.max_mentions`. Their ids are in the state record of the message."""
 
@@ -45,16 +45,16 @@ def recall(
         Refused: The sender may not recall, it is too late, or there is no such message.
     """
     conversation, head = existing(conversation)
-    said = _message(conversation, head, command)
+    remembered = _message(conversation, head, command)
     by_owner = limits.owner_recalls and command.sender == head.owner
-    if command.sender != said.sender and not by_owner:
+    if command.sender != remembered.sender and not by_owner:
         raise Refused("not_allowed")
-    _check_age(said, at, limits.recall_within_ms)
-    entry = MessageRecalled(**_common(command, at, head, said), edits=list(said.edits))
-    delivery = Delivery(entry, _recipients(conversation, head, entry, said))
-    left = _noticed(limits, conversation, head, command.seq, said)
+    _check_age(remembered, at, limits.recall_within_ms)
+    entry = MessageRecalled(**_common(command, at, head, remembered), edits=list(remembered.edits))
+    delivery = AddressedEntry(entry, _recipients(conversation, head, entry, remembered))
+    left = _noticed(limits, conversation, head, command.seq, remembered)
     notice = Notice(_retraction(entry), left) if left else None
-    gone = replace(said, recalled=True)
+    gone = replace(remembered, recalled=True)
     return Effect((delivery,), _moved(head), (), gone, command.seq, notice)
 
 
@@ -68,22 +68,24 @@ def edit(
     """
     check_said(limits, command)
     conversation, head = existing(conversation)
-    said = _message(conversation, head, command)
-    if command.sender != said.sender:
+    remembered = _message(conversation, head, command)
+    if command.sender != remembered.sender:
         raise Refused("not_allowed")
-    _check_age(said, at, limits.edit_within_ms)
-    if len(said.edits) >= MAX_EDITS:
+    _check_age(remembered, at, limits.edit_within_ms)
+    if len(remembered.edits) >= MAX_EDITS:
         raise Refused("too_many_edits")
     entry = MessageEdited(
-        **_common(command, at, head, said), content=command.content, mentions=command.mentions
+        **_common(command, at, head, remembered),
+        content=command.content,
+        mentions=command.mentions,
     )
-    edited = replace(said, edits=(*said.edits, entry.seq))
+    edited = replace(remembered, edits=(*remembered.edits, entry.seq))
     if head.mode == "pull":
-        told = tuple(dict.fromkeys((*said.told, *mentioned(conversation, entry))))
-        if len(told) > MAX_TOLD_MENTIONS * limits.max_mentions:
+        notified = tuple(dict.fromkeys((*remembered.notified, *mentioned(conversation, entry))))
+        if len(notified) > MAX_NOTIFIED_MENTIONS * limits.max_mentions:
             raise Refused("too_large")
-        edited = replace(edited, pulled=(*said.pulled, entry.seq), told=told)
-    delivery = Delivery(entry, _recipients(conversation, head, entry, edited))
+        edited = replace(edited, pulled=(*remembered.pulled, entry.seq), notified=notified)
+    delivery = AddressedEntry(entry, _recipients(conversation, head, entry, edited))
     return Effect((delivery,), _moved(head), (), edited, command.seq)
 
 
@@ -93,30 +95,35 @@ def mentioned(conversation: Conversation, entry: MessageSent | MessageEdited) ->
     return tuple(u for u in named if u in conversation.members and u != entry.sender)
 
 
-def _message(conversation: Conversation, head: Head, command: RecallMessage | EditMessage) -> Said:
+def _message(
+    conversation: Conversation, head: ConversationState, command: RecallMessage | EditMessage
+) -> RememberedMessage:
     if command.sender not in conversation.members:
         raise Refused("not_a_member")
     if not 0 < command.seq <= head.last_seq:
         raise Refused("unknown_message")
     if not conversation.recent.remembers(command.seq):
         raise Refused("too_late")
-    said = conversation.recent.find(command.seq)
-    if said is None:
+    remembered = conversation.recent.find(command.seq)
+    if remembered is None:
         raise Refused("unknown_message")
-    return said
+    return remembered
 
 
-def _check_age(said: Said, at: int, within_ms: int) -> None:
+def _check_age(remembered: RememberedMessage, at: int, within_ms: int) -> None:
     if not within_ms:
         raise Refused("not_allowed")
-    if said.recalled:
+    if remembered.recalled:
         raise Refused("already_recalled")
-    if at - said.at > within_ms:
+    if at - remembered.at > within_ms:
         raise Refused("too_late")
 
 
 def _common(
-    command: RecallMessage | EditMessage, at: int, head: Head, said: Said
+    command: RecallMessage | EditMessage,
+    at: int,
+    head: ConversationState,
+    remembered: RememberedMessage,
 ) -> dict[str, Any]:
     """The common fields of entries that alter a message: the next entry of the conversation."""
     return {
@@ -127,24 +134,29 @@ def _common(
         "at": at,
         "messages": head.messages,
         "target": command.seq,
-        "target_at": said.at,
+        "target_at": remembered.at,
     }
 
 
 def _recipients(
-    conversation: Conversation, head: Head, entry: MessageRecalled | MessageEdited, said: Said
+    conversation: Conversation,
+    head: ConversationState,
+    entry: MessageRecalled | MessageEdited,
+    remembered: RememberedMessage,
 ) -> tuple[str, ...]:
     """All members in push mode; otherwise the sender, and the members who were sent a version."""
     if head.mode == "push":
         return conversation.recipients()
-    holders = dict.fromkeys((entry.sender, *_holders(conversation, entry.target, said)))
+    holders = dict.fromkeys((entry.sender, *_holders(conversation, entry.target, remembered)))
     return tuple(user for user in holders if user in conversation.members)
 
 
-def _holders(conversation: Conversation, target: int, said: Said) -> Iterator[str]:
+def _holders(
+    conversation: Conversation, target: int, remembered: RememberedMessage
+) -> Iterator[str]:
     """The people whose sync timelines have the text of the message or of one of its edits."""
-    yield from (said.sender, *said.told)
-    pushed = [seq for seq in (target, *said.edits) if seq not in said.pulled]
+    yield from (remembered.sender, *remembered.notified)
+    pushed = [seq for seq in (target, *remembered.edits) if seq not in remembered.pulled]
     if not pushed:
         return
     yield from (user for user, since in conversation.members.items() if since <= pushed[-1])
@@ -172,20 +184,24 @@ def _former(conversation: Conversation, since: int) -> Iterator[Leaver]:
 
 
 def _noticed(
-    limits: Limits, conversation: Conversation, head: Head, target: int, said: Said
+    limits: Limits,
+    conversation: Conversation,
+    head: ConversationState,
+    target: int,
+    remembered: RememberedMessage,
 ) -> list[str]:
     """Former members who get a notice.
 
     All whose sync timeline has the text, and the latest leavers among those who could read it in
     the store, up to the bound.
     """
-    seqs = (target, *said.edits)
-    pushed = [seq for seq in seqs if seq not in said.pulled]
-    told = {said.sender, *said.told}
+    seqs = (target, *remembered.edits)
+    pushed = [seq for seq in seqs if seq not in remembered.pulled]
+    notified = {remembered.sender, *remembered.notified}
     holders: list[str] = []
     readers: list[str] = []
     for leaver in _former(conversation, target):
-        if leaver.user in told or _was_there(leaver, pushed):
+        if leaver.user in notified or _was_there(leaver, pushed):
             holders.append(leaver.user)
         elif len(readers) < limits.max_notices and (
             _was_there(leaver, seqs) or (head.history == "all" and target <= leaver.until)
@@ -202,5 +218,5 @@ def _retraction(entry: MessageRecalled) -> Retracted:
     return Retracted(conv_id=entry.conv_id, target=entry.target, edits=entry.edits, at=entry.at)
 
 
-def _moved(head: Head) -> Head:
+def _moved(head: ConversationState) -> ConversationState:
     return replace(head, last_seq=head.last_seq + 1)

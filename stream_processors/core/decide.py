@@ -37,11 +37,11 @@ from stream_processors.core.alteration import edit, mentioned, recall
 from stream_processors.core.digest import digest_of
 from stream_processors.core.marks import decide_mark
 from stream_processors.core.membership import Draft, MembershipCommand
-from stream_processors.core.outcome import Accept, Decision, Delivery, Effect, Refuse
-from stream_processors.core.recent import Said
+from stream_processors.core.outcome import Accept, AddressedEntry, Decision, Effect, Refuse
+from stream_processors.core.recent import RememberedMessage
 from stream_processors.core.refusal import Refused, check_said, existing
 from stream_processors.core.replies import answer_again, rejected
-from stream_processors.core.state import Conversation, Head, MarkForgotten
+from stream_processors.core.state import Conversation, ConversationState, MarkForgotten
 from stream_processors.core.strangers import Strangers
 from stream_processors.core.window import Window
 
@@ -157,13 +157,15 @@ def _send(
         content=command.content,
         mentions=command.mentions,
     )
-    moved = Head(head.owner, head.join, head.mode, entry.seq, head.history, entry.messages)
+    moved = ConversationState(
+        head.owner, head.join, head.mode, entry.seq, head.history, entry.messages
+    )
     if head.mode == "push":
-        said = (entry.sender, at)
-        return Effect((Delivery(entry, conversation.recipients()),), moved, (), said)
-    told = mentioned(conversation, entry)
-    pulled = Said(entry.sender, at, (entry.seq,), told)
-    return Effect((Delivery(entry, (entry.sender, *told)),), moved, (), pulled)
+        remembered = (entry.sender, at)
+        return Effect((AddressedEntry(entry, conversation.recipients()),), moved, (), remembered)
+    notified = mentioned(conversation, entry)
+    pulled = RememberedMessage(entry.sender, at, (entry.seq,), notified)
+    return Effect((AddressedEntry(entry, (entry.sender, *notified)),), moved, (), pulled)
 
 
 def _transfer(
@@ -189,7 +191,7 @@ def _create(
     people = _people(limits, [command.sender, *command.members])
     if conversation is not None and conversation.head is not None:
         raise Refused("already_exists")
-    head = Head(command.sender, command.join, "push", 0, command.history)
+    head = ConversationState(command.sender, command.join, "push", 0, command.history)
     draft = Draft(limits, command, at, head, Conversation())
     draft.create(people)
     return draft.effect()
@@ -213,7 +215,7 @@ def _add(
     return draft.effect()
 
 
-def _may_enter(conversation: Conversation, head: Head, command: AddMembers) -> bool:
+def _may_enter(conversation: Conversation, head: ConversationState, command: AddMembers) -> bool:
     """Whether the sender may add themselves: an empty conversation is open to its last owner."""
     if head.join == "open":
         return True

@@ -1,9 +1,9 @@
 """The windows of the devices of one sender in one conversation: a bounded number of them.
 
-A sender may name any number of devices. The state holds `MAX_DEVICES` windows. The next device
-replaces the window with the smallest newest id, and this id becomes the *floor*: from a device
-without a window, no command with an id up to the floor is accepted. So a forgotten id is never
-taken for a new one.
+A sender may name any number of devices. The state holds `MAX_DEDUP_DEVICES` windows. The next
+device replaces the window with the smallest newest id, and this id becomes the *floor*: from a
+device without a window, no command with an id up to the floor is accepted. So a forgotten id is
+never taken for a new one.
 
 Eviction is by the newest id, not by the order of use, because then the floor is the lowest
 possible, and the use of a device needs no record.
@@ -14,15 +14,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from schemas.limits import MAX_DEVICES
+from schemas.limits import MAX_DEDUP_DEVICES
 from schemas.records import AnyCommand
 from stream_processors.core.window import Decided, Window
 
-Device: TypeAlias = tuple[str, str]
+DeviceKey: TypeAlias = tuple[str, str]
 """A device of a sender, and its installation, which is empty if commands name none."""
 
 
-def device_of(command: AnyCommand) -> Device:
+def device_of(command: AnyCommand) -> DeviceKey:
     """The device that a command comes from."""
     return command.device_id, command.installation or ""
 
@@ -37,11 +37,11 @@ class Devices:
 
     __slots__ = ("floor", "windows")
 
-    def __init__(self, floor: str = "", windows: dict[Device, Window] | None = None) -> None:
+    def __init__(self, floor: str = "", windows: dict[DeviceKey, Window] | None = None) -> None:
         self.floor = floor
-        self.windows: dict[Device, Window] = {} if windows is None else windows
+        self.windows: dict[DeviceKey, Window] = {} if windows is None else windows
 
-    def open(self, device: Device, held: Sequence[Decided]) -> Window:
+    def open(self, device: DeviceKey, held: Sequence[Decided]) -> Window:
         """Makes the window of a device, and evicts another one if necessary.
 
         Args:
@@ -49,7 +49,7 @@ class Devices:
             held: The earlier decided ids of the device.
         """
         place = len(self.windows)
-        makes_room = place >= MAX_DEVICES
+        makes_room = place >= MAX_DEDUP_DEVICES
         if makes_room:
             place = self._forget()
         window = self.windows[device] = Window(list(held), place=place)
@@ -57,7 +57,7 @@ class Devices:
             window.touch()
         return window
 
-    def restore(self, device: Device, place: int, page: int, ids: Sequence[Decided]) -> None:
+    def restore(self, device: DeviceKey, place: int, page: int, ids: Sequence[Decided]) -> None:
         """Replaces one page of a window. Without ids, the page is removed."""
         found = next((each for each in self.windows.items() if each[1].place == place), None)
         if found is not None and (not ids or found[0] == device):

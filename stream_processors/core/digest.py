@@ -15,6 +15,6 @@ def digest_of(command: AnyCommand) -> int:
     a message it covers only the content and mentions, because nearly all commands are messages.
     """
     if type(command) is SendMessage:
-        said = crc32(encode(command.content))
-        return crc32(encode(command.mentions), said) if command.mentions else said
+        digest = crc32(encode(command.content))
+        return crc32(encode(command.mentions), digest) if command.mentions else digest
     return crc32(encode(command))

@@ -28,17 +28,17 @@ from schemas.records import (
     RemoveMembers,
     TransferOwnership,
 )
-from stream_processors.core.outcome import Delivery, Effect
+from stream_processors.core.outcome import AddressedEntry, Effect
 from stream_processors.core.periods import begin, free_number
 from stream_processors.core.state import (
-    Change,
     Conversation,
-    Head,
+    ConversationState,
     Leaver,
     LeaverForgotten,
     MemberJoined,
     MemberLeft,
     MemberRead,
+    StateChange,
 )
 
 _PERIOD_BYTES: Final = 32
@@ -66,7 +66,7 @@ class Draft:
         limits: Limits,
         command: MembershipCommand,
         at: int,
-        head: Head,
+        head: ConversationState,
         before: Conversation,
     ) -> None:
         self._limits = limits
@@ -84,8 +84,8 @@ class Draft:
         self._mode: FanoutMode = head.mode
         self._members = dict(before.members)
         self._leavers = before.leavers
-        self._deliveries: list[Delivery] = []
-        self._changes: list[Change] = []
+        self._deliveries: list[AddressedEntry] = []
+        self._changes: list[StateChange] = []
 
     def create(self, people: Sequence[str]) -> None:
         """Creates the conversation. Members beyond the limit of one entry follow as additions."""
@@ -138,7 +138,7 @@ class Draft:
         if members and self._owner not in members:
             self.transfer(min(members, key=lambda user: (members[user], user)))
 
-    def effect(self, more: Sequence[Change] = ()) -> Effect:
+    def effect(self, more: Sequence[StateChange] = ()) -> Effect:
         """All entries and their changes, with ``more`` changes."""
         self._pass_on()
         before = self._head
@@ -201,7 +201,7 @@ class Draft:
         return tuple(user for user in people if user in self._members)
 
     def _deliver(self, entry: AnyEntry, recipients: tuple[str, ...]) -> None:
-        self._deliveries.append(Delivery(entry, recipients))
+        self._deliveries.append(AddressedEntry(entry, recipients))
 
     def _switch_mode(self) -> None:
         count = len(self._members)

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from schemas.records import AnyCommand, AnyEntry, AnyReply, ReadMarked, Rejected, Retracted
-from stream_processors.core.recent import Plain, Said
-from stream_processors.core.state import Change, Conversation, Head, MemberRead
+from stream_processors.core.recent import RememberedMessage, UnalteredMessage
+from stream_processors.core.state import Conversation, ConversationState, MemberRead, StateChange
 from stream_processors.core.strangers import Strangers
 from stream_processors.core.window import Window
 
 
-class Delivery(Struct, frozen=True, gc=False):
+class AddressedEntry(Struct, frozen=True, gc=False):
     """One new entry, and the recipients whose sync timelines get it."""
 
     entry: AnyEntry
@@ -34,10 +34,10 @@ class Effect(Struct, frozen=True, gc=False):
     a message, which is the new entry or the message with SeqId ``altered``.
     """
 
-    deliveries: Sequence[Delivery]
-    head: Head
-    changes: Sequence[Change] = ()
-    said: Said | Plain | None = None
+    deliveries: Sequence[AddressedEntry]
+    head: ConversationState
+    changes: Sequence[StateChange] = ()
+    remembered: RememberedMessage | UnalteredMessage | None = None
     altered: int = 0
     notice: Notice | None = None
 
@@ -69,11 +69,11 @@ class Accept(Struct, frozen=True, gc=False):
             window = conversation.open_window(command, strangers)
         seq = effect.deliveries[0].entry.seq
         first = window.append(command.client_msg_id, seq, self.digest)
-        said = effect.said
-        if effect.altered and isinstance(said, Said):
-            conversation.alter(effect.altered, said)
-        elif said is not None:
-            conversation.say(effect.head.last_seq, said)
+        remembered = effect.remembered
+        if effect.altered and isinstance(remembered, RememberedMessage):
+            conversation.alter(effect.altered, remembered)
+        elif remembered is not None:
+            conversation.remember(effect.head.last_seq, remembered)
         for change in effect.changes:
             conversation.change(change)
         return window if first else None

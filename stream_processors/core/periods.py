@@ -19,7 +19,7 @@ class Stay(NamedTuple):
     number: int
 
 
-class Begun(NamedTuple):
+class BegunPeriod(NamedTuple):
     """The period that a join begins or continues, and the other, closed periods."""
 
     number: int
@@ -27,7 +27,7 @@ class Begun(NamedTuple):
     closed: tuple[Stay, ...]
 
 
-def begin(closed: tuple[Stay, ...], seq: int, most: int) -> Begun:
+def begin(closed: tuple[Stay, ...], seq: int, most: int) -> BegunPeriod:
     """The period that a join at SeqId ``seq`` leads to.
 
     A join right after the leave of the same person continues that period. If there are ``most``
@@ -40,11 +40,13 @@ def begin(closed: tuple[Stay, ...], seq: int, most: int) -> Begun:
         most: Maximum number of periods, including the new one.
     """
     if closed and closed[-1].last == seq - 1:
-        return Begun(closed[-1].number, closed[-1].first, closed[:-1])
+        return BegunPeriod(closed[-1].number, closed[-1].first, closed[:-1])
     if len(closed) < most:
-        return Begun(free_number(closed), seq, closed)
+        return BegunPeriod(free_number(closed), seq, closed)
     shortest = min(closed, key=lambda stay: (stay.last - stay.first, stay.first))
-    return Begun(shortest.number, seq, tuple(stay for stay in closed if stay is not shortest))
+    return BegunPeriod(
+        shortest.number, seq, tuple(stay for stay in closed if stay is not shortest)
+    )
 
 
 def free_number(closed: tuple[Stay, ...]) -> int:

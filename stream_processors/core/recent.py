@@ -20,23 +20,23 @@ from schemas.limits import RECENT_PAGE, RECENT_PAGES
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 
-class Said(Struct, frozen=True, array_like=True, gc=False):
+class RememberedMessage(Struct, frozen=True, array_like=True, gc=False):
     """One message. ``at`` is the broker's time of its command, in milliseconds since 1970.
 
-    ``pulled``: the message and edits that were not sent to all members. ``told``: the other
+    ``pulled``: the message and edits that were not sent to all members. ``notified``: the other
     members to whom they were sent. ``edits``: the SeqIds of its edits, in their order.
     """
 
     sender: str
     at: int
     pulled: tuple[int, ...] = ()
-    told: tuple[str, ...] = ()
+    notified: tuple[str, ...] = ()
     edits: tuple[int, ...] = ()
     recalled: bool = False
 
 
-Plain: TypeAlias = tuple[str, int]
-"""`Said` of an unaltered message that was sent to all members: sender and time.
+UnalteredMessage: TypeAlias = tuple[str, int]
+"""`RememberedMessage` of an unaltered message that was sent to all members: sender and time.
 
 Nearly all messages are, and a tuple costs a fifth of a struct.
 """
@@ -80,11 +80,13 @@ class RecentMessages:
     def __init__(
         self,
         page: int = 0,
-        messages: dict[int, Said | Plain] | None = None,
+        messages: dict[int, RememberedMessage | UnalteredMessage] | None = None,
         closed: dict[int, bytes] | None = None,
     ) -> None:
         self._closed = {} if closed is None else closed
-        self._open: dict[int, Said | Plain] = {} if messages is None else messages
+        self._open: dict[int, RememberedMessage | UnalteredMessage] = (
+            {} if messages is None else messages
+        )
         self._page, self._end = page, (page + 1) * RECENT_PAGE
 
     @property
@@ -93,7 +95,7 @@ class RecentMessages:
         return self._page
 
     @property
-    def open(self) -> Mapping[int, Said | Plain]:
+    def open(self) -> Mapping[int, RememberedMessage | UnalteredMessage]:
         """The messages of the open page, by SeqId."""
         return self._open
 
@@ -102,20 +104,20 @@ class RecentMessages:
         """The other pages, by their place in the ring."""
         return self._closed
 
-    def add(self, seq: int, said: Said | Plain) -> ClosedPage | None:
+    def add(self, seq: int, remembered: RememberedMessage | UnalteredMessage) -> ClosedPage | None:
         """Adds a message that is later than all others.
 
         Returns:
             The page that this closed and that must be logged, or None.
         """
         if seq < self._end:
-            self._open[seq] = said
+            self._open[seq] = remembered
             return None
         closed = self._keep(self._page, self._open) if self._open else None
-        self.restore_open(seq // RECENT_PAGE, {seq: said})
+        self.restore_open(seq // RECENT_PAGE, {seq: remembered})
         return closed
 
-    def replace(self, seq: int, said: Said) -> ClosedPage | None:
+    def replace(self, seq: int, remembered: RememberedMessage) -> ClosedPage | None:
         """Replaces a message that `find` has found.
 
         Returns:
@@ -123,16 +125,16 @@ class RecentMessages:
         """
         page = seq // RECENT_PAGE
         if page == self._page:
-            self._open[seq] = said
+            self._open[seq] = remembered
             return None
-        return self._keep(page, {**_unpack(self._closed[page % RECENT_PAGES]), seq: said})
+        return self._keep(page, {**_unpack(self._closed[page % RECENT_PAGES]), seq: remembered})
 
-    def find(self, seq: int) -> Said | None:
+    def find(self, seq: int) -> RememberedMessage | None:
         """The message with this SeqId; None if it is not a message or not remembered."""
         page = seq // RECENT_PAGE
         if page == self._page:
-            said = self._open.get(seq)
-            return Said(*said) if isinstance(said, tuple) else said
+            remembered = self._open.get(seq)
+            return RememberedMessage(*remembered) if isinstance(remembered, tuple) else remembered
         packed = self._closed.get(page % RECENT_PAGES)
         return None if packed is None else _unpack(packed).get(seq)
 
@@ -150,38 +152,52 @@ class RecentMessages:
         """Replaces a page by its logged content."""
         self._closed[closed.number] = closed.packed
 
-    def restore_open(self, page: int, messages: Mapping[int, Said | Plain]) -> None:
+    def restore_open(
+        self, page: int, messages: Mapping[int, RememberedMessage | UnalteredMessage]
+    ) -> None:
         """Replaces the open page by its logged content."""
         self._page, self._end = page, (page + 1) * RECENT_PAGE
         self._open = dict(messages)
 
-    def _keep(self, page: int, messages: Mapping[int, Said | Plain]) -> ClosedPage:
+    def _keep(
+        self, page: int, messages: Mapping[int, RememberedMessage | UnalteredMessage]
+    ) -> ClosedPage:
         closed = ClosedPage(page % RECENT_PAGES, _pack(page, messages))
         self._closed[closed.number] = closed.packed
         return closed
 
 
-def _pack(page: int, messages: Mapping[int, Said | Plain]) -> bytes:
+def _pack(page: int, messages: Mapping[int, RememberedMessage | UnalteredMessage]) -> bytes:
     first, at = page * RECENT_PAGE, 0
     senders: dict[str, int] = {}
     places: list[int] = []
     odd: list[_Odd] = []
-    for seq, said in messages.items():
-        if isinstance(said, tuple):
-            sender, said_at = said
+    for seq, remembered in messages.items():
+        if isinstance(remembered, tuple):
+            sender, remembered_at = remembered
         else:
-            sender, said_at = said.sender, said.at
-            odd.append((seq - first, said.pulled, said.told, said.edits, said.recalled))
-        at = at or said_at
-        places += (seq - first, senders.setdefault(sender, len(senders)), said_at - at)
+            sender, remembered_at = remembered.sender, remembered.at
+            odd.append(
+                (
+                    seq - first,
+                    remembered.pulled,
+                    remembered.notified,
+                    remembered.edits,
+                    remembered.recalled,
+                )
+            )
+        at = at or remembered_at
+        places += (seq - first, senders.setdefault(sender, len(senders)), remembered_at - at)
     return _encode((page, at, list(senders), places, odd))
 
 
-def _unpack(packed: bytes) -> dict[int, Said]:
+def _unpack(packed: bytes) -> dict[int, RememberedMessage]:
     page = _decode(packed)
     first, numbers = page.page * RECENT_PAGE, iter(page.places)
     odd = {place: rest for place, *rest in page.odd}
     return {
-        first + place: Said(page.senders[sender], page.at + later, *odd.get(place, ()))
+        first + place: RememberedMessage(
+            page.senders[sender], page.at + later, *odd.get(place, ())
+        )
         for place, sender, later in zip(numbers, numbers, numbers, strict=True)
     }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from schemas.errors import RejectionCode
-from schemas.limits import MAX_SAID_BYTES, Limits
+from schemas.limits import MAX_MESSAGE_BYTES, Limits
 from schemas.records import EditMessage, SendMessage
-from schemas.texts import SURELY_FITS, is_blank, said_bytes
-from stream_processors.core.state import Conversation, Head
+from schemas.texts import SURELY_FITS, is_blank, message_bytes
+from stream_processors.core.state import Conversation, ConversationState
 
 
 class Refused(Exception):
@@ -17,7 +17,7 @@ class Refused(Exception):
         self.code: RejectionCode = code
 
 
-def existing(conversation: Conversation | None) -> tuple[Conversation, Head]:
+def existing(conversation: Conversation | None) -> tuple[Conversation, ConversationState]:
     """The conversation and its head.
 
     Raises:
@@ -44,5 +44,8 @@ def check_said(limits: Limits, command: SendMessage | EditMessage) -> None:
         raise Refused("too_large")
     if not mentions and len(text) <= SURELY_FITS:
         return
-    if said_bytes(command.conv_id, command.sender, command.content, mentions) > MAX_SAID_BYTES:
+    if (
+        message_bytes(command.conv_id, command.sender, command.content, mentions)
+        > MAX_MESSAGE_BYTES
+    ):
         raise Refused("too_large")

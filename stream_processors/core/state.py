@@ -2,7 +2,7 @@
 
 | for each | state | changed by |
 |---|---|---|
-| conversation | owner, rules, mode, last SeqId, number of messages | a new `Head` |
+| conversation | owner, rules, mode, last SeqId, number of messages | a new `ConversationState` |
 | member | the SeqId at which their membership period began | `MemberJoined`, `MemberLeft` |
 | member | the SeqId up to which the member marked as read | `MemberRead`, `MarkForgotten` |
 | person who left once | closed periods | `MemberLeft`, `Leaver`, `LeaverForgotten` |
@@ -20,14 +20,19 @@ from msgspec import Struct
 
 from schemas.records import AnyCommand, FanoutMode, HistoryRule, JoinRule
 from stream_processors.core.audience import Audience
-from stream_processors.core.devices import Device, Devices, device_of
+from stream_processors.core.devices import DeviceKey, Devices, device_of
 from stream_processors.core.periods import Stay, free_number
-from stream_processors.core.recent import ClosedPage, Plain, RecentMessages, Said
+from stream_processors.core.recent import (
+    ClosedPage,
+    RecentMessages,
+    RememberedMessage,
+    UnalteredMessage,
+)
 from stream_processors.core.strangers import Strangers
 from stream_processors.core.window import Decided, Window
 
 
-class Head(Struct, frozen=True, array_like=True):
+class ConversationState(Struct, frozen=True, array_like=True):
     """The head of a conversation. ``last_seq`` is the last assigned SeqId, 0 before the first.
 
     ``messages`` is the number of messages among its entries. The last fields have defaults,
@@ -90,17 +95,17 @@ class MarkForgotten(Struct, frozen=True, gc=False):
     user: str
 
 
-Change: TypeAlias = (
+StateChange: TypeAlias = (
     MemberJoined | MemberLeft | MemberRead | MarkForgotten | Leaver | LeaverForgotten
 )
 
 
-class Moved(Struct, frozen=True, array_like=True):
+class HeadAndOpenPage(Struct, frozen=True, array_like=True):
     """The state that nearly every entry changes: the head and the open page of recent messages."""
 
-    head: Head
+    head: ConversationState
     page: int
-    messages: dict[int, Said]
+    messages: dict[int, RememberedMessage]
 
 
 class PageOfIds(Struct, frozen=True, gc=False):
@@ -113,7 +118,7 @@ class PageOfIds(Struct, frozen=True, gc=False):
     sender: str
     place: int
     page: int
-    device: Device = ("", "")
+    device: DeviceKey = ("", "")
     ids: Sequence[Decided] = ()
 
 
@@ -124,7 +129,7 @@ class FloorRaised(Struct, frozen=True, gc=False):
     floor: str
 
 
-Kept: TypeAlias = Moved | Change | PageOfIds | FloorRaised | ClosedPage
+StateContent: TypeAlias = HeadAndOpenPage | StateChange | PageOfIds | FloorRaised | ClosedPage
 """The content of a state record. The last record for each key is enough for a restore."""
 
 
@@ -147,46 +152,48 @@ class Conversation:
         "unlogged",
     )
 
-    def __init__(self, head: Head | None = None, recent: RecentMessages | None = None) -> None:
+    def __init__(
+        self, head: ConversationState | None = None, recent: RecentMessages | None = None
+    ) -> None:
         self.head = head
         self.members: dict[str, int] = {}
         self.leavers: dict[str, Leaver] = {}
         self.marks: dict[str, int] = {}
         self.devices: dict[str, Devices] = {}
         self.recent = RecentMessages() if recent is None else recent
-        self.unlogged: list[Kept] = []
+        self.unlogged: list[StateContent] = []
         self._audience: Audience | None = None
 
-    def take_unlogged(self) -> list[Kept]:
+    def take_unlogged(self) -> list[StateContent]:
         """Returns and clears the changes that need their own state records."""
         unlogged, self.unlogged = self.unlogged, []
         return unlogged
 
-    def change(self, change: Change) -> None:
+    def change(self, change: StateChange) -> None:
         """Begins or ends a membership period, or moves a read mark within one."""
-        changed: list[Kept] = [change]
+        changed: list[StateContent] = [change]
         if isinstance(change, MemberLeft):
             changed.append(self._leaver(change))
         for kept in changed:
             self.restore(kept)
         self.unlogged += changed
 
-    def say(self, seq: int, said: Said | Plain) -> None:
+    def remember(self, seq: int, remembered: RememberedMessage | UnalteredMessage) -> None:
         """Remembers a new message."""
-        closed = self.recent.add(seq, said)
+        closed = self.recent.add(seq, remembered)
         if closed is not None:
             self.unlogged.append(closed)
 
-    def alter(self, seq: int, said: Said) -> None:
+    def alter(self, seq: int, remembered: RememberedMessage) -> None:
         """Remembers the new state of a message."""
-        changed = self.recent.replace(seq, said)
+        changed = self.recent.replace(seq, remembered)
         if changed is not None:
             self.unlogged.append(changed)
 
-    def restore(self, kept: Kept) -> None:
+    def restore(self, kept: StateContent) -> None:
         """Applies one record of a compacted log, which may have only the last value of a key."""
         match kept:
-            case Moved(head, page, messages):
+            case HeadAndOpenPage(head, page, messages):
                 self.head = head
                 self.recent.restore_open(page, messages)
             case PageOfIds(sender, place, page, device, ids):
@@ -198,7 +205,7 @@ class Conversation:
             case _:
                 self._restore_person(kept)
 
-    def _restore_person(self, kept: Change) -> None:
+    def _restore_person(self, kept: StateChange) -> None:
         match kept:
             case MemberJoined(user, since):
                 self.members[user] = since

@@ -9,9 +9,16 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec import Raw, structs
 
-from backends.memberships import user_bucket
-from gateway.cassandra_queries import MAX_OF_ONE
-from gateway.store import SLICE, Change, Conversation, Expiry, ReadMark, Store
+from backends.cassandra.memberships import user_bucket
+from gateway.store.cassandra_queries import MAX_OF_ONE
+from gateway.store.store_port import (
+    SLICE,
+    ConversationHead,
+    Expiry,
+    MembershipChange,
+    ReadMark,
+    Store,
+)
 from schemas.codec import encode
 from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET, USER_BUCKETS
 from schemas.sync_rows import SyncRow, decode_row
@@ -71,7 +78,7 @@ async def test_a_conversation_is_its_latest_state(stored: Stored) -> None:
     store, rows, own = stored
     rows.put_conversation(own, 3)
     rows.put_conversation(own, 7, "pull")
-    assert await store.conversation(own) == Conversation(7, "pull")
+    assert await store.conversation(own) == ConversationHead(7, "pull")
 
 
 async def test_changes_are_by_seq_and_of_one_conversation(stored: Stored) -> None:
@@ -82,10 +89,11 @@ async def test_changes_are_by_seq_and_of_one_conversation(stored: Stored) -> Non
     rows.put_change(own, "d", 2, joined=True)
     rows.put_change(own + "x", "c", 3, joined=True)
     expected = [
-        Change(seq, joined) for seq, joined in [(1, True), (4, False), (7, True), (9, False)]
+        MembershipChange(seq, joined)
+        for seq, joined in [(1, True), (4, False), (7, True), (9, False)]
     ]
     assert await store.changes(own, "c") == expected
-    assert await store.all_changes(own) == {"c": expected, "d": [Change(2, joined=True)]}
+    assert await store.all_changes(own) == {"c": expected, "d": [MembershipChange(2, joined=True)]}
 
 
 async def test_a_join_comes_with_its_history_rule(stored: Stored) -> None:
@@ -94,9 +102,9 @@ async def test_a_join_comes_with_its_history_rule(stored: Stored) -> None:
     rows.put_change(own, "c", 3, joined=True, history="all")
     rows.put_change(own, "c", 5, joined=False)
     rows.put_change(own, "d", 2, joined=True)
-    opening = [Change(3, joined=True, history="all"), Change(5, joined=False)]
+    opening = [MembershipChange(3, joined=True, history="all"), MembershipChange(5, joined=False)]
     assert await store.changes(own, "c") == opening
-    everywhere = {"c": opening, "d": [Change(2, joined=True, history="since_join")]}
+    everywhere = {"c": opening, "d": [MembershipChange(2, joined=True, history="since_join")]}
     assert await store.all_changes(own) == everywhere
 
 
@@ -131,8 +139,8 @@ async def test_counts_come_with_heads_and_changes(stored: Stored) -> None:
     rows.put_conversation(own, 7, messages=4)
     rows.put_change(own, own, 2, joined=True, messages=1)
     rows.put_change(own, own, 5, joined=False)
-    assert await store.conversation(own) == Conversation(7, "push", 4)
-    changes = [Change(2, joined=True, messages=1), Change(5, joined=False)]
+    assert await store.conversation(own) == ConversationHead(7, "push", 4)
+    changes = [MembershipChange(2, joined=True, messages=1), MembershipChange(5, joined=False)]
     assert await store.changes(own, own) == changes
     assert await store.all_changes(own) == {own: changes}
 
@@ -164,7 +172,9 @@ async def test_somebody_in_many_conversations(stored: Stored) -> None:
         rows.put_change(own, conv_id, seq, joined=True)
         rows.put_change(own + "x", conv_id, 99, joined=True)
     rows.put_change(own + "x", own + " 7 x", 99, joined=True)
-    expected = {conv_id: [Change(seq, joined=True)] for seq, conv_id in enumerate(conv_ids, 1)}
+    expected = {
+        conv_id: [MembershipChange(seq, joined=True)] for seq, conv_id in enumerate(conv_ids, 1)
+    }
     assert await store.all_changes(own) == expected
     for conv_id in conv_ids:
         assert await store.changes(own, conv_id) == expected[conv_id]
@@ -266,12 +276,12 @@ async def test_many_changes_are_read_in_parts(
     deployment: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With any number of changes, each change is read once."""
-    monkeypatch.setattr("gateway.cassandra_store._CHANGES", 3)
+    monkeypatch.setattr("gateway.store.cassandra_store._CHANGES", 3)
     settings, rows = deployment
     own = secrets.token_hex(4)
     expected = {
         conv_id: [
-            Change(seq, seq % 2 == 1, "all" if seq % 2 else "since_join")
+            MembershipChange(seq, seq % 2 == 1, "all" if seq % 2 else "since_join")
             for seq in range(1, count + 1)
         ]
         for conv_id, count in [("a", 3), ("b", 7), ("c", 1), ("d", 6)]

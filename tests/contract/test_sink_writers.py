@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 import pytest
 from cassandra.cluster import Session
 
-from backends.cassandra import cassandra_session, create_tables
-from backends.elasticsearch import create_index, elasticsearch_client
+from backends.cassandra.session import cassandra_session
+from backends.cassandra.tables import create_tables
+from backends.elasticsearch.index import create_index, elasticsearch_client
 from schemas.settings import Settings
 from sinks.base.records import Record
-from sinks.base.writer import Writer
+from sinks.base.writer_port import StoreWriter
 from tests.support.servers import Servers
 from tests.support.sink_stores import (
     AT,
@@ -59,7 +60,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[SinkStore]:
     yield MessageStore(session) if request.param == "message" else SyncStore(session, settings)
 
 
-def write(writer: Writer, records: Sequence[Record]) -> None:
+def write(writer: StoreWriter, records: Sequence[Record]) -> None:
     """Write records without poison."""
     outcome = writer.write(records)
     assert not outcome.poison

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import pytest
 
-from backends.kafka import admin_client
+from backends.kafka.clients import admin_client
 from consumers.cursor import MemoryCursors
 from consumers.follower import SyncFollower
-from ops.health import pipeline_health
+from ops.deployment.stage_health import pipeline_health
 from schemas.ids import uuid7
 from schemas.records import AddMembers, AnyEntry, CreateConversation, Duplicate, Rejected
 from schemas.settings import Settings

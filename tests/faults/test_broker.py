@@ -9,13 +9,13 @@ from typing import Self
 import pytest
 from confluent_kafka import Producer
 
-from backends.kafka import create_topics, producer_config
+from backends.kafka.clients import create_topics, producer_config
 from consumers.cursor import MemoryCursors
 from consumers.follower import SyncFollower
-from consumers.tail import TimelineTail, beginnings
+from consumers.timeline_tail import TimelineTail, oldest_offsets
 from devstack.stack import Stack
 from producers.publisher import Publisher
-from producers.receipts import State
+from producers.receipts import ReceiptState
 from schemas.codec import decode_command, encode
 from schemas.errors import NotYet
 from schemas.records import AnyEntry
@@ -67,7 +67,7 @@ class Watcher:
             follower.follow(lambda item: self._note(self.followed, item.record), self._stop)
 
     def _tail(self) -> None:
-        start = beginnings(self._settings, Topic.SYNC)
+        start = oldest_offsets(self._settings, Topic.SYNC)
         with TimelineTail(self._settings, start, Topic.SYNC) as tail:
             while not self._stop.is_set():
                 for record in tail.read(0.2):
@@ -110,7 +110,7 @@ def test_clients_outlive_the_broker(stack: Stack, tmp_path: Path) -> None:
         stack.start("kafka")
         stack.await_ready("kafka")
         publisher.flush(PATIENCE)
-        assert publisher.counts()[State.ACCEPTED] == 2 * HALF
+        assert publisher.counts()[ReceiptState.ACCEPTED] == 2 * HALF
         wait_until(lambda: watcher.has_seen(2 * HALF), "the second half is followed")
     assert watcher.followed == watcher.tailed == list(range(1, 2 * HALF + 1))
     landed = [decode_command(r.value()).client_msg_id for r in read_all(settings, Topic.MESSAGES)]

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from devstack.ports import free_ports
 from devstack.stack import Stack
-from gateway import pace
+from gateway.live import pace
 from schemas.ids import uuid7
 from schemas.records import AnyCommand, CreateConversation, SendMessage, TextContent
 from schemas.settings import Settings

@@ -10,8 +10,9 @@ import pytest
 from cassandra.cluster import EXEC_PROFILE_DEFAULT
 from confluent_kafka import Producer
 
-from backends.cassandra import cassandra_session, create_tables
-from backends.kafka import create_topics, producer_config
+from backends.cassandra.session import cassandra_session
+from backends.cassandra.tables import create_tables
+from backends.kafka.clients import create_topics, producer_config
 from devstack.stack import Stack
 from schemas.codec import encode
 from schemas.errors import TransientFailure
@@ -19,7 +20,7 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from sinks.base.loop import REVOKE_SECONDS, STOP_SECONDS
 from sinks.base.records import Record
-from sinks.base.writer import Writer
+from sinks.base.writer_port import StoreWriter
 from tests.conftest import Servers
 from tests.support.processes import running, wait_until
 from tests.support.servers import addresses
@@ -114,7 +115,7 @@ def test_a_server_that_hangs_is_written_to_again(
         assert store.contents() == store.expected(records)
 
 
-def failure(writer: Writer, records: Sequence[Record]) -> str:
+def failure(writer: StoreWriter, records: Sequence[Record]) -> str:
     """The reason why some records are not durable after one more attempt; empty if all are."""
     try:
         outcome = writer.write(records)

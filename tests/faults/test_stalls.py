@@ -74,8 +74,8 @@ def test_stages_recover_after_a_broker_was_killed() -> None:
 ASKS = """
 import sys
 from confluent_kafka import KafkaException, TopicPartition
-from backends.groups import committed_places, described_group, group_reader
-from backends.kafka import admin_client
+from backends.kafka.groups import committed_places, described_group, group_reader
+from backends.kafka.clients import admin_client
 from schemas.settings import Settings
 
 settings = Settings(kafka_bootstrap=sys.argv[1])

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from backends.cassandra import cassandra_session
-from ops.prepare import prepare
-from ops.verify.servers import servers as audited
+from audit.real_sources import real_servers as audited
+from backends.cassandra.session import cassandra_session
+from ops.deployment.prepare import prepare_all as prepare
 from tests.support.servers import Servers
 
 pytestmark = pytest.mark.servers

@@ -8,12 +8,12 @@ import statistics
 
 import pytest
 
-from backends.kafka import create_topics, partition_of
+from backends.kafka.clients import create_topics, partition_of
 from schemas.ids import uuid7
 from schemas.records import AnyEntry, CreateConversation, MessageSent, SendMessage
 from schemas.settings import Settings
 from schemas.topics import Topic
-from stream_processors.inbox import ENOUGH
+from stream_processors.lanes.inbox import ENOUGH
 from tests.conftest import Servers
 from tests.support.commands import growing_group, message
 from tests.support.processes import running, wait_until

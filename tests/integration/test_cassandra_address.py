@@ -9,9 +9,10 @@ from typing import Any, Final
 import pytest
 from cassandra.cluster import Session
 
-from backends.cassandra import cassandra_session, create_tables
+from backends.cassandra.session import cassandra_session
+from backends.cassandra.tables import create_tables
 from devstack.ports import free_ports
-from gateway.cassandra_store import CassandraStore
+from gateway.store.cassandra_store import CassandraStore
 from schemas.settings import Settings
 from tests.conftest import Servers
 from tests.support.forwarding import Forwarder

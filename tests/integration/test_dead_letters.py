@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import Producer
 
-from backends.elasticsearch import elasticsearch_client
-from backends.kafka import producer_config
+from backends.elasticsearch.index import elasticsearch_client
+from backends.kafka.clients import producer_config
 from ops.dead_letters.letters import read_letters
 from ops.dead_letters.replay import GONE, NOT_A_SINK, REFUSED, STORED, replay
 from schemas.codec import encode
 from schemas.settings import Settings
 from schemas.topics import Topic
-from sinks.base.dead_letters import DeadLetter, KafkaDeadLetters
 from sinks.base.records import Record
+from sinks.base.sink_letters import DeadLetter, KafkaDeadLetters
 from sinks.base.source import OneTopic
 from tests.conftest import Servers
 from tests.support.pipeline import im, prepare

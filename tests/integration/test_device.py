@@ -15,15 +15,15 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
-from consumers.local.device import Device
-from consumers.local.gateway import GatewayTimelines
-from consumers.local.kafka import FollowerTimeline
-from consumers.local.knowledge import TimelineItem
-from consumers.local.live import LiveTimelines
-from consumers.local.registry import GatewayRegistry
-from consumers.local.store import LocalStore
+from consumers.device.device import Device
+from consumers.device.gateway_timeline import GatewayTimelines
+from consumers.device.kafka_timeline import FollowerTimeline
+from consumers.device.knowledge import TimelineItem
+from consumers.device.live_timeline import LiveTimelines
+from consumers.device.local_store import LocalStore
+from consumers.device.registry import GatewayRegistry
 from devstack.ports import free_ports
-from gateway.tokens import issue_token
+from gateway.http.tokens import issue_token
 from producers.publisher import Publisher
 from schemas.codec import decode_entry
 from schemas.ids import uuid7

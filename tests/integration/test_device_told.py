@@ -15,14 +15,14 @@ import pytest
 from aiohttp import ClientSession
 from pydantic import SecretStr
 
-import consumers.local.device
-from consumers.local.device import Device
-from consumers.local.gateway import GatewayTimelines
-from consumers.local.knowledge import Listed, TimelineItem
-from consumers.local.live import LiveTimelines
-from consumers.local.store import LocalStore
+import consumers.device.device
+from consumers.device.device import Device
+from consumers.device.gateway_timeline import GatewayTimelines
+from consumers.device.knowledge import Listed, TimelineItem
+from consumers.device.live_timeline import LiveTimelines
+from consumers.device.local_store import LocalStore
 from devstack.ports import free_ports
-from gateway.tokens import issue_token
+from gateway.http.tokens import issue_token
 from schemas.ids import uuid7
 from schemas.records import CreateConversation, SendMessage, TextContent
 from schemas.settings import Settings
@@ -167,7 +167,7 @@ async def test_heads_are_told_and_not_asked_for(
     Messages sent while no gateway ran appear later, and then the device is notified again. Without
     notifications, the device would request the list in every turn of this test.
     """
-    monkeypatch.setattr(consumers.local.device, "HEADS_SECONDS", 0.0)
+    monkeypatch.setattr(consumers.device.device, "HEADS_SECONDS", 0.0)
     async with AsyncExitStack() as stack:
         bob = Bob(settings, await stack.enter_async_context(ClientSession()))
         talk = Talk(settings, bob)

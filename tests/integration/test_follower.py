@@ -11,8 +11,8 @@ from confluent_kafka import KafkaError, Message, Producer, TopicPartition
 
 import consumers.chain
 import consumers.follower
-import consumers.reading
-from backends.kafka import admin_client, create_topics, partition_of, producer_config
+import consumers.partition_reader
+from backends.kafka.clients import admin_client, create_topics, partition_of, producer_config
 from consumers.cursor import MemoryCursors
 from consumers.follower import SyncFollower, SyncItem
 from schemas.errors import (
@@ -258,7 +258,7 @@ def test_impossible_places_have_clear_errors(
     absent = settings.model_copy(update={"namespace": settings.namespace + "-absent"})
     with pytest.raises(ConfigurationError, match="im topics create"):
         SyncFollower(absent, "eve", cursors)
-    for module in (consumers.reading, consumers.chain):
+    for module in (consumers.partition_reader, consumers.chain):
         monkeypatch.setattr(module, "REQUEST_SECONDS", 1.0)
     nowhere = settings.model_copy(update={"kafka_bootstrap": "127.0.0.1:1"})
     with pytest.raises(ServerUnavailable):

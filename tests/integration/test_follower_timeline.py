@@ -10,10 +10,10 @@ from typing import Final
 import pytest
 from confluent_kafka import TopicPartition
 
-from backends.kafka import admin_client, create_topics, partition_of
-from consumers.local.kafka import FollowerTimeline
-from consumers.local.knowledge import Arrived, SyncBatch
-from consumers.local.store import LocalStore
+from backends.kafka.clients import admin_client, create_topics, partition_of
+from consumers.device.kafka_timeline import FollowerTimeline
+from consumers.device.knowledge import Arrived, SyncBatch
+from consumers.device.local_store import LocalStore
 from schemas.codec import encode
 from schemas.errors import Trimmed
 from schemas.settings import Settings

@@ -11,11 +11,11 @@ import pytest
 from pydantic import SecretStr
 
 from backends.search_text import has_run, readings_of
-from gateway import elastic_index
-from gateway.elastic_index import ElasticIndex
-from gateway.problems import Problem
-from gateway.search import SearchAsked
-from gateway.search_terms import Hit, parse_query
+from gateway.http.problems import Problem
+from gateway.reads.search import SearchAsked
+from gateway.reads.search_terms import Hit, parse_query
+from gateway.store import elastic_index
+from gateway.store.elastic_index import ElasticIndex
 from schemas.limits import MESSAGE_BUCKET
 from schemas.records import MessageSent
 from schemas.settings import Settings

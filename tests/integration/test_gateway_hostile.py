@@ -12,14 +12,14 @@ import pytest
 from confluent_kafka import Producer
 from pydantic import SecretStr
 
-from backends.kafka import partition_of, producer_config
-from gateway.access import access_conversation
-from gateway.cassandra_store import CassandraStore
-from gateway.device_store import MAX_DEVICES
-from gateway.history import HistoryAsked, read_history
-from gateway.log_ends import LogEnds
-from gateway.wake_ups import WakeUps
-from ops.prepare import prepare_log
+from backends.kafka.clients import partition_of, producer_config
+from gateway.log.log_ends import LogEnds
+from gateway.log.wake_ups import WakeUps
+from gateway.reads.access import access_conversation
+from gateway.reads.history import HistoryAsked, read_history
+from gateway.store.cassandra_store import CassandraStore
+from gateway.store.device_port import MAX_DEVICES
+from ops.deployment.prepare_log import prepare_log
 from schemas.settings import Settings
 from schemas.sync_seq import sync_seq
 from schemas.topics import Topic

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from yarl import URL
 
 from devstack.ports import free_ports
-from ops import read
+from ops.commands import read
 from schemas.codec import encode
 from schemas.errors import ImError
 from schemas.records import Rejected

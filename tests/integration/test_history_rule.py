@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 import pytest
 from pydantic import SecretStr
 
-from backends.cassandra import cassandra_session
-from backends.elasticsearch import elasticsearch_client
+from backends.cassandra.session import cassandra_session
+from backends.elasticsearch.index import elasticsearch_client
 from producers.publisher import Publisher
 from schemas.records import HistoryRule
 from schemas.settings import Settings

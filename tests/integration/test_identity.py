@@ -18,23 +18,24 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]  # public
 
-from backends.cassandra import cassandra_session
-from backends.deployment import check_log, topic_identities
-from backends.deployment_index import check_index
-from backends.deployment_store import store_id
-from backends.elasticsearch import MAPPINGS, elasticsearch_client
-from backends.kafka import (
+from backends.cassandra.session import cassandra_session
+from backends.elasticsearch.index import MAPPINGS, elasticsearch_client
+from backends.identity.index_claim import check_index
+from backends.identity.log_identity import check_log, topic_identities
+from backends.identity.store_claim import store_id
+from backends.kafka.clients import (
     admin_client,
     consumer_config,
     create_topics,
     new_topics,
 )
 from devstack.ports import free_ports
-from gateway.tokens import issue_token
-from ops.endpoints import gateway_address
-from ops.health import members_if_assigned
-from ops.prepare import prepare, prepare_log
-from ops.readiness import gateway_serves
+from gateway.http.tokens import issue_token
+from ops.deployment.endpoints import gateway_address
+from ops.deployment.prepare import prepare_all as prepare
+from ops.deployment.prepare_log import prepare_log
+from ops.deployment.readiness import gateway_serves
+from ops.deployment.stage_health import members_if_assigned
 from producers.publisher import Publisher
 from schemas.errors import ConfigurationError, TransientFailure, WrongDeployment
 from schemas.settings import Settings

@@ -12,10 +12,10 @@ from aiohttp import ClientSession, ClientTimeout
 from cassandra.cluster import Session
 from pydantic import SecretStr
 
-from backends.cassandra import cassandra_session
-from backends.kafka import admin_client
+from backends.cassandra.session import cassandra_session
+from backends.kafka.clients import admin_client
 from devstack.ports import free_ports
-from ops.health import pipeline_health
+from ops.deployment.stage_health import pipeline_health
 from schemas.ids import uuid7
 from schemas.lifetime import SKIPPED_SINCE
 from schemas.records import CreateConversation

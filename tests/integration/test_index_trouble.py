@@ -8,12 +8,12 @@ from contextlib import contextmanager
 import pytest
 from elasticsearch import Elasticsearch
 
-from backends.elasticsearch import elasticsearch_client
+from backends.elasticsearch.index import elasticsearch_client
 from schemas.errors import TransientFailure
 from schemas.settings import Settings
 from sinks.base.records import Record
-from sinks.base.writer import Outcome
-from sinks.elasticsearch.writer import SearchWriter
+from sinks.base.writer_port import WriteOutcome
+from sinks.elasticsearch.index_writer import SearchWriter
 from tests.conftest import Servers
 from tests.support.clock import Clock
 from tests.support.sink_stores import SearchStore
@@ -97,5 +97,5 @@ def test_what_concerns_the_index_is_waited_for(
         with trouble(client, settings):  # type: ignore[attr-defined]  # context managers
             for _ in range(2):
                 assert refused(writer, records)
-        assert writer.write(records) == Outcome([], [])
+        assert writer.write(records) == WriteOutcome([], [])
         assert store.contents() == store.expected(records)

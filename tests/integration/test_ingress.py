@@ -14,7 +14,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from backends.kafka import admin_client, create_topics, partition_of, producer_config
+from backends.kafka.clients import admin_client, create_topics, partition_of, producer_config
 from schemas.codec import encode
 from schemas.dead_letters import WRONG_PARTITION
 from schemas.errors import FatalFailure, SourceGap
@@ -26,7 +26,7 @@ from tests.support.commands import growing_group, message
 from tests.support.hostile import worst
 from tests.support.processes import running, wait_until
 from tests.support.topics import is_caught_up, publish, publish_raw, read_all, timelines
-from tests.unit.test_wire_page import VECTORS
+from tests.unit.documents.test_wire_page import VECTORS
 
 pytestmark = pytest.mark.servers
 

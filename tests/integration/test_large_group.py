@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from backends.kafka import create_topics
+from backends.kafka.clients import create_topics
 from schemas.codec import decode_entry
 from schemas.ids import uuid7
 from schemas.recipients import recipients_of

@@ -15,12 +15,12 @@ import pytest
 from cassandra.cluster import Session
 from pydantic import SecretStr
 
-from backends.cassandra import cassandra_session
-from backends.kafka import partition_of
+from audit.report import AuditReport
+from backends.cassandra.session import cassandra_session
+from backends.kafka.clients import partition_of
 from consumers.cursor import MemoryCursors
 from consumers.follower import SyncFollower
-from gateway.barrier import LogBarrier
-from ops.verify.report import Report
+from gateway.log.barrier import LogBarrier
 from schemas.errors import Trimmed
 from schemas.ids import uuid7
 from schemas.records import CreateConversation, MarkRead
@@ -106,7 +106,7 @@ class Deployment(NamedTuple):
         select = "SELECT sync_seq FROM sync WHERE user_id = %s AND bucket = 0"
         return [sync_seq for (sync_seq,) in self.session.execute(select, (user,))]
 
-    def audit(self) -> Report:
+    def audit(self) -> AuditReport:
         """The result of `im verify`."""
         return report_on(self.settings, PATIENCE)
 

@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from devstack.ports import free_ports
-from gateway import pace
+from gateway.live import pace
 from schemas.ids import uuid7
 from schemas.records import (
     AddMembers,

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 import ops.load.loader
-from consumers.tail import ends
+from consumers.timeline_tail import ends
 from ops.load.display import display
 from ops.load.loader import Loader, LoadSummary
 from ops.load.source import open_log

@@ -13,14 +13,14 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
-from consumers.local.device import Device
-from consumers.local.gateway import GatewayTimelines
-from consumers.local.kafka import FollowerTimeline
-from consumers.local.store import LocalStore
+from consumers.device.device import Device
+from consumers.device.gateway_timeline import GatewayTimelines
+from consumers.device.kafka_timeline import FollowerTimeline
+from consumers.device.local_store import LocalStore
 from devstack.ports import free_ports
-from gateway.tokens import issue_token
+from gateway.http.tokens import issue_token
 from producers.publisher import Publisher
-from producers.receipts import Receipt, State
+from producers.receipts import Receipt, ReceiptState
 from schemas.codec import decode_entry
 from schemas.errors import CommandRejected
 from schemas.records import ReadMarked
@@ -133,10 +133,10 @@ async def test_a_mark_reaches_all_devices_of_its_reader_and_nobody_else(
         ann.publisher.create_conversation(CONV, ["bob"])  # 1
         await ann.says(3)  # 2 to 4
         await both(bob, 3, 1)
-        assert (await phone.marks(3)).state is State.SEQUENCED
+        assert (await phone.marks(3)).state is ReceiptState.SEQUENCED
         await both(bob, 1, 3)
         old = await desk.marks(2)
-        assert (old.state, old.seq) == (State.DUPLICATE, 3)
+        assert (old.state, old.seq) == (ReceiptState.DUPLICATE, 3)
         with pytest.raises(CommandRejected, match="invalid"):
             await desk.marks(99)
         await desk.says(1)  # 5

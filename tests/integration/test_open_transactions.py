@@ -8,8 +8,8 @@ from typing import Final
 import pytest
 from confluent_kafka import Producer
 
-from backends.kafka import admin_client, create_topics, producer_config
-from ops import open_transactions
+from backends.kafka.clients import admin_client, create_topics, producer_config
+from ops.deployment import open_transactions
 from schemas.topics import Topic
 from tests.conftest import Servers
 from tests.support.processes import wait_until

@@ -11,7 +11,8 @@ from typing import Final
 import pytest
 from cassandra.cluster import Session
 
-from backends.cassandra import cassandra_session, create_tables
+from backends.cassandra.session import cassandra_session
+from backends.cassandra.tables import create_tables
 from schemas.codec import encode
 from schemas.limits import (
     MAX_ENTRY_BYTES,
@@ -32,7 +33,7 @@ from schemas.records import (
 from schemas.settings import Settings
 from sinks.base.records import Record
 from sinks.cassandra.messages import MessageWriter
-from sinks.cassandra.sync import SyncWriter
+from sinks.cassandra.sync_writer import SyncWriter
 from tests.support.servers import Servers
 
 pytestmark = pytest.mark.servers

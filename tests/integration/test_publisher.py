@@ -13,11 +13,11 @@ from threading import Event, Thread
 import pytest
 from msgspec import structs
 
-from backends.kafka import create_topics
+from backends.kafka.clients import create_topics
 from consumers.cursor import MemoryCursors
 from consumers.follower import SyncFollower
 from producers.publisher import Publisher
-from producers.receipts import State
+from producers.receipts import ReceiptState
 from schemas.codec import decode_command
 from schemas.errors import CommandRejected, NotYet
 from schemas.settings import Settings
@@ -73,7 +73,7 @@ def test_a_killed_publisher_loses_nothing(
         settings, "ann", "phone", outbox, window=None, done_when="accepted", capacity=10**6
     ) as publisher:
         publisher.flush(PATIENCE)
-        assert publisher.counts()[State.ACCEPTED] == len(publisher.resumed)
+        assert publisher.counts()[ReceiptState.ACCEPTED] == len(publisher.resumed)
     landed: dict[str, dict[str, None]] = defaultdict(dict)
     for record in read_all(settings, Topic.MESSAGES):
         command = decode_command(record.value())
@@ -121,7 +121,7 @@ def test_a_client_learns_its_seq_ids(settings: Settings, tmp_path: Path) -> None
         with pytest.raises(CommandRejected, match="stale"):
             publisher.publish(old).wait_sequenced(PATIENCE)
         counts = publisher.counts()
-    assert (counts[State.SEQUENCED], counts[State.REJECTED]) == (101, 2)
+    assert (counts[ReceiptState.SEQUENCED], counts[ReceiptState.REJECTED]) == (101, 2)
 
 
 @contextmanager

@@ -14,14 +14,14 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
-from backends.elasticsearch import elasticsearch_client
-from consumers.local.device import Device
-from consumers.local.gateway import GatewayTimelines
-from consumers.local.knowledge import TimelineItem
-from consumers.local.store import LocalStore
+from backends.elasticsearch.index import elasticsearch_client
+from consumers.device.device import Device
+from consumers.device.gateway_timeline import GatewayTimelines
+from consumers.device.knowledge import TimelineItem
+from consumers.device.local_store import LocalStore
 from devstack.ports import free_ports
-from gateway.tokens import issue_token
-from ops.readiness import gateway_serves
+from gateway.http.tokens import issue_token
+from ops.deployment.readiness import gateway_serves
 from schemas.codec import encode
 from schemas.ids import uuid7
 from schemas.records import (

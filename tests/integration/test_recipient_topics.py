@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from backends.kafka import admin_client, create_topics
-from backends.recipient_topics import make_recipients
-from backends.shards import prepare_topics
+from backends.kafka.clients import admin_client, create_topics
+from backends.sync_layout.recipient_topics import make_recipients
+from backends.sync_layout.topic_creation import prepare_topics
 from consumers.cursor import MemoryCursors
-from ops.reshard import declare_epoch
+from ops.commands.reshard import declare_epoch
 from schemas.errors import ConfigurationError
 from schemas.ids import uuid7
 from schemas.records import AddMembers, MessageSent, Rejected

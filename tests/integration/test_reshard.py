@@ -11,12 +11,12 @@ from typing import Self
 
 import pytest
 
-from backends.kafka import admin_client, make_topics, sync_topic
-from backends.shards import sync_shards
+from backends.kafka.clients import admin_client, make_topics, sync_topic
+from backends.sync_layout.topic_creation import sync_shards
 from consumers.cursor import MemoryCursors
 from consumers.follower import SyncFollower, SyncItem
-from ops.health import members_if_assigned
-from ops.reshard import await_lanes, declare_epoch, read_epochs
+from ops.commands.reshard import await_lanes, declare_epoch, read_epochs
+from ops.deployment.stage_health import members_if_assigned
 from schemas.errors import ConfigurationError, Stalled
 from schemas.settings import Settings
 from schemas.sync_seq import epoch_of, unpack_sync_seq

@@ -8,11 +8,11 @@ from typing import Final
 
 import pytest
 
-from backends.elasticsearch import create_index, elasticsearch_client, index_name
+from backends.elasticsearch.index import create_index, elasticsearch_client, index_name
 from backends.search_text import LONGEST_TOKEN, has_run, readings_of
-from gateway.elastic_index import ElasticIndex
-from gateway.search import SearchAsked
-from gateway.search_terms import MAX_TERMS, MAX_TOKENS, parse_query
+from gateway.reads.search import SearchAsked
+from gateway.reads.search_terms import MAX_TERMS, MAX_TOKENS, parse_query
+from gateway.store.elastic_index import ElasticIndex
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
 from schemas.visibility import Period

@@ -13,15 +13,15 @@ from typing import Final
 import pytest
 from confluent_kafka import Producer
 
-from backends.groups import described_group
-from backends.kafka import admin_client, create_topics, partition_of, producer_config
+from backends.kafka.clients import admin_client, create_topics, partition_of, producer_config
+from backends.kafka.groups import described_group
 from schemas.codec import decode_entry, encode
 from schemas.errors import ClientEnded
 from schemas.recipients import recipients_of
 from schemas.records import AnyEntry, Duplicate, MessageSent, Rejected
 from schemas.settings import Settings
 from schemas.topics import Topic
-from stream_processors.restore import holds_records
+from stream_processors.state.restore import holds_records
 from tests.conftest import Servers
 from tests.support.commands import growing_group, message
 from tests.support.processes import running, wait_until

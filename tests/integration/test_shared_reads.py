@@ -9,13 +9,13 @@ from typing import Any, Final
 
 import pytest
 
-from gateway.access import ConversationAccess, access_conversation
-from gateway.answers import HistoryPage
-from gateway.cassandra_store import CassandraStore
-from gateway.coalescing import CoalescingStore
-from gateway.history import HistoryAsked, read_history
-from gateway.store import Store
-from gateway.sync import read_sync
+from gateway.http.answers import HistoryPage
+from gateway.reads.access import ConversationAccess, access_conversation
+from gateway.reads.history import HistoryAsked, read_history
+from gateway.reads.sync_page import read_sync
+from gateway.store.cassandra_store import CassandraStore
+from gateway.store.coalescing import CoalescingStore
+from gateway.store.store_port import Store
 from schemas.codec import encode
 from schemas.settings import Settings
 from schemas.sync_rows import SyncRow

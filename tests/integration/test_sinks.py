@@ -14,19 +14,20 @@ import pytest
 from cassandra.cluster import Session
 from confluent_kafka import Message, Producer
 
-from backends.cassandra import cassandra_session, create_tables
-from backends.elasticsearch import create_index, elasticsearch_client, index_name
-from backends.kafka import create_topics, producer_config
+from backends.cassandra.session import cassandra_session
+from backends.cassandra.tables import create_tables
+from backends.elasticsearch.index import create_index, elasticsearch_client, index_name
+from backends.kafka.clients import create_topics, producer_config
 from schemas.codec import encode
 from schemas.errors import FatalFailure, TooManyPoison
 from schemas.settings import Settings
 from schemas.topics import Topic
-from sinks.base.delivery import Delivery
+from sinks.assembly import run_stage
+from sinks.base.delivery import BatchDelivery
 from sinks.base.poison import PoisonGuard, PoisonLimits
 from sinks.base.records import Record
-from sinks.cassandra.sync import SyncWriter
-from sinks.elasticsearch.writer import SearchWriter
-from sinks.stages import run_stage
+from sinks.cassandra.sync_writer import SyncWriter
+from sinks.elasticsearch.index_writer import SearchWriter
 from tests.support.processes import running, wait_until
 from tests.support.servers import Servers
 from tests.support.sink_fakes import FakeDeadLetters
@@ -278,7 +279,7 @@ def test_an_index_that_is_gone_is_made_again(servers: Servers) -> None:
     records = [on_log(Conversation("c").said(seq, "hello"), seq) for seq in range(1, 6)]
     with elasticsearch_client(settings) as client:
         writer = SearchWriter(client, settings)
-        delivery = Delivery(writer, FakeDeadLetters(), PoisonGuard(PoisonLimits()))
+        delivery = BatchDelivery(writer, FakeDeadLetters(), PoisonGuard(PoisonLimits()))
         delivery.deliver(records, threading.Event())
         client.indices.delete(index=index_name(settings, AT))
         outcome = writer.write(records)

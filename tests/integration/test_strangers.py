@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import Consumer, Producer
 
-from backends import recipient_topics
-from backends.kafka import consumer_config, create_topics, producer_config
-from backends.recipient_topics import RecipientTopics, make_recipients
+from backends.kafka.clients import consumer_config, create_topics, producer_config
+from backends.sync_layout import recipient_topics
+from backends.sync_layout.recipient_topics import RecipientTopics, make_recipients
 from consumers.chain import LOOK_SECONDS
 from consumers.cursor import MemoryCursors
 from consumers.follower import SyncFollower
@@ -17,12 +17,12 @@ from schemas.codec import encode
 from schemas.records import Rejected
 from schemas.settings import Settings
 from schemas.topics import Topic
-from stream_processors.conversations import Conversations
-from stream_processors.recipient_transaction import RecipientTransaction
-from stream_processors.sequencer import Sequencer
-from stream_processors.state_codec import Progress
-from stream_processors.transaction import TRANSACTION_SECONDS, transactional_config
-from stream_processors.turns import Turns
+from stream_processors.commit.recipient_transaction import RecipientTransaction
+from stream_processors.commit.transaction import TRANSACTION_SECONDS, transactional_config
+from stream_processors.commit.turns import Turns
+from stream_processors.sequencing.sequencer import Sequencer
+from stream_processors.state.conversations import Conversations
+from stream_processors.state.state_codec import LaneProgress
 from tests.conftest import Servers
 from tests.support.commands import message
 from tests.support.following import PATIENCE
@@ -78,7 +78,9 @@ def test_a_worker_that_does_not_know_of_the_topic_answers_all_the_same(
     make_recipients(settings, [EVE])
     assert is_quiet(follower)
 
-    late.run(Sequencer(settings.limits, Conversations(), Progress()), [source(0, message(1, EVE))])
+    late.run(
+        Sequencer(settings.limits, Conversations(), LaneProgress()), [source(0, message(1, EVE))]
+    )
 
     item = follower.poll(PATIENCE)
     assert item is not None

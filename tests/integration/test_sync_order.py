@@ -9,16 +9,17 @@ import pytest
 from cassandra import OperationTimedOut
 from cassandra.cluster import Session
 
-from backends.cassandra import cassandra_session, create_tables
+from backends.cassandra.session import cassandra_session
+from backends.cassandra.tables import create_tables
 from schemas.codec import encode
 from schemas.errors import TransientFailure
 from schemas.limits import SYNC_BUCKET
 from schemas.records import MessageSent, TextContent
 from schemas.settings import Settings
 from sinks.base.records import Record
-from sinks.cassandra.sync import SyncWriter
 from sinks.cassandra.sync_late import LateSyncWriter
 from sinks.cassandra.sync_parts import MAX_REFERENCES
+from sinks.cassandra.sync_writer import SyncWriter
 from tests.conftest import Servers
 from tests.support.sink_stores import rows_of
 from tests.support.sync_rows import taken

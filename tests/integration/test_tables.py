@@ -10,11 +10,12 @@ from typing import Final
 import pytest
 from cassandra.cluster import Session
 
-from backends.cassandra import cassandra_session, create_tables
-from backends.kafka import create_topics
-from gateway.cassandra_store import CassandraStore
-from gateway.store import Change
-from ops.verify.servers import servers as audited
+from audit.real_sources import real_servers as audited
+from backends.cassandra.session import cassandra_session
+from backends.cassandra.tables import create_tables
+from backends.kafka.clients import create_topics
+from gateway.store.cassandra_store import CassandraStore
+from gateway.store.store_port import MembershipChange
 from schemas.errors import ConfigurationError, FatalFailure, ServerUnavailable
 from schemas.records import ConversationCreated
 from schemas.settings import Settings
@@ -93,7 +94,9 @@ async def test_tables_without_a_history_rule_get_one(earlier: tuple[Session, Set
     assert not MessageWriter(session).write([on_log(created, 0)]).poison
 
     async with cassandra_store(settings) as store:
-        assert await store.all_changes("a") == {"new": [Change(1, joined=True, history="all")]}
+        assert await store.all_changes("a") == {
+            "new": [MembershipChange(1, joined=True, history="all")]
+        }
         assert await store.conversation("old") is not None
     rules = session.execute("SELECT conv_id, history_rule FROM conversation")
     assert dict(rules) == {"old": None, "new": "all"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import TopicPartition
 
-import consumers.tail
-from backends.kafka import admin_client, create_topics
-from consumers.tail import TailRecord, TimelineTail, beginnings, ends, last_records
+import consumers.timeline_tail
+from backends.kafka.clients import admin_client, create_topics
+from consumers.timeline_tail import TailRecord, TimelineTail, ends, last_records, oldest_offsets
 from schemas.errors import ConfigurationError, Stalled, Trimmed
 from schemas.records import MessageSent
 from schemas.settings import Settings
@@ -50,7 +50,7 @@ def test_everything_committed_is_read_once_from_any_position(settings: Settings)
     for number in range(1, 21):
         writer.write((user, entry(number)) for user in USERS)
         writer.write_in_vain((user, entry(1_000 + number)) for user in USERS)
-    with TimelineTail(settings, beginnings(settings, Topic.SYNC), Topic.SYNC) as tail:
+    with TimelineTail(settings, oldest_offsets(settings, Topic.SYNC), Topic.SYNC) as tail:
         end = ends(settings, Topic.SYNC)
         records = to_the_end(tail, end)
         assert tail.positions() == end
@@ -79,7 +79,7 @@ def test_an_open_transaction_is_waited_for_within_a_bound(settings: Settings) ->
         "the first transaction's mark is there",
     )
     assert sum(written.values()) == 3
-    with TimelineTail(settings, beginnings(settings, Topic.SYNC), Topic.SYNC) as tail:
+    with TimelineTail(settings, oldest_offsets(settings, Topic.SYNC), Topic.SYNC) as tail:
         first = to_the_end(tail, ends(settings, Topic.SYNC, committed_only=True))
         with pytest.raises(Stalled):
             list(tail.read_until(written, silence=1.0))
@@ -96,7 +96,7 @@ def test_the_last_record_is_found_behind_marks(
 
     An empty partition has no last record.
     """
-    monkeypatch.setattr(consumers.tail, "_FIRST_LOOK_BACK", 2)
+    monkeypatch.setattr(consumers.timeline_tail, "_FIRST_LOOK_BACK", 2)
     writer = SyncWriter(settings)
     assert last_records(settings, Topic.SYNC, ends(settings, Topic.SYNC)) == {}
     writer.write([("ann", entry(1)), ("ann", entry(2))])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from confluent_kafka.cimpl import NewTopic
 
-from backends.cassandra import cassandra_session, create_tables
-from backends.kafka import admin_client, create_topics
+from backends.cassandra.session import cassandra_session
+from backends.cassandra.tables import create_tables
+from backends.kafka.clients import admin_client, create_topics
 from schemas.errors import ConfigurationError
 from schemas.topics import Topic
 from tests.support.servers import Servers

@@ -15,16 +15,18 @@ from confluent_kafka import Producer, TopicPartition
 from elasticsearch import Elasticsearch
 from typer.testing import CliRunner
 
-from backends.cassandra import cassandra_session
-from backends.deployment import check_log
-from backends.elasticsearch import elasticsearch_client, index_name
-from backends.kafka import admin_client, create_topics, producer_config
-from backends.memberships import user_bucket
-from ops.verify import documents, scan, topics
-from ops.verify import servers as real
-from ops.verify.command import verify
-from ops.verify.report import Report
-from ops.verify.topics import Span
+from audit import index_documents as documents
+from audit import real_sources as real
+from audit import scan
+from audit import topic_readers as topics
+from audit.report import AuditReport
+from audit.topic_readers import OffsetSpan
+from backends.cassandra.memberships import user_bucket
+from backends.cassandra.session import cassandra_session
+from backends.elasticsearch.index import elasticsearch_client, index_name
+from backends.identity.log_identity import check_log
+from backends.kafka.clients import admin_client, create_topics, producer_config
+from ops.commands.verify import verify
 from schemas.codec import decode_entry
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.recipients import recipients_of
@@ -52,7 +54,7 @@ class Deployed(NamedTuple):
     search: Elasticsearch
     system: System
 
-    def audit(self, wait_seconds: float = 10.0) -> Report:
+    def audit(self, wait_seconds: float = 10.0) -> AuditReport:
         """The report of the audit."""
         return report_on(self.settings, wait_seconds)
 
@@ -260,7 +262,7 @@ def test_a_span_that_was_dropped_meanwhile_is_an_error(servers: Servers) -> None
     _drop_before(settings, place)
 
     with pytest.raises(ServerUnavailable, match="dropped"):
-        list(topics.read(settings, Topic.SYNC, [Span(0, 0, last + 1)]))
+        list(topics.read(settings, Topic.SYNC, [OffsetSpan(0, 0, last + 1)]))
 
 
 def test_an_open_transaction_is_waited_for(
@@ -295,7 +297,7 @@ def test_a_deployment_that_is_not_there_is_a_clear_line(servers: Servers) -> Non
 
     with (
         pytest.raises(ConfigurationError, match="IM_NAMESPACE"),
-        real.servers(settings, advance=lambda _check, _number: None, wait_seconds=0),
+        real.real_servers(settings, advance=lambda _check, _number: None, wait_seconds=0),
     ):
         raise AssertionError("it was entered")
     with pytest.raises(ConfigurationError, match="no topic"):
@@ -315,7 +317,7 @@ def test_a_missing_keyspace_is_not_blamed_on_the_namespace_without_a_reason(
     for each in (away, settings):
         with (
             pytest.raises((ServerUnavailable, ConfigurationError)) as caught,
-            real.servers(each, advance=lambda _check, _number: None, wait_seconds=0),
+            real.real_servers(each, advance=lambda _check, _number: None, wait_seconds=0),
         ):
             raise AssertionError("it was entered")
         found.append(str(caught.value))

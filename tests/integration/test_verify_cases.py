@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import pytest
 
-from backends.cassandra import cassandra_session
-from backends.elasticsearch import elasticsearch_client
-from ops.verify.report import Difference
+from audit.report import Difference
+from backends.cassandra.session import cassandra_session
+from backends.elasticsearch.index import elasticsearch_client
 from schemas.codec import encode
 from schemas.ids import uuid7
 from schemas.records import (

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from backends.cassandra import cassandra_session
-from ops.verify.report import Report
+from audit.report import AuditReport
+from backends.cassandra.session import cassandra_session
 from schemas.ids import uuid7
 from schemas.records import (
     AddMembers,
@@ -82,7 +82,7 @@ def _talking(settings: Settings) -> Iterator[None]:
         thread.join(60)
 
 
-def _audit(settings: Settings) -> Report:
+def _audit(settings: Settings) -> AuditReport:
     return report_on(settings, 60, allow_empty=True)
 
 
@@ -108,5 +108,5 @@ def test_a_pipeline_at_work_has_no_difference(servers: Servers, tmp_path: Path) 
     assert entries[0] < entries[-1]
 
 
-def _entries(report: Report) -> int:
+def _entries(report: AuditReport) -> int:
     return report.section("log").counts["entries"]

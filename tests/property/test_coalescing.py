@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.coalescing import CoalescingStore
-from gateway.store import SLICE, Conversation, StoredEntry
+from gateway.store.coalescing import CoalescingStore
+from gateway.store.store_port import SLICE, ConversationHead, StoredEntry
 from schemas.errors import ServerUnavailable
 from tests.support.gateway import FakeStore
 
@@ -71,9 +71,9 @@ class Slow(FakeStore):
             for seq, value in await self._query(conv_id, seqs)
         ]
 
-    async def conversation(self, conv_id: str) -> Conversation | None:
+    async def conversation(self, conv_id: str) -> ConversationHead | None:
         found = await self._query(conv_id, range(1))
-        return Conversation(found[0][1], "push") if found else None
+        return ConversationHead(found[0][1], "push") if found else None
 
     async def _query(self, conv_id: str, seqs: Sequence[int]) -> list[tuple[int, int]]:
         before, after, fails = next(self._pace)

@@ -25,9 +25,9 @@ from schemas.records import (
 )
 from stream_processors.core.decide import decide
 from stream_processors.core.outcome import Accept
-from stream_processors.core.state import Conversation, Head, Moved
-from stream_processors.frozen import freeze, thaw
-from stream_processors.state_codec import restored
+from stream_processors.core.state import Conversation, ConversationState, HeadAndOpenPage
+from stream_processors.state.frozen import freeze, thaw
+from stream_processors.state.state_codec import restored
 from tests.support.commands import (
     commands,
     growing_group,
@@ -304,7 +304,9 @@ def test_idle_conversations_are_the_same_as_busy_ones(steps: list[AnyCommand]) -
 def test_a_state_from_before_the_history_rule_is_restored() -> None:
     """A stored head without a history rule, by an earlier version, gets ``since_join``."""
     head = msgpack.encode(["ann", "open", "push", 7])
-    assert restored(b"c", head) == Moved(Head("ann", "open", "push", 7, "since_join", 0), 0, {})
+    assert restored(b"c", head) == HeadAndOpenPage(
+        ConversationState("ann", "open", "push", 7, "since_join", 0), 0, {}
+    )
 
 
 @given(command_lists)

@@ -13,9 +13,9 @@ from unittest.mock import patch
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from gateway import sync
-from gateway.problems import Problem
-from gateway.sync import read_sync, sync_end
+from gateway.http.problems import Problem
+from gateway.reads import sync_page as sync
+from gateway.reads.sync_page import read_sync, sync_end
 from schemas.lifetime import keeping
 from tests.support.gateway import FakeStore
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.frames import FRAMES_A_SECOND, MAX_FRAMES, Frames
+from gateway.http.frames import FRAMES_A_SECOND, MAX_FRAMES, Frames
 from tests.support.peers import frame
 
 CONTROL = st.builds(frame, st.sampled_from([8, 9, 10]), st.binary(max_size=125))

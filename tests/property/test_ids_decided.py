@@ -20,10 +20,10 @@ from schemas.records import (
     SendMessage,
     TextContent,
 )
-from stream_processors.conversations import Conversations
 from stream_processors.core.strangers import Strangers
-from stream_processors.sequencer import Sequencer
-from stream_processors.state_codec import Progress
+from stream_processors.sequencing.sequencer import Sequencer
+from stream_processors.state.conversations import Conversations
+from stream_processors.state.state_codec import LaneProgress
 from tests.support.sequencing import SMALL_LIMITS, Commit, Crash, Log, run, source
 
 GROUP = CreateConversation(
@@ -81,7 +81,7 @@ def _new(draw: st.DrawFn, author: tuple[str, str], number: int) -> AnyCommand:
 def outcomes(steps: list[Step], log: Log) -> list[tuple[AnyCommand, Any]]:
     """Pair each command with its sender's first record: a SeqId, or the code of a rejection."""
     calm = [step for step in steps if not isinstance(step, type)]
-    sequencer = Sequencer(SMALL_LIMITS, Conversations(), Progress())
+    sequencer = Sequencer(SMALL_LIMITS, Conversations(), LaneProgress())
     told, syncs = [], []
     for offset, command in enumerate(calm):
         batch = Log()

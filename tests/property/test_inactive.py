@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from gateway.barrier import NO_BARRIER
+from gateway.log.barrier import NO_BARRIER
 from tests.support.inactive_world import APART, Device, World, read_backwards
 
 

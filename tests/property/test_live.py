@@ -11,11 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from gateway.access import access_conversation
-from gateway.answers import LiveBegun, LiveHead, LiveRecords
-from gateway.live import LiveSession, open_head
-from gateway.problems import Problem
-from gateway.wake_ups import Wake, WakeUps
+from gateway.http.answers import LiveBegun, LiveHead, LiveRecords
+from gateway.http.problems import Problem
+from gateway.live.live_session import LiveSession, open_head
+from gateway.log.wake_ups import Wake, WakeUps
+from gateway.reads.access import access_conversation
 from schemas.codec import encode
 from schemas.records import EntryPosition, FanoutMode
 from schemas.visibility import periods, visible

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.load.lines import Conversion, Line
+from ops.load.lines import ChatLine, Conversion
 from schemas.ids import uuid7_parts
 from schemas.limits import Limits
 from schemas.records import (
@@ -26,7 +26,7 @@ from stream_processors.core.state import Conversation
 # Few seconds, so that times are equal or decrease.
 times = st.integers(-5, 20).map(lambda s: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=s))
 lines = st.builds(
-    Line,
+    ChatLine,
     conv=st.sampled_from(["c1", "c2"]),
     at=times,
     kind=st.sampled_from(["message", "message", "join", "leave"]),
@@ -36,14 +36,14 @@ lines = st.builds(
 logs = st.lists(lines, max_size=60)
 
 
-def convert(log: list[Line]) -> list[AnyCommand]:
+def convert(log: list[ChatLine]) -> list[AnyCommand]:
     """Return the commands of a whole log."""
     conversion = Conversion()
     return [command for line in log for command in conversion.commands(line)]
 
 
 @given(logs, st.integers(0, 60))
-def test_a_log_gives_the_same_commands_each_time(log: list[Line], limit: int) -> None:
+def test_a_log_gives_the_same_commands_each_time(log: list[ChatLine], limit: int) -> None:
     """A repeated load, also of a beginning only, gives the same ids for the same lines."""
     commands = convert(log)
     assert convert(log) == commands
@@ -52,7 +52,7 @@ def test_a_log_gives_the_same_commands_each_time(log: list[Line], limit: int) ->
 
 
 @given(logs)
-def test_ids_grow_for_each_device(log: list[Line]) -> None:
+def test_ids_grow_for_each_device(log: list[ChatLine]) -> None:
     """Ids increase for each (conversation, sender, device), with any times of the lines."""
     last: dict[tuple[str, str], str] = defaultdict(str)
     for command in convert(log):
@@ -62,7 +62,7 @@ def test_ids_grow_for_each_device(log: list[Line]) -> None:
 
 
 @given(logs)
-def test_an_id_tells_the_time_of_its_line(log: list[Line]) -> None:
+def test_an_id_tells_the_time_of_its_line(log: list[ChatLine]) -> None:
     """An id has the time of its line, or of the latest line so far if times decrease."""
     conversion, latest = Conversion(), Counter[str]()
     for line in log:
@@ -72,7 +72,7 @@ def test_an_id_tells_the_time_of_its_line(log: list[Line]) -> None:
 
 
 @given(logs)
-def test_the_sequencer_accepts_every_command(log: list[Line]) -> None:
+def test_the_sequencer_accepts_every_command(log: list[ChatLine]) -> None:
     """The sequencer accepts each command; each line has its effect, or is counted as skipped."""
     conversion = Conversion()
     conversations: dict[str, Conversation] = defaultdict(Conversation)
@@ -98,7 +98,7 @@ def test_the_sequencer_accepts_every_command(log: list[Line]) -> None:
 
 
 @given(logs)
-def test_loading_again_in_any_state_changes_nothing(log: list[Line]) -> None:
+def test_loading_again_in_any_state_changes_nothing(log: list[ChatLine]) -> None:
     """Each command of a second load is a duplicate or stale."""
     conversations: dict[str, Conversation] = defaultdict(Conversation)
     for number, command in enumerate(convert(log) * 2):
@@ -115,12 +115,12 @@ def test_the_shape_of_a_conversation() -> None:
     """An example: who creates, who joins, and which lines are skipped."""
     at = datetime(2004, 12, 25, 9, 14, tzinfo=UTC)
     log = [
-        Line("c", at, "leave", "eve"),
-        Line("c", at, "message", "ann", "hi"),
-        Line("c", at, "join", "ann"),
-        Line("c", at, "message", "bob", "ho"),
-        Line("c", at, "leave", "bob"),
-        Line("c", at, "message", "bob", "back"),
+        ChatLine("c", at, "leave", "eve"),
+        ChatLine("c", at, "message", "ann", "hi"),
+        ChatLine("c", at, "join", "ann"),
+        ChatLine("c", at, "message", "bob", "ho"),
+        ChatLine("c", at, "leave", "bob"),
+        ChatLine("c", at, "message", "bob", "back"),
     ]
     conversion = Conversion()
     commands = [conversion.commands(line) for line in log]

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-import consumers.local.device
-import consumers.local.gateway
-from consumers.local.device import Device
-from consumers.local.knowledge import SyncBatch, TimelineItem
-from consumers.local.spans import LONGEST, Span, missing, next_to_read, reach
-from consumers.local.store import LocalStore
+import consumers.device.device
+import consumers.device.gateway_timeline
+from consumers.device.device import Device
+from consumers.device.knowledge import SyncBatch, TimelineItem
+from consumers.device.local_store import LocalStore
+from consumers.device.spans import LONGEST, Span, missing, next_to_read, reach
 from schemas.records import Entry, MessageEdited, MessageRecalled, NewDevicePolicy
 from tests.support.local_world import (
     CONVERSATIONS,
@@ -71,10 +71,10 @@ class FollowingMachine(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         self.patches: list[Any] = [
-            patch.object(consumers.local.gateway, "SYNC_PAGE", 3),
-            patch.object(consumers.local.gateway, "HISTORY_PAGE", 4),
-            patch.object(consumers.local.gateway, "LIST_PAGE", 1),
-            patch.object(consumers.local.device, "HEADS_SECONDS", 0.0),
+            patch.object(consumers.device.gateway_timeline, "SYNC_PAGE", 3),
+            patch.object(consumers.device.gateway_timeline, "HISTORY_PAGE", 4),
+            patch.object(consumers.device.gateway_timeline, "LIST_PAGE", 1),
+            patch.object(consumers.device.device, "HEADS_SECONDS", 0.0),
         ]
         for each in self.patches:
             each.start()

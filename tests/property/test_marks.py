@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from gateway.conversations import list_conversations
+from gateway.reads.conversation_list import list_conversations
 from schemas.ids import uuid7
 from schemas.records import (
     AnyCommand,
@@ -177,7 +178,15 @@ def test_a_mark_ends_as_a_move_a_duplicate_or_a_refusal(steps: list[Step]) -> No
 
 @given(step_lists)
 def test_marks_change_no_entry(steps: list[Step]) -> None:
-    """Marks change nothing in the entries of a conversation except their times."""
+    """Marks change nothing in the entries of a conversation except their times.
+
+    Each command has its own, increasing id. A mark with the id of a later command would make that
+    command a duplicate.
+    """
+    steps = [
+        step if isinstance(step, type) else replace(step, client_msg_id=uuid7(1, number))
+        for number, step in enumerate(steps)
+    ]
     without = [step for step in steps if not isinstance(step, MarkRead)]
     kept = [(e.conv_id, e.seq, e.sender, e.client_msg_id, e.messages)
             for _, timeline in in_order(run(without)) for e in timeline]  # fmt: skip

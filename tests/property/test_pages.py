@@ -11,14 +11,14 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import history, search
-from gateway.access import access_conversation
-from gateway.answers import Hole
-from gateway.history import HistoryAsked, read_history
-from gateway.search import SearchAsked
-from gateway.search_terms import from_cursor, parse_query
+from gateway.http.answers import Hole
+from gateway.reads import history, search
+from gateway.reads.access import access_conversation
+from gateway.reads.history import HistoryAsked, read_history
+from gateway.reads.search import SearchAsked
+from gateway.reads.search_terms import from_cursor, parse_query
 from schemas.records import HistoryRule
-from schemas.visibility import Change, Period, readable, visible
+from schemas.visibility import MembershipChange, Period, readable, visible
 from tests.support.gateway import FakeIndex, FakeStore, covered, message
 
 untimed = settings(deadline=None)
@@ -34,7 +34,7 @@ class Scene(NamedTuple):
     """A stored conversation with its reader."""
 
     store: FakeStore
-    changes: list[Change]
+    changes: list[MembershipChange]
     readable: list[Period]
     head: int
     stored: frozenset[int]
@@ -47,7 +47,7 @@ def scenes(draw: st.DrawFn) -> Scene:
     joined = draw(st.integers(1, HEAD))
     happened = dict([(joined, True), *(change for change in draw(changes) if change[0] > joined)])
     rule = draw(st.sampled_from(RULES))
-    told = [Change(seq, came, rule) for seq, came in happened.items()]
+    told = [MembershipChange(seq, came, rule) for seq, came in happened.items()]
     head = draw(st.integers(0, HEAD))
     missing = draw(st.sets(st.integers(1, HEAD), max_size=3))
     stored = frozenset(range(1, head + 5)) - missing
@@ -176,7 +176,7 @@ async def all_hits(store: FakeStore, index: FakeIndex, limit: int) -> list[dict[
     asked = SearchAsked(parse_query("found"), None, None, None, limit)
     hits: list[dict[str, Any]] = []
     while True:
-        page = await search.search(store, index, "ann", asked)
+        page = await search.search_messages(store, index, "ann", asked)
         assert len(page.hits) <= limit
         hits += [msgspec.json.decode(hit) for hit in page.hits]
         if page.next is None:

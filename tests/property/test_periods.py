@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from gateway.cassandra_store import changes_of
-from ops.verify.numbered import NumberedPeriods
+from audit.numbered import NumberedPeriods
+from gateway.store.cassandra_store import changes_of
 from schemas.codec import encode
 from schemas.ids import uuid7
 from schemas.limits import MAX_EDITS, MAX_ENTRY_BYTES, MAX_PERIODS, Limits
@@ -32,9 +32,9 @@ from schemas.records import (
 )
 from schemas.visibility import Period, readable
 from sinks.cassandra.messages import row_by_user
-from stream_processors.conversations import Conversations
-from stream_processors.sequencer import Sequencer
-from stream_processors.state_codec import Progress
+from stream_processors.sequencing.sequencer import Sequencer
+from stream_processors.state.conversations import Conversations
+from stream_processors.state.state_codec import LaneProgress
 from tests.support.commands import commands, opening, talk
 from tests.support.sequencing import SMALL_LIMITS, Commit, Crash, Log, run, source
 
@@ -201,7 +201,7 @@ def most_records(limits: Limits, named: int, members: int) -> int:
 @given(st.lists(st.one_of(talk, talk, commands), max_size=60))
 def test_the_records_of_one_command_have_a_bound(steps: list[AnyCommand]) -> None:
     """All records of any command in any state together are within the bound."""
-    sequencer = Sequencer(FEW, Conversations(), Progress())
+    sequencer = Sequencer(FEW, Conversations(), LaneProgress())
     people: set[str] = set()
     for at, command in enumerate([*opening(), *steps]):
         named = len(set(getattr(command, "members", ()))) + 1

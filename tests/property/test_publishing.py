@@ -19,7 +19,7 @@ from producers.backlog import Parcel, Resend
 from producers.courier import Courier
 from producers.dispatch import Dispatcher
 from producers.outbox import Outbox
-from producers.receipts import Receipt, State
+from producers.receipts import Receipt, ReceiptState
 from schemas.codec import decode_command, encode
 from schemas.records import AnyCommand
 from tests.support.publishing import FaultyBroker, FaultyProducer, SmallSequencer, message
@@ -148,7 +148,7 @@ class PublishingMachine(RuleBasedStateMachine):
         if not looks_back:
             self.sequencer.run(self.broker.log)
             self.observed = len(self.sequencer.records)
-        unsettled = {State.QUEUED, State.ACCEPTED}
+        unsettled = {ReceiptState.QUEUED, ReceiptState.ACCEPTED}
         self.receipts = [r for r in self.receipts if r.state not in unsettled]
         self.start()
 
@@ -175,7 +175,9 @@ class PublishingMachine(RuleBasedStateMachine):
         for key, value in self.broker.log:
             landed[key.decode()].setdefault(decode_command(value).client_msg_id)
         assert {conv: list(ids) for conv, ids in landed.items()} == self.published
-        assert all(r.state in {State.SEQUENCED, State.DUPLICATE} for r in self.receipts)
+        assert all(
+            r.state in {ReceiptState.SEQUENCED, ReceiptState.DUPLICATE} for r in self.receipts
+        )
         assert len(self.outbox) == 0
 
 

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from schemas.limits import RECENT_PAGE, RECENT_PAGES
-from stream_processors.core.recent import ClosedPage, Plain, RecentMessages, Said
+from stream_processors.core.recent import (
+    ClosedPage,
+    RecentMessages,
+    RememberedMessage,
+    UnalteredMessage,
+)
 
 senders = st.sampled_from(["ann", "bob", "陈"])
 steps = st.lists(
@@ -29,19 +34,21 @@ alterations = st.lists(st.tuples(st.integers(0, 2_000), st.booleans()), max_size
 KEPT_AT_LEAST = RECENT_PAGE * (RECENT_PAGES - 1)
 
 
-def talk(recent: RecentMessages, said: Mapping[int, Said | Plain]) -> list[ClosedPage]:
+def talk(
+    recent: RecentMessages, remembered: Mapping[int, RememberedMessage | UnalteredMessage]
+) -> list[ClosedPage]:
     """Add messages; return the pages for the log."""
-    closed = [recent.add(seq, each) for seq, each in said.items()]
+    closed = [recent.add(seq, each) for seq, each in remembered.items()]
     return [page for page in closed if page is not None]
 
 
-def messages(drawn: list[Drawn]) -> dict[int, Said | Plain]:
+def messages(drawn: list[Drawn]) -> dict[int, RememberedMessage | UnalteredMessage]:
     """The messages of drawn steps, by SeqId."""
-    found: dict[int, Said | Plain] = {}
+    found: dict[int, RememberedMessage | UnalteredMessage] = {}
     seq, at = 0, 1_000
     for gap, sender, later, pulled, told in drawn:
         seq, at = seq + gap, at + later
-        found[seq] = Said(sender, at, (seq,), told) if pulled else (sender, at)
+        found[seq] = RememberedMessage(sender, at, (seq,), told) if pulled else (sender, at)
     return found
 
 
@@ -55,9 +62,12 @@ def test_recent_messages_are_found_as_they_were_said_and_altered(
     The same holds for a copy restored from the log.
     """
     recent, copy = RecentMessages(), RecentMessages()
-    said = messages(drawn)
-    pages = talk(recent, said)
-    known = {seq: Said(*each) if isinstance(each, tuple) else each for seq, each in said.items()}
+    remembered = messages(drawn)
+    pages = talk(recent, remembered)
+    known = {
+        seq: RememberedMessage(*each) if isinstance(each, tuple) else each
+        for seq, each in remembered.items()
+    }
     last = max(known, default=0)
     for seq, recalled in alter:
         found = recent.find(seq) if recent.remembers(seq) else None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.kafka import partition_of
+from backends.kafka.clients import partition_of
 from schemas.ids import is_valid_id
 from schemas.recipients import is_recipient, key_parts, recipients_key, recipients_of
-from stream_processors.addressing import addresses
+from stream_processors.commit.addressing import addresses
 from stream_processors.core.audience import Audience
 
 ids = st.text(min_size=1, max_size=8).filter(is_valid_id)

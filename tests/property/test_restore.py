@@ -12,10 +12,10 @@ from msgspec import structs
 
 from schemas.ids import uuid7
 from schemas.records import AnyCommand
-from stream_processors import gathering
-from stream_processors.frozen import freeze
-from stream_processors.packed_records import MARK, last_of_each, packed, without_replaced
-from stream_processors.state_codec import PROGRESS_KEY
+from stream_processors.state import gathering
+from stream_processors.state.frozen import freeze
+from stream_processors.state.packed_records import MARK, last_of_each, packed, without_replaced
+from stream_processors.state.state_codec import PROGRESS_KEY
 from tests.support.commands import CONVERSATIONS, commands, opening, talk
 from tests.support.sequencing import Commit, Crash, restore, run
 

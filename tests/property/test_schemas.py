@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from schemas.ids import MAX_RANDOM, is_client_msg_id, uuid7, uuid7_parts
 from schemas.records import HistoryRule
 from schemas.sync_seq import sync_seq, unpack_sync_seq
-from schemas.visibility import Change, Period, counts, periods, readable, visible
+from schemas.visibility import MembershipChange, Period, counts, periods, readable, visible
 
 moments = st.integers(0, (1 << 48) - 1)
 randoms = st.integers(0, MAX_RANDOM)
@@ -92,7 +92,7 @@ rules = st.sampled_from(["since_join", "all"])
 happenings = st.lists(st.tuples(seqs, st.booleans(), rules), max_size=12)
 
 
-def read_plainly(happened: list[Change], seq: int) -> bool:
+def read_plainly(happened: list[MembershipChange], seq: int) -> bool:
     """Return whether a person may read ``seq``, by a walk through the person's changes.
 
     At each leave, and at the end for a member, the person has read up to that SeqId: from the last
@@ -116,7 +116,7 @@ def test_what_is_readable_is_what_each_join_opens(
 
     An entry is one change for one person, so no SeqId occurs with two meanings.
     """
-    changes = [Change(*each) for each in {each[0]: each for each in happened}.values()]
+    changes = [MembershipChange(*each) for each in {each[0]: each for each in happened}.values()]
     shuffled = [*changes, *changes[:3]]
     chance.shuffle(shuffled)
     assert visible(readable(shuffled), seq) == read_plainly(changes, seq)
@@ -127,7 +127,7 @@ def test_readable_parts_are_apart_and_in_order(
     happened: list[tuple[int, bool, HistoryRule]],
 ) -> None:
     """Readable parts do not overlap, and the last one ends where the last period does."""
-    changes = [Change(*each) for each in {each[0]: each for each in happened}.values()]
+    changes = [MembershipChange(*each) for each in {each[0]: each for each in happened}.values()]
     found, stays = readable(changes), periods((each.seq, each.joined) for each in changes)
     for earlier, later in itertools.pairwise(found):
         assert earlier.last is not None
@@ -140,7 +140,7 @@ def test_one_rule_for_all_joins(
     happened: list[tuple[int, bool, HistoryRule]], rule: HistoryRule
 ) -> None:
     """``since_join`` gives the membership periods; ``all`` gives one range from 1 to their end."""
-    changes = [Change(seq, joined, rule) for seq, joined, _ in happened]
+    changes = [MembershipChange(seq, joined, rule) for seq, joined, _ in happened]
     stays = periods((each.seq, each.joined) for each in changes)
     whole = [Period(1, stays[-1].last)] if stays else []
     assert readable(changes) == (stays if rule == "since_join" else whole)
@@ -149,22 +149,22 @@ def test_one_rule_for_all_joins(
 @given(st.lists(st.integers(1, 60), unique=True, max_size=3).map(sorted), st.integers(1, 60))
 def test_the_last_period_decides_whose_edits_count(turns: list[int], edit: int) -> None:
     """For a member each edit counts, and for a former member those up to the last leave."""
-    happened = [Change(turn, at % 2 == 0) for at, turn in enumerate(turns)]
+    happened = [MembershipChange(turn, at % 2 == 0) for at, turn in enumerate(turns)]
     due = bool(turns) and (len(turns) % 2 == 1 or edit <= turns[-1])
     assert counts(readable(happened), edit) == due
 
 
 def test_a_join_right_after_a_leave_continues_the_period() -> None:
     """Any number of joins and leaves in a row is one period."""
-    happened = [Change(seq, joined=seq % 2 == 1) for seq in range(5, 16_206)]
+    happened = [MembershipChange(seq, joined=seq % 2 == 1) for seq in range(5, 16_206)]
     assert readable(happened) == [Period(5)]
-    assert readable([*happened, Change(16_206, joined=False)]) == [Period(5, 16_206)]
-    assert readable([*happened, Change(16_300, joined=False)]) == [Period(5, 16_300)]
+    assert readable([*happened, MembershipChange(16_206, joined=False)]) == [Period(5, 16_206)]
+    assert readable([*happened, MembershipChange(16_300, joined=False)]) == [Period(5, 16_300)]
 
 
 def test_away_and_back() -> None:
     """A former member of an ``all`` conversation reads up to the leave; a join opens all of it."""
-    away = [Change(5, joined=True, history="all"), Change(8, joined=False)]
+    away = [MembershipChange(5, joined=True, history="all"), MembershipChange(8, joined=False)]
     assert readable(away) == [Period(1, 8)]
-    assert readable([*away, Change(12, joined=True, history="all")]) == [Period(1)]
-    assert readable([Change(8, joined=False, history="all")]) == []
+    assert readable([*away, MembershipChange(12, joined=True, history="all")]) == [Period(1)]
+    assert readable([MembershipChange(8, joined=False, history="all")]) == []

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.search_text import LONGEST_TOKEN, has_run, readings_of
-from backends.search_text.characters import visible
+from backends.search_text.characters import visible_characters
 from backends.search_text.folding import fold
-from gateway.search_terms import parse_query
+from gateway.reads.search_terms import parse_query
 from tests.support.glyphs import (
     JUNK,
     LETTERS,
@@ -105,8 +105,8 @@ def test_tokens_are_bounded_and_stable(text: str) -> None:
         assert tokens == reading.split()
         assert all(0 < len(token) <= LONGEST_TOKEN for token in tokens)
         assert reading.encode().decode() == reading
-    folded = fold(visible(text))
-    assert fold(visible(folded)) == folded
+    folded = fold(visible_characters(text))
+    assert fold(visible_characters(folded)) == folded
 
 
 def test_every_character_is_found_or_unseen() -> None:

@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from gateway import sync, sync_back
-from gateway.answers import SyncPage
-from gateway.store import StoredRow
-from gateway.sync import read_sync
-from gateway.sync_back import read_sync_back
-from gateway.sync_merge import ascending, descending
+from gateway.http.answers import SyncPage
+from gateway.reads import sync_back
+from gateway.reads import sync_page as sync
+from gateway.reads.sync_back import read_sync_back
+from gateway.reads.sync_merge import ascending, descending
+from gateway.reads.sync_page import read_sync
+from gateway.store.store_port import StoredRow
 from schemas.codec import encode
 from schemas.errors import ServerUnavailable
 from schemas.limits import MAX_SEQ, SYNC_BUCKET

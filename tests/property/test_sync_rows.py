@@ -20,8 +20,8 @@ from schemas.settings import Settings
 from schemas.sync_rows import decode_row, references
 from sinks.base.records import Record
 from sinks.cassandra import sync_parts, sync_places, sync_requests
-from sinks.cassandra.sync import SyncWriter
 from sinks.cassandra.sync_late import LateSyncWriter
+from sinks.cassandra.sync_writer import SyncWriter
 from tests.support.fake_cassandra import FakeSession, Sent
 from tests.support.sink_stores import Conversation
 from tests.support.sync_rows import SyncRows

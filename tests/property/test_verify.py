@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ops.verify.audience import Cursor, Cursors, Run
+from audit.expected_audience import AudienceRun, Cursor, Cursors
 from schemas.codec import encode
 from schemas.ids import uuid7
 from schemas.recipients import recipients_of
@@ -241,7 +241,7 @@ def test_expired_rows_may_be_gone_and_no_others(
 
 run_lists = st.sets(st.integers(1, 30)).map(
     lambda seqs: [
-        Run(first, last)
+        AudienceRun(first, last)
         for first in sorted(seqs)
         if first - 1 not in seqs
         for last in [min(n for n in range(first, 32) if n + 1 not in seqs)]
@@ -251,7 +251,9 @@ run_lists = st.sets(st.integers(1, 30)).map(
 
 @tries
 @given(run_lists, st.lists(st.integers(1, 32)))
-def test_a_cursor_is_a_set_that_remembers_little(runs: list[Run], arrivals: list[int]) -> None:
+def test_a_cursor_is_a_set_that_remembers_little(
+    runs: list[AudienceRun], arrivals: list[int]
+) -> None:
     """A cursor gives the same answer for each SeqId as a set of all SeqIds."""
     due = {seq for run in runs for seq in range(run.first, run.last + 1)}
     cursor, came = Cursor(runs), set[int]()
@@ -273,7 +275,7 @@ shared = st.tuples(st.lists(people, min_size=1, unique=True), st.integers(1, 32)
 @tries
 @given(st.lists(run_lists, min_size=3, max_size=3), st.lists(shared))
 def test_recipients_who_move_together_move_as_each_alone(
-    runs: list[list[Run]], records: list[tuple[list[bytes], int]]
+    runs: list[list[AudienceRun]], records: list[tuple[list[bytes], int]]
 ) -> None:
     """Cursors that advance together give the same answers as single cursors, in any order."""
     users = (b"ann", b"bob", b"cat")

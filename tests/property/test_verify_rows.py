@@ -8,7 +8,7 @@ from typing import Final
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ops.verify.sync_store import StoredRow
+from audit.sync_store import AuditedSyncRow
 from schemas.recipients import recipients_of
 from schemas.sync_rows import decode_row, references
 from schemas.sync_seq import epoch_of, sync_seq
@@ -39,7 +39,7 @@ def _places(system: System, user: str) -> list[int]:
     )
 
 
-def _read(rows: Sequence[StoredRow], user: str, after: int) -> list[int]:
+def _read(rows: Sequence[AuditedSyncRow], user: str, after: int) -> list[int]:
     """Read a recipient's rows above a cursor, as the documentation of `gateway` describes."""
     taken = []
     for _, _, key, value in sorted(row for row in rows if row[0] == user):

@@ -11,11 +11,11 @@ from typing import Final, Literal, TypeAlias
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.answers import SyncPage
-from gateway.problems import Problem
-from gateway.sync import SyncRead, read_sync
-from gateway.waiting import await_page
-from gateway.wake_ups import RECENT_SECONDS, Wake, WakeUps
+from gateway.http.answers import SyncPage
+from gateway.http.problems import Problem
+from gateway.live.long_poll import await_page
+from gateway.log.wake_ups import RECENT_SECONDS, Wake, WakeUps
+from gateway.reads.sync_page import SyncRead, read_sync
 from tests.support import virtual_time
 from tests.support.gateway import FakeStore, message
 

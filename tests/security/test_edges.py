@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.openapi import document
-from gateway.search_terms import from_cursor, to_cursor
+from gateway.http.openapi import document
+from gateway.reads.search_terms import from_cursor, to_cursor
 from tests.support.edges import NO_NUMBERS, Asked, requests
 from tests.support.gateway import (
     Caller,

@@ -15,10 +15,10 @@ import pytest
 from pydantic import SecretStr
 
 from gateway.bounds import MAX_LINE_BYTES
-from gateway.middleware import OPEN_ROUTES
-from gateway.routes import ROUTES, WRITING_ROUTES
-from gateway.search_terms import Place, to_cursor
-from gateway.tokens import issue_token
+from gateway.http.middleware import OPEN_ROUTES
+from gateway.http.routes import ROUTES, WRITING_ROUTES
+from gateway.http.tokens import issue_token
+from gateway.reads.search_terms import SearchPosition, to_cursor
 from tests.support.gateway import (
     SECRET,
     Answer,
@@ -259,7 +259,7 @@ async def test_an_id_is_a_value_and_nothing_else(gateway: Caller, conv_id: str) 
 
 async def test_a_cursor_of_another_place_shows_nothing_more(gateway: Caller) -> None:
     """A forged cursor gives only hits that the person may read."""
-    cursor = to_cursor(Place(1 << 50, "c", 1))
+    cursor = to_cursor(SearchPosition(1 << 50, "c", 1))
     hers = await gateway.get("/v1/search", "ann", q="secretword", cursor=cursor)
     assert len(hers.body["hits"]) == 1
     others = await gateway.get("/v1/search", "eve", q="secretword", cursor=cursor)

@@ -13,9 +13,10 @@ from typing import Final
 
 import pytest
 
-from gateway import bounds, live_socket
+from gateway import bounds
 from gateway.bounds import MAX_LINE_BYTES
-from gateway.wake_ups import WakeUps
+from gateway.live import live_socket
+from gateway.log.wake_ups import WakeUps
 from schemas.codec import encode
 from tests.support.gateway import Caller, FakeIndex, FakeStore, message, serving, token_settings
 from tests.support.peers import Latency, Peer, frame, head, peer, upgrade

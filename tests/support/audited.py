@@ -7,24 +7,24 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, Final, TypeVar
 
-from backends.elasticsearch import document_id
-from backends.kafka import partition_of
-from backends.memberships import user_bucket
+from audit.audit import audit
+from audit.index import IndexedDocument
+from audit.input import InputLetter, InputRecord
+from audit.log import KafkaRecord
+from audit.member_rows import MembershipRow
+from audit.read_marks import ReadMarkRow
+from audit.report import AuditReport
+from audit.sources import SinkName, Sources
+from audit.store import ConversationRow, MessageRow
+from audit.sync_buckets import BucketRow
+from audit.sync_expiry import ExpiryRow
+from audit.sync_store import AuditedSyncRow
+from audit.topic_readers import OffsetSpan
+from backends.cassandra.memberships import user_bucket
+from backends.elasticsearch.index import document_id
+from backends.kafka.clients import partition_of
 from backends.search_text import readings_of
-from backends.sync_layout import SyncShards
-from ops.verify.audit import audit
-from ops.verify.index import Document
-from ops.verify.input import InputRecord, Letter
-from ops.verify.log import KafkaRecord
-from ops.verify.marks import ReadMarkRow
-from ops.verify.membership import MembershipRow
-from ops.verify.report import Report
-from ops.verify.sources import Sources, Stage
-from ops.verify.store import ConversationRow, MessageRow
-from ops.verify.sync_buckets import BucketRow
-from ops.verify.sync_expiry import ExpiryRow
-from ops.verify.sync_store import StoredRow
-from ops.verify.topics import Span
+from backends.sync_layout.layouts import SyncShards
 from schemas.codec import decode_entry, decode_sync_record
 from schemas.lifetime import SKIPPED_SINCE
 from schemas.limits import MEMBERSHIP_BUCKET, MESSAGE_BUCKET, SYNC_BUCKET, Limits
@@ -79,7 +79,7 @@ class System:
     """
 
     input: list[InputRecord] = field(default_factory=list)
-    letters: list[Letter] = field(default_factory=list)
+    letters: list[InputLetter] = field(default_factory=list)
     timeline: list[KafkaRecord] = field(default_factory=list)
     sync: list[KafkaRecord] = field(default_factory=list)
     messages: list[MessageRow] = field(default_factory=list)
@@ -87,8 +87,8 @@ class System:
     by_user: list[MembershipRow] = field(default_factory=list)
     places: dict[tuple[object, ...], MembershipRow] = field(default_factory=dict)
     by_conversation: list[MembershipRow] = field(default_factory=list)
-    documents: list[Document] = field(default_factory=list)
-    sync_rows: list[StoredRow] = field(default_factory=list)
+    documents: list[IndexedDocument] = field(default_factory=list)
+    sync_rows: list[AuditedSyncRow] = field(default_factory=list)
     buckets: list[BucketRow] = field(default_factory=list)
     expiries: list[tuple[str, int]] = field(default_factory=list)
     """(user_id, newest) of each slot's note."""
@@ -97,7 +97,7 @@ class System:
     read_marks: list[ReadMarkRow] = field(default_factory=list)
     grown: list[KafkaRecord] = field(default_factory=list)
     lows: dict[int, int] = field(default_factory=dict)
-    lags: dict[Stage, int] = field(default_factory=dict)
+    lags: dict[SinkName, int] = field(default_factory=dict)
     input_lows: dict[int, int] = field(default_factory=dict)
     done: dict[int, int] = field(default_factory=dict)
     expired_before: int = 0
@@ -115,9 +115,9 @@ class System:
         homes = [self.shards.home(user, epoch) for epoch in self.shards.epochs]
         return [number for number in homes if number is not None][-1]
 
-    def audit(self, *, allow_empty: bool = True) -> Report:
-        """The report of `ops.verify.audit.audit`."""
-        report = Report()
+    def audit(self, *, allow_empty: bool = True) -> AuditReport:
+        """The report of `audit.audit.audit`."""
+        report = AuditReport()
         audit(_Lists(self), report, allow_empty=allow_empty)
         return report
 
@@ -137,14 +137,14 @@ class _Lists:
     def limits(self) -> Limits:
         return self._system.limits
 
-    def timeline_spans(self) -> list[Span]:
+    def timeline_spans(self) -> list[OffsetSpan]:
         self._asked += 1
         return _spans(self._timeline_now(), range(TIMELINE_PARTITIONS), {})
 
-    def timeline(self, spans: Sequence[Span]) -> Iterable[KafkaRecord]:
+    def timeline(self, spans: Sequence[OffsetSpan]) -> Iterable[KafkaRecord]:
         return [record for span in spans for record in _within(self._timeline_now(), span)]
 
-    def input_spans(self) -> list[Span]:
+    def input_spans(self) -> list[OffsetSpan]:
         system = self._system
         spans = _spans(system.input, range(TIMELINE_PARTITIONS), system.input_lows)
         done = self._done_before() | system.done
@@ -158,19 +158,19 @@ class _Lists:
         new = [record for record in self._system.input if record.at in times]
         return {record.partition: record.offset for record in reversed(new)}
 
-    def input(self, spans: Sequence[Span]) -> Iterable[InputRecord]:
+    def input(self, spans: Sequence[OffsetSpan]) -> Iterable[InputRecord]:
         return [r for span in spans for r in _within(self._system.input, span)]
 
-    def letters(self) -> Iterable[Letter]:
+    def letters(self) -> Iterable[InputLetter]:
         return self._system.letters
 
     def sync_shards(self) -> SyncShards:
         return self._system.shards
 
-    def sync_spans(self) -> list[Span]:
+    def sync_spans(self) -> list[OffsetSpan]:
         return _spans(self._system.sync, sorted(self._system.shards.places), self._system.lows)
 
-    def sync(self, spans: Sequence[Span]) -> Iterable[KafkaRecord]:
+    def sync(self, spans: Sequence[OffsetSpan]) -> Iterable[KafkaRecord]:
         return [record for span in spans for record in _within(self._system.sync, span)]
 
     def sync_at(
@@ -182,7 +182,7 @@ class _Lists:
             if number == partition and offset in offsets
         }
 
-    def behind(self, stage: Stage, last_offsets: Mapping[int, int]) -> int:  # noqa: ARG002 - required by the port
+    def behind(self, stage: SinkName, last_offsets: Mapping[int, int]) -> int:  # noqa: ARG002 - required by the port
         return self._system.lags.get(stage, 0)
 
     def messages(self) -> Iterable[MessageRow]:
@@ -197,7 +197,7 @@ class _Lists:
     def membership_by_conversation(self) -> Iterable[MembershipRow]:
         return self._system.by_conversation
 
-    def sync_rows(self) -> Iterable[StoredRow]:
+    def sync_rows(self) -> Iterable[AuditedSyncRow]:
         return sorted(self._system.sync_rows, key=itemgetter(0, 1, 2))
 
     def sync_buckets(self) -> Iterable[BucketRow]:
@@ -213,7 +213,7 @@ class _Lists:
     def read_marks(self) -> Iterable[ReadMarkRow]:
         return self._system.read_marks
 
-    def documents(self) -> Iterable[Document]:
+    def documents(self) -> Iterable[IndexedDocument]:
         return self._system.documents
 
     def index_of(self, at: int) -> str:
@@ -232,15 +232,15 @@ def _spans(
     records: Sequence[KafkaRecord | InputRecord],
     partitions: Iterable[int],
     lows: Mapping[int, int],
-) -> list[Span]:
+) -> list[OffsetSpan]:
     ends = {record[0]: record[1] + 1 for record in records}
     return [
-        Span(number, lows.get(number, 0), max(lows.get(number, 0), ends.get(number, 0)))
+        OffsetSpan(number, lows.get(number, 0), max(lows.get(number, 0), ends.get(number, 0)))
         for number in partitions
     ]
 
 
-def _within(records: Iterable[RecordT], span: Span) -> list[RecordT]:
+def _within(records: Iterable[RecordT], span: OffsetSpan) -> list[RecordT]:
     return [r for r in records if r[0] == span.partition and span.low <= r[1] < span.end]
 
 
@@ -260,7 +260,7 @@ def system_of(log: Log, place: Placing = in_one_epoch) -> System:
     system = system_on(list(_placed(lanes)), list(_placed(sync)), shards)
     system.input = [_input(record) for record in log.sources]
     places = {record.offset: record.partition for record in system.input}
-    system.letters = [Letter(places[each.offset], *[each.offset] * 2) for each in log.letters]
+    system.letters = [InputLetter(places[each.offset], *[each.offset] * 2) for each in log.letters]
     return system
 
 
@@ -361,19 +361,19 @@ def _alter(
             system.messages[at] = (*row[:6], entry, *marks, row[9])
 
 
-def _replace(system: System, document: Document) -> None:
+def _replace(system: System, document: IndexedDocument) -> None:
     for at, old in enumerate(system.documents):
         if old.id == document.id:
             system.documents[at] = document
 
 
-def _recalled(entry: MessageRecalled) -> Document:
+def _recalled(entry: MessageRecalled) -> IndexedDocument:
     source = {"conv_id": entry.conv_id, "seq": entry.target, "at": entry.target_at}
     place = document_id(entry.conv_id, entry.target)
-    return Document(index_of(entry.target_at), place, entry.conv_id, source, entry.seq)
+    return IndexedDocument(index_of(entry.target_at), place, entry.conv_id, source, entry.seq)
 
 
-def _document(entry: MessageSent | MessageEdited, seq: int, at: int) -> Document:
+def _document(entry: MessageSent | MessageEdited, seq: int, at: int) -> IndexedDocument:
     text = entry.content.text
     source: dict[str, Any] = {
         "conv_id": entry.conv_id,
@@ -385,7 +385,7 @@ def _document(entry: MessageSent | MessageEdited, seq: int, at: int) -> Document
     if tokens := readings_of(text):
         source["tokens"] = list(tokens)
     place = document_id(entry.conv_id, seq)
-    return Document(index_of(at), place, entry.conv_id, source, entry.seq)
+    return IndexedDocument(index_of(at), place, entry.conv_id, source, entry.seq)
 
 
 def _store_sync(system: System, user: str, place: int, value: bytes) -> None:

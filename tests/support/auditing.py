@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final
 
-from ops.verify import servers as real
-from ops.verify.audit import audit
-from ops.verify.report import Report
+from audit import real_sources as real
+from audit.audit import audit
+from audit.report import AuditReport
 from schemas.settings import Settings
 from tests.support.sequencing import SMALL_LIMITS
 
@@ -23,10 +23,12 @@ SMALL_LIMITS_AS_SETTINGS: Final[dict[str, Any]] = {
 """For a deployment whose records were made by `tests.support.sequencing`."""
 
 
-def report_on(settings: Settings, wait_seconds: float, *, allow_empty: bool = False) -> Report:
+def report_on(
+    settings: Settings, wait_seconds: float, *, allow_empty: bool = False
+) -> AuditReport:
     """The result of a whole audit that waits this number of seconds for sinks that lag."""
-    report = Report()
-    with real.servers(
+    report = AuditReport()
+    with real.real_servers(
         settings, advance=lambda _check, _number: None, wait_seconds=wait_seconds
     ) as sources:
         audit(sources, report, allow_empty=allow_empty)

@@ -11,11 +11,14 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from elasticsearch import Elasticsearch
 from elasticsearch.helpers import bulk
 
-from backends.deployment import check_log
-from backends.deployment_index import claim_index
-from backends.deployment_store import claim_store
-from backends.elasticsearch import create_index
-from backends.kafka import (
+from audit.input_readers import read_input
+from audit.log import KafkaRecord
+from audit.topic_readers import committed_spans
+from backends.elasticsearch.index import create_index
+from backends.identity.index_claim import claim_index
+from backends.identity.log_identity import check_log
+from backends.identity.store_claim import claim_store
+from backends.kafka.clients import (
     admin_client,
     consumer_config,
     create_topics,
@@ -23,11 +26,8 @@ from backends.kafka import (
     producer_config,
     sync_topic,
 )
-from backends.shards import places_of, sync_shards
-from backends.sync_layout import SyncShards
-from ops.verify.inputs import read_input
-from ops.verify.log import KafkaRecord
-from ops.verify.topics import committed_spans
+from backends.sync_layout.layouts import SyncShards
+from backends.sync_layout.topic_creation import places_of, sync_shards
 from schemas.codec import encode
 from schemas.records import AnyCommand
 from schemas.settings import Settings

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from gateway.openapi import document
+from gateway.http.openapi import document
 
 _POWERS: Final = (31, 32, 48, 53, 62, 63, 64, 127)
 _AROUND: Final = {

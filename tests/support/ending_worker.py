@@ -12,7 +12,7 @@ import faust
 from aiokafka.consumer import group_coordinator
 
 from schemas.settings import Settings
-from stream_processors.app import make_app
+from stream_processors.faust_app.worker_app import make_worker
 
 _AFTER_SECONDS: Final = 3.0
 
@@ -28,7 +28,7 @@ def main() -> None:
     setattr(group_coordinator.GroupCoordinator, name, _end)
     settings = Settings()
     settings.home.mkdir(parents=True, exist_ok=True)
-    app = make_app(settings)
+    app = make_worker(settings)
     faust.Worker(app, loglevel=None, override_logging=False, quiet=True).execute_from_commandline()
 
 

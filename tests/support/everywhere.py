@@ -12,8 +12,8 @@ from cassandra.cluster import Session
 from elasticsearch import Elasticsearch
 from elasticsearch.helpers import scan
 
-from backends.cassandra import cassandra_session
-from backends.elasticsearch import elasticsearch_client
+from backends.cassandra.session import cassandra_session
+from backends.elasticsearch.index import elasticsearch_client
 from backends.search_text import readings_of
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings

@@ -9,7 +9,7 @@ from typing import Final
 
 from consumers.cursor import CursorStore
 from consumers.follower import SyncFollower, SyncItem
-from gateway.sync import read_sync
+from gateway.reads.sync_page import read_sync
 from schemas.codec import decode_sync_record
 from schemas.records import AnyEntry
 from schemas.settings import Settings

@@ -15,26 +15,26 @@ from pydantic import SecretStr
 from yarl import URL
 
 from backends.search_text import has_run, readings_of
-from gateway.app import make_app
-from gateway.barrier import NO_BARRIER, Barrier
-from gateway.contacts import Contacts
-from gateway.deployment_guard import Checked
-from gateway.log_ends import Ends
-from gateway.search import Index, SearchAsked
-from gateway.search_terms import Hit, Place
-from gateway.server import Runner
-from gateway.store import (
+from gateway.contacts.contact_log import Contacts
+from gateway.http.deployment_guard import Checked
+from gateway.http.http_app import make_app
+from gateway.http.server import Runner
+from gateway.http.tokens import issue_token
+from gateway.log.barrier import NO_BARRIER, Barrier
+from gateway.log.log_ends import Ends
+from gateway.log.wake_ups import WakeUps
+from gateway.reads.search import Index, SearchAsked
+from gateway.reads.search_terms import Hit, SearchPosition
+from gateway.store.store_port import (
     SLICE,
-    Change,
-    Conversation,
+    ConversationHead,
     Expiry,
+    MembershipChange,
     ReadMark,
     Store,
     StoredEntry,
     StoredRow,
 )
-from gateway.tokens import issue_token
-from gateway.wake_ups import WakeUps
 from schemas.codec import encode
 from schemas.errors import ServerUnavailable
 from schemas.ids import uuid7
@@ -114,16 +114,16 @@ class SyncRowWriting(ABC):
 
 
 class FakeStore(SyncRowWriting):
-    """`gateway.store.Store` in memory, with the write methods that the contract suite uses."""
+    """`store_port.Store` in memory, with the write methods that the contract suite uses."""
 
     def __init__(self) -> None:
         self.up = True
         self.devices = FakeDevices(self._check)
-        self._conversations: dict[str, Conversation] = {}
+        self._conversations: dict[str, ConversationHead] = {}
         self._entries: dict[tuple[str, int], StoredEntry] = {}
         self._counts: dict[tuple[str, int], int] = {}
         self._marks: dict[tuple[str, str], ReadMark] = {}
-        self._changes: dict[str, dict[str, dict[int, Change]]] = defaultdict(dict)
+        self._changes: dict[str, dict[str, dict[int, MembershipChange]]] = defaultdict(dict)
         self._rows: dict[str, dict[int, str]] = defaultdict(dict)
         self._expiries: dict[str, dict[int, Expiry]] = defaultdict(dict)
 
@@ -131,7 +131,7 @@ class FakeStore(SyncRowWriting):
         self, conv_id: str, head: int, mode: FanoutMode = "push", messages: int = 0
     ) -> None:
         """Writes the current state of a conversation."""
-        self._conversations[conv_id] = Conversation(head, mode, messages)
+        self._conversations[conv_id] = ConversationHead(head, mode, messages)
 
     def put_own(self, conv_id: str, user: str, seq: int, messages: int) -> None:
         """Writes the last own message of a person; the highest SeqId wins."""
@@ -155,7 +155,7 @@ class FakeStore(SyncRowWriting):
         messages: int = 0,
     ) -> None:
         """Writes a change of membership."""
-        change = Change(seq, joined, history, messages)
+        change = MembershipChange(seq, joined, history, messages)
         self._changes[user].setdefault(conv_id, {})[seq] = change
 
     def put_message(self, entry: MessageSent) -> None:
@@ -192,16 +192,16 @@ class FakeStore(SyncRowWriting):
         if since not in slots or slots[since].newest < newest:
             slots[since] = Expiry(since, until, newest)
 
-    async def conversation(self, conv_id: str) -> Conversation | None:
+    async def conversation(self, conv_id: str) -> ConversationHead | None:
         """See `Store`."""
         self._check()
         return self._conversations.get(conv_id)
 
-    async def changes(self, user: str, conv_id: str) -> list[Change]:
+    async def changes(self, user: str, conv_id: str) -> list[MembershipChange]:
         """See `Store`."""
         return (await self.all_changes(user)).get(conv_id, [])
 
-    async def all_changes(self, user: str) -> dict[str, list[Change]]:
+    async def all_changes(self, user: str) -> dict[str, list[MembershipChange]]:
         """See `Store`."""
         self._check()
         return {c: sorted(found.values()) for c, found in sorted(self._changes[user].items())}
@@ -286,7 +286,7 @@ class FakeStore(SyncRowWriting):
 
 
 class FakeIndex:
-    """`gateway.search.Index` in memory: matches terms as Elasticsearch does."""
+    """`gateway.reads.search.Index` in memory: matches terms as Elasticsearch does."""
 
     def __init__(self) -> None:
         self.up = True
@@ -294,19 +294,23 @@ class FakeIndex:
         self.versions: dict[tuple[str, int], int] = {}
 
     async def newest(
-        self, asked: SearchAsked, scope: dict[str, list[Period]], below: Place | None, limit: int
+        self,
+        asked: SearchAsked,
+        scope: dict[str, list[Period]],
+        below: SearchPosition | None,
+        limit: int,
     ) -> list[Hit]:
         """See `Index`. The version of a message is its own, unless ``versions`` has another."""
         if not self.up:
             raise ServerUnavailable("switched off by the test")
         found = [
-            Place(message.at, message.conv_id, message.seq)
+            SearchPosition(message.at, message.conv_id, message.seq)
             for message in self.messages
             if visible(scope.get(message.conv_id, []), message.seq)
             and asked.sender in {None, message.sender}
             and all(has_run(readings_of(message.content.text), term) for term in asked.query.terms)
         ]
-        found.sort(key=Place.sort_key)
+        found.sort(key=SearchPosition.sort_key)
         after = [p for p in found if below is None or p.sort_key() > below.sort_key()][:limit]
         return [Hit(p, self.versions.get((p.conv_id, p.seq), p.seq)) for p in after]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 
-from gateway.device_store import MAX_DEVICES, Registered
+from gateway.store.device_port import MAX_DEVICES, Registered
 
 
 class FakeDevices:
-    """`gateway.device_store.DeviceStore` in memory.
+    """`gateway.store.device_port.DeviceStore` in memory.
 
     Args:
         check: Raises an error if the store is unreachable.

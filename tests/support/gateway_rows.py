@@ -7,17 +7,18 @@ from contextlib import asynccontextmanager, contextmanager
 
 from cassandra.cluster import Session
 
-from backends.cassandra import RECALLED, cassandra_session, create_tables
-from backends.elasticsearch import (
+from backends.cassandra.memberships import join_place, leave_place, user_bucket
+from backends.cassandra.session import cassandra_session
+from backends.cassandra.tables import RECALL_TIMESTAMP, create_tables
+from backends.elasticsearch.index import (
     create_index,
     document_id,
     elasticsearch_client,
     index_name,
 )
-from backends.memberships import join_place, leave_place, user_bucket
 from backends.search_text import readings_of
-from gateway.cassandra_store import CassandraStore
-from gateway.elastic_index import ElasticIndex
+from gateway.store.cassandra_store import CassandraStore
+from gateway.store.elastic_index import ElasticIndex
 from schemas.codec import encode
 from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
 from schemas.records import FanoutMode, HistoryRule, MessageEdited, MessageSent
@@ -128,7 +129,7 @@ class Rows(SyncRowWriting):
             self._session.execute(
                 "INSERT INTO message (conv_id, bucket, seq, recalled_by, entry)"
                 " VALUES (%s, %s, %s, %s, '') USING TIMESTAMP %s",
-                (conv_id, each // MESSAGE_BUCKET, each, seq, RECALLED),
+                (conv_id, each // MESSAGE_BUCKET, each, seq, RECALL_TIMESTAMP),
             )
 
     def put_row(self, user: str, row: SyncRow) -> None:

@@ -17,11 +17,11 @@ from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from gateway.barrier import Barrier
-from gateway.problems import Problem
-from gateway.store import Conversation, Expiry, StoredEntry, StoredRow
-from gateway.sync import read_sync, sync_end
-from gateway.sync_back import read_sync_back
+from gateway.http.problems import Problem
+from gateway.log.barrier import Barrier
+from gateway.reads.sync_back import read_sync_back
+from gateway.reads.sync_page import read_sync, sync_end
+from gateway.store.store_port import ConversationHead, Expiry, StoredEntry, StoredRow
 from schemas.errors import ServerUnavailable
 from schemas.lifetime import SKIPPED_SINCE, SKIPPED_UNTIL, inactive_after, keeping
 from schemas.limits import MAX_SEQ
@@ -207,7 +207,7 @@ class WorldStore(FakeStore):
             self.drop_record("ann", key)
             del self.row_ends[key]
 
-    async def conversation(self, conv_id: str) -> Conversation | None:
+    async def conversation(self, conv_id: str) -> ConversationHead | None:
         self._world.go_on()
         return await super().conversation(conv_id)
 
@@ -235,7 +235,7 @@ class WorldStore(FakeStore):
 
 
 class WorldBarrier:
-    """`gateway.barrier.Barrier` in the world: reads the log's end, then waits for the store."""
+    """`barrier.Barrier` in the world: reads the log's end, then waits for the store."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -303,7 +303,7 @@ class Device:
         self.cursor = page.next
 
     async def _rebuild(self, oldest: int) -> None:
-        """As in `docs/devices.md`, or from ``oldest`` on, as in `consumers.local.device`."""
+        """As in `docs/devices.md`, or from ``oldest`` on, as in `consumers.device.device`."""
         if self._world.choose(2) == 0:
             self.cursor = oldest - 1
         else:

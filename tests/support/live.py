@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from aiohttp import ClientSession, ClientTimeout, web
 
-from gateway.app import compose
-from gateway.server import Runner
-from gateway.tokens import issue_token
+from gateway.http.http_app import compose
+from gateway.http.server import Runner
+from gateway.http.tokens import issue_token
 from schemas.settings import Settings
 from tests.support.waiting import until
 

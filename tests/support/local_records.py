@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from consumers.local.knowledge import (
+from consumers.device.knowledge import (
     Arrived,
     Beginning,
-    Start,
+    ShownFrom,
     SyncBatch,
     TimelineItem,
 )
@@ -47,6 +47,6 @@ def seqs(items: list[TimelineItem]) -> list[int]:
     return [seq for item in items for seq in range(item.first, item.last + 1)]
 
 
-def late(*starts: Start, cursor: int = 4) -> Beginning:
+def late(*starts: ShownFrom, cursor: int = 4) -> Beginning:
     """A device with the policy ``new-messages-only``."""
     return Beginning("new-messages-only", cursor, starts)

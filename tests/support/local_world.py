@@ -14,15 +14,15 @@ from typing import Any, Final, Self, cast
 import msgspec
 from aiohttp import ClientSession
 
-from consumers.local.gateway import GatewayTimelines
-from consumers.local.knowledge import Arrived, TimelineItem
-from consumers.local.registry import GatewayRegistry
-from consumers.local.store import LocalStore
-from gateway.access import access_conversation
-from gateway.live import open_head
-from gateway.problems import Problem
-from gateway.store import Store, StoredEntry
-from gateway.tokens import issue_token
+from consumers.device.gateway_timeline import GatewayTimelines
+from consumers.device.knowledge import Arrived, TimelineItem
+from consumers.device.local_store import LocalStore
+from consumers.device.registry import GatewayRegistry
+from gateway.http.problems import Problem
+from gateway.http.tokens import issue_token
+from gateway.live.live_session import open_head
+from gateway.reads.access import access_conversation
+from gateway.store.store_port import Store, StoredEntry
 from schemas.codec import decode_entry, decode_sync_record, encode
 from schemas.ids import uuid7
 from schemas.records import (
@@ -48,9 +48,9 @@ from schemas.records import (
     TextContent,
 )
 from schemas.visibility import counts, periods, visible
-from stream_processors.conversations import Conversations
-from stream_processors.sequencer import Sequencer
-from stream_processors.state_codec import Progress
+from stream_processors.sequencing.sequencer import Sequencer
+from stream_processors.state.conversations import Conversations
+from stream_processors.state.state_codec import LaneProgress
 from tests.support.gateway import FakeIndex, FakeStore, serving, token_settings
 from tests.support.sequencing import SMALL_LIMITS, Log, source
 from tests.support.unread import walked
@@ -143,7 +143,7 @@ class World:
     def __init__(self) -> None:
         self.log = Log()
         self.store = LaggingStore(self.log)
-        self._sequencer = Sequencer(SMALL_LIMITS, Conversations(1_000), Progress())
+        self._sequencer = Sequencer(SMALL_LIMITS, Conversations(1_000), LaneProgress())
         self._numbers = itertools.count()
         for conv_id in CONVERSATIONS:
             self.do(CreateConversation, conv_id, members=[ME], join="open")

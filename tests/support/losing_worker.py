@@ -14,14 +14,14 @@ import faust
 from aiokafka import TopicPartition
 
 from schemas.settings import Settings
-from stream_processors.app import make_app
+from stream_processors.faust_app.worker_app import make_worker
 
 
 def main() -> None:
     """Runs until the process is stopped."""
     settings = Settings()
     settings.home.mkdir(parents=True, exist_ok=True)
-    app = make_app(settings)
+    app = make_worker(settings)
 
     async def lose(_app: Any, assigned: set[Any], **_: Any) -> None:
         client: Any = app.consumer._thread._ensure_consumer()  # type: ignore[attr-defined]  # noqa: SLF001

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from backends.deployment import topic_identities
-from backends.kafka import admin_client, make_topics, new_topics
+from backends.identity.log_identity import topic_identities
+from backends.kafka.clients import admin_client, make_topics, new_topics
 from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.support.processes import wait_until

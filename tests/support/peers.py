@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from gateway.tokens import issue_token
+from gateway.http.tokens import issue_token
 from tests.support.gateway import Caller
 
 ANSWER_SECONDS: Final = 20.0

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
-from backends.kafka import partition_of
-from backends.sync_layout import OWN_EPOCH, Sharded, SyncShards, TopicPerRecipient
+from backends.kafka.clients import partition_of
+from backends.sync_layout.layouts import OWN_EPOCH, Sharded, SyncShards, TopicPerRecipient
 from schemas.codec import decode_sync_record
 from schemas.records import Duplicate, ReadMarked, Rejected
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from consumers.local.reading import Reading, after_entry
+from consumers.device.unread_counts import ReadState, after_entry
 from schemas.unread import Counted
 from tests.support.gateway import Caller
 
@@ -28,7 +28,7 @@ class Rebuilt(NamedTuple):
     cursor: int
     heads: dict[str, int]
     entries: dict[str, dict[int, dict[str, Any]]]
-    readings: dict[str, Reading]
+    readings: dict[str, ReadState]
 
 
 async def rebuild(gateway: Caller, user: str, last: int) -> Rebuilt:
@@ -46,7 +46,7 @@ async def rebuild(gateway: Caller, user: str, last: int) -> Rebuilt:
         page = await _ask(gateway, user, "/v1/conversations", after=after)
         for one in page["conversations"]:
             rebuilt.heads[one["conv_id"]] = one["head"]
-            end = Reading().ends_at(Counted(one["head"], one["messages"]))
+            end = ReadState().ends_at(Counted(one["head"], one["messages"]))
             read = end.read_to(one["read"], one["messages"] - one["unread"])
             rebuilt.readings[one["conv_id"]] = read
         after = page["next"]
@@ -73,7 +73,7 @@ async def follow(gateway: Caller, user: str, rebuilt: Rebuilt) -> Rebuilt:
 
 def _take(rebuilt: Rebuilt, user: str, record: dict[str, Any]) -> None:
     conv_id, seq = record["conv_id"], record.get("seq", 0)
-    reading = rebuilt.readings.get(conv_id, Reading())
+    reading = rebuilt.readings.get(conv_id, ReadState())
     entries = rebuilt.entries.setdefault(conv_id, {})
     if record["kind"] == "read_marked":
         counted = entries[seq]["messages"] if seq in entries else None

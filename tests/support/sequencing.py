@@ -9,12 +9,12 @@ from typing import Final
 from schemas.codec import decode_entry, decode_sync_record, encode
 from schemas.limits import Limits
 from schemas.records import AnyCommand, AnyEntry, AnySyncRecord
-from stream_processors.conversations import Conversations
-from stream_processors.gathering import Gathering
-from stream_processors.sequencer import DeadLetter, Sequencer
-from stream_processors.state_codec import (
+from stream_processors.sequencing.sequencer import RejectedRecord, Sequencer
+from stream_processors.state.conversations import Conversations
+from stream_processors.state.gathering import Gathering
+from stream_processors.state.state_codec import (
     PROGRESS_KEY,
-    Progress,
+    LaneProgress,
     decode_progress,
     progress_record,
 )
@@ -67,7 +67,7 @@ class Log:
     entries: list[tuple[str, bytes]] = field(default_factory=list)
     syncs: list[tuple[str, bytes]] = field(default_factory=list)
     states: list[tuple[bytes, bytes | None]] = field(default_factory=list)
-    letters: list[DeadLetter] = field(default_factory=list)
+    letters: list[RejectedRecord] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
 
     def timeline(self, conv_id: str, value: bytes) -> None:
@@ -80,7 +80,7 @@ class Log:
     def state(self, key: bytes, value: bytes | None) -> None:
         self.states.append((key, value))
 
-    def dead_letter(self, letter: DeadLetter) -> None:
+    def dead_letter(self, letter: RejectedRecord) -> None:
         self.letters.append(letter)
 
     def append(self, other: Log) -> None:
@@ -105,10 +105,10 @@ class Log:
 
 
 def restore(states: Iterable[tuple[bytes, bytes | None]], busy_limit: int) -> tuple[
-    Conversations, Progress
+    Conversations, LaneProgress
 ]:  # fmt: skip
-    """The work of `stream_processors.restore`, from a list."""
-    conversations, progress = Conversations(busy_limit), Progress()
+    """The work of `stream_processors.state.restore`, from a list."""
+    conversations, progress = Conversations(busy_limit), LaneProgress()
     gathering = Gathering(conversations)
     for key, value in states:
         if key == PROGRESS_KEY:

@@ -13,9 +13,9 @@ from schemas.errors import PoisonRecord
 from sinks.base.commits import Commits
 from sinks.base.consumer import OnRebalance
 from sinks.base.counts import CountsOf
-from sinks.base.dead_letters import DeadLetter
 from sinks.base.records import Record
-from sinks.base.writer import Outcome
+from sinks.base.sink_letters import DeadLetter
+from sinks.base.writer_port import WriteOutcome
 
 TOPIC: Final = "t.timeline"
 
@@ -209,13 +209,13 @@ class HeldTask:
 class FakeWriter:
     """Records its calls and returns the given answers; after the last answer, all is durable."""
 
-    def __init__(self, *answers: Outcome | Exception) -> None:
+    def __init__(self, *answers: WriteOutcome | Exception) -> None:
         self._answers = iter(answers)
         self.calls: list[list[int]] = []
 
-    def write(self, records: Sequence[Record]) -> Outcome:
+    def write(self, records: Sequence[Record]) -> WriteOutcome:
         self.calls.append([record.offset for record in records])
-        answer = next(self._answers, Outcome())
+        answer = next(self._answers, WriteOutcome())
         if isinstance(answer, Exception):
             raise answer
         return answer

@@ -11,7 +11,7 @@ from cassandra.cluster import Session
 from elasticsearch import Elasticsearch
 from msgspec import Raw
 
-from backends.memberships import user_bucket
+from backends.cassandra.memberships import user_bucket
 from backends.search_text import readings_of
 from schemas.codec import decode_entry, encode
 from schemas.errors import PoisonRecord
@@ -34,10 +34,10 @@ from schemas.records import (
 from schemas.settings import Settings
 from schemas.sync_rows import SyncReference
 from sinks.base.records import Record
-from sinks.base.writer import Outcome, Writer
+from sinks.base.writer_port import StoreWriter, WriteOutcome
 from sinks.cassandra.messages import MessageWriter
-from sinks.cassandra.sync import SyncWriter
-from sinks.elasticsearch.writer import SearchWriter
+from sinks.cassandra.sync_writer import SyncWriter
+from sinks.elasticsearch.index_writer import SearchWriter
 from tests.support.sync_rows import taken
 
 _HAVE_A_MODE: Final = (ConversationCreated, MembersAdded, MembersRemoved, FanoutChanged)
@@ -53,7 +53,7 @@ TOO_LONG_FOR_A_KEY: Final = "x" * 70_000
 class SinkStore(Protocol):
     """A store, a writer for the store, and records for the store that no other test uses."""
 
-    def writer(self) -> Writer:
+    def writer(self) -> StoreWriter:
         """A new writer, as in a process that just started."""
         ...
 
@@ -83,10 +83,10 @@ class MemoryStore:
     def writer(self) -> MemoryStore:
         return self
 
-    def write(self, records: Sequence[Record]) -> Outcome:
+    def write(self, records: Sequence[Record]) -> WriteOutcome:
         self._rows |= self.expected(r for r in records if r.value is not None)
         nulls = [at for at, record in enumerate(records) if record.value is None]
-        return Outcome([PoisonRecord(at, "the value is null") for at in nulls])
+        return WriteOutcome([PoisonRecord(at, "the value is null") for at in nulls])
 
     def good(self) -> list[Record]:
         return [Record(0, offset, b"key", b"%d" % offset) for offset in range(20)]

@@ -21,13 +21,13 @@ from schemas.errors import FatalFailure, PoisonRecord, TransientFailure
 from sinks.base.commits import Commits
 from sinks.base.consumer import OnRebalance
 from sinks.base.counts import CountsOf
-from sinks.base.dead_letters import DeadLetter
-from sinks.base.delivery import Delivery
+from sinks.base.delivery import BatchDelivery
 from sinks.base.loop import SinkLoop
 from sinks.base.poison import PoisonGuard, PoisonLimits
 from sinks.base.records import Bounds, Record
+from sinks.base.sink_letters import DeadLetter
 from sinks.base.source import OneTopic
-from sinks.base.writer import Outcome
+from sinks.base.writer_port import WriteOutcome
 from tests.support.sink_fakes import OnCommit
 
 TOPIC: Final = "t.timeline"
@@ -111,7 +111,7 @@ class World:
 
     def _run_process(self) -> None:
         stop = Event()
-        delivery = Delivery(
+        delivery = BatchDelivery(
             ScriptedWriter(self), ScriptedDeadLetters(self), PoisonGuard(PoisonLimits(run=1_000))
         )
         commits = Commits(lambda: self.clock)
@@ -170,7 +170,7 @@ class ScriptedWriter:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def write(self, records: Sequence[Record]) -> Outcome:
+    def write(self, records: Sequence[Record]) -> WriteOutcome:
         assert 0 < len(records) <= BOUNDS.max_records + 1
         choice = self._world.choose(12)
         in_part = choice in (1, 2, 3, 4)
@@ -186,7 +186,7 @@ class ScriptedWriter:
             raise TransientFailure("not now")
         if choice == 3:
             raise FatalFailure("never again")
-        return Outcome(poison, range(reach, len(records)), "in part")
+        return WriteOutcome(poison, range(reach, len(records)), "in part")
 
 
 class ScriptedDeadLetters:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from backends.cassandra import cassandra_session
+from backends.cassandra.session import cassandra_session
 from schemas.recipients import recipients_of
 from schemas.settings import Settings
 from schemas.topics import Topic

@@ -10,8 +10,8 @@ from typing import Final, TypeAlias
 
 from msgspec import Raw
 
-from ops.verify.log import KafkaRecord
-from ops.verify.sync_store import StoredRow
+from audit.log import KafkaRecord
+from audit.sync_store import AuditedSyncRow
 from schemas.codec import decode_sync_record
 from schemas.limits import SYNC_BUCKET
 from schemas.recipients import recipients_of
@@ -30,7 +30,7 @@ _MOST_PROCESSES: Final = 50
 
 def rows_of(
     records: Iterable[KafkaRecord], processes: Sequence[Process] = _KILLED_AT_TIMES
-) -> list[StoredRow]:
+) -> list[AuditedSyncRow]:
     """The rows, in the order of (recipient, bucket, key).
 
     Args:

@@ -7,7 +7,7 @@ from typing import Final
 
 from confluent_kafka import Producer
 
-from backends.kafka import producer_config
+from backends.kafka.clients import producer_config
 from schemas.codec import encode
 from schemas.ids import uuid7
 from schemas.records import MessageSent, TextContent

@@ -8,14 +8,14 @@ from typing import Final
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from backends.groups import group_places
-from backends.kafka import (
+from backends.kafka.clients import (
     admin_client,
     consumer_config,
     producer_config,
 )
-from backends.partition_ends import stable_ends
-from backends.shards import places_of
+from backends.kafka.groups import group_places
+from backends.kafka.partition_ends import stable_ends
+from backends.sync_layout.topic_creation import places_of
 from schemas.codec import decode_entry, decode_sync_record, encode
 from schemas.recipients import recipients_of
 from schemas.records import AnyCommand, AnyEntry, AnySyncRecord

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from ops.verify.input import NO_POSITION, InputRecord, Letter
+from audit.input import NO_POSITION, InputLetter, InputRecord
 from schemas.codec import decode_command, decode_sync_record, encode
 from schemas.records import (
     AddMembers,
@@ -144,7 +144,7 @@ def _a_device_has_ids_in_another_order(system: System, pick: Pick) -> Expected:
 @damage
 def _a_dead_letter_is_about_an_accepted_command(system: System, pick: Pick) -> Expected:
     record = system.input[pick.one(_accepted_at(system))]
-    system.letters.append(Letter(record.partition, record.offset, record.offset))
+    system.letters.append(InputLetter(record.partition, record.offset, record.offset))
     return Expected("input", "double", _command(record).conv_id)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from backends.kafka import partition_of
-from ops.verify.report import CheckName, DifferenceKind
-from ops.verify.sources import Stage
+from audit.report import CheckName, DifferenceKind
+from audit.sources import SinkName
+from backends.kafka.clients import partition_of
 from schemas.codec import decode_entry, encode
 from tests.support.audited import System
 from tests.support.damage.tools import (
@@ -105,7 +105,7 @@ def _log_has_what_is_no_entry(system: System, pick: Pick) -> Expected:
 
 @damage
 def _a_sink_stays_behind(system: System, pick: Pick) -> Expected:
-    sinks: list[tuple[Stage, CheckName]] = [
+    sinks: list[tuple[SinkName, CheckName]] = [
         ("sink-message", "store"),
         ("sink-search", "index"),
         ("sink-sync", "sync-store"),

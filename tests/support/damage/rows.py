@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
-from ops.verify.sync_store import StoredRow
+from audit.sync_store import AuditedSyncRow
 from schemas.codec import decode_sync_record
 from schemas.recipients import recipients_of
 from schemas.sync_rows import SyncReference, SyncRow, decode_row, encode_row, references
@@ -54,7 +54,7 @@ def entries_of(found: list[Held]) -> list[Held]:
     return [each for each in found if each.reference.reply is None]
 
 
-def _held(at: int, row: StoredRow, each: SyncReference) -> Held:
+def _held(at: int, row: AuditedSyncRow, each: SyncReference) -> Held:
     if each.reply is None:
         return Held(at, row[0], each.conv_id, each.seq, each)
     record = decode_sync_record(bytes(each.reply))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from backends.memberships import user_bucket
+from backends.cassandra.memberships import user_bucket
 from schemas.limits import MEMBERSHIP_BUCKET
 from tests.support.audited import System
 from tests.support.damage.tools import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ops.verify.report import DifferenceKind
+from audit.report import DifferenceKind
 from schemas.codec import decode_entry, decode_sync_record, encode
 from schemas.sync_seq import epoch_of
 from tests.support.audited import System

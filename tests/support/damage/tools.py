@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
-from ops.verify.index import Document
-from ops.verify.log import KafkaRecord
-from ops.verify.report import CheckName, Difference, DifferenceKind, Report
+from audit.index import IndexedDocument
+from audit.log import KafkaRecord
+from audit.report import AuditReport, CheckName, Difference, DifferenceKind
 from schemas.codec import decode_entry, decode_sync_record, encode
 from schemas.recipients import SEPARATOR, recipients_of
 from schemas.records import AnyEntry, AnyReply, Retracted
@@ -51,7 +51,7 @@ class Expected(NamedTuple):
     user: str = ""
     alone: bool = True
 
-    def is_in(self, report: Report) -> bool:
+    def is_in(self, report: AuditReport) -> bool:
         """Whether the report has this difference."""
         return any(self._is(difference) for difference in report.differences)
 
@@ -207,7 +207,7 @@ def of_entry(
     return Expected(check, kind, entry.conv_id, entry.seq, alone=alone)
 
 
-def of_document(document: Document, kind: DifferenceKind) -> Expected:
+def of_document(document: IndexedDocument, kind: DifferenceKind) -> Expected:
     """A difference of the index at a document."""
     return Expected("index", kind, document.source["conv_id"], document.source["seq"])
 

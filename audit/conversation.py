@@ -1,0 +1,354 @@
+"""One conversation of the log, folded into the expected content of every copy."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
+from typing import Final, TypeAlias
+from zlib import crc32
+
+from audit.numbered import NumberedPeople
+from schemas.codec import encode
+from schemas.limits import MAX_NOTICES
+from schemas.records import (
+    AnyCommand,
+    AnyEntry,
+    ConversationCreated,
+    FanoutChanged,
+    FanoutMode,
+    HistoryRule,
+    MembersAdded,
+    MembersRemoved,
+    MessageEdited,
+    MessageRecalled,
+    MessageSent,
+    OwnershipTransferred,
+)
+from schemas.visibility import MembershipChange, Period, periods, readable, visible
+
+ABSENT: Final = 0
+"""Digest of a missing entry."""
+
+CommandKind: TypeAlias = type[MembersAdded] | type[MembersRemoved]
+
+
+def audited_digest(value: bytes) -> int:
+    """A content digest: 32 bits, never `ABSENT`. Detects faults, not attacks."""
+    return crc32(value) or 1
+
+
+def document_digest(sender: str, at: int, text: str) -> int:
+    """`audited_digest` the expected document of a message; of a recalled message only the time."""
+    return audited_digest(encode((sender, at, text)))
+
+
+def command_hash(record: AnyEntry | AnyCommand) -> int:
+    """`hash_of_id` of a record."""
+    return hash_of_id(record.sender, record.client_msg_id)
+
+
+def hash_of_id(sender: str, client_msg_id: str) -> int:
+    """A 64-bit hash of sender and client_msg_id; never `ABSENT`."""
+    return hash((sender, client_msg_id)) or 1
+
+
+def name_digest(name: str) -> int:
+    """A 32-bit digest of a person's id; never `ABSENT`."""
+    return crc32(name.encode()) or 1
+
+
+def content_digest(*content: object) -> int:
+    """A 32-bit digest of an entry's content, without place, time and sender."""
+    return crc32(encode(content))
+
+
+class AuditedConversation:
+    """The state of one conversation after its entries so far.
+
+    Attributes with one number for each SeqId; index 0 is SeqId 1:
+
+    - ``digests``: digest of the entry's bytes. Edits and recalls do not change it.
+    - ``documents``: digest of the message in the index. Edits and recalls change it.
+    - ``offsets``: offset in ``im.timeline``.
+    - ``contents``: `content_digest` of the entry, or the number of people in a membership entry.
+    - ``times``: time in ms. ``senders``: `name_digest` of the sender.
+    - ``commands``: hash of sender and client_msg_id.
+
+    Other attributes:
+
+    - ``last_message``: SeqId of the last message.
+    - ``has_changed_members``: whether the last entry changed the members.
+    - ``changes``: for each present or former member, the SeqIds of joins and leaves.
+    - ``numbered``: the numbers of the membership periods.
+    - ``has_holes``: some changes may be missing.
+    - ``pushed``: ranges of entries sent to all members.
+    - ``asides``: for each recipient, SeqIds sent to the recipient and not to all members.
+    - ``messages``: message count of the last entry; None after a hole.
+    - ``own``: for each person, their last message and its message count.
+    - ``counts``: message count of each membership entry.
+    - ``edits``: the SeqIds of a message's edits.
+    - ``recalled``: for each recalled message or edit, the SeqId of the recall.
+    - ``retractions``: for each former member, the recalled messages that they must be notified of.
+    """
+
+    def __init__(self, conv_id: str, partition: int) -> None:
+        self.conv_id = conv_id
+        self.partition = partition
+        self.owner = self.join = ""
+        self.mode: FanoutMode = "push"
+        self.history: HistoryRule = "since_join"
+        self.messages: int | None = 0
+        self.members: set[str] = set()
+        self.digests = array("I")
+        self.documents = array("I")
+        self.offsets = array("q")
+        self.commands = array("q")
+        self.contents = array("I")
+        self.times = array("q")
+        self.senders = array("I")
+        self.last_message = 0
+        self.has_changed_members = False
+        self._continues_with: CommandKind | None = None
+        self.changes: dict[str, list[tuple[int, bool]]] = {}
+        self.numbered = NumberedPeople()
+        self.has_holes = False
+        self.pushed: list[Period] = []
+        self.asides: dict[str, array[int]] = {}
+        self.own: dict[str, tuple[int, int]] = {}
+        self.counts: dict[int, int] = {}
+        self.edits: dict[int, list[int]] = {}
+        self.recalled: dict[int, int] = {}
+        self.retractions: dict[str, set[int]] = {}
+        self._left: dict[str, int] = {}
+
+    @property
+    def head(self) -> int:
+        """The last SeqId; 0 before the first entry."""
+        return len(self.digests)
+
+    def skip_to(self, seq: int) -> None:
+        """Record a hole in the log: the entries before ``seq`` are missing."""
+        hole = seq - 1 - self.head
+        self.messages = None
+        self.has_holes = True
+        columns = (self.digests, self.documents, self.commands, self.contents, self.times)
+        for column in (*columns, self.senders):
+            column.extend([ABSENT] * hole)
+        self.has_changed_members = False
+        self._continues_with = None
+        self.offsets.extend([self.offsets[-1] if self.offsets else 0] * hole)
+
+    def append(self, entry: AnyEntry, offset: int, digest: int) -> None:
+        """Append the next entry. Asides are found before members leave, and after members join."""
+        self._note_command(entry)
+        self.digests.append(digest)
+        self.offsets.append(offset)
+        self.commands.append(command_hash(entry))
+        self.contents.append(_content_of(entry))
+        self.times.append(entry.at)
+        self.senders.append(name_digest(entry.sender))
+        self.messages = entry.messages
+        match entry:
+            case MessageSent(sender=sender, at=at, content=content):
+                self.documents.append(document_digest(sender, at, content.text))
+                self._add_aside(entry.seq, [sender, *entry.mentions])
+                self.own[sender] = (entry.seq, entry.messages)
+                self.last_message = entry.seq
+                return
+            case ConversationCreated():
+                self._create(entry)
+                self.counts[entry.seq] = entry.messages
+            case MembersAdded(members=members):
+                self._change(entry.seq, members, joined=True)
+                self.counts[entry.seq] = entry.messages
+                self._add_aside(entry.seq, [*members, entry.sender])
+            case MembersRemoved(members=members):
+                self._add_aside(entry.seq, [*members, entry.sender])
+                self._change(entry.seq, members, joined=False)
+                self.counts[entry.seq] = entry.messages
+            case OwnershipTransferred(owner=owner):
+                self._add_aside(entry.seq, [owner, self.owner, entry.sender])
+                self.owner = owner
+            case FanoutChanged():
+                self._switch(entry)
+            case MessageEdited():
+                self._edit(entry)
+            case MessageRecalled():
+                self._recall(entry)
+        self.documents.append(ABSENT)
+
+    def has(self, seq: int) -> bool:
+        """Whether the log has an entry with this SeqId."""
+        return 0 < seq <= self.head and self.digests[seq - 1] != ABSENT
+
+    def may_be_message(self, seq: int) -> bool:
+        """Whether the entry is a message, or is missing and may be one."""
+        return 0 < seq <= self.head and (
+            self.documents[seq - 1] != ABSENT or self.digests[seq - 1] == ABSENT
+        )
+
+    def is_by_other(self, seq: int, user: str) -> bool:
+        """Whether the entry exists and has another sender."""
+        return self.has(seq) and self.senders[seq - 1] != name_digest(user)
+
+    @property
+    def needs_owner(self) -> bool:
+        """Whether the last command left the conversation with members but without an owner."""
+        is_open = self._continues_with is not None
+        return is_open and bool(self.members) and self.owner not in self.members
+
+    def longest_standing(self) -> str:
+        """The member with the oldest present membership; the lowest id if there are several.
+
+        There must be a member.
+        """
+        return min(self.members, key=lambda user: (periods(self.changes[user])[-1].first, user))
+
+    def was_member(self, user: str, head: int) -> bool:
+        """Whether a person was a member after the entry ``head``."""
+        changes = self.changes.get(user, ())
+        place = bisect_right(changes, head, key=itemgetter(0))
+        return place > 0 and changes[place - 1][1]
+
+    def may_mark(self, user: str, seq: int) -> bool:
+        """Whether a member may have marked an entry as read.
+
+        The join itself marks the entry that adds the person. The entry that removes a person ends
+        the membership, so the person cannot mark it.
+        """
+        return self.was_member(user, seq) and self.was_member(user, seq - 1)
+
+    def may_have_made(self, command: AnyCommand, head: int | None) -> bool:
+        """Whether a command has an entry up to ``head``, or may be a missing entry there."""
+        made = self.commands[:head]
+        return command_hash(command) in made or ABSENT in made
+
+    def continues(self, entry: AnyEntry) -> bool:
+        """Whether an entry belongs to the same command as the last entry."""
+        kind = self._continues_with
+        if kind is None or self.commands[-1] != command_hash(entry):
+            return False
+        return isinstance(entry, FanoutChanged | OwnershipTransferred | kind)
+
+    def _note_command(self, entry: AnyEntry) -> None:
+        """Record which entries of the same command may follow."""
+        self.has_changed_members = False
+        match entry:
+            case ConversationCreated() | MembersAdded():
+                self._continues_with, self.has_changed_members = MembersAdded, True
+            case MembersRemoved():
+                self._continues_with, self.has_changed_members = MembersRemoved, True
+            case FanoutChanged():
+                pass
+            case _:
+                self._continues_with = None
+
+    def edited_by(self, seq: int) -> int | None:
+        """The SeqId of the last edit of a message; None without an edit."""
+        edits = self.edits.get(seq)
+        return edits[-1] if edits else None
+
+    def altered_by(self, seq: int) -> int:
+        """The SeqId of a message's last edit or recall; without one, its own SeqId."""
+        return self.recalled.get(seq) or self.edited_by(seq) or seq
+
+    def _edit(self, entry: MessageEdited) -> None:
+        target = entry.target
+        self._add_aside(entry.seq, [entry.sender, *entry.mentions, *self._holders(target)])
+        self.edits.setdefault(target, []).append(entry.seq)
+        document = document_digest(entry.sender, entry.target_at, entry.content.text)
+        self._set_document(target, document)
+
+    def _set_document(self, seq: int, digest: int) -> None:
+        if self.has(seq) and seq <= len(self.documents):
+            self.documents[seq - 1] = digest
+
+    def _recall(self, entry: MessageRecalled) -> None:
+        holders = self._holders(entry.target)
+        self._add_aside(entry.seq, [entry.sender, *holders])
+        for user in self._to_notify(entry, holders):
+            self.retractions.setdefault(user, set()).add(entry.target)
+        for seq in (entry.target, *entry.edits):
+            self.recalled[seq] = entry.seq
+        self._set_document(entry.target, document_digest("", entry.target_at, ""))
+
+    def _to_notify(self, entry: MessageRecalled, holders: set[str]) -> Iterator[str]:
+        """Former members to notify: all who received a text, and the latest who could read one."""
+        room = MAX_NOTICES - len(holders - self.members)
+        for user in reversed(self._left):
+            if user in self.members:
+                continue
+            if user in holders:
+                yield user
+                continue
+            rule = [
+                MembershipChange(seq, joined, self.history) for seq, joined in self.changes[user]
+            ]
+            parts = readable(rule)
+            if room > 0 and any(visible(parts, seq) for seq in (entry.target, *entry.edits)):
+                room -= 1
+                yield user
+
+    def _holders(self, target: int) -> set[str]:
+        """Everybody who received a message or one of its edits."""
+        texts = [target, *self.edits.get(target, ())]
+        pushed = [seq for seq in texts if visible(self.pushed, seq)]
+        found = {user for user, seqs in self.asides.items() if not set(texts).isdisjoint(seqs)}
+        for user, changes in self.changes.items():
+            stays = periods(changes)
+            if any(visible(stays, seq) for seq in pushed):
+                found.add(user)
+        return found
+
+    def _create(self, entry: ConversationCreated) -> None:
+        self.owner, self.join, self.mode = entry.sender, entry.join, entry.mode
+        self.history = entry.history
+        self._change(entry.seq, entry.members, joined=True)
+        self.pushed.append(Period(entry.seq, None if entry.mode == "push" else entry.seq))
+
+    def _switch(self, entry: FanoutChanged) -> None:
+        # The switch itself is sent to all members, in both directions.
+        if entry.mode == "push":
+            self.pushed.append(Period(entry.seq))
+        elif self.pushed and self.pushed[-1].last is None:
+            self.pushed[-1] = Period(self.pushed[-1].first, entry.seq)
+        else:
+            self.pushed.append(Period(entry.seq, entry.seq))
+        self.mode = entry.mode
+
+    def _change(self, seq: int, people: Iterable[str], *, joined: bool) -> None:
+        for user in people:
+            changes = self.changes.setdefault(user, [])
+            changes.append((seq, joined))
+            self.numbered.note(user, changes)
+        if joined:
+            self.members.update(people)
+        else:
+            self.members.difference_update(people)
+            for user in people:
+                self._left.pop(user, None)
+                self._left[user] = seq
+
+    def _add_aside(self, seq: int, people: Iterable[str]) -> None:
+        if self.mode == "push":
+            return
+        for user in self.members.intersection(people):
+            self.asides.setdefault(user, array("q")).append(seq)
+
+
+def _content_of(entry: AnyEntry) -> int:
+    match entry:
+        case MessageSent():
+            return content_digest("message_sent", entry.content, entry.mentions)
+        case MessageEdited():
+            return content_digest("message_edited", entry.target, entry.content, entry.mentions)
+        case MessageRecalled():
+            return content_digest("message_recalled", entry.target)
+        case ConversationCreated() | MembersAdded() | MembersRemoved():
+            return len(entry.members)
+        case OwnershipTransferred():
+            return content_digest("ownership_transferred", entry.owner)
+        case FanoutChanged():
+            return 0

@@ -1,0 +1,107 @@
+"""The two tables of membership against the log: joins and leaves, with their SeqIds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+from audit.checks import run_check
+from audit.log import Log
+from audit.numbered import NumberedPeriods
+from audit.report import AuditReport
+from backends.cassandra.memberships import user_bucket
+from schemas.limits import MEMBERSHIP_BUCKET
+from schemas.records import HistoryRule
+
+MembershipRow: TypeAlias = tuple[str, str, int, bool | None, str | None, int, int | None]
+"""(user_id, conv_id, seq, joined, history_rule, bucket, messages). Only the table by user has
+``messages``; it is None in the other table."""
+
+_WITHOUT: Final[HistoryRule] = "since_join"
+"""Meaning of a row without a rule: a leave, or a row written before the column existed."""
+
+
+def compare_membership(
+    log: Log, table: str, rows: Iterable[MembershipRow], report: AuditReport
+) -> None:
+    """Compare one of the tables with the changes in the log.
+
+    Args:
+        log: All of ``im.timeline``.
+        table: The name of the table.
+        rows: The table, in any order.
+        report: Receives the differences.
+    """
+    run_check(_Check(log, table, report), rows)
+
+
+class _Check:
+    def __init__(self, log: Log, table: str, report: AuditReport) -> None:
+        self._log = log
+        self._where = f"table {table}"
+        self._is_by_user = table == "membership_by_user"
+        self._report = report
+        # One bit for each change of a person in a conversation.
+        self._seen: dict[tuple[str, str], int] = {}
+
+    def take(self, row: MembershipRow) -> None:
+        user, conv_id, seq, joined, rule, bucket, messages = row
+        self._report.section("membership").counts["rows"] += 1
+        place = self._place(user, conv_id, seq)
+        changes = self._changes(user, conv_id)
+        at = next((at for at, change in enumerate(changes) if change[0] == seq), None)
+        if bucket != self._bucket(conv_id, seq):
+            self._report.differ("membership", "misplaced", **place, detail=f"bucket {bucket}")
+        elif seq > self._log.head(conv_id):
+            newer = partial(self._log.holds, conv_id, seq, None)
+            self._report.hold("membership", newer, **place)
+        elif at is None:
+            self._report.differ("membership", "extra", **place)
+        elif self._tick(user, conv_id, at):
+            self._report.differ("membership", "double", **place)
+        elif changes[at][1] != joined:
+            self._report.differ("membership", "altered", **place, detail=f"joined is {joined}")
+        elif (rule or _WITHOUT) != (due := self._rule(conv_id) if joined else _WITHOUT):
+            detail = f"history_rule is {rule}, the log says {due}"
+            self._report.differ("membership", "altered", **place, detail=detail)
+        elif self._is_by_user and (messages or 0) != (due_count := self._count(conv_id, seq)):
+            detail = f"messages is {messages}, the log says {due_count}"
+            self._report.differ("membership", "altered", **place, detail=detail)
+
+    def finish(self) -> None:
+        """Report the changes without a row."""
+        for conv_id, conversation in self._log.conversations.items():
+            for user, changes in conversation.changes.items():
+                seen = self._seen.get((user, conv_id), 0)
+                due = (
+                    NumberedPeriods(changes).stored()
+                    if self._is_by_user
+                    else {seq for seq, _ in changes}
+                )
+                for at, (seq, _) in enumerate(changes):
+                    if seq in due and not seen >> at & 1:
+                        place = self._place(user, conv_id, seq)
+                        self._report.differ("membership", "missing", **place)
+
+    def _changes(self, user: str, conv_id: str) -> list[tuple[int, bool]]:
+        conversation = self._log.conversations.get(conv_id)
+        return [] if conversation is None else conversation.changes.get(user, [])
+
+    def _bucket(self, conv_id: str, seq: int) -> int:
+        return user_bucket(conv_id) if self._is_by_user else seq // MEMBERSHIP_BUCKET
+
+    def _rule(self, conv_id: str) -> HistoryRule:
+        return self._log.conversations[conv_id].history
+
+    def _count(self, conv_id: str, seq: int) -> int:
+        return self._log.conversations[conv_id].counts[seq]
+
+    def _tick(self, user: str, conv_id: str, at: int) -> bool:
+        """Record a change, and return whether it was recorded before."""
+        seen = self._seen.get((user, conv_id), 0)
+        self._seen[user, conv_id] = seen | 1 << at
+        return bool(seen >> at & 1)
+
+    def _place(self, user: str, conv_id: str, seq: int) -> dict[str, Any]:
+        return {"user": user, "conv_id": conv_id, "seq": seq, "where": self._where}

@@ -1,0 +1,1 @@
+"""Cassandra: the session, the tables, and the checks of existing tables."""

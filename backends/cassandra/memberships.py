@@ -1,0 +1,29 @@
+"""Buckets and places of a person's memberships in the table ``membership_by_user``.
+
+A conversation has the same bucket for all its members. In the bucket, each membership period of a
+person has two places, one for the join and one for the leave, by the number that the entry gives
+the period. The row of the join has the SeqId of the last join (``seq``) and the first SeqId of the
+period (``since``); they differ when a join continued the period. The SeqId of a row is its
+timestamp. A leave counts if its SeqId is above the SeqId of the join. Otherwise the leave belongs
+to an earlier period of the same number, or a later join continued the period.
+"""
+
+from __future__ import annotations
+
+from backends.kafka.clients import partition_of
+from schemas.limits import USER_BUCKETS
+
+
+def user_bucket(conv_id: str) -> int:
+    """The bucket, from 0 to `USER_BUCKETS` - 1."""
+    return partition_of(conv_id, USER_BUCKETS)
+
+
+def join_place(number: int) -> int:
+    """The place of the join of a period."""
+    return 2 * number
+
+
+def leave_place(number: int) -> int:
+    """The place of the leave of a period."""
+    return 2 * number + 1

@@ -1,0 +1,1 @@
+"""Elasticsearch: the client, the index, and the checks of an existing index."""

@@ -1,0 +1,169 @@
+"""The identity of a deployment in the log: topic ``im.deployment``, whose first record counts.
+
+A process that finds no identity writes a proposal and reads back the first record, so processes
+that do this at the same time agree. The record is never replaced. A topic that was deleted and
+created again, or that got more partitions, no longer matches the record; `check_log` then raises.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from contextlib import closing
+from typing import Final
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+
+from backends.kafka.clients import REQUEST_SECONDS, admin_client, consumer_config, producer_config
+from schemas.codec import encode
+from schemas.deployment import WAY_OUT, Deployment, TopicIdentity, decode_deployment
+from schemas.errors import (
+    ServerUnavailable,
+    TransientFailure,
+    UndecodableRecord,
+    WrongDeployment,
+)
+from schemas.settings import Settings
+from schemas.topics import Topic
+
+MISSING_SECONDS: Final = 3.0
+"""A topic that is missing for this long counts as deleted: brokers learn of a topic one by one."""
+
+_LOOK_SECONDS: Final = 0.2
+_POLL_SECONDS: Final = 0.2
+
+
+def check_log(settings: Settings, timeout: float = REQUEST_SECONDS) -> Deployment:
+    """Returns the identity in the log after a check. Records an identity if there is none.
+
+    Raises:
+        WrongDeployment: A topic or a setting does not match the identity.
+        TransientFailure: Topics are missing, and there is no identity: nothing is prepared yet.
+        ServerUnavailable: The broker does not answer.
+    """
+    admin = admin_client(settings)
+    deployment = read_deployment(settings, timeout) or _record(admin, settings, timeout)
+    check_settings_fit(settings, deployment)
+    check_topics(admin, deployment, timeout)
+    return deployment
+
+
+def read_deployment(settings: Settings, timeout: float = REQUEST_SECONDS) -> Deployment | None:
+    """The first identity on ``im.deployment``; None if there is none, or no such topic.
+
+    Raises:
+        ServerUnavailable: The broker does not answer.
+    """
+    config = consumer_config(settings, settings.group("deployment"))
+    consumer = Consumer(config | {"enable.partition.eof": True})
+    with closing(consumer):
+        try:
+            return _first(consumer, settings.topic(Topic.DEPLOYMENT), timeout)
+        except KafkaException as error:
+            raise ServerUnavailable(
+                f"Kafka at {settings.kafka_bootstrap} does not answer: {error}"
+            ) from error
+
+
+def _first(consumer: Consumer, topic: str, timeout: float) -> Deployment | None:
+    if not consumer.list_topics(topic, timeout).topics[topic].partitions:
+        return None
+    consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        message = consumer.poll(_POLL_SECONDS)
+        if message is None:
+            continue
+        error = message.error()
+        if error is not None:
+            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's name for it
+                return None
+            continue
+        try:
+            return decode_deployment(message.value())
+        except UndecodableRecord:
+            continue
+    raise ServerUnavailable(f"{topic} cannot be read within {timeout:.0f} s")
+
+
+def _record(admin: AdminClient, settings: Settings, timeout: float) -> Deployment:
+    names = [settings.topic(topic) for topic in Topic]
+    found = topic_identities(admin, names, timeout)
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise TransientFailure(f"{', '.join(missing)}: no such topic; `im prepare` makes it")
+    proposed = Deployment.made_of(found)
+    producer = Producer(producer_config(settings))
+    producer.produce(settings.topic(Topic.DEPLOYMENT), encode(proposed), proposed.id, 0)
+    if producer.flush(timeout):
+        raise ServerUnavailable("the broker has not confirmed the deployment's identity")
+    first = read_deployment(settings, timeout)
+    if first is None:
+        raise ServerUnavailable("the deployment's identity was not stored")
+    return first
+
+
+def check_settings_fit(settings: Settings, deployment: Deployment) -> None:
+    """Compares ``IM_PARTITIONS`` with the deployment.
+
+    Raises:
+        WrongDeployment: They differ.
+    """
+    recorded = deployment.topics.get(settings.topic(Topic.MESSAGES))
+    if recorded is not None and recorded.partitions != settings.partitions:
+        raise WrongDeployment(
+            f"IM_PARTITIONS is {settings.partitions}, deployment {deployment.id} was made with"
+            f" {recorded.partitions}: change the setting"
+        )
+
+
+def check_topics(
+    admin: AdminClient, deployment: Deployment, timeout: float = REQUEST_SECONDS
+) -> None:
+    """Compares the topics that exist with the deployment.
+
+    Raises:
+        WrongDeployment: A topic is missing, is another one, or has other partitions.
+        ServerUnavailable: The broker does not answer.
+    """
+    deadline = time.monotonic() + MISSING_SECONDS
+    while True:
+        found = topic_identities(admin, deployment.topics, timeout)
+        different = list(deployment.differences(found))
+        if not different:
+            return
+        if deployment.topics.keys() <= found.keys() or time.monotonic() > deadline:
+            raise WrongDeployment(f"{'; '.join(different)}; {WAY_OUT}")
+        time.sleep(_LOOK_SECONDS)
+
+
+def topic_identities(
+    admin: AdminClient, names: Iterable[str], timeout: float = REQUEST_SECONDS
+) -> dict[str, TopicIdentity]:
+    """The identities of those topics that exist, by name.
+
+    Raises:
+        ServerUnavailable: The broker does not answer.
+    """
+    found = {}
+    answers = admin.describe_topics(TopicCollection(list(names)), request_timeout=timeout)
+    for name, answer in answers.items():
+        try:
+            topic = answer.result(timeout)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise ServerUnavailable(f"the topics cannot be described: {error}") from error
+        except TimeoutError as error:
+            raise ServerUnavailable(f"Kafka did not answer within {timeout:.0f} s") from error
+        else:
+            found[name] = TopicIdentity(str(topic.topic_id), len(topic.partitions))
+    return found

@@ -1,0 +1,1 @@
+"""Kafka: clients, consumer groups, topics, and the log of epochs."""

@@ -1,0 +1,1 @@
+"""What every long-running process uses: watchdog, rate-limited logging, locked files."""

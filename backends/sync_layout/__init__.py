@@ -1,0 +1,1 @@
+"""The two layouts of the sync topics: shards, or a topic for each recipient."""

@@ -1,0 +1,155 @@
+"""One live connection to the gateway: its messages, in order, until it ends.
+
+A separate task reads the connection, so that pings are answered while the device is busy. A small
+queue holds messages that the device has not taken. When the queue is full, reading stops, and the
+gateway ends a connection whose peer does not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Final, TypeAlias
+
+import aiohttp
+import msgspec
+from msgspec import Struct
+
+from consumers.device.gateway_timeline import SyncLine
+from schemas.errors import ImError, TransientFailure
+
+KEPT: Final = 8
+"""Capacity of the queue, in messages; each may be a page of one megabyte."""
+
+BEGIN_SECONDS: Final = 10.0
+"""Timeout of the first message; the gateway waits for its store."""
+
+TAKEN_SECONDS: Final = 60.0
+"""How long the queue may stay full until the connection ends."""
+
+
+class _Message(Struct, frozen=True, tag_field="kind"):
+    """Any message that `/v1/live` sends."""
+
+
+class Begun(_Message, frozen=True, tag="begun"):
+    """The push has begun: everything after the cursor will arrive."""
+
+
+class Records(_Message, frozen=True, tag="records"):
+    """A page of the sync timeline."""
+
+    records: list[SyncLine]
+    next: int
+    more: bool
+
+
+class LiveHeadSeen(_Message, frozen=True, tag="head"):
+    """The head of a pulled conversation."""
+
+    conv_id: str
+    seq: int
+
+
+class _Kept(Struct, frozen=True):
+    cursor: int
+    oldest: int
+
+
+class LiveProblemSeen(_Message, frozen=True, tag="problem"):
+    """Records after the cursor have expired."""
+
+    problem: _Kept
+
+
+LiveMessage: TypeAlias = Begun | Records | LiveHeadSeen | LiveProblemSeen
+
+_decoder: Final[msgspec.json.Decoder[LiveMessage]] = msgspec.json.Decoder(LiveMessage)
+
+
+class LinkOver(ImError):
+    """The connection has ended and its queue is empty. Internal to `consumers.device`."""
+
+
+class LiveLink:
+    """One connection. ``cursor``: the next message to take follows this cursor.
+
+    Args:
+        socket: The WebSocket, opened with this cursor.
+        cursor: The device's cursor.
+    """
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, cursor: int) -> None:
+        self.cursor = cursor
+        self.is_new = True
+        self._socket = socket
+        self._is_over = False
+        self._messages: asyncio.Queue[LiveMessage | None] = asyncio.Queue(KEPT)
+
+    async def begin(self) -> None:
+        """Wait for the message that the push has begun.
+
+        Raises:
+            TransientFailure: The message did not arrive within `BEGIN_SECONDS`.
+        """
+        try:
+            async with asyncio.timeout(BEGIN_SECONDS):
+                first = await self._receive()
+        except TimeoutError:
+            raise TransientFailure("the live connection does not begin") from None
+        if not isinstance(first, Begun):
+            raise TransientFailure("the live connection begins with something else")
+
+    async def listen(self) -> None:
+        """Put messages into the queue until the connection ends.
+
+        Raises:
+            TransientFailure: The connection ended, or the queue stayed full for `TAKEN_SECONDS`.
+                This method never returns.
+        """
+        try:
+            while True:
+                message = await self._receive()
+                async with asyncio.timeout(TAKEN_SECONDS):
+                    await self._messages.put(message)
+        except TimeoutError:
+            raise TransientFailure("messages of the live connection were not taken") from None
+        finally:
+            self._is_over = True
+            with suppress(asyncio.QueueFull):  # a full queue: `next` is not waiting
+                self._messages.put_nowait(None)
+
+    async def next(self, wait: float) -> LiveMessage | None:
+        """Return the next message; None if there is none within ``wait`` seconds.
+
+        Raises:
+            LinkOver: The connection has ended, and every message was taken.
+        """
+        if self._is_over and self._messages.empty():
+            raise LinkOver
+        message: LiveMessage | None = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                message = await self._messages.get()
+                if message is None:
+                    raise LinkOver
+        if isinstance(message, Records):
+            self.cursor = message.next
+        return message
+
+    async def close(self) -> None:
+        """End the connection, within a bound. May be called again."""
+        await self._socket.close()
+
+    async def _receive(self) -> LiveMessage:
+        try:
+            message = await self._socket.receive()
+        except (aiohttp.ClientError, ConnectionError) as error:  # a pong that cannot be sent
+            raise TransientFailure(f"the live connection broke: {type(error).__name__}") from None
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            raise TransientFailure(f"the live connection ended: {self._socket.close_code}")
+        try:
+            return _decoder.decode(message.data)
+        except msgspec.MsgspecError:
+            # The decoder's message may quote the input, which is the text of a message.
+            raise TransientFailure("the live connection sent an unknown message") from None

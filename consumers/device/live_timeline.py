@@ -1,0 +1,152 @@
+"""The sync timeline and the heads of pulled conversations, pushed over a live connection.
+
+While a live connection can be opened, the device uses it; otherwise the device polls the gateway.
+This changes the latency only, not the final content of the device:
+
+- **No loss when a connection breaks.** Each connection starts after the device's cursor, as a
+  poll does, so records that were pushed but not applied are pushed again. If a batch was taken
+  and the cursor did not follow (the disk refused the write), the connection is replaced.
+- **Heads have no cursor.** While the gateway is polled, and in the first batch of each
+  connection, ``heads`` is None: heads are not pushed yet. A device that queries all heads after
+  this batch misses none, because later heads are pushed.
+- **A connection decides nothing.** A live connection reports one error only: expired records. Any
+  other problem, such as a bad token, is reported by the next poll.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import Final
+
+import aiohttp
+import stamina
+
+from consumers.device.gateway_timeline import SYNC_PAGE, GatewayTimelines
+from consumers.device.http_client import GatewayHttp
+from consumers.device.knowledge import BEFORE_ALL, SyncBatch
+from consumers.device.live_link import (
+    LinkOver,
+    LiveHeadSeen,
+    LiveLink,
+    LiveMessage,
+    LiveProblemSeen,
+    Records,
+)
+from schemas.errors import TransientFailure, Trimmed
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_SECONDS: Final = 0.2
+LONGEST_PAUSE_SECONDS: Final = 20.0
+"""Bounds of the backoff between two attempts to connect."""
+
+LASTING_SECONDS: Final = 30.0
+"""A connection that lasted this long was healthy: the next attempt starts without backoff."""
+
+SPREAD_SECONDS: Final = 1.0
+"""Maximum random delay before reconnecting: a gateway that ends disconnects many devices."""
+
+
+class LiveTimelines:
+    """`SyncSource` of one person over a live connection. Arguments: see `GatewayTimelines`.
+
+    After the first call of `after`, the caller has to call `aclose` at the end.
+    """
+
+    def __init__(
+        self, address: str, token: Callable[[], str], http: aiohttp.ClientSession
+    ) -> None:
+        self._gateway = GatewayHttp(address, token, http)
+        self._polling = GatewayTimelines(address, token, http)
+        self._cursor = BEFORE_ALL
+        self._link: LiveLink | None = None
+        self._keeping: asyncio.Task[None] | None = None
+
+    async def after(self, cursor: int, wait: float = 0.0) -> SyncBatch:
+        """See `SyncSource`: the next pushed batch, or a polled page without a connection."""
+        self._cursor = cursor
+        if self._keeping is None:
+            self._keeping = asyncio.create_task(self._keep())
+        elif self._keeping.done():
+            self._keeping.result()
+        link = self._link
+        if link is not None and link.cursor > cursor:
+            self._link = None
+            await link.close()
+        if self._link is None:
+            return await self._polling.after(cursor, wait)
+        try:
+            return await _next_batch(self._link, cursor, wait)
+        except LinkOver:
+            self._link = None
+            return await self._polling.after(cursor)
+
+    async def aclose(self) -> None:
+        """Close the connection. May be called again."""
+        keeping, self._keeping, self._link = self._keeping, None, None
+        if keeping is not None:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+
+    async def _keep(self) -> None:
+        """Hold one connection after the other, with a growing backoff between failures."""
+        while True:
+            async for attempt in stamina.retry_context(
+                TransientFailure,
+                attempts=None,
+                timeout=None,
+                wait_initial=FIRST_PAUSE_SECONDS,
+                wait_max=LONGEST_PAUSE_SECONDS,
+                wait_jitter=SPREAD_SECONDS,
+            ):
+                with attempt:
+                    await self._run_connection()
+            await asyncio.sleep(random.uniform(0, SPREAD_SECONDS))  # noqa: S311 - no secret
+
+    async def _run_connection(self) -> None:
+        """Open one connection and read it until it ends. The end of a long one is no failure.
+
+        Raises:
+            TransientFailure: The connection failed, or ended within `LASTING_SECONDS`.
+        """
+        cursor = self._cursor
+        asked = {"after": cursor, "limit": SYNC_PAGE}
+        link = LiveLink(await self._gateway.connect("/v1/live", asked), cursor)
+        begun_at = time.monotonic()
+        try:
+            await link.begin()
+            self._link = link
+            await link.listen()
+        except TransientFailure as why:
+            if time.monotonic() - begun_at < LASTING_SECONDS:
+                raise
+            log.info("%s", why)
+        finally:
+            await link.close()
+
+
+async def _next_batch(link: LiveLink, cursor: int, wait: float) -> SyncBatch:
+    """Return the next batch of a connection; the first batch only reports the beginning.
+
+    Raises:
+        LinkOver: The connection has ended.
+        Trimmed: The records after the cursor have expired.
+    """
+    if link.is_new:
+        link.is_new = False
+        return SyncBatch(None, (), cursor, more=False)
+    before = link.cursor
+    message: LiveMessage | None = await link.next(wait)
+    match message:
+        case Records(records=lines, next=end, more=more):
+            return SyncBatch(before, [line.arrived() for line in lines], end, more, heads={})
+        case LiveHeadSeen(conv_id=conv_id, seq=seq):
+            return SyncBatch(None, (), cursor, more=False, heads={conv_id: seq})
+        case LiveProblemSeen(problem=kept) if kept.oldest - 1 > cursor:
+            raise Trimmed(kept.cursor, kept.oldest)
+        case _:
+            return SyncBatch(None, (), cursor, more=False, heads={})

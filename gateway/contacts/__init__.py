@@ -1,0 +1,1 @@
+"""The contacts of people with the gateway, and their topic ``im.contacts``."""

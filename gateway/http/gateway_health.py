@@ -1,0 +1,70 @@
+"""Whether the gateway can serve."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+from gateway.http.answers import HealthShown, HealthStatus
+from gateway.http.deployment_guard import Checked
+from gateway.log.wake_ups import WakeUps
+from gateway.reads.search import Index
+from gateway.store.store_port import Store
+
+FRESH_SECONDS: Final = 1.0
+"""Cache time of a result: anybody may call this route and must not load the servers by it."""
+
+
+class Health:
+    """Checks the servers, at most one check at a time and once a second.
+
+    Args:
+        store: While it is unreachable, the gateway serves nothing.
+        index: While it is unreachable, the gateway serves everything except search.
+        wake_ups: Without live wake-ups, waiting requests are answered later.
+        checked: The data that is verified to belong to this deployment.
+        clock: Monotonic time in seconds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        index: Index,
+        wake_ups: WakeUps,
+        checked: Checked,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._index = index
+        self._wake_ups = wake_ups
+        self._checked = checked
+        self._clock = clock
+        self._asking = asyncio.Lock()
+        self._last: tuple[float, HealthShown] | None = None
+
+    async def state(self) -> HealthShown:
+        """The reachable servers, at most `FRESH_SECONDS` ago."""
+        async with self._asking:
+            if self._last is None or self._clock() - self._last[0] >= FRESH_SECONDS:
+                state = await self._ask()
+                self._last = (self._clock(), state)
+            return self._last[1]
+
+    async def _ask(self) -> HealthShown:
+        store, index = await asyncio.gather(self._store.reachable(), self._index.reachable())
+        index = index and self._checked.index
+        return HealthShown(
+            status=self._status(store=store, index=index),
+            cassandra="up" if store else "down",
+            elasticsearch="up" if index else "down",
+            kafka="up" if self._wake_ups.is_live else "down",
+        )
+
+    def _status(self, *, store: bool, index: bool) -> HealthStatus:
+        if not store:
+            return "unavailable"
+        if not self._checked.store:
+            return "starting"
+        return "ok" if index else "degraded"

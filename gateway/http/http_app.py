@@ -1,0 +1,113 @@
+"""Composition root of the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from gateway import bounds
+from gateway.contacts.contact_log import Contacts, NoContacts, NotedContacts
+from gateway.contacts.contact_producer import ContactProducer
+from gateway.http.deployment_guard import Checked, DeploymentGuard
+from gateway.http.gateway_health import Health
+from gateway.http.middleware import middlewares, prepare_headers
+from gateway.http.routes import GATEWAY, ROUTES, WRITING_ROUTES, Gateway
+from gateway.http.tokens import signing_secret
+from gateway.log.barrier import NO_BARRIER, Barrier, LogBarrier
+from gateway.log.log_ends import Ends, LogEnds, NoEnds
+from gateway.log.log_tail import LogTail
+from gateway.log.wake_ups import WakeUps
+from gateway.reads.device_registry import NewDevices
+from gateway.reads.search import Index
+from gateway.store.cassandra_store import CassandraStore
+from gateway.store.coalescing import CoalescingStore
+from gateway.store.elastic_index import ElasticIndex
+from gateway.store.store_port import Store
+from schemas.lifetime import contact_interval
+from schemas.settings import Settings
+
+
+def make_app(  # noqa: PLR0913 - the parts of the gateway
+    settings: Settings,
+    store: Store,
+    index: Index,
+    wake_ups: WakeUps,
+    ends: Ends | None = None,
+    *,
+    checked: Checked | None = None,
+    contacts: Contacts | None = None,
+    barrier: Barrier = NO_BARRIER,
+) -> web.Application:
+    """The gateway on an existing store and index.
+
+    ``wake_ups`` wakes waiting readers; at the end of the gateway they are answered at once. A
+    cursor ahead of ``ends`` is refused; without ``ends`` no cursor is. Data that is not
+    ``checked`` is not served; without ``checked`` all data is. ``contacts`` records contacts;
+    without ``contacts`` none are recorded. ``barrier`` waits for the message sink; without
+    ``barrier`` the store counts as complete.
+
+    Raises:
+        ConfigurationError: The secret for tokens is missing or too short.
+    """
+    signing_secret(settings)
+    checked = checked or Checked(store=True, index=True)
+    layers = middlewares(settings, checked)
+    app = web.Application(middlewares=layers, client_max_size=bounds.MAX_BODY_BYTES)
+    health = Health(store, index, wake_ups, checked)
+    new = NewDevices(settings.new_device, settings.new_device_window)
+    app[GATEWAY] = Gateway(
+        CoalescingStore(store), index, health, wake_ups, new, ends or NoEnds(),
+        contacts or NoContacts(), barrier,
+    )  # fmt: skip
+    for path, handler in ROUTES:
+        app.router.add_get(path, handler)
+    for method, path, handler in WRITING_ROUTES:
+        app.router.add_route(method, path, handler)
+
+    app.on_response_prepare.append(prepare_headers)
+
+    async def end_waits(_app: web.Application) -> None:
+        wake_ups.close()
+
+    app.on_shutdown.append(end_waits)
+    return app
+
+
+async def compose(settings: Settings) -> web.Application:
+    """The gateway on Cassandra, Elasticsearch and Kafka. It connects when the application starts.
+
+    Raises:
+        ConfigurationError: The secret for tokens is missing or too short.
+    """
+    store, index = CassandraStore(settings), ElasticIndex(settings)
+    wake_ups = WakeUps()
+    tail = LogTail(settings, wake_ups)
+    guard = DeploymentGuard(settings)
+    contact_producer = ContactProducer(settings) if settings.skip_inactive else None
+
+    async def servers(_app: web.Application) -> AsyncIterator[None]:
+        if contact_producer is not None:
+            contact_producer.start()
+        store.start()
+        tail.start()
+        guard.start()
+        yield
+        guard.stop()
+        await tail.stop()
+        await index.stop()
+        await store.stop()
+        if contact_producer is not None:
+            await contact_producer.stop()
+
+    ends, barrier = LogEnds(settings, wake_ups), LogBarrier(settings)
+    contacts: Contacts = NoContacts()
+    if contact_producer is not None:
+        interval = contact_interval(settings.sync_lifetime)
+        contacts = NotedContacts(contact_producer, interval.total_seconds())
+    app = make_app(
+        settings, store, index, wake_ups, ends,
+        checked=guard.checked, contacts=contacts, barrier=barrier,
+    )  # fmt: skip
+    app.cleanup_ctx.append(servers)
+    return app

@@ -1,0 +1,166 @@
+"""The middlewares around every request, outermost first.
+
+1. `tell`: adds a request id, logs one line, and answers every failure as problem+json. The line
+   has the route, but not the path, the query or the token, which would identify people and reveal
+   what they search for.
+2. `_serve_checked`: refuses requests until the data is verified to belong to this deployment.
+3. `_identify`: authenticates the caller. Only routes in `OPEN_ROUTES` need no token, so a new
+   route is not open by mistake. After this step the connection counts for the caller.
+4. `gateway.http.request_places`: bounds the number of requests in flight, and their duration.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import traceback
+import uuid
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from gateway import bounds
+from gateway.http import problems
+from gateway.http.connection import connection_of
+from gateway.http.deployment_guard import Checked
+from gateway.http.problems import Problem
+from gateway.http.request_places import USER, placed
+from gateway.http.tokens import Bearer, InvalidToken, remembering
+from gateway.live.live_socket import PROTOCOL
+from schemas.errors import ServerUnavailable
+from schemas.settings import Settings
+
+log = logging.getLogger(__name__)
+
+OPEN_ROUTES: Final = frozenset({"/healthz", "/openapi.json"})
+LIVE: Final = "/v1/live"
+SEARCH: Final = "/v1/search"
+EXPIRES: Final = web.RequestKey("expires", float)
+"""The expiry of the token, in seconds since 1970."""
+
+_IN_PROTOCOL: Final = "bearer."
+"""Prefix of a token as a WebSocket subprotocol: browsers cannot send headers with a WebSocket."""
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9-]{8,64}", re.ASCII)
+_GIVEN_UP: Final = 499
+"""The status in the log if the caller went away, as in a well-known proxy."""
+
+
+def middlewares(settings: Settings, checked: Checked) -> list[Middleware]:
+    """All middlewares, outermost first."""
+    return [tell, _serve_checked(checked), _identify(settings), placed()]
+
+
+async def prepare_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    """Adds the headers of every response, and removes the name of the server's software."""
+    response.headers.popall("Server", None)
+    response.headers.update(problems.COMMON_HEADERS)
+
+
+@web.middleware
+async def tell(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answers the request, also after a failure, and logs one line."""
+    request_id = _request_id(request)
+    started = time.monotonic()
+    status = _GIVEN_UP
+    try:
+        response = await _answer(request, handler, request_id)
+        status = response.status
+    finally:
+        took = (time.monotonic() - started) * 1000
+        log.info("%s %s %d %.1f ms %s", request.method, _route(request), status, took, request_id)
+    response.headers["X-Request-Id"] = request_id
+    return response
+
+
+async def _answer(request: web.Request, handler: Handler, request_id: str) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return problem.response(request_id)
+    except ServerUnavailable as error:
+        log.warning("%s: %s", request_id, error)
+        return problems.unavailable().response(request_id)
+    except web.HTTPException as error:
+        return problems.from_http(error).response(request_id)
+    except Exception as error:  # noqa: BLE001 - the last resort; the caller gets an answer
+        # The place of the error without its text, which may quote a message or a query.
+        where = "".join(traceback.format_tb(error.__traceback__))
+        log.error("%s: %s at\n%s", request_id, type(error).__name__, where)  # noqa: TRY400 - same
+        return problems.internal().response(request_id)
+
+
+def _serve_checked(checked: Checked) -> Middleware:
+    @web.middleware
+    async def serve_checked(request: web.Request, handler: Handler) -> web.StreamResponse:
+        route = _route(request)
+        fits = checked.store and (checked.index or route != SEARCH)
+        if not fits and route not in OPEN_ROUTES:
+            raise problems.starting()
+        return await handler(request)
+
+    return serve_checked
+
+
+def _identify(settings: Settings) -> Middleware:
+    verify = remembering(settings)
+
+    @web.middleware
+    async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if (request.content_length or 0) > bounds.MAX_BODY_BYTES:
+            raise problems.too_large()
+        if request.match_info.http_exception is None and _route(request) not in OPEN_ROUTES:
+            request[USER], request[EXPIRES] = _caller(verify, request)
+            connection = connection_of(request)
+            if connection is not None:
+                connection.count_as(request[USER])
+        return await handler(request)
+
+    return identify
+
+
+def _caller(verify: Callable[[str], Bearer], request: web.Request) -> Bearer:
+    headers = request.headers.getall("Authorization", [])
+    if _route(request) == LIVE:
+        headers += _from_protocols(request)
+    if not headers:
+        raise problems.unauthorized("A bearer token is needed.", token_given=False)
+    scheme, _, token = headers[0].partition(" ")
+    if len(headers) > 1 or scheme.lower() != "bearer":
+        raise problems.unauthorized("One bearer token is needed.", token_given=True)
+    try:
+        return verify(token.strip())
+    except InvalidToken as error:
+        raise problems.unauthorized(str(error), token_given=True) from None
+
+
+def _from_protocols(request: web.Request) -> list[str]:
+    """The tokens in the WebSocket subprotocols, as values of ``Authorization`` headers.
+
+    A request must also name the gateway's own subprotocol: if the server knows none of the named
+    subprotocols, it logs all of them, including the token.
+    """
+    named = [
+        each.strip()
+        for header in request.headers.getall("Sec-WebSocket-Protocol", [])
+        for each in header.split(",")
+    ]
+    tokens = [each.removeprefix(_IN_PROTOCOL) for each in named if each.startswith(_IN_PROTOCOL)]
+    if named and PROTOCOL not in named:
+        raise problems.unauthorized(
+            f"The subprotocol {PROTOCOL} must be named as well.", token_given=bool(tokens)
+        )
+    return [f"Bearer {token}" for token in tokens]
+
+
+def _request_id(request: web.Request) -> str:
+    given = request.headers.get("X-Request-Id", "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _route(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return "-" if resource is None else resource.canonical

@@ -1,0 +1,113 @@
+"""Places: bounds on the number of requests in flight, for one person and for the gateway.
+
+1. Take a place of the person, or wait for one, so that one person cannot take all places.
+2. Read the body. A peer that does not send its body holds only a place of its own person, for a
+   bounded time.
+3. Take a place of the gateway.
+4. Answer within a timeout.
+
+Routes without a token and requests that wait for records take no place. The responses of the
+former are shared, and `gateway.log.wake_ups` counts the latter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
+from weakref import WeakValueDictionary
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from gateway import bounds
+from gateway.http import problems
+
+USER: Final = web.RequestKey("user", str)
+"""The caller. Absent on routes that need no token."""
+
+
+class RequestPlaces:
+    """The places of one gateway."""
+
+    def __init__(self) -> None:
+        self._in_hand = 0
+        self._of_user: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    @contextlib.asynccontextmanager
+    async def of_user(self, user: str) -> AsyncIterator[None]:
+        """A place of one person. Waits for a free place.
+
+        Raises:
+            Problem: 429, if none is free within a bound.
+        """
+        line = self._of_user.setdefault(user, asyncio.Semaphore(bounds.MAX_REQUESTS_OF_ONE))
+        try:
+            async with asyncio.timeout(bounds.PLACE_SECONDS):
+                await line.acquire()
+        except TimeoutError:
+            raise problems.too_many_requests() from None
+        try:
+            yield
+        finally:
+            line.release()
+
+    @contextlib.contextmanager
+    def of_all(self) -> Iterator[None]:
+        """A place of the gateway.
+
+        Raises:
+            Problem: 503, if no place is free.
+        """
+        if self._in_hand >= bounds.MAX_REQUESTS:
+            raise problems.busy()
+        self._in_hand += 1
+        try:
+            yield
+        finally:
+            self._in_hand -= 1
+
+
+def placed() -> Middleware:
+    """The middleware that assigns places, after the caller is authenticated."""
+    places = RequestPlaces()
+
+    @web.middleware
+    async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+        user = request.get(USER)
+        if user is None:
+            return await bounds.within(bounds.REQUEST_SECONDS, handler(request))
+        if _waits(request):
+            return await handler(request)
+        async with places.of_user(user):
+            await _receive(request)
+            with places.of_all():
+                return await bounds.within(bounds.REQUEST_SECONDS, handler(request))
+
+    return answered
+
+
+async def _receive(request: web.Request) -> None:
+    """Reads the body, if the method has one. The routes then use the read body.
+
+    Raises:
+        Problem: 400, 408 or 413: the body is malformed, late or too long.
+    """
+    if request.method in {"GET", "HEAD", "OPTIONS"}:
+        return
+    try:
+        async with asyncio.timeout(bounds.BODY_SECONDS):
+            await request.read()
+    except TimeoutError:
+        raise problems.body_timeout() from None
+    except web.HTTPRequestEntityTooLarge:
+        raise problems.too_large() from None
+    except (web.RequestPayloadError, web.PayloadAccessError):
+        raise problems.bad_body("is not transferred as its headers say") from None
+
+
+def _waits(request: web.Request) -> bool:
+    resource = request.match_info.route.resource
+    path = "" if resource is None else resource.canonical
+    return path == "/v1/live" or (path == "/v1/sync" and "wait" in request.query)

@@ -1,0 +1,1 @@
+"""Live delivery: the WebSocket session and the long poll."""

@@ -1,0 +1,189 @@
+"""`GET /v1/live`: a WebSocket (RFC 6455) over which a session sends records and heads.
+
+The close code gives the reason:
+
+| code | reason |
+|---|---|
+| 1001 | the gateway ends: connect again |
+| 1008 | the client has sent a message, or too many pings |
+| 1011 | a defect of the gateway |
+| 4401 | the token has expired |
+| 4408 | the client does not read fast enough |
+| 4410 | trimmed: the problem was sent before, as a message of kind ``problem`` |
+
+A client sends only control frames: pings, pongs and a close. `gateway.http.frames` checks the
+frames before they are parsed.
+
+In all cases `serve_socket` returns when the connection is closed or aborted, so that the place of
+a client becomes free only when its memory is released.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+import traceback
+from collections.abc import Coroutine
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from aiohttp import WSCloseCode, WSMsgType, web
+from msgspec import Struct
+
+from gateway import bounds
+from gateway.http.answers import LiveProblem
+from gateway.http.connection import Connection, connection_of
+from gateway.http.problems import Problem
+from gateway.live.live_session import LiveSession
+from schemas.errors import ImError
+
+log = logging.getLogger(__name__)
+
+PROTOCOL: Final = "im-timeline.v1"
+"""The subprotocol. A client that names subprotocols must name this one."""
+
+HEARTBEAT_SECONDS: Final = 25.0
+"""Interval of pings; the timeout of a pong is half of it. Proxies close connections silent
+for a minute."""
+
+SLOW_SECONDS: Final = 15.0
+"""Timeout of a send to a client that does not read. A page of a megabyte may be in flight."""
+
+MAX_SENT_BYTES: Final = 125
+"""Maximum size of a client's message: the payload of a control frame."""
+
+
+class _Slow(ImError):
+    """The client does not read fast enough. Private to this module."""
+
+
+class _End(NamedTuple):
+    code: int
+    reason: str
+
+
+_GOING_AWAY: Final = _End(WSCloseCode.GOING_AWAY, "the gateway ends")
+_FORBIDDEN: Final = _End(WSCloseCode.POLICY_VIOLATION, "clients send control frames, and few")
+_DEFECT: Final = _End(WSCloseCode.INTERNAL_ERROR, "internal")
+_EXPIRED: Final = _End(4401, "token expired")
+_SLOW: Final = _End(4408, "slow")
+_PROBLEM: Final = 4_000
+"""Added to a problem's HTTP status to make a close code: 410 becomes 4410."""
+
+
+def new_socket() -> web.WebSocketResponse:
+    """An unprepared socket."""
+    return web.WebSocketResponse(
+        timeout=bounds.CLOSE_SECONDS,
+        heartbeat=HEARTBEAT_SECONDS,
+        protocols=(PROTOCOL,),
+        compress=False,
+        max_msg_size=MAX_SENT_BYTES,
+    )
+
+
+async def send_answer(socket: web.WebSocketResponse, answer: Struct) -> None:
+    """Sends one answer.
+
+    Raises:
+        _Slow: The client has not read earlier messages within the timeout.
+        ConnectionError: The client is gone.
+    """
+    try:
+        async with asyncio.timeout(SLOW_SECONDS):
+            await socket.send_frame(msgspec.json.encode(answer), WSMsgType.TEXT)  # avoids a copy
+    except TimeoutError:
+        raise _Slow from None
+
+
+async def serve_socket(
+    request: web.Request,
+    socket: web.WebSocketResponse,
+    session: LiveSession,
+    expires: float,
+    beside: Coroutine[Any, Any, None],
+) -> None:
+    """Serves a prepared socket to its end.
+
+    Args:
+        request: The request of the socket.
+        socket: The prepared socket.
+        session: Sends the records and heads.
+        expires: Expiry of the token, in seconds since 1970.
+        beside: A task that runs in parallel with the session.
+    """
+    connection = connection_of(request)
+    reading = asyncio.create_task(_read(socket))
+    telling = asyncio.create_task(session.run())
+    tasks: set[asyncio.Task[Any]] = {reading, telling, asyncio.create_task(beside)}
+    if connection is not None:
+        tasks.add(asyncio.create_task(connection.violated.wait()))
+    try:
+        await asyncio.wait(
+            tasks, timeout=expires - time.time(), return_when=asyncio.FIRST_COMPLETED
+        )
+        end = await _ending(socket, reading, telling, connection)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    try:
+        if end is not None:
+            await _close(socket, end)
+    finally:
+        if connection is not None:
+            connection.force_close()
+            await connection.ended(bounds.CLOSE_SECONDS)
+
+
+async def _read(socket: web.WebSocketResponse) -> None:
+    async for _ in socket:
+        pass
+
+
+async def _ending(
+    socket: web.WebSocketResponse,
+    reading: asyncio.Task[None],
+    telling: asyncio.Task[None],
+    connection: Connection | None,
+) -> _End | None:
+    """The reason of the end; None if the client went away."""
+    if connection is not None and connection.violated.is_set():
+        return _FORBIDDEN
+    if not telling.done():
+        return None if reading.done() else _EXPIRED
+    return await _ending_of(socket, telling.exception())
+
+
+async def _ending_of(socket: web.WebSocketResponse, error: BaseException | None) -> _End | None:
+    match error:
+        case None:
+            return _GOING_AWAY
+        case ConnectionError():
+            return None
+        case _Slow():
+            return _SLOW
+        case Problem():
+            with contextlib.suppress(_Slow, ConnectionError):
+                await send_answer(socket, LiveProblem(problem=error.details("")))
+            return _End(_PROBLEM + error.status, error.kind)
+    where = "".join(traceback.format_tb(error.__traceback__))  # not the error's text
+    log.error("live: %s at\n%s", type(error).__name__, where)
+    return _DEFECT
+
+
+async def _close(socket: web.WebSocketResponse, end: _End) -> None:
+    """Sends the close code, and waits for the client's close frame within a bound."""
+    log.info("live connection closed: %d %s", end.code, end.reason)
+    try:
+        async with asyncio.timeout(bounds.CLOSE_SECONDS):
+            await socket.close(code=end.code, message=end.reason.encode())
+    except (TimeoutError, ConnectionError):
+        pass
+    except asyncio.CancelledError:
+        # aiohttp also raises it after an interrupted earlier write, which is no cancellation.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise

@@ -1,0 +1,1 @@
+"""What the gateway reads from Kafka: ends, positions, and wake-ups for new records."""

@@ -1,0 +1,150 @@
+"""Waits until the store has all entries that a sync timeline refers to, up to a sync SeqId.
+
+A device that has to read the store in place of expired or skipped records must find their entries
+there, however far the message sink lags. So no cursor at or above the note of such records
+(`schemas.lifetime`) leaves the gateway before this wait. The steps:
+
+1. The note was read. Its records were committed, so their entries lie before the end of the log.
+2. Read the ends of ``im.timeline``, records of open transactions included.
+3. Read the offsets that the message sink has committed, until they have reached these ends.
+
+A note and its ends are remembered, so a repeated request waits for the same ends. So a sink that
+permanently lags by some seconds delays a device, but does not lock the device out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import OrderedDict
+from collections.abc import Mapping
+from threading import Lock
+from typing import Final, NamedTuple, Protocol
+
+from confluent_kafka import Consumer
+from confluent_kafka.admin import AdminClient
+
+from backends.kafka.clients import admin_client, topic_partitions
+from backends.kafka.groups import committed_places, group_reader
+from backends.kafka.partition_ends import written_ends
+from gateway.log.shared_reads import SharedReads
+from schemas.errors import ServerUnavailable
+from schemas.settings import Settings
+from schemas.topics import Topic
+
+WAIT_SECONDS: Final = 3.0
+"""Maximum wait of a request. The client repeats the request after that."""
+
+PAUSE_SECONDS: Final = 0.1
+"""Interval of reads of the committed offsets. The sink commits at the same interval."""
+
+MAX_REMEMBERED: Final = 10_000
+"""Number of recipients whose last note is remembered: some 3 MB, because the ends are shared."""
+
+MESSAGE_SINK: Final = "sink-message"
+
+_ANSWER_SECONDS: Final = 2.0
+
+
+class Barrier(Protocol):
+    """Waits for the message sink."""
+
+    async def passed(self, user: str, newest: int) -> None:
+        """Returns when the store has all entries of a person up to a sync SeqId.
+
+        Args:
+            user: The person.
+            newest: The sync SeqId of a note that was read before this call.
+
+        Raises:
+            ServerUnavailable: The store does not have all entries within the timeout.
+        """
+
+
+class NoBarrier:
+    """For a store that never lags."""
+
+    async def passed(self, user: str, newest: int) -> None:
+        """See `Barrier`."""
+
+
+NO_BARRIER: Final = NoBarrier()
+
+
+class Offsets(NamedTuple):
+    """Offsets by partition of ``im.timeline``."""
+
+    of: Mapping[int, int]
+
+    def reach(self, ends: Offsets) -> bool:
+        """Whether these offsets are at or above ``ends`` in every partition."""
+        return all(self.of.get(partition, 0) >= end for partition, end in ends.of.items())
+
+
+class LogBarrier:
+    """`Barrier` by the log. One read at a time; requests that begin meanwhile share the next read.
+
+    Args:
+        settings: The settings of the deployment.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._places = topic_partitions(settings, Topic.TIMELINE)
+        self._admin: AdminClient | None = None
+        self._reader: Consumer | None = None
+        self._making = Lock()
+        self._end_looks = SharedReads(self._look_at_ends, "the ends of the timeline")
+        self._stored_looks = SharedReads(self._look_at_stored, "the commits of the message sink")
+        self._stored = Offsets({})
+        self._noted: OrderedDict[str, tuple[int, Offsets]] = OrderedDict()
+
+    async def passed(self, user: str, newest: int) -> None:
+        """See `Barrier`."""
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                ends = await self._ends(user, newest)
+                for turn in itertools.count():
+                    if self._stored.reach(ends):
+                        return
+                    if turn:
+                        await asyncio.sleep(PAUSE_SECONDS)
+                    self._stored = await self._stored_looks.after_now() or self._stored
+        except TimeoutError:
+            raise ServerUnavailable(
+                "the message sink lags: it has not stored all entries of a range yet"
+            ) from None
+
+    async def _ends(self, user: str, newest: int) -> Offsets:
+        """The ends of the log, at a time after the read of the note."""
+        noted, ends = self._noted.get(user, (newest - 1, Offsets({})))
+        if noted < newest:
+            found = await self._end_looks.after_now()
+            if found is None:
+                raise ServerUnavailable("the ends of the log are not known")
+            ends = found
+            self._noted[user] = newest, ends
+        self._noted.move_to_end(user)
+        if len(self._noted) > MAX_REMEMBERED:
+            self._noted.popitem(last=False)
+        return ends
+
+    def _look_at_ends(self) -> Offsets:
+        ends = written_ends(self._client(), self._places, _ANSWER_SECONDS)
+        return Offsets({partition: end for (_, partition), end in ends.items()})
+
+    def _look_at_stored(self) -> Offsets:
+        found = committed_places(self._group(), self._places, _ANSWER_SECONDS)
+        return Offsets({place.partition: max(0, place.offset) for place in found})
+
+    def _client(self) -> AdminClient:
+        with self._making:
+            if self._admin is None:
+                self._admin = admin_client(self._settings)
+            return self._admin
+
+    def _group(self) -> Consumer:
+        with self._making:
+            if self._reader is None:
+                self._reader = group_reader(self._settings, self._settings.group(MESSAGE_SINK))
+            return self._reader

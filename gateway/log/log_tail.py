@@ -1,0 +1,215 @@
+"""Follows the log to wake waiting readers. No response contains data from this module.
+
+One consumer without a group reads the committed records of all sync timelines and conversation
+timelines. It uses the recipients and the offset of a sync record, and the conversation and SeqId
+of an entry. The consumer runs in its own thread and passes the SeqIds, merged by recipient and by
+conversation, to the event loop: one call at a time, at any rate of records.
+
+Readers also poll the store, so they find records that this consumer misses because it was not
+running or because the log has dropped them. So the consumer stores no position, and a failure does
+not stop the gateway: the tail reports that it is disconnected and reconnects. It begins ten
+seconds before the end of the log, because the sinks may lag by this time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from threading import Event, Lock, Thread
+from typing import Final
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message
+from confluent_kafka import TopicPartition as Place
+
+from backends.kafka.clients import consumer_config
+from backends.processes.watchdog import NoGroup, Vitals, Watchdog
+from gateway.log.log_places import LogPlaces
+from gateway.log.wake_ups import Wake, WakeUps
+from schemas.codec import decode_position
+from schemas.errors import UndecodableRecord
+from schemas.recipients import recipients_of
+from schemas.settings import Settings
+
+log = logging.getLogger(__name__)
+
+MAX_RECORDS_PER_READ: Final = 10_000
+"""Maximum number of records in one batch."""
+
+MAX_MERGED: Final = 100_000
+"""Recipients and conversations that wait for the event loop. At this number the thread waits."""
+
+_POLL_SECONDS: Final = 0.5
+_LOOK_SECONDS: Final = 5.0
+"""Interval of checks for new partitions and for the availability of Kafka."""
+
+_RETRY_SECONDS: Final = 1.0
+_ANSWER_SECONDS: Final = 3.0
+_BEFORE_SECONDS: Final = 10.0
+"""The start position, as a time before the end of the log."""
+
+_JOIN_SECONDS: Final = 10.0
+_NAMES: Final = 2_000
+"""Decoded keys of sync records in the cache: some 10 MB for groups of 500."""
+
+
+class LogTail:
+    """Wakes waiting readers. Created on the event loop of `WakeUps`.
+
+    Args:
+        settings: The settings of the deployment.
+        wake_ups: The waiting readers.
+    """
+
+    def __init__(self, settings: Settings, wake_ups: WakeUps) -> None:
+        self._settings = settings
+        self._places = LogPlaces(settings)
+        self._wake_ups = wake_ups
+        self._loop = asyncio.get_running_loop()
+        self._lock = Lock()
+        self._records: dict[str, int] = {}
+        self._heads: dict[str, int] = {}
+        self._stopping = Event()
+        self._is_live = False
+        self._thread = Thread(target=self._run, name="log-tail", daemon=True)
+        self._vitals = Vitals()
+        self._watchdog = Watchdog("the gateway's log tail", self._vitals, NoGroup())
+
+    def start(self) -> None:
+        """Starts the thread. If the thread hangs, the process ends, see `watchdog`."""
+        self._thread.start()
+        self._watchdog.start()
+
+    async def stop(self) -> None:
+        """Stops the thread. Waits for its end within a bound."""
+        self._watchdog.stop()
+        self._stopping.set()
+        await asyncio.to_thread(self._thread.join, _JOIN_SECONDS)
+
+    def _run(self) -> None:
+        logged_reason = ""
+        while not self._stopping.is_set():
+            self._beat()
+            try:
+                with contextlib.closing(self._consumer()) as consumer:
+                    self._follow(consumer)
+            except Exception as error:  # noqa: BLE001 - after any error, readers must poll
+                reason = type(error).__name__
+                if isinstance(error, KafkaException):
+                    reason = error.args[0].str()
+                if reason != logged_reason:
+                    log.warning("the log is not followed, waiting readers poll: %s", reason)
+                logged_reason = reason
+                self._tell_live(is_live=False)
+                self._stopping.wait(_RETRY_SECONDS)
+
+    def _beat(self) -> None:
+        self._vitals.beat(1, has_moved=True)
+
+    def _consumer(self) -> Consumer:
+        config = consumer_config(self._settings, self._settings.group("gateway")) | {
+            "auto.offset.reset": "latest",  # the store has the records that the log has dropped
+            "fetch.queue.backoff.ms": 10,  # a full queue delays the next fetch by 1 s by default
+        }
+        return Consumer(config)
+
+    def _follow(self, consumer: Consumer) -> None:
+        """Reads until `stop` is called.
+
+        Raises:
+            KafkaException: The broker does not answer.
+        """
+        followed: set[tuple[str, int]] = set()
+        look_at = time.monotonic()
+        while not self._stopping.is_set():
+            self._beat()
+            if time.monotonic() >= look_at:
+                there = self._places.look(consumer, _ANSWER_SECONDS)
+                fresh = [place for place in there if place not in followed]
+                if fresh:
+                    consumer.incremental_assign(_starts(consumer, fresh, is_first=not followed))
+                    followed.update(fresh)
+                if followed:
+                    self._tell_live(is_live=True)
+                look_at = time.monotonic() + (_LOOK_SECONDS if followed else _RETRY_SECONDS)
+            messages = consumer.consume(MAX_RECORDS_PER_READ, 0) or filter(
+                None, [consumer.poll(_POLL_SECONDS)]
+            )
+            self._take(list(messages))
+
+    def _take(self, messages: list[Message]) -> None:
+        by_key: dict[bytes, int] = {}
+        heads: dict[str, int] = {}
+        for message in messages:
+            topic, key, offset = message.topic(), message.key(), message.offset()
+            if message.error() is not None or key is None or topic is None or offset is None:
+                continue  # an unreachable broker: `_follow` detects it
+            sync_seq = self._places.sync_seq(topic, offset)
+            if sync_seq is not None:
+                by_key[key] = max(sync_seq, by_key.get(key, 0))
+            else:
+                name = key.decode(errors="replace")
+                with contextlib.suppress(UndecodableRecord):
+                    heads[name] = max(decode_position(message.value()).seq, heads.get(name, 0))
+        if by_key or heads:
+            self._hand_over(_by_recipient(by_key), heads)
+
+    def _hand_over(self, records: dict[str, int], heads: dict[str, int]) -> None:
+        while len(self._records) + len(self._heads) > MAX_MERGED:
+            if self._stopping.wait(0.01):
+                return
+        with self._lock:
+            first = not self._records and not self._heads
+            _merge(self._records, records)
+            _merge(self._heads, heads)
+        if first:  # otherwise an earlier batch has woken the loop already
+            with contextlib.suppress(RuntimeError):  # the loop has ended, so nobody waits
+                self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        with self._lock:
+            wake = Wake(self._records, self._heads)
+            self._records, self._heads = {}, {}
+        self._wake_ups.woke(wake)
+
+    def _tell_live(self, *, is_live: bool) -> None:
+        if is_live and not self._is_live:
+            log.info("the log is followed")
+        self._is_live = is_live
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(lambda: self._wake_ups.now_live(is_live=is_live))
+
+
+def _by_recipient(by_key: Mapping[bytes, int]) -> dict[str, int]:
+    """The highest sync SeqId of each recipient, from the highest sync SeqId of each key."""
+    records: dict[str, int] = {}
+    for key, sync_seq in by_key.items():
+        for name in _names(key):
+            records[name] = max(sync_seq, records.get(name, 0))
+    return records
+
+
+@lru_cache(_NAMES)
+def _names(key: bytes) -> list[str]:
+    return [user.decode(errors="replace") for user in recipients_of(key)]
+
+
+def _starts(consumer: Consumer, places: list[tuple[str, int]], *, is_first: bool) -> list[Place]:
+    """The start positions; for partitions that were created meanwhile, their beginning.
+
+    Raises:
+        KafkaException: The broker does not answer.
+    """
+    if not is_first:
+        return [Place(*place, OFFSET_BEGINNING) for place in places]
+    since = int((time.time() - _BEFORE_SECONDS) * 1000)
+    # For a partition without a record after this time, the broker returns the end.
+    return consumer.offsets_for_times([Place(*place, since) for place in places], _ANSWER_SECONDS)
+
+
+def _merge(into: dict[str, int], places: dict[str, int]) -> None:
+    for name, place in places.items():
+        into[name] = max(place, into.get(name, 0))

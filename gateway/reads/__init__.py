@@ -1,0 +1,1 @@
+"""The read requests of clients: history, sync, search, conversations and devices."""

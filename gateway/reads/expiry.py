@@ -1,0 +1,56 @@
+"""Which records of a sync timeline may have expired, and which the store certainly has.
+
+Records expire without a trace, so the remaining rows do not show it. The notes that the sink
+stored with the records do: see `schemas.lifetime`. A skip note, for skipped records of an inactive
+recipient, has expired from the beginning. It gives no information about the other sinks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from gateway.store.store_port import Expiry
+
+BEGINNING: Final = -1
+"""The cursor of a reader without any record."""
+
+EXPIRIES: Final = 32
+"""The number of latest slots of a recipient that are read. Ten slots have unexpired records at a
+time, with a lifetime of seconds up to 17; the latest expired slot has the highest SeqIds of the
+expired ones. The skip note is the latest of all."""
+
+_WORKED_IN: Final = 4
+"""The other sinks count as having stored a slot's entries after 1/4 of the slot's retention."""
+
+
+def gone(expiries: Iterable[Expiry], now: float) -> int:
+    """The highest sync SeqId that may have expired; `BEGINNING` if none may.
+
+    Args:
+        expiries: The latest notes of the recipient.
+        now: Seconds since 1970, not before the read of the records.
+    """
+    return max((each.newest for each in expiries if each.until <= now), default=BEGINNING)
+
+
+def worked_in(expiries: Iterable[Expiry], now: float) -> int:
+    """The highest sync SeqId up to which the store should have all entries of the timeline.
+
+    The message sink is independent of the sync sink, so an entry may be in a sync timeline before
+    the store has it. This place is therefore not the end of the timeline: it is some two days old
+    with the default lifetime. `gateway.log.barrier` makes sure that the store has all entries up
+    to it. With the newest place, each request would wait for a message sink that lags by seconds.
+
+    Args:
+        expiries: The latest notes of the recipient.
+        now: Seconds since 1970.
+    """
+    return max(
+        (
+            each.newest
+            for each in expiries
+            if each.since + (each.until - each.since) // _WORKED_IN <= now
+        ),
+        default=BEGINNING,
+    )

@@ -1,0 +1,121 @@
+"""Resolves references of a sync timeline: replies are in the reference, entries are read.
+
+Entries are read from the table of messages, grouped by conversation. The message sink may lag
+behind the sync sink, so an entry may not be stored yet. These steps determine whether an entry is
+still expected:
+
+1. read the entries; 2. read the heads of the conversations with missing entries; 3. read again the
+missing entries that are not above the head.
+
+The store has all entries up to a head that it shows, so the store refused an entry that is missing
+after step 3: a reader gets the hole that history shows there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Final, TypeAlias
+
+from msgspec import Raw
+
+from gateway.reads.shown import hole_of
+from gateway.store.store_port import Store, StoredEntry
+from schemas.codec import encode
+from schemas.records import NotStoredHole, RecalledHole
+from schemas.sync_rows import SyncReference
+
+HEADS_AT_ONCE: Final = 16
+"""Heads read in parallel for one page."""
+
+_Chosen: TypeAlias = dict[str, list[int]]
+"""SeqIds by conversation."""
+
+_Place: TypeAlias = tuple[str, int]
+"""A conversation and a SeqId."""
+
+
+async def records_of(store: Store, found: Sequence[SyncReference]) -> list[Raw | None]:
+    """The record of each reference; None if its entry is not stored yet.
+
+    Args:
+        store: The store of the entries.
+        found: The references, at most `gateway.store.store_port.SLICE`.
+
+    Raises:
+        ServerUnavailable: The store does not answer.
+    """
+    entries = await _entries(
+        store, ((each.conv_id, each.seq) for each in found if each.reply is None)
+    )
+    records = [_known(each, entries) for each in found]
+    missing = [
+        (each.conv_id, each.seq)
+        for each, record in zip(found, records, strict=True)
+        if record is None
+    ]
+    if not missing:
+        return records
+    late = await _late(store, missing)
+    return [
+        late.get((each.conv_id, each.seq)) if record is None else record
+        for each, record in zip(found, records, strict=True)
+    ]
+
+
+def _known(reference: SyncReference, entries: dict[_Place, StoredEntry]) -> Raw | None:
+    """The record of a reference; None if it is an entry that was not found."""
+    if reference.reply is not None:
+        return reference.reply
+    place = (reference.conv_id, reference.seq)
+    entry = entries.get(place)
+    return None if entry is None else _record(place, entry)
+
+
+async def _late(store: Store, missing: Sequence[_Place]) -> dict[_Place, Raw]:
+    """Steps 2 and 3: records of the entries that are stored by now, or never will be."""
+    heads = await _heads(store, {conv_id for conv_id, _ in missing})
+    due = [(conv_id, seq) for conv_id, seq in missing if seq <= heads[conv_id]]
+    entries = await _entries(store, due)
+    return {place: _record(place, entries.get(place)) for place in due}
+
+
+async def _entries(store: Store, places: Iterable[_Place]) -> dict[_Place, StoredEntry]:
+    chosen: _Chosen = defaultdict(list)
+    for conv_id, seq in places:
+        chosen[conv_id].append(seq)
+    if not chosen:
+        return {}
+    found = await store.entries_of(chosen)
+    return {(conv_id, entry.seq): entry for conv_id, part in found.items() for entry in part}
+
+
+def _record(place: _Place, entry: StoredEntry | None) -> Raw:
+    """The entry as it was sequenced, or its hole."""
+    hole = hole_of(entry)
+    if entry is not None and hole is None:
+        return Raw(entry.json)
+    conv_id, seq = place
+    if hole == "recalled":
+        return Raw(encode(RecalledHole(conv_id=conv_id, seq=seq)))
+    return Raw(encode(NotStoredHole(conv_id=conv_id, seq=seq)))
+
+
+async def _heads(store: Store, conv_ids: Iterable[str]) -> dict[str, int]:
+    """The head of each conversation; 0 if the conversation is not stored yet."""
+    heads: dict[str, int] = {}
+    waiting = iter(conv_ids)
+
+    async def work() -> None:
+        for conv_id in waiting:
+            conversation = await store.conversation(conv_id)
+            heads[conv_id] = 0 if conversation is None else conversation.head
+
+    workers = [asyncio.create_task(work()) for _ in range(HEADS_AT_ONCE)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()  # after a failure, the other heads are not needed
+    return heads

@@ -1,0 +1,41 @@
+"""The read mark of a user in a conversation, and the number of unread messages."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gateway.reads.access import ConversationAccess
+from gateway.store.store_port import Store
+from schemas.unread import Counted, unread
+
+
+class UnreadCount(NamedTuple):
+    """The read mark, at most the head, and the number of messages above the mark."""
+
+    mark: int
+    unread: int
+
+
+async def reading_of(store: Store, access: ConversationAccess) -> UnreadCount:
+    """The read mark and the unread count of the user, up to the head in ``access``.
+
+    The head is read before the mark, because the store has a sender's own read mark for all
+    messages up to a head that it shows. So a sender never sees their own message as unread.
+
+    Raises:
+        ServerUnavailable: The store does not answer.
+    """
+    if not access.is_member:
+        return UnreadCount(access.end.seq, 0)
+    known = await store.read_mark(access.conv_id, access.user)
+    mark = max(access.joined, known.own)
+    if known.marked > mark.seq:
+        mark = await _counted(store, access, known.marked)
+    return UnreadCount(min(mark.seq, access.head), unread(access.end, mark))
+
+
+async def _counted(store: Store, access: ConversationAccess, seq: int) -> Counted:
+    """An entry with its message count, which the store retains after a recall."""
+    if seq >= access.end.seq:  # the usual case: no unread message
+        return access.end
+    return Counted(seq, await store.messages_up_to(access.conv_id, seq))

@@ -1,0 +1,1 @@
+"""Queries to Cassandra and Elasticsearch, and the sharing of equal queries."""

@@ -1,0 +1,258 @@
+"""The store on Cassandra."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Final
+
+from backends.cassandra.memberships import join_place, user_bucket
+from gateway.store.cassandra_devices import CassandraDevices, DeviceQuery
+from gateway.store.cassandra_queries import CassandraQueries, Rows
+from gateway.store.store_port import (
+    ConversationHead,
+    Expiry,
+    MembershipChange,
+    ReadMark,
+    StoredEntry,
+    StoredRow,
+)
+from schemas.errors import ServerUnavailable
+from schemas.limits import MESSAGE_BUCKET, USER_BUCKETS
+from schemas.records import HistoryRule
+from schemas.settings import Settings
+from schemas.unread import Counted
+
+REACHABLE_SECONDS: Final = 2.0
+_CHANGES: Final = 5_000
+"""Membership rows in one response, some 100 bytes each."""
+
+_BUCKETS: Final = list(range(USER_BUCKETS))
+
+
+class _Read(Enum):
+    CONVERSATION = "SELECT head, mode, messages FROM conversation WHERE conv_id = ?"
+    CHANGES = (
+        "SELECT place, seq, since, joined, history_rule, messages FROM membership_by_user"
+        " WHERE user_id = ? AND bucket = ? AND conv_id = ?"
+    )
+    ALL_CHANGES = (
+        "SELECT conv_id, place, seq, since, joined, history_rule, messages"
+        " FROM membership_by_user WHERE user_id = ? AND bucket IN ? LIMIT ?"
+    )
+    MORE_CHANGES = (
+        "SELECT conv_id, place, seq, since, joined, history_rule, messages"
+        " FROM membership_by_user"
+        " WHERE user_id = ? AND bucket = ? AND (conv_id, place) > (?, ?) LIMIT ?"
+    )
+    CONVERSATION_IDS = (
+        "SELECT conv_id FROM membership_by_user"
+        " WHERE user_id = ? AND bucket IN ? AND conv_id > ?"
+        " GROUP BY user_id, bucket, conv_id PER PARTITION LIMIT ?"
+    )
+    COUNT = "SELECT messages FROM message WHERE conv_id = ? AND bucket = ? AND seq = ?"
+    READ_MARK = (
+        "SELECT own_seq, own_messages, read_seq FROM read_mark WHERE conv_id = ? AND user_id = ?"
+    )
+    ENTRIES = (
+        "SELECT seq, kind, entry, edited_by, recalled_by FROM message"
+        " WHERE conv_id = ? AND bucket = ? AND seq >= ? AND seq <= ?"
+    )
+    CHOSEN_ENTRIES = (
+        "SELECT seq, kind, entry, edited_by, recalled_by FROM message"
+        " WHERE conv_id = ? AND bucket = ? AND seq IN ?"
+    )
+    SYNC_BUCKETS = "SELECT bucket FROM sync_bucket WHERE user_id = ? AND bucket >= ? LIMIT ?"
+    SYNC_BUCKETS_BACK = (
+        "SELECT bucket FROM sync_bucket"
+        " WHERE user_id = ? AND bucket <= ? ORDER BY bucket DESC LIMIT ?"
+    )
+    SYNC_ROWS_BACK = (
+        "SELECT sync_seq, records FROM sync"
+        " WHERE user_id = ? AND bucket = ? AND sync_seq < ? ORDER BY sync_seq DESC LIMIT ?"
+    )
+    SYNC_ROWS = (
+        "SELECT sync_seq, records FROM sync"
+        " WHERE user_id = ? AND bucket = ? AND sync_seq > ? LIMIT ?"
+    )
+    EXPIRIES = (
+        "SELECT since, until, newest, toUnixTimestamp(now()) FROM sync_expiry"
+        " WHERE user_id = ? ORDER BY since DESC LIMIT ?"
+    )
+
+
+class CassandraStore:
+    """`store_port.Store` on Cassandra. `CassandraQueries` describes the connection."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._queries = CassandraQueries(settings, itertools.chain(_Read, DeviceQuery))
+        self.devices = CassandraDevices(self._queries)
+
+    def start(self) -> None:
+        """Starts to connect."""
+        self._queries.start()
+
+    async def stop(self) -> None:
+        """Closes the session. Waits for the end of its thread within a bound."""
+        await self._queries.stop()
+
+    async def conversation(self, conv_id: str) -> ConversationHead | None:
+        """See `Store`."""
+        rows = await self._read(_Read.CONVERSATION, conv_id)
+        if not rows:
+            return None
+        head, mode, messages = rows[0]
+        return ConversationHead(head, mode, messages or 0)
+
+    async def changes(self, user: str, conv_id: str) -> list[MembershipChange]:
+        """See `Store`."""
+        return changes_of(await self._read(_Read.CHANGES, user, user_bucket(conv_id), conv_id))
+
+    async def all_changes(self, user: str) -> dict[str, list[MembershipChange]]:
+        """See `Store`. Mostly one query: 32 take 32 times the work of the driver."""
+        rows = await self._read(_Read.ALL_CHANGES, user, _BUCKETS, _CHANGES)
+        if len(rows) < _CHANGES:
+            return _by_conversation(rows)
+        parts = await asyncio.gather(*(self._changes_in(user, bucket) for bucket in _BUCKETS))
+        return {conv_id: changes for part in parts for conv_id, changes in part.items()}
+
+    async def _changes_in(self, user: str, bucket: int) -> dict[str, list[MembershipChange]]:
+        found: Rows = []
+        behind: tuple[str, int] = ("", -1)
+        while rows := await self._read(_Read.MORE_CHANGES, user, bucket, *behind, _CHANGES):
+            found += rows
+            if len(rows) < _CHANGES:
+                break
+            behind = (rows[-1][0], rows[-1][1])
+        return _by_conversation(found)
+
+    async def conversation_ids(self, user: str, after: str, limit: int) -> list[str]:
+        """See `Store`."""
+        rows = await self._read(_Read.CONVERSATION_IDS, user, _BUCKETS, after, limit)
+        return sorted(conv_id for (conv_id,) in rows)[:limit]
+
+    async def messages_up_to(self, conv_id: str, seq: int) -> int:
+        """See `Store`."""
+        rows = await self._read(_Read.COUNT, conv_id, seq // MESSAGE_BUCKET, seq)
+        return rows[0][0] or 0 if rows else 0
+
+    async def read_mark(self, conv_id: str, user: str) -> ReadMark:
+        """See `Store`."""
+        for own_seq, own_messages, marked in await self._read(_Read.READ_MARK, conv_id, user):
+            return ReadMark(Counted(own_seq or 0, own_messages or 0), marked or 0)
+        return ReadMark()
+
+    async def entries(self, conv_id: str, first: int, last: int) -> list[StoredEntry]:
+        """See `Store`."""
+        buckets = range(first // MESSAGE_BUCKET, last // MESSAGE_BUCKET + 1)
+        reads = (self._read(_Read.ENTRIES, conv_id, bucket, first, last) for bucket in buckets)
+        return _entries(await asyncio.gather(*reads))
+
+    async def chosen_entries(self, conv_id: str, seqs: list[int]) -> list[StoredEntry]:
+        """See `Store`."""
+        return (await self.entries_of({conv_id: seqs}))[conv_id]
+
+    async def entries_of(self, chosen: Mapping[str, list[int]]) -> dict[str, list[StoredEntry]]:
+        """See `Store`."""
+        by_partition: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
+        for conv_id, seqs in chosen.items():
+            for seq in seqs:
+                by_partition[conv_id, seq // MESSAGE_BUCKET].append(seq)
+        asked = [(*partition, seqs) for partition, seqs in by_partition.items()]
+        found: dict[str, list[StoredEntry]] = {conv_id: [] for conv_id in chosen}
+        parts = await self._read_all(_Read.CHOSEN_ENTRIES, asked)
+        for (conv_id, *_), rows in zip(asked, parts, strict=True):
+            found[conv_id] += _entries([rows])
+        return found
+
+    async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
+        """See `Store`."""
+        rows = await self._read(_Read.SYNC_BUCKETS, user, first, limit)
+        return [bucket for (bucket,) in rows]
+
+    async def sync_rows(self, user: str, bucket: int, after: int, limit: int) -> list[StoredRow]:
+        """See `Store`."""
+        return _rows(await self._read(_Read.SYNC_ROWS, user, bucket, after, limit))
+
+    async def sync_buckets_back(self, user: str, last: int, limit: int) -> list[int]:
+        """See `Store`."""
+        rows = await self._read(_Read.SYNC_BUCKETS_BACK, user, last, limit)
+        return [bucket for (bucket,) in rows]
+
+    async def sync_rows_back(
+        self, user: str, bucket: int, before: int, limit: int
+    ) -> list[StoredRow]:
+        """See `Store`."""
+        return _rows(await self._read(_Read.SYNC_ROWS_BACK, user, bucket, before, limit))
+
+    async def expiries(self, user: str, limit: int) -> list[Expiry]:
+        """See `Store`. Converts the times from Cassandra's clock to the gateway's clock."""
+        rows = await self._read(_Read.EXPIRIES, user, limit)
+        now = time.time()
+        return [
+            Expiry(since + ahead, until + ahead, newest)
+            for since, until, newest, store_ms in rows
+            for ahead in [round(now - store_ms / 1000)]
+        ]
+
+    async def reachable(self) -> bool:
+        """See `Store`."""
+        try:
+            async with asyncio.timeout(REACHABLE_SECONDS):
+                await self.conversation("-")
+        except (ServerUnavailable, TimeoutError):
+            return False
+        return True
+
+    async def _read(self, read: _Read, *parameters: object) -> Rows:
+        return await self._queries.run(read, *parameters)
+
+    async def _read_all(self, read: _Read, asked: Sequence[tuple[object, ...]]) -> list[Rows]:
+        return await self._queries.run_all(read, asked)
+
+
+def changes_of(rows: Rows) -> list[MembershipChange]:
+    """The joins and leaves in the rows of one person and conversation: see `memberships`."""
+    found: list[MembershipChange] = []
+    joins: dict[int, int] = {}
+    leaves: list[tuple[int, MembershipChange]] = []
+    for place, seq, since, joined, history, messages in rows:
+        if not joined:
+            leaves.append((place, MembershipChange(seq, joined=False, messages=messages or 0)))
+            continue
+        joins[place] = seq
+        rule: HistoryRule = history or "since_join"
+        if since < seq:
+            found.append(MembershipChange(since, joined=True, history=rule))
+        found.append(MembershipChange(seq, joined=True, history=rule, messages=messages or 0))
+    found += [
+        change
+        for place, change in leaves
+        if change.seq > joins.get(join_place(place // 2), change.seq)
+    ]
+    return sorted(found)
+
+
+def _by_conversation(rows: Rows) -> dict[str, list[MembershipChange]]:
+    found: dict[str, Rows] = {}
+    for conv_id, *row in rows:
+        found.setdefault(conv_id, []).append(tuple(row))
+    return {conv_id: changes_of(of_one) for conv_id, of_one in found.items()}
+
+
+def _rows(rows: Rows) -> list[StoredRow]:
+    return [StoredRow(*row) for row in rows]
+
+
+def _entries(parts: list[Rows]) -> list[StoredEntry]:
+    """The entries in the rows. A row without an entry (only with ``edited_by``) is skipped."""
+    return [
+        StoredEntry(seq, kind or "", json.encode(), edited_by, recalled_by is not None)
+        for rows in parts
+        for seq, kind, json, edited_by, recalled_by in rows
+        if json is not None
+    ]

@@ -1,0 +1,146 @@
+"""The gateway's reads of the store, as a port. `gateway.store.cassandra_store` implements it.
+
+A method returns the durable data of some instant between its call and its return; for several
+conversations, each at its own instant. So the later of two successive calls returns later data,
+and `gateway.reads.access` relies on that. It also relies on the order of the message sink's
+writes: first changes of membership, then messages and the read marks of their senders, then the
+head. `gateway.reads.sync_page` relies on the order of the sync sink: a row of a recipient becomes
+durable after all records below the row, and a bucket gets rows after all buckets below it are
+listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple, Protocol, TypeAlias
+
+from gateway.store.device_port import DeviceStore
+from schemas import visibility
+from schemas.records import FanoutMode
+from schemas.unread import Counted
+
+SLICE: Final = 100
+"""Entries, or rows of a sync timeline, in one result of the store: 100 entries of at most 9 KB are
+1 MB."""
+
+MembershipChange: TypeAlias = visibility.MembershipChange
+"""A join or a leave. The row of a join also has the history rule, so a reader always has both."""
+
+
+class ConversationHead(NamedTuple):
+    """The state of a conversation. All entries up to SeqId ``head`` are sequenced and stored.
+
+    ``messages``: the number of messages among them.
+    """
+
+    head: int
+    mode: FanoutMode
+    messages: int = 0
+
+
+class ReadMark(NamedTuple):
+    """The parts of a person's read mark, except the person's joins and leaves.
+
+    ``own`` is the person's own last message, ``marked`` the SeqId that the person's devices have
+    marked. Zero if there is none.
+    """
+
+    own: Counted = Counted(0, 0)
+    marked: int = 0
+
+
+class StoredEntry(NamedTuple):
+    """One entry of a conversation timeline; ``json`` is the entry as it was sequenced.
+
+    ``edited_by``: the SeqId of its last edit. A recalled entry has only its SeqId.
+    """
+
+    seq: int
+    kind: str
+    json: bytes
+    edited_by: int | None = None
+    is_recalled: bool = False
+
+
+class StoredRow(NamedTuple):
+    """One row of a sync timeline, in the encoding of `schemas.sync_rows`.
+
+    The row has all records of the recipient above the previous row and up to ``sync_seq``, and
+    perhaps earlier ones: `gateway.reads.sync_merge` reads overlapping rows.
+    """
+
+    sync_seq: int
+    json: str
+
+
+class Expiry(NamedTuple):
+    """The records up to ``newest``, written in the slot at ``since``, are stored until ``until``.
+
+    Times are seconds since 1970. A replayed record gets a later note as well. The skip note
+    (`schemas.lifetime`) is the latest note of all, and its records have expired.
+    """
+
+    since: int
+    until: int
+    newest: int
+
+
+class Store(Protocol):
+    """Reads of the store. Each raises `ServerUnavailable` if the store does not answer in time."""
+
+    @property
+    def devices(self) -> DeviceStore:
+        """The store of devices."""
+
+    async def conversation(self, conv_id: str) -> ConversationHead | None:
+        """The conversation of this id, or None if nobody created it."""
+
+    async def changes(self, user: str, conv_id: str) -> list[MembershipChange]:
+        """The joins and leaves of ``user`` in one conversation, by SeqId."""
+
+    async def all_changes(self, user: str) -> dict[str, list[MembershipChange]]:
+        """The same for every conversation of which ``user`` is or was a member, by its id."""
+
+    async def conversation_ids(self, user: str, after: str, limit: int) -> list[str]:
+        """Conversations of which ``user`` is or was a member: ``limit`` ids above ``after``."""
+
+    async def messages_up_to(self, conv_id: str, seq: int) -> int:
+        """The number of messages up to a stored entry, also for a recalled entry."""
+
+    async def read_mark(self, conv_id: str, user: str) -> ReadMark:
+        """The read mark of ``user``, with all own messages up to a head that was read before."""
+
+    async def entries(self, conv_id: str, first: int, last: int) -> list[StoredEntry]:
+        """The stored ones of the entries ``first`` to ``last``, by SeqId.
+
+        The two are at most `SLICE` - 1 apart, so that the result is bounded.
+        """
+
+    async def chosen_entries(self, conv_id: str, seqs: list[int]) -> list[StoredEntry]:
+        """The stored ones of at most `SLICE` chosen entries, in any order."""
+
+    async def entries_of(self, chosen: Mapping[str, list[int]]) -> dict[str, list[StoredEntry]]:
+        """The stored ones of the chosen entries, by conversation; at most `SLICE` of each.
+
+        Reads few conversations at a time, for any number of conversations.
+        """
+
+    async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
+        """Buckets in which ``user`` has sync records: the first ``limit`` from ``first`` on."""
+
+    async def sync_rows(self, user: str, bucket: int, after: int, limit: int) -> list[StoredRow]:
+        """Rows of one bucket above ``after``: the first ``limit``, at most `SLICE`, ascending."""
+
+    async def sync_buckets_back(self, user: str, last: int, limit: int) -> list[int]:
+        """The same downwards: the first ``limit`` from ``last`` on, in descending order."""
+
+    async def sync_rows_back(
+        self, user: str, bucket: int, before: int, limit: int
+    ) -> list[StoredRow]:
+        """Rows of one bucket below ``before``: the last ``limit``, at most `SLICE`, descending."""
+
+    async def expiries(self, user: str, limit: int) -> list[Expiry]:
+        """The notes on the expiry of the sync records of ``user``: ``limit``, latest first."""
+
+    async def reachable(self) -> bool:
+        """Whether the store answers reads now. Raises nothing."""

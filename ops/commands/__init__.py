@@ -1,0 +1,1 @@
+"""The commands of `im`, one module for each group of commands."""

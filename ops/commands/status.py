@@ -1,0 +1,20 @@
+"""`im status`."""
+
+from __future__ import annotations
+
+import typer
+
+from ops.console import Json, emit, out
+from ops.deployment.running import resolve_settings
+from ops.deployment.status import look, status_table
+
+
+def status(*, json: Json = False) -> None:
+    """Show what runs, the addresses, and the lag of each stage. Exit with 1 on any trouble."""
+    found = look(resolve_settings())
+    if json:
+        emit(found)
+    else:
+        out.print(status_table(found))
+    if not found.healthy:
+        raise typer.Exit(1)

@@ -1,0 +1,1 @@
+"""The deployment that commands operate: settings, processes, readiness and status."""

@@ -1,0 +1,182 @@
+"""The lag and delay of each stage, read from its offset commits.
+
+Every commit of a stage has a JSON object as metadata. ``delay_ms`` is the delay of the newest
+entry that the stage finished, counted from the broker's time of the command; ``at`` is the time of
+that measurement; all other fields are counts since the first record. So the health of the pipeline
+can be read from the broker alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+import msgspec
+from confluent_kafka import (
+    ConsumerGroupState,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, not in __all__
+    AdminClient,
+    ConsumerGroupDescription,
+    OffsetSpec,
+)
+from msgspec import Struct
+
+from backends.kafka.groups import described_group, group_places
+from backends.sync_layout.topic_creation import places_of
+from ops.deployment.log_tails import records_left
+from ops.deployment.stages import SOURCES
+from schemas.errors import ServerUnavailable
+from schemas.settings import Settings
+from schemas.sync_seq import epoch_of
+
+_REQUEST_SECONDS: Final = 5.0
+
+_EARLIEST: Final[OffsetSpec] = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # has no types
+_LATEST: Final[OffsetSpec] = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # has no types
+
+_NO_TOPIC: Final = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._NOENT,  # noqa: SLF001 - the library's only name
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - the library's only name
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - the library's only name
+    }
+)
+
+_MEASURED: Final = frozenset({"delay_ms", "at"})
+
+
+class StageHealth(Struct, frozen=True, kw_only=True):
+    """The health of one stage.
+
+    ``lag``: the number of source records that the stage has not finished. ``delay_ms``: delay of
+    the newest finished entry, measured at ``measured_at`` (ms since 1970); None before the first
+    entry. ``members``: number of processes in the consumer group. ``assigned``: whether every
+    partition of the source has a process. ``counts``: the stage's counts, summed over partitions.
+    """
+
+    lag: int
+    delay_ms: int | None
+    measured_at: int | None
+    members: int
+    assigned: bool
+    counts: dict[str, int]
+
+
+def pipeline_health(admin: AdminClient, settings: Settings) -> dict[str, StageHealth]:
+    """The health of every stage.
+
+    Raises:
+        ServerUnavailable: The broker does not answer, or a topic does not exist.
+    """
+    with _unavailable(settings):
+        return {stage: _health(admin, settings, stage) for stage in SOURCES}
+
+
+def members_if_assigned(admin: AdminClient, settings: Settings, stage: str) -> int:
+    """The number of processes of a stage; 0 while any partition has no process.
+
+    Raises:
+        ServerUnavailable: The broker does not answer.
+    """
+    with _unavailable(settings):
+        source = places_of(admin, settings, SOURCES[stage], _REQUEST_SECONDS)
+        described = described_group(admin, settings.group(stage), _REQUEST_SECONDS)
+    return len(described.members) if _is_assigned(described, source) else 0
+
+
+def _health(admin: AdminClient, settings: Settings, stage: str) -> StageHealth:
+    group = settings.group(stage)
+    source = places_of(admin, settings, SOURCES[stage], _REQUEST_SECONDS)
+    described = described_group(admin, group, _REQUEST_SECONDS)
+    notes = committed(admin, settings, group, list(source.values()))
+    newest = max(_notes(notes), key=lambda note: note.get("at", 0), default={})
+    return StageHealth(
+        lag=_lag(admin, settings, notes),
+        delay_ms=newest.get("delay_ms"),
+        measured_at=newest.get("at"),
+        members=len(described.members),
+        assigned=_is_assigned(described, source),
+        counts=_counts(_notes(notes)),
+    )
+
+
+def committed(
+    admin: AdminClient, settings: Settings, group: str, partitions: list[TopicPartition]
+) -> list[TopicPartition]:
+    """The committed offsets of a group; the beginning of a partition without a commit."""
+    found = group_places(settings, group, partitions, _REQUEST_SECONDS)
+    begin = _offsets(admin, [place for place in found if place.offset < 0], _EARLIEST)
+    for place in found:
+        place.offset = begin.get((place.topic, place.partition), place.offset)
+    return found
+
+
+def _lag(admin: AdminClient, settings: Settings, places: list[TopicPartition]) -> int:
+    ends = _offsets(admin, places, _LATEST)
+    behind = {place: ends[place.topic, place.partition] - place.offset for place in places}
+    return records_left(settings, {place: gap for place, gap in behind.items() if gap > 0})
+
+
+def _offsets(
+    admin: AdminClient, places: list[TopicPartition], spec: OffsetSpec
+) -> dict[tuple[str, int], int]:
+    if not places:
+        return {}
+    asked = {TopicPartition(place.topic, place.partition): spec for place in places}
+    answers = admin.list_offsets(asked, request_timeout=_REQUEST_SECONDS)
+    return {
+        (place.topic, place.partition): answer.result(_REQUEST_SECONDS).offset
+        for place, answer in answers.items()
+    }
+
+
+def _is_assigned(group: ConsumerGroupDescription, source: Mapping[int, TopicPartition]) -> bool:
+    """Whether each partition has a reader. For sync shards: each partition of any one epoch."""
+    assigned = {
+        (place.topic, place.partition)
+        for member in group.members
+        for place in member.assignment.topic_partitions
+    }
+    epochs: defaultdict[int, set[tuple[str, int]]] = defaultdict(set)
+    for number, place in source.items():
+        epochs[epoch_of(number)].add((place.topic, place.partition))
+    stable = group.state == ConsumerGroupState.STABLE
+    return stable and any(wanted <= assigned for wanted in epochs.values())
+
+
+def _notes(places: Iterable[TopicPartition]) -> list[dict[str, int]]:
+    return [_note(place.metadata) for place in places]
+
+
+def _note(metadata: str | None) -> dict[str, int]:
+    try:
+        return msgspec.json.decode(metadata or "{}", type=dict[str, int])
+    except msgspec.MsgspecError:
+        return {}  # not written by a stage of this project
+
+
+def _counts(notes: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for note in notes:
+        total.update({name: count for name, count in note.items() if name not in _MEASURED})
+    return dict(total)
+
+
+@contextmanager
+def _unavailable(settings: Settings) -> Iterator[None]:
+    where = settings.kafka_bootstrap
+    try:
+        yield
+    except (KafkaException, TimeoutError) as error:
+        if isinstance(error, KafkaException) and error.args[0].code() in _NO_TOPIC:
+            raise ServerUnavailable(
+                f"Kafka at {where} lacks topics of {settings.namespace}: `im prepare` creates them"
+            ) from error
+        raise ServerUnavailable(f"Kafka at {where} does not answer: {error}") from error

@@ -1,0 +1,179 @@
+"""The state of a deployment: running parts, lag, addresses."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from msgspec import Struct
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+
+from backends.kafka.clients import admin_client
+from devstack.layout import Layout
+from devstack.supervision import ProcessState, Supervisor
+from ops.deployment.endpoints import endpoints
+from ops.deployment.open_transactions import OpenTransaction, open_transactions
+from ops.deployment.probes import part_troubles
+from ops.deployment.running import stopped_parts
+from ops.deployment.stage_health import StageHealth, pipeline_health
+from ops.deployment.stages import SINKS
+from ops.error_text import tidy
+from schemas.deployment import WAY_OUT
+from schemas.errors import ServerUnavailable, WrongDeployment
+from schemas.settings import Settings
+
+_REFUSES_WITHIN_SECONDS: Final = 60
+"""A process checks its data within this time after its start, even on a busy machine."""
+
+_UP: Final = {True: "[green]up[/]", False: "[red]down[/]"}
+
+
+class DeploymentStatus(Struct, frozen=True, kw_only=True):
+    """A snapshot of a deployment's state.
+
+    ``up``: whether each part can be used. ``lag`` and ``stages`` are empty if Kafka cannot be
+    queried. ``troubles``: all problems found. ``delay_ms``: delay from send to stored in the
+    slowest sink, for the newest message; None before the first message.
+    """
+
+    kafka: str
+    cassandra: str
+    elasticsearch: str
+    gateway: str
+    namespace: str
+    up: dict[str, bool]
+    processes: list[dict[str, Any]]
+    stages: dict[str, StageHealth]
+    lag: dict[str, int]
+    delay_ms: int | None
+    open_transactions: list[OpenTransaction]
+    troubles: list[str]
+    healthy: bool
+
+
+def look(settings: Settings) -> DeploymentStatus:
+    """Query every part, each with a timeout."""
+    where = endpoints(settings)
+    down = _down(settings)
+    up = {part: part not in down for part in where}
+    processes = _processes(settings)
+    stages, held, kafka = _log(settings) if up["kafka"] else ({}, [], [])
+    troubles = [*down.values(), *kafka, *troubles_of(processes, stages), *map(str, held)]
+    return DeploymentStatus(
+        **where,
+        namespace=settings.namespace,
+        up=up,
+        processes=[_shown(process) for process in processes],
+        stages=stages,
+        lag={name: stage.lag for name, stage in stages.items()},
+        delay_ms=slowest_sink(stages),
+        open_transactions=held,
+        troubles=troubles,
+        healthy=not troubles,
+    )
+
+
+def slowest_sink(stages: dict[str, StageHealth]) -> int | None:
+    """The delay of the newest message from send to stored in every sink, in ms."""
+    delays = [stages[sink].delay_ms for sink in SINKS if sink in stages]
+    return max((delay for delay in delays if delay is not None), default=None)
+
+
+def troubles_of(processes: list[ProcessState], stages: dict[str, StageHealth]) -> list[str]:
+    """One line for each process that does not run, and each stage with an unowned partition."""
+    fallen = [each for each in processes if each.state != "RUNNING" or _refused_lately(each)]
+    return [_fallen(each) for each in fallen] + [
+        f"{name} has partitions without an owner"
+        for name, stage in stages.items()
+        if not stage.assigned
+    ]
+
+
+def _refused_lately(process: ProcessState) -> bool:
+    """Whether a running process refused its data a short time ago and may refuse it again."""
+    refused = process.last_exit == WrongDeployment.exit_code
+    return refused and process.uptime_seconds < _REFUSES_WITHIN_SECONDS
+
+
+def _fallen(process: ProcessState) -> str:
+    line = f"{process.name} is {process.state}, {process.detail}"
+    if process.last_exit is None:
+        return line
+    why = WAY_OUT if process.last_exit == WrongDeployment.exit_code else f"see {process.log}"
+    return f"{line}; exit code {process.last_exit}, {why}"
+
+
+def status_table(status: DeploymentStatus) -> Group:
+    """The status as tables."""
+    troubles = [f"[red]{escape(trouble)}[/]" for trouble in status.troubles]
+    return Group(_parts(status), _process_table(status), _stage_table(status), *troubles)
+
+
+def _down(settings: Settings) -> dict[str, str]:
+    """The reason for each part that cannot be used, by name of the part."""
+    stopped = stopped_parts(settings)
+    found = part_troubles(settings, stopped)
+    return {part: f"{part} is down: {why}" for part, why in found.items() if why is not None}
+
+
+def _processes(settings: Settings) -> list[ProcessState]:
+    try:
+        return Supervisor(Layout(settings.home.absolute())).processes()
+    except ServerUnavailable:
+        return []
+
+
+def _log(
+    settings: Settings,
+) -> tuple[dict[str, StageHealth], list[OpenTransaction], list[str]]:
+    """The stages and the open transactions; a line with the reason if Kafka cannot be queried."""
+    admin = admin_client(settings)
+    try:
+        return pipeline_health(admin, settings), open_transactions(admin, settings), []
+    except ServerUnavailable as error:
+        return {}, [], [tidy(str(error))]
+
+
+def _shown(process: ProcessState) -> dict[str, Any]:
+    return process._asdict() | {"log": str(process.log)}
+
+
+def _parts(status: DeploymentStatus) -> Table:
+    parts = Table("part", "address", "", box=None, title=f"deployment {status.namespace}")
+    for part, is_up in status.up.items():
+        parts.add_row(part, getattr(status, part), _UP[is_up])
+    return parts
+
+
+def _process_table(status: DeploymentStatus) -> Table:
+    processes = Table("process", "state", "pid", "up for", "restarts", box=None)
+    for process in status.processes:
+        state = process["state"]
+        running = state == "RUNNING"
+        processes.add_row(
+            process["name"],
+            state if running else f"[red]{state}[/] {escape(process['detail'])}",
+            str(process["pid"] or ""),
+            f"{process['uptime_seconds']} s" if running else "",
+            _restarts(process),
+        )
+    return processes
+
+
+def _restarts(process: dict[str, Any]) -> str:
+    last = process["last_exit"]
+    return str(process["restarts"]) + ("" if last is None else f" (exit code {last})")
+
+
+def _stage_table(status: DeploymentStatus) -> Table:
+    stages = Table("stage", "lag", "delay", "members", "counts", box=None)
+    for name, stage in status.stages.items():
+        stages.add_row(
+            name,
+            f"{stage.lag:,}",
+            "-" if stage.delay_ms is None else f"{stage.delay_ms:,} ms",
+            str(stage.members) if stage.assigned else f"[red]{stage.members}, not assigned[/]",
+            " ".join(f"{count} {number:,}" for count, number in stage.counts.items()),
+        )
+    return stages

@@ -1,0 +1,106 @@
+"""Read marks in Cassandra: the table ``read_mark``, of which two sinks write different columns.
+
+``im.timeline`` has people's own messages, which are read by definition; ``im.sync`` has the marks
+of their devices. Both values are maxima and are written with their SeqId as the timestamp, so the
+highest SeqId wins, in any order and number of writes. The third part of a read mark, the entry of
+the last join, is in the tables of membership.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Final, NamedTuple, TypeVar
+
+from cassandra.cluster import Session
+from cassandra.query import BoundStatement, PreparedStatement
+
+from sinks.cassandra.requests import Row, prepare_statement
+
+_ROW_BYTES: Final = 128
+"""Size of a row in a request, without its ids."""
+
+_TOGETHER: Final = 10
+"""Rows in one request. Each row is a partition with its own replicas, and the server warns about
+requests with more partitions."""
+
+
+class Spoken(NamedTuple):
+    """A person sent message ``seq``. ``messages`` is the number of messages up to ``seq``."""
+
+    origin: int
+    conv_id: str
+    user: str
+    seq: int
+    messages: int
+
+
+class Marked(NamedTuple):
+    """A person has marked all entries up to ``seq`` as read."""
+
+    origin: int
+    conv_id: str
+    user: str
+    seq: int
+
+
+PlaceT = TypeVar("PlaceT", Spoken, Marked)
+
+
+def prepare_own(session: Session) -> PreparedStatement:
+    """The insert of `own_rows`.
+
+    Raises:
+        TransientFailure: Cassandra does not answer.
+        FatalFailure: The table is missing or has another shape.
+    """
+    return prepare_statement(
+        session,
+        "INSERT INTO read_mark (conv_id, user_id, own_seq, own_messages) "
+        "VALUES (?, ?, ?, ?) USING TIMESTAMP ?",
+    )
+
+
+def prepare_marked(session: Session) -> PreparedStatement:
+    """The insert of `marked_rows`. Errors as for `prepare_own`."""
+    return prepare_statement(
+        session,
+        "INSERT INTO read_mark (conv_id, user_id, read_seq) VALUES (?, ?, ?) USING TIMESTAMP ?",
+    )
+
+
+def own_rows(insert: PreparedStatement, spoken: Iterable[Spoken]) -> Iterable[Sequence[Row]]:
+    """The rows with the last message of each person in each conversation, some at a time."""
+    return _together(
+        (each, insert.bind((each.conv_id, each.user, each.seq, each.messages, each.seq)))
+        for each in _highest(spoken)
+    )
+
+
+def marked_rows(insert: PreparedStatement, marked: Iterable[Marked]) -> Iterable[Sequence[Row]]:
+    """The rows with the highest mark of each person in each conversation, some at a time."""
+    return _together(
+        (each, insert.bind((each.conv_id, each.user, each.seq, each.seq)))
+        for each in _highest(marked)
+    )
+
+
+def _highest(places: Iterable[PlaceT]) -> Iterable[PlaceT]:
+    highest: dict[tuple[str, str], PlaceT] = {}
+    for place in places:
+        key = place.conv_id, place.user
+        before = highest.get(key)
+        if before is None or before.seq < place.seq:
+            highest[key] = place
+    return highest.values()
+
+
+def _together(
+    bound: Iterable[tuple[Spoken | Marked, BoundStatement]],
+) -> Iterator[Sequence[Row]]:
+    rows = (
+        Row(insert, place.origin, 4 * (len(place.conv_id) + len(place.user)) + _ROW_BYTES)
+        for place, insert in bound
+    )
+    while some := list(islice(rows, _TOGETHER)):
+        yield some

@@ -1,0 +1,1 @@
+"""The Faust worker: the app, and the changes to Faust's consumer and scheduler."""

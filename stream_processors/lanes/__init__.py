@@ -1,0 +1,1 @@
+"""One lane for each partition: inbox, restore and handling of its commands."""

@@ -1,0 +1,77 @@
+"""State records of one conversation in one byte string, in the order of the log.
+
+A million conversations have some four million records. An object costs 100 bytes in addition to
+its content. So a restore appends each record to the bytes of its conversation, without the
+conversation's id, which is in the key of each record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from stream_processors.core.state import Conversation
+from stream_processors.state.state_codec import restored
+
+MARK: Final = b"\xc1"
+"""The first byte. A frozen conversation is MessagePack, which never begins with this byte."""
+
+_LONG: Final = 255
+"""A length of this or more takes five bytes; a shorter one takes one byte."""
+
+_LENGTHS: Final = [bytes((length,)) for length in range(_LONG)]
+
+
+def packed(rest: bytes, value: bytes | None) -> bytes:
+    """Packs one record, to be appended to others.
+
+    Args:
+        rest: The key without the conversation, see `state_codec.split_key`.
+        value: The value; None if the record deletes its key.
+    """
+    return _length(rest) + rest + (_length(value) + value if value else _LENGTHS[0])
+
+
+def without_replaced(records: bytes | bytearray) -> bytes:
+    """The last record of each key, as bytes: the result of a compaction by the broker."""
+    return MARK + b"".join(packed(rest, value) for rest, value in last_of_each(records))
+
+
+def built(records: bytes) -> Conversation:
+    """The conversation from its records.
+
+    Raises:
+        ValueError: A record is not a state record that this version knows.
+    """
+    conversation = Conversation()
+    for rest, value in last_of_each(records):
+        conversation.restore(restored(rest, value))
+    return conversation
+
+
+def last_of_each(records: bytes | bytearray) -> list[tuple[bytes, bytes | None]]:
+    """The last record of each key, in the order of the last records."""
+    last: dict[bytes, bytes | None] = {}
+    parts = _parts(bytes(records))
+    for rest, value in zip(parts, parts, strict=True):
+        last.pop(rest, None)  # so that the order is that of a compacted log
+        last[rest] = value or None
+    return list(last.items())
+
+
+def _parts(records: bytes) -> Iterator[bytes]:
+    """Alternately keys and values; empty bytes for a value that is None."""
+    at, end = len(MARK), len(records)
+    while at < end:
+        length = records[at]
+        at += 1
+        if length == _LONG:
+            length = int.from_bytes(records[at : at + 4])
+            at += 4
+        yield records[at : at + length]
+        at += length
+
+
+def _length(part: bytes) -> bytes:
+    length = len(part)
+    return _LENGTHS[length] if length < _LONG else b"\xff" + length.to_bytes(4)

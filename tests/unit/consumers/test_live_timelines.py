@@ -1,0 +1,319 @@
+"""A device on a live connection to a gateway with a store in memory; connections break."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager, closing, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import pytest
+from aiohttp import ClientSession
+
+import consumers.device.device
+import consumers.device.gateway_timeline
+import consumers.device.http_client
+import consumers.device.live_timeline
+from consumers.device.device import Device
+from consumers.device.gateway_timeline import GatewayTimelines
+from consumers.device.knowledge import Listed, SyncBatch, TimelineItem
+from consumers.device.live_timeline import LiveTimelines
+from consumers.device.local_store import LocalStore
+from devstack.ports import free_ports
+from gateway.http.tokens import issue_token
+from gateway.log.wake_ups import Wake, WakeUps
+from gateway.store.store_port import StoredEntry
+from schemas.codec import encode
+from schemas.errors import Trimmed
+from schemas.records import FanoutChanged, MessageSent
+from tests.support.forwarding import Forwarder
+from tests.support.gateway import FakeIndex, FakeStore, message, serving, token_settings
+from tests.support.waiting import until
+
+SETTINGS: Final = token_settings()
+SECONDS: Final = 60.0
+"""A bound for steps that take almost no time on an idle machine."""
+
+BREAKS: Final = 10
+
+
+class Chat(FakeStore):
+    """The store of a gateway with the pulled conversation c; it also sends the log's wake-ups."""
+
+    def __init__(self, woken: WakeUps) -> None:
+        super().__init__()
+        self.woken = woken
+        self.head = self.sync_seq = 0
+        self.put_change("ann", "c", 1, joined=True)
+        pulled = FanoutChanged(
+            conv_id="c", seq=1, sender="bob", client_msg_id="i", at=1, mode="pull",
+            member_count=9, push_limit=4, push_again_below=4,
+        )  # fmt: skip
+        self._append(pulled)
+        self._send(pulled)
+
+    def say(self, *, mention: bool = False) -> None:
+        """Store the next message; ann gets a sync record if it mentions her."""
+        entry = message("c", self.head + 1)
+        self._append(entry)
+        if mention:
+            self._send(entry)
+
+    def _append(self, entry: MessageSent | FanoutChanged) -> None:
+        self.head = entry.seq
+        kind = str(entry.__struct_config__.tag)
+        self._entries["c", entry.seq] = StoredEntry(entry.seq, kind, encode(entry))
+        self.put_conversation("c", entry.seq, "pull")
+        self.woken.woke(Wake({}, {"c": entry.seq}))
+
+    def _send(self, entry: MessageSent | FanoutChanged) -> None:
+        self.sync_seq += 1
+        self.put_reference("ann", self.sync_seq, "c", entry.seq)
+        self.woken.woke(Wake({"ann": self.sync_seq}, {}))
+
+
+class Counting(GatewayTimelines):
+    """Counts the requests for the list of conversations."""
+
+    lists = 0
+
+    async def conversations(self) -> list[Listed]:
+        self.lists += 1
+        return await super().conversations()
+
+
+class Line:
+    """The connection of a device to its gateway.
+
+    Args:
+        chat: The gateway's store.
+        forwarder: An open forwarder.
+        address: The address of the forwarder.
+        direct: The address of the gateway itself, for history.
+        http: The session for requests and connections.
+    """
+
+    def __init__(
+        self, chat: Chat, forwarder: Forwarder, address: str, direct: str, http: ClientSession
+    ) -> None:
+        self.chat = chat
+        self.forwarder = forwarder
+        self.token_seconds = 60.0
+        self.tokens = 0
+        self.live = LiveTimelines(address, self._token, http)
+        self.history = Counting(direct, self._token, http)
+
+    def _token(self) -> str:
+        self.tokens += 1
+        return issue_token(SETTINGS, "ann", timedelta(seconds=self.token_seconds))
+
+    async def told(self, cursor: int) -> SyncBatch:
+        """Return the next live batch with records or heads."""
+        async with asyncio.timeout(SECONDS):
+            while True:
+                batch = await self.live.after(cursor, 1)
+                if batch.heads is not None and (batch.heads or batch.arrived):
+                    return batch
+
+    async def begins(self, cursor: int) -> None:
+        """Wait until a connection has begun; then a batch contains the heads, maybe none."""
+
+        async def has_begun() -> bool:
+            return (await self.live.after(cursor)).heads is not None
+
+        await until(has_begun, SECONDS)
+
+
+@pytest.fixture
+async def line(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Line]:
+    """A gateway with an open line to it; the pauses between retries are short."""
+    monkeypatch.setattr(consumers.device.live_timeline, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(consumers.device.live_timeline, "LONGEST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(consumers.device.live_timeline, "SPREAD_SECONDS", 0.01)
+    woken = WakeUps()
+    woken.now_live(is_live=True)
+    chat, port = Chat(woken), free_ports(1)[0]
+    async with serving(SETTINGS, chat, FakeIndex(), woken) as gateway, ClientSession() as http:
+        forwarder = Forwarder(port, "127.0.0.1", int(gateway.base.rpartition(":")[2]))
+        await forwarder.open()
+        line = Line(chat, forwarder, f"http://127.0.0.1:{port}", gateway.base, http)
+        try:
+            async with aclosing(line.live):
+                yield line
+        finally:
+            await forwarder.cut()
+
+
+async def test_records_and_heads_are_told(line: Line) -> None:
+    """Records after the cursor and heads arrive over the connection, without further requests."""
+    await line.begins(1)
+    asked = line.tokens
+    for number in range(5):
+        line.chat.say(mention=number == 3)
+        batch = await line.told(1)
+        if batch.arrived:
+            assert (batch.after, [each.sync_seq for each in batch.arrived]) == (1, [2])
+            break
+        assert batch.heads == {"c": line.chat.head}
+    assert line.tokens == asked
+
+
+async def test_a_connection_that_begins_says_that_heads_are_to_be_asked_for(line: Line) -> None:
+    """The first batch of a connection asks for a read of the heads, which may have moved."""
+    was_asked = True
+    async with asyncio.timeout(SECONDS):
+        while True:
+            tokens = line.tokens
+            batch = await line.live.after(1)
+            if batch.heads is not None:
+                break
+            was_asked = line.tokens > tokens
+    assert not was_asked
+
+
+async def test_what_was_not_applied_is_told_again(line: Line) -> None:
+    """A cursor that did not advance gets its records again, over a new connection."""
+    await line.begins(-1)
+    assert [each.sync_seq for each in (await line.told(-1)).arrived] == [1]
+    line.chat.say(mention=True)
+    async with asyncio.timeout(SECONDS):
+        again: list[int] = []
+        while again[:2] != [1, 2]:
+            batch = await line.live.after(-1, 1)
+            again = [each.sync_seq for each in batch.arrived]
+            assert again in ([], [1, 2])
+
+
+async def test_an_expired_timeline_is_told_by_its_own_error(line: Line) -> None:
+    """An expired cursor raises `Trimmed`, as over HTTP; a cursor after that part continues."""
+    await line.begins(1)
+    line.chat.put_expiry("ann", 1, 2, 8)
+    line.chat.put_synced("ann", 9, message("c", 2))
+    line.chat.woken.woke(Wake({"ann": 9}, {}))
+    with pytest.raises(Trimmed) as trimmed:
+        await line.told(1)
+    assert (trimmed.value.cursor, trimmed.value.oldest) == (1, 9)
+    async with asyncio.timeout(SECONDS):
+        while not (batch := await line.live.after(8, 1)).arrived:
+            pass
+    assert [each.sync_seq for each in batch.arrived] == [9]
+
+
+async def test_an_expired_token_is_replaced(line: Line) -> None:
+    """After a connection with an expired token ends, a new token opens the next connection."""
+    line.token_seconds = 2.5
+    await line.begins(1)
+    before = line.tokens
+    async with asyncio.timeout(SECONDS):
+        while line.tokens == before:
+            await line.live.after(1, 1)
+    line.token_seconds = 60
+    await line.begins(1)
+    line.chat.say()
+    assert (await line.told(1)).heads == {"c": 2}
+
+
+async def test_a_gateway_that_is_not_there_is_asked_and_found_again(line: Line) -> None:
+    """An unreachable gateway is requested over HTTP, and the connection is retried."""
+    await line.begins(1)
+    await line.forwarder.cut()
+    line.chat.say(mention=True)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await line.live.after(1)
+    await line.forwarder.open()
+    async with asyncio.timeout(SECONDS):
+        while not (batch := await line.live.after(1, 1)).arrived:
+            pass
+    assert [each.sync_seq for each in batch.arrived] == [2]
+    await line.begins(2)
+
+
+class Shown:
+    """A device on a live connection, with the SeqIds that it showed."""
+
+    def __init__(self, line: Line, store: LocalStore) -> None:
+        self.seqs: list[int] = []
+        self._line = line
+        self._device = Device(store, line.live, line.history, self._show)
+
+    def _show(self, item: TimelineItem) -> None:
+        assert (item.hole, item.first, item.last) == (None, len(self.seqs) + 1, item.last)
+        self.seqs.append(item.first)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run the device until the block ends."""
+        stop = asyncio.Event()
+        task = asyncio.create_task(self._device.run(stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await task
+
+    async def all(self) -> bool:
+        """Return whether the device has shown every entry."""
+        return len(self.seqs) == self._line.chat.head
+
+
+async def test_a_device_that_is_told_does_not_ask(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device on a connection requests the heads only at its start and after the begin.
+
+    Without the connection this device would request them in every turn.
+    """
+    monkeypatch.setattr(consumers.device.device, "HEADS_SECONDS", 0.0)
+    with closing(LocalStore(tmp_path / "local.db", "ann", "phone")) as store:
+        shown = Shown(line, store)
+        async with shown.running():
+            await until(shown.all, SECONDS)
+
+            async def is_told() -> bool:
+                lists = line.history.lists
+                for _ in range(2):  # a list in flight may have contained the first message
+                    line.chat.say()
+                    await until(shown.all, SECONDS)
+                return line.history.lists == lists
+
+            await until(is_told, SECONDS)
+            lists = line.history.lists
+            for number in range(20):
+                line.chat.say(mention=number % 5 == 0)
+                await until(shown.all, SECONDS)
+            assert line.history.lists == lists
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_nothing_is_lost_wherever_connections_break(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Connections break after arbitrary bytes; every entry is shown once and in order."""
+    monkeypatch.setattr(consumers.device.device, "HEADS_SECONDS", 0.05)
+    monkeypatch.setattr(consumers.device.device, "AFTER_FAILURE_SECONDS", 0.05)
+    monkeypatch.setattr(consumers.device.live_timeline, "SYNC_PAGE", 3)
+    monkeypatch.setattr(consumers.device.gateway_timeline, "SYNC_PAGE", 3)
+    monkeypatch.setattr(consumers.device.http_client, "_LONGEST_PAUSE_SECONDS", 0.05)
+    drawn = random.Random(seed)
+    breaks = 0
+
+    def life() -> int:
+        nonlocal breaks
+        breaks += 1
+        handshake, some = drawn.randrange(1, 500), drawn.randrange(500, 1_500)
+        return drawn.choice([handshake, some, some, 4_000])
+
+    line.forwarder.life = life
+    with closing(LocalStore(tmp_path / "local.db", "ann", "phone")) as store:
+        shown = Shown(line, store)
+        async with shown.running():
+            async with asyncio.timeout(SECONDS):
+                while breaks < BREAKS:
+                    line.chat.say(mention=drawn.random() < 0.3)
+                    await asyncio.sleep(drawn.choice([0, 0.01, 0.1]))
+            await until(shown.all, SECONDS)
+    assert shown.seqs == list(range(1, line.chat.head + 1))

@@ -1,0 +1,370 @@
+"""The WebSocket, on a store in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import itertools
+import warnings
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import Any, Final
+
+import pytest
+from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
+from jsonschema import Draft202012Validator
+from msgspec import Struct
+
+from gateway import bounds
+from gateway.http.openapi import document
+from gateway.http.tokens import issue_token
+from gateway.live import live_socket
+from gateway.live.live_session import LiveSession
+from gateway.live.live_socket import PROTOCOL
+from gateway.log import wake_ups
+from gateway.log.wake_ups import Wake, WakeUps
+from schemas.lifetime import SKIPPED_SINCE, SKIPPED_UNTIL
+from tests.support.gateway import Caller, FakeIndex, FakeStore, message, serving, token_settings
+from tests.support.waiting import until
+
+SETTINGS = token_settings()
+ANSWER_SECONDS: Final = 20.0
+
+
+@pytest.fixture
+def store() -> FakeStore:
+    """Ann is a member of the pulled conversation c and has one record; bob left it."""
+    store = FakeStore()
+    store.put_conversation("c", 3, "pull")
+    store.put_change("ann", "c", 1, joined=True)
+    store.put_change("bob", "c", 1, joined=True)
+    store.put_change("bob", "c", 3, joined=False)
+    store.put_synced("ann", 1, message("c", 1))
+    return store
+
+
+@pytest.fixture
+async def woken() -> WakeUps:
+    """Wake-ups of a connected log; the test sends them."""
+    woken = WakeUps()
+    woken.now_live(is_live=True)
+    return woken
+
+
+@pytest.fixture
+async def gateway(store: FakeStore, woken: WakeUps) -> AsyncIterator[Caller]:
+    """A running gateway."""
+    async with serving(SETTINGS, store, FakeIndex(), woken) as caller:
+        yield caller
+
+
+def token(user: str = "ann", seconds: float = 60) -> str:
+    """A bearer token."""
+    return issue_token(SETTINGS, user, timedelta(seconds=seconds))
+
+
+async def connect(
+    gateway: Caller, user: str = "ann", after: int = -1, seconds: float = 60
+) -> ClientWebSocketResponse:
+    """Open a connection and read its first answer."""
+    socket = await gateway.http.ws_connect(
+        f"{gateway.base}/v1/live?after={after}",
+        headers={"Authorization": f"Bearer {token(user, seconds)}"},
+    )
+    assert await told(socket) == {"kind": "begun", "next": after}
+    return socket
+
+
+async def told(socket: ClientWebSocketResponse) -> Any:
+    """The next answer, which must match the OpenAPI document."""
+    answer = await socket.receive_json(timeout=ANSWER_SECONDS)
+    described = document()
+    response = described["paths"]["/v1/live"]["get"]["responses"]["101"]
+    schema = response["content"]["application/json"]["schema"]
+    Draft202012Validator({**schema, "components": described["components"]}).validate(answer)
+    return answer
+
+
+async def ended(socket: ClientWebSocketResponse) -> tuple[int | None, str]:
+    """Code and reason of the close frame, which must be the next frame."""
+    end = await socket.receive(timeout=ANSWER_SECONDS)
+    assert end.type is WSMsgType.CLOSE
+    return end.data, end.extra or ""
+
+
+async def test_records_and_heads_come_as_they_are_stored(
+    gateway: Caller, store: FakeStore, woken: WakeUps
+) -> None:
+    """Stored records come first, then new ones; only members get heads of a conversation."""
+    ann, bob = await connect(gateway), await connect(gateway, "bob")
+    page = await told(ann)
+    assert (page["kind"], page["next"], page["more"]) == ("records", 1, False)
+    assert [each["sync_seq"] for each in page["records"]] == [1]
+    store.put_synced("ann", 5, message("c", 4))
+    woken.woke(Wake({"ann": 5}, {}))
+    assert [each["record"]["seq"] for each in (await told(ann))["records"]] == [4]
+    store.put_conversation("c", 9, "pull")
+    woken.woke(Wake({}, {"c": 9}))
+    assert await told(ann) == {"kind": "head", "conv_id": "c", "seq": 9}
+    store.put_synced("bob", 6, message("d", 1))
+    woken.woke(Wake({"bob": 6}, {}))
+    assert (await told(bob))["kind"] == "records"  # bob gets no head before it
+
+
+async def test_an_entry_that_is_not_stored_yet_comes_when_it_is(
+    gateway: Caller, store: FakeStore
+) -> None:
+    """A missing entry is sent when the store has it, without a wake-up from the log."""
+    store.put_reference("ann", 5, "c", 4)
+    store.put_synced("ann", 6, message("c", 5))
+    socket = await connect(gateway)
+    assert [each["sync_seq"] for each in (await told(socket))["records"]] == [1]
+    store.put_message(message("c", 4))
+    assert [each["sync_seq"] for each in (await told(socket))["records"]] == [5, 6]
+
+
+async def test_from_a_cursor_on(gateway: Caller, store: FakeStore) -> None:
+    """A connection starts after its cursor, so the device gets no record twice."""
+    for sync_seq in range(2, 6):
+        store.put_synced("ann", sync_seq, message("c", sync_seq))
+    socket = await connect(gateway, after=2)
+    assert [each["sync_seq"] for each in (await told(socket))["records"]] == [3, 4, 5]
+
+
+async def test_a_trimmed_timeline_is_told(gateway: Caller, store: FakeStore) -> None:
+    """An expired cursor gets the same problem as over HTTP, and its own close code."""
+    store.put_expiry("ann", 1, 2, 8)
+    socket = await connect(gateway, after=3)
+    problem = (await told(socket))["problem"]
+    assert problem["type"] == "urn:im-timeline:problem:trimmed"
+    assert (problem["cursor"], problem["oldest"]) == (3, 9)
+    assert await ended(socket) == (4410, "trimmed")
+
+
+async def test_a_device_that_returns_meets_what_was_skipped(
+    gateway: Caller, store: FakeStore, woken: WakeUps
+) -> None:
+    """A skip note above the cursor ends a connection, at its begin or when the note is written."""
+    store.put_expiry("ann", SKIPPED_SINCE, SKIPPED_UNTIL, 8)
+    returned = await connect(gateway, after=1)
+    assert (await told(returned))["problem"]["oldest"] == 9
+    assert await ended(returned) == (4410, "trimmed")
+    connected = await connect(gateway, after=8)
+    store.put_expiry("ann", SKIPPED_SINCE, SKIPPED_UNTIL, 20)
+    woken.woke(Wake({"ann": 20}, {}))
+    problem = (await told(connected))["problem"]
+    assert (problem["cursor"], problem["oldest"]) == (8, 21)
+    assert await ended(connected) == (4410, "trimmed")
+
+
+async def test_a_connection_is_a_contact_as_long_as_it_is_open(
+    store: FakeStore, woken: WakeUps
+) -> None:
+    """A connection records a contact before it begins, and repeats the contact until its end."""
+    contacts = Kept()
+    async with serving(SETTINGS, store, FakeIndex(), woken, contacts=contacts) as caller:
+        socket = await connect(caller, after=1)
+        assert contacts.noted == ["ann"]
+
+        async def is_kept() -> bool:
+            return contacts.kept == {"ann"}
+
+        await until(is_kept, ANSWER_SECONDS)
+        await socket.close()
+
+        async def is_over() -> bool:
+            return not contacts.kept
+
+        await until(is_over, ANSWER_SECONDS)
+
+
+class Kept:
+    """`gateway.contacts.contact_log.Contacts` that records single and repeated contacts."""
+
+    def __init__(self) -> None:
+        self.noted: list[str] = []
+        self.kept: set[str] = set()
+
+    async def note(self, user: str) -> None:
+        """See `Contacts`."""
+        self.noted.append(user)
+
+    async def keep(self, user: str) -> None:
+        """See `Contacts`."""
+        self.kept.add(user)
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self.kept.discard(user)
+
+
+async def test_it_ends_with_the_token(gateway: Caller) -> None:
+    """A connection ends when its token expires."""
+    socket = await connect(gateway, after=1, seconds=4)
+    assert await ended(socket) == (4401, "token expired")
+
+
+async def test_it_ends_with_the_token_whatever_it_does(
+    gateway: Caller, store: FakeStore, woken: WakeUps
+) -> None:
+    """The token's end closes a connection during a stream, and during a wait for the store."""
+    feeding = asyncio.create_task(feed(store, woken))
+    try:
+        assert await last(await connect(gateway, after=1, seconds=3)) == (4401, "token expired")
+    finally:
+        feeding.cancel()
+    waits = await connect(gateway, after=1, seconds=3)
+    store.up = False
+    assert await last(waits) == (4401, "token expired")
+
+
+async def last(socket: ClientWebSocketResponse) -> tuple[int | None, str]:
+    """Code and reason of the close frame, after any number of answers."""
+    while (came := await socket.receive(timeout=ANSWER_SECONDS)).type is WSMsgType.TEXT:
+        pass
+    assert came.type is WSMsgType.CLOSE
+    return came.data, came.extra or ""
+
+
+async def feed(store: FakeStore, woken: WakeUps) -> None:
+    """Store and announce one record after another until cancelled."""
+    for sync_seq in itertools.count(2):
+        store.put_synced("ann", sync_seq, message("c", sync_seq))
+        woken.woke(Wake({"ann": sync_seq}, {}))
+        await asyncio.sleep(0.02)
+
+
+async def test_it_ends_with_the_gateway(store: FakeStore, woken: WakeUps) -> None:
+    """An orderly stop of the gateway closes each connection with a code."""
+    async with serving(SETTINGS, store, FakeIndex(), woken) as gateway:
+        socket = await connect(gateway, after=1)
+        woken.close()
+        assert await ended(socket) == (1001, "the gateway ends")
+
+
+async def test_a_client_that_takes_nothing_is_let_go(
+    gateway: Caller,
+    store: FakeStore,
+    woken: WakeUps,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A client that reads nothing is disconnected within a bounded time, with a bounded buffer."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr(live_socket, "SLOW_SECONDS", 0.3)
+    monkeypatch.setattr(bounds, "CLOSE_SECONDS", 0.3)
+    store.put_message(message("c", 2, text="x" * 8_000))
+    for sync_seq in range(2, 4_000):  # 32 MB, more than the kernel's buffers
+        store.put_reference("ann", sync_seq, "c", 2)
+    socket = await gateway.http.ws_connect(
+        f"{gateway.base}/v1/live?limit=500", headers={"Authorization": f"Bearer {token()}"}
+    )
+    transport = socket._conn.transport  # type: ignore[union-attr]  # noqa: SLF001 - no other way
+    assert transport is not None
+    transport.pause_reading()
+
+    async def is_gone() -> bool:
+        return "4408 slow" in caplog.text and woken.listeners == 0
+
+    await until(is_gone, ANSWER_SECONDS)
+
+
+async def test_connections_are_bounded(gateway: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connections of one person are limited; a closed connection frees its place."""
+    monkeypatch.setattr(wake_ups, "MAX_LISTENERS_OF_ONE", 1)
+    socket = await connect(gateway, after=1)
+    with pytest.raises(WSServerHandshakeError) as refused:
+        await connect(gateway, after=1)
+    assert refused.value.status == 429
+    await socket.close()
+    async with asyncio.timeout(ANSWER_SECONDS):
+        while True:
+            try:
+                await connect(gateway, after=1)
+                break
+            except WSServerHandshakeError:
+                await asyncio.sleep(0.05)
+
+
+class Ending(FakeStore):
+    """Ends a session at its first read of the store."""
+
+    ends: Callable[[], object]
+
+    async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
+        asyncio.get_running_loop().call_soon(self.ends)
+        return await super().sync_buckets(user, first, limit)
+
+
+async def test_a_session_that_ends_at_once_leaves_nothing_undone(woken: WakeUps) -> None:
+    """A session cancelled at once leaves no coroutine that was never awaited."""
+    store = Ending()
+    store.put_conversation("c", 3, "pull")
+    store.put_change("ann", "c", 1, joined=True)
+    with warnings.catch_warnings(record=True) as complaints, woken.listening("ann") as listener:
+        warnings.simplefilter("always")
+        listener.heads["c"] = 3
+        session = LiveSession(store, listener, 0, 3, nowhere)
+        running = asyncio.create_task(session.run())
+        store.ends = running.cancel
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        del session, running
+        gc.collect()
+    assert [str(each.message) for each in complaints] == []
+
+
+async def nowhere(_answer: Struct) -> None:
+    """Discard an answer."""
+
+
+async def test_a_store_that_is_away_is_waited_for(gateway: Caller, store: FakeStore) -> None:
+    """A connection waits for an unreachable store, and continues when the store answers."""
+    store.up = False
+    socket = await gateway.http.ws_connect(
+        f"{gateway.base}/v1/live", headers={"Authorization": f"Bearer {token()}"}
+    )
+    await asyncio.sleep(0.2)
+    store.up = True
+    assert (await told(socket))["kind"] == "begun"
+    assert (await told(socket))["kind"] == "records"
+
+
+async def test_what_is_no_websocket_is_told(gateway: Caller) -> None:
+    """A plain request is a 426, and a bad parameter is a 400 before the upgrade."""
+    answer = await gateway.get("/v1/live", "ann")
+    assert (answer.status, answer.headers["Upgrade"]) == (426, "websocket")
+    assert answer.body["type"] == "urn:im-timeline:problem:upgrade-required"
+    with pytest.raises(WSServerHandshakeError) as refused:
+        await connect(gateway, after=-2)
+    assert refused.value.status == 400
+
+
+async def test_a_token_as_a_subprotocol(gateway: Caller, caplog: pytest.LogCaptureFixture) -> None:
+    """Browsers send the token as a subprotocol, which is neither sent back nor logged.
+
+    A token in the query, or in two places, is refused.
+    """
+    caplog.set_level("DEBUG")
+    secret = token()
+    async with gateway.http.ws_connect(
+        f"{gateway.base}/v1/live?after=1", protocols=(PROTOCOL, f"bearer.{secret}")
+    ) as socket:
+        assert socket.protocol == PROTOCOL
+        assert (await told(socket))["kind"] == "begun"
+    for protocols in ([f"bearer.{secret}"], [PROTOCOL, "bearer.x"], [PROTOCOL], ["other"]):
+        with pytest.raises(WSServerHandshakeError) as refused:
+            await gateway.http.ws_connect(f"{gateway.base}/v1/live", protocols=protocols)
+        assert refused.value.status == 401
+    both = {"Authorization": f"Bearer {secret}"}
+    with pytest.raises(WSServerHandshakeError) as refused:
+        await gateway.http.ws_connect(
+            f"{gateway.base}/v1/live", protocols=[PROTOCOL, f"bearer.{secret}"], headers=both
+        )
+    assert refused.value.status == 401
+    with pytest.raises(WSServerHandshakeError):
+        await gateway.http.ws_connect(f"{gateway.base}/v1/live?token={secret}")
+    logged = [r for r in caplog.records if r.name.startswith(("gateway", "aiohttp"))]
+    assert logged
+    assert all(secret not in record.getMessage() for record in logged)

@@ -1,0 +1,67 @@
+"""The log tail without a broker, and its merged wake-ups."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from devstack.ports import free_ports
+from gateway.log import log_tail
+from gateway.log.log_tail import LogTail
+from gateway.log.wake_ups import Wake, WakeUps
+from schemas.settings import Settings
+from tests.support.waiting import until
+
+
+async def test_without_a_broker_it_says_so_and_ends_when_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing hangs: the lost connection is logged once, and the tail reconnects repeatedly."""
+    monkeypatch.setattr(log_tail, "_ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(log_tail, "_RETRY_SECONDS", 0.05)
+    tries = 0
+    consumer = LogTail._consumer  # noqa: SLF001 - to count its calls
+
+    def counted(tail: LogTail) -> object:
+        nonlocal tries
+        tries += 1
+        return consumer(tail)
+
+    monkeypatch.setattr(LogTail, "_consumer", counted)
+    wake_ups = WakeUps()
+    wake_ups.now_live(is_live=True)
+    tail = LogTail(Settings(kafka_bootstrap=f"127.0.0.1:{free_ports(1)[0]}"), wake_ups)
+    tail.start()
+
+    async def tried_again() -> bool:
+        return tries >= 3
+
+    await until(tried_again, 30)
+    assert not wake_ups.is_live
+    async with asyncio.timeout(15):
+        await tail.stop()
+    assert len([r for r in caplog.records if "waiting readers poll" in r.getMessage()]) == 1
+
+
+async def test_what_it_hands_over_is_merged_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop gets the highest positions merged in one call; a full buffer blocks the thread."""
+    monkeypatch.setattr(log_tail, "MAX_MERGED", 2)
+    woken = []
+
+    class Noting(WakeUps):
+        def woke(self, wake: Wake) -> None:
+            woken.append(wake)
+
+    tail = LogTail(Settings(), Noting())
+    tail._hand_over({"ann": 1, "bob": 5}, {})  # noqa: SLF001 - the call of its thread
+    tail._hand_over({"ann": 3}, {"c": 2})  # noqa: SLF001 - the same
+    waiting = asyncio.create_task(asyncio.to_thread(tail._hand_over, {"eve": 1}, {}))  # noqa: SLF001 - the same
+    await asyncio.wait_for(waiting, 10)
+
+    async def all_came() -> bool:
+        return len(woken) == 2
+
+    await until(all_came, 10)
+    assert woken[0] == ({"ann": 3, "bob": 5}, {"c": 2})
+    assert woken[1:] == [({"eve": 1}, {})]

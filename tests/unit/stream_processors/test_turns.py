@@ -1,0 +1,147 @@
+"""Turns of lanes: the lane with the least recent time is next, and does not wait long."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_processors.commit.turns import (
+    LONG_TURN,
+    RECENT_SECONDS,
+    SHORT_TURN,
+    LaneTurns,
+    Turn,
+    Turns,
+)
+from tests.support.clock import Clock
+from tests.support.processes import wait_until
+
+
+def take(clock: Clock, seat: LaneTurns, seconds: float) -> Turn:
+    """Take a turn of this length; return the turn."""
+    with seat.turn() as turn:
+        clock.now += seconds
+    return turn
+
+
+def queue(seat: LaneTurns, name: str, order: list[str]) -> threading.Thread:
+    """Start a thread that waits for the turn and then appends its name."""
+
+    def run() -> None:
+        with seat.turn():
+            order.append(name)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+def waiting(turns: Turns, count: int) -> Callable[[], bool]:
+    """Return a condition: this number of threads waits for a turn."""
+    return lambda: len(turns._waiting) == count  # noqa: SLF001 - shows that a thread waits
+
+
+def test_who_has_had_the_least_is_next() -> None:
+    """The waiting lane with the least time is next, whatever the order of arrival."""
+    clock = Clock()
+    turns = Turns(clock)
+    seats = {name: turns.join() for name in ("busy", "middling", "quiet", "now")}
+    take(clock, seats["quiet"], 0.001)
+    take(clock, seats["middling"], 0.05)
+    take(clock, seats["busy"], 0.2)
+    order: list[str] = []
+    threads = []
+    with seats["now"].turn():
+        for count, name in enumerate(("busy", "middling", "quiet"), 1):
+            threads.append(queue(seats[name], name, order))
+            wait_until(waiting(turns, count), f"{name} waits")
+    for thread in threads:
+        thread.join(10)
+    assert order == ["quiet", "middling", "busy"]
+
+
+def test_one_at_a_time() -> None:
+    """With six threads and 200 turns each, at most one thread has the turn at any time."""
+    turns = Turns()
+    inside: list[int] = []
+    worst: list[int] = []
+
+    def run(seat: LaneTurns) -> None:
+        for _ in range(200):
+            with seat.turn():
+                inside.append(1)
+                worst.append(len(inside))
+                inside.pop()
+
+    threads = [threading.Thread(target=run, args=(turns.join(),), daemon=True) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(worst) == 6 * 200
+    assert max(worst) == 1
+
+
+def test_busy_lanes_among_themselves_make_long_transactions() -> None:
+    """Without a quiet lane the transactions are long, for the highest throughput."""
+    clock = Clock()
+    turns = Turns(clock)
+    seats = [turns.join() for _ in range(8)]
+    for _ in range(5):
+        turns_taken = [take(clock, seat, 0.1) for seat in seats]
+    assert turns_taken == [LONG_TURN] * 8
+
+
+def test_beside_a_quiet_lane_transactions_are_short() -> None:
+    """Transactions are short while a quiet lane was active recently, and long afterwards."""
+    clock = Clock()
+    turns = Turns(clock)
+    busy, quiet = turns.join(), turns.join()
+    for _ in range(5):
+        take(clock, quiet, 0.001)
+        turn = take(clock, busy, 0.1)
+    assert turn == SHORT_TURN
+    clock.now += RECENT_SECONDS
+    assert take(clock, busy, 0.1) == LONG_TURN
+
+
+def test_a_lane_that_left_counts_no_more() -> None:
+    """A lane that left its worker no longer shortens the transactions of other lanes."""
+    clock = Clock()
+    turns = Turns(clock)
+    busy, quiet = turns.join(), turns.join()
+    take(clock, quiet, 0.001)
+    take(clock, busy, 0.1)
+    assert take(clock, busy, 0.1) == SHORT_TURN
+    quiet.leave()
+    assert take(clock, busy, 0.1) == LONG_TURN
+
+
+def test_an_error_in_a_turn_ends_it() -> None:
+    """An error in a turn releases the turn for the next lane."""
+    turns = Turns()
+    first, second = turns.join(), turns.join()
+    with pytest.raises(ValueError, match="broken"), first.turn():
+        raise ValueError("broken")
+    with second.turn() as writes:
+        assert writes
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.floats(0.0001, 0.5)), min_size=1, max_size=60))
+def test_nobody_is_left_out(demands: list[tuple[int, float]]) -> None:
+    """The recent time of each lane is not negative, and the sum over all lanes is bounded.
+
+    The waiting lane with the lowest value is next, so every lane gets its turn.
+    """
+    clock = Clock()
+    turns = Turns(clock)
+    seats = [turns.join() for _ in range(4)]
+    for place, seconds in demands:
+        take(clock, seats[place], seconds)
+    had = [seat.had_by(clock.now) for seat in seats]
+    assert all(each >= 0 for each in had)
+    assert sum(had) <= RECENT_SECONDS / 0.69 + 0.5  # the decayed sum of one second per second
