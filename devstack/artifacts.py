@@ -7,10 +7,8 @@ fetch. An interrupted fetch leaves a ``.partial`` folder, which the next fetch r
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import shutil
-import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -23,8 +21,9 @@ import requests
 import stamina
 from jgo.maven import MavenContext
 
+from backends.processes.file_lock import file_lock
 from devstack.progress import ReportStep
-from schemas.errors import ConfigurationError, ServerUnavailable
+from schemas.errors import ServerUnavailable
 
 _PARALLEL: Final = 8
 _STALLED_SECONDS: Final = 30
@@ -158,17 +157,6 @@ def _keep(path: Path, folder: Path) -> None:
 
 @contextmanager
 def _only_one(path: Path) -> Iterator[None]:
-    deadline = time.monotonic() + _LOCK_SECONDS
-    with path.open("w") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise ConfigurationError(
-                        f"another process has been fetching for {_LOCK_SECONDS:.0f} s: "
-                        f"end it, or remove {path}"
-                    ) from None
-                time.sleep(0.2)
+    held = f"another process has been fetching for {_LOCK_SECONDS:.0f} s: end it, or remove {path}"
+    with file_lock(path, held, _LOCK_SECONDS):
         yield

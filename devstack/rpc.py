@@ -1,4 +1,8 @@
-"""XML-RPC over supervisord's Unix socket, with a timeout for every call."""
+"""XML-RPC over supervisord's Unix socket, with a timeout for every call.
+
+`supervisor.xmlrpc.SupervisorTransport` has no timeout: a call of a stopped supervisord would never
+end.
+"""
 
 from __future__ import annotations
 

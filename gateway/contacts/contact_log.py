@@ -14,9 +14,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, Protocol
+
+from cachetools import FIFOCache
 
 from backends.processes.minute_log import MinuteLog
 from schemas.errors import ServerUnavailable
@@ -85,7 +86,7 @@ class NotedContacts:
         self._appender = appender
         self._interval = interval
         self._clock = clock
-        self._noted: OrderedDict[str, float] = OrderedDict()
+        self._noted: FIFOCache[str, float] = FIFOCache(MAX_REMEMBERED)
         self._under_way: dict[str, asyncio.Future[None]] = {}
         self._is_away = False
         self._trouble = MinuteLog(log)
@@ -136,9 +137,6 @@ class NotedContacts:
         if self._trouble.over():
             log.info("contacts are recorded again")
         self._noted[user] = begun
-        self._noted.move_to_end(user)
-        if len(self._noted) > MAX_REMEMBERED:
-            self._noted.popitem(last=False)
 
     def _fail(self, why: str) -> None:
         self._is_away = True

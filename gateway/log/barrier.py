@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections import OrderedDict
 from collections.abc import Mapping
 from threading import Lock
 from typing import Final, NamedTuple, Protocol
 
+from cachetools import LRUCache
 from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 
@@ -97,7 +97,7 @@ class LogBarrier:
         self._end_looks = SharedReads(self._look_at_ends, "the ends of the timeline")
         self._stored_looks = SharedReads(self._look_at_stored, "the commits of the message sink")
         self._stored = Offsets({})
-        self._noted: OrderedDict[str, tuple[int, Offsets]] = OrderedDict()
+        self._noted: LRUCache[str, tuple[int, Offsets]] = LRUCache(MAX_REMEMBERED)
 
     async def passed(self, user: str, newest: int) -> None:
         """See `Barrier`."""
@@ -124,9 +124,6 @@ class LogBarrier:
                 raise ServerUnavailable("the ends of the log are not known")
             ends = found
             self._noted[user] = newest, ends
-        self._noted.move_to_end(user)
-        if len(self._noted) > MAX_REMEMBERED:
-            self._noted.popitem(last=False)
         return ends
 
     def _look_at_ends(self) -> Offsets:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
+from backends.processes.file_lock import file_lock
 from devstack import ports
 from devstack.progress import ReportStep
 from devstack.servers import Server, all_servers
@@ -83,7 +81,7 @@ def start_deployment(report: ReportStep) -> tuple[Settings, bool]:
     """
     wanted = deployment(report)
     settings, _, stack = wanted
-    with _alone(stack.layout.run / "up.lock"):
+    with file_lock(stack.layout.run / "up.lock", "another `im up` is running here"):
         running = read_running(settings.home)
         if running is not None and stack.supervisor.is_running():
             _check_same(running, wanted)
@@ -179,13 +177,3 @@ def _addresses(servers: Sequence[Server]) -> dict[str, Any]:
     }
     scheme = {"elasticsearch": "http://"}
     return {field[each.name]: scheme.get(each.name, "") + each.address for each in servers}
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigurationError("another `im up` is running here") from None
-        yield

