@@ -12,7 +12,7 @@ from audit.index import IndexedDocument
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 
-PAGE: Final = 5_000
+DOCUMENTS_PER_PAGE: Final = 5_000
 _KEEP_ALIVE: Final = "2m"
 
 
@@ -48,7 +48,7 @@ def _pages(client: Elasticsearch, moment: str) -> Iterator[IndexedDocument]:
     while True:
         answer = client.search(
             pit={"id": moment, "keep_alive": _KEEP_ALIVE},
-            size=PAGE,
+            size=DOCUMENTS_PER_PAGE,
             version=True,
             sort=["_shard_doc"],
             search_after=after,

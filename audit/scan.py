@@ -13,10 +13,10 @@ from cassandra.query import BoundStatement
 
 from schemas.errors import ServerUnavailable
 
-PAGE: Final = 5_000
+ROWS_PER_PAGE: Final = 5_000
 """Rows of a page: at most 9 KB each, mostly 300 bytes."""
 
-IN_FLIGHT: Final = 3
+PAGES_IN_FLIGHT: Final = 3
 """Pages in flight: the server reads the next pages while one page is processed."""
 
 RANGES: Final = 48
@@ -69,7 +69,7 @@ def scan_pages(
     waiting = deque(prepared.bind(bounds) for bounds in _ranges())
     running: deque[_Reading] = deque()
     while waiting or running:
-        while waiting and len(running) < IN_FLIGHT:
+        while waiting and len(running) < PAGES_IN_FLIGHT:
             running.append(_Reading(session, table, waiting.popleft(), together))
         reading = running.popleft()
         page = reading.page()
@@ -97,7 +97,7 @@ class _Reading:
     def __init__(
         self, session: Session, table: str, statement: BoundStatement, together: int
     ) -> None:
-        statement.fetch_size = PAGE
+        statement.fetch_size = ROWS_PER_PAGE
         self._together = together
         self._partial: list[tuple[Any, ...]] = []
         self._session = session

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from ops.load.lines import ChatLine
+from ops.load.chat_lines import ChatLine
 from ops.load.source import open_log
 
 

@@ -20,7 +20,7 @@ from consumers.partition_reader import answered, bounds, written_end
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 
-LOOK_SECONDS: Final = 1.0
+CHAIN_CHECK_SECONDS: Final = 1.0
 """Interval at which a reader without a topic of its own checks whether the topic exists now."""
 
 
@@ -166,7 +166,7 @@ class OwnTopicChain:
 
     def _look(self) -> bool:
         now = time.monotonic()
-        if not self._own_is_there and now - self._looked_at > LOOK_SECONDS:
+        if not self._own_is_there and now - self._looked_at > CHAIN_CHECK_SECONDS:
             self._looked_at = now
             topic = self._layout.topic_of_own(self._user)
             self._own_is_there = _partitions(self._consumer, topic) > 0

@@ -18,7 +18,7 @@ from typing import Final, Literal, NamedTuple, Self, TypeAlias
 
 from confluent_kafka import Message, TopicPartition
 
-from consumers.chain import LOOK_SECONDS, chain_of
+from consumers.chain import CHAIN_CHECK_SECONDS, chain_of
 from consumers.cursor import CursorStore
 from consumers.partition_reader import OffsetGone, bounds, gulp, is_end, open_consumer
 from schemas.codec import decode_sync_record
@@ -122,7 +122,9 @@ class SyncFollower:
                 self._save_passed_over(PASSED_OVER_SECONDS)
                 return None
             self._continue_in_next_epoch()
-            self._gulp.extend(gulp(self._consumer, min(left, LOOK_SECONDS), MAX_RECORDS_PER_READ))
+            self._gulp.extend(
+                gulp(self._consumer, min(left, CHAIN_CHECK_SECONDS), MAX_RECORDS_PER_READ)
+            )
             looked = True
 
     def commit(self, item: SyncItem) -> None:

@@ -27,7 +27,7 @@ from typing import Final, NamedTuple, TypeAlias
 from producers.receipts import Receipt
 from schemas.records import AnyCommand, AnyEntry, AnyReply
 
-LOOK_SECONDS: Final = 0.5
+BACKLOG_CHECK_SECONDS: Final = 0.5
 """Interval at which the conversations are searched for commands to send again."""
 
 Author: TypeAlias = tuple[str, str, str, str]
@@ -242,7 +242,7 @@ class Backlog:
         """
         if self._resend is None or not self.accepted_count or now < self._next_look:
             return 0
-        self._next_look = now + LOOK_SECONDS
+        self._next_look = now + BACKLOG_CHECK_SECONDS
         late = [
             (conv_id, lane)
             for conv_id, lane in self._lanes.items()

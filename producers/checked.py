@@ -27,7 +27,7 @@ CHECK_SECONDS: Final = 5.0
 """Interval of the checks while `poll` is called."""
 
 ANSWER_SECONDS: Final = 3.0
-RETRY_SECONDS: Final = 0.5
+CHECK_RETRY_SECONDS: Final = 0.5
 
 
 class CheckedProducer:
@@ -70,7 +70,7 @@ class CheckedProducer:
         """
         now = time.monotonic()
         if now >= self._next_check:
-            self._next_check = now + (CHECK_SECONDS if self._look() else RETRY_SECONDS)
+            self._next_check = now + (CHECK_SECONDS if self._look() else CHECK_RETRY_SECONDS)
         return self._producer.poll(timeout)
 
     def purge(self) -> None:

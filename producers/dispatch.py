@@ -43,7 +43,7 @@ DoneWhen: TypeAlias = Literal["sequenced", "accepted"]
 
 POLL_SECONDS: Final = 0.1
 """Poll timeout while commands are in flight; a delivery report ends the wait at once."""
-IDLE_SECONDS: Final = 1.0
+COMMAND_WAIT_SECONDS: Final = 1.0
 """Wait without commands in flight; a new command ends the wait at once."""
 STOP_SECONDS: Final = 15.0
 """Longer than the thread's longest turn, which closes a producer."""
@@ -174,7 +174,7 @@ class Dispatcher:
             busy = self._backlog.sent_count or self._settled or self._stopping
             broken = self._courier is not None and self._courier.failure is not None
             if not busy and not broken:
-                self.changed.wait(IDLE_SECONDS)
+                self.changed.wait(COMMAND_WAIT_SECONDS)
 
     def _run(self) -> None:
         try:

@@ -35,7 +35,7 @@ MAX_PEOPLE: Final = 2_000_000
 CATCH_UP_SECONDS: Final = 20.0
 """Time limit for the reading of contacts in one call. The next call continues from there."""
 
-ASK_SECONDS: Final = 5.0
+REQUEST_SECONDS: Final = 5.0
 """Timeout of one request to the broker."""
 
 _POLL_SECONDS: Final = 0.1
@@ -203,7 +203,7 @@ def contact_log(settings: Settings) -> Iterator[ContactLog]:
     }
     with closing(Consumer(config)) as consumer:
         try:
-            partitions = consumer.list_topics(topic, ASK_SECONDS).topics[topic].partitions
+            partitions = consumer.list_topics(topic, REQUEST_SECONDS).topics[topic].partitions
         except KafkaException as error:
             raise ServerUnavailable(f"Kafka does not answer: {error}") from error
         if not partitions:
@@ -222,7 +222,7 @@ def _ends(admin: AdminClient, places: Sequence[TopicPartition]) -> dict[int, int
         TransientFailure: The broker does not answer.
     """
     try:
-        ends = written_ends(admin, places, ASK_SECONDS)
+        ends = written_ends(admin, places, REQUEST_SECONDS)
     except (KafkaException, TimeoutError) as error:
         raise TransientFailure(f"the ends of the contacts are not known: {error}") from error
     return {partition: end for (_, partition), end in ends.items()}

@@ -27,7 +27,7 @@ from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 from sinks.base.source import SinkSource
 
-ASK_SECONDS: Final = 5.0
+REQUEST_SECONDS: Final = 5.0
 """Timeout of each request to the broker; shorter than the time after which the group removes a
 member."""
 
@@ -94,7 +94,7 @@ class EpochByEpoch(_Numbered):
     def topics(self) -> list[str]:
         """See `SinkSource`."""
         try:
-            self._log.follow(ASK_SECONDS)
+            self._log.follow(REQUEST_SECONDS)
             while self._is_stored(self._epoch):
                 following = self._log.epochs.after(self._epoch)
                 if following is None:
@@ -109,7 +109,7 @@ class EpochByEpoch(_Numbered):
         if not self._log.epochs.is_closed(epoch):  # step 1
             return False
         topic = self._sharded.topic_of(epoch)
-        partitions = self._consumer.list_topics(topic, ASK_SECONDS).topics[topic].partitions
+        partitions = self._consumer.list_topics(topic, REQUEST_SECONDS).topics[topic].partitions
         places = [TopicPartition(topic, partition) for partition in partitions]
         ends = [self._end(place) for place in places]
         done = {p.partition: p.offset for p in committed_places(self._consumer, places)}
@@ -118,9 +118,9 @@ class EpochByEpoch(_Numbered):
         )
 
     def _end(self, place: TopicPartition) -> int:
-        found = self._consumer.get_watermark_offsets(place, timeout=ASK_SECONDS)
+        found = self._consumer.get_watermark_offsets(place, timeout=REQUEST_SECONDS)
         if found is None:
-            raise ServerUnavailable(f"no offsets of {place.topic} within {ASK_SECONDS:.0f} s")
+            raise ServerUnavailable(f"no offsets of {place.topic} within {REQUEST_SECONDS:.0f} s")
         return int(found[1])
 
 

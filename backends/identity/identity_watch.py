@@ -17,7 +17,7 @@ from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS: Final = 5.0
+IDENTITY_CHECK_SECONDS: Final = 5.0
 """Interval of the checks: the longest time that a process runs after a topic was replaced."""
 
 ANSWER_SECONDS: Final = 10.0
@@ -59,7 +59,7 @@ def await_deployment(
 
 
 class DeploymentWatch:
-    """Checks the topics every `LOOK_SECONDS`, in its own thread.
+    """Checks the topics every `IDENTITY_CHECK_SECONDS`, in its own thread.
 
     Args:
         settings: The settings of the deployment.
@@ -106,7 +106,7 @@ class DeploymentWatch:
 
     def _run(self) -> None:
         while True:
-            self._wake.wait(LOOK_SECONDS)
+            self._wake.wait(IDENTITY_CHECK_SECONDS)
             self._wake.clear()
             if self._stop.is_set():
                 return

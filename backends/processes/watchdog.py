@@ -40,7 +40,7 @@ STALLED_SECONDS: Final = 60.0
 WRITING_SECONDS: Final = 300.0
 """Many times the timeout of one request to a store."""
 
-LOOK_SECONDS: Final = 1.0
+WATCHDOG_CHECK_SECONDS: Final = 1.0
 
 _logger = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ class Watchdog:
         self._stopping.set()
 
     def _run(self) -> None:
-        while not self._stopping.wait(LOOK_SECONDS):
+        while not self._stopping.wait(WATCHDOG_CHECK_SECONDS):
             failure = self.look()
             if failure is not None and not self._stopping.is_set():
                 self._end(failure)

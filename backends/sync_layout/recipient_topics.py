@@ -25,7 +25,7 @@ from schemas.topics import Topic
 AT_ONCE: Final = 250
 """Topics in one request. On two cores a broker creates some hundreds a second."""
 
-LOOK_SECONDS: Final = 1.0
+TOPIC_LISTING_SECONDS: Final = 1.0
 """Minimum interval between two listings of the topics."""
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class RecipientTopics:
         """
         with self._guard:
             now = time.monotonic()
-            if self._note(user) is None and now - self._looked_at > LOOK_SECONDS:
+            if self._note(user) is None and now - self._looked_at > TOPIC_LISTING_SECONDS:
                 self._look()
             return self._note(user)
 

@@ -35,13 +35,13 @@ from schemas.records import AnySyncRecord, RecalledHole
 
 log = logging.getLogger(__name__)
 
-IDLE_SECONDS: Final = 0.5
+GAP_PAUSE_SECONDS: Final = 0.5
 """Pause between two turns when the first one brought nothing and there is still a gap."""
 
-PATIENCE_SECONDS: Final = 20.0
+RECORD_WAIT_SECONDS: Final = 20.0
 """Maximum wait for records when there is nothing else to do."""
 
-HEADS_SECONDS: Final = 1.0
+HEADS_AGE_SECONDS: Final = 1.0
 """Maximum age of the heads of pulled conversations when nothing pushes the heads."""
 
 REVIEW_SECONDS: Final = 60.0
@@ -141,7 +141,7 @@ class Device:
         if brought:
             return 0.0
         self._patience = self._time_to_wait()
-        return 0.0 if self._patience else IDLE_SECONDS
+        return 0.0 if self._patience else GAP_PAUSE_SECONDS
 
     def _time_to_wait(self) -> float:
         """Return how long the next turn may wait for records, in seconds; 0 if there is work."""
@@ -149,7 +149,7 @@ class Device:
             return 0.0
         is_untold = self._are_heads_due or not self._are_heads_told
         asks = (is_untold and self._store.reads_store()) or self._store.lacks_count()
-        return HEADS_SECONDS if asks else PATIENCE_SECONDS
+        return HEADS_AGE_SECONDS if asks else RECORD_WAIT_SECONDS
 
     async def turn(self) -> bool:
         """Do the steps once.
@@ -216,7 +216,9 @@ class Device:
     def _is_time_for_heads(self) -> bool:
         store, age = self._store, time.monotonic() - self._heads_at
         is_due = self._are_heads_due or age >= REVIEW_SECONDS
-        return age >= HEADS_SECONDS and ((is_due and store.reads_store()) or store.lacks_count())
+        return age >= HEADS_AGE_SECONDS and (
+            (is_due and store.reads_store()) or store.lacks_count()
+        )
 
     async def _fill_gaps(self) -> bool:
         learned = False

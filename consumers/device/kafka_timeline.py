@@ -17,7 +17,7 @@ from schemas.settings import Settings
 MOST: Final = 500
 """Maximum number of records in a batch."""
 
-WAIT_SECONDS: Final = 0.2
+SHORTEST_WAIT_SECONDS: Final = 0.2
 """Minimum wait for the first record of a batch."""
 
 LONGEST_WAIT_SECONDS: Final = 1.0
@@ -51,7 +51,7 @@ class FollowerTimeline:
 
     async def after(self, cursor: int, wait: float = 0.0) -> SyncBatch:
         """See `SyncSource`. Waits for `LONGEST_WAIT_SECONDS` at most."""
-        first = max(WAIT_SECONDS, min(wait, LONGEST_WAIT_SECONDS))
+        first = max(SHORTEST_WAIT_SECONDS, min(wait, LONGEST_WAIT_SECONDS))
         try:
             return await asyncio.to_thread(self._read, cursor, first)
         except BaseException:

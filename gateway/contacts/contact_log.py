@@ -24,13 +24,13 @@ from schemas.errors import ServerUnavailable
 
 log = logging.getLogger(__name__)
 
-WAIT_SECONDS: Final = 1.0
+CONTACT_WAIT_SECONDS: Final = 1.0
 """Maximum wait of a request until its contact is appended."""
 
 AGAIN_SECONDS: Final = 10.0
 """Time after which a live connection repeats a failed contact."""
 
-MAX_REMEMBERED: Final = 200_000
+MAX_REMEMBERED_PEOPLE: Final = 200_000
 """Number of people whose last contact is remembered: some 40 MB. Contacts of others are recorded
 more often."""
 
@@ -86,7 +86,7 @@ class NotedContacts:
         self._appender = appender
         self._interval = interval
         self._clock = clock
-        self._noted: FIFOCache[str, float] = FIFOCache(MAX_REMEMBERED)
+        self._noted: FIFOCache[str, float] = FIFOCache(MAX_REMEMBERED_PEOPLE)
         self._under_way: dict[str, asyncio.Future[None]] = {}
         self._is_away = False
         self._trouble = MinuteLog(log)
@@ -98,7 +98,7 @@ class NotedContacts:
         appending = self._under_way.get(user) or self._begin(user)
         if appending is None or self._is_away:
             return
-        done, _ = await asyncio.wait([appending], timeout=WAIT_SECONDS)
+        done, _ = await asyncio.wait([appending], timeout=CONTACT_WAIT_SECONDS)
         if not done:
             self._fail("no response in time")
 

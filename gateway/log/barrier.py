@@ -32,13 +32,13 @@ from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 from schemas.topics import Topic
 
-WAIT_SECONDS: Final = 3.0
+MAX_BARRIER_SECONDS: Final = 3.0
 """Maximum wait of a request. The client repeats the request after that."""
 
-PAUSE_SECONDS: Final = 0.1
+COMMITS_READ_SECONDS: Final = 0.1
 """Interval of reads of the committed offsets. The sink commits at the same interval."""
 
-MAX_REMEMBERED: Final = 10_000
+MAX_REMEMBERED_RECIPIENTS: Final = 10_000
 """Number of recipients whose last note is remembered: some 3 MB, because the ends are shared."""
 
 MESSAGE_SINK: Final = "sink-message"
@@ -97,18 +97,18 @@ class LogBarrier:
         self._end_looks = SharedReads(self._look_at_ends, "the ends of the timeline")
         self._stored_looks = SharedReads(self._look_at_stored, "the commits of the message sink")
         self._stored = Offsets({})
-        self._noted: LRUCache[str, tuple[int, Offsets]] = LRUCache(MAX_REMEMBERED)
+        self._noted: LRUCache[str, tuple[int, Offsets]] = LRUCache(MAX_REMEMBERED_RECIPIENTS)
 
     async def passed(self, user: str, newest: int) -> None:
         """See `Barrier`."""
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
+            async with asyncio.timeout(MAX_BARRIER_SECONDS):
                 ends = await self._ends(user, newest)
                 for turn in itertools.count():
                     if self._stored.reach(ends):
                         return
                     if turn:
-                        await asyncio.sleep(PAUSE_SECONDS)
+                        await asyncio.sleep(COMMITS_READ_SECONDS)
                     self._stored = await self._stored_looks.after_now() or self._stored
         except TimeoutError:
             raise ServerUnavailable(

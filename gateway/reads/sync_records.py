@@ -26,7 +26,7 @@ from schemas.codec import encode
 from schemas.records import NotStoredHole, RecalledHole
 from schemas.sync_rows import SyncReference
 
-HEADS_AT_ONCE: Final = 16
+HEAD_READS_AT_ONCE: Final = 16
 """Heads read in parallel for one page."""
 
 _Chosen: TypeAlias = dict[str, list[int]]
@@ -112,7 +112,7 @@ async def _heads(store: Store, conv_ids: Iterable[str]) -> dict[str, int]:
             conversation = await store.conversation(conv_id)
             heads[conv_id] = 0 if conversation is None else conversation.head
 
-    workers = [asyncio.create_task(work()) for _ in range(HEADS_AT_ONCE)]
+    workers = [asyncio.create_task(work()) for _ in range(HEAD_READS_AT_ONCE)]
     try:
         await asyncio.gather(*workers)
     finally:

@@ -16,7 +16,6 @@ from gateway.store.cassandra_queries import CassandraQueries, Rows
 from gateway.store.store_port import (
     ConversationHead,
     Expiry,
-    MembershipChange,
     ReadMark,
     StoredEntry,
     StoredRow,
@@ -26,6 +25,7 @@ from schemas.limits import MESSAGE_BUCKET, USER_BUCKETS
 from schemas.records import HistoryRule
 from schemas.settings import Settings
 from schemas.unread import Counted
+from schemas.visibility import MembershipChange
 
 REACHABLE_SECONDS: Final = 2.0
 _CHANGES: Final = 5_000

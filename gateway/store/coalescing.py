@@ -39,12 +39,12 @@ from gateway.store.store_port import (
     SLICE,
     ConversationHead,
     Expiry,
-    MembershipChange,
     ReadMark,
     Store,
     StoredEntry,
     StoredRow,
 )
+from schemas.visibility import MembershipChange
 
 ResultT = TypeVar("ResultT")
 

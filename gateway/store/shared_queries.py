@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
-PATIENCE_SECONDS: Final = 0.25
+PREVIOUS_QUERY_SECONDS: Final = 0.25
 """Maximum wait of a query for the previous one, some 100 times the usual duration. After that it
 is sent in parallel, so that one stuck query does not delay later ones."""
 
@@ -46,7 +46,7 @@ class _Shared(_Turn, Generic[ResultT]):
         self.wanted = range(low, high)
 
     async def _run(self, before: _Turn) -> ResultT:
-        await asyncio.wait([before.over], timeout=PATIENCE_SECONDS)
+        await asyncio.wait([before.over], timeout=PREVIOUS_QUERY_SECONDS)
         self.before = None  # otherwise continuous readers would build one long chain
         return await self._query(self.wanted)
 

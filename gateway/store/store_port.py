@@ -12,19 +12,16 @@ listed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol
 
 from gateway.store.device_port import DeviceStore
-from schemas import visibility
 from schemas.records import FanoutMode
 from schemas.unread import Counted
+from schemas.visibility import MembershipChange
 
 SLICE: Final = 100
 """Entries, or rows of a sync timeline, in one result of the store: 100 entries of at most 9 KB are
 1 MB."""
-
-MembershipChange: TypeAlias = visibility.MembershipChange
-"""A join or a leave. The row of a join also has the history rule, so a reader always has both."""
 
 
 class ConversationHead(NamedTuple):

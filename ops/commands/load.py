@@ -17,7 +17,7 @@ from ops.load.loader import Loader, LoadSummary
 from ops.load.source import open_log
 from schemas.errors import Interrupted
 
-PATIENCE_SECONDS: Final = 300.0
+DEFAULT_PATIENCE_SECONDS: Final = 300.0
 """Long enough to wait for a store that is unreachable for a minute or two."""
 
 _REASONS: Final = {
@@ -45,7 +45,7 @@ def load(
     rate: Rate = None,
     limit: _Limit = None,
     *,
-    patience: PatienceOption = PATIENCE_SECONDS,
+    patience: PatienceOption = DEFAULT_PATIENCE_SECONDS,
     json: Json = False,
 ) -> None:
     """Send a chat log; return when all of it is sequenced and stored. Exit with 1 otherwise.

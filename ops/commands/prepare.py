@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ops.console import Json, emit, progress
-from ops.deployment.prepare import prepare_all
+from ops.deployment.prepare_servers import prepare_all
 from ops.deployment.running import live_settings, make_home, secret_file
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import typer
 
 from ops.console import Json, emit, out
+from ops.deployment.deployment_status import look, status_table
 from ops.deployment.running import resolve_settings
-from ops.deployment.status import look, status_table
 
 
 def status(*, json: Json = False) -> None:

@@ -16,7 +16,7 @@ from devstack.servers import Server, all_servers
 from devstack.settings import DevstackSettings
 from devstack.stack import Stack
 from ops.deployment.endpoints import accepts_connections, endpoints
-from ops.deployment.prepare import prepare_all
+from ops.deployment.prepare_servers import prepare_all
 from ops.deployment.readiness import await_pipeline
 from ops.deployment.running import (
     RunningStack,
@@ -27,7 +27,7 @@ from ops.deployment.running import (
     secret_file,
     write_running,
 )
-from ops.deployment.stages import GATEWAY, programs
+from ops.deployment.stages import GATEWAY_PROGRAM, programs
 from schemas.environment import explain
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings, load_settings
@@ -122,7 +122,7 @@ def _start(wanted: LocalDeployment, report: ReportStep) -> None:
         RunningStack(
             environment=wanted.environment,
             started_at=started_at,
-            owned=[*stack.servers, GATEWAY],
+            owned=[*stack.servers, GATEWAY_PROGRAM],
         ),
     )
 

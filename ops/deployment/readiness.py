@@ -12,7 +12,7 @@ from devstack.stack import last_words
 from devstack.supervision import Supervisor
 from ops.deployment.probes import gateway_trouble
 from ops.deployment.stage_health import members_if_assigned
-from ops.deployment.stages import GATEWAY, SEQUENCER, SOURCES
+from ops.deployment.stages import GATEWAY_PROGRAM, SEQUENCER, SOURCES
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 
@@ -28,7 +28,7 @@ def await_pipeline(settings: Settings, supervisor: Supervisor) -> None:
         ServerUnavailable: A process is not ready in time, or exits repeatedly; the message ends
             with the last lines of its log.
     """
-    waiting = {*SOURCES, GATEWAY}
+    waiting = {*SOURCES, GATEWAY_PROGRAM}
     admin = admin_client(settings)
 
     def settled() -> bool:
@@ -48,7 +48,7 @@ def gateway_serves(settings: Settings) -> bool:
 
 
 def _is_ready(admin: AdminClient, settings: Settings, program: str) -> bool:
-    if program == GATEWAY:
+    if program == GATEWAY_PROGRAM:
         return gateway_serves(settings)
     wanted = settings.workers if program == SEQUENCER else 1
     try:

@@ -13,7 +13,7 @@ from schemas.topics import Topic
 
 SEQUENCER: Final = "sequencer"
 SINKS: Final = ("sink-message", "sink-sync", "sink-search")
-GATEWAY: Final = "gateway"
+GATEWAY_PROGRAM: Final = "gateway"
 
 SOURCES: Final[dict[str, Topic]] = {
     SEQUENCER: Topic.MESSAGES,
@@ -37,7 +37,7 @@ def programs(settings: Settings, secret: Path) -> list[Program]:
     return [
         _program(SEQUENCER, "stream_processors", count=settings.workers),
         *(_program(sink, "sinks", sink.removeprefix("sink-")) for sink in SINKS),
-        _program(GATEWAY, "gateway", environment={"IM_JWT_SECRET_FILE": str(secret)}),
+        _program(GATEWAY_PROGRAM, "gateway", environment={"IM_JWT_SECRET_FILE": str(secret)}),
     ]
 
 

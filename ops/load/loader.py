@@ -18,13 +18,13 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ops.load.chat_lines import DEVICE, ChatLine, Conversion
 from ops.load.display import Display
 from ops.load.ledger import Ledger
-from ops.load.lines import DEVICE, ChatLine, Conversion
 from ops.load.sequencing import Sequencing
 from ops.load.source import LogFile
 from ops.load.storing import wait_until_stored
-from ops.load.waiting import PAUSE_SECONDS, Patience
+from ops.load.waiting import PROGRESS_READ_SECONDS, Patience
 from producers.publisher import Publisher
 from producers.receipts import ReceiptState
 from schemas.errors import InvalidCommand, NotYet, OutboxInUse
@@ -200,7 +200,7 @@ class Loader:
         patience = Patience("the broker", self._patience_seconds)
         while True:
             try:
-                publisher.flush(PAUSE_SECONDS)
+                publisher.flush(PROGRESS_READ_SECONDS)
             except NotYet as not_yet:
                 patience.check(publisher.counts()[ReceiptState.ACCEPTED], str(not_yet))
             else:

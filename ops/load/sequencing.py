@@ -9,7 +9,7 @@ from typing import Self
 from consumers.timeline_tail import Positions, TimelineTail, ends
 from ops.deployment.stages import SEQUENCER
 from ops.load.ledger import Ledger
-from ops.load.waiting import PAUSE_SECONDS, Patience, StageOffsets, is_past, patient_ends
+from ops.load.waiting import PROGRESS_READ_SECONDS, Patience, StageOffsets, is_past, patient_ends
 from schemas.settings import Settings
 from schemas.topics import Topic
 
@@ -77,7 +77,7 @@ class Sequencing:
         patience = self._patience()
         target = self._sent()
         while not room_for():
-            self.read(PAUSE_SECONDS)
+            self.read(PROGRESS_READ_SECONDS)
             if is_past(self._offsets.now(), target):
                 self.settle()
                 return
@@ -93,7 +93,7 @@ class Sequencing:
         target = self._sent()
         while not is_past(self._offsets.now(), target):
             self._check(patience)
-            self.read(PAUSE_SECONDS)
+            self.read(PROGRESS_READ_SECONDS)
         self._read_all(self._tail, self._written(Topic.TIMELINE), self._ledger.see_entry)
         if len(self._ledger):
             self._read_replies()

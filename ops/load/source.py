@@ -11,10 +11,10 @@ from io import BufferedIOBase, BufferedReader
 from pathlib import Path
 from typing import Final
 
-from ops.load.lines import ChatLine, parse_line
+from ops.load.chat_lines import ChatLine, parse_line
 from schemas.errors import ConfigurationError, InvalidLine
 
-MAX_LINE_BYTES: Final = 1024 * 1024
+MAX_INPUT_LINE_BYTES: Final = 1024 * 1024
 """Maximum length of a line. The longest text that a deployment may allow is 64 KB."""
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -52,12 +52,12 @@ class LogFile:
     def _parsed(self) -> Iterator[ChatLine]:
         is_packed = self._file.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
         stream: BufferedIOBase = gzip.open(self._file) if is_packed else self._file  # noqa: SIM115 - closed with the file
-        while raw := stream.readline(MAX_LINE_BYTES + 1):
+        while raw := stream.readline(MAX_INPUT_LINE_BYTES + 1):
             self.lines += 1
             if self.lines == 1:
                 raw = raw.removeprefix(codecs.BOM_UTF8)
-            if len(raw) > MAX_LINE_BYTES:
-                raise InvalidLine(f"line {self.lines}: longer than {MAX_LINE_BYTES} bytes")
+            if len(raw) > MAX_INPUT_LINE_BYTES:
+                raise InvalidLine(f"line {self.lines}: longer than {MAX_INPUT_LINE_BYTES} bytes")
             if not raw.isspace():
                 yield parse_line(raw, self.lines)
 

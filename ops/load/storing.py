@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from consumers.timeline_tail import last_records
 from ops.deployment.stages import SINKS, SOURCES
 from ops.load.display import Display
-from ops.load.waiting import PAUSE_SECONDS, Patience, StageOffsets, is_past, patient_ends
+from ops.load.waiting import PROGRESS_READ_SECONDS, Patience, StageOffsets, is_past, patient_ends
 from schemas.settings import Settings
 from schemas.topics import Topic
 
@@ -69,7 +69,7 @@ def wait_until_stored(
                 open_ones.remove(storing)
                 seconds[storing.sink] = time.monotonic() - begin
         if open_ones:
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(PROGRESS_READ_SECONDS)
     return seconds
 
 

@@ -20,7 +20,7 @@ from schemas.errors import ServerUnavailable, Stalled
 from schemas.settings import Settings
 from schemas.topics import Topic
 
-PAUSE_SECONDS: Final = 0.2
+PROGRESS_READ_SECONDS: Final = 0.2
 """Between two reads of a stage's progress."""
 
 
@@ -112,4 +112,4 @@ def broker_may_be_away() -> Iterator[None]:
     try:
         yield
     except (KafkaException, TimeoutError, ServerUnavailable):
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(PROGRESS_READ_SECONDS)

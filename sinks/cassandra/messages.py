@@ -41,7 +41,7 @@ _ROW_OVERHEAD: Final = 128
 _MAX_SEQ: Final = min(MESSAGE_BUCKET, MEMBERSHIP_BUCKET) * (1 << 31) - 1
 """The highest SeqId whose bucket number has 32 bits, as in the tables."""
 
-_MembershipChange: TypeAlias = ConversationCreated | MembersAdded | MembersRemoved
+_MembershipEntry: TypeAlias = ConversationCreated | MembersAdded | MembersRemoved
 
 
 class _Logged(NamedTuple):
@@ -133,7 +133,7 @@ class MessageWriter:
         users: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
         buckets: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
         for origin, entry, _ in logged:
-            if isinstance(entry, _MembershipChange):
+            if isinstance(entry, _MembershipEntry):
                 conv = entry.conv_id
                 bucket, theirs = entry.seq // MEMBERSHIP_BUCKET, user_bucket(conv)
                 for user in entry.members:
@@ -180,14 +180,14 @@ class MessageWriter:
         return [list(rows.values()) for rows in latest.values()]
 
 
-def _change(entry: _MembershipChange) -> tuple[int | bool | str, ...]:
+def _change(entry: _MembershipEntry) -> tuple[int | bool | str, ...]:
     """SeqId, ``joined``, and ``history_rule``, which is unset for a leave."""
     if isinstance(entry, MembersRemoved):
         return entry.seq, False
     return entry.seq, True, entry.history
 
 
-def row_by_user(entry: _MembershipChange, user: str) -> dict[str, int | bool | str]:
+def row_by_user(entry: _MembershipEntry, user: str) -> dict[str, int | bool | str]:
     """The row of ``membership_by_user``: `memberships` defines its ``place``."""
     common = {"seq": entry.seq, "messages": entry.messages}
     if isinstance(entry, MembersRemoved):
@@ -202,7 +202,7 @@ def row_by_user(entry: _MembershipChange, user: str) -> dict[str, int | bool | s
 def _columns(entry: AnyEntry) -> Iterator[dict[str, str | int]]:
     """The columns of ``conversation`` that an entry sets, in groups that are set as a whole."""
     yield {"head": entry.seq, "messages": entry.messages}
-    if isinstance(entry, _MembershipChange | FanoutChanged):
+    if isinstance(entry, _MembershipEntry | FanoutChanged):
         yield {"mode": entry.mode}
     if isinstance(entry, ConversationCreated):
         yield {"join_rule": entry.join, "history_rule": entry.history}
@@ -238,7 +238,7 @@ def _check_range(entry: AnyEntry) -> None:
         raise UndecodableRecord("the SeqId or the time is out of its range")
     if any(not 0 < seq < entry.seq for seq in altered(entry)):
         raise UndecodableRecord("it alters an entry that is not before it")
-    named = entry.members if isinstance(entry, _MembershipChange) else ()
+    named = entry.members if isinstance(entry, _MembershipEntry) else ()
     if any(
         len(each.encode()) > MAX_PARTITION_KEY_BYTES
         for each in (entry.conv_id, entry.sender, *named)

@@ -40,7 +40,7 @@ SHORT_TURN: Final = Turn(10_000, 2_500)
 """Used while a quiet lane is active: some 0.02 s, with pauses. After a pause, a lane waits for a
 core again, so that busy lanes among themselves process a tenth more without pauses."""
 
-RECENT_SECONDS: Final = 1.0
+HALF_LIFE_SECONDS: Final = 1.0
 """Half-life of a lane's computing time; a lane without a turn for this time is not active."""
 
 _QUIET_SHARE: Final = 4
@@ -143,8 +143,8 @@ class LaneTurns:
 
     def had_by(self, now: float) -> float:
         """Seconds of the turns so far; older ones count less."""
-        return self.had * math.exp2((self.ended - now) / RECENT_SECONDS)
+        return self.had * math.exp2((self.ended - now) / HALF_LIFE_SECONDS)
 
     def is_about(self, now: float) -> bool:
         """Whether the lane has computed recently."""
-        return now - self.ended < RECENT_SECONDS
+        return now - self.ended < HALF_LIFE_SECONDS

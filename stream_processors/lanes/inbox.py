@@ -26,7 +26,7 @@ accepted as well: `stream_processors.sequencing.unpacking` bounds them."""
 RESUME_FETCHING_AT: Final = ENOUGH // 2
 """Number of records at which the hold ends: some 0.2 s of work for a fast lane."""
 
-IDLE_SECONDS: Final = 10.0
+IDLE_CHECK_SECONDS: Final = 10.0
 """Time without records after which a lane checks whether the broker has records for it."""
 
 
@@ -100,10 +100,10 @@ class Inbox:
             not_before: Records are collected until this time (`time.monotonic`).
 
         Returns:
-            The records; None when the lane must stop. Empty after `wake`, and after `IDLE_SECONDS`
-            without records.
+            The records; None when the lane must stop. Empty after `wake`, and after
+            `IDLE_CHECK_SECONDS` without records.
         """
-        idle = time.monotonic() + IDLE_SECONDS
+        idle = time.monotonic() + IDLE_CHECK_SECONDS
         with self._changed:
             while not self._stopping:
                 wait = (not_before if self._pending else idle) - time.monotonic()

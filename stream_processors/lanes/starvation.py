@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from schemas.errors import FatalFailure
-from stream_processors.lanes.inbox import IDLE_SECONDS
+from stream_processors.lanes.inbox import IDLE_CHECK_SECONDS
 
 
 class Starvation:
@@ -38,13 +38,15 @@ class Starvation:
         """Checks the partition. Called whenever the lane is idle, for any time.
 
         Raises:
-            FatalFailure: The next record has been on the broker for `IDLE_SECONDS`. Only a new
-                process solves this.
+            FatalFailure: The next record has been on the broker for `IDLE_CHECK_SECONDS`. Only a
+                new process solves this.
         """
         missing = range(next_offset, self._end())
         if not missing:
             self._waited_for = None
         elif self._waited_for != next_offset:
             self._waited_for, self._missed_at = next_offset, self._clock()  # may be in flight
-        elif self._clock() - self._missed_at >= IDLE_SECONDS and self._holds_records(missing):
+        elif self._clock() - self._missed_at >= IDLE_CHECK_SECONDS and self._holds_records(
+            missing
+        ):
             raise FatalFailure(f"records {missing.start} to {missing.stop - 1} do not arrive")

@@ -6,9 +6,9 @@ These classes are between the fetched bytes and the Kafka client's own classes, 
 - fail forever at a record with header names that are not UTF-8;
 - make an object for each header: a batch of 4 MiB may have two million.
 
-A batch is unpacked up to `MAX_BATCH_BYTES`. A longer batch, and a batch that cannot be unpacked,
-becomes a dead letter as a whole. In a batch of more than `PLAIN_BATCH_BYTES`, and in a batch with
-a record that the client cannot read, headers are skipped.
+A batch is unpacked up to `MAX_UNPACKED_BYTES`. A longer batch, and a batch that cannot be
+unpacked, becomes a dead letter as a whole. In a batch of more than `PLAIN_BATCH_BYTES`, and in a
+batch with a record that the client cannot read, headers are skipped.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from schemas.dead_letters import ContentDigest, content_of
 from schemas.limits import MAX_RECORD_BYTES
 
-MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
+MAX_UNPACKED_BYTES: Final = 16 * 1024 * 1024
 """Maximum size of an unpacked batch: four times the topic's limit of a packed batch. Producers
 rarely exceed 1 MB."""
 
@@ -88,7 +88,7 @@ class RecordWithoutHeaders(NamedTuple):
 
 
 class TooLong(Exception):
-    """A batch has more than `MAX_BATCH_BYTES`. Private to this module."""
+    """A batch has more than `MAX_UNPACKED_BYTES`. Private to this module."""
 
 
 class FetchedBatches:
@@ -164,7 +164,7 @@ class FetchedBatch:
         try:
             whole = unpack(self._packed)
         except TooLong:
-            return iter((self._aside(f"the batch has more than {MAX_BATCH_BYTES} bytes"),))
+            return iter((self._aside(f"the batch has more than {MAX_UNPACKED_BYTES} bytes"),))
         except Exception as error:  # noqa: BLE001 - codecs raise various errors
             return iter((self._aside(f"the batch cannot be unpacked: {type(error).__name__}"),))
         self._count(len(whole))
@@ -206,7 +206,7 @@ def unpack(batch: memoryview) -> memoryview:
     """The batch without compression; an uncompressed batch is returned unchanged.
 
     Raises:
-        TooLong: The unpacked batch has more than `MAX_BATCH_BYTES`.
+        TooLong: The unpacked batch has more than `MAX_UNPACKED_BYTES`.
         Exception: The codec cannot read the batch; codecs have no common error.
     """
     (attributes,) = struct.unpack_from(">h", batch, _ATTRIBUTES_AT)
@@ -221,8 +221,8 @@ def unpack(batch: memoryview) -> memoryview:
 
 
 def _by_cramjam(module: Any, packed: memoryview) -> memoryview:
-    guess = min(MAX_BATCH_BYTES, max(64 * 1024, 16 * len(packed)))
-    for room in (guess, MAX_BATCH_BYTES):
+    guess = min(MAX_UNPACKED_BYTES, max(64 * 1024, 16 * len(packed)))
+    for room in (guess, MAX_UNPACKED_BYTES):
         whole = memoryview(bytearray(_HEADER.size + room))
         try:
             size = module.decompress_into(packed, whole[_HEADER.size :])
@@ -236,13 +236,13 @@ def _by_cramjam(module: Any, packed: memoryview) -> memoryview:
 
 def _gzip(packed: memoryview) -> memoryview:
     with gzip.open(io.BytesIO(packed)) as file:
-        unpacked = file.read(MAX_BATCH_BYTES + 1)
+        unpacked = file.read(MAX_UNPACKED_BYTES + 1)
     return _whole(unpacked)
 
 
 def _snappy(packed: memoryview) -> memoryview:
     blocks = list(_snappy_blocks(packed))
-    if sum(cramjam.snappy.decompress_raw_len(block) for block in blocks) > MAX_BATCH_BYTES:
+    if sum(cramjam.snappy.decompress_raw_len(block) for block in blocks) > MAX_UNPACKED_BYTES:
         raise TooLong
     return _whole(b"".join(bytes(cramjam.snappy.decompress_raw(block)) for block in blocks))
 
@@ -266,7 +266,7 @@ def _snappy_blocks(packed: memoryview) -> Iterator[memoryview]:
 
 
 def _whole(unpacked: bytes) -> memoryview:
-    if len(unpacked) > MAX_BATCH_BYTES:
+    if len(unpacked) > MAX_UNPACKED_BYTES:
         raise TooLong
     return memoryview(bytearray(_HEADER.size) + unpacked)
 

@@ -15,7 +15,6 @@ from gateway.store.store_port import (
     SLICE,
     ConversationHead,
     Expiry,
-    MembershipChange,
     ReadMark,
     Store,
 )
@@ -23,6 +22,7 @@ from schemas.codec import encode
 from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET, USER_BUCKETS
 from schemas.sync_rows import SyncRow, decode_row
 from schemas.unread import Counted
+from schemas.visibility import MembershipChange
 from tests.support.gateway import FakeStore, edit, message
 from tests.support.gateway_rows import Rows, cassandra_store, tables
 from tests.support.servers import Servers

@@ -8,7 +8,7 @@ import pytest
 
 from audit.real_sources import real_servers as audited
 from backends.cassandra.session import cassandra_session
-from ops.deployment.prepare import prepare_all as prepare
+from ops.deployment.prepare_servers import prepare_all as prepare
 from tests.support.servers import Servers
 
 pytestmark = pytest.mark.servers

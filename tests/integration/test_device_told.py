@@ -167,7 +167,7 @@ async def test_heads_are_told_and_not_asked_for(
     Messages sent while no gateway ran appear later, and then the device is notified again. Without
     notifications, the device would request the list in every turn of this test.
     """
-    monkeypatch.setattr(consumers.device.device, "HEADS_SECONDS", 0.0)
+    monkeypatch.setattr(consumers.device.device, "HEADS_AGE_SECONDS", 0.0)
     async with AsyncExitStack() as stack:
         bob = Bob(settings, await stack.enter_async_context(ClientSession()))
         talk = Talk(settings, bob)

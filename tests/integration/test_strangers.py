@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, Producer
 from backends.kafka.clients import consumer_config, create_topics, producer_config
 from backends.sync_layout import recipient_topics
 from backends.sync_layout.recipient_topics import RecipientTopics, make_recipients
-from consumers.chain import LOOK_SECONDS
+from consumers.chain import CHAIN_CHECK_SECONDS
 from consumers.cursor import MemoryCursors
 from consumers.follower import SyncFollower
 from schemas.codec import encode
@@ -51,7 +51,7 @@ def follower(settings: Settings) -> Iterator[SyncFollower]:
 
 def is_quiet(follower: SyncFollower) -> bool:
     """Whether nothing arrives while the follower checks for Eve's topic again."""
-    return follower.poll(3 * LOOK_SECONDS) is None
+    return follower.poll(3 * CHAIN_CHECK_SECONDS) is None
 
 
 def worker(settings: Settings) -> RecipientTransaction:
@@ -73,7 +73,7 @@ def test_a_worker_that_does_not_know_of_the_topic_answers_all_the_same(
 
     Another worker has just created the topic, and Eve's device already follows the topic.
     """
-    monkeypatch.setattr(recipient_topics, "LOOK_SECONDS", PATIENCE)
+    monkeypatch.setattr(recipient_topics, "CHAIN_CHECK_SECONDS", PATIENCE)
     late = worker(settings)
     make_recipients(settings, [EVE])
     assert is_quiet(follower)

@@ -15,10 +15,10 @@ from backends.cassandra.session import cassandra_session
 from backends.cassandra.tables import create_tables
 from backends.kafka.clients import create_topics
 from gateway.store.cassandra_store import CassandraStore
-from gateway.store.store_port import MembershipChange
 from schemas.errors import ConfigurationError, FatalFailure, ServerUnavailable
 from schemas.records import ConversationCreated
 from schemas.settings import Settings
+from schemas.visibility import MembershipChange
 from sinks.cassandra.messages import MessageWriter
 from tests.support.gateway_rows import cassandra_store
 from tests.support.processes import ROOT, environment

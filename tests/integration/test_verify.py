@@ -122,8 +122,8 @@ def test_what_agrees_passes_and_each_damage_is_named(
     app = typer.Typer()
     app.command()(verify)
     runner = CliRunner(env=environment(deployed.settings))
-    monkeypatch.setattr(scan, "PAGE", 3)
-    monkeypatch.setattr(documents, "PAGE", 2)
+    monkeypatch.setattr(scan, "ROWS_PER_PAGE", 3)
+    monkeypatch.setattr(documents, "DOCUMENTS_PER_PAGE", 2)
     execute, system = deployed.session.execute, deployed.system
 
     report = deployed.audit()

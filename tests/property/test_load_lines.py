@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.load.lines import ChatLine, Conversion
+from ops.load.chat_lines import ChatLine, Conversion
 from schemas.ids import uuid7_parts
 from schemas.limits import Limits
 from schemas.records import (

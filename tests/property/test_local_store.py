@@ -74,7 +74,7 @@ class FollowingMachine(RuleBasedStateMachine):
             patch.object(consumers.device.gateway_timeline, "SYNC_PAGE", 3),
             patch.object(consumers.device.gateway_timeline, "HISTORY_PAGE", 4),
             patch.object(consumers.device.gateway_timeline, "LIST_PAGE", 1),
-            patch.object(consumers.device.device, "HEADS_SECONDS", 0.0),
+            patch.object(consumers.device.device, "HEADS_AGE_SECONDS", 0.0),
         ]
         for each in self.patches:
             each.start()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gateway.http.answers import SyncPage
 from gateway.http.problems import Problem
 from gateway.live.long_poll import await_page
-from gateway.log.wake_ups import RECENT_SECONDS, Wake, WakeUps
+from gateway.log.wake_ups import MAX_SINK_LAG_SECONDS, Wake, WakeUps
 from gateway.reads.sync_page import SyncRead, read_sync
 from tests.support import virtual_time
 from tests.support.gateway import FakeStore, message
@@ -125,7 +125,7 @@ class World:
         told = self.told_at.get(sync_seq, float("inf"))
         return (
             max(told, stored) + SLOWEST_RETRY + AWAY
-            if stored - told < RECENT_SECONDS / 2
+            if stored - told < MAX_SINK_LAG_SECONDS / 2
             else stored + SLOWEST_LOOK
         )
 

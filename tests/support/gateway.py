@@ -29,7 +29,6 @@ from gateway.store.store_port import (
     SLICE,
     ConversationHead,
     Expiry,
-    MembershipChange,
     ReadMark,
     Store,
     StoredEntry,
@@ -43,7 +42,7 @@ from schemas.records import FanoutMode, HistoryRule, MessageEdited, MessageSent,
 from schemas.settings import Settings
 from schemas.sync_rows import SyncRow, encode_row, references
 from schemas.unread import Counted
-from schemas.visibility import Period, visible
+from schemas.visibility import MembershipChange, Period, visible
 from tests.support.gateway_devices import FakeDevices
 
 NO_CONTENT = 204

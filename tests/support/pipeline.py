@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from ops.deployment.prepare import prepare_all
+from ops.deployment.prepare_servers import prepare_all
 from schemas.settings import Settings
 from tests.support.processes import ROOT, environment, running
 

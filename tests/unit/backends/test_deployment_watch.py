@@ -34,7 +34,7 @@ def answering(
 
 def test_a_watch_ends_the_process_when_it_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
     """After an assignment of partitions the watch checks at once, and passes a failure on."""
-    monkeypatch.setattr(deployment_watch, "LOOK_SECONDS", 3_600.0)
+    monkeypatch.setattr(deployment_watch, "IDENTITY_CHECK_SECONDS", 3_600.0)
     answering(monkeypatch, "check_topics", [WrongDeployment("topic im.messages …")])
     ended: queue.Queue[FatalFailure] = queue.Queue()
     watch = DeploymentWatch(Settings(), DEPLOYMENT, ended.put)

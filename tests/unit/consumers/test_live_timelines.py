@@ -267,7 +267,7 @@ async def test_a_device_that_is_told_does_not_ask(
 
     Without the connection this device would request them in every turn.
     """
-    monkeypatch.setattr(consumers.device.device, "HEADS_SECONDS", 0.0)
+    monkeypatch.setattr(consumers.device.device, "HEADS_AGE_SECONDS", 0.0)
     with closing(LocalStore(tmp_path / "local.db", "ann", "phone")) as store:
         shown = Shown(line, store)
         async with shown.running():
@@ -293,7 +293,7 @@ async def test_nothing_is_lost_wherever_connections_break(
     line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Connections break after arbitrary bytes; every entry is shown once and in order."""
-    monkeypatch.setattr(consumers.device.device, "HEADS_SECONDS", 0.05)
+    monkeypatch.setattr(consumers.device.device, "HEADS_AGE_SECONDS", 0.05)
     monkeypatch.setattr(consumers.device.device, "AFTER_FAILURE_SECONDS", 0.05)
     monkeypatch.setattr(consumers.device.live_timeline, "SYNC_PAGE", 3)
     monkeypatch.setattr(consumers.device.gateway_timeline, "SYNC_PAGE", 3)

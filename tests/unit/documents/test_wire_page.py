@@ -27,7 +27,7 @@ from schemas.limits import (
 )
 from schemas.recipients import is_recipient, recipients_key, recipients_of
 from schemas.records import AnyCommand, AnyEntry, AnyReply, Retracted
-from stream_processors.sequencing.unpacking import MAX_BATCH_BYTES, MAX_COMMAND_KEY_BYTES
+from stream_processors.sequencing.unpacking import MAX_COMMAND_KEY_BYTES, MAX_UNPACKED_BYTES
 
 PAGE: Final = (Path(__file__).parents[3] / "docs" / "wire.md").read_text(encoding="utf-8")
 
@@ -102,7 +102,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     mib, kib = 1024 * 1024, 1024
     limits = {
         "a value": (MAX_RECORD_BYTES, mib, "MiB"),
-        "a batch, unpacked": (MAX_BATCH_BYTES, mib, "MiB"),
+        "a batch, unpacked": (MAX_UNPACKED_BYTES, mib, "MiB"),
         "a key": (MAX_COMMAND_KEY_BYTES, kib, "KiB"),
     }
     for name, (number, unit, suffix) in limits.items():

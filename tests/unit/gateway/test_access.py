@@ -6,9 +6,9 @@ import pytest
 
 from gateway.http.problems import Problem
 from gateway.reads.access import access_conversation
-from gateway.store.store_port import ConversationHead, MembershipChange
+from gateway.store.store_port import ConversationHead
 from schemas.errors import ServerUnavailable
-from schemas.visibility import Period
+from schemas.visibility import MembershipChange, Period
 from tests.support.gateway import FakeStore
 
 

@@ -60,15 +60,15 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
 
     The bound is long, so that a slow machine fails no test.
     """
-    monkeypatch.setattr(barrier, "WAIT_SECONDS", SECONDS)
-    monkeypatch.setattr(barrier, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(barrier, "MAX_BARRIER_SECONDS", SECONDS)
+    monkeypatch.setattr(barrier, "COMMITS_READ_SECONDS", 0.01)
     return Log(monkeypatch)
 
 
 @pytest.fixture
 def impatient(log: Log, monkeypatch: pytest.MonkeyPatch) -> Log:
     """The same log, but a request waits only for a short time."""
-    monkeypatch.setattr(barrier, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(barrier, "MAX_BARRIER_SECONDS", 0.2)
     return log
 
 
@@ -160,7 +160,7 @@ async def test_a_cancelled_request_takes_nothing_from_the_others(log: Log) -> No
 
 async def test_what_is_remembered_is_bounded(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """The number of remembered people has a bound; a forgotten person waits for a newer end."""
-    monkeypatch.setattr(barrier, "MAX_REMEMBERED", 2)
+    monkeypatch.setattr(barrier, "MAX_REMEMBERED_RECIPIENTS", 2)
     waits: Any = LogBarrier(SETTINGS)
     for user in ("ann", "bob", "cid", "cid", "ann"):
         await waits.passed(user, 7)

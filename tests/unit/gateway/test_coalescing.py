@@ -46,7 +46,7 @@ async def readers(
 
 async def test_who_asks_meanwhile_shares_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """200 readers need two queries, and no reader gets a query that began before its request."""
-    monkeypatch.setattr(shared_queries, "PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(shared_queries, "PREVIOUS_QUERY_SECONDS", 60)
     below = Held()
     store = CoalescingStore(below)
     first, *others = await readers(store, 200)
@@ -60,7 +60,7 @@ async def test_who_asks_meanwhile_shares_the_next(monkeypatch: pytest.MonkeyPatc
 
 async def test_a_stuck_query_does_not_hold_up_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next query is sent next to a stuck one after a short time, and answers its readers."""
-    monkeypatch.setattr(shared_queries, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(shared_queries, "PREVIOUS_QUERY_SECONDS", 0.01)
     below = Held()
     store = CoalescingStore(below)
     stuck, other = await readers(store, 2)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.contacts import contact_log as contacts
-from gateway.contacts.contact_log import AGAIN_SECONDS, WAIT_SECONDS, NotedContacts
+from gateway.contacts.contact_log import AGAIN_SECONDS, CONTACT_WAIT_SECONDS, NotedContacts
 from schemas.errors import ServerUnavailable
 from tests.support import virtual_time
 
@@ -113,10 +113,10 @@ def test_a_request_waits_within_a_bound() -> None:
         appender.answers = False
         people = noted(appender)
         await people.note("ann")
-        assert now() == WAIT_SECONDS
+        assert now() == CONTACT_WAIT_SECONDS
         await people.note("ann")
         await people.note("bob")
-        assert now() == WAIT_SECONDS
+        assert now() == CONTACT_WAIT_SECONDS
         assert [user for _, user in appender.appended] == ["ann", "bob"]
         for future in appender.futures:
             future.set_result(None)
@@ -176,7 +176,7 @@ def test_requests_of_one_moment_share_a_contact() -> None:
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The number of remembered people has a bound; a forgotten person is noted again."""
-    monkeypatch.setattr(contacts, "MAX_REMEMBERED", 2)
+    monkeypatch.setattr(contacts, "MAX_REMEMBERED_PEOPLE", 2)
 
     async def main() -> None:
         appender = Appender()

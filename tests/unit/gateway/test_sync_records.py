@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 from msgspec import Raw
 
-from gateway.reads.sync_records import HEADS_AT_ONCE, records_of
+from gateway.reads.sync_records import HEAD_READS_AT_ONCE, records_of
 from gateway.store.store_port import SLICE, ConversationHead, StoredEntry
 from schemas.codec import encode
 from schemas.errors import ServerUnavailable
@@ -61,13 +61,13 @@ async def test_heads_of_many_conversations_are_a_bounded_number_of_reads_at_once
     records = await records_of(store, found)
     assert [record is None for record in records] == [False, True] * (SLICE // 2)
     assert (store.entry_reads, store.head_reads) == (1, SLICE // 2)
-    assert store.most == HEADS_AT_ONCE
+    assert store.most == HEAD_READS_AT_ONCE
 
 
 async def test_a_store_that_fails_leaves_nothing_behind() -> None:
     """A failed read fails the page at once, and no other read of the page continues."""
     store = Counting()
-    store.fails_at = HEADS_AT_ONCE + 1
+    store.fails_at = HEAD_READS_AT_ONCE + 1
     found = [SyncReference(number, f"c{number}", 1) for number in range(SLICE)]
     with pytest.raises(ServerUnavailable):
         await records_of(store, found)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from ops.commands.load import remarks
+from ops.load.chat_lines import DEVICE
 from ops.load.ledger import Ledger
-from ops.load.lines import DEVICE
 from ops.load.loader import LoadSummary
-from ops.load.source import MAX_LINE_BYTES, open_log
+from ops.load.source import MAX_INPUT_LINE_BYTES, open_log
 from ops.load.waiting import Patience
 from schemas.codec import encode
 from schemas.errors import ConfigurationError, InvalidLine, RejectionCode, Stalled
@@ -65,7 +65,7 @@ def test_a_file_is_read_packed_or_not(tmp_path: Path, pack: Callable[[bytes], by
         ({"at": "2004-12-25T09:14:00"}, "line 2"),
         ({"at": "yesterday"}, "line 2"),
         ({"text": None, "body": "secret"}, "line 2: a message needs the field `text`"),
-        ({"text": "secret" * MAX_LINE_BYTES}, "line 2: longer than"),
+        ({"text": "secret" * MAX_INPUT_LINE_BYTES}, "line 2: longer than"),
     ],
 )
 def test_a_line_that_is_not_of_the_format_is_named(

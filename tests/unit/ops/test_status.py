@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from devstack.supervision import ProcessState
+from ops.deployment.deployment_status import slowest_sink, troubles_of
 from ops.deployment.stage_health import StageHealth
-from ops.deployment.status import slowest_sink, troubles_of
 
 
 def stage(delay_ms: int | None = None, *, assigned: bool = True) -> StageHealth:

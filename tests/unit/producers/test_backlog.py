@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from producers.backlog import LOOK_SECONDS, Backlog, Parcel, Resend
+from producers.backlog import BACKLOG_CHECK_SECONDS, Backlog, Parcel, Resend
 from producers.receipts import Receipt
 from schemas.codec import encode
 from tests.support.publishing import message
@@ -75,7 +75,7 @@ def test_what_has_no_outcome_is_sent_again_in_order_and_less_and_less_often() ->
             assert backlog.head() is each
             backlog.mark_sent(each)
             assert backlog.accept(each, now)
-        assert backlog.resend(now + wait - LOOK_SECONDS) == 0
+        assert backlog.resend(now + wait - BACKLOG_CHECK_SECONDS) == 0
         now += wait
     backlog.settle(first, now)
     assert backlog.resend(now + 9.0) == 0

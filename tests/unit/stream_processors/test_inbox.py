@@ -114,7 +114,7 @@ def test_a_lane_that_is_gone_does_not_start_its_partition() -> None:
 
 def test_a_lane_without_work_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """An idle lane gets an empty list after a time, so that it can check for missing records."""
-    monkeypatch.setattr(module, "IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(module, "IDLE_CHECK_SECONDS", 0.01)
     assert Partition().begin().take(0) == []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schemas.errors import FatalFailure
-from stream_processors.lanes.inbox import IDLE_SECONDS
+from stream_processors.lanes.inbox import IDLE_CHECK_SECONDS
 from stream_processors.lanes.starvation import Starvation
 from tests.support.clock import Clock
 
@@ -20,7 +20,7 @@ def test_records_that_never_come_end_the_process() -> None:
     clock = Clock()
     looking = starvation(clock, end=9)
     looking.look(5)
-    clock.now += IDLE_SECONDS
+    clock.now += IDLE_CHECK_SECONDS
     with pytest.raises(FatalFailure, match="5 to 8"):
         looking.look(5)
 
@@ -31,7 +31,7 @@ def test_a_lane_that_is_woken_again_and_again_is_not_starved() -> None:
     looking = starvation(clock, end=9)
     for _ in range(5):
         looking.look(5)
-        clock.now += IDLE_SECONDS / 10
+        clock.now += IDLE_CHECK_SECONDS / 10
 
 
 def test_a_lane_that_moves_is_not_starved() -> None:
@@ -40,7 +40,7 @@ def test_a_lane_that_moves_is_not_starved() -> None:
     looking = starvation(clock, end=9)
     for offset in (5, 6, 8, 9, 8):
         looking.look(offset)
-        clock.now += IDLE_SECONDS
+        clock.now += IDLE_CHECK_SECONDS
 
 
 def test_silence_is_not_starvation() -> None:
@@ -49,4 +49,4 @@ def test_silence_is_not_starvation() -> None:
     for quiet in (starvation(clock, end=5), starvation(clock, end=9, marks_alone=True)):
         for _ in range(3):
             quiet.look(5)
-            clock.now += IDLE_SECONDS
+            clock.now += IDLE_CHECK_SECONDS

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_processors.commit.turns import (
+    HALF_LIFE_SECONDS,
     LONG_TURN,
-    RECENT_SECONDS,
     SHORT_TURN,
     LaneTurns,
     Turn,
@@ -105,7 +105,7 @@ def test_beside_a_quiet_lane_transactions_are_short() -> None:
         take(clock, quiet, 0.001)
         turn = take(clock, busy, 0.1)
     assert turn == SHORT_TURN
-    clock.now += RECENT_SECONDS
+    clock.now += HALF_LIFE_SECONDS
     assert take(clock, busy, 0.1) == LONG_TURN
 
 
@@ -144,4 +144,4 @@ def test_nobody_is_left_out(demands: list[tuple[int, float]]) -> None:
         take(clock, seats[place], seconds)
     had = [seat.had_by(clock.now) for seat in seats]
     assert all(each >= 0 for each in had)
-    assert sum(had) <= RECENT_SECONDS / 0.69 + 0.5  # the decayed sum of one second per second
+    assert sum(had) <= HALF_LIFE_SECONDS / 0.69 + 0.5  # the decayed sum of one second per second

@@ -15,8 +15,8 @@ from stream_processors.faust_app.fetching import BareRecords
 from stream_processors.sequencing import unpacking
 from stream_processors.sequencing.unpacking import (
     FETCH_BYTES,
-    MAX_BATCH_BYTES,
     MAX_COMMAND_KEY_BYTES,
+    MAX_UNPACKED_BYTES,
     PLAIN_BATCH_BYTES,
     FetchedBatches,
     RejectedRecords,
@@ -64,7 +64,7 @@ def test_a_bomb_is_put_aside_as_a_whole(codec: int) -> None:
     assert (first.value, last.value, last.offset) == (b"a", b"b", 3)
     assert isinstance(letter, RejectedRecords)
     assert (letter.offset, letter.last_offset) == (1, 2)
-    assert str(MAX_BATCH_BYTES) in letter.reason
+    assert str(MAX_UNPACKED_BYTES) in letter.reason
     assert letter.content.size == len(bomb)
 
 
@@ -125,7 +125,7 @@ def test_one_answer_is_unpacked_in_parts() -> None:
         TopicPartition("t", 0), FetchedBatches(fetched), (), 0, None, None, True, 1  # noqa: FBT003 - the client's own signature
     )  # fmt: skip
     unpacked = sum(len(record.value or b"") for record in records)
-    assert FETCH_BYTES - MIB < unpacked < FETCH_BYTES + MAX_BATCH_BYTES
+    assert FETCH_BYTES - MIB < unpacked < FETCH_BYTES + MAX_UNPACKED_BYTES
     assert records.next_fetch_offset == unpacked // (4 * MIB - 100)
 
 

@@ -114,7 +114,7 @@ async def test_it_waits_for_records_when_there_is_nothing_else_to_do(store: Loca
     await until_done(device, lambda: bool(script.waits) and script.waits[-1] > 1)
     assert script.lists == 1
     assert set(script.waits[:-1]) == {0.0}
-    assert script.waits[-1] == consumers.device.device.PATIENCE_SECONDS
+    assert script.waits[-1] == consumers.device.device.RECORD_WAIT_SECONDS
     script.waits.clear()
     store.apply(SyncBatch(5, [arrived(6, message("c", 3))], 6, more=False))  # 2 is missing
     device = Device(store, script, script, lambda _: None)
