@@ -12,6 +12,9 @@ sizes."""
 MAX_SEQ = (1 << 63) - 1
 """SeqIds take 64 bits with a sign in the store."""
 
+MAX_CURSOR = MAX_SEQ - 3
+"""The highest cursor of a device: the store writes it with a timestamp that is a little higher."""
+
 MAX_RECORD_BYTES = 4 * 1024 * 1024
 """Maximum size of a record's value. A longer value, possible by compression, is not decoded."""
 

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from gateway.http.answers import HealthShown, HealthStatus
 from gateway.http.deployment_guard import Checked
 from gateway.log.wake_ups import WakeUps
 from gateway.reads.search import Index
 from gateway.store.store_port import Store
+from schemas.http.answers import HealthShown, HealthStatus
 
 FRESH_SECONDS: Final = 1.0
 """Cache time of a result: anybody may call this route and must not load the servers by it."""

@@ -1,22 +1,30 @@
-"""The OpenAPI 3.1 document of the gateway: paths by hand, schemas from the structs."""
+"""The OpenAPI 3.1 document: paths by hand; schemas and parameters from `schemas.http`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
-from gateway.http import answers
-from gateway.http.problems import PROBLEM_JSON, ProblemDetails
-from gateway.live.long_poll import MAX_WAIT_SECONDS
-from gateway.reads import conversation_list as conversations
-from gateway.reads import history, search
-from gateway.reads import sync_page as sync
-from gateway.reads.search_terms import MAX_CURSOR_CHARACTERS, MAX_QUERY_CHARACTERS
-from gateway.store.device_port import MAX_CURSOR
-from schemas.limits import MAX_SEQ
+from gateway.http.problems import PROBLEM_JSON
+from gateway.http.query_parameters import (
+    BoundedText,
+    OneOf,
+    QueryParameter,
+    WholeNumber,
+    parameters_of,
+)
+from schemas.http import answers, bodies
+from schemas.http.queries import (
+    ConversationsQuery,
+    LiveQuery,
+    MessagesQuery,
+    NoQuery,
+    SearchQuery,
+    SyncQuery,
+)
 from schemas.records import MAX_ID_LENGTH, AnyEntry, AnySyncRecord, MessageSent
 
 _REFERENCE: Final = "#/components/schemas/{name}"
@@ -24,6 +32,7 @@ _SHOWN: Final = (
     answers.HealthShown,
     answers.ConversationsPage,
     answers.HistoryPage,
+    answers.Hole,
     answers.SyncPage,
     answers.SyncEnd,
     answers.LiveBegun,
@@ -34,16 +43,19 @@ _SHOWN: Final = (
     answers.DevicesShown,
     answers.DeviceShown,
     answers.BeginningsPage,
-    answers.RegisterDevice,
-    answers.MoveCursor,
-    ProblemDetails,
+    bodies.RegisterDevice,
+    bodies.MoveCursor,
+    answers.ProblemDetails,
     AnyEntry,
     AnySyncRecord,
 )
 _LIVE: Final = ("LiveBegun", "LiveRecords", "LiveHead", "LiveProblem")
-_SEQ: Final = {"type": "integer", "minimum": 1, "maximum": MAX_SEQ}
-_ID: Final = {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH}
-_DEVICE: Final = {"name": "id", "in": "path", "required": True, "schema": _ID}
+_PATH_ID: Final = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH},
+}
 
 
 @cache
@@ -86,25 +98,25 @@ def _writing() -> dict[str, dict[str, Any]]:
         "Registers a device; a registered device keeps its cursor and its policy. 503 while the "
         "store lacks entries up to its cursor",
         "DeviceShown",
-        [],
+        NoQuery,
         "408",
         "409",
     )
     move = _operation(
         "Moves a device's cursor forward; other devices are not affected",
         "DeviceShown",
-        [_DEVICE],
+        NoQuery,
         "404",
         "408",
     )
-    take_out = _operation("Removes a device", None, [_DEVICE], "404")
+    take_out = _operation("Removes a device", None, NoQuery, "404", "408")
     done = {code: answer for code, answer in take_out["responses"].items() if code != "200"}
     return {
         "/v1/devices": {"post": register | _body("RegisterDevice")},
         "/v1/devices/{id}": {
-            "delete": take_out | {"responses": {"204": {"description": "Done"}, **done}}
+            "delete": _named(take_out | {"responses": {"204": {"description": "Done"}, **done}})
         },
-        "/v1/devices/{id}/cursor": {"put": move | _body("MoveCursor")},
+        "/v1/devices/{id}/cursor": {"put": _named(move) | _body("MoveCursor")},
     }
 
 
@@ -116,43 +128,29 @@ def _body(name: str) -> dict[str, Any]:
 def _operations() -> dict[str, dict[str, Any]]:
     return {
         "/healthz": _open(
-            _operation("Whether the gateway can serve", "HealthShown", []),
+            _operation("Whether the gateway can serve", "HealthShown", NoQuery),
             unavailable="HealthShown",
         ),
-        "/openapi.json": _open(_operation("This document", None, [])),
+        "/openapi.json": _open(_operation("This document", None, NoQuery)),
         "/v1/conversations": _operation(
             "The caller's conversations by id, including those that the caller has left",
             "ConversationsPage",
-            [
-                _parameter("after", "The `next` of an earlier page.", _ID),
-                _limit(conversations.MAX_CONVERSATIONS),
-            ],
+            ConversationsQuery,
         ),
-        "/v1/conversations/{id}/messages": _messages(),
+        "/v1/conversations/{id}/messages": _named(
+            _operation(
+                "A range of a conversation timeline; each SeqId is an entry or part of a typed "
+                "hole",
+                "HistoryPage",
+                MessagesQuery,
+                "404",
+            )
+        ),
         "/v1/sync": _operation(
             "The caller's sync timeline; 410 if records after the cursor have expired or were "
             "skipped, 503 while the store lacks the entries to read in place of these records",
             "SyncPage",
-            [
-                _parameter(
-                    "after",
-                    "The `next` of an earlier page; -1 is the beginning.",
-                    {"type": "integer", "minimum": -1, "maximum": MAX_CURSOR, "default": -1},
-                ),
-                _parameter(
-                    "before",
-                    "Instead of `after`: read backwards from here, newest first. The `next` of an "
-                    "earlier page, or the highest number for the end.",
-                    {"type": "integer", "minimum": 0, "maximum": MAX_SEQ},
-                ),
-                _limit(sync.MAX_RECORDS),
-                _parameter(
-                    "wait",
-                    "Seconds to wait for records after `after`; an empty page if none arrive, and "
-                    "401 when the token expires.",
-                    {"type": "integer", "minimum": 0, "maximum": MAX_WAIT_SECONDS, "default": 0},
-                ),
-            ],
+            SyncQuery,
             "410",
             "429",
         ),
@@ -160,56 +158,36 @@ def _operations() -> dict[str, dict[str, Any]]:
             "The cursor for following the sync timeline after reading the store; 503 while the "
             "store lacks entries up to it",
             "SyncEnd",
-            [],
+            NoQuery,
         ),
-        "/v1/search": _search(),
-        "/v1/live": _live(),
-        "/v1/devices": _operation("The caller's devices, by id", "DevicesShown", []),
-        "/v1/devices/{id}": _operation("A device of the caller", "DeviceShown", [_DEVICE], "404"),
-        "/v1/devices/{id}/conversations": _operation(
-            "The first SeqId of each conversation that a new device shows",
-            "BeginningsPage",
-            [
-                _DEVICE,
-                _parameter("after", "The `next` of an earlier page.", _ID),
-                _limit(conversations.MAX_CONVERSATIONS),
-            ],
+        "/v1/search": _operation(
+            "Messages that the caller may see, newest first. A page may have fewer than `limit`, "
+            "or none, and still a `next`",
+            "SearchPage",
+            SearchQuery,
             "404",
         ),
+        "/v1/live": _live(),
+        "/v1/devices": _operation("The caller's devices, by id", "DevicesShown", NoQuery),
+        "/v1/devices/{id}": _named(
+            _operation("A device of the caller", "DeviceShown", NoQuery, "404")
+        ),
+        "/v1/devices/{id}/conversations": _named(
+            _operation(
+                "The first SeqId of each conversation that a new device shows",
+                "BeginningsPage",
+                ConversationsQuery,
+                "404",
+            )
+        ),
     }
-
-
-def _messages() -> dict[str, Any]:
-    return _operation(
-        "A range of a conversation timeline; each SeqId is an entry or part of a typed hole",
-        "HistoryPage",
-        [
-            {"name": "id", "in": "path", "required": True, "schema": _ID},
-            _parameter("from", "The lowest SeqId.", _SEQ | {"default": 1}),
-            _parameter("to", "The highest SeqId; by default the head.", _SEQ),
-            _parameter(
-                "order",
-                "Ascending or descending SeqIds.",
-                {"enum": ["asc", "desc"], "default": "asc"},
-            ),
-            _limit(history.MAX_ITEMS),
-        ],
-        "404",
-    )
 
 
 def _live() -> dict[str, Any]:
     operation = _operation(
         "A live connection with the caller's sync records and heads of pulled conversations",
         None,
-        [
-            _parameter(
-                "after",
-                "The device's cursor; -1 is the beginning.",
-                {"type": "integer", "minimum": -1, "maximum": MAX_CURSOR, "default": -1},
-            ),
-            _limit(sync.MAX_RECORDS),
-        ],
+        LiveQuery,
         "426",
         "429",
     )
@@ -221,45 +199,25 @@ def _live() -> dict[str, Any]:
     return operation | {"responses": responses}
 
 
-def _search() -> dict[str, Any]:
-    return _operation(
-        "Messages that the caller may see, newest first. A page may have fewer than `limit`, "
-        "or none, and still a `next`",
-        "SearchPage",
-        [
-            _parameter(
-                "q",
-                'Terms separated by spaces; a message must have all. "Quotes" make a phrase.',
-                {"type": "string", "minLength": 1, "maxLength": MAX_QUERY_CHARACTERS},
-            )
-            | {"required": True},
-            _parameter("conversation", "Only in this conversation.", _ID),
-            _parameter("sender", "Only by this user.", _ID),
-            _limit(search.MAX_HITS),
-            _parameter(
-                "cursor",
-                "The `next` of an earlier page.",
-                {"type": "string", "minLength": 1, "maxLength": MAX_CURSOR_CHARACTERS},
-            ),
-        ],
-        "404",
-    )
-
-
 def _operation(
-    summary: str, answer: str | None, parameters: list[dict[str, Any]], *statuses: str
+    summary: str, answer: str | None, query: type[Struct], *statuses: str
 ) -> dict[str, Any]:
     body = {"type": "object"} if answer is None else _reference(answer)
     failures = {"400", "401", "413", "429", "500", *statuses}
     return {
         "summary": summary,
-        "parameters": parameters,
+        "parameters": [_parameter(each) for each in parameters_of(query)],
         "responses": {
             "200": _response("The result", body),
             **{status: _problem(status) for status in sorted(failures)},
             "503": _problem("503") | {"headers": {"Retry-After": {"schema": {"type": "string"}}}},
         },
     }
+
+
+def _named(operation: dict[str, Any]) -> dict[str, Any]:
+    """An operation with an id in its path."""
+    return operation | {"parameters": [_PATH_ID, *operation["parameters"]]}
 
 
 def _open(operation: dict[str, Any], unavailable: str | None = None) -> dict[str, Any]:
@@ -270,13 +228,25 @@ def _open(operation: dict[str, Any], unavailable: str | None = None) -> dict[str
     return operation | {"security": [], "responses": responses}
 
 
-def _parameter(name: str, description: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    return {"name": name, "in": "query", "description": description, "schema": schema}
+def _parameter(parameter: QueryParameter) -> dict[str, Any]:
+    described = {
+        "name": parameter.name,
+        "in": "query",
+        "description": parameter.description,
+        "schema": _schema_of(parameter),
+    }
+    return described | ({"required": True} if parameter.is_required else {})
 
 
-def _limit(most: int) -> dict[str, Any]:
-    schema = {"type": "integer", "minimum": 1, "maximum": most}
-    return _parameter("limit", "Maximum items of a page; bytes may end it earlier.", schema)
+def _schema_of(parameter: QueryParameter) -> dict[str, Any]:
+    default = {} if parameter.default is None else {"default": parameter.default}
+    match parameter.bounds:
+        case WholeNumber(low, high):
+            return {"type": "integer", "minimum": low, "maximum": high} | default
+        case BoundedText(shortest, longest):
+            return {"type": "string", "minLength": shortest, "maxLength": longest} | default
+        case OneOf(options):
+            return {"enum": list(options)} | default
 
 
 def _response(description: str, schema: dict[str, Any]) -> dict[str, Any]:

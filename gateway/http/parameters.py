@@ -8,68 +8,70 @@ from __future__ import annotations
 import re
 from typing import Final, TypeVar
 
+from msgspec import Struct
 from multidict import MultiMapping
 
 from gateway.http.problems import bad_parameter
-from schemas.limits import MAX_SEQ
+from gateway.http.query_parameters import (
+    BoundedText,
+    OneOf,
+    QueryParameter,
+    WholeNumber,
+    parameters_of,
+)
 
 _NUMBER: Final = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _MAX_NAME: Final = 32
 
-ChoiceT = TypeVar("ChoiceT", bound=str)
+QueryT = TypeVar("QueryT", bound=Struct)
 
 
-class Parameters:
-    """Reads the parameters of one request.
+def parse_parameters(given: MultiMapping[str], query: type[QueryT]) -> QueryT:
+    """The parameters of a request as a query struct.
 
     Args:
-        query: The parameters of the request.
-        known: The allowed parameters. Any other parameter is an error, because a response that
-            ignores a parameter would answer another question.
+        given: The parameters of the request.
+        query: A struct of `schemas.http.queries`. A parameter that the struct does not have is an
+            error, because a response that ignores a parameter would answer another question.
 
     Raises:
-        Problem: 400, if a parameter is unknown or given twice. All methods raise this problem for
-            a parameter that is out of its range.
+        Problem: 400, if a parameter is unknown, given twice, missing or out of its range.
     """
+    known = parameters_of(query)
+    _check_names(given, frozenset(each.name for each in known))
+    found = {each.field: _value(each, given[each.name]) for each in known if each.name in given}
+    for each in known:
+        if each.is_required and each.field not in found:
+            raise bad_parameter(each.name, "is needed")
+    return query(**found)
 
-    def __init__(self, query: MultiMapping[str], known: frozenset[str]) -> None:
-        for name in query:
-            if name not in known:
-                shown = (
-                    name if name.isidentifier() and len(name) <= _MAX_NAME else "with that name"
-                )
-                raise bad_parameter(shown, "is not known here")
-            if len(query.getall(name)) > 1:
-                raise bad_parameter(name, "is given twice")
-        self._query = query
 
-    def number(self, name: str, default: int, *, low: int = 0, high: int = MAX_SEQ) -> int:
-        """A whole number from ``low`` to ``high``."""
-        given = self._query.get(name)
-        if given is None:
-            return default
-        if not _NUMBER.fullmatch(given) or not low <= int(given) <= high:
-            raise bad_parameter(name, f"must be a whole number from {low} to {high}")
-        return int(given)
+def _check_names(given: MultiMapping[str], known: frozenset[str]) -> None:
+    for name in given:
+        if name not in known:
+            shown = name if name.isidentifier() and len(name) <= _MAX_NAME else "with that name"
+            raise bad_parameter(shown, "is not known here")
+        if len(given.getall(name)) > 1:
+            raise bad_parameter(name, "is given twice")
 
-    def choice(self, name: str, options: tuple[ChoiceT, ...]) -> ChoiceT:
-        """One of the options; the first one if the parameter is not given."""
-        given = self._query.get(name)
-        if given is None:
-            return options[0]
-        for option in options:
-            if option == given:
-                return option
-        raise bad_parameter(name, f"must be one of {', '.join(options)}")
 
-    def text(self, name: str, *, longest: int) -> str | None:
-        """A text of 1 to ``longest`` characters, or None if the parameter is not given."""
-        given = self._query.get(name)
-        if given is not None and not 1 <= len(given) <= longest:
-            raise bad_parameter(name, f"must have 1 to {longest} characters")
-        if given is not None and not _is_text(given):
-            raise bad_parameter(name, "must be UTF-8")
-        return given
+def _value(parameter: QueryParameter, given: str) -> int | str:
+    name = parameter.name
+    match parameter.bounds:
+        case WholeNumber(low, high):
+            if not _NUMBER.fullmatch(given) or not low <= int(given) <= high:
+                raise bad_parameter(name, f"must be a whole number from {low} to {high}")
+            return int(given)
+        case BoundedText(shortest, longest):
+            if not shortest <= len(given) <= longest:
+                raise bad_parameter(name, f"must have {shortest} to {longest} characters")
+            if not _is_text(given):
+                raise bad_parameter(name, "must be UTF-8")
+            return given
+        case OneOf(options):
+            if given not in options:
+                raise bad_parameter(name, f"must be one of {', '.join(options)}")
+            return given
 
 
 def _is_text(given: str) -> bool:

@@ -32,9 +32,10 @@ from typing import Final
 
 import msgspec
 from aiohttp import web
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET
 
 from schemas.errors import ImError
+from schemas.http.answers import ProblemDetails
 
 PROBLEM_JSON: Final = "application/problem+json"
 RETRY_SECONDS: Final = 1
@@ -44,23 +45,6 @@ COMMON_HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": 
 """Headers of every response."""
 
 _TYPE_PREFIX: Final = "urn:im-timeline:problem:"
-
-
-class ProblemDetails(Struct, frozen=True, kw_only=True):
-    """The body of an error response; the log has more under its ``request_id``.
-
-    ``parameter``: the invalid parameter. Only for ``trimmed``: ``cursor``, the given cursor, and
-    ``oldest``, the sync SeqId from which on all records are stored.
-    """
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    request_id: str
-    parameter: str | UnsetType = UNSET
-    cursor: int | UnsetType = UNSET
-    oldest: int | UnsetType = UNSET
 
 
 class Problem(ImError):

@@ -17,15 +17,15 @@ from msgspec import Struct
 
 from gateway.bounds import REQUEST_SECONDS, within
 from gateway.contacts.contact_log import Contacts
-from gateway.http import answers, openapi
+from gateway.http import openapi
 from gateway.http.gateway_health import Health
 from gateway.http.middleware import EXPIRES, LIVE
-from gateway.http.parameters import Parameters
+from gateway.http.parameters import parse_parameters
 from gateway.http.problems import RETRY_SECONDS, bad_body, bad_parameter, upgrade_required
 from gateway.http.request_places import USER
 from gateway.live import live_socket
 from gateway.live.live_session import LiveSession
-from gateway.live.long_poll import MAX_WAIT_SECONDS, await_page
+from gateway.live.long_poll import await_page
 from gateway.log.barrier import Barrier
 from gateway.log.log_ends import Ends, check_cursor
 from gateway.log.wake_ups import WakeUps
@@ -37,23 +37,18 @@ from gateway.reads.access import access_conversation
 from gateway.reads.device_registry import NewDevices
 from gateway.reads.readable_ids import is_id
 from gateway.reads.search import Index, SearchAsked
-from gateway.reads.search_terms import (
-    MAX_CURSOR_CHARACTERS,
-    MAX_QUERY_CHARACTERS,
-    Query,
-    SearchPosition,
-    from_cursor,
-    parse_query,
-)
+from gateway.reads.search_terms import Query, SearchPosition, from_cursor, parse_query
 from gateway.reads.sync_page import SyncRead
-from gateway.store.device_port import MAX_CURSOR
 from gateway.store.store_port import Store
-from schemas.records import MAX_ID_LENGTH
-
-DEFAULT_PAGE: Final = 100
-DEFAULT_HITS: Final = 20
-
-_ORDERS: Final = ("asc", "desc")
+from schemas.http.bodies import MoveCursor, RegisterDevice
+from schemas.http.queries import (
+    ConversationsQuery,
+    LiveQuery,
+    MessagesQuery,
+    NoQuery,
+    SearchQuery,
+    SyncQuery,
+)
 
 BodyT = TypeVar("BodyT", bound=Struct)
 
@@ -90,50 +85,45 @@ async def get_openapi(_request: web.Request) -> web.Response:
 
 async def get_conversations(request: web.Request) -> web.Response:
     """`GET /v1/conversations`."""
-    given = Parameters(request.query, frozenset({"after", "limit"}))
-    after = given.text("after", longest=MAX_ID_LENGTH) or ""
-    limit = given.number("limit", DEFAULT_PAGE, low=1, high=conversations.MAX_CONVERSATIONS)
+    query = parse_parameters(request.query, ConversationsQuery)
     store = request.app[GATEWAY].store
-    return _json(await conversations.list_conversations(store, request[USER], after, limit))
+    listing = conversations.list_conversations(
+        store, request[USER], query.after or "", query.limit
+    )
+    return _json(await listing)
 
 
 async def get_messages(request: web.Request) -> web.Response:
     """`GET /v1/conversations/{id}/messages`."""
-    given = Parameters(request.query, frozenset({"from", "to", "limit", "order"}))
-    first = given.number("from", 1, low=1)
-    last = given.number("to", 0, low=1)
-    limit = given.number("limit", DEFAULT_PAGE, low=1, high=history.MAX_ITEMS)
-    order = given.choice("order", _ORDERS)
-    if 0 < last < first:
+    query = parse_parameters(request.query, MessagesQuery)
+    if query.last is not None and query.last < query.first:
         raise bad_parameter("to", "must not be below from")
     store = request.app[GATEWAY].store
     access = await access_conversation(store, request[USER], request.match_info["id"])
-    asked = history.HistoryAsked(first, last or access.head, limit, newest_first=order == "desc")
+    asked = history.HistoryAsked(
+        query.first, query.last or access.head, query.limit, newest_first=query.order == "desc"
+    )
     return _json(await history.read_history(store, access, asked))
 
 
 async def get_sync(request: web.Request) -> web.Response:
     """`GET /v1/sync`."""
-    given = Parameters(request.query, frozenset({"after", "before", "limit", "wait"}))
-    after = given.number("after", -1, low=-1, high=MAX_CURSOR)
-    before = given.number("before", -1)
-    limit = given.number("limit", DEFAULT_PAGE, low=1, high=sync.MAX_RECORDS)
-    wait = given.number("wait", 0, high=MAX_WAIT_SECONDS)
+    query = parse_parameters(request.query, SyncQuery)
     gateway, user = request.app[GATEWAY], request[USER]
     for name in ("after", "wait"):
-        if before >= 0 and name in request.query:
+        if query.before is not None and name in request.query:
             raise bad_parameter("before", f"cannot be given together with {name}")
     await gateway.contacts.note(user)
-    store, barrier = gateway.store, gateway.barrier
-    if before >= 0:
-        back = sync_back.read_sync_back(store, user, before, limit, barrier=barrier)
+    store, barrier, after = gateway.store, gateway.barrier, query.after
+    if query.before is not None:
+        back = sync_back.read_sync_back(store, user, query.before, query.limit, barrier=barrier)
         return _json(await back)
 
     async def page() -> SyncRead:
-        reading = sync.read_sync(store, user, after, limit, barrier=barrier)
+        reading = sync.read_sync(store, user, after, query.limit, barrier=barrier)
         return await within(REQUEST_SECONDS, reading)
 
-    if wait == 0:
+    if query.wait == 0:
         found, _ = await page()
         if found.next == after and not found.more:
             await check_cursor(gateway.ends, user, after, "after")
@@ -141,12 +131,12 @@ async def get_sync(request: web.Request) -> web.Response:
     await within(REQUEST_SECONDS, check_cursor(gateway.ends, user, after, "after"))
     with gateway.wake_ups.listening(user) as listener:
         lasts = request[EXPIRES] - time.time()
-        return _json(await await_page(listener, page, after, wait, lasts))
+        return _json(await await_page(listener, page, after, query.wait, lasts))
 
 
 async def get_sync_end(request: web.Request) -> web.Response:
     """`GET /v1/sync/end`."""
-    Parameters(request.query, frozenset())
+    parse_parameters(request.query, NoQuery)
     gateway, user = request.app[GATEWAY], request[USER]
     await gateway.contacts.note(user)
     return _json(await sync.sync_end(gateway.store, user, barrier=gateway.barrier))
@@ -154,9 +144,8 @@ async def get_sync_end(request: web.Request) -> web.Response:
 
 async def get_live(request: web.Request) -> web.StreamResponse:
     """`GET /v1/live`."""
-    given = Parameters(request.query, frozenset({"after", "limit"}))
-    after = given.number("after", -1, low=-1, high=MAX_CURSOR)
-    limit = given.number("limit", DEFAULT_PAGE, low=1, high=sync.MAX_RECORDS)
+    query = parse_parameters(request.query, LiveQuery)
+    after = query.after
     socket = live_socket.new_socket()
     if not socket.can_prepare(request).ok:
         raise upgrade_required()
@@ -167,7 +156,7 @@ async def get_live(request: web.Request) -> web.StreamResponse:
         await socket.prepare(request)
         send = partial(live_socket.send_answer, socket)
         barrier = gateway.barrier
-        session = LiveSession(gateway.store, listener, after, limit, send, barrier=barrier)
+        session = LiveSession(gateway.store, listener, after, query.limit, send, barrier=barrier)
         beside = gateway.contacts.keep(user)
         await live_socket.serve_socket(request, socket, session, request[EXPIRES], beside)
     return socket
@@ -175,15 +164,13 @@ async def get_live(request: web.Request) -> web.StreamResponse:
 
 async def get_search(request: web.Request) -> web.Response:
     """`GET /v1/search`."""
-    given = Parameters(
-        request.query, frozenset({"q", "conversation", "sender", "limit", "cursor"})
-    )
+    query = parse_parameters(request.query, SearchQuery)
     asked = SearchAsked(
-        query=_query(given),
-        conversation=given.text("conversation", longest=MAX_ID_LENGTH),
-        sender=given.text("sender", longest=MAX_ID_LENGTH),
-        below=_below(given),
-        limit=given.number("limit", DEFAULT_HITS, low=1, high=search.MAX_HITS),
+        query=_terms(query.q),
+        conversation=query.conversation,
+        sender=query.sender,
+        below=_below(query.cursor),
+        limit=query.limit,
     )
     gateway = request.app[GATEWAY]
     return _json(await search.search_messages(gateway.store, gateway.index, request[USER], asked))
@@ -191,14 +178,14 @@ async def get_search(request: web.Request) -> web.Response:
 
 async def get_devices(request: web.Request) -> web.Response:
     """`GET /v1/devices`."""
-    Parameters(request.query, frozenset())
+    parse_parameters(request.query, NoQuery)
     return _json(await devices.list_devices(request.app[GATEWAY].store, request[USER]))
 
 
 async def post_device(request: web.Request) -> web.Response:
     """`POST /v1/devices`."""
-    Parameters(request.query, frozenset())
-    body = await _body(request, answers.RegisterDevice)
+    parse_parameters(request.query, NoQuery)
+    body = await _body(request, RegisterDevice)
     if not is_id(body.device_id):
         raise bad_body("must name the device by 1 to 128 printable characters")
     gateway, user = request.app[GATEWAY], request[USER]
@@ -211,29 +198,28 @@ async def post_device(request: web.Request) -> web.Response:
 
 async def get_device(request: web.Request) -> web.Response:
     """`GET /v1/devices/{id}`."""
-    Parameters(request.query, frozenset())
+    parse_parameters(request.query, NoQuery)
     return _json(await devices.show_device(*_device(request)))
 
 
 async def delete_device(request: web.Request) -> web.Response:
     """`DELETE /v1/devices/{id}`."""
-    Parameters(request.query, frozenset())
+    parse_parameters(request.query, NoQuery)
     await devices.take_out(*_device(request))
     return web.Response(status=204)
 
 
 async def get_beginnings(request: web.Request) -> web.Response:
     """`GET /v1/devices/{id}/conversations`."""
-    given = Parameters(request.query, frozenset({"after", "limit"}))
-    after = given.text("after", longest=MAX_ID_LENGTH) or ""
-    limit = given.number("limit", DEFAULT_PAGE, low=1, high=conversations.MAX_CONVERSATIONS)
-    return _json(await devices.show_beginnings(*_device(request), after, limit))
+    query = parse_parameters(request.query, ConversationsQuery)
+    showing = devices.show_beginnings(*_device(request), query.after or "", query.limit)
+    return _json(await showing)
 
 
 async def put_cursor(request: web.Request) -> web.Response:
     """`PUT /v1/devices/{id}/cursor`."""
-    Parameters(request.query, frozenset())
-    body = await _body(request, answers.MoveCursor)
+    parse_parameters(request.query, NoQuery)
+    body = await _body(request, MoveCursor)
     gateway, user = request.app[GATEWAY], request[USER]
     await gateway.contacts.note(user)
     await check_cursor(gateway.ends, user, body.cursor, "cursor")
@@ -253,18 +239,14 @@ async def _body(request: web.Request, kind: type[BodyT]) -> BodyT:
         raise bad_body("is not JSON") from None
 
 
-def _query(given: Parameters) -> Query:
-    query = given.text("q", longest=MAX_QUERY_CHARACTERS)
-    if query is None:
-        raise bad_parameter("q", "is needed")
+def _terms(query: str) -> Query:
     try:
         return parse_query(query)
     except ValueError as error:
         raise bad_parameter("q", str(error)) from None
 
 
-def _below(given: Parameters) -> SearchPosition | None:
-    cursor = given.text("cursor", longest=MAX_CURSOR_CHARACTERS)
+def _below(cursor: str | None) -> SearchPosition | None:
     try:
         return None if cursor is None else from_cursor(cursor)
     except ValueError as error:

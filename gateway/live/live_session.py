@@ -26,7 +26,6 @@ from typing import Final
 from msgspec import Struct
 
 from gateway.bounds import REQUEST_SECONDS, within
-from gateway.http.answers import LiveBegun, LiveHead, LiveRecords
 from gateway.http.problems import Problem
 from gateway.live.pace import Pace
 from gateway.log.barrier import NO_BARRIER, Barrier
@@ -36,6 +35,7 @@ from gateway.reads.sync_page import read_sync
 from gateway.store.store_port import Store
 from schemas.codec import decode_position
 from schemas.errors import ServerUnavailable, UndecodableRecord
+from schemas.http.answers import LiveBegun, LiveHead, LiveRecords
 from schemas.visibility import periods, visible
 
 HEADS_SECONDS: Final = 0.2

@@ -33,11 +33,11 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from msgspec import Struct
 
 from gateway import bounds
-from gateway.http.answers import LiveProblem
 from gateway.http.connection import Connection, connection_of
 from gateway.http.problems import Problem
 from gateway.live.live_session import LiveSession
 from schemas.errors import ImError
+from schemas.http.answers import LiveProblem
 
 log = logging.getLogger(__name__)
 

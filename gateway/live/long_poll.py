@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
 
-from gateway.http.answers import SyncPage
 from gateway.http.problems import unauthorized
 from gateway.http.tokens import EXPIRED
 from gateway.live.pace import Pace
 from gateway.log.wake_ups import Listener
 from gateway.reads.sync_page import SyncRead
-
-MAX_WAIT_SECONDS: Final = 30
-"""Maximum wait; shorter than the usual timeouts of proxies."""
+from schemas.http.answers import SyncPage
 
 
 async def await_page(

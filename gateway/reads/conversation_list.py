@@ -8,13 +8,12 @@ from typing import Final
 
 import msgspec
 
-from gateway.http.answers import ConversationShown, ConversationsPage, PeriodShown
 from gateway.http.problems import Problem
 from gateway.reads.access import ConversationAccess, access_conversation
 from gateway.reads.unread_count import UnreadCount, reading_of
 from gateway.store.store_port import Store
+from schemas.http.answers import ConversationShown, ConversationsPage, PeriodShown
 
-MAX_CONVERSATIONS: Final = 200
 MAX_PAGE_BYTES: Final = 524_288
 """Maximum size of a page. A page is larger only if it has one conversation that is larger."""
 

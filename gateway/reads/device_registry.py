@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Callable
 from typing import NamedTuple
 
-from gateway.http.answers import BeginningShown, BeginningsPage, DeviceShown, DevicesShown
 from gateway.http.problems import no_such_device, too_many_devices
 from gateway.log.barrier import NO_BARRIER, Barrier
 from gateway.reads.access import ConversationAccess
@@ -19,6 +18,7 @@ from gateway.reads.conversation_list import open_conversations
 from gateway.reads.sync_page import sync_end
 from gateway.store.device_port import MAX_DEVICES, Registered
 from gateway.store.store_port import Store
+from schemas.http.answers import BeginningShown, BeginningsPage, DeviceShown, DevicesShown
 from schemas.records import NewDevicePolicy
 
 

@@ -11,13 +11,12 @@ from typing import Final, NamedTuple
 
 from msgspec import Raw
 
-from gateway.http.answers import HistoryPage, Hole, HoleKind
 from gateway.reads.access import ConversationAccess
 from gateway.reads.shown import as_shown, hole_of
 from gateway.store.store_port import SLICE, Store, StoredEntry
+from schemas.http.answers import HistoryItem, HistoryPage, Hole, HoleKind
 from schemas.visibility import visible
 
-MAX_ITEMS: Final = 500
 MAX_PAGE_BYTES: Final = 1_048_576
 """Maximum size of a page. A page is larger only if it has one entry that is larger."""
 
@@ -66,7 +65,7 @@ def _hole(access: ConversationAccess, seq: int) -> HoleKind | None:
 
 async def read_history(
     store: Store, access: ConversationAccess, asked: HistoryAsked
-) -> HistoryPage:
+) -> HistoryPage[HistoryItem]:
     """One page of a range.
 
     Raises:
@@ -104,7 +103,7 @@ class _Page:
 
     def __init__(self, asked: HistoryAsked) -> None:
         self.asked = asked
-        self.items: list[Raw | Hole] = []
+        self.items: list[HistoryItem] = []
         self.full = False
         self._bytes = 0
         self._covered: int | None = None
@@ -152,7 +151,7 @@ class _Page:
         else:
             self._add(Hole(kind, first, last), covered)
 
-    def _add(self, item: Raw | Hole, covered: int) -> None:
+    def _add(self, item: HistoryItem, covered: int) -> None:
         self.items.append(item)
         self._covered = covered
         self.full = self.room <= 0

@@ -19,15 +19,15 @@ from typing import Final, NamedTuple, Protocol
 
 from msgspec import Raw
 
-from gateway.http.answers import SearchPage
 from gateway.reads.access import ConversationAccess, access_conversation
 from gateway.reads.conversation_list import open_conversations
 from gateway.reads.search_terms import Hit, Query, SearchPosition, to_cursor
 from gateway.reads.shown import as_shown, words_of
 from gateway.store.store_port import Store
+from schemas.http.answers import SearchPage
+from schemas.http.queries import MAX_HITS
 from schemas.visibility import Period, readable
 
-MAX_HITS: Final = 100
 _MAX_ROUNDS: Final = 5
 """Maximum number of reads of the index for a page. Reads after the first replace dropped hits."""
 

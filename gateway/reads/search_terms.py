@@ -18,9 +18,6 @@ from backends.search_text import readings_of, visible_characters
 from gateway.reads.readable_ids import is_id
 from schemas.limits import MAX_SEQ
 
-MAX_QUERY_CHARACTERS: Final = 8_190
-"""The maximum size of the first line of an HTTP request."""
-
 MAX_TERMS: Final = 64
 """Maximum number of terms, each a clause of the query. Further terms are ignored."""
 
@@ -32,10 +29,6 @@ _CLOSING: Final = {'"': '"', "\u300c": "\u300d", "\u300e": "\u300f"}
 
 Term: TypeAlias = tuple[str, ...]
 """The readings of a term, as `readings_of` gives them."""
-
-
-MAX_CURSOR_CHARACTERS: Final = 2_000
-"""A cursor holds an id of up to 128 characters of up to 4 bytes, escaped or not, in base64."""
 
 
 class Query(NamedTuple):

@@ -20,9 +20,9 @@ from typing import Final, TypeAlias
 import msgspec
 from msgspec import Raw
 
-from gateway.http.answers import HoleKind
 from gateway.reads.access import ConversationAccess
 from gateway.store.store_port import SLICE, Store, StoredEntry
+from schemas.http.answers import HoleKind
 
 _Fields: TypeAlias = dict[str, Raw]
 _decode: Final = msgspec.json.Decoder(_Fields).decode

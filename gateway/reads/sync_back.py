@@ -24,7 +24,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from gateway.http.answers import SyncPage
 from gateway.log.barrier import NO_BARRIER, Barrier
 from gateway.reads.expiry import BEGINNING
 from gateway.reads.sync_merge import descending
@@ -32,6 +31,7 @@ from gateway.reads.sync_page import MAX_BUCKETS, Page, References, look_up_gone
 from gateway.reads.sync_records import records_of
 from gateway.store.store_port import SLICE, Store, StoredRow
 from schemas.errors import ServerUnavailable
+from schemas.http.answers import SyncPage
 from schemas.limits import SYNC_BUCKET
 
 _NONE: Final = -1

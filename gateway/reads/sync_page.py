@@ -29,17 +29,16 @@ from typing import Final, NamedTuple
 
 from msgspec import Raw
 
-from gateway.http.answers import SyncEnd, SyncPage, SyncPageItem
 from gateway.http.problems import trimmed
 from gateway.log.barrier import NO_BARRIER, Barrier
 from gateway.reads.expiry import BEGINNING, EXPIRIES, gone, worked_in
 from gateway.reads.sync_merge import ascending
 from gateway.reads.sync_records import records_of
 from gateway.store.store_port import SLICE, Store, StoredRow
+from schemas.http.answers import SyncEnd, SyncPage, SyncPageItem
 from schemas.limits import SYNC_BUCKET
 from schemas.sync_rows import SyncReference
 
-MAX_RECORDS: Final = 500
 MAX_PAGE_BYTES: Final = 1_048_576
 """Maximum size of a page. A page is larger only if it has one record that is larger."""
 

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple, Protocol
 
-from schemas.limits import MAX_SEQ
 from schemas.records import NewDevicePolicy
 
 MAX_DEVICES: Final = 32
 """Maximum number of devices of one person."""
-
-MAX_CURSOR: Final = MAX_SEQ - 3
-"""The highest cursor of a device: the store writes it with a timestamp that is a little higher."""
 
 
 class Registered(NamedTuple):

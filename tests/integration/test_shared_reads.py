@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import pytest
 
-from gateway.http.answers import HistoryPage
 from gateway.reads.access import ConversationAccess, access_conversation
 from gateway.reads.history import HistoryAsked, read_history
 from gateway.reads.sync_page import read_sync
@@ -17,6 +16,7 @@ from gateway.store.cassandra_store import CassandraStore
 from gateway.store.coalescing import CoalescingStore
 from gateway.store.store_port import Store
 from schemas.codec import encode
+from schemas.http.answers import HistoryItem, HistoryPage
 from schemas.settings import Settings
 from schemas.sync_rows import SyncRow
 from tests.support.gateway import message
@@ -72,7 +72,9 @@ async def opened(store: Store, number: int) -> ConversationAccess:
     return await access_conversation(store, f"u{number}", GROUP)
 
 
-async def last_page(store: Store, access: ConversationAccess, number: int) -> HistoryPage:
+async def last_page(
+    store: Store, access: ConversationAccess, number: int
+) -> HistoryPage[HistoryItem]:
     """The page that one member reads; the members start at different SeqIds."""
     asked = HistoryAsked(HEAD - PAGE + number % 10, HEAD, PAGE, newest_first=True)
     return await read_history(store, access, asked)

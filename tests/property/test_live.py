@@ -11,12 +11,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from gateway.http.answers import LiveBegun, LiveHead, LiveRecords
 from gateway.http.problems import Problem
 from gateway.live.live_session import LiveSession, open_head
 from gateway.log.wake_ups import Wake, WakeUps
 from gateway.reads.access import access_conversation
 from schemas.codec import encode
+from schemas.http.answers import LiveBegun, LiveHead, LiveRecords
 from schemas.records import EntryPosition, FanoutMode
 from schemas.visibility import periods, visible
 from tests.support import virtual_time

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from gateway.http.answers import SyncPage
 from gateway.reads import sync_back
 from gateway.reads import sync_page as sync
 from gateway.reads.sync_back import read_sync_back
@@ -22,6 +21,7 @@ from gateway.reads.sync_page import read_sync
 from gateway.store.store_port import StoredRow
 from schemas.codec import encode
 from schemas.errors import ServerUnavailable
+from schemas.http.answers import SyncPage
 from schemas.limits import MAX_SEQ, SYNC_BUCKET
 from schemas.records import MessageSent, NotStoredHole, RecalledHole
 from schemas.sync_rows import SyncRow, encode_row, references

@@ -11,11 +11,11 @@ from typing import Final, Literal, TypeAlias
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.answers import SyncPage
 from gateway.http.problems import Problem
 from gateway.live.long_poll import await_page
 from gateway.log.wake_ups import MAX_SINK_LAG_SECONDS, Wake, WakeUps
 from gateway.reads.sync_page import SyncRead, read_sync
+from schemas.http.answers import SyncPage
 from tests.support import virtual_time
 from tests.support.gateway import FakeStore, message
 

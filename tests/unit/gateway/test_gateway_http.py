@@ -25,10 +25,10 @@ from gateway.http.routes import ROUTES
 from gateway.http.tokens import MIN_SECRET_BYTES
 from gateway.log.wake_ups import WakeUps
 from gateway.reads.conversation_list import MAX_PAGE_BYTES
-from gateway.reads.history import MAX_ITEMS
 from gateway.store.store_port import ConversationHead
 from schemas.codec import encode
 from schemas.errors import ConfigurationError
+from schemas.http.queries import MAX_ITEMS
 from schemas.records import ConversationCreated, Rejected
 from tests.support.gateway import (
     Answer,

@@ -1,19 +1,24 @@
-"""The gateway's responses as msgspec structs: encoded by the routes, described by `openapi`."""
+"""The answers of the gateway: encoded by its routes, described by OpenAPI, decoded by clients.
+
+OpenAPI has the docstrings of the structs. A client ignores unknown fields, so a client can read
+the answers of a later gateway.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Generic, Literal, TypeAlias, TypeVar
 
-from msgspec import Meta, Raw, Struct, field
+from msgspec import UNSET, Raw, Struct, UnsetType, field
 
-from gateway.http.problems import ProblemDetails
-from gateway.store.device_port import MAX_CURSOR
-from schemas.records import MAX_ID_LENGTH, FanoutMode, NewDevicePolicy
+from schemas.records import FanoutMode, NewDevicePolicy
 
 HoleKind = Literal["hidden", "not_yet", "recalled"]
 """``hidden``: the caller may not read these SeqIds. ``not_yet``: nothing is stored there.
 ``recalled``: a recalled message, or an edit of one. Entries of a conversation timeline never
 expire; for expired records of a sync timeline there is the problem ``trimmed``."""
+
+
+ItemT = TypeVar("ItemT")
 
 
 class Hole(Struct, frozen=True):
@@ -24,7 +29,23 @@ class Hole(Struct, frozen=True):
     last: int = field(name="to")
 
 
-class HistoryPage(Struct, frozen=True, kw_only=True):
+HistoryItem: TypeAlias = Raw | Hole
+"""An item of a history page: an entry as JSON, or a hole."""
+
+
+class ItemPlace(Struct, frozen=True):
+    """The SeqIds of an item of a history page: ``seq`` for an entry, a range for a hole.
+
+    For clients. ``hole`` is None for an entry, and may be a kind that only a later gateway knows.
+    """
+
+    seq: int = 0
+    hole: str | None = None
+    first: int = field(name="from", default=0)
+    last: int = field(name="to", default=0)
+
+
+class HistoryPage(Struct, Generic[ItemT], frozen=True, kw_only=True):
     """Part of a conversation timeline, in the requested order, without missing SeqIds.
 
     ``head`` is the last SeqId that the caller may know. ``next`` is the begin of the next page:
@@ -33,7 +54,7 @@ class HistoryPage(Struct, frozen=True, kw_only=True):
 
     conv_id: str
     head: int
-    items: list[Raw | Hole]
+    items: list[ItemT]  # the gateway encodes `HistoryItem`, a client decodes `Raw`
     next: int | None
 
 
@@ -65,6 +86,23 @@ class SyncEnd(Struct, frozen=True):
     """
 
     next: int
+
+
+class ProblemDetails(Struct, frozen=True, kw_only=True):
+    """The body of an error response; the log has more under its ``request_id``.
+
+    ``parameter``: the invalid parameter. Only for ``trimmed``: ``cursor``, the given cursor, and
+    ``oldest``, the sync SeqId from which on all records are stored.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    parameter: str | UnsetType = UNSET
+    cursor: int | UnsetType = UNSET
+    oldest: int | UnsetType = UNSET
 
 
 class LiveBegun(Struct, frozen=True, tag_field="kind", tag="begun"):
@@ -170,18 +208,6 @@ class BeginningsPage(Struct, frozen=True, kw_only=True):
 
     conversations: list[BeginningShown]
     next: str | None
-
-
-class RegisterDevice(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body that registers a device."""
-
-    device_id: Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
-
-
-class MoveCursor(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body with a device's new cursor."""
-
-    cursor: Annotated[int, Meta(ge=-1, le=MAX_CURSOR)]
 
 
 class SearchPage(Struct, frozen=True, kw_only=True):
