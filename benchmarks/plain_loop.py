@@ -23,7 +23,7 @@ from schemas.codec import decode_command, encode
 from schemas.records import AnyCommand, ConversationCreated, MessageSent, SendMessage
 from schemas.settings import Settings
 from schemas.topics import Topic
-from stream_processors.commit.addressing import addresses
+from stream_processors.commit.shard_destinations import destinations_in
 from stream_processors.commit.transaction import TRANSACTION_SECONDS, transactional_config
 from stream_processors.commit.turns import LONG_TURN
 
@@ -56,7 +56,7 @@ class PlainLoop:
         self._messages = settings.topic(Topic.MESSAGES)
         self._timeline, self._sync = settings.topic(Topic.TIMELINE), settings.topic(Topic.SYNC)
         self._shards = {
-            f"conv-{n}": addresses(people(n, fan_out), settings.sync_partitions)
+            f"conv-{n}": destinations_in(people(n, fan_out), self._sync, settings.sync_partitions)
             for n in range(CONVERSATIONS)
         }
         self._last_seq = dict.fromkeys(self._shards, 0)
@@ -77,8 +77,8 @@ class PlainLoop:
             last_seq[command.conv_id] = seq = last_seq[command.conv_id] + 1
             value = _entry(command, seq, message.timestamp()[1])
             produce(self._timeline, value, command.conv_id, partition)
-            for shard, key in self._shards[command.conv_id]:
-                produce(self._sync, value, key, shard)
+            for topic, shard, key in self._shards[command.conv_id]:
+                produce(topic, value, key, shard)
         done = TopicPartition(self._messages, partition, (messages[-1].offset() or 0) + 1)
         producer.send_offsets_to_transaction(
             [done], self._consumer.consumer_group_metadata(), TRANSACTION_SECONDS

@@ -26,7 +26,8 @@ from schemas.limits import Limits
 from schemas.records import AddMembers, AnyCommand, CreateConversation, SendMessage, TextContent
 from schemas.settings import Settings
 from schemas.topics import Topic
-from stream_processors.sequencing.sequencer import RecordWriter, RejectedRecord, Sequencer
+from stream_processors.sequencing.record_writer import RecordWriter, RejectedRecord
+from stream_processors.sequencing.sequencer import Sequencer
 from stream_processors.state.conversations import Conversations
 from stream_processors.state.restore import restore
 from stream_processors.state.state_codec import LaneProgress, progress_record

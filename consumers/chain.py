@@ -14,7 +14,7 @@ from backends.sync_layout.layouts import (
     Sharded,
     SyncLayout,
     TopicPerRecipient,
-    sync_layout,
+    by_layout,
 )
 from consumers.partition_reader import answered, bounds, written_end
 from schemas.errors import ConfigurationError
@@ -152,7 +152,7 @@ class OwnTopicChain:
         """See `Chain`. Includes records in open transactions: they may be committed later.
 
         Later records go to the person's own topic:
-        `stream_processors.commit.recipient_transaction`.
+        `stream_processors.commit.recipient_topic_destinations`.
         """
         return written_end(self._settings, place)
 
@@ -175,11 +175,11 @@ class OwnTopicChain:
 
 def chain_of(settings: Settings, user: str, consumer: Consumer) -> Chain:
     """Return the chain of one person in a deployment."""
-    layout = sync_layout(settings)
-    if isinstance(layout, Sharded):
-        return ShardedChain(settings, layout, user, consumer)
-    assert isinstance(layout, TopicPerRecipient)  # noqa: S101 - there are two
-    return OwnTopicChain(settings, layout, user, consumer)
+    return by_layout(
+        settings,
+        sharded=lambda layout: ShardedChain(settings, layout, user, consumer),
+        topic_per_recipient=lambda layout: OwnTopicChain(settings, layout, user, consumer),
+    )
 
 
 def _place(consumer: Consumer, layout: SyncLayout, user: str, epoch: int) -> TopicPartition:

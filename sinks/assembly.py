@@ -33,7 +33,7 @@ from sinks.cassandra.messages import MessageWriter
 from sinks.cassandra.requests import failures_by_kind
 from sinks.cassandra.sync_writer import SyncWriter
 from sinks.contact_reader import contact_log
-from sinks.sync_source import sync_consumer_config, sync_source
+from sinks.sync_source import sync_source
 
 _MIB: Final = 1024 * 1024
 
@@ -100,9 +100,8 @@ def run_stage(name: str, settings: Settings, stop: Event) -> None:
     """
     stage = STAGES[name]
     group, topic = f"sink-{name}", settings.topic(stage.topic)
-    config, source = sink_consumer_config(settings, group), source_of(stage, settings, group)
-    if stage.topic is Topic.SYNC:
-        config |= sync_consumer_config(settings)
+    source = source_of(stage, settings, group)
+    config = sink_consumer_config(settings, group) | source.consumer_config
     commits = Commits()
     consumer = Consumer(config | {"on_commit": commits.answered})
     with ExitStack() as stack:

@@ -22,7 +22,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from backends.kafka.clients import consumer_config
 from backends.kafka.epoch_log import EpochLog
 from backends.kafka.groups import committed_places
-from backends.sync_layout.layouts import Sharded, SyncLayout, TopicPerRecipient, sync_layout
+from backends.sync_layout.layouts import Sharded, SyncLayout, TopicPerRecipient, by_layout
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 from sinks.base.source import SinkSource
@@ -65,7 +65,12 @@ class RecipientTopicSource(_Numbered):
     def __init__(self, layout: TopicPerRecipient) -> None:
         super().__init__(layout)
         # The client library takes a name that begins with ^ for a pattern.
-        self._pattern = f"^{layout.topic('', 0).replace('.', '[.]')}([.].*)?$"
+        self._pattern = f"^{layout.base.replace('.', '[.]')}([.].*)?$"
+
+    @property
+    def consumer_config(self) -> dict[str, Any]:
+        """See `SinkSource`."""
+        return {"topic.metadata.refresh.interval.ms": int(NEW_TOPICS_SECONDS * 1000)}
 
     def topics(self) -> list[str]:
         """See `SinkSource`."""
@@ -83,13 +88,18 @@ class EpochByEpoch(_Numbered):
 
     def __init__(self, settings: Settings, layout: Sharded, stage: str) -> None:
         super().__init__(layout)
-        self._sharded = layout
+        self._topic_of_epoch = layout.topic_of
         self._epoch = 0
         # Never subscribes: reads ``im.epochs``, and requests the group's commits.
         self._consumer = Consumer(
             consumer_config(settings, settings.group(stage)) | {"enable.partition.eof": True}
         )
         self._log = EpochLog(settings, self._consumer)
+
+    @property
+    def consumer_config(self) -> dict[str, Any]:
+        """See `SinkSource`."""
+        return {}
 
     def topics(self) -> list[str]:
         """See `SinkSource`."""
@@ -103,12 +113,12 @@ class EpochByEpoch(_Numbered):
                 self._epoch = following
         except (KafkaException, ServerUnavailable) as error:
             _logger.warning("cannot check whether an epoch is stored: %s", error)
-        return [self._sharded.topic_of(self._epoch)]
+        return [self._topic_of_epoch(self._epoch)]
 
     def _is_stored(self, epoch: int) -> bool:
         if not self._log.epochs.is_closed(epoch):  # step 1
             return False
-        topic = self._sharded.topic_of(epoch)
+        topic = self._topic_of_epoch(epoch)
         partitions = self._consumer.list_topics(topic, REQUEST_SECONDS).topics[topic].partitions
         places = [TopicPartition(topic, partition) for partition in partitions]
         ends = [self._end(place) for place in places]
@@ -124,17 +134,10 @@ class EpochByEpoch(_Numbered):
         return int(found[1])
 
 
-def sync_consumer_config(settings: Settings) -> dict[str, Any]:
-    """The settings of the sync sink's consumer in addition to `sink_consumer_config`."""
-    if settings.sync_layout == Sharded.name:
-        return {}
-    return {"topic.metadata.refresh.interval.ms": int(NEW_TOPICS_SECONDS * 1000)}
-
-
 def sync_source(settings: Settings, stage: str) -> SinkSource:
     """The source of the sync sink of a deployment."""
-    layout = sync_layout(settings)
-    if isinstance(layout, Sharded):
-        return EpochByEpoch(settings, layout, stage)
-    assert isinstance(layout, TopicPerRecipient)  # noqa: S101 - there are two
-    return RecipientTopicSource(layout)
+    return by_layout(
+        settings,
+        sharded=lambda layout: EpochByEpoch(settings, layout, stage),
+        topic_per_recipient=RecipientTopicSource,
+    )

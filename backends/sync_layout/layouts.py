@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from confluent_kafka import TopicPartition
 
@@ -45,12 +45,21 @@ _NAMES: Final = 100_000
 _PLAIN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
 
 
+_S = TypeVar("_S")
+_R = TypeVar("_R")
+
+
 class SyncLayout(Protocol):
     """Names the shards of recipients."""
 
     @property
     def name(self) -> str:
         """The value of the setting ``sync_layout``."""
+        ...
+
+    @property
+    def base(self) -> str:
+        """The topic of epoch 0, which both layouts have."""
         ...
 
     def topic(self, user: str, epoch: int) -> str:
@@ -76,7 +85,7 @@ class Sharded:
     name: Final = "sharded"
 
     def __init__(self, base: str) -> None:
-        self._base = base
+        self.base = base
         self._later = re.compile(re.escape(base) + r"-([1-9][0-9]{0,4})", re.ASCII)
 
     def topic(self, user: str, epoch: int) -> str:  # noqa: ARG002 - the port's
@@ -85,11 +94,11 @@ class Sharded:
 
     def topic_of(self, epoch: int) -> str:
         """The topic of an epoch."""
-        return f"{self._base}-{epoch}" if epoch else self._base
+        return f"{self.base}-{epoch}" if epoch else self.base
 
     def epoch(self, topic: str) -> int | None:
         """See `SyncLayout`."""
-        if topic == self._base:
+        if topic == self.base:
             return 0
         found = self._later.fullmatch(topic)
         return None if found is None else int(found[1])
@@ -109,24 +118,24 @@ class TopicPerRecipient:
     name: Final = "topic-per-recipient"
 
     def __init__(self, base: str) -> None:
-        self._base = base
+        self.base = base
         self._prefix = f"{base}."
         self.topic_of_own = lru_cache(_NAMES)(self._named)
         """The own topic of a recipient, by the recipient's id."""
 
     def topic(self, user: str, epoch: int) -> str:
         """See `SyncLayout`."""
-        return self.topic_of_own(user) if epoch else self._base
+        return self.topic_of_own(user) if epoch else self.base
 
     def epoch(self, topic: str) -> int | None:
         """See `SyncLayout`."""
-        if topic == self._base:
+        if topic == self.base:
             return 0
         return OWN_EPOCH if topic.startswith(self._prefix) else None
 
     def number(self, topic: str, partition: int) -> int:
         """See `SyncLayout`."""
-        if topic == self._base:
+        if topic == self.base:
             return partition
         digest = hashlib.blake2b(topic.encode(), digest_size=_INDEX_BYTES).digest()
         return sync_seq(OWN_EPOCH, int.from_bytes(digest, "big"))
@@ -141,8 +150,39 @@ class TopicPerRecipient:
 
 def sync_layout(settings: Settings) -> SyncLayout:
     """The layout of a deployment."""
+    return by_layout(
+        settings, sharded=lambda layout: layout, topic_per_recipient=lambda layout: layout
+    )
+
+
+def sharded_layout(settings: Settings) -> Sharded:
+    """The layout of a deployment whose number of shards can change.
+
+    Raises:
+        ConfigurationError: The deployment has the other layout.
+    """
+
+    def refuse(layout: TopicPerRecipient) -> Sharded:
+        raise ConfigurationError(f"the layout {layout.name} has no number of shards to change")
+
+    return by_layout(settings, sharded=lambda layout: layout, topic_per_recipient=refuse)
+
+
+def by_layout(
+    settings: Settings,
+    *,
+    sharded: Callable[[Sharded], _S],
+    topic_per_recipient: Callable[[TopicPerRecipient], _R],
+) -> _S | _R:
+    """The result of the function for the layout of a deployment.
+
+    Each folder that reads or writes sync timelines calls this function once, to choose its
+    implementation of a port. No other module compares the layout of the settings.
+    """
     base = settings.topic(Topic.SYNC)
-    return Sharded(base) if settings.sync_layout == Sharded.name else TopicPerRecipient(base)
+    if settings.sync_layout == Sharded.name:
+        return sharded(Sharded(base))
+    return topic_per_recipient(TopicPerRecipient(base))
 
 
 class SyncShards:
@@ -178,7 +218,7 @@ class SyncShards:
 
     def name(self, number: int) -> str:
         """The readable name of a shard, without the namespace: ``sync[3]``, ``sync-1[0]``."""
-        place, base = self.places[number], self.layout.topic("", 0)
+        place, base = self.places[number], self.layout.base
         return f"sync{place.topic.removeprefix(base)}[{place.partition}]"
 
     def home(self, user: str, epoch: int) -> int | None:

@@ -12,17 +12,17 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, NoReturn
 
 from confluent_kafka import KafkaException
 
 from backends.kafka.clients import REQUEST_SECONDS, admin_client, make_topics, sync_topic
-from backends.sync_layout.layouts import OWN_EPOCH, TopicPerRecipient
+from backends.sync_layout.layouts import OWN_EPOCH, Sharded, TopicPerRecipient, by_layout
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
 from schemas.topics import Topic
 
-AT_ONCE: Final = 250
+TOPICS_PER_REQUEST: Final = 250
 """Topics in one request. On two cores a broker creates some hundreds a second."""
 
 TOPIC_LISTING_SECONDS: Final = 1.0
@@ -31,7 +31,7 @@ TOPIC_LISTING_SECONDS: Final = 1.0
 log = logging.getLogger(__name__)
 
 
-class NoRoom(Exception):
+class TopicLimitReached(Exception):
     """There would be more topics than `Settings.sync_topics_limit`. None was created."""
 
 
@@ -48,18 +48,18 @@ class RecipientTopics:
         self._admin = admin_client(settings)
         self._guard = threading.Lock()
         self._names: set[str] = set()
-        self._looked_at = float("-inf")
-        self.of: dict[str, str] = {}
+        self._listed_at = float("-inf")
+        self.by_recipient: dict[str, str] = {}
         """The topics of the requested recipients, by recipient. Any thread may read it."""
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Lists the topics of the broker.
 
         Raises:
             ServerUnavailable: The broker does not answer.
         """
         with self._guard:
-            self._look()
+            self._refresh()
 
     def find(self, user: str) -> str | None:
         """The topic of a recipient; None if the last listing, at most a second old, has none.
@@ -69,38 +69,40 @@ class RecipientTopics:
         """
         with self._guard:
             now = time.monotonic()
-            if self._note(user) is None and now - self._looked_at > TOPIC_LISTING_SECONDS:
-                self._look()
+            if self._note(user) is None and now - self._listed_at > TOPIC_LISTING_SECONDS:
+                self._refresh()
             return self._note(user)
 
-    def knows(self, users: Iterable[str]) -> bool:
+    def have_all(self, users: Iterable[str]) -> bool:
         """Whether all of these recipients are known to have topics."""
-        return all(user in self.of or self._note(user) for user in users)
+        return all(user in self.by_recipient or self._note(user) for user in users)
 
     def make(self, users: Iterable[str]) -> None:
         """Creates the missing topics, and waits until all have a leader.
 
         Raises:
-            NoRoom: There would be too many topics.
+            TopicLimitReached: There would be too many topics.
             ServerUnavailable: The broker did not create them in time. Some may exist.
         """
         with self._guard:
             missing = [user for user in dict.fromkeys(users) if self._note(user) is None]
             if missing:
-                self._look()  # another process may have created some
+                self._refresh()  # another process may have created some
                 self._make([user for user in missing if self._note(user) is None])
 
     def _make(self, missing: Sequence[str]) -> None:
         limit = self._settings.sync_topics_limit
         if len(self._names) + len(missing) > limit:
-            raise NoRoom(f"{len(self._names)} recipients have topics, the limit is {limit}")
+            raise TopicLimitReached(
+                f"{len(self._names)} recipients have topics, the limit is {limit}"
+            )
         names = iter([self._layout.topic_of_own(user) for user in missing])
-        begin = time.monotonic()
-        while some := list(islice(names, AT_ONCE)):
-            make_topics(self._admin, [sync_topic(self._settings, name, 1) for name in some])
-            self._names.update(some)
+        began = time.monotonic()
+        while batch := list(islice(names, TOPICS_PER_REQUEST)):
+            make_topics(self._admin, [sync_topic(self._settings, name, 1) for name in batch])
+            self._names.update(batch)
         if missing:
-            log.info("%d topics created in %.1f s", len(missing), time.monotonic() - begin)
+            log.info("%d topics created in %.1f s", len(missing), time.monotonic() - began)
         for user in missing:
             self._note(user)
 
@@ -108,16 +110,16 @@ class RecipientTopics:
         name = self._layout.topic_of_own(user)
         if name not in self._names:
             return None
-        self.of[user] = name
+        self.by_recipient[user] = name
         return name
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         try:
-            found = self._admin.list_topics(timeout=REQUEST_SECONDS).topics
+            topics = self._admin.list_topics(timeout=REQUEST_SECONDS).topics
         except KafkaException as error:
             raise ServerUnavailable(f"the topics cannot be listed: {error}") from error
-        self._names.update(name for name in found if self._layout.epoch(name) == OWN_EPOCH)
-        self._looked_at = time.monotonic()
+        self._names.update(name for name in topics if self._layout.epoch(name) == OWN_EPOCH)
+        self._listed_at = time.monotonic()
 
 
 def make_recipients(settings: Settings, users: Sequence[str]) -> list[str]:
@@ -132,11 +134,14 @@ def make_recipients(settings: Settings, users: Sequence[str]) -> list[str]:
     """
     if not users:
         return []
-    if settings.sync_layout != TopicPerRecipient.name:
-        raise ConfigurationError(f"in the sync layout {settings.sync_layout} nobody has a topic")
+
+    def refuse(layout: Sharded) -> NoReturn:
+        raise ConfigurationError(f"in the sync layout {layout.name} nobody has a topic")
+
+    by_layout(settings, sharded=refuse, topic_per_recipient=lambda layout: layout)
     topics = RecipientTopics(settings)
     try:
         topics.make(users)
-    except NoRoom as error:
+    except TopicLimitReached as error:
         raise ConfigurationError(f"{error}: see IM_SYNC_TOPICS_LIMIT") from error
-    return [topics.of[user] for user in users]
+    return [topics.by_recipient[user] for user in users]

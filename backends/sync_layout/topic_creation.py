@@ -55,15 +55,15 @@ def check_layout(admin: AdminClient, settings: Settings) -> None:
         KafkaException: The broker does not answer.
         ConfigurationError: There are topics of the other layout.
     """
-    base = settings.topic(Topic.SYNC)
+    base, own = settings.topic(Topic.SYNC), sync_layout(settings)
     layouts: tuple[SyncLayout, ...] = (Sharded(base), TopicPerRecipient(base))
     names = admin.list_topics(timeout=REQUEST_SECONDS).topics
     for layout in layouts:
-        own = next((name for name in names if layout.epoch(name)), None)  # of a later epoch
-        if own is not None and layout.name != settings.sync_layout:
+        topic = next((name for name in names if layout.epoch(name)), None)  # of a later epoch
+        if topic is not None and layout.name != own.name:
             raise ConfigurationError(
-                f"there is a topic {own} of the sync layout {layout.name}: set IM_SYNC_LAYOUT to "
-                "that, or use another IM_NAMESPACE"
+                f"there is a topic {topic} of the sync layout {layout.name}: set IM_SYNC_LAYOUT "
+                "to that, or use another IM_NAMESPACE"
             )
 
 

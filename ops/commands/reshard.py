@@ -27,7 +27,7 @@ from backends.kafka.clients import (
     sync_topic,
 )
 from backends.kafka.epoch_log import EpochLog
-from backends.sync_layout.layouts import Sharded, sync_layout
+from backends.sync_layout.layouts import Sharded, sharded_layout
 from ops.console import Json, emit, out, progress
 from ops.deployment.running import live_settings
 from schemas.codec import encode
@@ -69,9 +69,7 @@ def declare_epoch(settings: Settings, shards: int) -> int:
         WrongDeployment: The topics are not those of the deployment.
         ServerUnavailable: The broker does not answer. The epoch may have been declared.
     """
-    layout = sync_layout(settings)
-    if not isinstance(layout, Sharded):
-        raise ConfigurationError(f"the layout {layout.name} has no number of shards to change")
+    layout = sharded_layout(settings)
     check_log(settings)
     admin = admin_client(settings)
     try:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from confluent_kafka import TopicPartition
 
 
 class SinkSource(Protocol):
     """The topics of a sink."""
+
+    @property
+    def consumer_config(self) -> dict[str, Any]:
+        """Settings of the sink's consumer in addition to `sink_consumer_config`."""
+        ...
 
     def topics(self) -> list[str]:
         """The topics to subscribe to now. Called repeatedly; does not block for long."""
@@ -32,6 +37,11 @@ class OneTopic:
 
     def __init__(self, name: str) -> None:
         self._name = name
+
+    @property
+    def consumer_config(self) -> dict[str, Any]:
+        """See `SinkSource`."""
+        return {}
 
     def topics(self) -> list[str]:
         """See `SinkSource`."""

@@ -26,16 +26,17 @@ from typing import Any, Final
 from confluent_kafka import Producer, TopicPartition
 
 from backends.kafka.clients import producer_config
-from backends.sync_layout.layouts import Sharded
 from schemas.codec import encode
 from schemas.dead_letters import Origin, content_of, letter_headers, letter_key, letter_value
 from schemas.epochs import LaneSwitched, epoch_key
 from schemas.errors import FatalFailure
 from schemas.settings import Settings
 from schemas.topics import Topic
-from stream_processors.commit.addressing import addresses
+from stream_processors.commit.sync_destinations import PreparedRecords, SyncDestinations
 from stream_processors.commit.turns import LONG_TURN, LaneTurns, Turn
-from stream_processors.sequencing.sequencer import RejectedRecord, Sequencer, SourceRecord
+from stream_processors.sequencing.record_writer import RejectedRecord
+from stream_processors.sequencing.sequencer import Sequencer
+from stream_processors.sequencing.source_record import SourceRecord
 from stream_processors.state.state_codec import progress_record
 
 TRANSACTION_SECONDS: Final = 30.0
@@ -85,42 +86,30 @@ class Transaction:
         partition: The source partition; its timeline and state have the same number.
         producer: The initialised transactional producer of only this partition.
         group_metadata: Returns the consumer group of the source offsets.
-        seat: Takes its turn in steps 2 and 3.
+        lane_turns: Takes the lane's turn in steps 2 and 3.
+        destinations: Gives the destinations of sync records.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a transaction
         self,
         settings: Settings,
         partition: int,
         producer: Producer,
         group_metadata: Callable[[], object],
-        seat: LaneTurns,
+        lane_turns: LaneTurns,
+        destinations: SyncDestinations,
     ) -> None:
-        self._seat = seat
+        self._lane_turns = lane_turns
+        self._destinations = destinations
+        self._destinations_of = destinations.of
         self._partition = partition
         self._producer = producer
         self._group_metadata = group_metadata
         self._messages = settings.topic(Topic.MESSAGES)
         self._timeline = settings.topic(Topic.TIMELINE)
         self._state = settings.topic(Topic.STATE)
-        self._layout = Sharded(settings.topic(Topic.SYNC))
-        self._sync = self._layout.topic_of(0)
-        self._shards = 0
         self._epochs = settings.topic(Topic.EPOCHS)
         self._dead_letter = settings.topic(Topic.DEAD_LETTER)
-
-    def write_to(self, epoch: int) -> None:
-        """Sets the epoch of sync records, which is the epoch in the restored progress.
-
-        Raises:
-            FatalFailure: The topic of the epoch does not exist.
-            KafkaException: The broker does not answer.
-        """
-        self._sync = self._layout.topic_of(epoch)
-        found = self._producer.list_topics(self._sync, TRANSACTION_SECONDS).topics[self._sync]
-        self._shards = len(found.partitions)
-        if not self._shards:
-            raise FatalFailure(f"there is no topic {self._sync}")
 
     def switch(self, sequencer: Sequencer, epoch: int) -> None:
         """Switches to a later epoch, in its own transaction with a record on ``im.epochs``.
@@ -137,7 +126,7 @@ class Transaction:
         self._produce(self._epochs, encode(switched), epoch_key(switched), 0)
         self.state(*progress_record(sequencer.progress))
         self._producer.commit_transaction(TRANSACTION_SECONDS)
-        self.write_to(epoch)
+        self._destinations.use_epoch(epoch)
 
     def run(self, sequencer: Sequencer, records: Sequence[SourceRecord]) -> int:
         """Runs steps 1 to 5 for the first of these records, up to the limit of a transaction.
@@ -148,13 +137,16 @@ class Transaction:
         Raises:
             KafkaException: The transaction did not commit. The process must end: `sequencer` is
                 ahead of the log now.
+            ServerUnavailable: The destinations are not ready. The process may end and retry.
         """
+        prepared = self._destinations.prepare(sequencer, records)
         self._producer.begin_transaction()  # step 1
-        with self._seat.turn() as turn:
-            done = self._write(sequencer, records, turn)  # step 2
+        with self._lane_turns.turn() as turn:
+            done = self._write(sequencer, prepared, turn)  # step 2
             sequencer.write_last(self)  # step 3
             self.state(*progress_record(sequencer.progress))
-        self._complete()
+        if self._destinations.needs_check:
+            self._check_destinations()
         position = TopicPartition(
             self._messages,
             self._partition,
@@ -167,7 +159,11 @@ class Transaction:
         self._producer.commit_transaction(TRANSACTION_SECONDS)  # step 5
         return done
 
-    def _write(self, sequencer: Sequencer, records: Sequence[SourceRecord], turn: Turn) -> int:
+    def _write(self, sequencer: Sequencer, prepared: PreparedRecords, turn: Turn) -> int:
+        records = prepared.records
+        if prepared.refusal is not None:
+            sequencer.refuse(records[0], self, prepared.refusal)
+            return 1
         written, breath = 0, turn.breath
         for done, record in enumerate(records, 1):
             written += sequencer.process(record, self)
@@ -178,8 +174,12 @@ class Transaction:
                 breath = min(written + turn.breath, turn.writes)
         return len(records)
 
-    def _complete(self) -> None:
-        """Writes records that depend on all others; in this layout there are none."""
+    def _check_destinations(self) -> None:
+        """Waits until the broker has all records, and writes the necessary copies."""
+        if self._producer.flush(TRANSACTION_SECONDS):
+            raise FatalFailure("the broker does not take a reply")
+        for copy in self._destinations.checked_copies():
+            self._produce(copy.topic, copy.value, copy.recipient)
 
     def timeline(self, conv_id: str, value: bytes) -> None:
         """Appends an entry to its conversation's timeline."""
@@ -189,16 +189,15 @@ class Transaction:
             self._produce_late(self._timeline, value, conv_id, self._partition)
 
     def sync(self, recipients: Sequence[str], value: bytes) -> int:
-        """Appends one record for each shard that has recipients; returns their number."""
+        """Appends one record for each destination; returns their number."""
         # Nearly all records are written here and in `timeline`, so both first call the producer.
-        produce, topic = self._producer.produce, self._sync
-        records = addresses(recipients, self._shards)
-        for partition, key in records:
+        produce, destinations = self._producer.produce, self._destinations_of(recipients, value)
+        for topic, partition, key in destinations:
             try:
                 produce(topic, value, key, partition)
             except BufferError:
                 self._produce_late(topic, value, key, partition)
-        return len(records)
+        return len(destinations)
 
     def state(self, key: bytes, value: bytes | None) -> None:
         """Replaces a state record."""

@@ -33,7 +33,7 @@ from faust.transport.consumer import RecordMap
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP
 
-from stream_processors.sequencing.unpacking import FetchedBatch, FetchedBatches
+from stream_processors.sequencing.fetched_batches import FetchedBatch, FetchedBatches
 
 log = logging.getLogger("stream_processors.client")
 
@@ -45,7 +45,7 @@ There is one request at a time, and a partition after a hold is in the next requ
 """
 
 
-class BareRecords(fetcher.PartitionRecords):  # type: ignore[misc]
+class CommittedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
     """Fetched, committed records of one partition, without the client's wrapper objects."""
 
     next_fetch_offset: int
@@ -66,9 +66,9 @@ class BareRecords(fetcher.PartitionRecords):  # type: ignore[misc]
                         yield record
                 self.next_fetch_offset = batch.next_offset
             else:
-                passed = batch.passed(self.next_fetch_offset)
+                skipped = batch.skipped_from(self.next_fetch_offset)
                 self.next_fetch_offset = batch.next_offset
-                yield passed
+                yield skipped
 
     def _counts(self, batch: FetchedBatch) -> bool:
         """Whether a batch has records, and they are committed."""
@@ -80,14 +80,14 @@ class BareRecords(fetcher.PartitionRecords):  # type: ignore[misc]
         return not (batch.is_transactional and batch.producer_id in self._aborted_producers)
 
 
-def take_records_bare() -> None:
-    """Makes the Kafka client unpack fetched bytes by `FetchedBatches` and `BareRecords`.
+def install_unpacking() -> None:
+    """Makes the Kafka client unpack fetched bytes by `FetchedBatches` and `CommittedRecords`.
 
     The client has no setting for the classes: it uses those in its module. So the change is for
     the whole process. It is made once, when the sequencer's app is created; no other part of the
     process uses this client.
     """
-    fetcher.PartitionRecords = BareRecords
+    fetcher.PartitionRecords = CommittedRecords
     fetcher.MemoryRecords = FetchedBatches
 
 

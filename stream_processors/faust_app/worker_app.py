@@ -25,14 +25,14 @@ from backends.processes.watchdog import Vitals, Watchdog
 from schemas.errors import FatalFailure
 from schemas.settings import Settings
 from schemas.topics import Topic
-from stream_processors.commit.targets import Targets
+from stream_processors.commit.lane_destinations import lane_destinations
 from stream_processors.commit.transaction import COMMIT_LIMIT_SECONDS, TRANSACTION_SECONDS
 from stream_processors.commit.turns import Turns
 from stream_processors.faust_app.client_watch import watch
-from stream_processors.faust_app.fetching import HoldingApp, HoldingConsumer, take_records_bare
+from stream_processors.faust_app.fetching import HoldingApp, HoldingConsumer, install_unpacking
 from stream_processors.faust_app.scheduler import ChunkScheduler
 from stream_processors.lanes.inbox import Feed
-from stream_processors.lanes.lane import Lane
+from stream_processors.lanes.lane import Lane, SharedByLanes
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +59,14 @@ class Lanes:
     ) -> None:
         self._settings = settings
         self._feed = feed
-        # Never subscribes: it only identifies the group for the transactions.
-        self._group = Consumer(consumer_config(settings, settings.group("sequencer")))
-        self._turns = Turns()
         self._lanes: dict[int, Lane] = {}
-        self._targets = Targets(settings, self._wake, check)
+        self._shared = SharedByLanes(
+            # Never subscribes: it only identifies the group for the transactions.
+            group=Consumer(consumer_config(settings, settings.group("sequencer"))),
+            turns=Turns(),
+            destinations=lane_destinations(settings, self._wake),
+            check=check,
+        )
         self._vitals = Vitals(write_limit=COMMIT_LIMIT_SECONDS)
         own = settings.topic(Topic.MESSAGES)
         watched = StageGroup(settings, "sequencer", lambda: [own], list)
@@ -82,12 +85,7 @@ class Lanes:
         for partition in partitions:
             if partition not in self._lanes:
                 self._lanes[partition] = Lane(
-                    self._settings,
-                    partition,
-                    self._group,
-                    self._turns,
-                    self._targets,
-                    self._feed(partition),
+                    self._settings, partition, self._shared, self._feed(partition)
                 )
 
     def _wake(self) -> None:
@@ -150,7 +148,7 @@ def make_worker(settings: Settings, check: Callable[[], None] = lambda: None) ->
         settings: The settings of the deployment.
         check: Called when a lane begins; raises `FatalFailure` if the topics do not match.
     """
-    take_records_bare()
+    install_unpacking()
     app = HoldingApp(
         settings.group("sequencer"),
         broker=[f"kafka://{host}" for host in settings.kafka_bootstrap.split(",")],

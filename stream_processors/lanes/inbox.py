@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from stream_processors.sequencing.sequencer import SourceRecord
+from stream_processors.sequencing.source_record import SourceRecord
 
 ENOUGH: Final = 40_000
 """Number of records in a lane at which its partition is put on hold.
@@ -21,7 +21,7 @@ Records in flight at that time are accepted as well. At some 700 bytes a record,
 
 ENOUGH_BYTES: Final = 16 * 1024 * 1024
 """Bytes of keys and values in a lane at which its partition is put on hold. Records in flight are
-accepted as well: `stream_processors.sequencing.unpacking` bounds them."""
+accepted as well: `stream_processors.sequencing.fetched_batches` bounds them."""
 
 RESUME_FETCHING_AT: Final = ENOUGH // 2
 """Number of records at which the hold ends: some 0.2 s of work for a fast lane."""

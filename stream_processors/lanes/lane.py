@@ -12,16 +12,16 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, Producer
 
 from backends.processes.minute_log import MinuteLog
 from schemas.errors import FatalFailure, ServerUnavailable, SourceGap
 from schemas.settings import Settings
-from stream_processors.commit.targets import Targets
+from stream_processors.commit.lane_destinations import LaneDestinations
 from stream_processors.commit.transaction import (
     TRANSACTION_SECONDS,
     Transaction,
@@ -31,7 +31,8 @@ from stream_processors.commit.turns import Turns
 from stream_processors.lanes.inbox import Feed, Inbox
 from stream_processors.lanes.source_check import SourcePartition, check_begin, check_start
 from stream_processors.lanes.starvation import Starvation
-from stream_processors.sequencing.sequencer import Sequencer, SourceRecord
+from stream_processors.sequencing.sequencer import Sequencer
+from stream_processors.sequencing.source_record import SourceRecord
 from stream_processors.state.restore import holds_records, restore, source_end
 from stream_processors.state.state_codec import LaneProgress
 
@@ -53,6 +54,19 @@ _ending: Final = threading.Lock()
 """Held by the first lane that ends the process, so that no other lane logs its own failure."""
 
 
+class SharedByLanes(NamedTuple):
+    """The parts that all lanes of a worker share.
+
+    ``group``: a consumer of the group of the source offsets, possibly without subscription.
+    ``check``: checks the deployment's topics before a lane begins; raises `FatalFailure`.
+    """
+
+    group: Consumer
+    turns: Turns
+    destinations: LaneDestinations
+    check: Callable[[], None]
+
+
 class Lane:
     """Receives chunks of one partition from the event loop, and commits them in its own thread.
 
@@ -62,30 +76,21 @@ class Lane:
     Args:
         settings: The settings of the deployment.
         partition: The source partition.
-        group: A consumer of the group of the source offsets, possibly without subscription.
-        turns: Shared by the lanes of a process.
-        targets: Shared by the lanes of a process.
+        shared: The parts that all lanes of the worker share.
         feed: Controls the fetching of the records. On hold until the lane has its state.
 
     Attributes:
         committing_since: When the running transaction began, in monotonic seconds, or None.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a lane
-        self,
-        settings: Settings,
-        partition: int,
-        group: Consumer,
-        turns: Turns,
-        targets: Targets,
-        feed: Feed,
+    def __init__(
+        self, settings: Settings, partition: int, shared: SharedByLanes, feed: Feed
     ) -> None:
         self._settings = settings
         self._partition = partition
-        self._group = group
-        self._source = SourcePartition(settings, partition, group)
-        self._turns = turns
-        self._targets = targets
+        self._shared = shared
+        self._group = shared.group
+        self._source = SourcePartition(settings, partition, shared.group)
         self._inbox = Inbox(feed, asyncio.get_running_loop().call_soon_threadsafe)
         feed.hold(True)  # noqa: FBT003 - the only argument
         self.committing_since: float | None = None
@@ -126,24 +131,29 @@ class Lane:
         config = transactional_config(self._settings, group, self._partition)
         producer = Producer(config)
         producer.init_transactions(TRANSACTION_SECONDS)  # fences the previous owner
-        self._targets.check()  # before the use of a state and a source that do not belong together
+        self._shared.check()  # before the use of a state and a source that do not belong together
         sequencer = self._restored()
-        seat = self._turns.join()
-        transaction = self._targets.transaction(self._partition, producer, self._group, seat)
-        transaction.write_to(sequencer.progress.epoch)
+        destinations = self._shared.destinations.for_lane(producer)
+        destinations.use_epoch(sequencer.progress.epoch)
+        lane_turns = self._shared.turns.join()
+        transaction = Transaction(
+            self._settings, self._partition, producer, self._group.consumer_group_metadata,
+            lane_turns, destinations,
+        )  # fmt: skip
         starvation = Starvation(self._end, self._holds_records)
         self._inbox.begin(sequencer.progress.next_offset)
         begun = -INTERVAL_SECONDS
         while (records := self._inbox.take(begun + INTERVAL_SECONDS)) is not None:
             begun = time.monotonic()
-            if self._targets.newest_epoch() > sequencer.progress.epoch:
+            newest_epoch = self._shared.destinations.newest_epoch()
+            if newest_epoch > sequencer.progress.epoch:
                 with self._committing():
-                    transaction.switch(sequencer, self._targets.newest_epoch())
+                    transaction.switch(sequencer, newest_epoch)
             if records:
                 self._commit_all(sequencer, transaction, records)
             else:
                 self._look(starvation, sequencer.progress.next_offset)
-        seat.leave()
+        lane_turns.leave()
 
     def _look(self, starvation: Starvation, next_offset: int) -> None:
         try:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from traceback import format_tb
-from typing import NamedTuple, Protocol
 
 from backends.kafka.clients import partition_of
-from schemas.codec import decode_command, encode
-from schemas.dead_letters import WRONG_PARTITION, ContentDigest
+from schemas.codec import encode
+from schemas.dead_letters import WRONG_PARTITION
 from schemas.errors import RejectionCode, SourceGap, UndecodableRecord
-from schemas.ids import is_valid_id
-from schemas.limits import MAX_ENTRY_BYTES, MAX_TIME_MS, Limits
+from schemas.limits import Limits
 from schemas.records import AnyCommand, AnyReply, Rejected
 from stream_processors.core.decide import decide, refusal_to_remember
 from stream_processors.core.devices import DeviceKey, device_of
@@ -20,7 +16,10 @@ from stream_processors.core.outcome import Accept, Decision, Mark, Refuse
 from stream_processors.core.replies import rejected
 from stream_processors.core.state import Conversation, PageOfIds
 from stream_processors.core.window import Window
-from stream_processors.sequencing.unpacking import RejectedRecords, SkippedOffsets
+from stream_processors.sequencing.entry_encoding import encoded_entries, unexpected_failure
+from stream_processors.sequencing.headerless_records import RejectedRecords, SkippedOffsets
+from stream_processors.sequencing.record_writer import RecordWriter, RejectedRecord
+from stream_processors.sequencing.source_record import SourceRecord, command_in
 from stream_processors.state.conversations import Conversations
 from stream_processors.state.state_codec import (
     CommandCounts,
@@ -29,64 +28,6 @@ from stream_processors.state.state_codec import (
     refusal_record,
     state_record,
 )
-
-log = logging.getLogger(__name__)
-
-
-class SourceRecord(Protocol):
-    """A record of ``im.messages``, as the Kafka client returns it."""
-
-    @property
-    def offset(self) -> int:
-        """Its place in the partition."""
-
-    @property
-    def timestamp(self) -> int | None:
-        """The broker's append time in milliseconds since 1970; None if it is unknown."""
-
-    @property
-    def key(self) -> bytes | None:
-        """The id of a conversation, if the record is valid."""
-
-    @property
-    def value(self) -> bytes | None:
-        """A command, if the record is valid."""
-
-
-class RejectedRecord(NamedTuple):
-    """A source record that is not a command, and the reason.
-
-    ``last_offset``: set for a batch that is rejected as a whole. ``content``: set for a record or
-    batch that was not loaded into memory.
-    """
-
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    reason: str
-    content: ContentDigest | None = None
-    last_offset: int | None = None
-
-
-class RecordWriter(Protocol):
-    """Writes the records of a transaction, in the order of the calls."""
-
-    def timeline(self, conv_id: str, value: bytes) -> None:
-        """Appends an entry to its conversation's timeline."""
-
-    def sync(self, recipients: Sequence[str], value: bytes) -> int:
-        """Appends an entry or a reply to the sync timeline of each recipient.
-
-        Returns:
-            The number of records that this takes.
-        """
-
-    def state(self, key: bytes, value: bytes | None) -> None:
-        """Replaces a state record."""
-
-    def dead_letter(self, letter: RejectedRecord) -> None:
-        """Writes a dead letter for a source record."""
-
 
 _Touched = tuple[str, str, DeviceKey, Window]
 """Conversation, sender, device, and their window."""
@@ -148,15 +89,15 @@ class Sequencer:
             raise SourceGap(f"got {record.offset}, the next is {self.progress.next_offset}")
         self.progress.next_offset = record.offset + 1
         try:
-            command, at = _command(record)
-            conversation = self._find(command.conv_id)
+            command, at = command_in(record)
+            conversation = self._conversation_of(command.conv_id)
             decision = self._decide(conversation, command, at)
             if isinstance(decision, Accept):  # nearly all decisions are
-                values = _encoded(decision)
+                values = encoded_entries(decision)
         except UndecodableRecord as error:
-            return self._put_aside(record, str(error), writer)
+            return self._dead_letter(record, str(error), writer)
         if not isinstance(decision, Accept):
-            return self._leave(conversation, command, decision, writer)
+            return self._complete_without_entry(conversation, command, decision, writer)
         if conversation is None:
             conversation = self._conversations.get_or_make(command.conv_id)
         return self._accept(conversation, decision, values, writer)
@@ -167,8 +108,8 @@ class Sequencer:
         Has no side effects. Does not include the reply to a command that is not accepted.
         """
         try:
-            command, at = _command(record)
-            decision = self._decide(self._find(command.conv_id), command, at)
+            command, at = command_in(record)
+            decision = self._decide(self._conversation_of(command.conv_id), command, at)
         except UndecodableRecord:
             return set()
         if not isinstance(decision, Accept):
@@ -188,10 +129,12 @@ class Sequencer:
         Returns:
             The number of written records.
         """
-        command, at = _command(record)
+        command, at = command_in(record)
         self.progress.next_offset = record.offset + 1
         conversation = self._conversations.get(command.conv_id)
-        return self._leave(conversation, command, rejected(command, at, code), writer)
+        return self._complete_without_entry(
+            conversation, command, rejected(command, at, code), writer
+        )
 
     def write_last(self, writer: RecordWriter) -> None:
         """Writes the state of which only the last value counts, once at the end of a transaction.
@@ -209,7 +152,7 @@ class Sequencer:
                 writer.state(*state_record(conv_id, page))
         self._touched.clear()
 
-    def _find(self, conv_id: str) -> Conversation | None:
+    def _conversation_of(self, conv_id: str) -> Conversation | None:
         """The conversation; None if there is none.
 
         Raises:
@@ -227,7 +170,7 @@ class Sequencer:
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - any failure because of one record
-            raise _unexpected(error) from None
+            raise unexpected_failure(error) from None
 
     def _accept(
         self,
@@ -251,7 +194,7 @@ class Sequencer:
         self._moved[conv_id] = conversation
         return written + (_log(conv_id, conversation, writer) if conversation.unlogged else 0)
 
-    def _leave(
+    def _complete_without_entry(
         self,
         conversation: Conversation | None,
         command: AnyCommand,
@@ -289,7 +232,7 @@ class Sequencer:
         writer.sync((record.sender,), encode(record))
         return 1 + _log(record.conv_id, conversation, writer)
 
-    def _put_aside(self, record: SourceRecord, reason: str, writer: RecordWriter) -> int:
+    def _dead_letter(self, record: SourceRecord, reason: str, writer: RecordWriter) -> int:
         offset, key = record.offset, record.key
         if isinstance(record, SkippedOffsets):
             self.progress.next_offset = record.last_offset + 1
@@ -319,50 +262,6 @@ class Sequencer:
 def _log(conv_id: str, conversation: Conversation, writer: RecordWriter) -> int:
     """Writes the changes that need their own state records; returns the number of records."""
     unlogged = conversation.take_unlogged()
-    for kept in unlogged:
-        writer.state(*state_record(conv_id, kept))
+    for change in unlogged:
+        writer.state(*state_record(conv_id, change))
     return len(unlogged)
-
-
-def _encoded(accept: Accept) -> list[bytes]:
-    """The entries of an accepted command.
-
-    Raises:
-        UndecodableRecord: An entry cannot be written.
-    """
-    try:
-        values = [encode(delivery.entry) for delivery in accept.effect.deliveries]
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise _unexpected(error) from None
-    for value in values:
-        if len(value) > MAX_ENTRY_BYTES:
-            raise UndecodableRecord("its entry would be too long")
-    return values
-
-
-def _unexpected(error: Exception) -> UndecodableRecord:
-    """The reason of a dead letter for an unexpected error, which is a defect of this program."""
-    name = type(error).__name__
-    # Without the error's message, which may quote the record.
-    log.error("a record cannot be handled: %s\n%s", name, "".join(format_tb(error.__traceback__)))
-    return UndecodableRecord(f"it cannot be handled: {name}")
-
-
-def _command(record: SourceRecord) -> tuple[AnyCommand, int]:
-    """The command in a record, and the time of the record.
-
-    Raises:
-        UndecodableRecord: The record is not a command.
-    """
-    command = decode_command(record.value)
-    if record.key != command.conv_id.encode():
-        raise UndecodableRecord("the key is not the conv_id")
-    # One call for all ids, because every record is checked.
-    if not is_valid_id(
-        command.conv_id + command.sender + command.device_id + (command.installation or "")
-    ):
-        raise UndecodableRecord("an id has characters that cannot be printed")
-    at = record.timestamp
-    if at is None or not 0 <= at <= MAX_TIME_MS:
-        raise UndecodableRecord("the time is out of its range")
-    return command, at

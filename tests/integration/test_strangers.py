@@ -17,8 +17,12 @@ from schemas.codec import encode
 from schemas.records import Rejected
 from schemas.settings import Settings
 from schemas.topics import Topic
-from stream_processors.commit.recipient_transaction import RecipientTransaction
-from stream_processors.commit.transaction import TRANSACTION_SECONDS, transactional_config
+from stream_processors.commit.recipient_topic_destinations import RecipientTopicDestinations
+from stream_processors.commit.transaction import (
+    TRANSACTION_SECONDS,
+    Transaction,
+    transactional_config,
+)
 from stream_processors.commit.turns import Turns
 from stream_processors.sequencing.sequencer import Sequencer
 from stream_processors.state.conversations import Conversations
@@ -54,16 +58,18 @@ def is_quiet(follower: SyncFollower) -> bool:
     return follower.poll(3 * CHAIN_CHECK_SECONDS) is None
 
 
-def worker(settings: Settings) -> RecipientTransaction:
+def worker(settings: Settings) -> Transaction:
     """The transactions of the lane of partition 0, which has just found that Eve has no topic."""
     group = settings.group("sequencer")
     producer = Producer(transactional_config(settings, group, 0))
     producer.init_transactions(TRANSACTION_SECONDS)
     consumer = Consumer(consumer_config(settings, group))
-    return RecipientTransaction(
-        settings, 0, producer, consumer.consumer_group_metadata, Turns().join(),
-        RecipientTopics(settings),
-    )  # fmt: skip
+    destinations = RecipientTopicDestinations(
+        RecipientTopics(settings), settings.topic(Topic.SYNC)
+    )
+    return Transaction(
+        settings, 0, producer, consumer.consumer_group_metadata, Turns().join(), destinations
+    )
 
 
 def test_a_worker_that_does_not_know_of_the_topic_answers_all_the_same(
@@ -73,7 +79,7 @@ def test_a_worker_that_does_not_know_of_the_topic_answers_all_the_same(
 
     Another worker has just created the topic, and Eve's device already follows the topic.
     """
-    monkeypatch.setattr(recipient_topics, "CHAIN_CHECK_SECONDS", PATIENCE)
+    monkeypatch.setattr(recipient_topics, "TOPIC_LISTING_SECONDS", PATIENCE)
     late = worker(settings)
     make_recipients(settings, [EVE])
     assert is_quiet(follower)

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.kafka.clients import partition_of
+from backends.sync_layout.layouts import Sharded
 from schemas.ids import is_valid_id
 from schemas.recipients import is_recipient, key_parts, recipients_key, recipients_of
-from stream_processors.commit.addressing import addresses
+from stream_processors.commit.shard_destinations import ShardDestinations
 from stream_processors.core.audience import Audience
 
 ids = st.text(min_size=1, max_size=8).filter(is_valid_id)
@@ -38,11 +39,17 @@ def test_each_recipient_has_one_record_in_their_own_shard(
 ) -> None:
     """An entry is one record for each shard, also after a change of the shard count."""
     audience = Audience(users)
-    for count in (partitions, partitions, later):
-        records = addresses(audience, count)
-        assert len({partition for partition, _ in records}) == len(records)
+    counts = {"sync": partitions, "sync-1": later}
+    destinations = ShardDestinations(Sharded("sync"), counts.__getitem__)
+    for epoch, topic in ((0, "sync"), (0, "sync"), (1, "sync-1")):
+        destinations.use_epoch(epoch)
+        records = destinations.of(audience, b"")
+        assert {name for name, _, _ in records} == {topic}
+        assert len({partition for _, partition, _ in records}) == len(records)
         placed = {
-            user.decode(): partition for partition, key in records for user in recipients_of(key)
+            user.decode(): partition
+            for _, partition, key in records
+            for user in recipients_of(key)
         }
-        assert placed == {user: partition_of(user, count) for user in users}
-        assert records == addresses(users, count)
+        assert placed == {user: partition_of(user, counts[topic]) for user in users}
+        assert records == destinations.of(users, b"")

@@ -85,7 +85,7 @@ def deploy(
 
 def _make_shards(settings: Settings, placed: Placed) -> None:
     """Creates the topics of later epochs."""
-    base, own = placed.shards.layout.topic("", 0), settings.topic(Topic.SYNC)
+    base, own = placed.shards.layout.base, settings.topic(Topic.SYNC)
     partitions = Counter(each.topic for each in placed.shards.places.values())
     later = {own + name.removeprefix(base): n for name, n in partitions.items() if name != base}
     topics = [sync_topic(settings, name, count) for name, count in later.items()]

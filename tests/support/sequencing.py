@@ -9,7 +9,8 @@ from typing import Final
 from schemas.codec import decode_entry, decode_sync_record, encode
 from schemas.limits import Limits
 from schemas.records import AnyCommand, AnyEntry, AnySyncRecord
-from stream_processors.sequencing.sequencer import RejectedRecord, Sequencer
+from stream_processors.sequencing.record_writer import RejectedRecord
+from stream_processors.sequencing.sequencer import Sequencer
 from stream_processors.state.conversations import Conversations
 from stream_processors.state.gathering import Gathering
 from stream_processors.state.state_codec import (

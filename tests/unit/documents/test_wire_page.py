@@ -27,7 +27,8 @@ from schemas.limits import (
 )
 from schemas.recipients import is_recipient, recipients_key, recipients_of
 from schemas.records import AnyCommand, AnyEntry, AnyReply, Retracted
-from stream_processors.sequencing.unpacking import MAX_COMMAND_KEY_BYTES, MAX_UNPACKED_BYTES
+from stream_processors.sequencing.batch_codecs import MAX_UNPACKED_BYTES
+from stream_processors.sequencing.headerless_records import MAX_COMMAND_KEY_BYTES
 
 PAGE: Final = (Path(__file__).parents[3] / "docs" / "wire.md").read_text(encoding="utf-8")
 

@@ -13,7 +13,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
 
-from stream_processors.faust_app.fetching import FetchThread, take_records_bare
+from stream_processors.faust_app.fetching import FetchThread, install_unpacking
 
 BUSY, QUIET, SILENT = TP("t", 0), TP("t", 1), TP("t", 2)
 
@@ -91,7 +91,7 @@ def test_records_are_bare(monkeypatch: pytest.MonkeyPatch) -> None:
         producer_id=-1, producer_epoch=-1, base_sequence=-1, batch_size=1_000,
     )  # fmt: skip
     batch.append(0, 5, b"conversation", b"command", [])
-    take_records_bare()
+    install_unpacking()
     records, check_crcs, isolation = MemoryRecords(bytes(batch.build())), True, 0
     fetched = fetcher.PartitionRecords(
         TopicPartition("t", 0), records, None, 0, None, None, check_crcs, isolation

@@ -9,7 +9,7 @@ from faust.types import TP
 
 from schemas.dead_letters import ContentDigest
 from stream_processors.faust_app.scheduler import ChunkScheduler
-from stream_processors.sequencing.unpacking import (
+from stream_processors.sequencing.headerless_records import (
     RecordWithoutHeaders,
     RejectedRecords,
     SkippedOffsets,

@@ -11,14 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.limits import MAX_RECORD_BYTES
-from stream_processors.faust_app.fetching import BareRecords
-from stream_processors.sequencing import unpacking
-from stream_processors.sequencing.unpacking import (
+from stream_processors.faust_app.fetching import CommittedRecords
+from stream_processors.sequencing import fetched_batches
+from stream_processors.sequencing.batch_codecs import MAX_UNPACKED_BYTES
+from stream_processors.sequencing.fetched_batches import (
     FETCH_BYTES,
-    MAX_COMMAND_KEY_BYTES,
-    MAX_UNPACKED_BYTES,
     PLAIN_BATCH_BYTES,
     FetchedBatches,
+)
+from stream_processors.sequencing.headerless_records import (
+    MAX_COMMAND_KEY_BYTES,
     RejectedRecords,
     SkippedOffsets,
 )
@@ -34,7 +36,7 @@ def read(fetched: bytes, aborts: Sequence[tuple[int, int]] = (), start: int = 0)
     """Read the records of fetched bytes as the client does."""
     place = TopicPartition("t", 0)
     return list(
-        BareRecords(place, FetchedBatches(fetched), aborts, start, None, None, True, 1)  # noqa: FBT003 - the client's own signature
+        CommittedRecords(place, FetchedBatches(fetched), aborts, start, None, None, True, 1)  # noqa: FBT003 - the client's own signature
     )
 
 
@@ -51,7 +53,7 @@ def test_records_come_as_they_were_sent(codec: int, sent: list[tuple[Field, Fiel
     wanted = [(at, TIME, key, value) for at, (key, value) in enumerate([*sent, *sent])]
     assert plain(read(fetched)) == wanted
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unpacking, "PLAIN_BATCH_BYTES", 0)
+        patch.setattr(fetched_batches, "PLAIN_BATCH_BYTES", 0)
         assert plain(read(fetched)) == wanted
 
 
@@ -94,7 +96,7 @@ def test_an_unreadable_batch_is_put_aside() -> None:
     good = batch(0, [(b"c", b"a")], 4)
     broken = good[:70] + b"\0\0\0\0" + good[74:]
     place = TopicPartition("t", 0)
-    (letter,) = BareRecords(place, FetchedBatches(broken), (), 0, None, None, False, 1)  # noqa: FBT003 - the client's own signature
+    (letter,) = CommittedRecords(place, FetchedBatches(broken), (), 0, None, None, False, 1)  # noqa: FBT003 - the client's own signature
     assert isinstance(letter, RejectedRecords)
     assert (letter.offset, letter.last_offset) == (0, 0)
     assert letter.reason.startswith("the batch cannot be")
@@ -121,7 +123,7 @@ def test_one_answer_is_unpacked_in_parts() -> None:
     """A response is unpacked up to a bound, and the next fetch starts after that part."""
     one = [(b"c", bytes(4 * MIB - 100))]
     fetched = b"".join(batch(at, one, 4) for at in range(10))
-    records = BareRecords(
+    records = CommittedRecords(
         TopicPartition("t", 0), FetchedBatches(fetched), (), 0, None, None, True, 1  # noqa: FBT003 - the client's own signature
     )  # fmt: skip
     unpacked = sum(len(record.value or b"") for record in records)
