@@ -6,9 +6,9 @@ These classes are between the fetched bytes and the Kafka client's own classes, 
 - fail forever at a record with header names that are not UTF-8;
 - make an object for each header: a batch of 4 MiB may have two million.
 
-A batch is unpacked up to `MAX_UNPACKED_BYTES`. A longer batch, and a batch that cannot be unpacked,
-becomes a dead letter as a whole. In a batch of more than `PLAIN_BATCH_BYTES`, and in a batch with
-a record that the client cannot read, headers are skipped.
+A batch is unpacked up to `MAX_UNPACKED_BYTES`. A longer batch, and a batch that cannot be
+unpacked, becomes a dead letter as a whole. In a batch of more than `PLAIN_BATCH_BYTES`, and in a
+batch with a record that the client cannot read, headers are skipped.
 """
 
 from __future__ import annotations
