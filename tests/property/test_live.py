@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from gateway.http.problems import Problem
-from gateway.live.live_session import LiveSession, open_head
+from gateway.live.head_pump import open_head
+from gateway.live.live_session import LiveSession
 from gateway.log.wake_ups import Wake, WakeUps
 from gateway.reads.access import access_conversation
 from schemas.codec import encode

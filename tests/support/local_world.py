@@ -20,7 +20,7 @@ from consumers.device.local_store import LocalStore
 from consumers.device.registry import GatewayRegistry
 from gateway.http.problems import Problem
 from gateway.http.tokens import issue_token
-from gateway.live.live_session import open_head
+from gateway.live.head_pump import open_head
 from gateway.reads.access import access_conversation
 from gateway.store.store_port import Store, StoredEntry
 from schemas.codec import decode_entry, decode_sync_record, encode

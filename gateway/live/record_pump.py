@@ -1,0 +1,100 @@
+"""The records of one live connection: the person's sync timeline after the cursor, in pages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from gateway.bounds import REQUEST_SECONDS, within
+from gateway.live.pace import Pace
+from gateway.log.barrier import Barrier
+from gateway.log.wake_ups import Listener
+from gateway.reads.sync_page import read_sync
+from gateway.store.store_port import Store
+from schemas.http.answers import LiveRecords
+
+SendAnswer: TypeAlias = Callable[[Struct], Awaitable[None]]
+"""Sends an answer over a live connection; may block for some time."""
+
+
+class RecordPump:
+    """Reads pages of records when they are due, and sends them.
+
+    Args:
+        store: The store that is read.
+        listener: A listener of the person that is already registered.
+        after: The cursor of the device.
+        limit: Maximum number of records in a page.
+        send: Sends a page.
+        barrier: Waits for the message sink.
+
+    Attributes:
+        cursor: The sync SeqId up to which all records were sent.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - its parts
+        self,
+        store: Store,
+        listener: Listener,
+        after: int,
+        limit: int,
+        send: SendAnswer,
+        barrier: Barrier,
+    ) -> None:
+        self._store = store
+        self._listener = listener
+        self.cursor = after
+        self._limit = limit
+        self._send = send
+        self._barrier = barrier
+        self._now = asyncio.get_running_loop().time
+        self._pace = Pace()
+        self._poll_at = 0.0
+
+    @property
+    def is_poll_due(self) -> bool:
+        """Whether it is time to read without a wake-up."""
+        return self._now() >= self._poll_at
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the log has announced a record that was not sent yet."""
+        return self._listener.known > self.cursor
+
+    async def send_page(self) -> Sequence[bytes] | None:
+        """Reads the next page, and sends it if the page moves the cursor.
+
+        Returns:
+            The sent records; None if no page was sent.
+
+        Raises:
+            Problem: 410, if records after the cursor may have expired.
+            ServerUnavailable: The store does not answer.
+        """
+        reading = read_sync(
+            self._store, self._listener.user, self.cursor, self._limit, barrier=self._barrier
+        )
+        page, awaited = await within(REQUEST_SECONDS, reading)
+        self._listener.announce(awaited)
+        if page.next == self.cursor:
+            self._poll_at = self._now() + self._pace.until_look(is_live=self._listener.is_live)
+            return None
+        await self._send(LiveRecords(records=page.records, next=page.next, more=page.more))
+        self.cursor = page.next
+        self._pace = Pace()
+        self._poll_at = 0.0
+        return [bytes(each.record) for each in page.records]
+
+    def next_poll_at(self) -> float:
+        """The time of the next read without a wake-up, in seconds of the event loop's clock."""
+        if not self._listener.is_live:
+            without_log = self._now() + self._pace.until_look(is_live=False)
+            self._poll_at = min(self._poll_at, without_log)
+        return self._poll_at
+
+    def until_retry(self) -> float:
+        """Seconds until the next read of an announced record that the store does not have yet."""
+        return self._pace.until_retry()
