@@ -9,6 +9,8 @@ import msgspec
 from msgspec import Raw
 from rich.cells import cell_len
 
+from schemas.http.answers import ConversationShown
+
 _SEQ_WIDTH: Final = 7
 _NAME_WIDTH: Final = 16
 _MAX_NAMES: Final = 8
@@ -55,13 +57,11 @@ def sync_line(sync_seq: int, record: Raw) -> str:
     return f"{sync_seq:>{_SEQ_WIDTH}}  {_place(found)}  {_said(found)}"
 
 
-def conversation_line(shown: Raw) -> str:
+def conversation_line(shown: ConversationShown) -> str:
     """A conversation of one person: head, read mark, number of unread messages."""
-    found = msgspec.json.decode(shown)
-    places = f"head {found['head']:>{_SEQ_WIDTH}}  read {found['read']:>{_SEQ_WIDTH}}"
-    left = "" if found["periods"][-1]["last"] is None else "  (left)"
-    name = printable(found["conv_id"])
-    return f"{places}  unread {found['unread']:>{_SEQ_WIDTH}}  {name}{left}"
+    places = f"head {shown.head:>{_SEQ_WIDTH}}  read {shown.read:>{_SEQ_WIDTH}}"
+    left = "" if shown.periods[-1].last is None else "  (left)"
+    return f"{places}  unread {shown.unread:>{_SEQ_WIDTH}}  {printable(shown.conv_id)}{left}"
 
 
 def hit_line(hit: Raw) -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
-from urllib.parse import quote
 
 import aiohttp
-from msgspec import Raw, Struct, field
+from msgspec import Raw
 
-from consumers.device.http_client import NOT_FOUND, GatewayHttp, decoded
 from consumers.device.knowledge import Arrived, HistoryPart, Listed, SyncBatch, TimelineItem
 from consumers.device.spans import Span
+from consumers.gateway_client import NOT_FOUND, GatewayClient, decode_answer
 from schemas.codec import decode_sync_record
 from schemas.errors import RequestRefused, UndecodableRecord
-from schemas.records import AnySyncRecord, FanoutMode
+from schemas.http.answers import ConversationShown, ItemPlace, SyncPageItem
+from schemas.http.queries import ConversationsQuery, MessagesQuery, SyncQuery
+from schemas.records import AnySyncRecord
 
 LONGEST_WAIT: Final = 20
 """Maximum wait parameter, in seconds; well below the timeout of a request."""
@@ -22,63 +23,6 @@ LONGEST_WAIT: Final = 20
 SYNC_PAGE: Final = 500
 HISTORY_PAGE: Final = 500
 LIST_PAGE: Final = 200
-
-
-class SyncLine(Struct, frozen=True):
-    """A record in a page of a sync timeline."""
-
-    sync_seq: int
-    record: Raw
-
-    def arrived(self) -> Arrived:
-        """Return the record in the form that a device applies."""
-        json = bytes(self.record)
-        return Arrived(self.sync_seq, json, known_record(json))
-
-
-class _Sync(Struct, frozen=True):
-    records: list[SyncLine]
-    next: int
-    more: bool
-
-
-class _Item(Struct, frozen=True):
-    """An entry, decoded only as far as its SeqId, or a hole."""
-
-    seq: int = 0
-    hole: str | None = None
-    first: int = field(name="from", default=0)
-    last: int = field(name="to", default=0)
-
-
-class _History(Struct, frozen=True):
-    head: int
-    items: list[Raw]
-
-
-class _Period(Struct, frozen=True):
-    first: int
-
-
-class _Conversation(Struct, frozen=True):
-    conv_id: str
-    head: int
-    mode: FanoutMode | None
-    messages: int
-    read: int
-    unread: int
-    periods: list[_Period]
-
-    def listed(self) -> Listed:
-        return Listed(
-            self.conv_id, self.head, self.mode, self.messages, self.read, self.unread,
-            self.periods[0].first,
-        )  # fmt: skip
-
-
-class _Conversations(Struct, frozen=True):
-    conversations: list[_Conversation]
-    next: str | None
 
 
 class GatewayTimelines:
@@ -93,16 +37,13 @@ class GatewayTimelines:
     def __init__(
         self, address: str, token: Callable[[], str], http: aiohttp.ClientSession
     ) -> None:
-        self._gateway = GatewayHttp(address, token, http)
+        self._gateway = GatewayClient(address, token, http)
 
     async def after(self, cursor: int, wait: float = 0.0) -> SyncBatch:
         """See `SyncSource`: one page. Waits for whole seconds, at most `LONGEST_WAIT`."""
-        asked = {"after": cursor, "limit": SYNC_PAGE}
-        if wait >= 1:
-            asked["wait"] = min(int(wait), LONGEST_WAIT)
-        page = await self._gateway.get("/v1/sync", _Sync, asked)
-        arrived = [line.arrived() for line in page.records]
-        return SyncBatch(cursor, arrived, page.next, page.more)
+        seconds = min(int(wait), LONGEST_WAIT)
+        page = await self._gateway.sync(SyncQuery(after=cursor, limit=SYNC_PAGE, wait=seconds))
+        return SyncBatch(cursor, list(map(arrived, page.records)), page.next, page.more)
 
     async def part(self, conv_id: str, span: Span) -> HistoryPart:
         """See `History`: one page.
@@ -110,10 +51,9 @@ class GatewayTimelines:
         The answer 404 becomes an empty part: the store may not have received the conversation,
         or the person's join, yet.
         """
-        path = f"/v1/conversations/{quote(conv_id, safe='')}/messages"
-        asked = {"from": span.first, "to": span.last, "limit": HISTORY_PAGE}
+        query = MessagesQuery(first=span.first, last=span.last, limit=HISTORY_PAGE)
         try:
-            page = await self._gateway.get(path, _History, asked)
+            page = await self._gateway.history(conv_id, query)
         except RequestRefused as refused:
             if refused.status != NOT_FOUND:
                 raise
@@ -125,13 +65,18 @@ class GatewayTimelines:
         found: list[Listed] = []
         after: str | None = None
         while True:
-            page = await self._gateway.get(
-                "/v1/conversations", _Conversations, {"after": after, "limit": LIST_PAGE}
-            )
-            found += [each.listed() for each in page.conversations]
+            query = ConversationsQuery(after=after, limit=LIST_PAGE)
+            page = await self._gateway.conversations(query)
+            found += map(_listed, page.conversations)
             if page.next is None:
                 return found
             after = page.next
+
+
+def arrived(item: SyncPageItem) -> Arrived:
+    """Return a record of a page in the form that a device applies."""
+    json = bytes(item.record)
+    return Arrived(item.sync_seq, json, known_record(json))
 
 
 def known_record(json: bytes) -> AnySyncRecord | None:
@@ -143,7 +88,14 @@ def known_record(json: bytes) -> AnySyncRecord | None:
 
 
 def _item(conv_id: str, raw: Raw) -> TimelineItem:
-    item = decoded(bytes(raw), _Item)
-    if item.hole is not None:
-        return TimelineItem(conv_id, item.first, item.last, item.hole, b"")
-    return TimelineItem(conv_id, item.seq, item.seq, None, bytes(raw))
+    place = decode_answer(bytes(raw), ItemPlace)
+    if place.hole is not None:
+        return TimelineItem(conv_id, place.first, place.last, place.hole, b"")
+    return TimelineItem(conv_id, place.seq, place.seq, None, bytes(raw))
+
+
+def _listed(shown: ConversationShown) -> Listed:
+    return Listed(
+        shown.conv_id, shown.head, shown.mode, shown.messages, shown.read, shown.unread,
+        shown.periods[0].first,
+    )  # fmt: skip

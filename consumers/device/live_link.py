@@ -13,10 +13,9 @@ from typing import Final, TypeAlias
 
 import aiohttp
 import msgspec
-from msgspec import Struct
 
-from consumers.device.gateway_timeline import SyncLine
 from schemas.errors import ImError, TransientFailure
+from schemas.http.answers import LiveBegun, LiveHead, LiveProblem, LiveRecords
 
 KEPT: Final = 8
 """Capacity of the queue, in messages; each may be a page of one megabyte."""
@@ -28,41 +27,8 @@ TAKEN_SECONDS: Final = 60.0
 """How long the queue may stay full until the connection ends."""
 
 
-class _Message(Struct, frozen=True, tag_field="kind"):
-    """Any message that `/v1/live` sends."""
-
-
-class Begun(_Message, frozen=True, tag="begun"):
-    """The push has begun: everything after the cursor will arrive."""
-
-
-class Records(_Message, frozen=True, tag="records"):
-    """A page of the sync timeline."""
-
-    records: list[SyncLine]
-    next: int
-    more: bool
-
-
-class LiveHeadSeen(_Message, frozen=True, tag="head"):
-    """The head of a pulled conversation."""
-
-    conv_id: str
-    seq: int
-
-
-class _Kept(Struct, frozen=True):
-    cursor: int
-    oldest: int
-
-
-class LiveProblemSeen(_Message, frozen=True, tag="problem"):
-    """Records after the cursor have expired."""
-
-    problem: _Kept
-
-
-LiveMessage: TypeAlias = Begun | Records | LiveHeadSeen | LiveProblemSeen
+LiveMessage: TypeAlias = LiveBegun | LiveRecords | LiveHead | LiveProblem
+"""Any message that `/v1/live` sends."""
 
 _decoder: Final[msgspec.json.Decoder[LiveMessage]] = msgspec.json.Decoder(LiveMessage)
 
@@ -97,7 +63,7 @@ class LiveLink:
                 first = await self._receive()
         except TimeoutError:
             raise TransientFailure("the live connection does not begin") from None
-        if not isinstance(first, Begun):
+        if not isinstance(first, LiveBegun):
             raise TransientFailure("the live connection begins with something else")
 
     async def listen(self) -> None:
@@ -133,7 +99,7 @@ class LiveLink:
                 message = await self._messages.get()
                 if message is None:
                     raise LinkOver
-        if isinstance(message, Records):
+        if isinstance(message, LiveRecords):
             self.cursor = message.next
         return message
 

@@ -25,18 +25,13 @@ from typing import Final
 import aiohttp
 import stamina
 
-from consumers.device.gateway_timeline import SYNC_PAGE, GatewayTimelines
-from consumers.device.http_client import GatewayHttp
+from consumers.device.gateway_timeline import SYNC_PAGE, GatewayTimelines, arrived
 from consumers.device.knowledge import BEFORE_ALL, SyncBatch
-from consumers.device.live_link import (
-    LinkOver,
-    LiveHeadSeen,
-    LiveLink,
-    LiveMessage,
-    LiveProblemSeen,
-    Records,
-)
+from consumers.device.live_link import LinkOver, LiveLink, LiveMessage
+from consumers.gateway_client import GatewayClient
 from schemas.errors import TransientFailure, Trimmed
+from schemas.http.answers import LiveHead, LiveProblem, LiveRecords, ProblemDetails
+from schemas.http.queries import LiveQuery
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +55,7 @@ class LiveTimelines:
     def __init__(
         self, address: str, token: Callable[[], str], http: aiohttp.ClientSession
     ) -> None:
-        self._gateway = GatewayHttp(address, token, http)
+        self._gateway = GatewayClient(address, token, http)
         self._polling = GatewayTimelines(address, token, http)
         self._cursor = BEFORE_ALL
         self._link: LiveLink | None = None
@@ -114,8 +109,8 @@ class LiveTimelines:
             TransientFailure: The connection failed, or ended within `LASTING_SECONDS`.
         """
         cursor = self._cursor
-        asked = {"after": cursor, "limit": SYNC_PAGE}
-        link = LiveLink(await self._gateway.connect("/v1/live", asked), cursor)
+        query = LiveQuery(after=cursor, limit=SYNC_PAGE)
+        link = LiveLink(await self._gateway.live(query), cursor)
         begun_at = time.monotonic()
         try:
             await link.begin()
@@ -142,11 +137,13 @@ async def _next_batch(link: LiveLink, cursor: int, wait: float) -> SyncBatch:
     before = link.cursor
     message: LiveMessage | None = await link.next(wait)
     match message:
-        case Records(records=lines, next=end, more=more):
-            return SyncBatch(before, [line.arrived() for line in lines], end, more, heads={})
-        case LiveHeadSeen(conv_id=conv_id, seq=seq):
+        case LiveRecords(records=items, next=end, more=more):
+            return SyncBatch(before, list(map(arrived, items)), end, more, heads={})
+        case LiveHead(conv_id=conv_id, seq=seq):
             return SyncBatch(None, (), cursor, more=False, heads={conv_id: seq})
-        case LiveProblemSeen(problem=kept) if kept.oldest - 1 > cursor:
-            raise Trimmed(kept.cursor, kept.oldest)
+        case LiveProblem(problem=ProblemDetails(cursor=int(given), oldest=int(oldest))) if (
+            oldest - 1 > cursor
+        ):
+            raise Trimmed(given, oldest)
         case _:
             return SyncBatch(None, (), cursor, more=False, heads={})

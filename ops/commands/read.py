@@ -10,12 +10,12 @@ from typing import Annotated, TypeVar
 import aiohttp
 import msgspec
 import typer
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from gateway.reads.search_terms import parse_query
 from ops.console import Json
 from ops.deployment.running import live_settings
-from ops.gateway_client import REQUEST_SECONDS, GatewayClient, SyncLine
+from ops.gateway_reader import GatewayReader
 from ops.lines import conversation_line, history_line, hit_line, sync_line
 from schemas.settings import Settings
 
@@ -36,7 +36,7 @@ def history(
     """Show a conversation as USER may see it, from the store."""
     _show(
         user,
-        lambda client: client.history(conversation, first, last),
+        lambda reader: reader.history(conversation, first, last),
         _raw if json else history_line,
     )
 
@@ -47,7 +47,7 @@ def conversations(
     json: Json = False,
 ) -> None:
     """Show USER's conversations: head, read mark and number of unread messages of each."""
-    _show(user, lambda client: client.conversations(), _raw if json else conversation_line)
+    _show(user, lambda reader: reader.conversations(), _json if json else conversation_line)
 
 
 def sync(
@@ -62,8 +62,8 @@ def sync(
     """Show the records of USER's sync timeline, in order."""
     _show(
         user,
-        lambda client: client.sync(after, limit),
-        _sync_json if json else lambda line: sync_line(line.sync_seq, line.record),
+        lambda reader: reader.sync(after, limit),
+        _json if json else lambda line: sync_line(line.sync_seq, line.record),
     )
 
 
@@ -78,12 +78,12 @@ def search(
     with suppress(ValueError):  # the gateway reports the error in the query
         if parse_query(query).is_cut:
             typer.echo("the query is too long: only its first part is used", err=True)
-    _show(user, lambda client: client.search(query, limit), _raw if json else hit_line)
+    _show(user, lambda reader: reader.search(query, limit), _raw if json else hit_line)
 
 
 def _show(
     user: str,
-    read: Callable[[GatewayClient], AsyncIterator[ItemT]],
+    read: Callable[[GatewayReader], AsyncIterator[ItemT]],
     line: Callable[[ItemT], str],
 ) -> None:
     asyncio.run(_print_lines(live_settings(), user, read, line))
@@ -92,12 +92,11 @@ def _show(
 async def _print_lines(
     settings: Settings,
     user: str,
-    read: Callable[[GatewayClient], AsyncIterator[ItemT]],
+    read: Callable[[GatewayReader], AsyncIterator[ItemT]],
     line: Callable[[ItemT], str],
 ) -> None:
-    timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
-    async with aiohttp.ClientSession(timeout=timeout) as http:
-        async for item in read(GatewayClient(settings, user, http)):
+    async with aiohttp.ClientSession() as http:
+        async for item in read(GatewayReader(settings, user, http)):
             typer.echo(line(item))
 
 
@@ -105,5 +104,5 @@ def _raw(item: Raw) -> str:
     return bytes(item).decode()
 
 
-def _sync_json(item: SyncLine) -> str:
+def _json(item: Struct) -> str:
     return msgspec.json.encode(item).decode()

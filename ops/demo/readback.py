@@ -16,7 +16,7 @@ from ops.demo.events import Found, HistoryRead, Reachable
 from ops.demo.play import Played
 from ops.demo.script import QUERY, READERS, SEARCHER
 from ops.deployment.endpoints import gateway_address
-from ops.gateway_client import REQUEST_SECONDS, GatewayClient
+from ops.gateway_reader import GatewayReader
 from schemas.settings import Settings
 
 STORED_SECONDS: Final = 30.0
@@ -31,15 +31,14 @@ async def look_back(settings: Settings, played: Played) -> list[HistoryRead | Fo
 
     Raises:
         ServerUnavailable: The gateway does not answer.
-        GatewayRefused: The gateway refuses a request.
+        RequestRefused: The gateway refuses a request.
     """
-    timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
-    async with aiohttp.ClientSession(timeout=timeout) as http:
+    async with aiohttp.ClientSession() as http:
         read = [
-            await _history(GatewayClient(settings, reader, http), reader, name, played)
+            await _history(GatewayReader(settings, reader, http), reader, name, played)
             for name, reader in READERS.items()
         ]
-        return [*read, await _search(GatewayClient(settings, SEARCHER, http), played)]
+        return [*read, await _search(GatewayReader(settings, SEARCHER, http), played)]
 
 
 def reachable(settings: Settings, played: Played, token: str) -> Reachable:
@@ -51,7 +50,7 @@ def reachable(settings: Settings, played: Played, token: str) -> Reachable:
     )
 
 
-async def _history(client: GatewayClient, reader: str, name: str, played: Played) -> HistoryRead:
+async def _history(gateway: GatewayReader, reader: str, name: str, played: Played) -> HistoryRead:
     conv_id = played.ids[name]
     said = {
         seq: text for (conversation, seq), text in played.texts.items() if conversation == conv_id
@@ -61,11 +60,11 @@ async def _history(client: GatewayClient, reader: str, name: str, played: Played
         texts = {item["seq"]: item["content"]["text"] for item in items if "content" in item}
         return [item.get("seq") for item in items] == played.seqs(conv_id) and texts == said
 
-    items, ok = await _until(lambda: client.history(conv_id, None, None), complete)
+    items, ok = await _until(lambda: gateway.history(conv_id, None, None), complete)
     return HistoryRead(conv_id=conv_id, reader=reader, items=items, ok=ok)
 
 
-async def _search(client: GatewayClient, played: Played) -> Found:
+async def _search(gateway: GatewayReader, played: Played) -> Found:
     wanted = {place for place, text in played.texts.items() if QUERY in text}
 
     def ours(hit: dict[str, Any]) -> bool:
@@ -74,7 +73,7 @@ async def _search(client: GatewayClient, played: Played) -> Found:
     def complete(hits: list[dict[str, Any]]) -> bool:
         return {(hit["conv_id"], hit["seq"]) for hit in hits if ours(hit)} == wanted
 
-    hits, ok = await _until(lambda: client.search(QUERY, _MOST_HITS), complete)
+    hits, ok = await _until(lambda: gateway.search(QUERY, _MOST_HITS), complete)
     shown = [hit for hit in hits if ours(msgspec.json.decode(hit))]
     return Found(query=QUERY, reader=SEARCHER, hits=shown, ok=ok)
 

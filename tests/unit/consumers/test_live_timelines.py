@@ -15,8 +15,8 @@ from aiohttp import ClientSession
 
 import consumers.device.device
 import consumers.device.gateway_timeline
-import consumers.device.http_client
 import consumers.device.live_timeline
+import consumers.gateway_client
 from consumers.device.device import Device
 from consumers.device.gateway_timeline import GatewayTimelines
 from consumers.device.knowledge import Listed, SyncBatch, TimelineItem
@@ -297,7 +297,7 @@ async def test_nothing_is_lost_wherever_connections_break(
     monkeypatch.setattr(consumers.device.device, "AFTER_FAILURE_SECONDS", 0.05)
     monkeypatch.setattr(consumers.device.live_timeline, "SYNC_PAGE", 3)
     monkeypatch.setattr(consumers.device.gateway_timeline, "SYNC_PAGE", 3)
-    monkeypatch.setattr(consumers.device.http_client, "_LONGEST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(consumers.gateway_client, "_LONGEST_PAUSE_SECONDS", 0.05)
     drawn = random.Random(seed)
     breaks = 0
 

@@ -18,7 +18,6 @@ ROOMS: Final[list[str]] = _TOOLS["hatch"]["build"]["targets"]["wheel"]["packages
 SAME_MEANING: Final = {
     "main": "the entry point of a program",
     "log": "the logger of the module",
-    "SyncLine": "to be removed with one of the two HTTP clients",
     "ANSWER_SECONDS": "how long a module waits for an answer of the broker",
     "CLOSE_SECONDS": "how long a `close` may take",
     "CONNECT_SECONDS": "how long a client may take to connect",
@@ -87,7 +86,7 @@ def test_each_exemption_is_needed() -> None:
     found = definitions()
 
     assert [name for name in SAME_MEANING if len(found[name]) < 2] == []
-    assert {name for name in SAME_MEANING if not name.isupper()} == {"log", "main", "SyncLine"}
+    assert {name for name in SAME_MEANING if not name.isupper()} == {"log", "main"}
 
 
 @pytest.mark.parametrize("room", ROOMS)
