@@ -1,7 +1,7 @@
 # `make` lists the targets. PYTHON=… names the interpreter to use, 3.11 or newer.
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test lint format bench schemas lock clean
+.PHONY: help venv run test test-fast lint format bench schemas lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 WORKERS := auto
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 venv: $(READY) ## Make the virtual environment from requirements.lock
 
@@ -25,6 +25,9 @@ run: $(READY) ## Start everything, play a conversation, stay until Ctrl-C (ONCE=
 
 test: lint ## Check the sources and run all tests, those on real servers included (WORKERS=n)
 	$(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
+
+test-fast: lint ## Check the sources and run the unit and property tests: no servers, two minutes
+	$(BIN)/pytest --numprocesses=$(WORKERS) tests/unit tests/property
 
 lint: $(READY) ## Check the sources alone
 	$(BIN)/ruff check .
