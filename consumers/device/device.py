@@ -202,7 +202,7 @@ class Device:
 
     def _take_heads(self, heads: Mapping[str, int] | None) -> None:
         self._are_heads_told = heads is not None
-        if heads is None or not self._store.note_told(heads):
+        if heads is None or not self._store.note_pushed_heads(heads):
             self._are_heads_due = True
 
     async def _ask_for_heads(self) -> None:

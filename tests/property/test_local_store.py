@@ -230,7 +230,7 @@ class FollowingMachine(RuleBasedStateMachine):
         """Receive the head of a pulled conversation, as a live connection sends it to members."""
         head = self.gateway.runner.run(self.world.my_open_head(conv_id))
         if head is not None:
-            self.answers.append(lambda store: store.note_told({conv_id: head}))
+            self.answers.append(lambda store: store.note_pushed_heads({conv_id: head}))
 
     @rule()
     @may_die
