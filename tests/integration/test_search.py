@@ -65,7 +65,7 @@ def expected(query: str) -> set[str]:
     return {text for text in TEXTS if all(has_run(readings_of(text), term) for term in terms)}
 
 
-async def test_the_cases(deployment: Settings) -> None:
+async def test_search_answers_each_case_of_the_rule(deployment: Settings) -> None:
     """Each case's message is found by its queries, and not by its other queries."""
     index = ElasticIndex(deployment)
     try:

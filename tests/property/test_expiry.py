@@ -90,7 +90,9 @@ async def answered(store: FakeStore, after: int, now: int) -> list[int] | Proble
 
 
 @given(timelines(), st.integers(0, 100_000), AGES)
-def test_all_or_trimmed(timeline: Timeline, after: int, age: int) -> None:
+def test_a_device_receives_all_records_or_trimmed(
+    timeline: Timeline, after: int, age: int
+) -> None:
     """The answer has no hole, and a reader without a loss gets no problem.
 
     Only a reader that misses a record older than a lifetime gets the problem.
@@ -115,7 +117,9 @@ def test_all_or_trimmed(timeline: Timeline, after: int, age: int) -> None:
 
 
 @given(timelines(), AGES)
-def test_a_new_device_gets_a_whole_end(timeline: Timeline, age: int) -> None:
+def test_a_new_device_receives_a_complete_end_of_the_timeline(
+    timeline: Timeline, age: int
+) -> None:
     """A new device gets no problem, and records without a hole that include the last lifetime."""
     now = (timeline.records[-1].times[-1] if timeline.records else 1_000) + age
     found = asyncio.run(all_records(timeline.store(now), -1, now))
@@ -127,7 +131,7 @@ def test_a_new_device_gets_a_whole_end(timeline: Timeline, age: int) -> None:
 
 
 @given(timelines(), AGES, st.integers(0, 60))
-def test_who_rebuilds_can_follow(timeline: Timeline, age: int, meanwhile: int) -> None:
+def test_a_rebuilt_device_can_follow(timeline: Timeline, age: int, meanwhile: int) -> None:
     """A rebuilt device can follow from the end: this cursor is not trimmed within half a lifetime.
 
     Records up to the end are old enough for the other sinks to have stored them.

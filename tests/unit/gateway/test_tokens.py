@@ -123,7 +123,7 @@ def test_another_secret_is_refused() -> None:
 @pytest.mark.parametrize(
     "token", ["", ".", "..", "a.b.c", "\x00", "é.é.é", "a" * 10_000, "e30.e30."]
 )
-def test_rubbish_is_refused(token: str) -> None:
+def test_a_malformed_token_is_refused(token: str) -> None:
     """Any other text is `InvalidToken`, and no other error."""
     with pytest.raises(InvalidToken):
         verify_token(SETTINGS, token)
@@ -140,7 +140,7 @@ def test_a_short_secret_is_refused(secret: str) -> None:
 
 
 @pytest.mark.parametrize("user", ["", "x" * 129, "a\tb"])
-def test_nobody_gets_a_token_under_a_name_that_is_no_id(user: str) -> None:
+def test_no_token_is_made_for_an_invalid_id(user: str) -> None:
     """A token for an invalid user id is not issued."""
     with pytest.raises(InvalidUser, match="printable"):
         issue_token(SETTINGS, user, MINUTE)

@@ -60,7 +60,7 @@ def test_an_error_of_a_client_library_names_server_address_and_variable(
         assert "KafkaError{" not in line
 
 
-def test_a_line_that_names_the_remedy_stays_as_it_is() -> None:
+def test_a_line_that_names_the_remedy_is_unchanged() -> None:
     """A line that already names the variable gets no second remedy."""
     error = ServerUnavailable("Kafka is not at x:1, see IM_KAFKA_BOOTSTRAP")
     error.__cause__ = kafka_error()
@@ -75,7 +75,7 @@ def test_errors_of_the_operating_system_name_the_file() -> None:
     )
 
 
-def test_a_defect_is_one_line_with_its_place_and_without_its_words() -> None:
+def test_a_defect_is_one_line_with_its_location_and_without_its_message() -> None:
     """A defect is one line with type and place, but without its text: that may be a message."""
     with pytest.raises(KeyError) as raised:
         dict[str, str]()[SECRET]
