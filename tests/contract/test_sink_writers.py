@@ -99,7 +99,7 @@ def test_a_replay_changes_nothing(store: SinkStore, seed: int) -> None:
     assert store.contents() == store.expected(good)
 
 
-def test_a_part_of_a_batch_is_written_as_such(store: SinkStore) -> None:
+def test_a_part_of_the_records_is_written_exactly(store: SinkStore) -> None:
     """After a part of the records, the store contains exactly this part."""
     half = store.good()[::2]
     write(store.writer(), half)

@@ -85,7 +85,7 @@ async def test_the_edges_of_every_operation_are_tried() -> None:
 
 @given(st.text(max_size=300))
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
-def test_a_made_up_cursor_is_refused_and_a_real_one_accepted(text: str) -> None:
+def test_any_text_is_a_cursor_or_is_refused(text: str) -> None:
     """Any text is a cursor with a round trip, or a `ValueError`."""
     try:
         place = from_cursor(text)

@@ -67,7 +67,9 @@ def test_defaults_apply_where_nothing_was_started(home: Path) -> None:
     assert resolve_settings().kafka_bootstrap == "127.0.0.1:9092"
 
 
-def test_a_stopped_stack_is_recognized(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_fail_with_the_remedy_after_the_stack_was_stopped(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After `im down` another stack may have the ports, so commands fail with the remedy.
 
     Addresses in the environment make them work again.

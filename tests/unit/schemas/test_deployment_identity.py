@@ -12,7 +12,7 @@ TOPICS = {"im.messages": TopicIdentity("a", 8), "im.epochs": TopicIdentity("b", 
 DEPLOYMENT = Deployment(id="d1", topics=TOPICS)
 
 
-def test_the_recorded_topics_match() -> None:
+def test_additional_topics_are_not_a_difference() -> None:
     """Additional topics, such as those of recipients or of a reshard, are not a difference."""
     assert not list(DEPLOYMENT.differences(TOPICS | {"im.sync-1": TopicIdentity("c", 16)}))
 

@@ -167,7 +167,7 @@ def test_no_dead_letter_exceeds_the_limit_of_the_producer() -> None:
         assert kept + size + 1_024 < MAX_WRITTEN_BYTES
 
 
-def test_every_record_decoder_is_tested() -> None:
+def test_the_size_of_a_value_is_checked_before_decoding() -> None:
     """`decode` checks the size of a value before the decoder reads the value."""
 
     class Never:

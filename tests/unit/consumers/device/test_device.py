@@ -75,7 +75,7 @@ async def until_done(device: Device, is_done: Callable[[], bool]) -> None:
 @pytest.mark.parametrize(
     "failure", [Trimmed(5, 9), ServerUnavailable("no"), TransientFailure("no")]
 )
-async def test_a_returning_device_reads_all_conversations(
+async def test_after_a_failure_a_device_reads_missing_entries_from_the_store(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     """After a failure the device reads from the store what the sync timeline may lack."""
