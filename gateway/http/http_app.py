@@ -19,10 +19,10 @@ from gateway.log.log_ends import Ends, LogEnds, NoEnds
 from gateway.log.log_tail import LogTail
 from gateway.log.wake_ups import WakeUps
 from gateway.reads.device_registry import NewDevices
-from gateway.reads.search import Index
 from gateway.store.cassandra_store import CassandraStore
 from gateway.store.coalescing import CoalescingStore
 from gateway.store.elastic_index import ElasticIndex
+from gateway.store.index_port import Index
 from gateway.store.store_port import Store
 from schemas.lifetime import contact_interval
 from schemas.settings import Settings

@@ -17,19 +17,21 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from gateway import bounds
-from gateway.http import problems
+from gateway.http import problem_kinds
 from gateway.http.connection import connection_of
 from gateway.http.deployment_guard import Checked
-from gateway.http.problems import Problem
+from gateway.http.live_socket import PROTOCOL
+from gateway.http.problem_details import COMMON_HEADERS, Problem
+from gateway.http.problems import problem_of
 from gateway.http.request_places import USER, placed
 from gateway.http.tokens import Bearer, InvalidToken, remembering
-from gateway.live.live_socket import PROTOCOL
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 
@@ -57,7 +59,7 @@ def middlewares(settings: Settings, checked: Checked) -> list[Middleware]:
 async def prepare_headers(_request: web.Request, response: web.StreamResponse) -> None:
     """Adds the headers of every response, and removes the name of the server's software."""
     response.headers.popall("Server", None)
-    response.headers.update(problems.COMMON_HEADERS)
+    response.headers.update(COMMON_HEADERS)
 
 
 @web.middleware
@@ -79,18 +81,20 @@ async def tell(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def _answer(request: web.Request, handler: Handler, request_id: str) -> web.StreamResponse:
     try:
         return await handler(request)
-    except Problem as problem:
+    except Exception as error:  # noqa: BLE001 - the caller gets an answer in any case
+        problem = problem_of(error)
+        _log_failure(request_id, error, problem)
         return problem.response(request_id)
-    except ServerUnavailable as error:
+
+
+def _log_failure(request_id: str, error: Exception, problem: Problem) -> None:
+    """Logs what the operator has to know: an unreachable server, and a defect."""
+    if isinstance(error, ServerUnavailable):
         log.warning("%s: %s", request_id, error)
-        return problems.unavailable().response(request_id)
-    except web.HTTPException as error:
-        return problems.from_http(error).response(request_id)
-    except Exception as error:  # noqa: BLE001 - the last resort; the caller gets an answer
+    elif problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         # The place of the error without its text, which may quote a message or a query.
         where = "".join(traceback.format_tb(error.__traceback__))
-        log.error("%s: %s at\n%s", request_id, type(error).__name__, where)  # noqa: TRY400 - same
-        return problems.internal().response(request_id)
+        log.error("%s: %s at\n%s", request_id, type(error).__name__, where)
 
 
 def _serve_checked(checked: Checked) -> Middleware:
@@ -99,7 +103,7 @@ def _serve_checked(checked: Checked) -> Middleware:
         route = _route(request)
         fits = checked.store and (checked.index or route != SEARCH)
         if not fits and route not in OPEN_ROUTES:
-            raise problems.starting()
+            raise problem_kinds.starting()
         return await handler(request)
 
     return serve_checked
@@ -111,7 +115,7 @@ def _identify(settings: Settings) -> Middleware:
     @web.middleware
     async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
         if (request.content_length or 0) > bounds.MAX_BODY_BYTES:
-            raise problems.too_large()
+            raise problem_kinds.too_large()
         if request.match_info.http_exception is None and _route(request) not in OPEN_ROUTES:
             request[USER], request[EXPIRES] = _caller(verify, request)
             connection = connection_of(request)
@@ -127,14 +131,14 @@ def _caller(verify: Callable[[str], Bearer], request: web.Request) -> Bearer:
     if _route(request) == LIVE:
         headers += _from_protocols(request)
     if not headers:
-        raise problems.unauthorized("A bearer token is needed.", token_given=False)
+        raise problem_kinds.unauthorized("A bearer token is needed.", token_given=False)
     scheme, _, token = headers[0].partition(" ")
     if len(headers) > 1 or scheme.lower() != "bearer":
-        raise problems.unauthorized("One bearer token is needed.", token_given=True)
+        raise problem_kinds.unauthorized("One bearer token is needed.", token_given=True)
     try:
         return verify(token.strip())
     except InvalidToken as error:
-        raise problems.unauthorized(str(error), token_given=True) from None
+        raise problem_kinds.unauthorized(str(error), token_given=True) from None
 
 
 def _from_protocols(request: web.Request) -> list[str]:
@@ -150,7 +154,7 @@ def _from_protocols(request: web.Request) -> list[str]:
     ]
     tokens = [each.removeprefix(_IN_PROTOCOL) for each in named if each.startswith(_IN_PROTOCOL)]
     if named and PROTOCOL not in named:
-        raise problems.unauthorized(
+        raise problem_kinds.unauthorized(
             f"The subprotocol {PROTOCOL} must be named as well.", token_given=bool(tokens)
         )
     return [f"Bearer {token}" for token in tokens]

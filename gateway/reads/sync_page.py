@@ -29,12 +29,12 @@ from typing import Final, NamedTuple
 
 from msgspec import Raw
 
-from gateway.http.problems import trimmed
 from gateway.log.barrier import NO_BARRIER, Barrier
 from gateway.reads.expiry import BEGINNING, EXPIRIES, gone, worked_in
 from gateway.reads.sync_merge import ascending
 from gateway.reads.sync_records import records_of
 from gateway.store.store_port import SLICE, Store, StoredRow
+from schemas.errors import Trimmed
 from schemas.http.answers import SyncEnd, SyncPage, SyncPageItem
 from schemas.limits import SYNC_BUCKET
 from schemas.sync_rows import SyncReference
@@ -74,7 +74,7 @@ async def read_sync(  # noqa: PLR0913 - tests pass another clock and another bar
     A new device, which has no cursor, begins after the records that may have expired.
 
     Raises:
-        Problem: 410, if a record above the cursor may have expired.
+        Trimmed: A record above the cursor may have expired.
         ServerUnavailable: The store does not answer, or does not yet have the entries of expired
             records, which the device must read instead.
     """
@@ -87,7 +87,7 @@ async def read_sync(  # noqa: PLR0913 - tests pass another clock and another bar
     found = await _references(store, user, after, limit)
     up_to = await look_up_gone(store, user, after, now, barrier)
     if up_to > after:
-        raise trimmed(after, up_to + 1)
+        raise Trimmed(after, up_to + 1)
     return await _read_records(store, found)
 
 

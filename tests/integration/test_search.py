@@ -10,9 +10,9 @@ import pytest
 
 from backends.elasticsearch.index import create_index, elasticsearch_client, index_name
 from backends.search_text import LONGEST_TOKEN, has_run, readings_of
-from gateway.reads.search import SearchAsked
 from gateway.reads.search_terms import MAX_TERMS, MAX_TOKENS, parse_query
 from gateway.store.elastic_index import ElasticIndex
+from gateway.store.index_port import SearchAsked
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
 from schemas.visibility import Period

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from gateway.http.problems import Problem
+from gateway.errors import ConversationNotFound
 from gateway.live.head_pump import open_head
 from gateway.live.live_session import LiveSession
 from gateway.log.wake_ups import Wake, WakeUps
@@ -161,7 +161,7 @@ class World:
         """Read the head of the conversation, as a device does first."""
         try:
             head = open_head(await access_conversation(self.store, "ann", "g"))
-        except Problem:
+        except ConversationNotFound:
             return
         self.known_head = max(self.known_head, head or 0)
 

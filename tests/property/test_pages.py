@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from gateway.reads import history, search
 from gateway.reads.access import access_conversation
 from gateway.reads.history import HistoryAsked, read_history
-from gateway.reads.search import SearchAsked
 from gateway.reads.search_terms import from_cursor, parse_query
+from gateway.store.index_port import SearchAsked
 from schemas.http.answers import Hole
 from schemas.records import HistoryRule
 from schemas.visibility import MembershipChange, Period, readable, visible

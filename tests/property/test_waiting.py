@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.problems import Problem
+from gateway.errors import TokenExpired
 from gateway.live.long_poll import await_page
 from gateway.log.wake_ups import MAX_SINK_LAG_SECONDS, Wake, WakeUps
 from gateway.reads.sync_page import SyncRead, read_sync
@@ -242,7 +242,7 @@ def test_nothing_is_read_with_an_expired_token(
         page: SyncPage | None = None
         with (
             world.wake_ups.listening("ann") as listener,
-            contextlib.suppress(Problem),
+            contextlib.suppress(TokenExpired),
         ):
             page = await await_page(listener, read, -1, seconds, lasts)
         assert all(at < max(lasts, READ) for at in begun)

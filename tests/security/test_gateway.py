@@ -18,7 +18,8 @@ from gateway.bounds import MAX_LINE_BYTES
 from gateway.http.middleware import OPEN_ROUTES
 from gateway.http.routes import ROUTES, WRITING_ROUTES
 from gateway.http.tokens import issue_token
-from gateway.reads.search_terms import SearchPosition, to_cursor
+from gateway.reads.search_terms import to_cursor
+from gateway.store.index_port import SearchPosition
 from tests.support.gateway import (
     SECRET,
     Answer,

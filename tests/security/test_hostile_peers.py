@@ -15,7 +15,7 @@ import pytest
 
 from gateway import bounds
 from gateway.bounds import MAX_LINE_BYTES
-from gateway.live import live_socket
+from gateway.http import live_socket
 from gateway.log.wake_ups import WakeUps
 from schemas.codec import encode
 from tests.support.gateway import Caller, FakeIndex, FakeStore, message, serving, token_settings

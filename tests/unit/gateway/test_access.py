@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.http.problems import Problem
+from gateway.errors import ConversationNotFound
+from gateway.http.problem_details import Problem
+from gateway.http.problems import problem_of
 from gateway.reads.access import access_conversation
 from gateway.store.store_port import ConversationHead
 from schemas.errors import ServerUnavailable
@@ -14,9 +16,9 @@ from tests.support.gateway import FakeStore
 
 async def refusal(store: FakeStore, user: str, conv_id: str) -> Problem:
     """The problem with which the request is refused."""
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(ConversationNotFound) as refused:
         await access_conversation(store, user, conv_id)
-    return refused.value
+    return problem_of(refused.value)
 
 
 async def test_unknown_and_forbidden_conversations_have_the_same_answer() -> None:

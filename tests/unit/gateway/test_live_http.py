@@ -17,11 +17,11 @@ from jsonschema import Draft202012Validator
 from msgspec import Struct
 
 from gateway import bounds
+from gateway.http import live_socket
+from gateway.http.live_socket import PROTOCOL
 from gateway.http.openapi import document
 from gateway.http.tokens import issue_token
-from gateway.live import live_socket
 from gateway.live.live_session import LiveSession
-from gateway.live.live_socket import PROTOCOL
 from gateway.log import wake_ups
 from gateway.log.wake_ups import Wake, WakeUps
 from schemas.lifetime import SKIPPED_SINCE, SKIPPED_UNTIL

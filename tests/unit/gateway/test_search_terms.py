@@ -10,16 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.search_text import readings_of
-from gateway.reads.search_terms import (
-    MAX_TERMS,
-    MAX_TOKENS,
-    Query,
-    SearchPosition,
-    Term,
-    from_cursor,
-    parse_query,
-    to_cursor,
-)
+from gateway.reads.search_terms import MAX_TERMS, MAX_TOKENS, from_cursor, parse_query, to_cursor
+from gateway.store.index_port import Query, SearchPosition, Term
 from schemas.records import MAX_ID_LENGTH
 
 

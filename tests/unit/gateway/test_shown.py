@@ -10,8 +10,9 @@ import pytest
 
 from gateway.reads.access import access_conversation
 from gateway.reads.history import HistoryAsked, read_history
-from gateway.reads.search import SearchAsked, search_messages
+from gateway.reads.search import search_messages
 from gateway.reads.search_terms import parse_query
+from gateway.store.index_port import SearchAsked
 from gateway.store.store_port import StoredEntry
 from tests.support.gateway import FakeIndex, FakeStore, edit, message
 
