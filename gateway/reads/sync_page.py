@@ -11,11 +11,11 @@ makes the records of one recipient readable in their order, but a page is read f
 partitions at slightly different times. `_complete_buckets` orders these reads. For the same reason
 a page ends before a reference whose entry is not stored yet.
 
-Records expire. A reader whose cursor is before an expired record gets 410 and no page with a hole.
-Expiry is checked after step 1: a record that is unexpired then was unexpired in step 1. Entries do
-not expire. Skipped records of an inactive recipient count as expired. The sink writes no later
-record of a recipient before the skip note is durable, so the same order of reads covers skipped
-records.
+Records expire. A reader whose cursor is before an expired record gets `Trimmed`, and no page with
+a hole. Expiry is checked after step 1: a record that is unexpired then was unexpired in step 1.
+Entries do not expire. Skipped records of an inactive recipient count as expired. The sink writes
+no later record of a recipient before the skip note is durable, so the same order of reads covers
+skipped records.
 """
 
 from __future__ import annotations
