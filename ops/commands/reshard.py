@@ -14,19 +14,19 @@ from collections.abc import Callable
 from typing import Annotated, Final
 
 import typer
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from backends.identity.log_identity import check_log
 from backends.kafka.clients import (
     REQUEST_SECONDS,
     admin_client,
-    consumer_config,
     make_topics,
     producer_config,
     sync_topic,
 )
 from backends.kafka.epoch_log import EpochLog
+from backends.kafka.topic_reading import assigned_consumer
 from backends.sync_layout.layouts import Sharded, sharded_layout
 from ops.console import Json, emit, out, progress
 from ops.deployment.running import live_settings
@@ -92,7 +92,7 @@ def await_lanes(
         ServerUnavailable: The broker does not answer.
     """
     deadline = time.monotonic() + seconds
-    consumer = _consumer(settings)
+    consumer = assigned_consumer(settings, "reshard")
     log = EpochLog(settings, consumer)
     try:
         while True:
@@ -120,7 +120,7 @@ def read_epochs(settings: Settings) -> Epochs:
         ServerUnavailable: The broker does not answer.
         KafkaException: The broker does not answer.
     """
-    consumer = _consumer(settings)
+    consumer = assigned_consumer(settings, "reshard")
     log = EpochLog(settings, consumer)
     try:
         log.read(REQUEST_SECONDS)
@@ -149,8 +149,3 @@ def _declare(settings: Settings, declared: EpochDeclared) -> None:
     producer.produce(settings.topic(Topic.EPOCHS), encode(declared), epoch_key(declared))
     if producer.flush(REQUEST_SECONDS):
         raise ServerUnavailable("the broker has not confirmed the epoch: run the command again")
-
-
-def _consumer(settings: Settings) -> Consumer:
-    config = consumer_config(settings, settings.group("reshard"))
-    return Consumer(config | {"enable.partition.eof": True})

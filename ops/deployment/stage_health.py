@@ -23,11 +23,12 @@ from confluent_kafka import (
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, not in __all__
     AdminClient,
     ConsumerGroupDescription,
-    OffsetSpec,
 )
 from msgspec import Struct
 
 from backends.kafka.groups import described_group, group_places
+from backends.kafka.partition_ends import begin_offsets, written_ends
+from backends.kafka.topic_reading import NO_TOPIC
 from backends.sync_layout.topic_creation import places_of
 from ops.deployment.log_tails import records_left
 from ops.deployment.stages import SOURCES
@@ -37,17 +38,10 @@ from schemas.sync_seq import epoch_of
 
 _REQUEST_SECONDS: Final = 5.0
 
-_EARLIEST: Final[OffsetSpec] = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # has no types
-_LATEST: Final[OffsetSpec] = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # has no types
-
-_NO_TOPIC: Final = frozenset(
-    {
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError._NOENT,  # noqa: SLF001 - the library's only name
-        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - the library's only name
-        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - the library's only name
-    }
-)
+_NO_TOPIC: Final = NO_TOPIC | {
+    KafkaError._NOENT  # noqa: SLF001 - the library's only name
+}
+"""In addition, the answer of an admin client about a partition that does not exist."""
 
 _MEASURED: Final = frozenset({"delay_ms", "at"})
 
@@ -112,29 +106,17 @@ def committed(
 ) -> list[TopicPartition]:
     """The committed offsets of a group; the beginning of a partition without a commit."""
     found = group_places(settings, group, partitions, _REQUEST_SECONDS)
-    begin = _offsets(admin, [place for place in found if place.offset < 0], _EARLIEST)
+    without = [place for place in found if place.offset < 0]
+    begin = begin_offsets(admin, without, _REQUEST_SECONDS)
     for place in found:
         place.offset = begin.get((place.topic, place.partition), place.offset)
     return found
 
 
 def _lag(admin: AdminClient, settings: Settings, places: list[TopicPartition]) -> int:
-    ends = _offsets(admin, places, _LATEST)
+    ends = written_ends(admin, places, _REQUEST_SECONDS)
     behind = {place: ends[place.topic, place.partition] - place.offset for place in places}
     return records_left(settings, {place: gap for place, gap in behind.items() if gap > 0})
-
-
-def _offsets(
-    admin: AdminClient, places: list[TopicPartition], spec: OffsetSpec
-) -> dict[tuple[str, int], int]:
-    if not places:
-        return {}
-    asked = {TopicPartition(place.topic, place.partition): spec for place in places}
-    answers = admin.list_offsets(asked, request_timeout=_REQUEST_SECONDS)
-    return {
-        (place.topic, place.partition): answer.result(_REQUEST_SECONDS).offset
-        for place, answer in answers.items()
-    }
 
 
 def _is_assigned(group: ConsumerGroupDescription, source: Mapping[int, TopicPartition]) -> bool:
