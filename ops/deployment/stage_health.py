@@ -1,7 +1,7 @@
 """The lag and delay of each stage, read from its offset commits.
 
-Every commit of a stage has a note, see `backends.kafka.commit_notes`. So the broker alone shows the
-health of the pipeline.
+Every commit of a stage has a note, see `backends.kafka.commit_notes`. So the broker alone shows
+the health of the pipeline.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import ClientConnectionError
 from cassandra import DriverException, OperationTimedOut
 from cassandra.cluster import NoHostAvailable
+from cassandra.connection import ConnectionShutdown
 from confluent_kafka import KafkaError, KafkaException
 from elastic_transport import ConnectionError as NoConnection
 
@@ -41,6 +42,7 @@ def kafka_error() -> KafkaException:
         (kafka_error(), "10.0.0.1:1", "IM_KAFKA_BOOTSTRAP"),
         (OperationTimedOut(), "10.0.0.2:2", "IM_CASSANDRA_HOSTS"),
         (DriverException("x"), "10.0.0.2:2", "IM_CASSANDRA_HOSTS"),
+        (ConnectionShutdown("x"), "10.0.0.2:2", "IM_CASSANDRA_HOSTS"),
         (NoHostAvailable("x", {"10.0.0.9:9": "x"}), "10.0.0.2:2", "IM_CASSANDRA_HOSTS"),
         (NoConnection("x"), "10.0.0.3:3", "IM_ELASTICSEARCH_URL"),
         (ClientConnectionError("x"), "127.0.0.1:4", "IM_GATEWAY_PORT"),

@@ -8,6 +8,8 @@ from datetime import timedelta
 import pytest
 from cassandra import InvalidRequest, OperationTimedOut, Unauthorized, WriteTimeout, WriteType
 from cassandra.cluster import NoHostAvailable
+from cassandra.connection import ConnectionBusy, ConnectionShutdown
+from cassandra.pool import NoConnectionsAvailable
 from cassandra.protocol import OverloadedErrorMessage, ServerError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,6 +39,9 @@ TRANSIENT = [
     OperationTimedOut(),
     WriteTimeout("late", write_type=WriteType.BATCH),
     NoHostAvailable("nobody", {}),
+    NoConnectionsAvailable(),
+    ConnectionShutdown("lost"),
+    ConnectionBusy("full"),
     OverloadedErrorMessage(0x1001, "too much", None),
     ServerError(0x0000, "oops", None),
 ]
