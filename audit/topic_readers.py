@@ -30,6 +30,7 @@ from backends.kafka.partition_ends import (
     stable_ends,
     written_ends,
 )
+from backends.processes.polling import poll_until
 from backends.sync_layout.layouts import SyncShards
 from backends.sync_layout.topic_creation import sync_shards
 from schemas.errors import ConfigurationError, ServerUnavailable
@@ -86,17 +87,17 @@ def settled_spans(settings: Settings, topic: Topic) -> list[OffsetSpan]:
         ServerUnavailable: The broker does not answer, or a transaction stays open.
     """
     written = _spans(settings, topic, written_ends)
-    deadline = time.monotonic() + OPEN_TRANSACTION_SECONDS
-    while True:
+
+    def all_are_readable() -> bool:
         committed = {span.partition: span.end for span in committed_spans(settings, topic)}
-        if all(committed[span.partition] >= span.end for span in written):
-            return written
-        if time.monotonic() > deadline:
-            raise ServerUnavailable(
-                f"a transaction on {settings.topic(topic)} has been open for more than "
-                f"{OPEN_TRANSACTION_SECONDS:.0f} s"
-            )
-        time.sleep(0.1)
+        return all(committed[span.partition] >= span.end for span in written)
+
+    if not poll_until(all_are_readable, OPEN_TRANSACTION_SECONDS):
+        raise ServerUnavailable(
+            f"a transaction on {settings.topic(topic)} has been open for more than "
+            f"{OPEN_TRANSACTION_SECONDS:.0f} s"
+        )
+    return written
 
 
 def audited_shards(settings: Settings) -> SyncShards:

@@ -7,7 +7,6 @@ created again, or that got more partitions, no longer matches the record; `check
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from typing import Final
@@ -25,6 +24,7 @@ from confluent_kafka.admin import AdminClient
 
 from backends.kafka.clients import REQUEST_SECONDS, admin_client, producer_config
 from backends.kafka.topic_reading import assigned_consumer, read_to_end
+from backends.processes.polling import poll_until
 from schemas.codec import encode
 from schemas.deployment import WAY_OUT, Deployment, TopicIdentity, decode_deployment
 from schemas.errors import (
@@ -38,8 +38,6 @@ from schemas.topics import Topic
 
 MISSING_SECONDS: Final = 3.0
 """A topic that is missing for this long counts as deleted: brokers learn of a topic one by one."""
-
-_LOOK_SECONDS: Final = 0.2
 
 
 def check_log(settings: Settings, timeout: float = REQUEST_SECONDS) -> Deployment:
@@ -123,15 +121,14 @@ def check_topics(
         WrongDeployment: A topic is missing, is another one, or has other partitions.
         ServerUnavailable: The broker does not answer.
     """
-    deadline = time.monotonic() + MISSING_SECONDS
-    while True:
-        found = topic_identities(admin, deployment.topics, timeout)
-        different = list(deployment.differences(found))
-        if not different:
-            return
-        if deployment.topics.keys() <= found.keys() or time.monotonic() > deadline:
-            raise WrongDeployment(f"{'; '.join(different)}; {WAY_OUT}")
-        time.sleep(_LOOK_SECONDS)
+    found = poll_until(
+        lambda: topic_identities(admin, deployment.topics, timeout),
+        MISSING_SECONDS,
+        done=lambda found: deployment.topics.keys() <= found.keys(),
+    )
+    different = list(deployment.differences(found))
+    if different:
+        raise WrongDeployment(f"{'; '.join(different)}; {WAY_OUT}")
 
 
 def topic_identities(

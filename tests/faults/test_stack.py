@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from devstack.processes import processes_below, processes_of, wait_until
+from backends.processes.polling import poll_until
+from devstack.processes import processes_below, processes_of
 from devstack.stack import Stack
 from schemas.errors import ConfigurationError, ServerUnavailable
 from tests.support.containers import docker_answers
@@ -46,7 +47,7 @@ def test_a_killed_server_is_restarted(stack: Stack) -> None:
     """The supervisor restarts a killed server on its old data."""
     (before,) = stack.supervisor.processes()
     stack.kill("kafka")
-    assert wait_until(lambda: stack.supervisor.processes()[0].pid != before.pid, BACK_SECONDS)
+    assert poll_until(lambda: stack.supervisor.processes()[0].pid != before.pid, BACK_SECONDS)
     stack.await_ready("kafka")
 
 

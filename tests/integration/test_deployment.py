@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from backends.processes.polling import poll_until
 from devstack.ports import free_ports
-from devstack.processes import processes_of, wait_until
+from devstack.processes import processes_of
 from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.support.command import IM, environment, im, im_json
@@ -117,7 +118,7 @@ def test_lag_counts_records_but_not_transaction_markers(running: dict[str, str])
     def is_through() -> bool:
         return set(status_of(running)["lag"].values()) == {0}
 
-    assert wait_until(is_through, RESTART_SECONDS)
+    assert poll_until(is_through, RESTART_SECONDS)
     status = status_of(running)
     assert status["delay_ms"] > 0
     assert status["stages"]["sequencer"]["counts"]["accepted"] >= 11
@@ -151,8 +152,8 @@ def test_a_killed_process_is_restarted(running: dict[str, str]) -> None:
     """The supervisor restarts a killed process, which gets its partitions back."""
     before = processes(running)["sink-sync"]
     os.kill(before["pid"], signal.SIGKILL)
-    assert wait_until(lambda: processes(running)["sink-sync"]["restarts"] == 1, RESTART_SECONDS)
-    assert wait_until(lambda: is_well(running), RESTART_SECONDS)
+    assert poll_until(lambda: processes(running)["sink-sync"]["restarts"] == 1, RESTART_SECONDS)
+    assert poll_until(lambda: is_well(running), RESTART_SECONDS)
     assert processes(running)["sink-sync"]["pid"] != before["pid"]
 
 
@@ -183,7 +184,7 @@ def test_processes_that_refuse_their_data_end_with_one_line(
         found = processes(running).values()
         return all(each["last_exit"] == 78 and each["restarts"] >= 2 for each in found)
 
-    assert wait_until(all_refuse, RESTART_SECONDS)
+    assert poll_until(all_refuse, RESTART_SECONDS)
     status = status_of(running)
     assert not status["healthy"]
     for name in PROCESSES:
