@@ -1,4 +1,4 @@
-"""Reads assigned partitions without a consumer group: the common part of followers and tails."""
+"""Asks the broker about partitions, with retries: the common part of followers and tails."""
 
 from __future__ import annotations
 
