@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic import ValidationError as InvalidSettings
 
-from schemas.environment import EnvironmentSettings, explain
+from schemas.environment import explain
 from schemas.errors import ConfigurationError
 from schemas.limits import Limits
 from schemas.records import NewDevicePolicy
+from schemas.token_settings import TokenSettings
 from schemas.topics import Topic
 
 
@@ -93,7 +94,7 @@ def _elasticsearch_url(text: str) -> str:
 _NOT_IN_A_KEYSPACE = re.compile(r"[^a-z0-9_]")
 
 
-class Settings(EnvironmentSettings):
+class Settings(TokenSettings):
     """One deployment. Every field is the variable ``IM_<FIELD>``; README.md lists them.
 
     Raises:
@@ -153,13 +154,6 @@ class Settings(EnvironmentSettings):
     """The history that a device shows after its first registration."""
     new_device_window: int = Field(default=100, ge=1, le=1_000_000)
     """SeqIds of each conversation that a new device shows with the policy ``window``."""
-
-    jwt_secret: SecretStr = SecretStr("")
-    """Key that signs and checks bearer tokens (HS256), at least 32 bytes. `im up` makes one."""
-    jwt_secret_file: Path | None = None
-    """A file that holds the secret, instead of `jwt_secret`."""
-    jwt_issuer: str = "im-timeline"
-    jwt_audience: str = "im-timeline"
 
     @model_validator(mode="after")
     def _limits_are_apart(self) -> Settings:

@@ -16,7 +16,6 @@ import re
 import time
 import traceback
 import uuid
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
@@ -31,9 +30,8 @@ from gateway.http.live_socket import PROTOCOL
 from gateway.http.problem_details import COMMON_HEADERS, Problem
 from gateway.http.problems import problem_of
 from gateway.http.request_places import USER, placed
-from gateway.http.tokens import Bearer, InvalidToken, remembering
+from gateway.http.tokens import Bearer, InvalidToken, TokenVerifier
 from schemas.errors import ServerUnavailable
-from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +40,10 @@ LIVE: Final = "/v1/live"
 SEARCH: Final = "/v1/search"
 EXPIRES: Final = web.RequestKey("expires", float)
 """The expiry of the token, in seconds since 1970."""
+DEVICE: Final = web.RequestKey("device", str)
+"""The device that the token names. Absent if the token names none."""
+REQUEST_ID: Final = web.RequestKey("request_id", str)
+"""The id of the request in the log and in the answer."""
 
 _IN_PROTOCOL: Final = "bearer."
 """Prefix of a token as a WebSocket subprotocol: browsers cannot send headers with a WebSocket."""
@@ -51,9 +53,9 @@ _GIVEN_UP: Final = 499
 """The status in the log if the caller went away, as in a well-known proxy."""
 
 
-def middlewares(settings: Settings, checked: Checked) -> list[Middleware]:
+def middlewares(tokens: TokenVerifier, checked: Checked) -> list[Middleware]:
     """All middlewares, outermost first."""
-    return [tell, _serve_checked(checked), _identify(settings), placed()]
+    return [tell, _serve_checked(checked), _identify(tokens), placed()]
 
 
 async def prepare_headers(_request: web.Request, response: web.StreamResponse) -> None:
@@ -65,7 +67,7 @@ async def prepare_headers(_request: web.Request, response: web.StreamResponse) -
 @web.middleware
 async def tell(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answers the request, also after a failure, and logs one line."""
-    request_id = _request_id(request)
+    request_id = request[REQUEST_ID] = _request_id(request)
     started = time.monotonic()
     status = _GIVEN_UP
     try:
@@ -109,15 +111,16 @@ def _serve_checked(checked: Checked) -> Middleware:
     return serve_checked
 
 
-def _identify(settings: Settings) -> Middleware:
-    verify = remembering(settings)
-
+def _identify(tokens: TokenVerifier) -> Middleware:
     @web.middleware
     async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
         if (request.content_length or 0) > bounds.MAX_BODY_BYTES:
             raise problem_kinds.too_large()
         if request.match_info.http_exception is None and _route(request) not in OPEN_ROUTES:
-            request[USER], request[EXPIRES] = _caller(verify, request)
+            caller = await _caller(tokens, request)
+            request[USER], request[EXPIRES] = caller.user, caller.expires
+            if caller.device is not None:
+                request[DEVICE] = caller.device
             connection = connection_of(request)
             if connection is not None:
                 connection.count_as(request[USER])
@@ -126,7 +129,7 @@ def _identify(settings: Settings) -> Middleware:
     return identify
 
 
-def _caller(verify: Callable[[str], Bearer], request: web.Request) -> Bearer:
+async def _caller(tokens: TokenVerifier, request: web.Request) -> Bearer:
     headers = request.headers.getall("Authorization", [])
     if _route(request) == LIVE:
         headers += _from_protocols(request)
@@ -136,9 +139,11 @@ def _caller(verify: Callable[[str], Bearer], request: web.Request) -> Bearer:
     if len(headers) > 1 or scheme.lower() != "bearer":
         raise problem_kinds.unauthorized("One bearer token is needed.", token_given=True)
     try:
-        return verify(token.strip())
+        return await tokens.verify(token.strip())
     except InvalidToken as error:
-        raise problem_kinds.unauthorized(str(error), token_given=True) from None
+        log.info("token refused: %s %s", error, request[REQUEST_ID])
+        text = "The token is not valid here."
+        raise problem_kinds.unauthorized(text, token_given=True) from None
 
 
 def _from_protocols(request: web.Request) -> list[str]:

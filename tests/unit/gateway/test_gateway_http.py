@@ -22,10 +22,10 @@ from gateway.http.deployment_guard import Checked
 from gateway.http.http_app import make_app
 from gateway.http.openapi import document
 from gateway.http.routes import ROUTES
-from gateway.http.tokens import MIN_SECRET_BYTES
 from gateway.log.wake_ups import WakeUps
 from gateway.reads.conversation_list import MAX_PAGE_BYTES
 from gateway.store.store_port import ConversationHead
+from gateway.token_keys.key_source import MIN_SECRET_BYTES
 from schemas.codec import encode
 from schemas.errors import ConfigurationError
 from schemas.http.queries import MAX_ITEMS

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.http.tokens import with_secret
+from gateway.token_keys.key_source import with_secret
 from ops.deployment.running import (
     RunningStack,
     as_environment,
