@@ -67,7 +67,8 @@ class TokenSettings(EnvironmentSettings):
     jwt_leeway_seconds: int = Field(default=0, ge=0, le=300)
     """Tolerated difference between the clocks of the issuer and of the gateway."""
     jwt_max_age_seconds: Annotated[
-        int | None, BeforeValidator(_empty_is_unset), Field(ge=1, le=10 * _YEAR_SECONDS)
+        Annotated[int, Field(ge=1, le=10 * _YEAR_SECONDS)] | None,
+        BeforeValidator(_empty_is_unset),
     ] = None
     """Maximum age of a token since its claim ``iat``. Without it, ``exp`` alone ends a token."""
 
@@ -93,7 +94,7 @@ class TokenSettings(EnvironmentSettings):
             )
         if len(given) != 1:
             raise ValueError(
-                f"IM_JWT_ALGORITHM={self.jwt_algorithm} needs one of {', '.join(public)}, "
-                f"and {' and '.join(given) or 'none'} is set"
+                f"IM_JWT_ALGORITHM={self.jwt_algorithm} needs exactly one of "
+                f"{', '.join(public)}; set: {', '.join(given) or 'none'}"
             )
         return self

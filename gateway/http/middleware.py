@@ -40,7 +40,7 @@ LIVE: Final = "/v1/live"
 SEARCH: Final = "/v1/search"
 EXPIRES: Final = web.RequestKey("expires", float)
 """The expiry of the token, in seconds since 1970."""
-DEVICE: Final = web.RequestKey("device", str)
+TOKEN_DEVICE: Final = web.RequestKey("device", str)
 """The device that the token names. Absent if the token names none."""
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 """The id of the request in the log and in the answer."""
@@ -120,7 +120,7 @@ def _identify(tokens: TokenVerifier) -> Middleware:
             caller = await _caller(tokens, request)
             request[USER], request[EXPIRES] = caller.user, caller.expires
             if caller.device is not None:
-                request[DEVICE] = caller.device
+                request[TOKEN_DEVICE] = caller.device
             connection = connection_of(request)
             if connection is not None:
                 connection.count_as(request[USER])
@@ -142,8 +142,7 @@ async def _caller(tokens: TokenVerifier, request: web.Request) -> Bearer:
         return await tokens.verify(token.strip())
     except InvalidToken as error:
         log.info("token refused: %s %s", error, request[REQUEST_ID])
-        text = "The token is not valid here."
-        raise problem_kinds.unauthorized(text, token_given=True) from None
+        raise problem_kinds.invalid_token() from None
 
 
 def _from_protocols(request: web.Request) -> list[str]:

@@ -84,6 +84,11 @@ def unauthorized(why: str, *, token_given: bool) -> Problem:
     )
 
 
+def invalid_token() -> Problem:
+    """The token is refused. Every reason has this answer, because a reason helps an attacker."""
+    return unauthorized("The token is not valid here.", token_given=True)
+
+
 def no_such_conversation() -> Problem:
     """The conversation does not exist, or the caller was never a member: the same response."""
     return Problem(

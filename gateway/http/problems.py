@@ -22,7 +22,6 @@ from gateway.errors import (
 )
 from gateway.http import problem_kinds
 from gateway.http.problem_details import Problem
-from gateway.http.tokens import EXPIRED
 from schemas.errors import ServerUnavailable, Trimmed
 
 _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
@@ -32,7 +31,7 @@ _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     DeviceNotFound: lambda _: problem_kinds.no_such_device(),
     TooManyDevices: lambda error: problem_kinds.too_many_devices(error.most),
     TooManyListeners: lambda _: problem_kinds.too_many_listeners(),
-    TokenExpired: lambda _: problem_kinds.unauthorized(EXPIRED, token_given=True),
+    TokenExpired: lambda _: problem_kinds.invalid_token(),
     Trimmed: lambda error: problem_kinds.trimmed(error.cursor, error.oldest),
     ServerUnavailable: lambda _: problem_kinds.unavailable(),
 }

@@ -15,6 +15,7 @@ from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
 import jwt
+from jwt.exceptions import InvalidSubjectError
 
 from gateway.reads.readable_ids import is_id
 from gateway.token_keys.jwks_url import RotatingKeys
@@ -29,8 +30,6 @@ from schemas.errors import ConfigurationError, ImError
 from schemas.records import MAX_ID_LENGTH
 from schemas.settings import Settings
 
-EXPIRED: Final = "The token has expired."
-
 REMEMBERED: Final = 4_096
 """Valid tokens whose signatures are not checked again."""
 
@@ -40,11 +39,11 @@ _PLAIN_KID: Final = re.compile(r"[A-Za-z0-9._~+/=:-]{1,64}", re.ASCII)
 """A ``kid`` that the log may contain. Everybody can send any text as ``kid``."""
 
 _FAILED_CHECKS: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (jwt.ExpiredSignatureError, EXPIRED),
+    (jwt.ExpiredSignatureError, "The token has expired."),
     (jwt.ImmatureSignatureError, "The claim nbf or iat is in the future."),
     (jwt.InvalidIssuerError, "The claim iss names another issuer."),
     (jwt.InvalidAudienceError, "The claim aud names another audience."),
-    (jwt.InvalidSubjectError, "The claim sub is not a text."),
+    (InvalidSubjectError, "The claim sub is not a text."),
     (jwt.InvalidSignatureError, "The signature is wrong."),
 )
 
@@ -52,7 +51,7 @@ _FAILED_CHECKS: Final[tuple[tuple[type[Exception], str], ...]] = (
 class InvalidToken(ImError):
     """The token does not identify its bearer; the message has the failed check, no token.
 
-    The message is for the log. An answer does not contain it: it would help an attacker.
+    The message is for the log. The answer is `gateway.http.problem_kinds.invalid_token`.
     """
 
 

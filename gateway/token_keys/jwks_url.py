@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar
@@ -46,19 +46,26 @@ class RotatingKeys:
     Args:
         url: The URL. The log does not contain it.
         algorithm: The algorithm of the keys to use.
+        clock: The time in seconds, from any origin.
     """
 
-    def __init__(self, url: str, algorithm: TokenAlgorithm) -> None:
+    def __init__(
+        self,
+        url: str,
+        algorithm: TokenAlgorithm,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.keys = NamedKeys({})
         self._url = url
         self._algorithm = algorithm
+        self._clock = clock
         self._fetching: asyncio.Task[None] | None = None
         self._begun = float("-inf")
         self._is_failing = True
 
     async def refresh(self) -> None:
         """See `gateway.token_keys.key_source.KeySource`."""
-        if self._fetching is not None or time.monotonic() - self._begun >= COOLDOWN_SECONDS:
+        if self._fetching is not None or self._clock() - self._begun >= COOLDOWN_SECONDS:
             await self._fetch()
         if self._is_failing:
             raise ServerUnavailable("the server of IM_JWT_JWKS_URL does not answer with keys")
@@ -83,7 +90,7 @@ class RotatingKeys:
     async def _fetch(self) -> None:
         """Fetches, or waits for the fetch that runs. A cancelled caller does not end the fetch."""
         if self._fetching is None:
-            self._begun = time.monotonic()
+            self._begun = self._clock()
             self._fetching = asyncio.create_task(self._renew())
         await asyncio.shield(self._fetching)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -22,14 +23,15 @@ MIN_SECRET_BYTES: Final = 32
 """RFC 7518, section 3.2: a key is at least as long as the hash, which has 256 bits."""
 
 
-class VerificationKeys(Protocol):
+class VerificationKeys(ABC):
     """The keys of one moment. Another set of keys is another object."""
 
+    @abstractmethod
     def find(self, kid: str | None) -> VerificationKey | None:
         """The key for a token with this ``kid`` in its header; None if there is no such key."""
 
 
-class OneKey:
+class OneKey(VerificationKeys):
     """One key for all tokens, whatever their ``kid``."""
 
     def __init__(self, key: VerificationKey) -> None:
@@ -41,7 +43,7 @@ class OneKey:
         return self._key
 
 
-class NamedKeys:
+class NamedKeys(VerificationKeys):
     """Keys by their ``kid``. A token without ``kid`` needs a set of one key."""
 
     def __init__(self, keys: Mapping[str | None, PublicKey]) -> None:

@@ -74,6 +74,23 @@ def test_a_token_names_its_user(nowhere: dict[str, str]) -> None:
     assert claims["exp"] - claims["iat"] == 2 * 3600
 
 
+def test_a_token_may_name_a_device(nowhere: dict[str, str]) -> None:
+    """`im token --device` makes a token with the claim ``device``."""
+    secret = "s" * 32
+    issued = im_json(nowhere | {"IM_JWT_SECRET": secret}, "token", "ann", "--device", "phone")
+    claims = jwt.decode(issued["token"], secret, algorithms=["HS256"], audience="im-timeline")
+    assert claims["device"] == "phone"
+
+
+def test_a_token_of_another_algorithm_is_not_made_here(nowhere: dict[str, str]) -> None:
+    """`im token` with a public key fails with one line that states why."""
+    keys = {"IM_JWT_ALGORITHM": "RS256", "IM_JWT_JWKS_URL": "https://issuer.example/keys"}
+    done = im(nowhere | keys, "token", "alice")
+    assert done.returncode == 1
+    assert done.stderr.startswith("im: tokens of IM_JWT_ALGORITHM=RS256 cannot be made here")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_without_a_secret_no_token_is_made(nowhere: dict[str, str]) -> None:
     """`im token` without a secret fails with one line that names the remedy."""
     done = im(nowhere, "token", "alice")

@@ -227,6 +227,7 @@ async def test_sigterm_ends_a_gateway_without_servers(deployment: Settings) -> N
     ("wrong", "told"),
     [
         ({"IM_JWT_SECRET": "short"}, "IM_JWT_SECRET must have at least 32 bytes"),
+        ({"IM_JWT_ALGORITHM": "RS256"}, "IM_JWT_SECRET_FILE are for IM_JWT_ALGORITHM=HS256"),
         ({"IM_GATEWAY_PORT": "0"}, "IM_GATEWAY_PORT"),
         ({}, "set IM_GATEWAY_HOST or IM_GATEWAY_PORT"),  # the gateway of the fixture uses the port
     ],

@@ -14,6 +14,7 @@ from gateway import bounds
 from gateway.http.tokens import issue_token, verify_token
 from gateway.log import wake_ups
 from gateway.log.wake_ups import Wake, WakeUps
+from gateway.token_keys.key_source import fixed_keys
 from tests.support.gateway import (
     Answer,
     Caller,
@@ -113,7 +114,7 @@ async def test_a_wait_ends_with_an_empty_page_at_its_timeout(gateway: Caller) ->
 async def test_a_wait_ends_with_the_token(gateway: Caller, store: FakeStore) -> None:
     """A wait that outlives its token ends with the 401 of an expired token, and reads nothing."""
     token = issue_token(gateway.settings, "ann", timedelta(seconds=3))
-    expires = verify_token(gateway.settings, token).expires
+    expires = verify_token(gateway.settings, fixed_keys(gateway.settings).keys, token).expires
     headers = {"Authorization": f"Bearer {token}"}
     ask = partial(gateway.ask, "/v1/sync", query={"after": 0, "wait": 30}, headers=headers)
     waits = asyncio.create_task(ask())

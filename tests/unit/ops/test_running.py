@@ -98,6 +98,7 @@ def test_a_partially_written_file_is_ignored(home: Path) -> None:
 def test_the_secret_is_made_once_and_is_private(home: Path) -> None:
     """The secret is made once, survives restarts, and only the owner can read its file."""
     path = secret_file(Settings())
+    assert path is not None
     secret = path.read_text()
     assert len(secret) >= 32
     assert path.stat().st_mode & 0o777 == 0o600
@@ -111,6 +112,7 @@ def test_a_secret_that_is_set_is_used_for_this_run_alone(
     """A secret of the environment is in a private file of the run, and in no other process."""
     monkeypatch.setenv("IM_JWT_SECRET", "s" * 40)
     path = secret_file(Settings())
+    assert path is not None
     assert path == home / "run" / "jwt-secret"
     assert path.read_text() == "s" * 40
     assert path.stat().st_mode & 0o777 == 0o600
@@ -144,6 +146,18 @@ def test_only_the_gateway_receives_the_path_of_the_secret() -> None:
     path = secret_file(Settings())
     with_file = [each.name for each in programs(Settings(), path) if str(path) in str(each)]
     assert with_file == ["gateway"]
+
+
+def test_a_deployment_with_public_keys_has_no_secret(home: Path) -> None:
+    """With another algorithm than HS256, no secret is made, read or passed to a process."""
+    (home / "secret").write_text("s" * 40)
+    write_down(home, jwt_algorithm="ES256", jwt_jwks_url="https://issuer.example/keys")
+    settings = resolve_settings()
+    assert settings.jwt_jwks_url == "https://issuer.example/keys"
+    assert settings.jwt_secret.get_secret_value() == ""
+    assert secret_file(settings) is None
+    assert all(not each.environment for each in programs(settings, secret_file(settings)))
+    assert as_environment(settings)["IM_JWT_ALGORITHM"] == "ES256"
 
 
 def test_the_home_folder_is_private(home: Path) -> None:
