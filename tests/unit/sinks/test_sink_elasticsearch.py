@@ -11,7 +11,7 @@ import pytest
 from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig
 from elasticsearch import ApiError, ConnectionTimeout, Elasticsearch
 
-from schemas.errors import ServerUnavailable, TransientFailure
+from schemas.errors import RetryableError, TransientFailure
 from schemas.settings import Settings
 from sinks.base.records import Record
 from sinks.base.writer_port import WriteOutcome
@@ -223,7 +223,7 @@ def test_a_sink_waits_until_the_index_can_be_created() -> None:
             raise error
 
         client.indices.create = fail
-        with pytest.raises((TransientFailure, ServerUnavailable)):
+        with pytest.raises(RetryableError):
             search.write([Record(0, 0, b"c", RECORDS[0].value)])
         assert client.bulks == []
 
