@@ -15,7 +15,7 @@ from audit import input_readers as inputs
 from audit import topic_readers as topics
 from audit.index import IndexedDocument
 from audit.index_documents import read_documents
-from audit.input import NO_POSITION, InputLetter, InputRecord
+from audit.input_records import NO_POSITION, InputLetter, InputRecord
 from audit.log import KafkaRecord
 from audit.member_rows import MembershipRow
 from audit.read_marks import ReadMarkRow
