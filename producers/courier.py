@@ -20,8 +20,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from backends.kafka.clients import producer_config
 from producers.backlog import Parcel
 from producers.checked import CheckedProducer
-from producers.validation import MAX_BATCH_BYTES
 from schemas.settings import Settings
+from schemas.valid_commands import MAX_BATCH_BYTES
 
 _log = logging.getLogger(__name__)
 

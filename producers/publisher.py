@@ -27,7 +27,6 @@ from producers.dispatch import Dispatcher, DoneWhen
 from producers.ids import IdGenerator
 from producers.outbox import CAPACITY, Outbox
 from producers.receipts import Receipt, ReceiptState
-from producers.validation import encode_valid, list_of
 from schemas.codec import decode_command
 from schemas.errors import ConfigurationError, InvalidCommand, NotYet, UndecodableRecord
 from schemas.limits import DEDUP_WINDOW
@@ -48,6 +47,7 @@ from schemas.records import (
 )
 from schemas.settings import Settings
 from schemas.topics import Topic
+from schemas.valid_commands import encode_valid, list_of
 
 RESEND: Final = Resend()
 

@@ -12,7 +12,7 @@ import msgspec
 
 from schemas.errors import UndecodableRecord
 from schemas.limits import MAX_REASON_LENGTH, MAX_RECORD_BYTES
-from schemas.records import AnyCommand, AnyEntry, AnySyncRecord, EntryPosition
+from schemas.records import AnyCommand, AnyEntry, AnySyncRecord, EntryPosition, OutcomeFields
 
 RecordT = TypeVar("RecordT")
 
@@ -21,6 +21,7 @@ _command: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
 _entry: msgspec.json.Decoder[AnyEntry] = msgspec.json.Decoder(AnyEntry)
 _sync_record: msgspec.json.Decoder[AnySyncRecord] = msgspec.json.Decoder(AnySyncRecord)
 _position = msgspec.json.Decoder(EntryPosition)
+_outcome_fields = msgspec.json.Decoder(OutcomeFields)
 
 _PATH: Final = " - at `$"
 """Precedes the path of the invalid field in the decoder's message."""
@@ -63,6 +64,15 @@ def decode_position(value: bytes | None) -> EntryPosition:
         UndecodableRecord: The value is null, not JSON, or has no kind and conversation.
     """
     return decode(_position, value)
+
+
+def decode_outcome_fields(value: bytes | None) -> OutcomeFields:
+    """Decodes only the fields of an entry or a reply that give the outcome of its command.
+
+    Raises:
+        UndecodableRecord: The value is null, not JSON, or has no kind and conversation.
+    """
+    return decode(_outcome_fields, value)
 
 
 def decode(decoder: msgspec.json.Decoder[RecordT], value: bytes | None) -> RecordT:

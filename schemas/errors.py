@@ -3,9 +3,8 @@
 ImError
 ├── UndecodableRecord     a record that this version does not know: becomes a dead letter
 ├── ConfigurationError    a setting or an environment that cannot work: ends with a clear line
-├── RetryableError        the same call may pass later: wait and retry
-│   ├── ServerUnavailable a server does not answer within a bound
-│   └── TransientFailure  a call failed temporarily
+├── ServerUnavailable     a server does not answer within a bound
+├── TransientFailure      the same call may pass later: wait and retry
 ├── PoisonRecord          this record can never pass: becomes a dead letter
 ├── FatalFailure          this process cannot continue: it ends, the supervisor starts another
 │   ├── SourceGap         records between the state and the next fetched one are missing
@@ -64,15 +63,11 @@ class ConfigurationError(ImError):
     """A setting or the environment cannot work; the message states what to change."""
 
 
-class RetryableError(ImError):
-    """The same call may pass later. A process that can wait retries the call."""
-
-
-class ServerUnavailable(RetryableError):
+class ServerUnavailable(ImError):
     """A server did not answer within the bound that the message names."""
 
 
-class TransientFailure(RetryableError):
+class TransientFailure(ImError):
     """The call failed temporarily. The caller waits and calls again."""
 
 
@@ -140,12 +135,18 @@ class InvalidCommand(ImError):
 
     Args:
         code: The code with which the sequencer would have refused the command.
-        reason: The fault of the command, without the text of a message.
+        reason: The fault of the command; quotes nothing of the command.
+        field: The name of the wrong field; empty if the whole command is wrong.
+        given: The end of the error's message, which may quote an id.
     """
 
-    def __init__(self, code: RejectionCode, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(
+        self, code: RejectionCode, reason: str, *, field: str = "", given: str = ""
+    ) -> None:
+        super().__init__(reason + given)
         self.code = code
+        self.reason = reason
+        self.field = field
 
 
 class InvalidLine(ImError):

@@ -9,21 +9,27 @@ from aiohttp import web
 from gateway import bounds
 from gateway.contacts.contact_log import Contacts, NoContacts, NotedContacts
 from gateway.contacts.contact_producer import ContactProducer
+from gateway.http.command_routes import WRITING_GATEWAY, WritingGateway, add_command_routes
 from gateway.http.deployment_guard import Checked, DeploymentGuard
 from gateway.http.gateway_health import Health
 from gateway.http.middleware import middlewares, prepare_headers
 from gateway.http.routes import GATEWAY, ROUTES, WRITING_ROUTES, Gateway
-from gateway.http.tokens import TokenVerifier, key_source
+from gateway.http.tokens import signing_secret
 from gateway.log.barrier import NO_BARRIER, Barrier, LogBarrier
 from gateway.log.log_ends import Ends, LogEnds, NoEnds
 from gateway.log.log_tail import LogTail
 from gateway.log.wake_ups import WakeUps
 from gateway.reads.device_registry import NewDevices
+from gateway.reads.search import Index
 from gateway.store.cassandra_store import CassandraStore
 from gateway.store.coalescing import CoalescingStore
 from gateway.store.elastic_index import ElasticIndex
-from gateway.store.index_port import Index
 from gateway.store.store_port import Store
+from gateway.writes.command_answers import Writes
+from gateway.writes.command_ids import CommandIds, new_process_number
+from gateway.writes.command_producer import NO_COMMAND_LOG, CommandLog, CommandProducer
+from gateway.writes.command_writer import CommandWriter
+from gateway.writes.outcome_waiters import OutcomeWaiters
 from schemas.lifetime import contact_interval
 from schemas.settings import Settings
 
@@ -38,6 +44,7 @@ def make_app(  # noqa: PLR0913 - the parts of the gateway
     checked: Checked | None = None,
     contacts: Contacts | None = None,
     barrier: Barrier = NO_BARRIER,
+    writes: Writes | None = None,
 ) -> web.Application:
     """The gateway on an existing store and index.
 
@@ -45,19 +52,21 @@ def make_app(  # noqa: PLR0913 - the parts of the gateway
     cursor ahead of ``ends`` is refused; without ``ends`` no cursor is. Data that is not
     ``checked`` is not served; without ``checked`` all data is. ``contacts`` records contacts;
     without ``contacts`` none are recorded. ``barrier`` waits for the message sink; without
-    ``barrier`` the store counts as complete.
+    ``barrier`` the store counts as complete. ``writes`` has the parts that write; without
+    ``writes`` the routes that write answer 503.
 
     Raises:
-        ConfigurationError: The keys for tokens are missing or not safe.
+        ConfigurationError: The secret for tokens is missing or too short.
     """
-    keys = key_source(settings)
+    signing_secret(settings)
     checked = checked or Checked(store=True, index=True)
-    layers = middlewares(TokenVerifier(settings, keys), checked)
+    layers = middlewares(settings, checked)
     app = web.Application(middlewares=layers, client_max_size=bounds.MAX_BODY_BYTES)
     health = Health(store, index, wake_ups, checked)
     new = NewDevices(settings.new_device, settings.new_device_window)
+    shared = CoalescingStore(store)
     app[GATEWAY] = Gateway(
-        CoalescingStore(store), index, health, wake_ups, new, ends or NoEnds(),
+        shared, index, health, wake_ups, new, ends or NoEnds(),
         contacts or NoContacts(), barrier,
     )  # fmt: skip
     for path, handler in ROUTES:
@@ -65,29 +74,36 @@ def make_app(  # noqa: PLR0913 - the parts of the gateway
     for method, path, handler in WRITING_ROUTES:
         app.router.add_route(method, path, handler)
 
+    app[WRITING_GATEWAY] = WritingGateway(writes or writes_to(settings, NO_COMMAND_LOG), shared)
+    add_command_routes(app)
     app.on_response_prepare.append(prepare_headers)
-
-    async def follow_keys(_app: web.Application) -> AsyncIterator[None]:
-        async with keys.running():
-            yield
 
     async def end_waits(_app: web.Application) -> None:
         wake_ups.close()
 
-    app.cleanup_ctx.append(follow_keys)
     app.on_shutdown.append(end_waits)
     return app
+
+
+def writes_to(settings: Settings, commands: CommandLog) -> Writes:
+    """The parts that write commands to ``commands``, with no command yet."""
+    waiters = OutcomeWaiters()
+    wait_seconds = settings.write_wait.total_seconds()
+    writer = CommandWriter(commands, waiters, settings.limits, wait_seconds)
+    return Writes(writer, waiters, CommandIds(new_process_number()))
 
 
 async def compose(settings: Settings) -> web.Application:
     """The gateway on Cassandra, Elasticsearch and Kafka. It connects when the application starts.
 
     Raises:
-        ConfigurationError: The keys for tokens are missing or not safe.
+        ConfigurationError: The secret for tokens is missing or too short.
     """
     store, index = CassandraStore(settings), ElasticIndex(settings)
     wake_ups = WakeUps()
-    tail = LogTail(settings, wake_ups)
+    commands = CommandProducer(settings, lambda: wake_ups.is_live)
+    writes = writes_to(settings, commands)
+    tail = LogTail(settings, wake_ups, writes.waiters)
     guard = DeploymentGuard(settings)
     contact_producer = ContactProducer(settings) if settings.skip_inactive else None
 
@@ -96,9 +112,11 @@ async def compose(settings: Settings) -> web.Application:
             contact_producer.start()
         store.start()
         tail.start()
+        commands.start()
         guard.start()
         yield
         guard.stop()
+        await commands.stop()
         await tail.stop()
         await index.stop()
         await store.stop()
@@ -112,7 +130,7 @@ async def compose(settings: Settings) -> web.Application:
         contacts = NotedContacts(contact_producer, interval.total_seconds())
     app = make_app(
         settings, store, index, wake_ups, ends,
-        checked=guard.checked, contacts=contacts, barrier=barrier,
+        checked=guard.checked, contacts=contacts, barrier=barrier, writes=writes,
     )  # fmt: skip
     app.cleanup_ctx.append(servers)
     return app

@@ -16,22 +16,22 @@ import re
 import time
 import traceback
 import uuid
-from http import HTTPStatus
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from gateway import bounds
-from gateway.http import problem_kinds
+from gateway.http import problems
 from gateway.http.connection import connection_of
 from gateway.http.deployment_guard import Checked
-from gateway.http.live_socket import PROTOCOL
-from gateway.http.problem_details import COMMON_HEADERS, Problem
-from gateway.http.problems import problem_of
+from gateway.http.problems import Problem
 from gateway.http.request_places import USER, placed
-from gateway.http.tokens import Bearer, InvalidToken, TokenVerifier
+from gateway.http.tokens import Bearer, InvalidToken, remembering
+from gateway.live.live_socket import PROTOCOL
 from schemas.errors import ServerUnavailable
+from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +40,6 @@ LIVE: Final = "/v1/live"
 SEARCH: Final = "/v1/search"
 EXPIRES: Final = web.RequestKey("expires", float)
 """The expiry of the token, in seconds since 1970."""
-TOKEN_DEVICE: Final = web.RequestKey("device", str)
-"""The device that the token names. Absent if the token names none."""
-REQUEST_ID: Final = web.RequestKey("request_id", str)
-"""The id of the request in the log and in the answer."""
 
 _IN_PROTOCOL: Final = "bearer."
 """Prefix of a token as a WebSocket subprotocol: browsers cannot send headers with a WebSocket."""
@@ -53,21 +49,21 @@ _GIVEN_UP: Final = 499
 """The status in the log if the caller went away, as in a well-known proxy."""
 
 
-def middlewares(tokens: TokenVerifier, checked: Checked) -> list[Middleware]:
+def middlewares(settings: Settings, checked: Checked) -> list[Middleware]:
     """All middlewares, outermost first."""
-    return [tell, _serve_checked(checked), _identify(tokens), placed()]
+    return [tell, _serve_checked(checked), _identify(settings), placed()]
 
 
 async def prepare_headers(_request: web.Request, response: web.StreamResponse) -> None:
     """Adds the headers of every response, and removes the name of the server's software."""
     response.headers.popall("Server", None)
-    response.headers.update(COMMON_HEADERS)
+    response.headers.update(problems.COMMON_HEADERS)
 
 
 @web.middleware
 async def tell(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answers the request, also after a failure, and logs one line."""
-    request_id = request[REQUEST_ID] = _request_id(request)
+    request_id = _request_id(request)
     started = time.monotonic()
     status = _GIVEN_UP
     try:
@@ -83,20 +79,18 @@ async def tell(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def _answer(request: web.Request, handler: Handler, request_id: str) -> web.StreamResponse:
     try:
         return await handler(request)
-    except Exception as error:  # noqa: BLE001 - the caller gets an answer in any case
-        problem = problem_of(error)
-        _log_failure(request_id, error, problem)
+    except Problem as problem:
         return problem.response(request_id)
-
-
-def _log_failure(request_id: str, error: Exception, problem: Problem) -> None:
-    """Logs what the operator has to know: an unreachable server, and a defect."""
-    if isinstance(error, ServerUnavailable):
+    except ServerUnavailable as error:
         log.warning("%s: %s", request_id, error)
-    elif problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return problems.unavailable().response(request_id)
+    except web.HTTPException as error:
+        return problems.from_http(error).response(request_id)
+    except Exception as error:  # noqa: BLE001 - the last resort; the caller gets an answer
         # The place of the error without its text, which may quote a message or a query.
         where = "".join(traceback.format_tb(error.__traceback__))
-        log.error("%s: %s at\n%s", request_id, type(error).__name__, where)
+        log.error("%s: %s at\n%s", request_id, type(error).__name__, where)  # noqa: TRY400 - same
+        return problems.internal().response(request_id)
 
 
 def _serve_checked(checked: Checked) -> Middleware:
@@ -105,22 +99,21 @@ def _serve_checked(checked: Checked) -> Middleware:
         route = _route(request)
         fits = checked.store and (checked.index or route != SEARCH)
         if not fits and route not in OPEN_ROUTES:
-            raise problem_kinds.starting()
+            raise problems.starting()
         return await handler(request)
 
     return serve_checked
 
 
-def _identify(tokens: TokenVerifier) -> Middleware:
+def _identify(settings: Settings) -> Middleware:
+    verify = remembering(settings)
+
     @web.middleware
     async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
         if (request.content_length or 0) > bounds.MAX_BODY_BYTES:
-            raise problem_kinds.too_large()
+            raise problems.too_large()
         if request.match_info.http_exception is None and _route(request) not in OPEN_ROUTES:
-            caller = await _caller(tokens, request)
-            request[USER], request[EXPIRES] = caller.user, caller.expires
-            if caller.device is not None:
-                request[TOKEN_DEVICE] = caller.device
+            request[USER], request[EXPIRES] = _caller(verify, request)
             connection = connection_of(request)
             if connection is not None:
                 connection.count_as(request[USER])
@@ -129,20 +122,19 @@ def _identify(tokens: TokenVerifier) -> Middleware:
     return identify
 
 
-async def _caller(tokens: TokenVerifier, request: web.Request) -> Bearer:
+def _caller(verify: Callable[[str], Bearer], request: web.Request) -> Bearer:
     headers = request.headers.getall("Authorization", [])
     if _route(request) == LIVE:
         headers += _from_protocols(request)
     if not headers:
-        raise problem_kinds.unauthorized("A bearer token is needed.", token_given=False)
+        raise problems.unauthorized("A bearer token is needed.", token_given=False)
     scheme, _, token = headers[0].partition(" ")
     if len(headers) > 1 or scheme.lower() != "bearer":
-        raise problem_kinds.unauthorized("One bearer token is needed.", token_given=True)
+        raise problems.unauthorized("One bearer token is needed.", token_given=True)
     try:
-        return await tokens.verify(token.strip())
+        return verify(token.strip())
     except InvalidToken as error:
-        log.info("token refused: %s %s", error, request[REQUEST_ID])
-        raise problem_kinds.invalid_token() from None
+        raise problems.unauthorized(str(error), token_given=True) from None
 
 
 def _from_protocols(request: web.Request) -> list[str]:
@@ -158,7 +150,7 @@ def _from_protocols(request: web.Request) -> list[str]:
     ]
     tokens = [each.removeprefix(_IN_PROTOCOL) for each in named if each.startswith(_IN_PROTOCOL)]
     if named and PROTOCOL not in named:
-        raise problem_kinds.unauthorized(
+        raise problems.unauthorized(
             f"The subprotocol {PROTOCOL} must be named as well.", token_given=bool(tokens)
         )
     return [f"Bearer {token}" for token in tokens]

@@ -6,15 +6,15 @@ from functools import cache
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
 
-from gateway.http.problem_details import PROBLEM_JSON
-from gateway.http.query_parameters import (
-    BoundedText,
-    OneOf,
-    QueryParameter,
-    WholeNumber,
-    parameters_of,
+from gateway.http.openapi_commands import COMMAND_STRUCTS, command_operations
+from gateway.http.openapi_parts import (
+    REFERENCE,
+    body_of,
+    named,
+    operation,
+    reference,
+    response,
 )
 from schemas.http import answers, bodies
 from schemas.http.queries import (
@@ -25,9 +25,8 @@ from schemas.http.queries import (
     SearchQuery,
     SyncQuery,
 )
-from schemas.records import MAX_ID_LENGTH, AnyEntry, AnySyncRecord, MessageSent
+from schemas.records import AnyEntry, AnySyncRecord, MessageSent
 
-_REFERENCE: Final = "#/components/schemas/{name}"
 _SHOWN: Final = (
     answers.HealthShown,
     answers.ConversationsPage,
@@ -46,16 +45,11 @@ _SHOWN: Final = (
     bodies.RegisterDevice,
     bodies.MoveCursor,
     answers.ProblemDetails,
+    *COMMAND_STRUCTS,
     AnyEntry,
     AnySyncRecord,
 )
 _LIVE: Final = ("LiveBegun", "LiveRecords", "LiveHead", "LiveProblem")
-_PATH_ID: Final = {
-    "name": "id",
-    "in": "path",
-    "required": True,
-    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH},
-}
 
 
 @cache
@@ -71,7 +65,7 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "im-timeline gateway",
             "version": "1",
-            "description": "Reads of an instant-messaging backend, and its devices. "
+            "description": "Conversations, messages and devices of an instant-messaging backend. "
             "Integers have 64 bits.",
         },
         "security": [{"bearer": []}],
@@ -87,14 +81,15 @@ def document() -> dict[str, Any]:
 
 def _paths() -> dict[str, dict[str, Any]]:
     paths = {path: {"get": operation} for path, operation in _operations().items()}
-    for path, methods in _writing().items():
-        paths[path] = paths.get(path, {}) | methods
+    for more in (_writing(), command_operations()):
+        for path, methods in more.items():
+            paths[path] = paths.get(path, {}) | methods
     return paths
 
 
 def _writing() -> dict[str, dict[str, Any]]:
     """The operations that change data."""
-    register = _operation(
+    register = operation(
         "Registers a device; a registered device keeps its cursor and its policy. 503 while the "
         "store lacks entries up to its cursor",
         "DeviceShown",
@@ -102,43 +97,38 @@ def _writing() -> dict[str, dict[str, Any]]:
         "408",
         "409",
     )
-    move = _operation(
+    move = operation(
         "Moves a device's cursor forward; other devices are not affected",
         "DeviceShown",
         NoQuery,
         "404",
         "408",
     )
-    take_out = _operation("Removes a device", None, NoQuery, "404", "408")
+    take_out = operation("Removes a device", None, NoQuery, "404", "408")
     done = {code: answer for code, answer in take_out["responses"].items() if code != "200"}
     return {
-        "/v1/devices": {"post": register | _body("RegisterDevice")},
+        "/v1/devices": {"post": register | body_of("RegisterDevice")},
         "/v1/devices/{id}": {
-            "delete": _named(take_out | {"responses": {"204": {"description": "Done"}, **done}})
+            "delete": named(take_out | {"responses": {"204": {"description": "Done"}, **done}})
         },
-        "/v1/devices/{id}/cursor": {"put": _named(move) | _body("MoveCursor")},
+        "/v1/devices/{id}/cursor": {"put": named(move) | body_of("MoveCursor")},
     }
-
-
-def _body(name: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": _reference(name)}}
-    return {"requestBody": {"required": True, "content": content}}
 
 
 def _operations() -> dict[str, dict[str, Any]]:
     return {
         "/healthz": _open(
-            _operation("Whether the gateway can serve", "HealthShown", NoQuery),
+            operation("Whether the gateway can serve", "HealthShown", NoQuery),
             unavailable="HealthShown",
         ),
-        "/openapi.json": _open(_operation("This document", None, NoQuery)),
-        "/v1/conversations": _operation(
+        "/openapi.json": _open(operation("This document", None, NoQuery)),
+        "/v1/conversations": operation(
             "The caller's conversations by id, including those that the caller has left",
             "ConversationsPage",
             ConversationsQuery,
         ),
-        "/v1/conversations/{id}/messages": _named(
-            _operation(
+        "/v1/conversations/{id}/messages": named(
+            operation(
                 "A range of a conversation timeline; each SeqId is an entry or part of a typed "
                 "hole",
                 "HistoryPage",
@@ -146,7 +136,7 @@ def _operations() -> dict[str, dict[str, Any]]:
                 "404",
             )
         ),
-        "/v1/sync": _operation(
+        "/v1/sync": operation(
             "The caller's sync timeline; 410 if records after the cursor have expired or were "
             "skipped, 503 while the store lacks the entries to read in place of these records",
             "SyncPage",
@@ -154,13 +144,13 @@ def _operations() -> dict[str, dict[str, Any]]:
             "410",
             "429",
         ),
-        "/v1/sync/end": _operation(
+        "/v1/sync/end": operation(
             "The cursor for following the sync timeline after reading the store; 503 while the "
             "store lacks entries up to it",
             "SyncEnd",
             NoQuery,
         ),
-        "/v1/search": _operation(
+        "/v1/search": operation(
             "Messages that the caller may see, newest first. A page may have fewer than `limit`, "
             "or none, and still a `next`",
             "SearchPage",
@@ -168,12 +158,12 @@ def _operations() -> dict[str, dict[str, Any]]:
             "404",
         ),
         "/v1/live": _live(),
-        "/v1/devices": _operation("The caller's devices, by id", "DevicesShown", NoQuery),
-        "/v1/devices/{id}": _named(
-            _operation("A device of the caller", "DeviceShown", NoQuery, "404")
+        "/v1/devices": operation("The caller's devices, by id", "DevicesShown", NoQuery),
+        "/v1/devices/{id}": named(
+            operation("A device of the caller", "DeviceShown", NoQuery, "404")
         ),
-        "/v1/devices/{id}/conversations": _named(
-            _operation(
+        "/v1/devices/{id}/conversations": named(
+            operation(
                 "The first SeqId of each conversation that a new device shows",
                 "BeginningsPage",
                 ConversationsQuery,
@@ -184,91 +174,34 @@ def _operations() -> dict[str, dict[str, Any]]:
 
 
 def _live() -> dict[str, Any]:
-    operation = _operation(
+    connecting = operation(
         "A live connection with the caller's sync records and heads of pulled conversations",
         None,
         LiveQuery,
         "426",
         "429",
     )
-    live_messages = {"oneOf": [_reference(name) for name in _LIVE]}
-    responses = {k: v for k, v in operation["responses"].items() if k != "200"}
-    responses["101"] = _response(
-        "A WebSocket; each of its messages is one of these", live_messages
-    )
-    return operation | {"responses": responses}
+    live_messages = {"oneOf": [reference(name) for name in _LIVE]}
+    responses = {k: v for k, v in connecting["responses"].items() if k != "200"}
+    responses["101"] = response("A WebSocket; each of its messages is one of these", live_messages)
+    return connecting | {"responses": responses}
 
 
-def _operation(
-    summary: str, answer: str | None, query: type[Struct], *statuses: str
-) -> dict[str, Any]:
-    body = {"type": "object"} if answer is None else _reference(answer)
-    failures = {"400", "401", "413", "429", "500", *statuses}
-    return {
-        "summary": summary,
-        "parameters": [_parameter(each) for each in parameters_of(query)],
-        "responses": {
-            "200": _response("The result", body),
-            **{status: _problem(status) for status in sorted(failures)},
-            "503": _problem("503") | {"headers": {"Retry-After": {"schema": {"type": "string"}}}},
-        },
-    }
-
-
-def _named(operation: dict[str, Any]) -> dict[str, Any]:
-    """An operation with an id in its path."""
-    return operation | {"parameters": [_PATH_ID, *operation["parameters"]]}
-
-
-def _open(operation: dict[str, Any], unavailable: str | None = None) -> dict[str, Any]:
+def _open(described: dict[str, Any], unavailable: str | None = None) -> dict[str, Any]:
     """An operation that needs no token."""
-    responses = {k: v for k, v in operation["responses"].items() if k not in {"400", "401", "429"}}
+    responses = {k: v for k, v in described["responses"].items() if k not in {"400", "401", "429"}}
     if unavailable is not None:
-        responses["503"] = _response("Not now", _reference(unavailable))
-    return operation | {"security": [], "responses": responses}
-
-
-def _parameter(parameter: QueryParameter) -> dict[str, Any]:
-    described = {
-        "name": parameter.name,
-        "in": "query",
-        "description": parameter.description,
-        "schema": _schema_of(parameter),
-    }
-    return described | ({"required": True} if parameter.is_required else {})
-
-
-def _schema_of(parameter: QueryParameter) -> dict[str, Any]:
-    default = {} if parameter.default is None else {"default": parameter.default}
-    match parameter.bounds:
-        case WholeNumber(low, high):
-            return {"type": "integer", "minimum": low, "maximum": high} | default
-        case BoundedText(shortest, longest):
-            return {"type": "string", "minLength": shortest, "maxLength": longest} | default
-        case OneOf(options):
-            return {"enum": list(options)} | default
-
-
-def _response(description: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
-
-
-def _problem(status: str) -> dict[str, Any]:
-    content = {PROBLEM_JSON: {"schema": _reference("ProblemDetails")}}
-    return {"description": f"A problem with status {status}", "content": content}
-
-
-def _reference(name: str) -> dict[str, Any]:
-    return {"$ref": _REFERENCE.format(name=name)}
+        responses["503"] = response("Not now", reference(unavailable))
+    return described | {"security": [], "responses": responses}
 
 
 def _schemas() -> dict[str, Any]:
     """The structs' schemas; raw JSON fields get the schema of the stored records."""
-    shown, found = msgspec.json.schema_components(_SHOWN, ref_template=_REFERENCE)
+    shown, found = msgspec.json.schema_components(_SHOWN, ref_template=REFERENCE)
     entry, record = shown[-2:]
-    found["HistoryPage"]["properties"]["items"]["items"] = {"anyOf": [entry, _reference("Hole")]}
+    found["HistoryPage"]["properties"]["items"]["items"] = {"anyOf": [entry, reference("Hole")]}
     found["SyncPageItem"]["properties"]["record"] = record
-    found["SearchPage"]["properties"]["hits"]["items"] = _reference(MessageSent.__name__)
+    found["SearchPage"]["properties"]["hits"]["items"] = reference(MessageSent.__name__)
     for schema in found.values():
         schema["description"] = " ".join(schema["description"].split())
     return found

@@ -8,21 +8,21 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
-import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from msgspec import Struct
 
 from gateway.bounds import REQUEST_SECONDS, within
 from gateway.contacts.contact_log import Contacts
-from gateway.http import live_socket, openapi
+from gateway.http import openapi
 from gateway.http.gateway_health import Health
 from gateway.http.middleware import EXPIRES, LIVE
 from gateway.http.parameters import parse_parameters
-from gateway.http.problem_kinds import RETRY_SECONDS, bad_body, bad_parameter, upgrade_required
+from gateway.http.problems import RETRY_SECONDS, bad_body, bad_parameter, upgrade_required
+from gateway.http.request_bodies import json_response, read_body
 from gateway.http.request_places import USER
+from gateway.live import live_socket
 from gateway.live.live_session import LiveSession
 from gateway.live.long_poll import await_page
 from gateway.log.barrier import Barrier
@@ -35,9 +35,9 @@ from gateway.reads import sync_page as sync
 from gateway.reads.access import access_conversation
 from gateway.reads.device_registry import NewDevices
 from gateway.reads.readable_ids import is_id
-from gateway.reads.search_terms import from_cursor, parse_query
+from gateway.reads.search import Index, SearchAsked
+from gateway.reads.search_terms import Query, SearchPosition, from_cursor, parse_query
 from gateway.reads.sync_page import SyncRead
-from gateway.store.index_port import Index, Query, SearchAsked, SearchPosition
 from gateway.store.store_port import Store
 from schemas.http.bodies import MoveCursor, RegisterDevice
 from schemas.http.queries import (
@@ -48,8 +48,6 @@ from schemas.http.queries import (
     SearchQuery,
     SyncQuery,
 )
-
-BodyT = TypeVar("BodyT", bound=Struct)
 
 
 @dataclass(frozen=True)
@@ -73,8 +71,8 @@ async def get_health(request: web.Request) -> web.Response:
     """`GET /healthz`."""
     state = await request.app[GATEWAY].health.state()
     if state.status in {"ok", "degraded"}:
-        return _json(state)
-    return _json(state, status=503, headers={"Retry-After": str(RETRY_SECONDS)})
+        return json_response(state)
+    return json_response(state, status=503, headers={"Retry-After": str(RETRY_SECONDS)})
 
 
 async def get_openapi(_request: web.Request) -> web.Response:
@@ -89,7 +87,7 @@ async def get_conversations(request: web.Request) -> web.Response:
     listing = conversations.list_conversations(
         store, request[USER], query.after or "", query.limit
     )
-    return _json(await listing)
+    return json_response(await listing)
 
 
 async def get_messages(request: web.Request) -> web.Response:
@@ -102,7 +100,7 @@ async def get_messages(request: web.Request) -> web.Response:
     asked = history.HistoryAsked(
         query.first, query.last or access.head, query.limit, newest_first=query.order == "desc"
     )
-    return _json(await history.read_history(store, access, asked))
+    return json_response(await history.read_history(store, access, asked))
 
 
 async def get_sync(request: web.Request) -> web.Response:
@@ -116,7 +114,7 @@ async def get_sync(request: web.Request) -> web.Response:
     store, barrier, after = gateway.store, gateway.barrier, query.after
     if query.before is not None:
         back = sync_back.read_sync_back(store, user, query.before, query.limit, barrier=barrier)
-        return _json(await back)
+        return json_response(await back)
 
     async def page() -> SyncRead:
         reading = sync.read_sync(store, user, after, query.limit, barrier=barrier)
@@ -126,11 +124,11 @@ async def get_sync(request: web.Request) -> web.Response:
         found, _ = await page()
         if found.next == after and not found.more:
             await check_cursor(gateway.ends, user, after, "after")
-        return _json(found)
+        return json_response(found)
     await within(REQUEST_SECONDS, check_cursor(gateway.ends, user, after, "after"))
     with gateway.wake_ups.listening(user) as listener:
         lasts = request[EXPIRES] - time.time()
-        return _json(await await_page(listener, page, after, query.wait, lasts))
+        return json_response(await await_page(listener, page, after, query.wait, lasts))
 
 
 async def get_sync_end(request: web.Request) -> web.Response:
@@ -138,7 +136,7 @@ async def get_sync_end(request: web.Request) -> web.Response:
     parse_parameters(request.query, NoQuery)
     gateway, user = request.app[GATEWAY], request[USER]
     await gateway.contacts.note(user)
-    return _json(await sync.sync_end(gateway.store, user, barrier=gateway.barrier))
+    return json_response(await sync.sync_end(gateway.store, user, barrier=gateway.barrier))
 
 
 async def get_live(request: web.Request) -> web.StreamResponse:
@@ -172,19 +170,21 @@ async def get_search(request: web.Request) -> web.Response:
         limit=query.limit,
     )
     gateway = request.app[GATEWAY]
-    return _json(await search.search_messages(gateway.store, gateway.index, request[USER], asked))
+    return json_response(
+        await search.search_messages(gateway.store, gateway.index, request[USER], asked)
+    )
 
 
 async def get_devices(request: web.Request) -> web.Response:
     """`GET /v1/devices`."""
     parse_parameters(request.query, NoQuery)
-    return _json(await devices.list_devices(request.app[GATEWAY].store, request[USER]))
+    return json_response(await devices.list_devices(request.app[GATEWAY].store, request[USER]))
 
 
 async def post_device(request: web.Request) -> web.Response:
     """`POST /v1/devices`."""
     parse_parameters(request.query, NoQuery)
-    body = await _body(request, RegisterDevice)
+    body = await read_body(request, RegisterDevice)
     if not is_id(body.device_id):
         raise bad_body("must name the device by 1 to 128 printable characters")
     gateway, user = request.app[GATEWAY], request[USER]
@@ -192,13 +192,13 @@ async def post_device(request: web.Request) -> web.Response:
     registering = devices.register_device(
         gateway.store, user, body.device_id, gateway.new_devices, barrier=gateway.barrier
     )
-    return _json(await registering)
+    return json_response(await registering)
 
 
 async def get_device(request: web.Request) -> web.Response:
     """`GET /v1/devices/{id}`."""
     parse_parameters(request.query, NoQuery)
-    return _json(await devices.show_device(*_device(request)))
+    return json_response(await devices.show_device(*_device(request)))
 
 
 async def delete_device(request: web.Request) -> web.Response:
@@ -212,30 +212,21 @@ async def get_beginnings(request: web.Request) -> web.Response:
     """`GET /v1/devices/{id}/conversations`."""
     query = parse_parameters(request.query, ConversationsQuery)
     showing = devices.show_beginnings(*_device(request), query.after or "", query.limit)
-    return _json(await showing)
+    return json_response(await showing)
 
 
 async def put_cursor(request: web.Request) -> web.Response:
     """`PUT /v1/devices/{id}/cursor`."""
     parse_parameters(request.query, NoQuery)
-    body = await _body(request, MoveCursor)
+    body = await read_body(request, MoveCursor)
     gateway, user = request.app[GATEWAY], request[USER]
     await gateway.contacts.note(user)
     await check_cursor(gateway.ends, user, body.cursor, "cursor")
-    return _json(await devices.move_cursor(*_device(request), body.cursor))
+    return json_response(await devices.move_cursor(*_device(request), body.cursor))
 
 
 def _device(request: web.Request) -> tuple[Store, str, str]:
     return request.app[GATEWAY].store, request[USER], request.match_info["id"]
-
-
-async def _body(request: web.Request, kind: type[BodyT]) -> BodyT:
-    try:
-        return msgspec.json.decode(await request.read(), type=kind)
-    except msgspec.ValidationError as error:
-        raise bad_body(f"is not valid for this route: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise bad_body("is not JSON") from None
 
 
 def _terms(query: str) -> Query:
@@ -250,17 +241,6 @@ def _below(cursor: str | None) -> SearchPosition | None:
         return None if cursor is None else from_cursor(cursor)
     except ValueError as error:
         raise bad_parameter("cursor", str(error)) from None
-
-
-def _json(
-    answer: Struct, *, status: int = 200, headers: dict[str, str] | None = None
-) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode(answer),
-        content_type="application/json",
-        status=status,
-        headers=headers,
-    )
 
 
 ROUTES: Final[tuple[tuple[str, Handler], ...]] = (

@@ -1,9 +1,10 @@
-"""Follows the log to wake waiting readers. No response contains data from this module.
+"""Follows the log to wake waiting readers, and to find the outcomes of commands.
 
 One consumer without a group reads the committed records of all sync timelines and conversation
 timelines. It uses the recipients and the offset of a sync record, and the conversation and SeqId
 of an entry. The consumer runs in its own thread and passes the SeqIds, merged by recipient and by
-conversation, to the event loop: one call at a time, at any rate of records.
+conversation, to the event loop: one call at a time, at any rate of records. No page contains data
+from this module. `OutcomeTail` finds the outcomes of the commands that requests wait for.
 
 Readers also poll the store, so they find records that this consumer misses because it was not
 running or because the log has dropped them. So the consumer stores no position, and a failure does
@@ -28,6 +29,7 @@ from confluent_kafka import TopicPartition as Place
 from backends.kafka.clients import consumer_config
 from backends.processes.watchdog import NoGroup, Vitals, Watchdog
 from gateway.log.log_places import LogPlaces
+from gateway.log.outcome_tail import NoOutcomes, OutcomeTail, OutcomeTaker
 from gateway.log.wake_ups import Wake, WakeUps
 from schemas.codec import decode_position
 from schemas.errors import UndecodableRecord
@@ -62,12 +64,16 @@ class LogTail:
     Args:
         settings: The settings of the deployment.
         wake_ups: The waiting readers.
+        outcomes: The commands for whose outcome requests wait.
     """
 
-    def __init__(self, settings: Settings, wake_ups: WakeUps) -> None:
+    def __init__(
+        self, settings: Settings, wake_ups: WakeUps, outcomes: OutcomeTaker | None = None
+    ) -> None:
         self._settings = settings
         self._places = LogPlaces(settings)
         self._wake_ups = wake_ups
+        self._outcomes = OutcomeTail(outcomes or NoOutcomes())
         self._loop = asyncio.get_running_loop()
         self._lock = Lock()
         self._records: dict[str, int] = {}
@@ -150,7 +156,9 @@ class LogTail:
             sync_seq = self._places.sync_seq(topic, offset)
             if sync_seq is not None:
                 by_key[key] = max(sync_seq, by_key.get(key, 0))
+                self._outcomes.sync_record(key, message.value)
             else:
+                self._outcomes.entry(key, message.value)
                 name = key.decode(errors="replace")
                 with contextlib.suppress(UndecodableRecord):
                     heads[name] = max(decode_position(message.value()).seq, heads.get(name, 0))

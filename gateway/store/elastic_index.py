@@ -12,8 +12,9 @@ from typing import Any, Final
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
 from backends.elasticsearch.index import other_layout
-from gateway.errors import ScopeTooWide
-from gateway.store.index_port import Hit, SearchAsked, SearchPosition, Term
+from gateway.http.problems import too_wide
+from gateway.reads.search import SearchAsked
+from gateway.reads.search_terms import Hit, SearchPosition, Term
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 from schemas.visibility import Period
@@ -35,7 +36,7 @@ _PASSES_LATER: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class ElasticIndex:
-    """`gateway.store.index_port.Index` on Elasticsearch."""
+    """`gateway.reads.search.Index` on Elasticsearch."""
 
     def __init__(self, settings: Settings) -> None:
         # The client logs each request by default.
@@ -57,11 +58,11 @@ class ElasticIndex:
         below: SearchPosition | None,
         limit: int,
     ) -> list[Hit]:
-        """See `gateway.store.index_port.Index`."""
+        """See `gateway.reads.search.Index`."""
         await self._check_layout()
         parts = list(_batches(_clauses(scope), CLAUSES_A_QUERY))
         if len(parts) > MAX_QUERIES:
-            raise ScopeTooWide
+            raise too_wide()
         answers = [
             self._hits(_query(asked, part), asked.conversation, below, limit) for part in parts
         ]
@@ -69,7 +70,7 @@ class ElasticIndex:
         return list(islice(merged, limit))
 
     async def reachable(self) -> bool:
-        """See `gateway.store.index_port.Index`."""
+        """See `gateway.reads.search.Index`."""
         client = self._client.options(request_timeout=REACHABLE_SECONDS)
         try:
             # The small build of the server for development has no `GET /`.

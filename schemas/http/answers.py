@@ -10,6 +10,7 @@ from typing import Generic, Literal, TypeAlias, TypeVar
 
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
+from schemas.errors import RejectionCode
 from schemas.records import FanoutMode, NewDevicePolicy
 
 HoleKind = Literal["hidden", "not_yet", "recalled"]
@@ -91,8 +92,10 @@ class SyncEnd(Struct, frozen=True):
 class ProblemDetails(Struct, frozen=True, kw_only=True):
     """The body of an error response; the log has more under its ``request_id``.
 
-    ``parameter``: the invalid parameter. Only for ``trimmed``: ``cursor``, the given cursor, and
-    ``oldest``, the sync SeqId from which on all records are stored.
+    ``parameter``: the invalid parameter, or the invalid field of the body. Only for ``trimmed``:
+    ``cursor``, the given cursor, and ``oldest``, the sync SeqId from which on all records are
+    stored. Only for a command: its ids ``conv_id`` and ``client_msg_id``, and ``code``, the reason
+    of its rejection.
     """
 
     type: str
@@ -103,6 +106,48 @@ class ProblemDetails(Struct, frozen=True, kw_only=True):
     parameter: str | UnsetType = UNSET
     cursor: int | UnsetType = UNSET
     oldest: int | UnsetType = UNSET
+    conv_id: str | UnsetType = UNSET
+    client_msg_id: str | UnsetType = UNSET
+    code: RejectionCode | UnsetType = UNSET
+
+
+class CommandAnswer(Struct, frozen=True, kw_only=True):
+    """The outcome of a command: it became entry ``seq`` at ``at``, in milliseconds since 1970.
+
+    A repeated request has the outcome of the first one. ``at`` is null if the entry was recalled
+    since, or is not stored yet. For a read mark, ``seq`` is the read mark.
+    """
+
+    conv_id: str
+    seq: int
+    at: int | None
+    client_msg_id: str
+
+
+class CommandPending(Struct, frozen=True, kw_only=True):
+    """The broker has the command; its outcome is not known yet. ``status`` is its `CommandStatus`.
+
+    The same request again, with this ``client_msg_id``, waits for the outcome again.
+    """
+
+    conv_id: str
+    client_msg_id: str
+    status: str
+
+
+CommandState = Literal["unknown", "pending", "sequenced", "rejected"]
+"""``unknown``: the broker has not acknowledged the command. ``pending``: the broker has the
+command. ``sequenced``: the command became entry ``seq``. ``rejected``: it has no effect."""
+
+
+class CommandStatus(Struct, frozen=True, kw_only=True):
+    """The state of a command. ``seq`` only if it was sequenced, ``code`` only if rejected."""
+
+    conv_id: str
+    client_msg_id: str
+    state: CommandState
+    seq: int | UnsetType = UNSET
+    code: RejectionCode | UnsetType = UNSET
 
 
 class LiveBegun(Struct, frozen=True, tag_field="kind", tag="begun"):

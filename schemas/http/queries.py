@@ -120,3 +120,9 @@ class SearchQuery(Struct, frozen=True, kw_only=True, omit_defaults=True):
         Annotated[str, Meta(min_length=1, max_length=MAX_CURSOR_CHARACTERS)] | None,
         Meta(description=_NEXT),
     ] = None
+
+
+class CommandQuery(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The conversation of a command."""
+
+    conversation: Annotated[Id, Meta(description="The conversation of the command.")]

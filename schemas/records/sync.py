@@ -91,3 +91,20 @@ class EntryPosition(Struct, frozen=True, gc=False):
     conv_id: str
     seq: Int64 = 0
     at: Int64 = 0
+
+
+class OutcomeFields(Struct, frozen=True, gc=False):
+    """The fields of an entry or a reply that identify its command and give the outcome.
+
+    An entry has no ``device_id``, a rejection no ``seq``, and only a rejection has a ``code``.
+    Retractions and records without a sender have an empty ``client_msg_id``.
+    """
+
+    kind: str
+    conv_id: str
+    sender: str = ""
+    client_msg_id: str = ""
+    device_id: str = ""
+    seq: Int64 = 0
+    at: Int64 = 0
+    code: RejectionCode | None = None

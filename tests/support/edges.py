@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from gateway.http.openapi import document
+from schemas.ids import uuid7
 
 _POWERS: Final = (31, 32, 48, 53, 62, 63, 64, 127)
 _AROUND: Final = {
@@ -44,6 +45,13 @@ class Asked(NamedTuple):
     fits: bool | None
 
 
+def filled(path: str) -> str:
+    """The path with a possible value in each of its places."""
+    client_msg_id = uuid7(1, 1)
+    places = {"id": "c", "seq": "1", "user": "bob", "client_msg_id": client_msg_id}
+    return path.format_map(places)
+
+
 def requests(ids: Mapping[str, str]) -> Iterator[Asked]:
     """Every parameter and every body member of each operation, at its edges.
 
@@ -55,9 +63,9 @@ def requests(ids: Mapping[str, str]) -> Iterator[Asked]:
         for method, operation in methods.items():
             if path == "/v1/live":
                 continue  # a request that is not a WebSocket handshake is refused in any case
-            known = path.replace("{id}", ids.get(path, "c"))
+            known = filled(path.replace("{id}", ids.get(path, "c")))
             yield from _queries(method.upper(), known, operation)
-            yield from _paths(method.upper(), path)
+            yield from _paths(method.upper(), path.replace("{seq}", "1"))
             yield from _bodies(method.upper(), known, operation, described)
 
 
@@ -107,11 +115,12 @@ def _bodies(
         return
     reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
     schema = described["components"]["schemas"][reference.rpartition("/")[2]]
+    without_fields = None if not operation["requestBody"]["required"] else False
+    for body in (b"", b"{}"):
+        yield Asked(method, path, body, fits=without_fields)
     for body in (
-        b"",
         b"null",
         b"[]",
-        b"{}",
         b"1",
         b"\x00",
         b"\xff",
@@ -127,13 +136,15 @@ def _bodies(
 
 
 def _literals(part: dict[str, Any]) -> Iterator[tuple[str, bool | None]]:
-    is_number = part["type"] == "integer"
+    kind = part.get("type")
+    is_number = kind == "integer"
     for number in sorted(
         {*NUMBERS, *((part["maximum"], part["maximum"] + 1) if is_number else ())}
     ):
         fits = is_number and part["minimum"] <= number <= part["maximum"]
         yield str(number), fits
-    for literal in ("null", "true", "[]", "{}", "1.5", "1e400", "-1e400", "[" * 20_000):
+    yield "[]", None if kind == "array" else False
+    for literal in ("null", "true", "{}", "1.5", "1e400", "-1e400", "[" * 20_000):
         yield literal, False
     yield from ((literal, None) for literal in ("1.0", "1e3", "-0", '"\\ud800"', '"\\u0000"'))
     for text in TEXTS:

@@ -23,7 +23,8 @@ from gateway.http.tokens import issue_token
 from gateway.log.barrier import NO_BARRIER, Barrier
 from gateway.log.log_ends import Ends
 from gateway.log.wake_ups import WakeUps
-from gateway.store.index_port import Hit, Index, SearchAsked, SearchPosition
+from gateway.reads.search import Index, SearchAsked
+from gateway.reads.search_terms import Hit, SearchPosition
 from gateway.store.store_port import (
     SLICE,
     ConversationHead,
@@ -33,6 +34,7 @@ from gateway.store.store_port import (
     StoredEntry,
     StoredRow,
 )
+from gateway.writes.command_answers import Writes
 from schemas.codec import encode
 from schemas.errors import ServerUnavailable
 from schemas.ids import uuid7
@@ -348,9 +350,21 @@ class Caller:
         asked = {"params": _named(query or {}), "headers": self._headers(user, headers)}
         return await self._send("GET", path, asked)
 
-    async def send(self, method: str, path: str, user: str | None, body: bytes = b"") -> Answer:
+    async def send(
+        self,
+        method: str,
+        path: str,
+        user: str | None,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
         """Sends any other request, with an unchanged body."""
-        return await self._send(method, path, {"data": body, "headers": self._headers(user, {})})
+        asked = {"data": body, "headers": self._headers(user, headers)}
+        return await self._send(method, path, asked)
+
+    async def write(self, method: str, path: str, user: str, /, **fields: Any) -> Answer:
+        """Sends a request with the fields of its JSON body."""
+        return await self.send(method, path, user, encode(fields))
 
     def _headers(self, user: str | None, more: Mapping[str, str] | None) -> dict[str, str]:
         headers = dict(more or {})
@@ -383,11 +397,12 @@ async def serving(  # noqa: PLR0913 - the parts of the gateway
     checked: Checked | None = None,
     contacts: Contacts | None = None,
     barrier: Barrier = NO_BARRIER,
+    writes: Writes | None = None,
 ) -> AsyncIterator[Caller]:
     """The gateway on a free port, served as in production."""
     app = make_app(
         settings, store, index, wake_ups or WakeUps(), ends,
-        checked=checked, contacts=contacts, barrier=barrier,
+        checked=checked, contacts=contacts, barrier=barrier, writes=writes,
     )  # fmt: skip
     runner = Runner(app, shutdown_seconds=1)
     await runner.setup()

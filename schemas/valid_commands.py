@@ -1,4 +1,4 @@
-"""Rejects commands that the sequencer would reject in any state, before they are queued.
+"""Refuses commands that the sequencer would reject in any state, before they are sent.
 
 Commands are structs, which do not check field types. A wrong type would be encoded as something
 else (a str as a list of its characters, bytes as base64) or become a dead letter, which the sender
@@ -56,9 +56,11 @@ def list_of(name: str, people: Sequence[str]) -> list[str]:
     """
     given: Any = people
     if isinstance(given, str | bytes | bytearray | memoryview | range):
-        raise InvalidCommand("invalid", f"{name} is a list of ids, not a single {_type(given)}")
+        raise InvalidCommand(
+            "invalid", f"{name} is a list of ids, not a single {_type(given)}", field=name
+        )
     if not isinstance(given, Sequence | AbstractSet):
-        raise InvalidCommand("invalid", f"{name} is a list of ids, not {_type(given)}")
+        raise InvalidCommand("invalid", f"{name} is a list of ids, not {_type(given)}", field=name)
     return sorted(given, key=str) if isinstance(given, AbstractSet) else list(given)
 
 
@@ -76,7 +78,9 @@ def encode_valid(command: AnyCommand, limits: Limits) -> bytes:
     try:
         value = encode(command)
     except UnicodeEncodeError:
-        raise InvalidCommand("invalid", "a text holds a lone surrogate: not Unicode") from None
+        raise InvalidCommand(
+            "invalid", "a text holds a lone surrogate: not Unicode", field="text"
+        ) from None
     if len(value) > MAX_COMMAND_BYTES:
         raise InvalidCommand(
             "too_large", f"the command takes {len(value)} bytes, at most {MAX_COMMAND_BYTES}"
@@ -90,7 +94,7 @@ def _type(given: object) -> str:
 
 def _check_type(name: str, given: object, wanted: type) -> None:
     if not isinstance(given, wanted) or isinstance(given, bool):
-        raise InvalidCommand("invalid", f"{name} is {_A[wanted]}, not {_type(given)}")
+        raise InvalidCommand("invalid", f"{name} is {_A[wanted]}, not {_type(given)}", field=name)
 
 
 _A: Final = {str: "a str", list: "a list of ids", int: "a whole number", TextContent: "a text"}
@@ -101,11 +105,17 @@ def _check_ids(command: Command) -> None:
         _check_id(name, getattr(command, name))
     _check_type("client_msg_id", command.client_msg_id, str)
     if not is_client_msg_id(command.client_msg_id):
-        raise InvalidCommand("invalid", "client_msg_id must be a UUIDv7, canonical and lower case")
+        raise InvalidCommand(
+            "invalid",
+            "client_msg_id must be a UUIDv7, canonical and lower case",
+            field="client_msg_id",
+        )
     if command.installation is not UNSET:
         _check_id("installation", command.installation, MAX_INSTALLATION_LENGTH)
     if command.v is not UNSET and command.v != 1:
-        raise InvalidCommand("invalid", "v is 1, the version of this format, or is left out")
+        raise InvalidCommand(
+            "invalid", "v is 1, the version of this format, or is left out", field="v"
+        )
 
 
 def _check_id(name: str, given: str, longest: int = MAX_ID_LENGTH) -> None:
@@ -113,7 +123,9 @@ def _check_id(name: str, given: str, longest: int = MAX_ID_LENGTH) -> None:
     if not 1 <= len(given) <= longest or not is_valid_id(given):
         raise InvalidCommand(
             "invalid",
-            f"{name}: an id has 1 to {longest} printable characters, unlike {given!r:.140}",
+            f"{name}: an id has 1 to {longest} printable characters",
+            field=name,
+            given=f", unlike {given!r:.140}",
         )
 
 
@@ -131,20 +143,22 @@ def _check_fields(command: AnyCommand, limits: Limits) -> None:
         case TransferOwnership():
             _check_id("to", command.to)
             if command.to == command.sender:
-                raise InvalidCommand("invalid", "ownership is transferred to another member")
+                raise InvalidCommand(
+                    "invalid", "ownership is transferred to another member", field="to"
+                )
         case CreateConversation():
             _check_people(command, limits)
             _check_rules(command)
         case AddMembers() | RemoveMembers():
             _check_people(command, limits)
             if not command.members:
-                raise InvalidCommand("invalid", "nobody is named")
+                raise InvalidCommand("invalid", "nobody is named", field="members")
 
 
 def _check_seq(seq: int, code: RejectionCode) -> None:
     _check_type("seq", seq, int)
     if not 1 <= seq <= MAX_SEQ:
-        raise InvalidCommand(code, f"a SeqId is a whole number from 1 to {MAX_SEQ}")
+        raise InvalidCommand(code, f"a SeqId is a whole number from 1 to {MAX_SEQ}", field="seq")
 
 
 def _check_said(command: SendMessage | EditMessage, limits: Limits) -> None:
@@ -153,12 +167,18 @@ def _check_said(command: SendMessage | EditMessage, limits: Limits) -> None:
     text, mentions = command.content.text, command.mentions
     _check_type("text", text, str)
     if is_blank(text):
-        raise InvalidCommand("empty", "a text shows something: white space alone does not")
+        raise InvalidCommand(
+            "empty", "a text shows something: white space alone does not", field="text"
+        )
     # The text is encoded only where its number of characters does not decide.
     if len(text) * 4 > limits.max_text_bytes and _utf8_length(text) > limits.max_text_bytes:
-        raise InvalidCommand("too_large", f"a text has at most {limits.max_text_bytes} bytes")
+        raise InvalidCommand(
+            "too_large", f"a text has at most {limits.max_text_bytes} bytes", field="text"
+        )
     if len(mentions) > limits.max_mentions:
-        raise InvalidCommand("too_large", f"at most {limits.max_mentions} people are mentioned")
+        raise InvalidCommand(
+            "too_large", f"at most {limits.max_mentions} people are mentioned", field="mentions"
+        )
     for user in mentions:
         _check_id("mentions", user)
     _check_size(command)
@@ -171,7 +191,9 @@ def _check_size(command: SendMessage | EditMessage) -> None:
         return  # `encode_valid` reports it
     if size > MAX_MESSAGE_BYTES:
         raise InvalidCommand(
-            "too_large", f"text, mentions and ids take {size} bytes, at most {MAX_MESSAGE_BYTES}"
+            "too_large",
+            f"text, mentions and ids take {size} bytes, at most {MAX_MESSAGE_BYTES}",
+            field="text",
         )
 
 
@@ -186,7 +208,9 @@ def _check_people(
     _check_type("members", people, list)
     if len(people) > limits.max_members_per_command:
         raise InvalidCommand(
-            "too_large", f"at most {limits.max_members_per_command} people in one command"
+            "too_large",
+            f"at most {limits.max_members_per_command} people in one command",
+            field="members",
         )
     for user in people:
         _check_id("members", user)
@@ -199,4 +223,4 @@ def _check_rules(command: CreateConversation) -> None:
         ("history", command.history, get_args(HistoryRule)),
     ):
         if rule not in rules:
-            raise InvalidCommand("invalid", f"{name} is one of {', '.join(rules)}")
+            raise InvalidCommand("invalid", f"{name} is one of {', '.join(rules)}", field=name)

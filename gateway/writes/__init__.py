@@ -1,0 +1,1 @@
+"""Writing: commands from requests, their producer, and the wait for their outcomes."""

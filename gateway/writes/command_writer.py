@@ -1,0 +1,125 @@
+"""Writes one command and waits for its outcome.
+
+1. Refuse a command that the sequencer would reject in any state, and a person beyond their limits.
+2. Register the wait, then send the command. Both happen in one step of the event loop, together
+   with the generation of an id, so commands reach the log in the order of their generated ids.
+3. Wait for the broker's acknowledgement.
+4. Wait for the outcome.
+
+Steps 3 and 4 share one timeout. A command is remembered after the timeout, so that its outcome can
+be read later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from gateway.writes.command_producer import CommandLog, DeliveryUnknown
+from gateway.writes.outcome_waiters import Outcome, OutcomeWaiter, OutcomeWaiters, key_of
+from schemas.limits import Limits
+from schemas.records import AnyCommand
+from schemas.valid_commands import encode_valid
+
+_NEXT_MILLISECOND: Final = 0.002
+"""Pause after which the broker's time of the next command is another one."""
+
+Admit = Callable[[AnyCommand], None]
+"""Called once for each command before it is sent; raises a `Problem` to refuse the command."""
+
+
+def admit_all(_command: AnyCommand) -> None:
+    """No limits."""
+
+
+class CommandWriter:
+    """Writes commands.
+
+    Args:
+        log: Appends commands.
+        waiters: The commands whose outcome somebody waits for.
+        limits: The limits of the deployment.
+        wait_seconds: The timeout of steps 3 and 4 together.
+        admit: Refuses a command beyond a limit of the door.
+    """
+
+    def __init__(
+        self,
+        log: CommandLog,
+        waiters: OutcomeWaiters,
+        limits: Limits,
+        wait_seconds: float,
+        admit: Admit = admit_all,
+    ) -> None:
+        self._log = log
+        self._waiters = waiters
+        self._limits = limits
+        self._wait_seconds = wait_seconds
+        self._admit = admit
+
+    async def write(self, command: AnyCommand) -> Outcome | None:
+        """Writes a command.
+
+        Returns:
+            The outcome; None if the broker has the command, but its outcome is not known yet.
+
+        Raises:
+            InvalidCommand: The sequencer would reject the command in any state.
+            Problem: The person or the conversation is beyond a limit.
+            ServerUnavailable: The command was not sent, and will not be.
+            DeliveryUnknown: The command was sent, and may have an effect or not.
+        """
+        value = encode_valid(command, self._limits)
+        self._admit(command)
+        until = asyncio.get_running_loop().time() + self._wait_seconds
+        await self._after_earlier_copy(command, until)
+        waiter = self._waiters.register(command)
+        try:
+            sending = self._log.append(command.conv_id, value)
+        except BaseException:
+            self._waiters.remove(waiter)
+            raise
+        sending.add_done_callback(lambda done: _note_delivery(waiter, done))
+        try:
+            return await _outcome(waiter, until)
+        finally:
+            if waiter.outcome.done():
+                self._waiters.remove(waiter)
+            else:
+                self._waiters.remember(waiter)
+
+    async def _after_earlier_copy(self, command: AnyCommand, until: float) -> None:
+        """Waits while a copy of the command is on its way, so that the two have different times.
+
+        Does not suspend if there is none.
+
+        Raises:
+            DeliveryUnknown: The earlier copy is not acknowledged within the timeout.
+        """
+        while (earlier := self._waiters.undelivered(key_of(command))) is not None:
+            await _wait(earlier.delivered, until)
+            if not earlier.delivered.done():
+                raise DeliveryUnknown("an earlier copy of the command is not acknowledged")
+            await asyncio.sleep(_NEXT_MILLISECOND)
+
+
+async def _outcome(waiter: OutcomeWaiter, until: float) -> Outcome | None:
+    await _wait(waiter.delivered, until)
+    if not (waiter.delivered.done() and waiter.delivered.result()):
+        raise DeliveryUnknown("the broker has not acknowledged the command")
+    await _wait(waiter.outcome, until)
+    return waiter.outcome.result() if waiter.outcome.done() else None
+
+
+async def _wait(future: asyncio.Future[Outcome] | asyncio.Future[bool], until: float) -> None:
+    """Waits without cancelling the future."""
+    if not future.done():
+        await asyncio.wait([future], timeout=until - asyncio.get_running_loop().time())
+
+
+def _note_delivery(waiter: OutcomeWaiter, done: asyncio.Future[int | None]) -> None:
+    if done.cancelled() or done.exception() is not None:
+        waiter.give_up()
+    else:
+        waiter.acknowledge(done.result())

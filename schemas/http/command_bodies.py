@@ -1,0 +1,96 @@
+"""The bodies of requests that write: one struct for each command.
+
+A body without required fields may be absent. `schemas.valid_commands` has the limits that depend
+on the deployment.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from schemas.limits import MAX_SEQ
+from schemas.records import HistoryRule, Id, InstallationId, JoinRule
+
+_ClientMsgId: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern="^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$",
+        description="A UUIDv7 in lower case. Absent: the header Idempotency-Key, or else an id "
+        "that the gateway makes.",
+    ),
+]
+_DeviceId: TypeAlias = Annotated[
+    Id, Meta(description="Absent: the claim `device` of the token, or else `http`.")
+]
+_SeqId: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_SEQ)]
+
+
+class CommandBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The fields of every request that writes. All are optional.
+
+    A request with the same ``client_msg_id``, device and ``installation`` as an earlier one has
+    the outcome of the earlier one, and no second effect. The ids of one conversation, device and
+    ``installation`` increase.
+    """
+
+    client_msg_id: _ClientMsgId | UnsetType = UNSET
+    device_id: _DeviceId | UnsetType = UNSET
+    installation: InstallationId | UnsetType = UNSET
+
+
+class NewConversation(CommandBody, frozen=True):
+    """Creates a conversation of ``members`` and the caller, who becomes the owner.
+
+    Without ``conv_id``, the ``client_msg_id`` is the id of the conversation.
+    """
+
+    members: list[Id]
+    conv_id: Id | UnsetType = UNSET
+    join: JoinRule = "invite"
+    history: HistoryRule = "since_join"
+
+
+class NewMembers(CommandBody, frozen=True):
+    """Adds people. In an open conversation, the caller may also add themselves."""
+
+    members: list[Id]
+
+
+class RemovedMember(CommandBody, frozen=True):
+    """Removes the person in the path. The body may be absent."""
+
+
+class LeftConversation(CommandBody, frozen=True):
+    """Removes the caller from the conversation. The body may be absent."""
+
+
+class NewOwner(CommandBody, frozen=True):
+    """Makes the member ``owner`` the owner of the conversation."""
+
+    owner: Id
+
+
+class NewMessage(CommandBody, frozen=True):
+    """Sends a message."""
+
+    text: str
+    mentions: list[Id] = []
+
+
+class EditedMessage(CommandBody, frozen=True):
+    """Replaces the text and the mentions of a message."""
+
+    text: str
+    mentions: list[Id] = []
+
+
+class RecalledMessage(CommandBody, frozen=True):
+    """Recalls the message in the path. The body may be absent."""
+
+
+class ReadUpTo(CommandBody, frozen=True):
+    """Marks all entries up to ``seq`` as read by the caller."""
+
+    seq: _SeqId
