@@ -22,7 +22,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from audit.index import compare_documents
-from audit.input import InputSpans, compare_input
+from audit.input import compare_input
+from audit.input_records import InputSpans
 from audit.log import KafkaRecord, Log
 from audit.member_rows import compare_membership
 from audit.read_marks import compare_marks, take_marks

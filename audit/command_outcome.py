@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from audit.conversation import AuditedConversation, content_digest
+from audit.conversation import AuditedConversation
+from audit.digests import content_digest
 from schemas.records import (
     AddMembers,
     AnyCommand,

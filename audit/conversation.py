@@ -6,11 +6,11 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
-from typing import Final, TypeAlias
-from zlib import crc32
+from typing import TypeAlias
 
+from audit.digests import ABSENT, command_hash, document_digest, entry_digest, name_digest
 from audit.numbered import NumberedPeople
-from schemas.codec import encode
+from audit.sent_entries import SentEntries
 from schemas.limits import MAX_NOTICES
 from schemas.records import (
     AnyCommand,
@@ -26,42 +26,9 @@ from schemas.records import (
     MessageSent,
     OwnershipTransferred,
 )
-from schemas.visibility import MembershipChange, Period, periods, readable, visible
-
-ABSENT: Final = 0
-"""Digest of a missing entry."""
+from schemas.visibility import MembershipChange, periods, readable, visible
 
 CommandKind: TypeAlias = type[MembersAdded] | type[MembersRemoved]
-
-
-def audited_digest(value: bytes) -> int:
-    """A content digest: 32 bits, never `ABSENT`. Detects faults, not attacks."""
-    return crc32(value) or 1
-
-
-def document_digest(sender: str, at: int, text: str) -> int:
-    """`audited_digest` the expected document of a message; of a recalled message only the time."""
-    return audited_digest(encode((sender, at, text)))
-
-
-def command_hash(record: AnyEntry | AnyCommand) -> int:
-    """`hash_of_id` of a record."""
-    return hash_of_id(record.sender, record.client_msg_id)
-
-
-def hash_of_id(sender: str, client_msg_id: str) -> int:
-    """A 64-bit hash of sender and client_msg_id; never `ABSENT`."""
-    return hash((sender, client_msg_id)) or 1
-
-
-def name_digest(name: str) -> int:
-    """A 32-bit digest of a person's id; never `ABSENT`."""
-    return crc32(name.encode()) or 1
-
-
-def content_digest(*content: object) -> int:
-    """A 32-bit digest of an entry's content, without place, time and sender."""
-    return crc32(encode(content))
 
 
 class AuditedConversation:
@@ -72,7 +39,7 @@ class AuditedConversation:
     - ``digests``: digest of the entry's bytes. Edits and recalls do not change it.
     - ``documents``: digest of the message in the index. Edits and recalls change it.
     - ``offsets``: offset in ``im.timeline``.
-    - ``contents``: `content_digest` of the entry, or the number of people in a membership entry.
+    - ``contents``: `entry_digest` of the entry.
     - ``times``: time in ms. ``senders``: `name_digest` of the sender.
     - ``commands``: hash of sender and client_msg_id.
 
@@ -83,8 +50,7 @@ class AuditedConversation:
     - ``changes``: for each present or former member, the SeqIds of joins and leaves.
     - ``numbered``: the numbers of the membership periods.
     - ``has_holes``: some changes may be missing.
-    - ``pushed``: ranges of entries sent to all members.
-    - ``asides``: for each recipient, SeqIds sent to the recipient and not to all members.
+    - ``sent``: the recipients of the entries.
     - ``messages``: message count of the last entry; None after a hole.
     - ``own``: for each person, their last message and its message count.
     - ``counts``: message count of each membership entry.
@@ -114,8 +80,7 @@ class AuditedConversation:
         self.changes: dict[str, list[tuple[int, bool]]] = {}
         self.numbered = NumberedPeople()
         self.has_holes = False
-        self.pushed: list[Period] = []
-        self.asides: dict[str, array[int]] = {}
+        self.sent = SentEntries()
         self.own: dict[str, tuple[int, int]] = {}
         self.counts: dict[int, int] = {}
         self.edits: dict[int, list[int]] = {}
@@ -141,19 +106,19 @@ class AuditedConversation:
         self.offsets.extend([self.offsets[-1] if self.offsets else 0] * hole)
 
     def append(self, entry: AnyEntry, offset: int, digest: int) -> None:
-        """Append the next entry. Asides are found before members leave, and after members join."""
+        """Append the next entry. Recipients are found before a leave, and after a join."""
         self._note_command(entry)
         self.digests.append(digest)
         self.offsets.append(offset)
         self.commands.append(command_hash(entry))
-        self.contents.append(_content_of(entry))
+        self.contents.append(entry_digest(entry))
         self.times.append(entry.at)
         self.senders.append(name_digest(entry.sender))
         self.messages = entry.messages
         match entry:
             case MessageSent(sender=sender, at=at, content=content):
                 self.documents.append(document_digest(sender, at, content.text))
-                self._add_aside(entry.seq, [sender, *entry.mentions])
+                self._add_single_recipients(entry.seq, [sender, *entry.mentions])
                 self.own[sender] = (entry.seq, entry.messages)
                 self.last_message = entry.seq
                 return
@@ -163,16 +128,17 @@ class AuditedConversation:
             case MembersAdded(members=members):
                 self._change(entry.seq, members, joined=True)
                 self.counts[entry.seq] = entry.messages
-                self._add_aside(entry.seq, [*members, entry.sender])
+                self._add_single_recipients(entry.seq, [*members, entry.sender])
             case MembersRemoved(members=members):
-                self._add_aside(entry.seq, [*members, entry.sender])
+                self._add_single_recipients(entry.seq, [*members, entry.sender])
                 self._change(entry.seq, members, joined=False)
                 self.counts[entry.seq] = entry.messages
             case OwnershipTransferred(owner=owner):
-                self._add_aside(entry.seq, [owner, self.owner, entry.sender])
+                self._add_single_recipients(entry.seq, [owner, self.owner, entry.sender])
                 self.owner = owner
             case FanoutChanged():
-                self._switch(entry)
+                self.sent.switch(entry)
+                self.mode = entry.mode
             case MessageEdited():
                 self._edit(entry)
             case MessageRecalled():
@@ -256,7 +222,9 @@ class AuditedConversation:
 
     def _edit(self, entry: MessageEdited) -> None:
         target = entry.target
-        self._add_aside(entry.seq, [entry.sender, *entry.mentions, *self._holders(target)])
+        self._add_single_recipients(
+            entry.seq, [entry.sender, *entry.mentions, *self._holders(target)]
+        )
         self.edits.setdefault(target, []).append(entry.seq)
         document = document_digest(entry.sender, entry.target_at, entry.content.text)
         self._set_document(target, document)
@@ -267,7 +235,7 @@ class AuditedConversation:
 
     def _recall(self, entry: MessageRecalled) -> None:
         holders = self._holders(entry.target)
-        self._add_aside(entry.seq, [entry.sender, *holders])
+        self._add_single_recipients(entry.seq, [entry.sender, *holders])
         for user in self._to_notify(entry, holders):
             self.retractions.setdefault(user, set()).add(entry.target)
         for seq in (entry.target, *entry.edits):
@@ -293,30 +261,13 @@ class AuditedConversation:
 
     def _holders(self, target: int) -> set[str]:
         """Everybody who received a message or one of its edits."""
-        texts = [target, *self.edits.get(target, ())]
-        pushed = [seq for seq in texts if visible(self.pushed, seq)]
-        found = {user for user, seqs in self.asides.items() if not set(texts).isdisjoint(seqs)}
-        for user, changes in self.changes.items():
-            stays = periods(changes)
-            if any(visible(stays, seq) for seq in pushed):
-                found.add(user)
-        return found
+        return self.sent.recipients_of([target, *self.edits.get(target, ())], self.changes)
 
     def _create(self, entry: ConversationCreated) -> None:
         self.owner, self.join, self.mode = entry.sender, entry.join, entry.mode
         self.history = entry.history
         self._change(entry.seq, entry.members, joined=True)
-        self.pushed.append(Period(entry.seq, None if entry.mode == "push" else entry.seq))
-
-    def _switch(self, entry: FanoutChanged) -> None:
-        # The switch itself is sent to all members, in both directions.
-        if entry.mode == "push":
-            self.pushed.append(Period(entry.seq))
-        elif self.pushed and self.pushed[-1].last is None:
-            self.pushed[-1] = Period(self.pushed[-1].first, entry.seq)
-        else:
-            self.pushed.append(Period(entry.seq, entry.seq))
-        self.mode = entry.mode
+        self.sent.create(entry)
 
     def _change(self, seq: int, people: Iterable[str], *, joined: bool) -> None:
         for user in people:
@@ -331,24 +282,6 @@ class AuditedConversation:
                 self._left.pop(user, None)
                 self._left[user] = seq
 
-    def _add_aside(self, seq: int, people: Iterable[str]) -> None:
-        if self.mode == "push":
-            return
-        for user in self.members.intersection(people):
-            self.asides.setdefault(user, array("q")).append(seq)
-
-
-def _content_of(entry: AnyEntry) -> int:
-    match entry:
-        case MessageSent():
-            return content_digest("message_sent", entry.content, entry.mentions)
-        case MessageEdited():
-            return content_digest("message_edited", entry.target, entry.content, entry.mentions)
-        case MessageRecalled():
-            return content_digest("message_recalled", entry.target)
-        case ConversationCreated() | MembersAdded() | MembersRemoved():
-            return len(entry.members)
-        case OwnershipTransferred():
-            return content_digest("ownership_transferred", entry.owner)
-        case FanoutChanged():
-            return 0
+    def _add_single_recipients(self, seq: int, people: Iterable[str]) -> None:
+        if self.mode != "push":
+            self.sent.add_single(seq, self.members.intersection(people))

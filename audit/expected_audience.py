@@ -30,18 +30,19 @@ class AudienceRun(NamedTuple):
 def due_runs(conversation: AuditedConversation, user: str) -> list[AudienceRun]:
     """The SeqIds that one person's sync timeline must hold, in order.
 
-    All entries of the person's membership periods while the mode was push, and the asides.
+    All entries of the person's membership periods while the mode was push, and the entries
+    sent to this person and not to all members.
     """
     head = conversation.head
     stays = _closed(periods(conversation.changes.get(user, ())), head)
-    pushed = _closed(conversation.pushed, head)
+    pushed = _closed(conversation.sent.pushed, head)
     runs = [
         AudienceRun(max(stay.first, push.first), min(stay.last, push.last))
         for stay in stays
         for push in pushed
         if stay.first <= push.last and push.first <= stay.last
     ]
-    runs.extend(AudienceRun(seq, seq) for seq in conversation.asides.get(user, ()))
+    runs.extend(AudienceRun(seq, seq) for seq in conversation.sent.single.get(user, ()))
     return list(_merged(sorted(runs)))
 
 
@@ -212,8 +213,8 @@ class Cursors:
 
 
 def cursors(conversation: AuditedConversation, is_wanted: Callable[[str], bool]) -> Cursors:
-    """A cursor for each wanted person with a membership change or an aside."""
-    people = conversation.changes.keys() | conversation.asides.keys()
+    """A cursor for each wanted person with a membership change or an entry sent to them."""
+    people = conversation.changes.keys() | conversation.sent.single.keys()
     return Cursors(
         {user.encode(): Cursor(due_runs(conversation, user)) for user in people if is_wanted(user)}
     )

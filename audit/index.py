@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from audit.conversation import ABSENT, document_digest
+from audit.digests import ABSENT, document_digest
 from audit.log import Log
 from audit.report import AuditReport
 from audit.seen import Seen

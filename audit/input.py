@@ -1,6 +1,6 @@
 """The commands on ``im.messages`` against their outcomes: an entry, a reply or a dead letter.
 
-A lane appends entries in the order of its commands, so the commands and the entries of a
+The sequencer appends entries in the order of its commands, so the commands and the entries of a
 conversation are compared in parallel. Both have a limited retention in Kafka:
 
 - Commands before the oldest record of ``im.messages`` are gone. Entries before the first command
@@ -12,49 +12,26 @@ conversation are compared in parallel. Both have a limited retention in Kafka:
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeAlias
 
 from audit.checks import run_check
 from audit.command_outcome import is_made_of
-from audit.conversation import ABSENT, AuditedConversation, command_hash
+from audit.entry_matching import EntryMatcher
+from audit.input_records import (
+    NO_POSITION,
+    InputLetter,
+    InputPartition,
+    InputRecord,
+    InputSpans,
+    command_of,
+    fields_of,
+)
 from audit.log import Log
 from audit.reply_records import ReplyKind
-from audit.report import AuditReport, DifferenceKind
+from audit.report import AuditReport
 from audit.sync_shards import AuditedShards
-from audit.topic_readers import OffsetSpan
-from schemas.codec import decode_command
-from schemas.errors import UndecodableRecord
 from schemas.records import AnyCommand, MarkRead
-
-NO_POSITION: Final = -1
-"""End of the span of a partition without a committed offset of the sequencer."""
-
-
-class InputRecord(NamedTuple):
-    """A record of ``im.messages``; ``at`` is the broker's time in milliseconds since 1970."""
-
-    partition: int
-    offset: int
-    at: int
-    key: bytes | None
-    value: bytes | None
-
-
-class InputLetter(NamedTuple):
-    """A dead letter about the records ``offset`` to ``last_offset`` of ``im.messages``."""
-
-    partition: int
-    offset: int
-    last_offset: int
-
-
-class InputSpans(NamedTuple):
-    """The retained and sequenced part of ``im.messages``, before and after the log was read."""
-
-    before: Sequence[OffsetSpan]
-    after: Sequence[OffsetSpan]
 
 
 def compare_input(  # noqa: PLR0913, PLR0917 - each is a separate source
@@ -82,21 +59,6 @@ _Name: TypeAlias = tuple[int, str, str, str, str]
 """Time, conversation, sender, device and client_msg_id of a command."""
 
 
-class _Lane:
-    """One partition.
-
-    ``due``: commands below this offset must have an outcome. ``floor``: entries above this offset
-    of the timeline must have a command; None until known. ``since``: replies at or after this time
-    (ms) must have a command.
-    """
-
-    def __init__(self, low: int, due: int) -> None:
-        self.low = low
-        self.due = due
-        self.floor: int | None = -1 if low == 0 else None
-        self.since: int | None = 0 if low == 0 else None
-
-
 class _Check:
     def __init__(
         self,
@@ -117,33 +79,32 @@ class _Check:
                 self._letters.add((letter.partition, letter.offset))
             else:
                 self._batches.append(letter)
-        due = {span.partition: span.end for span in spans.before}
-        self._lanes = {
-            span.partition: _Lane(span.low, due.get(span.partition, NO_POSITION))
+        decided_ends = {span.partition: span.end for span in spans.before}
+        self._partitions = {
+            span.partition: InputPartition(span.low, decided_ends.get(span.partition, NO_POSITION))
             for span in spans.after
         }
-        self._next: dict[str, int] = {}
-        """By conversation, the place (from 0) of the entry that the next command makes."""
+        self._matcher = EntryMatcher(log, report)
         self._newest: dict[int, str] = {}
         """The last accepted id of each device, by a hash of conversation, sender and device."""
         self._spare: dict[_Name, tuple[ReplyKind, dict[str, Any]]] = {}
         """Replies to commands that have an entry. A copy of equal time may claim the reply."""
         shards.replies.seal()
-        for number, lane in self._lanes.items():
-            self._begin(number, lane)
+        for number, partition in self._partitions.items():
+            self._begin(number, partition)
 
     def take(self, record: InputRecord) -> None:
-        lane = self._lanes[record.partition]
-        if lane.since is None:
-            lane.since = record.at + 1
-        is_pending = record.offset >= lane.due
+        partition = self._partitions[record.partition]
+        if partition.since is None:
+            partition.since = record.at + 1
+        is_pending = record.offset >= partition.decided_end
         self._counts["pending" if is_pending else "commands"] += 1
         has_letter = self._has_letter(record.partition, record.offset)
-        command = _command(record)
-        place = _place(record, command)
+        command = command_of(record)
+        place = fields_of(record, command)
         outcomes = ["letter"] if has_letter else []
         if command is not None:
-            outcomes += self._outcomes(lane, record, command, place)
+            outcomes += self._outcomes(partition, record, command, place)
         if len(outcomes) > 1:
             detail = f"has {' and '.join(outcomes)}"
             self._report.differ("input", "double", **place, detail=detail)
@@ -156,30 +117,25 @@ class _Check:
         """Report entries and replies without a command, and commands with an entry and a reply."""
         for _, place in self._spare.values():
             self._report.differ("input", "double", **place, detail="has entry and reply")
-        for conv_id, conversation in self._log.conversations.items():
-            lane = self._lanes.get(conversation.partition)
-            if lane is None or lane.due == NO_POSITION or lane.floor is None:
+        self._matcher.finish(self._partitions)
+        for number, partition in self._partitions.items():
+            if partition.decided_end == NO_POSITION or partition.since is None:
                 continue
-            begin = self._next.get(conv_id, bisect_right(conversation.offsets, lane.floor))
-            self._name_extra(conversation, begin, conversation.head)
-        for number, lane in self._lanes.items():
-            if lane.due == NO_POSITION or lane.since is None:
-                continue
-            extra = self._shards.replies.left(number, lane.since)
+            extra = self._shards.replies.left(number, partition.since)
             if extra:
                 where, detail = f"messages[{number}]", "replies on im.sync without a command"
                 self._report.differ("input", "extra", where=where, records=extra, detail=detail)
 
-    def _begin(self, number: int, lane: _Lane) -> None:
-        if lane.due == NO_POSITION and number in self._log.last_offsets:
+    def _begin(self, number: int, partition: InputPartition) -> None:
+        if partition.decided_end == NO_POSITION and number in self._log.last_offsets:
             detail = "the partition has entries, but the sequencer has no committed offset"
             self._report.differ("input", "no_position", where=f"messages[{number}]", detail=detail)
-        elif 0 <= lane.due < lane.low:
+        elif 0 <= partition.decided_end < partition.low:
             self._report.differ(
                 "input",
                 "missing",
-                where=f"messages[{number}]@{lane.due}",
-                records=lane.low - lane.due,
+                where=f"messages[{number}]@{partition.decided_end}",
+                records=partition.low - partition.decided_end,
                 detail="retention removed records that the sequencer had not read",
             )
 
@@ -190,14 +146,20 @@ class _Check:
         )
 
     def _outcomes(
-        self, lane: _Lane, record: InputRecord, command: AnyCommand, place: dict[str, Any]
+        self,
+        partition: InputPartition,
+        record: InputRecord,
+        command: AnyCommand,
+        place: dict[str, Any],
     ) -> list[str]:
         name = (command.conv_id, command.sender, command.device_id, command.client_msg_id)
         outcomes = []
         reply = self._shards.replies.take(record.partition, record.at, *name)
         if reply is None:
             reply, _ = self._spare.pop((record.at, *name), (None, None))
-        entries = self._entries(lane, command, record.at, has_reply=reply is not None)
+        entries = self._matcher.take_entries(
+            partition, command, record.at, has_reply=reply is not None
+        )
         if entries is not None:
             outcomes.append("entry")
             self._check_entries(command, entries, place)
@@ -205,18 +167,23 @@ class _Check:
                 self._spare[record.at, *name] = reply, place
         elif reply is not None:
             outcomes.append("reply")
-            if record.offset < lane.due:  # a later reply may refer to entries after the snapshot
-                self._check_reply(lane, command, reply, place)
+            # A later reply may refer to entries after the snapshot.
+            if record.offset < partition.decided_end:
+                self._check_reply(partition, command, reply, place)
         return outcomes
 
     def _check_reply(
-        self, lane: _Lane, command: AnyCommand, reply: ReplyKind, place: dict[str, Any]
+        self,
+        partition: InputPartition,
+        command: AnyCommand,
+        reply: ReplyKind,
+        place: dict[str, Any],
     ) -> None:
         """Check what only the order of commands and entries shows."""
         conversation = self._log.conversations.get(command.conv_id)
         if conversation is None:
             return
-        head = self._begin_of(lane, conversation)
+        head = self._matcher.begin_of(partition, conversation)
         if isinstance(command, MarkRead):
             is_known = reply == "read_marked" and head is not None
             if is_known and not conversation.was_member(command.sender, head or 0):
@@ -225,37 +192,6 @@ class _Check:
         elif reply == "duplicate" and not conversation.may_have_made(command, head):
             detail = "the reply is duplicate, but no earlier entry exists"
             self._report.differ("input", "wrong_duplicate", **place, detail=detail)
-
-    def _begin_of(self, lane: _Lane, conversation: AuditedConversation) -> int | None:
-        """The number of entries of all earlier commands; None if unknown."""
-        begin = self._next.get(conversation.conv_id)
-        if begin is None and lane.floor is not None:
-            begin = bisect_right(conversation.offsets, lane.floor)
-        return begin
-
-    def _entries(
-        self, lane: _Lane, command: AnyCommand, at: int, *, has_reply: bool
-    ) -> range | None:
-        """The places (from 0) of the entries of a command; None if it has no entry."""
-        conversation = self._log.conversations.get(command.conv_id)
-        if conversation is None or isinstance(command, MarkRead):
-            return None
-        begin = self._begin_of(lane, conversation)
-        wanted = command_hash(command)
-        first = _find(conversation, wanted, at, begin or 0, is_near=has_reply)
-        if first is None:
-            return None
-        if begin is not None:
-            self._name_extra(conversation, begin, first)
-        elif lane.floor is None:
-            lane.floor = conversation.offsets[first]
-        last = first
-        while last + 1 < conversation.head and (
-            (conversation.commands[last + 1], conversation.times[last + 1]) == (wanted, at)
-        ):
-            last += 1
-        self._next[command.conv_id] = last + 1
-        return range(first, last + 1)
 
     def _check_entries(self, command: AnyCommand, entries: range, place: dict[str, Any]) -> None:
         conversation = self._log.conversations[command.conv_id]
@@ -278,43 +214,20 @@ class _Check:
         if command is None:
             detail = "not a command, and no dead letter"
             self._report.differ("input", "missing", **place, detail=detail)
-        elif self._take_hole(command):
+        elif self._matcher.take_hole(command):
             self._counts["entries"] += 1
         elif self._shards.has_replies_of(command.sender, record.partition, record.at):
-            kind, detail = self._other_time(command)
-            self._report.differ("input", kind, **place, detail=detail)
+            self._report_missing_entry(command, place)
         else:
             self._counts["not accounted for, replies expired"] += 1
 
-    def _take_hole(self, command: AnyCommand) -> bool:
-        """Whether the command's entry may be a missing entry of the log. Takes that entry."""
-        conversation = self._log.conversations.get(command.conv_id)
-        place = self._next.get(command.conv_id, 0)
-        if conversation is None or isinstance(command, MarkRead) or place >= conversation.head:
-            return False
-        if conversation.digests[place] != ABSENT:
-            return False
-        self._next[command.conv_id] = place + 1
-        return True
-
-    def _other_time(self, command: AnyCommand) -> tuple[DifferenceKind, str]:
-        conversation = self._log.conversations.get(command.conv_id)
-        begin = self._next.get(command.conv_id, 0)
-        if conversation is not None and command_hash(command) in conversation.commands[begin:]:
-            return "altered", "the entry's time differs from the command's"
-        return "missing", "has no entry, no reply and no dead letter"
-
-    def _name_extra(self, conversation: AuditedConversation, begin: int, end: int) -> None:
-        """Report the entries between two places that no command made."""
-        for place in range(begin, end):
-            if conversation.digests[place] != ABSENT:
-                self._report.differ(
-                    "input",
-                    "extra",
-                    conv_id=conversation.conv_id,
-                    seq=place + 1,
-                    detail="no command made this entry",
-                )
+    def _report_missing_entry(self, command: AnyCommand, place: dict[str, Any]) -> None:
+        if self._matcher.has_made_later(command):
+            detail = "the entry's time differs from the command's"
+            self._report.differ("input", "altered", **place, detail=detail)
+        else:
+            detail = "has no entry, no reply and no dead letter"
+            self._report.differ("input", "missing", **place, detail=detail)
 
 
 _PLURALS: Final[Mapping[str, str]] = {
@@ -322,37 +235,3 @@ _PLURALS: Final[Mapping[str, str]] = {
     "entry": "entries",
     "reply": "replies",
 }
-
-
-def _find(
-    conversation: AuditedConversation, wanted: int, at: int, begin: int, *, is_near: bool
-) -> int | None:
-    """The place of the first entry of a command; ``is_near``: only the place ``begin`` counts."""
-    commands, times = conversation.commands, conversation.times
-    if begin < len(commands) and commands[begin] == wanted and times[begin] == at:
-        return begin
-    place = begin
-    while not is_near:
-        try:
-            place = commands.index(wanted, place)
-        except ValueError:
-            return None
-        if times[place] == at:
-            return place
-        place += 1
-    return None
-
-
-def _command(record: InputRecord) -> AnyCommand | None:
-    try:
-        command = decode_command(record.value)
-    except UndecodableRecord:
-        return None
-    return command if record.key == command.conv_id.encode() else None
-
-
-def _place(record: InputRecord, command: AnyCommand | None) -> dict[str, Any]:
-    where = f"messages[{record.partition}]@{record.offset}"
-    if command is None:
-        return {"where": where}
-    return {"where": where, "conv_id": command.conv_id, "user": command.sender}

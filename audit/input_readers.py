@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from confluent_kafka import Message
 
-from audit.input import InputLetter, InputRecord
+from audit.input_records import InputLetter, InputRecord
 from audit.topic_readers import OffsetSpan, committed_spans, read_messages
 from schemas.settings import Settings
 from schemas.topics import Topic

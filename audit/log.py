@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from audit.conversation import ABSENT, AuditedConversation, audited_digest
+from audit.conversation import AuditedConversation
+from audit.digests import ABSENT, audited_digest
 from audit.report import AuditReport
 from audit.rules import NO_LIMITS, broken_rules, entry_missing, repeated_commands
 from backends.kafka.clients import partition_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias, TypeVar
@@ -15,7 +15,7 @@ from audit import input_readers as inputs
 from audit import topic_readers as topics
 from audit.index import IndexedDocument
 from audit.index_documents import read_documents
-from audit.input import NO_POSITION, InputLetter, InputRecord
+from audit.input_records import NO_POSITION, InputLetter, InputRecord
 from audit.log import KafkaRecord
 from audit.member_rows import MembershipRow
 from audit.read_marks import ReadMarkRow
@@ -33,6 +33,7 @@ from backends.elasticsearch.index import elasticsearch_client, index_name
 from backends.identity.index_claim import check_index
 from backends.identity.log_identity import check_log, read_deployment
 from backends.identity.store_claim import check_store
+from backends.processes.polling import poll_until
 from backends.sync_layout.layouts import SyncShards
 from schemas.errors import ConfigurationError
 from schemas.limits import Limits
@@ -125,14 +126,13 @@ class Servers:
     def behind(self, stage: SinkName, last_offsets: Mapping[int, int]) -> int:
         """See `Sources`."""
         topic = Topic.SYNC if stage == "sink-sync" else Topic.TIMELINE
-        deadline = time.monotonic() + self._wait_seconds
-        while True:
+
+        def lag() -> int:
             committed = topics.committed_offsets(self._settings, topic, stage, last_offsets)
             # A transaction mark may follow the last record. Sinks need not commit its offset.
-            lag = sum(max(0, last + 1 - max(0, committed[p])) for p, last in last_offsets.items())
-            if lag == 0 or time.monotonic() > deadline:
-                return lag
-            time.sleep(_POLL_SECONDS)
+            return sum(max(0, last + 1 - max(0, committed[p])) for p, last in last_offsets.items())
+
+        return poll_until(lag, self._wait_seconds, done=operator.not_, pause=_POLL_SECONDS)
 
     def messages(self) -> Iterable[MessageRow]:
         """See `Sources`."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from audit.conversation import AuditedConversation, hash_of_id
+from audit.conversation import AuditedConversation
+from audit.digests import hash_of_id
 from audit.sync_shards import SyncPosition
 
 ReplyRuleName: TypeAlias = Literal[

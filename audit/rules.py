@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from audit.conversation import AuditedConversation, command_hash
+from audit.conversation import AuditedConversation
+from audit.digests import command_hash
 from audit.member_rules import fanout_rules, membership_rules, switch_due, transfer_rules
 from audit.rule_names import Broken
 from schemas.ids import is_client_msg_id, is_valid_id

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import stamina
-from cassandra import DriverException, OperationTimedOut, ReadFailure, ReadTimeout, Unavailable
-from cassandra.cluster import NoHostAvailable, ResponseFuture, Session
+from cassandra.cluster import ResponseFuture, Session
 from cassandra.query import BoundStatement
 
+from backends.cassandra.driver_errors import DRIVER_ERRORS, TRANSIENT_ERRORS
 from schemas.errors import ServerUnavailable
 
 ROWS_PER_PAGE: Final = 5_000
@@ -25,7 +25,6 @@ RANGES: Final = 48
 _FIRST_TOKEN: Final = -(2**63)
 _LAST_TOKEN: Final = 2**63 - 1
 _ATTEMPTS: Final = 5
-_TRANSIENT: Final = (OperationTimedOut, ReadTimeout, ReadFailure, Unavailable, NoHostAvailable)
 
 
 def scan(session: Session, table: str, key: str, columns: str) -> Iterator[tuple[Any, ...]]:
@@ -64,7 +63,7 @@ def scan_pages(
         prepared = session.prepare(
             f"SELECT {columns} FROM {table} WHERE token({key}) > ? AND token({key}) <= ?"  # noqa: S608 - names of ours
         )
-    except DriverException as error:
+    except DRIVER_ERRORS as error:
         raise _unavailable(table, error) from error
     waiting = deque(prepared.bind(bounds) for bounds in _ranges())
     running: deque[_Reading] = deque()
@@ -111,13 +110,13 @@ class _Reading:
         """Wait for the page. Retry transient failures."""
         try:
             for attempt in stamina.retry_context(
-                on=_TRANSIENT, attempts=_ATTEMPTS, timeout=None, wait_initial=0.5
+                on=TRANSIENT_ERRORS, attempts=_ATTEMPTS, timeout=None, wait_initial=0.5
             ):
                 with attempt:
                     if attempt.num > 1:
                         self._future = self._request()
                     rows = self._future.result()
-        except (*_TRANSIENT, DriverException) as error:
+        except DRIVER_ERRORS as error:
             raise _unavailable(self._table, error) from error
         self.has_more = self._future.has_more_pages
         if self.has_more:

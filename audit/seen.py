@@ -5,7 +5,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator
 
-from audit.conversation import ABSENT, AuditedConversation
+from audit.conversation import AuditedConversation
+from audit.digests import ABSENT
 from audit.log import Log
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Protocol, TypeAlias
 
 from audit.index import IndexedDocument
-from audit.input import InputLetter, InputRecord
+from audit.input_records import InputLetter, InputRecord
 from audit.log import KafkaRecord
 from audit.member_rows import MembershipRow
 from audit.read_marks import ReadMarkRow

@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from audit.conversation import ABSENT, AuditedConversation, audited_digest
+from audit.conversation import AuditedConversation
+from audit.digests import ABSENT, audited_digest
 from audit.log import Log
 from audit.report import AuditReport
 from audit.seen import Seen

@@ -14,8 +14,9 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple, get_args
 
 from audit.checks import run_check
-from audit.conversation import ABSENT, AuditedConversation, audited_digest
+from audit.conversation import AuditedConversation
 from audit.deliveries import NO_KEY
+from audit.digests import ABSENT, audited_digest
 from audit.expected_audience import AudienceRun, Cursors, cursors
 from audit.floors import Floors
 from audit.log import KafkaRecord, Log

@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from audit.conversation import audited_digest
 from audit.deliveries import DUE, NO_KEY, OPTIONAL, SEEN, Deliveries
+from audit.digests import audited_digest
 from audit.log import Log
 from audit.report import AuditReport, DifferenceKind
 from audit.sync_buckets import Buckets, epoch_of_bucket

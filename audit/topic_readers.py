@@ -1,4 +1,9 @@
-"""Read topics between two offsets: committed records only, without a consumer group."""
+"""Read topics between two offsets: committed records only, without a consumer group.
+
+The audit deliberately has a reader of its own in place of `backends.kafka.topic_reading`: a record
+that the shared reader lost would be missing in the audit, too. This reader ends at fixed offsets,
+so that all topics are read up to the same time, and its fetches are larger.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +14,23 @@ from typing import Any, Final, NamedTuple
 
 from confluent_kafka import (
     Consumer,
-    IsolationLevel,
     KafkaError,
     KafkaException,
     Message,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # public, not in __all__
+from confluent_kafka.admin import AdminClient
 
 from audit.log import KafkaRecord
 from backends.kafka.clients import REQUEST_SECONDS, admin_client, consumer_config
 from backends.kafka.groups import committed_places
+from backends.kafka.partition_ends import (
+    OffsetQuery,
+    begin_offsets,
+    stable_ends,
+    written_ends,
+)
+from backends.processes.polling import poll_until
 from backends.sync_layout.layouts import SyncShards
 from backends.sync_layout.topic_creation import sync_shards
 from schemas.errors import ConfigurationError, ServerUnavailable
@@ -66,7 +77,7 @@ def committed_spans(settings: Settings, topic: Topic) -> list[OffsetSpan]:
     Raises:
         ServerUnavailable: The broker does not answer, or the topic does not exist.
     """
-    return _spans(settings, topic, IsolationLevel.READ_COMMITTED)
+    return _spans(settings, topic, stable_ends)
 
 
 def settled_spans(settings: Settings, topic: Topic) -> list[OffsetSpan]:
@@ -75,18 +86,18 @@ def settled_spans(settings: Settings, topic: Topic) -> list[OffsetSpan]:
     Raises:
         ServerUnavailable: The broker does not answer, or a transaction stays open.
     """
-    written = _spans(settings, topic, IsolationLevel.READ_UNCOMMITTED)
-    deadline = time.monotonic() + OPEN_TRANSACTION_SECONDS
-    while True:
+    written = _spans(settings, topic, written_ends)
+
+    def all_are_readable() -> bool:
         committed = {span.partition: span.end for span in committed_spans(settings, topic)}
-        if all(committed[span.partition] >= span.end for span in written):
-            return written
-        if time.monotonic() > deadline:
-            raise ServerUnavailable(
-                f"a transaction on {settings.topic(topic)} has been open for more than "
-                f"{OPEN_TRANSACTION_SECONDS:.0f} s"
-            )
-        time.sleep(0.1)
+        return all(committed[span.partition] >= span.end for span in written)
+
+    if not poll_until(all_are_readable, OPEN_TRANSACTION_SECONDS):
+        raise ServerUnavailable(
+            f"a transaction on {settings.topic(topic)} has been open for more than "
+            f"{OPEN_TRANSACTION_SECONDS:.0f} s"
+        )
+    return written
 
 
 def audited_shards(settings: Settings) -> SyncShards:
@@ -100,14 +111,14 @@ def audited_shards(settings: Settings) -> SyncShards:
         return sync_shards(admin, settings)
 
 
-def _spans(settings: Settings, topic: Topic, isolation: IsolationLevel) -> list[OffsetSpan]:
+def _spans(settings: Settings, topic: Topic, end_query: OffsetQuery) -> list[OffsetSpan]:
     admin = admin_client(settings)
-    earliest, latest = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]  # theirs
     with _broker_errors(settings):
         places = _partitions(admin, settings, topic)
-        low = _offsets(admin, places, earliest, isolation)
-        end = _offsets(admin, places, latest, isolation)
-    return [OffsetSpan(number, low[number], end[number]) for number in sorted(places)]
+        low = begin_offsets(admin, places.values(), REQUEST_SECONDS)
+        end = end_query(admin, places.values(), REQUEST_SECONDS)
+    of = {number: (place.topic, place.partition) for number, place in sorted(places.items())}
+    return [OffsetSpan(number, low[place], end[place]) for number, place in of.items()]
 
 
 def _partitions(
@@ -123,22 +134,6 @@ def _partitions(
     if not places:
         raise ConfigurationError(f"there is no topic {name}: create it with `im topics create`")
     return places
-
-
-def _offsets(
-    admin: AdminClient,
-    places: Mapping[int, TopicPartition],
-    spec: OffsetSpec,
-    isolation: IsolationLevel,
-) -> dict[int, int]:
-    futures = admin.list_offsets(
-        dict.fromkeys(places.values(), spec),
-        isolation_level=isolation,
-        request_timeout=REQUEST_SECONDS,
-    )
-    return {
-        number: futures[place].result(REQUEST_SECONDS).offset for number, place in places.items()
-    }
 
 
 def read(settings: Settings, topic: Topic, spans: Sequence[OffsetSpan]) -> Iterator[KafkaRecord]:

@@ -18,9 +18,10 @@ from typing import Final, Literal, NamedTuple, Self, TypeAlias
 
 from confluent_kafka import Message, TopicPartition
 
+from backends.kafka.topic_reading import OffsetGone, gulp, is_end
 from consumers.chain import CHAIN_CHECK_SECONDS, chain_of
 from consumers.cursor import CursorStore
-from consumers.partition_reader import OffsetGone, bounds, gulp, is_end, open_consumer
+from consumers.partition_reader import bounds, open_consumer
 from schemas.codec import decode_sync_record
 from schemas.errors import ConfigurationError, Trimmed, UndecodableRecord
 from schemas.recipients import is_recipient

@@ -9,18 +9,11 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple, Self, TypeAlias
 
-from confluent_kafka import IsolationLevel, Message, TopicPartition
-from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # public, not in __all__
+from confluent_kafka import Message, TopicPartition
 
-from consumers.partition_reader import (
-    OffsetGone,
-    bounds,
-    gulp,
-    is_end,
-    offsets,
-    open_consumer,
-    shards,
-)
+from backends.kafka.partition_ends import begin_offsets, stable_ends, written_ends
+from backends.kafka.topic_reading import OffsetGone, gulp, is_end
+from consumers.partition_reader import bounds, offsets, open_consumer, shards
 from schemas.codec import decode_entry
 from schemas.errors import Stalled, Trimmed
 from schemas.records import AnyEntry
@@ -154,8 +147,7 @@ class TimelineTail:
 
 def oldest_offsets(settings: Settings, topic: Topic) -> Positions:
     """Return the oldest offset of each partition. Errors: see `ends`."""
-    earliest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # has no types
-    return offsets(settings, topic, earliest, IsolationLevel.READ_UNCOMMITTED)
+    return offsets(settings, topic, begin_offsets)
 
 
 def ends(settings: Settings, topic: Topic, *, committed_only: bool = False) -> Positions:
@@ -171,9 +163,7 @@ def ends(settings: Settings, topic: Topic, *, committed_only: bool = False) -> P
         ConfigurationError: The topic does not exist.
         ServerUnavailable: The broker does not answer.
     """
-    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # has no types
-    isolation = "READ_COMMITTED" if committed_only else "READ_UNCOMMITTED"
-    return offsets(settings, topic, latest, IsolationLevel[isolation])
+    return offsets(settings, topic, stable_ends if committed_only else written_ends)
 
 
 def last_records(settings: Settings, topic: Topic, until: Mapping[int, int]) -> Positions:

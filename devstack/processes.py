@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -16,8 +15,6 @@ import psutil
 
 STACK_VARIABLE: Final = "IM_STACK"
 """Set for the supervisor and all its children, to identify the processes of a stack."""
-
-_POLL_SECONDS: Final = 0.1
 
 
 def processes_of(root: Path) -> list[psutil.Process]:
@@ -41,16 +38,6 @@ def end(processes: Iterable[psutil.Process], seconds: float) -> None:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(left, timeout=seconds)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Poll a condition until it is true; return False after ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True
 
 
 def _stack_of(process: psutil.Process) -> str:

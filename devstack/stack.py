@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+from backends.processes.polling import poll_until
 from devstack import ports
 from devstack.artifacts import fetch
 from devstack.java import find_java
 from devstack.layout import Layout
-from devstack.processes import end, processes_of, wait_until
+from devstack.processes import end, processes_of
 from devstack.program import Program
 from devstack.progress import ReportStep
 from devstack.servers import Server
@@ -103,7 +104,7 @@ class Stack:
         def settled() -> bool:
             return server.is_ready() or self._gave_up(name, patience)
 
-        wait_until(settled, seconds)
+        poll_until(settled, seconds)
         if not server.is_ready():
             hopeless = self._gave_up(name, patience)
             what = "ends again and again" if hopeless else f"is not ready after {seconds:.0f} s"

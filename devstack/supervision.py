@@ -10,9 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from backends.processes.polling import poll_until
 from devstack import rpc, supervisor_config
 from devstack.layout import Layout
-from devstack.processes import STACK_VARIABLE, wait_until
+from devstack.processes import STACK_VARIABLE
 from devstack.program import Program
 from schemas.errors import ServerUnavailable
 
@@ -85,7 +86,7 @@ class Supervisor:
         )
         self._journal.unlink(missing_ok=True)
         _daemonize(config, {**environment, STACK_VARIABLE: str(self._layout.root)})
-        if not wait_until(self.is_running, _LAUNCH_SECONDS):
+        if not poll_until(self.is_running, _LAUNCH_SECONDS):
             raise ServerUnavailable(f"supervisord does not answer, its log is {self._journal}")
 
     def processes(self) -> list[ProcessState]:
@@ -118,7 +119,7 @@ class Supervisor:
                         self._call("stopProcess", _target(process), False)  # noqa: FBT003 - do not wait
             return all(process.is_down for process in processes)
 
-        if not wait_until(all_down, _STOP_SECONDS):
+        if not poll_until(all_down, _STOP_SECONDS):
             raise ServerUnavailable(f"{', '.join(programs)} did not stop in {_STOP_SECONDS:.0f} s")
 
     def signal(self, program: str, name: str) -> None:
@@ -135,7 +136,7 @@ class Supervisor:
             self._call("shutdown")
         except ServerUnavailable:
             return
-        wait_until(lambda: not self.is_running(), _STOP_SECONDS)
+        poll_until(lambda: not self.is_running(), _STOP_SECONDS)
 
     @property
     def _journal(self) -> Path:

@@ -9,8 +9,9 @@ from typing import Final
 
 from gateway.http.http_app import compose
 from gateway.http.server import serve
-from gateway.http.tokens import signing_secret, with_secret
+from gateway.http.tokens import key_source
 from gateway.log_lines import configure_logging
+from gateway.token_keys.key_source import with_secret
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings, load_settings
 
@@ -40,7 +41,7 @@ def _failed(why: str) -> int:
 
 
 def _serve(settings: Settings) -> None:
-    signing_secret(settings)
+    key_source(settings)  # a wrong key ends the gateway before it says that it serves
     where = f"{settings.gateway_host}:{settings.gateway_port}"
     log.info("the gateway is about to serve at http://%s", where)
     try:

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from aiohttp import ClientError
-from cassandra import DriverException, UnresolvableContactPoints
-from cassandra.cluster import NoHostAvailable
 from confluent_kafka import KafkaException
 from elasticsearch import ApiError, TransportError
 
+from backends.cassandra.driver_errors import DRIVER_ERRORS
 from ops.deployment.endpoints import endpoints
 from ops.deployment.running import resolve_settings
 from ops.error_text import tidy
@@ -42,7 +41,7 @@ class _Server(NamedTuple):
 _SERVERS: Final[tuple[tuple[tuple[type[Exception], ...], _Server], ...]] = (
     ((KafkaException,), _Server("kafka", "Kafka", "IM_KAFKA_BOOTSTRAP")),
     (
-        (DriverException, NoHostAvailable, UnresolvableContactPoints),
+        DRIVER_ERRORS,
         _Server("cassandra", "Cassandra", "IM_CASSANDRA_HOSTS"),
     ),
     (

@@ -17,7 +17,7 @@ from confluent_kafka import Producer
 from backends.identity.log_identity import check_log
 from backends.kafka.clients import partition_of
 from schemas.deployment import Deployment
-from schemas.errors import ServerUnavailable, TransientFailure
+from schemas.errors import RetryableError
 from schemas.settings import Settings
 from schemas.topics import Topic
 
@@ -80,7 +80,7 @@ class CheckedProducer:
     def _look(self) -> bool:
         try:
             deployment = self._check(self._settings, ANSWER_SECONDS)
-        except (ServerUnavailable, TransientFailure) as error:
+        except RetryableError as error:
             _log.debug("the deployment was not checked: %s", error)
             return False
         self._partitions = deployment.topics[self._settings.topic(Topic.MESSAGES)].partitions

@@ -3,8 +3,9 @@
 ImError
 ├── UndecodableRecord     a record that this version does not know: becomes a dead letter
 ├── ConfigurationError    a setting or an environment that cannot work: ends with a clear line
-├── ServerUnavailable     a server does not answer within a bound
-├── TransientFailure      the same call may pass later: wait and retry
+├── RetryableError        the same call may pass later: wait and retry
+│   ├── ServerUnavailable a server does not answer within a bound
+│   └── TransientFailure  a call failed temporarily
 ├── PoisonRecord          this record can never pass: becomes a dead letter
 ├── FatalFailure          this process cannot continue: it ends, the supervisor starts another
 │   ├── SourceGap         records between the state and the next fetched one are missing
@@ -63,11 +64,15 @@ class ConfigurationError(ImError):
     """A setting or the environment cannot work; the message states what to change."""
 
 
-class ServerUnavailable(ImError):
+class RetryableError(ImError):
+    """The same call may pass later. A process that can wait retries the call."""
+
+
+class ServerUnavailable(RetryableError):
     """A server did not answer within the bound that the message names."""
 
 
-class TransientFailure(ImError):
+class TransientFailure(RetryableError):
     """The call failed temporarily. The caller waits and calls again."""
 
 

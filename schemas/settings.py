@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic import ValidationError as InvalidSettings
 
-from schemas.environment import EnvironmentSettings, explain
+from schemas.environment import explain
 from schemas.errors import ConfigurationError
 from schemas.limits import Limits
 from schemas.records import NewDevicePolicy
+from schemas.token_settings import TokenSettings
 from schemas.topics import Topic
 
 
@@ -93,7 +94,7 @@ def _elasticsearch_url(text: str) -> str:
 _NOT_IN_A_KEYSPACE = re.compile(r"[^a-z0-9_]")
 
 
-class Settings(EnvironmentSettings):
+class Settings(TokenSettings):
     """One deployment. Every field is the variable ``IM_<FIELD>``; README.md lists them.
 
     Raises:
@@ -161,13 +162,6 @@ class Settings(EnvironmentSettings):
     ] = timedelta(seconds=2)
     """How long a request that writes waits for the outcome of its command. Shorter than the
     timeout of a request, which is 10 s."""
-
-    jwt_secret: SecretStr = SecretStr("")
-    """Key that signs and checks bearer tokens (HS256), at least 32 bytes. `im up` makes one."""
-    jwt_secret_file: Path | None = None
-    """A file that holds the secret, instead of `jwt_secret`."""
-    jwt_issuer: str = "im-timeline"
-    jwt_audience: str = "im-timeline"
 
     @model_validator(mode="after")
     def _limits_are_apart(self) -> Settings:

@@ -16,7 +16,7 @@ from backends.identity.store_claim import claim_store
 from backends.kafka.stage_group import StageGroup
 from backends.processes.watchdog import Vitals, Watchdog
 from schemas.deployment import Deployment
-from schemas.errors import ServerUnavailable, TransientFailure
+from schemas.errors import RetryableError
 from schemas.settings import Settings
 from schemas.topics import Topic
 from sinks.base.commits import Commits
@@ -110,7 +110,7 @@ def run_stage(name: str, settings: Settings, stop: Event) -> None:
             if deployment is None:
                 return  # stopped while it waited
             writer = _await_writer(stage, settings, deployment, stop, stack)
-        except (TransientFailure, ServerUnavailable):
+        except RetryableError:
             return  # stopped while it waited
         dead_letters = KafkaDeadLetters(settings, source, group)
         vitals = Vitals()

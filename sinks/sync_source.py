@@ -17,11 +17,12 @@ from __future__ import annotations
 import logging
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
-from backends.kafka.clients import consumer_config
 from backends.kafka.epoch_log import EpochLog
 from backends.kafka.groups import committed_places
+from backends.kafka.partition_ends import consumer_bounds
+from backends.kafka.topic_reading import assigned_consumer
 from backends.sync_layout.layouts import Sharded, SyncLayout, TopicPerRecipient, by_layout
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
@@ -91,9 +92,7 @@ class EpochByEpoch(_Numbered):
         self._topic_of_epoch = layout.topic_of
         self._epoch = 0
         # Never subscribes: reads ``im.epochs``, and requests the group's commits.
-        self._consumer = Consumer(
-            consumer_config(settings, settings.group(stage)) | {"enable.partition.eof": True}
-        )
+        self._consumer = assigned_consumer(settings, stage)
         self._log = EpochLog(settings, self._consumer)
 
     @property
@@ -121,17 +120,11 @@ class EpochByEpoch(_Numbered):
         topic = self._topic_of_epoch(epoch)
         partitions = self._consumer.list_topics(topic, REQUEST_SECONDS).topics[topic].partitions
         places = [TopicPartition(topic, partition) for partition in partitions]
-        ends = [self._end(place) for place in places]
+        ends = [consumer_bounds(self._consumer, place, REQUEST_SECONDS)[1] for place in places]
         done = {p.partition: p.offset for p in committed_places(self._consumer, places)}
         return all(  # step 2
             max(0, done[place.partition]) >= end for place, end in zip(places, ends, strict=True)
         )
-
-    def _end(self, place: TopicPartition) -> int:
-        found = self._consumer.get_watermark_offsets(place, timeout=REQUEST_SECONDS)
-        if found is None:
-            raise ServerUnavailable(f"no offsets of {place.topic} within {REQUEST_SECONDS:.0f} s")
-        return int(found[1])
 
 
 def sync_source(settings: Settings, stage: str) -> SinkSource:

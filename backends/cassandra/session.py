@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from cassandra import DriverException
 from cassandra.cluster import (
     EXEC_PROFILE_DEFAULT,
     Cluster,
     ExecutionProfile,
-    NoHostAvailable,
     Session,
 )
 from cassandra.connection import DefaultEndPoint
@@ -23,6 +21,7 @@ from cassandra.policies import (
 )
 from cassandra.query import ConsistencyLevel, tuple_factory
 
+from backends.cassandra.driver_errors import DRIVER_ERRORS
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 
@@ -83,7 +82,7 @@ def _connect(cluster: Cluster, settings: Settings) -> Session:
     logger.setLevel(logging.CRITICAL)
     try:
         session = cluster.connect()
-    except (NoHostAvailable, DriverException) as error:
+    except DRIVER_ERRORS as error:
         raise _no_host(settings) from error
     finally:
         logger.setLevel(logging.ERROR)

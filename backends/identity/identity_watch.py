@@ -12,7 +12,7 @@ from typing import Final
 from backends.identity.log_identity import check_log, check_topics
 from backends.kafka.clients import admin_client
 from schemas.deployment import Deployment
-from schemas.errors import FatalFailure, ServerUnavailable, TransientFailure
+from schemas.errors import FatalFailure, RetryableError, ServerUnavailable
 from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def await_deployment(
         try:
             deployment = check_log(settings, ANSWER_SECONDS)
             check(deployment)
-        except (ServerUnavailable, TransientFailure) as error:
+        except RetryableError as error:
             if str(error) != told or time.monotonic() > told_at + _TELL_SECONDS:
                 log.warning("waits: %s", error)
                 told, told_at = str(error), time.monotonic()

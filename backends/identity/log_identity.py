@@ -7,9 +7,8 @@ created again, or that got more partitions, no longer matches the record; `check
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Final
 
 from confluent_kafka import (
@@ -23,7 +22,9 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 
-from backends.kafka.clients import REQUEST_SECONDS, admin_client, consumer_config, producer_config
+from backends.kafka.clients import REQUEST_SECONDS, admin_client, producer_config
+from backends.kafka.topic_reading import assigned_consumer, read_to_end
+from backends.processes.polling import poll_until
 from schemas.codec import encode
 from schemas.deployment import WAY_OUT, Deployment, TopicIdentity, decode_deployment
 from schemas.errors import (
@@ -37,9 +38,6 @@ from schemas.topics import Topic
 
 MISSING_SECONDS: Final = 3.0
 """A topic that is missing for this long counts as deleted: brokers learn of a topic one by one."""
-
-_LOOK_SECONDS: Final = 0.2
-_POLL_SECONDS: Final = 0.2
 
 
 def check_log(settings: Settings, timeout: float = REQUEST_SECONDS) -> Deployment:
@@ -63,9 +61,7 @@ def read_deployment(settings: Settings, timeout: float = REQUEST_SECONDS) -> Dep
     Raises:
         ServerUnavailable: The broker does not answer.
     """
-    config = consumer_config(settings, settings.group("deployment"))
-    consumer = Consumer(config | {"enable.partition.eof": True})
-    with closing(consumer):
+    with closing(assigned_consumer(settings, "deployment")) as consumer:
         try:
             return _first(consumer, settings.topic(Topic.DEPLOYMENT), timeout)
         except KafkaException as error:
@@ -77,22 +73,12 @@ def read_deployment(settings: Settings, timeout: float = REQUEST_SECONDS) -> Dep
 def _first(consumer: Consumer, topic: str, timeout: float) -> Deployment | None:
     if not consumer.list_topics(topic, timeout).topics[topic].partitions:
         return None
-    consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        message = consumer.poll(_POLL_SECONDS)
-        if message is None:
-            continue
-        error = message.error()
-        if error is not None:
-            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's name for it
-                return None
-            continue
-        try:
-            return decode_deployment(message.value())
-        except UndecodableRecord:
-            continue
-    raise ServerUnavailable(f"{topic} cannot be read within {timeout:.0f} s")
+    place = TopicPartition(topic, 0, OFFSET_BEGINNING)
+    for messages in read_to_end(consumer, [place], timeout):
+        for message in messages:
+            with suppress(UndecodableRecord):
+                return decode_deployment(message.value())
+    return None
 
 
 def _record(admin: AdminClient, settings: Settings, timeout: float) -> Deployment:
@@ -135,15 +121,14 @@ def check_topics(
         WrongDeployment: A topic is missing, is another one, or has other partitions.
         ServerUnavailable: The broker does not answer.
     """
-    deadline = time.monotonic() + MISSING_SECONDS
-    while True:
-        found = topic_identities(admin, deployment.topics, timeout)
-        different = list(deployment.differences(found))
-        if not different:
-            return
-        if deployment.topics.keys() <= found.keys() or time.monotonic() > deadline:
-            raise WrongDeployment(f"{'; '.join(different)}; {WAY_OUT}")
-        time.sleep(_LOOK_SECONDS)
+    found = poll_until(
+        lambda: topic_identities(admin, deployment.topics, timeout),
+        MISSING_SECONDS,
+        done=lambda found: deployment.topics.keys() <= found.keys(),
+    )
+    different = list(deployment.differences(found))
+    if different:
+        raise WrongDeployment(f"{'; '.join(different)}; {WAY_OUT}")
 
 
 def topic_identities(

@@ -7,7 +7,7 @@ comment next to each setting gives the reason.
 from __future__ import annotations
 
 import logging
-import time
+import operator
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from backends.kafka.topic_settings import check_settings
 from backends.processes.minute_log import MinuteLog
+from backends.processes.polling import poll_until
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -153,26 +154,30 @@ def make_topics(
 
 
 def _await_leaders(admin: AdminClient, wanted: dict[str, int], timeout: float) -> None:
-    deadline = time.monotonic() + timeout
-    waiting = dict(wanted)
-    while waiting:
-        try:
-            topics = admin.list_topics(timeout=5).topics
-        except KafkaException as error:
-            raise ServerUnavailable(f"the broker does not answer: {error}") from error
-        for name in [name for name in waiting if name in topics]:
-            partitions = topics[name].partitions
-            if partitions and len(partitions) != waiting[name]:
-                raise ConfigurationError(
-                    f"topic {name} has {len(partitions)} partitions, the settings say "
-                    f"{waiting[name]}: change the settings, or use another IM_NAMESPACE"
-                )
-            if partitions and all(p.leader >= 0 for p in partitions.values()):
-                del waiting[name]
-        if waiting and time.monotonic() > deadline:
-            raise ServerUnavailable(f"no leader within {timeout:.0f} s for {sorted(waiting)}")
-        if waiting:
-            time.sleep(0.05)
+    waiting = poll_until(
+        lambda: _without_leaders(admin, wanted), timeout, done=operator.not_, pause=0.05
+    )
+    if waiting:
+        raise ServerUnavailable(f"no leader within {timeout:.0f} s for {sorted(waiting)}")
+
+
+def _without_leaders(admin: AdminClient, wanted: dict[str, int]) -> set[str]:
+    """The topics of which a partition has no leader yet."""
+    try:
+        topics = admin.list_topics(timeout=5).topics
+    except KafkaException as error:
+        raise ServerUnavailable(f"the broker does not answer: {error}") from error
+    waiting = set(wanted)
+    for name in wanted.keys() & topics.keys():
+        partitions = topics[name].partitions
+        if partitions and len(partitions) != wanted[name]:
+            raise ConfigurationError(
+                f"topic {name} has {len(partitions)} partitions, the settings say "
+                f"{wanted[name]}: change the settings, or use another IM_NAMESPACE"
+            )
+        if partitions and all(p.leader >= 0 for p in partitions.values()):
+            waiting.remove(name)
+    return waiting
 
 
 def topic_partitions(settings: Settings, topic: Topic) -> list[TopicPartition]:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from typing import Final
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
+from backends.kafka.topic_reading import read_to_end
 from schemas.epochs import Epochs, decode_epoch_record
-from schemas.errors import ServerUnavailable, UndecodableRecord
+from schemas.errors import UndecodableRecord
 from schemas.settings import Settings
 from schemas.topics import Topic
-
-_POLL_SECONDS: Final = 0.2
 
 
 class EpochLog:
@@ -40,25 +37,16 @@ class EpochLog:
         """Assigns only ``im.epochs`` to the consumer and reads the topic to its end.
 
         Raises:
-            ServerUnavailable: The end is not reached within the timeout.
+            ServerUnavailable: Nothing is read within the timeout.
             KafkaException: The broker does not answer.
         """
         found = self._consumer.list_topics(self._topic, timeout).topics[self._topic]
         self._is_there = bool(found.partitions)
         if not self._is_there:
             return
-        self._consumer.assign(self.places)
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            # One by one: the records are few, and a poll for many waits for the last of them.
-            message = self._consumer.poll(_POLL_SECONDS)
-            if message is None:
-                continue
-            self.take(message)
-            error = message.error()
-            if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's name for it
-                return
-        raise ServerUnavailable(f"{self._topic} cannot be read within {timeout:.0f} s")
+        for messages in read_to_end(self._consumer, self.places, timeout):
+            for message in messages:
+                self.take(message)
 
     def follow(self, timeout: float) -> None:
         """Applies the records since the last call. The first call is `read`, with its errors."""

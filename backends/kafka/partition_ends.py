@@ -1,19 +1,27 @@
-"""The ends of partitions, as the broker reports them."""
+"""The first and the last offsets of partitions, as the broker reports them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Callable, Collection
+from typing import Final, TypeAlias
 
-from confluent_kafka import IsolationLevel, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, not in __all__
     AdminClient,
     OffsetSpec,
 )
 
+from schemas.errors import ServerUnavailable
+
 PartitionPlace = tuple[str, int]
 """A topic and a partition."""
 
+OffsetQuery: TypeAlias = Callable[
+    [AdminClient, Collection[TopicPartition], float], dict[PartitionPlace, int]
+]
+"""One of the functions of this module that ask an admin client."""
+
+_EARLIEST: Final[OffsetSpec] = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # has no types
 _LATEST: Final[OffsetSpec] = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # has no types
 
 
@@ -31,7 +39,7 @@ def stable_ends(
         KafkaException: The broker refuses, or does not answer.
         TimeoutError: The broker does not answer.
     """
-    return _ends(admin, places, seconds, IsolationLevel.READ_COMMITTED)
+    return _offsets(admin, places, seconds, _LATEST, IsolationLevel.READ_COMMITTED)
 
 
 def written_ends(
@@ -41,18 +49,50 @@ def written_ends(
 
     Arguments and errors as for `stable_ends`.
     """
-    return _ends(admin, places, seconds, IsolationLevel.READ_UNCOMMITTED)
+    return _offsets(admin, places, seconds, _LATEST, IsolationLevel.READ_UNCOMMITTED)
 
 
-def _ends(
+def begin_offsets(
+    admin: AdminClient, places: Collection[TopicPartition], seconds: float
+) -> dict[PartitionPlace, int]:
+    """The oldest offset that the broker holds of each partition.
+
+    Arguments and errors as for `stable_ends`.
+    """
+    return _offsets(admin, places, seconds, _EARLIEST, IsolationLevel.READ_UNCOMMITTED)
+
+
+def consumer_bounds(consumer: Consumer, place: TopicPartition, seconds: float) -> tuple[int, int]:
+    """The oldest offset of a partition, and the offset up to which the consumer can read.
+
+    For a caller that has a consumer, but no admin client.
+
+    Args:
+        consumer: Sends the requests, one for each bound.
+        place: The partition.
+        seconds: The request timeout.
+
+    Raises:
+        KafkaException: The broker refuses, or does not answer.
+        ServerUnavailable: The broker does not answer.
+    """
+    found = consumer.get_watermark_offsets(place, timeout=seconds)
+    if found is None:
+        raise ServerUnavailable(f"no offsets of {place.topic} within {seconds:.0f} s")
+    low, high = found
+    return low, high
+
+
+def _offsets(
     admin: AdminClient,
     places: Collection[TopicPartition],
     seconds: float,
+    spec: OffsetSpec,
     level: IsolationLevel,
 ) -> dict[PartitionPlace, int]:
     if not places:
         return {}
-    asked = {TopicPartition(place.topic, place.partition): _LATEST for place in places}
+    asked = {TopicPartition(place.topic, place.partition): spec for place in places}
     answers = admin.list_offsets(asked, isolation_level=level, request_timeout=seconds)
     return {
         (place.topic, place.partition): int(answer.result(seconds + 1).offset)

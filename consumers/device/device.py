@@ -30,7 +30,7 @@ from typing import Final
 from consumers.device.knowledge import RECALLED_TEXT, TimelineItem
 from consumers.device.local_store import LocalStore
 from consumers.device.timeline_port import History, Registry, SyncSource
-from schemas.errors import ServerUnavailable, TransientFailure, Trimmed
+from schemas.errors import RetryableError, ServerUnavailable, Trimmed
 from schemas.records import AnySyncRecord, RecalledHole
 
 log = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class Device:
                 log.warning("the sync timeline was trimmed: %s", trimmed)
                 self._store.skip_to(trimmed.oldest - 1)
                 self._missed_something = True
-            except (ServerUnavailable, TransientFailure) as failure:
+            except RetryableError as failure:
                 log.warning("next attempt in %.0f s: %s", AFTER_FAILURE_SECONDS, failure)
                 self._missed_something = True
                 pause = AFTER_FAILURE_SECONDS
@@ -202,7 +202,7 @@ class Device:
 
     def _take_heads(self, heads: Mapping[str, int] | None) -> None:
         self._are_heads_told = heads is not None
-        if heads is None or not self._store.note_told(heads):
+        if heads is None or not self._store.note_pushed_heads(heads):
             self._are_heads_due = True
 
     async def _ask_for_heads(self) -> None:

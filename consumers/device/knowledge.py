@@ -200,8 +200,8 @@ class Gap(NamedTuple):
     span: Span
 
 
-def standing_told_by(entry: AnyEntry, user: str) -> Standing | None:
-    """Return how later entries reach ``user`` after this entry; None if it does not say."""
+def standing_after(entry: AnyEntry, user: str) -> Standing | None:
+    """Return how later entries reach ``user`` after this entry; None: no change."""
     match entry:
         case MembersRemoved(members=members) if user in members:
             return Standing(None, entry.seq)

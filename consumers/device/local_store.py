@@ -60,7 +60,7 @@ class LocalStore:
     def cursor(self) -> int:
         """The sync SeqId up to which everything was applied, or `BEFORE_ALL`."""
         with self._transaction() as change:
-            return change.cursor()
+            return change.device.cursor()
 
     @property
     def device_id(self) -> str:
@@ -70,7 +70,7 @@ class LocalStore:
     def has_begun(self) -> bool:
         """Return whether the device has received its start positions."""
         with self._transaction() as change:
-            return change.has_begun()
+            return change.device.has_begun()
 
     def begin(self, beginning: Beginning) -> None:
         """Store the start positions of the device, once. Errors: see `apply`.
@@ -79,7 +79,7 @@ class LocalStore:
         store for them.
         """
         with self._transaction() as change:
-            if not change.has_begun():
+            if not change.device.has_begun():
                 change.begin(beginning)
 
     def apply(self, batch: SyncBatch) -> None:
@@ -93,11 +93,11 @@ class LocalStore:
             TransientFailure: The disk does not accept the write; nothing changed.
         """
         with self._transaction() as change:
-            follows = batch.after is not None and batch.after <= change.cursor()
+            follows = batch.after is not None and batch.after <= change.device.cursor()
             for arrived in batch.arrived:
-                _take(change, arrived, follows=follows)
+                _apply(change, arrived, follows=follows)
             if follows:
-                change.move_cursor(batch.next)
+                change.device.move_cursor(batch.next)
 
     def learn(self, part: HistoryPart) -> bool:
         """Apply the store's answer about a gap. Errors: see `apply`.
@@ -106,7 +106,7 @@ class LocalStore:
             Whether the answer had anything new.
         """
         with self._transaction() as change:
-            if part.head < change.conversation(part.conv_id).joined:
+            if part.head < change.conversations.get(part.conv_id).joined:
                 return False  # an answer from before the join
             fresh = [change.put(item) for item in certain(part)]
             return any(fresh)
@@ -121,13 +121,15 @@ class LocalStore:
         """
         with self._transaction() as change:
             for each in listed:
-                change.note_reading(each)
-                standing = change.conversation(each.conv_id).standing
+                change.note_read_mark(each)
+                standing = change.conversations.get(each.conv_id).standing
                 if is_to_be_read(standing, each, everything=everything):
                     change.open_new(each.conv_id, each.since)
-                    change.note_head(each)
+                    # The listed mode is ignored: the store may have read head and mode at
+                    # different times. The entries up to the head contain the mode.
+                    change.conversations.raise_head(each.conv_id, each.head)
 
-    def note_told(self, heads: Mapping[str, int]) -> bool:
+    def note_pushed_heads(self, heads: Mapping[str, int]) -> bool:
         """Note the heads that a live connection reported. Errors: see `apply`.
 
         Returns:
@@ -135,13 +137,13 @@ class LocalStore:
             has to provide the SeqId from which this device shows it.
         """
         with self._transaction() as change:
-            noted = [change.note_told(conv_id, head) for conv_id, head in heads.items()]
+            noted = [change.note_pushed_head(conv_id, head) for conv_id, head in heads.items()]
             return all(noted)
 
     def skip_to(self, sync_seq: int) -> None:
         """Move the cursor forward over records that will not arrive. Errors: see `apply`."""
         with self._transaction() as change:
-            change.move_cursor(sync_seq)
+            change.device.move_cursor(sync_seq)
 
     def gaps(self, most: int) -> list[Gap]:
         """Return what to read next in at most ``most`` conversations that miss something."""
@@ -151,31 +153,31 @@ class LocalStore:
     def unshown(self, most: int) -> list[TimelineItem]:
         """Return up to ``most`` items to show next, in order, none of them after a gap."""
         with self._transaction() as change:
-            found: list[TimelineItem] = []
-            for conversation in change.to_show(most):
-                if len(found) < most:
-                    found += change.items(conversation, conversation.shown, most - len(found))
-            return found
+            items: list[TimelineItem] = []
+            for each in change.conversations.to_show(most):
+                if len(items) < most:
+                    items += change.items.complete(each, each.shown, most - len(items))
+            return items
 
     def mark_shown(self, item: TimelineItem) -> None:
         """Note that an item was shown, and thereby all before it. Errors: see `apply`."""
         with self._transaction() as change:
-            change.mark_shown(item)
+            change.conversations.mark_shown(item)
 
     def timeline(self, conv_id: str, after: int = 0, most: int = 100) -> list[TimelineItem]:
         """Return part of a conversation, up to the first missing SeqId."""
         with self._transaction() as change:
-            return change.items(change.conversation(conv_id), after, most)
+            return change.items.complete(change.conversations.get(conv_id), after, most)
 
     def conversation(self, conv_id: str) -> LocalConversation:
         """Return what is known about a conversation; all zeros if it is unknown."""
         with self._transaction() as change:
-            return change.conversation(conv_id)
+            return change.conversations.get(conv_id)
 
     def conversations(self) -> list[LocalConversation]:
         """Return all known conversations, by id."""
         with self._transaction() as change:
-            return change.conversations()
+            return change.conversations.stored()
 
     def unread(self, conv_id: str) -> int | None:
         """Return the number of messages that the owner has not read on any device.
@@ -184,22 +186,22 @@ class LocalStore:
         mark of another device has no count here; `Device` then queries the store for it.
         """
         with self._transaction() as change:
-            return change.reading(conv_id).unread
+            return change.read_marks.get(conv_id).unread
 
     def read_mark(self, conv_id: str) -> int:
         """Return the SeqId up to which the owner has read on any device; 0 if nothing."""
         with self._transaction() as change:
-            return change.reading(conv_id).mark
+            return change.read_marks.get(conv_id).mark
 
     def lacks_count(self) -> bool:
         """Return whether the unread number of some conversation is unknown."""
         with self._transaction() as change:
-            return change.lacks_count()
+            return change.read_marks.lacks_count()
 
     def reads_store(self) -> bool:
         """Return whether some conversation has to be read from the store (mode pull)."""
         with self._transaction() as change:
-            return change.has_pulled()
+            return change.conversations.has_pulled()
 
     def load(self, user: str, device_id: str) -> int | None:
         """See `CursorStore`."""
@@ -216,7 +218,7 @@ class LocalStore:
         """See `CursorStore`."""
         self._check_owner(user, device_id)
         with self._transaction() as change:
-            change.forget_cursor()
+            change.device.reset_cursor()
 
     def close(self) -> None:
         """Close the file, so that another process can open it. May be called again."""
@@ -251,7 +253,7 @@ class LocalStore:
                 ) from error
 
 
-def _take(change: LocalChange, arrived: Arrived, *, follows: bool) -> None:
+def _apply(change: LocalChange, arrived: Arrived, *, follows: bool) -> None:
     """Apply one record of the sync timeline. Records of unknown kinds change nothing."""
     record = arrived.record
     match record:
@@ -264,7 +266,7 @@ def _take(change: LocalChange, arrived: Arrived, *, follows: bool) -> None:
         case ReadMarked():
             change.mark_read(record.conv_id, record.seq)
         case Retracted():
-            change.recall(record.conv_id, (record.target, *record.edits))
+            change.alterations.recall(record.conv_id, (record.target, *record.edits))
 
 
 def _put(change: LocalChange, item: TimelineItem, *, follows: bool) -> None:
@@ -275,4 +277,4 @@ def _put(change: LocalChange, item: TimelineItem, *, follows: bool) -> None:
     if not change.is_before_join(item):
         change.put(item)
     else:
-        change.note_told(item.conv_id, item.last)
+        change.note_pushed_head(item.conv_id, item.last)

@@ -1,1 +1,1 @@
-"""HTTP: routes, parameters, problems, OpenAPI, middleware, server and connections."""
+"""HTTP: routes, parameters, problems, OpenAPI, middleware, server, connections and WebSockets."""

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.http.problems import RETRY_SECONDS, Problem, bad_body
+from gateway.http.problem_details import Problem
+from gateway.http.problem_kinds import RETRY_SECONDS, bad_body
 from schemas.errors import InvalidCommand, RejectionCode
 from schemas.records import AnyCommand
 

@@ -19,12 +19,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.http.parameters import parse_parameters
-from gateway.http.problems import bad_parameter
+from gateway.http.problem_kinds import bad_parameter
 from gateway.http.request_bodies import json_response, read_body
 from gateway.http.request_places import USER
 from gateway.store.store_port import Store
 from gateway.writes.command_answers import Writes, answer_command, command_status
-from gateway.writes.command_requests import CommandSender, CommandTarget, command_of
+from gateway.writes.command_requests import CommandSender, CommandTarget, requested_command
 from schemas.http.answers import CommandPending
 from schemas.http.command_bodies import (
     CommandBody,
@@ -72,7 +72,7 @@ def writing(body: type[CommandBody], *, success: int = _CREATED) -> Handler:
         given = await read_body(request, body)
         gateway = request.app[WRITING_GATEWAY]
         # No await from here to the producer, so that generated ids reach it in their order.
-        command = command_of(
+        command = requested_command(
             CommandSender(request[USER]), target, given, gateway.writes.ids, _key(request)
         )
         answer = await answer_command(gateway.writes, gateway.store, command)

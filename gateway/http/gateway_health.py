@@ -9,7 +9,7 @@ from typing import Final
 
 from gateway.http.deployment_guard import Checked
 from gateway.log.wake_ups import WakeUps
-from gateway.reads.search import Index
+from gateway.store.index_port import Index
 from gateway.store.store_port import Store
 from schemas.http.answers import HealthShown, HealthStatus
 

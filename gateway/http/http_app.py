@@ -14,16 +14,16 @@ from gateway.http.deployment_guard import Checked, DeploymentGuard
 from gateway.http.gateway_health import Health
 from gateway.http.middleware import middlewares, prepare_headers
 from gateway.http.routes import GATEWAY, ROUTES, WRITING_ROUTES, Gateway
-from gateway.http.tokens import signing_secret
+from gateway.http.tokens import TokenVerifier, key_source
 from gateway.log.barrier import NO_BARRIER, Barrier, LogBarrier
 from gateway.log.log_ends import Ends, LogEnds, NoEnds
 from gateway.log.log_tail import LogTail
 from gateway.log.wake_ups import WakeUps
 from gateway.reads.device_registry import NewDevices
-from gateway.reads.search import Index
 from gateway.store.cassandra_store import CassandraStore
 from gateway.store.coalescing import CoalescingStore
 from gateway.store.elastic_index import ElasticIndex
+from gateway.store.index_port import Index
 from gateway.store.store_port import Store
 from gateway.writes.command_answers import Writes
 from gateway.writes.command_ids import CommandIds, new_process_number
@@ -56,11 +56,11 @@ def make_app(  # noqa: PLR0913 - the parts of the gateway
     ``writes`` the routes that write answer 503.
 
     Raises:
-        ConfigurationError: The secret for tokens is missing or too short.
+        ConfigurationError: The keys for tokens are missing or not safe.
     """
-    signing_secret(settings)
+    keys = key_source(settings)
     checked = checked or Checked(store=True, index=True)
-    layers = middlewares(settings, checked)
+    layers = middlewares(TokenVerifier(settings, keys), checked)
     app = web.Application(middlewares=layers, client_max_size=bounds.MAX_BODY_BYTES)
     health = Health(store, index, wake_ups, checked)
     new = NewDevices(settings.new_device, settings.new_device_window)
@@ -78,9 +78,14 @@ def make_app(  # noqa: PLR0913 - the parts of the gateway
     add_command_routes(app)
     app.on_response_prepare.append(prepare_headers)
 
+    async def follow_keys(_app: web.Application) -> AsyncIterator[None]:
+        async with keys.running():
+            yield
+
     async def end_waits(_app: web.Application) -> None:
         wake_ups.close()
 
+    app.cleanup_ctx.append(follow_keys)
     app.on_shutdown.append(end_waits)
     return app
 
@@ -97,7 +102,7 @@ async def compose(settings: Settings) -> web.Application:
     """The gateway on Cassandra, Elasticsearch and Kafka. It connects when the application starts.
 
     Raises:
-        ConfigurationError: The secret for tokens is missing or too short.
+        ConfigurationError: The keys for tokens are missing or not safe.
     """
     store, index = CassandraStore(settings), ElasticIndex(settings)
     wake_ups = WakeUps()

@@ -16,22 +16,22 @@ import re
 import time
 import traceback
 import uuid
-from collections.abc import Callable
+from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from gateway import bounds
-from gateway.http import problems
+from gateway.http import problem_kinds
 from gateway.http.connection import connection_of
 from gateway.http.deployment_guard import Checked
-from gateway.http.problems import Problem
+from gateway.http.live_socket import PROTOCOL
+from gateway.http.problem_details import COMMON_HEADERS, Problem
+from gateway.http.problems import problem_of
 from gateway.http.request_places import USER, placed
-from gateway.http.tokens import Bearer, InvalidToken, remembering
-from gateway.live.live_socket import PROTOCOL
+from gateway.http.tokens import Bearer, InvalidToken, TokenVerifier
 from schemas.errors import ServerUnavailable
-from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,10 @@ LIVE: Final = "/v1/live"
 SEARCH: Final = "/v1/search"
 EXPIRES: Final = web.RequestKey("expires", float)
 """The expiry of the token, in seconds since 1970."""
+TOKEN_DEVICE: Final = web.RequestKey("device", str)
+"""The device that the token names. Absent if the token names none."""
+REQUEST_ID: Final = web.RequestKey("request_id", str)
+"""The id of the request in the log and in the answer."""
 
 _IN_PROTOCOL: Final = "bearer."
 """Prefix of a token as a WebSocket subprotocol: browsers cannot send headers with a WebSocket."""
@@ -49,21 +53,21 @@ _GIVEN_UP: Final = 499
 """The status in the log if the caller went away, as in a well-known proxy."""
 
 
-def middlewares(settings: Settings, checked: Checked) -> list[Middleware]:
+def middlewares(tokens: TokenVerifier, checked: Checked) -> list[Middleware]:
     """All middlewares, outermost first."""
-    return [tell, _serve_checked(checked), _identify(settings), placed()]
+    return [tell, _serve_checked(checked), _identify(tokens), placed()]
 
 
 async def prepare_headers(_request: web.Request, response: web.StreamResponse) -> None:
     """Adds the headers of every response, and removes the name of the server's software."""
     response.headers.popall("Server", None)
-    response.headers.update(problems.COMMON_HEADERS)
+    response.headers.update(COMMON_HEADERS)
 
 
 @web.middleware
 async def tell(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answers the request, also after a failure, and logs one line."""
-    request_id = _request_id(request)
+    request_id = request[REQUEST_ID] = _request_id(request)
     started = time.monotonic()
     status = _GIVEN_UP
     try:
@@ -79,18 +83,20 @@ async def tell(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def _answer(request: web.Request, handler: Handler, request_id: str) -> web.StreamResponse:
     try:
         return await handler(request)
-    except Problem as problem:
+    except Exception as error:  # noqa: BLE001 - the caller gets an answer in any case
+        problem = problem_of(error)
+        _log_failure(request_id, error, problem)
         return problem.response(request_id)
-    except ServerUnavailable as error:
+
+
+def _log_failure(request_id: str, error: Exception, problem: Problem) -> None:
+    """Logs what the operator has to know: an unreachable server, and a defect."""
+    if isinstance(error, ServerUnavailable):
         log.warning("%s: %s", request_id, error)
-        return problems.unavailable().response(request_id)
-    except web.HTTPException as error:
-        return problems.from_http(error).response(request_id)
-    except Exception as error:  # noqa: BLE001 - the last resort; the caller gets an answer
+    elif problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         # The place of the error without its text, which may quote a message or a query.
         where = "".join(traceback.format_tb(error.__traceback__))
-        log.error("%s: %s at\n%s", request_id, type(error).__name__, where)  # noqa: TRY400 - same
-        return problems.internal().response(request_id)
+        log.error("%s: %s at\n%s", request_id, type(error).__name__, where)
 
 
 def _serve_checked(checked: Checked) -> Middleware:
@@ -99,21 +105,22 @@ def _serve_checked(checked: Checked) -> Middleware:
         route = _route(request)
         fits = checked.store and (checked.index or route != SEARCH)
         if not fits and route not in OPEN_ROUTES:
-            raise problems.starting()
+            raise problem_kinds.starting()
         return await handler(request)
 
     return serve_checked
 
 
-def _identify(settings: Settings) -> Middleware:
-    verify = remembering(settings)
-
+def _identify(tokens: TokenVerifier) -> Middleware:
     @web.middleware
     async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
         if (request.content_length or 0) > bounds.MAX_BODY_BYTES:
-            raise problems.too_large()
+            raise problem_kinds.too_large()
         if request.match_info.http_exception is None and _route(request) not in OPEN_ROUTES:
-            request[USER], request[EXPIRES] = _caller(verify, request)
+            caller = await _caller(tokens, request)
+            request[USER], request[EXPIRES] = caller.user, caller.expires
+            if caller.device is not None:
+                request[TOKEN_DEVICE] = caller.device
             connection = connection_of(request)
             if connection is not None:
                 connection.count_as(request[USER])
@@ -122,19 +129,20 @@ def _identify(settings: Settings) -> Middleware:
     return identify
 
 
-def _caller(verify: Callable[[str], Bearer], request: web.Request) -> Bearer:
+async def _caller(tokens: TokenVerifier, request: web.Request) -> Bearer:
     headers = request.headers.getall("Authorization", [])
     if _route(request) == LIVE:
         headers += _from_protocols(request)
     if not headers:
-        raise problems.unauthorized("A bearer token is needed.", token_given=False)
+        raise problem_kinds.unauthorized("A bearer token is needed.", token_given=False)
     scheme, _, token = headers[0].partition(" ")
     if len(headers) > 1 or scheme.lower() != "bearer":
-        raise problems.unauthorized("One bearer token is needed.", token_given=True)
+        raise problem_kinds.unauthorized("One bearer token is needed.", token_given=True)
     try:
-        return verify(token.strip())
+        return await tokens.verify(token.strip())
     except InvalidToken as error:
-        raise problems.unauthorized(str(error), token_given=True) from None
+        log.info("token refused: %s %s", error, request[REQUEST_ID])
+        raise problem_kinds.invalid_token() from None
 
 
 def _from_protocols(request: web.Request) -> list[str]:
@@ -150,7 +158,7 @@ def _from_protocols(request: web.Request) -> list[str]:
     ]
     tokens = [each.removeprefix(_IN_PROTOCOL) for each in named if each.startswith(_IN_PROTOCOL)]
     if named and PROTOCOL not in named:
-        raise problems.unauthorized(
+        raise problem_kinds.unauthorized(
             f"The subprotocol {PROTOCOL} must be named as well.", token_given=bool(tokens)
         )
     return [f"Bearer {token}" for token in tokens]

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from gateway.http.problems import PROBLEM_JSON
+from gateway.http.problem_details import PROBLEM_JSON
 from gateway.http.query_parameters import (
     BoundedText,
     OneOf,

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from msgspec import Struct
 from multidict import MultiMapping
 
-from gateway.http.problems import bad_parameter
+from gateway.http.problem_kinds import bad_parameter
 from gateway.http.query_parameters import (
     BoundedText,
     OneOf,

@@ -9,7 +9,8 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from gateway.http.problems import Problem, bad_body
+from gateway.http.problem_details import Problem
+from gateway.http.problem_kinds import bad_body
 
 BodyT = TypeVar("BodyT", bound=Struct)
 

@@ -22,7 +22,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from gateway import bounds
-from gateway.http import problems
+from gateway.http import problem_kinds
 
 USER: Final = web.RequestKey("user", str)
 """The caller. Absent on routes that need no token."""
@@ -47,7 +47,7 @@ class RequestPlaces:
             async with asyncio.timeout(bounds.PLACE_SECONDS):
                 await line.acquire()
         except TimeoutError:
-            raise problems.too_many_requests() from None
+            raise problem_kinds.too_many_requests() from None
         try:
             yield
         finally:
@@ -61,7 +61,7 @@ class RequestPlaces:
             Problem: 503, if no place is free.
         """
         if self._in_hand >= bounds.MAX_REQUESTS:
-            raise problems.busy()
+            raise problem_kinds.busy()
         self._in_hand += 1
         try:
             yield
@@ -100,11 +100,11 @@ async def _receive(request: web.Request) -> None:
         async with asyncio.timeout(bounds.BODY_SECONDS):
             await request.read()
     except TimeoutError:
-        raise problems.body_timeout() from None
+        raise problem_kinds.body_timeout() from None
     except web.HTTPRequestEntityTooLarge:
-        raise problems.too_large() from None
+        raise problem_kinds.too_large() from None
     except (web.RequestPayloadError, web.PayloadAccessError):
-        raise problems.bad_body("is not transferred as its headers say") from None
+        raise problem_kinds.bad_body("is not transferred as its headers say") from None
 
 
 def _waits(request: web.Request) -> bool:

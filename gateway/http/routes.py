@@ -15,14 +15,13 @@ from aiohttp.typedefs import Handler
 
 from gateway.bounds import REQUEST_SECONDS, within
 from gateway.contacts.contact_log import Contacts
-from gateway.http import openapi
+from gateway.http import live_socket, openapi
 from gateway.http.gateway_health import Health
 from gateway.http.middleware import EXPIRES, LIVE
 from gateway.http.parameters import parse_parameters
-from gateway.http.problems import RETRY_SECONDS, bad_body, bad_parameter, upgrade_required
+from gateway.http.problem_kinds import RETRY_SECONDS, bad_body, bad_parameter, upgrade_required
 from gateway.http.request_bodies import json_response, read_body
 from gateway.http.request_places import USER
-from gateway.live import live_socket
 from gateway.live.live_session import LiveSession
 from gateway.live.long_poll import await_page
 from gateway.log.barrier import Barrier
@@ -35,9 +34,9 @@ from gateway.reads import sync_page as sync
 from gateway.reads.access import access_conversation
 from gateway.reads.device_registry import NewDevices
 from gateway.reads.readable_ids import is_id
-from gateway.reads.search import Index, SearchAsked
-from gateway.reads.search_terms import Query, SearchPosition, from_cursor, parse_query
+from gateway.reads.search_terms import from_cursor, parse_query
 from gateway.reads.sync_page import SyncRead
+from gateway.store.index_port import Index, Query, SearchAsked, SearchPosition
 from gateway.store.store_port import Store
 from schemas.http.bodies import MoveCursor, RegisterDevice
 from schemas.http.queries import (

@@ -15,9 +15,9 @@ from typing import Any, Final
 from aiohttp import web
 
 from gateway import bounds
-from gateway.http import problems
 from gateway.http.connection import Connection
 from gateway.http.connections import Connections
+from gateway.http.problems import problem_of
 from gateway.log_lines import server_log
 
 SERVER_OPTIONS: Final[dict[str, Any]] = {
@@ -91,7 +91,7 @@ def _answering(answer: Answer) -> Answer:
         try:
             return await answer(request)
         except web.HTTPException as error:
-            return problems.from_http(error).response(uuid.uuid4().hex)
+            return problem_of(error).response(uuid.uuid4().hex)
 
     return answered
 

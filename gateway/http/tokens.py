@@ -1,89 +1,88 @@
 """Bearer tokens, which identify the caller.
 
-A token is a JWT (RFC 7519) signed with HS256. The algorithm is fixed in this module: a token that
-names another one, including ``none``, is refused.
+A token is a JWT (RFC 7519). The deployment configures the algorithm and the keys: a token that
+names another algorithm, including ``none``, is refused before a key is looked up.
 """
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
-from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import jwt
-from pydantic import SecretStr
+from jwt.exceptions import InvalidSubjectError
 
 from gateway.reads.readable_ids import is_id
+from gateway.token_keys.jwks_url import RotatingKeys
+from gateway.token_keys.key_source import (
+    FixedKeys,
+    KeySource,
+    VerificationKeys,
+    fixed_keys,
+    signing_secret,
+)
 from schemas.errors import ConfigurationError, ImError
 from schemas.records import MAX_ID_LENGTH
 from schemas.settings import Settings
 
-MIN_SECRET_BYTES: Final = 32
-"""RFC 7518, section 3.2: a key is at least as long as the hash, which has 256 bits."""
-
-EXPIRED: Final = "The token has expired."
-
 REMEMBERED: Final = 4_096
 """Valid tokens whose signatures are not checked again."""
 
-_ALGORITHM: Final = "HS256"
 _CLAIMS: Final = ["iss", "aud", "exp", "sub"]
+
+_PLAIN_KID: Final = re.compile(r"[A-Za-z0-9._~+/=:-]{1,64}", re.ASCII)
+"""A ``kid`` that the log may contain. Everybody can send any text as ``kid``."""
+
+_FAILED_CHECKS: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (jwt.ExpiredSignatureError, "The token has expired."),
+    (jwt.ImmatureSignatureError, "The claim nbf or iat is in the future."),
+    (jwt.InvalidIssuerError, "The claim iss names another issuer."),
+    (jwt.InvalidAudienceError, "The claim aud names another audience."),
+    (InvalidSubjectError, "The claim sub is not a text."),
+    (jwt.InvalidSignatureError, "The signature is wrong."),
+)
 
 
 class InvalidToken(ImError):
-    """The token does not identify its bearer; the message has the reason, but not the token."""
+    """The token does not identify its bearer; the message has the failed check, no token.
+
+    The message is for the log. The answer is `gateway.http.problem_kinds.invalid_token`.
+    """
+
+
+class UnknownKey(InvalidToken):
+    """The token names a key that the gateway does not have."""
 
 
 class InvalidUser(ImError, ValueError):
     """No user can have this id, so a token for it would never be accepted."""
 
 
-def signing_secret(settings: Settings) -> str:
-    """The secret that signs tokens.
-
-    Raises:
-        ConfigurationError: The secret is missing or too short to be safe.
-    """
-    secret = settings.jwt_secret.get_secret_value()
-    if len(secret.encode()) < MIN_SECRET_BYTES:
-        raise ConfigurationError(
-            f"IM_JWT_SECRET must have at least {MIN_SECRET_BYTES} bytes: set the variable or "
-            "IM_JWT_SECRET_FILE, or use `im up`, which makes a secret"
-        )
-    return secret
-
-
-def with_secret(settings: Settings) -> Settings:
-    """The settings with the secret from IM_JWT_SECRET_FILE, if IM_JWT_SECRET is not set.
-
-    Raises:
-        ConfigurationError: The file cannot be read.
-    """
-    if settings.jwt_secret_file is not None and not settings.jwt_secret.get_secret_value():
-        secret = SecretStr(_content(settings.jwt_secret_file))
-        settings = settings.model_copy(update={"jwt_secret": secret})
-    return settings
-
-
-def _content(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"IM_JWT_SECRET_FILE: {path} cannot be read: {error}") from None
-
-
-def issue_token(settings: Settings, user: str, lifetime: timedelta) -> str:
+def issue_token(
+    settings: Settings, user: str, lifetime: timedelta, device: str | None = None
+) -> str:
     """A token that allows its bearer to act as ``user`` for ``lifetime`` from now on.
 
+    Only for HS256: with another algorithm, the deployment has no key that signs.
+
     Raises:
-        ConfigurationError: The secret is missing or too short.
-        InvalidUser: ``user`` is not a possible id.
+        ConfigurationError: The secret is missing or too short, or the algorithm is another one.
+        InvalidUser: ``user`` or ``device`` is not a possible id.
     """
-    if not is_id(user):
-        raise InvalidUser(f"the id of a user has 1 to {MAX_ID_LENGTH} printable characters")
+    if settings.jwt_algorithm != "HS256":
+        raise ConfigurationError(
+            f"tokens of IM_JWT_ALGORITHM={settings.jwt_algorithm} cannot be made here, because "
+            "only their issuer has the private key; `im token` works with HS256"
+        )
+    if not is_id(user) or not (device is None or is_id(device)):
+        raise InvalidUser(
+            f"the id of a user or device has 1 to {MAX_ID_LENGTH} printable characters"
+        )
     now = datetime.now(UTC)
     claims = {
         "iss": settings.jwt_issuer,
@@ -92,57 +91,131 @@ def issue_token(settings: Settings, user: str, lifetime: timedelta) -> str:
         "iat": now,
         "exp": now + lifetime,
     }
-    return jwt.encode(claims, signing_secret(settings), algorithm=_ALGORITHM)
+    if device is not None:
+        claims["device"] = device
+    return jwt.encode(claims, signing_secret(settings), algorithm=settings.jwt_algorithm)
 
 
 class Bearer(NamedTuple):
-    """The user of a token, and the token's expiry (seconds since 1970)."""
+    """The user of a token, the end of its validity, and its device.
+
+    ``expires``: seconds since 1970, with the leeway. ``device``: the claim ``device``, if any.
+    """
 
     user: str
     expires: float
+    device: str | None = None
 
 
-def verify_token(settings: Settings, token: str) -> Bearer:
-    """Checks a token and returns its user and expiry.
+def verify_token(settings: Settings, keys: VerificationKeys, token: str) -> Bearer:
+    """Checks a token and returns what it proves.
 
     Raises:
-        ConfigurationError: The secret is missing or too short.
-        InvalidToken: The token has another signature, issuer or audience, is expired, or has no
-            user.
+        UnknownKey: No key has the token's ``kid``.
+        InvalidToken: The token has another algorithm, signature, issuer or audience, is expired,
+            too old or not yet valid, or has no user.
     """
-    try:
+    with _refusals("unreadable"):
+        header = jwt.get_unverified_header(token)
+    kid = header.get("kid")
+    with _refusals(kid):
+        if header.get("alg") != settings.jwt_algorithm:
+            raise InvalidToken("The header names another algorithm.")
+        key = keys.find(kid)
+        if key is None:
+            raise UnknownKey("No key has this kid.")
         claims = jwt.decode(
             token,
-            signing_secret(settings),
-            algorithms=[_ALGORITHM],
+            key,
+            algorithms=[settings.jwt_algorithm],
             issuer=settings.jwt_issuer,
             audience=settings.jwt_audience,
-            options={"require": _CLAIMS},
+            leeway=settings.jwt_leeway_seconds,
+            options={"require": _required(settings)},
         )
-    except jwt.ExpiredSignatureError:
-        raise InvalidToken(EXPIRED) from None
-    except (jwt.InvalidTokenError, ValueError, OverflowError, RecursionError):
-        # The error does not state which check failed, because that would only help an attacker.
-        raise InvalidToken("The token is not valid here.") from None
-    user = claims["sub"]
+        return _bearer(settings, claims)
+
+
+def _required(settings: Settings) -> list[str]:
+    return _CLAIMS if settings.jwt_max_age_seconds is None else [*_CLAIMS, "iat"]
+
+
+def _bearer(settings: Settings, claims: dict[str, Any]) -> Bearer:
+    expires = int(claims["exp"])
+    if settings.jwt_max_age_seconds is not None:
+        expires = min(expires, int(claims["iat"]) + settings.jwt_max_age_seconds)
+    expires += settings.jwt_leeway_seconds
+    if expires <= time.time():
+        raise InvalidToken("The token is older than the maximum age.")
+    user, device = claims["sub"], claims.get("device")
     if not is_id(user):
-        raise InvalidToken("The token names no user.")
-    return Bearer(str(user), float(claims["exp"]))
+        raise InvalidToken("The claim sub is not the id of a user.")
+    if not (device is None or is_id(device)):
+        raise InvalidToken("The claim device is not the id of a device.")
+    return Bearer(user, float(expires), device)
 
 
-def remembering(settings: Settings) -> Callable[[str], Bearer]:
-    """`verify_token` that checks a token once, and whether the token has expired at each call.
+@contextmanager
+def _refusals(kid: str | None) -> Iterator[None]:
+    """Names the failed check and the ``kid``, and quotes nothing else of the token."""
+    where = f"kid: {_loggable(kid)}"
+    try:
+        yield
+    except InvalidToken as error:
+        raise type(error)(f"{error} ({where})") from None
+    except jwt.MissingRequiredClaimError as error:
+        raise InvalidToken(f"The claim {error.claim} is missing. ({where})") from None
+    except (jwt.PyJWTError, ValueError, OverflowError, RecursionError) as error:
+        known = (why for kind, why in _FAILED_CHECKS if isinstance(error, kind))
+        raise InvalidToken(f"{next(known, 'The token is malformed.')} ({where})") from None
 
-    The check of a signature takes a tenth of the processor time of a page. A valid token can only
-    become invalid by its expiry. Invalid tokens are not remembered, so only callers with a valid
-    token use the memory.
+
+def _loggable(kid: str | None) -> str:
+    if kid is None:
+        return "none"
+    return kid if _PLAIN_KID.fullmatch(kid) else "not a plain text"
+
+
+class TokenVerifier:
+    """Checks the tokens of callers with the present keys of the deployment.
+
+    A valid token is checked once for each set of keys, and its end at each call: the check of a
+    signature takes a tenth of the processor time of a page. Invalid tokens are not remembered, so
+    only callers with a valid token use the memory.
     """
-    checked = lru_cache(REMEMBERED)(partial(verify_token, settings))
 
-    def verify(token: str) -> Bearer:
-        bearer = checked(token)
-        if int(bearer.expires) <= time.time():
-            raise InvalidToken(EXPIRED)
+    def __init__(self, settings: Settings, source: KeySource) -> None:
+        self._source = source
+        self._check = partial(verify_token, settings)
+        self._remembered = lru_cache(REMEMBERED)(self._check)
+
+    async def verify(self, token: str) -> Bearer:
+        """What a token proves.
+
+        Raises:
+            InvalidToken: The token does not identify its bearer.
+            ServerUnavailable: The token may have a new key, and the server of the keys fails.
+        """
+        try:
+            return self._verify(token)
+        except UnknownKey:
+            await self._source.refresh()
+        return self._verify(token)
+
+    def _verify(self, token: str) -> Bearer:
+        keys = self._source.keys
+        bearer = self._remembered(keys, token)
+        if bearer.expires <= time.time():
+            return self._check(keys, token)  # states which check fails
         return bearer
 
-    return verify
+
+def key_source(settings: Settings) -> RotatingKeys | FixedKeys:
+    """The keys of the deployment, from the secret, a file or the URL of IM_JWT_JWKS_URL.
+
+    Raises:
+        ConfigurationError: The secret is not safe, or the file has no key for the algorithm.
+    """
+    if settings.jwt_jwks_url is not None:
+        return RotatingKeys(settings.jwt_jwks_url, settings.jwt_algorithm)
+    return fixed_keys(settings)

@@ -1,1 +1,1 @@
-"""Live delivery: the WebSocket session and the long poll."""
+"""Live delivery: the session of a live connection, and the long poll."""

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from gateway.bounds import REQUEST_SECONDS, within
-from gateway.http.problems import Problem
+from gateway.errors import ConversationNotFound
 from gateway.live.pace import Pace
 from gateway.live.record_pump import SendAnswer
 from gateway.log.wake_ups import Listener
@@ -162,7 +162,7 @@ class HeadPump:
             # Created where it is awaited: a session may end before this begins.
             access = access_conversation(self._store, self._listener.user, conv_id)
             return await within(REQUEST_SECONDS, access)
-        except Problem:
+        except ConversationNotFound:
             return None
 
 

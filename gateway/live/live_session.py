@@ -56,7 +56,7 @@ class LiveSession:
         """Runs until the gateway is about to end. Waits for an unreachable store.
 
         Raises:
-            Problem: 410, if records after the cursor may have expired.
+            Trimmed: Records after the cursor may have expired.
         """
         has_begun = False
         while not self._listener.is_over:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from gateway.http.problems import unauthorized
-from gateway.http.tokens import EXPIRED
+from gateway.errors import TokenExpired
 from gateway.live.pace import Pace
 from gateway.log.wake_ups import Listener
 from gateway.reads.sync_page import SyncRead
@@ -33,7 +32,7 @@ async def await_page(
         lasts: Seconds until the caller's token expires.
 
     Raises:
-        Problem: 401, once the token has expired.
+        TokenExpired: The token has expired.
     """
     now = asyncio.get_running_loop().time
     deadline, expiry = now() + seconds, now() + lasts
@@ -50,4 +49,4 @@ async def await_page(
         else:
             await listener.wait(min(pace.until_look(is_live=listener.is_live), left))
         if now() >= expiry:
-            raise unauthorized(EXPIRED, token_given=True)
+            raise TokenExpired

@@ -71,7 +71,7 @@ class RecordPump:
             The sent records; None if no page was sent.
 
         Raises:
-            Problem: 410, if records after the cursor may have expired.
+            Trimmed: Records after the cursor may have expired.
             ServerUnavailable: The store does not answer.
         """
         reading = read_sync(

@@ -18,7 +18,7 @@ from backends.kafka.clients import admin_client
 from backends.kafka.partition_ends import written_ends
 from backends.sync_layout.layouts import SyncShards
 from backends.sync_layout.topic_creation import sync_shards
-from gateway.http.problems import cursor_ahead
+from gateway.errors import CursorAhead
 from gateway.log.shared_reads import SharedReads
 from gateway.log.wake_ups import WakeUps
 from schemas.settings import Settings
@@ -103,7 +103,7 @@ async def check_cursor(ends: Ends, user: str, cursor: int, name: str) -> None:
     """Refuses a cursor that is ahead of the log; -1, the beginning, never is.
 
     Raises:
-        Problem: 400, if the cursor is ahead. ``name`` is the parameter with the cursor.
+        CursorAhead: The cursor is ahead. ``name`` is the name of the cursor in the request.
     """
     if cursor >= 0 and await ends.is_ahead(user, cursor):
-        raise cursor_ahead(name)
+        raise CursorAhead(name)

@@ -20,7 +20,7 @@ from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from gateway.http.problems import too_many_listeners
+from gateway.errors import TooManyListeners
 
 MAX_LISTENERS: Final = 4_096
 """Maximum number of listeners of one gateway."""
@@ -160,10 +160,10 @@ class WakeUps:
         """Registers a listener for the records of one person.
 
         Raises:
-            Problem: 429, if the maximum number of listeners is reached.
+            TooManyListeners: The maximum number of listeners is reached.
         """
         if self._count[user] >= MAX_LISTENERS_OF_ONE or self.listeners >= MAX_LISTENERS:
-            raise too_many_listeners()
+            raise TooManyListeners
         recent = self._records.place(user)
         listener = Listener(self, user, -1 if recent is None else recent)
         self._count[user] += 1

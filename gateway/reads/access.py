@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gateway.http.problems import no_such_conversation
+from gateway.errors import ConversationNotFound
 from gateway.reads.readable_ids import is_id
 from gateway.store.store_port import Store
 from schemas.records import FanoutMode
@@ -81,18 +81,18 @@ async def access_conversation(store: Store, user: str, conv_id: str) -> Conversa
     the conversation exists.
 
     Raises:
-        Problem: 404, if there is no such conversation or the user was never a member.
+        ConversationNotFound: There is no such conversation, or the user was never a member.
         ServerUnavailable: The store does not answer.
     """
     if not is_id(conv_id):
-        raise no_such_conversation()
+        raise ConversationNotFound
     conversation = await store.conversation(conv_id)  # step 1
     changes = await store.changes(user, conv_id)  # step 2
     stays = periods((change.seq, change.joined) for change in changes)
     if conversation is None:
-        raise no_such_conversation()
+        raise ConversationNotFound
     if not stays:
-        raise no_such_conversation()
+        raise ConversationNotFound
     counts = {change.seq: change.messages for change in changes}
     joined = max(change.seq for change in changes if change.joined)
     last = stays[-1].last

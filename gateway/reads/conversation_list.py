@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from gateway.http.problems import Problem
+from gateway.errors import ConversationNotFound
 from gateway.reads.access import ConversationAccess, access_conversation
 from gateway.reads.unread_count import UnreadCount, reading_of
 from gateway.store.store_port import Store
@@ -58,7 +58,7 @@ async def open_conversations(
 async def _open(store: Store, user: str, conv_id: str) -> ConversationAccess | None:
     try:
         return await access_conversation(store, user, conv_id)
-    except Problem:
+    except ConversationNotFound:
         return None
 
 

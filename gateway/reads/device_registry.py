@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable
 from typing import NamedTuple
 
-from gateway.http.problems import no_such_device, too_many_devices
+from gateway.errors import DeviceNotFound, TooManyDevices
 from gateway.log.barrier import NO_BARRIER, Barrier
 from gateway.reads.access import ConversationAccess
 from gateway.reads.conversation_list import open_conversations
@@ -41,7 +41,7 @@ async def register_device(  # noqa: PLR0913 - tests give another clock and anoth
     """Registers a device; a registered device keeps its cursor and its policy.
 
     Raises:
-        Problem: 409, if the user has the maximum number of devices.
+        TooManyDevices: The user has the maximum number of devices.
         ServerUnavailable: The store does not answer, or lacks entries of skipped records.
     """
     known = await store.devices.devices(user)
@@ -55,7 +55,7 @@ async def register_device(  # noqa: PLR0913 - tests give another clock and anoth
     )
     registered = await store.devices.register(user, device)
     if registered is None:
-        raise too_many_devices(MAX_DEVICES)
+        raise TooManyDevices(MAX_DEVICES)
     return _shown(registered)
 
 
@@ -72,7 +72,7 @@ async def show_device(store: Store, user: str, device_id: str) -> DeviceShown:
     """One device.
 
     Raises:
-        Problem: 404, if there is no device with this id.
+        DeviceNotFound: There is no device with this id.
         ServerUnavailable: The store does not answer.
     """
     return _shown(await _device(store, user, device_id))
@@ -137,7 +137,7 @@ async def _device(store: Store, user: str, device_id: str) -> Registered:
     for device in await store.devices.devices(user):
         if device.device_id == device_id:
             return device
-    raise no_such_device()
+    raise DeviceNotFound
 
 
 def _shown(device: Registered) -> DeviceShown:

@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from typing import Final, NamedTuple, Protocol
+from typing import Final
 
 from msgspec import Raw
 
 from gateway.reads.access import ConversationAccess, access_conversation
 from gateway.reads.conversation_list import open_conversations
-from gateway.reads.search_terms import Hit, Query, SearchPosition, to_cursor
+from gateway.reads.search_terms import to_cursor
 from gateway.reads.shown import as_shown, words_of
+from gateway.store.index_port import Hit, Index, SearchAsked, SearchPosition
 from gateway.store.store_port import Store
 from schemas.http.answers import SearchPage
 from schemas.http.queries import MAX_HITS
@@ -30,37 +31,6 @@ from schemas.visibility import Period, readable
 
 _MAX_ROUNDS: Final = 5
 """Maximum number of reads of the index for a page. Reads after the first replace dropped hits."""
-
-
-class SearchAsked(NamedTuple):
-    """Messages with all terms of a query, optionally of one conversation and one sender."""
-
-    query: Query
-    conversation: str | None
-    sender: str | None
-    below: SearchPosition | None
-    limit: int
-
-
-class Index(Protocol):
-    """The search index as a port. `gateway.store.elastic_index` implements it on Elasticsearch."""
-
-    async def newest(
-        self,
-        asked: SearchAsked,
-        scope: dict[str, list[Period]],
-        below: SearchPosition | None,
-        limit: int,
-    ) -> list[Hit]:
-        """The first ``limit`` messages after the place ``below`` in ``scope``.
-
-        Raises:
-            Problem: 400, if the scope has more ranges than one search may have.
-            ServerUnavailable: The index does not answer.
-        """
-
-    async def reachable(self) -> bool:
-        """Whether a search would be answered now. Raises nothing."""
 
 
 async def search_messages(store: Store, index: Index, user: str, asked: SearchAsked) -> SearchPage:
@@ -72,7 +42,8 @@ async def search_messages(store: Store, index: Index, user: str, asked: SearchAs
     ``next``.
 
     Raises:
-        Problem: 404, if a conversation is named that the user may not open.
+        ConversationNotFound: A conversation is named that the user may not open.
+        ScopeTooWide: The user may read too many ranges for one search.
         ServerUnavailable: The store or the index does not answer.
     """
     scope = await _scope(store, user, asked.conversation)

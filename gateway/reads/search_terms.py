@@ -10,12 +10,13 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final
 
 import msgspec
 
 from backends.search_text import readings_of, visible_characters
 from gateway.reads.readable_ids import is_id
+from gateway.store.index_port import Query, SearchPosition, Term
 from schemas.limits import MAX_SEQ
 
 MAX_TERMS: Final = 64
@@ -26,42 +27,6 @@ MAX_TOKENS: Final = 256
 
 _CLOSING: Final = {'"': '"', "\u300c": "\u300d", "\u300e": "\u300f"}
 """The closing mark of each opening quotation mark. `visible` converts other marks to these."""
-
-Term: TypeAlias = tuple[str, ...]
-"""The readings of a term, as `readings_of` gives them."""
-
-
-class Query(NamedTuple):
-    """The terms that a message must contain, and whether further terms were ignored."""
-
-    terms: list[Term]
-    is_cut: bool
-
-
-class SearchPosition(NamedTuple):
-    """The place of a message in the order of the results: newest first, then by conversation."""
-
-    at: int
-    conv_id: str
-    seq: int
-
-    def sort_key(self) -> tuple[int, str, int]:
-        """A key that is ascending in the order of the results."""
-        return -self.at, self.conv_id, -self.seq
-
-
-class Hit(NamedTuple):
-    """A message that the index found by the words of the entry ``version``.
-
-    ``version`` is the SeqId of the message itself, or of an edit.
-    """
-
-    place: SearchPosition
-    version: int
-
-    def sort_key(self) -> tuple[int, str, int]:
-        """As in `SearchPosition`."""
-        return self.place.sort_key()
 
 
 def parse_query(query: str) -> Query:

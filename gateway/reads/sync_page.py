@@ -11,11 +11,11 @@ makes the records of one recipient readable in their order, but a page is read f
 partitions at slightly different times. `_complete_buckets` orders these reads. For the same reason
 a page ends before a reference whose entry is not stored yet.
 
-Records expire. A reader whose cursor is before an expired record gets 410 and no page with a hole.
-Expiry is checked after step 1: a record that is unexpired then was unexpired in step 1. Entries do
-not expire. Skipped records of an inactive recipient count as expired. The sink writes no later
-record of a recipient before the skip note is durable, so the same order of reads covers skipped
-records.
+Records expire. A reader whose cursor is before an expired record gets `Trimmed`, and no page with
+a hole. Expiry is checked after step 1: a record that is unexpired then was unexpired in step 1.
+Entries do not expire. Skipped records of an inactive recipient count as expired. The sink writes
+no later record of a recipient before the skip note is durable, so the same order of reads covers
+skipped records.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from typing import Final, NamedTuple
 
 from msgspec import Raw
 
-from gateway.http.problems import trimmed
 from gateway.log.barrier import NO_BARRIER, Barrier
 from gateway.reads.expiry import BEGINNING, EXPIRIES, gone, worked_in
 from gateway.reads.sync_merge import ascending
 from gateway.reads.sync_records import records_of
 from gateway.store.store_port import SLICE, Store, StoredRow
+from schemas.errors import Trimmed
 from schemas.http.answers import SyncEnd, SyncPage, SyncPageItem
 from schemas.limits import SYNC_BUCKET
 from schemas.sync_rows import SyncReference
@@ -74,7 +74,7 @@ async def read_sync(  # noqa: PLR0913 - tests pass another clock and another bar
     A new device, which has no cursor, begins after the records that may have expired.
 
     Raises:
-        Problem: 410, if a record above the cursor may have expired.
+        Trimmed: A record above the cursor may have expired.
         ServerUnavailable: The store does not answer, or does not yet have the entries of expired
             records, which the device must read instead.
     """
@@ -87,7 +87,7 @@ async def read_sync(  # noqa: PLR0913 - tests pass another clock and another bar
     found = await _references(store, user, after, limit)
     up_to = await look_up_gone(store, user, after, now, barrier)
     if up_to > after:
-        raise trimmed(after, up_to + 1)
+        raise Trimmed(after, up_to + 1)
     return await _read_records(store, found)
 
 

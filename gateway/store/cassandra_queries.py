@@ -9,18 +9,11 @@ from enum import Enum
 from threading import Event, Thread
 from typing import Any, Final, NamedTuple
 
-from cassandra import (
-    DriverException,
-    InvalidRequest,
-    OperationTimedOut,
-    RequestExecutionException,
-    protocol,
-)
-from cassandra.cluster import NoHostAvailable, Session
-from cassandra.connection import ConnectionException
-from cassandra.pool import NoConnectionsAvailable
+from cassandra import InvalidRequest
+from cassandra.cluster import Session
 from cassandra.query import PreparedStatement
 
+from backends.cassandra.driver_errors import DRIVER_ERRORS, TRANSIENT_ERRORS
 from backends.cassandra.session import cassandra_session
 from backends.cassandra.tables import use_keyspace
 from gateway.store.bridge import Bridge
@@ -40,16 +33,11 @@ MAX_IN_FLIGHT: Final = 128
 
 _RECONNECT_SECONDS: Final = 1.0
 _JOIN_SECONDS: Final = 5.0
-_NO_ANSWER: Final = (
-    NoHostAvailable,
-    NoConnectionsAvailable,
-    ConnectionException,
-    OperationTimedOut,
-    RequestExecutionException,
-    protocol.RequestExecutionException,  # errors that the driver does not translate
-    protocol.ServerError,
+_CONNECT_ERRORS: Final[tuple[type[Exception], ...]] = (
+    ServerUnavailable,
+    ConfigurationError,
+    *DRIVER_ERRORS,
 )
-"""Errors that a retry may solve. Any other error of the driver is a defect."""
 
 Rows = list[tuple[Any, ...]]
 
@@ -93,7 +81,7 @@ class CassandraQueries:
         while not self._stopping.is_set():
             try:
                 self._use_session()
-            except (ServerUnavailable, ConfigurationError, DriverException, *_NO_ANSWER) as error:
+            except _CONNECT_ERRORS as error:
                 reason = _reason(error)
                 if reason != logged_reason:
                     log.warning("Cassandra is not reachable yet: %s", reason)
@@ -117,7 +105,7 @@ class CassandraQueries:
         """
         try:
             return await (await self._send(query, parameters)) or []
-        except _NO_ANSWER as error:
+        except TRANSIENT_ERRORS as error:
             raise ServerUnavailable("Cassandra does not answer") from error
 
     async def run_all(self, query: Enum, asked: Sequence[tuple[object, ...]]) -> list[Rows]:
@@ -136,7 +124,7 @@ class CassandraQueries:
                 for parameters in asked[at : at + MAX_OF_ONE]:
                     waiting.append(await self._send(query, parameters))
                 found += [rows or [] for rows in await asyncio.gather(*waiting)]
-        except _NO_ANSWER as error:
+        except TRANSIENT_ERRORS as error:
             raise ServerUnavailable("Cassandra does not answer") from error
         finally:
             for each in waiting:

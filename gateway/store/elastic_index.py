@@ -12,9 +12,8 @@ from typing import Any, Final
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
 from backends.elasticsearch.index import other_layout
-from gateway.http.problems import too_wide
-from gateway.reads.search import SearchAsked
-from gateway.reads.search_terms import Hit, SearchPosition, Term
+from gateway.errors import ScopeTooWide
+from gateway.store.index_port import Hit, SearchAsked, SearchPosition, Term
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 from schemas.visibility import Period
@@ -36,7 +35,7 @@ _PASSES_LATER: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class ElasticIndex:
-    """`gateway.reads.search.Index` on Elasticsearch."""
+    """`gateway.store.index_port.Index` on Elasticsearch."""
 
     def __init__(self, settings: Settings) -> None:
         # The client logs each request by default.
@@ -58,11 +57,11 @@ class ElasticIndex:
         below: SearchPosition | None,
         limit: int,
     ) -> list[Hit]:
-        """See `gateway.reads.search.Index`."""
+        """See `gateway.store.index_port.Index`."""
         await self._check_layout()
         parts = list(_batches(_clauses(scope), CLAUSES_A_QUERY))
         if len(parts) > MAX_QUERIES:
-            raise too_wide()
+            raise ScopeTooWide
         answers = [
             self._hits(_query(asked, part), asked.conversation, below, limit) for part in parts
         ]
@@ -70,7 +69,7 @@ class ElasticIndex:
         return list(islice(merged, limit))
 
     async def reachable(self) -> bool:
-        """See `gateway.reads.search.Index`."""
+        """See `gateway.store.index_port.Index`."""
         client = self._client.options(request_timeout=REACHABLE_SECONDS)
         try:
             # The small build of the server for development has no `GET /`.

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from msgspec import UNSET
 
-from gateway.http.problems import bad_body
+from gateway.http.problem_kinds import bad_body
 from gateway.writes.command_ids import CommandIds, installation_of
 from schemas.http.command_bodies import (
     CommandBody,
@@ -56,7 +56,7 @@ class CommandSender(NamedTuple):
     device_id: str | None = None
 
 
-def command_of(
+def requested_command(
     sender: CommandSender,
     target: CommandTarget,
     body: CommandBody,

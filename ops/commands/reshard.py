@@ -9,24 +9,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Annotated, Final
 
 import typer
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from backends.identity.log_identity import check_log
 from backends.kafka.clients import (
     REQUEST_SECONDS,
     admin_client,
-    consumer_config,
     make_topics,
     producer_config,
     sync_topic,
 )
 from backends.kafka.epoch_log import EpochLog
+from backends.kafka.topic_reading import assigned_consumer
+from backends.processes.polling import poll_until
 from backends.sync_layout.layouts import Sharded, sharded_layout
 from ops.console import Json, emit, out, progress
 from ops.deployment.running import live_settings
@@ -37,7 +38,6 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 
 MOST_SHARDS: Final = 4_000
-_LOOK_SECONDS: Final = 0.2
 
 Shards = Annotated[int, typer.Argument(min=1, max=MOST_SHARDS, help="The new number of shards.")]
 _Wait = Annotated[
@@ -91,26 +91,23 @@ def await_lanes(
         Stalled: Some lanes have not switched in time. They still switch later.
         ServerUnavailable: The broker does not answer.
     """
-    deadline = time.monotonic() + seconds
-    consumer = _consumer(settings)
-    log = EpochLog(settings, consumer)
-    try:
-        while True:
+    with closing(assigned_consumer(settings, "reshard")) as consumer:
+        log = EpochLog(settings, consumer)
+
+        def has_switched() -> bool:
             log.follow(REQUEST_SECONDS)
-            if log.epochs.is_closed(epoch - 1):
+            report(f"waiting for {len(log.epochs.waiting())} lanes")
+            return log.epochs.is_closed(epoch - 1)
+
+        try:
+            if poll_until(has_switched, seconds):
                 return
-            waiting = log.epochs.waiting()
-            if time.monotonic() > deadline:
-                raise Stalled(
-                    f"epoch {epoch} is declared, but after {seconds:.0f} s the lanes {waiting} "
-                    "have not switched: `im status` shows whether the sequencer runs"
-                )
-            report(f"waiting for {len(waiting)} lanes")
-            time.sleep(_LOOK_SECONDS)
-    except KafkaException as error:
-        raise ServerUnavailable(f"Kafka does not answer: {error}") from error
-    finally:
-        consumer.close()
+        except KafkaException as error:
+            raise ServerUnavailable(f"Kafka does not answer: {error}") from error
+    raise Stalled(
+        f"epoch {epoch} is declared, but after {seconds:.0f} s the lanes "
+        f"{log.epochs.waiting()} have not switched: `im status` shows whether the sequencer runs"
+    )
 
 
 def read_epochs(settings: Settings) -> Epochs:
@@ -120,12 +117,9 @@ def read_epochs(settings: Settings) -> Epochs:
         ServerUnavailable: The broker does not answer.
         KafkaException: The broker does not answer.
     """
-    consumer = _consumer(settings)
-    log = EpochLog(settings, consumer)
-    try:
+    with closing(assigned_consumer(settings, "reshard")) as consumer:
+        log = EpochLog(settings, consumer)
         log.read(REQUEST_SECONDS)
-    finally:
-        consumer.close()
     return log.epochs
 
 
@@ -149,8 +143,3 @@ def _declare(settings: Settings, declared: EpochDeclared) -> None:
     producer.produce(settings.topic(Topic.EPOCHS), encode(declared), epoch_key(declared))
     if producer.flush(REQUEST_SECONDS):
         raise ServerUnavailable("the broker has not confirmed the epoch: run the command again")
-
-
-def _consumer(settings: Settings) -> Consumer:
-    config = consumer_config(settings, settings.group("reshard"))
-    return Consumer(config | {"enable.partition.eof": True})

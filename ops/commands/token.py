@@ -19,11 +19,17 @@ def token(
     hours: Annotated[
         float, typer.Option("--hours", min=0.01, help="Lifetime in hours.")
     ] = _TOKEN_HOURS,
+    device: Annotated[
+        str | None, typer.Option("--device", help="The device that the token names.")
+    ] = None,
     *,
     json: Json = False,
 ) -> None:
-    """Print a bearer token that lets its holder act as USER at the gateway."""
-    issued = issue_token(resolve_settings(), user, timedelta(hours=hours))
+    """Print a bearer token that lets its holder act as USER at the gateway.
+
+    For development: only with HS256, whose secret is here.
+    """
+    issued = issue_token(resolve_settings(), user, timedelta(hours=hours), device)
     if json:
         emit({"user": user, "token": issued})
     else:

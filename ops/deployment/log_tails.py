@@ -7,14 +7,14 @@ read to count its records.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from contextlib import closing
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import TopicPartition
 
-from backends.kafka.clients import consumer_config
+from backends.kafka.topic_reading import assigned_consumer, read_to_end
+from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 
 _SHORT: Final = 200
@@ -39,16 +39,10 @@ def records_left(settings: Settings, behind: Mapping[TopicPartition, int]) -> in
 
 def _count(settings: Settings, places: list[TopicPartition]) -> int | None:
     """The number of records from these positions on; None if the broker is not in time."""
-    config = consumer_config(settings, settings.group("status")) | {
-        "enable.partition.eof": True,
-    }
-    count, ended = 0, 0
-    deadline = time.monotonic() + _READ_SECONDS
-    with closing(Consumer(config)) as consumer:
-        consumer.assign([TopicPartition(p.topic, p.partition, p.offset) for p in places])
-        while ended < len(places) and time.monotonic() < deadline:
-            message = consumer.poll(_READ_SECONDS)
-            error = message.error() if message is not None else None
-            count += message is not None and error is None
-            ended += error is not None and error.code() == KafkaError._PARTITION_EOF  # noqa: SLF001 - its only name
-    return count if ended == len(places) else None
+    # Without the metadata of commits, which may hold the epoch of an earlier leader.
+    begins = [TopicPartition(place.topic, place.partition, place.offset) for place in places]
+    with closing(assigned_consumer(settings, "status")) as consumer:
+        try:
+            return sum(map(len, read_to_end(consumer, begins, _READ_SECONDS)))
+        except ServerUnavailable:
+            return None

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from msgspec import Struct
 
-from backends.kafka.clients import consumer_config, topic_partitions
-from backends.kafka.partition_ends import stable_ends, written_ends
+from backends.kafka.clients import topic_partitions
+from backends.kafka.partition_ends import PartitionPlace, stable_ends, written_ends
 from backends.kafka.stage_group import ANSWER_SECONDS
+from backends.kafka.topic_reading import assigned_consumer, read_to_end
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -77,16 +78,18 @@ def open_transactions(admin: AdminClient, settings: Settings) -> list[OpenTransa
     ]
 
 
-def _times(settings: Settings, places: list[TopicPartition]) -> dict[tuple[str, int], int]:
+def _times(settings: Settings, places: list[TopicPartition]) -> dict[PartitionPlace, int]:
     """The broker's time of the record at each offset, as far as the broker answers in time."""
-    config = consumer_config(settings, settings.group("status"))
-    found: dict[tuple[str, int], int] = {}
-    deadline = time.monotonic() + _READ_SECONDS
-    with closing(Consumer(config | {"isolation.level": "read_uncommitted"})) as consumer:
-        consumer.assign(places)
-        while len(found) < len(places) and time.monotonic() < deadline:
-            message = consumer.poll(_READ_SECONDS)
-            if message is not None and message.error() is None:
+    found: dict[PartitionPlace, int] = {}
+    uncommitted = {"isolation.level": "read_uncommitted"}
+    with (
+        closing(assigned_consumer(settings, "status", uncommitted)) as consumer,
+        suppress(ServerUnavailable),
+    ):
+        for messages in read_to_end(consumer, places, _READ_SECONDS):
+            for message in messages:
                 place = (str(message.topic()), message.partition() or 0)
                 found.setdefault(place, message.timestamp()[1])
+            if len(found) == len(places):
+                break
     return found

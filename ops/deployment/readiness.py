@@ -7,7 +7,7 @@ from typing import Final
 from confluent_kafka.admin import AdminClient
 
 from backends.kafka.clients import admin_client
-from devstack.processes import wait_until
+from backends.processes.polling import poll_until
 from devstack.stack import last_words
 from devstack.supervision import Supervisor
 from ops.deployment.probes import gateway_trouble
@@ -35,7 +35,7 @@ def await_pipeline(settings: Settings, supervisor: Supervisor) -> None:
         waiting.difference_update([each for each in waiting if _is_ready(admin, settings, each)])
         return not waiting or bool(_hopeless(supervisor, waiting))
 
-    wait_until(settled, READY_SECONDS)
+    poll_until(settled, READY_SECONDS)
     if waiting:
         culprit = min(_hopeless(supervisor, waiting) or waiting)
         log = next(p.log for p in supervisor.processes() if p.program == culprit)

@@ -14,11 +14,12 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct
+from pydantic import SecretStr
 
 from devstack.layout import Layout
 from devstack.settings import DevstackSettings
 from devstack.supervision import Supervisor
-from gateway.http.tokens import with_secret
+from gateway.token_keys.key_source import with_secret
 from schemas.environment import PREFIX, variable
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings, load_settings
@@ -87,13 +88,15 @@ def resolve_settings() -> Settings:
     home = load_settings().home
     running = read_running(home)
     recorded = dict(running.environment) if running else {}
-    if not {"IM_JWT_SECRET", "IM_JWT_SECRET_FILE"} & os.environ.keys():
-        recorded["IM_JWT_SECRET"] = _read_text(home / "secret")
     values = {_field(name): value for name, value in recorded.items() if name not in os.environ}
     ours = {name: value for name, value in values.items() if name in Settings.model_fields}
     settings = load_settings(ours)
+    if settings.jwt_algorithm != "HS256" or settings.jwt_secret.get_secret_value():
+        return settings
     path = settings.jwt_secret_file
-    return with_secret(settings) if path is not None and path.exists() else settings
+    if path is None:
+        return settings.model_copy(update={"jwt_secret": SecretStr(_read_text(home / "secret"))})
+    return with_secret(settings) if path.exists() else settings
 
 
 def read_running(home: Path) -> RunningStack | None:
@@ -124,12 +127,16 @@ def as_environment(settings: Settings | DevstackSettings) -> dict[str, str]:
     return {variable(name): str(value) for name, value in fields.items()}
 
 
-def secret_file(settings: Settings) -> Path:
-    """The path of the file that holds the secret of tokens. Only the owner may read the file.
+def secret_file(settings: Settings) -> Path | None:
+    """The path of the file that holds the secret of tokens; None for an algorithm without secret.
+
+    Only the owner may read the file.
 
     A secret from IM_JWT_SECRET is written to a file in ``run``. Otherwise the file is the one
     that IM_JWT_SECRET_FILE names, else ``secret`` in the home folder, created if missing.
     """
+    if settings.jwt_algorithm != "HS256":
+        return None
     given = settings.jwt_secret.get_secret_value()
     if given and given != _read_text(settings.home / "secret"):
         return _write_private(settings.home / "run" / "jwt-secret", given)

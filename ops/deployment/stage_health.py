@@ -1,9 +1,7 @@
 """The lag and delay of each stage, read from its offset commits.
 
-Every commit of a stage has a JSON object as metadata. ``delay_ms`` is the delay of the newest
-entry that the stage finished, counted from the broker's time of the command; ``at`` is the time of
-that measurement; all other fields are counts since the first record. So the health of the pipeline
-can be read from the broker alone.
+Every commit of a stage has a note, see `backends.kafka.commit_notes`. So the broker alone shows
+the health of the pipeline.
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-import msgspec
 from confluent_kafka import (
     ConsumerGroupState,
     KafkaError,
@@ -23,11 +20,13 @@ from confluent_kafka import (
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, not in __all__
     AdminClient,
     ConsumerGroupDescription,
-    OffsetSpec,
 )
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
+from backends.kafka.commit_notes import CommitNote, decode_note
 from backends.kafka.groups import described_group, group_places
+from backends.kafka.partition_ends import begin_offsets, written_ends
+from backends.kafka.topic_reading import NO_TOPIC
 from backends.sync_layout.topic_creation import places_of
 from ops.deployment.log_tails import records_left
 from ops.deployment.stages import SOURCES
@@ -37,19 +36,10 @@ from schemas.sync_seq import epoch_of
 
 _REQUEST_SECONDS: Final = 5.0
 
-_EARLIEST: Final[OffsetSpec] = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # has no types
-_LATEST: Final[OffsetSpec] = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # has no types
-
-_NO_TOPIC: Final = frozenset(
-    {
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError._NOENT,  # noqa: SLF001 - the library's only name
-        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - the library's only name
-        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - the library's only name
-    }
-)
-
-_MEASURED: Final = frozenset({"delay_ms", "at"})
+_NO_TOPIC: Final = NO_TOPIC | {
+    KafkaError._NOENT  # noqa: SLF001 - the library's only name
+}
+"""In addition, the answer of an admin client about a partition that does not exist."""
 
 
 class StageHealth(Struct, frozen=True, kw_only=True):
@@ -95,15 +85,16 @@ def _health(admin: AdminClient, settings: Settings, stage: str) -> StageHealth:
     group = settings.group(stage)
     source = places_of(admin, settings, SOURCES[stage], _REQUEST_SECONDS)
     described = described_group(admin, group, _REQUEST_SECONDS)
-    notes = committed(admin, settings, group, list(source.values()))
-    newest = max(_notes(notes), key=lambda note: note.get("at", 0), default={})
+    places = committed(admin, settings, group, list(source.values()))
+    notes = [decode_note(place.metadata) for place in places if place.metadata]
+    newest = max(notes, key=lambda note: note.at or 0, default=CommitNote())
     return StageHealth(
-        lag=_lag(admin, settings, notes),
-        delay_ms=newest.get("delay_ms"),
-        measured_at=newest.get("at"),
+        lag=_lag(admin, settings, places),
+        delay_ms=None if newest.delay_ms is UNSET else newest.delay_ms,
+        measured_at=newest.at or None,
         members=len(described.members),
         assigned=_is_assigned(described, source),
-        counts=_counts(_notes(notes)),
+        counts=_counts(notes),
     )
 
 
@@ -112,29 +103,17 @@ def committed(
 ) -> list[TopicPartition]:
     """The committed offsets of a group; the beginning of a partition without a commit."""
     found = group_places(settings, group, partitions, _REQUEST_SECONDS)
-    begin = _offsets(admin, [place for place in found if place.offset < 0], _EARLIEST)
+    without = [place for place in found if place.offset < 0]
+    begin = begin_offsets(admin, without, _REQUEST_SECONDS)
     for place in found:
         place.offset = begin.get((place.topic, place.partition), place.offset)
     return found
 
 
 def _lag(admin: AdminClient, settings: Settings, places: list[TopicPartition]) -> int:
-    ends = _offsets(admin, places, _LATEST)
+    ends = written_ends(admin, places, _REQUEST_SECONDS)
     behind = {place: ends[place.topic, place.partition] - place.offset for place in places}
     return records_left(settings, {place: gap for place, gap in behind.items() if gap > 0})
-
-
-def _offsets(
-    admin: AdminClient, places: list[TopicPartition], spec: OffsetSpec
-) -> dict[tuple[str, int], int]:
-    if not places:
-        return {}
-    asked = {TopicPartition(place.topic, place.partition): spec for place in places}
-    answers = admin.list_offsets(asked, request_timeout=_REQUEST_SECONDS)
-    return {
-        (place.topic, place.partition): answer.result(_REQUEST_SECONDS).offset
-        for place, answer in answers.items()
-    }
 
 
 def _is_assigned(group: ConsumerGroupDescription, source: Mapping[int, TopicPartition]) -> bool:
@@ -151,21 +130,10 @@ def _is_assigned(group: ConsumerGroupDescription, source: Mapping[int, TopicPart
     return stable and any(wanted <= assigned for wanted in epochs.values())
 
 
-def _notes(places: Iterable[TopicPartition]) -> list[dict[str, int]]:
-    return [_note(place.metadata) for place in places]
-
-
-def _note(metadata: str | None) -> dict[str, int]:
-    try:
-        return msgspec.json.decode(metadata or "{}", type=dict[str, int])
-    except msgspec.MsgspecError:
-        return {}  # not written by a stage of this project
-
-
-def _counts(notes: Iterable[dict[str, int]]) -> dict[str, int]:
+def _counts(notes: Iterable[CommitNote]) -> dict[str, int]:
     total: Counter[str] = Counter()
     for note in notes:
-        total.update({name: count for name, count in note.items() if name not in _MEASURED})
+        total.update(note.counts)
     return dict(total)
 
 

@@ -27,17 +27,19 @@ _STOP_SECONDS: Final = 25
 """Longer than the longest shutdown of a process."""
 
 
-def programs(settings: Settings, secret: Path) -> list[Program]:
+def programs(settings: Settings, secret: Path | None) -> list[Program]:
     """Every process of the pipeline. The settings are passed in the environment.
 
     Args:
         settings: The deployment.
-        secret: The file that holds the secret of tokens. Only the gateway receives its name.
+        secret: The file that holds the secret of tokens, if their algorithm has one. Only the
+            gateway receives its name.
     """
+    tokens = {} if secret is None else {"IM_JWT_SECRET_FILE": str(secret)}
     return [
         _program(SEQUENCER, "stream_processors", count=settings.workers),
         *(_program(sink, "sinks", sink.removeprefix("sink-")) for sink in SINKS),
-        _program(GATEWAY_PROGRAM, "gateway", environment={"IM_JWT_SECRET_FILE": str(secret)}),
+        _program(GATEWAY_PROGRAM, "gateway", environment=tokens),
     ]
 
 

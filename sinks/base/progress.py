@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 from confluent_kafka import TopicPartition
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 
+from backends.kafka.commit_notes import CommitNote, decode_note, encode_note
 from schemas.codec import decode
 from schemas.errors import UndecodableRecord
 from schemas.records.values import Int64
@@ -15,42 +16,10 @@ from sinks.base.counts import CountsOf, DeliveryCounts
 from sinks.base.records import Batch
 
 
-class CommitNote(Struct):
-    """The metadata of an offset commit, as JSON. `im status` reads it.
-
-    ``delay_ms``: the time from the broker's timestamp of the newest entry's command to the
-    durability of the entry. ``at``: the time of the durability, in milliseconds since 1970. Both
-    are absent before the first entry. ``dead_letters``: the number for this partition since its
-    first record. ``written`` and ``skipped``: see `sinks.base.counts.DeliveryCounts`, since the
-    setting ``skip_inactive`` was first on; absent before. A record that is written again after a
-    restart is counted once.
-    """
-
-    delay_ms: Int64 | UnsetType = UNSET
-    at: Int64 | UnsetType = UNSET
-    dead_letters: Int64 = 0
-    written: Int64 | UnsetType = UNSET
-    skipped: Int64 | UnsetType = UNSET
-
-    def add(self, counts: DeliveryCounts) -> None:
-        """Adds counts."""
-        self.dead_letters += counts.dead_letters
-        if counts.written or counts.skipped:
-            self.written = (self.written or 0) + counts.written
-            self.skipped = (self.skipped or 0) + counts.skipped
-
-    @property
-    def counts(self) -> DeliveryCounts:
-        """The counts."""
-        return DeliveryCounts(self.dead_letters, self.written or 0, self.skipped or 0)
-
-
 class _At(Struct):
     at: Int64
 
 
-_encode = msgspec.json.Encoder().encode
-_note = msgspec.json.Decoder(CommitNote)
 _at = msgspec.json.Decoder(_At)
 
 
@@ -65,12 +34,13 @@ class _Position:
 
     def learn(self, committed: TopicPartition) -> None:
         """Sets the state from the last commit, which may be from another process."""
-        before = _decode_note(committed.metadata)
+        before = decode_note(committed.metadata)
         self.committed = committed.offset
         if self.durable is None:
             self.durable = committed.offset
             self.note.at, self.note.delay_ms = before.at, before.delay_ms
-        self.note.add(before.counts)
+        counts = DeliveryCounts(before.dead_letters, before.written or 0, before.skipped or 0)
+        _add(self.note, counts)
 
     @property
     def is_new(self) -> bool:
@@ -118,7 +88,7 @@ class SinkProgress:
         for partition, offset in batch.next_offsets.items():
             position = self._positions[partition]
             position.durable = offset
-            position.note.add(counts.get(partition, nothing))
+            _add(position.note, counts.get(partition, nothing))
         for partition, record in batch.newest.items():
             at = _entry_time(record.value)
             if at is not None:
@@ -129,7 +99,7 @@ class SinkProgress:
         """The offsets to commit now, with their notes; empty if there are no new offsets."""
         return [
             TopicPartition(
-                *position.place, position.durable or 0, metadata=_encode(position.note).decode()
+                *position.place, position.durable or 0, metadata=encode_note(position.note)
             )
             for position in self._positions.values()
             if position.is_new
@@ -157,11 +127,11 @@ class SinkProgress:
                 yield positions[place.topic, place.partition], place
 
 
-def _decode_note(metadata: str | None) -> CommitNote:
-    try:
-        return decode(_note, (metadata or "{}").encode())
-    except UndecodableRecord:
-        return CommitNote()  # metadata of another program; only the count is lost
+def _add(note: CommitNote, counts: DeliveryCounts) -> None:
+    note.dead_letters += counts.dead_letters
+    if counts.written or counts.skipped:
+        note.written = (note.written or 0) + counts.written
+        note.skipped = (note.skipped or 0) + counts.skipped
 
 
 def _entry_time(value: bytes | None) -> int | None:

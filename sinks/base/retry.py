@@ -16,7 +16,7 @@ from tenacity import (
 )
 
 from backends.processes.minute_log import MinuteLog
-from schemas.errors import ServerUnavailable, TransientFailure
+from schemas.errors import RetryableError
 
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 5.0
@@ -28,7 +28,7 @@ _logger = logging.getLogger(__name__)
 def attempts(doing: str, stop: Event) -> Retrying:
     """Attempts without limit, with growing random pauses, until one succeeds or ``stop`` is set.
 
-    An attempt that raises `TransientFailure` or `ServerUnavailable` is repeated, and logged at
+    An attempt that raises `RetryableError` is repeated, and logged at
     most once a minute. Any other error is raised at once. The last failure is raised when ``stop``
     is set.
 
@@ -43,7 +43,7 @@ def attempts(doing: str, stop: Event) -> Retrying:
         waiting.tell("%s: %s; attempt %d failed, waiting", doing, failure, state.attempt_number)
 
     return Retrying(
-        retry=retry_if_exception_type((TransientFailure, ServerUnavailable)),
+        retry=retry_if_exception_type(RetryableError),
         wait=wait_random_exponential(multiplier=FIRST_PAUSE_SECONDS, max=LONGEST_PAUSE_SECONDS),
         sleep=sleep_using_event(stop),
         stop=stop_when_event_set(stop),

@@ -7,20 +7,12 @@ from contextlib import contextmanager
 from threading import Semaphore
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
-from cassandra import (
-    DriverException,
-    InvalidRequest,
-    OperationTimedOut,
-    RequestExecutionException,
-)
-from cassandra.cluster import NoHostAvailable, Session
-from cassandra.connection import ConnectionBusy, ConnectionException
-from cassandra.pool import NoConnectionsAvailable
-from cassandra.protocol import RequestExecutionException as RawExecutionException
-from cassandra.protocol import ServerError
+from cassandra import InvalidRequest
+from cassandra.cluster import Session
 from cassandra.query import BatchStatement, BatchType, BoundStatement, PreparedStatement, Statement
 from msgspec import Struct
 
+from backends.cassandra.driver_errors import DRIVER_ERRORS, TRANSIENT_ERRORS
 from backends.cassandra.session import REQUEST_SECONDS
 from schemas.errors import FatalFailure, PoisonRecord, TransientFailure
 from sinks.base.writer_port import WriteOutcome
@@ -43,17 +35,6 @@ MAX_PARTITION_KEY_BYTES: Final = (1 << 16) - 1
 
 REFUSED_BY_SERVER: Final = "Cassandra refuses the row"
 """The reason of a dead letter. The server's own error text may quote the row."""
-
-_TRANSIENT: Final = (
-    OperationTimedOut,
-    RequestExecutionException,  # timeouts, too few replicas, failures of a replica
-    RawExecutionException,  # errors without a class in the driver: overloaded, …
-    ServerError,
-    NoHostAvailable,
-    NoConnectionsAvailable,
-    ConnectionException,
-    ConnectionBusy,
-)
 
 
 def prepare_statement(session: Session, statement: str) -> PreparedStatement:
@@ -248,7 +229,7 @@ def _transient(error: Exception) -> TransientFailure:
         FatalFailure: A retry cannot solve the error.
     """
     name = f"{type(error).__name__} from Cassandra"
-    if isinstance(error, _TRANSIENT):
+    if isinstance(error, TRANSIENT_ERRORS):
         return TransientFailure(name)
     raise FatalFailure(name) from error
 
@@ -263,5 +244,5 @@ def failures_by_kind() -> Iterator[None]:
     """
     try:
         yield
-    except (DriverException, *_TRANSIENT) as error:
+    except DRIVER_ERRORS as error:
         raise _transient(error) from error

@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import KafkaException
 
-from backends.kafka.clients import REQUEST_SECONDS, consumer_config
+from backends.kafka.clients import REQUEST_SECONDS
 from backends.kafka.epoch_log import EpochLog
+from backends.kafka.topic_reading import assigned_consumer
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 
@@ -39,8 +40,7 @@ class NewestEpoch:
         threading.Thread(target=self._run, name="newest-epoch", daemon=True).start()
 
     def _run(self) -> None:
-        config = consumer_config(self._settings, self._settings.group("epochs"))
-        consumer = Consumer(config | {"enable.partition.eof": True})
+        consumer = assigned_consumer(self._settings, "epochs")
         followed = EpochLog(self._settings, consumer)
         while True:
             try:

@@ -18,7 +18,6 @@ begun.
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -26,6 +25,7 @@ from typing import Any, Final
 from confluent_kafka import Producer, TopicPartition
 
 from backends.kafka.clients import producer_config
+from backends.kafka.commit_notes import CommitNote, encode_note
 from schemas.codec import encode
 from schemas.dead_letters import Origin, content_of, letter_headers, letter_key, letter_value
 from schemas.epochs import LaneSwitched, epoch_key
@@ -231,15 +231,13 @@ class Transaction:
 def _metadata(sequencer: Sequencer, newest: SourceRecord) -> str:
     now_ms = time.time_ns() // 1_000_000
     counts = sequencer.counts
-    return json.dumps(
-        {
-            "delay_ms": now_ms - (newest.timestamp or now_ms),
-            "at": now_ms,
-            "accepted": counts.accepted,
-            "duplicates": counts.duplicates,
-            "stale": counts.stale,
-            "rejected": counts.rejected,
-            "dead_letters": counts.dead_letters,
-        },
-        separators=(",", ":"),
+    note = CommitNote(
+        delay_ms=now_ms - (newest.timestamp or now_ms),
+        at=now_ms,
+        accepted=counts.accepted,
+        duplicates=counts.duplicates,
+        stale=counts.stale,
+        rejected=counts.rejected,
+        dead_letters=counts.dead_letters,
     )
+    return encode_note(note)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # public, not in __all__
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from backends.kafka.clients import REQUEST_SECONDS, admin_client
 from backends.kafka.groups import committed_places
+from backends.kafka.partition_ends import OffsetQuery, begin_offsets, written_ends
 from schemas.errors import FatalFailure, ServerUnavailable, SourceGap
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -99,8 +99,7 @@ class SourcePartition:
         Raises:
             ServerUnavailable: The broker does not answer.
         """
-        earliest, latest = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]  # have no types
-        begin, end = self._offset(earliest), self._offset(latest)
+        begin, end = self.begin(), self._offset(written_ends)
         try:
             (committed,) = committed_places(self._group, [self._place])
         except KafkaException as error:
@@ -113,17 +112,13 @@ class SourcePartition:
         Raises:
             ServerUnavailable: The broker does not answer.
         """
-        return self._offset(OffsetSpec.earliest())  # type: ignore[no-untyped-call]  # has no types
+        return self._offset(begin_offsets)
 
-    def _offset(self, spec: OffsetSpec) -> int:
+    def _offset(self, ask: OffsetQuery) -> int:
         try:
-            asked = self._admin.list_offsets(
-                {self._place: spec},
-                isolation_level=IsolationLevel.READ_UNCOMMITTED,
-                request_timeout=REQUEST_SECONDS,
-            )
-            return int(asked[self._place].result(REQUEST_SECONDS + 1).offset)
+            (offset,) = ask(self._admin, [self._place], REQUEST_SECONDS).values()
         except (KafkaException, TimeoutError) as error:
             raise ServerUnavailable(
                 f"the offsets of {self.name} are not known: {error}"
             ) from error
+        return offset

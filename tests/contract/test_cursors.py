@@ -36,7 +36,7 @@ def test_each_device_has_its_own_cursor(cursors: CursorStore) -> None:
     assert cursors.load("bob", "phone") is None
 
 
-def test_a_cursor_only_goes_forward(cursors: CursorStore) -> None:
+def test_a_cursor_only_moves_forward(cursors: CursorStore) -> None:
     """A lower cursor changes nothing, and 0 is a cursor, too."""
     cursors.save("ann", "phone", 0)
     assert cursors.load("ann", "phone") == 0
@@ -45,7 +45,7 @@ def test_a_cursor_only_goes_forward(cursors: CursorStore) -> None:
     assert cursors.load("ann", "phone") == 5
 
 
-def test_a_forgotten_cursor_begins_anew(cursors: CursorStore) -> None:
+def test_a_deleted_cursor_starts_again_without_a_position(cursors: CursorStore) -> None:
     """Only this device's cursor is forgotten, and a second call has no effect."""
     cursors.save("ann", "phone", 9)
     cursors.save("ann", "desk", 9)
@@ -57,14 +57,14 @@ def test_a_forgotten_cursor_begins_anew(cursors: CursorStore) -> None:
     assert cursors.load("ann", "phone") == 2
 
 
-def test_threads_may_share_a_store(cursors: CursorStore) -> None:
+def test_several_threads_can_share_a_cursor_store(cursors: CursorStore) -> None:
     """After saves by several threads, the highest cursor is stored."""
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda place: cursors.save("ann", "phone", place), range(200)))
     assert cursors.load("ann", "phone") == 199
 
 
-def test_a_file_outlives_its_process(tmp_path: Path) -> None:
+def test_a_cursor_file_is_readable_after_its_process_has_ended(tmp_path: Path) -> None:
     """Two stores on one file, also at the same time, have the same cursors."""
     path = tmp_path / "cursors.db"
     with closing(FileCursors(path)) as first, closing(FileCursors(path)) as second:
@@ -75,7 +75,7 @@ def test_a_file_outlives_its_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [Path.mkdir, lambda path: path.write_bytes(b"no database" * 99)])
-def test_a_file_that_cannot_be_opened_is_named(
+def test_an_error_names_the_file_that_cannot_be_opened(
     tmp_path: Path, spoil: Callable[[Path], object]
 ) -> None:
     """A file that cannot be opened is a `ConfigurationError` with the file's name."""
@@ -85,7 +85,7 @@ def test_a_file_that_cannot_be_opened_is_named(
         FileCursors(path)
 
 
-def test_a_file_that_does_not_answer_is_a_transient_failure(tmp_path: Path) -> None:
+def test_a_locked_file_is_a_transient_failure(tmp_path: Path) -> None:
     """A locked file is a temporary failure, and the cursor can be saved later."""
     path = tmp_path / "cursors.db"
     with closing(FileCursors(path)) as store, closing(FileCursors(path)) as other:

@@ -47,7 +47,7 @@ def device(name: str, registration: str, cursor: int = -1) -> Registered:
     return Registered(name, registration, "window", 7, 1_000, cursor, 2_000)
 
 
-async def test_a_device_is_there_as_it_was_registered(stored: Stored) -> None:
+async def test_a_registered_device_is_read_back_unchanged(stored: Stored) -> None:
     """Registered devices are listed by id, for each person separately."""
     devices, user = stored
     assert await devices.devices(user) == []
@@ -58,7 +58,7 @@ async def test_a_device_is_there_as_it_was_registered(stored: Stored) -> None:
     assert await devices.devices(user) == sorted([phone, desk])
 
 
-async def test_a_cursor_goes_forward_in_any_order(stored: Stored) -> None:
+async def test_cursors_written_in_any_order_leave_the_highest_one(stored: Stored) -> None:
     """The highest cursor and the latest time are stored, for one device alone."""
     devices, user = stored
     phone, desk = device("phone", user + "1"), device("desk", user + "2")
@@ -70,7 +70,7 @@ async def test_a_cursor_goes_forward_in_any_order(stored: Stored) -> None:
     assert await devices.devices(user) == [desk, phone._replace(cursor=far, seen=3_000)]
 
 
-async def test_a_device_that_is_taken_out_leaves_nothing(stored: Stored) -> None:
+async def test_a_removed_device_leaves_no_rows(stored: Stored) -> None:
     """A deleted device leaves no cursor, so a new device of the same name starts anew."""
     devices, user = stored
     phone, desk = device("phone", user + "1"), device("desk", user + "2")
@@ -94,7 +94,7 @@ async def test_a_device_is_registered_once(stored: Stored) -> None:
     assert await devices.register(user, device("phone", user + "later")) == answers[0]
 
 
-async def test_as_many_devices_as_there_may_be(stored: Stored) -> None:
+async def test_a_person_can_register_the_maximum_number_of_devices(stored: Stored) -> None:
     """Simultaneous registrations fill exactly all slots, and a deleted device frees its slot."""
     devices, user = stored
     wanted = [device(f"d{number}", f"{user}{number}") for number in range(60)]
@@ -108,7 +108,7 @@ async def test_as_many_devices_as_there_may_be(stored: Stored) -> None:
     assert await devices.register(user, device("later", user + "later")) is None
 
 
-async def test_the_highest_cursor_is_kept(stored: Stored) -> None:
+async def test_the_highest_possible_cursor_is_stored(stored: Stored) -> None:
     """The store accepts the highest cursor that the gateway accepts."""
     devices, user = stored
     phone = device("phone", user + "1")
@@ -120,7 +120,7 @@ async def test_the_highest_cursor_is_kept(stored: Stored) -> None:
 
 
 @pytest.mark.servers
-async def test_two_gateways_share_the_slots(deployment: Any) -> None:
+async def test_two_gateways_share_the_device_slots_of_a_person(deployment: Any) -> None:
     """Two stores that register devices of one person at the same time fill exactly all slots."""
     user = secrets.token_hex(4)
     async with cassandra_store(deployment) as one, cassandra_store(deployment) as other:

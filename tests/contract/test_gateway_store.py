@@ -57,7 +57,7 @@ async def stored(request: pytest.FixtureRequest) -> AsyncIterator[Stored]:
         yield Stored(store, rows, own)
 
 
-async def test_what_is_not_there(stored: Stored) -> None:
+async def test_the_store_returns_nothing_for_unknown_ids(stored: Stored) -> None:
     """A query without a result is empty, and not an error."""
     store, _, own = stored
     assert await store.conversation(own) is None
@@ -73,7 +73,7 @@ async def test_what_is_not_there(stored: Stored) -> None:
     assert await store.reachable()
 
 
-async def test_a_conversation_is_its_latest_state(stored: Stored) -> None:
+async def test_the_head_of_a_conversation_is_its_latest_state(stored: Stored) -> None:
     """The latest write of a conversation is read."""
     store, rows, own = stored
     rows.put_conversation(own, 3)
@@ -81,7 +81,9 @@ async def test_a_conversation_is_its_latest_state(stored: Stored) -> None:
     assert await store.conversation(own) == ConversationHead(7, "pull")
 
 
-async def test_changes_are_by_seq_and_of_one_conversation(stored: Stored) -> None:
+async def test_membership_changes_are_ordered_by_seq_and_belong_to_one_conversation(
+    stored: Stored,
+) -> None:
     """Changes are in the order of their SeqIds, without repetitions."""
     store, rows, own = stored
     for seq, joined in [(9, False), (1, True), (4, False), (4, False), (7, True)]:
@@ -96,7 +98,7 @@ async def test_changes_are_by_seq_and_of_one_conversation(stored: Stored) -> Non
     assert await store.all_changes(own) == {"c": expected, "d": [MembershipChange(2, joined=True)]}
 
 
-async def test_a_join_comes_with_its_history_rule(stored: Stored) -> None:
+async def test_a_join_has_its_history_rule(stored: Stored) -> None:
     """A join has its history rule in both kinds of read; the default is ``since_join``."""
     store, rows, own = stored
     rows.put_change(own, "c", 3, joined=True, history="all")
@@ -160,7 +162,7 @@ async def test_conversation_ids_are_cut_by_conversation(stored: Stored) -> None:
     assert found == sorted(["a", "b c", "#x", "陈"])
 
 
-async def test_somebody_in_many_conversations(stored: Stored) -> None:
+async def test_all_conversations_of_a_person_are_returned(stored: Stored) -> None:
     """All conversations are found in the order of their ids, in all buckets and with any limit.
 
     The changes of each are those of this person alone.
@@ -186,7 +188,7 @@ async def test_somebody_in_many_conversations(stored: Stored) -> None:
         assert found == conv_ids
 
 
-async def test_entries_of_a_range_across_buckets(stored: Stored) -> None:
+async def test_a_range_across_buckets_returns_all_entries(stored: Stored) -> None:
     """A range is read completely across partitions, with the stored bytes."""
     store, rows, own = stored
     there = [seq for seq in range(MESSAGE_BUCKET - 5, MESSAGE_BUCKET + 5) if seq != MESSAGE_BUCKET]
@@ -203,7 +205,7 @@ async def test_entries_of_a_range_across_buckets(stored: Stored) -> None:
     assert await store.chosen_entries(own + "x", there) == []
 
 
-async def test_chosen_entries_of_many_conversations(stored: Stored) -> None:
+async def test_chosen_entries_of_many_conversations_are_returned_together(stored: Stored) -> None:
     """Many conversations are read together, one over two buckets, and some without entries."""
     store, rows, own = stored
     conv_ids = [f"{own} {number}" for number in range(2 * MAX_OF_ONE + 3)]
@@ -219,7 +221,7 @@ async def test_chosen_entries_of_many_conversations(stored: Stored) -> None:
     assert found[conv_ids[2]][0].json == encode(message(conv_ids[2], 3))
 
 
-async def test_a_full_slice_of_entries(stored: Stored) -> None:
+async def test_a_full_slice_has_the_maximum_number_of_entries(stored: Stored) -> None:
     """A read returns up to the maximum number of entries."""
     store, rows, own = stored
     for seq in range(1, SLICE + 2):
@@ -228,7 +230,7 @@ async def test_a_full_slice_of_entries(stored: Stored) -> None:
     assert [entry.seq for entry in found] == list(range(1, SLICE + 1))
 
 
-async def test_sync_buckets_from_one_on(stored: Stored) -> None:
+async def test_sync_buckets_are_listed_from_a_given_bucket(stored: Stored) -> None:
     """Buckets are in order, from the requested one on."""
     store, rows, own = stored
     for bucket in (9, 2, 5, 1 << 40):
@@ -241,7 +243,7 @@ async def test_sync_buckets_from_one_on(stored: Stored) -> None:
     assert await store.sync_buckets_back(own, 1, 2) == []
 
 
-async def test_sync_rows_above_and_below_a_place(stored: Stored) -> None:
+async def test_sync_rows_are_read_above_and_below_a_position(stored: Stored) -> None:
     """Rows of one bucket and recipient are read in both directions, up to a limit, as written."""
     store, rows, own = stored
     row = SyncRow(entries={"你好": [4, 1, 5, 2]}, replies={3: Raw(b'{"kind":"\\u00e4"}')})
@@ -260,7 +262,7 @@ async def test_sync_rows_above_and_below_a_place(stored: Stored) -> None:
     assert await back(own, 0, 0, SLICE) == []
 
 
-async def test_expiries_are_the_latest_first(stored: Stored) -> None:
+async def test_expiries_are_ordered_from_the_latest(stored: Stored) -> None:
     """The latest slots of one recipient, each with its highest record in any order of writes."""
     store, rows, own = stored
     for since, newest in [(200, 7), (100, 5), (300, 9), (200, 8), (200, 6), (100, 0)]:
@@ -272,7 +274,7 @@ async def test_expiries_are_the_latest_first(stored: Stored) -> None:
 
 
 @pytest.mark.servers
-async def test_many_changes_are_read_in_parts(
+async def test_many_membership_changes_are_read_in_parts(
     deployment: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With any number of changes, each change is read once."""
@@ -295,7 +297,7 @@ async def test_many_changes_are_read_in_parts(
             assert await store.changes(own, conv_id) == happened
 
 
-async def test_an_edited_message_tells_which_edit_is_its_last(stored: Stored) -> None:
+async def test_an_edited_message_has_the_seq_of_its_last_edit(stored: Stored) -> None:
     """A message has the SeqId of its last edit, in both kinds of read; the text is in the edit."""
     store, rows, own = stored
     rows.put_message(message(own, 5))
@@ -308,7 +310,7 @@ async def test_an_edited_message_tells_which_edit_is_its_last(stored: Stored) ->
         assert b"the last words" in by_seq[9].json
 
 
-async def test_of_what_was_recalled_the_place_is_left(stored: Stored) -> None:
+async def test_a_recalled_message_leaves_only_its_seq(stored: Stored) -> None:
     """A recalled message and its edits have no text, also if the recall was written first."""
     store, rows, own = stored
     rows.put_message(message(own, 5))

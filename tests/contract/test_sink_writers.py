@@ -67,13 +67,13 @@ def write(writer: StoreWriter, records: Sequence[Record]) -> None:
     assert not outcome.again
 
 
-def test_what_is_written_is_there(store: SinkStore) -> None:
+def test_written_records_are_in_the_store(store: SinkStore) -> None:
     """The store contains exactly the written records."""
     write(store.writer(), store.good())
     assert store.contents() == store.expected(store.good())
 
 
-def test_nothing_is_no_trouble(store: SinkStore) -> None:
+def test_an_empty_batch_is_accepted(store: SinkStore) -> None:
     """An empty batch writes nothing."""
     before = store.contents()
     write(store.writer(), [])
@@ -81,7 +81,7 @@ def test_nothing_is_no_trouble(store: SinkStore) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_replays_change_nothing(store: SinkStore, seed: int) -> None:
+def test_a_replay_changes_nothing(store: SinkStore, seed: int) -> None:
     """Repeated parts, in any order and by any process, do not change the result.
 
     The same holds for old records after newer ones, as after a rebalance.
@@ -99,14 +99,16 @@ def test_replays_change_nothing(store: SinkStore, seed: int) -> None:
     assert store.contents() == store.expected(good)
 
 
-def test_a_part_is_a_part(store: SinkStore) -> None:
+def test_a_part_of_the_records_is_written_exactly(store: SinkStore) -> None:
     """After a part of the records, the store contains exactly this part."""
     half = store.good()[::2]
     write(store.writer(), half)
     assert store.contents() == store.expected(half)
 
 
-def test_poison_is_told_by_its_place_and_stops_nothing_else(store: SinkStore) -> None:
+def test_a_poison_record_is_reported_by_position_and_other_records_are_stored(
+    store: SinkStore,
+) -> None:
     """Each poison record is named by its position, and all others are durable."""
     good, bad = store.good(), store.bad()
     batch = [record for pair in zip(bad, good, strict=False) for record in pair]
@@ -118,7 +120,7 @@ def test_poison_is_told_by_its_place_and_stops_nothing_else(store: SinkStore) ->
     assert store.contents() == store.expected(good)
 
 
-def test_reasons_tell_nothing_of_the_record(store: SinkStore) -> None:
+def test_reasons_quote_nothing_of_the_record(store: SinkStore) -> None:
     """Reasons are logged and stored with the dead letter, so they do not quote the record."""
     bad = store.bad()
     outcome = store.writer().write(bad)

@@ -78,7 +78,7 @@ def lag(settings: Settings) -> int:
     return pipeline_health(admin_client(settings), settings)["sink-sync"].lag
 
 
-def test_each_follows_their_own_timeline(settings: Settings, group: Group) -> None:
+def test_each_recipient_follows_only_their_own_timeline(settings: Settings, group: Group) -> None:
     """A follower gets all entries from the join on, once, in order, with increasing sync SeqIds.
 
     Bob follows before he joins a conversation, and Ann restarts after every second record.
@@ -100,7 +100,7 @@ def test_each_follows_their_own_timeline(settings: Settings, group: Group) -> No
         assert follower.poll(QUIET) is None
 
 
-def test_names_of_any_kind_get_what_is_theirs(settings: Settings) -> None:
+def test_recipients_with_any_kind_of_id_receive_their_records(settings: Settings) -> None:
     """Each person gets the entries of their own conversation only.
 
     The names have characters that a topic's name cannot have, differ only in these, or have the
@@ -123,7 +123,7 @@ def test_names_of_any_kind_get_what_is_theirs(settings: Settings) -> None:
             assert follower.poll(0) is None
 
 
-def test_every_sender_is_answered(settings: Settings, group: Group) -> None:
+def test_every_sender_receives_a_reply(settings: Settings, group: Group) -> None:
     """A member gets the reply for a duplicate, and a stranger without a conversation a rejection.
 
     The records of the stranger's later membership come after the rejection.
@@ -143,7 +143,7 @@ def test_every_sender_is_answered(settings: Settings, group: Group) -> None:
     assert refused.sync_seq < joined[0].sync_seq
 
 
-def test_a_device_may_start_at_the_end(settings: Settings, group: Group) -> None:
+def test_a_device_can_start_at_the_end(settings: Settings, group: Group) -> None:
     """A device that starts at the end gets only later records, and continues from its cursor."""
     conv_id, ann, _, _ = group
     publish(settings, [group.create(), message(1, ann, conv_id)])
@@ -154,7 +154,7 @@ def test_a_device_may_start_at_the_end(settings: Settings, group: Group) -> None
     assert entries(follow(settings, ann, cursors, so_many(1))) == group.timeline(settings)[2:]
 
 
-def test_the_store_and_the_log_have_the_same_places(settings: Settings, group: Group) -> None:
+def test_the_store_and_the_log_have_the_same_sync_seqs(settings: Settings, group: Group) -> None:
     """Store and log have the same sync SeqIds, so a cursor of one is valid in the other.
 
     `im verify` and `im status` find all records.

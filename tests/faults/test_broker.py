@@ -84,7 +84,7 @@ def write_sync(producer: Producer, settings: Settings, numbers: range) -> None:
         producer.produce(settings.topic(Topic.SYNC), encode(entry(number)), "ann")
 
 
-def test_clients_outlive_the_broker(stack: Stack, tmp_path: Path) -> None:
+def test_clients_continue_after_a_restart_of_the_broker(stack: Stack, tmp_path: Path) -> None:
     """Messages sent while a killed broker is down arrive in order after its restart.
 
     Followers and tails see every record exactly once, in order.

@@ -77,7 +77,7 @@ async def until_kafka_is(state: str, address: str, http: ClientSession) -> None:
     await until(is_so, PATIENCE)
 
 
-async def test_the_broker_goes_and_comes_back_while_devices_wait(
+async def test_waiting_devices_continue_after_the_broker_was_stopped(
     stack: Stack, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A restart of the broker ends no wait and no connection of the gateway's clients.

@@ -38,7 +38,7 @@ def has_sequenced(settings: Settings, commands: float) -> bool:
     return done(settings, "sequencer", Topic.MESSAGES) > commands
 
 
-def test_workers_killed_during_a_load_change_nothing(servers: Servers, tmp_path: Path) -> None:
+def test_a_load_is_complete_after_workers_were_killed(servers: Servers, tmp_path: Path) -> None:
     """Two `kill -9` of the worker during a load lose nothing; a second load adds nothing."""
     settings = servers.settings(home=tmp_path, **LOW_LIMITS)
     chat = write_chat(tmp_path / "chat.jsonl", LINES)
@@ -65,7 +65,7 @@ def test_workers_killed_during_a_load_change_nothing(servers: Servers, tmp_path:
 @pytest.mark.parametrize(
     ("server", "stage"), [("cassandra", "sink-sync"), ("elasticsearch", "sink-search")]
 )
-def test_a_store_that_is_away_during_a_load_misses_nothing(
+def test_a_store_that_was_unreachable_during_a_load_is_complete(
     stack: Stack, tmp_path: Path, server: str, stage: str
 ) -> None:
     """A store that is stopped during a load and restarted receives all records.

@@ -65,7 +65,7 @@ def assert_all_there(settings: Settings) -> None:
     assert len(logged) == 2 * HALF
 
 
-def test_cassandra_stops_and_comes_back(stack: Stack, settings: Settings) -> None:
+def test_a_sink_continues_after_cassandra_was_stopped(stack: Stack, settings: Settings) -> None:
     """While Cassandra is down, SIGTERM ends a sink in order; the next sink resumes later."""
     with running(settings, "sinks", "sync") as process:
         write_half(settings)
@@ -81,7 +81,7 @@ def test_cassandra_stops_and_comes_back(stack: Stack, settings: Settings) -> Non
         assert process.poll() is None
 
 
-def test_the_broker_dies_and_comes_back(stack: Stack, settings: Settings) -> None:
+def test_a_sink_continues_after_the_broker_was_killed(stack: Stack, settings: Settings) -> None:
     """After a broker was killed, the same process continues to read and to commit."""
     with running(settings, "sinks", "sync") as process:
         write_half(settings)
@@ -93,7 +93,7 @@ def test_the_broker_dies_and_comes_back(stack: Stack, settings: Settings) -> Non
 
 
 @pytest.mark.parametrize("kind", ["message", "sync"])
-def test_a_server_that_hangs_is_written_to_again(
+def test_a_sink_writes_again_to_a_server_that_hung(
     stack: Stack, settings: Settings, kind: str
 ) -> None:
     """Requests to a hanging server time out, become no dead letters, and are sent again."""

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from devstack.processes import processes_below, processes_of, wait_until
+from backends.processes.polling import poll_until
+from devstack.processes import processes_below, processes_of
 from devstack.stack import Stack
 from schemas.errors import ConfigurationError, ServerUnavailable
 from tests.support.containers import docker_answers
@@ -42,11 +43,11 @@ def test_a_stopped_server_stays_down_until_it_is_started(stack: Stack) -> None:
     stack.await_ready("kafka")
 
 
-def test_a_killed_server_comes_back_by_itself(stack: Stack) -> None:
+def test_a_killed_server_is_restarted(stack: Stack) -> None:
     """The supervisor restarts a killed server on its old data."""
     (before,) = stack.supervisor.processes()
     stack.kill("kafka")
-    assert wait_until(lambda: stack.supervisor.processes()[0].pid != before.pid, BACK_SECONDS)
+    assert poll_until(lambda: stack.supervisor.processes()[0].pid != before.pid, BACK_SECONDS)
     stack.await_ready("kafka")
 
 
@@ -61,7 +62,7 @@ def test_a_stack_cleans_up_after_a_killed_supervisor(stack: Stack) -> None:
     assert orphan.pid not in {process.pid for process in processes_of(stack.layout.root)}
 
 
-def test_a_second_stack_on_the_same_ports_is_told_who_has_them(
+def test_a_second_stack_on_the_same_ports_reports_the_holder_of_the_ports(
     stack: Stack, tmp_path: Path
 ) -> None:
     """A second stack fails at once, names port, holder and variable, and harms nothing."""
@@ -72,7 +73,7 @@ def test_a_second_stack_on_the_same_ports_is_told_who_has_them(
     assert stack.servers["kafka"].is_ready()
 
 
-def test_a_server_that_cannot_start_is_told_with_its_last_words(tmp_path: Path) -> None:
+def test_the_error_of_a_server_that_cannot_start_has_its_last_log_lines(tmp_path: Path) -> None:
     """A server that ends again and again is stopped before the timeout.
 
     The error has the server's last log lines.

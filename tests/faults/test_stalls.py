@@ -21,7 +21,7 @@ connection: both make a client search for its coordinator again.
 """
 
 
-def test_every_stage_gets_its_partitions_back() -> None:
+def test_every_stage_recovers_its_partitions_after_a_stall() -> None:
     """After each stall, a sequencer and 16 sink loops process everything; no loop has failed."""
     sessions = {"session.timeout.ms": 6_000, "heartbeat.interval.ms": 2_000}
     with stack_of_its_own("kafka") as stack:
@@ -38,7 +38,7 @@ process.
 """
 
 
-def test_stages_wait_for_a_broker_that_is_away() -> None:
+def test_stages_wait_for_an_unreachable_broker() -> None:
     """While Kafka is down, no process restarts repeatedly; all stages resume later."""
     with stack_of_its_own("kafka") as stack:
         rig = Rig(stack, {})

@@ -17,7 +17,7 @@ DAY: float = 24 * 3600.0
 
 
 @pytest.mark.parametrize("wrong_by", [-10 * DAY, 10 * DAY], ids=["slow", "fast"])
-def test_the_clock_of_the_operator_does_not_decide_what_has_expired(
+def test_the_clock_of_the_audit_has_no_effect_on_expiry(
     servers: Servers, monkeypatch: pytest.MonkeyPatch, wrong_by: float
 ) -> None:
     """With a clock that is ten days wrong, the audit expects the same rows as usual."""

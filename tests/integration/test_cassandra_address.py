@@ -79,7 +79,7 @@ async def use_two_addresses(settings: Settings, resolver: Resolver) -> None:
         await after.cut()
 
 
-def test_a_node_with_another_address_is_found_by_its_name(
+def test_a_cassandra_node_is_found_by_name_after_its_address_changed(
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same processes reach the new address within a minute, by resolving the name."""

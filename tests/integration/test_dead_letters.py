@@ -46,7 +46,7 @@ def hits(settings: Settings) -> int:
         return int(client.count(index=settings.index_alias)["count"])
 
 
-def test_letters_are_listed_and_replayed(servers: Servers) -> None:
+def test_dead_letters_are_listed_and_replayed(servers: Servers) -> None:
     """A replay reads each record again from its offset; a second replay changes nothing."""
     settings = servers.settings(partitions=2)
     prepare(settings)

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from backends.processes.polling import poll_until
 from devstack.ports import free_ports
-from devstack.processes import processes_of, wait_until
+from devstack.processes import processes_of
 from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.support.command import IM, environment, im, im_json
@@ -68,7 +69,7 @@ def is_well(variables: dict[str, str]) -> bool:
     return bool(status_of(variables)["healthy"])
 
 
-def test_everything_is_up_and_has_its_work(running: dict[str, str]) -> None:
+def test_every_process_runs_and_has_its_partitions(running: dict[str, str]) -> None:
     """When `im up` returns, every process runs and every partition has an owner."""
     status = status_of(running)
     assert {each["name"]: each["state"] for each in status["processes"]} == dict.fromkeys(
@@ -80,21 +81,21 @@ def test_everything_is_up_and_has_its_work(running: dict[str, str]) -> None:
     assert status["healthy"]
 
 
-def test_a_second_up_finds_it_running(running: dict[str, str]) -> None:
+def test_a_second_up_reports_the_running_stack(running: dict[str, str]) -> None:
     """A second `im up` starts nothing again."""
     before = {name: each["pid"] for name, each in processes(running).items()}
     assert im_json(running, "up")["started"] is False
     assert {name: each["pid"] for name, each in processes(running).items()} == before
 
 
-def test_other_settings_are_not_silently_ignored(running: dict[str, str]) -> None:
+def test_an_up_with_other_settings_is_refused(running: dict[str, str]) -> None:
     """`im up` with other settings fails and names the setting that already runs."""
     done = im(running | {"IM_PUSH_LIMIT": "100"}, "up")
     assert done.returncode == 1
     assert "already running with IM_PUSH_LIMIT=500, not 100" in done.stderr
 
 
-def test_a_conversation_plays_on_what_already_runs(running: dict[str, str]) -> None:
+def test_a_conversation_is_played_on_a_running_stack(running: dict[str, str]) -> None:
     """`im run --once` verifies a message's path to every reader and leaves the stack running."""
     done = im(running, "run", "--once", "--json")
     events = [json.loads(line) for line in done.stdout.splitlines()]
@@ -110,21 +111,21 @@ def test_a_conversation_plays_on_what_already_runs(running: dict[str, str]) -> N
     assert is_well(running)
 
 
-def test_lag_counts_records_and_no_transaction_markers(running: dict[str, str]) -> None:
+def test_lag_counts_records_but_not_transaction_markers(running: dict[str, str]) -> None:
     """The lag does not count transaction markers; the status has each stage's delay and counts."""
     assert im(running, "run", "--once").returncode == 0
 
     def is_through() -> bool:
         return set(status_of(running)["lag"].values()) == {0}
 
-    assert wait_until(is_through, RESTART_SECONDS)
+    assert poll_until(is_through, RESTART_SECONDS)
     status = status_of(running)
     assert status["delay_ms"] > 0
     assert status["stages"]["sequencer"]["counts"]["accepted"] >= 11
     assert status["stages"]["sequencer"]["counts"]["rejected"] == 0
 
 
-def test_the_secret_is_with_the_gateway_alone(running: dict[str, str]) -> None:
+def test_only_the_gateway_has_the_secret(running: dict[str, str]) -> None:
     """Only the gateway gets the secret: no process environment and no written file contains it."""
     home = Path(running["IM_HOME"])
     secret = (home / "secret").read_bytes()
@@ -136,7 +137,7 @@ def test_the_secret_is_with_the_gateway_alone(running: dict[str, str]) -> None:
     assert [path for path in written if path.is_file() and secret in path.read_bytes()] == []
 
 
-def test_what_runs_is_private_to_its_owner(running: dict[str, str]) -> None:
+def test_files_of_a_running_stack_are_private_to_its_owner(running: dict[str, str]) -> None:
     """Logs, queues and settings are readable only by the owner of the folder."""
     home = Path(running["IM_HOME"])
     open_to_others = [
@@ -147,16 +148,16 @@ def test_what_runs_is_private_to_its_owner(running: dict[str, str]) -> None:
     assert open_to_others == []
 
 
-def test_a_killed_process_is_started_again(running: dict[str, str]) -> None:
+def test_a_killed_process_is_restarted(running: dict[str, str]) -> None:
     """The supervisor restarts a killed process, which gets its partitions back."""
     before = processes(running)["sink-sync"]
     os.kill(before["pid"], signal.SIGKILL)
-    assert wait_until(lambda: processes(running)["sink-sync"]["restarts"] == 1, RESTART_SECONDS)
-    assert wait_until(lambda: is_well(running), RESTART_SECONDS)
+    assert poll_until(lambda: processes(running)["sink-sync"]["restarts"] == 1, RESTART_SECONDS)
+    assert poll_until(lambda: is_well(running), RESTART_SECONDS)
     assert processes(running)["sink-sync"]["pid"] != before["pid"]
 
 
-def test_up_clears_what_a_killed_supervisor_left(running: dict[str, str]) -> None:
+def test_up_removes_the_remains_of_a_killed_supervisor(running: dict[str, str]) -> None:
     """`im up` ends the processes of a killed supervisor before it starts new ones."""
     home = Path(running["IM_HOME"])
     orphans = {each["pid"] for each in processes(running).values()}
@@ -168,7 +169,7 @@ def test_up_clears_what_a_killed_supervisor_left(running: dict[str, str]) -> Non
     assert is_well(running)
 
 
-def test_processes_that_refuse_their_data_end_with_a_line(
+def test_processes_that_refuse_their_data_end_with_one_line(
     running: dict[str, str],
 ) -> None:
     """After a topic was recreated, each process ends with 78, and logs one line for each start.
@@ -183,7 +184,7 @@ def test_processes_that_refuse_their_data_end_with_a_line(
         found = processes(running).values()
         return all(each["last_exit"] == 78 and each["restarts"] >= 2 for each in found)
 
-    assert wait_until(all_refuse, RESTART_SECONDS)
+    assert poll_until(all_refuse, RESTART_SECONDS)
     status = status_of(running)
     assert not status["healthy"]
     for name in PROCESSES:
@@ -196,7 +197,7 @@ def test_processes_that_refuse_their_data_end_with_a_line(
         assert not any("Traceback" in line for line in lines)
 
 
-def test_a_taken_gateway_port_is_told_before_anything_starts(
+def test_a_taken_gateway_port_is_reported_before_any_process_starts(
     variables: dict[str, str], tmp_path: Path
 ) -> None:
     """A gateway port in use is reported before any process starts.
@@ -216,9 +217,7 @@ def test_a_taken_gateway_port_is_told_before_anything_starts(
     assert processes_of(tmp_path) == []
 
 
-def test_run_stops_what_it_started_when_it_is_told_to(
-    variables: dict[str, str], tmp_path: Path
-) -> None:
+def test_run_stops_its_processes_at_sigterm(variables: dict[str, str], tmp_path: Path) -> None:
     """`im run` continues after the conversation; Ctrl-C ends it and all its processes."""
     own = variables | {"IM_HOME": str(tmp_path), "IM_GATEWAY_PORT": str(free_ports(1)[0])}
     own["IM_NAMESPACE"] = variables["IM_NAMESPACE"] + "-run"
@@ -234,7 +233,7 @@ def test_run_stops_what_it_started_when_it_is_told_to(
     assert processes_of(tmp_path) == []
 
 
-def test_a_topic_for_each_recipient_is_up_and_played_on(
+def test_a_stack_with_a_topic_for_each_recipient_plays_a_conversation(
     variables: dict[str, str], tmp_path: Path
 ) -> None:
     """With topics for each recipient, `im run --once` and the audit succeed as well.

@@ -68,7 +68,7 @@ def trim(settings: Settings, user: str, offset: int) -> TopicPartition:
     return place
 
 
-def test_keys_land_where_everybody_expects(settings: Settings) -> None:
+def test_keys_are_in_the_partition_of_the_java_client(settings: Settings) -> None:
     """The client with Java's hash agrees with `partition_of` for every key."""
     random = Random(1)
     alphabet = "ab|-[]`^ 陈字😀é"
@@ -89,7 +89,7 @@ def test_keys_land_where_everybody_expects(settings: Settings) -> None:
     assert len(set(landed.values())) == 7
 
 
-def test_each_gets_their_own_records_once_and_in_order(
+def test_each_recipient_receives_their_own_records_once_and_in_order(
     settings: Settings, cursors: MemoryCursors
 ) -> None:
     """A follower gets exactly its own records in order, over restarts and aborts."""
@@ -119,7 +119,9 @@ def test_each_gets_their_own_records_once_and_in_order(
         assert places == sorted(set(places))
 
 
-def test_what_was_not_committed_comes_again(settings: Settings, cursors: MemoryCursors) -> None:
+def test_uncommitted_records_are_delivered_again(
+    settings: Settings, cursors: MemoryCursors
+) -> None:
     """After a handler's crash, the next follower gets the unfinished record again."""
     SyncWriter(settings).write(("ann", entry(number)) for number in range(1, 6))
     handled: list[SyncItem] = []
@@ -138,7 +140,9 @@ def test_what_was_not_committed_comes_again(settings: Settings, cursors: MemoryC
         assert seqs([item]) == [3]
 
 
-def test_following_goes_on_until_it_is_stopped(settings: Settings, cursors: MemoryCursors) -> None:
+def test_a_follower_continues_until_it_is_stopped(
+    settings: Settings, cursors: MemoryCursors
+) -> None:
     """A follower in a thread receives live records until it is stopped; then the thread ends."""
     writer, stop, handled = SyncWriter(settings), threading.Event(), list[SyncItem]()
     with SyncFollower(settings, "ann", cursors) as follower:
@@ -154,7 +158,7 @@ def test_following_goes_on_until_it_is_stopped(settings: Settings, cursors: Memo
     assert cursors.load("ann", "default") == handled[-1].sync_seq
 
 
-def test_a_new_device_may_start_at_the_end(settings: Settings, cursors: MemoryCursors) -> None:
+def test_a_new_device_can_start_at_the_end(settings: Settings, cursors: MemoryCursors) -> None:
     """A device with `start="end"` gets all records after its first start, even after a crash."""
     writer = SyncWriter(settings)
     writer.write([("ann", entry(1))])
@@ -172,7 +176,9 @@ def test_a_new_device_may_start_at_the_end(settings: Settings, cursors: MemoryCu
     assert seqs([item for item in items if item]) == [1, 2]
 
 
-def test_a_trimmed_timeline_is_told_not_jumped(settings: Settings, cursors: MemoryCursors) -> None:
+def test_a_trimmed_timeline_is_reported_not_skipped(
+    settings: Settings, cursors: MemoryCursors
+) -> None:
     """A follower whose cursor is before the oldest record raises `Trimmed`; it skips nothing."""
     writer = SyncWriter(settings)
     writer.write(("ann", entry(number)) for number in range(1, 11))
@@ -190,7 +196,7 @@ def test_a_trimmed_timeline_is_told_not_jumped(settings: Settings, cursors: Memo
     assert seqs([item for item in rest if item]) == [6, 7, 8, 9, 10]
 
 
-def test_trimming_under_a_reader_is_told(settings: Settings, cursors: MemoryCursors) -> None:
+def test_trimming_during_reading_is_reported(settings: Settings, cursors: MemoryCursors) -> None:
     """A follower raises `Trimmed` if retention passes it between its start and its fetch."""
     SyncWriter(settings).write(("ann", entry(number)) for number in range(1, 11))
     with SyncFollower(settings, "ann", cursors) as follower:
@@ -204,7 +210,9 @@ def test_trimming_under_a_reader_is_told(settings: Settings, cursors: MemoryCurs
     assert (trimmed.value.cursor, trimmed.value.oldest) == (sync_seq(0, 1), sync_seq(0, 5))
 
 
-def test_a_record_of_a_newer_kind_is_told_once(settings: Settings, cursors: MemoryCursors) -> None:
+def test_a_record_of_an_unknown_kind_is_reported_once(
+    settings: Settings, cursors: MemoryCursors
+) -> None:
     """A record of an unknown kind raises an error once; without a commit, a restart repeats it."""
     unknown = b'{"kind":"from_the_future","conv_id":"c"}'
     SyncWriter(settings).write([("ann", entry(1)), ("ann", unknown), ("ann", entry(2))])
@@ -246,7 +254,7 @@ def test_the_cursor_passes_over_records_of_others(
         wait_until(lambda: has_passed(item.sync_seq + 1), "the cursor follows again", PATIENCE)
 
 
-def test_impossible_places_have_clear_errors(
+def test_impossible_positions_have_clear_errors(
     settings: Settings, cursors: MemoryCursors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cursor of another deployment, a missing topic and a missing broker cause clear errors."""

@@ -70,7 +70,7 @@ async def follow(timeline: FollowerTimeline, store: LocalStore, count: int) -> l
     return found
 
 
-async def test_what_was_not_applied_comes_again(
+async def test_a_batch_that_was_not_applied_is_delivered_again(
     settings: Settings, timeline: FollowerTimeline, store: LocalStore
 ) -> None:
     """A batch that was not applied is read again; an applied batch is not."""
@@ -87,7 +87,7 @@ async def test_what_was_not_applied_comes_again(
     assert last.record == entry(8)
 
 
-async def test_who_was_away_for_too_long_is_told_and_goes_on(
+async def test_a_device_that_was_offline_too_long_is_notified_and_continues(
     settings: Settings, timeline: FollowerTimeline, store: LocalStore
 ) -> None:
     """A device whose next records have expired gets `Trimmed`, skips them, and continues."""

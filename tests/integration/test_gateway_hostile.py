@@ -70,7 +70,7 @@ async def registered(gateway: Caller, user: str, device_id: str) -> int:
     return (await gateway.send("POST", "/v1/devices", user, body)).status
 
 
-async def test_every_value_at_its_edge(gateway: Caller) -> None:
+async def test_every_parameter_is_checked_at_its_edge_values(gateway: Caller) -> None:
     """No value causes a 500, and every value that the OpenAPI document forbids causes a 400."""
     assert await registered(gateway, "ann", "phone") == 200
     ids = dict.fromkeys(("/v1/devices/{id}/cursor", "/v1/devices/{id}/conversations"), "phone")
@@ -90,7 +90,7 @@ def allowed(asked: Asked) -> set[int]:
     return {400} if asked.fits is False else {200, 400, 404, 409}
 
 
-async def test_devices_are_bounded_under_races(deployment: Deployment) -> None:
+async def test_the_number_of_devices_is_bounded_under_races(deployment: Deployment) -> None:
     """Sixty concurrent registrations at two gateways create only the permitted devices."""
     async with (
         gateway_on_servers(deployment.settings) as one,
@@ -104,7 +104,7 @@ async def test_devices_are_bounded_under_races(deployment: Deployment) -> None:
     assert len(listed.body["devices"]) == MAX_DEVICES
 
 
-async def test_words_from_after_a_removal_are_not_shown(deployment: Deployment) -> None:
+async def test_texts_from_after_a_removal_are_not_shown(deployment: Deployment) -> None:
     """A member removed during a read does not see the text of an edit after the removal."""
     rows = deployment.rows
     for seq in range(1, 6):
@@ -131,7 +131,7 @@ async def words(store: CassandraStore, access: Any) -> list[str]:
     return [item["content"]["text"] for item in items]
 
 
-async def test_a_cursor_is_compared_with_the_log(servers: Servers) -> None:
+async def test_a_cursor_beyond_the_log_is_refused(servers: Servers) -> None:
     """A cursor is accepted up to the end of the user's shard, even directly after a write."""
     settings = servers.settings(sync_partitions=2)
     prepare_log(settings)

@@ -130,7 +130,7 @@ def test_history_follows_all_pages(im: typer.Typer) -> None:
     ]
 
 
-def test_history_for_a_person(im: typer.Typer) -> None:
+def test_history_is_shown_for_a_person(im: typer.Typer) -> None:
     """`im history` prints columns and holes in words, without control characters."""
     shown = lines(im, "history", "#c", "--as", "陈", "--to", "12")
     assert len(shown) == 9
@@ -161,20 +161,22 @@ def test_search_follows_all_pages(im: typer.Typer) -> None:
     assert len(lines(im, "search", "number", "--as", "ann", "--limit", "120")) == 120
 
 
-def test_a_refusal_is_one_line(im: typer.Typer) -> None:
+def test_a_refusal_is_reported_in_one_line(im: typer.Typer) -> None:
     """A refusal of the gateway is printed in the gateway's words."""
     with pytest.raises(ImError, match="no such conversation"):
         lines(im, "history", "elsewhere", "--as", "ann")
 
 
-def test_no_gateway_is_one_line(im: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_gateway_is_reported_in_one_line(
+    im: typer.Typer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """If no gateway listens, the error names the remedy."""
     monkeypatch.setenv("IM_GATEWAY_PORT", str(free_ports(1)[0]))
     with pytest.raises(ImError, match="im up"):
         lines(im, "sync", "ann")
 
 
-async def test_it_serves_as_soon_as_its_servers_are_there(deployment: Settings) -> None:
+async def test_the_gateway_serves_as_soon_as_its_servers_answer(deployment: Settings) -> None:
     """The gateway starts without its servers and reports this; it serves when they are there.
 
     It survives the later loss of a server.
@@ -209,7 +211,7 @@ async def test_it_serves_as_soon_as_its_servers_are_there(deployment: Settings) 
         await index.cut()
 
 
-async def test_sigterm_ends_it_also_when_no_server_was_ever_there(deployment: Settings) -> None:
+async def test_sigterm_ends_a_gateway_without_servers(deployment: Settings) -> None:
     """SIGTERM ends a gateway that never reached Cassandra."""
     nobody, gateway = free_ports(2)
     settings = deployment.model_copy(
@@ -225,11 +227,12 @@ async def test_sigterm_ends_it_also_when_no_server_was_ever_there(deployment: Se
     ("wrong", "told"),
     [
         ({"IM_JWT_SECRET": "short"}, "IM_JWT_SECRET must have at least 32 bytes"),
+        ({"IM_JWT_ALGORITHM": "RS256"}, "IM_JWT_SECRET_FILE are for IM_JWT_ALGORITHM=HS256"),
         ({"IM_GATEWAY_PORT": "0"}, "IM_GATEWAY_PORT"),
         ({}, "set IM_GATEWAY_HOST or IM_GATEWAY_PORT"),  # the gateway of the fixture uses the port
     ],
 )
-def test_what_keeps_it_from_starting_is_one_line(
+def test_the_reason_for_a_failed_start_is_one_line(
     deployment: Settings, wrong: dict[str, str], told: str
 ) -> None:
     """A wrong setting and a port in use cause one line and exit code 1, without a traceback."""

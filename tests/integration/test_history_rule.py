@@ -146,7 +146,7 @@ def expected(rule: HistoryRule, stay: list[int], last: int, *, inside: bool) -> 
 
 
 @pytest.mark.parametrize("rule", RULES)
-async def test_a_late_joiner_leaves_and_comes_again(
+async def test_a_late_joiner_reads_by_the_history_rule_after_leaving_and_returning(
     settings: Settings, ann: Publisher, gateway: Caller, rule: HistoryRule
 ) -> None:
     """History, search and sync follow the history rule at each join, leave and rejoin.
@@ -195,7 +195,7 @@ async def test_a_late_joiner_leaves_and_comes_again(
 
 
 @pytest.mark.parametrize("rule", RULES)
-async def test_a_groups_worth_of_newcomers_in_one_command(
+async def test_many_newcomers_in_one_command_read_by_the_history_rule(
     settings: Settings, ann: Publisher, gateway: Caller, rule: HistoryRule
 ) -> None:
     """Each entry of a split command has the history rule, before and after the switch to pull."""

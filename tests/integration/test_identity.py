@@ -84,7 +84,7 @@ def ended(settings: Settings, *module: str) -> tuple[int, list[str]]:
     return done.returncode, done.stdout.splitlines()
 
 
-def test_all_who_begin_at_once_agree(servers: Servers) -> None:
+def test_processes_that_start_together_agree_on_one_identity(servers: Servers) -> None:
     """Clients that record a deployment's identity at the same time agree on one identity."""
     settings = servers.settings()
     create_topics(settings)
@@ -108,7 +108,7 @@ def test_preparing_twice_changes_nothing(servers: Servers) -> None:
 
 
 @pytest.mark.parametrize("topic", [each for each in Topic if each is not Topic.DEPLOYMENT])
-def test_a_topic_that_was_made_anew_is_refused(servers: Servers, topic: Topic) -> None:
+def test_a_recreated_topic_is_refused(servers: Servers, topic: Topic) -> None:
     """`prepare` refuses a recreated topic; the line names the topic and both ids."""
     settings = servers.settings(partitions=2, sync_partitions=2)
     create_topics(settings)
@@ -125,7 +125,7 @@ def test_a_topic_that_was_made_anew_is_refused(servers: Servers, topic: Topic) -
     assert "\n" not in line
 
 
-def test_partitions_that_were_added_are_refused(servers: Servers, tmp_path: Path) -> None:
+def test_added_partitions_are_refused(servers: Servers, tmp_path: Path) -> None:
     """`prepare`, sequencer and publisher refuse added partitions; the outbox has the command."""
     settings = prepared(servers)
     name, deployment = settings.topic(Topic.MESSAGES), check_log(settings)
@@ -143,7 +143,7 @@ def test_partitions_that_were_added_are_refused(servers: Servers, tmp_path: Path
     assert [said in line for line in lines] == [True], lines
 
 
-def test_lost_topics_are_not_made_anew_beside_a_store(servers: Servers) -> None:
+def test_lost_topics_are_not_recreated_beside_a_store(servers: Servers) -> None:
     """If only Kafka lost its data, `prepare` creates nothing and names the old deployment."""
     settings = prepared(servers)
     old = check_log(settings).id
@@ -178,7 +178,7 @@ def test_every_stage_refuses_a_store_of_another_log(servers: Servers) -> None:
 
 
 @pytest.mark.parametrize("module", [("stream_processors",), *SINKS], ids=" ".join)
-def test_a_running_stage_ends_when_a_topic_is_made_anew(
+def test_a_running_stage_ends_when_a_topic_is_recreated(
     servers: Servers, module: tuple[str, ...]
 ) -> None:
     """A running stage ends within a bound when a topic is recreated; the next process ends too."""
@@ -203,7 +203,7 @@ def add_partitions(settings: Settings, topic: Topic) -> None:
 
 
 @pytest.mark.parametrize("damage", [make_anew, add_partitions])
-def test_a_running_gateway_ends_when_a_topic_is_another_one(
+def test_a_running_gateway_ends_when_a_topic_was_replaced(
     servers: Servers, damage: Callable[[Settings, Topic], None]
 ) -> None:
     """A running gateway ends with exit code 78 when a topic is recreated or gets partitions."""
@@ -228,7 +228,7 @@ def answer_of_sync(settings: Settings) -> tuple[int, str]:
         return answer.status, answer.read().decode()
 
 
-def test_a_gateway_serves_nothing_before_it_knows_its_data(servers: Servers) -> None:
+def test_a_gateway_serves_nothing_before_it_has_verified_its_data(servers: Servers) -> None:
     """A gateway responds with 503 `starting` until `im prepare` has recorded an identity."""
     settings = prepared(servers)
     with cassandra_session(settings) as session:
@@ -244,7 +244,7 @@ def test_a_gateway_serves_nothing_before_it_knows_its_data(servers: Servers) -> 
         wait_until(lambda: answer_of_sync(settings)[0] == 200, "the gateway serves")
 
 
-def test_a_store_that_lost_its_data_is_not_filled_in_part(servers: Servers) -> None:
+def test_a_store_that_lost_its_data_is_not_filled_partially(servers: Servers) -> None:
     """`prepare` refuses an empty keyspace or index if its sink has committed offsets.
 
     The sink would leave a hole.
@@ -267,7 +267,7 @@ def test_a_store_that_lost_its_data_is_not_filled_in_part(servers: Servers) -> N
         prepare(settings, lambda _: None)
 
 
-def test_an_alias_that_was_removed_is_put_back(servers: Servers) -> None:
+def test_a_removed_alias_is_restored(servers: Servers) -> None:
     """Without its alias a stage waits; `im prepare` restores the alias, with all documents."""
     settings = prepared(servers)
     deployment = check_log(settings)
@@ -281,7 +281,7 @@ def test_an_alias_that_was_removed_is_put_back(servers: Servers) -> None:
         check_index(client, settings, deployment)
 
 
-def test_an_index_that_was_made_otherwise_beforehand_is_refused(servers: Servers) -> None:
+def test_an_index_with_other_settings_is_refused(servers: Servers) -> None:
     """`im prepare` refuses an index with other settings; the line names what it has and needs."""
     settings = prepared(servers)
     with elasticsearch_client(settings) as client:

@@ -117,7 +117,7 @@ async def _is_ready(gateway: Caller) -> bool:
         return False
 
 
-async def test_a_recipient_who_returns_misses_nothing(pipeline: Pipeline) -> None:
+async def test_a_returning_recipient_misses_nothing(pipeline: Pipeline) -> None:
     """An inactive recipient who returns gets every message, although the sync sink was killed.
 
     While inactive, the recipient has no rows, also after a restart of the sink. After the return,

@@ -78,7 +78,7 @@ def refused(writer: SearchWriter, records: Sequence[Record]) -> str:
 
 @pytest.mark.parametrize("trouble", [closed, blocked, flooded, unnamed])
 @pytest.mark.parametrize("is_new", [False, True], ids=["running", "restarted"])
-def test_what_concerns_the_index_is_waited_for(
+def test_a_sink_waits_while_its_index_is_unusable(
     servers: Servers,
     trouble: Callable[[Elasticsearch, Settings], Iterator[None]],
     *,

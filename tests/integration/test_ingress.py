@@ -63,7 +63,7 @@ def seqs(settings: Settings, conv_id: str = "c1") -> list[int]:
     return [entry.seq for entry in timelines(settings).get(conv_id, [])]
 
 
-def test_a_command_on_a_foreign_partition_changes_nothing(settings: Settings) -> None:
+def test_a_command_on_a_wrong_partition_changes_nothing(settings: Settings) -> None:
     """A command on a wrong partition becomes a dead letter and changes no conversation.
 
     Here a stranger creates an existing conversation again on a wrong partition.
@@ -85,7 +85,7 @@ def test_a_command_on_a_foreign_partition_changes_nothing(settings: Settings) ->
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_large_compressed_and_hostile_records_end_as_dead_letters(
+def test_large_compressed_and_hostile_records_become_dead_letters(
     settings: Settings, codec: str
 ) -> None:
     """Records near the size limit and decompression bombs become dead letters.
@@ -152,7 +152,7 @@ def test_an_aborted_transaction_is_never_sequenced(settings: Settings) -> None:
     assert letters(settings) == []
 
 
-def test_the_vectors_hold_for_the_clients(servers: Servers) -> None:
+def test_the_clients_use_the_partitions_of_the_test_vectors(servers: Servers) -> None:
     """confluent-kafka with our settings and aiokafka agree with the partition vectors."""
     settings = servers.settings(partitions=8)
     create_topics(settings)
@@ -206,7 +206,7 @@ def test_records_that_expire_unread_end_the_process(servers: Servers, tmp_path: 
     assert seqs(settings) == [1]
 
 
-def test_a_commit_that_is_not_the_states_is_refused(servers: Servers, tmp_path: Path) -> None:
+def test_a_commit_that_differs_from_the_state_is_refused(servers: Servers, tmp_path: Path) -> None:
     """If the group's offset was reset, the worker ends with a line that names both offsets."""
     settings = one_partition(servers)
     publish(settings, [*growing_group(1), message(1)])

@@ -115,7 +115,7 @@ def test_a_message_costs_the_same_in_any_large_group(settings: Settings) -> None
     assert costs == {"thousand": [1, 3], "ten thousand": [1, 3]}
 
 
-def test_ten_thousand_come_and_go(settings: Settings) -> None:
+def test_ten_thousand_members_join_and_leave(settings: Settings) -> None:
     """Each member receives their join, their leave, and each switch in between, exactly once."""
     group = "ten thousand"
     members = people(SIZES[group])

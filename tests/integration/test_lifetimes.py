@@ -184,7 +184,7 @@ def places(records: list[dict[str, Any]]) -> list[int]:
     return [one["sync_seq"] for one in records]
 
 
-async def test_whoever_was_away_is_told_and_rebuilds(deployment: Deployment) -> None:
+async def test_a_device_that_was_offline_too_long_rebuilds(deployment: Deployment) -> None:
     """With an expired cursor a reader gets all later records or `trimmed`, never a part of them.
 
     This holds for the gateway and for the follower. The device then rebuilds itself while people
@@ -307,7 +307,7 @@ async def until_follower_is_trimmed(settings: Settings, cursor: int) -> None:
     SyncFollower(settings, AWAY, cursors).close()
 
 
-async def test_the_audit_knows_what_may_have_expired(deployment: Deployment) -> None:
+async def test_the_audit_accepts_expired_rows_only(deployment: Deployment) -> None:
     """The audit ignores rows whose lifetime is over, and names a row that is missing within it."""
     await deployment.create("c-old", "old")
     await deployment.say("c-old", *range(5))

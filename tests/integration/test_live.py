@@ -84,7 +84,7 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-async def test_a_message_comes_to_who_waits(
+async def test_a_waiting_request_receives_a_new_message(
     settings: Settings, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A new record wakes a waiting device at once, without polling by the gateway.
@@ -114,7 +114,7 @@ async def test_a_message_comes_to_who_waits(
         assert await nothing == []
 
 
-async def test_a_gateway_that_ends_answers_and_the_next_one_goes_on(
+async def test_a_stopping_gateway_answers_and_the_next_gateway_continues(
     settings: Settings, http: aiohttp.ClientSession
 ) -> None:
     """A stopping gateway answers its waiting clients; the next one returns missed records."""
@@ -133,7 +133,7 @@ async def test_a_gateway_that_ends_answers_and_the_next_one_goes_on(
             assert bob.seqs("r") == [1, 2]
 
 
-async def test_heads_through_switches_and_stays(
+async def test_heads_arrive_through_mode_switches_and_membership_periods(
     settings: Settings, http: aiohttp.ClientSession
 ) -> None:
     """Over mode switches and rejoins, a device gets records in push mode and heads in pull mode.
@@ -194,7 +194,7 @@ def mode_of(log: Iterable[AnyEntry], seq: int) -> str:
     return switches[-1] if switches else "push"
 
 
-async def test_a_topic_of_ones_own_wakes_too(
+async def test_a_topic_of_one_recipient_wakes_its_reader(
     servers: Servers, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With topics for each recipient, a topic created while the gateway runs wakes its owner."""

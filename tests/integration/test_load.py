@@ -69,7 +69,7 @@ def texts(settings: Settings, conv_id: str) -> list[str]:
     ]
 
 
-def test_a_killed_load_is_gone_on_with(
+def test_a_killed_load_can_be_continued(
     pipeline: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After `kill -9` of the loader, the same load again adds every missing line once, in order.
@@ -105,7 +105,7 @@ def line(conv: str, text: str, kind: str = "message") -> str:
     return json.dumps({"conv": conv, "at": at, "kind": kind, "user": "ann", "text": text}) + "\n"
 
 
-def test_what_is_refused_is_counted_and_told(pipeline: Settings, tmp_path: Path) -> None:
+def test_refused_lines_are_counted_and_reported(pipeline: Settings, tmp_path: Path) -> None:
     """A rejected command is counted, the rest of the batch is loaded, and the exit code is 1."""
     path = tmp_path / "chat.jsonl"
     path.write_text(line("refused", "one") + line("refused", "x" * 9_000) + line("refused", "two"))
@@ -121,7 +121,7 @@ def test_what_is_refused_is_counted_and_told(pipeline: Settings, tmp_path: Path)
     }  # fmt: skip
 
 
-def test_a_bad_line_ends_a_load_by_its_number(pipeline: Settings, tmp_path: Path) -> None:
+def test_a_bad_line_ends_a_load_with_its_line_number(pipeline: Settings, tmp_path: Path) -> None:
     """An invalid line ends a load with its number; a corrected file adds only the rest."""
     path = tmp_path / "chat.jsonl"
     path.write_text(line("bad", "one") * 500 + "secret\n")
@@ -134,7 +134,7 @@ def test_a_bad_line_ends_a_load_by_its_number(pipeline: Settings, tmp_path: Path
     assert texts(pipeline, "bad") == ["one"] * 500 + ["two"]
 
 
-def test_a_limit_loads_the_first_lines(pipeline: Settings, tmp_path: Path) -> None:
+def test_a_limit_loads_only_the_first_lines(pipeline: Settings, tmp_path: Path) -> None:
     """A limit loads the first lines; a later load of the whole file adds the others."""
     path = tmp_path / "chat.jsonl"
     path.write_text("".join(line("limited", str(number)) for number in range(9)))
@@ -144,7 +144,7 @@ def test_a_limit_loads_the_first_lines(pipeline: Settings, tmp_path: Path) -> No
     assert (whole.lines, whole.sequenced, whole.duplicates) == (9, 6, 4)
 
 
-def test_a_stage_that_stands_still_is_named(settings: Settings, tmp_path: Path) -> None:
+def test_a_stage_without_progress_is_named(settings: Settings, tmp_path: Path) -> None:
     """A load that makes no progress ends after its patience and names the stage."""
     path = write_chat(tmp_path / "chat.jsonl", 50)
     own = settings.model_copy(update={"namespace": settings.namespace + "-still"})
@@ -157,7 +157,7 @@ def test_a_stage_that_stands_still_is_named(settings: Settings, tmp_path: Path) 
             load(own, path, patience=5.0)
 
 
-def test_one_load_at_a_time(settings: Settings, tmp_path: Path) -> None:
+def test_only_one_load_runs_at_a_time(settings: Settings, tmp_path: Path) -> None:
     """A second load at the same time fails before it sends anything."""
     path = write_chat(tmp_path / "chat.jsonl", 50)
     outbox = Outbox(settings.home / "load" / f"{settings.namespace}.db")

@@ -166,7 +166,7 @@ def write_members(session: Session, settings: Settings) -> int:
     return count * 1_000 * 12
 
 
-def test_a_read_mark_is_a_partition_of_its_own(deployment: tuple[Session, Settings]) -> None:
+def test_each_read_mark_has_its_own_partition(deployment: tuple[Session, Settings]) -> None:
     """Each read mark is a separate partition, so many readers or senders share no partition."""
     session, settings = deployment
     said = [

@@ -88,7 +88,7 @@ def test_a_killed_publisher_loses_nothing(
     assert {conv_id: list(ids) for conv_id, ids in landed.items()} == published
 
 
-def test_a_missing_topic_is_waited_for(servers: Servers, tmp_path: Path) -> None:
+def test_a_publisher_waits_for_a_missing_topic(servers: Servers, tmp_path: Path) -> None:
     """Commands sent before the topics exist arrive in order when the topics are created."""
     settings = servers.settings(partitions=1, sync_partitions=1)
     with Publisher(settings, "ann", "phone", tmp_path / "outbox.db", window=None) as publisher:
@@ -102,7 +102,7 @@ def test_a_missing_topic_is_waited_for(servers: Servers, tmp_path: Path) -> None
     assert list(dict.fromkeys(ids)) == [receipt.client_msg_id for receipt in receipts]
 
 
-def test_a_client_learns_its_seq_ids(settings: Settings, tmp_path: Path) -> None:
+def test_a_client_receives_the_seq_ids_of_its_messages(settings: Settings, tmp_path: Path) -> None:
     """A client gets SeqIds in the order of sending, and learns of rejections."""
     with (
         running(settings, "stream_processors"),

@@ -161,7 +161,7 @@ async def told_over_http(settings: Settings, user: str, conv_id: str, marker: st
     }  # fmt: skip
 
 
-async def test_a_recalled_text_is_nowhere_afterwards(settings: Settings, tmp_path: Path) -> None:
+async def test_a_recalled_text_is_erased_everywhere(settings: Settings, tmp_path: Path) -> None:
     """After a recall, the text of a sent and edited message is in no store and no response.
 
     The messages are in push and in pull mode; the readers are members and a former member. The

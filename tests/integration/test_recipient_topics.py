@@ -49,7 +49,7 @@ def add(number: int, sender: str, members: list[str]) -> AddMembers:
     )  # fmt: skip
 
 
-def test_only_members_get_topics_and_not_too_many(settings: Settings) -> None:
+def test_only_members_receive_topics_up_to_the_limit(settings: Settings) -> None:
     """Only members get topics; an addition above the limit is rejected, other commands continue.
 
     Strangers get no topic, and cause none. A new worker finds the topics that the previous worker
@@ -76,7 +76,7 @@ def test_only_members_get_topics_and_not_too_many(settings: Settings) -> None:
     assert owners(settings) == {"u0", "u1", "x"}
 
 
-def test_a_service_gets_its_topic_ahead(settings: Settings) -> None:
+def test_a_service_can_receive_its_topic_in_advance(settings: Settings) -> None:
     """`im topics create --recipient` creates a topic in advance, once, and within the limit."""
     created = im(settings, "topics", "create", "--recipient", "bot", "--recipient", "a b")
     assert {line["created"].split(".")[-1] for line in created} >= {"bot", "a_20b"}
@@ -90,7 +90,7 @@ def test_a_service_gets_its_topic_ahead(settings: Settings) -> None:
         make_recipients(sharded, ["e"])
 
 
-def test_a_deployment_keeps_its_layout(servers: Servers, settings: Settings) -> None:
+def test_a_deployment_does_not_change_its_layout(servers: Servers, settings: Settings) -> None:
     """A deployment refuses the other layout before anything is written."""
     make_recipients(settings, ["bot"])
     with pytest.raises(ConfigurationError, match="IM_SYNC_LAYOUT"):

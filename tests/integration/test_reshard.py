@@ -184,7 +184,7 @@ def test_shards_grow_and_shrink_under_load(settings: Settings) -> None:
     assert between + stored(settings, "u0", after, limit=7) == live["u0"].got
 
 
-def test_an_epoch_is_not_stored_before_the_one_before(settings: Settings) -> None:
+def test_an_epoch_is_stored_only_after_the_previous_epoch(settings: Settings) -> None:
     """A sink that finds two epochs stores the first one completely before the second.
 
     Every page in between is a prefix of the timeline, so a reader can continue from it.
@@ -210,7 +210,7 @@ def test_an_epoch_is_not_stored_before_the_one_before(settings: Settings) -> Non
         wait_until(all_is_stored, "both epochs are stored")
 
 
-def test_a_sink_is_killed_while_lanes_go_over(settings: Settings) -> None:
+def test_a_sink_that_is_killed_during_a_reshard_loses_nothing(settings: Settings) -> None:
     """A sink killed during a reshard, or with a part of an epoch stored, loses nothing.
 
     The next sink continues at the committed offsets: the store has every timeline whole, in order,
@@ -255,7 +255,9 @@ def test_a_sink_is_killed_while_lanes_go_over(settings: Settings) -> None:
             assert epochs_of(found) == [0, 1, 2]
 
 
-def test_a_deployment_without_a_worker_switches_when_it_has_one(settings: Settings) -> None:
+def test_a_deployment_without_a_worker_switches_at_the_start_of_a_worker(
+    settings: Settings,
+) -> None:
     """A reshard without a worker waits, and happens when a worker starts, also for idle lanes.
 
     The command names the lanes for which it waits. A second reshard may come before the first has
@@ -275,7 +277,7 @@ def test_a_deployment_without_a_worker_switches_when_it_has_one(settings: Settin
     assert sync_shards(admin, settings).epochs == [0, 1, 2]
 
 
-def test_what_an_interrupted_reshard_left_is_used_or_passed_over(settings: Settings) -> None:
+def test_topics_of_an_interrupted_reshard_are_used_or_skipped(settings: Settings) -> None:
     """A topic from an interrupted reshard is used by a reshard with the same number of shards.
 
     With another number, the reshard uses the epoch after it.

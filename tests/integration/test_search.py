@@ -10,9 +10,9 @@ import pytest
 
 from backends.elasticsearch.index import create_index, elasticsearch_client, index_name
 from backends.search_text import LONGEST_TOKEN, has_run, readings_of
-from gateway.reads.search import SearchAsked
 from gateway.reads.search_terms import MAX_TERMS, MAX_TOKENS, parse_query
 from gateway.store.elastic_index import ElasticIndex
+from gateway.store.index_port import SearchAsked
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
 from schemas.visibility import Period
@@ -65,7 +65,7 @@ def expected(query: str) -> set[str]:
     return {text for text in TEXTS if all(has_run(readings_of(text), term) for term in terms)}
 
 
-async def test_the_cases(deployment: Settings) -> None:
+async def test_search_answers_each_case_of_the_rule(deployment: Settings) -> None:
     """Each case's message is found by its queries, and not by its other queries."""
     index = ElasticIndex(deployment)
     try:

@@ -84,7 +84,7 @@ def test_a_message_costs_one_record_for_each_shard(settings: Settings) -> None:
     assert placed == sorted((f"u{n}", partition_of(f"u{n}", 3)) for n in range(40))
 
 
-def test_bad_input_stops_nothing(settings: Settings) -> None:
+def test_bad_input_does_not_stop_the_sequencer(settings: Settings) -> None:
     """A record that is not a command becomes a dead letter; other commands get their outcome."""
     publish(settings, growing_group(2))
     rubbish: list[tuple[bytes | None, bytes | None]] = [
@@ -125,7 +125,7 @@ def test_bad_input_stops_nothing(settings: Settings) -> None:
     assert last.content.text == "after all that"
 
 
-def test_what_happened_is_counted_where_the_offsets_are(settings: Settings) -> None:
+def test_outcomes_are_counted_in_the_metadata_of_offsets(settings: Settings) -> None:
     """The metadata of the committed offsets has the counts and the delay."""
     publish(settings, [*growing_group(2), message(1), message(1), message(2, sender="stranger")])
     publish_raw(settings, [(b"c1", b"?")])
@@ -139,7 +139,7 @@ def test_what_happened_is_counted_where_the_offsets_are(settings: Settings) -> N
     assert total["delay_ms"] >= 0
 
 
-def test_sending_again_long_after_a_restart_is_a_duplicate(settings: Settings) -> None:
+def test_a_command_repeated_long_after_a_restart_is_a_duplicate(settings: Settings) -> None:
     """After a restart, a command sent again is a duplicate with the first SeqId."""
     publish(settings, [*growing_group(2), message(1)])
     with running(settings, "stream_processors"):
@@ -153,7 +153,7 @@ def test_sending_again_long_after_a_restart_is_a_duplicate(settings: Settings) -
     assert [entry.seq for entry in timelines(settings)["c1"]] == [1, 2, 3, 4]
 
 
-def test_what_a_rebalance_loses_is_fetched_again(settings: Settings) -> None:
+def test_records_lost_in_a_rebalance_are_fetched_again(settings: Settings) -> None:
     """After a rebalance lost fetched records, a lane reads again from the offset of its state."""
     publish(settings, [*growing_group(2), *(message(n) for n in range(38))])
     with running(settings, "tests.support.losing_worker"):
@@ -161,13 +161,13 @@ def test_what_a_rebalance_loses_is_fetched_again(settings: Settings) -> None:
     assert [entry.seq for entry in timelines(settings)["c1"]] == list(range(1, 41))
 
 
-def test_a_client_that_has_lost_a_task_ends_the_worker(settings: Settings) -> None:
+def test_a_worker_ends_when_its_client_has_lost_a_task(settings: Settings) -> None:
     """A worker whose Kafka client lost a task ends with its own exit code; Faust ignores it."""
     with running(settings, "tests.support.ending_worker") as worker:
         assert worker.wait(40) == ClientEnded.exit_code
 
 
-def test_marks_at_the_end_are_no_records(settings: Settings) -> None:
+def test_transaction_markers_at_the_end_are_not_records(settings: Settings) -> None:
     """Markers at the end do not count as records, even below an open transaction."""
     done, opened = transactional(settings), transactional(settings)
     place = (settings.topic(Topic.MESSAGES), b"{}", b"k", 0)
@@ -204,7 +204,7 @@ def strike(settings: Settings, worker: subprocess.Popen[bytes], blow: signal.Sig
         worker.send_signal(signal.SIGCONT)
 
 
-def test_killed_and_paused_workers_lose_nothing(settings: Settings) -> None:
+def test_killed_and_paused_workers_lose_no_message(settings: Settings) -> None:
     """Killed, stopped and suspended workers lose and duplicate nothing."""
     rng = random.Random(7)
     conversations = [f"c{n}" for n in range(12)]

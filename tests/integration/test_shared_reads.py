@@ -80,7 +80,9 @@ async def last_page(
     return await read_history(store, access, asked)
 
 
-async def test_200_readers_of_the_last_page(deployment: Settings, queries: Counter[str]) -> None:
+async def test_200_readers_of_the_last_page_share_queries(
+    deployment: Settings, queries: Counter[str]
+) -> None:
     """200 readers of the last page cause two reads of the head and three of entries.
 
     Each reader gets the same page as a single reader.
@@ -96,7 +98,7 @@ async def test_200_readers_of_the_last_page(deployment: Settings, queries: Count
     assert queries == {"CONVERSATION": 2, "CHANGES": READERS, "ENTRIES": 3}
 
 
-async def test_200_readers_of_sync_timelines_with_the_same_messages(
+async def test_200_readers_of_the_same_messages_share_queries(
     deployment: Settings, queries: Counter[str]
 ) -> None:
     """Readers of sync timelines with the same messages share the reads of the entries."""
@@ -113,7 +115,7 @@ async def test_200_readers_of_sync_timelines_with_the_same_messages(
     assert queries["CHOSEN_ENTRIES"] + queries["ENTRIES"] < READERS / 4
 
 
-async def test_alone_a_reader_makes_the_same_queries(
+async def test_a_single_reader_sends_the_same_queries(
     deployment: Settings, queries: Counter[str]
 ) -> None:
     """A single reader makes the same queries as without sharing, and no wider ones."""
@@ -127,7 +129,7 @@ async def test_alone_a_reader_makes_the_same_queries(
     assert queries == plain == {"CONVERSATION": 1, "CHANGES": 1, "ENTRIES": 1}
 
 
-async def test_a_reader_who_asks_again_sees_what_came_meanwhile(
+async def test_a_repeated_request_shows_new_entries(
     servers: Servers, queries: Counter[str]
 ) -> None:
     """A reader sees every entry written before the read, while others read without a pause."""

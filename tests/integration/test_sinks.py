@@ -209,7 +209,7 @@ def test_a_missing_table_ends_the_process(servers: Servers) -> None:
     assert dead_letters(settings) == []
 
 
-def test_members_share_the_work_and_take_over(servers: Servers) -> None:
+def test_processes_of_a_group_share_partitions_and_take_them_over(servers: Servers) -> None:
     """With one process killed and one stopped, the other process writes every record."""
     settings = servers.settings()
     create_topics(settings)
@@ -237,7 +237,7 @@ def test_members_share_the_work_and_take_over(servers: Servers) -> None:
     assert len(logged_records(settings)) == 3 * len(batch)
 
 
-def test_a_listing_outlives_its_rows(servers: Servers) -> None:
+def test_a_bucket_listing_expires_after_its_rows(servers: Servers) -> None:
     """The list of buckets expires after the rows, so it has every bucket that has a row."""
     settings = servers.settings(sync_lifetime=timedelta(seconds=1))
     record = Record(0, 5, b"ann", encode(Conversation("c").said(1, "hello")))
@@ -273,7 +273,7 @@ def test_a_listing_is_renewed_before_it_expires(servers: Servers) -> None:
         assert is_listed_by_a_write()
 
 
-def test_an_index_that_is_gone_is_made_again(servers: Servers) -> None:
+def test_a_deleted_index_is_created_again(servers: Servers) -> None:
     """A running sink creates a deleted index again and resends only its documents."""
     settings = servers.settings()
     records = [on_log(Conversation("c").said(seq, "hello"), seq) for seq in range(1, 6)]

@@ -72,7 +72,7 @@ def worker(settings: Settings) -> Transaction:
     )
 
 
-def test_a_worker_that_does_not_know_of_the_topic_answers_all_the_same(
+def test_a_worker_that_does_not_know_the_topic_still_replies(
     settings: Settings, follower: SyncFollower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that does not know a new topic sends its reply where Eve's device reads it.
@@ -93,7 +93,7 @@ def test_a_worker_that_does_not_know_of_the_topic_answers_all_the_same(
     assert isinstance(item.record, Rejected)
 
 
-def test_an_answer_that_is_not_committed_yet_is_waited_for(
+def test_a_reader_waits_for_an_uncommitted_reply(
     settings: Settings, follower: SyncFollower
 ) -> None:
     """Eve's device gets a reply that was written before her topic and committed after it."""

@@ -89,7 +89,7 @@ def stored(session: Session, user: str) -> list[int]:
     return [reference.sync_seq for reference in taken(rows)]
 
 
-def test_nothing_is_stored_above_what_is_not(session: tuple[Session, Settings]) -> None:
+def test_no_sync_row_is_stored_above_a_missing_one(session: tuple[Session, Settings]) -> None:
     """When a request for a recipient is lost, no later record of the recipient is stored.
 
     When the same records are written again, a reader gets all of them.

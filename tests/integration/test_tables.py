@@ -77,7 +77,9 @@ def earlier(servers: Servers) -> Iterator[tuple[Session, Settings]]:
         session.execute(f"DROP KEYSPACE {settings.keyspace}", timeout=60)
 
 
-async def test_tables_without_a_history_rule_get_one(earlier: tuple[Session, Settings]) -> None:
+async def test_tables_without_a_history_rule_receive_the_column(
+    earlier: tuple[Session, Settings],
+) -> None:
     """Tables without a history rule get one; old rows open nothing, new rows have their rule.
 
     A repetition, as at each start, changes nothing.
@@ -103,7 +105,7 @@ async def test_tables_without_a_history_rule_get_one(earlier: tuple[Session, Set
 
 
 @pytest.mark.parametrize("old", OF_ANOTHER_SHAPE)
-async def test_a_table_of_another_shape_is_named(
+async def test_a_table_with_other_columns_or_key_is_named(
     earlier: tuple[Session, Settings], old: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """`im prepare` and the audit refuse a table of an earlier shape, and name it.
@@ -140,7 +142,7 @@ async def is_told(caplog: pytest.LogCaptureFixture, words: str) -> bool:
     return any(words in record.getMessage() for record in caplog.records)
 
 
-def test_a_sink_ends_before_a_table_of_another_shape(earlier: tuple[Session, Settings]) -> None:
+def test_a_sink_ends_at_a_table_with_another_key(earlier: tuple[Session, Settings]) -> None:
     """A sink ends at an earlier table with a line that names it, before it reads a record."""
     session, settings = earlier
     create_topics(settings)
@@ -171,7 +173,7 @@ def test_a_sink_ends_before_a_table_of_another_shape(earlier: tuple[Session, Set
     ],
     ids=["type", "order", "column", "expiry", "compaction"],
 )  # fmt: skip
-def test_a_table_made_otherwise_beforehand_is_refused(
+def test_a_table_created_by_hand_with_other_settings_is_refused(
     earlier: tuple[Session, Settings], statement: str, phrase: str
 ) -> None:
     """`create_tables` refuses a table with another schema.

@@ -67,7 +67,7 @@ def test_everything_committed_is_read_once_from_any_position(settings: Settings)
     assert sorted(again) == sorted(r for r in records if r.offset >= start[r.partition])
 
 
-def test_an_open_transaction_is_waited_for_within_a_bound(settings: Settings) -> None:
+def test_a_reader_waits_for_an_open_transaction_within_a_bound(settings: Settings) -> None:
     """A read to an open transaction's end fails after a bound, and succeeds after the commit."""
     writer = SyncWriter(settings)
     writer.write([("ann", entry(1))])
@@ -89,7 +89,7 @@ def test_an_open_transaction_is_waited_for_within_a_bound(settings: Settings) ->
     assert [record.entry() for record in rest] == [entry(2)]
 
 
-def test_the_last_record_is_found_behind_marks(
+def test_the_last_record_before_transaction_markers_is_found(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last record is found behind any number of markers and aborted records.
@@ -110,7 +110,7 @@ def test_the_last_record_is_found_behind_marks(
     assert last_records(settings, Topic.SYNC, end) == {partition: end[partition] - 2}
 
 
-def test_records_that_are_gone_are_told(settings: Settings) -> None:
+def test_deleted_records_are_reported(settings: Settings) -> None:
     """A start before the oldest record is an error, not a jump; so is a missing topic."""
     writer = SyncWriter(settings)
     writer.write(("ann", entry(number)) for number in range(1, 6))

@@ -30,7 +30,7 @@ def test_a_state_topic_that_expires_is_refused(servers: Servers) -> None:
     assert "\n" not in line
 
 
-def test_topics_of_our_own_are_accepted_again(servers: Servers) -> None:
+def test_topics_of_the_deployment_are_accepted_again(servers: Servers) -> None:
     """A second `prepare` accepts the settings of the topics that the first one created."""
     settings = servers.settings()
     create_topics(settings)

@@ -112,7 +112,7 @@ def _missing_with(system: System, lost: Held) -> set[tuple[str, str, str, int, s
     }
 
 
-def test_what_agrees_passes_and_each_damage_is_named(
+def test_consistent_data_passes_and_each_damage_is_named(
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A consistent deployment has no difference; then each of several damages is named.
@@ -190,7 +190,7 @@ def test_what_agrees_passes_and_each_damage_is_named(
     assert last["differences"] == len(found_again) == len(expected)
 
 
-def test_what_should_not_be_on_the_topics_is_named(deployed: Deployed) -> None:
+def test_foreign_records_on_the_topics_are_named(deployed: Deployed) -> None:
     """A sync record and an entry too many are named; before that, the lag of the sinks is."""
     settings, system = deployed.settings, deployed.system
     record = next(each for each in system.sync if each[2] == b"ann")
@@ -238,7 +238,7 @@ def test_damages_in_later_epochs_are_named(deployed_later: Deployed) -> None:
     } | _missing_with(system, lost)
 
 
-def test_records_that_retention_dropped_are_passed_over(deployed: Deployed) -> None:
+def test_records_removed_by_retention_are_not_differences(deployed: Deployed) -> None:
     """A partition that lost its first records is audited from the rest, and the report says so."""
     own = [each for each in deployed.system.sync if each[0] == deployed.system.sync[0][0]]
     low = own[2][1]
@@ -252,7 +252,7 @@ def test_records_that_retention_dropped_are_passed_over(deployed: Deployed) -> N
     assert f"offset {low}" in report.section("sync-log").notes[0]
 
 
-def test_a_span_that_was_dropped_meanwhile_is_an_error(servers: Servers) -> None:
+def test_a_span_that_was_removed_during_the_audit_is_an_error(servers: Servers) -> None:
     """Records that are dropped while they are read cause an error; they are not skipped."""
     settings = servers.settings(partitions=1, sync_partitions=1)
     create_topics(settings)
@@ -265,7 +265,7 @@ def test_a_span_that_was_dropped_meanwhile_is_an_error(servers: Servers) -> None
         list(topics.read(settings, Topic.SYNC, [OffsetSpan(0, 0, last + 1)]))
 
 
-def test_an_open_transaction_is_waited_for(
+def test_the_audit_waits_for_an_open_transaction(
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The audit waits, within a bound, for an open transaction of a sync timeline.
@@ -291,7 +291,7 @@ def test_an_open_transaction_is_waited_for(
     assert records(settings, Topic.SYNC) == [(0, 0, b"key", b"value")]
 
 
-def test_a_deployment_that_is_not_there_is_a_clear_line(servers: Servers) -> None:
+def test_a_missing_deployment_is_reported_in_one_clear_line(servers: Servers) -> None:
     """An unknown namespace is an error, not an audit without differences."""
     settings = servers.settings()
 
@@ -304,7 +304,7 @@ def test_a_deployment_that_is_not_there_is_a_clear_line(servers: Servers) -> Non
         topics.committed_spans(settings, Topic.TIMELINE)
 
 
-def test_a_missing_keyspace_is_not_blamed_on_the_namespace_without_a_reason(
+def test_a_missing_keyspace_is_attributed_to_the_namespace_only_with_a_reason(
     servers: Servers,
 ) -> None:
     """If Kafka is down, the error says so; with topics, only the keyspace is reported missing."""

@@ -86,7 +86,9 @@ def _audit(settings: Settings) -> AuditReport:
     return report_on(settings, 60, allow_empty=True)
 
 
-def test_a_pipeline_at_work_has_no_difference(servers: Servers, tmp_path: Path) -> None:
+def test_the_audit_of_a_running_pipeline_finds_no_difference(
+    servers: Servers, tmp_path: Path
+) -> None:
     """An audit of a busy pipeline finds no difference, because it compares one point in time.
 
     The last audit, after the traffic, finds every sequenced entry in every store.

@@ -207,7 +207,7 @@ async def play(
     st.lists(writes, max_size=20),
     st.lists(paces, min_size=1, max_size=8),
 )
-def test_an_answer_was_true_between_call_and_return(
+def test_an_answer_was_current_between_call_and_return(
     asked: list[Reading], written: list[tuple[int, str, int]], pace: list[tuple[int, int, bool]]
 ) -> None:
     """Each row of an answer had its value at a time between the request and the answer.
@@ -242,7 +242,7 @@ async def crowd(below: Slow, spans: list[tuple[int, int]]) -> list[dict[int, int
 
 
 @given(st.lists(ranges.map(tuple), min_size=1, max_size=40))
-def test_a_crowd_makes_two_queries_of_a_slice(spans: list[tuple[int, int]]) -> None:
+def test_many_equal_requests_send_two_queries_for_a_slice(spans: list[tuple[int, int]]) -> None:
     """Any number of simultaneous, overlapping reads makes at most two queries for each slice.
 
     Each reader gets exactly its own range.

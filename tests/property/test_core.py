@@ -121,7 +121,7 @@ def test_every_conversation_is_numbered_from_one_without_holes(steps: list[AnyCo
 
 
 @given(command_lists)
-def test_entries_reach_exactly_those_they_belong_to(steps: list[AnyCommand]) -> None:
+def test_entries_reach_exactly_their_recipients(steps: list[AnyCommand]) -> None:
     """An entry is exactly once in the sync timeline of each recipient, and in no other."""
     log = run(steps)
     for conv_id in log.conversations:
@@ -133,7 +133,7 @@ def test_entries_reach_exactly_those_they_belong_to(steps: list[AnyCommand]) -> 
 
 @settings(max_examples=300)
 @given(talks)
-def test_a_recall_reaches_everybody_whom_the_text_has_reached(steps: list[AnyCommand]) -> None:
+def test_a_recall_reaches_every_recipient_of_the_text(steps: list[AnyCommand]) -> None:
     """Everybody who has a text receives its recall, in any mode and after any leave.
 
     A member receives the entry, and a former member receives a notice. Other people receive
@@ -161,7 +161,9 @@ def test_a_recall_reaches_everybody_whom_the_text_has_reached(steps: list[AnyCom
 
 @settings(max_examples=200)
 @given(talks)
-def test_only_who_may_recalls_and_edits_and_not_for_ever(steps: list[AnyCommand]) -> None:
+def test_only_permitted_people_recall_and_edit_within_the_time_limit(
+    steps: list[AnyCommand],
+) -> None:
     """Only the sender edits or recalls, within the time limits; the owner may recall, too."""
     owner = "ann"
     for entry in (timeline := run(steps).timeline_of("c1")):
@@ -178,7 +180,7 @@ def test_only_who_may_recalls_and_edits_and_not_for_ever(steps: list[AnyCommand]
 
 @settings(max_examples=200)
 @given(step_lists, st.integers(0, 12), st.sampled_from(["since_join", "all"]))
-def test_every_join_tells_the_rule_of_its_conversation(
+def test_every_join_has_the_history_rule_of_its_conversation(
     steps: list[AnyCommand | type[Crash | Commit]], more: int, rule: HistoryRule
 ) -> None:
     """Each join has the history rule of the creation, after mode changes and crashes.
@@ -209,7 +211,7 @@ def test_a_sync_timeline_keeps_the_order_of_each_conversation(steps: list[AnyCom
 
 
 @given(command_lists)
-def test_every_command_ends_as_an_entry_or_a_reply(steps: list[AnyCommand]) -> None:
+def test_every_command_becomes_an_entry_or_a_reply(steps: list[AnyCommand]) -> None:
     """Each command is accepted, or gets a reply: a duplicate or a rejection."""
     log = run(steps)
     accepted = {(entry.conv_id, entry.sender, entry.client_msg_id)
@@ -256,7 +258,7 @@ def test_a_crash_at_any_point_changes_nothing(
     st.sampled_from([0.0, 0.5, 1.0]),
     st.sampled_from([1, 1_000]),
 )
-def test_a_crash_changes_nothing_for_who_recalls_and_edits(
+def test_a_crash_changes_no_decision_about_recalls_and_edits(
     said: list[AnyCommand], crashes: list[int], compact_share: float, busy_limit: int
 ) -> None:
     """Crashes do not change who may recall or edit which message, and who receives the recall."""
@@ -296,7 +298,7 @@ def is_command(step: AnyCommand | type[Crash | Commit]) -> bool:
 
 
 @given(command_lists)
-def test_idle_conversations_are_the_same_as_busy_ones(steps: list[AnyCommand]) -> None:
+def test_idle_conversations_decide_like_busy_ones(steps: list[AnyCommand]) -> None:
     """The output is the same when idle conversations are stored encoded."""
     assert run(steps, busy_limit=1).entries == run(steps).entries
 
@@ -310,7 +312,7 @@ def test_a_state_from_before_the_history_rule_is_restored() -> None:
 
 
 @given(command_lists)
-def test_deciding_changes_nothing(steps: list[AnyCommand]) -> None:
+def test_a_decision_does_not_change_the_state(steps: list[AnyCommand]) -> None:
     """`decide` is pure: it does not change its input, and repeats its result."""
     conversation = Conversation()
     for at, command in enumerate(steps):
@@ -323,7 +325,7 @@ def test_deciding_changes_nothing(steps: list[AnyCommand]) -> None:
 
 
 @given(command_lists)
-def test_the_mode_follows_the_size_with_a_gap_between(steps: list[AnyCommand]) -> None:
+def test_the_mode_follows_the_number_of_members_with_hysteresis(steps: list[AnyCommand]) -> None:
     """Above the limit the mode is pull, below the lower limit push, and between them unchanged."""
     log = run(steps)
     for conv_id in log.conversations:

@@ -118,7 +118,7 @@ steps = st.lists(st.tuples(st.integers(0, 11), st.integers(0, 3)), max_size=80)
 
 @tries
 @given(steps)
-def test_a_reader_gets_everything_once_and_in_each_lanes_order(
+def test_a_reader_receives_everything_once_and_in_the_order_of_each_lane(
     script: list[tuple[int, int]],
 ) -> None:
     """A reader gets each record once, and the records of each lane in order.
@@ -153,7 +153,7 @@ def test_a_reader_gets_everything_once_and_in_each_lanes_order(
 
 @tries
 @given(steps)
-def test_nothing_comes_to_a_closed_epoch(script: list[tuple[int, int]]) -> None:
+def test_no_record_is_written_to_a_closed_epoch(script: list[tuple[int, int]]) -> None:
     """A closed epoch gets no further record, so its end is final."""
     model = Model()
     watcher = Epochs()
@@ -181,7 +181,7 @@ def test_nothing_comes_to_a_closed_epoch(script: list[tuple[int, int]]) -> None:
 
 @tries
 @given(steps)
-def test_what_is_compacted_away_is_not_missed(script: list[tuple[int, int]]) -> None:
+def test_compacted_records_are_not_missed(script: list[tuple[int, int]]) -> None:
     """The last control record of each key gives the same epochs as all control records."""
     model = Model()
     for what, which in script:

@@ -13,9 +13,9 @@ from unittest.mock import patch
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from gateway.http.problems import Problem
 from gateway.reads import sync_page as sync
 from gateway.reads.sync_page import read_sync, sync_end
+from schemas.errors import Trimmed
 from schemas.lifetime import keeping
 from tests.support.gateway import FakeStore
 
@@ -81,16 +81,18 @@ async def all_records(store: FakeStore, after: int, now: int) -> list[int]:
             return found
 
 
-async def answered(store: FakeStore, after: int, now: int) -> list[int] | Problem:
-    """Read all pages; return the sync SeqIds, or the problem."""
+async def answered(store: FakeStore, after: int, now: int) -> list[int] | Trimmed:
+    """Read all pages; return the sync SeqIds, or the error."""
     try:
         return await all_records(store, after, now)
-    except Problem as problem:
-        return problem
+    except Trimmed as trimmed:
+        return trimmed
 
 
 @given(timelines(), st.integers(0, 100_000), AGES)
-def test_all_or_trimmed(timeline: Timeline, after: int, age: int) -> None:
+def test_a_device_receives_all_records_or_trimmed(
+    timeline: Timeline, after: int, age: int
+) -> None:
     """The answer has no hole, and a reader without a loss gets no problem.
 
     Only a reader that misses a record older than a lifetime gets the problem.
@@ -99,10 +101,9 @@ def test_all_or_trimmed(timeline: Timeline, after: int, age: int) -> None:
     missed = timeline.missed(after, now)
     with patch.object(sync, "EXPIRIES", MOST_KEPT_SLOTS + 1):
         answer = asyncio.run(answered(timeline.store(now), after, now))
-    if isinstance(answer, Problem):
+    if isinstance(answer, Trimmed):
         event("trimmed")
-        assert answer.kind == "trimmed"
-        cursor, oldest = answer.members["cursor"], answer.members["oldest"]
+        cursor, oldest = answer.cursor, answer.oldest
         assert cursor == after
         assert any(r.sync_seq < oldest and r.times[0] < now - timeline.lifetime for r in missed)
         # All records from there on are retained.
@@ -114,7 +115,9 @@ def test_all_or_trimmed(timeline: Timeline, after: int, age: int) -> None:
 
 
 @given(timelines(), AGES)
-def test_a_new_device_gets_a_whole_end(timeline: Timeline, age: int) -> None:
+def test_a_new_device_receives_a_complete_end_of_the_timeline(
+    timeline: Timeline, age: int
+) -> None:
     """A new device gets no problem, and records without a hole that include the last lifetime."""
     now = (timeline.records[-1].times[-1] if timeline.records else 1_000) + age
     found = asyncio.run(all_records(timeline.store(now), -1, now))
@@ -126,7 +129,7 @@ def test_a_new_device_gets_a_whole_end(timeline: Timeline, age: int) -> None:
 
 
 @given(timelines(), AGES, st.integers(0, 60))
-def test_who_rebuilds_can_follow(timeline: Timeline, age: int, meanwhile: int) -> None:
+def test_a_rebuilt_device_can_follow(timeline: Timeline, age: int, meanwhile: int) -> None:
     """A rebuilt device can follow from the end: this cursor is not trimmed within half a lifetime.
 
     Records up to the end are old enough for the other sinks to have stored them.

@@ -25,7 +25,7 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     st.none() | DATA,
     st.lists(st.integers(0, 10_000), max_size=20),
 )
-def test_control_frames_pass_and_no_others(
+def test_only_control_frames_pass(
     control: list[bytes], data: bytes | None, cuts: list[int]
 ) -> None:
     """A few control frames pass, with any cuts; a data frame or one frame too many does not."""
@@ -47,7 +47,7 @@ def test_frames_are_counted_by_time(pauses: list[float]) -> None:
         assert count <= MAX_FRAMES + now * FRAMES_A_SECOND + 1e-6
 
 
-def test_a_client_that_pings_as_clients_do_is_never_closed() -> None:
+def test_a_client_that_pings_at_a_usual_rate_is_never_closed() -> None:
     """A client with a ping and a pong every 20 seconds stays connected for a day."""
     now = 0.0
     frames = Frames(clock=lambda: now)

@@ -16,7 +16,7 @@ times = st.integers(0, 2**47)
 
 
 @given(st.lists(st.tuples(times, st.booleans()), min_size=2, max_size=50), st.randoms())
-def test_ids_grow_under_any_clock_and_across_restarts(
+def test_ids_increase_under_any_clock_and_across_restarts(
     steps: list[tuple[int, bool]], random: Random
 ) -> None:
     """Each id is valid and above the last one, also as a string, with any clock and restarts."""
@@ -41,7 +41,7 @@ def test_a_full_millisecond_borrows_the_next(ms: int, below: int) -> None:
 
 
 @given(times)
-def test_an_id_carries_the_time_of_a_clock_that_goes_forward(ms: int) -> None:
+def test_an_id_has_the_time_of_a_monotonic_clock(ms: int) -> None:
     """With a clock that goes forward, an id contains the clock's time."""
     assert uuid7_parts(IdGenerator(clock=lambda: ms + 1).next())[0] == ms + 1
 

@@ -124,7 +124,7 @@ def test_an_id_has_one_outcome(steps: list[Step], compact_share: float, busy_lim
     st.integers(1, 8),
     st.integers(1, 4),
 )
-def test_strangers_have_a_bounded_number_of_places(
+def test_refusals_of_strangers_are_bounded_in_number(
     refused: list[tuple[str, int, bool]], places: int, each: int
 ) -> None:
     """The latest refusals are remembered within both bounds, also after a restore."""

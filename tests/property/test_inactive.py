@@ -44,7 +44,7 @@ async def live(world: World) -> Device:
 
 @untimed
 @given(SCRIPTS)
-def test_a_device_has_all_that_its_cursor_claims(script: list[int]) -> None:
+def test_a_device_has_every_record_up_to_its_cursor(script: list[int]) -> None:
     """At any time a device has everything up to its cursor, with both ways to rebuild.
 
     In the end the device has all records.
@@ -89,7 +89,7 @@ async def come_back(world: World, device: Device) -> None:
 
 @untimed
 @given(SCRIPTS, st.integers(1, 5))
-def test_backwards_there_is_no_hole(script: list[int], limit: int) -> None:
+def test_reading_backwards_leaves_no_hole(script: list[int], limit: int) -> None:
     """Pages with the newest records first have no gap, also around skipped records."""
     world = World(script)
     asyncio.run(live(world))

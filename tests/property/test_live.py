@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from gateway.http.problems import Problem
+from gateway.errors import ConversationNotFound
 from gateway.live.head_pump import open_head
 from gateway.live.live_session import LiveSession
 from gateway.log.wake_ups import Wake, WakeUps
@@ -161,7 +161,7 @@ class World:
         """Read the head of the conversation, as a device does first."""
         try:
             head = open_head(await access_conversation(self.store, "ann", "g"))
-        except Problem:
+        except ConversationNotFound:
             return
         self.known_head = max(self.known_head, head or 0)
 
@@ -219,7 +219,7 @@ def each(*steps: Step) -> list[tuple[Step, float]]:
     )
 )
 @example(each("store", "store", "pull", "store", "store", "leave", "say", "say", "tell", "store"))
-def test_records_in_order_and_heads_to_who_is_there(steps: list[tuple[Step, float]]) -> None:
+def test_members_receive_records_in_order_and_heads(steps: list[tuple[Step, float]]) -> None:
     """Each record arrives once, in order; heads are within ann's periods and of the pull mode.
 
     In the end a member's device has the head of a pulled conversation. Heads increase within a
@@ -246,7 +246,7 @@ def test_records_in_order_and_heads_to_who_is_there(steps: list[tuple[Step, floa
         assert world.known_head == len(world.log)
 
 
-def test_a_pushed_conversation_is_looked_at_once() -> None:
+def test_the_head_of_a_pushed_conversation_is_read_once() -> None:
     """Only messages in a pulled conversation cost reads of the membership."""
 
     async def play() -> tuple[int, int]:

@@ -52,7 +52,7 @@ def test_a_log_gives_the_same_commands_each_time(log: list[ChatLine], limit: int
 
 
 @given(logs)
-def test_ids_grow_for_each_device(log: list[ChatLine]) -> None:
+def test_the_ids_of_each_device_increase(log: list[ChatLine]) -> None:
     """Ids increase for each (conversation, sender, device), with any times of the lines."""
     last: dict[tuple[str, str], str] = defaultdict(str)
     for command in convert(log):
@@ -62,7 +62,7 @@ def test_ids_grow_for_each_device(log: list[ChatLine]) -> None:
 
 
 @given(logs)
-def test_an_id_tells_the_time_of_its_line(log: list[ChatLine]) -> None:
+def test_an_id_has_the_time_of_its_line(log: list[ChatLine]) -> None:
     """An id has the time of its line, or of the latest line so far if times decrease."""
     conversion, latest = Conversion(), Counter[str]()
     for line in log:
@@ -111,7 +111,7 @@ def test_loading_again_in_any_state_changes_nothing(log: list[ChatLine]) -> None
             assert not isinstance(decision, Rejected) or decision.code == "stale"
 
 
-def test_the_shape_of_a_conversation() -> None:
+def test_a_conversation_of_a_log_becomes_the_expected_commands() -> None:
     """An example: who creates, who joins, and which lines are skipped."""
     at = datetime(2004, 12, 25, 9, 14, tzinfo=UTC)
     log = [

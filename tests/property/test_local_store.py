@@ -230,7 +230,7 @@ class FollowingMachine(RuleBasedStateMachine):
         """Receive the head of a pulled conversation, as a live connection sends it to members."""
         head = self.gateway.runner.run(self.world.my_open_head(conv_id))
         if head is not None:
-            self.answers.append(lambda store: store.note_told({conv_id: head}))
+            self.answers.append(lambda store: store.note_pushed_heads({conv_id: head}))
 
     @rule()
     @may_die
@@ -420,7 +420,7 @@ def spans_of(seqs: set[int]) -> list[Span]:
 
 
 @given(known_seqs, st.integers(0, 60))
-def test_reach_ends_before_the_first_gap(known: set[int], through: int) -> None:
+def test_the_contiguous_range_ends_before_the_first_gap(known: set[int], through: int) -> None:
     """All SeqIds up to the result are known, and the next one is not."""
     end = reach(through, spans_of({seq for seq in known if seq > through}))
     assert set(range(through + 1, end + 1)) <= known
@@ -428,7 +428,9 @@ def test_reach_ends_before_the_first_gap(known: set[int], through: int) -> None:
 
 
 @given(known_seqs, st.integers(1, 60), st.integers(0, 60))
-def test_missing_is_what_is_not_known(known: set[int], first: int, length: int) -> None:
+def test_the_missing_seqids_are_those_without_entry_or_hole(
+    known: set[int], first: int, length: int
+) -> None:
     """The result has exactly the unknown SeqIds, in order."""
     asked = Span(first, first + length)
     found = [
@@ -438,7 +440,7 @@ def test_missing_is_what_is_not_known(known: set[int], first: int, length: int) 
 
 
 @given(st.sets(st.integers(1, 2_000), max_size=60), st.integers(1, 2_000))
-def test_what_is_read_next_begins_and_ends_with_a_gap(known: set[int], head: int) -> None:
+def test_the_next_range_to_read_begins_and_ends_with_a_gap(known: set[int], head: int) -> None:
     """The range starts with the first gap and ends with a gap, and has a bound."""
     known = {seq for seq in known if seq <= head}
     gaps = [seq for seq in range(1, head + 1) if seq not in known]

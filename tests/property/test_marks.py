@@ -79,7 +79,7 @@ def counted(log: Log, conv_id: str, user: str) -> int | None:
 
 @settings(max_examples=300)
 @given(step_lists, st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([1, 1_000]))
-def test_the_counts_tell_what_a_plain_walk_finds(
+def test_the_unread_counts_equal_a_naive_count(
     steps: list[Step], compact_share: float, busy_limit: int
 ) -> None:
     """The counts equal a direct count of the entries, for each person.
@@ -95,7 +95,7 @@ def test_the_counts_tell_what_a_plain_walk_finds(
 
 @settings(max_examples=100)
 @given(step_lists)
-def test_the_gateway_tells_what_a_plain_walk_finds(steps: list[Step]) -> None:
+def test_the_unread_counts_of_the_gateway_equal_a_naive_count(steps: list[Step]) -> None:
     """From the rows of the sinks, the gateway shows each person the directly counted number.
 
     The person is or was a member of the conversations.
@@ -119,7 +119,7 @@ def test_the_gateway_tells_what_a_plain_walk_finds(steps: list[Step]) -> None:
 
 @settings(max_examples=100)
 @given(step_lists, st.lists(st.integers(0, 12), min_size=4, max_size=4))
-def test_sinks_that_lag_never_show_what_one_said_as_unread(
+def test_lagging_sinks_never_count_own_messages_as_unread(
     steps: list[Step], done: list[int]
 ) -> None:
     """At any time the number is that of the log up to the head on the same page.
@@ -160,7 +160,7 @@ def test_every_entry_counts_the_messages_up_to_it(steps: list[Step]) -> None:
 
 
 @given(step_lists)
-def test_a_mark_ends_as_a_move_a_duplicate_or_a_refusal(steps: list[Step]) -> None:
+def test_a_mark_is_moved_or_a_duplicate_or_refused(steps: list[Step]) -> None:
     """Each mark gets one reply for its sender alone: a move, a duplicate or a rejection."""
     log = run(steps)
     asked = [step for step in steps if isinstance(step, MarkRead)]
@@ -196,7 +196,7 @@ def test_marks_change_no_entry(steps: list[Step]) -> None:
 
 
 @given(step_lists)
-def test_a_mark_goes_forward_within_a_stay(steps: list[Step]) -> None:
+def test_a_mark_moves_forward_within_a_membership_period(steps: list[Step]) -> None:
     """A person's marks increase, and each is at an entry of the person's periods."""
     log = run(steps)
     for conv_id, timeline in in_order(log):
@@ -225,7 +225,7 @@ def mark(seq: int, sender: str = "bob", conv_id: str = "c1") -> MarkRead:
     )
 
 
-def test_what_becomes_of_marks() -> None:
+def test_each_mark_has_the_expected_outcome() -> None:
     """Marks that move, that are known, out of range, by a stranger, or of no conversation."""
     asked = [mark(2), mark(3), mark(0), mark(-3), mark(1), mark(1, "bob", "c"), mark(1, "eve")]
     log = run([GROUP, *asked])

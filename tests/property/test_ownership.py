@@ -144,7 +144,7 @@ def test_only_the_last_owner_returns_to_an_empty_invite_conversation() -> None:
     assert _answers([*left, *more], "bob") == []
 
 
-def test_whoever_enters_an_empty_open_conversation_owns_it() -> None:
+def test_a_person_who_enters_an_empty_open_conversation_owns_it() -> None:
     """A join of an empty open conversation is followed by an entry that makes the person owner."""
     log = run([
         CreateConversation(**_one(0, "ann"), members=[], join="open"),
@@ -156,7 +156,7 @@ def test_whoever_enters_an_empty_open_conversation_owns_it() -> None:
     assert (last.owner, last.sender) == ("cid", "cid")
 
 
-def test_a_transfer_is_refused_for_the_right_reason() -> None:
+def test_a_transfer_is_refused_with_the_right_code() -> None:
     """A transfer to oneself, to a stranger, by a member or by a stranger has its own reason."""
     made = CreateConversation(**_one(0, "ann"), members=["bob"])
     for sender, to, code in (

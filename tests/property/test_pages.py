@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from gateway.reads import history, search
 from gateway.reads.access import access_conversation
 from gateway.reads.history import HistoryAsked, read_history
-from gateway.reads.search import SearchAsked
 from gateway.reads.search_terms import from_cursor, parse_query
+from gateway.store.index_port import SearchAsked
 from schemas.http.answers import Hole
 from schemas.records import HistoryRule
 from schemas.visibility import MembershipChange, Period, readable, visible
@@ -122,7 +122,7 @@ def test_history_accounts_for_each_seq_once(
 
 @untimed
 @given(scenes(), st.booleans())
-def test_no_range_is_no_page(
+def test_an_empty_range_is_an_empty_page(
     scene: Scene,
     newest_first: bool,  # noqa: FBT001 - Hypothesis draws it
 ) -> None:
@@ -138,7 +138,7 @@ def test_no_range_is_no_page(
     st.sets(st.integers(1, HEAD)),
     st.integers(1, 3),
 )
-def test_search_gives_each_visible_hit_once(
+def test_search_returns_each_visible_hit_once(
     parts: list[Scene], limit: int, said: set[int], otherwise: set[int], rounds: int
 ) -> None:
     """All pages have each readable, stored hit once, newest first.

@@ -119,7 +119,7 @@ def plain_periods(timeline: list[AnyEntry], user: str, most: int) -> list[Period
 
 @settings(max_examples=200)
 @given(_turns(), st.sampled_from([0.0, 0.5, 1.0]), st.data())
-def test_the_store_has_the_periods_that_count(
+def test_the_store_has_exactly_the_periods_that_count(
     steps: list[AnyCommand | type[Crash | Commit]], compact_share: float, data: st.DataObject
 ) -> None:
     """After any crashes and order of writes, the rows give the periods of a direct walk."""
@@ -146,7 +146,7 @@ def synced(log: Log) -> list[tuple[str, Any]]:
     return [(user, record) for user in users for record in log.sync_of(user)]
 
 
-def test_joins_and_leaves_with_nothing_between_are_one_period() -> None:
+def test_adjacent_joins_and_leaves_are_one_period() -> None:
     """8,100 joins and leaves in a row are two rows and one period."""
     steps: list[AnyCommand] = [create()]
     for number in range(8_100):
@@ -210,7 +210,7 @@ def test_the_records_of_one_command_have_a_bound(steps: list[AnyCommand]) -> Non
         assert written <= most_records(FEW, named, len(people))
 
 
-def test_a_recall_in_a_group_that_many_have_left_is_cheap() -> None:
+def test_a_recall_in_a_group_with_many_former_members_is_cheap() -> None:
     """After 2,000 removals, a recall sends at most 500 notices, to the last removed people."""
     people = [f"u{number}" for number in range(2_000)]
     steps: list[AnyCommand] = [
@@ -225,7 +225,7 @@ def test_a_recall_in_a_group_that_many_have_left_is_cheap() -> None:
     assert told == set(people[-Limits().max_notices :])
 
 
-def test_who_was_pushed_a_text_is_told_of_its_recall_however_many_have_left_since() -> None:
+def test_every_recipient_of_a_text_is_notified_of_its_recall_after_any_number_of_leaves() -> None:
     """Everybody who received a text gets the notice of its recall, after any later leaves."""
     steps: list[AnyCommand] = [
         CreateConversation(**of_ann(0), members=["x", "y", "z"]),

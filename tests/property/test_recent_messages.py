@@ -53,7 +53,7 @@ def messages(drawn: list[Drawn]) -> dict[int, RememberedMessage | UnalteredMessa
 
 
 @given(steps, alterations)
-def test_recent_messages_are_found_as_they_were_said_and_altered(
+def test_recent_messages_have_their_latest_alterations(
     drawn: list[Drawn],
     alter: list[tuple[int, bool]],
 ) -> None:
@@ -88,7 +88,7 @@ def test_recent_messages_are_found_as_they_were_said_and_altered(
                 assert seq not in known or seq <= last - KEPT_AT_LEAST
 
 
-def test_a_thousand_messages_are_kept_and_take_few_bytes() -> None:
+def test_a_thousand_messages_are_remembered_in_few_bytes() -> None:
     """Of 5,000 messages the last 1,000 are remembered, in 16 KB."""
     recent = RecentMessages()
     talk(recent, {seq: (f"user-{seq % 7}", seq * 61_000) for seq in range(1, 5_001)})

@@ -17,7 +17,7 @@ people = st.lists(ids, min_size=1, max_size=30, unique=True)
 
 
 @given(people, ids)
-def test_a_key_names_its_recipients_and_nobody_else(users: list[str], other: str) -> None:
+def test_a_key_lists_exactly_its_recipients(users: list[str], other: str) -> None:
     """A key contains exactly its recipients, with any printable characters in their ids."""
     key = recipients_key(users)
     assert recipients_of(key) == [user.encode() for user in users]

@@ -64,7 +64,7 @@ def everything(log: StateLog, busy_limit: int) -> dict[str, bytes | None]:
 
 
 @given(steps, st.randoms(use_true_random=False), st.integers(1, 3))
-def test_a_compacted_log_restores_what_the_whole_does(
+def test_a_compacted_log_restores_the_same_state_as_the_whole_log(
     made: list[AnyCommand | type[Crash | Commit]], rng: random.Random, busy_limit: int
 ) -> None:
     """A compacted log restores the same bytes, with conversations as objects or packed."""
@@ -81,7 +81,7 @@ def test_a_compacted_log_restores_what_the_whole_does(
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.none() | st.sampled_from([1, 254, 255, 70_000]))))
-def test_packed_records_are_read_back(made: list[tuple[int, int | None]]) -> None:
+def test_packed_records_are_read_back_unchanged(made: list[tuple[int, int | None]]) -> None:
     """For records of all lengths, the last record of each key is read, in the order of the log."""
     records = [
         (b"k" * 253 + b"x" * key, None if size is None else b"v" * size) for key, size in made
@@ -95,6 +95,6 @@ def test_packed_records_are_read_back(made: list[tuple[int, int | None]]) -> Non
     assert last_of_each(without_replaced(joined)) == list(last.items())
 
 
-def test_there_is_always_a_progress() -> None:
+def test_a_restored_state_always_has_a_progress_record() -> None:
     """The state log always has a progress, so that the comparison above is not empty."""
     assert dict(run(opening()).states)[PROGRESS_KEY]

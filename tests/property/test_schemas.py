@@ -28,20 +28,20 @@ def test_an_id_holds_its_parts(ms: int, random_bits: int) -> None:
 
 
 @given(moments, randoms, moments, randoms)
-def test_ids_are_ordered_as_their_parts(ms: int, bits: int, ms2: int, bits2: int) -> None:
+def test_ids_are_ordered_like_their_parts(ms: int, bits: int, ms2: int, bits2: int) -> None:
     """The order of ids as strings is that of (milliseconds, random part)."""
     assert (uuid7(ms, bits) < uuid7(ms2, bits2)) == ((ms, bits) < (ms2, bits2))
 
 
 @given(st.text(max_size=40))
-def test_other_text_is_no_id(text: str) -> None:
+def test_other_texts_are_not_ids(text: str) -> None:
     """A text is a valid id only if a UUIDv7 gives the same text."""
     if is_client_msg_id(text):
         assert uuid7(*uuid7_parts(text)) == text
 
 
 @pytest.mark.parametrize("number", [(-1, 0), (1 << 48, 0), (0, -1), (0, MAX_RANDOM + 1)])
-def test_numbers_out_of_range_make_no_id(number: tuple[int, int]) -> None:
+def test_numbers_out_of_range_are_refused(number: tuple[int, int]) -> None:
     """A number out of range is an error and is not truncated."""
     with pytest.raises(ValueError, match="bits"):
         uuid7(*number)
@@ -52,7 +52,7 @@ offsets = st.integers(0, (1 << 48) - 1)
 
 
 @given(epochs, offsets, epochs, offsets)
-def test_sync_seqs_grow_with_epoch_and_offset(a: int, b: int, c: int, d: int) -> None:
+def test_sync_seqs_increase_with_epoch_and_offset(a: int, b: int, c: int, d: int) -> None:
     """A sync SeqId contains epoch and offset, and is ordered by them."""
     assert unpack_sync_seq(sync_seq(a, b)) == (a, b)
     assert (sync_seq(a, b) < sync_seq(c, d)) == ((a, b) < (c, d))
@@ -63,7 +63,7 @@ changes = st.lists(st.tuples(seqs, st.booleans()), max_size=12)
 
 
 @given(changes)
-def test_periods_are_apart_and_in_order(happened: list[tuple[int, bool]]) -> None:
+def test_periods_are_disjoint_and_ordered(happened: list[tuple[int, bool]]) -> None:
     """For any changes, periods do not overlap, and only the last one is open."""
     found = periods(happened)
     for earlier, later in itertools.pairwise(found):
@@ -73,7 +73,7 @@ def test_periods_are_apart_and_in_order(happened: list[tuple[int, bool]]) -> Non
 
 
 @given(st.lists(seqs, unique=True, max_size=10).map(sorted), st.integers(0, 31))
-def test_visible_is_between_join_and_leave(turns: list[int], seq: int) -> None:
+def test_seqids_between_join_and_leave_are_visible(turns: list[int], seq: int) -> None:
     """A person reads from each join to the next leave, both included."""
     happened = [(turn, at % 2 == 0) for at, turn in enumerate(turns)]
     edges = [*turns, 10**9] if len(turns) % 2 else turns
@@ -109,7 +109,7 @@ def read_plainly(happened: list[MembershipChange], seq: int) -> bool:
 
 
 @given(happenings, st.integers(1, 31), st.randoms())
-def test_what_is_readable_is_what_each_join_opens(
+def test_the_readable_seqids_are_those_that_each_join_opens(
     happened: list[tuple[int, bool, HistoryRule]], seq: int, chance: Random
 ) -> None:
     """The readable parts equal a direct walk, for joins and leaves in any order with either rule.
@@ -123,7 +123,7 @@ def test_what_is_readable_is_what_each_join_opens(
 
 
 @given(happenings)
-def test_readable_parts_are_apart_and_in_order(
+def test_readable_parts_are_disjoint_and_ordered(
     happened: list[tuple[int, bool, HistoryRule]],
 ) -> None:
     """Readable parts do not overlap, and the last one ends where the last period does."""
@@ -136,7 +136,7 @@ def test_readable_parts_are_apart_and_in_order(
 
 
 @given(happenings, rules)
-def test_one_rule_for_all_joins(
+def test_the_last_history_rule_applies_to_all_joins(
     happened: list[tuple[int, bool, HistoryRule]], rule: HistoryRule
 ) -> None:
     """``since_join`` gives the membership periods; ``all`` gives one range from 1 to their end."""
@@ -162,7 +162,7 @@ def test_a_join_right_after_a_leave_continues_the_period() -> None:
     assert readable([*happened, MembershipChange(16_300, joined=False)]) == [Period(5, 16_300)]
 
 
-def test_away_and_back() -> None:
+def test_a_return_opens_the_history_by_the_rule() -> None:
     """A former member of an ``all`` conversation reads up to the leave; a join opens all of it."""
     away = [MembershipChange(5, joined=True, history="all"), MembershipChange(8, joined=False)]
     assert readable(away) == [Period(1, 8)]

@@ -68,7 +68,7 @@ def test_a_message_is_found_by_each_run_that_it_shows(found: tuple[str, str]) ->
 
 @settings(deadline=None, max_examples=250)
 @given(messages_and_queries())
-def test_a_message_is_found_by_nothing_else(asked: tuple[str, str, bool]) -> None:
+def test_a_message_is_found_by_no_other_query(asked: tuple[str, str, bool]) -> None:
     """A run is found exactly if the message shows it."""
     text, run, seen = asked
     term = readings_of(run)
@@ -109,7 +109,7 @@ def test_tokens_are_bounded_and_stable(text: str) -> None:
     assert fold(visible_characters(folded)) == folded
 
 
-def test_every_character_is_found_or_unseen() -> None:
+def test_every_character_is_searchable_or_invisible() -> None:
     """Each code point between Han characters is found by itself, or is unseen and no boundary."""
     for code in range(0xE0000):
         character = chr(code)

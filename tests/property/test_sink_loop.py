@@ -52,7 +52,7 @@ def test_nothing_is_committed_before_it_is_durable(
 
 
 @given(logs)
-def test_without_disturbance_each_record_is_handled_once(log: dict[int, list[bytes]]) -> None:
+def test_each_record_is_handled_once_without_failures(log: dict[int, list[bytes]]) -> None:
     """Without faults one process handles each record once, and exactly poison is a dead letter."""
     world = World(log, [])
     assert world.run() == 1

@@ -167,7 +167,7 @@ repaired_timelines = st.builds(
     st.integers(-1, 31),
     st.integers(1, 5),
 )
-def test_rows_that_overlap_give_each_reference_once(
+def test_overlapping_rows_return_each_reference_once(
     seqs: list[int], steps: list[tuple[int, Action, int]], cut: int, place: int, slice_size: int
 ) -> None:
     """At any time of the sink's work, slices from any position have each reference once.
@@ -250,7 +250,7 @@ async def all_sync_back(store: FakeStore, before: int, limit: int) -> list[int]:
 @given(
     repaired_timelines, st.integers(-1, 31 * SYNC_BUCKET), any_limit, any_bytes, st.integers(1, 3)
 )
-def test_sync_gives_each_record_once(
+def test_sync_returns_each_record_once(
     timeline: Timeline, after: int, limit: int, page_bytes: int, slice_size: int
 ) -> None:
     """All pages from any cursor have each record above it once, in order, and no others."""
@@ -272,7 +272,7 @@ def test_sync_gives_each_record_once(
     any_bytes,
     st.integers(1, 3),
 )
-def test_sync_backwards_gives_each_record_once(
+def test_reading_sync_backwards_returns_each_record_once(
     timeline: Timeline, before: int, limit: int, page_bytes: int, slice_size: int
 ) -> None:
     """All pages backwards have each record below the start once, in descending order."""
@@ -288,7 +288,7 @@ def test_sync_backwards_gives_each_record_once(
 
 @untimed
 @given(repaired_timelines, st.data(), any_limit, any_limit)
-def test_both_directions_meet(
+def test_forward_and_backward_pages_meet(
     timeline: Timeline, data: st.DataObject, back: int, onwards: int
 ) -> None:
     """From any position, the pages backwards and forwards together are the timeline."""
@@ -371,7 +371,7 @@ arriving = st.builds(
 
 @untimed
 @given(arriving, any_limit, st.integers(1, 3))
-def test_sync_misses_nothing_that_arrives_meanwhile(
+def test_sync_misses_no_record_that_arrives_during_reading(
     store: Arriving, limit: int, slice_size: int
 ) -> None:
     """A cursor passes no record whose row or entry arrives later."""
@@ -386,7 +386,7 @@ def test_sync_misses_nothing_that_arrives_meanwhile(
 
 @untimed
 @given(arriving, any_limit, st.integers(1, 3))
-def test_sync_backwards_has_no_hole_whatever_arrives(
+def test_reading_sync_backwards_has_no_hole_during_arrivals(
     store: Arriving, limit: int, slice_size: int
 ) -> None:
     """Pages backwards have no hole below their first record; the others are forwards from it."""
@@ -402,7 +402,7 @@ def test_sync_backwards_has_no_hole_whatever_arrives(
 
 @untimed
 @given(timelines, st.sets(st.integers(0, 3)), st.sets(st.integers(0, 3)), any_limit)
-def test_what_never_comes_and_what_is_gone_are_holes(
+def test_refused_and_recalled_entries_are_holes(
     timeline: Timeline, refused: set[int], recalled: set[int], limit: int
 ) -> None:
     """An entry that the store refused is a hole, and so is a recalled one."""

@@ -60,7 +60,7 @@ def _system(steps: list[AnyCommand], layout: str = ONE_EPOCH) -> System:
 
 @settings(tries, max_examples=150)
 @given(command_lists, st.sampled_from(list(PLACINGS)))
-def test_what_the_core_writes_is_consistent(steps: list[AnyCommand], layout: str) -> None:
+def test_the_audit_accepts_the_records_of_the_core(steps: list[AnyCommand], layout: str) -> None:
     """Entries, records, rows and documents of any commands agree completely.
 
     The core's fan-out and the audit's are two programs, and here each checks the other.
@@ -95,12 +95,12 @@ def test_each_damage_is_named(
         assert {difference.check for difference in report.differences} == {expected.check}
 
 
-def test_the_catalogue_is_long_enough() -> None:
+def test_the_catalogue_has_at_least_40_damages() -> None:
     """At least 40 damages are tested, in addition to those of the rules."""
     assert len(DAMAGES | BETWEEN_EPOCHS) >= 40
 
 
-def test_a_shard_that_begins_without_a_value_is_looked_at() -> None:
+def test_a_shard_that_begins_with_a_null_value_is_audited() -> None:
     """The first record of a shard, even without a value, is not taken for one of another shard."""
     system = _system(STORY, "later epochs")
     empty = system.shards.places.keys() - {record[0] for record in system.sync}
@@ -114,7 +114,7 @@ def test_a_shard_that_begins_without_a_value_is_looked_at() -> None:
 
 @tries
 @given(st.integers(0, 10_000))
-def test_a_hole_of_the_log_is_not_blamed_on_its_copies(choice: int) -> None:
+def test_a_hole_of_the_log_is_not_a_difference_of_its_copies(choice: int) -> None:
     """A SeqId missing in the log is reported for the log, and not for the copies."""
     log = run(STORY)
     messages = [e for e in log.timeline_of("c1")[:-1] if isinstance(e, MessageSent)]
@@ -130,7 +130,7 @@ def test_a_hole_of_the_log_is_not_blamed_on_its_copies(choice: int) -> None:
 
 @tries
 @given(command_lists, st.data())
-def test_what_comes_during_the_audit_is_no_difference(
+def test_records_written_during_the_audit_are_not_differences(
     more: list[AnyCommand], data: st.DataObject
 ) -> None:
     """The audit reads new entries of the log before it reports copies that are ahead."""
@@ -148,7 +148,7 @@ def test_what_comes_during_the_audit_is_no_difference(
 
 @tries
 @given(command_lists, numbers)
-def test_what_only_a_copy_has_is_blamed_although_the_log_grew(
+def test_a_record_that_only_a_copy_has_is_named_while_the_log_grows(
     more: list[AnyCommand], choices: list[int]
 ) -> None:
     """An entry that only a copy has is reported, although the log grew."""
@@ -162,7 +162,7 @@ def test_what_only_a_copy_has_is_blamed_although_the_log_grew(
 
 @tries
 @given(command_lists)
-def test_what_came_during_the_audit_has_to_be_the_logs(more: list[AnyCommand]) -> None:
+def test_rows_written_during_the_audit_must_match_the_log(more: list[AnyCommand]) -> None:
     """A row ahead of the snapshot must equal the entry that the log received since."""
     system = _system([*STORY, *more])
     system.timeline, system.grown = system.timeline[:-1], system.timeline[-1:]
@@ -176,7 +176,7 @@ def test_what_came_during_the_audit_has_to_be_the_logs(more: list[AnyCommand]) -
 
 @tries
 @given(command_lists, st.data())
-def test_what_retention_dropped_is_no_difference(
+def test_records_removed_by_retention_are_not_differences(
     more: list[AnyCommand], data: st.DataObject
 ) -> None:
     """Records that Kafka dropped are no difference; the rest is checked, and a note reports this.
@@ -203,7 +203,7 @@ def test_what_retention_dropped_is_no_difference(
 
 @tries
 @given(st.integers(0, 10_000))
-def test_a_loss_behind_what_retention_dropped_is_named(choice: int) -> None:
+def test_a_loss_after_the_retained_beginning_is_named(choice: int) -> None:
     """Retention explains the oldest missing records, but no hole among later records."""
     system = _system(STORY)
     home = system.home("ann", 0)
@@ -222,9 +222,7 @@ def test_a_loss_behind_what_retention_dropped_is_named(choice: int) -> None:
 
 @tries
 @given(command_lists, st.data())
-def test_expired_rows_may_be_gone_and_no_others(
-    more: list[AnyCommand], data: st.DataObject
-) -> None:
+def test_only_expired_rows_may_be_absent(more: list[AnyCommand], data: st.DataObject) -> None:
     """A missing row is allowed exactly if its records have expired."""
     system = _system([*STORY, *more])
     alone = held_once(system)
@@ -251,7 +249,7 @@ run_lists = st.sets(st.integers(1, 30)).map(
 
 @tries
 @given(run_lists, st.lists(st.integers(1, 32)))
-def test_a_cursor_is_a_set_that_remembers_little(
+def test_a_cursor_answers_like_a_set_of_all_seqids(
     runs: list[AudienceRun], arrivals: list[int]
 ) -> None:
     """A cursor gives the same answer for each SeqId as a set of all SeqIds."""
@@ -274,7 +272,7 @@ shared = st.tuples(st.lists(people, min_size=1, unique=True), st.integers(1, 32)
 
 @tries
 @given(st.lists(run_lists, min_size=3, max_size=3), st.lists(shared))
-def test_recipients_who_move_together_move_as_each_alone(
+def test_recipients_of_one_record_are_audited_like_each_alone(
     runs: list[list[AudienceRun]], records: list[tuple[list[bytes], int]]
 ) -> None:
     """Cursors that advance together give the same answers as single cursors, in any order."""

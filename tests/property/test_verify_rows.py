@@ -54,7 +54,7 @@ def _read(rows: Sequence[AuditedSyncRow], user: str, after: int) -> list[int]:
 
 @tries
 @given(processes)
-def test_rows_of_a_sink_that_is_killed_are_right(history: list[Process]) -> None:
+def test_rows_of_a_killed_sink_are_correct(history: list[Process]) -> None:
     """After any flushes and kills there is no difference, and a reader gets all records."""
     system = system_of(LOG)
     system.sync_rows = rows_of(system.sync, history)
@@ -68,7 +68,7 @@ def test_rows_of_a_sink_that_is_killed_are_right(history: list[Process]) -> None
 
 @tries
 @given(processes, st.integers(0, 10_000))
-def test_a_skip_note_covers_the_rows_up_to_the_note_alone(
+def test_a_skip_note_covers_only_the_rows_up_to_the_note(
     history: list[Process], choice: int
 ) -> None:
     """A skip note at the last record explains missing rows, and a lower note does not."""
@@ -89,7 +89,7 @@ def test_a_skip_note_covers_the_rows_up_to_the_note_alone(
 
 @tries
 @given(processes, st.lists(st.integers(0, 10_000), max_size=4))
-def test_what_a_reader_loses_is_named_and_nothing_else(
+def test_exactly_the_records_that_a_reader_loses_are_named(
     history: list[Process], choices: list[int]
 ) -> None:
     """The audit names exactly the removed references that a reader misses."""

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.problems import Problem
+from gateway.errors import TokenExpired
 from gateway.live.long_poll import await_page
 from gateway.log.wake_ups import MAX_SINK_LAG_SECONDS, Wake, WakeUps
 from gateway.reads.sync_page import SyncRead, read_sync
@@ -148,7 +148,7 @@ class World:
 
 
 @given(STEPS)
-def test_nothing_is_missed_doubled_or_out_of_order(steps: list[tuple[Step, float]]) -> None:
+def test_no_record_is_missed_repeated_or_out_of_order(steps: list[tuple[Step, float]]) -> None:
     """The device gets exactly the log, in order, and at the latest with a read without wake-up."""
 
     async def play() -> None:
@@ -170,7 +170,7 @@ def test_nothing_is_missed_doubled_or_out_of_order(steps: list[tuple[Step, float
     virtual_time.run(play())
 
 
-def test_an_idle_device_costs_little() -> None:
+def test_an_idle_device_sends_few_requests() -> None:
     """An hour of waiting with nothing to read costs only some reads a minute.
 
     With a record that is announced and never stored, there is one read a second while the
@@ -193,7 +193,7 @@ def test_an_idle_device_costs_little() -> None:
     assert virtual_time.run(reads("append", "store")) <= 3_600 + 120 * RETRIES
 
 
-def test_a_wait_ends_with_its_time_and_with_the_gateway() -> None:
+def test_a_wait_ends_at_its_timeout_and_with_the_gateway() -> None:
     """A wait ends at its timeout, and soon after the gateway's stop."""
 
     async def play() -> None:
@@ -242,7 +242,7 @@ def test_nothing_is_read_with_an_expired_token(
         page: SyncPage | None = None
         with (
             world.wake_ups.listening("ann") as listener,
-            contextlib.suppress(Problem),
+            contextlib.suppress(TokenExpired),
         ):
             page = await await_page(listener, read, -1, seconds, lasts)
         assert all(at < max(lasts, READ) for at in begun)

@@ -51,7 +51,7 @@ async def gateway() -> AsyncIterator[Caller]:
         yield caller
 
 
-async def test_every_value_at_its_edge(gateway: Caller) -> None:
+async def test_every_parameter_is_checked_at_its_edge_values(gateway: Caller) -> None:
     """An allowed value is answered, any other value is a 400, and none is a 500.
 
     The status of each answer is in the document.
@@ -97,7 +97,7 @@ async def test_the_edges_of_every_operation_are_tried() -> None:
 
 @given(st.text(max_size=300))
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
-def test_a_cursor_is_one_or_it_is_none(text: str) -> None:
+def test_any_text_is_a_cursor_or_is_refused(text: str) -> None:
     """Any text is a cursor with a round trip, or a `ValueError`."""
     try:
         place = from_cursor(text)
@@ -107,7 +107,9 @@ def test_a_cursor_is_one_or_it_is_none(text: str) -> None:
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS)
-async def test_a_live_connection_has_the_same_numbers(gateway: Caller, value: str) -> None:
+async def test_a_live_connection_checks_numbers_in_the_same_way(
+    gateway: Caller, value: str
+) -> None:
     """The cursor of a WebSocket is checked like that of a page, before the upgrade."""
     answer = await gateway.ask("/v1/live", "ann", {"after": value})
     assert answer.status == (426 if value in {"00", "-0"} else 400)

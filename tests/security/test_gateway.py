@@ -18,7 +18,8 @@ from gateway.bounds import MAX_LINE_BYTES
 from gateway.http.middleware import OPEN_ROUTES
 from gateway.http.routes import ROUTES, WRITING_ROUTES
 from gateway.http.tokens import issue_token
-from gateway.reads.search_terms import SearchPosition, to_cursor
+from gateway.reads.search_terms import to_cursor
+from gateway.store.index_port import SearchPosition
 from tests.support.gateway import (
     SECRET,
     Answer,
@@ -118,14 +119,14 @@ async def test_a_bad_token_opens_no_route(guarded: Caller, path: str, why: str) 
 
 
 @pytest.mark.parametrize(("method", "path"), [route[:2] for route in WRITING_ROUTES])
-async def test_nothing_is_changed_without_a_token(guarded: Caller, method: str, path: str) -> None:
+async def test_no_data_is_changed_without_a_token(guarded: Caller, method: str, path: str) -> None:
     """Every writing route refuses a request without a token."""
     answer = await guarded.send(method, path.format(id="c"), None, b'{"device_id":"c"}')
     assert answer.status == 401
 
 
 @pytest.mark.parametrize("path", CLOSED)
-async def test_a_token_elsewhere_than_in_the_header_is_none(guarded: Caller, path: str) -> None:
+async def test_a_token_outside_the_header_is_ignored(guarded: Caller, path: str) -> None:
     """Proxies log URLs, so a token in a URL or a cookie is not accepted."""
     token = signed()
     for name in ("access_token", "token", "user"):
@@ -145,7 +146,7 @@ async def test_two_authorization_headers_are_refused(guarded: Caller) -> None:
 
 
 @pytest.mark.parametrize("header", ["X-User", "X-Forwarded-User", "User-Id", "X-Remote-User"])
-async def test_identity_is_the_tokens_alone(gateway: Caller, header: str) -> None:
+async def test_only_the_token_determines_the_identity(gateway: Caller, header: str) -> None:
     """No header and no parameter changes the user of the token."""
     token = {"Authorization": f"Bearer {issue_token(SETTINGS, 'eve', timedelta(minutes=1))}"}
     answer = await gateway.ask("/v1/sync", None, None, token | {header: "ann"})
@@ -154,7 +155,9 @@ async def test_identity_is_the_tokens_alone(gateway: Caller, header: str) -> Non
     assert answer.status == 400
 
 
-async def test_a_stranger_cannot_tell_what_is_there(gateway: Caller) -> None:
+async def test_a_stranger_cannot_distinguish_unknown_from_closed_conversations(
+    gateway: Caller,
+) -> None:
     """A stranger gets the same answers for an existing and a missing conversation."""
 
     async def seen(conv_id: str) -> list[tuple[Any, ...]]:
@@ -231,7 +234,7 @@ async def raw(gateway: Caller, request: str) -> bytes:
     ],
     ids=["long line", "long header", "many headers", "version", "no request", "bad header"],
 )
-async def test_what_is_no_request_is_refused_and_not_logged(
+async def test_input_that_is_not_http_is_refused_and_not_logged(
     guarded: Caller, caplog: pytest.LogCaptureFixture, request_text: str
 ) -> None:
     """The size of a request is checked before it is parsed, and the log quotes nothing of it."""
@@ -249,7 +252,7 @@ async def test_what_is_no_request_is_refused_and_not_logged(
     "conv_id",
     ["c' OR '1'='1", "c\x00", "../c", "c/../../healthz", "%", "c;DROP TABLE message", "{id}", "*"],
 )
-async def test_an_id_is_a_value_and_nothing_else(gateway: Caller, conv_id: str) -> None:
+async def test_an_id_is_only_a_value_in_queries(gateway: Caller, conv_id: str) -> None:
     """An id in a path finds only the conversation with exactly this id, which does not exist."""
     path = f"/v1/conversations/{quote(conv_id, safe='')}/messages"
     assert (await gateway.get(path, "ann")).status == 404
@@ -257,7 +260,7 @@ async def test_an_id_is_a_value_and_nothing_else(gateway: Caller, conv_id: str) 
     assert searched.status == 404
 
 
-async def test_a_cursor_of_another_place_shows_nothing_more(gateway: Caller) -> None:
+async def test_a_cursor_of_another_request_shows_no_additional_data(gateway: Caller) -> None:
     """A forged cursor gives only hits that the person may read."""
     cursor = to_cursor(SearchPosition(1 << 50, "c", 1))
     hers = await gateway.get("/v1/search", "ann", q="secretword", cursor=cursor)
@@ -266,7 +269,7 @@ async def test_a_cursor_of_another_place_shows_nothing_more(gateway: Caller) -> 
     assert others.body == {"hits": [], "next": None, "cut": False}
 
 
-def test_a_secret_is_not_in_an_error() -> None:
+def test_an_error_does_not_quote_a_secret() -> None:
     """The error about a wrong secret does not contain the secret."""
     settings = token_settings(jwt_secret=SecretStr("short secret"))
     with pytest.raises(Exception, match="IM_JWT_SECRET") as told:

@@ -15,7 +15,7 @@ import pytest
 
 from gateway import bounds
 from gateway.bounds import MAX_LINE_BYTES
-from gateway.live import live_socket
+from gateway.http import live_socket
 from gateway.log.wake_ups import WakeUps
 from schemas.codec import encode
 from tests.support.gateway import Caller, FakeIndex, FakeStore, message, serving, token_settings
@@ -59,7 +59,7 @@ async def gateway(woken: WakeUps) -> AsyncIterator[Caller]:
         yield caller
 
 
-async def test_bodies_that_never_arrive_cost_their_sender_alone(gateway: Caller) -> None:
+async def test_bodies_that_never_arrive_delay_only_their_sender(gateway: Caller) -> None:
     """256 requests of one person without their bodies do not block other people or health."""
     request = head(gateway, "POST /v1/devices", "ann", "Content-Length: 20")
     async with AsyncExitStack() as stack:
@@ -74,7 +74,7 @@ async def test_bodies_that_never_arrive_cost_their_sender_alone(gateway: Caller)
     assert all(answer.problem["status"] == answer.status for answer in answers)
 
 
-async def test_a_body_that_trickles_ends(gateway: Caller) -> None:
+async def test_a_slow_body_ends_the_request(gateway: Caller) -> None:
     """The time of a whole body is bounded, so single bytes do not prolong it."""
     async with peer(gateway) as slow:
         await slow.send(head(gateway, "POST /v1/devices", "ann", "Content-Length: 60000"))
@@ -103,7 +103,7 @@ ENDLESS = {
 
 @pytest.mark.parametrize("line", ["POST /v1/devices", "GET /v1/sync?limit=1", "POST /no"])
 @pytest.mark.parametrize("name", ENDLESS)
-async def test_a_body_without_an_end_ends(gateway: Caller, line: str, name: str) -> None:
+async def test_a_body_without_an_end_is_cut_off(gateway: Caller, line: str, name: str) -> None:
     """A connection with an endless body ends, and other clients are not delayed."""
     async with peer(gateway) as flood:
         await flood.send(head(gateway, line, "ann", "Transfer-Encoding: chunked"))
@@ -116,7 +116,7 @@ async def test_a_body_without_an_end_ends(gateway: Caller, line: str, name: str)
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n"], ids=["silent", "slow"])
-async def test_headers_that_do_not_come_end_the_connection(gateway: Caller, begun: bytes) -> None:
+async def test_missing_headers_end_the_connection(gateway: Caller, begun: bytes) -> None:
     """A silent peer is disconnected; a peer with slow headers gets a problem first."""
     async with peer(gateway) as slow:
         await slow.send(begun)
@@ -128,7 +128,7 @@ async def test_headers_that_do_not_come_end_the_connection(gateway: Caller, begu
             trickling.cancel()
 
 
-async def test_a_slow_header_on_a_used_connection_ends(gateway: Caller) -> None:
+async def test_a_slow_header_on_a_used_connection_ends_the_connection(gateway: Caller) -> None:
     """The bound for headers holds for the second request of a connection, too."""
     async with peer(gateway) as slow:
         await slow.send(head(gateway, "GET /v1/sync?limit=1"))
@@ -137,7 +137,7 @@ async def test_a_slow_header_on_a_used_connection_ends(gateway: Caller) -> None:
         assert (await slow.answer()).status == 408
 
 
-async def test_idle_connections_make_room(
+async def test_idle_connections_are_closed_for_new_ones(
     gateway: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the bound of connections, an idle one is closed for a new one."""
@@ -186,7 +186,7 @@ async def test_connections_of_one_person_are_bounded(
         assert (await fourth.answer()).status == 200
 
 
-async def test_pipelined_answers_that_nobody_reads_end(gateway: Caller) -> None:
+async def test_unread_pipelined_answers_end_the_connection(gateway: Caller) -> None:
     """Unread answers end the connection within the bound for writes, without a delay of others."""
     async with peer(gateway) as deaf:
         await deaf.send(head(gateway, "GET /v1/sync?limit=500") * 20)
@@ -247,7 +247,7 @@ async def test_a_websocket_that_never_reads_is_aborted(
         await aborted(deaf)
 
 
-async def test_a_websocket_that_reads_nothing_of_its_close_is_aborted(
+async def test_a_websocket_that_does_not_read_its_close_is_aborted(
     gateway: Caller, woken: WakeUps
 ) -> None:
     """A client that does not answer the close frame is disconnected within a bound."""
@@ -356,7 +356,7 @@ NO_REQUESTS = {
 
 
 @pytest.mark.parametrize("name", NO_REQUESTS)
-async def test_what_is_no_request_gets_the_usual_problem(
+async def test_input_that_is_not_http_receives_a_problem_document(
     gateway: Caller, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     """A malformed request gets a problem document; it and the log quote nothing."""
@@ -402,7 +402,7 @@ ODD_REQUESTS = {
 
 
 @pytest.mark.parametrize("name", ODD_REQUESTS)
-async def test_an_odd_request_gets_the_usual_problem(gateway: Caller, name: str) -> None:
+async def test_an_unusual_request_receives_a_problem_document(gateway: Caller, name: str) -> None:
     """Every refusal by router, body parser or upgrade is the gateway's problem document."""
     status, line, headers = ODD_REQUESTS[name]
     async with peer(gateway) as odd:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from audit.audit import audit
 from audit.index import IndexedDocument
-from audit.input import InputLetter, InputRecord
+from audit.input_records import InputLetter, InputRecord
 from audit.log import KafkaRecord
 from audit.member_rows import MembershipRow
 from audit.read_marks import ReadMarkRow

@@ -23,8 +23,7 @@ from gateway.http.tokens import issue_token
 from gateway.log.barrier import NO_BARRIER, Barrier
 from gateway.log.log_ends import Ends
 from gateway.log.wake_ups import WakeUps
-from gateway.reads.search import Index, SearchAsked
-from gateway.reads.search_terms import Hit, SearchPosition
+from gateway.store.index_port import Hit, Index, SearchAsked, SearchPosition
 from gateway.store.store_port import (
     SLICE,
     ConversationHead,

@@ -17,12 +17,11 @@ from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from gateway.http.problems import Problem
 from gateway.log.barrier import Barrier
 from gateway.reads.sync_back import read_sync_back
 from gateway.reads.sync_page import read_sync, sync_end
 from gateway.store.store_port import ConversationHead, Expiry, StoredEntry, StoredRow
-from schemas.errors import ServerUnavailable
+from schemas.errors import ServerUnavailable, Trimmed
 from schemas.lifetime import SKIPPED_SINCE, SKIPPED_UNTIL, inactive_after, keeping
 from schemas.limits import MAX_SEQ
 from schemas.sync_rows import SyncRow
@@ -285,11 +284,9 @@ class Device:
             await self._read_on()
             if is_new and self.cursor >= 0:
                 await self._read_store()
-        except Problem as problem:
-            if "oldest" not in problem.members:
-                raise
+        except Trimmed as trimmed:
             self.trims += 1
-            await self._rebuild(problem.members["oldest"])
+            await self._rebuild(trimmed.oldest)
 
     async def _read_on(self) -> None:
         try:

@@ -18,7 +18,7 @@ from consumers.device.gateway_timeline import GatewayTimelines
 from consumers.device.knowledge import Arrived, TimelineItem
 from consumers.device.local_store import LocalStore
 from consumers.device.registry import GatewayRegistry
-from gateway.http.problems import Problem
+from gateway.errors import ConversationNotFound
 from gateway.http.tokens import issue_token
 from gateway.live.head_pump import open_head
 from gateway.reads.access import access_conversation
@@ -184,7 +184,7 @@ class World:
         """
         try:
             return open_head(await access_conversation(self.store, ME, conv_id))
-        except Problem:
+        except ConversationNotFound:
             return None
 
     def my_unread(self, conv_id: str) -> int:

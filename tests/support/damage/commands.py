@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from audit.input import NO_POSITION, InputLetter, InputRecord
+from audit.input_records import NO_POSITION, InputLetter, InputRecord
 from schemas.codec import decode_command, decode_sync_record, encode
 from schemas.records import (
     AddMembers,

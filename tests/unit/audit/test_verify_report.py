@@ -43,7 +43,7 @@ def system() -> System:
     return system_of(run(STORY))
 
 
-def test_a_consistent_deployment_ends_with_0(
+def test_verify_exits_with_0_for_a_consistent_deployment(
     monkeypatch: pytest.MonkeyPatch, system: System
 ) -> None:
     """The output of a consistent deployment has the counts and the verdict."""
@@ -54,7 +54,7 @@ def test_a_consistent_deployment_ends_with_0(
     assert "no difference" in result.output
 
 
-def test_a_difference_ends_with_1_and_is_named(
+def test_verify_exits_with_1_and_names_the_difference(
     monkeypatch: pytest.MonkeyPatch, system: System
 ) -> None:
     """The output has the name and the place of the difference."""
@@ -66,7 +66,7 @@ def test_a_difference_ends_with_1_and_is_named(
     assert f"store: missing {expected.conv_id}#{expected.seq}" in result.output
 
 
-def test_for_programs_each_line_is_an_object_and_the_last_the_summary(
+def test_the_json_output_has_an_object_in_each_line_and_ends_with_the_summary(
     monkeypatch: pytest.MonkeyPatch, system: System
 ) -> None:
     """With ``--json`` each line is a difference, and the last line is the summary."""
@@ -84,13 +84,13 @@ def test_for_programs_each_line_is_an_object_and_the_last_the_summary(
     assert last["checks"]["log"]["counts"]["entries"] == len(system.timeline)
 
 
-def test_nothing_to_verify_is_a_failure_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_log_is_a_failure_unless_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty deployment may be the wrong one, so it is a failure without ``--allow-empty``."""
     assert _verify(monkeypatch, System()).exit_code == 1
     assert _verify(monkeypatch, System(), "--allow-empty").exit_code == 0
 
 
-def test_of_many_differences_some_are_named_and_all_are_counted() -> None:
+def test_some_of_many_differences_are_named_and_all_are_counted() -> None:
     """All differences are counted, but only a bounded number of each kind is listed."""
     told: list[Difference] = []
     report = AuditReport(told.append)
@@ -104,7 +104,7 @@ def test_of_many_differences_some_are_named_and_all_are_counted() -> None:
     assert summary(report, 0.0)["checks"]["store"]["differences"]["missing"] == 2_000
 
 
-def test_a_line_tells_place_and_reason_and_cannot_move_the_cursor() -> None:
+def test_a_line_has_place_and_reason_without_control_characters() -> None:
     """Ids come from users, so control characters in them are not printed."""
     told = line(
         Difference(

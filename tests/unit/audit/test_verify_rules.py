@@ -214,7 +214,7 @@ def differences(
         [created("ann"), *(said(seq) for seq in range(2, 1_025)), recalled(1_025, 16)],
     ],
 )  # fmt: skip
-def test_entries_that_obey_are_silent(entries: list[AnyEntry]) -> None:
+def test_valid_entries_break_no_rule(entries: list[AnyEntry]) -> None:
     """Correct histories, with corner cases of each rule, have no difference."""
     assert differences(*entries) == []
 
@@ -353,7 +353,7 @@ def test_each_rule_has_a_log_that_breaks_it() -> None:
     assert set(BROKEN) == set(get_args(RuleName))
 
 
-def test_earlier_settings_are_not_held_against_the_present_ones() -> None:
+def test_entries_of_earlier_settings_are_not_compared_with_the_present_limits() -> None:
     """An entry from before the last change of limits may exceed them; a later one may not."""
     late = [created("ann"), said(2), edited(3, 2, at=1_503)]
 
@@ -390,7 +390,7 @@ def test_a_hole_is_one_difference_however_long() -> None:
     assert (stranger.kind, stranger.seq) == ("sender_not_a_member", 6)
 
 
-def test_holes_are_no_repeated_command() -> None:
+def test_holes_are_not_repeated_commands() -> None:
     """Missing entries have no id, so they do not count as repeated commands."""
     found = differences(created("ann"), said(3), said(5))
 

@@ -81,7 +81,7 @@ def test_the_ranges_are_the_whole_ring() -> None:
 
 
 @pytest.mark.parametrize("errors", [0, 1, 3])
-def test_each_page_of_each_range_comes_once(errors: int) -> None:
+def test_each_page_of_each_range_is_returned_once(errors: int) -> None:
     """A page that timed out is requested again from the same position, and no row is doubled."""
     rows = list(scan(_Session(errors), "sync", "user_id", "*"))
 
@@ -92,7 +92,7 @@ def test_each_page_of_each_range_comes_once(errors: int) -> None:
     assert set(map(tuple, by_range.values())) == {tuple(range(PAGES))}
 
 
-def test_a_partition_that_spans_pages_comes_in_one_piece() -> None:
+def test_a_partition_that_spans_pages_is_returned_as_a_whole() -> None:
     """The rows of a range come in order, without rows of other ranges between them."""
     pages = scan_pages(_Session(), "sync", "bounds", "bounds, number", together=1)
     rows = [row for page in pages for row in page]

@@ -24,7 +24,7 @@ class Group:
         return partitions
 
 
-def test_a_coordinator_that_moves_or_loads_is_asked_again() -> None:
+def test_a_moving_or_loading_coordinator_is_queried_again() -> None:
     """All three errors of a broker that does not know the group yet are retried."""
     group = Group(
         KafkaError.NOT_COORDINATOR,
@@ -34,13 +34,13 @@ def test_a_coordinator_that_moves_or_loads_is_asked_again() -> None:
     assert committed_places(group, PLACES, 10.0) == PLACES
 
 
-def test_it_is_not_asked_for_ever() -> None:
+def test_a_coordinator_is_queried_within_a_time_limit() -> None:
     """After the given time the error is raised."""
     with pytest.raises(KafkaException):
         committed_places(Group(*[KafkaError.NOT_COORDINATOR] * 1_000), PLACES, 0.3)
 
 
-def test_any_other_error_comes_out_at_once() -> None:
+def test_any_other_error_is_raised_at_once() -> None:
     """Only errors that end without intervention are retried."""
     group = Group(KafkaError.GROUP_AUTHORIZATION_FAILED)
     with pytest.raises(KafkaException):

@@ -32,7 +32,7 @@ def answering(
     monkeypatch.setattr(deployment_watch, name, answer)
 
 
-def test_a_watch_ends_the_process_when_it_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_woken_watch_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """After an assignment of partitions the watch checks at once, and passes a failure on."""
     monkeypatch.setattr(deployment_watch, "IDENTITY_CHECK_SECONDS", 3_600.0)
     answering(monkeypatch, "check_topics", [WrongDeployment("topic im.messages …")])
@@ -45,14 +45,14 @@ def test_a_watch_ends_the_process_when_it_is_woken(monkeypatch: pytest.MonkeyPat
     assert ended.get(timeout=10).exit_code == 78
 
 
-def test_a_broker_that_does_not_answer_is_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_broker_does_not_end_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """An unreachable broker does not end a stage, which waits for the broker as usual."""
     answering(monkeypatch, "check_topics", [ServerUnavailable("no answer")])
 
     DeploymentWatch(Settings(), DEPLOYMENT).look()
 
 
-def test_a_start_waits_for_the_broker_and_says_so_once(
+def test_a_start_waits_for_the_broker_and_logs_it_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A start waits for the broker and logs the reason only once."""
@@ -64,7 +64,7 @@ def test_a_start_waits_for_the_broker_and_says_so_once(
     assert caplog.messages == ["waits: Kafka does not answer"]
 
 
-def test_a_start_does_not_wait_for_what_cannot_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_does_not_wait_after_a_permanent_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The data of another deployment end the start at once."""
     answering(monkeypatch, "check_log", [WrongDeployment("topic im.messages …")])
 

@@ -25,7 +25,7 @@ class GrowingSession:
         return self._answers.pop(0)
 
 
-def test_a_table_that_is_made_meanwhile_is_not_there_yet() -> None:
+def test_a_table_without_columns_yet_counts_as_missing() -> None:
     """A table created between the two queries is left out, instead of raising a KeyError."""
     found = found_tables(GrowingSession(), Settings())
     assert list(found) == ["message"]

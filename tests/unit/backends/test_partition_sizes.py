@@ -111,13 +111,13 @@ def entries_of(command: AnyCommand, limits: Limits, *members: str) -> list[AnyEn
     return decision.code
 
 
-def test_a_partition_of_messages() -> None:
+def test_a_partition_of_messages_is_below_the_bound() -> None:
     """A bucket of the longest entries, by the longest sender, is below the limit."""
     row = MAX_ENTRY_BYTES + ID_BYTES + KIND_BYTES + 2 * NUMBER_BYTES + ROW_BYTES
     assert MESSAGE_BUCKET * row < PARTITION_BYTES
 
 
-def test_a_partition_of_sync_records() -> None:
+def test_a_partition_of_sync_records_is_below_the_bound() -> None:
     """A bucket with a row of the maximum length at each offset is below the limit.
 
     Each offset of a recipient's records can be the key of a row, if flushes are repeated with
@@ -133,7 +133,7 @@ def test_a_partition_of_sync_records() -> None:
         min_size=1, max_size=250,
     )
 )  # fmt: skip
-def test_no_row_of_sync_records_is_longer(records: list[tuple[str, int]]) -> None:
+def test_no_row_of_sync_records_is_longer_than_the_bound(records: list[tuple[str, int]]) -> None:
     """For any conversations and replies, a row is within its bounds in bytes and in references."""
     places = [
         SyncPlacement(at, at, conv_id, MAX_NUMBER, b'"%s"' % (b"x" * reply) if reply else None)
@@ -146,7 +146,7 @@ def test_no_row_of_sync_records_is_longer(records: list[tuple[str, int]]) -> Non
     assert all(len(held) <= MAX_REFERENCES for held in found)
 
 
-def test_a_partition_of_members() -> None:
+def test_a_partition_of_members_is_below_the_bound() -> None:
     """A bucket whose entries name the highest number of members is below the limit."""
     names = MAX_ENTRY_BYTES + MOST_MEMBERS_PER_ENTRY * (NUMBER_BYTES + 1 + ROW_BYTES)
     assert MEMBERSHIP_BUCKET * names < PARTITION_BYTES
@@ -193,7 +193,7 @@ def test_each_table_has_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(tables.made) == SUMMED_UP | FEW_ROWS | one_row
 
 
-def test_a_partition_of_listed_buckets() -> None:
+def test_a_partition_of_listed_buckets_is_below_the_bound() -> None:
     """The list for a record in every bucket, at the planned rate, is below the limit."""
     settings = Settings()
     listed_seconds = LISTED_LIFETIMES * settings.sync_lifetime.total_seconds()
@@ -202,7 +202,7 @@ def test_a_partition_of_listed_buckets() -> None:
 
 
 @given(ids, ids, texts, st.lists(ids, max_size=100))
-def test_no_message_makes_a_longer_entry(
+def test_no_message_makes_an_entry_above_the_bound(
     conv_id: str, sender: str, text: str, mentions: list[str]
 ) -> None:
     """For any text, ids and mentions, the entry is within the limit or the message is rejected."""
@@ -235,7 +235,7 @@ def test_the_longest_message_is_accepted(say: Callable[..., AnyCommand]) -> None
 
 
 @given(ids, ids, texts, st.lists(ids, max_size=100))
-def test_what_was_sent_can_be_set_by_an_edit(
+def test_an_edit_can_set_any_content_of_a_message(
     conv_id: str, sender: str, text: str, mentions: list[str]
 ) -> None:
     """An edit is accepted or rejected exactly as a message with the same text and mentions."""
@@ -248,13 +248,13 @@ def test_what_was_sent_can_be_set_by_an_edit(
         assert [len(encode(entry)) <= MAX_ENTRY_BYTES for entry in edited] == [True]
 
 
-def test_a_recall_of_what_was_edited_most_fits() -> None:
+def test_a_recall_of_a_message_with_the_most_edits_fits() -> None:
     """A recall with the maximum number of edits and the longest ids is within the limit."""
     found = entries_of(RecallMessage(**common(WIDE, WIDE), seq=LATE), Limits())
     assert [len(encode(entry)) <= MAX_ENTRY_BYTES for entry in found] == [True]
 
 
-def test_a_text_of_just_the_limit_fits() -> None:
+def test_a_text_of_exactly_the_limit_fits() -> None:
     """A text of exactly the limit fits with the longest ids of one byte per character."""
     name = "x" * MAX_ID_LENGTH
     content = TextContent(text="字" * 2_730 + "xx")
@@ -269,7 +269,7 @@ def test_a_text_of_just_the_limit_fits() -> None:
     st.sampled_from([1, 7, 500, MOST_MEMBERS_PER_ENTRY]),
     st.sampled_from([CreateConversation, AddMembers, RemoveMembers]),
 )
-def test_no_list_of_members_makes_a_longer_entry(
+def test_no_list_of_members_makes_an_entry_above_the_bound(
     conv_id: str,
     sender: str,
     people: list[str],
@@ -293,7 +293,7 @@ def test_no_list_of_members_makes_a_longer_entry(
     assert [user for part in named for user in part] == list(dict.fromkeys(expected))
 
 
-def test_a_cut_list_is_not_cut_finer_than_need_be() -> None:
+def test_a_long_list_is_not_split_more_than_necessary() -> None:
     """10,000 people with short ids make as few entries as ``members_per_entry`` allows."""
     people = [f"user-{number:05}" for number in range(10_000)]
     found = entries_of(

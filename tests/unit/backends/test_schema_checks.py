@@ -55,7 +55,7 @@ def index(replicas: int, mappings: dict[str, Any] | None = None) -> dict[str, An
     return {"im-messages-2026.01": {"mappings": mappings or MAPPINGS, "settings": settings}}
 
 
-def test_a_statement_says_what_is_needed() -> None:
+def test_a_statement_contains_the_required_table() -> None:
     """Columns, key with order, TTL and compaction are parsed from a statement."""
     needed = Table(
         {"a": "text", "b": "int", "c": "bigint", "d": "boolean"},
@@ -66,7 +66,7 @@ def test_a_statement_says_what_is_needed() -> None:
     assert table_of(STATEMENT) == ("t", needed)
 
 
-def test_every_table_of_the_deployment_is_understood() -> None:
+def test_every_table_of_the_deployment_is_parsed() -> None:
     """Each statement has a different name, and its key consists of its columns."""
     tables = dict(map(table_of, cassandra._TABLES))  # noqa: SLF001 - the statements under test
     assert len(tables) == len(cassandra._TABLES)  # noqa: SLF001 - the same
@@ -86,7 +86,7 @@ def test_every_table_of_the_deployment_is_understood() -> None:
         ({"compaction": "Y"}, "compaction Y (needs X)"),
     ],
 )
-def test_what_differs_is_named(change: dict[str, Any], phrase: str) -> None:
+def test_each_difference_of_a_table_is_named(change: dict[str, Any], phrase: str) -> None:
     """Each difference is one phrase with the actual and the required value."""
     wanted = Table({"a": "text", "b": "int"}, [("a", "none"), ("b", "asc")], compaction="X")
     assert list(differences(wanted, wanted)) == []

@@ -19,7 +19,7 @@ close_ids = st.text(st.sampled_from("a._-2e字"), min_size=1, max_size=6)
 
 
 @given(st.lists(ids | close_ids, max_size=20))
-def test_each_recipient_has_a_name_that_kafka_takes(users: list[str]) -> None:
+def test_each_recipient_has_a_valid_topic_name(users: list[str]) -> None:
     """Each recipient has a valid topic name of their own, also where a dot and ``_`` are equal.
 
     No name belongs to an epoch of the other layout.
@@ -38,7 +38,7 @@ def test_each_recipient_has_a_name_that_kafka_takes(users: list[str]) -> None:
     [("x.sync", 0), ("x.sync-1", 1), ("x.sync-12", 12), ("x.sync-01", None), ("x.sync-", None),
      ("x.sync.ann", None), ("y.sync", None), ("x.sync-1x", None)],
 )  # fmt: skip
-def test_epochs_are_told_by_their_topics(topic: str, epoch: int | None) -> None:
+def test_the_topic_of_a_shard_identifies_its_epoch(topic: str, epoch: int | None) -> None:
     """The epoch is parsed from the topic's name, and other topics have none."""
     assert Sharded("x.sync").epoch(topic) == epoch
 
@@ -58,7 +58,9 @@ def test_shards_are_found_by_recipient_and_by_number() -> None:
     assert shards.home("ann", 2) is None
 
 
-def test_two_topics_of_one_number_are_not_mixed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_topics_with_the_same_number_are_distinguished(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Two topics with the same number are an error instead of a mixture."""
     layout = TopicPerRecipient("x.sync")
     monkeypatch.setattr(layout, "number", lambda _topic, _partition: 7)

@@ -16,7 +16,7 @@ def wanted(topic: Topic) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("topic", Topic)
-def test_settings_of_our_own_are_accepted(topic: Topic) -> None:
+def test_topic_settings_of_the_deployment_are_accepted(topic: Topic) -> None:
     """A topic made by this version has no faults."""
     assert faults(wanted(topic), wanted(topic)) == []
 
@@ -65,7 +65,7 @@ def test_a_setting_that_can_lose_records_is_named(topic: Topic, setting: str, va
         (Topic.CONTACTS, "cleanup.policy", "delete,compact"),
     ],
 )
-def test_a_setting_that_keeps_more_is_accepted(topic: Topic, setting: str, value: str) -> None:
+def test_a_setting_that_retains_more_is_accepted(topic: Topic, setting: str, value: str) -> None:
     """A longer retention, and a setting that loses nothing, are accepted."""
     assert faults(wanted(topic) | {setting: value}, wanted(topic)) == []
 

@@ -68,7 +68,7 @@ def test_a_standby_and_a_stage_without_a_broker_wait(*, leaves: bool | None) -> 
     assert Stage(Said(leaves=leaves)).run(LONG, 0) is None
 
 
-def test_a_broker_that_was_away_gives_the_stage_its_whole_time_again() -> None:
+def test_an_unreachable_broker_restarts_the_time_limit_of_a_stage() -> None:
     """The time without partitions starts when the broker answers."""
     group = Said(leaves=None)
     stage = Stage(group)
@@ -129,7 +129,7 @@ def test_a_condition_that_lasts_is_logged_once_a_minute(caplog: pytest.LogCaptur
     assert len(caplog.records) == 4
 
 
-def test_a_library_says_each_thing_once_a_minute() -> None:
+def test_a_library_logs_each_line_once_a_minute() -> None:
     """The same line of a library is logged once a minute; other lines are not limited."""
     clock = Clock()
     lines = LibraryFilter(("aiokafka",), clock)

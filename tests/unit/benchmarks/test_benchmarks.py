@@ -18,7 +18,7 @@ FIGURE = Figure(
 )
 
 
-def test_a_share_is_taken_round_by_round() -> None:
+def test_a_share_is_the_median_of_the_rounds() -> None:
     """The share of each round compares rates of that round; the median of the shares counts."""
     share, rate, most = FIGURE.targets
     assert FIGURE.reached(share) == 0.8  # the median of 0.8, 3.0 and 0.45
@@ -28,7 +28,7 @@ def test_a_share_is_taken_round_by_round() -> None:
     assert FIGURE.is_met(most)
 
 
-def test_a_report_replaces_the_one_before(tmp_path: Path) -> None:
+def test_a_report_replaces_the_previous_report(tmp_path: Path) -> None:
     """A report replaces the old one: readable JSON, and a page with verdicts and charts."""
     (tmp_path / "results.json").write_text("old", encoding="utf-8")
     written = Report("a1b2c3", "2 cores", [FIGURE])

@@ -10,7 +10,7 @@ from benchmarks.restless import restless
 SAID = [("c1", "ann"), ("c1", "bob"), ("c2", "ann"), ("c1", "ann"), ("c1", "cy")]
 
 
-def test_everybody_leaves_after_their_last_line(tmp_path: Path) -> None:
+def test_each_person_leaves_after_their_last_line(tmp_path: Path) -> None:
     """A person leaves each conversation once, after their last line; no line is lost."""
     lines = [
         {"conv": conv, "at": "2004-11-15T02:38:00Z", "kind": "message", "user": user, "text": "hi"}

@@ -147,7 +147,7 @@ async def line(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Line]:
             await forwarder.cut()
 
 
-async def test_records_and_heads_are_told(line: Line) -> None:
+async def test_records_and_heads_are_delivered(line: Line) -> None:
     """Records after the cursor and heads arrive over the connection, without further requests."""
     await line.begins(1)
     asked = line.tokens
@@ -161,7 +161,7 @@ async def test_records_and_heads_are_told(line: Line) -> None:
     assert line.tokens == asked
 
 
-async def test_a_connection_that_begins_says_that_heads_are_to_be_asked_for(line: Line) -> None:
+async def test_a_new_connection_requires_a_request_for_heads(line: Line) -> None:
     """The first batch of a connection asks for a read of the heads, which may have moved."""
     was_asked = True
     async with asyncio.timeout(SECONDS):
@@ -174,7 +174,7 @@ async def test_a_connection_that_begins_says_that_heads_are_to_be_asked_for(line
     assert not was_asked
 
 
-async def test_what_was_not_applied_is_told_again(line: Line) -> None:
+async def test_records_that_were_not_applied_are_delivered_again(line: Line) -> None:
     """A cursor that did not advance gets its records again, over a new connection."""
     await line.begins(-1)
     assert [each.sync_seq for each in (await line.told(-1)).arrived] == [1]
@@ -187,7 +187,7 @@ async def test_what_was_not_applied_is_told_again(line: Line) -> None:
             assert again in ([], [1, 2])
 
 
-async def test_an_expired_timeline_is_told_by_its_own_error(line: Line) -> None:
+async def test_an_expired_timeline_raises_its_own_error(line: Line) -> None:
     """An expired cursor raises `Trimmed`, as over HTTP; a cursor after that part continues."""
     await line.begins(1)
     line.chat.put_expiry("ann", 1, 2, 8)
@@ -216,7 +216,7 @@ async def test_an_expired_token_is_replaced(line: Line) -> None:
     assert (await line.told(1)).heads == {"c": 2}
 
 
-async def test_a_gateway_that_is_not_there_is_asked_and_found_again(line: Line) -> None:
+async def test_a_device_reconnects_to_an_unreachable_gateway(line: Line) -> None:
     """An unreachable gateway is requested over HTTP, and the connection is retried."""
     await line.begins(1)
     await line.forwarder.cut()
@@ -260,7 +260,7 @@ class Shown:
         return len(self.seqs) == self._line.chat.head
 
 
-async def test_a_device_that_is_told_does_not_ask(
+async def test_a_device_with_a_live_connection_sends_no_requests(
     line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A device on a connection requests the heads only at its start and after the begin.
@@ -289,7 +289,7 @@ async def test_a_device_that_is_told_does_not_ask(
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_nothing_is_lost_wherever_connections_break(
+async def test_no_record_is_lost_wherever_a_connection_breaks(
     line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Connections break after arbitrary bytes; every entry is shown once and in order."""

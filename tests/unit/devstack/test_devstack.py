@@ -39,7 +39,7 @@ def settings(**overrides: object) -> DevstackSettings:
     return DevstackSettings.model_validate(numbered | overrides)
 
 
-def test_kafka_listens_and_advertises_where_clients_are_told() -> None:
+def test_kafka_listens_at_its_advertised_address() -> None:
     """The broker advertises the address that clients get, and the controller has its own port."""
     server = KafkaServer(settings())
     lines = server.properties(Path("/data")).splitlines()
@@ -60,7 +60,7 @@ def test_cassandra_has_its_two_ports_and_takes_large_batches() -> None:
     assert "batch_size_fail_threshold: 640KiB" in yaml
 
 
-def test_elasticsearch_keeps_to_itself() -> None:
+def test_elasticsearch_listens_only_locally() -> None:
     """Elasticsearch listens only on this machine, and creates no undeclared index."""
     yaml = ElasticsearchServer(settings()).yaml(Path("/d"), Path("/l")).splitlines()
     assert "http.port: 20005" in yaml
@@ -69,7 +69,7 @@ def test_elasticsearch_keeps_to_itself() -> None:
     assert "action.auto_create_index: false" in yaml
 
 
-def test_java_is_told_what_the_settings_say(
+def test_java_receives_the_options_of_the_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All three servers get the Java options of the settings in addition to their own."""
@@ -98,7 +98,7 @@ def test_every_port_names_the_variable_that_sets_it(monkeypatch: pytest.MonkeyPa
     assert changed == [31_000] * 6
 
 
-def test_the_supervisor_gets_commands_and_variables_as_they_are(tmp_path: Path) -> None:
+def test_the_supervisor_receives_commands_and_variables_unchanged(tmp_path: Path) -> None:
     """Spaces, quotes and percent signs in commands and variables survive the file's syntax."""
     command = ("/a b/java", "-Dx=50%", "it's")
     program = Program(
@@ -188,13 +188,13 @@ def test_without_java_one_line_says_what_to_install(
 @pytest.mark.parametrize(
     ("version", "release"), [("1.8.0_392", 8), ("11.0.2", 11), ("17.0.15", 17), ("21", 21)]
 )
-def test_java_tells_its_release(tmp_path: Path, version: str, release: int) -> None:
+def test_the_release_of_java_is_read(tmp_path: Path, version: str, release: int) -> None:
     """Old and new formats of a version give the release."""
     assert java.java_version(java_that_says(tmp_path, version)) == release
 
 
 @pytest.mark.parametrize("release", [11, 25])
-def test_a_java_that_does_not_fit_is_named(
+def test_an_unsupported_java_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, release: int
 ) -> None:
     """A Java too old for Elasticsearch or too new for Cassandra is named with its path."""
@@ -204,7 +204,7 @@ def test_a_java_that_does_not_fit_is_named(
         java.find_java()
 
 
-def test_one_that_fits_is_found_behind_one_that_does_not(
+def test_a_supported_java_is_found_after_an_unsupported_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The search passes over an unsuitable Java to a suitable one without a setting."""
@@ -216,7 +216,9 @@ def test_one_that_fits_is_found_behind_one_that_does_not(
     assert java.find_java() == found[1]
 
 
-def test_java_home_comes_before_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_java_home_has_precedence_over_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """JAVA_HOME has precedence over PATH."""
     (tmp_path / "bin").mkdir()
     named = java_that_says(tmp_path / "bin", "21.0.1")
@@ -233,7 +235,7 @@ def test_every_file_of_a_server_is_locked(distribution: object) -> None:
     assert len({(file.artifact, file.classifier) for file in files}) == len(files)
 
 
-def test_a_deep_home_still_has_a_socket_that_the_kernel_takes(tmp_path: Path) -> None:
+def test_a_deep_home_folder_has_a_valid_socket_path(tmp_path: Path) -> None:
     """A socket path above about 100 bytes moves to a short, private folder."""
     shallow, deep = Path("/srv/im"), tmp_path / ("d" * 120)
     assert rpc.socket_path(shallow) == Path("/srv/im/run/supervisor.sock")
@@ -243,13 +245,13 @@ def test_a_deep_home_still_has_a_socket_that_the_kernel_takes(tmp_path: Path) ->
     assert rpc.socket_path(tmp_path / ("e" * 120)) != moved
 
 
-def test_a_supervisor_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+def test_a_missing_supervisor_is_reported_at_once(tmp_path: Path) -> None:
     """A call to a missing supervisor fails at once and does not wait."""
     with pytest.raises(ServerUnavailable, match="getState"):
         rpc.call(tmp_path / "none.sock", "getState")
 
 
-def test_last_words_are_the_end_of_the_log(tmp_path: Path) -> None:
+def test_the_last_log_lines_are_the_end_of_the_log(tmp_path: Path) -> None:
     """An error contains the path of the log and its last lines, also when there is no log."""
     log = tmp_path / "kafka.log"
     assert last_words(log) == f"its log is {log}"

@@ -86,7 +86,7 @@ def test_a_file_with_another_hash_is_refused(repository: Path, tmp_path: Path) -
     assert not (tmp_path / "servers/thing-1.0").exists()
 
 
-def test_a_file_that_is_not_there_is_named(repository: Path, tmp_path: Path) -> None:
+def test_a_missing_file_is_named(repository: Path, tmp_path: Path) -> None:
     """The error names the file that could not be downloaded."""
     del repository
     with pytest.raises(ServerUnavailable, match=r"thing 1\.0 could not be downloaded"):

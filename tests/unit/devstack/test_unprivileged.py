@@ -18,14 +18,16 @@ as_root = pytest.mark.skipif(
 )
 
 
-def test_who_is_not_root_runs_it_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_other_than_root_runs_servers_under_their_own_id(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Without root the command gets no prefix."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert command_prefix([], []) == ()
 
 
 @as_root
-def test_it_is_not_root_and_owns_what_it_writes(tmp_path: Path) -> None:
+def test_a_server_started_by_root_has_another_user_and_owns_its_files(tmp_path: Path) -> None:
     """The server owns its data, also below a folder that is closed to others, such as /root."""
     tmp_path.chmod(0o700)
     data, program = tmp_path / "data", tmp_path / "program"
@@ -39,7 +41,7 @@ def test_it_is_not_root_and_owns_what_it_writes(tmp_path: Path) -> None:
 
 
 @as_root
-def test_it_can_write_nothing_else(tmp_path: Path) -> None:
+def test_a_server_can_write_only_its_own_files(tmp_path: Path) -> None:
     """The server cannot write to the closed folder above its data."""
     tmp_path.chmod(0o700)
     data = tmp_path / "data"
@@ -51,7 +53,7 @@ def test_it_can_write_nothing_else(tmp_path: Path) -> None:
 
 
 @as_root
-def test_a_closed_folder_without_a_way_through_is_named(
+def test_a_folder_without_search_permission_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the capability to pass through, the message names the folder to open."""

@@ -60,14 +60,14 @@ def tags(union: Any) -> set[str]:
     return {str(kind.__struct_config__.tag) for kind in get_args(union)}
 
 
-def test_the_vectors_are_those_of_java() -> None:
+def test_the_test_vectors_are_those_of_the_java_client() -> None:
     """The page has five published values of Kafka, and two keys that are not ASCII."""
     assert {key: number for key, number, _ in VECTORS if key in PUBLISHED} == PUBLISHED
     assert sum(not key.isascii() for key, _, _ in VECTORS) == 2
 
 
 @pytest.mark.parametrize(("key", "number", "partition"), VECTORS)
-def test_each_vector_holds(key: str, number: int, partition: int) -> None:
+def test_each_vector_has_its_partition(key: str, number: int, partition: int) -> None:
     """Our hash, our producers and aiokafka's partitioner agree with each vector."""
     assert murmur2(key.encode()) == number % (1 << 32)
     assert partition_of(key, 8) == partition
@@ -75,7 +75,7 @@ def test_each_vector_holds(key: str, number: int, partition: int) -> None:
     assert DefaultPartitioner()(key.encode(), everything, everything) == partition
 
 
-def test_there_is_an_example_of_each_kind() -> None:
+def test_the_page_has_an_example_of_each_kind() -> None:
     """The page has an example of each kind, which this version decodes."""
     commands = [decode_command(line.encode()) for line in examples("json")]
     entries = [decode_entry(line.encode()) for line in examples("json entry")]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.http.problems import Problem
+from gateway.errors import ConversationNotFound
+from gateway.http.problem_details import Problem
+from gateway.http.problems import problem_of
 from gateway.reads.access import access_conversation
 from gateway.store.store_port import ConversationHead
 from schemas.errors import ServerUnavailable
@@ -14,12 +16,12 @@ from tests.support.gateway import FakeStore
 
 async def refusal(store: FakeStore, user: str, conv_id: str) -> Problem:
     """The problem with which the request is refused."""
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(ConversationNotFound) as refused:
         await access_conversation(store, user, conv_id)
-    return refused.value
+    return problem_of(refused.value)
 
 
-async def test_unknown_and_forbidden_look_alike() -> None:
+async def test_unknown_and_forbidden_conversations_have_the_same_answer() -> None:
     """Unknown and forbidden conversations give the same problem, so nobody can probe for ids."""
     store = FakeStore()
     store.put_conversation("real", 5)
@@ -34,7 +36,7 @@ async def test_unknown_and_forbidden_look_alike() -> None:
         assert vars(other) == vars(forbidden)
 
 
-async def test_a_leave_without_a_stay_opens_nothing() -> None:
+async def test_a_leave_without_a_membership_period_gives_no_access() -> None:
     """A removal without a join before it gives no access."""
     store = FakeStore()
     store.put_conversation("c", 5)
@@ -42,7 +44,7 @@ async def test_a_leave_without_a_stay_opens_nothing() -> None:
     assert (await refusal(store, "eve", "c")).status == 404
 
 
-async def test_a_member_sees_from_their_join_to_the_head() -> None:
+async def test_a_member_reads_from_the_join_to_the_head() -> None:
     """A member reads from the join up to the stored head."""
     store = FakeStore()
     store.put_conversation("c", 5)
@@ -52,7 +54,7 @@ async def test_a_member_sees_from_their_join_to_the_head() -> None:
     assert (access.head, access.is_member) == (5, True)
 
 
-async def test_a_former_member_knows_no_later_head() -> None:
+async def test_a_former_member_sees_no_later_head() -> None:
     """A former member reads their periods, and their head is the end of the last one."""
     store = FakeStore()
     store.put_conversation("c", 50)
@@ -63,7 +65,7 @@ async def test_a_former_member_knows_no_later_head() -> None:
     assert (access.head, access.is_member) == (9, False)
 
 
-async def test_a_late_joiner_reads_what_the_join_opens() -> None:
+async def test_a_late_joiner_reads_by_the_history_rule() -> None:
     """With the rule ``all`` a join opens everything up to the head; the period stays the same."""
     store = FakeStore()
     store.put_conversation("c", 5)
@@ -74,7 +76,7 @@ async def test_a_late_joiner_reads_what_the_join_opens() -> None:
     assert (access.head, access.is_member) == (5, True)
 
 
-async def test_a_former_member_of_an_open_history_knows_no_later_head() -> None:
+async def test_a_former_member_with_open_history_sees_no_later_head() -> None:
     """With the rule ``all``, the end of a period is the limit, and a new join opens everything."""
     store = FakeStore()
     store.put_conversation("c", 50)
@@ -116,7 +118,7 @@ async def test_the_head_is_read_before_the_membership() -> None:
     assert access.head < 7
 
 
-async def test_a_store_that_is_away_is_no_refusal() -> None:
+async def test_an_unreachable_store_is_not_a_refusal() -> None:
     """An unreachable store is `ServerUnavailable`, and not a refusal."""
     store = FakeStore()
     store.up = False

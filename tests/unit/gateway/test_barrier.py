@@ -72,13 +72,13 @@ def impatient(log: Log, monkeypatch: pytest.MonkeyPatch) -> Log:
     return log
 
 
-async def test_it_is_passed_when_all_is_stored(log: Log) -> None:
+async def test_a_request_passes_the_barrier_when_everything_is_stored(log: Log) -> None:
     """A request passes when all entries are stored; an empty partition does not block."""
     await LogBarrier(SETTINGS).passed("ann", 7)
     assert (log.asked_ends, log.asked_stored) == (1, 1)
 
 
-async def test_it_waits_for_the_message_sink(log: Log) -> None:
+async def test_a_request_waits_for_the_message_sink(log: Log) -> None:
     """A request waits until the commits have reached the end in each partition."""
     log.ends, log.stored = [5, 5], [5, 4]
     passing = asyncio.create_task(LogBarrier(SETTINGS).passed("ann", 7))
@@ -95,7 +95,7 @@ async def test_a_sink_that_lags_for_too_long_is_an_error(impatient: Log) -> None
         await LogBarrier(SETTINGS).passed("ann", 7)
 
 
-async def test_a_request_that_comes_again_waits_for_the_same_end(impatient: Log) -> None:
+async def test_a_repeated_request_waits_for_the_same_end(impatient: Log) -> None:
     """A retry waits for the end of the first attempt, so a fast log never locks a device out."""
     waits = LogBarrier(SETTINGS)
     impatient.ends[0] = 6
@@ -122,7 +122,7 @@ async def test_a_higher_note_waits_for_a_later_end(impatient: Log) -> None:
     await waits.passed("ann", 8)
 
 
-async def test_what_was_passed_once_costs_nothing_again(log: Log) -> None:
+async def test_a_passed_barrier_costs_nothing_again(log: Log) -> None:
     """A repeated request of a person with the same note sends no query to the broker."""
     waits = LogBarrier(SETTINGS)
     for _ in range(10):
@@ -147,7 +147,7 @@ async def test_a_broker_that_does_not_answer_is_an_error(impatient: Log) -> None
     await waits.passed("ann", 7)
 
 
-async def test_a_cancelled_request_takes_nothing_from_the_others(log: Log) -> None:
+async def test_a_cancelled_request_does_not_affect_other_requests(log: Log) -> None:
     """Two requests share a query, and the cancelled one does not stop the other one."""
     waits = LogBarrier(SETTINGS)
     log.stored[0] = 4
@@ -158,7 +158,9 @@ async def test_a_cancelled_request_takes_nothing_from_the_others(log: Log) -> No
     await requests[1]
 
 
-async def test_what_is_remembered_is_bounded(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_remembered_people_is_bounded(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The number of remembered people has a bound; a forgotten person waits for a newer end."""
     monkeypatch.setattr(barrier, "MAX_REMEMBERED_RECIPIENTS", 2)
     waits: Any = LogBarrier(SETTINGS)

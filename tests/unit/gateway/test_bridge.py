@@ -10,7 +10,7 @@ import pytest
 from gateway.store.bridge import Bridge
 
 
-async def test_many_results_are_one_wake_up() -> None:
+async def test_many_results_cause_one_wake_up() -> None:
     """Results that arrive while the loop is busy share one wake-up, one for each future."""
     bridge: Bridge[int] = Bridge()
     futures = [bridge.future() for _ in range(1_000)]
@@ -53,7 +53,7 @@ async def test_an_error_is_raised_where_it_is_awaited() -> None:
         await bad
 
 
-async def test_a_late_result_of_a_read_that_was_given_up_is_dropped() -> None:
+async def test_a_late_result_of_a_cancelled_read_is_dropped() -> None:
     """A result for a cancelled future is dropped, and other futures get their results."""
     bridge: Bridge[int] = Bridge()
     given_up, failed, waiting = bridge.future(), bridge.future(), bridge.future()

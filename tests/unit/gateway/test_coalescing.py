@@ -44,7 +44,9 @@ async def readers(
     return tasks
 
 
-async def test_who_asks_meanwhile_shares_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_requests_during_a_query_share_the_next_query(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """200 readers need two queries, and no reader gets a query that began before its request."""
     monkeypatch.setattr(shared_queries, "PREVIOUS_QUERY_SECONDS", 60)
     below = Held()
@@ -58,7 +60,9 @@ async def test_who_asks_meanwhile_shares_the_next(monkeypatch: pytest.MonkeyPatc
     assert len(below.queries) == 2
 
 
-async def test_a_stuck_query_does_not_hold_up_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stuck_query_does_not_delay_the_next_query(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The next query is sent next to a stuck one after a short time, and answers its readers."""
     monkeypatch.setattr(shared_queries, "PREVIOUS_QUERY_SECONDS", 0.01)
     below = Held()
@@ -72,7 +76,7 @@ async def test_a_stuck_query_does_not_hold_up_the_next(monkeypatch: pytest.Monke
     assert await stuck == ConversationHead(1, "push")
 
 
-async def test_a_failure_is_of_those_who_shared_it() -> None:
+async def test_a_failure_reaches_exactly_the_requests_that_shared_the_query() -> None:
     """All readers of a failed query get the error; a later reader starts a new query."""
     below = Held()
     store = CoalescingStore(below)
@@ -89,7 +93,7 @@ async def test_a_failure_is_of_those_who_shared_it() -> None:
     assert await again == ConversationHead(3, "push")
 
 
-async def test_a_query_that_nobody_waits_for_is_given_up() -> None:
+async def test_a_query_without_waiting_requests_is_cancelled() -> None:
     """A cancelled reader does not disturb the others; without readers the query is cancelled."""
     below = Held()
     store = CoalescingStore(below)
@@ -106,7 +110,7 @@ async def test_a_query_that_nobody_waits_for_is_given_up() -> None:
     assert below.queries[1].cancelled()
 
 
-async def test_a_query_that_waits_for_its_turn_is_not_sent_for_nobody() -> None:
+async def test_a_queued_query_without_waiting_requests_is_not_sent() -> None:
     """A reader that arrives after all waiting readers left gets a query of its own."""
     below = Held()
     store = CoalescingStore(below)

@@ -72,7 +72,9 @@ async def producer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ContactProd
     await made.stop()
 
 
-async def test_a_contact_is_an_empty_object_by_its_person(producer: ContactProducer) -> None:
+async def test_the_record_of_a_contact_is_an_empty_object_keyed_by_person(
+    producer: ContactProducer,
+) -> None:
     """A contact is an empty object with the person's key; the acknowledgement ends its future."""
     async with asyncio.timeout(SECONDS):
         await producer.append("ann")
@@ -86,7 +88,7 @@ async def test_a_full_queue_is_an_error_at_once(producer: ContactProducer) -> No
         producer.append("ann")
 
 
-async def test_after_a_failure_another_client_goes_on(producer: ContactProducer) -> None:
+async def test_a_new_client_continues_after_a_failure(producer: ContactProducer) -> None:
     """A client that lost all brokers may never reconnect, so a new client replaces it."""
     Client.away.set()
     async with asyncio.timeout(SECONDS):
@@ -103,7 +105,7 @@ async def test_after_a_failure_another_client_goes_on(producer: ContactProducer)
     assert [key for client in Client.made for _, _, key in client.records] == [b"ann", b"bob"]
 
 
-async def test_the_end_answers_each_contact(
+async def test_each_contact_is_answered_at_shutdown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The stop fails each contact that the broker has not acknowledged."""

@@ -57,7 +57,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     virtual_time.run(main)
 
 
-def test_a_person_is_noted_once_in_an_interval() -> None:
+def test_a_contact_of_a_person_is_recorded_once_in_an_interval() -> None:
     """A person has one contact in an interval, whatever the number of requests."""
 
     async def main() -> None:
@@ -75,7 +75,7 @@ def test_a_person_is_noted_once_in_an_interval() -> None:
     run(main())
 
 
-def test_an_open_connection_is_noted_again_in_each_interval() -> None:
+def test_the_contact_of_an_open_connection_is_recorded_in_each_interval() -> None:
     """An open connection repeats its contact once in each interval until the connection ends."""
 
     async def main() -> None:
@@ -152,7 +152,7 @@ def test_a_failure_is_logged_and_the_next_request_tries_again(
     assert "ann" not in caplog.text
 
 
-def test_requests_of_one_moment_share_a_contact() -> None:
+def test_concurrent_requests_share_a_contact() -> None:
     """Requests at the same time share one contact, which outlives a cancelled request."""
 
     async def main() -> None:
@@ -174,7 +174,7 @@ def test_requests_of_one_moment_share_a_contact() -> None:
     run(main())
 
 
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_remembered_people_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The number of remembered people has a bound; a forgotten person is noted again."""
     monkeypatch.setattr(contacts, "MAX_REMEMBERED_PEOPLE", 2)
 

@@ -74,7 +74,7 @@ async def cursors(gateway: Caller, user: str) -> dict[str, int]:
         ("full-history", {"a": 1, "b": 1, "c": 1}),
     ],
 )
-async def test_a_device_begins_where_the_policy_says(
+async def test_a_new_device_starts_by_the_policy(
     store: FakeStore, policy: NewDevicePolicy, expected: dict[str, int]
 ) -> None:
     """The pages of starts follow the policy, and do not pass the end of the person's access."""
@@ -95,7 +95,7 @@ async def test_a_device_begins_where_the_policy_says(
     assert found == expected
 
 
-async def test_a_device_that_is_known_goes_on_where_it_was(store: FakeStore) -> None:
+async def test_a_known_device_continues_from_its_cursor(store: FakeStore) -> None:
     """A known device retains its policy and cursor when the setting of the deployment changes."""
     new_only = token_settings(new_device="new-messages-only")
     async with serving(new_only, store, FakeIndex()) as gateway:
@@ -107,7 +107,7 @@ async def test_a_device_that_is_known_goes_on_where_it_was(store: FakeStore) -> 
         assert (await registered(gateway, "ann", "desk")).body["policy"] == "full-history"
 
 
-async def test_a_cursor_moves_forward_and_no_other_with_it(store: FakeStore) -> None:
+async def test_a_cursor_moves_without_other_cursors(store: FakeStore) -> None:
     """A cursor only moves forward; cursors of other devices and of other people do not move."""
     async with serving(token_settings(), store, FakeIndex()) as gateway:
         for user, device_id in (("ann", "phone"), ("ann", "desk"), ("bob", "phone")):
@@ -121,7 +121,7 @@ async def test_a_cursor_moves_forward_and_no_other_with_it(store: FakeStore) -> 
         assert one.body["seen"] >= one.body["since"]
 
 
-async def test_a_device_that_was_taken_out_is_a_new_one(store: FakeStore) -> None:
+async def test_a_removed_device_registers_as_a_new_one(store: FakeStore) -> None:
     """A deleted device loses its cursor and registers as new; other people cannot delete it."""
     async with serving(token_settings(), store, FakeIndex()) as gateway:
         await registered(gateway, "ann", "phone")
@@ -159,7 +159,7 @@ async def test_a_person_has_a_bounded_number_of_devices(store: FakeStore) -> Non
      b'{"device_id":"a\\u0007"}', b'{"device_id":"a","user":"bob"}',
      b'{"device_id":"' + b"x" * 129 + b'"}'],
 )  # fmt: skip
-async def test_a_body_that_is_none_is_refused(store: FakeStore, body: bytes) -> None:
+async def test_an_invalid_body_is_refused(store: FakeStore, body: bytes) -> None:
     """A body that is not a registration is a 400 that quotes nothing of the body."""
     async with serving(token_settings(), store, FakeIndex()) as gateway:
         answer = await gateway.send("POST", DEVICES, "ann", body)
@@ -169,7 +169,7 @@ async def test_a_body_that_is_none_is_refused(store: FakeStore, body: bytes) -> 
 
 
 @pytest.mark.parametrize("cursor", [-2, 1 << 63, "7", None, 1.5])
-async def test_a_cursor_that_is_none_is_refused(store: FakeStore, cursor: object) -> None:
+async def test_an_invalid_cursor_is_refused(store: FakeStore, cursor: object) -> None:
     """An invalid cursor is a 400, and the device's cursor does not move."""
     async with serving(token_settings(), store, FakeIndex()) as gateway:
         await registered(gateway, "ann", "phone")

@@ -22,10 +22,10 @@ from gateway.http.deployment_guard import Checked
 from gateway.http.http_app import make_app
 from gateway.http.openapi import document
 from gateway.http.routes import ROUTES
-from gateway.http.tokens import MIN_SECRET_BYTES
 from gateway.log.wake_ups import WakeUps
 from gateway.reads.conversation_list import MAX_PAGE_BYTES
 from gateway.store.store_port import ConversationHead
+from gateway.token_keys.key_source import MIN_SECRET_BYTES
 from schemas.codec import encode
 from schemas.errors import ConfigurationError
 from schemas.http.queries import MAX_ITEMS
@@ -95,7 +95,7 @@ def is_problem(answer: Answer, status: int, kind: str) -> bool:
     return True
 
 
-async def test_history_both_ways(gateway: Caller) -> None:
+async def test_history_is_read_in_both_directions(gateway: Caller) -> None:
     """A page has the stored entries, and its ``next`` continues in either direction."""
     page = await gateway.get(MESSAGES.format("c"), "ann", limit=4)
     assert conforms(page, "/v1/conversations/{id}/messages")
@@ -110,7 +110,7 @@ async def test_history_both_ways(gateway: Caller) -> None:
     assert back.body["next"] == 3
 
 
-async def test_history_of_a_former_member(gateway: Caller) -> None:
+async def test_a_former_member_reads_history_up_to_the_leave(gateway: Caller) -> None:
     """SeqIds outside the period are a ``hidden`` hole, and the head is the end of the period."""
     page = await gateway.get(MESSAGES.format("c"), "bob", to=9)
     assert conforms(page, "/v1/conversations/{id}/messages")
@@ -122,7 +122,7 @@ async def test_history_of_a_former_member(gateway: Caller) -> None:
     assert [item["seq"] for item in short.body["items"]] == [4]
 
 
-async def test_history_beyond_the_head(gateway: Caller) -> None:
+async def test_history_beyond_the_head_is_a_hole(gateway: Caller) -> None:
     """SeqIds beyond the head are a ``not_yet`` hole for a member."""
     page = await gateway.get(MESSAGES.format("c"), "ann", from_=6, to=8)
     assert page.body["items"][-1] == {"hole": "not_yet", "from": 7, "to": 8}
@@ -131,7 +131,9 @@ async def test_history_beyond_the_head(gateway: Caller) -> None:
 
 
 @pytest.mark.parametrize("conv_id", ["#ubuntu", "a/b", "a%2Fb", "a b", "陈", "..", "|x-", "a?b=c"])
-async def test_ids_of_any_kind_in_a_path(gateway: Caller, store: FakeStore, conv_id: str) -> None:
+async def test_an_id_of_any_kind_works_in_a_path(
+    gateway: Caller, store: FakeStore, conv_id: str
+) -> None:
     """Every valid conversation id works in a path."""
     store.put_conversation(conv_id, 1)
     store.put_change("ann", conv_id, 1, joined=True)
@@ -170,7 +172,7 @@ async def test_conversations_are_paged(gateway: Caller, store: FakeStore) -> Non
     assert (found[3]["mode"], found[3]["head"]) == ("pull", 3)
 
 
-async def test_sync_is_the_callers_own(gateway: Caller) -> None:
+async def test_sync_returns_only_the_timeline_of_the_caller(gateway: Caller) -> None:
     """A person reads their own records with a cursor, and gets no records of other people."""
     page = await gateway.get("/v1/sync", "ann", limit=4)
     assert conforms(page, "/v1/sync")
@@ -185,7 +187,7 @@ async def test_sync_is_the_callers_own(gateway: Caller) -> None:
     assert again.body == other.body
 
 
-async def test_sync_backwards(gateway: Caller) -> None:
+async def test_sync_is_read_backwards(gateway: Caller) -> None:
     """Pages backwards start at any position, newest first, and ``next`` continues to the end."""
     page = await gateway.get("/v1/sync", "ann", before=(1 << 63) - 1, limit=4)
     assert conforms(page, "/v1/sync")
@@ -198,7 +200,7 @@ async def test_sync_backwards(gateway: Caller) -> None:
     assert nothing.body == {"records": [], "next": 0, "more": False}
 
 
-async def test_a_trimmed_timeline_is_told(gateway: Caller, store: FakeStore) -> None:
+async def test_a_trimmed_timeline_is_reported(gateway: Caller, store: FakeStore) -> None:
     """A cursor below an expired record gets a 410 with the oldest position and the remedy.
 
     A new device starts with the records that cannot have expired, and a cursor above all expired
@@ -220,7 +222,7 @@ async def test_a_trimmed_timeline_is_told(gateway: Caller, store: FakeStore) -> 
     assert (await gateway.get("/v1/sync", "eve", after=0)).status == 200
 
 
-async def test_the_end_is_what_other_sinks_have_done_too(
+async def test_the_end_of_sync_waits_for_the_message_sink(
     gateway: Caller, store: FakeStore
 ) -> None:
     """The end is the newest record of the slots with a quarter of their retention over.
@@ -306,7 +308,7 @@ async def test_search_shows_the_stored_entry(
     assert page.body["hits"][3]["content"]["text"] == "stored otherwise"
 
 
-async def test_search_is_narrowed_and_paged(gateway: Caller) -> None:
+async def test_search_has_filters_and_pages(gateway: Caller) -> None:
     """Search is limited by conversation and sender, has pages, and shows only what is readable."""
     first = await gateway.get("/v1/search", "bob", q="你好", limit=2)
     rest = await gateway.get("/v1/search", "bob", q="你好", cursor=first.body["next"])
@@ -329,7 +331,7 @@ async def test_a_long_query_is_searched_or_cut(gateway: Caller) -> None:
         assert conforms(page, "/v1/search")
 
 
-async def test_search_in_a_strange_conversation_is_not_found(gateway: Caller) -> None:
+async def test_a_search_in_an_unreadable_conversation_is_not_found(gateway: Caller) -> None:
     """A search in a forbidden conversation gives the same problem as in an unknown one."""
     for conversation in ("c", "unreal"):
         answer = await gateway.get("/v1/search", "eve", q="x", conversation=conversation)
@@ -379,7 +381,7 @@ async def test_a_bad_parameter_is_named(
     assert all(len(value) < 5 or value not in str(answer.body) for value in query.values())
 
 
-async def test_a_parameter_given_twice(gateway: Caller) -> None:
+async def test_a_repeated_parameter_is_refused(gateway: Caller) -> None:
     """A parameter with two values is refused."""
     answer = await gateway.get("/v1/sync?after=1&after=2", "ann")
     assert is_problem(answer, 400, "bad-parameter")
@@ -400,7 +402,9 @@ async def test_another_method_is_a_problem(gateway: Caller) -> None:
         assert response.content_type == "application/problem+json"
 
 
-async def test_a_store_that_is_away(gateway: Caller, store: FakeStore, index: FakeIndex) -> None:
+async def test_an_unreachable_store_is_a_503(
+    gateway: Caller, store: FakeStore, index: FakeIndex
+) -> None:
     """Without the store each route is a 503 with ``Retry-After``, and recovers with the store."""
     store.up = False
     for path, _ in ROUTES[2:-1]:  # the last route is a WebSocket, which waits for the store
@@ -428,7 +432,7 @@ def needed(path: str) -> dict[str, str]:
         (False, False, 503, "unavailable"),
     ],
 )
-async def test_health(  # noqa: PLR0913 - two fixtures and a row of the table
+async def test_health_reports_each_server(  # noqa: PLR0913 - two fixtures and a row of the table
     gateway: Caller,
     store: FakeStore,
     index: FakeIndex,
@@ -447,7 +451,7 @@ async def test_health(  # noqa: PLR0913 - two fixtures and a row of the table
     assert conforms(answer, "/healthz")
 
 
-async def test_nothing_is_served_before_the_data_is_known() -> None:
+async def test_nothing_is_served_before_the_data_is_verified() -> None:
     """Protected routes are 503 ``starting`` until the store, or the index, has been checked."""
     checked = Checked()
     async with serving(token_settings(), FakeStore(), FakeIndex(), checked=checked) as gateway:
@@ -507,7 +511,7 @@ def _references(value: Any) -> list[str]:
     )
 
 
-async def test_the_request_id_is_kept_if_it_is_one(gateway: Caller) -> None:
+async def test_a_valid_request_id_is_returned_unchanged(gateway: Caller) -> None:
     """A valid request id of the caller is used; an id that could break a log line is replaced."""
     kept = await gateway.ask("/healthz", headers={"X-Request-Id": "abc-12345"})
     assert kept.headers["X-Request-Id"] == "abc-12345"
@@ -524,7 +528,9 @@ async def test_a_long_body_is_refused(gateway: Caller) -> None:
         assert response.content_type == "application/problem+json"
 
 
-async def test_a_request_has_an_end(index: FakeIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_request_has_a_time_limit(
+    index: FakeIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A request to a hanging store ends with a 503, and so does a request above the limit."""
     monkeypatch.setattr(bounds, "REQUEST_SECONDS", 2.0)
     monkeypatch.setattr(bounds, "MAX_REQUESTS", 2)
@@ -549,7 +555,9 @@ async def test_a_request_has_an_end(index: FakeIndex, monkeypatch: pytest.Monkey
         assert (await gateway.get("/v1/sync", "ann")).status == 200
 
 
-async def test_a_defect_is_told_apart(index: FakeIndex, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_defect_is_a_500_of_its_own(
+    index: FakeIndex, caplog: pytest.LogCaptureFixture
+) -> None:
     """A defect is a 500; the log has its type under the request id, without the error's text."""
     text = str(uuid.uuid4())
 
@@ -566,7 +574,7 @@ async def test_a_defect_is_told_apart(index: FakeIndex, caplog: pytest.LogCaptur
     assert any(answer.body["request_id"] in line and "KeyError" in line for line in cause)
 
 
-async def test_it_does_not_start_without_a_secret() -> None:
+async def test_the_gateway_does_not_start_without_a_secret() -> None:
     """A gateway without a secret does not start."""
     with pytest.raises(ConfigurationError, match=str(MIN_SECRET_BYTES)):
         make_app(token_settings(jwt_secret=SecretStr("")), FakeStore(), FakeIndex(), WakeUps())

@@ -17,11 +17,11 @@ from jsonschema import Draft202012Validator
 from msgspec import Struct
 
 from gateway import bounds
+from gateway.http import live_socket
+from gateway.http.live_socket import PROTOCOL
 from gateway.http.openapi import document
 from gateway.http.tokens import issue_token
-from gateway.live import live_socket
 from gateway.live.live_session import LiveSession
-from gateway.live.live_socket import PROTOCOL
 from gateway.log import wake_ups
 from gateway.log.wake_ups import Wake, WakeUps
 from schemas.lifetime import SKIPPED_SINCE, SKIPPED_UNTIL
@@ -93,7 +93,7 @@ async def ended(socket: ClientWebSocketResponse) -> tuple[int | None, str]:
     return end.data, end.extra or ""
 
 
-async def test_records_and_heads_come_as_they_are_stored(
+async def test_records_and_heads_arrive_when_they_are_stored(
     gateway: Caller, store: FakeStore, woken: WakeUps
 ) -> None:
     """Stored records come first, then new ones; only members get heads of a conversation."""
@@ -112,9 +112,7 @@ async def test_records_and_heads_come_as_they_are_stored(
     assert (await told(bob))["kind"] == "records"  # bob gets no head before it
 
 
-async def test_an_entry_that_is_not_stored_yet_comes_when_it_is(
-    gateway: Caller, store: FakeStore
-) -> None:
+async def test_an_entry_arrives_when_it_is_stored(gateway: Caller, store: FakeStore) -> None:
     """A missing entry is sent when the store has it, without a wake-up from the log."""
     store.put_reference("ann", 5, "c", 4)
     store.put_synced("ann", 6, message("c", 5))
@@ -124,7 +122,7 @@ async def test_an_entry_that_is_not_stored_yet_comes_when_it_is(
     assert [each["sync_seq"] for each in (await told(socket))["records"]] == [5, 6]
 
 
-async def test_from_a_cursor_on(gateway: Caller, store: FakeStore) -> None:
+async def test_a_connection_begins_after_its_cursor(gateway: Caller, store: FakeStore) -> None:
     """A connection starts after its cursor, so the device gets no record twice."""
     for sync_seq in range(2, 6):
         store.put_synced("ann", sync_seq, message("c", sync_seq))
@@ -132,7 +130,7 @@ async def test_from_a_cursor_on(gateway: Caller, store: FakeStore) -> None:
     assert [each["sync_seq"] for each in (await told(socket))["records"]] == [3, 4, 5]
 
 
-async def test_a_trimmed_timeline_is_told(gateway: Caller, store: FakeStore) -> None:
+async def test_a_trimmed_timeline_is_reported(gateway: Caller, store: FakeStore) -> None:
     """An expired cursor gets the same problem as over HTTP, and its own close code."""
     store.put_expiry("ann", 1, 2, 8)
     socket = await connect(gateway, after=3)
@@ -142,7 +140,7 @@ async def test_a_trimmed_timeline_is_told(gateway: Caller, store: FakeStore) -> 
     assert await ended(socket) == (4410, "trimmed")
 
 
-async def test_a_device_that_returns_meets_what_was_skipped(
+async def test_a_returning_device_receives_trimmed_for_skipped_records(
     gateway: Caller, store: FakeStore, woken: WakeUps
 ) -> None:
     """A skip note above the cursor ends a connection, at its begin or when the note is written."""
@@ -158,9 +156,7 @@ async def test_a_device_that_returns_meets_what_was_skipped(
     assert await ended(connected) == (4410, "trimmed")
 
 
-async def test_a_connection_is_a_contact_as_long_as_it_is_open(
-    store: FakeStore, woken: WakeUps
-) -> None:
+async def test_an_open_connection_is_a_contact(store: FakeStore, woken: WakeUps) -> None:
     """A connection records a contact before it begins, and repeats the contact until its end."""
     contacts = Kept()
     async with serving(SETTINGS, store, FakeIndex(), woken, contacts=contacts) as caller:
@@ -199,13 +195,13 @@ class Kept:
             self.kept.discard(user)
 
 
-async def test_it_ends_with_the_token(gateway: Caller) -> None:
+async def test_a_connection_ends_when_its_token_expires(gateway: Caller) -> None:
     """A connection ends when its token expires."""
     socket = await connect(gateway, after=1, seconds=4)
     assert await ended(socket) == (4401, "token expired")
 
 
-async def test_it_ends_with_the_token_whatever_it_does(
+async def test_a_busy_connection_ends_when_its_token_expires(
     gateway: Caller, store: FakeStore, woken: WakeUps
 ) -> None:
     """The token's end closes a connection during a stream, and during a wait for the store."""
@@ -235,7 +231,7 @@ async def feed(store: FakeStore, woken: WakeUps) -> None:
         await asyncio.sleep(0.02)
 
 
-async def test_it_ends_with_the_gateway(store: FakeStore, woken: WakeUps) -> None:
+async def test_a_connection_ends_with_the_gateway(store: FakeStore, woken: WakeUps) -> None:
     """An orderly stop of the gateway closes each connection with a code."""
     async with serving(SETTINGS, store, FakeIndex(), woken) as gateway:
         socket = await connect(gateway, after=1)
@@ -243,7 +239,7 @@ async def test_it_ends_with_the_gateway(store: FakeStore, woken: WakeUps) -> Non
         assert await ended(socket) == (1001, "the gateway ends")
 
 
-async def test_a_client_that_takes_nothing_is_let_go(
+async def test_a_client_that_does_not_read_is_disconnected(
     gateway: Caller,
     store: FakeStore,
     woken: WakeUps,
@@ -297,7 +293,7 @@ class Ending(FakeStore):
         return await super().sync_buckets(user, first, limit)
 
 
-async def test_a_session_that_ends_at_once_leaves_nothing_undone(woken: WakeUps) -> None:
+async def test_a_session_that_ends_at_once_leaves_no_task(woken: WakeUps) -> None:
     """A session cancelled at once leaves no coroutine that was never awaited."""
     store = Ending()
     store.put_conversation("c", 3, "pull")
@@ -319,7 +315,9 @@ async def nowhere(_answer: Struct) -> None:
     """Discard an answer."""
 
 
-async def test_a_store_that_is_away_is_waited_for(gateway: Caller, store: FakeStore) -> None:
+async def test_a_connection_waits_for_an_unreachable_store(
+    gateway: Caller, store: FakeStore
+) -> None:
     """A connection waits for an unreachable store, and continues when the store answers."""
     store.up = False
     socket = await gateway.http.ws_connect(
@@ -331,7 +329,7 @@ async def test_a_store_that_is_away_is_waited_for(gateway: Caller, store: FakeSt
     assert (await told(socket))["kind"] == "records"
 
 
-async def test_what_is_no_websocket_is_told(gateway: Caller) -> None:
+async def test_a_request_without_an_upgrade_is_refused(gateway: Caller) -> None:
     """A plain request is a 426, and a bad parameter is a 400 before the upgrade."""
     answer = await gateway.get("/v1/live", "ann")
     assert (answer.status, answer.headers["Upgrade"]) == (426, "websocket")
@@ -341,7 +339,9 @@ async def test_what_is_no_websocket_is_told(gateway: Caller) -> None:
     assert refused.value.status == 400
 
 
-async def test_a_token_as_a_subprotocol(gateway: Caller, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_token_is_accepted_as_a_subprotocol(
+    gateway: Caller, caplog: pytest.LogCaptureFixture
+) -> None:
     """Browsers send the token as a subprotocol, which is neither sent back nor logged.
 
     A token in the query, or in two places, is refused.

@@ -63,7 +63,7 @@ async def test_a_cursor_is_compared_with_the_end_of_its_epoch(
     assert await log.is_ahead("ann", cursor) is is_ahead
 
 
-async def test_the_shards_of_others_do_not_count() -> None:
+async def test_only_the_shards_of_the_recipient_count() -> None:
     """The end of the person's own shard decides, although other shards are longer."""
     log = FakeLog({("im.sync", partition): 1_000 for partition in range(4)})
     (home,) = {partition for partition in range(4) if await _ahead_when_empty(partition)}
@@ -77,7 +77,7 @@ async def _ahead_when_empty(partition: int) -> bool:
     return await FakeLog(ends | {("im.sync", partition): 0}).is_ahead("ann", 0)
 
 
-async def test_a_record_of_just_now_is_not_ahead() -> None:
+async def test_a_recent_record_is_not_ahead() -> None:
     """A cursor above the known end causes a new query, and a cursor below it causes none."""
     log = FakeLog({("im.sync", 0): 10})
     assert not await log.is_ahead("ann", 9)
@@ -88,7 +88,7 @@ async def test_a_record_of_just_now_is_not_ahead() -> None:
     assert log.looks == looks
 
 
-async def test_many_who_ask_share_a_look() -> None:
+async def test_many_requests_share_one_read_of_the_ends() -> None:
     """50 simultaneous requests with a cursor ahead share at most two queries to the broker."""
     log = FakeLog({("im.sync", 0): 10})
     answers = await asyncio.gather(*(log.is_ahead("ann", 99) for _ in range(50)))
@@ -96,7 +96,7 @@ async def test_many_who_ask_share_a_look() -> None:
     assert log.looks <= 2
 
 
-async def test_nothing_is_refused_without_the_log() -> None:
+async def test_no_cursor_is_refused_without_the_log() -> None:
     """No cursor is refused while the log is unreachable, or when the shard does not exist."""
     assert not await FakeLog({("im.sync", 0): 10}, is_live=False).is_ahead("ann", 99)
     assert not await FakeLog({}).is_ahead("ann", 99)

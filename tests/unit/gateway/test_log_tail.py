@@ -14,7 +14,7 @@ from schemas.settings import Settings
 from tests.support.waiting import until
 
 
-async def test_without_a_broker_it_says_so_and_ends_when_told(
+async def test_a_log_tail_without_a_broker_reports_it_and_can_be_stopped(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nothing hangs: the lost connection is logged once, and the tail reconnects repeatedly."""
@@ -44,7 +44,7 @@ async def test_without_a_broker_it_says_so_and_ends_when_told(
     assert len([r for r in caplog.records if "waiting readers poll" in r.getMessage()]) == 1
 
 
-async def test_what_it_hands_over_is_merged_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_passed_wake_ups_are_merged_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop gets the highest positions merged in one call; a full buffer blocks the thread."""
     monkeypatch.setattr(log_tail, "MAX_MERGED", 2)
     woken = []

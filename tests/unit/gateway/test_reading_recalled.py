@@ -9,7 +9,7 @@ from gateway.reads.unread_count import reading_of
 from tests.support.gateway import FakeStore, message
 
 
-async def test_a_mark_on_recalled_messages_leaves_as_many_unread() -> None:
+async def test_a_mark_on_recalled_messages_does_not_change_the_unread_count() -> None:
     """The number of unread messages does not change when the messages at the mark are recalled."""
     store = FakeStore()
     for seq in range(1, 11):

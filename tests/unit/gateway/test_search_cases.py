@@ -22,7 +22,7 @@ def test_a_message_is_found_by_what_a_reader_sees(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: ascii(case.text))
-def test_a_message_is_not_found_by_anything_else(case: Case) -> None:
+def test_a_message_is_not_found_by_other_queries(case: Case) -> None:
     """A message is found by none of these queries."""
     assert [query for query in case.misses if finds(query, case.text)] == []
 

@@ -10,16 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.search_text import readings_of
-from gateway.reads.search_terms import (
-    MAX_TERMS,
-    MAX_TOKENS,
-    Query,
-    SearchPosition,
-    Term,
-    from_cursor,
-    parse_query,
-    to_cursor,
-)
+from gateway.reads.search_terms import MAX_TERMS, MAX_TOKENS, from_cursor, parse_query, to_cursor
+from gateway.store.index_port import Query, SearchPosition, Term
 from schemas.records import MAX_ID_LENGTH
 
 
@@ -44,7 +36,7 @@ def terms_of(query: str) -> list[str]:
         ("zero\u200bwidth", ["zerowidth"]),
     ],
 )
-def test_terms(query: str, terms: list[str]) -> None:
+def test_a_query_is_split_into_its_terms(query: str, terms: list[str]) -> None:
     """White space separates terms; width and case do not matter."""
     assert terms_of(query) == terms
 
@@ -89,7 +81,7 @@ UNSEEN = ["", " ", "\u3000", "\u200b", "\u00ad \ufeff", "\ufe0f", "\x00"]
 
 
 @pytest.mark.parametrize("query", UNSEEN)
-def test_nothing_to_search_for(query: str) -> None:
+def test_a_query_without_visible_characters_is_refused(query: str) -> None:
     """A query without a visible character is a `ValueError`."""
     with pytest.raises(ValueError, match="visible"):
         parse_query(query)
@@ -109,7 +101,7 @@ def test_a_long_query_is_cut() -> None:
 
 @settings(deadline=None)
 @given(st.text(max_size=500) | st.text('ab "“”「」\u200b.', max_size=30))
-def test_any_text_is_a_query_or_a_mistake(query: str) -> None:
+def test_any_text_is_a_query_or_is_refused(query: str) -> None:
     """Any text is a valid query or a `ValueError`; no term is blank or repeated."""
     try:
         terms, is_cut = parse_query(query)
@@ -124,7 +116,7 @@ def test_any_text_is_a_query_or_a_mistake(query: str) -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.text("abc你好", min_size=1, max_size=3), min_size=1, max_size=5, unique=True))
-def test_words_and_phrases_come_back(words: list[str]) -> None:
+def test_words_and_phrases_are_their_own_queries(words: list[str]) -> None:
     """Words are one term each, and words in quotation marks are one term together."""
     assert parse_query(" ".join(words)).terms == [readings_of(word) for word in words]
     assert parse_query('"' + " ".join(words) + '"').terms == [readings_of(" ".join(words))]
@@ -144,7 +136,7 @@ places = st.builds(
 
 @settings(deadline=None)
 @given(places)
-def test_a_cursor_comes_back(place: SearchPosition) -> None:
+def test_a_cursor_is_decoded_unchanged(place: SearchPosition) -> None:
     """A cursor decodes to its place, and its length is bounded for the longest id."""
     cursor = to_cursor(place)
     assert from_cursor(cursor) == place
@@ -171,7 +163,7 @@ def test_a_cursor_of_another_shape_is_refused(value: str) -> None:
 
 @settings(deadline=None)
 @given(st.lists(places, max_size=8))
-def test_places_sort_newest_first(found: list[SearchPosition]) -> None:
+def test_positions_are_ordered_from_the_newest(found: list[SearchPosition]) -> None:
     """Places sort by time, newest first, then by conversation, then by SeqId, highest first."""
     ordered = sorted(found, key=SearchPosition.sort_key)
     assert [p.at for p in ordered] == sorted((p.at for p in found), reverse=True)

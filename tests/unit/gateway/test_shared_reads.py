@@ -38,7 +38,7 @@ class Server:
         await until(is_begun, SECONDS)
 
 
-async def test_requests_during_a_look_share_the_next_one() -> None:
+async def test_requests_during_a_read_share_the_next_read() -> None:
     """Requests during a query share the next one: the running one may have an older state."""
     server = Server()
     looks = SharedReads(server.look, "the state")
@@ -54,7 +54,7 @@ async def test_requests_during_a_look_share_the_next_one() -> None:
 
 
 @pytest.mark.parametrize("cancelled", ["under way", "next"])
-async def test_a_caller_that_is_cancelled_takes_nothing_from_the_others(cancelled: str) -> None:
+async def test_a_cancelled_caller_does_not_affect_other_callers(cancelled: str) -> None:
     """A cancelled caller stops neither the running query nor the next one of other callers."""
     server = Server()
     looks = SharedReads(server.look, "the state")
@@ -76,7 +76,7 @@ async def test_a_caller_that_is_cancelled_takes_nothing_from_the_others(cancelle
     assert await looks.after_now() == 2
 
 
-async def test_a_server_that_is_away_ends_one_look() -> None:
+async def test_an_unreachable_server_fails_one_read() -> None:
     """A failed query gives its callers None, and the next caller starts a new query."""
     errors = [ServerUnavailable("away"), TimeoutError()]
 

@@ -10,8 +10,9 @@ import pytest
 
 from gateway.reads.access import access_conversation
 from gateway.reads.history import HistoryAsked, read_history
-from gateway.reads.search import SearchAsked, search_messages
+from gateway.reads.search import search_messages
 from gateway.reads.search_terms import parse_query
+from gateway.store.index_port import SearchAsked
 from gateway.store.store_port import StoredEntry
 from tests.support.gateway import FakeIndex, FakeStore, edit, message
 
@@ -73,7 +74,7 @@ async def test_every_seqid_is_an_entry_or_a_hole(store: FakeStore, *, newest_fir
     assert holes == {2: "recalled", 7: "recalled"} | dict.fromkeys(range(9, HEAD + 6), "hidden")
 
 
-async def test_an_edited_message_says_what_its_last_edit_says(store: FakeStore) -> None:
+async def test_an_edited_message_has_the_text_of_its_last_edit(store: FakeStore) -> None:
     """An edited message has the text and SeqId of its last edit; the edits are entries, too."""
     shown = await history(store, "ann")
     sent = msgspec.to_builtins(message("c", 3, "the best words"))
@@ -82,14 +83,14 @@ async def test_an_edited_message_says_what_its_last_edit_says(store: FakeStore) 
     assert "edited" not in shown[4]
 
 
-async def test_who_left_before_an_edit_does_not_see_it(store: FakeStore) -> None:
+async def test_a_member_who_left_before_an_edit_does_not_see_the_edit(store: FakeStore) -> None:
     """A person who left before an edit gets the message as it was sent."""
     shown = await history(store, "bob")
     assert shown[3]["content"]["text"] == "words 3"
     assert "edited" not in shown[3]
 
 
-async def test_an_edit_that_is_recalled_meanwhile_takes_its_message_along(
+async def test_a_message_is_not_shown_if_its_edit_is_recalled_during_the_read(
     store: FakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A recall between the reads of a message and of its edit makes the message a hole."""
@@ -128,7 +129,7 @@ async def test_search_shows_nothing_recalled(store: FakeStore, user: str) -> Non
     assert await hits(store, user, "2", AS_SENT | {2: (7, "worse words 2")}) == {}
 
 
-async def test_search_finds_a_message_by_the_words_that_it_is_shown_with(store: FakeStore) -> None:
+async def test_search_finds_a_message_by_its_shown_words(store: FakeStore) -> None:
     """A hit must match the shown text: the index may lag behind the store, or be ahead."""
     last = {3: (250, "the best words")}
     assert await hits(store, "ann", "best", AS_SENT | last) == {3: "the best words"}
@@ -138,7 +139,7 @@ async def test_search_finds_a_message_by_the_words_that_it_is_shown_with(store: 
     assert 4 in await hits(store, "ann", "words", AS_SENT)
 
 
-async def test_who_left_before_an_edit_does_not_learn_its_words_by_searching(
+async def test_a_member_who_left_before_an_edit_cannot_find_the_edited_words(
     store: FakeStore,
 ) -> None:
     """A person who left before an edit finds the message neither by the new words nor by the old.
@@ -152,7 +153,7 @@ async def test_who_left_before_an_edit_does_not_learn_its_words_by_searching(
     }
 
 
-async def test_words_from_after_a_removal_are_not_shown(
+async def test_texts_from_after_a_removal_are_not_shown(
     store: FakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A removed reader gets no text from after the removal, between any two reads of a page.
@@ -182,7 +183,7 @@ def remove_and_edit_before(store: FakeStore, name: str, patched: pytest.MonkeyPa
     patched.setattr(store, name, late)
 
 
-async def test_a_search_shows_no_words_from_after_a_removal(
+async def test_a_search_shows_no_texts_from_after_a_removal(
     store: FakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same holds for a search, between the index and the store."""
@@ -194,7 +195,7 @@ async def test_a_search_shows_no_words_from_after_a_removal(
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
-async def test_who_left_learns_nothing_of_what_goes_on(
+async def test_a_former_member_learns_nothing_about_later_entries(
     store: FakeStore, *, newest_first: bool
 ) -> None:
     """A former member gets the same pages of every range, whatever happens after the removal."""
@@ -218,7 +219,7 @@ async def test_who_left_learns_nothing_of_what_goes_on(
     assert await pages() == before
 
 
-async def test_a_search_does_not_tell_how_many_match_by_hidden_words(store: FakeStore) -> None:
+async def test_a_search_does_not_reveal_the_number_of_hidden_matches(store: FakeStore) -> None:
     """Messages edited after bob left change neither his hits nor a ``next``."""
 
     async def page(limit: int, edited: int) -> tuple[list[bytes], str | None]:

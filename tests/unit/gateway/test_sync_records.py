@@ -52,7 +52,7 @@ async def test_all_entries_are_one_read() -> None:
     assert (store.entry_reads, store.head_reads) == (1, 0)
 
 
-async def test_heads_of_many_conversations_are_a_bounded_number_of_reads_at_once() -> None:
+async def test_heads_of_many_conversations_are_read_with_bounded_concurrency() -> None:
     """Heads are read only where an entry is missing, with a bounded number at the same time."""
     store = Counting()
     found = [SyncReference(number, f"c{number}", 1) for number in range(SLICE)]
@@ -64,7 +64,7 @@ async def test_heads_of_many_conversations_are_a_bounded_number_of_reads_at_once
     assert store.most == HEAD_READS_AT_ONCE
 
 
-async def test_a_store_that_fails_leaves_nothing_behind() -> None:
+async def test_a_failing_store_leaves_no_task() -> None:
     """A failed read fails the page at once, and no other read of the page continues."""
     store = Counting()
     store.fails_at = HEAD_READS_AT_ONCE + 1
@@ -75,7 +75,7 @@ async def test_a_store_that_fails_leaves_nothing_behind() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_an_entry_that_arrives_before_the_head_is_read_is_no_hole() -> None:
+async def test_an_entry_that_arrives_before_the_head_is_read_is_not_a_hole() -> None:
     """An entry stored between the two reads is returned, and not reported as lost."""
 
     class Late(FakeStore):

@@ -14,6 +14,7 @@ from gateway import bounds
 from gateway.http.tokens import issue_token, verify_token
 from gateway.log import wake_ups
 from gateway.log.wake_ups import Wake, WakeUps
+from gateway.token_keys.key_source import fixed_keys
 from tests.support.gateway import (
     Answer,
     Caller,
@@ -63,7 +64,7 @@ async def waiting(gateway: Caller, woken: WakeUps, user: str = "ann") -> asyncio
     return task
 
 
-async def test_who_waits_is_answered_when_something_comes(
+async def test_a_waiting_request_is_answered_when_a_record_arrives(
     gateway: Caller, store: FakeStore, woken: WakeUps
 ) -> None:
     """A wake-up answers the person's request with the store's page; other requests wait on."""
@@ -79,7 +80,7 @@ async def test_who_waits_is_answered_when_something_comes(
     bob.cancel()
 
 
-async def test_a_wait_for_an_entry_that_is_not_stored_yet(
+async def test_a_wait_includes_an_entry_that_is_not_stored_yet(
     gateway: Caller, store: FakeStore, woken: WakeUps
 ) -> None:
     """A waiting request is answered when a missing entry is stored, without a wake-up."""
@@ -94,7 +95,7 @@ async def test_a_wait_for_an_entry_that_is_not_stored_yet(
     assert [each["sync_seq"] for each in (await ann).body["records"]] == [7]
 
 
-async def test_what_is_there_is_answered_at_once(gateway: Caller, store: FakeStore) -> None:
+async def test_an_existing_record_is_returned_at_once(gateway: Caller, store: FakeStore) -> None:
     """Existing records, a wait of 0 and a trimmed timeline are answered at once."""
     store.put_synced("ann", 7, message("c", 1))
     page = await gateway.get("/v1/sync", "ann", wait=30)
@@ -104,7 +105,7 @@ async def test_what_is_there_is_answered_at_once(gateway: Caller, store: FakeSto
     assert (await gateway.get("/v1/sync", "ann", after=7, wait=30)).status == 410
 
 
-async def test_an_empty_page_at_the_end_of_time(gateway: Caller) -> None:
+async def test_a_wait_ends_with_an_empty_page_at_its_timeout(gateway: Caller) -> None:
     """A wait ends after its time with an empty page and the same cursor."""
     page = await gateway.get("/v1/sync", "ann", after=7, wait=1)
     assert page.body == {"records": [], "next": 7, "more": False}
@@ -113,7 +114,7 @@ async def test_an_empty_page_at_the_end_of_time(gateway: Caller) -> None:
 async def test_a_wait_ends_with_the_token(gateway: Caller, store: FakeStore) -> None:
     """A wait that outlives its token ends with the 401 of an expired token, and reads nothing."""
     token = issue_token(gateway.settings, "ann", timedelta(seconds=3))
-    expires = verify_token(gateway.settings, token).expires
+    expires = verify_token(gateway.settings, fixed_keys(gateway.settings).keys, token).expires
     headers = {"Authorization": f"Bearer {token}"}
     ask = partial(gateway.ask, "/v1/sync", query={"after": 0, "wait": 30}, headers=headers)
     waits = asyncio.create_task(ask())
@@ -135,7 +136,7 @@ async def test_the_end_of_the_gateway_ends_waits(store: FakeStore, woken: WakeUp
         assert (await ann).body == {"records": [], "next": 0, "more": False}
 
 
-async def test_who_goes_away_does_not_wait(gateway: Caller, woken: WakeUps) -> None:
+async def test_a_disconnected_client_ends_its_wait(gateway: Caller, woken: WakeUps) -> None:
     """A disconnected client is no longer a listener."""
     (await waiting(gateway, woken)).cancel()
 
@@ -145,7 +146,7 @@ async def test_who_goes_away_does_not_wait(gateway: Caller, woken: WakeUps) -> N
     await until(gone, ANSWER_SECONDS)
 
 
-async def test_waits_are_bounded_and_hold_up_nobody(
+async def test_waits_are_bounded_and_delay_no_other_request(
     store: FakeStore, woken: WakeUps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Waits are limited by person and in total, and do not count as requests in progress."""
@@ -165,7 +166,7 @@ async def test_waits_are_bounded_and_hold_up_nobody(
             task.cancel()
 
 
-async def test_a_store_that_goes_away_is_told(
+async def test_an_unreachable_store_ends_a_wait_with_a_problem(
     gateway: Caller, store: FakeStore, woken: WakeUps
 ) -> None:
     """A wake-up with an unreachable store answers the wait with a 503."""

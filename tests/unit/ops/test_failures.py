@@ -9,6 +9,7 @@ import pytest
 from aiohttp import ClientConnectionError
 from cassandra import DriverException, OperationTimedOut
 from cassandra.cluster import NoHostAvailable
+from cassandra.connection import ConnectionShutdown
 from confluent_kafka import KafkaError, KafkaException
 from elastic_transport import ConnectionError as NoConnection
 
@@ -41,6 +42,7 @@ def kafka_error() -> KafkaException:
         (kafka_error(), "10.0.0.1:1", "IM_KAFKA_BOOTSTRAP"),
         (OperationTimedOut(), "10.0.0.2:2", "IM_CASSANDRA_HOSTS"),
         (DriverException("x"), "10.0.0.2:2", "IM_CASSANDRA_HOSTS"),
+        (ConnectionShutdown("x"), "10.0.0.2:2", "IM_CASSANDRA_HOSTS"),
         (NoHostAvailable("x", {"10.0.0.9:9": "x"}), "10.0.0.2:2", "IM_CASSANDRA_HOSTS"),
         (NoConnection("x"), "10.0.0.3:3", "IM_ELASTICSEARCH_URL"),
         (ClientConnectionError("x"), "127.0.0.1:4", "IM_GATEWAY_PORT"),
@@ -60,7 +62,7 @@ def test_an_error_of_a_client_library_names_server_address_and_variable(
         assert "KafkaError{" not in line
 
 
-def test_a_line_that_names_the_remedy_stays_as_it_is() -> None:
+def test_a_line_that_names_the_remedy_is_unchanged() -> None:
     """A line that already names the variable gets no second remedy."""
     error = ServerUnavailable("Kafka is not at x:1, see IM_KAFKA_BOOTSTRAP")
     error.__cause__ = kafka_error()
@@ -75,7 +77,7 @@ def test_errors_of_the_operating_system_name_the_file() -> None:
     )
 
 
-def test_a_defect_is_one_line_with_its_place_and_without_its_words() -> None:
+def test_a_defect_is_one_line_with_its_location_and_without_its_message() -> None:
     """A defect is one line with type and place, but without its text: that may be a message."""
     with pytest.raises(KeyError) as raised:
         dict[str, str]()[SECRET]

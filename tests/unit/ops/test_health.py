@@ -72,12 +72,14 @@ COORDINATOR_ERRORS = (
 )
 
 
-def test_a_group_without_a_coordinator_is_described_when_it_has_one() -> None:
+def test_a_group_is_described_after_its_coordinator_is_elected() -> None:
     """A coordinator error is temporary and retried; Kafka is not reported as unreachable."""
     assert members_if_assigned(admin(*COORDINATOR_ERRORS), SETTINGS, "sequencer") == 1
 
 
-def test_its_commits_are_told_when_it_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commits_are_read_after_the_coordinator_is_elected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The query for commits, which also needs the coordinator, is retried, too."""
     refusing = admin(*COORDINATOR_ERRORS)
     monkeypatch.setattr(groups, "group_reader", lambda _settings, _group: refusing)
@@ -85,7 +87,7 @@ def test_its_commits_are_told_when_it_has_one(monkeypatch: pytest.MonkeyPatch) -
     assert [place.offset for place in places] == [7, 7]
 
 
-def test_any_other_refusal_is_told_at_once() -> None:
+def test_any_other_refusal_is_raised_at_once() -> None:
     """Only temporary errors are retried; any other error is raised at once."""
     refusing = admin(KafkaError.GROUP_AUTHORIZATION_FAILED)
     with pytest.raises(ServerUnavailable):

@@ -44,7 +44,9 @@ def written(path: Path, *lines: dict[str, str]) -> Path:
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_a_file_is_read_packed_or_not(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+def test_a_file_is_read_with_and_without_compression(
+    tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
     """Plain and packed files are read under any name, with empty lines and unknown fields."""
     path = written(tmp_path / "log", LINE | {"text": "你好", "topic": "x"}, LINE)
     path.write_bytes(pack(path.read_bytes() + b"\n \n"))
@@ -68,7 +70,7 @@ def test_a_file_is_read_packed_or_not(tmp_path: Path, pack: Callable[[bytes], by
         ({"text": "secret" * MAX_INPUT_LINE_BYTES}, "line 2: longer than"),
     ],
 )
-def test_a_line_that_is_not_of_the_format_is_named(
+def test_a_line_of_another_format_is_named(
     tmp_path: Path, change: dict[str, str | None], reason: str
 ) -> None:
     """The error has the number of the wrong line and not its text."""
@@ -90,7 +92,7 @@ def test_a_line_that_is_not_of_the_format_is_named(
         b'{"secret": ' + b"[" * 5_000 + b"]" * 5_000 + b"}\n",
     ],
 )
-def test_a_line_that_is_no_object_is_named(tmp_path: Path, raw: bytes) -> None:
+def test_a_line_that_is_not_an_object_is_named(tmp_path: Path, raw: bytes) -> None:
     """A line that is not a JSON object in UTF-8, or nested too deeply, is named by its number."""
     path = written(tmp_path / "log", LINE)
     path.write_bytes(path.read_bytes() + raw)
@@ -99,7 +101,7 @@ def test_a_line_that_is_no_object_is_named(tmp_path: Path, raw: bytes) -> None:
     assert "secret" not in str(error.value)
 
 
-def test_a_mark_of_utf8_and_other_line_ends_do_not_matter(tmp_path: Path) -> None:
+def test_a_byte_order_mark_and_other_line_ends_are_accepted(tmp_path: Path) -> None:
     """A byte order mark, Windows line ends, and a last line without an end are accepted."""
     path = written(tmp_path / "log", LINE, LINE)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n").rstrip())
@@ -107,7 +109,7 @@ def test_a_mark_of_utf8_and_other_line_ends_do_not_matter(tmp_path: Path) -> Non
         assert len(list(log)) == 2
 
 
-def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+def test_a_damaged_file_is_reported(tmp_path: Path) -> None:
     """A truncated packed file is an error, and so is a folder in place of a file."""
     path = written(tmp_path / "log", *[LINE] * 1_000)
     path.write_bytes(gzip.compress(path.read_bytes())[:-9])
@@ -117,7 +119,7 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
         pass
 
 
-def test_a_file_that_only_its_name_calls_packed_is_refused(tmp_path: Path) -> None:
+def test_an_uncompressed_file_named_gz_is_refused(tmp_path: Path) -> None:
     """A ``.gz`` file with other content is refused as a whole, without blaming its first line."""
     path = tmp_path / "log.jsonl.gz"
     path.write_bytes(b"\x00random\n")
@@ -125,7 +127,7 @@ def test_a_file_that_only_its_name_calls_packed_is_refused(tmp_path: Path) -> No
         pass
 
 
-def test_a_person_learns_what_a_load_did_by_itself() -> None:
+def test_the_report_of_a_load_names_its_own_additions() -> None:
     """The summary lists created conversations, added speakers, and the line of each rejection."""
     summary = LoadSummary(
         created=2, added_speakers=3, rejected={"already_exists": 4, "no_room": 1},
@@ -208,7 +210,7 @@ def test_each_command_is_counted_once() -> None:
     assert (ledger.unanswered, len(ledger)) == (3, 0)
 
 
-def test_patience_lasts_while_something_moves() -> None:
+def test_patience_starts_again_with_each_progress() -> None:
     """A stage with progress is waited for; without progress for the given time it is `Stalled`."""
     now = 0.0
     patience = Patience("sink-search", 10, clock=lambda: now)

@@ -38,7 +38,7 @@ def at(port: int) -> Settings:
         http_answer(500, b"<html>", "text/html"),
     ],
 )
-def test_what_accepts_connections_is_not_therefore_up(answer: bytes) -> None:
+def test_a_server_that_only_accepts_connections_is_not_up(answer: bytes) -> None:
     """A silent port, another protocol and refused credentials are each one line."""
     with answering(answer) as port:
         found = part_troubles(at(port))

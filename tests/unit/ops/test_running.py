@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.http.tokens import with_secret
+from gateway.token_keys.key_source import with_secret
 from ops.deployment.running import (
     RunningStack,
     as_environment,
@@ -49,7 +49,7 @@ def test_commands_find_the_stack_that_runs(home: Path) -> None:
     assert found.sync_lifetime.total_seconds() == 3600
 
 
-def test_the_environment_comes_before_the_running_stack(
+def test_the_environment_has_precedence_over_the_running_stack(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A variable of the environment has precedence over the running stack."""
@@ -59,7 +59,7 @@ def test_the_environment_comes_before_the_running_stack(
     assert (found.namespace, found.kafka_bootstrap) == ("here", "127.0.0.1:19092")
 
 
-def test_defaults_hold_where_nothing_was_started(home: Path) -> None:
+def test_defaults_apply_where_nothing_was_started(home: Path) -> None:
     """Before the first `im up`, and after the record was removed, the defaults apply."""
     assert resolve_settings().kafka_bootstrap == "127.0.0.1:9092"
     write_down(home, kafka_bootstrap="127.0.0.1:19092")
@@ -67,7 +67,7 @@ def test_defaults_hold_where_nothing_was_started(home: Path) -> None:
     assert resolve_settings().kafka_bootstrap == "127.0.0.1:9092"
 
 
-def test_a_stopped_stack_is_not_mistaken_for_another(
+def test_commands_fail_with_the_remedy_after_the_stack_was_stopped(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After `im down` another stack may have the ports, so commands fail with the remedy.
@@ -87,7 +87,7 @@ def test_a_stopped_stack_is_not_mistaken_for_another(
     assert stopped_parts(live_settings()) == set()
 
 
-def test_what_was_written_by_half_is_not_believed(home: Path) -> None:
+def test_a_partially_written_file_is_ignored(home: Path) -> None:
     """A truncated record is ignored."""
     write_down(home)
     path = home / "run/stack.json"
@@ -95,9 +95,10 @@ def test_what_was_written_by_half_is_not_believed(home: Path) -> None:
     assert read_running(home) is None
 
 
-def test_the_secret_is_made_once_and_kept_private(home: Path) -> None:
+def test_the_secret_is_made_once_and_is_private(home: Path) -> None:
     """The secret is made once, survives restarts, and only the owner can read its file."""
     path = secret_file(Settings())
+    assert path is not None
     secret = path.read_text()
     assert len(secret) >= 32
     assert path.stat().st_mode & 0o777 == 0o600
@@ -111,6 +112,7 @@ def test_a_secret_that_is_set_is_used_for_this_run_alone(
     """A secret of the environment is in a private file of the run, and in no other process."""
     monkeypatch.setenv("IM_JWT_SECRET", "s" * 40)
     path = secret_file(Settings())
+    assert path is not None
     assert path == home / "run" / "jwt-secret"
     assert path.read_text() == "s" * 40
     assert path.stat().st_mode & 0o777 == 0o600
@@ -118,7 +120,7 @@ def test_a_secret_that_is_set_is_used_for_this_run_alone(
     assert "IM_JWT_SECRET" not in as_environment(Settings())
 
 
-def test_a_secret_can_lie_in_a_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_can_be_in_a_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file of IM_JWT_SECRET_FILE is created if it is missing, and read otherwise."""
     path = home / "elsewhere" / "jwt"
     monkeypatch.setenv("IM_JWT_SECRET_FILE", str(path))
@@ -139,11 +141,23 @@ def test_a_secret_file_that_is_missing_ends_the_gateway(
         with_secret(load_settings())
 
 
-def test_only_the_gateway_learns_where_the_secret_is() -> None:
+def test_only_the_gateway_receives_the_path_of_the_secret() -> None:
     """Only the gateway gets the path of the secret."""
     path = secret_file(Settings())
     with_file = [each.name for each in programs(Settings(), path) if str(path) in str(each)]
     assert with_file == ["gateway"]
+
+
+def test_a_deployment_with_public_keys_has_no_secret(home: Path) -> None:
+    """With another algorithm than HS256, no secret is made, read or passed to a process."""
+    (home / "secret").write_text("s" * 40)
+    write_down(home, jwt_algorithm="ES256", jwt_jwks_url="https://issuer.example/keys")
+    settings = resolve_settings()
+    assert settings.jwt_jwks_url == "https://issuer.example/keys"
+    assert settings.jwt_secret.get_secret_value() == ""
+    assert secret_file(settings) is None
+    assert all(not each.environment for each in programs(settings, secret_file(settings)))
+    assert as_environment(settings)["IM_JWT_ALGORITHM"] == "ES256"
 
 
 def test_the_home_folder_is_private(home: Path) -> None:

@@ -33,7 +33,7 @@ def test_before_the_first_message_there_is_no_delay() -> None:
     assert slowest_sink({}) is None
 
 
-def test_what_is_wrong_is_named() -> None:
+def test_each_problem_is_named() -> None:
     """A process that does not run, and a partition without an owner, are each reported."""
     running, stages = [process("RUNNING")], {"sink-sync": stage()}
     assert troubles_of(running, stages) == []

@@ -17,7 +17,7 @@ def parcel(number: int) -> Parcel:
     return Parcel(number, command, encode(command), receipt)
 
 
-def test_a_settled_command_is_under_way_until_it_has_left_the_outbox() -> None:
+def test_a_settled_command_is_in_flight_until_it_has_left_the_outbox() -> None:
     """A settled command occupies the window until the outbox has deleted it.
 
     After a crash between the two steps the command is sent again, and the sequencer must still
@@ -46,7 +46,7 @@ def sent(backlog: Backlog, count: int) -> list[Parcel]:
     return parcels
 
 
-def test_the_window_is_a_span_and_not_a_number_of_commands() -> None:
+def test_the_window_is_a_range_of_ids() -> None:
     """The window is a range of ids: the oldest unsettled command blocks new ones."""
     backlog = Backlog(window=3)
     first, second, third = sent(backlog, 3)
@@ -61,7 +61,7 @@ def test_the_window_is_a_span_and_not_a_number_of_commands() -> None:
     assert backlog.head() is fourth
 
 
-def test_what_has_no_outcome_is_sent_again_in_order_and_less_and_less_often() -> None:
+def test_commands_without_an_outcome_are_sent_again_in_order_with_backoff() -> None:
     """Commands without an outcome are sent again in order, before new ones; the pause doubles."""
     backlog = Backlog(32, Resend(first=10.0, most=30.0))
     first, second, third = sent(backlog, 3)
@@ -83,7 +83,7 @@ def test_what_has_no_outcome_is_sent_again_in_order_and_less_and_less_often() ->
     assert backlog.head() is third
 
 
-def test_a_command_observed_after_its_producer_was_given_up_is_under_way_too() -> None:
+def test_a_command_observed_after_its_producer_was_replaced_is_in_flight() -> None:
     """A command whose outcome arrives without an acknowledgement occupies the window, too."""
     backlog = Backlog(window=1)
     first, second = parcel(1), parcel(2)

@@ -60,7 +60,9 @@ def open_publisher(tmp_path: Path, broker: FaultyBroker) -> Iterator[Open]:
         publisher.close()
 
 
-def test_the_files_of_an_outbox_are_its_owners(open_publisher: Open, tmp_path: Path) -> None:
+def test_the_files_of_an_outbox_are_private_to_their_owner(
+    open_publisher: Open, tmp_path: Path
+) -> None:
     """Only the owner can read an outbox, which contains texts of messages, under any umask."""
     before = os.umask(0)
     try:
@@ -96,7 +98,7 @@ def test_a_command_is_accepted_and_then_sequenced(
     assert open_publisher().resumed == []
 
 
-def test_commands_carry_what_they_were_given(open_publisher: Open, broker: FaultyBroker) -> None:
+def test_commands_contain_their_arguments(open_publisher: Open, broker: FaultyBroker) -> None:
     """Each method makes its command with the given arguments, in the user's name."""
     publisher = open_publisher()
     publisher.create_conversation("c", ["bob"], join="open", history="all")
@@ -149,7 +151,7 @@ def encoded(number: int) -> bytes:
     return encode(message(number))
 
 
-def test_of_several_entries_the_first_counts(open_publisher: Open) -> None:
+def test_the_first_of_several_entries_is_the_outcome(open_publisher: Open) -> None:
     """The first entry of a command gives its SeqId, not a consequence such as a change of mode."""
     publisher = open_publisher()
     (receipt,) = publisher.publish_many([message(1)])
@@ -163,7 +165,9 @@ def test_of_several_entries_the_first_counts(open_publisher: Open) -> None:
     assert receipt.wait_sequenced(5) == 7
 
 
-def test_no_more_than_the_window_is_under_way(open_publisher: Open, broker: FaultyBroker) -> None:
+def test_at_most_one_window_of_commands_is_in_flight(
+    open_publisher: Open, broker: FaultyBroker
+) -> None:
     """A command beyond the window waits for an earlier one; other authors do not wait."""
     publisher = open_publisher(window=3)
     receipts = publisher.publish_many([message(number) for number in range(5)])
@@ -177,7 +181,7 @@ def test_no_more_than_the_window_is_under_way(open_publisher: Open, broker: Faul
     assert [value for key, value in broker.log if key == b"c"] == [encoded(n) for n in range(5)]
 
 
-def test_without_a_window_and_an_observer_commands_leave_when_accepted(
+def test_commands_without_an_observer_leave_the_outbox_when_accepted(
     open_publisher: Open,
 ) -> None:
     """A load does not wait for outcomes, and deletes commands that the broker has acknowledged."""
@@ -189,7 +193,7 @@ def test_without_a_window_and_an_observer_commands_leave_when_accepted(
     assert open_publisher().resumed == []
 
 
-def test_what_is_left_is_sent_by_the_next_process(
+def test_the_next_process_sends_the_remaining_commands(
     open_publisher: Open, broker: FaultyBroker
 ) -> None:
     """The next process resumes unsettled commands in order, before new ones with higher ids."""
@@ -286,7 +290,7 @@ def test_the_same_command_is_not_queued_twice(open_publisher: Open, broker: Faul
         (lambda p: p.create_conversation("c", join="closed"), "invalid"),
     ],
 )
-def test_what_no_sequencer_would_take_is_not_queued(
+def test_a_command_that_no_sequencer_accepts_is_not_queued(
     open_publisher: Open, call: Callable[[Publisher], object], code: str
 ) -> None:
     """A command that every sequencer would reject is an error at once, and is not queued."""
@@ -297,7 +301,7 @@ def test_what_no_sequencer_would_take_is_not_queued(
     assert publisher.counts() == dict.fromkeys(ReceiptState, 0)
 
 
-def test_the_largest_text_is_taken(open_publisher: Open) -> None:
+def test_the_largest_text_is_accepted(open_publisher: Open) -> None:
     """A text of exactly the limit in UTF-8 is accepted, and a conversation without others."""
     publisher = open_publisher()
     publisher.send("c", "字" * 2730 + "ab")
@@ -305,7 +309,7 @@ def test_the_largest_text_is_taken(open_publisher: Open) -> None:
     publisher.flush(5)
 
 
-def test_a_full_outbox_says_so(open_publisher: Open, broker: FaultyBroker) -> None:
+def test_a_full_outbox_raises_an_error(open_publisher: Open, broker: FaultyBroker) -> None:
     """A batch that does not fit is refused as a whole; acknowledged commands free their place."""
     broker.by_itself = False
     publisher = open_publisher(capacity=2, done_when="accepted")
@@ -319,7 +323,9 @@ def test_a_full_outbox_says_so(open_publisher: Open, broker: FaultyBroker) -> No
     assert len(broker.log) == 2
 
 
-def test_waits_end(open_publisher: Open, broker: FaultyBroker) -> None:
+def test_waits_for_an_outcome_end_at_their_timeout(
+    open_publisher: Open, broker: FaultyBroker
+) -> None:
     """Each wait ends with its timeout while the broker is silent; the command is sent later."""
     broker.by_itself = False
     publisher = open_publisher()
@@ -334,7 +340,7 @@ def test_waits_end(open_publisher: Open, broker: FaultyBroker) -> None:
         receipt.wait_sequenced(0.01)
 
 
-def test_a_closed_publisher_says_so(open_publisher: Open, broker: FaultyBroker) -> None:
+def test_a_closed_publisher_raises_an_error(open_publisher: Open, broker: FaultyBroker) -> None:
     """A closed publisher ends each wait with an error, and accepts no command."""
     broker.by_itself = False
     publisher = open_publisher()
@@ -349,7 +355,9 @@ def test_a_closed_publisher_says_so(open_publisher: Open, broker: FaultyBroker) 
         publisher.send("c", "two")
 
 
-def test_a_thread_that_dies_is_told(open_publisher: Open, broker: FaultyBroker) -> None:
+def test_the_end_of_the_sending_thread_is_reported(
+    open_publisher: Open, broker: FaultyBroker
+) -> None:
     """An unexpected error in the thread ends each wait with `FatalFailure`."""
     publisher = open_publisher()
     broker.polling_fails = True
@@ -360,7 +368,7 @@ def test_a_thread_that_dies_is_told(open_publisher: Open, broker: FaultyBroker) 
         publisher.send("c", "two")
 
 
-def test_threads_send_side_by_side(open_publisher: Open, broker: FaultyBroker) -> None:
+def test_several_threads_can_send(open_publisher: Open, broker: FaultyBroker) -> None:
     """The ids of a device increase in the log, although threads send at the same time."""
     publisher = open_publisher(window=None)
     with ThreadPoolExecutor(4) as pool:
@@ -392,7 +400,7 @@ def test_an_outbox_has_one_owner(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"not a database, but long enough to look at" * 20, b"SQLite format 3\x00" * 99]
 )
-def test_a_file_that_is_no_outbox_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_an_outbox_is_refused(tmp_path: Path, content: bytes) -> None:
     """The error names the file, and the file does not change."""
     path = tmp_path / "outbox.db"
     path.write_bytes(content)

@@ -26,12 +26,12 @@ SECRET = "the text of a message"
 
 
 @given(commands)
-def test_a_command_survives_its_encoding(command: AnyCommand) -> None:
+def test_a_command_is_decoded_unchanged(command: AnyCommand) -> None:
     """Decoding an encoded command gives the same command."""
     assert decode_command(encode(command)) == command
 
 
-def test_a_field_from_the_future_is_ignored() -> None:
+def test_an_unknown_field_is_ignored() -> None:
     """A field of a newer version is ignored."""
     value = encode(message(1)).replace(b'"device_id"', b'"new":[1],"device_id"')
     assert decode_command(value) == message(1)
@@ -54,7 +54,7 @@ def test_a_field_from_the_future_is_ignored() -> None:
         encode(message(1)).replace(b'"type":"text"', b'"type":"smell"'),
     ],
 )
-def test_what_is_no_command_is_refused(value: bytes | None) -> None:
+def test_input_that_is_not_a_command_is_refused(value: bytes | None) -> None:
     """Null, garbage, missing and wrong fields, unknown kinds and versions are refused."""
     with pytest.raises(UndecodableRecord):
         decode_command(value)
@@ -69,7 +69,7 @@ def test_a_refusal_does_not_quote_the_text(cut: int) -> None:
     assert SECRET not in str(caught.value)
 
 
-def test_an_entry_looks_as_others_rely_on() -> None:
+def test_the_json_of_an_entry_is_stable() -> None:
     """The encoded form of a message is fixed: names, order and defaults of its fields."""
     entry = MessageSent(
         conv_id="c", seq=7, sender="ann", client_msg_id="i", at=5, messages=3,
@@ -83,7 +83,7 @@ def test_an_entry_looks_as_others_rely_on() -> None:
     assert decode_position(encode(entry)).seq == 7
 
 
-def test_what_was_written_before_messages_were_counted_is_read() -> None:
+def test_entries_without_a_message_count_are_read() -> None:
     """An entry of a version that did not count messages has the count 0."""
     entry = decode_entry(
         b'{"kind":"message_sent","conv_id":"c","seq":7,"sender":"ann","client_msg_id":"i","at":5,'
@@ -92,7 +92,7 @@ def test_what_was_written_before_messages_were_counted_is_read() -> None:
     assert entry.messages == 0
 
 
-def test_what_was_written_before_the_history_rule_is_read() -> None:
+def test_entries_without_a_history_rule_are_read() -> None:
     """Commands and entries of a version without the rule get ``since_join``."""
     ids = b'"conv_id":"c","sender":"ann","client_msg_id":"i","members":["ann"],'
     command = decode_command(b'{"kind":"create_conversation",%b"device_id":"d"}' % ids)

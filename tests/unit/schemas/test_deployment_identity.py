@@ -12,7 +12,7 @@ TOPICS = {"im.messages": TopicIdentity("a", 8), "im.epochs": TopicIdentity("b", 
 DEPLOYMENT = Deployment(id="d1", topics=TOPICS)
 
 
-def test_the_same_topics_fit() -> None:
+def test_additional_topics_are_not_a_difference() -> None:
     """Additional topics, such as those of recipients or of a reshard, are not a difference."""
     assert not list(DEPLOYMENT.differences(TOPICS | {"im.sync-1": TopicIdentity("c", 16)}))
 
@@ -38,18 +38,18 @@ def test_a_difference_names_the_topic_and_both_values(
     assert line.startswith(said)
 
 
-def test_every_difference_is_told() -> None:
+def test_every_difference_is_named() -> None:
     """Each differing topic is reported; without topics, as in a lost cluster, all of them."""
     assert len(list(DEPLOYMENT.differences({}))) == len(TOPICS)
 
 
-def test_a_record_comes_back_as_it_was() -> None:
+def test_a_record_is_decoded_unchanged() -> None:
     """Decoding an encoded deployment gives the same deployment."""
     assert decode_deployment(encode(DEPLOYMENT)) == DEPLOYMENT
 
 
 @pytest.mark.parametrize("value", [None, b"", b"{}", b"[" * 1_000, b"\xff", b'{"id":1}'])
-def test_what_is_no_identity_is_named_so(value: bytes | None) -> None:
+def test_a_record_that_is_not_an_identity_is_named(value: bytes | None) -> None:
     """A value that is not an identity is an `UndecodableRecord`."""
     with pytest.raises(UndecodableRecord):
         decode_deployment(value)

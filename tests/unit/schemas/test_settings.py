@@ -21,14 +21,14 @@ def test_the_lower_limit_follows_the_upper() -> None:
     assert Settings(push_limit=1).limits.push_again_below == 1
 
 
-def test_limits_the_wrong_way_round_are_refused() -> None:
+def test_a_lower_limit_above_the_upper_is_refused() -> None:
     """A lower limit above the upper one would switch at every join and leave, so it is refused."""
     with pytest.raises(ValidationError, match="push_again_below"):
         Settings(push_limit=10, push_again_below=11)
 
 
 @pytest.mark.parametrize("text", ["90", "PT90S", "00:01:30"])
-def test_a_lifetime_can_be_seconds(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lifetime_can_be_given_in_seconds(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A duration in the environment is a number of seconds, ISO 8601 or a time."""
     monkeypatch.setenv("IM_SYNC_LIFETIME", text)
     assert Settings().sync_lifetime == timedelta(seconds=90)
@@ -43,7 +43,7 @@ def test_everything_is_named_by_the_namespace() -> None:
     assert settings.index_alias == "t-1-message"
 
 
-def test_one_port_for_all_cassandra_hosts() -> None:
+def test_all_cassandra_hosts_have_one_port() -> None:
     """The driver has one port for all hosts, so different ports are refused."""
     settings = Settings(cassandra_hosts="a:9043, b:9043")
     assert settings.cassandra_contact_points == (["a", "b"], 9043)
@@ -79,7 +79,7 @@ def test_an_address_that_cannot_work_is_refused(
 
 
 @pytest.mark.parametrize("url", ["http://a", "https://u:p@a:9200", "http://[::1]:9200/"])
-def test_each_form_of_a_url_is_taken(url: str) -> None:
+def test_each_form_of_a_url_is_accepted(url: str) -> None:
     """A URL with or without port, path and user is accepted."""
     assert Settings(elasticsearch_url=url).elasticsearch_url == url
 

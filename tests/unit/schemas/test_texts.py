@@ -22,7 +22,7 @@ PREPENDED: frozenset[str] = frozenset(
     ["", " ", "\n\t", "\u3000", "\u200b\u200d", "\ufeff", "\u2800", "\u3164", "\u00ad", "\x00",
      "\ufe0f", "\u202e", "\U000e0041", "\u115f\u1160", " \u2060 \u034f", "\u180e", "\x85"],
 )  # fmt: skip
-def test_a_text_that_shows_nothing(text: str) -> None:
+def test_a_text_without_visible_characters_is_blank(text: str) -> None:
     """White space, controls, format characters, fillers, selectors and tags are blank."""
     assert is_blank(text)
 
@@ -30,12 +30,12 @@ def test_a_text_that_shows_nothing(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["a", ".", " x ", "陈", "\u200bé", "❤\ufe0f", "\u0301", "0", "\u0600", "\U0001f600"]
 )
-def test_a_text_that_shows_something(text: str) -> None:
+def test_a_text_with_a_visible_character_is_not_blank(text: str) -> None:
     """One visible character at any position is enough."""
     assert not is_blank(text)
 
 
-def test_no_space_control_or_format_character_is_seen() -> None:
+def test_space_control_and_format_characters_are_invisible() -> None:
     """In all of Unicode, the blank characters are these categories and known exceptions."""
     for code in range(sys.maxunicode + 1):
         character = chr(code)

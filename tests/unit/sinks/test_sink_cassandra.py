@@ -8,6 +8,8 @@ from datetime import timedelta
 import pytest
 from cassandra import InvalidRequest, OperationTimedOut, Unauthorized, WriteTimeout, WriteType
 from cassandra.cluster import NoHostAvailable
+from cassandra.connection import ConnectionBusy, ConnectionShutdown
+from cassandra.pool import NoConnectionsAvailable
 from cassandra.protocol import OverloadedErrorMessage, ServerError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,6 +39,9 @@ TRANSIENT = [
     OperationTimedOut(),
     WriteTimeout("late", write_type=WriteType.BATCH),
     NoHostAvailable("nobody", {}),
+    NoConnectionsAvailable(),
+    ConnectionShutdown("lost"),
+    ConnectionBusy("full"),
     OverloadedErrorMessage(0x1001, "too much", None),
     ServerError(0x0000, "oops", None),
 ]
@@ -65,7 +70,7 @@ def sync_records(count: int) -> list[Record]:
     return [Record(0, at, b"user %d" % at, VALUE) for at in range(count)]
 
 
-def test_memberships_then_messages_then_heads() -> None:
+def test_memberships_are_written_before_messages_and_messages_before_heads() -> None:
     """A step begins after the requests of the previous step are answered."""
     session = FakeSession()
     MessageWriter(session).write(entries())
@@ -91,7 +96,7 @@ def test_a_step_that_fails_ends_the_batch(failing: str) -> None:
     assert ("message" in session.tables()) == (failing == "message")
 
 
-def test_a_refused_entry_moves_no_head() -> None:
+def test_a_refused_entry_does_not_move_the_head() -> None:
     """A refused entry is poison and does not move the head."""
 
     def refuse_last(sent: Sent) -> Exception | None:
@@ -130,7 +135,7 @@ def test_a_partition_is_listed_again_after_a_failure() -> None:
     assert [listed(sent) for sent in session.sent] == [["user 0", "user 1"]] * 2
 
 
-def test_a_recipient_that_cannot_be_listed_is_not_taken_for_listed() -> None:
+def test_a_failed_bucket_listing_is_repeated() -> None:
     """A record whose listing is refused is poison; other records of the request are written.
 
     The recipient is listed with a later record.
@@ -162,21 +167,21 @@ def test_after_a_failure_the_whole_batch_is_written_again(error: Exception) -> N
         SyncWriter(FakeSession(fail), Settings()).write(sync_records(3))
 
 
-def test_a_client_that_is_refused_ends() -> None:
+def test_a_refused_client_ends_the_sink() -> None:
     """Refused credentials end the sink: no record is the cause, and a retry cannot succeed."""
     session = FakeSession(lambda _: Unauthorized("who are you"))
     with pytest.raises(FatalFailure, match="Unauthorized"):
         SyncWriter(session, Settings()).write(sync_records(1))
 
 
-def test_a_missing_table_is_nobodys_poison() -> None:
+def test_a_missing_table_makes_no_record_poison() -> None:
     """A missing table ends the sink, although the server's error is that for a bad row."""
     session = FakeSession(lambda _: InvalidRequest("no"), tables=["sync", "sync_expiry"])
     with pytest.raises(FatalFailure, match=r"no table k\.sync_bucket"):
         SyncWriter(session, Settings()).write(sync_records(1))
 
 
-def test_requests_are_on_their_way_side_by_side_within_a_bound() -> None:
+def test_requests_are_concurrent_within_a_bound() -> None:
     """The number of requests in flight reaches its bound and does not exceed it."""
     full = threading.Event()
 
@@ -200,7 +205,7 @@ def rows_of(session: FakeSession) -> list[tuple[str, int, SyncRow]]:
     ]
 
 
-def test_a_row_has_what_a_flush_brings_to_a_recipient() -> None:
+def test_a_row_has_all_records_of_a_flush_for_a_recipient() -> None:
     """A flush makes one row for each recipient and bucket, with all references and replies.
 
     The key is the highest sync SeqId.
@@ -244,7 +249,7 @@ def test_many_or_long_references_become_several_rows() -> None:
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=40), st.data())
-def test_what_is_refused_is_taken_apart_down_to_the_record(
+def test_a_refused_request_is_split_down_to_the_record(
     users: list[str], data: st.DataObject
 ) -> None:
     """Only refused records become poison, and the other records of their rows are stored."""
@@ -286,7 +291,7 @@ def test_lifetimes_follow_the_clock_of_the_store() -> None:
     assert (expiry["since"], expiry["until"]) == (5_000_000, 5_000_090)
 
 
-def test_rows_say_from_when_on_they_may_be_gone() -> None:
+def test_rows_have_the_time_at_which_they_may_expire() -> None:
     """Each row comes with a note of its slot, the slot's end, and the last record of the row."""
     session, kept = FakeSession(), keeping(timedelta(seconds=80))
     writer = SyncWriter(session, Settings(sync_lifetime=timedelta(seconds=80)), now=lambda: 1_009)
@@ -319,7 +324,7 @@ def test_a_recipient_who_is_named_twice_gets_one_reference() -> None:
         pytest.param(b'{"kind":"rejected","conv_id":"c","x":"' + b"x" * 9_400 + b'"}', id="long"),
     ],
 )  # fmt: skip
-def test_what_would_make_a_row_unreadable_is_poison(value: bytes) -> None:
+def test_a_record_that_would_make_a_row_unreadable_is_poison(value: bytes) -> None:
     """A value that would make a row unreadable is poison, and the next record is stored."""
     session = FakeSession()
     outcome = SyncWriter(session, Settings()).write(
@@ -329,7 +334,7 @@ def test_what_would_make_a_row_unreadable_is_poison(value: bytes) -> None:
     assert [key for _, key, _ in rows_of(session)] == [2]
 
 
-def test_a_flush_has_a_bound_in_deliveries(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_deliveries_of_a_flush_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """More recipients than the bound become several flushes, one after the other."""
     monkeypatch.setattr(sync_places, "MAX_DELIVERIES", 10)
     session = FakeSession()

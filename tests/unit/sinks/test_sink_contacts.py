@@ -68,7 +68,7 @@ def test_an_older_contact_replaces_no_newer_one() -> None:
     assert not book.inactive([b"ann"], 1_000 + COUNTS)
 
 
-def test_contacts_that_count_no_more_are_forgotten() -> None:
+def test_expired_contacts_are_forgotten() -> None:
     """The memory contains only people who are active."""
     book = ContactBook(LIFETIME)
     book.take(b"ann", 1_000)
@@ -77,7 +77,7 @@ def test_contacts_that_count_no_more_are_forgotten() -> None:
     assert len(book) == 1
 
 
-def test_nobody_is_inactive_while_there_are_too_many_to_remember() -> None:
+def test_nobody_is_inactive_beyond_the_bound_of_remembered_people() -> None:
     """With more contacts than fit into memory nobody is inactive, so nobody loses a row."""
     book = ContactBook(LIFETIME, size=1)
     book.take(b"ann", 1_000)
@@ -138,13 +138,13 @@ def log_of(consumer: FakeConsumer, ends: list[int]) -> ContactLog:
     return ContactLog(consumer, lambda: {0: ends.pop(0)}, book, lambda: consumer.now)
 
 
-def test_the_log_is_read_to_its_end_before_somebody_is_inactive() -> None:
+def test_nobody_is_inactive_before_the_log_is_read_to_its_end() -> None:
     """A contact from before the query counts, also behind other records."""
     consumer = FakeConsumer(FakeMessage(0, b"ann", 50), FakeMessage(1, b"bob", 50))
     assert log_of(consumer, [2]).inactive([b"bob", b"cid"], 60) == {b"cid"}
 
 
-def test_the_broker_is_asked_nothing_while_everybody_is_active() -> None:
+def test_the_broker_receives_no_request_while_everybody_is_active() -> None:
     """A message among active people costs no request to the broker."""
     ends = [1]
     log = log_of(FakeConsumer(FakeMessage(0, b"ann", 50)), ends)
@@ -153,12 +153,12 @@ def test_the_broker_is_asked_nothing_while_everybody_is_active() -> None:
     assert not log.inactive([b"ann"], 60)
 
 
-def test_the_end_of_a_partition_counts_whatever_was_dropped_before_it() -> None:
+def test_the_end_of_a_partition_counts_after_removed_records() -> None:
     """A log whose contacts have all expired is read to its end above 0."""
     assert log_of(FakeConsumer(FakeMessage(7, None)), [7]).inactive([b"ann"], 60) == {b"ann"}
 
 
-def test_a_log_that_is_not_read_in_time_is_read_on_with_the_next_call() -> None:
+def test_a_slow_read_of_the_log_continues_with_the_next_call() -> None:
     """A log that is not read in time is a temporary failure; the next call continues the read."""
     records = [FakeMessage(0, b"ann", 50)]
     consumer = FakeConsumer(*records)
@@ -191,7 +191,7 @@ def test_an_inactive_recipient_gets_one_note_and_no_row() -> None:
     assert listed == {"ann"}
 
 
-def test_notes_travel_together_within_bounds() -> None:
+def test_skip_notes_are_batched_within_bounds() -> None:
     """A request has as many notes as rows."""
     session = FakeSession()
     records = [Record(0, at, b"user %d" % at, VALUE) for at in range(MAX_STATEMENTS + 1)]
@@ -199,7 +199,7 @@ def test_notes_travel_together_within_bounds() -> None:
     assert sorted(len(sent.rows) for sent in session.sent) == [1, MAX_STATEMENTS]
 
 
-def test_nothing_later_is_sent_before_a_note_is_durable() -> None:
+def test_no_later_row_is_written_before_a_skip_note_is_durable() -> None:
     """A note that fails ends the batch, and the whole batch is written again."""
 
     def fail(sent: Sent) -> Exception | None:
@@ -210,7 +210,7 @@ def test_nothing_later_is_sent_before_a_note_is_durable() -> None:
         writer_of(FakeSession(fail)).write([Record(0, 1, b"bob", VALUE)])
 
 
-def test_a_note_that_is_refused_makes_dead_letters_of_its_records_alone() -> None:
+def test_a_refused_skip_note_makes_only_its_own_records_dead_letters() -> None:
     """Only the records of a refused note become dead letters; other notes are written."""
 
     def refuse(sent: Sent) -> Exception | None:

@@ -35,7 +35,7 @@ def deliver(writer: FakeWriter, letters: FakeDeadLetters, longest_run: int = 9) 
     return {number: of.dead_letters for number, of in counts.items()}
 
 
-def test_only_what_failed_is_written_again() -> None:
+def test_only_failed_records_are_written_again() -> None:
     """Only failed records are written again, through several partial failures."""
     writer = FakeWriter(
         WriteOutcome(poison(0), again=[1, 3, 5]),
@@ -62,7 +62,7 @@ def test_the_counts_of_all_attempts_are_added() -> None:
     assert counts == {0: DeliveryCounts(written=2, skipped=3), 1: DeliveryCounts(1, written=4)}
 
 
-def test_transient_failures_are_outlasted() -> None:
+def test_a_delivery_retries_through_transient_failures() -> None:
     """Any number of temporary failures is retried."""
     writer = FakeWriter(*[TransientFailure("away")] * 50)
     assert deliver(writer, FakeDeadLetters()) == {}
@@ -76,7 +76,7 @@ def test_dead_letters_are_sent_until_they_are_confirmed() -> None:
     assert letters.letters == [(12, "bad")]
 
 
-def test_too_much_poison_is_not_put_aside() -> None:
+def test_too_much_poison_is_fatal() -> None:
     """The sink stops before it writes the dead letters of a run that is too long."""
     letters = FakeDeadLetters()
     with pytest.raises(TooManyPoison):
@@ -84,7 +84,7 @@ def test_too_much_poison_is_not_put_aside() -> None:
     assert letters.letters == []
 
 
-def test_a_fatal_failure_comes_through() -> None:
+def test_a_fatal_failure_is_raised() -> None:
     """A fatal failure is raised without a retry."""
     writer = FakeWriter(FatalFailure("no table"))
     with pytest.raises(FatalFailure):
@@ -92,7 +92,7 @@ def test_a_fatal_failure_comes_through() -> None:
     assert len(writer.calls) == 1
 
 
-def test_nothing_is_told_of_a_message(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_log_line_does_not_quote_a_message(caplog: pytest.LogCaptureFixture) -> None:
     """The log has positions and reasons, never contents of messages."""
     caplog.set_level(logging.DEBUG)
     writer = FakeWriter(WriteOutcome(poison(0)), TransientFailure("away"))
@@ -128,7 +128,7 @@ def test_a_run_of_poison_is_counted_across_batches() -> None:
         guard.observe(2, [0])
 
 
-def test_a_good_record_ends_a_run() -> None:
+def test_a_good_record_ends_a_run_of_poison() -> None:
     """A good record in the middle, at the end or at the start of a batch ends a run."""
     guard = PoisonGuard(PoisonLimits(run=3))
     observe(guard, (4, [0, 1, 3]), (3, [0]), (3, [1, 2]), (2, []), (3, [0, 1]), (3, [1, 2]))
@@ -184,7 +184,7 @@ def test_a_record_that_makes_the_writer_fail_is_poison(error: Exception) -> None
     assert letters.letters == [(12, reason), (15, reason)]
 
 
-def test_no_other_error_is_blamed_on_a_record() -> None:
+def test_other_errors_do_not_make_a_record_poison() -> None:
     """An error that may be the server's or the machine's ends the sink."""
     for error in (OSError(), MemoryError(), RuntimeError()):
         writer = FailingWriter(error, 12)

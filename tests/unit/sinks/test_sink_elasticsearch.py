@@ -11,7 +11,7 @@ import pytest
 from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig
 from elasticsearch import ApiError, ConnectionTimeout, Elasticsearch
 
-from schemas.errors import ServerUnavailable, TransientFailure
+from schemas.errors import RetryableError, TransientFailure
 from schemas.settings import Settings
 from sinks.base.records import Record
 from sinks.base.writer_port import WriteOutcome
@@ -78,7 +78,7 @@ def whole(error: Exception) -> Bulk:
     return bulk
 
 
-def test_each_document_has_its_own_fate() -> None:
+def test_each_document_has_its_own_outcome() -> None:
     """A conflict is a success, an overload is retried, and a malformed document is poison."""
     answers = {
         1: (200, ""),
@@ -96,7 +96,7 @@ def test_each_document_has_its_own_fate() -> None:
     assert "document_parsing_exception" in bad.reason
 
 
-def test_a_request_that_is_refused_is_taken_apart() -> None:
+def test_a_refused_request_is_split() -> None:
     """A refused request is split until only the bad documents are poison."""
 
     def refuse(seqs: list[int]) -> list[tuple[int, str]]:
@@ -111,7 +111,7 @@ def test_a_request_that_is_refused_is_taken_apart() -> None:
     assert len(client.bulks) < 12
 
 
-def test_a_request_that_is_too_large_is_taken_apart() -> None:
+def test_a_request_that_is_too_large_is_split() -> None:
     """A request above the server's limit is split and becomes neither poison nor a retry."""
 
     def refuse(seqs: list[int]) -> list[tuple[int, str]]:
@@ -127,14 +127,14 @@ def test_a_request_that_is_too_large_is_taken_apart() -> None:
 @pytest.mark.parametrize(
     "error", [refusal(429), refusal(500), refusal(503), ConnectionTimeout("late")], ids=str
 )
-def test_a_server_that_cannot_now_is_asked_again(error: Exception) -> None:
+def test_a_busy_server_is_retried(error: Exception) -> None:
     """A temporary error of the server is a temporary failure of the whole batch."""
     with pytest.raises(TransientFailure):
         writer(whole(error))[0].write(RECORDS)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405])
-def test_a_server_that_will_not_is_waited_for(status: int) -> None:
+def test_a_sink_waits_for_a_server_that_refuses(status: int) -> None:
     """An error that somebody can repair is retried, with its status in the message."""
     with pytest.raises(TransientFailure, match=str(status)):
         writer(whole(refusal(status)))[0].write(RECORDS)
@@ -157,7 +157,7 @@ def test_a_server_that_will_not_is_waited_for(status: int) -> None:
     ],
     ids=str,
 )
-def test_what_concerns_the_index_is_never_poison(answer: tuple[int, str]) -> None:
+def test_a_failure_of_the_index_is_never_poison(answer: tuple[int, str]) -> None:
     """An error of the index, for each document or for the request, makes no poison."""
     outcome = writer(lambda seqs: [answer] * len(seqs))[0].write(RECORDS)
     assert not outcome.poison
@@ -183,7 +183,7 @@ def test_a_document_that_the_index_refuses_is_poison(kind: str) -> None:
     assert not outcome.again
 
 
-def test_an_index_without_the_alias_is_waited_for() -> None:
+def test_a_sink_waits_for_a_missing_alias() -> None:
     """Documents wait while the index has no alias, because no search would find them."""
     clock = Clock()
     client = FakeClient(each({}))
@@ -214,7 +214,7 @@ def test_each_index_is_created_once_before_its_first_document() -> None:
     assert client.created[2:] == ["im-message-2023.12"]
 
 
-def test_an_index_that_cannot_be_created_now_is_waited_for() -> None:
+def test_a_sink_waits_until_the_index_can_be_created() -> None:
     """A failed creation of an index is temporary, and no document is sent before it."""
     for error in (refusal(503), ConnectionTimeout("late")):
         search, client = writer(each({}))
@@ -223,7 +223,7 @@ def test_an_index_that_cannot_be_created_now_is_waited_for() -> None:
             raise error
 
         client.indices.create = fail
-        with pytest.raises((TransientFailure, ServerUnavailable)):
+        with pytest.raises(RetryableError):
             search.write([Record(0, 0, b"c", RECORDS[0].value)])
         assert client.bulks == []
 

@@ -100,7 +100,7 @@ def deliver(make: MakeWriter, records: list[Record]) -> FakeDeadLetters:
 
 
 @pytest.mark.parametrize("make", WRITERS)
-def test_the_worst_values_are_dead_letters(make: MakeWriter) -> None:
+def test_hostile_values_are_dead_letters(make: MakeWriter) -> None:
     """Deep nesting, huge numbers and long strings do not stop a sink; reasons quote nothing."""
     letters = deliver(make, [Record(0, at, b"c", value) for at, value in enumerate(worst())])
     assert not any("kkk" in reason for _, reason in letters.letters)
@@ -108,7 +108,7 @@ def test_the_worst_values_are_dead_letters(make: MakeWriter) -> None:
 
 @pytest.mark.parametrize("make", WRITERS)
 @given(st.lists(st.tuples(keys, values), max_size=3))
-def test_whatever_comes_before_a_good_record_it_is_stored(
+def test_a_good_record_after_any_other_is_stored(
     make: MakeWriter, odd: list[tuple[bytes | None, bytes | None]]
 ) -> None:
     """Arbitrary bytes and mutated entries are stored or become dead letters."""

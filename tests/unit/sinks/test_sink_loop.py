@@ -86,7 +86,7 @@ class Run:
         return self._ticks
 
 
-def test_a_gulp_is_written_and_then_committed() -> None:
+def test_a_batch_is_written_and_then_committed() -> None:
     """The commit of a partition is the offset after its last written record."""
     run = Run([assign(0, 1)], [message(0, 7)], [message(0, 9), message(1, 3)])
     consumer = run()
@@ -120,26 +120,26 @@ class Following(OneTopic):
         return [TOPIC] if self._looks < 3 else ["another"]
 
 
-def test_a_source_that_has_other_topics_is_subscribed_to_once_more() -> None:
+def test_a_source_with_new_topics_is_subscribed_again() -> None:
     """The loop subscribes again only for other topics, because each time causes a rebalance."""
     assert Run(*[[]] * 10)().subscribed == [[TOPIC]]
     assert Run(*[[]] * 10, source=Following())().subscribed == [[TOPIC], ["another"]]
 
 
-def test_nothing_new_is_not_committed_again() -> None:
+def test_an_unchanged_offset_is_not_committed_again() -> None:
     """An idle sink does not repeat its commit."""
     run = Run([assign(0)], [message(0, 7)], [end_of(0, 9)], *[[]] * 20)
     assert len(run().commits) == 1
 
 
-def test_a_failed_commit_is_made_again() -> None:
+def test_a_failed_commit_is_repeated() -> None:
     """A commit refused during a rebalance is repeated with the next one."""
     run = Run([assign(0)], [message(0, 7)], [], [], [])
     run.consumer.refuse_commits = 1
     assert run().offsets == {0: 8}
 
 
-def test_a_commit_that_fails_for_one_partition_is_made_again_for_that_one() -> None:
+def test_a_commit_that_fails_for_one_partition_is_repeated_for_it() -> None:
     """Only the partition whose commit failed is committed again."""
     run = Run([assign(0, 1)], [message(0, 7)], [message(1, 3)], *[[]] * 4)
     run.consumer.refuse_partition = 1
@@ -156,7 +156,7 @@ def test_records_read_before_their_partition_was_revoked_are_dropped() -> None:
     assert consumer.offsets == {1: 6}
 
 
-def test_a_partition_that_came_back_within_one_call_ends_the_process() -> None:
+def test_a_partition_reassigned_within_one_call_ends_the_process() -> None:
     """Old and new records of a partition that returns within one call are indistinguishable.
 
     The process ends instead of guessing.
@@ -168,7 +168,7 @@ def test_a_partition_that_came_back_within_one_call_ends_the_process() -> None:
     assert run.consumer.offsets == {}
 
 
-def test_a_partition_that_came_back_within_one_poll_is_read() -> None:
+def test_a_partition_reassigned_within_one_poll_is_read() -> None:
     """The result of a poll was fetched after its rebalances, so it is read."""
     run = Run([assign(0)], [message(0, 5)], [], [revoke(0), assign(0), message(0, 6)], [], [])
     run.consumer.last_commits[0] = TopicPartition(TOPIC, 0, 6)
@@ -176,7 +176,7 @@ def test_a_partition_that_came_back_within_one_poll_is_read() -> None:
     assert run.written == [[(0, 5)], [(0, 6)]]
 
 
-def test_a_broker_that_does_not_say_the_last_commits_ends_nothing() -> None:
+def test_a_loop_continues_without_the_last_commits() -> None:
     """A missing answer about the last commits stops commits, but not the reads."""
     run = Run([assign(0)], [message(0, 1)], *[[]] * 20)
     run.consumer.refuse_committed = 3
@@ -187,7 +187,7 @@ def test_a_broker_that_does_not_say_the_last_commits_ends_nothing() -> None:
     assert (place.offset, msgspec.json.decode(place.metadata or "")["dead_letters"]) == (2, 42)
 
 
-def test_a_commit_without_an_answer_stops_nothing() -> None:
+def test_a_commit_without_an_answer_does_not_stop_the_loop() -> None:
     """The loop continues without an answer to its commit, and commits again later."""
     run = Run([assign(0)], [message(0, 1)], [], [message(0, 2)], *[[]] * 30)
     run.consumer.answers_commits = False
@@ -195,7 +195,7 @@ def test_a_commit_without_an_answer_stops_nothing() -> None:
     assert run.written == [[(0, 1)], [(0, 2)]]
 
 
-def test_what_waits_for_the_writer_is_dropped_with_its_partition() -> None:
+def test_buffered_records_are_dropped_with_their_partition() -> None:
     """The buffered records of a revoked partition are dropped; other partitions continue."""
     run = Run(
         [assign(0, 1)], [message(0, 1)], [], [message(0, 2)], [message(1, 9)], [revoke(0)],
@@ -214,7 +214,7 @@ def test_a_revocation_waits_for_the_batch_in_flight_and_commits_it() -> None:
     assert run().commits == [[TopicPartition(TOPIC, 0, 2)]]
 
 
-def test_a_revocation_does_not_wait_for_ever() -> None:
+def test_a_revocation_waits_within_a_bound() -> None:
     """A batch that does not end within the bound is abandoned and never committed."""
     run = Run(
         [assign(0)], [message(0, 1)], [], [revoke(0)], [assign(0)],
@@ -232,7 +232,7 @@ def test_lost_partitions_are_not_committed() -> None:
     assert run().commits == []
 
 
-def test_a_full_buffer_pauses_and_goes_on_polling() -> None:
+def test_a_full_buffer_pauses_partitions_and_continues_polling() -> None:
     """A full buffer pauses all partitions, also new ones; the loop polls to stay in the group."""
     paused: list[set[int]] = []
 
@@ -250,14 +250,14 @@ def test_a_full_buffer_pauses_and_goes_on_polling() -> None:
     assert run.consumer.offsets == {0: 2}
 
 
-def test_an_orderly_end_waits_within_a_bound() -> None:
+def test_an_orderly_stop_waits_within_a_bound() -> None:
     """An orderly stop waits for the batch in flight within a bound."""
     run = Run([assign(0)], [message(0, 1)], [], hold=True)
     assert run().offsets == {}
     assert STOP_SECONDS <= run.tasks[0].waited <= STOP_SECONDS + 2
 
 
-def test_what_ends_the_writing_ends_the_loop() -> None:
+def test_a_fatal_failure_of_the_writer_ends_the_loop() -> None:
     """An error of a write ends the loop without a commit, and the consumer leaves the group."""
     run = Run([assign(0)], [message(0, 1)], [], [], fails=ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
@@ -266,7 +266,7 @@ def test_what_ends_the_writing_ends_the_loop() -> None:
     assert run.consumer.closed
 
 
-def test_an_error_in_flight_at_the_end_is_told() -> None:
+def test_an_error_of_the_last_batch_is_raised() -> None:
     """An error of the batch in flight is raised during an orderly stop, too."""
     run = Run([assign(0)], [message(0, 1)], fails=ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
@@ -285,7 +285,7 @@ def test_only_a_fatal_error_of_the_client_ends_the_loop(*, fatal: bool) -> None:
         assert run().offsets == {0: 2}
 
 
-def test_commits_tell_delay_and_dead_letters() -> None:
+def test_commits_have_delay_and_dead_letters() -> None:
     """Commits have the delay of the newest entry, and continue the last commit's dead letters."""
     value = b'{"at": %d}' % (NOW * 1000 - 250)
     run = Run([assign(0, 1)], [message(0, 1, b'{"at": 5}')], [message(0, 2, value)], [])
@@ -311,7 +311,7 @@ def test_commits_count_written_and_skipped_deliveries() -> None:
     assert notes[1] == '{"dead_letters":0}'
 
 
-def test_a_note_of_somebody_else_does_no_harm() -> None:
+def test_foreign_commit_metadata_is_ignored() -> None:
     """A note by another program, such as a tool that resets offsets, is ignored."""
     run = Run([assign(0)], [message(0, 1)], [])
     run.consumer.last_commits[0] = TopicPartition(TOPIC, 0, 1, metadata="moved by hand")

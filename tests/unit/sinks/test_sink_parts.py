@@ -28,7 +28,7 @@ PREPARED = PreparedStatement([], b"id", [], "INSERT", None, 5, [], None)
 
 
 @given(st.lists(st.integers(1, MAX_BYTES * 2), max_size=400))
-def test_requests_hold_every_row_once_within_their_bounds(sizes: list[int]) -> None:
+def test_requests_contain_every_row_once_within_their_bounds(sizes: list[int]) -> None:
     """Requests have all rows in order, and are full but within bounds (unless a row is larger)."""
     rows = [Row(BoundStatement(PREPARED), origin, size) for origin, size in enumerate(sizes)]
     requests = list(requests_of(rows))
@@ -51,7 +51,7 @@ def test_only_many_rows_make_a_batch() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.binary(max_size=30)), max_size=60))
-def test_the_buffer_gives_back_what_it_got(added: list[tuple[int, bytes]]) -> None:
+def test_the_buffer_returns_its_records(added: list[tuple[int, bytes]]) -> None:
     """A batch has the added records in order without the dropped ones, and their next offsets."""
     buffer = Buffer(Bounds(20, 300, 5))
     records = [Record(p, at, None, value) for at, (p, value) in enumerate(added)]
@@ -71,7 +71,7 @@ def test_the_buffer_gives_back_what_it_got(added: list[tuple[int, bytes]]) -> No
     assert buffer.room == 5
 
 
-def test_a_large_gulp_leaves_no_negative_room() -> None:
+def test_a_large_batch_leaves_no_negative_room() -> None:
     """A call may exceed the buffer's bound, and then the room is 0 and not negative."""
     buffer = Buffer(Bounds(2, 100, 5))
     for offset in range(4):
@@ -129,7 +129,7 @@ def test_a_message_makes_one_document() -> None:
     }  # fmt: skip
 
 
-def test_what_makes_no_document() -> None:
+def test_entries_without_text_make_no_document() -> None:
     """Other entries make no document; undecodable or out-of-range ones are poison."""
     records = [
         record(0, b'{"kind":"fanout_changed","conv_id":"c","seq":1,"sender":"a","at":1,'
@@ -148,7 +148,9 @@ def test_what_makes_no_document() -> None:
 
 
 @given(st.lists(st.integers(1, BULK_BYTES * 2 // 3), max_size=20), st.integers(0, BULK_DOCUMENTS))
-def test_bulks_hold_every_document_once_within_their_bounds(sizes: list[int], small: int) -> None:
+def test_bulk_requests_contain_every_document_once_within_their_bounds(
+    sizes: list[int], small: int
+) -> None:
     """Bulks have all documents in order, within the bounds unless one document is larger."""
     documents = [
         SearchDocument(origin, "i", 0, b"", bytes(size))

@@ -72,7 +72,7 @@ def test_each_refusal_has_its_reason(command: AnyCommand, code: RejectionCode | 
     assert len(log.entries) == 3 + (code is None)
 
 
-def test_the_owner_recalls_what_others_said_where_that_is_allowed() -> None:
+def test_the_owner_recalls_messages_of_others_if_permitted() -> None:
     """With the setting, the owner recalls messages of others, but cannot edit them."""
     limits = Limits(owner_recalls=True)
     assert code_of(run([*GROUP, edit(9, 2, "hello", "own")], limits), "own") == "not_allowed"
@@ -90,7 +90,7 @@ def test_the_owner_recalls_what_others_said_where_that_is_allowed() -> None:
         (2, 0, None, "not_allowed"),
     ],
 )
-def test_each_has_its_time(
+def test_recalls_and_edits_have_their_time_limits(
     recall_ms: int,
     edit_ms: int,
     recalled: RejectionCode | None,
@@ -103,7 +103,7 @@ def test_each_has_its_time(
     assert code_of(run([*GROUP, edit(9, 2, "hello")], limits), "u0") == edited
 
 
-def test_what_was_recalled_is_not_altered_again() -> None:
+def test_a_recalled_message_cannot_be_altered() -> None:
     """A recalled message is not recalled or edited again; a repeated recall is a duplicate."""
     gone = [*GROUP, recall(9, 2)]
     assert code_of(run([*gone, recall(10, 2)], Limits()), "u0") == "already_recalled"
@@ -111,7 +111,7 @@ def test_what_was_recalled_is_not_altered_again() -> None:
     assert isinstance(run([*gone, recall(9, 2)], Limits()).sync_of("u0")[-1], Duplicate)
 
 
-def test_an_edit_is_not_a_message_of_its_own() -> None:
+def test_an_edit_cannot_be_edited_or_recalled() -> None:
     """The SeqId of an edit is not a target, and the recall of a message covers its edits."""
     edited = [*GROUP, edit(9, 2, "hello")]
     assert code_of(run([*edited, recall(10, 4)], Limits()), "u0") == "unknown_message"

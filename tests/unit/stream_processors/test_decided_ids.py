@@ -86,7 +86,7 @@ def test_a_rejected_read_mark_is_rejected_again() -> None:
     assert codes(log, "bob") == ["not_a_member", "not_a_member"]
 
 
-def test_an_unseen_id_below_the_newest_is_stale_for_ever() -> None:
+def test_an_unseen_id_below_the_newest_is_permanently_stale() -> None:
     """A new id below the newest decided id is stale, also when the newest one was rejected."""
     long = SendMessage(
         conv_id="c", sender="ann", device_id="phone", client_msg_id=uuid7(9, 0),
@@ -96,7 +96,7 @@ def test_an_unseen_id_below_the_newest_is_stale_for_ever() -> None:
     assert codes(log, "ann") == ["too_large", "stale", "stale", "conflict"]
 
 
-def test_a_new_installation_can_send_whatever_the_clock_was() -> None:
+def test_a_new_installation_can_send_after_any_clock() -> None:
     """After forty messages with ids a year ahead, a new installation of the device can send."""
     ahead = [say(YEAR_MS + number, installation="first") for number in range(40)]
     log = run([GROUP, *ahead, say(5), say(6, installation="second"), say(5)])
@@ -104,7 +104,7 @@ def test_a_new_installation_can_send_whatever_the_clock_was() -> None:
     assert codes(log, "ann") == []
 
 
-def test_the_devices_of_one_sender_take_a_bounded_part_of_the_state() -> None:
+def test_the_state_of_the_devices_of_one_sender_is_bounded() -> None:
     """State in memory and log has a bound; no id is accepted twice, and a new device can send."""
     states: dict[bytes, bytes | None] = {}
     conversations, batch = Conversations(), Log()
@@ -130,7 +130,7 @@ def test_the_devices_of_one_sender_take_a_bounded_part_of_the_state() -> None:
     assert set(codes(batch, "ann")) == {"stale"}
 
 
-def test_a_stranger_takes_a_bounded_part_of_the_state() -> None:
+def test_the_state_of_a_stranger_is_bounded() -> None:
     """The refusals remembered for strangers have a bound for each person and for all of them."""
     sequencer, batch = (
         Sequencer(SMALL_LIMITS, conversations := Conversations(), LaneProgress()),
@@ -154,7 +154,7 @@ def test_the_outcome_of_a_full_window_is_remembered() -> None:
     assert len(log.timeline_of("c")) == 1 + DEDUP_WINDOW + 1
 
 
-def test_a_conversation_of_any_length_of_id_is_restored() -> None:
+def test_a_conversation_with_an_id_of_any_length_is_restored() -> None:
     """Keys with short and with the longest ids are split and restored correctly."""
     for length in (1, 2, 31, 32, 128):
         for name in ("c" * length, "字" * length):

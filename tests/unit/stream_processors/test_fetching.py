@@ -60,7 +60,7 @@ class Client:
         return dict(await thread._fetch_records(consumer, partitions, 1.0, 2))  # noqa: SLF001
 
 
-async def test_each_partition_gives_some(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fetch_takes_records_of_each_partition(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each partition gives a share of the records, without a wait, while one of them is full."""
     client = Client(monkeypatch, {BUSY: [1, 2, 3, 4, 5], QUIET: [7]})
     assert await client.asked() == {BUSY: [1, 2], QUIET: [7]}
@@ -68,7 +68,7 @@ async def test_each_partition_gives_some(monkeypatch: pytest.MonkeyPatch) -> Non
     assert set(client.waits) == {0}
 
 
-async def test_nothing_is_waited_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_partitions_do_not_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """With no records in any partition there is one wait for all of them."""
     client = Client(monkeypatch, {})
     assert await client.asked() == {}
@@ -82,7 +82,7 @@ async def test_a_rebalance_ends_the_round(monkeypatch: pytest.MonkeyPatch) -> No
     assert list(await client.asked()) == [client.rebalance_after]
 
 
-def test_records_are_bare(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_records_have_no_headers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fetched records are not `ConsumerRecord`, but have every field that the sequencer reads."""
     # Restores the module's own class after the test.
     monkeypatch.setattr(fetcher, "PartitionRecords", fetcher.PartitionRecords)

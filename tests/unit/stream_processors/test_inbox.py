@@ -58,7 +58,7 @@ class Partition:
             self.later.pop(0)()
 
 
-def test_a_full_inbox_puts_its_partition_on_hold_until_half_is_done() -> None:
+def test_a_full_inbox_holds_its_partition_until_it_is_half_empty() -> None:
     """A full inbox holds its partition until half is done; records in hand count, too."""
     partition = Partition()
     partition.begin()
@@ -77,7 +77,7 @@ def test_a_full_inbox_puts_its_partition_on_hold_until_half_is_done() -> None:
     assert partition.calls == [True, False]
 
 
-def test_a_stopped_inbox_lets_nobody_in() -> None:
+def test_a_stopped_inbox_accepts_no_records() -> None:
     """A stopped inbox changes no hold, because the partition may have a new owner."""
     partition = Partition()
     partition.begin()
@@ -89,7 +89,7 @@ def test_a_stopped_inbox_lets_nobody_in() -> None:
     assert partition.inbox.take(0) is None
 
 
-def test_the_lane_says_from_where_on_it_is_fetched() -> None:
+def test_a_lane_sets_the_start_offset_of_its_fetches() -> None:
     """Records before the start, and repeated records, are not taken."""
     partition = Partition()
     partition.inbox.put(records(0, 3))
@@ -103,7 +103,7 @@ def test_the_lane_says_from_where_on_it_is_fetched() -> None:
     assert [record.offset for record in taken] == [7, 8, 9]
 
 
-def test_a_lane_that_is_gone_does_not_start_its_partition() -> None:
+def test_a_removed_lane_does_not_start_its_partition() -> None:
     """A lane that stops before the loop runs does not start the fetch of its partition."""
     partition = Partition()
     partition.inbox.begin(7)
@@ -112,7 +112,7 @@ def test_a_lane_that_is_gone_does_not_start_its_partition() -> None:
     assert partition.starts == []
 
 
-def test_a_lane_without_work_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lane_without_records_is_notified(monkeypatch: pytest.MonkeyPatch) -> None:
     """An idle lane gets an empty list after a time, so that it can check for missing records."""
     monkeypatch.setattr(module, "IDLE_CHECK_SECONDS", 0.01)
     assert Partition().begin().take(0) == []
@@ -125,7 +125,7 @@ steps: st.SearchStrategy[list[Step]] = st.lists(
 
 
 @given(steps)
-def test_nothing_is_lost_and_nothing_stays_on_hold(steps: list[Step]) -> None:
+def test_no_record_is_lost_and_every_hold_ends(steps: list[Step]) -> None:
     """In any order of steps, order and bound hold, and an empty inbox is not on hold."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "ENOUGH", ENOUGH)

@@ -67,7 +67,7 @@ def test_a_command_on_another_partition_is_a_dead_letter() -> None:
 
 
 @pytest.mark.parametrize("value", worst())
-def test_the_worst_values_end_as_short_dead_letters(value: bytes) -> None:
+def test_hostile_values_become_short_dead_letters(value: bytes) -> None:
     """Nesting, huge numbers and long strings do not stop a lane; the reason quotes nothing."""
     lane = a_lane()
     commands = [*growing_group(1), message(2)]
@@ -85,7 +85,7 @@ def test_the_worst_values_end_as_short_dead_letters(value: bytes) -> None:
 
 
 @given(st.lists(st.tuples(keys, hostile, timestamps), max_size=4))
-def test_whatever_comes_before_a_valid_command_it_is_sequenced(
+def test_a_valid_command_after_any_other_is_sequenced(
     odd: list[tuple[bytes | None, bytes | None, int | None]],
 ) -> None:
     """Any bytes, mutated commands, keys and times do not prevent the next valid command."""
@@ -108,7 +108,7 @@ def test_a_decoder_raises_nothing_but_its_error(value: bytes | None) -> None:
             assert len(str(error)) <= MAX_REASON_LENGTH  # noqa: PT017 - most values are refused
 
 
-def test_a_reason_names_the_place_and_not_the_value() -> None:
+def test_a_reason_names_the_field_but_not_the_value() -> None:
     """The reason has the path of the wrong field and never its value."""
     for text in (b"secret", b"secret - at `$.kind`", b"secret' - at `$.kind`"):
         value = encode(message(1)).replace(b"send_message", text)
@@ -121,7 +121,7 @@ def test_a_reason_names_the_place_and_not_the_value() -> None:
 
 
 @pytest.mark.parametrize("seq", [1 << 63, -(1 << 70), 10**30])
-def test_a_huge_number_gets_a_typed_answer(seq: int) -> None:
+def test_a_huge_number_is_rejected_with_a_code(seq: int) -> None:
     """A decodable command with a huge number gets a rejection with a code."""
     lane = a_lane()
     common = structs.asdict(message(1))
@@ -154,7 +154,7 @@ def test_an_unforeseen_error_is_a_dead_letter(
     assert [entry.seq for entry in handle(lane, [source(2, message(2))]).timeline_of("c1")] == [2]
 
 
-def test_no_dead_letter_is_longer_than_the_producer_takes() -> None:
+def test_no_dead_letter_exceeds_the_limit_of_the_producer() -> None:
     """The longest key, value, reason and names together are within the producer's limit."""
     origin = Origin("n" * 249, (1 << 31) - 1, (1 << 63) - 1, (1 << 63) - 1)
     headers = letter_headers(
@@ -167,7 +167,7 @@ def test_no_dead_letter_is_longer_than_the_producer_takes() -> None:
         assert kept + size + 1_024 < MAX_WRITTEN_BYTES
 
 
-def test_any_decoder_of_a_record_takes_part() -> None:
+def test_the_size_of_a_value_is_checked_before_decoding() -> None:
     """`decode` checks the size of a value before the decoder reads the value."""
 
     class Never:

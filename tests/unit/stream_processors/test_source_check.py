@@ -28,13 +28,15 @@ STRANGE = [
 
 
 @pytest.mark.parametrize(("source", "next_offset"), FITTING)
-def test_what_belongs_together_starts(source: LaneSource, next_offset: int | None) -> None:
+def test_a_consistent_state_starts(source: LaneSource, next_offset: int | None) -> None:
     """A lane starts after an ordinary stop, and after topics lost old records or commits."""
     check_start(source, next_offset)
 
 
 @pytest.mark.parametrize(("source", "next_offset", "words"), STRANGE)
-def test_what_does_not_is_refused(source: LaneSource, next_offset: int | None, words: str) -> None:
+def test_an_inconsistent_state_is_refused(
+    source: LaneSource, next_offset: int | None, words: str
+) -> None:
     """An inconsistent start is refused with one line that has the offsets."""
     with pytest.raises(FatalFailure, match=words) as caught:
         check_start(source, next_offset)

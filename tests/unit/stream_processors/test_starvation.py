@@ -15,7 +15,7 @@ def starvation(clock: Clock, end: int, *, marks_alone: bool = False) -> Starvati
     return Starvation(lambda: end, lambda _offsets: not marks_alone, clock)
 
 
-def test_records_that_never_come_end_the_process() -> None:
+def test_records_that_never_arrive_end_the_process() -> None:
     """Missing records may be in flight at first; after the full time the process ends."""
     clock = Clock()
     looking = starvation(clock, end=9)
@@ -34,7 +34,7 @@ def test_a_lane_that_is_woken_again_and_again_is_not_starved() -> None:
         clock.now += IDLE_CHECK_SECONDS / 10
 
 
-def test_a_lane_that_moves_is_not_starved() -> None:
+def test_a_lane_with_progress_is_not_starved() -> None:
     """A lane whose offset moves is not starved."""
     clock = Clock()
     looking = starvation(clock, end=9)

@@ -45,7 +45,7 @@ def waiting(turns: Turns, count: int) -> Callable[[], bool]:
     return lambda: len(turns._waiting) == count  # noqa: SLF001 - shows that a thread waits
 
 
-def test_who_has_had_the_least_is_next() -> None:
+def test_the_lane_with_the_least_time_is_next() -> None:
     """The waiting lane with the least time is next, whatever the order of arrival."""
     clock = Clock()
     turns = Turns(clock)
@@ -64,7 +64,7 @@ def test_who_has_had_the_least_is_next() -> None:
     assert order == ["quiet", "middling", "busy"]
 
 
-def test_one_at_a_time() -> None:
+def test_only_one_lane_computes_at_a_time() -> None:
     """With six threads and 200 turns each, at most one thread has the turn at any time."""
     turns = Turns()
     inside: list[int] = []
@@ -109,7 +109,7 @@ def test_beside_a_quiet_lane_transactions_are_short() -> None:
     assert take(clock, busy, 0.1) == LONG_TURN
 
 
-def test_a_lane_that_left_counts_no_more() -> None:
+def test_a_removed_lane_does_not_count() -> None:
     """A lane that left its worker no longer shortens the transactions of other lanes."""
     clock = Clock()
     turns = Turns(clock)
@@ -132,7 +132,7 @@ def test_an_error_in_a_turn_ends_it() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.floats(0.0001, 0.5)), min_size=1, max_size=60))
-def test_nobody_is_left_out(demands: list[tuple[int, float]]) -> None:
+def test_every_lane_receives_turns(demands: list[tuple[int, float]]) -> None:
     """The recent time of each lane is not negative, and the sum over all lanes is bounded.
 
     The waiting lane with the lowest value is next, so every lane gets its turn.

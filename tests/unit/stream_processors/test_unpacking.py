@@ -47,7 +47,7 @@ def plain(records: Sequence[Any]) -> list[tuple[int, int | None, Field, Field]]:
 
 @pytest.mark.parametrize("codec", CODECS)
 @given(pairs)
-def test_records_come_as_they_were_sent(codec: int, sent: list[tuple[Field, Field]]) -> None:
+def test_records_are_unpacked_in_their_order(codec: int, sent: list[tuple[Field, Field]]) -> None:
     """Records of several batches are read correctly with each codec, with and without headers."""
     fetched = batch(0, sent, codec) + batch(len(sent), sent, codec, headers=[("h", b"x")])
     wanted = [(at, TIME, key, value) for at, (key, value) in enumerate([*sent, *sent])]
@@ -58,7 +58,7 @@ def test_records_come_as_they_were_sent(codec: int, sent: list[tuple[Field, Fiel
 
 
 @pytest.mark.parametrize("codec", CODECS[1:])
-def test_a_bomb_is_put_aside_as_a_whole(codec: int) -> None:
+def test_a_decompression_bomb_becomes_one_dead_letter(codec: int) -> None:
     """A batch that unpacks to more than its bound is a reference, and its neighbours are read."""
     bomb = batch(1, [(b"c", bytes(30 * MIB)), (b"c", b"behind")], codec)
     fetched = batch(0, [(b"c", b"a")], codec) + bomb + batch(3, [(b"c", b"b")], codec)
@@ -84,14 +84,14 @@ def test_a_long_value_or_key_is_a_reference() -> None:
     assert (key.key, key.last_offset, key.content.size) == (None, None, 1)
 
 
-def test_headers_that_are_not_text_are_passed_over() -> None:
+def test_headers_that_are_not_text_are_skipped() -> None:
     """Headers that are not text are skipped; the client's own class would raise at each fetch."""
     bad = batch(0, [(b"c", b"a"), (b"c", b"b")], 0, headers=[("name", b"x")])
     bad = bad.replace(b"name", b"\xff\xfe\xfd\xfc")
     assert [record.value for record in read(with_crc(bad))] == [b"a", b"b"]
 
 
-def test_an_unreadable_batch_is_put_aside() -> None:
+def test_an_unreadable_batch_becomes_one_dead_letter() -> None:
     """A batch with a broken codec or an impossible length is a reference."""
     good = batch(0, [(b"c", b"a")], 4)
     broken = good[:70] + b"\0\0\0\0" + good[74:]
@@ -102,7 +102,7 @@ def test_an_unreadable_batch_is_put_aside() -> None:
     assert letter.reason.startswith("the batch cannot be")
 
 
-def test_what_is_not_committed_is_passed_with_its_offsets() -> None:
+def test_uncommitted_records_advance_the_offset() -> None:
     """Aborted batches and markers are passed with their offsets, so that none is missing."""
     fetched = (
         aborted(0, [(b"c", b"no"), (b"c", b"no")], producer=7)
@@ -131,7 +131,7 @@ def test_one_answer_is_unpacked_in_parts() -> None:
     assert records.next_fetch_offset == unpacked // (4 * MIB - 100)
 
 
-def test_the_last_batch_may_be_cut_off() -> None:
+def test_a_truncated_last_batch_is_skipped() -> None:
     """The broker cuts responses by bytes, so an incomplete last batch is ignored."""
     whole = batch(0, [(b"c", b"a")])
     for cut in range(1, len(whole)):

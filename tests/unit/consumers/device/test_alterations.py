@@ -64,7 +64,7 @@ ORDERS = list(itertools.permutations(range(6)))[::31]
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=str)
-def test_in_any_order_the_last_words_and_no_recalled_ones_are_kept(
+def test_alterations_in_any_order_leave_the_last_text_and_no_recalled_text(
     store: LocalStore, order: tuple[int, ...]
 ) -> None:
     """After any order of messages, edits and a recall, the store has the last edit's text."""
@@ -89,7 +89,7 @@ def test_in_any_order_the_last_words_and_no_recalled_ones_are_kept(
         [RecalledHole(conv_id="c", seq=2), RecalledHole(conv_id="c", seq=4)],
     ],
 )
-def test_the_text_is_gone_from_the_file_at_once(
+def test_a_recalled_text_is_erased_from_the_file_at_once(
     store: LocalStore, path: Path, gone: list[AnySyncRecord]
 ) -> None:
     """Any form of a recall erases the text from file and journal while the store is open."""
@@ -100,7 +100,7 @@ def test_the_text_is_gone_from_the_file_at_once(
     assert (shown(store)[2], shown(store)[4]) == ("recalled", "recalled")
 
 
-def test_a_hole_of_the_store_takes_out_what_was_there(store: LocalStore, path: Path) -> None:
+def test_a_hole_of_the_store_erases_the_local_entry(store: LocalStore, path: Path) -> None:
     """A hole from the store erases the text before the recall entry arrives at the device."""
     hear(store, HISTORY[:5])
     hole = TimelineItem("c", 2, 2, "recalled", b"")
@@ -111,7 +111,7 @@ def test_a_hole_of_the_store_takes_out_what_was_there(store: LocalStore, path: P
     assert SECRET.encode() not in bytes_of(path)
 
 
-def test_a_text_that_comes_after_its_recall_is_never_written(
+def test_a_text_that_arrives_after_its_recall_is_never_written(
     store: LocalStore, path: Path
 ) -> None:
     """The device writes the text of a recalled message neither to the file nor to the journal."""
@@ -120,7 +120,7 @@ def test_a_text_that_comes_after_its_recall_is_never_written(
     assert SECRET.encode() not in bytes_of(path)
 
 
-def test_what_a_killed_process_left_in_the_journal_is_gone_at_the_next_start(
+def test_the_journal_of_a_killed_process_is_erased_at_the_next_start(
     store: LocalStore, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A start erases the text that a process killed right after a recall left in the journal."""

@@ -75,7 +75,7 @@ async def until_done(device: Device, is_done: Callable[[], bool]) -> None:
 @pytest.mark.parametrize(
     "failure", [Trimmed(5, 9), ServerUnavailable("no"), TransientFailure("no")]
 )
-async def test_after_being_away_everything_is_looked_at(
+async def test_after_a_failure_a_device_reads_missing_entries_from_the_store(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     """After a failure the device reads from the store what the sync timeline may lack."""
@@ -94,7 +94,7 @@ async def test_after_being_away_everything_is_looked_at(
     assert store.cursor == (8 if isinstance(failure, Trimmed) else 5)
 
 
-async def test_it_waits_for_records_when_there_is_nothing_else_to_do(store: LocalStore) -> None:
+async def test_an_idle_device_waits_for_records(store: LocalStore) -> None:
     """A device waits for records only when nothing else is left to do.
 
     The wait is not long before the first full check, nor while a conversation is pulled or has a
@@ -122,7 +122,7 @@ async def test_it_waits_for_records_when_there_is_nothing_else_to_do(store: Loca
     assert set(script.waits) == {0.0}
 
 
-async def test_a_record_is_told_before_the_cursor_moves(store: LocalStore) -> None:
+async def test_a_record_is_observed_before_the_cursor_moves(store: LocalStore) -> None:
     """The cursor moves after the listener: a listener that fails gets the record again."""
     heard: list[AnySyncRecord] = []
 
@@ -142,7 +142,7 @@ async def test_a_record_is_told_before_the_cursor_moves(store: LocalStore) -> No
     assert shown == [said(1)]
 
 
-async def test_what_is_whole_is_shown_while_the_store_is_away(store: LocalStore) -> None:
+async def test_complete_ranges_are_shown_while_the_store_is_unreachable(store: LocalStore) -> None:
     """A device on the log shows new records while the gateway is unreachable."""
 
     class NoHistory(Script):
@@ -156,7 +156,7 @@ async def test_what_is_whole_is_shown_while_the_store_is_away(store: LocalStore)
     assert shown == [said(1)]
 
 
-async def test_what_was_recalled_may_have_been_ones_own(store: LocalStore) -> None:
+async def test_a_recalled_message_may_be_an_own_message(store: LocalStore) -> None:
     """A recalled message may be the owner's own, so the device requests the list once more."""
     script = Script()
     device = Device(store, script, script, lambda _: None)
@@ -193,7 +193,7 @@ class FakeRegistry:
         self.told.append((device_id, cursor))
 
 
-async def test_a_device_registers_first_and_tells_its_cursor(
+async def test_a_device_registers_first_and_reports_its_cursor(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A device learns its start before it follows, and repeats a cursor report that failed."""

@@ -47,7 +47,7 @@ async def answering(*answers: tuple[int, bytes]) -> AsyncIterator[GatewayTimelin
 UNAVAILABLE = (503, b'{"detail": "Try again."}')
 
 
-async def test_a_gateway_that_is_away_for_a_moment_is_asked_again() -> None:
+async def test_a_request_is_repeated_while_the_gateway_is_unreachable() -> None:
     """Failed requests are retried, and the caller gets the result of the successful one."""
     async with answering(
         UNAVAILABLE, (500, b"?"), (200, b'{"conversations":[],"next":null}')
@@ -55,14 +55,14 @@ async def test_a_gateway_that_is_away_for_a_moment_is_asked_again() -> None:
         assert await g.conversations() == []
 
 
-async def test_a_gateway_that_stays_away_is_named() -> None:
+async def test_an_error_names_the_unreachable_gateway() -> None:
     """After a bounded number of retries the client raises an error with the gateway's reason."""
     async with answering(*[UNAVAILABLE] * 5) as gateway:
         with pytest.raises(ServerUnavailable, match="Try again"):
             await gateway.after(-1)
 
 
-async def test_a_token_that_is_refused_is_not_tried_again() -> None:
+async def test_a_refused_token_is_not_used_again() -> None:
     """A refused token is an error at once, because a retry cannot succeed."""
     async with answering((401, b'{"detail": "The token has expired."}')) as gateway:
         with pytest.raises(RequestRefused, match="expired") as refused:
@@ -70,7 +70,7 @@ async def test_a_token_that_is_refused_is_not_tried_again() -> None:
         assert refused.value.status == 401
 
 
-async def test_an_expired_timeline_is_told_by_its_own_error() -> None:
+async def test_an_expired_timeline_raises_its_own_error() -> None:
     """A 410 becomes `Trimmed`, with the positions from which the device continues."""
     async with answering((410, b'{"detail": "Gone.", "cursor": 5, "oldest": 9}')) as gateway:
         with pytest.raises(Trimmed) as trimmed:
@@ -78,14 +78,14 @@ async def test_an_expired_timeline_is_told_by_its_own_error() -> None:
         assert (trimmed.value.cursor, trimmed.value.oldest) == (5, 9)
 
 
-async def test_a_conversation_that_is_not_there_yet_tells_nothing() -> None:
+async def test_an_unknown_conversation_returns_nothing() -> None:
     """The store may lag behind the sync timeline, so a 404 is an empty part and not an error."""
     async with answering((404, b'{"detail": "There is no such conversation"}')) as gateway:
         assert await gateway.part("c", Span(1, 2)) == HistoryPart("c", 0, [])
 
 
 @pytest.mark.parametrize("body", [b"secret text", b'{"records": "secret text"}', b"\xff"])
-async def test_an_answer_of_something_else_is_not_quoted(body: bytes) -> None:
+async def test_a_foreign_answer_is_not_quoted(body: bytes) -> None:
     """An error about an unreadable response does not quote it: it may contain messages."""
     async with answering((200, body)) as gateway:
         with pytest.raises(UndecodableRecord) as failure:

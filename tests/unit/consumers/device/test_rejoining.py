@@ -43,7 +43,7 @@ def away_and_back(store: LocalStore) -> None:
     store.apply(page(9, arrived(12, BACK)))
 
 
-def test_what_was_edited_meanwhile_is_read_and_shown_again(store: LocalStore) -> None:
+def test_messages_edited_during_an_absence_are_read_and_shown_again(store: LocalStore) -> None:
     """After the join the device reads the earlier entries again, and shows an edited one."""
     away_and_back(store)
     (gap,) = store.gaps(9)
@@ -54,14 +54,14 @@ def test_what_was_edited_meanwhile_is_read_and_shown_again(store: LocalStore) ->
     assert seqs(store.timeline("c")) == [1, 2, 3, 4, 5, 6]
 
 
-def test_an_answer_from_before_the_join_is_not_taken(store: LocalStore) -> None:
+def test_an_answer_from_before_the_join_is_ignored(store: LocalStore) -> None:
     """A page from a store without the join is not applied: an edit may be missing."""
     away_and_back(store)
     assert not store.learn(HistoryPart("c", 3, [item(JOINED), said(2), item(LEFT)]))
     assert store.gaps(9)[0].span.first == 1
 
 
-def test_a_sync_record_from_before_the_join_is_not_taken(store: LocalStore) -> None:
+def test_a_sync_record_from_before_the_join_is_ignored(store: LocalStore) -> None:
     """A repeated sync record has the original text, so it does not fill the gap."""
     away_and_back(store)
     store.apply(page(BEFORE_ALL, arrived(8, message("c", 2))))

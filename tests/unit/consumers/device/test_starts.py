@@ -15,7 +15,7 @@ from tests.support.gateway import message
 from tests.support.local_records import arrived, hole, late, page, said, seqs
 
 
-def test_a_late_device_shows_from_its_start_on(store: LocalStore) -> None:
+def test_a_late_device_shows_entries_from_its_start(store: LocalStore) -> None:
     """Entries before the start are neither stored nor gaps, even when they arrive again."""
     store.begin(late(ShownFrom("c", 10, 9, "push")))
     assert (store.cursor, store.timeline("c"), store.gaps(9)) == (4, [], [])
@@ -35,7 +35,7 @@ def test_a_late_device_knows_that_a_conversation_is_pulled(store: LocalStore) ->
     assert store.gaps(9) == [Gap("c", Span(10, 12))]
 
 
-def test_what_comes_after_a_late_device_is_shown_whole(store: LocalStore) -> None:
+def test_entries_after_the_start_of_a_late_device_are_shown_completely(store: LocalStore) -> None:
     """A conversation after the device's start begins with its first record that arrives in order.
 
     A record that arrives out of order waits until the records before it have arrived.
@@ -51,7 +51,7 @@ def test_what_comes_after_a_late_device_is_shown_whole(store: LocalStore) -> Non
     assert store.gaps(9) == [Gap("missed", Span(5, 9))]
 
 
-def test_a_device_begins_once(store: LocalStore) -> None:
+def test_a_device_stores_its_starts_once(store: LocalStore) -> None:
     """A device that has data ignores a later start: it neither shows less nor skips records."""
     store.apply(page(BEFORE_ALL, arrived(2, message("c", 1))))
     store.begin(late(ShownFrom("c", 10, 9, "push"), cursor=700))

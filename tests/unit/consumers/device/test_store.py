@@ -32,7 +32,7 @@ NEWER = b'{"kind":"message_recalled","conv_id":"c","seq":2,"sender":"ann","at":1
 """An entry of a newer version, which this version cannot decode."""
 
 
-def test_entries_and_cursor_outlive_the_process(tmp_path: Path) -> None:
+def test_entries_and_cursor_survive_a_restart(tmp_path: Path) -> None:
     """A new process reads the entries and the cursor of the previous process."""
     path = tmp_path / "local.db"
     with closing(LocalStore(path, "ann", "phone")) as store:
@@ -43,7 +43,7 @@ def test_entries_and_cursor_outlive_the_process(tmp_path: Path) -> None:
         assert store.timeline("c") == [said(1), said(2)]
 
 
-def test_a_batch_that_does_not_follow_the_cursor_leaves_it(store: LocalStore) -> None:
+def test_a_batch_that_does_not_follow_the_cursor_does_not_move_it(store: LocalStore) -> None:
     """A batch beyond the cursor is stored, and the cursor waits for the missing records."""
     store.apply(page(BEFORE_ALL, arrived(7, message("c", 1))))
     store.apply(page(8, arrived(9, message("c", 3))))
@@ -57,7 +57,7 @@ def test_a_batch_that_does_not_follow_the_cursor_leaves_it(store: LocalStore) ->
     assert seqs(store.timeline("c")) == [1, 2, 3, 4]
 
 
-def test_a_reply_is_no_entry(store: LocalStore) -> None:
+def test_a_reply_is_not_an_entry(store: LocalStore) -> None:
     """A reply moves the cursor and adds no entry, although the reply names a SeqId."""
     reply = Duplicate(
         conv_id="c", sender="ann", device_id="d", client_msg_id="i", at=1, seq=5
@@ -67,7 +67,7 @@ def test_a_reply_is_no_entry(store: LocalStore) -> None:
     assert store.conversations() == []
 
 
-def test_a_hole_is_believed_up_to_the_head_that_came_with_it(store: LocalStore) -> None:
+def test_a_hole_counts_up_to_the_head_of_its_answer(store: LocalStore) -> None:
     """Above the head of its page a hole does not count: the store may lag behind a new join."""
     store.apply(page(BEFORE_ALL, arrived(3, message("c", 9))))
     assert store.learn(HistoryPart("c", 4, [hole("hidden", 1, 8)]))
@@ -78,7 +78,7 @@ def test_a_hole_is_believed_up_to_the_head_that_came_with_it(store: LocalStore) 
     assert seqs(store.timeline("c")) == list(range(1, 10))
 
 
-def test_a_kind_that_is_not_known_is_read_from_the_store(store: LocalStore) -> None:
+def test_an_entry_of_an_unknown_kind_is_read_from_the_store(store: LocalStore) -> None:
     """An unknown kind on the sync timeline is a gap; the store returns it as an entry."""
     store.apply(page(BEFORE_ALL, arrived(1, message("c", 1)), Arrived(2, NEWER, None)))
     store.apply(page(2, arrived(3, message("c", 3))))
@@ -91,7 +91,7 @@ def test_a_kind_that_is_not_known_is_read_from_the_store(store: LocalStore) -> N
         items[1].entry()
 
 
-def test_what_was_shown_is_not_shown_again(store: LocalStore) -> None:
+def test_a_shown_entry_is_not_shown_again(store: LocalStore) -> None:
     """An entry is shown once, and only after all entries before it."""
     store.apply(page(BEFORE_ALL, arrived(1, message("c", 1)), arrived(2, message("c", 3))))
     assert store.unshown(9) == [said(1)]
@@ -103,7 +103,7 @@ def test_what_was_shown_is_not_shown_again(store: LocalStore) -> None:
     assert store.unshown(9) == [said(3)]
 
 
-def test_heads_matter_while_a_conversation_is_pulled(store: LocalStore) -> None:
+def test_heads_count_only_while_a_conversation_is_pulled(store: LocalStore) -> None:
     """Heads make gaps in a pulled conversation; in a pushed one only after a full list."""
     store.apply(page(BEFORE_ALL, arrived(1, message("c", 1))))
     store.note_heads([Listed("c", 5, "push")], everything=False)
@@ -118,7 +118,7 @@ def test_heads_matter_while_a_conversation_is_pulled(store: LocalStore) -> None:
     assert store.gaps(9)[1] == Gap("other", Span(1, 3))
 
 
-def test_an_old_switch_that_arrives_late_turns_nothing_back(store: LocalStore) -> None:
+def test_a_late_mode_switch_does_not_restore_an_old_mode(store: LocalStore) -> None:
     """The mode follows the switch with the highest SeqId, not the switch that arrived last."""
     store.apply(page(BEFORE_ALL, arrived(1, message("c", 1)), arrived(9, switched(7, "pull"))))
     late = encode(switched(3, "push"))
@@ -129,7 +129,7 @@ def test_an_old_switch_that_arrives_late_turns_nothing_back(store: LocalStore) -
     assert not store.reads_store()
 
 
-def test_its_cursor_is_a_cursor_store(store: LocalStore) -> None:
+def test_the_local_store_is_a_cursor_store(store: LocalStore) -> None:
     """The store meets the contract of `CursorStore` for its device, and refuses other devices."""
     assert store.load("ann", "phone") is None
     store.save("ann", "phone", 0)
@@ -149,7 +149,7 @@ def test_its_cursor_is_a_cursor_store(store: LocalStore) -> None:
             use()
 
 
-def test_a_file_has_one_process(tmp_path: Path) -> None:
+def test_a_local_store_has_one_process(tmp_path: Path) -> None:
     """A second process on the file is refused, because both would show every entry."""
     path = tmp_path / "local.db"
     with (
@@ -168,9 +168,7 @@ def of_another(path: Path) -> None:
 @pytest.mark.parametrize(
     "spoil", [Path.mkdir, lambda path: path.write_bytes(b"no database" * 99), of_another]
 )
-def test_a_file_that_cannot_be_used_is_named(
-    tmp_path: Path, spoil: Callable[[Path], object]
-) -> None:
+def test_an_error_names_the_unusable_file(tmp_path: Path, spoil: Callable[[Path], object]) -> None:
     """A file that is not a store of this device is a `ConfigurationError` with the file's name."""
     path = tmp_path / "local.db"
     spoil(path)

@@ -35,7 +35,7 @@ def marked(sync_seq: int, seq: int) -> Arrived:
     return arrived(sync_seq, record)
 
 
-def test_a_mark_of_another_device_is_counted_when_its_entry_is_here(store: LocalStore) -> None:
+def test_a_mark_of_another_device_counts_when_its_entry_has_arrived(store: LocalStore) -> None:
     """A mark without its entry makes the count unknown, not wrong; a lower mark is ignored."""
     store.learn(HistoryPart("c", 9, [counted(5, 3), counted(9, 7)]))
     assert store.unread("c") == 7
@@ -51,7 +51,7 @@ def test_a_mark_of_another_device_is_counted_when_its_entry_is_here(store: Local
     assert not store.lacks_count()
 
 
-def test_what_the_store_lists_counts_without_its_entries(store: LocalStore) -> None:
+def test_listed_unread_counts_need_no_entries(store: LocalStore) -> None:
     """The store's list gives the count where the entry of the mark is not on the device."""
     store.apply(page(BEFORE_ALL, marked(1, 7)))
     store.note_heads([Listed("c", 40, "push", 30, 7, 25)], everything=True)
@@ -60,7 +60,7 @@ def test_what_the_store_lists_counts_without_its_entries(store: LocalStore) -> N
     assert (store.unread("c"), store.read_mark("c")) == (0, 41)
 
 
-def test_unread_counts_outlive_the_process(tmp_path: Path) -> None:
+def test_unread_counts_survive_a_restart(tmp_path: Path) -> None:
     """A new process reads the same counts and marks from the file."""
     path = tmp_path / "local.db"
     with closing(LocalStore(path, "ann", "phone")) as store:

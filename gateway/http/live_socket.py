@@ -34,9 +34,9 @@ from msgspec import Struct
 
 from gateway import bounds
 from gateway.http.connection import Connection, connection_of
-from gateway.http.problems import Problem
+from gateway.http.problems import problem_of
 from gateway.live.live_session import LiveSession
-from schemas.errors import ImError
+from schemas.errors import ImError, Trimmed
 from schemas.http.answers import LiveProblem
 
 log = logging.getLogger(__name__)
@@ -165,10 +165,11 @@ async def _ending_of(socket: web.WebSocketResponse, error: BaseException | None)
             return None
         case _Slow():
             return _SLOW
-        case Problem():
+        case Trimmed():
+            problem = problem_of(error)
             with contextlib.suppress(_Slow, ConnectionError):
-                await send_answer(socket, LiveProblem(problem=error.details("")))
-            return _End(_PROBLEM + error.status, error.kind)
+                await send_answer(socket, LiveProblem(problem=problem.details("")))
+            return _End(_PROBLEM + problem.status, problem.kind)
     where = "".join(traceback.format_tb(error.__traceback__))  # not the error's text
     log.error("live: %s at\n%s", type(error).__name__, where)
     return _DEFECT

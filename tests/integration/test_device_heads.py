@@ -158,7 +158,7 @@ async def ended(gateway: Popen[bytes], *, kill: bool) -> None:
     await asyncio.to_thread(gateway.wait, 30)
 
 
-async def test_heads_are_told_and_not_asked_for(
+async def test_a_device_receives_heads_without_requesting_them(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A device follows heads from its live connection, without requests for the list.

@@ -1,0 +1,47 @@
+"""The problem of each error that ends a request."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+from aiohttp import web
+
+from gateway import errors
+from gateway.http.problem_kinds import busy
+from gateway.http.problems import problem_of
+from schemas.errors import ConfigurationError, ImError, ServerUnavailable, Trimmed
+
+PROBLEMS: list[tuple[Exception, int, str]] = [
+    (errors.ConversationNotFound(), 404, "not-found"),
+    (errors.ScopeTooWide(), 400, "too-wide"),
+    (errors.CursorAhead("after"), 400, "cursor-ahead"),
+    (errors.DeviceNotFound(), 404, "no-such-device"),
+    (errors.TooManyDevices(32), 409, "too-many-devices"),
+    (errors.TooManyListeners(), 429, "too-many-waiting"),
+    (errors.TokenExpired(), 401, "unauthorized"),
+    (Trimmed(1, 2), 410, "trimmed"),
+    (ServerUnavailable("away"), 503, "unavailable"),
+    (busy(), 503, "busy"),
+    (web.HTTPNotFound(), 404, "http"),
+    (ConfigurationError("a defect: no request causes it"), 500, "internal"),
+    (KeyError("secret"), 500, "internal"),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "kind"), PROBLEMS)
+def test_each_error_has_its_problem(error: Exception, status: int, kind: str) -> None:
+    """An error has one status and one kind, whatever route raises it."""
+    problem = problem_of(error)
+    assert (problem.status, problem.kind) == (status, kind)
+    assert "secret" not in problem.detail
+
+
+def test_every_error_of_the_gateway_is_listed() -> None:
+    """No error of `gateway.errors` lacks a problem of its own."""
+    found = {
+        kind
+        for _, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, ImError) and kind is not ImError
+    }
+    assert found <= {type(error) for error, _, _ in PROBLEMS}
