@@ -1,6 +1,6 @@
 """Settings that are read from environment variables, and names that are not settings.
 
-Without this check, a misspelt variable or keyword would leave the default in force silently.
+Without the check of names, a misspelt variable would be ignored, and the default would apply.
 """
 
 from __future__ import annotations

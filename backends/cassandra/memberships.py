@@ -4,8 +4,8 @@ A conversation has the same bucket for all its members. In the bucket, each memb
 person has two places, one for the join and one for the leave, by the number that the entry gives
 the period. The row of the join has the SeqId of the last join (``seq``) and the first SeqId of the
 period (``since``); they differ when a join continued the period. The SeqId of a row is its
-timestamp. A leave counts if its SeqId is above the SeqId of the join. Otherwise the leave belongs
-to an earlier period of the same number, or a later join continued the period.
+timestamp. A leave ends the period only if its SeqId is above the SeqId of the join. Otherwise the
+leave ended an earlier period with the same number, or a later join has continued the period.
 """
 
 from __future__ import annotations

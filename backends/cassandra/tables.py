@@ -52,11 +52,12 @@ timestamp of each of the two.
 A row of ``sync`` has references (`schemas.sync_rows`): the records that one flush of the sink
 wrote for one recipient, at most 100 records and `MAX_ENTRY_BYTES` of JSON. The row's key is its
 highest sync SeqId. A reference takes the digits of two numbers, and each conversation in a row
-takes its id once. The row holds the JSON of a reply itself. A repeated flush may end elsewhere and
-leave rows that overlap. All keys are records of the recipient, so a bucket has at most
-`SYNC_BUCKET` rows after any number of repeats. A replayed dead letter makes the row above it
-longer by one reference. A row has all records of its recipient between the row below and its own
-key. So a reader takes from each row in turn the references above the last one taken.
+takes its id once. The row holds the JSON of a reply itself. After a restart, a flush may end at
+another record, so rows may overlap. Each key is the sync SeqId of a record of the recipient, so a
+bucket has at most `SYNC_BUCKET` rows after any number of restarts. The replay of a dead letter
+adds one reference to the row above its sync SeqId. A row has all records of its recipient between
+the row below and its own key. So a reader takes from each row in turn the references above the
+last one taken.
 
 A recall overwrites ``entry`` of the message and of the message's edits by an empty text, and
 writes its own SeqId into ``recalled_by``. Both have the timestamp `RECALL_TIMESTAMP`, which is

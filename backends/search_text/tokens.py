@@ -7,8 +7,9 @@ A token is a piece of text that a reader sees as one:
 3. an emoji with everything joined to it; its skin tones are the next token;
 4. any other character, with its marks: each punctuation mark and each symbol.
 
-So the tokens of several successive pieces are successive tokens of the text, and no other text has
-the same tokens. White space is a token, except between two words: there it only separates.
+So a run of a text at word boundaries has the tokens that occur in succession in the text, and only
+texts that count as equal have the same tokens. White space is a token, except between two words,
+where it only separates the words.
 """
 
 from __future__ import annotations

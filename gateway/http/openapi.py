@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document: paths by hand; schemas and parameters from `schemas.http`."""
+"""The OpenAPI 3.1 document: paths of this module, schemas and parameters of `schemas.http`."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@
 3. Take a place of the gateway.
 4. Answer within a timeout.
 
-Routes without a token and requests that wait for records take no place. The responses of the
-former are shared, and `gateway.log.wake_ups` counts the latter.
+Two kinds of requests take no place: routes without a token, whose responses are shared, and
+requests that wait for records, which `gateway.log.wake_ups` counts.
 """
 
 from __future__ import annotations

@@ -1,15 +1,17 @@
 """Waits until the store has all entries that a sync timeline refers to, up to a sync SeqId.
 
-A device that has to read the store in place of expired or skipped records must find their entries
-there, however far the message sink lags. So no cursor at or above the note of such records
-(`schemas.lifetime`) leaves the gateway before this wait. The steps:
+A device that reads the store in place of expired or skipped records must find all their entries
+there, also while the message sink lags. The sync sink stores a note about such records, with the
+sync SeqId of the last one (`schemas.lifetime`). Before the gateway sends a cursor at or above this
+sync SeqId, it takes these steps:
 
-1. The note was read. Its records were committed, so their entries lie before the end of the log.
+1. Read the note. Its records are committed, so their entries are below the end of
+   ``im.timeline``.
 2. Read the ends of ``im.timeline``, records of open transactions included.
-3. Read the offsets that the message sink has committed, until they have reached these ends.
+3. Read the committed offsets of the message sink repeatedly, until they have reached these ends.
 
-A note and its ends are remembered, so a repeated request waits for the same ends. So a sink that
-permanently lags by some seconds delays a device, but does not lock the device out.
+The gateway remembers the note and its ends, and a repeated request waits for the same ends. So a
+sink that always lags by some seconds delays a device, but does not refuse the device forever.
 """
 
 from __future__ import annotations

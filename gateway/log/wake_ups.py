@@ -8,7 +8,7 @@ polls at a low rate in addition.
 A reader begins to listen *before* it reads the store. Recent positions are remembered, because the
 sinks may lag behind the log: a new listener receives them as if they were announced now.
 
-For one event loop, to which all waiting readers belong.
+All waiting readers run in one event loop; nothing here may be called from another thread.
 """
 
 from __future__ import annotations

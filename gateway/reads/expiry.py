@@ -1,8 +1,10 @@
 """Which records of a sync timeline may have expired, and which the store certainly has.
 
-Records expire without a trace, so the remaining rows do not show it. The notes that the sink
-stored with the records do: see `schemas.lifetime`. A skip note, for skipped records of an inactive
-recipient, has expired from the beginning. It gives no information about the other sinks.
+An expired row leaves no trace, so the remaining rows do not show that records have expired. The
+sink therefore stores notes with the rows (`schemas.lifetime`): a note has the last sync SeqId of
+its records, and the time until which all of them are stored. A skip note is for records that were
+skipped because their recipient was inactive; these records count as expired at once. No note says
+what the other sinks have stored.
 """
 
 from __future__ import annotations

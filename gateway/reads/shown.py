@@ -7,9 +7,9 @@ between the two reads.
 `schemas.visibility.counts` decides whether an edit counts for a reader. A reader for whom the last
 edit does not count sees the message as it was sent.
 
-The decision is made after the read of the edit: after the read of the membership, the reader may
-have been removed and the message edited. If that is possible, `ConversationAccess.as_of` reads the
-membership again.
+The membership was read before the edit. Between the two reads, the reader may have been removed
+and the message edited after the removal. So the decision about an edit that may be newer than the
+membership needs the membership again: `ConversationAccess.as_of` reads it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The caller's own sync timeline backwards: the newest records below a sync SeqId first.
 
-For a reader that needs the end of the timeline first: a list of recent records, or a device that
-begins near the end. The highest sync SeqId of the first page is the cursor for reading forwards.
+Readers that need the end of the timeline first use these pages: a list of recent records, or a
+device that begins near the end. The highest sync SeqId of the first page is the cursor for reading
+forwards.
 
 A page is read from several partitions at slightly different times, while records arrive. The
 records of one recipient become readable in their order. So partitions are read one by one, from
@@ -11,9 +12,10 @@ partitions are read in parallel.
 Backwards, the timeline ends above the last record that may have expired or that was skipped for an
 inactive recipient.
 
-At the end of the timeline, a reference whose entry is not stored yet is left out, because it is
-above the cursor in the first page. Elsewhere the page ends before such a reference. A page that
-would begin with one is refused until the entry is stored.
+The first page omits the newest references while their entries are not stored yet: they are above
+the cursor of this page, so the reader receives them when it reads forwards. A later page ends
+before a reference without a stored entry. If the page would begin with such a reference, the
+request is refused until the entry is stored.
 """
 
 from __future__ import annotations

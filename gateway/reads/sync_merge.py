@@ -1,9 +1,10 @@
 """The references in the rows of one bucket of a sync timeline: each once, in order.
 
 Each row has the recipient's records of one flush of the sink, and its key is its highest sync
-SeqId. A replay begins at a committed offset and cuts the same records into other flushes, so rows
-overlap. But each row has all records between the key of the row below and its own key. A replayed
-dead letter is added to this one row.
+SeqId. After a restart, the sink reads records again from its committed offset and groups them into
+other flushes, so rows may overlap. Still, each row has all records between the key of the row
+below and its own key. The replay of a dead letter adds its record to the row that covers its sync
+SeqId.
 
 So a reader takes from each row the references above the key of the row below.
 """

@@ -12,10 +12,10 @@ partitions at slightly different times. `_complete_buckets` orders these reads. 
 a page ends before a reference whose entry is not stored yet.
 
 Records expire. A reader whose cursor is before an expired record gets `Trimmed`, and no page with
-a hole. Expiry is checked after step 1: a record that is unexpired then was unexpired in step 1.
-Entries do not expire. Skipped records of an inactive recipient count as expired. The sink writes
-no later record of a recipient before the skip note is durable, so the same order of reads covers
-skipped records.
+a hole. The gateway checks the expiry after step 1: a record that has not expired at the check had
+not expired during step 1 either. Entries do not expire. Skipped records of an inactive recipient
+count as expired. The sink makes a skip note durable before it writes a later record of the
+recipient, so the check after step 1 also finds the skip note.
 """
 
 from __future__ import annotations

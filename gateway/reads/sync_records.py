@@ -1,14 +1,15 @@
-"""Resolves references of a sync timeline: replies are in the reference, entries are read.
+"""Reads the records to which the references of a sync timeline refer.
 
-Entries are read from the table of messages, grouped by conversation. The message sink may lag
+A reply is in the row of ``sync`` itself. Entries are read from the table ``message``, grouped by
+conversation. The message sink may lag
 behind the sync sink, so an entry may not be stored yet. These steps determine whether an entry is
 still expected:
 
 1. read the entries; 2. read the heads of the conversations with missing entries; 3. read again the
 missing entries that are not above the head.
 
-The store has all entries up to a head that it shows, so the store refused an entry that is missing
-after step 3: a reader gets the hole that history shows there.
+When the store shows a head, it has stored or refused every entry up to the head. So an entry that
+is missing after step 3 was refused, and the reader gets the same hole as in history.
 """
 
 from __future__ import annotations

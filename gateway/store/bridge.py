@@ -1,7 +1,8 @@
 """Passes results from the threads of a driver to the event loop, many results at each wake-up.
 
-A wake-up of the loop writes to its socket and costs more than a small row. So results that arrive
-while the loop is busy wait together and are passed in the loop's next iteration.
+A thread wakes the event loop by a write to a socket, which takes longer than the read of a small
+row. So results that arrive while the loop is busy are collected, and the next iteration of the
+loop takes all of them.
 """
 
 from __future__ import annotations

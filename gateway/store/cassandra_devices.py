@@ -2,8 +2,9 @@
 
 A person has `MAX_DEVICES` slots. A registration puts its device into a free slot by a lightweight
 transaction, so two gateways never put two devices into one slot. The id of the device determines
-the first slot to try, so two registrations of one id meet in one slot. If a slot becomes free
-between the two, they may take two slots; then the lower slot counts.
+the first slot to try, so two registrations of one device try the same slot first, and the second
+registration finds the first. If another slot becomes free between the two registrations, each may
+take a slot; then the registration in the lower slot counts.
 
 Registrations of one person are serialized in this process, because competing lightweight
 transactions of one partition are slow.

@@ -1,17 +1,18 @@
-"""A store in front of the store: concurrent readers of the same place share their queries.
+"""A store that wraps the store: concurrent reads of the same place share one query.
 
 **Which reads may share.** A read may use only the result of a query that began after the read was
 called. Then the result was durable at some instant between call and return. That is the guarantee
 of `gateway.store.store_port.Store`, and `gateway.reads.access` and `gateway.reads.sync_page` need
 no more. It holds for heads, for entries that are not stored yet, and for overwritten rows. A query
-in flight may have passed the row before the call, so no reader joins it. Even entries are no
-exception, because a recall changes them: a reader who calls after a recall must not get the text
-from an earlier query. For the same reason no result is cached, so no result can be stale.
+in flight may have read the row before the call, so no later read uses its result. This also
+applies to entries, because a recall changes an entry: a read that begins after a recall must not
+return the text that an earlier query has read. For the same reason no result is cached, so no
+result can be stale.
 
 **How.** For each place at most one query is in flight, and at most one waits. A reader of a free
 place sends its own query at once. Readers who call while a query is in flight share the next
-query. The next query is sent when the first one is answered, or after `PATIENCE_SECONDS`. So any
-number of simultaneous readers makes two queries, and a continuous stream of readers makes one
+query. The next query is sent when the first one is answered, or after `PREVIOUS_QUERY_SECONDS`. So
+any number of simultaneous readers makes two queries, and a continuous stream of readers makes one
 query for each round trip. A single reader has no overhead.
 
 **Places.** For heads and sync timelines, a place is one query with all its parameters. For

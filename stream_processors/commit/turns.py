@@ -1,13 +1,13 @@
 """Turns to compute: one lane at a time; the lane with the least recent computing time is next.
 
-The threads of one interpreter compute one at a time anyway. With turns of a transaction rather
-than a millisecond, a busy worker processes a quarter more, and the first lane commits while the
-second computes. To limit the latency of a quiet lane:
+The interpreter lock lets only one thread compute at a time, and switches threads after some
+milliseconds. With turns that last for a whole transaction, a busy worker processes a quarter more,
+and one lane commits while the next lane computes. To limit the latency of a quiet lane:
 
 - it comes before the busy lanes, because it has had less time in the last seconds;
 - while there is a quiet lane, busy lanes make shorter transactions. The quiet lane waits for the
-  transaction in progress, and so does every reader of a sync shard of both lanes: a reader of
-  committed records waits for all open transactions.
+  transaction in progress. A reader of a sync shard waits for it as well if both lanes write to the
+  shard: a reader of committed records waits for all open transactions before them.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
 A sender may name any number of devices. The state holds `MAX_DEDUP_DEVICES` windows. The next
 device replaces the window with the smallest newest id, and this id becomes the *floor*: from a
-device without a window, no command with an id up to the floor is accepted. So a forgotten id is
-never taken for a new one.
+device without a window, no command with an id up to the floor is accepted. So the sequencer
+never accepts a command again whose id it has forgotten.
 
-Eviction is by the newest id, not by the order of use, because then the floor is the lowest
-possible, and the use of a device needs no record.
+The window with the smallest newest id is replaced, not the least recently used window: this gives
+the lowest possible floor, and the order of use does not have to be logged.
 """
 
 from __future__ import annotations

@@ -4,9 +4,10 @@ A mark is a maximum: a repeated, late or reordered mark has no effect, so the id
 mark is not remembered. The id of a refused mark is remembered if it is above all earlier ids of
 its device, so that a repeated refused mark is refused again.
 
-A mark is within the reader's membership period, because a join marks its own entry as read. A
-person's own messages are read by definition. The state does not record this, because it would cost
-a step for every message: readers take the highest of the three values (`schemas.unread`).
+A join marks its own entry as read, so a later mark is always within the reader's membership
+period. A person's own messages count as read. The state does not record own messages as marks,
+because this would cost time for every message: readers take the highest of the three values
+(`schemas.unread`).
 """
 
 from __future__ import annotations

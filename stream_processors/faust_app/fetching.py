@@ -1,13 +1,14 @@
 """Faust's Kafka consumer with fair fetching: no partition delays the others.
 
-*Small chunks of each partition.* A fetch is limited in compressed bytes: it may have a hundred
-thousand records, and unpacking them at once would block the interpreter for most of a second.
+*Small chunks of each partition.* A fetch is limited in compressed bytes, so it may have a hundred
+thousand records. To unpack all of them at once would block the interpreter for most of a second.
 
 *Hold of a partition.* Faust's own `pause_partitions` is for rebalances: records of a paused
 partition remain in the fetcher, which then sends no request for a tenth of a second; with every
-partition paused it sleeps for a second. So the pause of the underlying client is used. The client
-drops the fetched records of a paused partition, and fetches them again after the hold, so no
-record is lost or out of order. A rebalance ends the hold, as it ends the lane that requested it.
+partition paused it sleeps for a second. So this module pauses the partition in the underlying
+client. The client drops the fetched records of a paused partition and fetches them again after the
+hold, so no record is lost or out of order. A rebalance ends the hold, because it ends the lane
+that requested the hold.
 
 *Records without headers.* The client wraps each record in another object, with fields that are
 not read here, which takes as long as all other steps. Here a record is passed as the client

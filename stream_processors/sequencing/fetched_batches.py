@@ -1,4 +1,4 @@
-"""Unpacks fetched batches of records within bounds, whatever a producer has put into them.
+"""Unpacks fetched batches within bounds of memory and time, also those of a hostile producer.
 
 These classes are between the fetched bytes and the Kafka client's own classes, which
 

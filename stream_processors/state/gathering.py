@@ -1,7 +1,8 @@
 """Groups the records of ``im.state`` by conversation: each is built once, at its first use.
 
-In the log, the records of all conversations are interleaved. Building a conversation record by
-record would pack and unpack it repeatedly, and most conversations are not used for days.
+The log has the records of all conversations in the order of their writes. To build a conversation
+record by record, a restore would have to pack and unpack it for each record, although most
+conversations are not used for days. So a restore only collects the records of each conversation.
 """
 
 from __future__ import annotations
