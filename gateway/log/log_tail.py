@@ -27,6 +27,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as Place
 
 from backends.kafka.clients import consumer_config
+from backends.kafka.topic_reading import gulp
 from backends.processes.watchdog import NoGroup, Vitals, Watchdog
 from gateway.log.log_places import LogPlaces
 from gateway.log.outcome_tail import NoOutcomes, OutcomeTail, OutcomeTaker
@@ -141,10 +142,7 @@ class LogTail:
                 if followed:
                     self._tell_live(is_live=True)
                 look_at = time.monotonic() + (_LOOK_SECONDS if followed else _RETRY_SECONDS)
-            messages = consumer.consume(MAX_RECORDS_PER_READ, 0) or filter(
-                None, [consumer.poll(_POLL_SECONDS)]
-            )
-            self._take(list(messages))
+            self._take(gulp(consumer, _POLL_SECONDS, MAX_RECORDS_PER_READ))
 
     def _take(self, messages: list[Message]) -> None:
         by_key: dict[bytes, int] = {}

@@ -52,8 +52,8 @@ class Wake(NamedTuple):
 class _Recent:
     """The last position of each timeline, for `MAX_SINK_LAG_SECONDS`.
 
-    Every delivery of the deployment is noted: a `cachetools.TTLCache` takes four times as long for
-    each note (6.1 µs in place of 1.5 µs).
+    The recipients of all new records are noted. A `cachetools.TTLCache` takes four times as long
+    for each note (6.1 µs in place of 1.5 µs).
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:

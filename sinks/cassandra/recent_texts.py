@@ -12,8 +12,7 @@ KeyT = TypeVar("KeyT", bound=Hashable)
 class Recent(Generic[KeyT]):
     """The keys noted within the last ``seconds``; at most the latest ``size`` keys.
 
-    Every delivery is tested, and every written pair noted: a `cachetools.TTLCache` takes five
-    times as long.
+    Every delivery is tested. A `cachetools.TTLCache` takes four times as long for each note.
 
     Args:
         size: The bound.
