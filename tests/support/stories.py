@@ -18,49 +18,91 @@ from schemas.records import (
 )
 
 
-def _story() -> list[AnyCommand]:
-    """Two conversations; one switches to pull and back. People join, leave and rejoin."""
-    ids = (uuid7(1_000 + number, 0) for number in range(1_000))
+class _Story:
+    """Makes the commands of the story, with increasing ids. The comments are SeqIds of entries."""
 
-    def by(sender: str, conv_id: str = "c1") -> dict[str, Any]:
+    def __init__(self) -> None:
+        self._ids = (uuid7(1_000 + number, 0) for number in range(1_000))
+
+    def _by(self, sender: str, conv_id: str = "c1") -> dict[str, Any]:
         return {
-            "conv_id": conv_id, "sender": sender, "device_id": "d", "client_msg_id": next(ids),
+            "conv_id": conv_id, "sender": sender, "device_id": "d",
+            "client_msg_id": next(self._ids),
         }  # fmt: skip
 
-    def say(sender: str, text: str, *mentions: str, conv_id: str = "c1") -> SendMessage:
+    def _say(self, sender: str, text: str, *mentions: str, conv_id: str = "c1") -> SendMessage:
         content = TextContent(text=text)
-        return SendMessage(**by(sender, conv_id), content=content, mentions=list(mentions))
+        return SendMessage(**self._by(sender, conv_id), content=content, mentions=list(mentions))
 
-    def edit(sender: str, seq: int, text: str) -> EditMessage:
-        return EditMessage(**by(sender), seq=seq, content=TextContent(text=text))
+    def _edit(self, sender: str, seq: int, text: str) -> EditMessage:
+        return EditMessage(**self._by(sender), seq=seq, content=TextContent(text=text))
 
-    return [
-        CreateConversation(**by("ann"), members=["bob", "陈"], join="open"),
-        say("ann", "hi"),
-        say("bob", "\uff28\uff29"),
-        say("陈", "你好"),
-        edit("ann", 3, "hello"),
-        edit("bob", 4, "\uff28\uff2f"),
-        AddMembers(**by("ann"), members=["d e", "|e-"]),
-        say("ann", "all of you", "bob", "nobody"),
-        say("d e", ""),
-        edit("陈", 5, "你们好"),
-        RemoveMembers(**by("ann"), members=["bob", "d e", "陈"]),
-        say("|e-", "less of us"),
-        RecallMessage(**by("ann"), seq=3),
-        RecallMessage(**by("ann"), seq=5),
-        AddMembers(**by("bob"), members=["bob"]),
-        say("bob", "again"),
-        say("f", "may I?"),
-        MarkRead(**by("陈"), seq=4),
-        MarkRead(**by("|e-"), seq=3),
-        MarkRead(**by("|e-"), seq=9),
-        MarkRead(**by("ann"), seq=14),
-        CreateConversation(**by("f", "c2"), members=["ann"], history="all"),
-        say("f", "just us", conv_id="c2"),
-        say("ann", "yes", conv_id="c2"),
-    ]
+    def commands(self) -> list[AnyCommand]:
+        """All steps, in order."""
+        return [
+            *self.three_people_talk_and_edit(),
+            *self.more_people_join(),
+            *self.people_leave_and_the_owner_recalls(),
+            *self.a_former_member_returns(),
+            *self.people_mark_as_read(),
+            *self.another_conversation(),
+        ]
+
+    def three_people_talk_and_edit(self) -> list[AnyCommand]:
+        """A conversation in push mode."""
+        return [
+            CreateConversation(**self._by("ann"), members=["bob", "陈"], join="open"),  # 1, 2
+            self._say("ann", "hi"),  # 3
+            self._say("bob", "\uff28\uff29"),  # 4
+            self._say("陈", "你好"),  # 5
+            self._edit("ann", 3, "hello"),  # 6
+            self._edit("bob", 4, "\uff28\uff2f"),  # 7
+        ]
+
+    def more_people_join(self) -> list[AnyCommand]:
+        """The conversation switches to pull; an empty text is rejected."""
+        return [
+            AddMembers(**self._by("ann"), members=["d e", "|e-"]),  # 8; 9 is the switch to pull
+            self._say("ann", "all of you", "bob", "nobody"),  # 10
+            self._say("d e", ""),
+            self._edit("陈", 5, "你们好"),  # 11
+        ]
+
+    def people_leave_and_the_owner_recalls(self) -> list[AnyCommand]:
+        """The conversation switches back to push; two edited messages are recalled."""
+        return [
+            # 12 and 13; 14 is the switch to push
+            RemoveMembers(**self._by("ann"), members=["bob", "d e", "陈"]),
+            self._say("|e-", "less of us"),  # 15
+            RecallMessage(**self._by("ann"), seq=3),  # 16
+            RecallMessage(**self._by("ann"), seq=5),  # 17
+        ]
+
+    def a_former_member_returns(self) -> list[AnyCommand]:
+        """A former member adds themselves; a stranger is rejected."""
+        return [
+            AddMembers(**self._by("bob"), members=["bob"]),  # 18
+            self._say("bob", "again"),  # 19
+            self._say("f", "may I?"),
+        ]
+
+    def people_mark_as_read(self) -> list[AnyCommand]:
+        """A rejected mark of a former member, a duplicate, and two marks that move."""
+        return [
+            MarkRead(**self._by("陈"), seq=4),
+            MarkRead(**self._by("|e-"), seq=3),
+            MarkRead(**self._by("|e-"), seq=9),
+            MarkRead(**self._by("ann"), seq=14),
+        ]
+
+    def another_conversation(self) -> list[AnyCommand]:
+        """A conversation of two people with the history rule ``all``."""
+        return [
+            CreateConversation(**self._by("f", "c2"), members=["ann"], history="all"),  # 1
+            self._say("f", "just us", conv_id="c2"),  # 2
+            self._say("ann", "yes", conv_id="c2"),  # 3
+        ]
 
 
-STORY: Final = _story()
+STORY: Final = _Story().commands()
 """Produces each kind of entry under `tests.support.sequencing.SMALL_LIMITS`."""
