@@ -73,7 +73,7 @@ class RetentionTimes(NamedTuple):
         return int(now) // self.slot * self.slot
 
 
-def keeping(lifetime: timedelta) -> RetentionTimes:
+def retention_times(lifetime: timedelta) -> RetentionTimes:
     """The retention of records with this lifetime, which is at least a second."""
     seconds = int(lifetime.total_seconds())
     slot = max(1, seconds // _SLOTS_IN_A_LIFETIME)

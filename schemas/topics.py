@@ -131,8 +131,8 @@ class Topic(Enum):
             lifetime_ms: Retention of sync records.
         """
         lifetime = timedelta(milliseconds=lifetime_ms)
-        kept = {Topic.SYNC: lifetime, Topic.CONTACTS: inactive_after(lifetime)}.get(self)
-        retention = {"retention.ms": str(kept // timedelta(milliseconds=1))} if kept else {}
+        minimum = {Topic.SYNC: lifetime, Topic.CONTACTS: inactive_after(lifetime)}.get(self)
+        retention = {"retention.ms": str(minimum // timedelta(milliseconds=1))} if minimum else {}
         in_sync = {"min.insync.replicas": str(majority(replication))}
         return _COMMON | self.spec.config | retention | in_sync
 

@@ -79,7 +79,7 @@ from cassandra.cluster import Session
 
 from backends.cassandra.table_checks import check_tables, found_tables, table_of
 from schemas.errors import ConfigurationError
-from schemas.lifetime import keeping
+from schemas.lifetime import retention_times
 from schemas.settings import Settings
 
 RECALL_TIMESTAMP: Final = 1 << 62
@@ -168,7 +168,7 @@ def create_tables(session: Session, settings: Settings) -> None:
     )
     _check_copies(session, settings)
     use_keyspace(session, settings)
-    ttl = keeping(settings.sync_lifetime).ttl
+    ttl = retention_times(settings.sync_lifetime).ttl
     window = max(1, ttl // 60 // _WINDOWS_IN_A_LIFETIME)
     statements = [table.format(ttl=ttl, window_minutes=window) for table in _TABLES]
     for statement in (*statements, *_LATER_COLUMNS):

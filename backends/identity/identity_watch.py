@@ -22,7 +22,7 @@ IDENTITY_CHECK_SECONDS: Final = 5.0
 
 ANSWER_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = 1.0
-_TELL_SECONDS: Final = 60.0
+_LOG_SECONDS: Final = 60.0
 """Minimum time between two log lines with the same text."""
 
 
@@ -43,15 +43,15 @@ def await_deployment(
     Raises:
         WrongDeployment: The data does not belong to the deployment.
     """
-    told, told_at = "", 0.0
+    logged, logged_at = "", 0.0
     while not stop.is_set():
         try:
             deployment = check_log(settings, ANSWER_SECONDS)
             check(deployment)
         except RetryableError as error:
-            if str(error) != told or time.monotonic() > told_at + _TELL_SECONDS:
+            if str(error) != logged or time.monotonic() > logged_at + _LOG_SECONDS:
                 log.warning("waits: %s", error)
-                told, told_at = str(error), time.monotonic()
+                logged, logged_at = str(error), time.monotonic()
             stop.wait(pause)
         else:
             return deployment

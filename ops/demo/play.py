@@ -42,8 +42,8 @@ class Played:
 
     def seqs(self, conv_id: str) -> list[int]:
         """All expected SeqIds of a conversation: its creation, and each message."""
-        said = [seq for conversation, seq in self.texts if conversation == conv_id]
-        return list(range(1, len(said) + 2))
+        sent = [seq for conversation, seq in self.texts if conversation == conv_id]
+        return list(range(1, len(sent) + 2))
 
 
 def play(settings: Settings, played: Played) -> Iterator[Sequenced | SyncHeld]:

@@ -52,13 +52,13 @@ def reachable(settings: Settings, played: Played, token: str) -> Reachable:
 
 async def _history(gateway: GatewayReader, reader: str, name: str, played: Played) -> HistoryRead:
     conv_id = played.ids[name]
-    said = {
+    sent = {
         seq: text for (conversation, seq), text in played.texts.items() if conversation == conv_id
     }
 
     def complete(items: list[dict[str, Any]]) -> bool:
         texts = {item["seq"]: item["content"]["text"] for item in items if "content" in item}
-        return [item.get("seq") for item in items] == played.seqs(conv_id) and texts == said
+        return [item.get("seq") for item in items] == played.seqs(conv_id) and texts == sent
 
     items, ok = await _until(lambda: gateway.history(conv_id, None, None), complete)
     return HistoryRead(conv_id=conv_id, reader=reader, items=items, ok=ok)

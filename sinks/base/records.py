@@ -73,11 +73,11 @@ class Buffer:
 
     def drop(self, partitions: Collection[int]) -> None:
         """Removes the records of these partitions."""
-        kept = [record for record in self._records if record.partition not in partitions]
+        remaining = [record for record in self._records if record.partition not in partitions]
         ends = {p: end for p, end in self._ends.items() if p not in partitions}
         self._clear()
         self._ends = ends
-        for record in kept:
+        for record in remaining:
             self.add(record)
 
     @property

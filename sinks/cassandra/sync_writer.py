@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from cassandra.cluster import Session
 
 from schemas.errors import PoisonRecord, TransientFailure
-from schemas.lifetime import keeping
+from schemas.lifetime import retention_times
 from schemas.settings import Settings
 from sinks.base.counts import NO_COUNTS, added
 from sinks.base.records import Record
@@ -109,14 +109,14 @@ class SyncWriter:
         contacts: RecipientActivity | None = None,
     ) -> None:
         self._contacts = contacts
-        self._keeping = keeping(settings.sync_lifetime)
+        self._retention = retention_times(settings.sync_lifetime)
         self._now = now or self._store_time
         lifetime = int(settings.sync_lifetime.total_seconds())
         refresh = max(1, lifetime // _REFRESHES_IN_A_LIFETIME)
-        self._listing_ttl = _pack_int(self._keeping.ttl + 2 * refresh)
+        self._listing_ttl = _pack_int(self._retention.ttl + 2 * refresh)
         self._listed: Recent[Pair] = Recent(LISTED_PAIRS, refresh, monotonic)
         self.session = session
-        self._insert_row = prepare_statement(session, _INSERT_ROW.format(ttl=self._keeping.ttl))
+        self._insert_row = prepare_statement(session, _INSERT_ROW.format(ttl=self._retention.ttl))
         self._insert_pair = prepare_statement(
             session, "INSERT INTO sync_bucket (user_id, bucket) VALUES (?, ?) USING TTL ?"
         )
@@ -200,8 +200,8 @@ class SyncWriter:
 
     def _inserts(self, now: float) -> Inserts:
         """The inserts for rows that are written from now on."""
-        since = self._keeping.since(now)
-        until = since + self._keeping.surely
+        since = self._retention.since(now)
+        until = since + self._retention.surely
         times = bigint(since), bigint(until), self._listing_ttl
         return Inserts(self._insert_row, self._insert_expiry, self._insert_pair, *times)
 

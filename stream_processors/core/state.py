@@ -174,8 +174,8 @@ class Conversation:
         changed: list[StateContent] = [change]
         if isinstance(change, MemberLeft):
             changed.append(self._leaver(change))
-        for kept in changed:
-            self.restore(kept)
+        for content in changed:
+            self.restore(content)
         self.unlogged += changed
 
     def remember(self, seq: int, remembered: RememberedMessage | UnalteredMessage) -> None:
@@ -190,9 +190,9 @@ class Conversation:
         if changed is not None:
             self.unlogged.append(changed)
 
-    def restore(self, kept: StateContent) -> None:
+    def restore(self, content: StateContent) -> None:
         """Applies one record of a compacted log, which may have only the last value of a key."""
-        match kept:
+        match content:
             case HeadAndOpenPage(head, page, messages):
                 self.head = head
                 self.recent.restore_open(page, messages)
@@ -201,12 +201,12 @@ class Conversation:
             case FloorRaised(sender, floor):
                 self._devices_of(sender).floor = floor
             case ClosedPage():
-                self.recent.restore_page(kept)
+                self.recent.restore_page(content)
             case _:
-                self._restore_person(kept)
+                self._restore_person(content)
 
-    def _restore_person(self, kept: StateChange) -> None:
-        match kept:
+    def _restore_person(self, content: StateChange) -> None:
+        match content:
             case MemberJoined(user, since):
                 self.members[user] = since
                 self._audience = None
@@ -215,7 +215,7 @@ class Conversation:
                 self._audience = None
             case Leaver(user):
                 self.leavers.pop(user, None)  # so that it is inserted last
-                self.leavers[user] = kept
+                self.leavers[user] = content
             case LeaverForgotten(user):
                 self.leavers.pop(user, None)
             case MemberRead(user, seq):

@@ -128,24 +128,24 @@ def moved_record(conv_id: str, conversation: Conversation) -> StateRecord:
     return _encode(("c", conv_id)), _encode((conversation.head, recent.page, recent.open))
 
 
-def state_record(conv_id: str, kept: StateContent) -> StateRecord:
+def state_record(conv_id: str, content: StateContent) -> StateRecord:
     """The state record of a conversation for this content."""
-    match kept:
+    match content:
         case HeadAndOpenPage():
-            return _encode(("c", conv_id)), _encode(kept)
+            return _encode(("c", conv_id)), _encode(content)
         case PageOfIds() | FloorRaised():
-            return _device_record(conv_id, kept)
+            return _device_record(conv_id, content)
         case ClosedPage(number, packed):
             return _encode(("s", conv_id, number)), packed
         case MemberJoined() | MemberLeft():
-            since = _encode(kept.since) if isinstance(kept, MemberJoined) else None
-            return _encode(("m", conv_id, kept.user)), since
+            since = _encode(content.since) if isinstance(content, MemberJoined) else None
+            return _encode(("m", conv_id, content.user)), since
         case Leaver() | LeaverForgotten():
-            stays = _encode(kept.stays) if isinstance(kept, Leaver) else None
-            return _encode(("l", conv_id, kept.user)), stays
+            stays = _encode(content.stays) if isinstance(content, Leaver) else None
+            return _encode(("l", conv_id, content.user)), stays
         case MemberRead() | MarkForgotten():
-            seq = _encode(kept.seq) if isinstance(kept, MemberRead) else None
-            return _encode(("r", conv_id, kept.user)), seq
+            seq = _encode(content.seq) if isinstance(content, MemberRead) else None
+            return _encode(("r", conv_id, content.user)), seq
 
 
 def split_key(key: bytes) -> tuple[bytes, bytes]:
@@ -170,13 +170,13 @@ def split_key(key: bytes) -> tuple[bytes, bytes]:
     raise ValueError("not a state record that this version knows")
 
 
-def _device_record(conv_id: str, kept: PageOfIds | FloorRaised) -> StateRecord:
-    if isinstance(kept, FloorRaised):
-        return _encode(("f", conv_id, kept.sender)), _encode(kept.floor)
-    key = _encode(("w", conv_id, kept.sender, kept.place, kept.page))
-    if not kept.ids:
+def _device_record(conv_id: str, content: PageOfIds | FloorRaised) -> StateRecord:
+    if isinstance(content, FloorRaised):
+        return _encode(("f", conv_id, content.sender)), _encode(content.floor)
+    key = _encode(("w", conv_id, content.sender, content.place, content.page))
+    if not content.ids:
         return key, None
-    return key, _encode((*kept.device, kept.ids))
+    return key, _encode((*content.device, content.ids))
 
 
 def restored(rest: bytes, value: bytes | None) -> StateContent:

@@ -58,11 +58,11 @@ def test_dead_letters_are_listed_and_replayed(servers: Servers) -> None:
     assert {letter.place for letter in letters} == {
         f"{settings.topic(Topic.TIMELINE)}:0:{offset}" for offset in (0, 1, 7)
     }
-    told: list[str] = []
+    reported: list[str] = []
     for _ in range(2):
-        counts = replay(settings, letters, lambda done: told.append(f"{done}"))
+        counts = replay(settings, letters, lambda done: reported.append(f"{done}"))
         assert counts == {STORED: 1, REFUSED: 1, GONE: 1, NOT_A_SINK: 1}
         assert hits(settings) == 1
     shown = im(settings, "dead-letters", "list", "--stage", "sink-search")
     assert [letter["reason"] for letter in shown] == ["the index was closed"] * 3
-    assert TEXT not in f"{shown} {told}"
+    assert TEXT not in f"{shown} {reported}"

@@ -53,8 +53,10 @@ async def until_health(settings: Settings, code: int, **states: str) -> None:
     """Waits until `/healthz` has this status code and these states."""
 
     async def as_expected() -> bool:
-        told = await health(settings)
-        return told is not None and told[0] == code and states.items() <= told[1].items()
+        reported = await health(settings)
+        return (
+            reported is not None and reported[0] == code and states.items() <= reported[1].items()
+        )
 
     await until(as_expected, READY_SECONDS)
 
@@ -148,8 +150,8 @@ def test_sync_follows_all_pages(im: typer.Typer) -> None:
     assert every[4]["record"]["seq"] == 5
     some = objects(im, "sync", "ann", "--after", "300", "--limit", "250")
     assert [one["record"]["seq"] for one in some] == list(range(4, 254))
-    (told,) = lines(im, "sync", "陈")
-    assert "rejected: not_a_member" in told
+    (reported,) = lines(im, "sync", "陈")
+    assert "rejected: not_a_member" in reported
 
 
 def test_search_follows_all_pages(im: typer.Typer) -> None:
@@ -224,7 +226,7 @@ async def test_sigterm_ends_a_gateway_without_servers(deployment: Settings) -> N
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "reported"),
     [
         ({"IM_JWT_SECRET": "short"}, "IM_JWT_SECRET must have at least 32 bytes"),
         ({"IM_JWT_ALGORITHM": "RS256"}, "IM_JWT_SECRET_FILE are for IM_JWT_ALGORITHM=HS256"),
@@ -233,7 +235,7 @@ async def test_sigterm_ends_a_gateway_without_servers(deployment: Settings) -> N
     ],
 )
 def test_the_reason_for_a_failed_start_is_one_line(
-    deployment: Settings, wrong: dict[str, str], told: str
+    deployment: Settings, wrong: dict[str, str], reported: str
 ) -> None:
     """A wrong setting and a port in use cause one line and exit code 1, without a traceback."""
     ended = subprocess.run(
@@ -246,6 +248,6 @@ def test_the_reason_for_a_failed_start_is_one_line(
         check=False,
     )
     assert ended.returncode == 1
-    assert told in ended.stderr.splitlines()[-1]
+    assert reported in ended.stderr.splitlines()[-1]
     assert "Traceback" not in ended.stderr
     assert SECRET not in ended.stderr

@@ -291,18 +291,18 @@ async def until_follower_is_trimmed(settings: Settings, cursor: int) -> None:
     cursors = MemoryCursors()
     cursors.save(AWAY, "default", cursor)
 
-    told: list[Trimmed] = []
+    raised: list[Trimmed] = []
 
     async def is_trimmed() -> bool:
         try:
             SyncFollower(settings, AWAY, cursors).close()
         except Trimmed as trimmed:
-            told.append(trimmed)
-        return bool(told)
+            raised.append(trimmed)
+        return bool(raised)
 
     await until(is_trimmed, RETENTION_SECONDS)
-    assert told[0].cursor == cursor
-    assert told[0].oldest > cursor + 1
+    assert raised[0].cursor == cursor
+    assert raised[0].oldest > cursor + 1
     cursors.forget(AWAY, "default")
     SyncFollower(settings, AWAY, cursors).close()
 

@@ -179,9 +179,9 @@ def are_as_walked(settings: Settings) -> bool:
     """Whether `im conversations` shows the same counts as a walk over the log, for everybody."""
     log = [decode_entry(record.value()) for record in read_all(settings, Topic.TIMELINE)]
     synced = sync_timelines(settings)
-    told = {user: unread_of(settings, user) for user in ("ann", "bob", "f", *CROWD)}
-    assert sum(told.values()) > len(told)
-    return told == {user: walked(log, synced.get(user, []), user) for user in told}
+    shown_counts = {user: unread_of(settings, user) for user in ("ann", "bob", "f", *CROWD)}
+    assert sum(shown_counts.values()) > len(shown_counts)
+    return shown_counts == {user: walked(log, synced.get(user, []), user) for user in shown_counts}
 
 
 def unread_of(settings: Settings, user: str) -> int:

@@ -66,8 +66,8 @@ def test_only_members_receive_topics_up_to_the_limit(settings: Settings) -> None
         wait_until(lambda: is_caught_up(settings, "sequencer", Topic.MESSAGES), "sequenced")
         refused = [r for r in sync_timelines(settings)["u0"] if isinstance(r, Rejected)]
         assert [reply.code for reply in refused] == ["no_room", "no_room"]
-        told = [r.code for r in sync_timelines(settings)["eve"] if isinstance(r, Rejected)]
-        assert told == ["not_a_member", "not_a_member"]
+        codes = [r.code for r in sync_timelines(settings)["eve"] if isinstance(r, Rejected)]
+        assert codes == ["not_a_member", "not_a_member"]
         logged = timelines(settings)["c1"]
         assert [entry.seq for entry in logged] == [1, 2, 3, 4, 5]
         assert isinstance(logged[-1], MessageSent)

@@ -85,7 +85,7 @@ class Slow(FakeStore):
         await turns(after)
         if fails:
             self.failed.append(begun_at)
-            raise ServerUnavailable("as told")
+            raise ServerUnavailable("as answer_times")
         return rows
 
 
@@ -217,16 +217,16 @@ def test_an_answer_was_current_between_call_and_return(
     request. No query or task is left at the end.
     """
     below = Slow(cycle(pace))
-    for one, told in zip(asked, asyncio.run(play(below, asked, written)), strict=True):
-        if told is None:
+    for one, answer_times in zip(asked, asyncio.run(play(below, asked, written)), strict=True):
+        if answer_times is None:
             continue
-        if told.values is None:
-            assert any(told.asked <= begun for begun in below.failed)
+        if answer_times.values is None:
+            assert any(answer_times.asked <= begun for begun in below.failed)
             continue
         for seq in one.seqs:
-            possible = below.values(one.conv_id, seq, told.asked, told.answered)
-            assert told.values.get(seq) in possible
-        assert set(told.values) <= set(one.seqs)
+            possible = below.values(one.conv_id, seq, answer_times.asked, answer_times.answered)
+            assert answer_times.values.get(seq) in possible
+        assert set(answer_times.values) <= set(one.seqs)
     assert below.begun <= sum(
         (1 + (one.first < SLICE <= one.last)) * (1 + one.chosen) for one in asked
     )

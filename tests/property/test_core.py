@@ -65,25 +65,25 @@ class Reading:
                 self.members |= set(entry.members)
                 return self._all_or({entry.sender, *entry.members})
             case MembersRemoved():
-                told = self._all_or({entry.sender, *entry.members})
+                receivers = self._all_or({entry.sender, *entry.members})
                 self.members -= set(entry.members)
-                return told
+                return receivers
             case FanoutChanged():
                 self.mode = entry.mode
                 return set(self.members)
             case MessageSent():
-                told = self._all_or({entry.sender, *entry.mentions})
-                self.texts[entry.seq] = [told]
-                return told
+                receivers = self._all_or({entry.sender, *entry.mentions})
+                self.texts[entry.seq] = [receivers]
+                return receivers
             case OwnershipTransferred():
-                told = self._all_or({entry.sender, self.owner, entry.owner})
+                receivers = self._all_or({entry.sender, self.owner, entry.owner})
                 self.owner = entry.owner
-                return told
+                return receivers
             case MessageEdited():
                 had_text = set().union(*self.texts[entry.target])
-                told = self._all_or({entry.sender, *entry.mentions, *had_text})
-                self.texts[entry.target].append(told)
-                return told
+                receivers = self._all_or({entry.sender, *entry.mentions, *had_text})
+                self.texts[entry.target].append(receivers)
+                return receivers
             case MessageRecalled():
                 had_text = set().union(*self.texts.pop(entry.target))
                 seqs = (entry.target, *entry.edits)
@@ -147,10 +147,10 @@ def test_a_recall_reaches_every_recipient_of_the_text(steps: list[AnyCommand]) -
     for entry in timeline:
         assert sorted(got[entry.seq]) == sorted(reading.recipients(entry))
     for target, left in reading.retracted.items():
-        told = [user for user in {key for key, _ in log.syncs}
+        receivers = [user for user in {key for key, _ in log.syncs}
                 for record in log.sync_of(user)
                 if isinstance(record, Retracted) and record.target == target]  # fmt: skip
-        assert sorted(told) == sorted(left)
+        assert sorted(receivers) == sorted(left)
     altered = [e for e in timeline if isinstance(e, MessageEdited | MessageRecalled)]
     for entry in altered:
         before = [e for e in altered if e.target == entry.target and e.seq < entry.seq]

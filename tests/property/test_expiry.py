@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from gateway.reads import sync_page as sync
 from gateway.reads.sync_page import read_sync, sync_end
 from schemas.errors import Trimmed
-from schemas.lifetime import keeping
+from schemas.lifetime import retention_times
 from tests.support.gateway import FakeStore
 
 AGES = st.integers(0, 400)
@@ -39,7 +39,7 @@ class Timeline(NamedTuple):
 
     def store(self, now: int) -> FakeStore:
         """The store at this time, after all writes of the sink."""
-        store, kept = FakeStore(), keeping(timedelta(seconds=self.lifetime))
+        store, kept = FakeStore(), retention_times(timedelta(seconds=self.lifetime))
         for sync_seq, times in self.records:
             past = [time for time in times if time <= now]
             for time in past:
@@ -135,7 +135,7 @@ def test_a_rebuilt_device_can_follow(timeline: Timeline, age: int, meanwhile: in
     Records up to the end are old enough for the other sinks to have stored them.
     """
     now = (timeline.records[-1].times[-1] if timeline.records else 1_000) + age
-    kept = keeping(timedelta(seconds=timeline.lifetime))
+    kept = retention_times(timedelta(seconds=timeline.lifetime))
     end = asyncio.run(sync_end(timeline.store(now), "ann", lambda: now)).next
     for record in timeline.records:
         if record.sync_seq <= end:

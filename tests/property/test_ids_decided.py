@@ -82,16 +82,16 @@ def outcomes(steps: list[Step], log: Log) -> list[tuple[AnyCommand, Any]]:
     """Pair each command with its sender's first record: a SeqId, or the code of a rejection."""
     calm = [step for step in steps if not isinstance(step, type)]
     sequencer = Sequencer(SMALL_LIMITS, Conversations(), LaneProgress())
-    told, syncs = [], []
+    found, syncs = [], []
     for offset, command in enumerate(calm):
         batch = Log()
         sequencer.process(source(offset, command), batch)
         first = batch.sync_of(command.sender)[0]
         assert isinstance(first, Duplicate | Rejected | AnyEntry)
-        told.append((command, first.code if isinstance(first, Rejected) else first.seq))
+        found.append((command, first.code if isinstance(first, Rejected) else first.seq))
         syncs += batch.syncs
     assert log.syncs == syncs
-    return told
+    return found
 
 
 @settings(max_examples=60, deadline=None)

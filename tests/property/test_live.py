@@ -52,7 +52,7 @@ class World:
         self.changes: list[tuple[int, bool]] = []
         self.sync_log: list[EntryPosition] = []
         self.stored = self.synced = 0
-        self.told: tuple[int, int] = (0, 0)
+        self.announced: tuple[int, int] = (0, 0)
         self.seen: list[int] = []
         self.heads: list[int] = []
         self.known_head = 0
@@ -118,21 +118,21 @@ class World:
     def _tell(self) -> None:
         if self.wake_ups.is_live:
             heads, records = len(self.log), len(self.sync_log)
-            if self.told != (heads, records):
+            if self.announced != (heads, records):
                 self.wake_ups.woke(Wake({"ann": records}, {"g": heads, "other": 7}))
-            self.told = (heads, records)
+            self.announced = (heads, records)
 
     def _back(self) -> None:
         """Reconnect the tail, which sends wake-ups only for records that are not stored."""
         if not self.wake_ups.is_live:
-            self.told = (self.stored, self.synced)
+            self.announced = (self.stored, self.synced)
             self.wake_ups.now_live(is_live=True)
             self._tell()
 
     def _restart(self) -> None:
         """Start another gateway, whose tail sends wake-ups for records that are not stored."""
         self.connected.cancel()
-        self.told = (self.stored, self.synced)
+        self.announced = (self.stored, self.synced)
         self._connect()
         self._tell()
 

@@ -368,7 +368,7 @@ class FollowingMachine(RuleBasedStateMachine):
             and arrived.record.seq >= self.begin_of(arrived.record.conv_id)
         }
         missed = {
-            (conv_id, seq) for conv_id, seq in passed - self.files.kept()
+            (conv_id, seq) for conv_id, seq in passed - self.files.stored()
             if seq >= self.world.my_last_join(conv_id)
         }  # fmt: skip
         assert not missed

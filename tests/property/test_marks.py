@@ -165,13 +165,13 @@ def test_a_mark_is_moved_or_a_duplicate_or_refused(steps: list[Step]) -> None:
     log = run(steps)
     asked = [step for step in steps if isinstance(step, MarkRead)]
     ids = {(m.conv_id, m.sender, m.client_msg_id) for m in asked}
-    told: list[Reply] = []
+    answers: list[Reply] = []
     for user in {key for key, _ in log.syncs}:
         for record in log.sync_of(user):
             if isinstance(record, Reply):
                 assert record.sender == user
-                told.append(record)
-    of_marks = [r for r in told if (r.conv_id, r.sender, r.client_msg_id) in ids]
+                answers.append(record)
+    of_marks = [r for r in answers if (r.conv_id, r.sender, r.client_msg_id) in ids]
     assert len(of_marks) >= len(asked)
     assert all(isinstance(r, ReadMarked | Duplicate | Rejected) for r in of_marks)
 
@@ -230,8 +230,10 @@ def test_each_mark_has_the_expected_outcome() -> None:
     asked = [mark(2), mark(3), mark(0), mark(-3), mark(1), mark(1, "bob", "c"), mark(1, "eve")]
     log = run([GROUP, *asked])
     replies = [r for user in ("bob", "eve") for r in log.sync_of(user) if isinstance(r, Reply)]
-    told = [(type(r).__name__, getattr(r, "seq", None) or getattr(r, "code", "")) for r in replies]
-    assert told == [
+    answers = [
+        (type(r).__name__, getattr(r, "seq", None) or getattr(r, "code", "")) for r in replies
+    ]
+    assert answers == [
         ("ReadMarked", 2),
         ("Rejected", "invalid"),
         ("Rejected", "invalid"),

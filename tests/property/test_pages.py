@@ -47,16 +47,16 @@ def scenes(draw: st.DrawFn) -> Scene:
     joined = draw(st.integers(1, HEAD))
     happened = dict([(joined, True), *(change for change in draw(changes) if change[0] > joined)])
     rule = draw(st.sampled_from(RULES))
-    told = [MembershipChange(seq, came, rule) for seq, came in happened.items()]
+    happened_changes = [MembershipChange(seq, came, rule) for seq, came in happened.items()]
     head = draw(st.integers(0, HEAD))
     missing = draw(st.sets(st.integers(1, HEAD), max_size=3))
     stored = frozenset(range(1, head + 5)) - missing
     store.put_conversation("c", head)
-    for change in told:
+    for change in happened_changes:
         store.put_change("ann", "c", change.seq, joined=change.joined, history=rule)
     for seq in stored:
         store.put_message(message("c", seq, text="x" * draw(st.sampled_from([0, 10, 300]))))
-    return Scene(store, told, readable(told), head, stored)
+    return Scene(store, happened_changes, readable(happened_changes), head, stored)
 
 
 async def all_pages(scene: Scene, asked: HistoryAsked) -> list[dict[str, Any]]:

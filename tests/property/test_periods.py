@@ -221,8 +221,8 @@ def test_a_recall_in_a_group_with_many_former_members_is_cheap() -> None:
     ]
     seq = len(run(steps[:3], Limits()).timeline_of("c1"))
     log = run([*steps, RecallMessage(**of_ann(4), seq=seq)], Limits())
-    told = {user for user, record in synced(log) if isinstance(record, Retracted)}
-    assert told == set(people[-Limits().max_notices :])
+    notified = {user for user, record in synced(log) if isinstance(record, Retracted)}
+    assert notified == set(people[-Limits().max_notices :])
 
 
 def test_every_recipient_of_a_text_is_notified_of_its_recall_after_any_number_of_leaves() -> None:
@@ -240,5 +240,5 @@ def test_every_recipient_of_a_text_is_notified_of_its_recall_after_any_number_of
             RemoveMembers(**{**of_ann(number), "device_id": "b"}, members=user),
         ]
     log = run([*steps, RecallMessage(**of_ann(20), seq=3)], FEW)
-    told = {user for user, record in synced(log) if isinstance(record, Retracted)}
-    assert told == {"x", "y", "z"}
+    notified = {user for user, record in synced(log) if isinstance(record, Retracted)}
+    assert notified == {"x", "y", "z"}

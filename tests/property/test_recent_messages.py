@@ -46,9 +46,9 @@ def messages(drawn: list[Drawn]) -> dict[int, RememberedMessage | UnalteredMessa
     """The messages of drawn steps, by SeqId."""
     found: dict[int, RememberedMessage | UnalteredMessage] = {}
     seq, at = 0, 1_000
-    for gap, sender, later, pulled, told in drawn:
+    for gap, sender, later, pulled, recipients in drawn:
         seq, at = seq + gap, at + later
-        found[seq] = RememberedMessage(sender, at, (seq,), told) if pulled else (sender, at)
+        found[seq] = RememberedMessage(sender, at, (seq,), recipients) if pulled else (sender, at)
     return found
 
 

@@ -62,9 +62,9 @@ class World:
         self.store = FakeStore()
         self.wake_ups = self._gateway()
         self.log: list[int] = []
-        self.stored = self.entries = self.told = 0
+        self.stored = self.entries = self.announced = 0
         self.stored_at: dict[int, float] = {}
-        self.told_at: dict[int, float] = {}
+        self.announced_at: dict[int, float] = {}
         self.seen: list[tuple[int, float]] = []
         self.reads = 0
 
@@ -84,10 +84,10 @@ class World:
 
     def tell(self) -> None:
         """Send the wake-ups that were not sent, before or after the records are stored."""
-        fresh, self.told = self.log[self.told :], len(self.log)
+        fresh, self.announced = self.log[self.announced :], len(self.log)
         if fresh and self.wake_ups.is_live:
             self.wake_ups.woke(Wake({"ann": fresh[-1], "bob": 9_999}, {}))
-            self.told_at |= dict.fromkeys(fresh, self.loop.time())
+            self.announced_at |= dict.fromkeys(fresh, self.loop.time())
 
     def _store_next(self) -> None:
         if self.stored < len(self.log):
@@ -111,8 +111,8 @@ class World:
         """Start another gateway, which never sends the wake-ups that were not sent."""
         self.wake_ups.close()
         self.wake_ups = self._gateway()
-        self.told = len(self.log)
-        self.told_at.clear()  # a new gateway has no memory of earlier wake-ups
+        self.announced = len(self.log)
+        self.announced_at.clear()  # a new gateway has no memory of earlier wake-ups
 
     def _gateway(self) -> WakeUps:
         wake_ups = WakeUps(self.loop.time)
@@ -122,10 +122,10 @@ class World:
     def promised(self, sync_seq: int) -> float:
         """The latest time at which the device must have an announced record."""
         stored = self.stored_at[sync_seq]
-        told = self.told_at.get(sync_seq, float("inf"))
+        announced = self.announced_at.get(sync_seq, float("inf"))
         return (
-            max(told, stored) + SLOWEST_RETRY + AWAY
-            if stored - told < MAX_SINK_LAG_SECONDS / 2
+            max(announced, stored) + SLOWEST_RETRY + AWAY
+            if stored - announced < MAX_SINK_LAG_SECONDS / 2
             else stored + SLOWEST_LOOK
         )
 
@@ -214,11 +214,11 @@ def test_a_wait_ends_at_its_timeout_and_with_the_gateway() -> None:
 @given(
     seconds=st.integers(1, 30),
     lasts=st.floats(-1, 40),
-    told=st.booleans(),
+    announced=st.booleans(),
     stored=st.one_of(st.none(), st.floats(0, 40)),
 )
 def test_nothing_is_read_with_an_expired_token(
-    *, seconds: int, lasts: float, told: bool, stored: float | None
+    *, seconds: int, lasts: float, announced: bool, stored: float | None
 ) -> None:
     """After the token's end only a read that began before may end, with any wake-ups and records.
 
@@ -228,7 +228,7 @@ def test_nothing_is_read_with_an_expired_token(
     async def play() -> None:
         world = World()
         world.do("append")
-        if told:
+        if announced:
             world.tell()
         if stored is not None:
             world.loop.call_later(stored, world.do, "store")

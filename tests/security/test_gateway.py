@@ -168,9 +168,9 @@ async def test_a_stranger_cannot_distinguish_unknown_from_closed_conversations(
             await gateway.get(path, "eve", order="desc"),
             await gateway.get("/v1/search", "eve", q="secretword", conversation=conv_id),
         ]
-        return [told(answer) for answer in answers]
+        return [visible_parts(answer) for answer in answers]
 
-    def told(answer: Answer) -> tuple[Any, ...]:
+    def visible_parts(answer: Answer) -> tuple[Any, ...]:
         headers = {k: v for k, v in answer.headers.items() if k not in {"Date", "X-Request-ID"}}
         return answer.status, headers, answer.body | {"request_id": ""}
 
@@ -272,6 +272,6 @@ async def test_a_cursor_of_another_request_shows_no_additional_data(gateway: Cal
 def test_an_error_does_not_quote_a_secret() -> None:
     """The error about a wrong secret does not contain the secret."""
     settings = token_settings(jwt_secret=SecretStr("short secret"))
-    with pytest.raises(Exception, match="IM_JWT_SECRET") as told:
+    with pytest.raises(Exception, match="IM_JWT_SECRET") as raised:
         issue_token(settings, "ann", timedelta(minutes=1))
-    assert "short secret" not in str(told.value)
+    assert "short secret" not in str(raised.value)

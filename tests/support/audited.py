@@ -394,7 +394,7 @@ def _store_sync(system: System, user: str, place: int, value: bytes) -> None:
         *rest, marked = _take_mark(system, record.conv_id, user)
         system.read_marks.append((*rest, max(record.seq, marked or 0)))  # type: ignore[arg-type]
     bucket = place // SYNC_BUCKET
-    newest = max([place, *(told for name, told in system.expiries if name == user)])
+    newest = max([place, *(noted for name, noted in system.expiries if name == user)])
     system.expiries = [each for each in system.expiries if each[0] != user] + [(user, newest)]
     if (user, bucket) not in system.buckets:
         system.buckets.append((user, bucket))

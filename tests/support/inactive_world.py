@@ -22,7 +22,7 @@ from gateway.reads.sync_back import read_sync_back
 from gateway.reads.sync_page import read_sync, sync_end
 from gateway.store.store_port import ConversationHead, Expiry, StoredEntry, StoredRow
 from schemas.errors import ServerUnavailable, Trimmed
-from schemas.lifetime import SKIPPED_SINCE, SKIPPED_UNTIL, inactive_after, keeping
+from schemas.lifetime import SKIPPED_SINCE, SKIPPED_UNTIL, inactive_after, retention_times
 from schemas.limits import MAX_SEQ
 from schemas.sync_rows import SyncRow
 from tests.support.gateway import FakeStore, key_of, message
@@ -30,7 +30,7 @@ from tests.support.gateway import FakeStore, key_of, message
 LIFETIME: Final = 16
 """In seconds."""
 
-KEPT: Final = keeping(timedelta(seconds=LIFETIME))
+KEPT: Final = retention_times(timedelta(seconds=LIFETIME))
 INACTIVE_AFTER: Final = inactive_after(timedelta(seconds=LIFETIME)).total_seconds()
 APART: Final = 3_000
 """Distance between two sync SeqIds, so that several buckets are used."""

@@ -32,8 +32,8 @@ async def gateway(settings: Settings) -> AsyncIterator[str]:
 
             async def is_ready() -> bool:
                 async with http.get(f"{address}/healthz") as response:
-                    told = await response.json()
-                return bool(told["status"] in {"ok", "degraded"} and told["kafka"] == "up")
+                    received = await response.json()
+                return bool(received["status"] in {"ok", "degraded"} and received["kafka"] == "up")
 
             await until(is_ready, READY_SECONDS)
         yield address
@@ -61,13 +61,13 @@ class LivePhone:
             headers={"Authorization": f"Bearer {token}"},
         ) as socket:
             async for message in socket:
-                told = message.json()
-                if told["kind"] == "records":
-                    assert all(each["sync_seq"] > self.cursor for each in told["records"])
-                    self.cursor = told["next"]
-                    self.records += [each["record"] for each in told["records"]]
-                elif told["kind"] == "head":
-                    self.heads.append((told["conv_id"], told["seq"]))
+                received = message.json()
+                if received["kind"] == "records":
+                    assert all(each["sync_seq"] > self.cursor for each in received["records"])
+                    self.cursor = received["next"]
+                    self.records += [each["record"] for each in received["records"]]
+                elif received["kind"] == "head":
+                    self.heads.append((received["conv_id"], received["seq"]))
 
     def knows(self, conv_id: str, seq: int) -> bool:
         """Whether the phone was notified of this entry of a conversation."""

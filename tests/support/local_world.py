@@ -386,7 +386,7 @@ class DeviceFiles:
         (cursor,) = self._real().execute("SELECT cursor FROM device").fetchone()
         return int(cursor)
 
-    def kept(self) -> set[tuple[str, int]]:
+    def stored(self) -> set[tuple[str, int]]:
         """All entries that are or were in the file, whether or not the device may show them."""
         entries = "SELECT conv_id, first FROM item WHERE hole IS NULL OR hole = 'recalled'"
         return set(self._real().execute(entries))

@@ -92,28 +92,28 @@ def test_an_empty_log_is_a_failure_unless_it_is_allowed(monkeypatch: pytest.Monk
 
 def test_some_of_many_differences_are_named_and_all_are_counted() -> None:
     """All differences are counted, but only a bounded number of each kind is listed."""
-    told: list[Difference] = []
-    report = AuditReport(told.append)
+    printed: list[Difference] = []
+    report = AuditReport(printed.append)
 
     for seq in range(1, 1_001):
         report.differ("store", "missing", conv_id="c", seq=seq, records=2)
     report.differ("store", "extra", conv_id="c", seq=1)
 
     assert report.total == 2_001
-    assert len(told) == len(report.differences) == NAMED + 1
+    assert len(printed) == len(report.differences) == NAMED + 1
     assert summary(report, 0.0)["checks"]["store"]["differences"]["missing"] == 2_000
 
 
 def test_a_line_has_place_and_reason_without_control_characters() -> None:
     """Ids come from users, so control characters in them are not printed."""
-    told = line(
+    printed = line(
         Difference(
             check="sync-log", kind="out_of_order", conv_id="c\x1b[2J", seq=3, through=5, records=3,
             user="|QuaD-", where="sync[1]@7", detail="why",
         )
     )  # fmt: skip
 
-    assert told == "sync-log: out_of_order c·[2J#3-5 for |QuaD- (sync[1]@7) - why [3 records]"
+    assert printed == "sync-log: out_of_order c·[2J#3-5 for |QuaD- (sync[1]@7) - why [3 records]"
 
 
 def test_the_table_has_a_row_for_each_check(system: System) -> None:

@@ -110,7 +110,7 @@ class Line:
         self.tokens += 1
         return issue_token(SETTINGS, "ann", timedelta(seconds=self.token_seconds))
 
-    async def told(self, cursor: int) -> SyncBatch:
+    async def next_batch(self, cursor: int) -> SyncBatch:
         """Return the next live batch with records or heads."""
         async with asyncio.timeout(SECONDS):
             while True:
@@ -153,7 +153,7 @@ async def test_records_and_heads_are_delivered(line: Line) -> None:
     asked = line.tokens
     for number in range(5):
         line.chat.say(mention=number == 3)
-        batch = await line.told(1)
+        batch = await line.next_batch(1)
         if batch.arrived:
             assert (batch.after, [each.sync_seq for each in batch.arrived]) == (1, [2])
             break
@@ -177,7 +177,7 @@ async def test_a_new_connection_requires_a_request_for_heads(line: Line) -> None
 async def test_records_that_were_not_applied_are_delivered_again(line: Line) -> None:
     """A cursor that did not advance gets its records again, over a new connection."""
     await line.begins(-1)
-    assert [each.sync_seq for each in (await line.told(-1)).arrived] == [1]
+    assert [each.sync_seq for each in (await line.next_batch(-1)).arrived] == [1]
     line.chat.say(mention=True)
     async with asyncio.timeout(SECONDS):
         again: list[int] = []
@@ -194,7 +194,7 @@ async def test_an_expired_timeline_raises_its_own_error(line: Line) -> None:
     line.chat.put_synced("ann", 9, message("c", 2))
     line.chat.woken.woke(Wake({"ann": 9}, {}))
     with pytest.raises(Trimmed) as trimmed:
-        await line.told(1)
+        await line.next_batch(1)
     assert (trimmed.value.cursor, trimmed.value.oldest) == (1, 9)
     async with asyncio.timeout(SECONDS):
         while not (batch := await line.live.after(8, 1)).arrived:
@@ -213,7 +213,7 @@ async def test_an_expired_token_is_replaced(line: Line) -> None:
     line.token_seconds = 60
     await line.begins(1)
     line.chat.say()
-    assert (await line.told(1)).heads == {"c": 2}
+    assert (await line.next_batch(1)).heads == {"c": 2}
 
 
 async def test_a_device_reconnects_to_an_unreachable_gateway(line: Line) -> None:

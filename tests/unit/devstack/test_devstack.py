@@ -80,8 +80,8 @@ def test_java_receives_the_options_of_the_settings(
     installed.joinpath("lib", "jamm-1.jar").touch()
     for server in all_servers(settings(java_options="-Xint -Done=two")):
         program = server.prepare(installed, Path("/jdk/bin/java"), layout)
-        told = [*program.command, *program.environment.get("ES_JAVA_OPTS", "").split()]
-        assert {"-Xint", "-Done=two"} < set(told)
+        arguments = [*program.command, *program.environment.get("ES_JAVA_OPTS", "").split()]
+        assert {"-Xint", "-Done=two"} < set(arguments)
 
 
 def test_every_port_names_the_variable_that_sets_it(monkeypatch: pytest.MonkeyPatch) -> None:

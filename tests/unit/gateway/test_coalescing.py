@@ -86,8 +86,8 @@ async def test_a_failure_reaches_exactly_the_requests_that_shared_the_query() ->
         await first
     await below.await_queries(2)
     below.queries[1].set_exception(ServerUnavailable("down"))
-    told = await asyncio.gather(*others, return_exceptions=True)
-    assert [type(one) for one in told] == [ServerUnavailable] * 3
+    failures = await asyncio.gather(*others, return_exceptions=True)
+    assert [type(one) for one in failures] == [ServerUnavailable] * 3
     (again,) = await readers(store, 1)
     below.queries[2].set_result(3)
     assert await again == ConversationHead(3, "push")

@@ -209,11 +209,11 @@ async def test_a_trimmed_timeline_is_reported(gateway: Caller, store: FakeStore)
     for user in ("ann", "bob"):
         store.put_expiry(user, 1, 2, 8_000)
         store.put_expiry(user, 3, 1 << 40, 16_000)
-    told = await gateway.get("/v1/sync", "ann", after=7_999)
-    assert is_problem(told, 410, "trimmed")
-    assert conforms(told, "/v1/sync")
-    assert (told.body["cursor"], told.body["oldest"]) == (7_999, 8_001)
-    assert "/v1/sync/end" in told.body["detail"]
+    trimmed_page = await gateway.get("/v1/sync", "ann", after=7_999)
+    assert is_problem(trimmed_page, 410, "trimmed")
+    assert conforms(trimmed_page, "/v1/sync")
+    assert (trimmed_page.body["cursor"], trimmed_page.body["oldest"]) == (7_999, 8_001)
+    assert "/v1/sync/end" in trimmed_page.body["detail"]
     for after in (-1, 8_000):
         page = await gateway.get("/v1/sync", "ann", after=after, limit=1)
         assert [one["sync_seq"] for one in page.body["records"]] == [12_000]

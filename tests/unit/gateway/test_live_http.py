@@ -72,11 +72,11 @@ async def connect(
         f"{gateway.base}/v1/live?after={after}",
         headers={"Authorization": f"Bearer {token(user, seconds)}"},
     )
-    assert await told(socket) == {"kind": "begun", "next": after}
+    assert await next_message(socket) == {"kind": "begun", "next": after}
     return socket
 
 
-async def told(socket: ClientWebSocketResponse) -> Any:
+async def next_message(socket: ClientWebSocketResponse) -> Any:
     """The next answer, which must match the OpenAPI document."""
     answer = await socket.receive_json(timeout=ANSWER_SECONDS)
     described = document()
@@ -98,18 +98,18 @@ async def test_records_and_heads_arrive_when_they_are_stored(
 ) -> None:
     """Stored records come first, then new ones; only members get heads of a conversation."""
     ann, bob = await connect(gateway), await connect(gateway, "bob")
-    page = await told(ann)
+    page = await next_message(ann)
     assert (page["kind"], page["next"], page["more"]) == ("records", 1, False)
     assert [each["sync_seq"] for each in page["records"]] == [1]
     store.put_synced("ann", 5, message("c", 4))
     woken.woke(Wake({"ann": 5}, {}))
-    assert [each["record"]["seq"] for each in (await told(ann))["records"]] == [4]
+    assert [each["record"]["seq"] for each in (await next_message(ann))["records"]] == [4]
     store.put_conversation("c", 9, "pull")
     woken.woke(Wake({}, {"c": 9}))
-    assert await told(ann) == {"kind": "head", "conv_id": "c", "seq": 9}
+    assert await next_message(ann) == {"kind": "head", "conv_id": "c", "seq": 9}
     store.put_synced("bob", 6, message("d", 1))
     woken.woke(Wake({"bob": 6}, {}))
-    assert (await told(bob))["kind"] == "records"  # bob gets no head before it
+    assert (await next_message(bob))["kind"] == "records"  # bob gets no head before it
 
 
 async def test_an_entry_arrives_when_it_is_stored(gateway: Caller, store: FakeStore) -> None:
@@ -117,9 +117,9 @@ async def test_an_entry_arrives_when_it_is_stored(gateway: Caller, store: FakeSt
     store.put_reference("ann", 5, "c", 4)
     store.put_synced("ann", 6, message("c", 5))
     socket = await connect(gateway)
-    assert [each["sync_seq"] for each in (await told(socket))["records"]] == [1]
+    assert [each["sync_seq"] for each in (await next_message(socket))["records"]] == [1]
     store.put_message(message("c", 4))
-    assert [each["sync_seq"] for each in (await told(socket))["records"]] == [5, 6]
+    assert [each["sync_seq"] for each in (await next_message(socket))["records"]] == [5, 6]
 
 
 async def test_a_connection_begins_after_its_cursor(gateway: Caller, store: FakeStore) -> None:
@@ -127,14 +127,14 @@ async def test_a_connection_begins_after_its_cursor(gateway: Caller, store: Fake
     for sync_seq in range(2, 6):
         store.put_synced("ann", sync_seq, message("c", sync_seq))
     socket = await connect(gateway, after=2)
-    assert [each["sync_seq"] for each in (await told(socket))["records"]] == [3, 4, 5]
+    assert [each["sync_seq"] for each in (await next_message(socket))["records"]] == [3, 4, 5]
 
 
 async def test_a_trimmed_timeline_is_reported(gateway: Caller, store: FakeStore) -> None:
     """An expired cursor gets the same problem as over HTTP, and its own close code."""
     store.put_expiry("ann", 1, 2, 8)
     socket = await connect(gateway, after=3)
-    problem = (await told(socket))["problem"]
+    problem = (await next_message(socket))["problem"]
     assert problem["type"] == "urn:im-timeline:problem:trimmed"
     assert (problem["cursor"], problem["oldest"]) == (3, 9)
     assert await ended(socket) == (4410, "trimmed")
@@ -146,12 +146,12 @@ async def test_a_returning_device_receives_trimmed_for_skipped_records(
     """A skip note above the cursor ends a connection, at its begin or when the note is written."""
     store.put_expiry("ann", SKIPPED_SINCE, SKIPPED_UNTIL, 8)
     returned = await connect(gateway, after=1)
-    assert (await told(returned))["problem"]["oldest"] == 9
+    assert (await next_message(returned))["problem"]["oldest"] == 9
     assert await ended(returned) == (4410, "trimmed")
     connected = await connect(gateway, after=8)
     store.put_expiry("ann", SKIPPED_SINCE, SKIPPED_UNTIL, 20)
     woken.woke(Wake({"ann": 20}, {}))
-    problem = (await told(connected))["problem"]
+    problem = (await next_message(connected))["problem"]
     assert (problem["cursor"], problem["oldest"]) == (8, 21)
     assert await ended(connected) == (4410, "trimmed")
 
@@ -164,13 +164,13 @@ async def test_an_open_connection_is_a_contact(store: FakeStore, woken: WakeUps)
         assert contacts.noted == ["ann"]
 
         async def is_kept() -> bool:
-            return contacts.kept == {"ann"}
+            return contacts.held == {"ann"}
 
         await until(is_kept, ANSWER_SECONDS)
         await socket.close()
 
         async def is_over() -> bool:
-            return not contacts.kept
+            return not contacts.held
 
         await until(is_over, ANSWER_SECONDS)
 
@@ -180,7 +180,7 @@ class Kept:
 
     def __init__(self) -> None:
         self.noted: list[str] = []
-        self.kept: set[str] = set()
+        self.held: set[str] = set()
 
     async def note(self, user: str) -> None:
         """See `Contacts`."""
@@ -188,11 +188,11 @@ class Kept:
 
     async def keep(self, user: str) -> None:
         """See `Contacts`."""
-        self.kept.add(user)
+        self.held.add(user)
         try:
             await asyncio.get_running_loop().create_future()
         finally:
-            self.kept.discard(user)
+            self.held.discard(user)
 
 
 async def test_a_connection_ends_when_its_token_expires(gateway: Caller) -> None:
@@ -325,8 +325,8 @@ async def test_a_connection_waits_for_an_unreachable_store(
     )
     await asyncio.sleep(0.2)
     store.up = True
-    assert (await told(socket))["kind"] == "begun"
-    assert (await told(socket))["kind"] == "records"
+    assert (await next_message(socket))["kind"] == "begun"
+    assert (await next_message(socket))["kind"] == "records"
 
 
 async def test_a_request_without_an_upgrade_is_refused(gateway: Caller) -> None:
@@ -352,7 +352,7 @@ async def test_a_token_is_accepted_as_a_subprotocol(
         f"{gateway.base}/v1/live?after=1", protocols=(PROTOCOL, f"bearer.{secret}")
     ) as socket:
         assert socket.protocol == PROTOCOL
-        assert (await told(socket))["kind"] == "begun"
+        assert (await next_message(socket))["kind"] == "begun"
     for protocols in ([f"bearer.{secret}"], [PROTOCOL, "bearer.x"], [PROTOCOL], ["other"]):
         with pytest.raises(WSServerHandshakeError) as refused:
             await gateway.http.ws_connect(f"{gateway.base}/v1/live", protocols=protocols)

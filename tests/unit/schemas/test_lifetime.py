@@ -11,7 +11,7 @@ from schemas.lifetime import (
     SKIPPED_UNTIL,
     contact_interval,
     inactive_after,
-    keeping,
+    retention_times,
 )
 from schemas.topics import Topic
 
@@ -45,6 +45,6 @@ def test_contacts_are_retained_until_their_person_is_inactive(lifetime: timedelt
 
 def test_the_skip_note_is_first_of_the_latest_and_over() -> None:
     """The skip note is above every slot of a real time, and its slot has always ended."""
-    slots = keeping(timedelta(days=3_650))
+    slots = retention_times(timedelta(days=3_650))
     assert slots.since(2.0**62) < SKIPPED_SINCE
     assert SKIPPED_UNTIL <= 0

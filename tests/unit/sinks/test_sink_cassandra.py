@@ -17,7 +17,7 @@ from msgspec import Raw
 
 from schemas.codec import encode
 from schemas.errors import FatalFailure, TransientFailure
-from schemas.lifetime import keeping
+from schemas.lifetime import retention_times
 from schemas.limits import SYNC_BUCKET
 from schemas.records import AnyEntry, ConversationCreated, Duplicate, MembersAdded
 from schemas.settings import Settings
@@ -293,7 +293,7 @@ def test_lifetimes_follow_the_clock_of_the_store() -> None:
 
 def test_rows_have_the_time_at_which_they_may_expire() -> None:
     """Each row comes with a note of its slot, the slot's end, and the last record of the row."""
-    session, kept = FakeSession(), keeping(timedelta(seconds=80))
+    session, kept = FakeSession(), retention_times(timedelta(seconds=80))
     writer = SyncWriter(session, Settings(sync_lifetime=timedelta(seconds=80)), now=lambda: 1_009)
     writer.write(
         [Record(0, at, user, VALUE) for at, user in [(7, b"ann"), (5, b"ann"), (6, b"b")]]

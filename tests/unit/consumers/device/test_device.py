@@ -178,19 +178,19 @@ class FakeRegistry:
     """A device registry that refuses requests, or is unreachable, while `failure` is set."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, int]] = []
+        self.reports: list[tuple[str, int]] = []
         self.failure: Exception | None = None
 
     async def register(self, device_id: str) -> Beginning:
         if self.failure is not None:
             raise self.failure
-        self.told.append((device_id, -1))
+        self.reports.append((device_id, -1))
         return late(ShownFrom("c", 3, 2, "push"), cursor=BEFORE_ALL)
 
     async def report(self, device_id: str, cursor: int) -> None:
         if self.failure is not None:
             raise self.failure
-        self.told.append((device_id, cursor))
+        self.reports.append((device_id, cursor))
 
 
 async def test_a_device_registers_first_and_reports_its_cursor(
@@ -208,14 +208,14 @@ async def test_a_device_registers_first_and_reports_its_cursor(
     assert store.cursor == BEFORE_ALL
     registry.failure = None
     await device.turn()
-    assert (seqs(shown), registry.told) == ([3], [("phone", -1), ("phone", 3)])
+    assert (seqs(shown), registry.reports) == ([3], [("phone", -1), ("phone", 3)])
     source.pages = [page(3, arrived(4, message("c", 4)))]
     registry.failure = ServerUnavailable("away")
     await device.turn()
     registry.failure = None
     await device.turn()
     await device.turn()
-    assert registry.told[2:] == [("phone", 4)]
+    assert registry.reports[2:] == [("phone", 4)]
     source.pages = [page(4, arrived(5, message("c", 5)))]
     registry.failure = RequestRefused(404, "taken out")
     with pytest.raises(RequestRefused):
