@@ -52,3 +52,18 @@ def test_the_table_of_changes_has_ten_changes_with_files() -> None:
 
     assert len(rows) >= 10
     assert [change for change, files in rows if "/" not in files] == []
+
+
+def test_each_name_of_the_table_of_changes_is_in_its_file() -> None:
+    """A name in parentheses after a file occurs in the file."""
+    table = PAGE.partition("## Where to change what")[2]
+    named = re.findall(r"`([\w/]+\.py)` \(([^)]*)\)", table)
+    pairs = [(file, name) for file, names in named for name in re.findall(r"`(\w+)`", names)]
+
+    assert len(pairs) >= 10
+    missing = [
+        (file, name)
+        for file, name in pairs
+        if not re.search(rf"\b{name}\b", (ROOT / file).read_text(encoding="utf-8"))
+    ]
+    assert missing == []
