@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
+from msgspec import UNSET
+
 from audit.conversation import AuditedConversation
-from audit.digests import content_digest
+from audit.digests import content_digest, described_digest
 from schemas.records import (
     AddMembers,
     AnyCommand,
     CreateConversation,
+    DescribeConversation,
     EditMessage,
     RecallMessage,
     RemoveMembers,
@@ -30,6 +33,7 @@ def is_made_of(conversation: AuditedConversation, entries: range, command: AnyCo
         case CreateConversation(sender=sender, members=members):
             rules = (conversation.join, conversation.history)
             has_rules = entries.start > 0 or rules == (command.join, command.history)
+            has_rules = has_rules and _is_described(conversation, entries, command)
             return has_rules and _change(conversation, entries, {sender, *members}, joined=True)
         case AddMembers(members=members):
             return _change(conversation, entries, set(members), joined=True)
@@ -51,8 +55,26 @@ def _digest(command: AnyCommand) -> int | None:
             return content_digest("message_recalled", command.seq)
         case TransferOwnership():
             return content_digest("ownership_transferred", command.to)
+        case DescribeConversation():
+            return described_digest(command.name, command.metadata)
         case _:
             return None
+
+
+def _is_described(
+    conversation: AuditedConversation, entries: range, command: CreateConversation
+) -> bool:
+    """Whether the entries of a creation have the command's name and metadata, if it has any."""
+    if entries.stop < conversation.head and not conversation.has(entries.stop + 1):
+        return True  # the missing entry may have them
+    found = [
+        content
+        for place in entries
+        if place + 1 not in conversation.counts and (content := conversation.contents[place])
+    ]
+    if not command.name and not command.metadata:
+        return not found
+    return found == [described_digest(command.name or UNSET, command.metadata or UNSET)]
 
 
 def _change(

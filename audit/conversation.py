@@ -8,7 +8,16 @@ from collections.abc import Iterable, Iterator
 from operator import itemgetter
 from typing import TypeAlias
 
-from audit.digests import ABSENT, command_hash, document_digest, entry_digest, name_digest
+from msgspec import UNSET
+
+from audit.digests import (
+    ABSENT,
+    command_hash,
+    description_digest,
+    document_digest,
+    entry_digest,
+    name_digest,
+)
 from audit.numbered import NumberedPeople
 from audit.sent_entries import SentEntries
 from schemas.limits import MAX_NOTICES
@@ -16,6 +25,7 @@ from schemas.records import (
     AnyCommand,
     AnyEntry,
     ConversationCreated,
+    ConversationDescribed,
     FanoutChanged,
     FanoutMode,
     HistoryRule,
@@ -52,6 +62,8 @@ class AuditedConversation:
     - ``has_holes``: some changes may be missing.
     - ``sent``: the recipients of the entries.
     - ``messages``: message count of the last entry; None after a hole.
+    - ``member_count``: the last count of members in an entry; None if no entry has one.
+    - ``name``, ``metadata``: `description_digest` of each.
     - ``own``: for each person, their last message and its message count.
     - ``counts``: message count of each membership entry.
     - ``edits``: the SeqIds of a message's edits.
@@ -66,6 +78,8 @@ class AuditedConversation:
         self.mode: FanoutMode = "push"
         self.history: HistoryRule = "since_join"
         self.messages: int | None = 0
+        self.member_count: int | None = None
+        self.name = self.metadata = ABSENT
         self.members: set[str] = set()
         self.digests = array("I")
         self.documents = array("I")
@@ -77,6 +91,7 @@ class AuditedConversation:
         self.last_message = 0
         self.has_changed_members = False
         self._continues_with: CommandKind | None = None
+        self._is_creating = False
         self.changes: dict[str, list[tuple[int, bool]]] = {}
         self.numbered = NumberedPeople()
         self.has_holes = False
@@ -103,6 +118,7 @@ class AuditedConversation:
             column.extend([ABSENT] * hole)
         self.has_changed_members = False
         self._continues_with = None
+        self._is_creating = False
         self.offsets.extend([self.offsets[-1] if self.offsets else 0] * hole)
 
     def append(self, entry: AnyEntry, offset: int, digest: int) -> None:
@@ -115,6 +131,9 @@ class AuditedConversation:
         self.times.append(entry.at)
         self.senders.append(name_digest(entry.sender))
         self.messages = entry.messages
+        if isinstance(entry, ConversationCreated | MembersAdded | MembersRemoved):
+            self.counts[entry.seq] = entry.messages
+            self._count_members(entry)
         match entry:
             case MessageSent(sender=sender, at=at, content=content):
                 self.documents.append(document_digest(sender, at, content.text))
@@ -124,21 +143,14 @@ class AuditedConversation:
                 return
             case ConversationCreated():
                 self._create(entry)
-                self.counts[entry.seq] = entry.messages
             case MembersAdded(members=members):
                 self._change(entry.seq, members, joined=True)
-                self.counts[entry.seq] = entry.messages
                 self._add_single_recipients(entry.seq, [*members, entry.sender])
             case MembersRemoved(members=members):
                 self._add_single_recipients(entry.seq, [*members, entry.sender])
                 self._change(entry.seq, members, joined=False)
-                self.counts[entry.seq] = entry.messages
-            case OwnershipTransferred(owner=owner):
-                self._add_single_recipients(entry.seq, [owner, self.owner, entry.sender])
-                self.owner = owner
-            case FanoutChanged():
-                self.sent.switch(entry)
-                self.mode = entry.mode
+            case OwnershipTransferred() | ConversationDescribed() | FanoutChanged():
+                self._set(entry)
             case MessageEdited():
                 self._edit(entry)
             case MessageRecalled():
@@ -196,11 +208,15 @@ class AuditedConversation:
         kind = self._continues_with
         if kind is None or self.commands[-1] != command_hash(entry):
             return False
+        if isinstance(entry, ConversationDescribed):
+            return self._is_creating
         return isinstance(entry, FanoutChanged | OwnershipTransferred | kind)
 
     def _note_command(self, entry: AnyEntry) -> None:
         """Record which entries of the same command may follow."""
         self.has_changed_members = False
+        is_created = isinstance(entry, ConversationCreated)
+        self._is_creating = is_created or (self._is_creating and self.continues(entry))
         match entry:
             case ConversationCreated() | MembersAdded():
                 self._continues_with, self.has_changed_members = MembersAdded, True
@@ -262,6 +278,29 @@ class AuditedConversation:
     def _holders(self, target: int) -> set[str]:
         """Everybody who received a message or one of its edits."""
         return self.sent.recipients_of([target, *self.edits.get(target, ())], self.changes)
+
+    def _count_members(self, entry: ConversationCreated | MembersAdded | MembersRemoved) -> None:
+        if entry.member_count is not UNSET:
+            self.member_count = entry.member_count
+
+    def _set(self, entry: OwnershipTransferred | ConversationDescribed | FanoutChanged) -> None:
+        """Apply a change of the conversation that is not a change of its members."""
+        match entry:
+            case OwnershipTransferred(owner=owner):
+                self._add_single_recipients(entry.seq, [owner, self.owner, entry.sender])
+                self.owner = owner
+            case ConversationDescribed():
+                self._add_single_recipients(entry.seq, [entry.sender])
+                self._describe(entry)
+            case FanoutChanged():
+                self.sent.switch(entry)
+                self.mode = entry.mode
+
+    def _describe(self, entry: ConversationDescribed) -> None:
+        if entry.name is not UNSET:
+            self.name = description_digest(entry.name)
+        if entry.metadata is not UNSET:
+            self.metadata = description_digest(entry.metadata)
 
     def _create(self, entry: ConversationCreated) -> None:
         self.owner, self.join, self.mode = entry.sender, entry.join, entry.mode

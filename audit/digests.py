@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Final
 from zlib import crc32
 
+from msgspec import UNSET, UnsetType
+
 from schemas.codec import encode
 from schemas.records import (
     AnyCommand,
     AnyEntry,
     ConversationCreated,
+    ConversationDescribed,
     FanoutChanged,
     MembersAdded,
     MembersRemoved,
@@ -53,8 +56,33 @@ def content_digest(*content: object) -> int:
     return crc32(encode(content))
 
 
+def description_digest(text: str) -> int:
+    """A 32-bit digest of a name or of metadata; `ABSENT` for an empty text."""
+    return audited_digest(text.encode()) if text else ABSENT
+
+
+def described_digest(name: str | UnsetType, metadata: str | UnsetType) -> int:
+    """The `content_digest` of ``conversation_described``. An absent value is not an empty one."""
+    given = [None if value is UNSET else value for value in (name, metadata)]
+    return content_digest("conversation_described", *given)
+
+
 def entry_digest(entry: AnyEntry) -> int:
     """`content_digest` of an entry, or the number of people in a membership entry."""
+    match entry:
+        case MessageSent() | MessageEdited() | MessageRecalled():
+            return _message_digest(entry)
+        case ConversationCreated() | MembersAdded() | MembersRemoved():
+            return len(entry.members)
+        case OwnershipTransferred():
+            return content_digest("ownership_transferred", entry.owner)
+        case ConversationDescribed():
+            return described_digest(entry.name, entry.metadata)
+        case FanoutChanged():
+            return 0
+
+
+def _message_digest(entry: MessageSent | MessageEdited | MessageRecalled) -> int:
     match entry:
         case MessageSent():
             return content_digest("message_sent", entry.content, entry.mentions)
@@ -62,9 +90,3 @@ def entry_digest(entry: AnyEntry) -> int:
             return content_digest("message_edited", entry.target, entry.content, entry.mentions)
         case MessageRecalled():
             return content_digest("message_recalled", entry.target)
-        case ConversationCreated() | MembersAdded() | MembersRemoved():
-            return len(entry.members)
-        case OwnershipTransferred():
-            return content_digest("ownership_transferred", entry.owner)
-        case FanoutChanged():
-            return 0

@@ -14,9 +14,11 @@ from backends.cassandra.memberships import user_bucket
 from schemas.limits import MEMBERSHIP_BUCKET
 from schemas.records import HistoryRule
 
-MembershipRow: TypeAlias = tuple[str, str, int, bool | None, str | None, int, int | None]
-"""(user_id, conv_id, seq, joined, history_rule, bucket, messages). Only the table by user has
-``messages``; it is None in the other table."""
+MembershipRow: TypeAlias = tuple[
+    str, str, int, bool | None, str | None, int, int | None, int | None
+]
+"""(user_id, conv_id, seq, joined, history_rule, bucket, messages, at). Only the table by user has
+``messages`` and ``at``; they are None in the other table."""
 
 _WITHOUT: Final[HistoryRule] = "since_join"
 """Meaning of a row without a rule: a leave, or a row written before the column existed."""
@@ -46,7 +48,7 @@ class _Check:
         self._seen: dict[tuple[str, str], int] = {}
 
     def take(self, row: MembershipRow) -> None:
-        user, conv_id, seq, joined, rule, bucket, messages = row
+        user, conv_id, seq, joined, rule, bucket, messages, time = row
         self._report.section("membership").counts["rows"] += 1
         place = self._place(user, conv_id, seq)
         changes = self._changes(user, conv_id)
@@ -67,6 +69,9 @@ class _Check:
             self._report.differ("membership", "altered", **place, detail=detail)
         elif self._is_by_user and (messages or 0) != (due_count := self._count(conv_id, seq)):
             detail = f"messages is {messages}, the log says {due_count}"
+            self._report.differ("membership", "altered", **place, detail=detail)
+        elif time not in (None, due_time := self._time(conv_id, seq)):
+            detail = f"at is {time}, the log says {due_time}"
             self._report.differ("membership", "altered", **place, detail=detail)
 
     def finish(self) -> None:
@@ -96,6 +101,9 @@ class _Check:
 
     def _count(self, conv_id: str, seq: int) -> int:
         return self._log.conversations[conv_id].counts[seq]
+
+    def _time(self, conv_id: str, seq: int) -> int:
+        return self._log.conversations[conv_id].times[seq - 1]
 
     def _tick(self, user: str, conv_id: str, at: int) -> bool:
         """Record a change, and return whether it was recorded before."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec import UNSET
+
 from audit.conversation import AuditedConversation
 from audit.rule_names import Broken
+from schemas.descriptions import description_fault
 from schemas.limits import Limits
 from schemas.records import (
     ConversationCreated,
+    ConversationDescribed,
     FanoutChanged,
     FanoutMode,
     MembersAdded,
@@ -31,10 +35,24 @@ def membership_rules(
     if len(entry.members) > limits.members_per_entry:
         detail = f"{len(entry.members)} people, at most {limits.members_per_entry}"
         yield Broken("too_many_named", detail)
+    yield from _count_rules(before, entry, people)
     if isinstance(entry, ConversationCreated):
         yield from _creation_rules(entry, people)
     else:
         yield from _change_rules(before, entry, people)
+
+
+def _count_rules(
+    before: AuditedConversation,
+    entry: ConversationCreated | MembersAdded | MembersRemoved,
+    people: set[str],
+) -> Iterator[Broken]:
+    """Entries of early versions have no count of members."""
+    is_leave = isinstance(entry, MembersRemoved)
+    due = len(before.members - people if is_leave else before.members | people)
+    if entry.member_count not in (UNSET, due):
+        detail = f"counts {entry.member_count} members, there are {due}"
+        yield Broken("wrong_member_count", detail)
 
 
 def _creation_rules(entry: ConversationCreated, people: set[str]) -> Iterator[Broken]:
@@ -115,6 +133,19 @@ def transfer_rules(before: AuditedConversation, entry: OwnershipTransferred) -> 
         yield Broken("no_right_to_transfer", "does not follow an entry of the same command")
     if entry.owner in before.members and entry.owner != before.longest_standing():
         yield Broken("wrong_successor", "another member has an older membership")
+
+
+def description_rules(
+    before: AuditedConversation, entry: ConversationDescribed
+) -> Iterator[Broken]:
+    """The rules of a new name and of new metadata: by the owner, and within the limits."""
+    if entry.sender != before.owner:
+        yield Broken("no_right_to_describe", "the sender is not the owner")
+    fault = description_fault(entry.conv_id, entry.sender, entry.name, entry.metadata)
+    if fault is not None:
+        yield Broken("wrong_description", fault.reason)
+    if entry.name is UNSET and entry.metadata is UNSET:
+        yield Broken("wrong_description", "has neither a name nor metadata")
 
 
 def fanout_rules(

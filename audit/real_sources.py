@@ -144,19 +144,20 @@ class Servers:
 
     def conversations(self) -> Iterable[ConversationRow]:
         """See `Sources`."""
-        columns = "conv_id, head, owner, join_rule, mode, history_rule, messages"
-        return self._rows("store", "conversation", "conv_id", columns)
+        columns = ", ".join(ConversationRow._fields)
+        rows = self._rows("store", "conversation", "conv_id", columns)
+        return map(ConversationRow._make, rows)
 
     def membership_by_user(self) -> Iterable[MembershipRow]:
         """See `Sources`."""
-        columns = "user_id, conv_id, seq, joined, history_rule, bucket, messages"
+        columns = "user_id, conv_id, seq, joined, history_rule, bucket, messages, at"
         return self._rows("membership", "membership_by_user", "user_id, bucket", columns)
 
     def membership_by_conversation(self) -> Iterable[MembershipRow]:
         """See `Sources`."""
         columns = "user_id, conv_id, seq, joined, history_rule, bucket"
         rows = self._rows("membership", "membership_by_conversation", "conv_id, bucket", columns)
-        return ((*row, None) for row in rows)
+        return ((*row, None, None) for row in rows)
 
     def sync_rows(self) -> Iterable[AuditedSyncRow]:
         """See `Sources`."""

@@ -42,6 +42,8 @@ RuleName: TypeAlias = Literal[
     "wrong_periods",  # number or beginning of a period does not match the changes before
     "owner_not_a_member",
     "no_right_to_transfer",
+    "no_right_to_describe",
+    "wrong_description",  # name or metadata outside their rules
     "wrong_successor",  # the new owner is not the longest-standing member
     "succession_missing",  # the owner has left, and no ownership_transferred follows
     # the push limit

@@ -11,7 +11,13 @@ from typing import Final
 
 from audit.conversation import AuditedConversation
 from audit.digests import command_hash
-from audit.member_rules import fanout_rules, membership_rules, switch_due, transfer_rules
+from audit.member_rules import (
+    description_rules,
+    fanout_rules,
+    membership_rules,
+    switch_due,
+    transfer_rules,
+)
 from audit.rule_names import Broken
 from schemas.ids import is_client_msg_id, is_valid_id
 from schemas.limits import MAX_EDITS, MAX_MESSAGE_BYTES, RECENT_PAGE, RECENT_PAGES, Limits
@@ -19,6 +25,7 @@ from schemas.records import (
     MAX_ID_LENGTH,
     AnyEntry,
     ConversationCreated,
+    ConversationDescribed,
     FanoutChanged,
     MembersAdded,
     MembersRemoved,
@@ -69,6 +76,9 @@ def broken_rules(before: AuditedConversation, entry: AnyEntry, limits: Limits) -
             yield from _recall_rules(before, entry, limits)
         case OwnershipTransferred():
             yield from transfer_rules(before, entry)
+        case ConversationDescribed():
+            yield from _by_member(before, entry)
+            yield from description_rules(before, entry)
         case FanoutChanged():
             yield from fanout_rules(before, entry, limits)
         case ConversationCreated() | MembersAdded() | MembersRemoved():
@@ -148,7 +158,7 @@ def _are_ids(*ids: str) -> bool:
 
 def _by_member(before: AuditedConversation, entry: AnyEntry) -> Iterator[Broken]:
     if entry.sender not in before.members:
-        yield Broken("sender_not_a_member", "only a member sends, edits and recalls")
+        yield Broken("sender_not_a_member", "only a member sends, edits, recalls, describes")
 
 
 def _said_rules(entry: MessageSent | MessageEdited, limits: Limits) -> Iterator[Broken]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from msgspec import Struct
 from msgspec.json import Decoder
 
 from audit.conversation import AuditedConversation
-from audit.digests import ABSENT, audited_digest
+from audit.digests import ABSENT, audited_digest, description_digest
 from audit.log import Log
 from audit.report import AuditReport
 from audit.seen import Seen
@@ -29,10 +29,37 @@ MessageRow: TypeAlias = tuple[
     int | None,
 ]
 """(conv_id, bucket, seq, kind, sender, at, entry, edited_by, recalled_by, messages)."""
-ConversationRow: TypeAlias = tuple[
-    str, int | None, str | None, str | None, str | None, str | None, int | None
-]
-"""(conv_id, head, owner, join_rule, mode, history_rule, messages)."""
+
+
+class ConversationRow(NamedTuple):
+    """A row of the table ``conversation``."""
+
+    conv_id: str
+    head: int | None = None
+    owner: str | None = None
+    join_rule: str | None = None
+    mode: str | None = None
+    history_rule: str | None = None
+    messages: int | None = None
+    at: int | None = None
+    member_count: int | None = None
+    name: str | None = None
+    metadata: str | None = None
+
+
+class _ConversationState(NamedTuple):
+    """The values of a row that the audit compares; a name and metadata by their digests."""
+
+    head: int
+    owner: str | None
+    join_rule: str | None
+    mode: str | None
+    history_rule: str | None
+    messages: int
+    at: int
+    member_count: int | None
+    name: int
+    metadata: int
 
 
 class _Columns(Struct, frozen=True):
@@ -43,6 +70,9 @@ class _Columns(Struct, frozen=True):
 
 
 _columns = Decoder(_Columns)
+
+_UNQUOTED: Final = frozenset({"name", "metadata"})
+"""Columns that no detail of a difference quotes."""
 
 
 def compare_messages(log: Log, rows: Iterable[MessageRow], report: AuditReport) -> None:
@@ -122,37 +152,53 @@ def compare_conversations(log: Log, rows: Iterable[ConversationRow], report: Aud
     counts = report.section("store").counts
     for row in rows:
         counts["conversations"] += 1
-        conv_id, head = row[0], row[1] or 0
+        conv_id, head = row.conv_id, row.head or 0
         conversation = due.pop(conv_id, None)
         place: dict[str, Any] = {"conv_id": conv_id, "seq": head, "where": "table conversation"}
         if conversation is None or head > conversation.head:
             report.hold("store", partial(log.holds, conv_id, head, None), **place)
-        elif (row := _with_rule(row)) != _as_row(conversation):
-            report.differ("store", "altered", **place, detail=_disagreement(conversation, row))
+        elif detail := _disagreement(_state_of(conversation), _state_in(row, conversation)):
+            report.differ("store", "altered", **place, detail=detail)
     for conv_id in due:
         report.differ("store", "missing", conv_id=conv_id, where="table conversation")
 
 
-def _with_rule(row: ConversationRow) -> ConversationRow:
-    """The row with defaults for older rows: no history rule: since_join; no count: 0."""
-    return (*row[:5], row[5] or "since_join", row[6] or 0)
-
-
-def _as_row(conversation: AuditedConversation) -> ConversationRow:
-    return (
-        conversation.conv_id,
-        conversation.head,
-        conversation.owner,
-        conversation.join,
-        conversation.mode,
-        conversation.history,
-        conversation.messages or 0,
+def _state_in(row: ConversationRow, conversation: AuditedConversation) -> _ConversationState:
+    """The state in a row. A row of an earlier version has no history rule, count or time."""
+    return _ConversationState(
+        head=row.head or 0,
+        owner=row.owner,
+        join_rule=row.join_rule,
+        mode=row.mode,
+        history_rule=row.history_rule or "since_join",
+        messages=row.messages or 0,
+        at=conversation.times[-1] if row.at is None else row.at,
+        member_count=row.member_count,
+        name=description_digest(row.name or ""),
+        metadata=description_digest(row.metadata or ""),
     )
 
 
-def _disagreement(conversation: AuditedConversation, row: ConversationRow) -> str:
-    names = ("conv_id", "head", "owner", "join_rule", "mode", "history_rule", "messages")
-    pairs = zip(names, _as_row(conversation), row, strict=True)
+def _state_of(conversation: AuditedConversation) -> _ConversationState:
+    return _ConversationState(
+        head=conversation.head,
+        owner=conversation.owner,
+        join_rule=conversation.join,
+        mode=conversation.mode,
+        history_rule=conversation.history,
+        messages=conversation.messages or 0,
+        at=conversation.times[-1],
+        member_count=conversation.member_count,
+        name=conversation.name,
+        metadata=conversation.metadata,
+    )
+
+
+def _disagreement(due: _ConversationState, found: _ConversationState) -> str:
+    """The differences of two states; empty without a difference."""
+    pairs = zip(_ConversationState._fields, due, found, strict=True)
     return ", ".join(
-        f"{name} is {found}, the log says {due}" for name, due, found in pairs if due != found
+        f"{column} differs" if column in _UNQUOTED else f"{column} is {has}, the log says {should}"
+        for column, should, has in pairs
+        if should != has
     )

@@ -21,6 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
+from msgspec import UNSET, UnsetType
+
 from producers.backlog import Identity, Parcel, Resend, identity_of
 from producers.courier import Courier, MakeProducer, kafka_producer
 from producers.dispatch import Dispatcher, DoneWhen
@@ -35,6 +37,7 @@ from schemas.records import (
     AnyCommand,
     AnySyncRecord,
     CreateConversation,
+    DescribeConversation,
     EditMessage,
     HistoryRule,
     JoinRule,
@@ -126,15 +129,21 @@ class Publisher:
         """The installation of the publisher's own commands, for use in ready-made commands."""
         return self._outbox.installation
 
-    def create_conversation(
+    def create_conversation(  # noqa: PLR0913 - the fields of the command, most have a default
         self,
         conv_id: str,
         members: Sequence[str] = (),
         join: JoinRule = "invite",
         history: HistoryRule = "since_join",
+        *,
+        name: str | UnsetType = UNSET,
+        metadata: str | UnsetType = UNSET,
     ) -> Receipt:
-        """Create a conversation of ``members`` and the user, its owner. Errors: see `send`."""
-        rules = {"join": join, "history": history}
+        """Create a conversation of ``members`` and the user, its owner. Errors: see `send`.
+
+        ``name`` and ``metadata``: see `describe`.
+        """
+        rules = {"join": join, "history": history, "name": name, "metadata": metadata}
         return self._queue_own(
             CreateConversation, conv_id, {"members": list_of("members", members), **rules}
         )
@@ -150,6 +159,23 @@ class Publisher:
     def transfer_ownership(self, conv_id: str, to: str) -> Receipt:
         """Make another member the owner; only the owner may. Errors: see `send`."""
         return self._queue_own(TransferOwnership, conv_id, {"to": to})
+
+    def describe(
+        self,
+        conv_id: str,
+        *,
+        name: str | UnsetType = UNSET,
+        metadata: str | UnsetType = UNSET,
+    ) -> Receipt:
+        """Set the name, the metadata, or both; only the owner may. Errors: see `send`.
+
+        Args:
+            conv_id: The conversation.
+            name: One line with a visible character and at most 256 bytes; "" removes the name.
+            metadata: A JSON object as text, at most 4,096 bytes; "" removes the metadata.
+        """
+        fields = {"name": name, "metadata": metadata}
+        return self._queue_own(DescribeConversation, conv_id, fields)
 
     def send(self, conv_id: str, text: str, mentions: Sequence[str] = ()) -> Receipt:
         """Send a message. On return, the command is in the outbox and is being sent.

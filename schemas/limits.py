@@ -47,6 +47,16 @@ USER_BUCKETS = 32
 """Number of store partitions for the memberships of one person, by the hash of the conversation.
 One query reads all of them. A change of the number requires refilling the table."""
 
+MAX_NAME_BYTES = 256
+"""Maximum size of the name of a conversation, in UTF-8."""
+
+MAX_METADATA_BYTES = 4_096
+"""Maximum size of the metadata of a conversation, in UTF-8."""
+
+MAX_METADATA_DEPTH = 32
+"""Maximum number of objects and arrays around a value of the metadata: readers may parse JSON
+recursively."""
+
 DEDUP_WINDOW = 32
 """Decided ids remembered for each (conversation, sender, device, installation)."""
 

@@ -14,6 +14,7 @@ from typing import Any, Final, get_args
 from msgspec import UNSET
 
 from schemas.codec import encode
+from schemas.descriptions import description_fault
 from schemas.errors import InvalidCommand, RejectionCode
 from schemas.ids import is_client_msg_id, is_valid_id
 from schemas.limits import MAX_MESSAGE_BYTES, MAX_SEQ, Limits
@@ -24,6 +25,7 @@ from schemas.records import (
     AnyCommand,
     Command,
     CreateConversation,
+    DescribeConversation,
     EditMessage,
     HistoryRule,
     JoinRule,
@@ -131,15 +133,8 @@ def _check_id(name: str, given: str, longest: int = MAX_ID_LENGTH) -> None:
 
 def _check_fields(command: AnyCommand, limits: Limits) -> None:
     match command:
-        case SendMessage():
-            _check_said(command, limits)
-        case EditMessage():
-            _check_seq(command.seq, "unknown_message")
-            _check_said(command, limits)
-        case RecallMessage():
-            _check_seq(command.seq, "unknown_message")
-        case MarkRead():
-            _check_seq(command.seq, "invalid")
+        case SendMessage() | EditMessage() | RecallMessage() | MarkRead():
+            _check_about_message(command, limits)
         case TransferOwnership():
             _check_id("to", command.to)
             if command.to == command.sender:
@@ -149,10 +144,44 @@ def _check_fields(command: AnyCommand, limits: Limits) -> None:
         case CreateConversation():
             _check_people(command, limits)
             _check_rules(command)
+            _check_description(command)
+        case DescribeConversation():
+            if command.name is UNSET and command.metadata is UNSET:
+                raise InvalidCommand(
+                    "invalid", "neither a name nor metadata is given", field="name"
+                )
+            _check_description(command)
         case AddMembers() | RemoveMembers():
             _check_people(command, limits)
             if not command.members:
                 raise InvalidCommand("invalid", "nobody is named", field="members")
+
+
+def _check_about_message(
+    command: SendMessage | EditMessage | RecallMessage | MarkRead, limits: Limits
+) -> None:
+    match command:
+        case SendMessage():
+            _check_said(command, limits)
+        case EditMessage():
+            _check_seq(command.seq, "unknown_message")
+            _check_said(command, limits)
+        case RecallMessage():
+            _check_seq(command.seq, "unknown_message")
+        case MarkRead():
+            _check_seq(command.seq, "invalid")
+
+
+def _check_description(command: CreateConversation | DescribeConversation) -> None:
+    for field, given in (("name", command.name), ("metadata", command.metadata)):
+        if given is not UNSET:
+            _check_type(field, given, str)
+    try:
+        fault = description_fault(command.conv_id, command.sender, command.name, command.metadata)
+    except UnicodeEncodeError:
+        return  # `encode_valid` reports it
+    if fault is not None:
+        raise InvalidCommand(fault.code, fault.reason, field=fault.field)
 
 
 def _check_seq(seq: int, code: RejectionCode) -> None:

@@ -4,7 +4,7 @@
 |---|---|
 | ``deployment`` | the id of the deployment that owns the keyspace: `store_claim` |
 | ``message`` | the entries of a conversation, by SeqId |
-| ``conversation`` | the current state of a conversation: head SeqId, owner, rules, mode |
+| ``conversation`` | the current state of a conversation: head, owner, rules, mode, name, … |
 | ``membership_by_user`` | the conversations of a person, with the person's membership periods |
 | ``membership_by_conversation`` | the members of a conversation, with their membership periods |
 | ``read_mark`` | the read mark of a person in a conversation |
@@ -23,7 +23,8 @@ computes the sizes, ``tests/integration/test_partitions.py`` reads them from the
 | ``sync`` | `SYNC_BUCKET` rows of `MAX_ENTRY_BYTES` | 94.5 MB |
 | ``membership_by_conversation`` | all people named in `MEMBERSHIP_BUCKET` entries | 82.3 MB |
 | ``membership_by_user`` | two rows a period, in 1/32 of a person's conversations | below |
-| ``conversation``, ``deployment`` | one row | 1 KB |
+| ``conversation`` | one row, with name and metadata | 6 KB |
+| ``deployment`` | one row | 1 KB |
 | ``read_mark`` | one row | 2 KB |
 | ``device`` | the devices that a person may have | 40 KB |
 | ``device_cursor`` | one row; for ten days one more for each removed registration | small |
@@ -94,11 +95,11 @@ _TABLES: Final = (
     ) WITH compression = {{'class': 'LZ4Compressor'}}""",
     """CREATE TABLE IF NOT EXISTS conversation (
         conv_id text PRIMARY KEY, head bigint, messages bigint, owner text, join_rule text,
-        mode text, history_rule text
+        mode text, history_rule text, at bigint, member_count bigint, name text, metadata text
     )""",
     """CREATE TABLE IF NOT EXISTS membership_by_user (
         user_id text, bucket int, conv_id text, place int, seq bigint, since bigint,
-        joined boolean, messages bigint, history_rule text,
+        joined boolean, messages bigint, history_rule text, at bigint,
         PRIMARY KEY ((user_id, bucket), conv_id, place)
     )""",
     """CREATE TABLE IF NOT EXISTS membership_by_conversation (
@@ -141,6 +142,11 @@ _LATER_COLUMNS: Final = (
     "ALTER TABLE membership_by_conversation ADD IF NOT EXISTS history_rule text",
     "ALTER TABLE conversation ADD IF NOT EXISTS messages bigint",
     "ALTER TABLE message ADD IF NOT EXISTS messages bigint",
+    "ALTER TABLE conversation ADD IF NOT EXISTS at bigint",
+    "ALTER TABLE conversation ADD IF NOT EXISTS member_count bigint",
+    "ALTER TABLE conversation ADD IF NOT EXISTS name text",
+    "ALTER TABLE conversation ADD IF NOT EXISTS metadata text",
+    "ALTER TABLE membership_by_user ADD IF NOT EXISTS at bigint",
 )
 """Columns that tables of earlier versions lack."""
 

@@ -9,6 +9,7 @@ fields (a newer writer may add some) and refuses unknown kinds and versions.
     AddMembers           ->   MembersAdded         ->   the entry, byte for byte
     RemoveMembers        ->   MembersRemoved       ->   the entry, byte for byte
     TransferOwnership    ->   OwnershipTransferred ->   the entry, byte for byte
+    DescribeConversation ->   ConversationDescribed ->  the entry, byte for byte
     SendMessage          ->   MessageSent          ->   the entry, byte for byte
     RecallMessage        ->   MessageRecalled      ->   the entry, byte for byte
     EditMessage          ->   MessageEdited        ->   the entry, byte for byte
@@ -28,6 +29,7 @@ from schemas.records.commands import (
     AnyCommand,
     Command,
     CreateConversation,
+    DescribeConversation,
     EditMessage,
     MarkRead,
     RecallMessage,
@@ -38,6 +40,7 @@ from schemas.records.commands import (
 from schemas.records.entries import (
     AnyEntry,
     ConversationCreated,
+    ConversationDescribed,
     Entry,
     FanoutChanged,
     MembersAdded,
@@ -84,7 +87,9 @@ __all__ = [
     "Command",
     "Content",
     "ConversationCreated",
+    "ConversationDescribed",
     "CreateConversation",
+    "DescribeConversation",
     "Duplicate",
     "EditMessage",
     "Entry",

@@ -35,11 +35,16 @@ class Command(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
 
 
 class CreateConversation(Command, frozen=True, kw_only=True, tag="create_conversation"):
-    """Create a conversation of ``members`` and the sender, who becomes the owner."""
+    """Create a conversation of ``members`` and the sender, who becomes the owner.
+
+    ``name`` and ``metadata`` as in `DescribeConversation`.
+    """
 
     members: list[Id]
     join: JoinRule = "invite"
     history: HistoryRule = "since_join"
+    name: str | UnsetType = UNSET
+    metadata: str | UnsetType = UNSET
 
 
 class AddMembers(Command, frozen=True, kw_only=True, tag="add_members"):
@@ -58,6 +63,17 @@ class TransferOwnership(Command, frozen=True, kw_only=True, tag="transfer_owners
     """Make the member ``to`` the owner. By the owner."""
 
     to: Id
+
+
+class DescribeConversation(Command, frozen=True, kw_only=True, tag="describe_conversation"):
+    """Set the name and the metadata of the conversation. By the owner.
+
+    ``metadata`` is a JSON object as text, which only the application interprets. An absent field
+    leaves the value as it is, and an empty text removes the value.
+    """
+
+    name: str | UnsetType = UNSET
+    metadata: str | UnsetType = UNSET
 
 
 class SendMessage(Command, frozen=True, kw_only=True, tag="send_message"):
@@ -100,6 +116,7 @@ AnyCommand: TypeAlias = (
     | AddMembers
     | RemoveMembers
     | TransferOwnership
+    | DescribeConversation
     | SendMessage
     | RecallMessage
     | EditMessage

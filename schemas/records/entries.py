@@ -27,12 +27,17 @@ class Entry(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
 
 
 class ConversationCreated(Entry, frozen=True, kw_only=True, tag="conversation_created"):
-    """The first entry of every conversation: its members, and its fan-out mode."""
+    """The first entry of every conversation: its members, and its fan-out mode.
+
+    ``member_count`` is the number of members after this entry, here and in the other entries that
+    name members. Entries of early versions have no count.
+    """
 
     members: list[str]
     join: JoinRule
     mode: FanoutMode
     history: HistoryRule = "since_join"
+    member_count: Int64 | UnsetType = UNSET
 
 
 class MembersAdded(Entry, frozen=True, kw_only=True, tag="members_added"):
@@ -48,6 +53,7 @@ class MembersAdded(Entry, frozen=True, kw_only=True, tag="members_added"):
     mode: FanoutMode
     history: HistoryRule = "since_join"
     periods: dict[str, tuple[int, int]] | UnsetType = UNSET
+    member_count: Int64 | UnsetType = UNSET
 
 
 class MembersRemoved(Entry, frozen=True, kw_only=True, tag="members_removed"):
@@ -59,12 +65,24 @@ class MembersRemoved(Entry, frozen=True, kw_only=True, tag="members_removed"):
     members: list[str]
     mode: FanoutMode
     periods: dict[str, int] | UnsetType = UNSET
+    member_count: Int64 | UnsetType = UNSET
 
 
 class OwnershipTransferred(Entry, frozen=True, kw_only=True, tag="ownership_transferred"):
     """From this entry on, ``owner`` owns the conversation: by a transfer, or by succession."""
 
     owner: str
+
+
+class ConversationDescribed(Entry, frozen=True, kw_only=True, tag="conversation_described"):
+    """From this entry on, the conversation has this name and this metadata.
+
+    An absent field did not change; an empty text means that the conversation has no such value.
+    ``metadata`` is a JSON object as text.
+    """
+
+    name: str | UnsetType = UNSET
+    metadata: str | UnsetType = UNSET
 
 
 class FanoutChanged(Entry, frozen=True, kw_only=True, tag="fanout_changed"):
@@ -120,6 +138,7 @@ AnyEntry: TypeAlias = (
     | MembersAdded
     | MembersRemoved
     | OwnershipTransferred
+    | ConversationDescribed
     | FanoutChanged
     | MessageSent
     | MessageRecalled

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from cassandra.cluster import Session
+from msgspec import UNSET
 
 from backends.cassandra.memberships import join_place, leave_place, user_bucket
 from schemas.codec import decode_entry
@@ -16,6 +17,7 @@ from schemas.limits import MEMBERSHIP_BUCKET, MESSAGE_BUCKET
 from schemas.records import (
     AnyEntry,
     ConversationCreated,
+    ConversationDescribed,
     FanoutChanged,
     MembersAdded,
     MembersRemoved,
@@ -76,8 +78,8 @@ class MessageWriter:
         self._by_user = prepare_statement(
             session,
             "INSERT INTO membership_by_user "
-            "(user_id, bucket, conv_id, place, seq, since, joined, messages, history_rule) "
-            "VALUES (:user_id, :bucket, :conv_id, :place, :seq, :since, :joined, :messages, "
+            "(user_id, bucket, conv_id, place, seq, since, joined, messages, at, history_rule) "
+            "VALUES (:user_id, :bucket, :conv_id, :place, :seq, :since, :joined, :messages, :at, "
             ":history_rule) USING TIMESTAMP :seq",
         )
         self._by_conversation = prepare_statement(
@@ -93,9 +95,9 @@ class MessageWriter:
         self._conversation = prepare_statement(
             session,
             "INSERT INTO conversation "
-            "(conv_id, head, messages, owner, join_rule, mode, history_rule) "
-            "VALUES (:conv_id, :head, :messages, :owner, :join_rule, :mode, :history_rule) "
-            "USING TIMESTAMP :seq",
+            "(conv_id, head, messages, at, owner, join_rule, mode, history_rule, member_count, "
+            "name, metadata) VALUES (:conv_id, :head, :messages, :at, :owner, :join_rule, :mode, "
+            ":history_rule, :member_count, :name, :metadata) USING TIMESTAMP :seq",
         )
         self._own = prepare_own(session)
         self._alterations = AlterationRows(session)
@@ -176,7 +178,8 @@ class MessageWriter:
             rows = latest.setdefault(entry.conv_id, {})
             for columns in _columns(entry):
                 values = {"conv_id": entry.conv_id, "seq": entry.seq, **columns}
-                rows[tuple(columns)] = Row(self._conversation.bind(values), origin, _ROW_OVERHEAD)
+                size = _ROW_OVERHEAD + _text_bytes(columns)
+                rows[tuple(columns)] = Row(self._conversation.bind(values), origin, size)
         return [list(rows.values()) for rows in latest.values()]
 
 
@@ -189,7 +192,7 @@ def _change(entry: _MembershipEntry) -> tuple[int | bool | str, ...]:
 
 def row_by_user(entry: _MembershipEntry, user: str) -> dict[str, int | bool | str]:
     """The row of ``membership_by_user``: `memberships` defines its ``place``."""
-    common = {"seq": entry.seq, "messages": entry.messages}
+    common = {"seq": entry.seq, "messages": entry.messages, "at": entry.at}
     if isinstance(entry, MembersRemoved):
         number = (entry.periods or {}).get(user, 0)
         return {"place": leave_place(number), "since": 0, "joined": False, **common}
@@ -201,14 +204,26 @@ def row_by_user(entry: _MembershipEntry, user: str) -> dict[str, int | bool | st
 
 def _columns(entry: AnyEntry) -> Iterator[dict[str, str | int]]:
     """The columns of ``conversation`` that an entry sets, in groups that are set as a whole."""
-    yield {"head": entry.seq, "messages": entry.messages}
+    yield {"head": entry.seq, "messages": entry.messages, "at": entry.at}
     if isinstance(entry, _MembershipEntry | FanoutChanged):
         yield {"mode": entry.mode}
+    if isinstance(entry, _MembershipEntry) and entry.member_count is not UNSET:
+        yield {"member_count": entry.member_count}
+    if isinstance(entry, ConversationDescribed):
+        if entry.name is not UNSET:
+            yield {"name": entry.name}
+        if entry.metadata is not UNSET:
+            yield {"metadata": entry.metadata}
     if isinstance(entry, ConversationCreated):
         yield {"join_rule": entry.join, "history_rule": entry.history}
         yield {"owner": entry.sender}
     if isinstance(entry, OwnershipTransferred):
         yield {"owner": entry.owner}
+
+
+def _text_bytes(columns: dict[str, str | int]) -> int:
+    """The highest possible size of the texts in a row, in bytes."""
+    return sum(4 * len(value) for value in columns.values() if isinstance(value, str))
 
 
 def _kind(entry: AnyEntry) -> str:

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec import UNSET
+
 from schemas.ids import is_client_msg_id, is_valid_id
 from schemas.limits import Limits
 from schemas.records import (
@@ -24,6 +26,7 @@ from schemas.records import (
     AnyCommand,
     AnyReply,
     CreateConversation,
+    DescribeConversation,
     EditMessage,
     MarkRead,
     MessageSent,
@@ -39,7 +42,7 @@ from stream_processors.core.marks import decide_mark
 from stream_processors.core.membership import Draft, MembershipCommand
 from stream_processors.core.outcome import Accept, AddressedEntry, Decision, Effect, Refuse
 from stream_processors.core.recent import RememberedMessage
-from stream_processors.core.refusal import Refused, check_said, existing
+from stream_processors.core.refusal import Refused, check_described, check_said, existing
 from stream_processors.core.replies import answer_again, rejected
 from stream_processors.core.state import Conversation, ConversationState, MarkForgotten
 from stream_processors.core.strangers import Strangers
@@ -138,6 +141,8 @@ def _membership(
             return _remove(limits, conversation, command, at)
         case TransferOwnership():
             return _transfer(limits, conversation, command, at)
+        case DescribeConversation():
+            return _describe(limits, conversation, command, at)
 
 
 def _send(
@@ -185,15 +190,34 @@ def _transfer(
     return draft.effect()
 
 
+def _describe(
+    limits: Limits, conversation: Conversation | None, command: DescribeConversation, at: int
+) -> Effect:
+    if command.name is UNSET and command.metadata is UNSET:
+        raise Refused("invalid")
+    check_described(command)
+    conversation, head = existing(conversation)
+    if command.sender not in conversation.members:
+        raise Refused("not_a_member")
+    if command.sender != head.owner:
+        raise Refused("not_allowed")
+    draft = Draft(limits, command, at, head, conversation)
+    draft.describe(command.name, command.metadata)
+    return draft.effect()
+
+
 def _create(
     limits: Limits, conversation: Conversation | None, command: CreateConversation, at: int
 ) -> Effect:
     people = _people(limits, [command.sender, *command.members])
+    check_described(command)
     if conversation is not None and conversation.head is not None:
         raise Refused("already_exists")
     head = ConversationState(command.sender, command.join, "push", 0, command.history)
     draft = Draft(limits, command, at, head, Conversation())
     draft.create(people)
+    if command.name or command.metadata:
+        draft.describe(command.name or UNSET, command.metadata or UNSET)
     return draft.effect()
 
 

@@ -1,5 +1,8 @@
 """The entries of a membership command: several for a long list of people, and mode changes.
 
+A name and metadata at the creation are an entry of their own, so that only one kind of entry has
+them and the first entry has room for members.
+
 A list of people is split for two reasons: each named person gets the entry, so one entry with n
 people would cost n times n; and the size of an entry is bounded. After each entry the mode is
 checked. A change of the mode is an entry of its own that goes to every member, so that every
@@ -11,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from msgspec import UNSET, structs
+from msgspec import UNSET, UnsetType, structs
 
 from schemas.codec import encode
 from schemas.limits import MAX_ENTRY_BYTES, Limits
@@ -19,7 +22,9 @@ from schemas.records import (
     AddMembers,
     AnyEntry,
     ConversationCreated,
+    ConversationDescribed,
     CreateConversation,
+    DescribeConversation,
     FanoutChanged,
     FanoutMode,
     MembersAdded,
@@ -47,11 +52,13 @@ _PERIOD_BYTES: Final = 32
 _ENVELOPE_BYTES: Final = 512
 """Size of an entry without its members and the ids of conversation and sender: some 200 now."""
 
-MembershipCommand = CreateConversation | AddMembers | RemoveMembers | TransferOwnership
+MembershipCommand = (
+    CreateConversation | AddMembers | RemoveMembers | TransferOwnership | DescribeConversation
+)
 
 
 class Draft:
-    """Collects the effects of one membership command, on a copy of the state.
+    """Collects the effects of one membership command, or of a description, on a copy of the state.
 
     Args:
         limits: The thresholds of the modes, and the number of people in one entry.
@@ -93,7 +100,7 @@ class Draft:
         self._join(first)
         entry = ConversationCreated(
             **self._common, seq=self._next_seq(), members=list(first), join=self._head.join,
-            mode=self._mode, history=self._head.history,
+            mode=self._mode, history=self._head.history, member_count=len(self._members),
         )  # fmt: skip
         self._deliver(entry, tuple(self._members))
         self._switch_mode()
@@ -106,6 +113,7 @@ class Draft:
             entry = MembersAdded(
                 **self._common, seq=self._next_seq(), members=list(some), mode=self._mode,
                 history=self._head.history, periods=periods or UNSET,
+                member_count=len(self._members),
             )  # fmt: skip
             self._deliver(entry, self._concerned(some))
             self._switch_mode()
@@ -120,7 +128,7 @@ class Draft:
                 self._changes.append(MemberLeft(user, seq))
             entry = MembersRemoved(
                 **self._common, seq=seq, members=list(some), mode=self._mode,
-                periods=numbers or UNSET,
+                periods=numbers or UNSET, member_count=len(self._members),
             )  # fmt: skip
             self._deliver(entry, recipients)
             self._switch_mode()
@@ -131,6 +139,13 @@ class Draft:
         self._owner = owner
         entry = OwnershipTransferred(**self._common, seq=self._next_seq(), owner=owner)
         self._deliver(entry, concerned)
+
+    def describe(self, name: str | UnsetType, metadata: str | UnsetType) -> None:
+        """Sets the name, the metadata, or both."""
+        entry = ConversationDescribed(
+            **self._common, seq=self._next_seq(), name=name, metadata=metadata
+        )
+        self._deliver(entry, self._concerned(()))
 
     def _pass_on(self) -> None:
         """Succession: the longest-standing member replaces an owner who is not a member."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from schemas.descriptions import description_fault
 from schemas.errors import RejectionCode
 from schemas.limits import MAX_MESSAGE_BYTES, Limits
-from schemas.records import EditMessage, SendMessage
+from schemas.records import CreateConversation, DescribeConversation, EditMessage, SendMessage
 from schemas.texts import SURELY_FITS, is_blank, message_bytes
 from stream_processors.core.state import Conversation, ConversationState
 
@@ -49,3 +50,14 @@ def check_said(limits: Limits, command: SendMessage | EditMessage) -> None:
         > MAX_MESSAGE_BYTES
     ):
         raise Refused("too_large")
+
+
+def check_described(command: CreateConversation | DescribeConversation) -> None:
+    """Checks the name and the metadata of a conversation.
+
+    Raises:
+        Refused: The name or the metadata is outside its rules.
+    """
+    fault = description_fault(command.conv_id, command.sender, command.name, command.metadata)
+    if fault is not None:
+        raise Refused(fault.code)

@@ -13,6 +13,7 @@ from schemas.records import (
     AnyCommand,
     AnyEntry,
     ConversationCreated,
+    ConversationDescribed,
     FanoutChanged,
     HistoryRule,
     MembersAdded,
@@ -75,6 +76,8 @@ class Reading:
                 receivers = self._all_or({entry.sender, *entry.mentions})
                 self.texts[entry.seq] = [receivers]
                 return receivers
+            case ConversationDescribed():
+                return self._all_or({entry.sender})
             case OwnershipTransferred():
                 receivers = self._all_or({entry.sender, self.owner, entry.owner})
                 self.owner = entry.owner

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, Final, TypeVar
 
+from msgspec import UNSET
+
 from audit.audit import audit
 from audit.index import IndexedDocument
 from audit.input_records import InputLetter, InputRecord
@@ -32,6 +34,7 @@ from schemas.recipients import recipients_of
 from schemas.records import (
     AnyEntry,
     ConversationCreated,
+    ConversationDescribed,
     FanoutChanged,
     MembersAdded,
     MembersRemoved,
@@ -55,6 +58,7 @@ _KINDS: Final[dict[type[AnyEntry], str]] = {
     ConversationCreated: "conversation_created",
     MembersAdded: "members_added",
     MembersRemoved: "members_removed",
+    ConversationDescribed: "conversation_described",
     OwnershipTransferred: "ownership_transferred",
     FanoutChanged: "fanout_changed",
     MessageSent: "message_sent",
@@ -302,8 +306,10 @@ def _store(system: System, entry: AnyEntry, value: bytes) -> None:
         rule = None if isinstance(entry, MembersRemoved) else entry.history
         for user in entry.members:
             row = (user, entry.conv_id, entry.seq, joined, rule)
-            _store_by_user(system, entry, (*row, user_bucket(entry.conv_id), entry.messages))
-            system.by_conversation.append((*row, entry.seq // MEMBERSHIP_BUCKET, None))
+            _store_by_user(
+                system, entry, (*row, user_bucket(entry.conv_id), entry.messages, entry.at)
+            )
+            system.by_conversation.append((*row, entry.seq // MEMBERSHIP_BUCKET, None, None))
     if isinstance(entry, MessageSent):
         system.documents.append(_document(entry, entry.seq, entry.at))
         _, _, *_, marked = _take_mark(system, entry.conv_id, entry.sender)
@@ -338,16 +344,22 @@ def _take_mark(system: System, conv_id: str, user: str) -> ReadMarkRow:
 
 
 def _store_conversation(system: System, entry: AnyEntry) -> None:
-    old = {row[0]: row for row in system.conversations}
-    fresh = ("", 0, entry.sender, None, None, None, None)
-    _, _, owner, join, mode, rule, _ = old.get(entry.conv_id, fresh)
+    old = {row.conv_id: row for row in system.conversations}
+    row = old.get(entry.conv_id, ConversationRow(entry.conv_id, owner=entry.sender))
+    row = row._replace(head=entry.seq, messages=entry.messages, at=entry.at)
     if isinstance(entry, ConversationCreated):
-        join, rule = entry.join, entry.history
+        row = row._replace(join_rule=entry.join, history_rule=entry.history)
     if isinstance(entry, OwnershipTransferred):
-        owner = entry.owner
+        row = row._replace(owner=entry.owner)
     if isinstance(entry, ConversationCreated | MembersAdded | MembersRemoved | FanoutChanged):
-        mode = entry.mode
-    old[entry.conv_id] = (entry.conv_id, entry.seq, owner, join, mode, rule, entry.messages)
+        row = row._replace(mode=entry.mode)
+    if isinstance(entry, ConversationCreated | MembersAdded | MembersRemoved):
+        row = row._replace(member_count=entry.member_count or None)
+    if isinstance(entry, ConversationDescribed):
+        name = row.name if entry.name is UNSET else entry.name
+        metadata = row.metadata if entry.metadata is UNSET else entry.metadata
+        row = row._replace(name=name, metadata=metadata)
+    old[entry.conv_id] = row
     system.conversations = list(old.values())
 
 

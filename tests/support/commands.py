@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any, Final, TypeVar
 
 from hypothesis import strategies as st
+from msgspec import UNSET, UnsetType
 
 from schemas.ids import uuid7
 from schemas.records import (
     AddMembers,
     AnyCommand,
     CreateConversation,
+    DescribeConversation,
     EditMessage,
     MarkRead,
     RecallMessage,
@@ -45,6 +47,13 @@ def _text_content(text: str) -> TextContent:
 seqs = st.integers(0, 12)
 texts = st.sampled_from(["", "hi", "你好", "0123456789abcdef", "0123456789abcdefg"])
 
+names: st.SearchStrategy[str | UnsetType] = st.sampled_from(
+    [UNSET, "", " ", "team", "团队", "two\nlines", "n" * 257]
+)
+metadata: st.SearchStrategy[str | UnsetType] = st.sampled_from(
+    [UNSET, "", "{}", '{"color": "red"}', "[]", "{", "[" * 99, " " * 4_097]
+)
+
 commands: st.SearchStrategy[AnyCommand] = st.one_of(
     st.builds(
         CreateConversation,
@@ -52,7 +61,10 @@ commands: st.SearchStrategy[AnyCommand] = st.one_of(
         members=people,
         join=st.sampled_from(["invite", "open"]),
         history=st.sampled_from(["since_join", "all"]),
+        name=names,
+        metadata=metadata,
     ),
+    st.builds(DescribeConversation, **_common(), name=names, metadata=metadata),
     st.builds(AddMembers, **_common(), members=people),
     st.builds(RemoveMembers, **_common(), members=people),
     st.builds(
@@ -112,6 +124,8 @@ def _talk(draw: st.DrawFn) -> AnyCommand:  # noqa: PLR0911 - one return for each
             return EditMessage(**common, seq=seq, content=content, mentions=mentions)
         case 12:
             return TransferOwnership(**common, to=draw(users))
+        case 13:
+            return DescribeConversation(**common, name=draw(names), metadata=draw(metadata))
         case _:
             mentions = draw(st.lists(users, max_size=2))
             return SendMessage(**common, content=content, mentions=mentions)

@@ -13,6 +13,7 @@ from elasticsearch.helpers import bulk
 
 from audit.input_readers import read_input
 from audit.log import KafkaRecord
+from audit.store import ConversationRow
 from audit.topic_readers import committed_spans
 from backends.elasticsearch.index import create_index
 from backends.identity.index_claim import claim_index
@@ -167,10 +168,8 @@ def _insert(session: Session, system: System) -> None:
     tables: dict[str, list[tuple[object, ...]]] = {
         "message (conv_id, bucket, seq, kind, sender, at, entry, edited_by, recalled_by,"
         " messages)": [(*row[:6], (row[6] or b"").decode(), *row[7:]) for row in system.messages],
-        "conversation (conv_id, head, owner, join_rule, mode, history_rule, messages)": list(
-            system.conversations
-        ),
-        f"membership_by_user ({membership}, messages, place, since)": [
+        f"conversation ({', '.join(ConversationRow._fields)})": list(system.conversations),
+        f"membership_by_user ({membership}, messages, at, place, since)": [
             (*row, 2 * at if row[3] else 2 * at + 1, row[2])
             for at, row in enumerate(system.by_user)
         ],

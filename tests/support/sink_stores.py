@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from cassandra.cluster import Session
 from elasticsearch import Elasticsearch
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from backends.cassandra.memberships import user_bucket
 from backends.search_text import readings_of
@@ -20,6 +20,7 @@ from schemas.recipients import recipients_key
 from schemas.records import (
     AnyEntry,
     ConversationCreated,
+    ConversationDescribed,
     Duplicate,
     FanoutChanged,
     MembersAdded,
@@ -143,7 +144,7 @@ class Conversation:
         return [
             created,
             self.said(2, "hello"),
-            MembersRemoved(**self.common(3), members=["bob"], mode="push"),
+            MembersRemoved(**self.common(3), members=["bob"], mode="push", member_count=2),
             switched,
             MembersAdded(**self.common(5), members=["bob", "cid"], mode="pull", history="all"),
             MembersRemoved(**self.common(6), members=["cid"], mode="pull"),
@@ -153,8 +154,11 @@ class Conversation:
             self.edited(10, 9, "hush, too"),
             self.edited(11, 7, "the last words"),
             self.recalled(12, 9, 10),
+            ConversationDescribed(**self.common(rest), name="team", metadata='{"n": 1}'),
+            ConversationDescribed(**self.common(rest + 1), name="团队"),
+            ConversationDescribed(**self.common(rest + 2), metadata=""),
             *(
-                self.said(rest + n, f'你好 "{n}" \\ \x00 \U0001f600', at=NEXT_MONTH)
+                self.said(rest + 3 + n, f'你好 "{n}" \\ \x00 \U0001f600', at=NEXT_MONTH)
                 for n in range(4)
             ),
         ]
@@ -206,8 +210,8 @@ class MessageStore:
     def _read(self, conv_id: str) -> Contents:
         rows = self._session.execute
         state = rows(
-            "SELECT head, messages, owner, join_rule, mode, history_rule FROM conversation "
-            "WHERE conv_id = %s",
+            "SELECT head, messages, owner, join_rule, mode, history_rule, at, member_count, name, "
+            "metadata FROM conversation WHERE conv_id = %s",
             (conv_id,),
         ).one()
         messages = [
@@ -227,7 +231,7 @@ class MessageStore:
             (user, *row)
             for user in ("ann", "bob", "cid", "陈")
             for row in rows(
-                "SELECT seq, joined, history_rule, messages FROM membership_by_user "
+                "SELECT seq, joined, history_rule, messages, at FROM membership_by_user "
                 "WHERE user_id = %s AND bucket = %s AND conv_id = %s",
                 (user, user_bucket(conv_id), conv_id),
             )
@@ -262,15 +266,33 @@ def _conversation(logged: list[tuple[AnyEntry, str]]) -> Contents:
     owner, join, rule = (made.sender, made.join, made.history) if made else (None, None, None)
     mode = modes[-1] if modes else None
     last = ordered[-1] if ordered else None
-    counts = {entry.seq: entry.messages for entry in ordered}
+    counts = {entry.seq: (entry.messages, entry.at) for entry in ordered}
     spoken = {e.sender: (e.seq, e.messages) for e in ordered if isinstance(e, MessageSent)}
     return {
-        "state": (last.seq, last.messages, owner, join, mode, rule) if last else None,
+        "state": (
+            (last.seq, last.messages, owner, join, mode, rule, last.at, *_described(ordered))
+            if last
+            else None
+        ),
         "messages": _messages(logged),
         "by_conversation": changes,
-        "by_user": sorted((*change, counts[change[1]]) for change in _last_of_each(ordered)),
+        "by_user": sorted((*change, *counts[change[1]]) for change in _last_of_each(ordered)),
         "marks": sorted((user, *place, None) for user, place in spoken.items()),
     }
+
+
+def _described(ordered: list[AnyEntry]) -> tuple[int | None, str | None, str | None]:
+    """The last count of members, name and metadata."""
+    count: int | None = None
+    name: str | None = None
+    metadata: str | None = None
+    for entry in ordered:
+        if isinstance(entry, ConversationCreated | MembersAdded | MembersRemoved):
+            count = count if entry.member_count is UNSET else entry.member_count
+        if isinstance(entry, ConversationDescribed):
+            name = name if entry.name is UNSET else entry.name
+            metadata = metadata if entry.metadata is UNSET else entry.metadata
+    return count, name, metadata
 
 
 def _last_of_each(ordered: list[AnyEntry]) -> list[tuple[Any, ...]]:

@@ -9,6 +9,7 @@ from schemas.records import (
     AddMembers,
     AnyCommand,
     CreateConversation,
+    DescribeConversation,
     EditMessage,
     MarkRead,
     RecallMessage,
@@ -96,11 +97,18 @@ class _Story:
         ]
 
     def another_conversation(self) -> list[AnyCommand]:
-        """A conversation of two people with the history rule ``all``."""
+        """A conversation of two people with a name and the history rule ``all``."""
         return [
-            CreateConversation(**self._by("f", "c2"), members=["ann"], history="all"),  # 1
-            self._say("f", "just us", conv_id="c2"),  # 2
-            self._say("ann", "yes", conv_id="c2"),  # 3
+            CreateConversation(  # 1 and 2
+                **self._by("f", "c2"),
+                members=["ann"],
+                history="all",
+                name="two",
+                metadata='{"n": 2}',
+            ),
+            DescribeConversation(**self._by("f", "c2"), name="我们"),  # 3
+            self._say("f", "just us", conv_id="c2"),  # 4
+            self._say("ann", "yes", conv_id="c2"),  # 5
         ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from audit.store import ConversationRow
 from backends.cassandra.memberships import user_bucket
 from schemas.limits import MEMBERSHIP_BUCKET
 from tests.support.audited import System
@@ -85,21 +86,25 @@ def _store_loses_a_conversation(system: System, pick: Pick) -> Expected:
 
 @damage
 def _store_alters_a_conversation(system: System, pick: Pick) -> Expected:
-    at, column = pick.index(system.conversations), pick.one((1, 2, 3, 4, 5, 6))
+    at, column = pick.index(system.conversations), pick.one(range(1, 11))
     row = system.conversations[at]
     rule = {"all": pick.one((None, "since_join")), "since_join": "all"}[row[5] or ""]
     wrong = (row[6] or 0) + 1
-    other = {1: (row[1] or 0) - 1, 2: STRANGER, 3: "closed", 4: "shove", 5: rule, 6: wrong}[column]
-    # Without a rule or a count the default applies, which may be correct.
-    damaged = other if column in (5, 6) else pick.one((None, other))
-    system.conversations[at] = with_column(row, column, damaged)
+    count = (row.member_count or 0) + 1
+    other: Any = {
+        1: (row[1] or 0) - 1, 2: STRANGER, 3: "closed", 4: "shove", 5: rule, 6: wrong, 7: 7,
+        8: count, 9: "another name", 10: '{"another": 1}',
+    }[column]  # fmt: skip
+    # Without these columns a default applies, which may be correct.
+    damaged = other if column in (5, 6, 7, 9, 10) else pick.one((None, other))
+    system.conversations[at] = ConversationRow._make(with_column(row, column, damaged))
     return Expected("store", "altered", row[0])
 
 
 @damage
 def _store_has_a_conversation_of_its_own(system: System, pick: Pick) -> Expected:
     row = pick.one(system.conversations)
-    system.conversations.append(("nowhere", *row[1:]))
+    system.conversations.append(row._replace(conv_id="nowhere"))
     return Expected("store", "extra", "nowhere")
 
 
@@ -132,10 +137,11 @@ def _membership_lets_a_newcomer_read_otherwise(system: System, pick: Pick) -> Ex
 @damage
 def _membership_has_a_change_of_its_own(system: System, pick: Pick) -> Expected:
     rows = pick.one((system.by_user, system.by_conversation))
-    user, conv_id, seq, joined, rule, _, messages = pick.one(rows)
+    user, conv_id, seq, joined, rule, _, *counted = pick.one(rows)
     place = pick.one([(STRANGER, conv_id, seq), (user, "nowhere", 1), (user, conv_id, 1_000)])
     bucket = user_bucket(place[1]) if rows is system.by_user else place[2] // MEMBERSHIP_BUCKET
-    rows.append((*place, joined, rule, bucket, messages))
+    messages, at = counted
+    rows.append((*place, joined, rule, bucket, messages, at))
     return Expected("membership", "extra", place[1], place[2], place[0])
 
 
@@ -152,5 +158,7 @@ def _membership_has_a_change_in_another_bucket(system: System, pick: Pick) -> Ex
 def _membership_counts_otherwise(system: System, pick: Pick) -> Expected:
     at = pick.index(system.by_user)
     row = system.by_user[at]
-    system.by_user[at] = with_column(row, 6, (row[6] or 0) + pick.one((1, 7)))
+    more = pick.one((1, 7))
+    column, number = pick.one(((6, (row[6] or 0) + more), (7, (row[7] or 0) + more)))
+    system.by_user[at] = with_column(row, column, number)
     return Expected("membership", "altered", row[1], row[2], row[0])
