@@ -88,7 +88,7 @@ def _is_object(text: str) -> bool:
     except (msgspec.DecodeError, RecursionError):
         return False
     level: list[Any] = [value]
-    for _ in range(MAX_METADATA_DEPTH):
+    for _ in range(MAX_METADATA_DEPTH + 1):
         level = [inner for outer in level for inner in _parts(outer)]
     return isinstance(value, dict) and not level
 

@@ -13,6 +13,7 @@ from schemas.http.command_bodies import (
     EditedMessage,
     LeftConversation,
     NewConversation,
+    NewDescription,
     NewMembers,
     NewMessage,
     NewOwner,
@@ -25,6 +26,7 @@ from schemas.records import (
     AddMembers,
     AnyCommand,
     CreateConversation,
+    DescribeConversation,
     EditMessage,
     MarkRead,
     RecallMessage,
@@ -114,7 +116,12 @@ def _membership_command(
     match body:
         case NewConversation():
             return CreateConversation(
-                members=body.members, join=body.join, history=body.history, **fields
+                members=body.members,
+                join=body.join,
+                history=body.history,
+                name=body.name,
+                metadata=body.metadata,
+                **fields,
             )
         case NewMembers():
             return AddMembers(members=body.members, **fields)
@@ -124,6 +131,8 @@ def _membership_command(
             return RemoveMembers(members=[user], **fields)
         case NewOwner():
             return TransferOwnership(to=body.owner, **fields)
+        case NewDescription():
+            return DescribeConversation(name=body.name, metadata=body.metadata, **fields)
     raise TypeError(f"{type(body).__name__} has no command")
 
 

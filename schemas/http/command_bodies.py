@@ -50,6 +50,8 @@ class NewConversation(CommandBody, frozen=True):
     conv_id: Id | UnsetType = UNSET
     join: JoinRule = "invite"
     history: HistoryRule = "since_join"
+    name: str | UnsetType = UNSET
+    metadata: str | UnsetType = UNSET
 
 
 class NewMembers(CommandBody, frozen=True):
@@ -70,6 +72,17 @@ class NewOwner(CommandBody, frozen=True):
     """Makes the member ``owner`` the owner of the conversation."""
 
     owner: Id
+
+
+class NewDescription(CommandBody, frozen=True):
+    """Sets the name and the metadata of the conversation.
+
+    An absent field leaves the value as it is, and an empty text removes the value. ``metadata`` is
+    a JSON object as text.
+    """
+
+    name: str | UnsetType = UNSET
+    metadata: str | UnsetType = UNSET
 
 
 class NewMessage(CommandBody, frozen=True):

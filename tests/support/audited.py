@@ -354,7 +354,8 @@ def _store_conversation(system: System, entry: AnyEntry) -> None:
     if isinstance(entry, ConversationCreated | MembersAdded | MembersRemoved | FanoutChanged):
         row = row._replace(mode=entry.mode)
     if isinstance(entry, ConversationCreated | MembersAdded | MembersRemoved):
-        row = row._replace(member_count=entry.member_count or None)
+        count = row.member_count if entry.member_count is UNSET else entry.member_count
+        row = row._replace(member_count=count)
     if isinstance(entry, ConversationDescribed):
         name = row.name if entry.name is UNSET else entry.name
         metadata = row.metadata if entry.metadata is UNSET else entry.metadata

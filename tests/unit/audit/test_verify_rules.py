@@ -17,6 +17,7 @@ from schemas.limits import MAX_EDITS, MAX_MESSAGE_BYTES, MAX_PERIODS, Limits
 from schemas.records import (
     AnyEntry,
     ConversationCreated,
+    ConversationDescribed,
     FanoutChanged,
     MembersAdded,
     MembersRemoved,
@@ -78,6 +79,11 @@ def removed(
 def owned(seq: int, owner: str, sender: str = "ann", command: int = 0) -> AnyEntry:
     """A change of the owner."""
     return OwnershipTransferred(**_common(seq, sender, command), owner=owner)
+
+
+def described(seq: int, sender: str = "ann", command: int = 0, **fields: Any) -> AnyEntry:
+    """A name or metadata."""
+    return ConversationDescribed(**_common(seq, sender, command), **fields)
 
 
 def said(
@@ -314,6 +320,16 @@ BROKEN: Final[dict[RuleName, list[list[AnyEntry]]]] = {
             owned(4, "bob", command=3),
         ],
     ],
+    "no_right_to_describe": [
+        [TRIO, described(2, "bob", name="mine")],
+        [TRIO, owned(2, "bob"), described(3, name="still mine")],
+    ],
+    "wrong_description": [
+        [TRIO, described(2)],
+        [TRIO, described(2, name=" ")],
+        [TRIO, described(2, name="n" * 257)],
+        [TRIO, described(2, metadata="[]")],
+    ],
     "succession_missing": [
         [TRIO, removed(2, "ann")],
         [TRIO, removed(2, "ann"), said(3, "bob")],
@@ -327,7 +343,12 @@ BROKEN: Final[dict[RuleName, list[list[AnyEntry]]]] = {
     "switch_alone": [[TRIO, said(2), switched(3, 2)], [TRIO, added(2, "dan"), switched(3, 3)]],
     "switch_unfounded": [[TRIO, switched(2, 1, member_count=3)]],
     "switch_to_same_mode": [[TRIO, added(2, "dan", command=2), switched(3, 2, mode="push")]],
-    "wrong_member_count": [[TRIO, added(2, "dan", command=2), switched(3, 2, member_count=5)]],
+    "wrong_member_count": [
+        [TRIO, added(2, "dan", command=2), switched(3, 2, member_count=5)],
+        [created("ann", "bob", member_count=1)],
+        [TRIO, added(2, "dan", command=2, member_count=3)],
+        [TRIO, removed(2, "bob", member_count=3)],
+    ],
     "wrong_limits": [
         [TRIO, added(2, "dan", command=2), switched(3, 2, push_limit=2)],
         [TRIO, added(2, "dan", command=2), switched(3, 2, push_again_below=4)],
@@ -395,6 +416,14 @@ def test_holes_are_not_repeated_commands() -> None:
     found = differences(created("ann"), said(3), said(5))
 
     assert [(each.kind, each.seq) for each in found] == [("missing", 2), ("missing", 4)]
+
+
+def test_a_creation_may_end_with_a_description() -> None:
+    """A description has the command of the creation, also after members are added; no other."""
+    end = [added(2, "bob", command=1, member_count=2), described(3, command=1, name="team")]
+    assert differences(created("ann", member_count=1), *end) == []
+    found = differences(created("ann"), added(2, "bob"), described(3, command=2, name="team"))
+    assert [(each.kind, each.seq) for each in found] == [("id_repeated", 3)]
 
 
 def test_no_text_is_quoted() -> None:

@@ -12,7 +12,7 @@ from gateway.http.http_app import writes_to
 from gateway.writes.command_answers import Writes
 from schemas.codec import decode_command, decode_entry
 from schemas.ids import uuid7
-from schemas.records import MessageSent
+from schemas.records import ConversationDescribed, MessageSent
 from tests.support.gateway import Answer, Caller, FakeIndex, FakeStore, serving, token_settings
 from tests.support.sequenced_log import BEGIN_MS, SequencedLog
 from tests.support.waiting import until
@@ -85,12 +85,25 @@ async def test_every_command_has_a_route(gateway: Caller, log: SequencedLog) -> 
         ("DELETE", "/members/dora", "ann", {}, "members_removed", 6, 201),
         ("PUT", "/owner", "ann", {"owner": "bob"}, "ownership_transferred", 7, 201),
         ("PUT", "/read", "bob", {"seq": 6}, "ownership_transferred", 6, 200),
-        ("POST", "/leave", "ann", {}, "members_removed", 8, 201),
+        ("PUT", "/description", "bob", {"name": "us"}, "conversation_described", 8, 201),
+        ("POST", "/leave", "ann", {}, "members_removed", 9, 201),
     ]
     for method, path, user, fields, kind, seq, status in steps:
         answer = await gateway.write(method, chat + path, user, **fields)
         assert (answer.status, answer.body.get("seq")) == (status, seq), (path, answer.body)
         assert decode_entry(log.entries[-1][1]).__struct_config__.tag == kind
+
+
+async def test_a_new_conversation_has_a_name(gateway: Caller, log: SequencedLog) -> None:
+    """The name and the metadata of a creation are the content of its last entry."""
+    named = {"name": "team", "metadata": '{"color": "red"}'}
+    made = await gateway.write("POST", "/v1/conversations", "ann", members=["bob"], **named)
+    assert made.status == 201
+    entry = decode_entry(log.entries[-1][1])
+    assert isinstance(entry, ConversationDescribed)
+    assert (entry.name, entry.metadata) == ("team", '{"color": "red"}')
+    wrong = await gateway.write("POST", "/v1/conversations", "ann", members=[], metadata="[]")
+    assert problem(wrong) == (400, "bad-body")
 
 
 async def test_a_body_without_needed_fields_may_be_absent(gateway: Caller) -> None:
