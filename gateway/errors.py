@@ -1,7 +1,8 @@
 """The errors of requests that the gateway cannot serve. They know nothing of HTTP.
 
-`gateway.http.problems` maps each of them to a problem, and two errors of `schemas.errors`:
-`Trimmed`, and `ServerUnavailable` for a server that does not answer or lags.
+`gateway.http.problems` maps each of them to a problem, and these errors of `schemas.errors`:
+`Trimmed`, `ServerUnavailable` for a server that does not answer or lags, `InvalidCommand` for a
+command that was not sent, and `CommandRejected`.
 
 ImError
 ├── ConversationNotFound   the conversation does not exist, or the caller was never a member
@@ -10,6 +11,8 @@ ImError
 ├── DeviceNotFound         the device was never registered, or was removed
 ├── TooManyDevices         the person has the maximum number of devices
 ├── TooManyListeners       the maximum number of readers wait, of the caller or in all
+├── DeliveryUnknown        a command was sent, and the broker has not acknowledged it
+├── CommandNotFound        this gateway does not remember the command
 └── TokenExpired           the caller's token has expired during a wait
 """
 
@@ -71,6 +74,25 @@ class TooManyListeners(ImError):
 
     def __init__(self) -> None:
         super().__init__("the maximum number of readers wait")
+
+
+class DeliveryUnknown(ImError):
+    """A command was sent, and the broker has not acknowledged it: the broker may have it.
+
+    Args:
+        client_msg_id: The id of the command, for a repetition.
+    """
+
+    def __init__(self, client_msg_id: str) -> None:
+        super().__init__(f"command {client_msg_id} is not acknowledged")
+        self.client_msg_id = client_msg_id
+
+
+class CommandNotFound(ImError):
+    """This gateway does not remember the command."""
+
+    def __init__(self) -> None:
+        super().__init__("no such command")
 
 
 class TokenExpired(ImError):

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from gateway.errors import DeliveryUnknown
 from gateway.http.problem_details import Problem
 from gateway.http.problem_kinds import RETRY_SECONDS, bad_body
-from schemas.errors import InvalidCommand, RejectionCode
-from schemas.records import AnyCommand
+from schemas.errors import CommandRejected, InvalidCommand, RejectionCode
 
 _CONFLICT: Final = 409
 _STATUS: Final[dict[RejectionCode, int]] = {
@@ -54,19 +54,20 @@ def invalid_command(error: InvalidCommand) -> Problem:
     return bad_body(f"has a wrong value: {error.reason}", error.field or "body")
 
 
-def rejected_command(command: AnyCommand, code: RejectionCode) -> Problem:
+def rejected_command(error: CommandRejected) -> Problem:
     """The sequencer has rejected the command, which had no effect."""
+    code = error.code
     kind = code.replace("_", "-")
     return Problem(
         status=_STATUS.get(code, _CONFLICT),
         kind=kind,
         title=f"Rejected: {code.replace('_', ' ')}",
         detail=_DETAIL[code],
-        members={**_ids(command), "code": code},
+        members={"client_msg_id": error.client_msg_id, "code": code},
     )
 
 
-def delivery_unknown(command: AnyCommand) -> Problem:
+def delivery_unknown(error: DeliveryUnknown) -> Problem:
     """The command was sent, and the broker has not acknowledged it in time."""
     return Problem(
         status=504,
@@ -77,7 +78,7 @@ def delivery_unknown(command: AnyCommand) -> Problem:
             "a repetition has no second effect."
         ),
         headers={"Retry-After": str(RETRY_SECONDS)},
-        members=_ids(command),
+        members={"client_msg_id": error.client_msg_id},
     )
 
 
@@ -92,7 +93,3 @@ def no_such_command() -> Problem:
             "the response is its outcome, and there is no second effect."
         ),
     )
-
-
-def _ids(command: AnyCommand) -> dict[str, str]:
-    return {"conv_id": command.conv_id, "client_msg_id": command.client_msg_id}

@@ -18,6 +18,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from gateway.http.middleware import TOKEN_DEVICE
 from gateway.http.parameters import parse_parameters
 from gateway.http.problem_kinds import bad_parameter
 from gateway.http.request_bodies import json_response, read_body
@@ -74,7 +75,11 @@ def writing(body: type[CommandBody], *, success: int = _CREATED) -> Handler:
         gateway = request.app[WRITING_GATEWAY]
         # No await from here to the producer, so that generated ids reach it in their order.
         command = requested_command(
-            CommandSender(request[USER]), target, given, gateway.writes.ids, _key(request)
+            CommandSender(request[USER], request.get(TOKEN_DEVICE)),
+            target,
+            given,
+            gateway.writes.ids,
+            _key(request),
         )
         answer = await answer_command(gateway.writes, gateway.store, command)
         if isinstance(answer, CommandPending):

@@ -12,17 +12,19 @@ from typing import Any, Final
 from aiohttp import web
 
 from gateway.errors import (
+    CommandNotFound,
     ConversationNotFound,
     CursorAhead,
+    DeliveryUnknown,
     DeviceNotFound,
     ScopeTooWide,
     TokenExpired,
     TooManyDevices,
     TooManyListeners,
 )
-from gateway.http import problem_kinds
+from gateway.http import command_problems, problem_kinds
 from gateway.http.problem_details import Problem
-from schemas.errors import ServerUnavailable, Trimmed
+from schemas.errors import CommandRejected, InvalidCommand, ServerUnavailable, Trimmed
 
 _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     ConversationNotFound: lambda _: problem_kinds.no_such_conversation(),
@@ -33,6 +35,10 @@ _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     TooManyListeners: lambda _: problem_kinds.too_many_listeners(),
     TokenExpired: lambda _: problem_kinds.invalid_token(),
     Trimmed: lambda error: problem_kinds.trimmed(error.cursor, error.oldest),
+    InvalidCommand: command_problems.invalid_command,
+    CommandRejected: command_problems.rejected_command,
+    DeliveryUnknown: command_problems.delivery_unknown,
+    CommandNotFound: lambda _: command_problems.no_such_command(),
     ServerUnavailable: lambda _: problem_kinds.unavailable(),
 }
 

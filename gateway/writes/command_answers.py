@@ -7,19 +7,13 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from gateway.http.command_problems import (
-    delivery_unknown,
-    invalid_command,
-    no_such_command,
-    rejected_command,
-)
+from gateway.errors import CommandNotFound
 from gateway.store.store_port import Store
 from gateway.writes.command_ids import CommandIds
-from gateway.writes.command_producer import DeliveryUnknown
 from gateway.writes.command_writer import CommandWriter
 from gateway.writes.outcome_waiters import Outcome, OutcomeWaiters
 from schemas.codec import decode_position
-from schemas.errors import InvalidCommand, ServerUnavailable, UndecodableRecord
+from schemas.errors import CommandRejected, ServerUnavailable, UndecodableRecord
 from schemas.http.answers import CommandAnswer, CommandPending, CommandState, CommandStatus
 from schemas.records import AnyCommand, MarkRead
 
@@ -42,15 +36,10 @@ async def answer_command(
     """Writes a command and returns its outcome.
 
     Raises:
-        Problem: A field is wrong, the command was rejected, or its delivery is unknown.
-        ServerUnavailable: The command was not sent, and will not be.
+        CommandRejected: The command has no effect.
+        InvalidCommand, ServerUnavailable, DeliveryUnknown: See `CommandWriter.write`.
     """
-    try:
-        outcome = await writes.writer.write(command)
-    except InvalidCommand as error:
-        raise invalid_command(error) from None
-    except DeliveryUnknown:
-        raise delivery_unknown(command) from None
+    outcome = await writes.writer.write(command)
     if outcome is None:
         return CommandPending(
             conv_id=command.conv_id,
@@ -58,7 +47,7 @@ async def answer_command(
             status=status_path(command),
         )
     if outcome.code is not None:
-        raise rejected_command(command, outcome.code)
+        raise CommandRejected(outcome.code, command.client_msg_id)
     return CommandAnswer(
         conv_id=command.conv_id,
         seq=outcome.seq,
@@ -79,11 +68,11 @@ def command_status(
     """The state of a command of ``user`` whose request ended without its outcome.
 
     Raises:
-        Problem: 404, if this gateway does not remember the command.
+        CommandNotFound: This gateway does not remember the command.
     """
     waiter = waiters.late((conv_id, user, client_msg_id))
     if waiter is None:
-        raise no_such_command()
+        raise CommandNotFound
     if waiter.outcome.done():
         outcome = waiter.outcome.result()
         if outcome.code is not None:

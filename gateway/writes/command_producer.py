@@ -47,7 +47,7 @@ _JOIN_SECONDS: Final = 8.0
 _FLUSH_SECONDS: Final = 5.0
 
 
-class DeliveryUnknown(ImError):
+class NotAcknowledged(ImError):
     """A command was sent, and no acknowledgement arrived: the broker may have the command."""
 
 
@@ -60,7 +60,7 @@ class CommandLog(Protocol):
         Returns:
             A future of the acknowledgement, with the broker's time of the command in milliseconds
             since 1970; None if the broker does not tell the time. The future fails with
-            `DeliveryUnknown`.
+            `NotAcknowledged`.
 
         Raises:
             ServerUnavailable: The command was not sent, and will not be.
@@ -170,7 +170,7 @@ class CommandProducer:
             self._bridge.succeed(at if kind == TIMESTAMP_LOG_APPEND_TIME else None, sending)
         else:
             self._has_failed.set()
-            self._bridge.fail(DeliveryUnknown(error.str()), sending)
+            self._bridge.fail(NotAcknowledged(error.str()), sending)
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -6,8 +6,8 @@ from typing import Any, Final, NamedTuple
 
 from msgspec import UNSET
 
-from gateway.http.problem_kinds import bad_body
 from gateway.writes.command_ids import CommandIds, installation_of
+from schemas.errors import InvalidCommand
 from schemas.http.command_bodies import (
     CommandBody,
     EditedMessage,
@@ -75,7 +75,7 @@ def requested_command(
         idempotency_key: The header ``Idempotency-Key``, if there is one.
 
     Raises:
-        Problem: 400, if the id of the request is not a UUIDv7, or the request has two ids.
+        InvalidCommand: The id of the request is not a UUIDv7, or the request has two ids.
     """
     client_msg_id = _given_id(body, idempotency_key) or ids.next()
     installation = body.installation
@@ -150,7 +150,11 @@ def _given_id(body: CommandBody, idempotency_key: str | None) -> str | None:
         return given
     key = idempotency_key.strip().strip('"')  # a structured field (RFC 8941) has quotes
     if not is_client_msg_id(key):
-        raise bad_body("needs a UUIDv7 in lower case as Idempotency-Key", "Idempotency-Key")
+        raise InvalidCommand(
+            "invalid", "the key is a UUIDv7 in lower case", field="Idempotency-Key"
+        )
     if given not in {None, key}:
-        raise bad_body("has another client_msg_id than the Idempotency-Key", "client_msg_id")
+        raise InvalidCommand(
+            "invalid", "client_msg_id and Idempotency-Key differ", field="client_msg_id"
+        )
     return key

@@ -16,7 +16,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from gateway.writes.command_producer import CommandLog, DeliveryUnknown
+from gateway.errors import DeliveryUnknown
+from gateway.writes.command_producer import CommandLog
 from gateway.writes.outcome_waiters import Outcome, OutcomeWaiter, OutcomeWaiters, key_of
 from schemas.limits import Limits
 from schemas.records import AnyCommand
@@ -26,7 +27,7 @@ _NEXT_MILLISECOND: Final = 0.002
 """Pause after which the broker's time of the next command is another one."""
 
 Admit = Callable[[AnyCommand], None]
-"""Called once for each command before it is sent; raises a `Problem` to refuse the command."""
+"""Called once for each command before it is sent; raises an error to refuse the command."""
 
 
 def admit_all(_command: AnyCommand) -> None:
@@ -66,9 +67,9 @@ class CommandWriter:
 
         Raises:
             InvalidCommand: The sequencer would reject the command in any state.
-            Problem: The person or the conversation is beyond a limit.
+            ImError: The error of ``admit``.
             ServerUnavailable: The command was not sent, and will not be.
-            DeliveryUnknown: The command was sent, and may have an effect or not.
+            DeliveryUnknown: The command, or an earlier copy, was sent and is not acknowledged.
         """
         value = encode_valid(command, self._limits)
         self._admit(command)
@@ -100,14 +101,14 @@ class CommandWriter:
         while (earlier := self._waiters.undelivered(key_of(command))) is not None:
             await _wait(earlier.delivered, until)
             if not earlier.delivered.done():
-                raise DeliveryUnknown("an earlier copy of the command is not acknowledged")
+                raise DeliveryUnknown(command.client_msg_id)
             await asyncio.sleep(_NEXT_MILLISECOND)
 
 
 async def _outcome(waiter: OutcomeWaiter, until: float) -> Outcome | None:
     await _wait(waiter.delivered, until)
     if not (waiter.delivered.done() and waiter.delivered.result()):
-        raise DeliveryUnknown("the broker has not acknowledged the command")
+        raise DeliveryUnknown(waiter.key[2])
     await _wait(waiter.outcome, until)
     return waiter.outcome.result() if waiter.outcome.done() else None
 

@@ -25,7 +25,7 @@ from schemas.records import AnyCommand, OutcomeFields
 LATE_SECONDS: Final = 600.0
 """How long a command is remembered after a response that does not have its outcome."""
 
-MAX_LATE: Final = 10_000
+MAX_LATE: int = 10_000
 """Maximum number of these commands: some 10 MB. The oldest is forgotten first."""
 
 _MAX_EARLY: Final = 16

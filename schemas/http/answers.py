@@ -94,8 +94,8 @@ class ProblemDetails(Struct, frozen=True, kw_only=True):
 
     ``parameter``: the invalid parameter, or the invalid field of the body. Only for ``trimmed``:
     ``cursor``, the given cursor, and ``oldest``, the sync SeqId from which on all records are
-    stored. Only for a command: its ids ``conv_id`` and ``client_msg_id``, and ``code``, the reason
-    of its rejection.
+    stored. Only for a command: ``client_msg_id``, its id, and ``code``, the reason of its
+    rejection.
     """
 
     type: str
@@ -106,7 +106,6 @@ class ProblemDetails(Struct, frozen=True, kw_only=True):
     parameter: str | UnsetType = UNSET
     cursor: int | UnsetType = UNSET
     oldest: int | UnsetType = UNSET
-    conv_id: str | UnsetType = UNSET
     client_msg_id: str | UnsetType = UNSET
     code: RejectionCode | UnsetType = UNSET
 

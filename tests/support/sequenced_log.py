@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.log.outcome_tail import OutcomeTail, OutcomeTaker
-from gateway.writes.command_producer import DeliveryUnknown
+from gateway.writes.command_producer import NotAcknowledged
 from schemas.errors import ServerUnavailable
 from schemas.limits import Limits
 from stream_processors.sequencing.record_writer import RejectedRecord
@@ -69,7 +69,7 @@ class SequencedLog:
             sending, conv_id, value = self._undelivered.popleft()
             if is_in_log:
                 self._take(conv_id, value)
-            sending.set_exception(DeliveryUnknown("lost by the test"))
+            sending.set_exception(NotAcknowledged("lost by the test"))
         if self.sequences:
             self.sequence()
 

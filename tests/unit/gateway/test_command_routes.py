@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from gateway.http.http_app import writes_to
+from gateway.http.tokens import issue_token
 from gateway.writes.command_answers import Writes
 from schemas.codec import decode_command, decode_entry
 from schemas.ids import uuid7
@@ -345,6 +347,21 @@ async def test_concurrent_requests_of_one_device_are_all_accepted(
     ids = [decode_command(source.value).client_msg_id for source in log.sources[1:]]
     assert ids == sorted(ids)
     assert sorted(answer.body["seq"] for answer in answers) == list(range(2, 62))
+
+
+async def test_the_device_is_that_of_the_token_or_of_the_request(
+    gateway: Caller, log: SequencedLog
+) -> None:
+    """A field of the request precedes the claim of the token; without both there is a default."""
+    token = issue_token(SETTINGS, "ann", timedelta(minutes=1), device="desk")
+    headers = {"Authorization": f"Bearer {token}"}
+    await gateway.send("POST", MESSAGES, None, b'{"text":"hi"}', headers)
+    body = b'{"text":"hi","device_id":"phone"}'
+    await gateway.send("POST", MESSAGES, None, body, headers)
+    await send(gateway)
+    commands = [decode_command(source.value) for source in log.sources[1:]]
+    assert [command.device_id for command in commands] == ["desk", "phone", "http"]
+    assert {command.sender for command in commands} == {"ann"}
 
 
 async def test_nobody_writes_without_a_token(gateway: Caller) -> None:

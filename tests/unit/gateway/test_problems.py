@@ -10,7 +10,34 @@ from aiohttp import web
 from gateway import errors
 from gateway.http.problem_kinds import busy
 from gateway.http.problems import problem_of
-from schemas.errors import ConfigurationError, ImError, ServerUnavailable, Trimmed
+from schemas.errors import (
+    REJECTION_CODES,
+    CommandRejected,
+    ConfigurationError,
+    ImError,
+    InvalidCommand,
+    RejectionCode,
+    ServerUnavailable,
+    Trimmed,
+)
+
+REJECTED: dict[RejectionCode, tuple[int, str]] = {
+    "invalid": (400, "invalid"),
+    "too_large": (400, "too-large"),
+    "empty": (400, "empty"),
+    "unknown_conversation": (404, "unknown-conversation"),
+    "already_exists": (409, "already-exists"),
+    "not_a_member": (403, "not-a-member"),
+    "already_a_member": (409, "already-a-member"),
+    "no_room": (409, "no-room"),
+    "not_allowed": (403, "not-allowed"),
+    "unknown_message": (404, "unknown-message"),
+    "already_recalled": (409, "already-recalled"),
+    "too_late": (409, "too-late"),
+    "too_many_edits": (409, "too-many-edits"),
+    "conflict": (409, "conflict"),
+    "stale": (409, "stale"),
+}
 
 PROBLEMS: list[tuple[Exception, int, str]] = [
     (errors.ConversationNotFound(), 404, "not-found"),
@@ -20,6 +47,10 @@ PROBLEMS: list[tuple[Exception, int, str]] = [
     (errors.TooManyDevices(32), 409, "too-many-devices"),
     (errors.TooManyListeners(), 429, "too-many-waiting"),
     (errors.TokenExpired(), 401, "unauthorized"),
+    (errors.DeliveryUnknown("id"), 504, "delivery-unknown"),
+    (errors.CommandNotFound(), 404, "no-such-command"),
+    (InvalidCommand("invalid", "the fault", field="text"), 400, "bad-body"),
+    *((CommandRejected(code, "id"), *rejected) for code, rejected in REJECTED.items()),
     (Trimmed(1, 2), 410, "trimmed"),
     (ServerUnavailable("away"), 503, "unavailable"),
     (busy(), 503, "busy"),
@@ -35,6 +66,11 @@ def test_each_error_has_its_problem(error: Exception, status: int, kind: str) ->
     problem = problem_of(error)
     assert (problem.status, problem.kind) == (status, kind)
     assert "secret" not in problem.detail
+
+
+def test_every_code_of_a_rejection_is_listed() -> None:
+    """No rejection lacks a status."""
+    assert set(REJECTED) == set(REJECTION_CODES)
 
 
 def test_every_error_of_the_gateway_is_listed() -> None:
