@@ -26,7 +26,7 @@ run: $(READY) ## Start everything, play a conversation, stay until Ctrl-C (ONCE=
 test: lint ## Check the sources and run all tests, those on real servers included (WORKERS=n)
 	$(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 
-test-fast: lint ## Check the sources and run the unit and property tests: no servers, two minutes
+test-fast: lint ## Check the sources and run the unit and property tests, without servers
 	$(BIN)/pytest --numprocesses=$(WORKERS) tests/unit tests/property
 
 lint: $(READY) ## Check the sources alone
