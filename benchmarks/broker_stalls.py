@@ -10,36 +10,28 @@ entry. The program prints one line for each round, and a summary.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Thread
 from typing import Final, NamedTuple
 
-from confluent_kafka import Consumer, Producer
-
-from backends.kafka.clients import admin_client, create_topics, producer_config, topic_partitions
+from backends.kafka.clients import admin_client, create_topics, topic_partitions
 from backends.kafka.groups import described_group, group_places
 from backends.kafka.partition_ends import written_ends
-from backends.kafka.stage_group import ANSWER_SECONDS, StageGroup
-from backends.processes.watchdog import Vitals, Watchdog
-from benchmarks.workload import CONVERSATIONS, creation, message
+from backends.kafka.stage_group import ANSWER_SECONDS
+from benchmarks.stalled_parts import (
+    LOOPS_BY_GROUP,
+    SETTLE_SECONDS,
+    StalledLoops,
+    StalledWorker,
+    SteadyTraffic,
+)
 from devstack.stack import Stack
-from schemas.codec import encode
-from schemas.errors import FatalFailure
 from schemas.settings import Settings
 from schemas.topics import Topic
-from sinks.base.commits import Commits
-from sinks.base.consumer import sink_consumer_config
-from sinks.base.counts import NO_COUNTS, CountsOf
-from sinks.base.loop import SinkLoop
-from sinks.base.records import Bounds, Record
-from sinks.base.source import OneTopic
 from tests.support.servers import addresses, private_folder, private_stack
 
 RECOVERY_SECONDS: Final = 150.0
@@ -47,16 +39,8 @@ RECOVERY_SECONDS: Final = 150.0
 timeout.
 """
 
-_MEMBERS: Final = {f"alone-{n}": 1 for n in range(8)} | {f"pair-{n}": 2 for n in range(4)}
-"""Number of loops in each group: 16 in all."""
-
-_BOUNDS: Final = Bounds(10_000, 16 * 1024 * 1024, 5_000)
-_PAUSE_SECONDS: Final = 0.01
-"""Pause between two messages."""
-
 _REQUEST_SECONDS: Final = 10.0
-_SETTLE_SECONDS: Final = 60.0
-_LOOK_SECONDS: Final = 0.5
+_CHECK_SECONDS: Final = 0.5
 
 
 class Outcome(NamedTuple):
@@ -65,165 +49,6 @@ class Outcome(NamedTuple):
     stall: float
     recovery: float
     waiting: list[str]
-
-
-def _deliver(_records: Sequence[Record], _abandon: Event) -> CountsOf:
-    return NO_COUNTS
-
-
-class Loops:
-    """Consume loops with an in-memory store, each in a thread with the watchdog of a sink.
-
-    A loop that fails, or that its watchdog ends, is restarted, as a supervisor does.
-
-    Attributes:
-        failures: Group and error of each loop that failed.
-        ended: Group and reason of each loop that its watchdog ended.
-    """
-
-    def __init__(self, settings: Settings, overrides: dict[str, int]) -> None:
-        self.failures: list[str] = []
-        self.ended: list[str] = []
-        self._settings = settings
-        self._overrides = overrides
-        self._stop = Event()
-        self._running: set[Event] = set()
-        self._threads = [
-            Thread(target=self._keep, args=(group,), name=f"{group}.{n}", daemon=True)
-            for group, count in _MEMBERS.items()
-            for n in range(count)
-        ]
-
-    def start(self) -> None:
-        """Starts all loops."""
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        """Ends all loops, within a bound."""
-        self._stop.set()
-        for stop in list(self._running):
-            stop.set()
-        for thread in self._threads:
-            thread.join(_SETTLE_SECONDS)
-
-    def _keep(self, group: str) -> None:
-        while not self._stop.is_set():
-            stop = Event()
-            self._running.add(stop)
-            try:
-                self._run(group, stop)
-            except Exception as error:  # noqa: BLE001 - every error is counted
-                self.failures.append(f"{group}: {error}")
-            self._running.discard(stop)
-
-    def _run(self, group: str, stop: Event) -> None:
-        config = sink_consumer_config(self._settings, group) | self._overrides
-        commits, vitals = Commits(), Vitals()
-        consumer = Consumer(config | {"on_commit": commits.answered})
-        source = OneTopic(self._settings.topic(Topic.TIMELINE))
-        loop = SinkLoop(consumer, commits, source, _deliver, _BOUNDS, vitals=vitals)
-
-        def end(failure: FatalFailure) -> None:
-            self.ended.append(f"{group}: {failure}")
-            stop.set()
-
-        watched = StageGroup(self._settings, group, loop.topics, loop.durable_places)
-        watchdog = Watchdog(group, vitals, watched, end)
-        watchdog.start()
-        try:
-            if not self._stop.is_set():
-                loop.run(stop)
-        finally:
-            watchdog.stop()
-
-
-class Worker:
-    """A sequencer worker; restarted when it ends."""
-
-    def __init__(self, settings: Settings, log: Path) -> None:
-        self.exits: list[int] = []
-        self._environment = os.environ | {
-            "IM_NAMESPACE": settings.namespace,
-            "IM_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
-            "IM_HOME": str(settings.home),
-        }
-        self._log = log
-        self._stop = Event()
-        self._thread = Thread(target=self._keep, name="worker", daemon=True)
-
-    def start(self) -> None:
-        """Starts the worker."""
-        self._thread.start()
-
-    def lines(self) -> list[str]:
-        """The worker's log lines so far."""
-        return self._log.read_text().splitlines() if self._log.exists() else []
-
-    def stop(self) -> None:
-        """Ends the worker, within a bound."""
-        self._stop.set()
-        self._thread.join(_SETTLE_SECONDS)
-
-    def _keep(self) -> None:
-        while not self._stop.is_set():
-            with self._log.open("a") as log:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "stream_processors"],
-                    env=self._environment, stdout=log, stderr=log,
-                )  # fmt: skip
-                while process.poll() is None and not self._stop.wait(0.2):
-                    pass
-                if process.poll() is None:
-                    process.terminate()
-                    process.wait(_SETTLE_SECONDS)
-                else:
-                    self.exits.append(process.returncode)
-
-
-class Traffic:
-    """Sends a message at intervals, whatever the state of the broker."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._producer = Producer(producer_config(settings) | {"message.timeout.ms": 0})
-        self._topic = settings.topic(Topic.MESSAGES)
-        self._stop = Event()
-        self._may_send = Event()
-        self._may_send.set()
-        self._thread = Thread(target=self._run, name="traffic", daemon=True)
-
-    def start(self) -> None:
-        """Starts sending."""
-        self._thread.start()
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Sends nothing inside the block. On entry, the broker has all messages sent before."""
-        self._may_send.clear()
-        time.sleep(2 * _PAUSE_SECONDS)
-        self._producer.flush(_SETTLE_SECONDS)
-        try:
-            yield
-        finally:
-            self._may_send.set()
-
-    def stop(self) -> None:
-        """Stops sending."""
-        self._may_send.set()
-        self._stop.set()
-        self._thread.join(_SETTLE_SECONDS)
-
-    def _run(self) -> None:
-        for number in range(CONVERSATIONS):
-            command = creation(number, 2)
-            self._producer.produce(self._topic, encode(command), command.conv_id)
-        number = 0
-        while not self._stop.wait(_PAUSE_SECONDS):
-            self._may_send.wait(_SETTLE_SECONDS)
-            command = message(number, 2)
-            self._producer.produce(self._topic, encode(command), command.conv_id)
-            self._producer.poll(0)
-            number += 1
 
 
 class Rig:
@@ -242,9 +67,9 @@ class Rig:
             kafka_bootstrap=addresses(stack)["kafka_bootstrap"],
         )
         create_topics(self.settings)
-        self.loops = Loops(self.settings, overrides)
-        self.worker = Worker(self.settings, Path(stack.settings.home) / "worker.log")
-        self._traffic = Traffic(self.settings)
+        self.loops = StalledLoops(self.settings, overrides)
+        self.worker = StalledWorker(self.settings, Path(stack.settings.home) / "worker.log")
+        self._traffic = SteadyTraffic(self.settings)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -253,7 +78,7 @@ class Rig:
         for part in parts:
             part.start()
         try:
-            self.recovered(_SETTLE_SECONDS)
+            self.recovered(SETTLE_SECONDS)
             yield
         finally:
             for part in reversed(parts):
@@ -271,10 +96,10 @@ class Rig:
     def recovered(self, seconds: float) -> list[str]:
         """Waits until every group owns and has processed everything; returns the others."""
         deadline = time.monotonic() + seconds
-        waiting = ["sequencer", *_MEMBERS]
+        waiting = ["sequencer", *LOOPS_BY_GROUP]
         with self._traffic.paused():
             while waiting and time.monotonic() < deadline:
-                time.sleep(_LOOK_SECONDS)
+                time.sleep(_CHECK_SECONDS)
                 # The sequencer comes first: the loops read what the sequencer writes.
                 while waiting and self._is_well(waiting[0]):
                     waiting.pop(0)
