@@ -27,7 +27,7 @@ from gateway.reads.sync_page import MAX_BUCKETS
 from gateway.store.cassandra_store import CassandraStore, _Read
 from gateway.store.store_port import SLICE
 from schemas.settings import Settings
-from tests.support.gateway import FakeIndex
+from tests.support.gateway_store import FakeIndex
 from tests.support.waiting import until
 
 _CONNECT_SECONDS: Final = 30.0

@@ -11,8 +11,8 @@ import pytest
 
 from gateway.store.device_port import MAX_DEVICES, DeviceStore, Registered
 from schemas.limits import MAX_CURSOR
-from tests.support.gateway import FakeStore
 from tests.support.gateway_rows import cassandra_store, tables
+from tests.support.gateway_store import FakeStore
 from tests.support.servers import Servers
 
 

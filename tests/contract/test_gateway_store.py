@@ -23,8 +23,8 @@ from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET, USER_BUCKETS
 from schemas.sync_rows import SyncRow, decode_row
 from schemas.unread import Counted
 from schemas.visibility import MembershipChange
-from tests.support.gateway import FakeStore, edit, message
 from tests.support.gateway_rows import Rows, cassandra_store, tables
+from tests.support.gateway_store import FakeStore, edit, message
 from tests.support.servers import Servers
 
 

@@ -15,14 +15,10 @@ from schemas.settings import Settings
 from sinks.base.records import Record
 from sinks.base.writer_port import StoreWriter
 from tests.support.servers import Servers
-from tests.support.sink_stores import (
-    AT,
-    MemoryStore,
-    MessageStore,
-    SearchStore,
-    SinkStore,
-    SyncStore,
-)
+from tests.support.sink_store_messages import MessageStore
+from tests.support.sink_store_search import SearchStore
+from tests.support.sink_store_sync import SyncStore
+from tests.support.sink_stores import AT, MemoryStore, SinkStore
 
 
 @pytest.fixture(scope="module")

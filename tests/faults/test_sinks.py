@@ -24,7 +24,9 @@ from sinks.base.writer_port import StoreWriter
 from tests.conftest import Servers
 from tests.support.processes import running, wait_until
 from tests.support.servers import addresses
-from tests.support.sink_stores import Conversation, MessageStore, SyncStore
+from tests.support.sink_store_messages import MessageStore
+from tests.support.sink_store_sync import SyncStore
+from tests.support.sink_stores import Conversation
 from tests.support.stored_sync import logged_records, stored_records
 from tests.support.topics import committed, is_caught_up
 

@@ -20,8 +20,9 @@ from schemas.limits import MESSAGE_BUCKET
 from schemas.records import MessageSent
 from schemas.settings import Settings
 from schemas.visibility import Period, visible
-from tests.support.gateway import SECRET, Caller, covered, edit, message
+from tests.support.gateway import SECRET, Caller, covered
 from tests.support.gateway_rows import Rows, gateway_on_servers, search_index, tables
+from tests.support.gateway_store import edit, message
 from tests.support.servers import Servers
 
 pytestmark = pytest.mark.servers

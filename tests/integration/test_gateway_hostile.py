@@ -24,7 +24,7 @@ from schemas.settings import Settings
 from schemas.sync_seq import sync_seq
 from schemas.topics import Topic
 from tests.support.edges import Asked, requests
-from tests.support.gateway import SECRET, Caller, edit, message
+from tests.support.gateway import SECRET, Caller
 from tests.support.gateway_rows import (
     Rows,
     cassandra_store,
@@ -32,6 +32,7 @@ from tests.support.gateway_rows import (
     search_index,
     tables,
 )
+from tests.support.gateway_store import edit, message
 from tests.support.servers import Servers
 
 pytestmark = pytest.mark.servers

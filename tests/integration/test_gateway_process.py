@@ -25,8 +25,9 @@ from schemas.errors import ImError
 from schemas.records import Rejected
 from schemas.settings import Settings
 from tests.support.forwarding import Forwarder
-from tests.support.gateway import SECRET, message
+from tests.support.gateway import SECRET
 from tests.support.gateway_rows import search_index, tables
+from tests.support.gateway_store import message
 from tests.support.pipeline import prepare
 from tests.support.processes import ROOT, environment, running
 from tests.support.servers import Servers

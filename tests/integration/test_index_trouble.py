@@ -16,7 +16,7 @@ from sinks.base.writer_port import WriteOutcome
 from sinks.elasticsearch.index_writer import SearchWriter
 from tests.conftest import Servers
 from tests.support.clock import Clock
-from tests.support.sink_stores import SearchStore
+from tests.support.sink_store_search import SearchStore
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]
 

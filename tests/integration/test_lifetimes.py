@@ -27,8 +27,9 @@ from schemas.records import CreateConversation, MarkRead
 from schemas.settings import Settings
 from tests.support.auditing import report_on
 from tests.support.commands import message
-from tests.support.gateway import SECRET, Caller, FakeIndex, serving
+from tests.support.gateway import SECRET, Caller, serving
 from tests.support.gateway_rows import cassandra_store
+from tests.support.gateway_store import FakeIndex
 from tests.support.pipeline import prepare, sinks
 from tests.support.processes import running
 from tests.support.rebuild import follow, rebuild

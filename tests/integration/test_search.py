@@ -16,8 +16,8 @@ from gateway.store.index_port import SearchAsked
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
 from schemas.visibility import Period
-from tests.support.gateway import message
 from tests.support.gateway_rows import search_index
+from tests.support.gateway_store import message
 from tests.support.glyphs import JUNK, LETTERS, SINGLES, SPACE
 from tests.support.search_cases import CASES
 from tests.support.servers import Servers

@@ -19,8 +19,8 @@ from schemas.codec import encode
 from schemas.http.answers import HistoryItem, HistoryPage
 from schemas.settings import Settings
 from schemas.sync_rows import SyncRow
-from tests.support.gateway import message
 from tests.support.gateway_rows import cassandra_store, tables
+from tests.support.gateway_store import message
 from tests.support.servers import Servers
 
 pytestmark = pytest.mark.servers

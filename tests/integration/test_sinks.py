@@ -31,15 +31,10 @@ from sinks.elasticsearch.index_writer import SearchWriter
 from tests.support.processes import running, wait_until
 from tests.support.servers import Servers
 from tests.support.sink_fakes import FakeDeadLetters
-from tests.support.sink_stores import (
-    AT,
-    Conversation,
-    MessageStore,
-    SearchStore,
-    SinkStore,
-    SyncStore,
-    on_log,
-)
+from tests.support.sink_store_messages import MessageStore
+from tests.support.sink_store_search import SearchStore
+from tests.support.sink_store_sync import SyncStore
+from tests.support.sink_stores import AT, Conversation, SinkStore, on_log
 from tests.support.stored_sync import logged_records, stored_records
 from tests.support.topics import committed, is_caught_up, read_all
 

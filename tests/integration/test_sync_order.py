@@ -21,7 +21,7 @@ from sinks.cassandra.sync_late import LateSyncWriter
 from sinks.cassandra.sync_parts import MAX_REFERENCES
 from sinks.cassandra.sync_writer import SyncWriter
 from tests.conftest import Servers
-from tests.support.sink_stores import rows_of
+from tests.support.sink_store_sync import rows_of
 from tests.support.sync_rows import taken
 
 pytestmark = pytest.mark.servers

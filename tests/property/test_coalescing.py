@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gateway.store.coalescing import CoalescingStore
 from gateway.store.store_port import SLICE, ConversationHead, StoredEntry
 from schemas.errors import ServerUnavailable
-from tests.support.gateway import FakeStore
+from tests.support.gateway_store import FakeStore
 
 LOW: Final = SLICE - 1
 """Ranges are around the end of a slice, so that some of them include parts of two slices."""

@@ -17,7 +17,7 @@ from gateway.reads import sync_page as sync
 from gateway.reads.sync_page import read_sync, sync_end
 from schemas.errors import Trimmed
 from schemas.lifetime import retention_times
-from tests.support.gateway import FakeStore
+from tests.support.gateway_store import FakeStore
 
 AGES = st.integers(0, 400)
 MOST_KEPT_SLOTS = 17

@@ -10,7 +10,8 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from gateway.log.barrier import NO_BARRIER
-from tests.support.inactive_world import APART, Device, World, read_backwards
+from tests.support.inactive_device import Device, read_backwards
+from tests.support.inactive_world import APART, World
 
 
 def random_script(seed: int) -> list[int]:

@@ -21,7 +21,7 @@ from schemas.http.answers import LiveBegun, LiveHead, LiveRecords
 from schemas.records import EntryPosition, FanoutMode
 from schemas.visibility import periods, visible
 from tests.support import virtual_time
-from tests.support.gateway import FakeStore
+from tests.support.gateway_store import FakeStore
 
 Step: TypeAlias = Literal[
     "say", "join", "leave", "pull", "push", "store", "sync", "tell", "away", "back", "restart"

@@ -23,6 +23,7 @@ from consumers.device.knowledge import SyncBatch, TimelineItem
 from consumers.device.local_store import LocalStore
 from consumers.device.spans import LONGEST, Span, missing, next_to_read, reach
 from schemas.records import Entry, MessageEdited, MessageRecalled, NewDevicePolicy
+from tests.support.device_files import DeviceFiles, Killed
 from tests.support.local_world import (
     CONVERSATIONS,
     DEVICE,
@@ -30,8 +31,6 @@ from tests.support.local_world import (
     OWNER,
     PEOPLE,
     WINDOW,
-    DeviceFiles,
-    Killed,
     World,
     WorldGateway,
     by_seq,

@@ -19,7 +19,8 @@ from gateway.store.index_port import SearchAsked
 from schemas.http.answers import Hole
 from schemas.records import HistoryRule
 from schemas.visibility import MembershipChange, Period, readable, visible
-from tests.support.gateway import FakeIndex, FakeStore, covered, message
+from tests.support.gateway import covered
+from tests.support.gateway_store import FakeIndex, FakeStore, message
 
 untimed = settings(deadline=None)
 """The time of an example depends on the load of the machine."""

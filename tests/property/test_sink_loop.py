@@ -9,7 +9,8 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from sinks.base import retry
-from tests.support.sink_world import POISON, World
+from tests.support.sink_script import POISON
+from tests.support.sink_world import World
 
 logs = st.dictionaries(
     st.integers(0, 3),

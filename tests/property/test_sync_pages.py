@@ -25,7 +25,7 @@ from schemas.http.answers import SyncPage
 from schemas.limits import MAX_SEQ, SYNC_BUCKET
 from schemas.records import MessageSent, NotStoredHole, RecalledHole
 from schemas.sync_rows import SyncRow, encode_row, references
-from tests.support.gateway import FakeStore, key_of, message
+from tests.support.gateway_store import FakeStore, key_of, message
 
 untimed = settings(deadline=None)
 """The time of an example depends on the load of the machine."""

@@ -14,7 +14,8 @@ from schemas.codec import encode
 from schemas.ids import uuid7
 from schemas.recipients import recipients_of
 from schemas.records import AnyCommand, MessageSent
-from tests.support.audited import System, system_of
+from tests.support.audited import System
+from tests.support.audited_building import system_of
 from tests.support.commands import commands
 from tests.support.damage import BETWEEN_EPOCHS, DAMAGES, Expected, Pick
 from tests.support.damage.rows import held_once, value_of

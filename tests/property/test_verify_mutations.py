@@ -13,7 +13,7 @@ from schemas.codec import encode
 from schemas.ids import uuid7
 from schemas.records import AnyCommand, AnyEntry, TextContent
 from tests.property.test_verify import command_lists
-from tests.support.audited import system_of
+from tests.support.audited_building import system_of
 from tests.support.damage.tools import STRANGER, entry_of, set_value
 from tests.support.sequencing import run
 from tests.support.stories import STORY

@@ -12,7 +12,8 @@ from audit.sync_store import AuditedSyncRow
 from schemas.recipients import recipients_of
 from schemas.sync_rows import decode_row, references
 from schemas.sync_seq import epoch_of, sync_seq
-from tests.support.audited import System, system_of
+from tests.support.audited import System
+from tests.support.audited_building import system_of
 from tests.support.damage.rows import Held, held, row_at, set_row, take_out
 from tests.support.sequencing import run
 from tests.support.stories import STORY

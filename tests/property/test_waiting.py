@@ -17,7 +17,7 @@ from gateway.log.wake_ups import MAX_SINK_LAG_SECONDS, Wake, WakeUps
 from gateway.reads.sync_page import SyncRead, read_sync
 from schemas.http.answers import SyncPage
 from tests.support import virtual_time
-from tests.support.gateway import FakeStore, message
+from tests.support.gateway_store import FakeStore, message
 
 Step: TypeAlias = Literal[
     "append", "store", "entry", "tell", "restart", "log away", "log back", "wait"

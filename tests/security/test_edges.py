@@ -14,14 +14,8 @@ from gateway.http.http_app import writes_to
 from gateway.http.openapi import document
 from gateway.reads.search_terms import from_cursor, to_cursor
 from tests.support.edges import NO_NUMBERS, Asked, filled, requests
-from tests.support.gateway import (
-    Caller,
-    FakeIndex,
-    FakeStore,
-    message,
-    serving,
-    token_settings,
-)
+from tests.support.gateway import Caller, serving, token_settings
+from tests.support.gateway_store import FakeIndex, FakeStore, message
 from tests.support.sequenced_log import SequencedLog
 
 SETTINGS = token_settings()

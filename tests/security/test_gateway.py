@@ -20,16 +20,8 @@ from gateway.http.routes import ROUTES, WRITING_ROUTES
 from gateway.http.tokens import issue_token
 from gateway.reads.search_terms import to_cursor
 from gateway.store.index_port import SearchPosition
-from tests.support.gateway import (
-    SECRET,
-    Answer,
-    Caller,
-    FakeIndex,
-    FakeStore,
-    message,
-    serving,
-    token_settings,
-)
+from tests.support.gateway import SECRET, Answer, Caller, serving, token_settings
+from tests.support.gateway_store import FakeIndex, FakeStore, message
 
 SETTINGS = token_settings()
 CLOSED = sorted(path for path, _ in ROUTES if path not in OPEN_ROUTES)

@@ -18,7 +18,8 @@ from gateway.bounds import MAX_LINE_BYTES
 from gateway.http import live_socket
 from gateway.log.wake_ups import WakeUps
 from schemas.codec import encode
-from tests.support.gateway import Caller, FakeIndex, FakeStore, message, serving, token_settings
+from tests.support.gateway import Caller, serving, token_settings
+from tests.support.gateway_store import FakeIndex, FakeStore, message
 from tests.support.peers import Latency, Peer, frame, head, peer, upgrade
 from tests.support.waiting import until
 

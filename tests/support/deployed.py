@@ -33,7 +33,8 @@ from schemas.codec import encode
 from schemas.records import AnyCommand
 from schemas.settings import Settings
 from schemas.topics import Topic
-from tests.support.audited import System, system_on
+from tests.support.audited import System
+from tests.support.audited_building import system_on
 from tests.support.placing import Placed, Placing, in_one_epoch
 from tests.support.sequencing import run
 from tests.support.shared_records import shared_records

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple
 
 from aiohttp import ClientSession, ClientTimeout, web
-from msgspec import Raw
 from pydantic import SecretStr
 from yarl import URL
 
-from backends.search_text import has_run, readings_of
 from gateway.contacts.contact_log import Contacts
 from gateway.http.deployment_guard import Checked
 from gateway.http.http_app import make_app
@@ -23,27 +19,13 @@ from gateway.http.tokens import issue_token
 from gateway.log.barrier import NO_BARRIER, Barrier
 from gateway.log.log_ends import Ends
 from gateway.log.wake_ups import WakeUps
-from gateway.store.index_port import Hit, Index, SearchAsked, SearchPosition
+from gateway.store.index_port import Index
 from gateway.store.store_port import (
-    SLICE,
-    ConversationHead,
-    Expiry,
-    ReadMark,
     Store,
-    StoredEntry,
-    StoredRow,
 )
 from gateway.writes.command_answers import Writes
 from schemas.codec import encode
-from schemas.errors import ServerUnavailable
-from schemas.ids import uuid7
-from schemas.limits import MAX_SEQ, SYNC_BUCKET
-from schemas.records import FanoutMode, HistoryRule, MessageEdited, MessageSent, TextContent
 from schemas.settings import Settings
-from schemas.sync_rows import SyncRow, encode_row, references
-from schemas.unread import Counted
-from schemas.visibility import MembershipChange, Period, visible
-from tests.support.gateway_devices import FakeDevices
 
 NO_CONTENT = 204
 SECRET = "a secret of the tests, of 32 bytes or more"
@@ -52,270 +34,6 @@ SECRET = "a secret of the tests, of 32 bytes or more"
 def token_settings(**overrides: Any) -> Settings:
     """Settings with a secret; all other settings as given."""
     return Settings(**{"jwt_secret": SecretStr(SECRET), **overrides})
-
-
-def message(conv_id: str, seq: int, text: str = "hello", sender: str = "ann") -> MessageSent:
-    """A message whose time grows with its SeqId."""
-    return MessageSent(
-        conv_id=conv_id,
-        seq=seq,
-        sender=sender,
-        client_msg_id=uuid7(seq, 0),
-        at=1_700_000_000_000 + seq * 1000,
-        content=TextContent(text=text),
-        mentions=[],
-    )
-
-
-def edit(conv_id: str, seq: int, target: int, text: str) -> MessageEdited:
-    """An edit of `message`."""
-    said = message(conv_id, seq, text)
-    return MessageEdited(
-        conv_id=conv_id,
-        seq=seq,
-        sender=said.sender,
-        client_msg_id=said.client_msg_id,
-        at=said.at,
-        target=target,
-        target_at=message(conv_id, target).at,
-        content=said.content,
-    )
-
-
-def key_of(row: SyncRow) -> int:
-    """The key of a row: its highest sync SeqId."""
-    return references(row)[-1].sync_seq
-
-
-class SyncRowWriting(ABC):
-    """Writes single sync records into a store, one row for each."""
-
-    @abstractmethod
-    def put_row(self, user: str, row: SyncRow) -> None:
-        """Writes a row of a sync timeline."""
-
-    @abstractmethod
-    def put_message(self, entry: MessageSent) -> None:
-        """Writes a message."""
-
-    def put_record(self, user: str, sync_seq: int, json: bytes) -> None:
-        """Writes a sync record whose value is in the row itself, such as a reply."""
-        self.put_row(user, SyncRow(replies={sync_seq: Raw(json)}))
-
-    def put_reference(self, user: str, sync_seq: int, conv_id: str, seq: int) -> None:
-        """Writes a reference to an entry, in a separate row. The entry is not written."""
-        self.put_row(user, SyncRow(entries={conv_id: [sync_seq, seq]}))
-
-    def put_synced(self, user: str, sync_seq: int, entry: MessageSent) -> None:
-        """Writes an entry, and a reference to the entry."""
-        self.put_message(entry)
-        self.put_reference(user, sync_seq, entry.conv_id, entry.seq)
-
-
-class FakeStore(SyncRowWriting):
-    """`store_port.Store` in memory, with the write methods that the contract suite uses."""
-
-    def __init__(self) -> None:
-        self.up = True
-        self.devices = FakeDevices(self._check)
-        self._conversations: dict[str, ConversationHead] = {}
-        self._entries: dict[tuple[str, int], StoredEntry] = {}
-        self._counts: dict[tuple[str, int], int] = {}
-        self._marks: dict[tuple[str, str], ReadMark] = {}
-        self._changes: dict[str, dict[str, dict[int, MembershipChange]]] = defaultdict(dict)
-        self._rows: dict[str, dict[int, str]] = defaultdict(dict)
-        self._expiries: dict[str, dict[int, Expiry]] = defaultdict(dict)
-
-    def put_conversation(
-        self, conv_id: str, head: int, mode: FanoutMode = "push", messages: int = 0
-    ) -> None:
-        """Writes the current state of a conversation."""
-        self._conversations[conv_id] = ConversationHead(head, mode, messages)
-
-    def put_own(self, conv_id: str, user: str, seq: int, messages: int) -> None:
-        """Writes the last own message of a person; the highest SeqId wins."""
-        before = self._marks.get((conv_id, user), ReadMark())
-        own = max(before.own, Counted(seq, messages))
-        self._marks[conv_id, user] = before._replace(own=own)
-
-    def put_marked(self, conv_id: str, user: str, seq: int) -> None:
-        """Writes a person's read mark; the highest SeqId wins."""
-        before = self._marks.get((conv_id, user), ReadMark())
-        self._marks[conv_id, user] = before._replace(marked=max(before.marked, seq))
-
-    def put_change(  # noqa: PLR0913 - one for each column
-        self,
-        user: str,
-        conv_id: str,
-        seq: int,
-        *,
-        joined: bool,
-        history: HistoryRule = "since_join",
-        messages: int = 0,
-    ) -> None:
-        """Writes a change of membership."""
-        change = MembershipChange(seq, joined, history, messages)
-        self._changes[user].setdefault(conv_id, {})[seq] = change
-
-    def put_message(self, entry: MessageSent) -> None:
-        """Writes an entry."""
-        stored = StoredEntry(entry.seq, "message_sent", encode(entry))
-        self._entries[entry.conv_id, entry.seq] = stored
-        self._counts[entry.conv_id, entry.seq] = entry.messages
-
-    def put_edit(self, entry: MessageEdited) -> None:
-        """Writes an edit, and marks it as the last edit of its message."""
-        stored = StoredEntry(entry.seq, "message_edited", encode(entry))
-        self._entries[entry.conv_id, entry.seq] = stored
-        target = self._entries[entry.conv_id, entry.target]
-        self._entries[entry.conv_id, entry.target] = target._replace(edited_by=entry.seq)
-
-    def put_recall(self, conv_id: str, seq: int, *seqs: int) -> None:
-        """Writes that entry ``seq`` recalled these messages."""
-        del seq
-        for each in seqs:
-            before = self._entries.get((conv_id, each), StoredEntry(each, "", b""))
-            self._entries[conv_id, each] = before._replace(json=b"", is_recalled=True)
-
-    def put_row(self, user: str, row: SyncRow) -> None:
-        """Writes a row of a sync timeline."""
-        self._rows[user][key_of(row)] = encode_row(row).decode()
-
-    def drop_record(self, user: str, sync_seq: int) -> None:
-        """Removes a row with one record, as its expiry does."""
-        self._rows[user].pop(sync_seq, None)
-
-    def put_expiry(self, user: str, since: int, until: int, newest: int) -> None:
-        """Writes how long records are retained; the highest ``newest`` of a slot wins."""
-        slots = self._expiries[user]
-        if since not in slots or slots[since].newest < newest:
-            slots[since] = Expiry(since, until, newest)
-
-    async def conversation(self, conv_id: str) -> ConversationHead | None:
-        """See `Store`."""
-        self._check()
-        return self._conversations.get(conv_id)
-
-    async def changes(self, user: str, conv_id: str) -> list[MembershipChange]:
-        """See `Store`."""
-        return (await self.all_changes(user)).get(conv_id, [])
-
-    async def all_changes(self, user: str) -> dict[str, list[MembershipChange]]:
-        """See `Store`."""
-        self._check()
-        return {c: sorted(found.values()) for c, found in sorted(self._changes[user].items())}
-
-    async def conversation_ids(self, user: str, after: str, limit: int) -> list[str]:
-        """See `Store`."""
-        self._check()
-        return sorted(conv_id for conv_id in self._changes[user] if conv_id > after)[:limit]
-
-    async def messages_up_to(self, conv_id: str, seq: int) -> int:
-        """See `Store`."""
-        self._check()
-        return self._counts.get((conv_id, seq), 0)
-
-    async def read_mark(self, conv_id: str, user: str) -> ReadMark:
-        """See `Store`."""
-        self._check()
-        return self._marks.get((conv_id, user), ReadMark())
-
-    async def entries(self, conv_id: str, first: int, last: int) -> list[StoredEntry]:
-        """See `Store`."""
-        self._check()
-        assert last - first < SLICE
-        keys = ((conv_id, seq) for seq in range(first, last + 1))
-        return [self._entries[key] for key in keys if key in self._entries]
-
-    async def chosen_entries(self, conv_id: str, seqs: list[int]) -> list[StoredEntry]:
-        """See `Store`."""
-        self._check()
-        assert len(seqs) <= SLICE
-        return [self._entries[conv_id, seq] for seq in seqs if (conv_id, seq) in self._entries]
-
-    async def entries_of(self, chosen: Mapping[str, list[int]]) -> dict[str, list[StoredEntry]]:
-        """See `Store`."""
-        return {c: await self.chosen_entries(c, seqs) for c, seqs in chosen.items()}
-
-    async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
-        """See `Store`."""
-        self._check()
-        buckets = {sync_seq // SYNC_BUCKET for sync_seq in self._rows[user]}
-        return sorted(bucket for bucket in buckets if bucket >= first)[:limit]
-
-    async def sync_rows(self, user: str, bucket: int, after: int, limit: int) -> list[StoredRow]:
-        """See `Store`."""
-        self._check()
-        assert limit <= SLICE
-        return [
-            StoredRow(sync_seq, json)
-            for sync_seq, json in sorted(self._rows[user].items())
-            if sync_seq // SYNC_BUCKET == bucket and sync_seq > after
-        ][:limit]
-
-    async def sync_buckets_back(self, user: str, last: int, limit: int) -> list[int]:
-        """See `Store`."""
-        there = await self.sync_buckets(user, 0, MAX_SEQ)
-        return [bucket for bucket in reversed(there) if bucket <= last][:limit]
-
-    async def sync_rows_back(
-        self, user: str, bucket: int, before: int, limit: int
-    ) -> list[StoredRow]:
-        """See `Store`."""
-        self._check()
-        assert limit <= SLICE
-        return [
-            StoredRow(sync_seq, json)
-            for sync_seq, json in sorted(self._rows[user].items(), reverse=True)
-            if sync_seq // SYNC_BUCKET == bucket and sync_seq < before
-        ][:limit]
-
-    async def expiries(self, user: str, limit: int) -> list[Expiry]:
-        """See `Store`."""
-        self._check()
-        return sorted(self._expiries[user].values(), reverse=True)[:limit]
-
-    async def reachable(self) -> bool:
-        """See `Store`."""
-        return self.up
-
-    def _check(self) -> None:
-        if not self.up:
-            raise ServerUnavailable("switched off by the test")
-
-
-class FakeIndex:
-    """`gateway.reads.search.Index` in memory: matches terms as Elasticsearch does."""
-
-    def __init__(self) -> None:
-        self.up = True
-        self.messages: list[MessageSent] = []
-        self.versions: dict[tuple[str, int], int] = {}
-
-    async def newest(
-        self,
-        asked: SearchAsked,
-        scope: dict[str, list[Period]],
-        below: SearchPosition | None,
-        limit: int,
-    ) -> list[Hit]:
-        """See `Index`. The version of a message is its own, unless ``versions`` has another."""
-        if not self.up:
-            raise ServerUnavailable("switched off by the test")
-        found = [
-            SearchPosition(message.at, message.conv_id, message.seq)
-            for message in self.messages
-            if visible(scope.get(message.conv_id, []), message.seq)
-            and asked.sender in {None, message.sender}
-            and all(has_run(readings_of(message.content.text), term) for term in asked.query.terms)
-        ]
-        found.sort(key=SearchPosition.sort_key)
-        after = [p for p in found if below is None or p.sort_key() > below.sort_key()][:limit]
-        return [Hit(p, self.versions.get((p.conv_id, p.seq), p.seq)) for p in after]
-
-    async def reachable(self) -> bool:
-        """See `Index`."""
-        return self.up
 
 
 class Answer(NamedTuple):

@@ -24,12 +24,13 @@ from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
 from schemas.records import FanoutMode, HistoryRule, MessageEdited, MessageSent
 from schemas.settings import Settings
 from schemas.sync_rows import SyncRow, encode_row
-from tests.support.gateway import Caller, SyncRowWriting, key_of, serving
+from tests.support.gateway import Caller, serving
+from tests.support.gateway_store import SyncRowWriting, key_of
 from tests.support.waiting import until
 
 
 class Rows(SyncRowWriting):
-    """Writes the content of a `tests.support.gateway.FakeStore` to Cassandra."""
+    """Writes the content of a `tests.support.gateway_store.FakeStore` to Cassandra."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

@@ -11,7 +11,7 @@ from consumers.device.knowledge import (
 )
 from schemas.codec import encode
 from schemas.records import AnySyncRecord, FanoutChanged, FanoutMode
-from tests.support.gateway import message
+from tests.support.gateway_store import message
 
 
 def arrived(sync_seq: int, record: AnySyncRecord) -> Arrived:

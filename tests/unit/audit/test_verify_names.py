@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, get_args
 
 from audit.rule_names import RuleName
-from tests.support.audited import system_of
+from tests.support.audited_building import system_of
 from tests.support.damage import BETWEEN_EPOCHS, DAMAGES, Pick
 from tests.support.placing import PLACINGS
 from tests.support.sequencing import run

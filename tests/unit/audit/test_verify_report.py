@@ -17,7 +17,8 @@ from audit.report import NAMED, AuditReport, Difference
 from ops.commands import verify as command
 from ops.commands.verify_output import line, report_table, summary
 from schemas.settings import Settings
-from tests.support.audited import System, lists, system_of
+from tests.support.audited import System, lists
+from tests.support.audited_building import system_of
 from tests.support.damage import DAMAGES, Pick
 from tests.support.sequencing import run
 from tests.support.stories import STORY

@@ -30,7 +30,8 @@ from schemas.codec import encode
 from schemas.errors import Trimmed
 from schemas.records import FanoutChanged, MessageSent
 from tests.support.forwarding import Forwarder
-from tests.support.gateway import FakeIndex, FakeStore, message, serving, token_settings
+from tests.support.gateway import serving, token_settings
+from tests.support.gateway_store import FakeIndex, FakeStore, message
 from tests.support.waiting import until
 
 SETTINGS: Final = token_settings()

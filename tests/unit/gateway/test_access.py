@@ -11,7 +11,7 @@ from gateway.reads.access import access_conversation
 from gateway.store.store_port import ConversationHead
 from schemas.errors import ServerUnavailable
 from schemas.visibility import MembershipChange, Period
-from tests.support.gateway import FakeStore
+from tests.support.gateway_store import FakeStore
 
 
 async def refusal(store: FakeStore, user: str, conv_id: str) -> Problem:

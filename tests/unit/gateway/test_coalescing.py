@@ -10,7 +10,7 @@ from gateway.store import shared_queries
 from gateway.store.coalescing import CoalescingStore
 from gateway.store.store_port import ConversationHead
 from schemas.errors import ServerUnavailable
-from tests.support.gateway import FakeStore
+from tests.support.gateway_store import FakeStore
 from tests.support.waiting import until
 
 

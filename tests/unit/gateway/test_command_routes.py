@@ -15,7 +15,8 @@ from gateway.writes.command_answers import Writes
 from schemas.codec import decode_command, decode_entry
 from schemas.ids import uuid7
 from schemas.records import ConversationDescribed, MessageSent
-from tests.support.gateway import Answer, Caller, FakeIndex, FakeStore, serving, token_settings
+from tests.support.gateway import Answer, Caller, serving, token_settings
+from tests.support.gateway_store import FakeIndex, FakeStore
 from tests.support.sequenced_log import BEGIN_MS, SequencedLog
 from tests.support.waiting import until
 

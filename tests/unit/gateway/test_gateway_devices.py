@@ -11,7 +11,8 @@ from jsonschema import Draft202012Validator
 from gateway.http.openapi import document
 from gateway.store.device_port import MAX_DEVICES
 from schemas.records import NewDevicePolicy
-from tests.support.gateway import Answer, Caller, FakeIndex, FakeStore, serving, token_settings
+from tests.support.gateway import Answer, Caller, serving, token_settings
+from tests.support.gateway_store import FakeIndex, FakeStore
 
 DEVICES = "/v1/devices"
 DEVICE = "/v1/devices/{}"

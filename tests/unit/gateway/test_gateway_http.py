@@ -31,15 +31,8 @@ from schemas.errors import ConfigurationError
 from schemas.http.queries import MAX_ITEMS
 from schemas.records import ConversationCreated, Rejected
 from tests.support.edges import filled
-from tests.support.gateway import (
-    Answer,
-    Caller,
-    FakeIndex,
-    FakeStore,
-    message,
-    serving,
-    token_settings,
-)
+from tests.support.gateway import Answer, Caller, serving, token_settings
+from tests.support.gateway_store import FakeIndex, FakeStore, message
 
 MESSAGES = "/v1/conversations/{}/messages"
 

@@ -22,7 +22,8 @@ from gateway.token_keys.jwks_url import MAX_JWKS_BYTES, RotatingKeys
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 from tests.support.clock import Clock
-from tests.support.gateway import FakeIndex, FakeStore, serving
+from tests.support.gateway import serving
+from tests.support.gateway_store import FakeIndex, FakeStore
 from tests.support.key_server import SLOW, KeyServer, Trouble, key_server
 from tests.support.tokens import private_key, token_of
 from tests.support.waiting import until

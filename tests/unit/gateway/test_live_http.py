@@ -25,7 +25,8 @@ from gateway.live.live_session import LiveSession
 from gateway.log import wake_ups
 from gateway.log.wake_ups import Wake, WakeUps
 from schemas.lifetime import SKIPPED_SINCE, SKIPPED_UNTIL
-from tests.support.gateway import Caller, FakeIndex, FakeStore, message, serving, token_settings
+from tests.support.gateway import Caller, serving, token_settings
+from tests.support.gateway_store import FakeIndex, FakeStore, message
 from tests.support.waiting import until
 
 SETTINGS = token_settings()

@@ -16,7 +16,8 @@ from gateway.log.log_ends import LogEnds, ShardEnds
 from gateway.log.wake_ups import WakeUps
 from schemas.settings import Settings
 from schemas.sync_seq import sync_seq
-from tests.support.gateway import FakeIndex, FakeStore, message, serving, token_settings
+from tests.support.gateway import serving, token_settings
+from tests.support.gateway_store import FakeIndex, FakeStore, message
 
 SETTINGS = token_settings()
 

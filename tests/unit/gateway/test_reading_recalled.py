@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from gateway.reads.access import access_conversation
 from gateway.reads.unread_count import reading_of
-from tests.support.gateway import FakeStore, message
+from tests.support.gateway_store import FakeStore, message
 
 
 async def test_a_mark_on_recalled_messages_does_not_change_the_unread_count() -> None:

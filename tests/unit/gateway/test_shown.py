@@ -14,7 +14,7 @@ from gateway.reads.search import search_messages
 from gateway.reads.search_terms import parse_query
 from gateway.store.index_port import SearchAsked
 from gateway.store.store_port import StoredEntry
-from tests.support.gateway import FakeIndex, FakeStore, edit, message
+from tests.support.gateway_store import FakeIndex, FakeStore, edit, message
 
 HEAD = 260
 

@@ -13,7 +13,7 @@ from gateway.store.store_port import SLICE, ConversationHead, StoredEntry
 from schemas.codec import encode
 from schemas.errors import ServerUnavailable
 from schemas.sync_rows import SyncReference
-from tests.support.gateway import FakeStore, message
+from tests.support.gateway_store import FakeStore, message
 
 
 class Counting(FakeStore):

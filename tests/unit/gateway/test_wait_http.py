@@ -15,15 +15,8 @@ from gateway.http.tokens import issue_token, verify_token
 from gateway.log import wake_ups
 from gateway.log.wake_ups import Wake, WakeUps
 from gateway.token_keys.key_source import fixed_keys
-from tests.support.gateway import (
-    Answer,
-    Caller,
-    FakeIndex,
-    FakeStore,
-    message,
-    serving,
-    token_settings,
-)
+from tests.support.gateway import Answer, Caller, serving, token_settings
+from tests.support.gateway_store import FakeIndex, FakeStore, message
 from tests.support.waiting import until
 
 ANSWER_SECONDS = 10.0

@@ -14,7 +14,8 @@ from yarl import URL
 from ops import gateway_reader
 from ops.gateway_reader import GatewayReader
 from schemas.errors import RequestRefused
-from tests.support.gateway import Caller, FakeIndex, FakeStore, message, serving, token_settings
+from tests.support.gateway import Caller, serving, token_settings
+from tests.support.gateway_store import FakeIndex, FakeStore, message
 
 LAST = 7
 

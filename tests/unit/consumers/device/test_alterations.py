@@ -15,8 +15,8 @@ from consumers.device.local_change import LocalChange
 from consumers.device.local_store import LocalStore
 from schemas.codec import encode
 from schemas.records import AnySyncRecord, MessageRecalled, RecalledHole, Retracted
-from tests.support.gateway import edit, message
-from tests.support.local_world import copy_killed
+from tests.support.device_files import copy_killed
+from tests.support.gateway_store import edit, message
 
 SECRET = "hush, hush"
 

@@ -28,7 +28,7 @@ from schemas.errors import (
     Trimmed,
 )
 from schemas.records import AnySyncRecord
-from tests.support.gateway import message
+from tests.support.gateway_store import message
 from tests.support.local_records import arrived, hole, late, page, said, seqs
 from tests.support.waiting import until
 

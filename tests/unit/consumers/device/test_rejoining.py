@@ -10,7 +10,7 @@ from consumers.device.knowledge import BEFORE_ALL, HistoryPart, TimelineItem
 from consumers.device.local_store import LocalStore
 from schemas.codec import encode
 from schemas.records import MembersAdded, MembersRemoved
-from tests.support.gateway import message
+from tests.support.gateway_store import message
 from tests.support.local_records import arrived, hole, page, said, seqs
 
 COMMON: dict[str, Any] = {

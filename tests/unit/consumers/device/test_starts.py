@@ -11,7 +11,7 @@ from consumers.device.knowledge import (
 )
 from consumers.device.local_store import LocalStore
 from consumers.device.spans import Span
-from tests.support.gateway import message
+from tests.support.gateway_store import message
 from tests.support.local_records import arrived, hole, late, page, said, seqs
 
 

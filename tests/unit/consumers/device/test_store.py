@@ -25,7 +25,7 @@ from schemas.errors import (
     UndecodableRecord,
 )
 from schemas.records import Duplicate
-from tests.support.gateway import message
+from tests.support.gateway_store import message
 from tests.support.local_records import arrived, hole, page, said, seqs, switched
 
 NEWER = b'{"kind":"message_recalled","conv_id":"c","seq":2,"sender":"ann","at":1}'

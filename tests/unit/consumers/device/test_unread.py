@@ -17,7 +17,7 @@ from consumers.device.knowledge import (
 from consumers.device.local_store import LocalStore
 from schemas.codec import encode
 from schemas.records import ReadMarked
-from tests.support.gateway import message
+from tests.support.gateway_store import message
 from tests.support.local_records import arrived, page
 
 
