@@ -147,7 +147,7 @@ def _compare_sync_store(
         allow_skipped(shards.by_number.values(), notes.skips)
         report_missing_rows(shards.by_number.values(), read, report)
         compare_sync_buckets(buckets, sources.sync_buckets(), report)
-        compare_sync_expiries(buckets.reached, notes.slots, report)
+        compare_sync_expiries(buckets.reached, notes.expiries, report)
     with _timed(report, "marks"):
         compare_marks(log, shards, sources.read_marks(), report)
 

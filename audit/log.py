@@ -45,7 +45,7 @@ class Log:
         """The number of entries, including holes."""
         return sum(conversation.head for conversation in self.conversations.values())
 
-    def lane_of(self, conv_id: str) -> int:
+    def source_partition_of(self, conv_id: str) -> int:
         """The partition of a conversation, whether or not the conversation exists."""
         conversation = self.conversations.get(conv_id)
         if conversation is None:

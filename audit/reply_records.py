@@ -18,7 +18,7 @@ _AT_BITS: Final = 63 - _LOWER_BITS
 
 
 class Replies:
-    """A multiset of (time, conversation, sender, device, id) for each lane.
+    """A multiset of (time, conversation, sender, device, id) for each source partition.
 
     A reply has the broker's time of its command. The time is the upper part of a 64-bit number,
     followed by a hash of the other fields and, in the lowest bits, the kind of the reply.
@@ -28,22 +28,22 @@ class Replies:
         self._found: defaultdict[int, array[int]] = defaultdict(lambda: array("q"))
         self._used: dict[int, bytearray] = {}
 
-    def add(self, lane: int, at: int, kind: ReplyKind, *name: str) -> None:
-        """Add a reply to a command of a lane."""
-        self._found[lane].append(_number(at, name) | _KINDS.index(kind))
+    def add(self, partition: int, at: int, kind: ReplyKind, *name: str) -> None:
+        """Add a reply to a command of a partition."""
+        self._found[partition].append(_number(at, name) | _KINDS.index(kind))
 
     def seal(self) -> None:
         """End the adding of replies. Call before `take`."""
-        for lane, found in self._found.items():
-            self._found[lane] = array("q", sorted(found))
-            self._used[lane] = bytearray(len(found))
+        for partition, found in self._found.items():
+            self._found[partition] = array("q", sorted(found))
+            self._used[partition] = bytearray(len(found))
 
-    def take(self, lane: int, at: int, *name: str) -> ReplyKind | None:
+    def take(self, partition: int, at: int, *name: str) -> ReplyKind | None:
         """The kind of an unclaimed reply to a command, and claim the reply; None without one."""
-        found, number = self._found.get(lane), _number(at, name)
+        found, number = self._found.get(partition), _number(at, name)
         if found is None:
             return None
-        used = self._used[lane]
+        used = self._used[partition]
         place = bisect_left(found, number)
         while place < len(found) and found[place] >> _KIND_BITS == number >> _KIND_BITS:
             if not used[place]:
@@ -52,10 +52,10 @@ class Replies:
             place += 1
         return None
 
-    def left(self, lane: int, since: int) -> int:
-        """The number of unclaimed replies of a lane, at or after the time ``since`` (ms)."""
-        begin = bisect_left(self._found.get(lane, ()), since << _LOWER_BITS)
-        return self._used.get(lane, bytearray()).count(0, begin)
+    def left(self, partition: int, since: int) -> int:
+        """The number of unclaimed replies of a partition, at or after the time ``since`` (ms)."""
+        begin = bisect_left(self._found.get(partition, ()), since << _LOWER_BITS)
+        return self._used.get(partition, bytearray()).count(0, begin)
 
 
 def _number(at: int, name: tuple[str, ...]) -> int:

@@ -19,27 +19,27 @@ class Notes(NamedTuple):
     """The table, by recipient.
 
     Attributes:
-        slots: The highest sync SeqId that the notes of slots cover.
+        expiries: The highest sync SeqId that the notes of retention intervals cover.
         skips: The highest sync SeqId that the sync sink skipped.
     """
 
-    slots: dict[str, int]
+    expiries: dict[str, int]
     skips: dict[str, int]
 
 
 def read_notes(rows: Iterable[ExpiryRow], report: AuditReport) -> Notes:
     """Read the rows of the table, in any order; the report receives the numbers of notes."""
     counts = report.section("sync-store").counts
-    slots: dict[str, int] = {}
+    expiries: dict[str, int] = {}
     skips: dict[str, int] = {}
     for user, since, newest in rows:
         if since == SKIPPED_SINCE:
             skips[user] = newest
         else:
             counts["expiries"] += 1
-            slots[user] = max(newest, slots.get(user, -1))
+            expiries[user] = max(newest, expiries.get(user, -1))
     counts["skip notes"] += len(skips)
-    return Notes(slots, skips)
+    return Notes(expiries, skips)
 
 
 def allow_skipped(shards: Iterable[Shard], skips: Mapping[str, int]) -> None:
@@ -85,7 +85,7 @@ def compare_skip_notes(
 
 
 def compare_sync_expiries(
-    reached: Mapping[str, int], slots: Mapping[str, int], report: AuditReport
+    reached: Mapping[str, int], expiries: Mapping[str, int], report: AuditReport
 ) -> None:
     """Compare each recipient's newest sync SeqId in the table with the recipient's rows.
 
@@ -93,10 +93,10 @@ def compare_sync_expiries(
 
     Args:
         reached: By recipient, the highest sync SeqId of a row.
-        slots: See `Notes`.
+        expiries: See `Notes`.
         report: Receives the differences.
     """
     for user, sync_seq in reached.items():
-        if slots.get(user, -1) < sync_seq:
+        if expiries.get(user, -1) < sync_seq:
             where = f"table sync_expiry, sync_seq {sync_seq}"
             report.differ("sync-store", "missing", user=user, where=where)

@@ -156,7 +156,9 @@ class _Check:
         digest = audited_digest(content or b"")
         if position is None:
             return _Value(None, 0, digest, ABSENT, digest, 0, None)
-        self._shard.first_at.setdefault(self._log.lane_of(position.conv_id), position.at)
+        self._shard.first_at.setdefault(
+            self._log.source_partition_of(position.conv_id), position.at
+        )
         state = self._shard.state_of(position.at)
         if position.kind in INLINE:
             return _Value(position, position.seq, digest, ABSENT, digest, state, None)
@@ -234,8 +236,8 @@ class _Check:
             self._report.differ("sync-log", "extra", **place, detail=detail)
         else:
             name = (position.conv_id, position.sender, position.device_id, position.client_msg_id)
-            lane = self._log.lane_of(position.conv_id)
-            self._shards.replies.add(lane, position.at, kind, *name)
+            partition = self._log.source_partition_of(position.conv_id)
+            self._shards.replies.add(partition, position.at, kind, *name)
         conversation = self._log.conversations.get(position.conv_id)
         marked = self._shards.marked(position.conv_id, place["user"], self._shard.number)
         for broken, detail in broken_reply(conversation, position, marked):

@@ -101,7 +101,7 @@ class Shard:
         self._recipients: dict[bytes, ShardRecipients] = {}
         self.marks: dict[tuple[str, str], int] = {}
         self.first_at: dict[int, int] = {}
-        """By lane, the time (ms) of its first record in this shard."""
+        """By source partition, the time (ms) of its first record in this shard."""
 
     @property
     def last_offset(self) -> int:
@@ -220,18 +220,18 @@ class AuditedShards:
         """
         return epoch in self._places_now.epochs and self._places_now.home(user, epoch) is not None
 
-    def has_replies_of(self, user: str, lane: int, at: int) -> bool:
+    def has_replies_of(self, user: str, partition: int, at: int) -> bool:
         """Whether a reply to a command of that time (ms) cannot have expired.
 
-        The records of one lane are in a shard in the order of their commands.
+        The records of one source partition are in a shard in the order of their commands.
         """
         chain = self.chain(user)
         cut = [place for place, shard in enumerate(chain) if shard.low > 0]
         if not cut:
             return True
         for shard in chain[cut[-1] :]:
-            if lane in shard.first_at:
-                return at > shard.first_at[lane]
+            if partition in shard.first_at:
+                return at > shard.first_at[partition]
         return False
 
     def chain(self, user: str) -> list[Shard]:

@@ -111,7 +111,7 @@ class ShardedChain:
         return self._log.take(message)
 
 
-class OwnTopicChain:
+class RecipientTopicChain:
     """The shards of one person in the layout `TopicPerRecipient`.
 
     Args:
@@ -128,8 +128,8 @@ class OwnTopicChain:
         self._layout = layout
         self._user = user
         self._consumer = consumer
-        self._own_is_there = False
-        self._looked_at = float("-inf")
+        self._has_topic = False
+        self._checked_at = float("-inf")
 
     def open(self) -> None:
         """See `Chain`."""
@@ -144,7 +144,7 @@ class OwnTopicChain:
 
     def after(self, epoch: int) -> int | None:
         """See `Chain`. Before the person has a topic, the timeline holds replies only."""
-        if epoch == OWN_EPOCH or not self._look():
+        if epoch == OWN_EPOCH or not self._check_topic():
             return None
         return OWN_EPOCH
 
@@ -164,13 +164,13 @@ class OwnTopicChain:
         """See `Chain`."""
         return False
 
-    def _look(self) -> bool:
+    def _check_topic(self) -> bool:
         now = time.monotonic()
-        if not self._own_is_there and now - self._looked_at > CHAIN_CHECK_SECONDS:
-            self._looked_at = now
-            topic = self._layout.topic_of_own(self._user)
-            self._own_is_there = _partitions(self._consumer, topic) > 0
-        return self._own_is_there
+        if not self._has_topic and now - self._checked_at > CHAIN_CHECK_SECONDS:
+            self._checked_at = now
+            topic = self._layout.recipient_topic(self._user)
+            self._has_topic = _partitions(self._consumer, topic) > 0
+        return self._has_topic
 
 
 def chain_of(settings: Settings, user: str, consumer: Consumer) -> Chain:
@@ -178,7 +178,7 @@ def chain_of(settings: Settings, user: str, consumer: Consumer) -> Chain:
     return by_layout(
         settings,
         sharded=lambda layout: ShardedChain(settings, layout, user, consumer),
-        topic_per_recipient=lambda layout: OwnTopicChain(settings, layout, user, consumer),
+        topic_per_recipient=lambda layout: RecipientTopicChain(settings, layout, user, consumer),
     )
 
 
@@ -192,5 +192,5 @@ def _place(consumer: Consumer, layout: SyncLayout, user: str, epoch: int) -> Top
 
 def _partitions(consumer: Consumer, topic: str) -> int:
     """Return the number of partitions of a topic; 0 if the topic does not exist."""
-    found = answered(topic, lambda: consumer.list_topics(topic, REQUEST_SECONDS))
-    return len(found.topics[topic].partitions)
+    metadata = answered(topic, lambda: consumer.list_topics(topic, REQUEST_SECONDS))
+    return len(metadata.topics[topic].partitions)

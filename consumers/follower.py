@@ -40,7 +40,7 @@ MAX_RECORDS_PER_READ: Final = 500
 FOLLOW_SECONDS: Final = 0.2
 """Maximum delay until `SyncFollower.follow` notices that it should stop."""
 
-PASSED_OVER_SECONDS: Final = 5.0
+SKIPPED_SAVE_SECONDS: Final = 5.0
 """Interval of cursor updates while only records of other people arrive."""
 
 
@@ -112,21 +112,21 @@ class SyncFollower:
             ServerUnavailable: The partition cannot be read, and waiting does not help.
         """
         deadline = time.monotonic() + timeout
-        looked = False
+        has_read = False
         while True:
             while self._gulp:
                 item = self._handle(self._gulp.popleft())
                 if item is not None:
                     return item
-            left = deadline - time.monotonic()
-            if looked and left <= 0:
-                self._save_passed_over(PASSED_OVER_SECONDS)
+            seconds_left = deadline - time.monotonic()
+            if has_read and seconds_left <= 0:
+                self._save_skipped(SKIPPED_SAVE_SECONDS)
                 return None
             self._continue_in_next_epoch()
             self._gulp.extend(
-                gulp(self._consumer, min(left, CHAIN_CHECK_SECONDS), MAX_RECORDS_PER_READ)
+                gulp(self._consumer, min(seconds_left, CHAIN_CHECK_SECONDS), MAX_RECORDS_PER_READ)
             )
-            looked = True
+            has_read = True
 
     def commit(self, item: SyncItem) -> None:
         """Move the cursor to a handled record. This commits all earlier records, too.
@@ -207,7 +207,7 @@ class SyncFollower:
             self._closed_end = self._chain.end(self._place)
         if self._next < self._closed_end:
             return
-        self._save_passed_over(0)
+        self._save_skipped(0)
         place = self._chain.place(following)
         oldest, _ = bounds(self._consumer, place)
         if oldest > 0:
@@ -252,12 +252,12 @@ class SyncFollower:
     def _last_seen(self) -> int:
         return sync_seq(self._epoch, max(0, self._next - 1))
 
-    def _save_passed_over(self, after_seconds: float) -> None:
+    def _save_skipped(self, after_seconds: float) -> None:
         """Move the cursor past records of other people: a restart does not read them again.
 
         This also prevents `Trimmed` for a person who received nothing for a whole retention time.
         """
-        due = time.monotonic() - self._saved_at > after_seconds
-        if due and self._uncommitted is None and self._next > self._saved:
+        is_due = time.monotonic() - self._saved_at > after_seconds
+        if is_due and self._uncommitted is None and self._next > self._saved:
             self._cursors.save(self._user, self._device_id, self._last_seen())
             self._saved, self._saved_at = self._next, time.monotonic()

@@ -137,13 +137,13 @@ class GatewayClient:
         return URL(self._address + path, encoded=True).update_query(msgspec.to_builtins(query))
 
     async def _get(self, path: str, query: Struct, answer: type[AnswerT]) -> AnswerT:
-        return await self._ask("GET", self._url(path, query), answer, None)
+        return await self._request("GET", self._url(path, query), answer, None)
 
     async def _send(self, method: str, path: str, body: Struct, answer: type[AnswerT]) -> AnswerT:
         """Sends a request with a body. The request must be idempotent: it may be repeated."""
-        return await self._ask(method, self._url(path, NoQuery()), answer, encode(body))
+        return await self._request(method, self._url(path, NoQuery()), answer, encode(body))
 
-    async def _ask(
+    async def _request(
         self, method: str, url: URL, answer: type[AnswerT], body: bytes | None
     ) -> AnswerT:
         try:
@@ -162,12 +162,12 @@ class GatewayClient:
             async with self._http.request(
                 method, url, headers=headers, timeout=self._timeout, data=body
             ) as response:
-                found = await response.read()
+                body_bytes = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise TransientFailure(f"it does not answer: {type(error).__name__}") from None
         if response.status != _OK:
-            raise _refusal(self._address, response.status, found)
-        return found
+            raise _refusal(self._address, response.status, body_bytes)
+        return body_bytes
 
 
 def decode_answer(body: bytes, answer: type[AnswerT]) -> AnswerT:

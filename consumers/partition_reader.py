@@ -58,15 +58,15 @@ def offsets(settings: Settings, topic: Topic, query: OffsetQuery) -> dict[int, i
     admin = admin_client(settings)  # hold the reference: without it the futures never complete
     name = settings.topic(topic)
 
-    def ask() -> dict[int, int]:
+    def read_offsets() -> dict[int, int]:
         missing = admin.list_topics(name, timeout=REQUEST_SECONDS).topics[name].error
         if missing is not None:
             raise KafkaException(missing)
         places = places_of(admin, settings, topic)
-        found = query(admin, places.values(), REQUEST_SECONDS)
-        return {number: found[p.topic, p.partition] for number, p in places.items()}
+        by_place = query(admin, places.values(), REQUEST_SECONDS)
+        return {number: by_place[p.topic, p.partition] for number, p in places.items()}
 
-    return answered(name, ask)
+    return answered(name, read_offsets)
 
 
 def shards(settings: Settings, topic: Topic) -> dict[int, TopicPartition]:
@@ -75,7 +75,7 @@ def shards(settings: Settings, topic: Topic) -> dict[int, TopicPartition]:
     return answered(settings.topic(topic), lambda: places_of(admin, settings, topic))
 
 
-def answered(topic: str, ask: Callable[[], AnswerT]) -> AnswerT:
+def answered(topic: str, request: Callable[[], AnswerT]) -> AnswerT:
     """Return the broker's answer about a topic; retries while the failure may be temporary.
 
     Raises:
@@ -84,7 +84,7 @@ def answered(topic: str, ask: Callable[[], AnswerT]) -> AnswerT:
     """
     try:
         return stamina.retry(on=_may_pass, attempts=None, timeout=REQUEST_SECONDS, wait_max=1.0)(
-            ask
+            request
         )()
     except KafkaException as exception:
         error = exception.args[0]

@@ -30,8 +30,8 @@ SILENCE_SECONDS: Final = 90.0
 """Longer than the transaction timeout, after which the broker aborts an open transaction."""
 
 _STEP_SECONDS: Final = 0.5
-_FIRST_LOOK_BACK: Final = 64
-_DEEPER: Final = 16
+_FIRST_DEPTH: Final = 64
+_DEPTH_FACTOR: Final = 16
 
 
 class TailRecord(NamedTuple):
@@ -139,9 +139,9 @@ class TimelineTail:
         try:
             if is_end(message, error):
                 self._positions[partition] = max(self._positions[partition], offset)
-        except OffsetGone as gone:
+        except OffsetGone as lost:
             oldest, _ = bounds(self._consumer, TopicPartition(*place))
-            raise Trimmed(gone.offset, oldest) from None
+            raise Trimmed(lost.offset, oldest) from None
         return None
 
 
@@ -177,15 +177,19 @@ def last_records(settings: Settings, topic: Topic, until: Mapping[int, int]) -> 
         ConfigurationError: The topic does not exist.
         ServerUnavailable: The broker does not answer.
     """
-    found: Positions = {}
+    last_offsets: Positions = {}
     oldest = oldest_offsets(settings, topic)
     missing = {p: end for p, end in until.items() if end > oldest[p]}
-    depth = _FIRST_LOOK_BACK
+    depth = _FIRST_DEPTH
     while missing:
         start = {p: max(oldest[p], end - depth) for p, end in missing.items()}
         with TimelineTail(settings, start, topic) as tail:
             for records in tail.read_until(missing):
-                found |= {r.partition: r.offset for r in records if r.offset < until[r.partition]}
-        missing = {p: end for p, end in missing.items() if p not in found and start[p] > oldest[p]}
-        depth *= _DEEPER
-    return found
+                last_offsets |= {
+                    r.partition: r.offset for r in records if r.offset < until[r.partition]
+                }
+        missing = {
+            p: end for p, end in missing.items() if p not in last_offsets and start[p] > oldest[p]
+        }
+        depth *= _DEPTH_FACTOR
+    return last_offsets

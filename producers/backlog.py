@@ -7,13 +7,13 @@ Pure: the time is an argument; no thread, no Kafka. Not thread-safe.
      |  +--------rewind----------+                  |     `settle` is possible from every stage
      +-----------------resend-----------------------+
 
-Each conversation has a lane, whose commands are sent strictly in order. Repeated commands keep
+Each conversation has a queue, whose commands are sent strictly in order. Repeated commands keep
 this order, too, and go before all waiting ones. So the first copy of a command on the log is never
 after the first copy of a later command, and no copy makes the sequencer reject a valid command.
 
-A lane is blocked while the author of its next command has as many commands in flight as the window
-allows. An author's commands leave the outbox in order, and a command is in flight until it has
-left. So the commands in flight are all commands from the oldest without an outcome onwards.
+A queue is blocked while the author of its next command has as many commands in flight as the
+window allows. An author's commands leave the outbox in order, and a command is in flight until it
+has left. So the commands in flight are all commands from the oldest without an outcome onwards.
 Therefore the sequencer still remembers the id of every repeated command, now or after a restart,
 even when many later commands have their outcomes.
 """
@@ -102,19 +102,20 @@ class Parcel:
         self.stage = ParcelStage.WAITING
 
 
-class _Lane:
+class _ConversationQueue:
     """The unsettled commands of one conversation.
 
-    ``due``: when the accepted ones are sent again. ``wait``: seconds from one resend to the next.
+    ``resend_at``: when the accepted ones are sent again. ``wait``: seconds from one resend to the
+    next.
     """
 
-    __slots__ = ("accepted", "due", "sent", "wait", "waiting")
+    __slots__ = ("accepted", "resend_at", "sent", "wait", "waiting")
 
     def __init__(self) -> None:
         self.waiting: deque[Parcel] = deque()
         self.sent: dict[int, Parcel] = {}  # by position, in sending order
         self.accepted: dict[int, Parcel] = {}
-        self.due = self.wait = 0.0
+        self.resend_at = self.wait = 0.0
 
     @property
     def is_empty(self) -> bool:
@@ -142,17 +143,17 @@ class Backlog:
     def __init__(self, window: int | None, resend: Resend | None = None) -> None:
         self._window = window
         self._resend = resend
-        self._lanes: dict[str, _Lane] = {}
-        self._ready: dict[str, None] = {}  # lanes that may send, round-robin
+        self._queues: dict[str, _ConversationQueue] = {}
+        self._ready: dict[str, None] = {}  # queues that may send, round-robin
         self._rows: dict[Author, _Row] = {}
         self.sent_count = 0
         self.accepted_count = 0
-        self._next_look = 0.0
+        self._next_check = 0.0
 
     def add(self, parcel: Parcel) -> None:
         """Append a new command to its conversation."""
-        lane = self._lanes.setdefault(parcel.conv_id, _Lane())
-        lane.waiting.append(parcel)
+        queue = self._queues.setdefault(parcel.conv_id, _ConversationQueue())
+        queue.waiting.append(parcel)
         row = self._rows.setdefault(parcel.author, _Row())
         row.parcels.append(parcel)
         parcel.ordinal = row.added
@@ -162,14 +163,14 @@ class Backlog:
     def head(self) -> Parcel | None:
         """Return the command to send next, if any may be sent."""
         for conv_id in self._ready:
-            return self._lanes[conv_id].waiting[0]
+            return self._queues[conv_id].waiting[0]
         return None
 
     def mark_sent(self, parcel: Parcel) -> None:
         """Note that the producer has accepted the command that `head` returned."""
-        lane = self._lanes[parcel.conv_id]
-        lane.waiting.popleft()
-        lane.sent[parcel.position] = parcel
+        queue = self._queues[parcel.conv_id]
+        queue.waiting.popleft()
+        queue.sent[parcel.position] = parcel
         parcel.stage = ParcelStage.SENT
         self.sent_count += 1
         # Round-robin: a busy conversation does not delay the others.
@@ -184,12 +185,12 @@ class Backlog:
         """
         if parcel.stage is not ParcelStage.SENT:
             return False
-        lane = self._unsend(parcel)
+        queue = self._unsend(parcel)
         parcel.stage = ParcelStage.ACCEPTED
-        if self._resend is not None and not lane.accepted:
-            lane.wait = lane.wait or self._resend.first
-            lane.due = now + lane.wait
-        lane.accepted[parcel.position] = parcel
+        if self._resend is not None and not queue.accepted:
+            queue.wait = queue.wait or self._resend.first
+            queue.resend_at = now + queue.wait
+        queue.accepted[parcel.position] = parcel
         self.accepted_count += 1
         return True
 
@@ -200,20 +201,20 @@ class Backlog:
             The commands that may leave the outbox now, in order: none while an older command of
             the author has no outcome.
         """
-        lane = self._lanes[parcel.conv_id]
+        queue = self._queues[parcel.conv_id]
         if (
             parcel.stage is ParcelStage.WAITING
         ):  # rewound or resent: an earlier copy has the outcome
-            lane.waiting.remove(parcel)
+            queue.waiting.remove(parcel)
         elif parcel.stage is ParcelStage.SENT:
             self._unsend(parcel)
         else:
-            is_oldest = next(iter(lane.accepted)) == parcel.position
-            del lane.accepted[parcel.position]
+            is_oldest = next(iter(queue.accepted)) == parcel.position
+            del queue.accepted[parcel.position]
             self.accepted_count -= 1
             if self._resend is not None and is_oldest:
-                lane.wait = self._resend.first
-                lane.due = now + lane.wait
+                queue.wait = self._resend.first
+                queue.resend_at = now + queue.wait
         parcel.stage = ParcelStage.SETTLED
         self._update_ready(parcel.conv_id)
         return self._leaving(self._rows[parcel.author].parcels)
@@ -228,10 +229,10 @@ class Backlog:
 
     def rewind(self) -> None:
         """Return all sent, unacknowledged commands to waiting, in order: the producer failed."""
-        for conv_id, lane in self._lanes.items():
-            self._take_back(conv_id, lane, lane.sent)
+        for conv_id, queue in self._queues.items():
+            self._take_back(conv_id, queue, queue.sent)
         self.sent_count = 0
-        for conv_id in list(self._lanes):
+        for conv_id in list(self._queues):
             self._update_ready(conv_id)
 
     def resend(self, now: float) -> int:
@@ -240,49 +241,51 @@ class Backlog:
         Returns:
             The number of these commands.
         """
-        if self._resend is None or not self.accepted_count or now < self._next_look:
+        if self._resend is None or not self.accepted_count or now < self._next_check:
             return 0
-        self._next_look = now + BACKLOG_CHECK_SECONDS
+        self._next_check = now + BACKLOG_CHECK_SECONDS
         late = [
-            (conv_id, lane)
-            for conv_id, lane in self._lanes.items()
-            if lane.accepted and lane.due <= now
+            (conv_id, queue)
+            for conv_id, queue in self._queues.items()
+            if queue.accepted and queue.resend_at <= now
         ]
         count = self.accepted_count
-        for conv_id, lane in late:
-            self.accepted_count -= len(lane.accepted)
-            self._take_back(conv_id, lane, lane.accepted)
-            lane.wait = min(2 * lane.wait, self._resend.most)
+        for conv_id, queue in late:
+            self.accepted_count -= len(queue.accepted)
+            self._take_back(conv_id, queue, queue.accepted)
+            queue.wait = min(2 * queue.wait, self._resend.most)
             self._update_ready(conv_id)
         return count - self.accepted_count
 
-    def _take_back(self, conv_id: str, lane: _Lane, parcels: dict[int, Parcel]) -> None:
+    def _take_back(
+        self, conv_id: str, queue: _ConversationQueue, parcels: dict[int, Parcel]
+    ) -> None:
         for parcel in parcels.values():
             parcel.stage = ParcelStage.WAITING
         # By position: a repeated command may be older or newer than the waiting ones.
-        lane.waiting = deque(
-            sorted([*parcels.values(), *lane.waiting], key=lambda parcel: parcel.position)
+        queue.waiting = deque(
+            sorted([*parcels.values(), *queue.waiting], key=lambda parcel: parcel.position)
         )
         parcels.clear()
         self._ready.pop(conv_id, None)
 
-    def _unsend(self, parcel: Parcel) -> _Lane:
-        lane = self._lanes[parcel.conv_id]
-        del lane.sent[parcel.position]
+    def _unsend(self, parcel: Parcel) -> _ConversationQueue:
+        queue = self._queues[parcel.conv_id]
+        del queue.sent[parcel.position]
         self.sent_count -= 1
-        return lane
+        return queue
 
     def _update_ready(self, conv_id: str) -> None:
-        """Update whether the lane may send, after a change in the lane."""
-        lane = self._lanes.get(conv_id)
-        if lane is None:
+        """Update whether the queue may send, after a change in the queue."""
+        queue = self._queues.get(conv_id)
+        if queue is None:
             return
-        if lane.waiting and not self._is_blocked(lane.waiting[0]):
+        if queue.waiting and not self._is_blocked(queue.waiting[0]):
             self._ready.setdefault(conv_id)
             return
         self._ready.pop(conv_id, None)
-        if lane.is_empty:
-            del self._lanes[conv_id]
+        if queue.is_empty:
+            del self._queues[conv_id]
 
     def _is_blocked(self, parcel: Parcel) -> bool:
         if self._window is None:

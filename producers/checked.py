@@ -70,14 +70,16 @@ class CheckedProducer:
         """
         now = time.monotonic()
         if now >= self._next_check:
-            self._next_check = now + (CHECK_SECONDS if self._look() else CHECK_RETRY_SECONDS)
+            self._next_check = now + (
+                CHECK_SECONDS if self._check_deployment() else CHECK_RETRY_SECONDS
+            )
         return self._producer.poll(timeout)
 
     def purge(self) -> None:
         """Fail all queued and in-flight messages."""
         self._producer.purge()
 
-    def _look(self) -> bool:
+    def _check_deployment(self) -> bool:
         try:
             deployment = self._check(self._settings, ANSWER_SECONDS)
         except RetryableError as error:

@@ -46,7 +46,7 @@ POLL_SECONDS: Final = 0.1
 COMMAND_WAIT_SECONDS: Final = 1.0
 """Wait without commands in flight; a new command ends the wait at once."""
 STOP_SECONDS: Final = 15.0
-"""Longer than the thread's longest turn, which closes a producer."""
+"""Longer than the thread's longest step, which closes a producer."""
 _BACKOFF_SECONDS: Final = (0.1, 5.0)
 """Backoff before a new producer is made: first and longest."""
 
@@ -151,7 +151,7 @@ class Dispatcher:
             self._send_ready()
             self.changed.notify_all()
 
-    def turn(self) -> None:
+    def step(self) -> None:
         """Collect reports, replace a failed producer, clear the outbox, send.
 
         Only the thread of `start` calls this method while it runs.
@@ -163,10 +163,10 @@ class Dispatcher:
             self._replace(courier)
         self._clear_outbox()
         with self.changed:
-            again = self._backlog.resend(self._clock())
+            resent = self._backlog.resend(self._clock())
             self._send_ready()
-        if again:
-            _log.warning("%d commands had no outcome in time and are sent again", again)
+        if resent:
+            _log.warning("%d commands had no outcome in time and are sent again", resent)
 
     def _wait_for_work(self) -> None:
         """Wait for work, unless commands are in flight: then the producer has to be polled."""
@@ -179,9 +179,9 @@ class Dispatcher:
     def _run(self) -> None:
         try:
             while not self._stopping:
-                self.turn()
+                self.step()
                 self._wait_for_work()
-            self._last_turn()
+            self._last_step()
         except WrongDeployment as error:
             self._end(error)
         except Exception as error:  # noqa: BLE001 - waiting callers must receive every error
@@ -195,7 +195,7 @@ class Dispatcher:
             self._courier = None
             self.changed.notify_all()
 
-    def _last_turn(self) -> None:
+    def _last_step(self) -> None:
         with self.changed:
             courier, self._courier = self._courier, None
         if courier is not None:

@@ -106,8 +106,8 @@ class Publisher:
         self._ids = IdGenerator(self._outbox.last_id)
         make = make_producer or partial(kafka_producer, settings, linger_ms)
         new_courier = partial(Courier, settings.topic(Topic.MESSAGES), make)
-        again = resend if done_when == "sequenced" else None
-        self._dispatcher = Dispatcher(self._outbox, new_courier, window, done_when, again)
+        resend_policy = resend if done_when == "sequenced" else None
+        self._dispatcher = Dispatcher(self._outbox, new_courier, window, done_when, resend_policy)
         self._changed = self._dispatcher.changed
         try:
             self.resumed = self._resume()
@@ -144,21 +144,23 @@ class Publisher:
         ``name`` and ``metadata``: see `describe`.
         """
         rules = {"join": join, "history": history, "name": name, "metadata": metadata}
-        return self._queue_own(
+        return self._queue_command(
             CreateConversation, conv_id, {"members": list_of("members", members), **rules}
         )
 
     def add_members(self, conv_id: str, members: Sequence[str]) -> Receipt:
         """Add people. In an open conversation, users may add themselves. Errors: see `send`."""
-        return self._queue_own(AddMembers, conv_id, {"members": list_of("members", members)})
+        return self._queue_command(AddMembers, conv_id, {"members": list_of("members", members)})
 
     def remove_members(self, conv_id: str, members: Sequence[str]) -> Receipt:
         """Remove people: owners anybody, others only themselves. Errors: see `send`."""
-        return self._queue_own(RemoveMembers, conv_id, {"members": list_of("members", members)})
+        return self._queue_command(
+            RemoveMembers, conv_id, {"members": list_of("members", members)}
+        )
 
     def transfer_ownership(self, conv_id: str, to: str) -> Receipt:
         """Make another member the owner; only the owner may. Errors: see `send`."""
-        return self._queue_own(TransferOwnership, conv_id, {"to": to})
+        return self._queue_command(TransferOwnership, conv_id, {"to": to})
 
     def describe(
         self,
@@ -175,7 +177,7 @@ class Publisher:
             metadata: A JSON object as text, at most 4,096 bytes; "" removes the metadata.
         """
         fields = {"name": name, "metadata": metadata}
-        return self._queue_own(DescribeConversation, conv_id, fields)
+        return self._queue_command(DescribeConversation, conv_id, fields)
 
     def send(self, conv_id: str, text: str, mentions: Sequence[str] = ()) -> Receipt:
         """Send a message. On return, the command is in the outbox and is being sent.
@@ -187,7 +189,7 @@ class Publisher:
             TransientFailure: The disk does not accept the write.
             PublisherClosed: The publisher was closed.
         """
-        return self._queue_own(SendMessage, conv_id, _said(text, mentions))
+        return self._queue_command(SendMessage, conv_id, _content_fields(text, mentions))
 
     def mark_read(self, conv_id: str, seq: int) -> Receipt:
         """Mark all entries up to ``seq`` as read by the user. Errors: see `send`.
@@ -196,15 +198,17 @@ class Publisher:
         as a duplicate with the SeqId of that mark. A mark above the head of the conversation is
         rejected as ``invalid``, and a former member's mark as ``not_a_member``.
         """
-        return self._queue_own(MarkRead, conv_id, {"seq": seq})
+        return self._queue_command(MarkRead, conv_id, {"seq": seq})
 
     def recall(self, conv_id: str, seq: int) -> Receipt:
         """Recall the message ``seq``: its text is erased everywhere. Errors: see `send`."""
-        return self._queue_own(RecallMessage, conv_id, {"seq": seq})
+        return self._queue_command(RecallMessage, conv_id, {"seq": seq})
 
     def edit(self, conv_id: str, seq: int, text: str, mentions: Sequence[str] = ()) -> Receipt:
         """Replace text and mentions of the message ``seq``. Errors: see `send`."""
-        return self._queue_own(EditMessage, conv_id, {"seq": seq, **_said(text, mentions)})
+        return self._queue_command(
+            EditMessage, conv_id, {"seq": seq, **_content_fields(text, mentions)}
+        )
 
     def publish(self, command: AnyCommand) -> Receipt:
         """Send a ready-made command, of any sender and device. Errors: see `send`."""
@@ -280,7 +284,9 @@ class Publisher:
             self._dispatcher.add(parcels)
         return [parcel.receipt for parcel in parcels]
 
-    def _queue_own(self, kind: type[AnyCommand], conv_id: str, fields: dict[str, Any]) -> Receipt:
+    def _queue_command(
+        self, kind: type[AnyCommand], conv_id: str, fields: dict[str, Any]
+    ) -> Receipt:
         # One lock for id and position: the order of the ids is the order of sending.
         with self._changed:
             command = kind(
@@ -316,23 +322,25 @@ class Publisher:
         fresh: dict[Identity, tuple[AnyCommand, bytes]] = {}
         for command, value in encoded:
             identity = identity_of(command)
-            twin = self._dispatcher.find(identity)
-            under_way = fresh[identity][1] if identity in fresh else twin and twin.value
-            if under_way is None:
+            in_flight = self._dispatcher.find(identity)
+            known_value = (
+                fresh[identity][1] if identity in fresh else in_flight and in_flight.value
+            )
+            if known_value is None:
                 fresh[identity] = command, value
                 receipts[identity] = self._receipt(command)
-            elif under_way != value:
+            elif known_value != value:
                 raise InvalidCommand(
                     "conflict", f"{command.client_msg_id} is in flight with different content"
                 )
-            elif twin is not None:
-                receipts[identity] = twin.receipt
+            elif in_flight is not None:
+                receipts[identity] = in_flight.receipt
         return receipts, list(fresh.values())
 
     def _receipt(self, command: AnyCommand) -> Receipt:
         return Receipt(command.client_msg_id, self._changed, lambda: self._dispatcher.trouble)
 
 
-def _said(text: str, mentions: Sequence[str]) -> dict[str, Any]:
+def _content_fields(text: str, mentions: Sequence[str]) -> dict[str, Any]:
     """Return the fields that a message and an edit have in common."""
     return {"content": TextContent(text=text), "mentions": list_of("mentions", mentions)}

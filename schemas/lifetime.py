@@ -2,11 +2,11 @@
 
 Each record expires by itself and leaves no trace. A reader must distinguish an expired record from
 a record that never existed, so the writer also stores from which time on records may have expired.
-It stores one such note for each *slot*, a part of the lifetime, rather than for each record. All
-records of a slot are retained until a lifetime after the end of the slot.
+It stores one such note for each *retention interval*, a part of the lifetime, rather than for each
+record. All records of an interval are retained until a lifetime after the end of the interval.
 
 With the setting ``skip_inactive``, a recipient without contact for a lifetime gets no rows, but
-one *skip note*: a note of the slot `SKIPPED_SINCE` whose records expired before it was written
+one *skip note*: a note of the interval `SKIPPED_SINCE` whose records expired before it was written
 (`SKIPPED_UNTIL`). A recipient has at most one skip note.
 """
 
@@ -15,9 +15,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final, NamedTuple
 
-_SLOTS_IN_A_LIFETIME: Final = 8
-"""One note for each slot and recipient; records are retained up to one slot longer than required.
-"""
+_INTERVALS_IN_A_LIFETIME: Final = 8
+"""One note for each retention interval and recipient. Records are retained up to one interval
+longer than required."""
 
 _LEAST_MARGIN: Final = 2
 """Seconds. Cassandra counts whole seconds, and both times may be rounded down."""
@@ -27,8 +27,8 @@ _LARGEST_MARGIN: Final = 60
 
 
 SKIPPED_SINCE: Final = 2**63 - 1
-"""The slot of a skip note. It is above all other slots, so that a reader of the latest notes
-always finds it."""
+"""The begin of the interval of a skip note. It is above all other begins, so that a reader of the
+latest notes always finds it."""
 
 SKIPPED_UNTIL: Final = 0
 """The time until which skipped records are certainly stored (seconds since 1970): never."""
@@ -42,7 +42,7 @@ def contact_interval(lifetime: timedelta) -> timedelta:
     Args:
         lifetime: Minimum retention of a sync record.
     """
-    return min(_LONGEST_CONTACT_INTERVAL, lifetime / _SLOTS_IN_A_LIFETIME)
+    return min(_LONGEST_CONTACT_INTERVAL, lifetime / _INTERVALS_IN_A_LIFETIME)
 
 
 def inactive_after(lifetime: timedelta) -> timedelta:
@@ -60,22 +60,23 @@ def inactive_after(lifetime: timedelta) -> timedelta:
 class RetentionTimes(NamedTuple):
     """Durations that follow from a lifetime, in seconds.
 
-    ``slot``: the length of a slot. ``surely``: the guaranteed retention of a record, from the
-    begin of its slot. ``ttl``: the TTL in Cassandra, from the time of writing.
+    ``interval``: the length of a retention interval. ``surely``: the guaranteed retention of a
+    record, from the begin of its interval. ``ttl``: the TTL in Cassandra, from the time of
+    writing.
     """
 
-    slot: int
+    interval: int
     surely: int
     ttl: int
 
     def since(self, now: float) -> int:
-        """The begin of the slot of a time (seconds)."""
-        return int(now) // self.slot * self.slot
+        """The begin of the retention interval of a time (seconds)."""
+        return int(now) // self.interval * self.interval
 
 
 def retention_times(lifetime: timedelta) -> RetentionTimes:
     """The retention of records with this lifetime, which is at least a second."""
     seconds = int(lifetime.total_seconds())
-    slot = max(1, seconds // _SLOTS_IN_A_LIFETIME)
-    margin = max(_LEAST_MARGIN, min(_LARGEST_MARGIN, slot))
-    return RetentionTimes(slot, seconds + slot, seconds + slot + margin)
+    interval = max(1, seconds // _INTERVALS_IN_A_LIFETIME)
+    margin = max(_LEAST_MARGIN, min(_LARGEST_MARGIN, interval))
+    return RetentionTimes(interval, seconds + interval, seconds + interval + margin)

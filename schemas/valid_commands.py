@@ -162,10 +162,10 @@ def _check_about_message(
 ) -> None:
     match command:
         case SendMessage():
-            _check_said(command, limits)
+            _check_content(command, limits)
         case EditMessage():
             _check_seq(command.seq, "unknown_message")
-            _check_said(command, limits)
+            _check_content(command, limits)
         case RecallMessage():
             _check_seq(command.seq, "unknown_message")
         case MarkRead():
@@ -190,7 +190,7 @@ def _check_seq(seq: int, code: RejectionCode) -> None:
         raise InvalidCommand(code, f"a SeqId is a whole number from 1 to {MAX_SEQ}", field="seq")
 
 
-def _check_said(command: SendMessage | EditMessage, limits: Limits) -> None:
+def _check_content(command: SendMessage | EditMessage, limits: Limits) -> None:
     _check_type("content", command.content, TextContent)
     _check_type("mentions", command.mentions, list)
     text, mentions = command.content.text, command.mentions

@@ -85,7 +85,9 @@ class ContactBook:
             now: Seconds since 1970.
         """
         if self._is_full:
-            self._full.tell("more than %d people had contact: no recipient is skipped", self._size)
+            self._full.warning(
+                "more than %d people had contact: no recipient is skipped", self._size
+            )
             return set()
         self._drop_old(now)
         newest, oldest = self._at.get, now - self._counts

@@ -67,7 +67,7 @@ the SeqId of its last edit, which is also the timestamp; only the row of the edi
 
 ``conversation`` is written ``USING TIMESTAMP seq``: the row with the highest SeqId wins, in any
 order of replays. ``sync_expiry`` is written the same way, by ``newest``. A row of ``sync_expiry``
-states: in the slot of time that begins at ``since`` (seconds), records up to the sync SeqId
+states: in the retention interval that begins at ``since`` (seconds), records up to the sync SeqId
 ``newest`` were written for the person, and all of them are stored until ``until`` (seconds).
 """
 

@@ -44,7 +44,7 @@ def common_config(settings: Settings) -> dict[str, Any]:
 
 
 def _tell(error: KafkaError) -> None:
-    _trouble.tell("Kafka: %s", error.str())
+    _trouble.warning("Kafka: %s", error.str())
 
 
 def producer_config(settings: Settings) -> dict[str, Any]:

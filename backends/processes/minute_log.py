@@ -27,18 +27,18 @@ class MinuteLog:
     def __init__(self, logger: Logger, clock: Callable[[], float] = time.monotonic) -> None:
         self._logger = logger
         self._clock = clock
-        self._told_at: float | None = None
+        self._logged_at: float | None = None
 
-    def tell(self, message: str, *arguments: object) -> None:
+    def warning(self, message: str, *arguments: object) -> None:
         """Logs the message, unless a line was logged within the last minute."""
         now = self._clock()
-        if self._told_at is None or now - self._told_at >= REPEAT_SECONDS:
-            self._told_at = now
+        if self._logged_at is None or now - self._logged_at >= REPEAT_SECONDS:
+            self._logged_at = now
             self._logger.warning(message, *arguments)
 
-    def over(self) -> bool:
-        """Ends the condition: the next `tell` logs at once. Returns whether there was one."""
-        lasted, self._told_at = self._told_at is not None, None
+    def end_condition(self) -> bool:
+        """Ends the condition: the next `warning` logs at once. Returns whether there was one."""
+        lasted, self._logged_at = self._logged_at is not None, None
         return lasted
 
 
@@ -59,17 +59,17 @@ class LibraryFilter(Filter):
         super().__init__()
         self._libraries = libraries
         self._clock = clock
-        self._told_at: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
     def filter(self, record: LogRecord) -> bool:
         """Whether the line is written."""
         if record.name.partition(".")[0] not in self._libraries:
             return True
         now, text = self._clock(), str(record.msg)
-        told_at = self._told_at.get(text)
-        if told_at is not None and now - told_at < REPEAT_SECONDS:
+        logged_at = self._logged_at.get(text)
+        if logged_at is not None and now - logged_at < REPEAT_SECONDS:
             return False
-        if len(self._told_at) >= _MOST_LINES:
-            self._told_at.clear()
-        self._told_at[text] = now
+        if len(self._logged_at) >= _MOST_LINES:
+            self._logged_at.clear()
+        self._logged_at[text] = now
         return True

@@ -120,12 +120,12 @@ class TopicPerRecipient:
     def __init__(self, base: str) -> None:
         self.base = base
         self._prefix = f"{base}."
-        self.topic_of_own = lru_cache(_NAMES)(self._named)
+        self.recipient_topic = lru_cache(_NAMES)(self._named)
         """The own topic of a recipient, by the recipient's id."""
 
     def topic(self, user: str, epoch: int) -> str:
         """See `SyncLayout`."""
-        return self.topic_of_own(user) if epoch else self.base
+        return self.recipient_topic(user) if epoch else self.base
 
     def epoch(self, topic: str) -> int | None:
         """See `SyncLayout`."""

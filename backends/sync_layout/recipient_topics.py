@@ -96,7 +96,7 @@ class RecipientTopics:
             raise TopicLimitReached(
                 f"{len(self._names)} recipients have topics, the limit is {limit}"
             )
-        names = iter([self._layout.topic_of_own(user) for user in missing])
+        names = iter([self._layout.recipient_topic(user) for user in missing])
         began = time.monotonic()
         while batch := list(islice(names, TOPICS_PER_REQUEST)):
             make_topics(self._admin, [sync_topic(self._settings, name, 1) for name in batch])
@@ -107,7 +107,7 @@ class RecipientTopics:
             self._note(user)
 
     def _note(self, user: str) -> str | None:
-        name = self._layout.topic_of_own(user)
+        name = self._layout.recipient_topic(user)
         if name not in self._names:
             return None
         self.by_recipient[user] = name

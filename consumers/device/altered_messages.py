@@ -85,33 +85,33 @@ class Alterations:
         """Give a message the text of a stored edit, unless the message has a later edit."""
         place = (edit.conv_id, edit.target)
         self._db.execute(_NOTE_EDIT, (*place, edit.seq))
-        found = self._db.execute(
+        row = self._db.execute(
             "SELECT json FROM item WHERE conv_id = ? AND first = ? AND hole IS NULL", place
         ).fetchone()
-        if found is None:
+        if row is None:
             return
-        item = TimelineItem(edit.conv_id, edit.target, edit.target, None, found[0])
+        item = TimelineItem(edit.conv_id, edit.target, edit.target, None, row[0])
         json = self.applied_to(item).json
-        if json != found[0]:
+        if json != row[0]:
             self._db.execute(
                 "UPDATE item SET json = ? WHERE conv_id = ? AND first = ?", (json, *place)
             )
 
     def _altered(self, conv_id: str, seq: int) -> _Altered:
-        found = self._db.execute(
+        row = self._db.execute(
             "SELECT edited_by, recalled FROM altered WHERE conv_id = ? AND seq = ?",
             (conv_id, seq),
         ).fetchone()
-        return _Altered(*found) if found else _AS_IT_WAS
+        return _Altered(*row) if row else _AS_IT_WAS
 
     def _edited(self, item: TimelineItem, by: int) -> TimelineItem:
-        found = self._db.execute(
+        row = self._db.execute(
             "SELECT json FROM item WHERE conv_id = ? AND first = ? AND hole IS NULL",
             (item.conv_id, by),
         ).fetchone()
-        if found is None or _shown(item.json).edited >= by:
+        if row is None or _shown(item.json).edited >= by:
             return item
-        edit = _decode(found[0])
+        edit = _decode(row[0])
         words = {name: edit[name] for name in ("content", "mentions")}
         shown = _decode(item.json) | words | {"edited": Raw(b"%d" % by)}
         return item._replace(json=msgspec.json.encode(shown))

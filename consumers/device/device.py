@@ -36,7 +36,7 @@ from schemas.records import AnySyncRecord, RecalledHole
 log = logging.getLogger(__name__)
 
 GAP_PAUSE_SECONDS: Final = 0.5
-"""Pause between two turns when the first one brought nothing and there is still a gap."""
+"""Pause between two steps when the first one brought nothing and there is still a gap."""
 
 RECORD_WAIT_SECONDS: Final = 20.0
 """Maximum wait for records when there is nothing else to do."""
@@ -48,10 +48,10 @@ REVIEW_SECONDS: Final = 60.0
 """Maximum age of the heads when they are pushed: a pushed head may get lost."""
 
 AFTER_FAILURE_SECONDS: Final = 2.0
-"""Pause between two turns after a server failure; the ports have already retried by then."""
+"""Pause between two steps after a server failure; the ports have already retried by then."""
 
 GAPS: Final = 20
-"""Gaps per turn, one for each conversation, so that a long gap does not delay the others."""
+"""Gaps per step, one for each conversation, so that a long gap does not delay the others."""
 
 SHOWN: Final = 500
 """Maximum number of items taken from the local store at once, to be shown."""
@@ -99,12 +99,12 @@ class Device:
         self._observe = observe
         self._missed_something = True
         self._heads_at = time.monotonic()
-        self._are_heads_told = False
-        self._are_heads_due = True
+        self._are_heads_pushed = False
+        self._must_read_heads = True
         self._patience = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Take turns until stopped. Retries without limit while a server does not answer.
+        """Step until stopped. Retries without limit while a server does not answer.
 
         Raises:
             ConfigurationError: The cursor, or the local store, is not of this deployment.
@@ -114,7 +114,7 @@ class Device:
         while not stop.is_set():
             pause = 0.0
             try:
-                pause = await self._turn_unless(stop)
+                pause = await self._step_unless(stop)
             except Trimmed as trimmed:
                 log.warning("the sync timeline was trimmed: %s", trimmed)
                 self._store.skip_to(trimmed.oldest - 1)
@@ -126,33 +126,33 @@ class Device:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), pause)
 
-    async def _turn_unless(self, stop: asyncio.Event) -> float:
-        """Take a turn, cancelled at once on stop; return the pause after it, in seconds."""
-        turning = asyncio.ensure_future(self.turn())
+    async def _step_unless(self, stop: asyncio.Event) -> float:
+        """Take a step, cancelled at once on stop; return the pause after it, in seconds."""
+        stepping = asyncio.ensure_future(self.step())
         stopping = asyncio.ensure_future(stop.wait())
         try:
-            await asyncio.wait({turning, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            brought = turning.done() and turning.result()
+            await asyncio.wait({stepping, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            has_more = stepping.done() and stepping.result()
         finally:
             self._patience = 0.0
-            for task in (turning, stopping):
+            for task in (stepping, stopping):
                 task.cancel()
-            await asyncio.gather(turning, stopping, return_exceptions=True)
-        if brought:
+            await asyncio.gather(stepping, stopping, return_exceptions=True)
+        if has_more:
             return 0.0
         self._patience = self._time_to_wait()
         return 0.0 if self._patience else GAP_PAUSE_SECONDS
 
     def _time_to_wait(self) -> float:
-        """Return how long the next turn may wait for records, in seconds; 0 if there is work."""
+        """Return how long the next step may wait for records, in seconds; 0 if there is work."""
         if self._missed_something or self._store.gaps(1):
             return 0.0
-        is_untold = self._are_heads_due or not self._are_heads_told
-        asks = (is_untold and self._store.reads_store()) or self._store.lacks_count()
-        return HEADS_AGE_SECONDS if asks else RECORD_WAIT_SECONDS
+        is_poll_needed = self._must_read_heads or not self._are_heads_pushed
+        reads_heads = (is_poll_needed and self._store.reads_store()) or self._store.lacks_count()
+        return HEADS_AGE_SECONDS if reads_heads else RECORD_WAIT_SECONDS
 
-    async def turn(self) -> bool:
-        """Do the steps once.
+    async def step(self) -> bool:
+        """Receive records, read heads and gaps, and show items, once.
 
         Returns:
             Whether anything arrived or was read, so that there may be more.
@@ -164,13 +164,13 @@ class Device:
             RequestRefused: The gateway does not accept this user.
         """
         await self._register()
-        came, more = await self._follow()  # steps 1 and 2
+        has_arrived, more = await self._follow()  # steps 1 and 2
         if not more:
-            await self._ask_for_heads()  # step 3
+            await self._read_heads()  # step 3
         read = await self._fill_gaps()  # step 4
-        self._show_what_is_whole()  # step 5
+        self._show_complete_part()  # step 5
         await self._report()
-        return came or read
+        return has_arrived or read
 
     async def _register(self) -> None:
         if self._registry is not None and not self._store.has_begun():
@@ -197,27 +197,27 @@ class Device:
                 self._observe(arrived.record)
         self._store.apply(batch)
         self._take_heads(batch.heads)
-        self._show_what_is_whole()
+        self._show_complete_part()
         return bool(batch.arrived or batch.heads), batch.more
 
     def _take_heads(self, heads: Mapping[str, int] | None) -> None:
-        self._are_heads_told = heads is not None
+        self._are_heads_pushed = heads is not None
         if heads is None or not self._store.note_pushed_heads(heads):
-            self._are_heads_due = True
+            self._must_read_heads = True
 
-    async def _ask_for_heads(self) -> None:
+    async def _read_heads(self) -> None:
         if not self._missed_something and not self._is_time_for_heads():
             return
         listed = await self._history.conversations()
         self._store.note_heads(listed, everything=self._missed_something)
-        self._missed_something = self._are_heads_due = False
+        self._missed_something = self._must_read_heads = False
         self._heads_at = time.monotonic()
 
     def _is_time_for_heads(self) -> bool:
         store, age = self._store, time.monotonic() - self._heads_at
-        is_due = self._are_heads_due or age >= REVIEW_SECONDS
+        is_read_due = self._must_read_heads or age >= REVIEW_SECONDS
         return age >= HEADS_AGE_SECONDS and (
-            (is_due and store.reads_store()) or store.lacks_count()
+            (is_read_due and store.reads_store()) or store.lacks_count()
         )
 
     async def _fill_gaps(self) -> bool:
@@ -229,7 +229,7 @@ class Device:
             self._missed_something |= any(item.hole == RECALLED_TEXT for item in part.items)
         return learned
 
-    def _show_what_is_whole(self) -> None:
+    def _show_complete_part(self) -> None:
         while items := self._store.unshown(SHOWN):
             for item in items:
                 self._show(item)

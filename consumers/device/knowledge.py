@@ -218,13 +218,13 @@ def later(one: Standing, other: Standing | None) -> Standing:
 
 def certain(part: HistoryPart) -> list[TimelineItem]:
     """Return the part of a store's answer that is permanently valid (rule 2 above)."""
-    found: list[TimelineItem] = []
+    items: list[TimelineItem] = []
     for item in part.items:
         if item.hole is None:
-            found.append(item)
+            items.append(item)
         elif item.hole != NOT_YET and item.first <= part.head:
-            found.append(item._replace(last=min(item.last, part.head)))
-    return found
+            items.append(item._replace(last=min(item.last, part.head)))
+    return items
 
 
 def is_to_be_read(standing: Standing, listed: Listed, *, everything: bool) -> bool:

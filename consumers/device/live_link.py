@@ -17,7 +17,7 @@ import msgspec
 from schemas.errors import ImError, TransientFailure
 from schemas.http.answers import LiveBegun, LiveHead, LiveProblem, LiveRecords
 
-KEPT: Final = 8
+QUEUED_MESSAGES: Final = 8
 """Capacity of the queue, in messages; each may be a page of one megabyte."""
 
 BEGIN_SECONDS: Final = 10.0
@@ -50,7 +50,7 @@ class LiveLink:
         self.is_new = True
         self._socket = socket
         self._is_over = False
-        self._messages: asyncio.Queue[LiveMessage | None] = asyncio.Queue(KEPT)
+        self._messages: asyncio.Queue[LiveMessage | None] = asyncio.Queue(QUEUED_MESSAGES)
 
     async def begin(self) -> None:
         """Wait for the message that the push has begun.

@@ -59,15 +59,15 @@ class LiveTimelines:
         self._polling = GatewayTimelines(address, token, http)
         self._cursor = BEFORE_ALL
         self._link: LiveLink | None = None
-        self._keeping: asyncio.Task[None] | None = None
+        self._holder: asyncio.Task[None] | None = None
 
     async def after(self, cursor: int, wait: float = 0.0) -> SyncBatch:
         """See `SyncSource`: the next pushed batch, or a polled page without a connection."""
         self._cursor = cursor
-        if self._keeping is None:
-            self._keeping = asyncio.create_task(self._keep())
-        elif self._keeping.done():
-            self._keeping.result()
+        if self._holder is None:
+            self._holder = asyncio.create_task(self._hold_connection())
+        elif self._holder.done():
+            self._holder.result()
         link = self._link
         if link is not None and link.cursor > cursor:
             self._link = None
@@ -82,12 +82,12 @@ class LiveTimelines:
 
     async def aclose(self) -> None:
         """Close the connection. May be called again."""
-        keeping, self._keeping, self._link = self._keeping, None, None
-        if keeping is not None:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+        holder, self._holder, self._link = self._holder, None, None
+        if holder is not None:
+            holder.cancel()
+            await asyncio.gather(holder, return_exceptions=True)
 
-    async def _keep(self) -> None:
+    async def _hold_connection(self) -> None:
         """Hold one connection after the other, with a growing backoff between failures."""
         while True:
             async for attempt in stamina.retry_context(

@@ -71,8 +71,8 @@ def open_file(path: Path, user: str, device_id: str) -> sqlite3.Connection:
         with db:
             owner = (0, user, device_id, BEFORE_ALL)
             db.execute("INSERT OR IGNORE INTO device VALUES (?, ?, ?, ?, 0, 0)", owner)
-        found = db.execute("SELECT user_id, device_id FROM device").fetchone()
-        if found != (user, device_id):
+        owner_row = db.execute("SELECT user_id, device_id FROM device").fetchone()
+        if owner_row != (user, device_id):
             raise ConfigurationError(f"the local store {path} is of another user or device")
         # A process that died after a recall may have left the text in the write-ahead log.
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

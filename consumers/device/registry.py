@@ -34,12 +34,12 @@ class GatewayRegistry:
         await self._gateway.move_cursor(device_id, MoveCursor(cursor))
 
     async def _starts(self, device_id: str) -> list[ShownFrom]:
-        found: list[ShownFrom] = []
+        starts: list[ShownFrom] = []
         after: str | None = None
         while True:
             query = ConversationsQuery(after=after, limit=LIST_PAGE)
             page = await self._gateway.beginnings(device_id, query)
-            found += [ShownFrom(s.conv_id, s.first, s.head, s.mode) for s in page.conversations]
+            starts += [ShownFrom(s.conv_id, s.first, s.head, s.mode) for s in page.conversations]
             if page.next is None:
-                return found
+                return starts
             after = page.next

@@ -33,34 +33,34 @@ def reach(through: int, known: Iterable[Span]) -> int:
     return through
 
 
-def missing(asked: Span, known: Iterable[Span]) -> list[Span]:
+def missing(wanted: Span, known: Iterable[Span]) -> list[Span]:
     """Return the parts of a span that are not in ``known``, which ascends without overlaps."""
-    found: list[Span] = []
-    begin = asked.first
+    gaps: list[Span] = []
+    begin = wanted.first
     for span in known:
-        if span.first > asked.last:
+        if span.first > wanted.last:
             break
         if span.first > begin:
-            found.append(Span(begin, span.first - 1))
+            gaps.append(Span(begin, span.first - 1))
         begin = max(begin, span.last + 1)
-    if begin <= asked.last:
-        found.append(Span(begin, asked.last))
-    return found
+    if begin <= wanted.last:
+        gaps.append(Span(begin, wanted.last))
+    return gaps
 
 
-def next_to_read(asked: Span, known: Iterable[Span]) -> Span | None:
+def next_to_read(wanted: Span, known: Iterable[Span]) -> Span | None:
     """Return the first gap of a span, extended over short islands to the gaps after them.
 
     In a pull conversation, a device has the messages that mention its owner: islands of one.
 
     Args:
-        asked: The span to search.
+        wanted: The span to search.
         known: Known spans there, ascending, without overlaps. Read no further than needed.
 
     Returns:
         The span to read; its first and last SeqIds are missing. None if nothing is missing.
     """
-    begin, gap, island = asked.first, None, 0
+    begin, gap, island = wanted.first, None, 0
     for span in known:
         if span.first > begin:
             gap = Span(begin if gap is None else gap.first, span.first - 1)
@@ -69,6 +69,6 @@ def next_to_read(asked: Span, known: Iterable[Span]) -> Span | None:
         begin = span.last + 1
         if gap is not None and (island > SHORT_ISLAND or gap.last - gap.first >= LONGEST):
             return gap
-    if begin <= asked.last:
-        gap = Span(begin if gap is None else gap.first, asked.last)
+    if begin <= wanted.last:
+        gap = Span(begin if gap is None else gap.first, wanted.last)
     return gap

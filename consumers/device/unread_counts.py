@@ -49,7 +49,7 @@ class ReadState(NamedTuple):
         return self
 
 
-class _Told(Struct, frozen=True):
+class _CountedEntry(Struct, frozen=True):
     kind: str
     seq: int
     sender: str = ""
@@ -57,7 +57,7 @@ class _Told(Struct, frozen=True):
     members: list[str] = []
 
 
-_told: Final = Decoder(_Told)
+_decoder: Final = Decoder(_CountedEntry)
 _MEMBERSHIP: Final = frozenset({"conversation_created", "members_added", "members_removed"})
 
 
@@ -68,13 +68,13 @@ def after_entry(reading: ReadState, json: bytes, user: str) -> ReadState:
     unknown kinds extend the end, too.
     """
     try:
-        entry = _told.decode(json)
+        entry = _decoder.decode(json)
     except (DecodeError, ValidationError, UnicodeDecodeError):
         return reading
     place = Counted(entry.seq, entry.messages)
     reading = reading.ends_at(place)
-    is_own = entry.kind == "message_sent" and entry.sender == user
-    if is_own or (entry.kind in _MEMBERSHIP and user in entry.members):
+    is_own_message = entry.kind == "message_sent" and entry.sender == user
+    if is_own_message or (entry.kind in _MEMBERSHIP and user in entry.members):
         return reading.read_to(*place)
     return reading
 
@@ -82,6 +82,6 @@ def after_entry(reading: ReadState, json: bytes, user: str) -> ReadState:
 def count_of(json: bytes) -> int | None:
     """Return the number of messages up to an entry; None if ``json`` is not an entry."""
     try:
-        return _told.decode(json).messages
+        return _decoder.decode(json).messages
     except (DecodeError, ValidationError, UnicodeDecodeError):
         return None

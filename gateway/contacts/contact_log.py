@@ -134,10 +134,10 @@ class NotedContacts:
             self._fail(type(error).__name__)
             return
         self._is_away = False
-        if self._trouble.over():
+        if self._trouble.end_condition():
             log.info("contacts are recorded again")
         self._noted[user] = begun
 
     def _fail(self, why: str) -> None:
         self._is_away = True
-        self._trouble.tell("contacts are not recorded: %s", why)
+        self._trouble.warning("contacts are not recorded: %s", why)

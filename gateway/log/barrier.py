@@ -106,10 +106,10 @@ class LogBarrier:
         try:
             async with asyncio.timeout(MAX_BARRIER_SECONDS):
                 ends = await self._ends(user, newest)
-                for turn in itertools.count():
+                for attempt in itertools.count():
                     if self._stored.reach(ends):
                         return
-                    if turn:
+                    if attempt:
                         await asyncio.sleep(COMMITS_READ_SECONDS)
                     self._stored = await self._stored_looks.after_now() or self._stored
         except TimeoutError:

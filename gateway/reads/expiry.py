@@ -18,12 +18,12 @@ BEGINNING: Final = -1
 """The cursor of a reader without any record."""
 
 EXPIRIES: Final = 32
-"""The number of latest slots of a recipient that are read. Ten slots have unexpired records at a
-time, with a lifetime of seconds up to 17; the latest expired slot has the highest SeqIds of the
-expired ones. The skip note is the latest of all."""
+"""Number of latest retention intervals of a recipient that are read. Ten have unexpired records at
+a time, with a lifetime of seconds up to 17; the latest expired interval has the highest SeqIds of
+the expired ones. The skip note is the latest of all."""
 
 _WORKED_IN: Final = 4
-"""The other sinks count as having stored a slot's entries after 1/4 of the slot's retention."""
+"""The other sinks count as having stored the entries of an interval after 1/4 of its retention."""
 
 
 def gone(expiries: Iterable[Expiry], now: float) -> int:

@@ -16,14 +16,14 @@ is sent in parallel, so that one stuck query does not delay later ones."""
 ResultT = TypeVar("ResultT")
 
 
-class _Turn:
+class _RunningQuery:
     """A query in flight. ``over`` is completed when the query ends, even by a failure."""
 
     def __init__(self) -> None:
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
-class _Shared(_Turn, Generic[ResultT]):
+class _Shared(_RunningQuery, Generic[ResultT]):
     """A query that readers may share until it begins; ``wanted`` may grow until then.
 
     ``before``: the previous query of the same place, for which this one waits; None after its
@@ -31,10 +31,10 @@ class _Shared(_Turn, Generic[ResultT]):
     """
 
     def __init__(
-        self, before: _Turn, wanted: range, query: Callable[[range], Awaitable[ResultT]]
+        self, before: _RunningQuery, wanted: range, query: Callable[[range], Awaitable[ResultT]]
     ) -> None:
         super().__init__()
-        self.before: _Turn | None = before
+        self.before: _RunningQuery | None = before
         self.wanted = wanted
         self.sharers = 0
         self._query = query
@@ -45,7 +45,7 @@ class _Shared(_Turn, Generic[ResultT]):
         low, high = min(self.wanted.start, wanted.start), max(self.wanted.stop, wanted.stop)
         self.wanted = range(low, high)
 
-    async def _run(self, before: _Turn) -> ResultT:
+    async def _run(self, before: _RunningQuery) -> ResultT:
         await asyncio.wait([before.over], timeout=PREVIOUS_QUERY_SECONDS)
         self.before = None  # otherwise continuous readers would build one long chain
         return await self._query(self.wanted)
@@ -58,7 +58,7 @@ class QueryQueue:
     """
 
     def __init__(self) -> None:
-        self._last: dict[Hashable, _Turn] = {}
+        self._last: dict[Hashable, _RunningQuery] = {}
 
     def __len__(self) -> int:
         """The number of places with a query."""
@@ -72,12 +72,12 @@ class QueryQueue:
         self, places: Sequence[Hashable], query: Callable[[], Awaitable[ResultT]]
     ) -> ResultT:
         """Sends a query of free places now. No reader joins it, and later queries wait for it."""
-        turn = _Turn()
-        self._last.update(dict.fromkeys(places, turn))
+        running = _RunningQuery()
+        self._last.update(dict.fromkeys(places, running))
         try:
             return await query()
         finally:
-            self._end(turn, places)
+            self._end(running, places)
 
     async def shared(
         self, place: Hashable, wanted: range, query: Callable[[range], Awaitable[ResultT]]
@@ -89,14 +89,14 @@ class QueryQueue:
             wanted: The wanted numbers; the query covers the range over all callers.
             query: Sends the query.
         """
-        turn = self._next(place, wanted, query)
-        turn.sharers += 1
+        running = self._next(place, wanted, query)
+        running.sharers += 1
         try:
-            return await asyncio.shield(turn.task)
+            return await asyncio.shield(running.task)
         finally:
-            turn.sharers -= 1
-            if turn.sharers == 0:
-                self._leave(place, turn)
+            running.sharers -= 1
+            if running.sharers == 0:
+                self._leave(place, running)
 
     def _next(
         self, place: Hashable, wanted: range, query: Callable[[range], Awaitable[ResultT]]
@@ -105,27 +105,27 @@ class QueryQueue:
         if isinstance(last, _Shared) and last.before is not None:
             last.widen(wanted)
             return last
-        turn = _Shared(last, wanted, query)
-        turn.task.add_done_callback(lambda task: self._answered(place, turn, task))
-        self._last[place] = turn
-        return turn
+        running = _Shared(last, wanted, query)
+        running.task.add_done_callback(lambda task: self._answered(place, running, task))
+        self._last[place] = running
+        return running
 
-    def _leave(self, place: Hashable, turn: _Shared[Any]) -> None:
+    def _leave(self, place: Hashable, running: _Shared[Any]) -> None:
         """Called when all readers have gone, with or without a result."""
-        turn.task.cancel()
-        if turn.before is not None and self._last.get(place) is turn:
+        running.task.cancel()
+        if running.before is not None and self._last.get(place) is running:
             # No reader may join a query that is being cancelled; the previous one is last again.
-            self._last[place] = turn.before
-            if turn.before.over.done():
+            self._last[place] = running.before
+            if running.before.over.done():
                 del self._last[place]
 
-    def _answered(self, place: Hashable, turn: _Turn, task: asyncio.Task[Any]) -> None:
+    def _answered(self, place: Hashable, running: _RunningQuery, task: asyncio.Task[Any]) -> None:
         if not task.cancelled():
             task.exception()  # all readers may have gone, so nobody else retrieves it
-        self._end(turn, [place])
+        self._end(running, [place])
 
-    def _end(self, turn: _Turn, places: Sequence[Hashable]) -> None:
-        turn.over.set_result(None)
+    def _end(self, running: _RunningQuery, places: Sequence[Hashable]) -> None:
+        running.over.set_result(None)
         for place in places:
-            if self._last.get(place) is turn:
+            if self._last.get(place) is running:
                 del self._last[place]

@@ -71,7 +71,7 @@ class StoredRow(NamedTuple):
 
 
 class Expiry(NamedTuple):
-    """The records up to ``newest``, written in the slot at ``since``, are stored until ``until``.
+    """Records up to ``newest``, of the interval from ``since``, are stored until ``until``.
 
     Times are seconds since 1970. A replayed record gets a later note as well. The skip note
     (`schemas.lifetime`) is the latest note of all, and its records have expired.

@@ -24,7 +24,7 @@ ANSWER_SECONDS: Final = 15.0
 COMMITTED_SECONDS: Final = 2.0
 """Timeout of a request for the committed offsets of new partitions."""
 
-COMMITTED_AGAIN_SECONDS: Final = 2.0
+COMMITTED_RETRY_SECONDS: Final = 2.0
 """Time for which the loop reads on before it repeats the request."""
 
 _logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Commits:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._begun_at: float | None = None
-        self._done: list[TopicPartition] = []
+        self._committed: list[TopicPartition] = []
         self._has_failed = False
         self._failures = MinuteLog(_logger)
 
@@ -64,23 +64,23 @@ class Commits:
         if error is not None or errors:
             self._fail(error or errors[0])
         else:
-            self._failures.over()
+            self._failures.end_condition()
         if error is None:
-            self._done += [place for place in places if place.error is None]
+            self._committed += [place for place in places if place.error is None]
 
     def settled(self) -> tuple[list[TopicPartition], bool]:
         """The offsets committed since the last call, and whether a commit failed since then.
 
         The next commit repeats a failed one; a failure costs at most a replay.
         """
-        done, has_failed = self._done, self._has_failed
-        self._done, self._has_failed = [], False
-        return done, has_failed
+        committed, has_failed = self._committed, self._has_failed
+        self._committed, self._has_failed = [], False
+        return committed, has_failed
 
     def _fail(self, error: object) -> None:
         self._begun_at = None
         self._has_failed = True
-        self._failures.tell("the commit failed: %s", error)
+        self._failures.warning("the commit failed: %s", error)
 
 
 class LastCommits:
@@ -105,7 +105,8 @@ class LastCommits:
         try:
             progress.learn(committed_places(self._consumer, new, COMMITTED_SECONDS))
         except KafkaException as error:
-            self._next = self._clock() + COMMITTED_AGAIN_SECONDS
-            self._failures.tell("the last commits of %s are not known: %s", names_of(new), error)
+            self._next = self._clock() + COMMITTED_RETRY_SECONDS
+            names = names_of(new)
+            self._failures.warning("the last commits of %s are not known: %s", names, error)
         else:
-            self._failures.over()
+            self._failures.end_condition()

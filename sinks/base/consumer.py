@@ -100,4 +100,4 @@ def raise_if_fatal(error: KafkaError) -> None:
     """
     if error.fatal():
         raise FatalFailure(f"the Kafka client cannot continue: {error}")
-    _errors.tell("Kafka: %s", error)
+    _errors.warning("Kafka: %s", error)

@@ -82,7 +82,7 @@ class BatchDelivery:
         # Step 3: send the poison records as dead letters, until confirmed.
         letters = [DeadLetter(records[i], reason) for i, reason in sorted(poison.items())]
         if letters:
-            self._put_aside(letters, abandon)
+            self._send_letters(letters, abandon)
         dead = Counter(letter.record.partition for letter in letters)
         return added(counts, {number: DeliveryCounts(count) for number, count in dead.items()})
 
@@ -98,13 +98,13 @@ class BatchDelivery:
         for attempt in attempts("writing", abandon):
             with attempt:
                 self._vitals.writing()
-                whole = len(pending) == len(records)
-                outcome = self._outcome(records if whole else [records[i] for i in pending])
+                is_complete = len(pending) == len(records)
+                outcome = self._outcome(records if is_complete else [records[i] for i in pending])
                 counts = added(counts, outcome.counts)
-                poison.update((pending[found.index], found.reason) for found in outcome.poison)
-                pending = [pending[i] for i in outcome.again]
+                poison.update((pending[each.index], each.reason) for each in outcome.poison)
+                pending = [pending[i] for i in outcome.to_retry]
                 if pending:
-                    raise TransientFailure(f"{len(pending)} records wait ({outcome.why})")
+                    raise TransientFailure(f"{len(pending)} records wait ({outcome.retry_reason})")
         return poison, counts
 
     def _outcome(self, records: Sequence[Record]) -> WriteOutcome:
@@ -119,17 +119,17 @@ class BatchDelivery:
         first = self._outcome(records[:middle])
         # No record of the second half may be durable before the whole first half.
         rest = range(len(records) - middle)
-        second = WriteOutcome((), rest) if first.again else self._outcome(records[middle:])
+        second = WriteOutcome((), rest) if first.to_retry else self._outcome(records[middle:])
         poison = [PoisonRecord(each.index + middle, each.reason) for each in second.poison]
-        again = [index + middle for index in second.again]
+        to_retry = [index + middle for index in second.to_retry]
         return WriteOutcome(
             [*first.poison, *poison],
-            [*first.again, *again],
-            first.why or second.why,
+            [*first.to_retry, *to_retry],
+            first.retry_reason or second.retry_reason,
             added(first.counts, second.counts),
         )
 
-    def _put_aside(self, letters: Sequence[DeadLetter], abandon: Event) -> None:
+    def _send_letters(self, letters: Sequence[DeadLetter], abandon: Event) -> None:
         for letter in letters:
             record = letter.record
             _logger.warning(

@@ -34,7 +34,7 @@ discards the records that the library has prefetched, so a short pause costs mor
 COMMIT_SECONDS: Final = 0.1
 """Minimum interval of commits; many small batches share a commit."""
 
-COMMIT_AGAIN_SECONDS: Final = 1.0
+COMMIT_RETRY_SECONDS: Final = 1.0
 """Wait after a failed commit before the next one."""
 
 SOURCE_SECONDS: Final = 1.0
@@ -108,7 +108,7 @@ class SinkLoop:
         self._consumer = consumer
         self._source = source
         self._topics: list[str] = []
-        self._next_look = 0.0
+        self._next_source_check = 0.0
         self._owned: dict[tuple[str | None, int | None], int] = {}
         """The number of each assigned partition, by topic and partition."""
         self._deliver = deliver
@@ -165,9 +165,9 @@ class SinkLoop:
 
     def _subscribe_now_and_then(self) -> None:
         now = self._monotonic()
-        if now < self._next_look:
+        if now < self._next_source_check:
             return
-        self._next_look = now + SOURCE_SECONDS
+        self._next_source_check = now + SOURCE_SECONDS
         topics = self._source.topics()
         if topics != self._topics:
             self._topics = topics
@@ -257,10 +257,10 @@ class SinkLoop:
             self._commits.begin(self._consumer, offsets)
 
     def _settle_commits(self) -> None:
-        done, has_failed = self._commits.settled()
-        self._progress.committed(done)
+        committed, has_failed = self._commits.settled()
+        self._progress.committed(committed)
         if has_failed:
-            self._next_commit = self._monotonic() + COMMIT_AGAIN_SECONDS
+            self._next_commit = self._monotonic() + COMMIT_RETRY_SECONDS
 
     def _on_assign(self, _consumer: object, partitions: list[TopicPartition]) -> None:
         self._assigned()

@@ -40,7 +40,7 @@ def attempts(doing: str, stop: Event) -> Retrying:
 
     def log(state: RetryCallState) -> None:
         failure = state.outcome.exception() if state.outcome else None
-        waiting.tell("%s: %s; attempt %d failed, waiting", doing, failure, state.attempt_number)
+        waiting.warning("%s: %s; attempt %d failed, waiting", doing, failure, state.attempt_number)
 
     return Retrying(
         retry=retry_if_exception_type(RetryableError),

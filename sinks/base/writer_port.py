@@ -13,14 +13,14 @@ from sinks.base.records import Record
 class WriteOutcome(NamedTuple):
     """The result of a write.
 
-    All records are durable, except ``poison``, which can never pass, and ``again`` (positions in
-    the passed records), which failed temporarily because of ``why``. ``counts``: the writer's
-    counts of the durable records, without dead letters.
+    All records are durable, except ``poison``, which can never pass, and ``to_retry`` (positions
+    in the passed records), which failed temporarily because of ``retry_reason``. ``counts``: the
+    writer's counts of the durable records, without dead letters.
     """
 
     poison: Sequence[PoisonRecord] = ()
-    again: Sequence[int] = ()
-    why: str = ""
+    to_retry: Sequence[int] = ()
+    retry_reason: str = ""
     counts: CountsOf = NO_COUNTS
 
 

@@ -20,12 +20,12 @@ from sinks.cassandra.requests import Row, prepare_statement
 _ROW_BYTES: Final = 128
 """Size of a row in a request, without its ids."""
 
-_TOGETHER: Final = 10
+_ROWS_PER_REQUEST: Final = 10
 """Rows in one request. Each row is a partition with its own replicas, and the server warns about
 requests with more partitions."""
 
 
-class Spoken(NamedTuple):
+class SentMessage(NamedTuple):
     """A person sent message ``seq``. ``messages`` is the number of messages up to ``seq``."""
 
     origin: int
@@ -44,11 +44,11 @@ class Marked(NamedTuple):
     seq: int
 
 
-PlaceT = TypeVar("PlaceT", Spoken, Marked)
+PlaceT = TypeVar("PlaceT", SentMessage, Marked)
 
 
-def prepare_own(session: Session) -> PreparedStatement:
-    """The insert of `own_rows`.
+def prepare_last_message(session: Session) -> PreparedStatement:
+    """The insert of `last_message_rows`.
 
     Raises:
         TransientFailure: Cassandra does not answer.
@@ -62,24 +62,26 @@ def prepare_own(session: Session) -> PreparedStatement:
 
 
 def prepare_marked(session: Session) -> PreparedStatement:
-    """The insert of `marked_rows`. Errors as for `prepare_own`."""
+    """The insert of `marked_rows`. Errors as for `prepare_last_message`."""
     return prepare_statement(
         session,
         "INSERT INTO read_mark (conv_id, user_id, read_seq) VALUES (?, ?, ?) USING TIMESTAMP ?",
     )
 
 
-def own_rows(insert: PreparedStatement, spoken: Iterable[Spoken]) -> Iterable[Sequence[Row]]:
+def last_message_rows(
+    insert: PreparedStatement, sent_messages: Iterable[SentMessage]
+) -> Iterable[Sequence[Row]]:
     """The rows with the last message of each person in each conversation, some at a time."""
-    return _together(
+    return _batched(
         (each, insert.bind((each.conv_id, each.user, each.seq, each.messages, each.seq)))
-        for each in _highest(spoken)
+        for each in _highest(sent_messages)
     )
 
 
 def marked_rows(insert: PreparedStatement, marked: Iterable[Marked]) -> Iterable[Sequence[Row]]:
     """The rows with the highest mark of each person in each conversation, some at a time."""
-    return _together(
+    return _batched(
         (each, insert.bind((each.conv_id, each.user, each.seq, each.seq)))
         for each in _highest(marked)
     )
@@ -95,12 +97,12 @@ def _highest(places: Iterable[PlaceT]) -> Iterable[PlaceT]:
     return highest.values()
 
 
-def _together(
-    bound: Iterable[tuple[Spoken | Marked, BoundStatement]],
+def _batched(
+    bound: Iterable[tuple[SentMessage | Marked, BoundStatement]],
 ) -> Iterator[Sequence[Row]]:
     rows = (
         Row(insert, place.origin, 4 * (len(place.conv_id) + len(place.user)) + _ROW_BYTES)
         for place, insert in bound
     )
-    while some := list(islice(rows, _TOGETHER)):
-        yield some
+    while batch := list(islice(rows, _ROWS_PER_REQUEST)):
+        yield batch

@@ -27,7 +27,7 @@ from schemas.records import (
 from sinks.base.records import Record
 from sinks.base.writer_port import WriteOutcome
 from sinks.cassandra.altered_rows import AlterationRows, altered
-from sinks.cassandra.mark_rows import Spoken, own_rows, prepare_own
+from sinks.cassandra.mark_rows import SentMessage, last_message_rows, prepare_last_message
 from sinks.cassandra.requests import (
     MAX_BIGINT,
     MAX_PARTITION_KEY_BYTES,
@@ -99,7 +99,7 @@ class MessageWriter:
             "name, metadata) VALUES (:conv_id, :head, :messages, :at, :owner, :join_rule, :mode, "
             ":history_rule, :member_count, :name, :metadata) USING TIMESTAMP :seq",
         )
-        self._own = prepare_own(session)
+        self._last_message = prepare_last_message(session)
         self._alterations = AlterationRows(session)
 
     def write(self, records: Sequence[Record]) -> WriteOutcome:
@@ -113,8 +113,8 @@ class MessageWriter:
         ):
             refused = self._write_all(rows(logged))
             poison += refused
-            gone = {found.index for found in refused}
-            logged = [item for item in logged if item.origin not in gone]
+            refused_indexes = {each.index for each in refused}
+            logged = [item for item in logged if item.origin not in refused_indexes]
         return WriteOutcome(poison)
 
     def _write_all(self, partitions: Iterable[Sequence[Row]]) -> Sequence[PoisonRecord]:
@@ -126,8 +126,8 @@ class MessageWriter:
         outcome = execute(
             self._session, (request for rows in partitions for request in requests_of(rows))
         )
-        if outcome.again:
-            raise TransientFailure(outcome.why)
+        if outcome.to_retry:
+            raise TransientFailure(outcome.retry_reason)
         return outcome.poison
 
     def _membership_rows(self, logged: Iterable[_Logged]) -> Iterable[list[Row]]:
@@ -137,32 +137,34 @@ class MessageWriter:
         for origin, entry, _ in logged:
             if isinstance(entry, _MembershipEntry):
                 conv = entry.conv_id
-                bucket, theirs = entry.seq // MEMBERSHIP_BUCKET, user_bucket(conv)
+                bucket, user_bucket_id = entry.seq // MEMBERSHIP_BUCKET, user_bucket(conv)
                 for user in entry.members:
-                    whose = {"user_id": user, "bucket": theirs, "conv_id": conv}
-                    by_user = self._by_user.bind(whose | row_by_user(entry, user))
+                    row_key = {"user_id": user, "bucket": user_bucket_id, "conv_id": conv}
+                    by_user = self._by_user.bind(row_key | row_by_user(entry, user))
                     by_conv = self._by_conversation.bind((conv, bucket, user, *_change(entry)))
                     size = len(user) + len(conv) + _ROW_OVERHEAD
-                    users[user, theirs].append(Row(by_user, origin, size))
+                    users[user, user_bucket_id].append(Row(by_user, origin, size))
                     buckets[conv, bucket].append(Row(by_conv, origin, size))
         return [*users.values(), *buckets.values()]
 
     def _second_rows(self, logged: Sequence[_Logged]) -> Iterable[Sequence[Row]]:
         """Step 2."""
-        spoken = (
-            Spoken(origin, entry.conv_id, entry.sender, entry.seq, entry.messages)
+        sent_messages = (
+            SentMessage(origin, entry.conv_id, entry.sender, entry.seq, entry.messages)
             for origin, entry, _ in logged
             if isinstance(entry, MessageSent)
         )
-        return itertools.chain(self._message_rows(logged), own_rows(self._own, spoken))
+        return itertools.chain(
+            self._message_rows(logged), last_message_rows(self._last_message, sent_messages)
+        )
 
     def _message_rows(self, logged: Iterable[_Logged]) -> Iterable[list[Row]]:
         buckets: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
         for origin, entry, text in logged:
             bucket = entry.seq // MESSAGE_BUCKET
             place = (entry.conv_id, bucket, entry.seq)
-            about = (_kind(entry), entry.sender, entry.at, entry.messages)
-            insert = self._message.bind((*place, *about, text))
+            metadata = (_kind(entry), entry.sender, entry.at, entry.messages)
+            insert = self._message.bind((*place, *metadata, text))
             row = Row(insert, origin, 4 * len(text) + _ROW_OVERHEAD)
             buckets[entry.conv_id, bucket].append(row)
         return buckets.values()

@@ -91,7 +91,7 @@ class Request(NamedTuple):
         return batch
 
 
-def cut(
+def grouped(
     items: Iterable[ItemT], cost_of: Callable[[ItemT], tuple[int, int]], bounds: tuple[int, int]
 ) -> Iterator[list[ItemT]]:
     """Cuts items into lists within bounds. A list exceeds a bound only if its one item does.
@@ -118,7 +118,7 @@ def cut(
 
 def requests_of(rows: Iterable[Row]) -> Iterator[Request]:
     """Cuts rows that may be in one request into requests."""
-    return map(Request, cut(rows, lambda row: (1, row.size), (MAX_ROWS, MAX_BYTES)))
+    return map(Request, grouped(rows, lambda row: (1, row.size), (MAX_ROWS, MAX_BYTES)))
 
 
 def execute(session: Session, requests: Iterable[Request]) -> WriteOutcome:
@@ -133,7 +133,7 @@ def execute(session: Session, requests: Iterable[Request]) -> WriteOutcome:
         TransientFailure: The server does not answer.
         FatalFailure: The server refuses this client altogether, or a table is missing.
     """
-    refused, again = send_statements(session, requests)
+    refused, to_retry = send_statements(session, requests)
     poison: set[int] = set()
     if refused:
         require_table(session, refused[0].rows[0].insert.prepared_statement)
@@ -141,12 +141,12 @@ def execute(session: Session, requests: Iterable[Request]) -> WriteOutcome:
             session, (Request([row]) for req in refused for row in req.rows)
         )
         poison = {row.origin for request in refused for row in request.rows}
-        again += more
-    pending = {row.origin for request, _ in again for row in request.rows} - poison
+        to_retry += more
+    pending = {row.origin for request, _ in to_retry for row in request.rows} - poison
     return WriteOutcome(
         [PoisonRecord(origin, REFUSED_BY_SERVER) for origin in sorted(poison)],
         sorted(pending),
-        str(again[0][1]) if again else "",
+        str(to_retry[0][1]) if to_retry else "",
     )
 
 
@@ -162,46 +162,46 @@ def send_statements(
         TransientFailure: The driver does not answer.
         FatalFailure: The server refuses this client altogether.
     """
-    failed = _Window[RequestT](session).send(requests)
+    failed = _LimitedRequests[RequestT](session).send(requests)
     refused: list[RequestT] = []
-    again: list[tuple[RequestT, TransientFailure]] = []
+    to_retry: list[tuple[RequestT, TransientFailure]] = []
     for request, error in failed:
         if isinstance(error, InvalidRequest):
             refused.append(request)
         else:
-            again.append((request, _transient(error)))
-    return refused, again
+            to_retry.append((request, _transient(error)))
+    return refused, to_retry
 
 
-class _Window(Generic[RequestT]):
+class _LimitedRequests(Generic[RequestT]):
     """Limits the number of requests in flight."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._slots = Semaphore(IN_FLIGHT)
+        self._in_flight = Semaphore(IN_FLIGHT)
         self._failed: list[tuple[RequestT, Exception]] = []
 
     def send(self, requests: Iterable[RequestT]) -> list[tuple[RequestT, Exception]]:
         """Returns the failed requests when all have a response."""
         for request in requests:
-            self._take_slot()
+            self._wait_for_room()
             future = self._session.execute_async(request.statement())
             # The driver calls one of the two once, within its timeout, in its own thread.
             future.add_callbacks(self._on_success, self._on_failure, errback_args=(request,))
         for _ in range(IN_FLIGHT):
-            self._take_slot()
+            self._wait_for_room()
         return self._failed
 
-    def _take_slot(self) -> None:
-        if not self._slots.acquire(timeout=2 * REQUEST_SECONDS):
+    def _wait_for_room(self) -> None:
+        if not self._in_flight.acquire(timeout=2 * REQUEST_SECONDS):
             raise TransientFailure("the Cassandra driver does not call back")
 
     def _on_success(self, _rows: object) -> None:
-        self._slots.release()
+        self._in_flight.release()
 
     def _on_failure(self, error: Exception, request: RequestT) -> None:
         self._failed.append((request, error))
-        self._slots.release()
+        self._in_flight.release()
 
 
 def require_table(session: Session, refused: PreparedStatement) -> None:

@@ -67,10 +67,10 @@ class LateSyncWriter:
         """
         bucket = place.sync_seq // SYNC_BUCKET
         with failures_by_kind():
-            found = self._writer.session.execute(
+            row = self._writer.session.execute(
                 self._row_above, (user.decode(), bucket, place.sync_seq)
             ).one()
-        others = [] if found is None else references(decode_row(found[0]))
+        others = [] if row is None else references(decode_row(row[0]))
         return [
             *(
                 SyncPlacement(

@@ -145,26 +145,26 @@ def _parts_of_bucket(bucket: int, places: list[SyncPlacement]) -> list[Part]:
         part = part_of(bucket, places)
         if part.size <= MAX_ROW_BYTES or len(places) == 1:
             return [part]
-    found: list[Part] = []
+    parts: list[Part] = []
     for row in _rows(bucket, places):
-        last = found[-1] if found else None
+        last = parts[-1] if parts else None
         if last is None or last.size + row.size > MAX_PART_BYTES:
-            found.append(row)
+            parts.append(row)
         else:
-            found[-1] = Part(
+            parts[-1] = Part(
                 bucket, last.rows + row.rows, last.places + row.places, last.size + row.size
             )
-    return found
+    return parts
 
 
 def _rows(bucket: int, places: list[SyncPlacement]) -> Iterator[Part]:
     """Parts with one row each, within the bounds of a row."""
     for start in range(0, len(places), MAX_REFERENCES):
-        some = places[start : start + MAX_REFERENCES]
-        part = part_of(bucket, some)
-        if part.size <= MAX_ROW_BYTES or len(some) == 1:
+        chunk = places[start : start + MAX_REFERENCES]
+        part = part_of(bucket, chunk)
+        if part.size <= MAX_ROW_BYTES or len(chunk) == 1:
             yield part
         else:
-            middle = len(some) // 2
-            yield from _rows(bucket, some[:middle])
-            yield from _rows(bucket, some[middle:])
+            middle = len(chunk) // 2
+            yield from _rows(bucket, chunk[:middle])
+            yield from _rows(bucket, chunk[middle:])

@@ -65,17 +65,17 @@ class Sorted(NamedTuple):
 
 def flushes_of(records: Sequence[Record]) -> list[range]:
     """Positions of each flush: at most `MAX_DELIVERIES`, unless one record has more."""
-    found: list[range] = []
+    ranges: list[range] = []
     start = deliveries = 0
     for at, record in enumerate(records):
         recipients = (record.key or b"").count(SEPARATOR) + 1
         if deliveries and deliveries + recipients > MAX_DELIVERIES:
-            found.append(range(start, at))
+            ranges.append(range(start, at))
             start, deliveries = at, 0
         deliveries += recipients
     if start < len(records):
-        found.append(range(start, len(records)))
-    return found
+        ranges.append(range(start, len(records)))
+    return ranges
 
 
 def sort_out(records: Sequence[Record], flush: range) -> Sorted:

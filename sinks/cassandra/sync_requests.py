@@ -13,7 +13,7 @@ from cassandra.query import (
     Statement,
 )
 
-from sinks.cassandra.requests import cut
+from sinks.cassandra.requests import grouped
 from sinks.cassandra.sync_parts import Part, bigint
 
 MAX_STATEMENTS: Final = 100
@@ -55,7 +55,7 @@ class Inserts(NamedTuple):
         row: Into ``sync``.
         expiry: Into ``sync_expiry``.
         listing: Into ``sync_bucket``.
-        since: The begin of the present slot (s).
+        since: The begin of the present retention interval (s).
         until: The time until which rows written now are certainly stored (s).
         ttl: The TTL of a listing (s).
     """
@@ -97,7 +97,7 @@ def delivery_requests(
     inserts: Inserts, deliveries: Iterable[PartDelivery]
 ) -> Iterator[DeliveryRequest]:
     """Cuts deliveries into requests within the bounds, unless a single delivery is larger."""
-    for chosen in cut(deliveries, _cost_of, (MAX_STATEMENTS, MAX_REQUEST_BYTES)):
+    for chosen in grouped(deliveries, _cost_of, (MAX_STATEMENTS, MAX_REQUEST_BYTES)):
         yield DeliveryRequest(inserts, chosen)
 
 

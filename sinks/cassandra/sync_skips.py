@@ -12,7 +12,7 @@ from cassandra.query import PreparedStatement, Statement
 from schemas.lifetime import SKIPPED_SINCE, SKIPPED_UNTIL
 from sinks.base.counts import CountsOf, DeliveryCounts
 from sinks.base.records import Record
-from sinks.cassandra.requests import cut
+from sinks.cassandra.requests import grouped
 from sinks.cassandra.sync_parts import Timeline, bigint
 from sinks.cassandra.sync_places import SyncPlacement
 from sinks.cassandra.sync_requests import MAX_REQUEST_BYTES, MAX_STATEMENTS, PackedBatch
@@ -124,7 +124,7 @@ def _values(skip: Skip) -> list[bytes]:
 
 def skip_requests(insert: PreparedStatement, skips: Sequence[Skip]) -> Iterator[SkipRequest]:
     """Cuts skips into requests within the bounds, unless a single note is larger."""
-    for chosen in cut(
+    for chosen in grouped(
         skips, lambda skip: (1, len(skip.user) + _NOTE_BYTES), (MAX_STATEMENTS, MAX_REQUEST_BYTES)
     ):
         yield SkipRequest(insert, chosen)

@@ -189,8 +189,8 @@ class SyncWriter:
         outcome = execute(
             self.session, (request for part in rows for request in requests_of(part))
         )
-        if outcome.again:
-            raise TransientFailure(outcome.why)
+        if outcome.to_retry:
+            raise TransientFailure(outcome.retry_reason)
         return list(outcome.poison)
 
     def _store_time(self) -> float:
@@ -257,8 +257,10 @@ class SyncWriter:
         ]
         origins: set[int] = set()
         for step in zip_longest(*singles):
-            found = self._refused(DeliveryRequest(inserts, [each]) for each in step if each)
-            origins |= {part.places[0].origin for _, part, _ in found}
+            refused_singles = self._refused(
+                DeliveryRequest(inserts, [each]) for each in step if each
+            )
+            origins |= {part.places[0].origin for _, part, _ in refused_singles}
         return origins
 
     def _refused(self, requests: Iterable[DeliveryRequest]) -> list[PartDelivery]:
@@ -270,9 +272,9 @@ class SyncWriter:
         Raises:
             TransientFailure: Not all other requests are durable.
         """
-        refused, again = send_statements(self.session, requests)
-        if again:
-            raise again[0][1]
+        refused, to_retry = send_statements(self.session, requests)
+        if to_retry:
+            raise to_retry[0][1]
         return refused
 
 

@@ -95,19 +95,19 @@ class SearchWriter:
             for fate in failed
             if fate.is_poison
         ]
-        again = [fate for fate in failed if not fate.is_poison]
-        for fate in again:
+        to_retry = [fate for fate in failed if not fate.is_poison]
+        for fate in to_retry:
             self._indices.pop(fate.document.index_name, None)  # the index may have been deleted
-        why = f"{again[0].error} from Elasticsearch" if again else ""
-        return WriteOutcome(poison, [fate.document.origin for fate in again], why)
+        retry_reason = f"{to_retry[0].error} from Elasticsearch" if to_retry else ""
+        return WriteOutcome(poison, [fate.document.origin for fate in to_retry], retry_reason)
 
     def _create_indices(self, documents: Iterable[SearchDocument]) -> None:
         now = self._clock()
         for document in documents:
-            found_at = self._indices.get(document.index_name)
-            if found_at is None:
+            checked_at = self._indices.get(document.index_name)
+            if checked_at is None:
                 self._create_index(document.at)
-            if found_at is None or now - found_at >= ALIAS_SECONDS:
+            if checked_at is None or now - checked_at >= ALIAS_SECONDS:
                 self._check_alias(document.index_name)
                 self._indices[document.index_name] = now
 

@@ -52,7 +52,7 @@ transaction."""
 MAX_WRITTEN_BYTES: Final = 2 * 1024 * 1024
 """Maximum size of a record: a dead letter with its headers is by far the longest."""
 
-BREATH_SECONDS: Final = 50e-6
+FETCH_PAUSE_SECONDS: Final = 50e-6
 """Duration of a pause in a turn, for the threads that fetch. These threads need the interpreter
 briefly, several times for each record, while a computing lane holds it for long.
 """
@@ -164,14 +164,14 @@ class Transaction:
         if prepared.refusal is not None:
             sequencer.refuse(records[0], self, prepared.refusal)
             return 1
-        written, breath = 0, turn.breath
+        written, writes_between_pauses = 0, turn.writes_between_pauses
         for done, record in enumerate(records, 1):
             written += sequencer.process(record, self)
-            if written >= breath:
+            if written >= writes_between_pauses:
                 if written >= turn.writes:
                     return done
-                time.sleep(BREATH_SECONDS)
-                breath = min(written + turn.breath, turn.writes)
+                time.sleep(FETCH_PAUSE_SECONDS)
+                writes_between_pauses = min(written + turn.writes_between_pauses, turn.writes)
         return len(records)
 
     def _check_destinations(self) -> None:

@@ -28,7 +28,7 @@ class Turn(NamedTuple):
     writes: int
     """Maximum number of records that the transaction writes."""
 
-    breath: int
+    writes_between_pauses: int
     """Records between two pauses for the threads that fetch."""
 
 
@@ -62,53 +62,53 @@ class Turns:
         self._guard = threading.Lock()
         self._is_taken = False
         self._waiting: list[LaneTurns] = []
-        self._seats: set[LaneTurns] = set()
+        self._lanes: set[LaneTurns] = set()
 
     def join(self) -> LaneTurns:
-        """Adds a seat for one more lane; `LaneTurns.leave` removes it."""
-        seat = LaneTurns(self)
+        """Adds one more lane; `LaneTurns.leave` removes it."""
+        lane = LaneTurns(self)
         with self._guard:
-            self._seats.add(seat)
-        return seat
+            self._lanes.add(lane)
+        return lane
 
-    def leave(self, seat: LaneTurns) -> None:
+    def leave(self, lane: LaneTurns) -> None:
         """See `LaneTurns.leave`."""
         with self._guard:
-            self._seats.discard(seat)
+            self._lanes.discard(lane)
 
-    def begin(self, seat: LaneTurns) -> Turn:
+    def begin(self, lane: LaneTurns) -> Turn:
         """Waits for the turn; see `LaneTurns.turn`."""
         with self._guard:
             waits = self._is_taken
             self._is_taken = True
             if waits:
-                self._waiting.append(seat)
-        if waits and not seat.granted.acquire(timeout=_WAIT_SECONDS):
+                self._waiting.append(lane)
+        if waits and not lane.granted.acquire(timeout=_WAIT_SECONDS):
             raise FatalFailure(f"no turn to compute within {_WAIT_SECONDS:.0f} s")
         with self._guard:
-            seat.began = self._clock()
-            return SHORT_TURN if self._somebody_is_quiet(seat) else LONG_TURN
+            lane.began = self._clock()
+            return SHORT_TURN if self._somebody_is_quiet(lane) else LONG_TURN
 
-    def end(self, seat: LaneTurns) -> None:
+    def end(self, lane: LaneTurns) -> None:
         """Passes the turn to the waiting lane with the least time."""
         with self._guard:
             now = self._clock()
-            seat.had = seat.had_by(now) + now - seat.began
-            seat.ended = now
+            lane.computed_seconds = lane.recent_seconds(now) + now - lane.began
+            lane.ended = now
             if not self._waiting:
                 self._is_taken = False
                 return
-            following = min(self._waiting, key=lambda waiting: waiting.had_by(now))
-            self._waiting.remove(following)
-        following.granted.release()
+            next_lane = min(self._waiting, key=lambda waiting: waiting.recent_seconds(now))
+            self._waiting.remove(next_lane)
+        next_lane.granted.release()
 
-    def _somebody_is_quiet(self, seat: LaneTurns) -> bool:
-        now = seat.began
-        about = [each for each in self._seats if each is seat or each.is_about(now)]
-        had = sum(each.had_by(now) for each in about)
+    def _somebody_is_quiet(self, lane: LaneTurns) -> bool:
+        now = lane.began
+        active = [each for each in self._lanes if each is lane or each.is_active(now)]
+        total = sum(each.recent_seconds(now) for each in active)
         return any(
-            each is not seat and each.had_by(now) * _QUIET_SHARE * len(about) < had
-            for each in about
+            each is not lane and each.recent_seconds(now) * _QUIET_SHARE * len(active) < total
+            for each in active
         )
 
 
@@ -118,7 +118,7 @@ class LaneTurns:
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
         self.granted = threading.Semaphore(0)
-        self.had = 0.0
+        self.computed_seconds = 0.0
         self.began = self.ended = float("-inf")
 
     @contextmanager
@@ -141,10 +141,10 @@ class LaneTurns:
         """The lane takes no more turns."""
         self._turns.leave(self)
 
-    def had_by(self, now: float) -> float:
+    def recent_seconds(self, now: float) -> float:
         """Seconds of the turns so far; older ones count less."""
-        return self.had * math.exp2((self.ended - now) / HALF_LIFE_SECONDS)
+        return self.computed_seconds * math.exp2((self.ended - now) / HALF_LIFE_SECONDS)
 
-    def is_about(self, now: float) -> bool:
+    def is_active(self, now: float) -> bool:
         """Whether the lane has computed recently."""
         return now - self.ended < HALF_LIFE_SECONDS

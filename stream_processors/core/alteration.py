@@ -28,7 +28,7 @@ from schemas.records import (
 )
 from stream_processors.core.outcome import AddressedEntry, Effect, Notice
 from stream_processors.core.recent import RememberedMessage
-from stream_processors.core.refusal import Refused, check_said, existing
+from stream_processors.core.refusal import Refused, check_content, existing
 from stream_processors.core.state import Conversation, ConversationState, Leaver
 
 MAX_NOTIFIED_MENTIONS: Final = 2
@@ -52,10 +52,10 @@ def recall(
     _check_age(remembered, at, limits.recall_within_ms)
     entry = MessageRecalled(**_common(command, at, head, remembered), edits=list(remembered.edits))
     delivery = AddressedEntry(entry, _recipients(conversation, head, entry, remembered))
-    left = _noticed(limits, conversation, head, command.seq, remembered)
-    notice = Notice(_retraction(entry), left) if left else None
-    gone = replace(remembered, recalled=True)
-    return Effect((delivery,), _moved(head), (), gone, command.seq, notice)
+    former_members = _noticed(limits, conversation, head, command.seq, remembered)
+    notice = Notice(_retraction(entry), former_members) if former_members else None
+    recalled_message = replace(remembered, recalled=True)
+    return Effect((delivery,), _moved(head), (), recalled_message, command.seq, notice)
 
 
 def edit(
@@ -66,7 +66,7 @@ def edit(
     Raises:
         Refused: The sender may not edit, it is too late, or there is no such message.
     """
-    check_said(limits, command)
+    check_content(limits, command)
     conversation, head = existing(conversation)
     remembered = _message(conversation, head, command)
     if command.sender != remembered.sender:
@@ -169,7 +169,7 @@ def _back(conversation: Conversation, seqs: Sequence[int]) -> Iterator[str]:
         is_member = leaver.user in conversation.members
         if not is_member and leaver.until < seqs[0]:
             return
-        if is_member and _was_there(leaver, seqs):
+        if is_member and _was_member_at(leaver, seqs):
             yield leaver.user
 
 
@@ -201,16 +201,16 @@ def _noticed(
     holders: list[str] = []
     readers: list[str] = []
     for leaver in _former(conversation, target):
-        if leaver.user in notified or _was_there(leaver, pushed):
+        if leaver.user in notified or _was_member_at(leaver, pushed):
             holders.append(leaver.user)
         elif len(readers) < limits.max_notices and (
-            _was_there(leaver, seqs) or (head.history == "all" and target <= leaver.until)
+            _was_member_at(leaver, seqs) or (head.history == "all" and target <= leaver.until)
         ):
             readers.append(leaver.user)
     return holders + readers[: max(0, limits.max_notices - len(holders))]
 
 
-def _was_there(leaver: Leaver, seqs: Sequence[int]) -> bool:
+def _was_member_at(leaver: Leaver, seqs: Sequence[int]) -> bool:
     return any(stay.first <= seq <= stay.last for stay in leaver.stays for seq in seqs)
 
 

@@ -42,8 +42,8 @@ from stream_processors.core.marks import decide_mark
 from stream_processors.core.membership import Draft, MembershipCommand
 from stream_processors.core.outcome import Accept, AddressedEntry, Decision, Effect, Refuse
 from stream_processors.core.recent import RememberedMessage
-from stream_processors.core.refusal import Refused, check_described, check_said, existing
-from stream_processors.core.replies import answer_again, rejected
+from stream_processors.core.refusal import Refused, check_content, check_described, existing
+from stream_processors.core.replies import rejected, repeated_outcome
 from stream_processors.core.state import Conversation, ConversationState, MarkForgotten
 from stream_processors.core.strangers import Strangers
 from stream_processors.core.window import Window
@@ -79,7 +79,7 @@ def decide(
         return decide_mark(conversation, past, command, at)
     digest = digest_of(command)
     if command.client_msg_id <= past.newest:
-        return answer_again(command, past, digest, at)
+        return repeated_outcome(command, past, digest, at)
     try:
         if isinstance(command, SendMessage):  # nearly all commands are
             effect = _send(limits, conversation, command, at)
@@ -148,7 +148,7 @@ def _membership(
 def _send(
     limits: Limits, conversation: Conversation | None, command: SendMessage, at: int
 ) -> Effect:
-    check_said(limits, command)
+    check_content(limits, command)
     conversation, head = existing(conversation)
     if command.sender not in conversation.members:
         raise Refused("not_a_member")

@@ -59,12 +59,12 @@ class Devices:
 
     def restore(self, device: DeviceKey, place: int, page: int, ids: Sequence[Decided]) -> None:
         """Replaces one page of a window. Without ids, the page is removed."""
-        found = next((each for each in self.windows.items() if each[1].place == place), None)
-        if found is not None and (not ids or found[0] == device):
-            found[1].restore(page, ids)
+        occupant = next((each for each in self.windows.items() if each[1].place == place), None)
+        if occupant is not None and (not ids or occupant[0] == device):
+            occupant[1].restore(page, ids)
         elif ids:
-            if found is not None:  # another device had the place before
-                del self.windows[found[0]]
+            if occupant is not None:  # another device had the place before
+                del self.windows[occupant[0]]
             window = self.windows[device] = Window(place=place)
             window.restore(page, ids)
 

@@ -16,7 +16,7 @@ from schemas.records import AnyReply, Duplicate, MarkRead, ReadMarked
 from stream_processors.core.digest import digest_of
 from stream_processors.core.outcome import Mark
 from stream_processors.core.refusal import Refused, existing
-from stream_processors.core.replies import answer_again, duplicate, rejected
+from stream_processors.core.replies import duplicate, rejected, repeated_outcome
 from stream_processors.core.state import Conversation, MemberRead
 from stream_processors.core.window import Window
 
@@ -34,7 +34,7 @@ def decide_mark(
     """
     client_msg_id = command.client_msg_id
     if past.known(client_msg_id) is not None or past.has_dropped(client_msg_id):
-        return answer_again(command, past, digest_of(command), at)
+        return repeated_outcome(command, past, digest_of(command), at)
     try:
         return _mark(conversation, command, at)
     except Refused as refused:

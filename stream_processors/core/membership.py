@@ -108,26 +108,26 @@ class Draft:
 
     def add(self, newcomers: Sequence[str]) -> None:
         """Adds people who are not members."""
-        for some in self._split(newcomers):
-            periods = self._join(some)
+        for batch in self._split(newcomers):
+            periods = self._join(batch)
             entry = MembersAdded(
-                **self._common, seq=self._next_seq(), members=list(some), mode=self._mode,
+                **self._common, seq=self._next_seq(), members=list(batch), mode=self._mode,
                 history=self._head.history, periods=periods or UNSET,
                 member_count=len(self._members),
             )  # fmt: skip
-            self._deliver(entry, self._concerned(some))
+            self._deliver(entry, self._concerned(batch))
             self._switch_mode()
 
     def remove(self, leavers: Sequence[str]) -> None:
         """Removes members. Each gets the entry that names them, and no later entry."""
-        for some in self._split(leavers):
-            recipients, seq = self._concerned(some), self._next_seq()
-            numbers = {user: number for user in some if (number := self._number(user))}
-            for user in some:
+        for batch in self._split(leavers):
+            recipients, seq = self._concerned(batch), self._next_seq()
+            numbers = {user: number for user in batch if (number := self._number(user))}
+            for user in batch:
                 del self._members[user]
                 self._changes.append(MemberLeft(user, seq))
             entry = MembersRemoved(
-                **self._common, seq=seq, members=list(some), mode=self._mode,
+                **self._common, seq=seq, members=list(batch), mode=self._mode,
                 periods=numbers or UNSET, member_count=len(self._members),
             )  # fmt: skip
             self._deliver(entry, recipients)
@@ -165,16 +165,16 @@ class Draft:
         command = self._command
         room = MAX_ENTRY_BYTES - _ENVELOPE_BYTES - len(encode((command.conv_id, command.sender)))
         part: list[str] = []
-        left = room
+        room_left = room
         for user in people:
             size = len(encode(user)) + 1  # and a comma
             if user in self._leavers:
                 size += len(encode(user)) + _PERIOD_BYTES
-            if part and (len(part) == self._limits.members_per_entry or size > left):
+            if part and (len(part) == self._limits.members_per_entry or size > room_left):
                 yield part
-                part, left = [], room
+                part, room_left = [], room
             part.append(user)
-            left -= size
+            room_left -= size
         if part:
             yield part
 
@@ -189,11 +189,11 @@ class Draft:
         for user in people:
             self._members[user] = seq
             if user in self._leavers:
-                periods[user] = self._come_back(self._leavers[user], seq)
+                periods[user] = self._rejoin(self._leavers[user], seq)
             self._changes.append(MemberJoined(user, self._members[user]))
         return {user: period for user, period in periods.items() if period != (0, seq)}
 
-    def _come_back(self, leaver: Leaver, seq: int) -> tuple[int, int]:
+    def _rejoin(self, leaver: Leaver, seq: int) -> tuple[int, int]:
         user, begun = leaver.user, begin(leaver.stays, seq, self._limits.max_periods)
         self._members[user] = begun.since
         if not begun.closed:

@@ -11,7 +11,7 @@ from itertools import count
 from typing import NamedTuple
 
 
-class Stay(NamedTuple):
+class ClosedPeriod(NamedTuple):
     """A closed period: SeqIds ``first`` to ``last``, both included."""
 
     first: int
@@ -24,10 +24,10 @@ class BegunPeriod(NamedTuple):
 
     number: int
     since: int
-    closed: tuple[Stay, ...]
+    closed: tuple[ClosedPeriod, ...]
 
 
-def begin(closed: tuple[Stay, ...], seq: int, most: int) -> BegunPeriod:
+def begin(closed: tuple[ClosedPeriod, ...], seq: int, most: int) -> BegunPeriod:
     """The period that a join at SeqId ``seq`` leads to.
 
     A join right after the leave of the same person continues that period. If there are ``most``
@@ -49,7 +49,7 @@ def begin(closed: tuple[Stay, ...], seq: int, most: int) -> BegunPeriod:
     )
 
 
-def free_number(closed: tuple[Stay, ...]) -> int:
+def free_number(closed: tuple[ClosedPeriod, ...]) -> int:
     """The number of the period that is not closed."""
     used = {stay.number for stay in closed}
     return next(number for number in count() if number not in used)

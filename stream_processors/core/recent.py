@@ -113,7 +113,7 @@ class RecentMessages:
         if seq < self._end:
             self._open[seq] = remembered
             return None
-        closed = self._keep(self._page, self._open) if self._open else None
+        closed = self._close(self._page, self._open) if self._open else None
         self.restore_open(seq // RECENT_PAGE, {seq: remembered})
         return closed
 
@@ -127,7 +127,7 @@ class RecentMessages:
         if page == self._page:
             self._open[seq] = remembered
             return None
-        return self._keep(page, {**_unpack(self._closed[page % RECENT_PAGES]), seq: remembered})
+        return self._close(page, {**_unpack(self._closed[page % RECENT_PAGES]), seq: remembered})
 
     def find(self, seq: int) -> RememberedMessage | None:
         """The message with this SeqId; None if it is not a message or not remembered."""
@@ -159,7 +159,7 @@ class RecentMessages:
         self._page, self._end = page, (page + 1) * RECENT_PAGE
         self._open = dict(messages)
 
-    def _keep(
+    def _close(
         self, page: int, messages: Mapping[int, RememberedMessage | UnalteredMessage]
     ) -> ClosedPage:
         closed = ClosedPage(page % RECENT_PAGES, _pack(page, messages))

@@ -29,7 +29,7 @@ def existing(conversation: Conversation | None) -> tuple[Conversation, Conversat
     return conversation, conversation.head
 
 
-def check_said(limits: Limits, command: SendMessage | EditMessage) -> None:
+def check_content(limits: Limits, command: SendMessage | EditMessage) -> None:
     """Checks the text and the mentions of a message or an edit.
 
     Raises:

@@ -19,7 +19,9 @@ def duplicate(command: AnyCommand, at: int, seq: int) -> Duplicate:
     )
 
 
-def answer_again(command: AnyCommand, past: Window, digest: int, at: int) -> Duplicate | Rejected:
+def repeated_outcome(
+    command: AnyCommand, past: Window, digest: int, at: int
+) -> Duplicate | Rejected:
     """Repeats the first outcome of an id that is not new; ``stale`` if it is not remembered."""
     known = past.known(command.client_msg_id)
     if known is None:

@@ -21,7 +21,7 @@ from msgspec import Struct
 from schemas.records import AnyCommand, FanoutMode, HistoryRule, JoinRule
 from stream_processors.core.audience import Audience
 from stream_processors.core.devices import DeviceKey, Devices, device_of
-from stream_processors.core.periods import Stay, free_number
+from stream_processors.core.periods import ClosedPeriod, free_number
 from stream_processors.core.recent import (
     ClosedPage,
     RecentMessages,
@@ -68,7 +68,7 @@ class Leaver(Struct, frozen=True, array_like=True, gc=False):
     """
 
     user: str
-    stays: tuple[Stay, ...]
+    stays: tuple[ClosedPeriod, ...]
 
     @property
     def until(self) -> int:
@@ -109,7 +109,7 @@ class HeadAndOpenPage(Struct, frozen=True, array_like=True):
 
 
 class PageOfIds(Struct, frozen=True, gc=False):
-    """The content of one page of a device's window: slots ``8 n`` to ``8 n + 7`` for page n.
+    """The content of one page of a device's window: indexes ``8 n`` to ``8 n + 7`` for page n.
 
     ``place`` is the place of the window among the sender's windows. A page without ids has no
     device.
@@ -259,5 +259,5 @@ class Conversation:
     def _leaver(self, change: MemberLeft) -> Leaver:
         before = self.leavers.get(change.user)
         closed = before.stays if before else ()
-        stay = Stay(self.members[change.user], change.until, free_number(closed))
+        stay = ClosedPeriod(self.members[change.user], change.until, free_number(closed))
         return Leaver(change.user, (*closed, stay))

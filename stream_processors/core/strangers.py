@@ -73,14 +73,14 @@ class Strangers:
         if places is None:
             return []
         wanted = (command.conv_id, *device_of(command))
-        found = [
+        refusals = [
             each
             for each in map(self._places.__getitem__, places)
             if (each.conv_id, each.device_id, each.installation) == wanted
         ]
         return [
-            Decided(each.client_msg_id, slot, 0, each.digest, each.code)
-            for slot, each in enumerate(found[-DEDUP_WINDOW:])
+            Decided(each.client_msg_id, index, 0, each.digest, each.code)
+            for index, each in enumerate(refusals[-DEDUP_WINDOW:])
         ]
 
     def add(self, command: AnyCommand, digest: int, code: RejectionCode) -> tuple[int, Refusal]:
@@ -110,9 +110,9 @@ class Strangers:
         self._of.setdefault(refusal.sender, deque()).append(place)
 
     def _free_place(self, sender: str) -> int:
-        own = self._of.get(sender)
-        if own is not None and len(own) >= self._each:
-            place = own[0]
+        places_of_sender = self._of.get(sender)
+        if places_of_sender is not None and len(places_of_sender) >= self._each:
+            place = places_of_sender[0]
         elif len(self._places) < self._limit:
             return len(self._places)
         else:

@@ -1,7 +1,7 @@
 """The latest decided ids of one device, and the outcome of each.
 
 The ids of a device grow, so ids are only appended to a window: an id that is not above the newest
-is known, or it is stale. A rejection is an outcome like an entry, and takes a slot as well.
+is known, or it is stale. A rejection is an outcome like an entry, and takes a place as well.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from msgspec import Struct
 from schemas.errors import RejectionCode
 from schemas.limits import DEDUP_WINDOW
 
-PAGE_SLOTS: Final = 8
-"""Slots of a window in one state record.
+PAGE_IDS: Final = 8
+"""Ids of a window in one state record.
 
-More slots mean fewer records for a busy device, and larger records for a quiet device.
+More ids mean fewer records for a busy device, and larger records for a quiet device.
 """
 
 
-PAGES: Final = DEDUP_WINDOW // PAGE_SLOTS
+PAGES: Final = DEDUP_WINDOW // PAGE_IDS
 
 _EACH_PAGE: Final = (1 << PAGES) - 1
-_WHOLE: Final = 1 << PAGES
+_ALL_PAGES: Final = 1 << PAGES
 
 _PAGES_OF: Final = [
-    tuple(page for page in range(PAGES) if touched & _WHOLE or touched >> page & 1)
-    for touched in range(2 * _WHOLE)
+    tuple(page for page in range(PAGES) if touched & _ALL_PAGES or touched >> page & 1)
+    for touched in range(2 * _ALL_PAGES)
 ]
 """The pages to write, by the bits of touched pages."""
 
@@ -39,11 +39,11 @@ _by_id: Final = attrgetter("client_msg_id")
 class Decided(Struct, frozen=True, array_like=True, gc=False):
     """A decided id and its outcome: a SeqId, or a rejection ``code`` and 0 as ``seq``.
 
-    ``slot`` is the place of the id in its window, ``digest`` is the digest of the command.
+    ``index`` is the place of the id in its window, ``digest`` is the digest of the command.
     """
 
     client_msg_id: str
-    slot: int
+    index: int
     seq: int
     digest: int
     code: RejectionCode | None = None
@@ -99,18 +99,18 @@ class Window:
             Whether this is the first id since `take_touched`.
         """
         held = self._held
-        slot = (held[-1].slot + 1) % DEDUP_WINDOW if held else 0
+        index = (held[-1].index + 1) % DEDUP_WINDOW if held else 0
         first = not self._touched & _EACH_PAGE
-        self._touched |= 1 << slot // PAGE_SLOTS
+        self._touched |= 1 << index // PAGE_IDS
         if len(held) == DEDUP_WINDOW:
             del held[0]
-        held.append(Decided(client_msg_id, slot, seq, digest, code))
+        held.append(Decided(client_msg_id, index, seq, digest, code))
         self.newest = client_msg_id
         return first
 
     def touch(self) -> None:
         """Marks every page to be written, even empty ones: another window had the place before."""
-        self._touched |= _WHOLE
+        self._touched |= _ALL_PAGES
 
     def take_touched(self) -> Sequence[int]:
         """The pages that changed since the last call."""
@@ -119,11 +119,11 @@ class Window:
         return pages
 
     def page(self, page: int) -> list[Decided]:
-        """The ids that the slots of this page hold."""
-        return [each for each in self._held if each.slot // PAGE_SLOTS == page]
+        """The ids of this page."""
+        return [each for each in self._held if each.index // PAGE_IDS == page]
 
     def restore(self, page: int, ids: Sequence[Decided]) -> None:
         """Replaces a page. A compacted log may have the pages in any order."""
-        others = [each for each in self._held if each.slot // PAGE_SLOTS != page]
+        others = [each for each in self._held if each.index // PAGE_IDS != page]
         self._held = sorted([*others, *ids], key=_by_id)[-DEDUP_WINDOW:]
         self.newest = self._held[-1].client_msg_id if self._held else ""

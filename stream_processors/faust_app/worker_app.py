@@ -94,8 +94,8 @@ class Lanes:
 
     async def close(self, partitions: Iterable[int]) -> None:
         """Ends these lanes after their running transactions, which get a bounded time."""
-        found = [self._lanes.pop(partition, None) for partition in partitions]
-        lanes = [lane for lane in found if lane is not None]
+        closed = [self._lanes.pop(partition, None) for partition in partitions]
+        lanes = [lane for lane in closed if lane is not None]
         for lane in lanes:
             lane.stop()
         await asyncio.to_thread(_join, lanes)
@@ -175,12 +175,12 @@ def _attach(app: faust.App, settings: Settings, check: Callable[[], None]) -> No
     source = app.topic(
         settings.topic(Topic.MESSAGES), value_serializer="raw", value_type=bytes, acks=False
     )
-    own = source.get_topic_name()
+    topic_name = source.get_topic_name()
 
-    lanes = Lanes(settings, partial(FaustFeed, app, own), check)
+    lanes = Lanes(settings, partial(FaustFeed, app, topic_name), check)
 
     def partitions(assigned: Iterable[TP]) -> list[int]:
-        return sorted(tp.partition for tp in assigned if tp.topic == own)
+        return sorted(tp.partition for tp in assigned if tp.topic == topic_name)
 
     async def open_lanes(_app: Any, assigned: set[TP], **_: Any) -> None:
         lanes.open(partitions(assigned))

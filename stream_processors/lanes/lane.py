@@ -152,16 +152,16 @@ class Lane:
             if records:
                 self._commit_all(sequencer, transaction, records)
             else:
-                self._look(starvation, sequencer.progress.next_offset)
+                self._check_starvation(starvation, sequencer.progress.next_offset)
         lane_turns.leave()
 
-    def _look(self, starvation: Starvation, next_offset: int) -> None:
+    def _check_starvation(self, starvation: Starvation, next_offset: int) -> None:
         try:
-            starvation.look(next_offset)
+            starvation.check(next_offset)
         except (KafkaException, ServerUnavailable) as error:
-            _silence.tell("partition %d: Kafka does not answer: %s", self._partition, error)
+            _silence.warning("partition %d: Kafka does not answer: %s", self._partition, error)
         else:
-            _silence.over()
+            _silence.end_condition()
 
     def _restored(self) -> Sequencer:
         """The sequencer with the state from the log, which must match its source.
@@ -171,7 +171,7 @@ class Lane:
             ServerUnavailable: The broker does not answer.
         """
         conversations, progress = restore(self._settings, self._partition)
-        check_start(self._source.look(), None if progress is None else progress.next_offset)
+        check_start(self._source.read(), None if progress is None else progress.next_offset)
         progress = progress or LaneProgress()
         log.info(
             "partition %d starts at offset %d with %d conversations, %d of them idle in %d bytes",

@@ -93,7 +93,7 @@ class SourcePartition:
         self._admin = admin_client(settings)
         self._group = group
 
-    def look(self) -> LaneSource:
+    def read(self) -> LaneSource:
         """The state of the partition.
 
         Raises:
@@ -114,9 +114,9 @@ class SourcePartition:
         """
         return self._offset(begin_offsets)
 
-    def _offset(self, ask: OffsetQuery) -> int:
+    def _offset(self, request_offsets: OffsetQuery) -> int:
         try:
-            (offset,) = ask(self._admin, [self._place], REQUEST_SECONDS).values()
+            (offset,) = request_offsets(self._admin, [self._place], REQUEST_SECONDS).values()
         except (KafkaException, TimeoutError) as error:
             raise ServerUnavailable(
                 f"the offsets of {self.name} are not known: {error}"

@@ -34,7 +34,7 @@ class Starvation:
         self._waited_for: int | None = None
         self._missed_at = clock()
 
-    def look(self, next_offset: int) -> None:
+    def check(self, next_offset: int) -> None:
         """Checks the partition. Called whenever the lane is idle, for any time.
 
         Raises:

@@ -85,11 +85,11 @@ def _record(
     if key is not None and len(key) > MAX_COMMAND_KEY_BYTES:
         reason = f"the key has more than {MAX_COMMAND_KEY_BYTES} bytes"
         return RejectedRecords(offset, time, None, reason, content_of(value))
-    own_key = None if key is None else bytes(key)
+    key_bytes = None if key is None else bytes(key)
     if value is not None and len(value) > MAX_RECORD_BYTES:
         reason = f"the value has more than {MAX_RECORD_BYTES} bytes"
-        return RejectedRecords(offset, time, own_key, reason, content_of(value))
-    return RecordWithoutHeaders(offset, time, own_key, None if value is None else bytes(value))
+        return RejectedRecords(offset, time, key_bytes, reason, content_of(value))
+    return RecordWithoutHeaders(offset, time, key_bytes, None if value is None else bytes(value))
 
 
 def _field(batch: memoryview, at: int, end: int) -> tuple[memoryview | None, int]:

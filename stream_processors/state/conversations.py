@@ -16,8 +16,8 @@ BUSY_CONVERSATIONS: Final = 1_000
 """
 
 _IN_USE: Final = b""
-"""Placeholder for an idle conversation that is an object now. Its slot in the table is not freed,
-because a table with freed and new slots takes twice the memory."""
+"""Placeholder for an idle conversation that is an object now. Its cell of the table is not freed,
+because a table with freed and new cells takes twice the memory."""
 
 
 class Conversations:

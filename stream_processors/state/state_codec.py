@@ -23,7 +23,7 @@ from typing import Final
 
 import msgspec
 
-from stream_processors.core.periods import Stay
+from stream_processors.core.periods import ClosedPeriod
 from stream_processors.core.recent import ClosedPage
 from stream_processors.core.state import (
     Conversation,
@@ -53,7 +53,7 @@ _decode_number: Final = msgspec.msgpack.Decoder(int).decode
 _decode_head: Final = msgspec.msgpack.Decoder(ConversationState).decode
 _decode_moved: Final = msgspec.msgpack.Decoder(HeadAndOpenPage).decode
 _decode_window: Final = msgspec.msgpack.Decoder(tuple[str, int, int]).decode
-_decode_stays: Final = msgspec.msgpack.Decoder(tuple[Stay, ...]).decode
+_decode_stays: Final = msgspec.msgpack.Decoder(tuple[ClosedPeriod, ...]).decode
 
 PROGRESS_KEY: Final = _encode(["p"])
 

@@ -263,7 +263,7 @@ async def test_sync_rows_are_read_above_and_below_a_position(stored: Stored) -> 
 
 
 async def test_expiries_are_ordered_from_the_latest(stored: Stored) -> None:
-    """The latest slots of one recipient, each with its highest record in any order of writes."""
+    """The latest intervals of a recipient, each with its highest record in any write order."""
     store, rows, own = stored
     for since, newest in [(200, 7), (100, 5), (300, 9), (200, 8), (200, 6), (100, 0)]:
         rows.put_expiry(own, since, since + 50, newest)

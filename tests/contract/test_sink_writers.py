@@ -60,7 +60,7 @@ def write(writer: StoreWriter, records: Sequence[Record]) -> None:
     """Write records without poison."""
     outcome = writer.write(records)
     assert not outcome.poison
-    assert not outcome.again
+    assert not outcome.to_retry
 
 
 def test_written_records_are_in_the_store(store: SinkStore) -> None:
@@ -112,7 +112,7 @@ def test_a_poison_record_is_reported_by_position_and_other_records_are_stored(
     for _ in range(2):  # the second time is a replay
         outcome = store.writer().write(batch)
         assert sorted(found.index for found in outcome.poison) == list(range(0, 2 * len(bad), 2))
-        assert not outcome.again
+        assert not outcome.to_retry
     assert store.contents() == store.expected(good)
 
 

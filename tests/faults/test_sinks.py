@@ -124,4 +124,4 @@ def failure(writer: StoreWriter, records: Sequence[Record]) -> str:
     except TransientFailure as error:
         return str(error)
     assert not outcome.poison
-    return outcome.why
+    return outcome.retry_reason

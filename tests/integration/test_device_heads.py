@@ -165,7 +165,7 @@ async def test_a_device_receives_heads_without_requesting_them(
 
     The gateway is stopped and killed: nothing is lost, and the device shows everything in order.
     Messages sent while no gateway ran appear later, and then the device is notified again. Without
-    notifications, the device would request the list in every turn of this test.
+    notifications, the device would request the list in every step of this test.
     """
     monkeypatch.setattr(consumers.device.device, "HEADS_AGE_SECONDS", 0.0)
     async with AsyncExitStack() as stack:

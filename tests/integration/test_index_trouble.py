@@ -72,8 +72,8 @@ def refused(writer: SearchWriter, records: Sequence[Record]) -> str:
     except TransientFailure as error:
         return str(error)
     assert not outcome.poison
-    assert outcome.again
-    return outcome.why
+    assert outcome.to_retry
+    return outcome.retry_reason
 
 
 @pytest.mark.parametrize("trouble", [closed, blocked, flooded, unnamed])

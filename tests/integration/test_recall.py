@@ -121,11 +121,11 @@ class Phone(NamedTuple):
                 device = Device(store, timelines, timelines, shown.append)
 
                 async def there() -> bool:
-                    await device.turn()
+                    await device.step()
                     return all(store.conversation(c).shown >= seq for c, seq in conversations)
 
                 await until(there, PATIENCE)
-                while await device.turn():
+                while await device.step():
                     pass
         return shown
 

@@ -278,8 +278,8 @@ def test_a_deleted_index_is_created_again(servers: Servers) -> None:
         delivery.deliver(records, threading.Event())
         client.indices.delete(index=index_name(settings, AT))
         outcome = writer.write(records)
-        assert list(outcome.again) == [0, 1, 2, 3, 4]
-        assert "index_not_found" in outcome.why
+        assert list(outcome.to_retry) == [0, 1, 2, 3, 4]
+        assert "index_not_found" in outcome.retry_reason
         delivery.deliver(records, threading.Event())
         client.indices.refresh(index=settings.index_alias)
         assert client.count(index=settings.index_alias)["count"] == 5

@@ -139,7 +139,7 @@ def test_a_rebuilt_device_can_follow(timeline: Timeline, age: int, meanwhile: in
     end = asyncio.run(sync_end(timeline.store(now), "ann", lambda: now)).next
     for record in timeline.records:
         if record.sync_seq <= end:
-            assert record.times[0] <= now - kept.surely // 4 + kept.slot
+            assert record.times[0] <= now - kept.surely // 4 + kept.interval
     later = now + min(meanwhile, timeline.lifetime // 2)
     found = asyncio.run(all_records(timeline.store(later), end, later))
     assert found == [r.sync_seq for r in timeline.missed(end, later)]

@@ -23,22 +23,22 @@ def random_script(seed: int) -> list[int]:
 SCRIPTS = st.one_of(
     st.lists(st.integers(0, 1_000), max_size=400), st.integers(0, 1 << 32).map(random_script)
 )
-TURNS = 12
+STEPS = 12
 untimed = settings(deadline=None)
 
 
-async def turns(world: World, device: Device) -> AsyncIterator[None]:
-    """Let a device send requests at times; yield after each turn."""
-    for _ in range(TURNS):
+async def steps(world: World, device: Device) -> AsyncIterator[None]:
+    """Let a device send requests at times; yield after each step."""
+    for _ in range(STEPS):
         world.go_on()
-        await device.turn(notes=world.choose(3) > 0)
+        await device.step(notes=world.choose(3) > 0)
         yield
 
 
 async def live(world: World) -> Device:
-    """Run a device that is checked after each turn; return the device."""
+    """Run a device that is checked after each step; return the device."""
     device = Device(world)
-    async for _ in turns(world, device):
+    async for _ in steps(world, device):
         assert device.missing() == []
     return device
 
@@ -71,7 +71,7 @@ def test_without_the_barrier_a_device_misses_records() -> None:
     async def misses(seed: int, *, skips: bool) -> bool:
         world = World(random_script(seed), skips=skips)
         device = Device(world, NO_BARRIER)
-        async for _ in turns(world, device):
+        async for _ in steps(world, device):
             pass
         return device.missing() != []
 
@@ -83,7 +83,7 @@ async def come_back(world: World, device: Device) -> None:
     """Let the device reach the end; it gets at most one more `trimmed`."""
     before = device.trims
     for _ in range(world.said + 2):
-        await device.turn(notes=True)
+        await device.step(notes=True)
         assert device.missing() == []
     assert device.trims <= before + 1
 

@@ -265,7 +265,7 @@ class FollowingMachine(RuleBasedStateMachine):
     @may_die
     def turn(self) -> None:
         """Run one turn of the device."""
-        self.gateway.runner.run(self.device.turn())
+        self.gateway.runner.run(self.device.step())
 
     @rule(steps=st.integers(0, 40))
     def die_soon(self, steps: int) -> None:
@@ -310,7 +310,7 @@ class FollowingMachine(RuleBasedStateMachine):
         self.world.store.write_all()
         for _ in range(ROUNDS):
             try:
-                if not self.gateway.runner.run(self.device.turn()):
+                if not self.gateway.runner.run(self.device.step()):
                     return
             except Killed:
                 self.crash()

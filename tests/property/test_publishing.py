@@ -117,9 +117,9 @@ class PublishingMachine(RuleBasedStateMachine):
             producer.write(count)
 
     @rule()
-    def turn(self) -> None:
-        """Run one turn of the publisher's thread."""
-        self.dispatcher.turn()
+    def step(self) -> None:
+        """Run one step of the publisher's thread."""
+        self.dispatcher.step()
 
     @rule(count=st.integers(1, 8))
     def observe(self, count: int) -> None:
@@ -158,10 +158,10 @@ class PublishingMachine(RuleBasedStateMachine):
             self.broker.room = 1_000
             for _ in range(3 + sum(map(len, self.published.values()))):
                 self.now += RESEND.most
-                self.dispatcher.turn()
+                self.dispatcher.step()
                 self.write(1_000)
                 self.report(Random(0))
-                self.dispatcher.turn()
+                self.dispatcher.step()
                 self.observe(10_000)
             self.check()
         finally:

@@ -185,7 +185,7 @@ class World:
                 event("written again")
                 self.check()
                 continue
-            assert not outcome.again
+            assert not outcome.to_retry
             assert {batch[found.index].offset for found in outcome.poison} == {
                 record.offset for record in batch if record.offset in self.poison
             }

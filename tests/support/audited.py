@@ -29,7 +29,7 @@ from tests.support.sequencing import SMALL_LIMITS
 
 RecordT = TypeVar("RecordT", KafkaRecord, InputRecord)
 
-_JUMP_AFTER: Final = 4
+JUMP_AFTER: Final = 4
 
 
 def index_of(at: int) -> str:
@@ -60,7 +60,7 @@ class System:
     sync_rows: list[AuditedSyncRow] = field(default_factory=list)
     buckets: list[BucketRow] = field(default_factory=list)
     expiries: list[tuple[str, int]] = field(default_factory=list)
-    """(user_id, newest) of each slot's note."""
+    """(user_id, newest) of each interval's note."""
     skip_notes: list[tuple[str, int]] = field(default_factory=list)
     """(user_id, newest)."""
     read_marks: list[ReadMarkRow] = field(default_factory=list)

@@ -36,7 +36,7 @@ from schemas.records import (
 )
 from schemas.sync_seq import epoch_of, sync_seq
 from sinks.cassandra.messages import row_by_user
-from tests.support.audited import _JUMP_AFTER, System, index_of
+from tests.support.audited import JUMP_AFTER, System, index_of
 from tests.support.placing import TIMELINE_PARTITIONS, Placing, in_one_epoch
 from tests.support.sequencing import Log, Source
 from tests.support.shared_records import shared_records
@@ -100,7 +100,7 @@ def _placed(records: Iterable[tuple[int, bytes, bytes]]) -> Iterator[KafkaRecord
         offset = ends.get(partition, 0)
         yield partition, offset, key, value
         # One marker after each record; once an aborted transaction as long as a bucket.
-        ends[partition] = offset + (SYNC_BUCKET if offset == 2 * _JUMP_AFTER else 2)
+        ends[partition] = offset + (SYNC_BUCKET if offset == 2 * JUMP_AFTER else 2)
 
 
 def _store(system: System, entry: AnyEntry, value: bytes) -> None:

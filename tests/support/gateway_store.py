@@ -161,10 +161,10 @@ class FakeStore(SyncRowWriting):
         self._rows[user].pop(sync_seq, None)
 
     def put_expiry(self, user: str, since: int, until: int, newest: int) -> None:
-        """Writes how long records are retained; the highest ``newest`` of a slot wins."""
-        slots = self._expiries[user]
-        if since not in slots or slots[since].newest < newest:
-            slots[since] = Expiry(since, until, newest)
+        """Writes how long records are retained; the highest ``newest`` of an interval wins."""
+        notes = self._expiries[user]
+        if since not in notes or notes[since].newest < newest:
+            notes[since] = Expiry(since, until, newest)
 
     async def conversation(self, conv_id: str) -> ConversationHead | None:
         """See `Store`."""

@@ -32,7 +32,7 @@ class Device:
         self.has: set[int] = set()
         self.trims = 0
 
-    async def turn(self, *, notes: bool) -> None:
+    async def step(self, *, notes: bool) -> None:
         """One request for a page, and the device's reaction to the response.
 
         Args:

@@ -57,7 +57,7 @@ def in_own_topics(syncs: Pairs) -> Placed:
         if not isinstance(decode_sync_record(value), Rejected | Duplicate | ReadMarked):
             owners.add(user)
         epochs.append(OWN_EPOCH if user in owners else 0)
-    topics = {layout.topic_of_own(user): 1 for user in owners}
+    topics = {layout.recipient_topic(user): 1 for user in owners}
     return Placed(SyncShards(layout, {"im.sync": SYNC_PARTITIONS} | topics), epochs)
 
 

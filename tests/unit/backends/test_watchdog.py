@@ -120,12 +120,12 @@ def test_a_condition_that_lasts_is_logged_once_a_minute(caplog: pytest.LogCaptur
     clock = Clock()
     log = MinuteLog(logging.getLogger("test"), clock)
     for _ in range(int(2 * REPEAT_SECONDS) + 1):
-        log.tell("away")
+        log.warning("away")
         clock.now += 1
     assert len(caplog.records) == 3
-    assert log.over()
-    assert not log.over()
-    log.tell("away")
+    assert log.end_condition()
+    assert not log.end_condition()
+    log.warning("away")
     assert len(caplog.records) == 4
 
 

@@ -266,7 +266,7 @@ async def test_a_device_with_a_live_connection_sends_no_requests(
 ) -> None:
     """A device on a connection requests the heads only at its start and after the begin.
 
-    Without the connection this device would request them in every turn.
+    Without the connection this device would request them in every step.
     """
     monkeypatch.setattr(consumers.device.device, "HEADS_AGE_SECONDS", 0.0)
     with closing(LocalStore(tmp_path / "local.db", "ann", "phone")) as store:

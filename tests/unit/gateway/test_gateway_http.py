@@ -218,9 +218,10 @@ async def test_a_trimmed_timeline_is_reported(gateway: Caller, store: FakeStore)
 async def test_the_end_of_sync_waits_for_the_message_sink(
     gateway: Caller, store: FakeStore
 ) -> None:
-    """The end is the newest record of the slots with a quarter of their retention over.
+    """The end is the newest record of the intervals with a quarter of their retention over.
 
-    Other sinks should have stored the records up to the end. Without such a slot the end is -1.
+    Other sinks should have stored the records up to the end. Without such an interval the end is
+    -1.
     """
     end = await gateway.get("/v1/sync/end", "ann")
     assert conforms(end, "/v1/sync/end")

@@ -44,7 +44,7 @@ def test_contacts_are_retained_until_their_person_is_inactive(lifetime: timedelt
 
 
 def test_the_skip_note_is_first_of_the_latest_and_over() -> None:
-    """The skip note is above every slot of a real time, and its slot has always ended."""
-    slots = retention_times(timedelta(days=3_650))
-    assert slots.since(2.0**62) < SKIPPED_SINCE
+    """The skip note is above every interval of a real time, and its interval has always ended."""
+    times = retention_times(timedelta(days=3_650))
+    assert times.since(2.0**62) < SKIPPED_SINCE
     assert SKIPPED_UNTIL <= 0

@@ -292,7 +292,7 @@ def test_lifetimes_follow_the_clock_of_the_store() -> None:
 
 
 def test_rows_have_the_time_at_which_they_may_expire() -> None:
-    """Each row comes with a note of its slot, the slot's end, and the last record of the row."""
+    """Each row comes with a note: its interval, the interval's end, and the row's last record."""
     session, kept = FakeSession(), retention_times(timedelta(seconds=80))
     writer = SyncWriter(session, Settings(sync_lifetime=timedelta(seconds=80)), now=lambda: 1_009)
     writer.write(

@@ -38,8 +38,8 @@ def deliver(writer: FakeWriter, letters: FakeDeadLetters, longest_run: int = 9) 
 def test_only_failed_records_are_written_again() -> None:
     """Only failed records are written again, through several partial failures."""
     writer = FakeWriter(
-        WriteOutcome(poison(0), again=[1, 3, 5]),
-        WriteOutcome(poison(1), again=[2]),  # 1 is the record 13 among 11, 13 and 15
+        WriteOutcome(poison(0), to_retry=[1, 3, 5]),
+        WriteOutcome(poison(1), to_retry=[2]),  # 1 is the record 13 among 11, 13 and 15
         TransientFailure("nothing of it"),
     )
     letters = FakeDeadLetters()
@@ -51,7 +51,7 @@ def test_only_failed_records_are_written_again() -> None:
 def test_the_counts_of_all_attempts_are_added() -> None:
     """The result adds the writer's counts of all attempts and the dead letters."""
     writer = FakeWriter(
-        WriteOutcome(again=[1, 2], counts={0: DeliveryCounts(written=2)}),
+        WriteOutcome(to_retry=[1, 2], counts={0: DeliveryCounts(written=2)}),
         TransientFailure("away"),
         WriteOutcome(
             poison(0), counts={0: DeliveryCounts(skipped=3), 1: DeliveryCounts(written=4)}

@@ -89,8 +89,8 @@ def test_each_document_has_its_own_outcome() -> None:
         6: (403, "cluster_block_exception"),
     }
     outcome = writer(each(answers))[0].write(RECORDS)
-    assert list(outcome.again) == [2, 3, 5]
-    assert "es_rejected_execution_exception" in outcome.why
+    assert list(outcome.to_retry) == [2, 3, 5]
+    assert "es_rejected_execution_exception" in outcome.retry_reason
     (bad,) = outcome.poison
     assert bad.index == 4
     assert "document_parsing_exception" in bad.reason
@@ -107,7 +107,7 @@ def test_a_refused_request_is_split() -> None:
     search, client = writer(refuse)
     outcome = search.write(RECORDS)
     assert [found.index for found in outcome.poison] == [1, 6]
-    assert not outcome.again
+    assert not outcome.to_retry
     assert len(client.bulks) < 12
 
 
@@ -121,7 +121,7 @@ def test_a_request_that_is_too_large_is_split() -> None:
 
     outcome = writer(refuse)[0].write(RECORDS)
     assert not outcome.poison
-    assert not outcome.again
+    assert not outcome.to_retry
 
 
 @pytest.mark.parametrize(
@@ -161,8 +161,8 @@ def test_a_failure_of_the_index_is_never_poison(answer: tuple[int, str]) -> None
     """An error of the index, for each document or for the request, makes no poison."""
     outcome = writer(lambda seqs: [answer] * len(seqs))[0].write(RECORDS)
     assert not outcome.poison
-    assert len(outcome.again) == len(RECORDS)
-    assert answer[1] in outcome.why
+    assert len(outcome.to_retry) == len(RECORDS)
+    assert answer[1] in outcome.retry_reason
     with pytest.raises(TransientFailure, match=answer[1]):
         writer(whole(refusal(*answer)))[0].write(RECORDS)
 
@@ -180,7 +180,7 @@ def test_a_document_that_the_index_refuses_is_poison(kind: str) -> None:
     """A malformed document is poison and does not block the others."""
     outcome = writer(each({3: (400, kind)}))[0].write(RECORDS)
     assert [found.index for found in outcome.poison] == [2]
-    assert not outcome.again
+    assert not outcome.to_retry
 
 
 def test_a_sink_waits_for_a_missing_alias() -> None:
@@ -208,7 +208,7 @@ def test_each_index_is_created_once_before_its_first_document() -> None:
         search.write([*RECORDS, later])
     assert client.created == ["im-message-2023.11", "im-message-2023.12"]
     gone[9] = (404, "index_not_found_exception")
-    assert list(search.write([later]).again) == [0]
+    assert list(search.write([later]).to_retry) == [0]
     gone.clear()
     search.write([later])
     assert client.created[2:] == ["im-message-2023.12"]

@@ -19,10 +19,10 @@ def test_records_that_never_arrive_end_the_process() -> None:
     """Missing records may be in flight at first; after the full time the process ends."""
     clock = Clock()
     looking = starvation(clock, end=9)
-    looking.look(5)
+    looking.check(5)
     clock.now += IDLE_CHECK_SECONDS
     with pytest.raises(FatalFailure, match="5 to 8"):
-        looking.look(5)
+        looking.check(5)
 
 
 def test_a_lane_that_is_woken_again_and_again_is_not_starved() -> None:
@@ -30,7 +30,7 @@ def test_a_lane_that_is_woken_again_and_again_is_not_starved() -> None:
     clock = Clock()
     looking = starvation(clock, end=9)
     for _ in range(5):
-        looking.look(5)
+        looking.check(5)
         clock.now += IDLE_CHECK_SECONDS / 10
 
 
@@ -39,7 +39,7 @@ def test_a_lane_with_progress_is_not_starved() -> None:
     clock = Clock()
     looking = starvation(clock, end=9)
     for offset in (5, 6, 8, 9, 8):
-        looking.look(offset)
+        looking.check(offset)
         clock.now += IDLE_CHECK_SECONDS
 
 
@@ -48,5 +48,5 @@ def test_silence_is_not_starvation() -> None:
     clock = Clock()
     for quiet in (starvation(clock, end=5), starvation(clock, end=9, marks_alone=True)):
         for _ in range(3):
-            quiet.look(5)
+            quiet.check(5)
             clock.now += IDLE_CHECK_SECONDS

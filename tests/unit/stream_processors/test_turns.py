@@ -21,18 +21,18 @@ from tests.support.clock import Clock
 from tests.support.processes import wait_until
 
 
-def take(clock: Clock, seat: LaneTurns, seconds: float) -> Turn:
+def take(clock: Clock, lane: LaneTurns, seconds: float) -> Turn:
     """Take a turn of this length; return the turn."""
-    with seat.turn() as turn:
+    with lane.turn() as turn:
         clock.now += seconds
     return turn
 
 
-def queue(seat: LaneTurns, name: str, order: list[str]) -> threading.Thread:
+def queue(lane: LaneTurns, name: str, order: list[str]) -> threading.Thread:
     """Start a thread that waits for the turn and then appends its name."""
 
     def run() -> None:
-        with seat.turn():
+        with lane.turn():
             order.append(name)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -49,15 +49,15 @@ def test_the_lane_with_the_least_time_is_next() -> None:
     """The waiting lane with the least time is next, whatever the order of arrival."""
     clock = Clock()
     turns = Turns(clock)
-    seats = {name: turns.join() for name in ("busy", "middling", "quiet", "now")}
-    take(clock, seats["quiet"], 0.001)
-    take(clock, seats["middling"], 0.05)
-    take(clock, seats["busy"], 0.2)
+    lanes = {name: turns.join() for name in ("busy", "middling", "quiet", "now")}
+    take(clock, lanes["quiet"], 0.001)
+    take(clock, lanes["middling"], 0.05)
+    take(clock, lanes["busy"], 0.2)
     order: list[str] = []
     threads = []
-    with seats["now"].turn():
+    with lanes["now"].turn():
         for count, name in enumerate(("busy", "middling", "quiet"), 1):
-            threads.append(queue(seats[name], name, order))
+            threads.append(queue(lanes[name], name, order))
             wait_until(waiting(turns, count), f"{name} waits")
     for thread in threads:
         thread.join(10)
@@ -70,9 +70,9 @@ def test_only_one_lane_computes_at_a_time() -> None:
     inside: list[int] = []
     worst: list[int] = []
 
-    def run(seat: LaneTurns) -> None:
+    def run(lane: LaneTurns) -> None:
         for _ in range(200):
-            with seat.turn():
+            with lane.turn():
                 inside.append(1)
                 worst.append(len(inside))
                 inside.pop()
@@ -90,9 +90,9 @@ def test_busy_lanes_among_themselves_make_long_transactions() -> None:
     """Without a quiet lane the transactions are long, for the highest throughput."""
     clock = Clock()
     turns = Turns(clock)
-    seats = [turns.join() for _ in range(8)]
+    lanes = [turns.join() for _ in range(8)]
     for _ in range(5):
-        turns_taken = [take(clock, seat, 0.1) for seat in seats]
+        turns_taken = [take(clock, lane, 0.1) for lane in lanes]
     assert turns_taken == [LONG_TURN] * 8
 
 
@@ -139,9 +139,9 @@ def test_every_lane_receives_turns(demands: list[tuple[int, float]]) -> None:
     """
     clock = Clock()
     turns = Turns(clock)
-    seats = [turns.join() for _ in range(4)]
+    lanes = [turns.join() for _ in range(4)]
     for place, seconds in demands:
-        take(clock, seats[place], seconds)
-    had = [seat.had_by(clock.now) for seat in seats]
+        take(clock, lanes[place], seconds)
+    had = [lane.recent_seconds(clock.now) for lane in lanes]
     assert all(each >= 0 for each in had)
     assert sum(had) <= HALF_LIFE_SECONDS / 0.69 + 0.5  # the decayed sum of one second per second

@@ -83,8 +83,8 @@ async def test_after_a_failure_a_device_reads_missing_entries_from_the_store(
     script, shown = Script(), list[TimelineItem]()
     device = Device(store, script, script, shown.append)
     script.pages = [page(BEFORE_ALL, arrived(5, message("c", 1)))]
-    await device.turn()
-    await device.turn()
+    await device.step()
+    await device.step()
     assert script.lists == 1  # one list at the start, and no further list while nothing fails
     script.listed = [Listed("c", 3, "push")]
     script.entries = [said(2), said(3)]
@@ -135,9 +135,9 @@ async def test_a_record_is_observed_before_the_cursor_moves(store: LocalStore) -
     device = Device(store, script, script, shown.append, hear)
     script.pages = [page(BEFORE_ALL, arrived(5, message("c", 1)))] * 2
     with pytest.raises(ZeroDivisionError):
-        await device.turn()
+        await device.step()
     assert store.cursor == BEFORE_ALL
-    assert await device.turn()
+    assert await device.step()
     assert heard == [message("c", 1)] * 2
     assert shown == [said(1)]
 
@@ -152,7 +152,7 @@ async def test_complete_ranges_are_shown_while_the_store_is_unreachable(store: L
     script, shown = NoHistory(), list[TimelineItem]()
     script.pages = [page(BEFORE_ALL, arrived(5, message("c", 1)))]
     with pytest.raises(ServerUnavailable):
-        await Device(store, script, script, shown.append).turn()
+        await Device(store, script, script, shown.append).step()
     assert shown == [said(1)]
 
 
@@ -161,16 +161,16 @@ async def test_a_recalled_message_may_be_an_own_message(store: LocalStore) -> No
     script = Script()
     device = Device(store, script, script, lambda _: None)
     script.pages = [page(BEFORE_ALL, arrived(5, message("c", 1)))]
-    await device.turn()
+    await device.step()
     script.pages = [
         page(5, arrived(6, structs.replace(message("c", 3, sender="bob"), messages=3)))
     ]
     script.entries = [hole("recalled", 2, 2)]
     script.listed = [Listed("c", 3, "push", 3, 2, 1)]
-    await device.turn()
-    await device.turn()
+    await device.step()
+    await device.step()
     assert (script.lists, store.read_mark("c"), store.unread("c")) == (2, 2, 1)
-    await device.turn()
+    await device.step()
     assert script.lists == 2
 
 
@@ -204,19 +204,19 @@ async def test_a_device_registers_first_and_reports_its_cursor(
     device = Device(store, source, source, shown.append, registry=registry)
     registry.failure = ServerUnavailable("away")
     with pytest.raises(ServerUnavailable):
-        await device.turn()
+        await device.step()
     assert store.cursor == BEFORE_ALL
     registry.failure = None
-    await device.turn()
+    await device.step()
     assert (seqs(shown), registry.reports) == ([3], [("phone", -1), ("phone", 3)])
     source.pages = [page(3, arrived(4, message("c", 4)))]
     registry.failure = ServerUnavailable("away")
-    await device.turn()
+    await device.step()
     registry.failure = None
-    await device.turn()
-    await device.turn()
+    await device.step()
+    await device.step()
     assert registry.reports[2:] == [("phone", 4)]
     source.pages = [page(4, arrived(5, message("c", 5)))]
     registry.failure = RequestRefused(404, "taken out")
     with pytest.raises(RequestRefused):
-        await device.turn()
+        await device.step()
