@@ -26,6 +26,7 @@ from audit.input import compare_input
 from audit.input_records import InputSpans
 from audit.log import KafkaRecord, Log
 from audit.member_rows import compare_membership
+from audit.missing_rows import report_missing_rows
 from audit.read_marks import compare_marks, take_marks
 from audit.report import AuditReport, CheckName
 from audit.sources import SinkName, Sources
@@ -39,7 +40,7 @@ from audit.sync_expiry import (
 )
 from audit.sync_log import compare_sync_log
 from audit.sync_shards import AuditedShards, Shard, SyncPosition, position_of
-from audit.sync_store import compare_sync_rows, report_missing_rows
+from audit.sync_store import compare_sync_rows
 from audit.topic_readers import OffsetSpan
 
 

@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 
 from audit.checks import run_check
+from audit.inline_records import READ_MARKED
 from audit.log import KafkaRecord, Log
 from audit.report import AuditReport
-from audit.sync_log import READ_MARKED
 from audit.sync_shards import AuditedShards, Shard, position_of
 from schemas.recipients import recipients_of
 

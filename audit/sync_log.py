@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, Final, NamedTuple, get_args
+from typing import Any, Final, NamedTuple
 
 from audit.checks import run_check
 from audit.conversation import AuditedConversation
@@ -19,18 +19,12 @@ from audit.deliveries import NO_KEY
 from audit.digests import ABSENT, audited_digest
 from audit.expected_audience import AudienceRun, Cursors, cursors
 from audit.floors import Floors
+from audit.inline_records import INLINE, InlineRecords
 from audit.log import KafkaRecord, Log
-from audit.reply_records import ReplyKind
-from audit.reply_rules import broken_reply
 from audit.report import AuditReport
 from audit.sync_shards import AuditedShards, Shard, ShardRecipients, SyncPosition, position_of
 from schemas.recipients import recipients_of
 
-READ_MARKED: Final = "read_marked"
-_RETRACTED: Final = "retracted"
-_REPLIES: Final[dict[str, ReplyKind]] = {kind: kind for kind in get_args(ReplyKind)}
-INLINE: Final = frozenset({*_REPLIES, _RETRACTED})
-"""Kinds of records without an entry: a row in the store holds the record itself."""
 _NOTHING_DUE: Final = Cursors({})
 
 
@@ -93,13 +87,7 @@ class _Check:
             conv_id: cursors(conversation, is_wanted)
             for conv_id, conversation in log.conversations.items()
         }
-        self._retractions = {
-            (conv_id, user, target)
-            for conv_id, conversation in log.conversations.items()
-            for user, targets in conversation.retractions.items()
-            if is_wanted(user)
-            for target in targets
-        }
+        self._inline = InlineRecords(log, shards, is_wanted, report)
         self._shard = group[0]
         """The shard of the present records."""
         self._floors = Floors(shards)
@@ -138,11 +126,7 @@ class _Check:
             conversation = self._log.conversations[conv_id]
             for key, run in due.missing():
                 self._miss(conversation, key.decode(), run)
-        for conv_id, user, target in sorted(self._retractions):
-            conversation = self._log.conversations[conv_id]
-            if conversation.recalled[target] > self._floors.trimmed(conversation, user):
-                place = {"conv_id": conv_id, "user": user, "detail": f"retraction of {target}"}
-                self._report.differ("sync-log", "missing", **place)
+        self._inline.finish(self._floors)
         for shard in self._group:
             shard.seal()
             if shard.low > 0:
@@ -193,7 +177,7 @@ class _Check:
         place = {"conv_id": position.conv_id, "seq": position.seq, "where": where}
         users = self._at_home(recipients_of(key), place)
         if position.kind in INLINE:
-            self._take_inline(users, position, place)
+            self._inline.take(self._shard, users, position, place)
         elif position.seq > self._log.head(position.conv_id):
             newer = partial(self._log.holds, position.conv_id, position.seq, value.digest)
             report.hold("sync-log", newer, **place, user=_only(users))
@@ -211,50 +195,6 @@ class _Check:
                 detail = self._belongs(user)
                 self._report.differ("sync-log", "misplaced", **place, user=user, detail=detail)
         return [user for user in dict.fromkeys(users) if self._shard.holds(user)]
-
-    def _take_inline(
-        self, users: Sequence[str], position: SyncPosition, place: dict[str, Any]
-    ) -> None:
-        """Process a record without an entry. A reply has one recipient, a retraction several."""
-        self._counts[position.kind] += 1
-        if position.kind == _RETRACTED:
-            for user in users:
-                self._take_retraction(position, place | {"user": user})
-            return
-        if len(users) > 1:
-            detail = f"the key lists {len(users)} recipients"
-            self._report.differ(
-                "sync-log", "shared_reply", **place, user=position.sender, detail=detail
-            )
-            users = [user for user in users if user == position.sender] or users[:1]
-        for user in users:
-            self._take_reply(_REPLIES[position.kind], position, place | {"user": user})
-
-    def _take_reply(self, kind: ReplyKind, position: SyncPosition, place: dict[str, Any]) -> None:
-        if position.sender != place["user"]:
-            detail = "the recipient is not the sender of the command"
-            self._report.differ("sync-log", "extra", **place, detail=detail)
-        else:
-            name = (position.conv_id, position.sender, position.device_id, position.client_msg_id)
-            partition = self._log.source_partition_of(position.conv_id)
-            self._shards.replies.add(partition, position.at, kind, *name)
-        conversation = self._log.conversations.get(position.conv_id)
-        marked = self._shards.marked(position.conv_id, place["user"], self._shard.number)
-        for broken, detail in broken_reply(conversation, position, marked):
-            self._report.differ("sync-log", broken, **place, detail=detail)
-        if kind != READ_MARKED:
-            return
-        self._shard.mark(position.conv_id, place["user"], position.seq)
-        if position.seq > self._log.head(position.conv_id):
-            newer = partial(self._log.holds, position.conv_id, position.seq, None)
-            self._report.hold("sync-log", newer, **place)
-
-    def _take_retraction(self, position: SyncPosition, place: dict[str, Any]) -> None:
-        retraction = (position.conv_id, place["user"], position.target)
-        if retraction in self._retractions:
-            self._retractions.remove(retraction)
-        else:
-            self._report.hold("sync-log", partial(self._log.retracts, *retraction), **place)
 
     def _take_entry(
         self,

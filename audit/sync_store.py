@@ -9,27 +9,25 @@ rows of other lengths.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from audit.deliveries import DUE, NO_KEY, OPTIONAL, SEEN, Deliveries
+from audit.deliveries import DUE, NO_KEY, SEEN, Deliveries
 from audit.digests import audited_digest
+from audit.inline_records import INLINE
 from audit.log import Log
 from audit.report import AuditReport, DifferenceKind
 from audit.sync_buckets import Buckets, epoch_of_bucket
-from audit.sync_log import INLINE
-from audit.sync_shards import AuditedShards, Shard, SyncPosition, position_of
+from audit.sync_shards import AuditedShards, Shard, position_of
 from schemas.limits import SYNC_BUCKET
 from schemas.sync_rows import SyncRow
 
 AuditedSyncRow: TypeAlias = tuple[str, int, int, bytes | None]
 """(user_id, bucket, sync_seq, records)."""
 
-NAMED_AT_ONCE: Final = 100
-"""Missing deliveries of a shard whose records are read again, so that the report can name them."""
 
 MAX_REFERENCES: Final = 100
 """Maximum records in one row: a reader of one record reads the whole row."""
@@ -91,49 +89,6 @@ def compare_sync_rows(
         partition.note_in(buckets)
     counts["rows"] += number
     return buckets
-
-
-def report_missing_rows(
-    shards: Iterable[Shard],
-    read: Callable[[int, Sequence[int]], Mapping[int, SyncPosition | None]],
-    report: AuditReport,
-) -> None:
-    """Report the deliveries that `compare_sync_rows` has not marked as seen.
-
-    Args:
-        shards: All shards.
-        read: Reads records again. Takes a shard number and offsets.
-        report: Receives the differences.
-    """
-    counts = report.section("sync-store").counts
-    for shard in shards:
-        missing = shard.deliveries.states.count(DUE)
-        for place in _first_missing(shard, read, report):
-            missing -= 1
-            report.differ("sync-store", "missing", **place)
-        if missing:
-            report.differ("sync-store", "missing", records=missing, where=shard.name)
-        counts["expired"] += shard.deliveries.states.count(OPTIONAL)
-
-
-def _first_missing(
-    shard: Shard,
-    read: Callable[[int, Sequence[int]], Mapping[int, SyncPosition | None]],
-    report: AuditReport,
-) -> Iterator[dict[str, Any]]:
-    wants = report.wants_names("sync-store", "missing")
-    found = list(shard.deliveries.first_due(NAMED_AT_ONCE if wants else 0))
-    positions = read(shard.number, sorted({place + shard.low for place, _ in found}))
-    for place, user in found:
-        offset = place + shard.low
-        position = positions.get(offset)
-        if position is not None and report.wants_names("sync-store", "missing"):
-            yield {
-                "conv_id": position.conv_id,
-                "seq": position.seq,
-                "user": user.decode(),
-                "where": f"{shard.name}@{offset}",
-            }
 
 
 class _Partition:

@@ -202,9 +202,8 @@ class Backlog:
             the author has no outcome.
         """
         queue = self._queues[parcel.conv_id]
-        if (
-            parcel.stage is ParcelStage.WAITING
-        ):  # rewound or resent: an earlier copy has the outcome
+        # A waiting parcel was rewound or resent: an earlier copy has the outcome.
+        if parcel.stage is ParcelStage.WAITING:
             queue.waiting.remove(parcel)
         elif parcel.stage is ParcelStage.SENT:
             self._unsend(parcel)

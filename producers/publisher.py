@@ -23,13 +23,13 @@ from typing import Any, Final, Self
 
 from msgspec import UNSET, UnsetType
 
-from producers.backlog import Identity, Parcel, Resend, identity_of
+from producers.backlog import Resend
+from producers.command_queue import CommandQueue
 from producers.courier import Courier, MakeProducer, kafka_producer
 from producers.dispatch import Dispatcher, DoneWhen
 from producers.ids import IdGenerator
 from producers.outbox import CAPACITY, Outbox
 from producers.receipts import Receipt, ReceiptState
-from schemas.codec import decode_command
 from schemas.errors import ConfigurationError, InvalidCommand, NotYet, UndecodableRecord
 from schemas.limits import DEDUP_WINDOW
 from schemas.records import (
@@ -109,8 +109,9 @@ class Publisher:
         resend_policy = resend if done_when == "sequenced" else None
         self._dispatcher = Dispatcher(self._outbox, new_courier, window, done_when, resend_policy)
         self._changed = self._dispatcher.changed
+        self._queue = CommandQueue(self._outbox, self._dispatcher)
         try:
-            self.resumed = self._resume()
+            self.resumed = self._queue.resume()
         except UndecodableRecord as error:
             self._outbox.close()
             raise ConfigurationError(
@@ -225,7 +226,7 @@ class Publisher:
             raise InvalidCommand("invalid", "a list of commands was expected")
         encoded = [(command, encode_valid(command, self._limits)) for command in commands]
         with self._changed:
-            return self._queue(encoded, None)
+            return self._queue.put(encoded, None)
 
     def observe(self, record: AnySyncRecord) -> None:
         """Learn outcomes from a sync record of the sender, or from an entry of the timeline.
@@ -273,17 +274,6 @@ class Publisher:
         self._dispatcher.stop()
         self._outbox.close()
 
-    def _resume(self) -> list[Receipt]:
-        """Take up the commands that an earlier process left in the outbox."""
-        parcels = [
-            Parcel(queued.position, command, queued.value, self._receipt(command))
-            for queued in self._outbox.pending()
-            for command in [decode_command(queued.value)]
-        ]
-        with self._changed:
-            self._dispatcher.add(parcels)
-        return [parcel.receipt for parcel in parcels]
-
     def _queue_command(
         self, kind: type[AnyCommand], conv_id: str, fields: dict[str, Any]
     ) -> Receipt:
@@ -298,47 +288,7 @@ class Publisher:
                 **fields,
             )
             encoded = encode_valid(command, self._limits)
-            return self._queue([(command, encoded)], command.client_msg_id)[0]
-
-    def _queue(
-        self, encoded: Sequence[tuple[AnyCommand, bytes]], last_id: str | None
-    ) -> list[Receipt]:
-        if self._dispatcher.trouble is not None:
-            raise self._dispatcher.trouble
-        receipts, fresh = self._split_fresh(encoded)
-        values = [value for _, value in fresh]
-        positions = self._outbox.put(values, last_id)
-        self._dispatcher.add(
-            Parcel(position, command, value, receipts[identity_of(command)])
-            for position, (command, value) in zip(positions, fresh, strict=True)
-        )
-        return [receipts[identity_of(command)] for command, _ in encoded]
-
-    def _split_fresh(
-        self, encoded: Sequence[tuple[AnyCommand, bytes]]
-    ) -> tuple[dict[Identity, Receipt], list[tuple[AnyCommand, bytes]]]:
-        """Return receipts for all commands, and the commands that are not in flight yet."""
-        receipts: dict[Identity, Receipt] = {}
-        fresh: dict[Identity, tuple[AnyCommand, bytes]] = {}
-        for command, value in encoded:
-            identity = identity_of(command)
-            in_flight = self._dispatcher.find(identity)
-            known_value = (
-                fresh[identity][1] if identity in fresh else in_flight and in_flight.value
-            )
-            if known_value is None:
-                fresh[identity] = command, value
-                receipts[identity] = self._receipt(command)
-            elif known_value != value:
-                raise InvalidCommand(
-                    "conflict", f"{command.client_msg_id} is in flight with different content"
-                )
-            elif in_flight is not None:
-                receipts[identity] = in_flight.receipt
-        return receipts, list(fresh.values())
-
-    def _receipt(self, command: AnyCommand) -> Receipt:
-        return Receipt(command.client_msg_id, self._changed, lambda: self._dispatcher.trouble)
+            return self._queue.put([(command, encoded)], command.client_msg_id)[0]
 
 
 def _content_fields(text: str, mentions: Sequence[str]) -> dict[str, Any]:
