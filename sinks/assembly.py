@@ -121,7 +121,7 @@ def run_stage(name: str, settings: Settings, stop: Event) -> None:
         stack.callback(watch.stop)
         loop = SinkLoop(
             consumer, commits, source, delivery.deliver, stage.bounds,
-            assigned=watch.look_soon, vitals=vitals,
+            assigned=watch.check_soon, vitals=vitals,
         )  # fmt: skip
         watched = StageGroup(settings, group, loop.topics, loop.durable_places)
         watchdog = Watchdog(group, vitals, watched)

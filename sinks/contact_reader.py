@@ -153,11 +153,11 @@ class ContactLog:
             FatalFailure: The client cannot continue.
         """
         self._read(0)
-        found = self._book.inactive(users, now)
-        if not found:
-            return found
+        inactive = self._book.inactive(users, now)
+        if not inactive:
+            return inactive
         self._catch_up()
-        return self._book.inactive(found, now)
+        return self._book.inactive(inactive, now)
 
     def _catch_up(self) -> None:
         deadline = self._monotonic() + CATCH_UP_SECONDS

@@ -58,7 +58,7 @@ def main() -> None:
         sys.exit(failure.exit_code)
     assert deployment is not None  # noqa: S101 - nobody sets the event
     watch = DeploymentWatch(settings, deployment)
-    app = make_worker(settings, watch.look)
+    app = make_worker(settings, watch.check)
     watch.start()
     gc.freeze()  # all imported objects
     gc.set_threshold(_COLLECT_AFTER)

@@ -89,11 +89,11 @@ class DeploymentWatch:
         self._stop.set()
         self._wake.set()
 
-    def look_soon(self) -> None:
+    def check_soon(self) -> None:
         """Makes the thread check now. Does not block."""
         self._wake.set()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Checks now. A broker that does not answer is not a mismatch.
 
         Raises:
@@ -111,7 +111,7 @@ class DeploymentWatch:
             if self._stop.is_set():
                 return
             try:
-                self.look()
+                self.check()
             except FatalFailure as failure:
                 self._end(failure)
                 return

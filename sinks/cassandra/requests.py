@@ -213,12 +213,12 @@ def require_table(session: Session, refused: PreparedStatement) -> None:
     """
     column = refused.column_metadata[0]
     with failures_by_kind():
-        found = session.execute(
+        table = session.execute(
             "SELECT table_name FROM system_schema.tables "
             "WHERE keyspace_name = %s AND table_name = %s",
             (column.keyspace_name, column.table_name),
         ).one()
-    if found is None:
+    if table is None:
         raise FatalFailure(f"there is no table {column.keyspace_name}.{column.table_name}")
 
 

@@ -42,7 +42,9 @@ class LateSyncWriter:
 
     def write(self, records: Sequence[Record]) -> WriteOutcome:
         """See `sinks.base.writer_port.StoreWriter.write`."""
-        poison = [found for at in range(len(records)) for found in self._write_one(records, at)]
+        poison = [
+            refused for at in range(len(records)) for refused in self._write_one(records, at)
+        ]
         return WriteOutcome(poison)
 
     def _write_one(self, records: Sequence[Record], at: int) -> list[PoisonRecord]:

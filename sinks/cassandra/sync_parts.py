@@ -115,7 +115,7 @@ def parts_of(places: list[SyncPlacement]) -> list[Part]:
     if first == last:
         return _parts_of_bucket(first, places)
     by_bucket = groupby(places, key=lambda place: place.sync_seq // SYNC_BUCKET)
-    return [part for bucket, some in by_bucket for part in _parts_of_bucket(bucket, list(some))]
+    return [part for bucket, group in by_bucket for part in _parts_of_bucket(bucket, list(group))]
 
 
 def part_of(bucket: int, places: list[SyncPlacement]) -> Part:

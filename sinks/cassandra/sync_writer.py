@@ -138,7 +138,7 @@ class SyncWriter:
             refused += self._deliver(now, sides)
             if self._contacts is not None:
                 counts = added(counts, counts_of(sides, records))
-            poison |= {found.index: found for found in (*undecodable, *refused)}
+            poison |= {each.index: each for each in (*undecodable, *refused)}
         return WriteOutcome([poison[origin] for origin in sorted(poison)], counts=counts)
 
     def deliver(self, timelines: Sequence[Timeline]) -> list[PoisonRecord]:

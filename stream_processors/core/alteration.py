@@ -211,7 +211,7 @@ def _noticed(
 
 
 def _was_member_at(leaver: Leaver, seqs: Sequence[int]) -> bool:
-    return any(stay.first <= seq <= stay.last for stay in leaver.stays for seq in seqs)
+    return any(period.first <= seq <= period.last for period in leaver.stays for seq in seqs)
 
 
 def _retraction(entry: MessageRecalled) -> Retracted:

@@ -43,13 +43,13 @@ def begin(closed: tuple[ClosedPeriod, ...], seq: int, most: int) -> BegunPeriod:
         return BegunPeriod(closed[-1].number, closed[-1].first, closed[:-1])
     if len(closed) < most:
         return BegunPeriod(free_number(closed), seq, closed)
-    shortest = min(closed, key=lambda stay: (stay.last - stay.first, stay.first))
+    shortest = min(closed, key=lambda period: (period.last - period.first, period.first))
     return BegunPeriod(
-        shortest.number, seq, tuple(stay for stay in closed if stay is not shortest)
+        shortest.number, seq, tuple(period for period in closed if period is not shortest)
     )
 
 
 def free_number(closed: tuple[ClosedPeriod, ...]) -> int:
     """The number of the period that is not closed."""
-    used = {stay.number for stay in closed}
+    used = {period.number for period in closed}
     return next(number for number in count() if number not in used)

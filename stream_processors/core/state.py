@@ -259,5 +259,5 @@ class Conversation:
     def _leaver(self, change: MemberLeft) -> Leaver:
         before = self.leavers.get(change.user)
         closed = before.stays if before else ()
-        stay = ClosedPeriod(self.members[change.user], change.until, free_number(closed))
-        return Leaver(change.user, (*closed, stay))
+        period = ClosedPeriod(self.members[change.user], change.until, free_number(closed))
+        return Leaver(change.user, (*closed, period))

@@ -68,8 +68,8 @@ class Lanes:
             check=check,
         )
         self._vitals = Vitals(write_limit=COMMIT_LIMIT_SECONDS)
-        own = settings.topic(Topic.MESSAGES)
-        watched = StageGroup(settings, "sequencer", lambda: [own], list)
+        messages_topic = settings.topic(Topic.MESSAGES)
+        watched = StageGroup(settings, "sequencer", lambda: [messages_topic], list)
         self._watchdog = Watchdog("the sequencer", self._vitals, watched)
         self._watchdog.start()
 

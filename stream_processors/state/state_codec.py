@@ -53,7 +53,7 @@ _decode_number: Final = msgspec.msgpack.Decoder(int).decode
 _decode_head: Final = msgspec.msgpack.Decoder(ConversationState).decode
 _decode_moved: Final = msgspec.msgpack.Decoder(HeadAndOpenPage).decode
 _decode_window: Final = msgspec.msgpack.Decoder(tuple[str, int, int]).decode
-_decode_stays: Final = msgspec.msgpack.Decoder(tuple[ClosedPeriod, ...]).decode
+_decode_closed_periods: Final = msgspec.msgpack.Decoder(tuple[ClosedPeriod, ...]).decode
 
 PROGRESS_KEY: Final = _encode(["p"])
 
@@ -209,7 +209,7 @@ def _restored_person(kind: bytes, user: str, value: bytes | None) -> StateChange
         case b"m":
             return MemberJoined(user, _decode_number(value)) if value else MemberLeft(user, 0)
         case b"l":
-            return Leaver(user, _decode_stays(value)) if value else LeaverForgotten(user)
+            return Leaver(user, _decode_closed_periods(value)) if value else LeaverForgotten(user)
         case _:
             return MemberRead(user, _decode_number(value)) if value else MarkForgotten(user)
 

@@ -40,7 +40,7 @@ def test_a_woken_watch_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None
     watch = DeploymentWatch(Settings(), DEPLOYMENT, ended.put)
     watch.start()
 
-    watch.look_soon()
+    watch.check_soon()
 
     assert ended.get(timeout=10).exit_code == 78
 
@@ -49,7 +49,7 @@ def test_an_unreachable_broker_does_not_end_the_process(monkeypatch: pytest.Monk
     """An unreachable broker does not end a stage, which waits for the broker as usual."""
     answering(monkeypatch, "check_topics", [ServerUnavailable("no answer")])
 
-    DeploymentWatch(Settings(), DEPLOYMENT).look()
+    DeploymentWatch(Settings(), DEPLOYMENT).check()
 
 
 def test_a_start_waits_for_the_broker_and_logs_it_once(
