@@ -93,7 +93,7 @@ class SyncFollower:
         except BaseException:
             self._consumer.close()
             raise
-        self._saved, self._saved_at = self._next, time.monotonic()
+        self._saved, self._saved_at = self._next_offset, time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -193,7 +193,7 @@ class SyncFollower:
         )
 
     def _read_from(self, epoch: int, place: TopicPartition, offset: int) -> None:
-        self._epoch, self._place, self._next = epoch, place, offset
+        self._epoch, self._place, self._next_offset = epoch, place, offset
         self._closed_end = None
         start = TopicPartition(place.topic, place.partition, offset)
         self._consumer.assign([start, *self._chain.beside()])
@@ -205,7 +205,7 @@ class SyncFollower:
             return
         if self._closed_end is None:
             self._closed_end = self._chain.end(self._place)
-        if self._next < self._closed_end:
+        if self._next_offset < self._closed_end:
             return
         self._save_skipped(0)
         place = self._chain.place(following)
@@ -222,7 +222,7 @@ class SyncFollower:
         if error is not None or offset is None:
             self._handle_error(message)
             return None
-        self._next = offset + 1
+        self._next_offset = offset + 1
         if not is_recipient(self._key, message.key()):
             return None
         self._uncommitted = sync_seq(self._epoch, offset)
@@ -235,22 +235,22 @@ class SyncFollower:
         error = message.error()
         try:
             if error is not None and is_end(message, error):
-                self._next = max(self._next, message.offset() or 0)
+                self._next_offset = max(self._next_offset, message.offset() or 0)
         except OffsetGone:
             self._continue_after_gap()
 
     def _continue_after_gap(self) -> None:
         oldest, end = bounds(self._consumer, self._place)
-        if self._next < oldest:
+        if self._next_offset < oldest:
             raise Trimmed(self._last_seen(), sync_seq(self._epoch, oldest))
-        if self._next > end:
+        if self._next_offset > end:
             raise ConfigurationError(
                 f"{self._place.topic} was deleted and created again: its sync SeqIds start again"
             )
-        self._read_from(self._epoch, self._place, self._next)
+        self._read_from(self._epoch, self._place, self._next_offset)
 
     def _last_seen(self) -> int:
-        return sync_seq(self._epoch, max(0, self._next - 1))
+        return sync_seq(self._epoch, max(0, self._next_offset - 1))
 
     def _save_skipped(self, after_seconds: float) -> None:
         """Move the cursor past records of other people: a restart does not read them again.
@@ -258,6 +258,6 @@ class SyncFollower:
         This also prevents `Trimmed` for a person who received nothing for a whole retention time.
         """
         is_due = time.monotonic() - self._saved_at > after_seconds
-        if is_due and self._uncommitted is None and self._next > self._saved:
+        if is_due and self._uncommitted is None and self._next_offset > self._saved:
             self._cursors.save(self._user, self._device_id, self._last_seen())
-            self._saved, self._saved_at = self._next, time.monotonic()
+            self._saved, self._saved_at = self._next_offset, time.monotonic()

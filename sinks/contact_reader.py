@@ -54,16 +54,16 @@ class ContactBook:
     """
 
     def __init__(self, lifetime: timedelta, size: int = MAX_PEOPLE) -> None:
-        self._counts = inactive_after(lifetime).total_seconds()
+        self._inactive_seconds = inactive_after(lifetime).total_seconds()
         self._interval = contact_interval(lifetime).total_seconds()
         self._size = size
-        self._at: dict[bytes, float] = {}
+        self._contact_times: dict[bytes, float] = {}
         self._next_drop = 0.0
         self._is_full = False
-        self._full = MinuteLog(_logger)
+        self._limit_log = MinuteLog(_logger)
 
     def __len__(self) -> int:
-        return len(self._at)
+        return len(self._contact_times)
 
     def take(self, user: bytes, at: float) -> None:
         """Adds a contact.
@@ -72,10 +72,10 @@ class ContactBook:
             user: The person.
             at: The time of the contact, in seconds since 1970.
         """
-        if user not in self._at and len(self._at) >= self._size:
+        if user not in self._contact_times and len(self._contact_times) >= self._size:
             self._is_full = True
         else:
-            self._at[user] = max(at, self._at.get(user, at))
+            self._contact_times[user] = max(at, self._contact_times.get(user, at))
 
     def inactive(self, users: Iterable[bytes], now: float) -> set[bytes]:
         """The people among ``users`` without a contact that counts.
@@ -85,19 +85,21 @@ class ContactBook:
             now: Seconds since 1970.
         """
         if self._is_full:
-            self._full.warning(
+            self._limit_log.warning(
                 "more than %d people had contact: no recipient is skipped", self._size
             )
             return set()
         self._drop_old(now)
-        newest, oldest = self._at.get, now - self._counts
+        newest, oldest = self._contact_times.get, now - self._inactive_seconds
         return {user for user in users if newest(user, -math.inf) < oldest}
 
     def _drop_old(self, now: float) -> None:
         """Removes old contacts, once in an interval, so that a call is cheap."""
         if now >= self._next_drop:
-            oldest = now - self._counts
-            self._at = {user: at for user, at in self._at.items() if at >= oldest}
+            oldest = now - self._inactive_seconds
+            self._contact_times = {
+                user: at for user, at in self._contact_times.items() if at >= oldest
+            }
             self._next_drop = now + self._interval
 
 
@@ -136,7 +138,7 @@ class ContactLog:
         self._ends = ends
         self._book = book
         self._monotonic = monotonic
-        self._next: dict[int, int] = {}
+        self._next_offsets: dict[int, int] = {}
         """The next offset to read, by partition."""
 
     def inactive(self, users: Sequence[bytes], now: float) -> set[bytes]:
@@ -162,7 +164,7 @@ class ContactLog:
     def _catch_up(self) -> None:
         deadline = self._monotonic() + CATCH_UP_SECONDS
         ends = self._ends()
-        while any(self._next.get(partition, 0) < end for partition, end in ends.items()):
+        while any(self._next_offsets.get(partition, 0) < end for partition, end in ends.items()):
             self._read(_POLL_SECONDS)
             if self._monotonic() > deadline:
                 raise TransientFailure(f"contacts were not read within {CATCH_UP_SECONDS:.0f} s")
@@ -184,9 +186,9 @@ class ContactLog:
         elif partition is None or offset is None:
             return
         elif error is not None:
-            self._next[partition] = offset
+            self._next_offsets[partition] = offset
         else:
-            self._next[partition] = offset + 1
+            self._next_offsets[partition] = offset + 1
             if user is not None:
                 self._book.take(user, message.timestamp()[1] / 1000)
 

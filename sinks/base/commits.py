@@ -94,18 +94,18 @@ class LastCommits:
     def __init__(self, consumer: SourceConsumer, clock: Callable[[], float]) -> None:
         self._consumer = consumer
         self._clock = clock
-        self._next = 0.0
+        self._retry_at = 0.0
         self._failures = MinuteLog(_logger)
 
     def learn(self, progress: SinkProgress) -> None:
         """Sends a request if there are new partitions; repeats it later without a response."""
         new = progress.unknown()
-        if not new or self._clock() < self._next:
+        if not new or self._clock() < self._retry_at:
             return
         try:
             progress.learn(committed_places(self._consumer, new, COMMITTED_SECONDS))
         except KafkaException as error:
-            self._next = self._clock() + COMMITTED_RETRY_SECONDS
+            self._retry_at = self._clock() + COMMITTED_RETRY_SECONDS
             names = names_of(new)
             self._failures.warning("the last commits of %s are not known: %s", names, error)
         else:

@@ -49,9 +49,9 @@ class Strangers:
     def __init__(
         self, places: int = STRANGER_REFUSALS, each: int = REFUSALS_OF_A_STRANGER
     ) -> None:
-        self._limit, self._each = places, each
+        self._limit, self._places_per_sender = places, each
         self._places: dict[int, Refusal] = {}  # oldest first
-        self._of: dict[str, deque[int]] = {}  # places of each sender, oldest first
+        self._places_by_sender: dict[str, deque[int]] = {}  # places of each sender, oldest first
         self._next_number = 0
         self._in_order = True
 
@@ -69,7 +69,7 @@ class Strangers:
     def held(self, command: AnyCommand) -> list[Decided]:
         """The refusals of a device in a conversation, in the order of their ids."""
         self._sort()
-        places = self._of.get(command.sender)
+        places = self._places_by_sender.get(command.sender)
         if places is None:
             return []
         wanted = (command.conv_id, *device_of(command))
@@ -107,21 +107,21 @@ class Strangers:
 
     def _put(self, place: int, refusal: Refusal) -> None:
         self._places[place] = refusal
-        self._of.setdefault(refusal.sender, deque()).append(place)
+        self._places_by_sender.setdefault(refusal.sender, deque()).append(place)
 
     def _free_place(self, sender: str) -> int:
-        places_of_sender = self._of.get(sender)
-        if places_of_sender is not None and len(places_of_sender) >= self._each:
+        places_of_sender = self._places_by_sender.get(sender)
+        if places_of_sender is not None and len(places_of_sender) >= self._places_per_sender:
             place = places_of_sender[0]
         elif len(self._places) < self._limit:
             return len(self._places)
         else:
             place = next(iter(self._places))
         forgotten = self._places.pop(place)
-        places = self._of[forgotten.sender]
+        places = self._places_by_sender[forgotten.sender]
         places.popleft()
         if not places:
-            del self._of[forgotten.sender]
+            del self._places_by_sender[forgotten.sender]
         return place
 
     def _sort(self) -> None:
@@ -129,7 +129,7 @@ class Strangers:
             return
         restored = sorted(self._places.items(), key=lambda item: item[1].number)
         self._places.clear()
-        self._of.clear()
+        self._places_by_sender.clear()
         for place, refusal in restored:
             self._put(place, refusal)
         self._next_number = restored[-1][1].number + 1

@@ -28,7 +28,7 @@ class Starvation:
         holds_records: Callable[[range], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._end = end
+        self._read_end = end
         self._holds_records = holds_records
         self._clock = clock
         self._waited_for: int | None = None
@@ -41,7 +41,7 @@ class Starvation:
             FatalFailure: The next record has been on the broker for `IDLE_CHECK_SECONDS`. Only a
                 new process solves this.
         """
-        missing = range(next_offset, self._end())
+        missing = range(next_offset, self._read_end())
         if not missing:
             self._waited_for = None
         elif self._waited_for != next_offset:

@@ -56,7 +56,7 @@ class FetchedBatches:
 
     def __init__(self, fetched: bytes) -> None:
         self._fetched = memoryview(fetched)
-        self._at = 0
+        self._position = 0
         self._unpacked = 0
 
     def size_in_bytes(self) -> int:
@@ -72,15 +72,15 @@ class FetchedBatches:
         if not self.has_next():
             return None
         end = self._end()
-        batch = FetchedBatch(self._fetched[self._at : end], self._count)
-        self._at = end
+        batch = FetchedBatch(self._fetched[self._position : end], self._count)
+        self._position = end
         return batch
 
     def _end(self) -> int:
-        if self._at + BATCH_HEADER.size > len(self._fetched):
+        if self._position + BATCH_HEADER.size > len(self._fetched):
             return len(self._fetched) + 1
-        _, length = _LENGTH.unpack_from(self._fetched, self._at)
-        return self._at + _LENGTH.size + int(length)
+        _, length = _LENGTH.unpack_from(self._fetched, self._position)
+        return self._position + _LENGTH.size + int(length)
 
     def _count(self, unpacked: int) -> None:
         self._unpacked += unpacked

@@ -204,7 +204,7 @@ def test_trimming_during_reading_is_reported(settings: Settings, cursors: Memory
         place = trim(settings, "ann", 5)
         place.offset = 2
         follower._consumer.assign([place])  # noqa: SLF001 - reconnects
-        follower._next = 2  # noqa: SLF001 - at this offset
+        follower._next_offset = 2  # noqa: SLF001 - at this offset
         with pytest.raises(Trimmed) as trimmed:
             follower.poll(PATIENCE)
     assert (trimmed.value.cursor, trimmed.value.oldest) == (sync_seq(0, 1), sync_seq(0, 5))
