@@ -233,7 +233,7 @@ def test_the_cursor_passes_over_records_of_others(
 
     So a restart does not read the other people's records again.
     """
-    monkeypatch.setattr(consumers.follower, "PASSED_OVER_SECONDS", 0.0)
+    monkeypatch.setattr(consumers.follower, "SKIPPED_SAVE_SECONDS", 0.0)
     neighbour = next(u for u in USERS[1:] if partition_of(u, 2) == partition_of("ann", 2))
     writer = SyncWriter(settings)
     writer.write((neighbour, entry(number)) for number in range(1, 6))

@@ -96,7 +96,7 @@ def test_the_last_record_before_transaction_markers_is_found(
 
     An empty partition has no last record.
     """
-    monkeypatch.setattr(consumers.timeline_tail, "_FIRST_LOOK_BACK", 2)
+    monkeypatch.setattr(consumers.timeline_tail, "_FIRST_DEPTH", 2)
     writer = SyncWriter(settings)
     assert last_records(settings, Topic.SYNC, ends(settings, Topic.SYNC)) == {}
     writer.write([("ann", entry(1)), ("ann", entry(2))])
