@@ -20,8 +20,8 @@ from schemas.lifetime import retention_times
 from tests.support.gateway_store import FakeStore
 
 AGES = st.integers(0, 400)
-MOST_KEPT_SLOTS = 17
-"""For a lifetime of 15 seconds with slots of one second."""
+MAX_INTERVALS = 17
+"""For a lifetime of 15 seconds with retention intervals of one second."""
 
 
 class Written(NamedTuple):
@@ -99,7 +99,7 @@ def test_a_device_receives_all_records_or_trimmed(
     """
     now = (timeline.records[-1].times[-1] if timeline.records else 1_000) + age
     missed = timeline.missed(after, now)
-    with patch.object(sync, "EXPIRIES", MOST_KEPT_SLOTS + 1):
+    with patch.object(sync, "EXPIRIES", MAX_INTERVALS + 1):
         answer = asyncio.run(answered(timeline.store(now), after, now))
     if isinstance(answer, Trimmed):
         event("trimmed")
