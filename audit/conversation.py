@@ -6,7 +6,6 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
-from typing import TypeAlias
 
 from msgspec import UNSET
 
@@ -19,6 +18,7 @@ from audit.digests import (
     name_digest,
 )
 from audit.numbered import NumberedPeople
+from audit.open_command import OpenCommand
 from audit.sent_entries import SentEntries
 from schemas.limits import MAX_NOTICES
 from schemas.records import (
@@ -38,8 +38,6 @@ from schemas.records import (
 )
 from schemas.visibility import MembershipChange, periods, readable, visible
 
-CommandKind: TypeAlias = type[MembersAdded] | type[MembersRemoved]
-
 
 class AuditedConversation:
     """The state of one conversation after its entries so far.
@@ -56,7 +54,7 @@ class AuditedConversation:
     Other attributes:
 
     - ``last_message``: SeqId of the last message.
-    - ``has_changed_members``: whether the last entry changed the members.
+    - ``command``: the command of the last entry.
     - ``changes``: for each present or former member, the SeqIds of joins and leaves.
     - ``numbered``: the numbers of the membership periods.
     - ``has_holes``: some changes may be missing.
@@ -89,9 +87,7 @@ class AuditedConversation:
         self.times = array("q")
         self.senders = array("I")
         self.last_message = 0
-        self.has_changed_members = False
-        self._continues_with: CommandKind | None = None
-        self._is_creating = False
+        self.command = OpenCommand()
         self.changes: dict[str, list[tuple[int, bool]]] = {}
         self.numbered = NumberedPeople()
         self.has_holes = False
@@ -116,14 +112,12 @@ class AuditedConversation:
         columns = (self.digests, self.documents, self.commands, self.contents, self.times)
         for column in (*columns, self.senders):
             column.extend([ABSENT] * hole)
-        self.has_changed_members = False
-        self._continues_with = None
-        self._is_creating = False
+        self.command.close()
         self.offsets.extend([self.offsets[-1] if self.offsets else 0] * hole)
 
     def append(self, entry: AnyEntry, offset: int, digest: int) -> None:
         """Append the next entry. Recipients are found before a leave, and after a join."""
-        self._note_command(entry)
+        self.command.note(entry)
         self.digests.append(digest)
         self.offsets.append(offset)
         self.commands.append(command_hash(entry))
@@ -174,8 +168,7 @@ class AuditedConversation:
     @property
     def needs_owner(self) -> bool:
         """Whether the last command left the conversation with members but without an owner."""
-        is_open = self._continues_with is not None
-        return is_open and bool(self.members) and self.owner not in self.members
+        return self.command.is_open and bool(self.members) and self.owner not in self.members
 
     def longest_standing(self) -> str:
         """The member with the oldest present membership; the lowest id if there are several.
@@ -202,30 +195,6 @@ class AuditedConversation:
         """Whether a command has an entry up to ``head``, or may be a missing entry there."""
         made = self.commands[:head]
         return command_hash(command) in made or ABSENT in made
-
-    def continues(self, entry: AnyEntry) -> bool:
-        """Whether an entry belongs to the same command as the last entry."""
-        kind = self._continues_with
-        if kind is None or self.commands[-1] != command_hash(entry):
-            return False
-        if isinstance(entry, ConversationDescribed):
-            return self._is_creating
-        return isinstance(entry, FanoutChanged | OwnershipTransferred | kind)
-
-    def _note_command(self, entry: AnyEntry) -> None:
-        """Record which entries of the same command may follow."""
-        self.has_changed_members = False
-        is_created = isinstance(entry, ConversationCreated)
-        self._is_creating = is_created or (self._is_creating and self.continues(entry))
-        match entry:
-            case ConversationCreated() | MembersAdded():
-                self._continues_with, self.has_changed_members = MembersAdded, True
-            case MembersRemoved():
-                self._continues_with, self.has_changed_members = MembersRemoved, True
-            case FanoutChanged():
-                pass
-            case _:
-                self._continues_with = None
 
     def edited_by(self, seq: int) -> int | None:
         """The SeqId of the last edit of a message; None without an edit."""

@@ -120,7 +120,7 @@ class Log:
         place = {"conv_id": entry.conv_id, "seq": entry.seq, "where": where}
         for rule, detail in broken_rules(conversation, entry, self._limits_at(entry.at)):
             report.differ("log", rule, **place, detail=detail)
-        if conversation.has_changed_members or conversation.needs_owner:
+        if conversation.command.has_changed_members or conversation.needs_owner:
             self._check_following(conversation, entry, report)
 
     def _check_following(

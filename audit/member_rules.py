@@ -99,7 +99,7 @@ def _removal_rules(
     if entry.sender != before.owner and people != {entry.sender}:
         yield Broken("no_right_to_remove", "the sender is not the owner and removes others")
     # An earlier entry of the same command may have removed the sender.
-    if entry.sender not in before.members and not before.continues(entry):
+    if entry.sender not in before.members and not before.command.continues(entry):
         yield Broken("sender_not_a_member", "only a member may remove members")
 
 
@@ -129,7 +129,7 @@ def transfer_rules(before: AuditedConversation, entry: OwnershipTransferred) -> 
         yield Broken("no_right_to_transfer", "the owner is a member, but not the sender")
     if before.owner in before.members:
         return
-    if not before.continues(entry):
+    if not before.command.continues(entry):
         yield Broken("no_right_to_transfer", "does not follow an entry of the same command")
     if entry.owner in before.members and entry.owner != before.longest_standing():
         yield Broken("wrong_successor", "another member has an older membership")
@@ -166,14 +166,14 @@ def fanout_rules(
         yield Broken(
             "wrong_limits", f"{most} and {below}, the settings have {due[0]} and {due[1]}"
         )
-    if not (before.continues(entry) and before.has_changed_members):
+    if not (before.command.continues(entry) and before.command.has_changed_members):
         yield Broken("switch_alone", "does not follow a membership entry of the same command")
 
 
 def switch_due(before: AuditedConversation, limits: Limits) -> FanoutMode | None:
     """The mode that a conversation must change to after its last entry; None without a change."""
     count = len(before.members)
-    if not before.has_changed_members:
+    if not before.command.has_changed_members:
         return None
     if before.mode == "push" and count > limits.push_limit:
         return "pull"

@@ -101,7 +101,7 @@ def entry_missing(
     if due is not None and not isinstance(entry, FanoutChanged):
         detail = f"to {due}, with {len(before.members)} members, before the next entry"
         yield Broken("switch_missing", detail)
-    if before.needs_owner and (entry is None or not before.continues(entry)):
+    if before.needs_owner and (entry is None or not before.command.continues(entry)):
         detail = f"the owner is not one of the {len(before.members)} members"
         yield Broken("succession_missing", detail)
 
@@ -138,7 +138,7 @@ def _common_rules(before: AuditedConversation, entry: AnyEntry) -> Iterator[Brok
     if not _are_ids(entry.conv_id, entry.sender, *_named(entry)):
         yield Broken("invalid_id", "an id is empty, too long, or not printable")
     if before.head and before.commands[-1] == command_hash(entry):
-        if not before.continues(entry):
+        if not before.command.continues(entry):
             yield Broken("id_repeated", f"has the sender and client_msg_id of entry {before.head}")
         elif before.times[-1] != entry.at:
             yield Broken("wrong_time", f"entry {before.head} of the same command has another time")
