@@ -1,4 +1,9 @@
-"""Sends rows in requests, many requests in parallel, and classifies failures."""
+"""Sends rows in requests, many requests in parallel, and classifies failures.
+
+`cassandra.concurrent.execute_concurrent` would lose two properties: it waits for the driver
+without a limit, and it builds all requests but the first ones in the driver's event thread.
+`benchmarks.concurrent_requests` compares the speed of both.
+"""
 
 from __future__ import annotations
 
