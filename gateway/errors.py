@@ -10,7 +10,13 @@ ImError
 ├── CursorAhead            a cursor beyond the end of the log: from another deployment
 ├── DeviceNotFound         the device was never registered, or was removed
 ├── TooManyDevices         the person has the maximum number of devices
-├── TooManyListeners       the maximum number of readers wait, of the caller or in all
+├── TooManyListeners       the maximum number of readers wait, of the caller
+│   └── NoListenerPlace    the maximum number of readers wait, in all
+├── LimitReached           a command is beyond a limit; the same command may pass later
+│   ├── TooManyCommands    of the person
+│   ├── ConversationBusy   of the conversation
+│   └── TooManyAdditions   of the people that the person adds
+├── TooManyMembers         one command names too many people
 ├── DeliveryUnknown        a command was sent, and the broker has not acknowledged it
 ├── CommandNotFound        this gateway does not remember the command
 └── TokenExpired           the caller's token has expired during a wait
@@ -70,7 +76,7 @@ class TooManyDevices(ImError):
 
 
 class TooManyListeners(ImError):
-    """The maximum number of readers wait for records, of this person or in all."""
+    """The maximum number of readers of this person wait for records."""
 
     def __init__(self) -> None:
         super().__init__("the maximum number of readers wait")
@@ -93,6 +99,46 @@ class CommandNotFound(ImError):
 
     def __init__(self) -> None:
         super().__init__("no such command")
+
+
+class NoListenerPlace(TooManyListeners):
+    """The maximum number of readers of all people wait for records."""
+
+
+class LimitReached(ImError):
+    """A command is beyond a limit. It was not sent.
+
+    Args:
+        wait_seconds: The time after which the same command may pass.
+    """
+
+    def __init__(self, wait_seconds: float) -> None:
+        super().__init__(f"beyond a limit for {wait_seconds:.1f} s")
+        self.wait_seconds = wait_seconds
+
+
+class TooManyCommands(LimitReached):
+    """The person has sent too many commands."""
+
+
+class ConversationBusy(LimitReached):
+    """The conversation has received too many commands."""
+
+
+class TooManyAdditions(LimitReached):
+    """The person has added too many people."""
+
+
+class TooManyMembers(ImError):
+    """A command names too many people. It was not sent.
+
+    Args:
+        most: The maximum.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"the command names more than {most} people")
+        self.most = most
 
 
 class TokenExpired(ImError):

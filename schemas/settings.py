@@ -14,6 +14,7 @@ from pydantic import ValidationError as InvalidSettings
 
 from schemas.environment import explain
 from schemas.errors import ConfigurationError
+from schemas.http_limits import HttpLimitSettings
 from schemas.limits import Limits
 from schemas.records import NewDevicePolicy
 from schemas.token_settings import TokenSettings
@@ -94,7 +95,7 @@ def _elasticsearch_url(text: str) -> str:
 _NOT_IN_A_KEYSPACE = re.compile(r"[^a-z0-9_]")
 
 
-class Settings(TokenSettings):
+class Settings(TokenSettings, HttpLimitSettings):
     """One deployment. Every field is the variable ``IM_<FIELD>``; README.md lists them.
 
     Raises:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
@@ -15,6 +16,7 @@ from gateway.http.gateway_health import Health
 from gateway.http.middleware import middlewares, prepare_headers
 from gateway.http.routes import GATEWAY, ROUTES, WRITING_ROUTES, Gateway
 from gateway.http.tokens import TokenVerifier, key_source
+from gateway.limits.command_limits import CommandLimits
 from gateway.log.barrier import NO_BARRIER, Barrier, LogBarrier
 from gateway.log.log_ends import Ends, LogEnds, NoEnds
 from gateway.log.log_tail import LogTail
@@ -90,11 +92,17 @@ def make_app(  # noqa: PLR0913 - the parts of the gateway
     return app
 
 
-def writes_to(settings: Settings, commands: CommandLog) -> Writes:
-    """The parts that write commands to ``commands``, with no command yet."""
+def writes_to(
+    settings: Settings, commands: CommandLog, clock: Callable[[], int] = time.monotonic_ns
+) -> Writes:
+    """The parts that write commands to ``commands``, with no command yet.
+
+    ``clock`` is the time of the limits of commands, in nanoseconds from any origin.
+    """
     waiters = OutcomeWaiters()
     wait_seconds = settings.write_wait.total_seconds()
-    writer = CommandWriter(commands, waiters, settings.limits, wait_seconds)
+    admission = CommandLimits(settings, clock)
+    writer = CommandWriter(commands, waiters, settings.limits, wait_seconds, admission)
     return Writes(writer, waiters, CommandIds(new_process_number()))
 
 

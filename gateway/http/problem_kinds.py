@@ -13,14 +13,22 @@ Problem
 ├── 400 not-http         a request line or a header that is not HTTP, or longer than allowed
 ├── 408 too-slow         headers or a body that did not arrive in time
 ├── 426 upgrade-required  the route is served only over a WebSocket
-├── 429 too-many-waiting the maximum number of requests wait, of the caller or in all
-├── 429 too-many-requests the caller has the maximum number of requests or connections
-├── 4xx http             a wrong route, method or size, with HTTP's own status
+├── 400 too-many-members one command names too many people
+├── 413 body-too-large   a body that is longer than any route accepts
+├── 429 too-many-waiting the maximum number of requests of the caller wait
+├── 429 too-many-waiting-in-all the maximum number of requests of all callers wait
+├── 429 too-many-requests the caller has the maximum number of requests
+├── 429 too-many-connections the caller has the maximum number of connections
+├── 429 too-many-commands the caller has sent too many commands
+├── 429 conversation-busy the conversation has received too many commands
+├── 429 too-many-additions the caller has added too many people
+├── 4xx http             a wrong route or method, with HTTP's own status
 ├── 4xx …                a rejection, see `gateway.http.command_problems`
 ├── 500 internal         a defect; the log has it under the request's id
 ├── 503 unavailable      a server behind the gateway does not answer
 ├── 503 starting         the data is not yet verified to belong to the deployment
-├── 503 busy             the gateway has the maximum number of requests or connections
+├── 503 busy             the gateway has the maximum number of requests
+├── 503 too-many-connections-in-all the gateway has the maximum number of connections
 └── 504 delivery-unknown the command was sent, and the broker has not acknowledged it
 
 No problem quotes a token, a query or a message.
@@ -28,6 +36,7 @@ No problem quotes a token, a query or a message.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from aiohttp import web
@@ -179,21 +188,55 @@ def busy() -> Problem:
 
 def too_many_requests() -> Problem:
     """The caller has the maximum number of requests in flight."""
-    return _too_many("You have the maximum number of requests in flight. Wait for a response.")
+    return _too_many(
+        "requests", "You have the maximum number of requests in flight. Wait for a response."
+    )
 
 
 def too_many_connections() -> Problem:
     """The caller has the maximum number of connections, all of them in use."""
-    return _too_many("You have the maximum number of connections in use. Reuse them.")
+    return _too_many("connections", "You have the maximum number of connections. Reuse them.")
 
 
-def _too_many(detail: str) -> Problem:
+def too_many_commands(wait_seconds: float) -> Problem:
+    """The caller has sent too many commands."""
+    return _too_many("commands", "You have sent too many commands.", wait_seconds)
+
+
+def too_many_additions(wait_seconds: float) -> Problem:
+    """The caller has added too many people to conversations."""
+    return _too_many("additions", "You have added too many people.", wait_seconds)
+
+
+def conversation_busy(wait_seconds: float) -> Problem:
+    """All people together have sent too many commands to the conversation."""
     return Problem(
         status=429,
-        kind="too-many-requests",
-        title="Too many requests",
+        kind="conversation-busy",
+        title="Conversation busy",
+        detail="The conversation has received too many commands.",
+        headers={"Retry-After": str(math.ceil(wait_seconds))},
+    )
+
+
+def too_many_members(most: int) -> Problem:
+    """A command names too many people. A repetition does not help."""
+    return Problem(
+        status=400,
+        kind="too-many-members",
+        title="Too many members",
+        detail=f"One request names at most {most} people: send several.",
+        parameter="members",
+    )
+
+
+def _too_many(what: str, detail: str, wait_seconds: float = RETRY_SECONDS) -> Problem:
+    return Problem(
+        status=429,
+        kind=f"too-many-{what}",
+        title=f"Too many {what}",
         detail=detail,
-        headers={"Retry-After": str(RETRY_SECONDS)},
+        headers={"Retry-After": str(math.ceil(wait_seconds))},
     )
 
 
@@ -201,8 +244,8 @@ def no_room() -> Problem:
     """The gateway has the maximum number of connections, all of them in use."""
     return Problem(
         status=503,
-        kind="busy",
-        title="Busy for now",
+        kind="too-many-connections-in-all",
+        title="Too many connections in all",
         detail="The gateway has the maximum number of connections. Try again.",
         headers={"Retry-After": str(RETRY_SECONDS)},
     )
@@ -244,19 +287,23 @@ def upgrade_required() -> Problem:
 
 
 def too_many_listeners() -> Problem:
-    """The maximum number of requests wait for records, of this person or in all."""
-    return Problem(
-        status=429,
-        kind="too-many-waiting",
-        title="Too many requests wait",
-        detail="The maximum number of requests wait. End one, or send a request without wait.",
-        headers={"Retry-After": str(RETRY_SECONDS)},
-    )
+    """The maximum number of requests of this person wait for records."""
+    return _too_many("waiting", "Too many of your requests wait. End one, or do not wait.")
+
+
+def no_listener_place() -> Problem:
+    """The maximum number of requests of all people wait for records."""
+    return _too_many("waiting-in-all", "Too many requests wait. Send a request without wait.")
 
 
 def too_large() -> Problem:
     """The body of the request is longer than any route accepts."""
-    return _http(413, "Payload too large", "The body of the request is too long.")
+    return Problem(
+        status=413,
+        kind="body-too-large",
+        title="Body too large",
+        detail="The body of the request is too long.",
+    )
 
 
 def internal() -> Problem:

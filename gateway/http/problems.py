@@ -13,14 +13,19 @@ from aiohttp import web
 
 from gateway.errors import (
     CommandNotFound,
+    ConversationBusy,
     ConversationNotFound,
     CursorAhead,
     DeliveryUnknown,
     DeviceNotFound,
+    NoListenerPlace,
     ScopeTooWide,
     TokenExpired,
+    TooManyAdditions,
+    TooManyCommands,
     TooManyDevices,
     TooManyListeners,
+    TooManyMembers,
 )
 from gateway.http import command_problems, problem_kinds
 from gateway.http.problem_details import Problem
@@ -32,7 +37,12 @@ _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     CursorAhead: lambda error: problem_kinds.cursor_ahead(error.name),
     DeviceNotFound: lambda _: problem_kinds.no_such_device(),
     TooManyDevices: lambda error: problem_kinds.too_many_devices(error.most),
+    NoListenerPlace: lambda _: problem_kinds.no_listener_place(),
     TooManyListeners: lambda _: problem_kinds.too_many_listeners(),
+    TooManyCommands: lambda error: problem_kinds.too_many_commands(error.wait_seconds),
+    ConversationBusy: lambda error: problem_kinds.conversation_busy(error.wait_seconds),
+    TooManyAdditions: lambda error: problem_kinds.too_many_additions(error.wait_seconds),
+    TooManyMembers: lambda error: problem_kinds.too_many_members(error.most),
     TokenExpired: lambda _: problem_kinds.invalid_token(),
     Trimmed: lambda error: problem_kinds.trimmed(error.cursor, error.oldest),
     InvalidCommand: command_problems.invalid_command,

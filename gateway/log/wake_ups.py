@@ -20,7 +20,7 @@ from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from gateway.errors import TooManyListeners
+from gateway.errors import NoListenerPlace, TooManyListeners
 
 MAX_LISTENERS: Final = 4_096
 """Maximum number of listeners of one gateway."""
@@ -160,10 +160,13 @@ class WakeUps:
         """Registers a listener for the records of one person.
 
         Raises:
-            TooManyListeners: The maximum number of listeners is reached.
+            TooManyListeners: The person has the maximum number of listeners.
+            NoListenerPlace: All people together have the maximum number of listeners.
         """
-        if self._count[user] >= MAX_LISTENERS_OF_ONE or self.listeners >= MAX_LISTENERS:
+        if self._count[user] >= MAX_LISTENERS_OF_ONE:
             raise TooManyListeners
+        if self.listeners >= MAX_LISTENERS:
+            raise NoListenerPlace
         recent = self._records.place(user)
         listener = Listener(self, user, -1 if recent is None else recent)
         self._count[user] += 1

@@ -13,8 +13,7 @@ be read later.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.errors import DeliveryUnknown
 from gateway.writes.command_producer import CommandLog
@@ -26,12 +25,19 @@ from schemas.valid_commands import encode_valid
 _NEXT_MILLISECOND: Final = 0.002
 """Pause after which the broker's time of the next command is another one."""
 
-Admit = Callable[[AnyCommand], None]
-"""Called once for each command before it is sent; raises an error to refuse the command."""
 
+class CommandAdmission(Protocol):
+    """The limits of commands, such as `gateway.limits.command_limits.CommandLimits`."""
 
-def admit_all(_command: AnyCommand) -> None:
-    """No limits."""
+    def check(self, command: AnyCommand) -> None:
+        """Counts a command before it is sent.
+
+        Raises:
+            LimitReached: The person or the conversation is beyond a limit.
+        """
+
+    def give_back(self, command: AnyCommand) -> None:
+        """Notes that a counted command has no effect."""
 
 
 class CommandWriter:
@@ -42,7 +48,7 @@ class CommandWriter:
         waiters: The commands whose outcome somebody waits for.
         limits: The limits of the deployment.
         wait_seconds: The timeout of steps 3 and 4 together.
-        admit: Refuses a command beyond a limit of the door.
+        admission: Refuses a command beyond a limit.
     """
 
     def __init__(
@@ -51,13 +57,13 @@ class CommandWriter:
         waiters: OutcomeWaiters,
         limits: Limits,
         wait_seconds: float,
-        admit: Admit = admit_all,
+        admission: CommandAdmission,
     ) -> None:
         self._log = log
         self._waiters = waiters
         self._limits = limits
         self._wait_seconds = wait_seconds
-        self._admit = admit
+        self._admission = admission
 
     async def write(self, command: AnyCommand) -> Outcome | None:
         """Writes a command.
@@ -67,12 +73,12 @@ class CommandWriter:
 
         Raises:
             InvalidCommand: The sequencer would reject the command in any state.
-            ImError: The error of ``admit``.
+            LimitReached: The person or the conversation is beyond a limit.
             ServerUnavailable: The command was not sent, and will not be.
             DeliveryUnknown: The command, or an earlier copy, was sent and is not acknowledged.
         """
         value = encode_valid(command, self._limits)
-        self._admit(command)
+        self._admission.check(command)
         until = asyncio.get_running_loop().time() + self._wait_seconds
         await self._after_earlier_copy(command, until)
         waiter = self._waiters.register(command)
@@ -80,10 +86,14 @@ class CommandWriter:
             sending = self._log.append(command.conv_id, value)
         except BaseException:
             self._waiters.remove(waiter)
+            self._admission.give_back(command)
             raise
         sending.add_done_callback(lambda done: _note_delivery(waiter, done))
         try:
-            return await _outcome(waiter, until)
+            outcome = await _outcome(waiter, until)
+            if outcome is not None and outcome.code is not None:
+                self._admission.give_back(command)
+            return outcome
         finally:
             if waiter.outcome.done():
                 self._waiters.remove(waiter)

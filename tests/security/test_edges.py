@@ -18,7 +18,11 @@ from tests.support.gateway import Caller, serving, token_settings
 from tests.support.gateway_store import FakeIndex, FakeStore, message
 from tests.support.sequenced_log import SequencedLog
 
-SETTINGS = token_settings()
+SETTINGS = token_settings(
+    http_commands_per_second=1_000_000,
+    http_conversation_commands_per_second=1_000_000,
+    http_additions_per_hour=1_000_000,
+)
 IDS = {
     "/v1/devices/{id}": "phone",
     "/v1/devices/{id}/cursor": "phone",

@@ -161,7 +161,7 @@ async def test_connections_in_use_are_bounded(
             await live.send(upgrade(gateway, "bob"))
             assert (await live.answer()).status == 101
         late = await stack.enter_async_context(peer(gateway))
-        assert (await late.answer()).problem["type"].endswith("busy")
+        assert (await late.answer()).problem["type"].endswith(":too-many-connections-in-all")
         assert await late.ends() < 5
 
 
@@ -182,7 +182,7 @@ async def test_connections_of_one_person_are_bounded(
             await each.send(upgrade(gateway, "bob"))
             assert (await each.answer()).status == 101
         await fourth.send(head(gateway, "GET /v1/sync?limit=1", "bob"))
-        assert (await fourth.answer()).problem["type"].endswith("too-many-requests")
+        assert (await fourth.answer()).problem["type"].endswith(":too-many-connections")
         await fourth.send(head(gateway, "GET /v1/sync?limit=1", "ann"))
         assert (await fourth.answer()).status == 200
 

@@ -46,6 +46,11 @@ PROBLEMS: list[tuple[Exception, int, str]] = [
     (errors.DeviceNotFound(), 404, "no-such-device"),
     (errors.TooManyDevices(32), 409, "too-many-devices"),
     (errors.TooManyListeners(), 429, "too-many-waiting"),
+    (errors.NoListenerPlace(), 429, "too-many-waiting-in-all"),
+    (errors.TooManyCommands(0.1), 429, "too-many-commands"),
+    (errors.ConversationBusy(0.1), 429, "conversation-busy"),
+    (errors.TooManyAdditions(0.1), 429, "too-many-additions"),
+    (errors.TooManyMembers(9), 400, "too-many-members"),
     (errors.TokenExpired(), 401, "unauthorized"),
     (errors.DeliveryUnknown("id"), 504, "delivery-unknown"),
     (errors.CommandNotFound(), 404, "no-such-command"),
@@ -74,10 +79,10 @@ def test_every_code_of_a_rejection_is_listed() -> None:
 
 
 def test_every_error_of_the_gateway_is_listed() -> None:
-    """No error of `gateway.errors` lacks a problem of its own."""
+    """No error of `gateway.errors` lacks a problem; `LimitReached` is only a parent."""
     found = {
         kind
         for _, kind in inspect.getmembers(errors, inspect.isclass)
-        if issubclass(kind, ImError) and kind is not ImError
+        if issubclass(kind, ImError) and kind not in {ImError, errors.LimitReached}
     }
     assert found <= {type(error) for error, _, _ in PROBLEMS}

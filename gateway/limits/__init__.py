@@ -1,0 +1,1 @@
+"""Limits on the commands that people send over HTTP."""
