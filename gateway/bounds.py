@@ -1,6 +1,6 @@
 """Bounds in time and number for one peer, for one person and for the whole gateway.
 
-`docs/gateway.md` lists the bounds. A constant is read at each use, so that a test can change it.
+`docs/limits.md` lists the bounds. A constant is read at each use, so that a test can change it.
 
 Requests that wait for new records have their own bounds in `gateway.log.wake_ups`, because they
 would take the places of all other requests.
@@ -28,7 +28,7 @@ MAX_REQUESTS_OF_ONE: int = 32
 """Requests in flight of one person, including those with an incomplete body. Further ones wait."""
 
 MAX_LINE_BYTES: Final = 8_190
-"""Maximum size of the request line, and of each header."""
+"""Maximum size of the path with its query, and of the value of each header."""
 
 MAX_HEADERS: Final = 64
 MAX_HEAD_BYTES: int = 65_536
