@@ -12,7 +12,7 @@ from typing import Final
 
 from cachetools import TTLCache
 
-MAX_BUCKETS: Final = 65_536
+MAX_TOKEN_BUCKETS: Final = 65_536
 """Buckets of one kind. Each takes about 300 bytes. The least recently used one is forgotten first,
 and a full bucket is forgotten, which changes nothing."""
 
@@ -34,7 +34,7 @@ class TokenBuckets:
         size: int,
         seconds: float,
         clock: Callable[[], int] = time.monotonic_ns,
-        max_buckets: int = MAX_BUCKETS,
+        max_buckets: int = MAX_TOKEN_BUCKETS,
     ) -> None:
         self.size = size
         self._event_ns = int(seconds * _SECOND_NS) // size

@@ -158,7 +158,7 @@ def rows() -> list[tuple[str, str, str, str]]:
     return [(a, b, c, d) for a, b, c, d in found if a != "subject"]
 
 
-def tests_in(path: str) -> set[str]:
+def names_in(path: str) -> set[str]:
     """Return the names of the tests in a file."""
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -187,7 +187,7 @@ def test_a_row_has_the_numbers_of_the_code(number: int) -> None:
 def test_a_limit_has_a_test(words: str) -> None:
     """The test of each limit exists."""
     path, _, name = LIMITS[words].test.partition("::")
-    assert name in tests_in(path)
+    assert name in names_in(path)
 
 
 def test_a_type_of_problem_belongs_to_one_limit() -> None:
