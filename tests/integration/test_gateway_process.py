@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from yarl import URL
 
 from devstack.ports import free_ports
+from gateway.token_keys.jwks_url import COOLDOWN_SECONDS
 from ops.commands import read
 from schemas.codec import encode
 from schemas.errors import ImError
@@ -28,9 +29,11 @@ from tests.support.forwarding import Forwarder
 from tests.support.gateway import SECRET
 from tests.support.gateway_rows import search_index, tables
 from tests.support.gateway_store import message
+from tests.support.key_server import key_server
 from tests.support.pipeline import prepare
 from tests.support.processes import ROOT, environment, running
 from tests.support.servers import Servers
+from tests.support.tokens import private_key, token_of
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
@@ -212,6 +215,35 @@ async def test_the_gateway_serves_as_soon_as_its_servers_answer(deployment: Sett
     finally:
         await store.cut()
         await index.cut()
+
+
+async def test_the_keys_of_a_url_are_followed(deployment: Settings) -> None:
+    """A process takes tokens of the keys of a URL, also of a new key, but not of a removed one."""
+    async with key_server() as keys, aiohttp.ClientSession() as http:
+        settings = deployment.model_copy(
+            update={
+                "jwt_algorithm": "ES256",
+                "jwt_secret": SecretStr(""),
+                "jwt_jwks_url": keys.url,
+                "gateway_port": free_ports(1)[0],
+            }
+        )
+        url = f"http://{settings.gateway_host}:{settings.gateway_port}/v1/conversations"
+
+        async def answered(number: int, status: int) -> bool:
+            token = token_of("ES256", private_key("ES256", number), f"k{number}")
+            async with http.get(url, headers={"Authorization": f"Bearer {token}"}) as response:
+                return response.status == status
+
+        with running(settings, "gateway"):
+            await until_health(settings, 200, status="ok")
+            assert await answered(0, 200)
+            assert await answered(1, 401)
+            keys.numbers = [1]
+            await until(lambda: answered(1, 200), 2 * COOLDOWN_SECONDS)
+            assert await answered(0, 401)
+            keys.trouble = "hangs"
+            assert await answered(1, 200)
 
 
 async def test_sigterm_ends_a_gateway_without_servers(deployment: Settings) -> None:

@@ -15,16 +15,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import DeliveryUnknown
+from gateway.limits.command_limits import CommandLimits
 from gateway.writes import outcome_waiters
 from gateway.writes.command_writer import CommandWriter
 from gateway.writes.outcome_waiters import LATE_SECONDS, Outcome, OutcomeWaiters, key_of
 from schemas.codec import decode_outcome_fields
+from schemas.http_limits import HttpLimitSettings
 from schemas.ids import uuid7
 from schemas.limits import Limits
 from schemas.records import CreateConversation, OutcomeFields, SendMessage, TextContent
 from tests.support.sequenced_log import SequencedLog
 
 TEXTS: Final = ["one", "two"]
+
+
+def generous() -> CommandLimits:
+    """Limits that no test reaches."""
+    most = 1_000_000
+    return CommandLimits(
+        HttpLimitSettings.model_construct(
+            http_commands_per_second=most, http_conversation_commands_per_second=most
+        )
+    )
 
 
 def message(number: int, text: str, device: str = "phone") -> SendMessage:
@@ -74,7 +86,7 @@ async def outcomes_of(sent: list[SendMessage], steps: list[str]) -> tuple[
     log = SequencedLog()
     waiters = OutcomeWaiters()
     log.feed(waiters)
-    writer = CommandWriter(log, waiters, Limits(), wait_seconds=0.02)
+    writer = CommandWriter(log, waiters, Limits(), 0.02, generous())
     await writer.write(creation())
     log.acknowledges = log.sequences = False
     acts_of_log: dict[str, Callable[[], None]] = {
@@ -120,7 +132,7 @@ def test_with_a_working_log_every_request_has_its_outcome(sent: list[SendMessage
     async def all_written() -> list[Outcome | None]:
         log, waiters = SequencedLog(), OutcomeWaiters()
         log.feed(waiters)
-        writer = CommandWriter(log, waiters, Limits(), wait_seconds=5)
+        writer = CommandWriter(log, waiters, Limits(), 5, generous())
         await writer.write(creation())
         answers = list(await asyncio.gather(*map(writer.write, sent)))
         assert len(waiters) == 0
@@ -163,7 +175,7 @@ def test_a_request_that_is_cancelled_can_be_asked_for() -> None:
     async def cancelled() -> None:
         log, waiters = SequencedLog(), OutcomeWaiters()
         log.feed(waiters)
-        writer = CommandWriter(log, waiters, Limits(), wait_seconds=5)
+        writer = CommandWriter(log, waiters, Limits(), 5, generous())
         await writer.write(creation())
         log.sequences = False
         writing = asyncio.create_task(writer.write(message(1, "one")))

@@ -13,7 +13,8 @@ from gateway import bounds
 from gateway.http.http_app import writes_to
 from gateway.http.server import SERVER_OPTIONS
 from schemas.records import MAX_ID_LENGTH
-from tests.support.gateway import Answer, Caller, FakeIndex, FakeStore, serving, token_settings
+from tests.support.gateway import Answer, Caller, serving, token_settings
+from tests.support.gateway_store import FakeIndex, FakeStore
 from tests.support.peers import Peer, head, peer
 from tests.support.sequenced_log import SequencedLog
 

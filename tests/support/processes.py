@@ -22,6 +22,8 @@ _PASSED_ON: Final = (
     "gateway_port", "partitions", "sync_partitions", "push_limit", "members_per_entry",
     "sync_layout", "sync_topics_limit",
     "new_device", "new_device_window", "max_text_bytes", "recall_by", "skip_inactive",
+    "jwt_algorithm", "http_commands_per_second", "http_conversation_commands_per_second",
+    "http_additions_per_hour", "http_members_per_command",
 )  # fmt: skip
 
 
@@ -35,6 +37,7 @@ def environment(settings: Settings) -> dict[str, str]:
     for name in ("recall_within", "edit_within"):
         own[f"IM_{name.upper()}"] = f"PT{getattr(settings, name).total_seconds():f}S"
     own["IM_JWT_SECRET"] = settings.jwt_secret.get_secret_value()
+    own["IM_JWT_JWKS_URL"] = settings.jwt_jwks_url or ""
     return os.environ | own
 
 

@@ -12,7 +12,8 @@ from gateway.limits.command_limits import BURST_SECONDS
 from schemas.codec import decode_command
 from schemas.errors import ConfigurationError
 from schemas.settings import load_settings
-from tests.support.gateway import Answer, Caller, FakeIndex, FakeStore, serving, token_settings
+from tests.support.gateway import Answer, Caller, serving, token_settings
+from tests.support.gateway_store import FakeIndex, FakeStore
 from tests.support.sequenced_log import SequencedLog
 from tests.support.tokens import token_of
 from tests.unit.gateway.test_token_buckets import SECOND, NanosecondClock
