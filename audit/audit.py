@@ -42,10 +42,15 @@ from audit.sync_log import compare_sync_log
 from audit.sync_shards import AuditedShards, Shard, SyncPosition, position_of
 from audit.sync_store import compare_sync_rows
 from audit.topic_readers import OffsetSpan
+from schemas.number_types import Milliseconds, Offset
 
 
 def audit(
-    sources: Sources, report: AuditReport, *, allow_empty: bool = False, settings_since: int = 0
+    sources: Sources,
+    report: AuditReport,
+    *,
+    allow_empty: bool = False,
+    settings_since: Milliseconds = Milliseconds(0),
 ) -> None:
     """Compare every copy with the log, and report the differences.
 
@@ -134,13 +139,16 @@ def _compare_input(
 def _compare_sync_store(
     sources: Sources, log: Log, shards: AuditedShards, report: AuditReport
 ) -> None:
-    def read(number: int, offsets: Sequence[int]) -> dict[int, SyncPosition | None]:
+    def read(number: int, offsets: Sequence[Offset]) -> dict[Offset, SyncPosition | None]:
         found = sources.sync_at(number, offsets)
         return {offset: position_of(value) for offset, (_, value) in found.items()}
 
     with _timed(report, "sync-store"):
-        last = {number: shard.last_offset for number, shard in shards.by_number.items()}
-        last = {number: offset for number, offset in last.items() if offset >= 0}
+        last = {
+            number: Offset(shard.last_offset)
+            for number, shard in shards.by_number.items()
+            if shard.last_offset >= 0
+        }
         _await(sources, "sink-sync", last, "sync-store", report)
         buckets = compare_sync_rows(log, shards, sources.sync_rows(), report)
         notes = read_notes(sources.sync_expiries(), report)
@@ -156,7 +164,7 @@ def _compare_sync_store(
 def _await(
     sources: Sources,
     stage: SinkName,
-    last_offsets: Mapping[int, int],
+    last_offsets: Mapping[int, Offset],
     check: CheckName,
     report: AuditReport,
 ) -> None:

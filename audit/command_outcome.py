@@ -8,6 +8,7 @@ from msgspec import UNSET
 
 from audit.conversation import AuditedConversation
 from audit.digests import content_digest, described_digest
+from schemas.number_types import SeqId
 from schemas.records import (
     AddMembers,
     AnyCommand,
@@ -65,7 +66,7 @@ def _is_described(
     conversation: AuditedConversation, entries: range, command: CreateConversation
 ) -> bool:
     """Whether the entries of a creation have the command's name and metadata, if it has any."""
-    if entries.stop < conversation.head and not conversation.has(entries.stop + 1):
+    if entries.stop < conversation.head and not conversation.has(SeqId(entries.stop + 1)):
         return True  # the missing entry may have them
     found = [
         content

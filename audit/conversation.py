@@ -21,6 +21,7 @@ from audit.numbered import NumberedPeople
 from audit.open_command import OpenCommand
 from audit.sent_entries import SentEntries
 from schemas.limits import MAX_NOTICES
+from schemas.number_types import NO_SEQ, Offset, SeqId
 from schemas.records import (
     AnyCommand,
     AnyEntry,
@@ -86,25 +87,25 @@ class AuditedConversation:
         self.contents = array("I")
         self.times = array("q")
         self.senders = array("I")
-        self.last_message = 0
+        self.last_message = NO_SEQ
         self.command = OpenCommand()
-        self.changes: dict[str, list[tuple[int, bool]]] = {}
+        self.changes: dict[str, list[tuple[SeqId, bool]]] = {}
         self.numbered = NumberedPeople()
         self.has_holes = False
         self.sent = SentEntries()
-        self.own: dict[str, tuple[int, int]] = {}
-        self.counts: dict[int, int] = {}
-        self.edits: dict[int, list[int]] = {}
-        self.recalled: dict[int, int] = {}
-        self.retractions: dict[str, set[int]] = {}
-        self._left: dict[str, int] = {}
+        self.own: dict[str, tuple[SeqId, int]] = {}
+        self.counts: dict[SeqId, int] = {}
+        self.edits: dict[SeqId, list[SeqId]] = {}
+        self.recalled: dict[SeqId, SeqId] = {}
+        self.retractions: dict[str, set[SeqId]] = {}
+        self._left: dict[str, SeqId] = {}
 
     @property
-    def head(self) -> int:
+    def head(self) -> SeqId:
         """The last SeqId; 0 before the first entry."""
-        return len(self.digests)
+        return SeqId(len(self.digests))
 
-    def skip_to(self, seq: int) -> None:
+    def skip_to(self, seq: SeqId) -> None:
         """Record a hole in the log: the entries before ``seq`` are missing."""
         hole = seq - 1 - self.head
         self.messages = None
@@ -115,7 +116,7 @@ class AuditedConversation:
         self.command.close()
         self.offsets.extend([self.offsets[-1] if self.offsets else 0] * hole)
 
-    def append(self, entry: AnyEntry, offset: int, digest: int) -> None:
+    def append(self, entry: AnyEntry, offset: Offset, digest: int) -> None:
         """Append the next entry. Recipients are found before a leave, and after a join."""
         self.command.note(entry)
         self.digests.append(digest)
@@ -151,17 +152,17 @@ class AuditedConversation:
                 self._recall(entry)
         self.documents.append(ABSENT)
 
-    def has(self, seq: int) -> bool:
+    def has(self, seq: SeqId) -> bool:
         """Whether the log has an entry with this SeqId."""
         return 0 < seq <= self.head and self.digests[seq - 1] != ABSENT
 
-    def may_be_message(self, seq: int) -> bool:
+    def may_be_message(self, seq: SeqId) -> bool:
         """Whether the entry is a message, or is missing and may be one."""
         return 0 < seq <= self.head and (
             self.documents[seq - 1] != ABSENT or self.digests[seq - 1] == ABSENT
         )
 
-    def is_by_other(self, seq: int, user: str) -> bool:
+    def is_by_other(self, seq: SeqId, user: str) -> bool:
         """Whether the entry exists and has another sender."""
         return self.has(seq) and self.senders[seq - 1] != name_digest(user)
 
@@ -177,31 +178,31 @@ class AuditedConversation:
         """
         return min(self.members, key=lambda user: (periods(self.changes[user])[-1].first, user))
 
-    def was_member(self, user: str, head: int) -> bool:
+    def was_member(self, user: str, head: SeqId) -> bool:
         """Whether a person was a member after the entry ``head``."""
         changes = self.changes.get(user, ())
         place = bisect_right(changes, head, key=itemgetter(0))
         return place > 0 and changes[place - 1][1]
 
-    def may_mark(self, user: str, seq: int) -> bool:
+    def may_mark(self, user: str, seq: SeqId) -> bool:
         """Whether a member may have marked an entry as read.
 
         The join itself marks the entry that adds the person. The entry that removes a person ends
         the membership, so the person cannot mark it.
         """
-        return self.was_member(user, seq) and self.was_member(user, seq - 1)
+        return self.was_member(user, seq) and self.was_member(user, SeqId(seq - 1))
 
     def may_have_made(self, command: AnyCommand, head: int | None) -> bool:
         """Whether a command has an entry up to ``head``, or may be a missing entry there."""
         made = self.commands[:head]
         return command_hash(command) in made or ABSENT in made
 
-    def edited_by(self, seq: int) -> int | None:
+    def edited_by(self, seq: SeqId) -> SeqId | None:
         """The SeqId of the last edit of a message; None without an edit."""
         edits = self.edits.get(seq)
         return edits[-1] if edits else None
 
-    def altered_by(self, seq: int) -> int:
+    def altered_by(self, seq: SeqId) -> SeqId:
         """The SeqId of a message's last edit or recall; without one, its own SeqId."""
         return self.recalled.get(seq) or self.edited_by(seq) or seq
 
@@ -214,7 +215,7 @@ class AuditedConversation:
         document = document_digest(entry.sender, entry.target_at, entry.content.text)
         self._set_document(target, document)
 
-    def _set_document(self, seq: int, digest: int) -> None:
+    def _set_document(self, seq: SeqId, digest: int) -> None:
         if self.has(seq) and seq <= len(self.documents):
             self.documents[seq - 1] = digest
 
@@ -244,7 +245,7 @@ class AuditedConversation:
                 room -= 1
                 yield user
 
-    def _holders(self, target: int) -> set[str]:
+    def _holders(self, target: SeqId) -> set[str]:
         """Everybody who received a message or one of its edits."""
         return self.sent.recipients_of([target, *self.edits.get(target, ())], self.changes)
 
@@ -277,7 +278,7 @@ class AuditedConversation:
         self._change(entry.seq, entry.members, joined=True)
         self.sent.create(entry)
 
-    def _change(self, seq: int, people: Iterable[str], *, joined: bool) -> None:
+    def _change(self, seq: SeqId, people: Iterable[str], *, joined: bool) -> None:
         for user in people:
             changes = self.changes.setdefault(user, [])
             changes.append((seq, joined))
@@ -290,6 +291,6 @@ class AuditedConversation:
                 self._left.pop(user, None)
                 self._left[user] = seq
 
-    def _add_single_recipients(self, seq: int, people: Iterable[str]) -> None:
+    def _add_single_recipients(self, seq: SeqId, people: Iterable[str]) -> None:
         if self.mode != "push":
             self.sent.add_single(seq, self.members.intersection(people))

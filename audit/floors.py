@@ -6,6 +6,7 @@ from bisect import bisect_right
 
 from audit.conversation import AuditedConversation
 from audit.sync_shards import AuditedShards
+from schemas.number_types import SeqId
 
 
 class Floors:
@@ -22,7 +23,7 @@ class Floors:
         self._shards = shards
         self._offsets: dict[tuple[int, int], int] = {}
 
-    def note(self, number: int, conversation: AuditedConversation, seq: int) -> None:
+    def note(self, number: int, conversation: AuditedConversation, seq: SeqId) -> None:
         """Record an entry that is in a shard; only the first of each partition counts."""
         place = number, conversation.partition
         if place not in self._offsets:

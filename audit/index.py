@@ -14,6 +14,7 @@ from audit.report import AuditReport
 from audit.seen import Seen
 from backends.elasticsearch.index import document_id
 from backends.search_text import readings_of
+from schemas.number_types import Milliseconds, SeqId
 
 _FIELDS: Final = frozenset({"conv_id", "seq", "sender", "at", "text", "tokens"})
 
@@ -25,13 +26,13 @@ class IndexedDocument(Struct, frozen=True):
     id: str
     routing: str | None
     source: Mapping[str, Any]
-    version: int
+    version: SeqId
 
 
 def compare_documents(
     log: Log,
     documents: Iterable[IndexedDocument],
-    index_of: Callable[[int], str],
+    index_of: Callable[[Milliseconds], str],
     report: AuditReport,
 ) -> None:
     """Compare all documents with the messages of the log.
@@ -55,7 +56,7 @@ def _compare(
     log: Log,
     seen: Seen,
     document: IndexedDocument,
-    index_of: Callable[[int], str],
+    index_of: Callable[[Milliseconds], str],
     report: AuditReport,
 ) -> None:
     source = document.source
@@ -63,9 +64,10 @@ def _compare(
     match source:
         case {
             "conv_id": str(conv_id),
-            "seq": int(seq),
-            "at": int(at),
+            "seq": int(number),
+            "at": int(time),
         }:
+            seq, at = SeqId(number), Milliseconds(time)
             sender, text = source.get("sender", ""), source.get("text", "")
         case _:
             report.differ("index", "undecodable", where=where)

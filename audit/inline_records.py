@@ -12,6 +12,7 @@ from audit.reply_records import ReplyKind
 from audit.reply_rules import broken_reply
 from audit.report import AuditReport
 from audit.sync_shards import AuditedShards, Shard, SyncPosition
+from schemas.number_types import SeqId
 
 READ_MARKED: Final = "read_marked"
 _RETRACTED: Final = "retracted"
@@ -87,7 +88,7 @@ class InlineRecords:
             self._shards.replies.add(partition, position.at, kind, *name)
         conversation = self._log.conversations.get(position.conv_id)
         marked = self._shards.marked(position.conv_id, place["user"], shard.number)
-        for broken, detail in broken_reply(conversation, position, marked):
+        for broken, detail in broken_reply(conversation, position, SeqId(marked)):
             self._report.differ("sync-log", broken, **place, detail=detail)
         if kind != READ_MARKED:
             return

@@ -31,6 +31,7 @@ from audit.log import Log
 from audit.reply_records import ReplyKind
 from audit.report import AuditReport
 from audit.sync_shards import AuditedShards
+from schemas.number_types import Milliseconds, SeqId
 from schemas.records import AnyCommand, MarkRead
 
 
@@ -96,7 +97,7 @@ class _Check:
     def take(self, record: InputRecord) -> None:
         partition = self._partitions[record.partition]
         if partition.since is None:
-            partition.since = record.at + 1
+            partition.since = Milliseconds(record.at + 1)
         is_pending = record.offset >= partition.decided_end
         self._counts["pending" if is_pending else "commands"] += 1
         has_letter = self._has_letter(record.partition, record.offset)
@@ -186,7 +187,7 @@ class _Check:
         head = self._matcher.begin_of(partition, conversation)
         if isinstance(command, MarkRead):
             is_known = reply == "read_marked" and head is not None
-            if is_known and not conversation.was_member(command.sender, head or 0):
+            if is_known and not conversation.was_member(command.sender, SeqId(head or 0)):
                 detail = "was accepted, but its sender was not a member"
                 self._report.differ("input", "mark_of_a_stranger", **place, detail=detail)
         elif reply == "duplicate" and not conversation.may_have_made(command, head):

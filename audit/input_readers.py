@@ -9,6 +9,7 @@ from confluent_kafka import Message
 
 from audit.input_records import InputLetter, InputRecord
 from audit.topic_readers import OffsetSpan, committed_spans, read_messages
+from schemas.number_types import Milliseconds, Offset
 from schemas.settings import Settings
 from schemas.topics import Topic
 
@@ -21,7 +22,7 @@ def read_input(settings: Settings, spans: Sequence[OffsetSpan]) -> Iterator[Inpu
     """
     for partition, offset, message in read_messages(settings, Topic.MESSAGES, spans):
         _, at = message.timestamp()
-        yield InputRecord(partition, offset, at, message.key(), message.value())
+        yield InputRecord(partition, offset, Milliseconds(at), message.key(), message.value())
 
 
 def read_input_letters(settings: Settings) -> Iterator[InputLetter]:
@@ -37,8 +38,8 @@ def read_input_letters(settings: Settings) -> Iterator[InputLetter]:
         if headers.get("topic") != messages:
             continue
         with suppress(KeyError, ValueError):  # not written by a stage of this project
-            first = int(headers["offset"])
-            last = int(headers.get("last_offset", first))
+            first = Offset(int(headers["offset"]))
+            last = Offset(int(headers.get("last_offset", first)))
             yield InputLetter(int(headers["partition"]), first, last)
 
 

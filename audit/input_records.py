@@ -8,9 +8,10 @@ from typing import Any, Final, NamedTuple
 from audit.topic_readers import OffsetSpan
 from schemas.codec import decode_command
 from schemas.errors import UndecodableRecord
+from schemas.number_types import Milliseconds, Offset
 from schemas.records import AnyCommand
 
-NO_POSITION: Final = -1
+NO_POSITION: Final = Offset(-1)
 """End of the span of a partition without a committed offset of the sequencer."""
 
 
@@ -18,8 +19,8 @@ class InputRecord(NamedTuple):
     """A record of ``im.messages``; ``at`` is the broker's time in milliseconds since 1970."""
 
     partition: int
-    offset: int
-    at: int
+    offset: Offset
+    at: Milliseconds
     key: bytes | None
     value: bytes | None
 
@@ -28,8 +29,8 @@ class InputLetter(NamedTuple):
     """A dead letter about the records ``offset`` to ``last_offset`` of ``im.messages``."""
 
     partition: int
-    offset: int
-    last_offset: int
+    offset: Offset
+    last_offset: Offset
 
 
 class InputSpans(NamedTuple):
@@ -51,11 +52,11 @@ class InputPartition:
         since: Replies at or after this time (ms) must have a command; None until known.
     """
 
-    def __init__(self, low: int, decided_end: int) -> None:
+    def __init__(self, low: Offset, decided_end: Offset) -> None:
         self.low = low
         self.decided_end = decided_end
         self.floor: int | None = -1 if low == 0 else None
-        self.since: int | None = 0 if low == 0 else None
+        self.since: Milliseconds | None = Milliseconds(0) if low == 0 else None
 
 
 def command_of(record: InputRecord) -> AnyCommand | None:

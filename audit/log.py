@@ -16,9 +16,10 @@ from backends.kafka.clients import partition_of
 from schemas.codec import decode_entry
 from schemas.errors import UndecodableRecord
 from schemas.limits import MAX_ENTRY_BYTES, Limits
+from schemas.number_types import NO_SEQ, Milliseconds, Offset, SeqId
 from schemas.records import AnyEntry
 
-KafkaRecord: TypeAlias = tuple[int, int, bytes | None, bytes | None]
+KafkaRecord: TypeAlias = tuple[int, Offset, bytes | None, bytes | None]
 """(partition, offset, key, value). The partition is a shard number for sync timelines."""
 
 
@@ -32,13 +33,16 @@ class Log:
     """
 
     def __init__(
-        self, partitions: int, limits: Limits = NO_LIMITS, settings_since: int = 0
+        self,
+        partitions: int,
+        limits: Limits = NO_LIMITS,
+        settings_since: Milliseconds = Milliseconds(0),
     ) -> None:
         self._partitions = partitions
         self._limits = limits
         self._settings_since = settings_since
         self.conversations: dict[str, AuditedConversation] = {}
-        self.last_offsets: dict[int, int] = {}
+        self.last_offsets: dict[int, Offset] = {}
 
     @property
     def entries(self) -> int:
@@ -52,28 +56,28 @@ class Log:
             return partition_of(conv_id, self._partitions)
         return conversation.partition
 
-    def head(self, conv_id: str) -> int:
+    def head(self, conv_id: str) -> SeqId:
         """The last SeqId of a conversation; 0 without entries."""
         conversation = self.conversations.get(conv_id)
-        return 0 if conversation is None else conversation.head
+        return NO_SEQ if conversation is None else conversation.head
 
-    def digest(self, conv_id: str, seq: int) -> int:
+    def digest(self, conv_id: str, seq: SeqId) -> int:
         """The digest of an entry's bytes; `ABSENT` without the entry."""
         conversation = self.conversations.get(conv_id)
         if conversation is None or not 0 < seq <= len(conversation.digests):
             return ABSENT
         return conversation.digests[seq - 1]
 
-    def holds(self, conv_id: str, seq: int, digest: int | None) -> bool:
+    def holds(self, conv_id: str, seq: SeqId, digest: int | None) -> bool:
         """Whether the log has the entry with this digest; None matches any digest."""
         found = self.digest(conv_id, seq)
         return found != ABSENT and digest in (None, found)
 
-    def reference_digest(self, conv_id: str, seq: int) -> int:
+    def reference_digest(self, conv_id: str, seq: SeqId) -> int:
         """`digest` of the entry; a digest of (conversation, SeqId) if the log lacks it."""
         return self.digest(conv_id, seq) or audited_digest(f"{conv_id}\n{seq}".encode())
 
-    def retracts(self, conv_id: str, user: str, target: int) -> bool:
+    def retracts(self, conv_id: str, user: str, target: SeqId) -> bool:
         """Whether a former member must be notified that a message was recalled."""
         conversation = self.conversations.get(conv_id)
         return conversation is not None and target in conversation.retractions.get(user, ())
@@ -127,12 +131,12 @@ class Log:
         self, conversation: AuditedConversation, following: AnyEntry | None, report: AuditReport
     ) -> None:
         """Report an entry that must follow the last entry and does not."""
-        limits = self._limits_at(conversation.times[-1])
+        limits = self._limits_at(Milliseconds(conversation.times[-1]))
         for rule, detail in entry_missing(conversation, following, limits):
             place = {"conv_id": conversation.conv_id, "seq": conversation.head}
             report.differ("log", rule, **place, detail=detail)
 
-    def _limits_at(self, at: int) -> Limits:
+    def _limits_at(self, at: Milliseconds) -> Limits:
         """The settings at a time, as far as known."""
         return self._limits if at >= self._settings_since else NO_LIMITS
 

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple
 
 from audit.checks import run_check
 from audit.log import Log
 from audit.numbered import NumberedPeriods
 from audit.report import AuditReport
 from backends.cassandra.memberships import user_bucket
-from schemas.limits import MEMBERSHIP_BUCKET
+from schemas.buckets import membership_bucket
+from schemas.number_types import BucketNumber, Milliseconds, SeqId
 from schemas.records import HistoryRule
 
-MembershipRow: TypeAlias = tuple[
-    str, str, int, bool | None, str | None, int, int | None, int | None
-]
-"""(user_id, conv_id, seq, joined, history_rule, bucket, messages, at). Only the table by user has
-``messages`` and ``at``; they are None in the other table."""
+
+class MembershipRow(NamedTuple):
+    """A row of one of the two tables. Only the table by user has ``messages`` and ``at``."""
+
+    user_id: str
+    conv_id: str
+    seq: SeqId
+    joined: bool | None
+    history_rule: str | None
+    bucket: BucketNumber
+    messages: int | None = None
+    at: Milliseconds | None = None
+
 
 _WITHOUT: Final[HistoryRule] = "since_join"
 """Meaning of a row without a rule: a leave, or a row written before the column existed."""
@@ -89,20 +98,20 @@ class _Check:
                         place = self._place(user, conv_id, seq)
                         self._report.differ("membership", "missing", **place)
 
-    def _changes(self, user: str, conv_id: str) -> list[tuple[int, bool]]:
+    def _changes(self, user: str, conv_id: str) -> list[tuple[SeqId, bool]]:
         conversation = self._log.conversations.get(conv_id)
         return [] if conversation is None else conversation.changes.get(user, [])
 
-    def _bucket(self, conv_id: str, seq: int) -> int:
-        return user_bucket(conv_id) if self._is_by_user else seq // MEMBERSHIP_BUCKET
+    def _bucket(self, conv_id: str, seq: SeqId) -> BucketNumber:
+        return user_bucket(conv_id) if self._is_by_user else membership_bucket(seq)
 
     def _rule(self, conv_id: str) -> HistoryRule:
         return self._log.conversations[conv_id].history
 
-    def _count(self, conv_id: str, seq: int) -> int:
+    def _count(self, conv_id: str, seq: SeqId) -> int:
         return self._log.conversations[conv_id].counts[seq]
 
-    def _time(self, conv_id: str, seq: int) -> int:
+    def _time(self, conv_id: str, seq: SeqId) -> int:
         return self._log.conversations[conv_id].times[seq - 1]
 
     def _tick(self, user: str, conv_id: str, at: int) -> bool:
@@ -111,5 +120,5 @@ class _Check:
         self._seen[user, conv_id] = seen | 1 << at
         return bool(seen >> at & 1)
 
-    def _place(self, user: str, conv_id: str, seq: int) -> dict[str, Any]:
+    def _place(self, user: str, conv_id: str, seq: SeqId) -> dict[str, Any]:
         return {"user": user, "conv_id": conv_id, "seq": seq, "where": self._where}

@@ -10,6 +10,7 @@ from audit.conversation import AuditedConversation
 from audit.rule_names import Broken
 from schemas.descriptions import description_fault
 from schemas.limits import Limits
+from schemas.number_types import SeqId
 from schemas.records import (
     ConversationCreated,
     ConversationDescribed,
@@ -107,7 +108,7 @@ def _period_rules(
     before: AuditedConversation, entry: MembersAdded | MembersRemoved
 ) -> Iterator[Broken]:
     """An entry must name exactly the periods other than number 0 begun by the entry itself."""
-    due: dict[str, int] | dict[str, tuple[int, int]]
+    due: dict[str, int] | dict[str, tuple[int, SeqId]]
     if isinstance(entry, MembersAdded):
         begun = {user: before.numbered.begun_by(user, entry.seq) for user in entry.members}
         due = {user: period for user, period in begun.items() if period != (0, entry.seq)}

@@ -8,6 +8,7 @@ from typing import Any, Final
 from audit.deliveries import DUE, OPTIONAL
 from audit.report import AuditReport
 from audit.sync_shards import Shard, SyncPosition
+from schemas.number_types import Offset
 
 NAMED_AT_ONCE: Final = 100
 """Missing deliveries of a shard whose records are read again, so that the report can name them."""
@@ -15,7 +16,7 @@ NAMED_AT_ONCE: Final = 100
 
 def report_missing_rows(
     shards: Iterable[Shard],
-    read: Callable[[int, Sequence[int]], Mapping[int, SyncPosition | None]],
+    read: Callable[[int, Sequence[Offset]], Mapping[Offset, SyncPosition | None]],
     report: AuditReport,
 ) -> None:
     """Report the deliveries that `compare_sync_rows` has not marked as seen.
@@ -38,14 +39,14 @@ def report_missing_rows(
 
 def _first_missing(
     shard: Shard,
-    read: Callable[[int, Sequence[int]], Mapping[int, SyncPosition | None]],
+    read: Callable[[int, Sequence[Offset]], Mapping[Offset, SyncPosition | None]],
     report: AuditReport,
 ) -> Iterator[dict[str, Any]]:
     wants = report.wants_names("sync-store", "missing")
     found = list(shard.deliveries.first_due(NAMED_AT_ONCE if wants else 0))
-    positions = read(shard.number, sorted({place + shard.low for place, _ in found}))
-    for place, user in found:
-        offset = place + shard.low
+    offsets = [(Offset(place + shard.low), user) for place, user in found]
+    positions = read(shard.number, sorted({offset for offset, _ in offsets}))
+    for offset, user in offsets:
         position = positions.get(offset)
         if position is not None and report.wants_names("sync-store", "missing"):
             yield {

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from schemas.limits import MAX_PERIODS
+from schemas.number_types import SeqId
 
 
 class _Numbered(NamedTuple):
     """A period: its first SeqId, its last join, and its last leave (0 if none)."""
 
-    since: int
+    since: SeqId
     joined: int
     left: int
 
@@ -30,13 +31,13 @@ class NumberedPeriods:
 
     __slots__ = ("_periods", "number")
 
-    def __init__(self, changes: Iterable[tuple[int, bool]]) -> None:
+    def __init__(self, changes: Iterable[tuple[SeqId, bool]]) -> None:
         self._periods: dict[int, _Numbered] = {}
         self.number = 0
         for seq, joined in changes:
             self.take(seq, joined=joined)
 
-    def begun_by(self, seq: int) -> tuple[int, int]:
+    def begun_by(self, seq: SeqId) -> tuple[int, SeqId]:
         """(number, first SeqId) of the period that a join at a SeqId begins or continues."""
         periods = self._periods
         if periods and periods[self.number].left == seq - 1:
@@ -48,7 +49,7 @@ class NumberedPeriods:
         )
         return shortest, seq
 
-    def take(self, seq: int, *, joined: bool) -> None:
+    def take(self, seq: SeqId, *, joined: bool) -> None:
         """Process the next change."""
         if joined:
             self.number, since = self.begun_by(seq)
@@ -69,7 +70,7 @@ class NumberedPeople:
     def __init__(self) -> None:
         self._periods: dict[str, NumberedPeriods] = {}
 
-    def note(self, user: str, changes: Sequence[tuple[int, bool]]) -> None:
+    def note(self, user: str, changes: Sequence[tuple[SeqId, bool]]) -> None:
         """Process the last change of a person; ``changes`` are all changes so far."""
         seq, joined = changes[-1]
         if user in self._periods:
@@ -77,7 +78,7 @@ class NumberedPeople:
         elif not joined:
             self._periods[user] = NumberedPeriods(changes)
 
-    def begun_by(self, user: str, seq: int) -> tuple[int, int]:
+    def begun_by(self, user: str, seq: SeqId) -> tuple[int, SeqId]:
         """(number, first SeqId) of the period that a join of a person begins or continues."""
         periods = self._periods.get(user)
         return (0, seq) if periods is None else periods.begun_by(seq)

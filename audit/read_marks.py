@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple
 
 from audit.checks import run_check
 from audit.inline_records import READ_MARKED
 from audit.log import KafkaRecord, Log
 from audit.report import AuditReport
 from audit.sync_shards import AuditedShards, Shard, position_of
+from schemas.number_types import NO_SEQ, SeqId
 from schemas.recipients import recipients_of
 
-ReadMarkRow: TypeAlias = tuple[str, str, int | None, int | None, int | None]
-"""(conv_id, user_id, own_seq, own_messages, read_seq)."""
+
+class ReadMarkRow(NamedTuple):
+    """A row of the table ``read_mark``."""
+
+    conv_id: str
+    user_id: str
+    own_seq: SeqId | None
+    own_messages: int | None
+    read_seq: SeqId | None
+
 
 _NOTHING: Final = (None, None)
 
@@ -65,14 +74,14 @@ class _Check:
             for (conv_id, user), seq in shard.marks.items():
                 self._miss(conv_id, user, seq)
 
-    def _miss(self, conv_id: str, user: str, seq: int) -> None:
+    def _miss(self, conv_id: str, user: str, seq: SeqId) -> None:
         if (conv_id, user) not in self._seen:
             self._report.differ("marks", "missing", **_place(conv_id, user, seq))
 
-    def _take_own(self, conv_id: str, user: str, seq: int | None, messages: int | None) -> None:
+    def _take_own(self, conv_id: str, user: str, seq: SeqId | None, messages: int | None) -> None:
         conversation = self._log.conversations.get(conv_id)
         due = _NOTHING if conversation is None else conversation.own.get(user, _NOTHING)
-        place = _place(conv_id, user, seq or due[0] or 0)
+        place = _place(conv_id, user, seq or due[0] or NO_SEQ)
         if (seq, messages) == due:
             return
         if seq is None:
@@ -86,11 +95,11 @@ class _Check:
             detail = f"own message {seq} of {messages}, the log says {due[0]} of {due[1]}"
             self._report.differ("marks", "altered", **place, detail=detail)
 
-    def _take_marked(self, conv_id: str, user: str, seq: int | None) -> None:
+    def _take_marked(self, conv_id: str, user: str, seq: SeqId | None) -> None:
         chain = self._shards.chain(user)
         marks = [shard.marks.get((conv_id, user)) for shard in chain]
         due = max((mark for mark in marks if mark is not None), default=None)
-        place = _place(conv_id, user, seq or due or 0)
+        place = _place(conv_id, user, seq or due or NO_SEQ)
         if seq == due:
             return
         if seq is None:
@@ -106,5 +115,5 @@ class _Check:
             self._report.hold("marks", newer, **place)
 
 
-def _place(conv_id: str, user: str, seq: int) -> dict[str, Any]:
+def _place(conv_id: str, user: str, seq: SeqId) -> dict[str, Any]:
     return {"conv_id": conv_id, "user": user, "seq": seq, "where": "table read_mark"}

@@ -37,6 +37,7 @@ from backends.processes.polling import poll_until
 from backends.sync_layout.layouts import SyncShards
 from schemas.errors import ConfigurationError
 from schemas.limits import Limits
+from schemas.number_types import Milliseconds, Offset
 from schemas.settings import Settings
 from schemas.topics import Topic
 
@@ -95,7 +96,8 @@ class Servers:
         spans = topics.committed_spans(self._settings, Topic.MESSAGES)
         partitions = [span.partition for span in spans]
         done = topics.committed_offsets(self._settings, Topic.MESSAGES, "sequencer", partitions)
-        return [span._replace(end=max(NO_POSITION, done[span.partition])) for span in spans]
+        ends = {number: Offset(max(NO_POSITION, offset)) for number, offset in done.items()}
+        return [span._replace(end=ends[span.partition]) for span in spans]
 
     def input(self, spans: Sequence[OffsetSpan]) -> Iterable[InputRecord]:
         """See `Sources`."""
@@ -118,12 +120,12 @@ class Servers:
         return self._counted("sync-log", topics.read(self._settings, Topic.SYNC, spans))
 
     def sync_at(
-        self, partition: int, offsets: Sequence[int]
-    ) -> Mapping[int, tuple[bytes | None, bytes | None]]:
+        self, partition: int, offsets: Sequence[Offset]
+    ) -> Mapping[Offset, tuple[bytes | None, bytes | None]]:
         """See `Sources`."""
         return topics.read_at(self._settings, Topic.SYNC, partition, offsets)
 
-    def behind(self, stage: SinkName, last_offsets: Mapping[int, int]) -> int:
+    def behind(self, stage: SinkName, last_offsets: Mapping[int, Offset]) -> int:
         """See `Sources`."""
         topic = Topic.SYNC if stage == "sink-sync" else Topic.TIMELINE
 
@@ -140,7 +142,8 @@ class Servers:
             "conv_id, bucket, seq, kind, sender, at, text_as_blob(entry), edited_by, recalled_by, "
             "messages"
         )
-        return self._rows("store", "message", "conv_id, bucket", columns)
+        rows = self._rows("store", "message", "conv_id, bucket", columns)
+        return map(MessageRow._make, rows)
 
     def conversations(self) -> Iterable[ConversationRow]:
         """See `Sources`."""
@@ -150,19 +153,21 @@ class Servers:
 
     def membership_by_user(self) -> Iterable[MembershipRow]:
         """See `Sources`."""
-        columns = "user_id, conv_id, seq, joined, history_rule, bucket, messages, at"
-        return self._rows("membership", "membership_by_user", "user_id, bucket", columns)
+        columns = ", ".join(MembershipRow._fields)
+        rows = self._rows("membership", "membership_by_user", "user_id, bucket", columns)
+        return map(MembershipRow._make, rows)
 
     def membership_by_conversation(self) -> Iterable[MembershipRow]:
         """See `Sources`."""
         columns = "user_id, conv_id, seq, joined, history_rule, bucket"
         rows = self._rows("membership", "membership_by_conversation", "conv_id, bucket", columns)
-        return ((*row, None, None) for row in rows)
+        return (MembershipRow(*row) for row in rows)
 
     def sync_rows(self) -> Iterable[AuditedSyncRow]:
         """See `Sources`."""
         columns = "user_id, bucket, sync_seq, text_as_blob(records)"
-        return self._rows("sync-store", "sync", "user_id, bucket", columns, together=2)
+        rows = self._rows("sync-store", "sync", "user_id, bucket", columns, together=2)
+        return map(AuditedSyncRow._make, rows)
 
     def sync_buckets(self) -> Iterable[BucketRow]:
         """See `Sources`."""
@@ -174,24 +179,25 @@ class Servers:
 
     def read_marks(self) -> Iterable[ReadMarkRow]:
         """See `Sources`."""
-        columns = "conv_id, user_id, own_seq, own_messages, read_seq"
-        return self._rows("marks", "read_mark", "conv_id, user_id", columns)
+        columns = ", ".join(ReadMarkRow._fields)
+        rows = self._rows("marks", "read_mark", "conv_id, user_id", columns)
+        return map(ReadMarkRow._make, rows)
 
     def documents(self) -> Iterable[IndexedDocument]:
         """See `Sources`."""
         return self._counted("index", read_documents(self._search, self._settings))
 
-    def index_of(self, at: int) -> str:
+    def index_of(self, at: Milliseconds) -> str:
         """See `Sources`."""
         return index_name(self._settings, at)
 
-    def expired_before(self) -> int:
+    def expired_before(self) -> Milliseconds:
         """See `Sources`. Rows expire by the clock of Cassandra, so this uses the same clock."""
         lifetime = self._settings.sync_lifetime.total_seconds()
         # Rows near their expiry may expire while the audit runs.
         margin = min(600.0, lifetime / 10)
         ((now,),) = self._session.execute("SELECT toUnixTimestamp(now()) FROM system.local")
-        return int(now - (lifetime - margin) * 1000)
+        return Milliseconds(int(now - (lifetime - margin) * 1000))
 
     def _rows(
         self, check: CheckName, table: str, key: str, columns: str, *, together: int = 0

@@ -8,6 +8,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from audit.conversation import AuditedConversation
 from audit.digests import hash_of_id
 from audit.sync_shards import SyncPosition
+from schemas.number_types import SeqId
 
 ReplyRuleName: TypeAlias = Literal[
     "wrong_duplicate", "refused_after_entry", "mark_went_back", "mark_of_a_stranger"
@@ -25,7 +26,7 @@ class BrokenReply(NamedTuple):
 
 
 def broken_reply(
-    conversation: AuditedConversation | None, reply: SyncPosition, marked: int
+    conversation: AuditedConversation | None, reply: SyncPosition, marked: SeqId
 ) -> Iterator[BrokenReply]:
     """Each rule that a reply breaks.
 
@@ -46,7 +47,7 @@ def broken_reply(
 
 
 def _mark_rules(
-    conversation: AuditedConversation, reply: SyncPosition, marked: int
+    conversation: AuditedConversation, reply: SyncPosition, marked: SeqId
 ) -> Iterator[BrokenReply]:
     if reply.seq <= marked:
         yield BrokenReply("mark_went_back", f"the previous mark is {marked}")

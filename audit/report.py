@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 from msgspec import Struct
 
 from audit.rule_names import RuleName
+from schemas.number_types import NO_SEQ, SeqId
 
 CheckName: TypeAlias = Literal[
     "input",  # im.messages against its outcomes
@@ -61,8 +62,8 @@ class Difference(Struct, frozen=True, kw_only=True, omit_defaults=True):
     check: CheckName
     kind: DifferenceKind
     conv_id: str = ""
-    seq: int = 0
-    through: int = 0
+    seq: SeqId = NO_SEQ
+    through: SeqId = NO_SEQ
     records: int = 1
     user: str = ""
     where: str = ""

@@ -21,6 +21,7 @@ from audit.member_rules import (
 from audit.rule_names import Broken
 from schemas.ids import is_client_msg_id, is_valid_id
 from schemas.limits import MAX_EDITS, MAX_MESSAGE_BYTES, RECENT_PAGE, RECENT_PAGES, Limits
+from schemas.number_types import Milliseconds
 from schemas.records import (
     MAX_ID_LENGTH,
     AnyEntry,
@@ -41,8 +42,8 @@ NO_LIMITS: Final = Limits(
     push_again_below=0,
     max_text_bytes=1 << 62,
     members_per_entry=1 << 62,
-    recall_within_ms=1 << 62,
-    edit_within_ms=1 << 62,
+    recall_within_ms=Milliseconds(1 << 62),
+    edit_within_ms=Milliseconds(1 << 62),
     owner_recalls=True,
 )
 """For entries made when the settings may have been different."""
@@ -224,6 +225,8 @@ def _recall_rules(
         yield Broken("wrong_edits", detail)
 
 
-def _age(before: AuditedConversation, entry: MessageEdited | MessageRecalled) -> int:
+def _age(before: AuditedConversation, entry: MessageEdited | MessageRecalled) -> Milliseconds:
     """Milliseconds from a message to its edit or recall; 0 if the message is missing."""
-    return entry.at - before.times[entry.target - 1] if before.has(entry.target) else 0
+    if not before.has(entry.target):
+        return Milliseconds(0)
+    return Milliseconds(entry.at - before.times[entry.target - 1])

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from audit.conversation import AuditedConversation
 from audit.digests import ABSENT
 from audit.log import Log
+from schemas.number_types import SeqId
 
 
 class Seen:
@@ -23,14 +24,14 @@ class Seen:
         self._column = column
         self._marks: dict[str, bytearray] = {}
 
-    def due(self, conv_id: str, seq: int) -> int:
+    def due(self, conv_id: str, seq: SeqId) -> int:
         """The digest of the expected content."""
         conversation = self._log.conversations.get(conv_id)
         if conversation is None or not 0 < seq <= conversation.head:
             return ABSENT
         return self._column(conversation)[seq - 1]
 
-    def tick(self, conv_id: str, seq: int) -> bool:
+    def tick(self, conv_id: str, seq: SeqId) -> bool:
         """Mark an expected entry as found, and return whether it is the first time."""
         marks = self._marks.get(conv_id)
         if marks is None:
@@ -39,10 +40,10 @@ class Seen:
         marks[seq - 1] = 1
         return first
 
-    def missing(self) -> Iterator[tuple[str, int]]:
+    def missing(self) -> Iterator[tuple[str, SeqId]]:
         """(conversation, SeqId) of all expected entries that were not found."""
         for conv_id, conversation in self._log.conversations.items():
             marks = self._marks.get(conv_id) or bytes(conversation.head)
             for seq, digest in enumerate(self._column(conversation), start=1):
                 if digest != ABSENT and not marks[seq - 1]:
-                    yield conv_id, seq
+                    yield conv_id, SeqId(seq)

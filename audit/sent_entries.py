@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 
+from schemas.number_types import SeqId
 from schemas.records import ConversationCreated, FanoutChanged
 from schemas.visibility import Period, periods, visible
 
@@ -34,13 +35,13 @@ class SentEntries:
         else:
             self.pushed.append(Period(entry.seq, entry.seq))
 
-    def add_single(self, seq: int, recipients: Iterable[str]) -> None:
+    def add_single(self, seq: SeqId, recipients: Iterable[str]) -> None:
         """An entry is sent to these recipients only."""
         for user in recipients:
             self.single.setdefault(user, array("q")).append(seq)
 
     def recipients_of(
-        self, seqs: Sequence[int], changes: Mapping[str, Sequence[tuple[int, bool]]]
+        self, seqs: Sequence[SeqId], changes: Mapping[str, Sequence[tuple[SeqId, bool]]]
     ) -> set[str]:
         """Everybody who received one of these entries.
 

@@ -17,6 +17,7 @@ from audit.sync_store import AuditedSyncRow
 from audit.topic_readers import OffsetSpan
 from backends.sync_layout.layouts import SyncShards
 from schemas.limits import Limits
+from schemas.number_types import Milliseconds, Offset
 
 SinkName: TypeAlias = Literal["sink-message", "sink-search", "sink-sync"]
 
@@ -55,11 +56,11 @@ class Sources(Protocol):
         """The records of some shards, in order within each shard."""
 
     def sync_at(
-        self, partition: int, offsets: Sequence[int]
-    ) -> Mapping[int, tuple[bytes | None, bytes | None]]:
+        self, partition: int, offsets: Sequence[Offset]
+    ) -> Mapping[Offset, tuple[bytes | None, bytes | None]]:
         """(key, value) by offset, for single records of a shard."""
 
-    def behind(self, stage: SinkName, last_offsets: Mapping[int, int]) -> int:
+    def behind(self, stage: SinkName, last_offsets: Mapping[int, Offset]) -> int:
         """The lag of a sink in offsets, after a bounded wait for the lag to become 0."""
 
     def messages(self) -> Iterable[MessageRow]:
@@ -89,8 +90,8 @@ class Sources(Protocol):
     def documents(self) -> Iterable[IndexedDocument]:
         """All documents of the index."""
 
-    def index_of(self, at: int) -> str:
+    def index_of(self, at: Milliseconds) -> str:
         """The index for a message of that time (ms)."""
 
-    def expired_before(self) -> int:
+    def expired_before(self) -> Milliseconds:
         """Sync records before this time (ms) may have expired in the store, or may soon expire."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 from msgspec.json import Decoder
@@ -14,34 +14,36 @@ from audit.digests import ABSENT, audited_digest, description_digest
 from audit.log import Log
 from audit.report import AuditReport
 from audit.seen import Seen
-from schemas.limits import MESSAGE_BUCKET
+from schemas.buckets import message_bucket
+from schemas.number_types import NO_SEQ, BucketNumber, Milliseconds, SeqId
 
-MessageRow: TypeAlias = tuple[
-    str,
-    int,
-    int,
-    str | None,
-    str | None,
-    int | None,
-    bytes | None,
-    int | None,
-    int | None,
-    int | None,
-]
-"""(conv_id, bucket, seq, kind, sender, at, entry, edited_by, recalled_by, messages)."""
+
+class MessageRow(NamedTuple):
+    """A row of the table ``message``."""
+
+    conv_id: str
+    bucket: BucketNumber
+    seq: SeqId
+    kind: str | None
+    sender: str | None
+    at: Milliseconds | None
+    entry: bytes | None
+    edited_by: SeqId | None
+    recalled_by: SeqId | None
+    messages: int | None
 
 
 class ConversationRow(NamedTuple):
     """A row of the table ``conversation``."""
 
     conv_id: str
-    head: int | None = None
+    head: SeqId | None = None
     owner: str | None = None
     join_rule: str | None = None
     mode: str | None = None
     history_rule: str | None = None
     messages: int | None = None
-    at: int | None = None
+    at: Milliseconds | None = None
     member_count: int | None = None
     name: str | None = None
     metadata: str | None = None
@@ -50,13 +52,13 @@ class ConversationRow(NamedTuple):
 class _ConversationState(NamedTuple):
     """The values of a row that the audit compares; a name and metadata by their digests."""
 
-    head: int
+    head: SeqId
     owner: str | None
     join_rule: str | None
     mode: str | None
     history_rule: str | None
     messages: int
-    at: int
+    at: Milliseconds
     member_count: int | None
     name: int
     metadata: int
@@ -65,7 +67,7 @@ class _ConversationState(NamedTuple):
 class _Columns(Struct, frozen=True):
     kind: str
     sender: str
-    at: int
+    at: Milliseconds
     messages: int = 0
 
 
@@ -95,14 +97,14 @@ def compare_messages(log: Log, rows: Iterable[MessageRow], report: AuditReport) 
 
 
 def _compare_message(log: Log, seen: Seen, row: MessageRow, report: AuditReport) -> None:
-    conv_id, bucket, seq, *_, edited_by, recalled_by, _ = row
+    conv_id, seq = row.conv_id, row.seq
     due, head = seen.due(conv_id, seq), log.head(conv_id)
     place: dict[str, Any] = {
         "conv_id": conv_id,
         "seq": seq,
-        "where": f"table message, bucket {bucket}",
+        "where": f"table message, bucket {row.bucket}",
     }
-    if bucket != seq // MESSAGE_BUCKET:
+    if row.bucket != message_bucket(seq):
         report.differ("store", "misplaced", **place)
     elif seq > head:
         report.hold("store", partial(_is_right, log, row), **place)
@@ -111,14 +113,14 @@ def _compare_message(log: Log, seen: Seen, row: MessageRow, report: AuditReport)
     elif not seen.tick(conv_id, seq):
         report.differ("store", "double", **place)
     elif wrong := _what_is_wrong(log, row):
-        if max(edited_by or 0, recalled_by or 0) > head:
+        if max(row.edited_by or 0, row.recalled_by or 0) > head:
             report.hold("store", partial(_is_right, log, row), "altered", **place, detail=wrong)
         else:
             report.differ("store", "altered", **place, detail=wrong)
 
 
 def _is_right(log: Log, row: MessageRow) -> bool:
-    return log.digest(row[0], row[2]) != ABSENT and not _what_is_wrong(log, row)
+    return log.digest(row.conv_id, row.seq) != ABSENT and not _what_is_wrong(log, row)
 
 
 def _what_is_wrong(log: Log, row: MessageRow) -> str:
@@ -134,7 +136,7 @@ def _what_is_wrong(log: Log, row: MessageRow) -> str:
         return (
             f"edited by {edited_by}, recalled by {recalled_by}; the log says {edit} and {recall}"
         )
-    columns = _Columns(kind or "", sender or "", at or 0, messages or 0)
+    columns = _Columns(kind or "", sender or "", at or Milliseconds(0), messages or 0)
     if entry and _columns.decode(entry) != columns:
         return "the columns differ from the entry"
     return ""
@@ -152,7 +154,7 @@ def compare_conversations(log: Log, rows: Iterable[ConversationRow], report: Aud
     counts = report.section("store").counts
     for row in rows:
         counts["conversations"] += 1
-        conv_id, head = row.conv_id, row.head or 0
+        conv_id, head = row.conv_id, row.head or NO_SEQ
         conversation = due.pop(conv_id, None)
         place: dict[str, Any] = {"conv_id": conv_id, "seq": head, "where": "table conversation"}
         if conversation is None or head > conversation.head:
@@ -166,13 +168,13 @@ def compare_conversations(log: Log, rows: Iterable[ConversationRow], report: Aud
 def _state_in(row: ConversationRow, conversation: AuditedConversation) -> _ConversationState:
     """The state in a row. A row of an earlier version has no history rule, count or time."""
     return _ConversationState(
-        head=row.head or 0,
+        head=row.head or NO_SEQ,
         owner=row.owner,
         join_rule=row.join_rule,
         mode=row.mode,
         history_rule=row.history_rule or "since_join",
         messages=row.messages or 0,
-        at=conversation.times[-1] if row.at is None else row.at,
+        at=Milliseconds(conversation.times[-1]) if row.at is None else row.at,
         member_count=row.member_count,
         name=description_digest(row.name or ""),
         metadata=description_digest(row.metadata or ""),
@@ -187,7 +189,7 @@ def _state_of(conversation: AuditedConversation) -> _ConversationState:
         mode=conversation.mode,
         history_rule=conversation.history,
         messages=conversation.messages or 0,
-        at=conversation.times[-1],
+        at=Milliseconds(conversation.times[-1]),
         member_count=conversation.member_count,
         name=conversation.name,
         metadata=conversation.metadata,

@@ -9,9 +9,10 @@ from typing import NamedTuple, TypeAlias
 from audit.report import AuditReport
 from audit.sync_shards import AuditedShards, Shard
 from schemas.lifetime import SKIPPED_SINCE
+from schemas.number_types import SyncSeqId
 from schemas.sync_seq import unpack_sync_seq
 
-ExpiryRow: TypeAlias = tuple[str, int, int]
+ExpiryRow: TypeAlias = tuple[str, int, SyncSeqId]
 """(user_id, since, newest)."""
 
 
@@ -23,26 +24,26 @@ class Notes(NamedTuple):
         skips: The highest sync SeqId that the sync sink skipped.
     """
 
-    expiries: dict[str, int]
-    skips: dict[str, int]
+    expiries: dict[str, SyncSeqId]
+    skips: dict[str, SyncSeqId]
 
 
 def read_notes(rows: Iterable[ExpiryRow], report: AuditReport) -> Notes:
     """Read the rows of the table, in any order; the report receives the numbers of notes."""
     counts = report.section("sync-store").counts
-    expiries: dict[str, int] = {}
-    skips: dict[str, int] = {}
+    expiries: dict[str, SyncSeqId] = {}
+    skips: dict[str, SyncSeqId] = {}
     for user, since, newest in rows:
         if since == SKIPPED_SINCE:
             skips[user] = newest
         else:
             counts["expiries"] += 1
-            expiries[user] = max(newest, expiries.get(user, -1))
+            expiries[user] = max(newest, expiries.get(user, newest))
     counts["skip notes"] += len(skips)
     return Notes(expiries, skips)
 
 
-def allow_skipped(shards: Iterable[Shard], skips: Mapping[str, int]) -> None:
+def allow_skipped(shards: Iterable[Shard], skips: Mapping[str, SyncSeqId]) -> None:
     """Make deliveries optional that the sync sink skipped because their recipient was inactive.
 
     A reader below a skip note gets `trimmed`, so a missing row up to the note is no difference.
@@ -60,7 +61,7 @@ def allow_skipped(shards: Iterable[Shard], skips: Mapping[str, int]) -> None:
 
 
 def compare_skip_notes(
-    skips: Mapping[str, int], shards: AuditedShards, report: AuditReport
+    skips: Mapping[str, SyncSeqId], shards: AuditedShards, report: AuditReport
 ) -> None:
     """Report each skip note above everything in the shard of its recipient.
 
@@ -85,7 +86,7 @@ def compare_skip_notes(
 
 
 def compare_sync_expiries(
-    reached: Mapping[str, int], expiries: Mapping[str, int], report: AuditReport
+    reached: Mapping[str, SyncSeqId], expiries: Mapping[str, SyncSeqId], report: AuditReport
 ) -> None:
     """Compare each recipient's newest sync SeqId in the table with the recipient's rows.
 

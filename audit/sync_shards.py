@@ -13,6 +13,7 @@ from audit.deliveries import DUE, NO_KEY, OPTIONAL, Deliveries
 from audit.reply_records import Replies
 from audit.topic_readers import OffsetSpan
 from backends.sync_layout.layouts import SyncShards
+from schemas.number_types import NO_SEQ, EpochNumber, Milliseconds, Offset, SeqId, ShardNumber
 from schemas.recipients import SEPARATOR, recipients_of
 from schemas.sync_seq import epoch_of, sync_seq
 
@@ -42,12 +43,12 @@ class SyncPosition(Struct, frozen=True):
 
     kind: str
     conv_id: str
-    at: int
+    at: Milliseconds
     sender: str = ""
     device_id: str = ""
     client_msg_id: str = ""
-    seq: int = 0
-    target: int = 0
+    seq: SeqId = NO_SEQ
+    target: SeqId = NO_SEQ
     code: str = ""
 
 
@@ -79,18 +80,18 @@ class Shard:
 
     def __init__(  # noqa: PLR0913 - the last two have defaults
         self,
-        number: int,
-        low: int,
-        end: int,
-        home: Callable[[str], int | None],
+        number: ShardNumber,
+        low: Offset,
+        end: Offset,
+        home: Callable[[str], ShardNumber | None],
         *,
         name: str = "sync",
-        expired_before: int = 0,
+        expired_before: Milliseconds = Milliseconds(0),
     ) -> None:
         self.number = number
         self.name = name
         self.epoch = epoch_of(number)
-        self.first_seq = sync_seq(self.epoch, 0)
+        self.first_seq = sync_seq(self.epoch, Offset(0))
         """The sync SeqId of offset 0."""
         self.low = low
         self.end = max(low, end)
@@ -99,8 +100,8 @@ class Shard:
         self.expired_before = expired_before
         self.deliveries = Deliveries()
         self._recipients: dict[bytes, ShardRecipients] = {}
-        self.marks: dict[tuple[str, str], int] = {}
-        self.first_at: dict[int, int] = {}
+        self.marks: dict[tuple[str, str], SeqId] = {}
+        self.first_at: dict[int, Milliseconds] = {}
         """By source partition, the time (ms) of its first record in this shard."""
 
     @property
@@ -134,19 +135,19 @@ class Shard:
         """Whether the records of this recipient belong to this shard."""
         return self.home(user) == self.number
 
-    def mark(self, conv_id: str, user: str, seq: int) -> None:
+    def mark(self, conv_id: str, user: str, seq: SeqId) -> None:
         """Record a read mark of a recipient; the highest one counts."""
-        self.marks[conv_id, user] = max(seq, self.marks.get((conv_id, user), 0))
+        self.marks[conv_id, user] = max(seq, self.marks.get((conv_id, user), seq))
 
-    def has_marked(self, conv_id: str, user: str, seq: int) -> bool:
+    def has_marked(self, conv_id: str, user: str, seq: SeqId) -> bool:
         """Whether a recipient's read mark has reached this SeqId, in all records read so far."""
         return self.marks.get((conv_id, user), 0) >= seq
 
-    def reaches(self, offset: int) -> bool:
+    def reaches(self, offset: Offset) -> bool:
         """Whether the shard, up to ``end_now``, includes this offset."""
         return offset < self.end_now
 
-    def state_of(self, at: int) -> int:
+    def state_of(self, at: Milliseconds) -> int:
         """The initial state of a delivery of this time (ms): `DUE` or `OPTIONAL`."""
         return OPTIONAL if at < self.expired_before else DUE
 
@@ -165,7 +166,10 @@ class AuditedShards:
     """
 
     def __init__(
-        self, places: SyncShards, spans: Iterable[OffsetSpan], expired_before: int = 0
+        self,
+        places: SyncShards,
+        spans: Iterable[OffsetSpan],
+        expired_before: Milliseconds = Milliseconds(0),
     ) -> None:
         self._places_now = places
         self.replies = Replies()
@@ -173,11 +177,11 @@ class AuditedShards:
         self._homes = {epoch: cache(partial(_home, places, epoch)) for epoch in places.epochs}
         self.by_number = {
             span.partition: Shard(
-                span.partition,
+                ShardNumber(span.partition),
                 span.low,
                 span.end,
-                self._homes[epoch_of(span.partition)],
-                name=places.name(span.partition),
+                self._homes[epoch_of(ShardNumber(span.partition))],
+                name=places.name(ShardNumber(span.partition)),
                 expired_before=expired_before,
             )
             for span in sorted(spans)
@@ -193,7 +197,7 @@ class AuditedShards:
         shards = list(self.by_number.values())
         return [[shard] for shard in shards] if len(self._homes) == 1 else [shards]
 
-    def of(self, user: str, epoch: int) -> Shard | None:
+    def of(self, user: str, epoch: EpochNumber) -> Shard | None:
         """The shard of a recipient in an epoch; None if there is none."""
         home = self._homes.get(epoch)
         number = None if home is None else home(user)
@@ -203,16 +207,16 @@ class AuditedShards:
         """Set the shards that exist at the end of the audit."""
         self._places_now = places
 
-    def has_marked(self, conv_id: str, user: str, seq: int) -> bool:
+    def has_marked(self, conv_id: str, user: str, seq: SeqId) -> bool:
         """Whether a recipient's read mark has reached this SeqId, in all records read so far."""
         return any(shard.has_marked(conv_id, user, seq) for shard in self.chain(user))
 
-    def marked(self, conv_id: str, user: str, number: int) -> int:
+    def marked(self, conv_id: str, user: str, number: ShardNumber) -> int:
         """A recipient's read mark in the records read so far, up to a shard; 0 if none."""
         chain = (shard for shard in self.chain(user) if shard.number <= number)
         return max((shard.marks.get((conv_id, user), 0) for shard in chain), default=0)
 
-    def has_come(self, user: str, epoch: int) -> bool:
+    def has_come(self, user: str, epoch: EpochNumber) -> bool:
         """Whether a recipient has a shard in an epoch by now.
 
         In the layout ``topic-per-recipient``, `SyncShards.home` returns the topic of a recipient
@@ -220,7 +224,7 @@ class AuditedShards:
         """
         return epoch in self._places_now.epochs and self._places_now.home(user, epoch) is not None
 
-    def has_replies_of(self, user: str, partition: int, at: int) -> bool:
+    def has_replies_of(self, user: str, partition: int, at: Milliseconds) -> bool:
         """Whether a reply to a command of that time (ms) cannot have expired.
 
         The records of one source partition are in a shard in the order of their commands.
@@ -240,5 +244,5 @@ class AuditedShards:
         return [shard for shard in found if shard is not None]
 
 
-def _home(places: SyncShards, epoch: int, user: str) -> int | None:
+def _home(places: SyncShards, epoch: EpochNumber, user: str) -> ShardNumber | None:
     return places.home(user, epoch)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -22,11 +22,19 @@ from audit.log import Log
 from audit.report import AuditReport, DifferenceKind
 from audit.sync_buckets import Buckets, epoch_of_bucket
 from audit.sync_shards import AuditedShards, Shard, position_of
+from schemas.buckets import sync_bucket
 from schemas.limits import SYNC_BUCKET
+from schemas.number_types import NO_SEQ, BucketNumber, Offset, SeqId, SyncSeqId
 from schemas.sync_rows import SyncRow
 
-AuditedSyncRow: TypeAlias = tuple[str, int, int, bytes | None]
-"""(user_id, bucket, sync_seq, records)."""
+
+class AuditedSyncRow(NamedTuple):
+    """A row of the table ``sync``."""
+
+    user_id: str
+    bucket: BucketNumber
+    sync_seq: SyncSeqId
+    records: bytes | None
 
 
 MAX_REFERENCES: Final = 100
@@ -54,9 +62,9 @@ class _Held(NamedTuple):
         is_text: The row holds an entry where only a reference is allowed.
     """
 
-    sync_seq: int
+    sync_seq: SyncSeqId
     conv_id: str
-    seq: int
+    seq: SeqId
     digest: int
     is_text: bool = False
 
@@ -80,11 +88,12 @@ def compare_sync_rows(
     partition: _Partition | None = None
     number = 0
     for number, row in enumerate(rows, 1):  # noqa: B007 - used after the loop
-        if partition is None or row[0] != partition.user or row[1] != partition.bucket:
+        user, bucket, sync_seq, records = row
+        if partition is None or user != partition.user or bucket != partition.bucket:
             if partition is not None:
                 partition.note_in(buckets)
-            partition = _Partition(row[0], row[1], log, shards, report)
-        partition.take(row[2], row[3])
+            partition = _Partition(user, bucket, log, shards, report)
+        partition.take(sync_seq, records)
     if partition is not None:
         partition.note_in(buckets)
     counts["rows"] += number
@@ -95,7 +104,7 @@ class _Partition:
     """The rows of one recipient in one bucket."""
 
     def __init__(
-        self, user: str, bucket: int, log: Log, shards: AuditedShards, report: AuditReport
+        self, user: str, bucket: BucketNumber, log: Log, shards: AuditedShards, report: AuditReport
     ) -> None:
         self.user = user
         self.bucket = bucket
@@ -121,12 +130,12 @@ class _Partition:
         """Add this bucket to ``buckets`` if it has rows."""
         if self._reached >= 0:
             buckets.add(self.user, self.bucket)
-            buckets.reach(self.user, self._reached)
+            buckets.reach(self.user, SyncSeqId(self._reached))
 
-    def take(self, sync_seq: int, value: bytes | None) -> None:
+    def take(self, sync_seq: SyncSeqId, value: bytes | None) -> None:
         """Process the next row."""
         shard = self._shard
-        if shard is None or sync_seq // SYNC_BUCKET != self.bucket:
+        if shard is None or sync_bucket(sync_seq) != self.bucket:
             self._take_misplaced(sync_seq)
             return
         row = _content(value)
@@ -172,8 +181,8 @@ class _Partition:
                             if sync_seq > reached:  # noqa: PLR1730 - the same
                                 reached = sync_seq
                             continue
-                digest = self._log.reference_digest(conv_id, seq)
-                self._take_odd(shard, _Held(sync_seq, conv_id, seq, digest))
+                digest = self._log.reference_digest(conv_id, SeqId(seq))
+                self._take_odd(shard, _Held(SyncSeqId(sync_seq), conv_id, SeqId(seq), digest))
         self._reached = max(self._reached, reached)
         return highest
 
@@ -183,7 +192,7 @@ class _Partition:
             value = bytes(raw)
             position, digest = position_of(value), audited_digest(value)
             if position is None:
-                held = _Held(sync_seq, "", 0, digest)
+                held = _Held(sync_seq, "", NO_SEQ, digest)
             else:
                 is_text = position.kind not in INLINE
                 held = _Held(sync_seq, position.conv_id, position.seq, digest, is_text)
@@ -192,9 +201,9 @@ class _Partition:
 
     def _take_odd(self, shard: Shard, held: _Held) -> None:
         """Classify a record that is not simply a due reference."""
-        offset = held.sync_seq - shard.first_seq
+        offset = Offset(held.sync_seq - shard.first_seq)
         place: dict[str, Any] = {"conv_id": held.conv_id, "seq": held.seq}
-        if held.sync_seq // SYNC_BUCKET != self.bucket:
+        if sync_bucket(held.sync_seq) != self.bucket:
             detail = "a reference to another bucket"
             self._differ("misplaced", held.sync_seq, **place, detail=detail)
         elif offset < shard.low:
@@ -227,7 +236,7 @@ class _Partition:
             detail = "a reader of the earlier rows skips it"
             self._differ("out_of_order", held.sync_seq, **place, detail=detail)
 
-    def _is_repeated(self, sync_seq: int, state: int) -> bool:
+    def _is_repeated(self, sync_seq: SyncSeqId, state: int) -> bool:
         """Whether a row repeats a record. A repetition of an earlier row is no difference."""
         if sync_seq > self._passed:
             return state == SEEN
@@ -245,20 +254,20 @@ class _Partition:
             self._places[key] = index - deliveries.starts[at]
         return index
 
-    def _take_misplaced(self, sync_seq: int) -> None:
+    def _take_misplaced(self, sync_seq: SyncSeqId) -> None:
         """Process a row of another bucket, or of an epoch in which the recipient has no shard."""
         epoch = epoch_of_bucket(self.bucket)
-        if sync_seq // SYNC_BUCKET == self.bucket:
+        if sync_bucket(sync_seq) == self.bucket:
             newer = partial(self._shards.has_come, self.user, epoch)
             place = self._place(sync_seq)
             self._report.hold("sync-store", newer, kind="misplaced", **place)
         else:
             self._differ("misplaced", sync_seq)
 
-    def _differ(self, kind: DifferenceKind, sync_seq: int, **more: Any) -> None:
+    def _differ(self, kind: DifferenceKind, sync_seq: SyncSeqId, **more: Any) -> None:
         self._report.differ("sync-store", kind, **self._place(sync_seq), **more)
 
-    def _place(self, sync_seq: int) -> dict[str, Any]:
+    def _place(self, sync_seq: SyncSeqId) -> dict[str, Any]:
         where = f"table sync, bucket {self.bucket}, sync_seq {sync_seq}"
         return {"user": self.user, "where": where}
 

@@ -34,6 +34,7 @@ from backends.processes.polling import poll_until
 from backends.sync_layout.layouts import SyncShards
 from backends.sync_layout.topic_creation import sync_shards
 from schemas.errors import ConfigurationError, ServerUnavailable
+from schemas.number_types import Offset
 from schemas.settings import Settings
 from schemas.topics import Topic
 
@@ -67,8 +68,8 @@ class OffsetSpan(NamedTuple):
     """
 
     partition: int
-    low: int
-    end: int
+    low: Offset
+    end: Offset
 
 
 def committed_spans(settings: Settings, topic: Topic) -> list[OffsetSpan]:
@@ -126,8 +127,9 @@ def _partitions(
 ) -> Mapping[int, TopicPartition]:
     """The partitions by number. Their count comes from the broker, not from the settings."""
     name = settings.topic(topic)
+    places: dict[int, TopicPartition]
     if topic is Topic.SYNC:
-        places = sync_shards(admin, settings).places
+        places = dict(sync_shards(admin, settings).places.items())
     else:
         found = admin.list_topics(name, timeout=REQUEST_SECONDS).topics[name]
         places = {partition: TopicPartition(name, partition) for partition in found.partitions}
@@ -149,7 +151,7 @@ def read(settings: Settings, topic: Topic, spans: Sequence[OffsetSpan]) -> Itera
 
 def read_messages(
     settings: Settings, topic: Topic, spans: Sequence[OffsetSpan]
-) -> Iterator[tuple[int, int, Message]]:
+) -> Iterator[tuple[int, Offset, Message]]:
     """(partition, offset, record) in the order of arrival; otherwise as `read`."""
     name = settings.topic(topic)
     spans = [span for span in spans if span.end > span.low]
@@ -170,7 +172,7 @@ def read_messages(
             yield from _records(messages, numbers, last)
 
 
-def _at(place: TopicPartition, offset: int) -> TopicPartition:
+def _at(place: TopicPartition, offset: Offset) -> TopicPartition:
     return TopicPartition(place.topic, place.partition, offset)
 
 
@@ -178,7 +180,7 @@ def _records(
     messages: Sequence[Message],
     numbers: Mapping[tuple[str | None, int | None], int],
     last: dict[int, int],
-) -> Iterator[tuple[int, int, Message]]:
+) -> Iterator[tuple[int, Offset, Message]]:
     """The records up to the last offset of each partition. Removes finished ones from ``last``."""
     for message in messages:
         partition = numbers.get((message.topic(), message.partition()))
@@ -190,14 +192,14 @@ def _records(
         if partition is None or offset is None or partition not in last:
             continue
         if offset <= last[partition]:
-            yield partition, offset, message
+            yield partition, Offset(offset), message
         if offset >= last[partition]:
             del last[partition]
 
 
 def read_at(
-    settings: Settings, topic: Topic, partition: int, offsets: Sequence[int]
-) -> Mapping[int, tuple[bytes | None, bytes | None]]:
+    settings: Settings, topic: Topic, partition: int, offsets: Sequence[Offset]
+) -> Mapping[Offset, tuple[bytes | None, bytes | None]]:
     """(key, value) by offset of single records of a partition. Removed records are left out.
 
     Raises:
@@ -206,7 +208,7 @@ def read_at(
     found = {}
     for offset in offsets:
         for _, at, key, value in read(
-            settings, topic, [OffsetSpan(partition, offset, offset + 1)]
+            settings, topic, [OffsetSpan(partition, offset, Offset(offset + 1))]
         ):
             found[at] = (key, value)
     return found
@@ -214,7 +216,7 @@ def read_at(
 
 def committed_offsets(
     settings: Settings, topic: Topic, stage: str, partitions: Iterable[int]
-) -> dict[int, int]:
+) -> dict[int, Offset]:
     """The committed offset of a stage in each partition; below 0 without a commit.
 
     Raises:
@@ -225,7 +227,7 @@ def committed_offsets(
         places = _partitions(admin, settings, topic)
         wanted = list(partitions)
         found = committed_places(consumer, [places[number] for number in wanted])
-        offsets = {(place.topic, place.partition): place.offset for place in found}
+        offsets = {(place.topic, place.partition): Offset(place.offset) for place in found}
         return {
             number: offsets[places[number].topic, places[number].partition] for number in wanted
         }

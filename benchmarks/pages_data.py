@@ -11,6 +11,7 @@ from cassandra.concurrent import execute_concurrent_with_args
 from backends.cassandra.memberships import join_place, user_bucket
 from benchmarks.workload import TEXT
 from schemas.codec import encode
+from schemas.number_types import Milliseconds, SeqId
 from schemas.records import MessageSent, TextContent
 from schemas.sync_rows import SyncRow, encode_row
 
@@ -93,7 +94,12 @@ def _row(user: str, begin: int) -> str:
 def _entry(conv_id: str, seq: int) -> str:
     content = TextContent(text=TEXT)
     sent = MessageSent(
-        conv_id=conv_id, seq=seq, sender="ann", client_msg_id="bench", at=seq, content=content,
+        conv_id=conv_id,
+        seq=SeqId(seq),
+        sender="ann",
+        client_msg_id="bench",
+        at=Milliseconds(seq),
+        content=content,
         mentions=[],
-    )  # fmt: skip
+    )
     return encode(sent).decode()

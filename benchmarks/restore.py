@@ -23,6 +23,7 @@ from schemas.codec import encode
 from schemas.errors import ServerUnavailable
 from schemas.ids import uuid7
 from schemas.limits import Limits
+from schemas.number_types import Milliseconds, Offset
 from schemas.records import AddMembers, AnyCommand, CreateConversation, SendMessage, TextContent
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -42,9 +43,9 @@ _SECONDS: Final = 60.0
 class Source:
     """A command with the fields of a record on the source topic."""
 
-    timestamp = 1_700_000_000_000
+    timestamp: Milliseconds | None = Milliseconds(1_700_000_000_000)
 
-    def __init__(self, offset: int, command: AnyCommand) -> None:
+    def __init__(self, offset: Offset, command: AnyCommand) -> None:
         self.offset = offset
         self.key = command.conv_id.encode()
         self.value = encode(command)
@@ -168,7 +169,7 @@ def write_many(settings: Settings) -> int:
     for _, records in copies(MANY):
         for key, value in records:
             writer.state(key, value)
-    writer.state(*progress_record(LaneProgress(2 * MANY)))
+    writer.state(*progress_record(LaneProgress(Offset(2 * MANY))))
     writer.flush()
     return writer.records
 
@@ -184,7 +185,7 @@ def write_large(settings: Settings) -> int:
 def run(writer: RecordWriter, commands: Iterable[AnyCommand]) -> LaneProgress:
     """Runs a sequencer on some commands, and writes its state."""
     sequencer = Sequencer(Limits(), Conversations(), LaneProgress())
-    records = (Source(offset, command) for offset, command in enumerate(commands))
+    records = (Source(Offset(offset), command) for offset, command in enumerate(commands))
     while some := list(islice(records, _AT_ONCE)):
         for record in some:
             sequencer.process(record, writer)

@@ -25,6 +25,7 @@ from gateway.store.coalescing import CoalescingStore
 from gateway.store.store_port import Store
 from schemas.codec import encode
 from schemas.limits import MESSAGE_BUCKET
+from schemas.number_types import Milliseconds, SeqId
 from schemas.records import MessageSent, TextContent
 from schemas.settings import Settings
 from tests.support.waiting import until
@@ -84,9 +85,14 @@ def fill(session: Session) -> None:
         )
     for seq in range(1, HEAD + 1):
         sent = MessageSent(
-            conv_id=CONV_ID, seq=seq, sender="ann", client_msg_id="bench", at=seq,
-            content=TextContent(text=TEXT), mentions=[],
-        )  # fmt: skip
+            conv_id=CONV_ID,
+            seq=SeqId(seq),
+            sender="ann",
+            client_msg_id="bench",
+            at=Milliseconds(seq),
+            content=TextContent(text=TEXT),
+            mentions=[],
+        )
         session.execute(
             "INSERT INTO message (conv_id, bucket, seq, kind, entry)"
             " VALUES (%s, %s, %s, 'message_sent', %s)",
@@ -121,7 +127,7 @@ async def measure(counted: CountedStore, store: Store) -> Measured:
 async def _reader(store: Store, user: str) -> None:
     for _ in range(PAGES_EACH):
         access = await access_conversation(store, user, CONV_ID)
-        asked = HistoryAsked(access.head - PAGE + 1, access.head, PAGE, newest_first=True)
+        asked = HistoryAsked(SeqId(access.head - PAGE + 1), access.head, PAGE, newest_first=True)
         page = await read_history(store, access, asked)
         if len(page.items) != PAGE:
             raise AssertionError(f"a page of {len(page.items)}")

@@ -41,6 +41,7 @@ from benchmarks.workload import FLUSH_SECONDS, TEXT
 from schemas.codec import encode
 from schemas.errors import ServerUnavailable
 from schemas.lifetime import SKIPPED_SINCE
+from schemas.number_types import Milliseconds, Offset, SeqId
 from schemas.recipients import recipients_key, recipients_of
 from schemas.records import MessageSent, TextContent
 from schemas.settings import Settings
@@ -118,7 +119,7 @@ def grouped_records() -> Iterator[Record]:
         message, shard = divmod(number, SHARDS)
         seq, group = divmod(message, GROUPS)
         value = _message(f"conv-{group}", seq + 1)
-        yield Record(shard, message, keys[group * SHARDS + shard], value)
+        yield Record(shard, Offset(message), keys[group * SHARDS + shard], value)
 
 
 def spread_records() -> Iterator[Record]:
@@ -126,14 +127,16 @@ def spread_records() -> Iterator[Record]:
     for number in range(SPREAD_RECORDS):
         offset, shard = divmod(number, SHARDS)
         seq, person = divmod(number, PEOPLE)
-        yield Record(shard, offset, b"user-%d" % person, _message(f"chat-{person}", seq + 1))
+        yield Record(
+            shard, Offset(offset), b"user-%d" % person, _message(f"chat-{person}", seq + 1)
+        )
 
 
 def _message(conv_id: str, seq: int) -> bytes:
     return encode(
         MessageSent(
-            conv_id=conv_id, seq=seq, sender="ann", client_msg_id="bench",
-            at=1_700_000_000_000 + seq, content=TextContent(text=TEXT), mentions=[],
+            conv_id=conv_id, seq=SeqId(seq), sender="ann", client_msg_id="bench",
+            at=Milliseconds(1_700_000_000_000 + seq), content=TextContent(text=TEXT), mentions=[],
         )
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from backends.sync_layout.layouts import (
 )
 from consumers.partition_reader import answered, bounds, written_end
 from schemas.errors import ConfigurationError
+from schemas.number_types import FIRST_EPOCH, EpochNumber, Offset
 from schemas.settings import Settings
 
 CHAIN_CHECK_SECONDS: Final = 1.0
@@ -33,11 +34,11 @@ class Chain(Protocol):
     def open(self) -> None:
         """Read the list of epochs. Call this before anything is assigned to the consumer."""
 
-    def newest(self) -> int:
+    def newest(self) -> EpochNumber:
         """Return the oldest epoch that is not closed. New records go there or to a later epoch."""
         ...
 
-    def place(self, epoch: int) -> TopicPartition:
+    def place(self, epoch: EpochNumber) -> TopicPartition:
         """Return the shard of an epoch.
 
         Raises:
@@ -45,11 +46,11 @@ class Chain(Protocol):
         """
         ...
 
-    def after(self, epoch: int) -> int | None:
+    def after(self, epoch: EpochNumber) -> EpochNumber | None:
         """Return the epoch to read after this one; None while records are written to this one."""
         ...
 
-    def end(self, place: TopicPartition) -> int:
+    def end(self, place: TopicPartition) -> Offset:
         """Return the end offset of a shard for which `after` returned a next epoch."""
         ...
 
@@ -80,25 +81,25 @@ class ShardedChain:
 
     def open(self) -> None:
         """See `Chain`."""
-        answered(self._layout.topic_of(0), lambda: self._log.read(REQUEST_SECONDS))
+        answered(self._layout.topic_of(FIRST_EPOCH), lambda: self._log.read(REQUEST_SECONDS))
 
-    def newest(self) -> int:
+    def newest(self) -> EpochNumber:
         """See `Chain`."""
-        epoch = 0
+        epoch = FIRST_EPOCH
         while (following := self.after(epoch)) is not None:
             epoch = following
         return epoch
 
-    def place(self, epoch: int) -> TopicPartition:
+    def place(self, epoch: EpochNumber) -> TopicPartition:
         """See `Chain`."""
         return _place(self._consumer, self._layout, self._user, epoch)
 
-    def after(self, epoch: int) -> int | None:
+    def after(self, epoch: EpochNumber) -> EpochNumber | None:
         """See `Chain`."""
         epochs = self._log.epochs
         return epochs.after(epoch) if epochs.is_closed(epoch) else None
 
-    def end(self, place: TopicPartition) -> int:
+    def end(self, place: TopicPartition) -> Offset:
         """See `Chain`. Every record of a closed shard is committed."""
         return bounds(self._consumer, place)[1]
 
@@ -134,21 +135,21 @@ class RecipientTopicChain:
     def open(self) -> None:
         """See `Chain`."""
 
-    def newest(self) -> int:
+    def newest(self) -> EpochNumber:
         """See `Chain`."""
-        return 0 if self.after(0) is None else OWN_EPOCH
+        return FIRST_EPOCH if self.after(FIRST_EPOCH) is None else OWN_EPOCH
 
-    def place(self, epoch: int) -> TopicPartition:
+    def place(self, epoch: EpochNumber) -> TopicPartition:
         """See `Chain`."""
         return _place(self._consumer, self._layout, self._user, epoch)
 
-    def after(self, epoch: int) -> int | None:
+    def after(self, epoch: EpochNumber) -> EpochNumber | None:
         """See `Chain`. Before the person has a topic, the timeline holds replies only."""
         if epoch == OWN_EPOCH or not self._check_topic():
             return None
         return OWN_EPOCH
 
-    def end(self, place: TopicPartition) -> int:
+    def end(self, place: TopicPartition) -> Offset:
         """See `Chain`. Includes records in open transactions: they may be committed later.
 
         Later records go to the person's own topic:
@@ -182,7 +183,9 @@ def chain_of(settings: Settings, user: str, consumer: Consumer) -> Chain:
     )
 
 
-def _place(consumer: Consumer, layout: SyncLayout, user: str, epoch: int) -> TopicPartition:
+def _place(
+    consumer: Consumer, layout: SyncLayout, user: str, epoch: EpochNumber
+) -> TopicPartition:
     topic = layout.topic(user, epoch)
     partitions = _partitions(consumer, topic)
     if not partitions:

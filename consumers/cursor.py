@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from schemas.errors import ConfigurationError, TransientFailure
+from schemas.number_types import SyncSeqId
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS cursor (
@@ -29,14 +30,14 @@ ON CONFLICT DO UPDATE SET sync_seq = max(sync_seq, excluded.sync_seq)
 class CursorStore(Protocol):
     """Stores a cursor for each (user, device). Thread-safe."""
 
-    def load(self, user: str, device_id: str) -> int | None:
+    def load(self, user: str, device_id: str) -> SyncSeqId | None:
         """Return the device's cursor; None if it has none.
 
         Raises:
             TransientFailure: The store cannot be read now.
         """
 
-    def save(self, user: str, device_id: str, sync_seq: int) -> None:
+    def save(self, user: str, device_id: str, sync_seq: SyncSeqId) -> None:
         """Move the device's cursor forward. A stored cursor that is higher does not change.
 
         Raises:
@@ -55,14 +56,14 @@ class MemoryCursors:
     """Cursors in memory. They end with the process."""
 
     def __init__(self) -> None:
-        self._cursors: dict[tuple[str, str], int] = {}
+        self._cursors: dict[tuple[str, str], SyncSeqId] = {}
         self._lock = threading.Lock()
 
-    def load(self, user: str, device_id: str) -> int | None:
+    def load(self, user: str, device_id: str) -> SyncSeqId | None:
         """See `CursorStore`."""
         return self._cursors.get((user, device_id))
 
-    def save(self, user: str, device_id: str, sync_seq: int) -> None:
+    def save(self, user: str, device_id: str, sync_seq: SyncSeqId) -> None:
         """See `CursorStore`."""
         with self._lock:
             before = self._cursors.get((user, device_id), sync_seq)
@@ -99,14 +100,17 @@ class FileCursors:
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(f"the cursors {path} cannot be opened: {error}") from error
 
-    def load(self, user: str, device_id: str) -> int | None:
+    def load(self, user: str, device_id: str) -> SyncSeqId | None:
         """See `CursorStore`."""
         row = self._execute(
             "SELECT sync_seq FROM cursor WHERE user_id = ? AND device_id = ?", (user, device_id)
         )
-        return row[0] if row else None
+        if row is None:
+            return None
+        (sync_seq,) = row
+        return SyncSeqId(sync_seq)
 
-    def save(self, user: str, device_id: str, sync_seq: int) -> None:
+    def save(self, user: str, device_id: str, sync_seq: SyncSeqId) -> None:
         """See `CursorStore`."""
         self._execute(_SAVE, (user, device_id, sync_seq))
 

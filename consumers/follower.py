@@ -24,6 +24,7 @@ from consumers.cursor import CursorStore
 from consumers.partition_reader import bounds, open_consumer
 from schemas.codec import decode_sync_record
 from schemas.errors import ConfigurationError, Trimmed, UndecodableRecord
+from schemas.number_types import FIRST_EPOCH, EpochNumber, Offset, SyncSeqId
 from schemas.recipients import is_recipient
 from schemas.records import AnySyncRecord
 from schemas.settings import Settings
@@ -47,7 +48,7 @@ SKIPPED_SAVE_SECONDS: Final = 5.0
 class SyncItem(NamedTuple):
     """One record of a sync timeline, with its sync SeqId."""
 
-    sync_seq: int
+    sync_seq: SyncSeqId
     record: AnySyncRecord
 
 
@@ -83,10 +84,12 @@ class SyncFollower:
         self._user, self._key, self._device_id = user, user.encode(), device_id
         self._cursors = cursors
         self._gulp: deque[Message] = deque()
-        self._uncommitted: int | None = None  # the last delivered record, until it is committed
+        self._uncommitted: SyncSeqId | None = (
+            None  # the last delivered record, until it is committed
+        )
         self._consumer = open_consumer(settings)
         self._chain = chain_of(settings, user, self._consumer)
-        self._closed_end: int | None = None  # end of the shard, once nothing writes to it
+        self._closed_end: Offset | None = None  # end of the shard, once nothing writes to it
         try:
             self._chain.open()
             self._begin(start)
@@ -165,15 +168,15 @@ class SyncFollower:
         if cursor is not None:
             self._begin_after(cursor)
             return
-        epoch = 0 if start == "beginning" else self._chain.newest()
+        epoch = FIRST_EPOCH if start == "beginning" else self._chain.newest()
         place = self._chain.place(epoch)
         oldest, end = bounds(self._consumer, place)
         if start == "end" and end > 0:
             # Without this, a crash before the first record would move the start position.
-            self._cursors.save(self._user, self._device_id, sync_seq(epoch, end - 1))
+            self._cursors.save(self._user, self._device_id, sync_seq(epoch, Offset(end - 1)))
         self._read_from(epoch, place, oldest if start == "beginning" else end)
 
-    def _begin_after(self, cursor: int) -> None:
+    def _begin_after(self, cursor: SyncSeqId) -> None:
         epoch, offset = unpack_sync_seq(cursor)
         try:
             place = self._chain.place(epoch)
@@ -184,15 +187,15 @@ class SyncFollower:
             raise self._ahead_of_timeline(cursor)
         if offset + 1 < oldest:
             raise Trimmed(cursor, sync_seq(epoch, oldest))
-        self._read_from(epoch, place, offset + 1)
+        self._read_from(epoch, place, Offset(offset + 1))
 
-    def _ahead_of_timeline(self, cursor: int) -> ConfigurationError:
+    def _ahead_of_timeline(self, cursor: SyncSeqId) -> ConfigurationError:
         return ConfigurationError(
             f"the cursor {cursor} of {self._user} is ahead of the sync timeline: is it of another "
             "deployment?"
         )
 
-    def _read_from(self, epoch: int, place: TopicPartition, offset: int) -> None:
+    def _read_from(self, epoch: EpochNumber, place: TopicPartition, offset: Offset) -> None:
         self._epoch, self._place, self._next_offset = epoch, place, offset
         self._closed_end = None
         start = TopicPartition(place.topic, place.partition, offset)
@@ -212,17 +215,18 @@ class SyncFollower:
         oldest, _ = bounds(self._consumer, place)
         if oldest > 0:
             raise Trimmed(self._last_seen(), sync_seq(following, oldest))
-        self._read_from(following, place, 0)
-        self._saved = 0
+        self._read_from(following, place, Offset(0))
+        self._saved = Offset(0)
 
     def _handle(self, message: Message) -> SyncItem | None:
-        error, offset = message.error(), message.offset()
+        error, at = message.error(), message.offset()
         if self._chain.take(message):
             return None
-        if error is not None or offset is None:
+        if error is not None or at is None:
             self._handle_error(message)
             return None
-        self._next_offset = offset + 1
+        offset = Offset(at)
+        self._next_offset = Offset(offset + 1)
         if not is_recipient(self._key, message.key()):
             return None
         self._uncommitted = sync_seq(self._epoch, offset)
@@ -235,7 +239,7 @@ class SyncFollower:
         error = message.error()
         try:
             if error is not None and is_end(message, error):
-                self._next_offset = max(self._next_offset, message.offset() or 0)
+                self._next_offset = max(self._next_offset, Offset(message.offset() or 0))
         except OffsetGone:
             self._continue_after_gap()
 
@@ -249,8 +253,8 @@ class SyncFollower:
             )
         self._read_from(self._epoch, self._place, self._next_offset)
 
-    def _last_seen(self) -> int:
-        return sync_seq(self._epoch, max(0, self._next_offset - 1))
+    def _last_seen(self) -> SyncSeqId:
+        return sync_seq(self._epoch, Offset(max(0, self._next_offset - 1)))
 
     def _save_skipped(self, after_seconds: float) -> None:
         """Move the cursor past records of other people: a restart does not read them again.

@@ -13,6 +13,7 @@ from backends.kafka.partition_ends import OffsetQuery, consumer_bounds, written_
 from backends.kafka.topic_reading import NO_TOPIC, assigned_consumer
 from backends.sync_layout.topic_creation import places_of
 from schemas.errors import ConfigurationError, ServerUnavailable
+from schemas.number_types import Offset
 from schemas.settings import Settings
 from schemas.topics import Topic
 
@@ -28,7 +29,7 @@ def open_consumer(settings: Settings) -> Consumer:
     return assigned_consumer(settings, "reader", more)
 
 
-def bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+def bounds(consumer: Consumer, place: TopicPartition) -> tuple[Offset, Offset]:
     """Return the oldest offset of a partition and the end of its committed records.
 
     Raises:
@@ -38,7 +39,7 @@ def bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
     return answered(place.topic, lambda: consumer_bounds(consumer, place, REQUEST_SECONDS))
 
 
-def written_end(settings: Settings, place: TopicPartition) -> int:
+def written_end(settings: Settings, place: TopicPartition) -> Offset:
     """Return the end of a partition, records of open transactions included.
 
     Errors: see `offsets`.
@@ -48,7 +49,7 @@ def written_end(settings: Settings, place: TopicPartition) -> int:
     return end
 
 
-def offsets(settings: Settings, topic: Topic, query: OffsetQuery) -> dict[int, int]:
+def offsets(settings: Settings, topic: Topic, query: OffsetQuery) -> dict[int, Offset]:
     """Return one offset for each partition of a topic; for ``im.sync``, for each shard number.
 
     Raises:
@@ -58,7 +59,7 @@ def offsets(settings: Settings, topic: Topic, query: OffsetQuery) -> dict[int, i
     admin = admin_client(settings)  # hold the reference: without it the futures never complete
     name = settings.topic(topic)
 
-    def read_offsets() -> dict[int, int]:
+    def read_offsets() -> dict[int, Offset]:
         missing = admin.list_topics(name, timeout=REQUEST_SECONDS).topics[name].error
         if missing is not None:
             raise KafkaException(missing)

@@ -16,11 +16,12 @@ from backends.kafka.topic_reading import OffsetGone, gulp, is_end
 from consumers.partition_reader import bounds, offsets, open_consumer, shards
 from schemas.codec import decode_entry
 from schemas.errors import Stalled, Trimmed
+from schemas.number_types import Offset
 from schemas.records import AnyEntry
 from schemas.settings import Settings
 from schemas.topics import Topic
 
-Positions: TypeAlias = dict[int, int]
+Positions: TypeAlias = dict[int, Offset]
 """The next offset to read, by partition; for sync timelines, by shard number."""
 
 MAX_RECORDS_PER_READ: Final = 10_000
@@ -38,7 +39,7 @@ class TailRecord(NamedTuple):
     """One record with its position."""
 
     partition: int
-    offset: int
+    offset: Offset
     key: bytes | None
     value: bytes | None
 
@@ -65,7 +66,7 @@ class TimelineTail:
     """
 
     def __init__(
-        self, settings: Settings, start: Mapping[int, int], topic: Topic = Topic.TIMELINE
+        self, settings: Settings, start: Mapping[int, Offset], topic: Topic = Topic.TIMELINE
     ) -> None:
         self._name = settings.topic(topic)
         self._positions = dict(start)
@@ -97,7 +98,7 @@ class TimelineTail:
         return [record for message in messages if (record := self._handle(message)) is not None]
 
     def read_until(
-        self, ends: Mapping[int, int], silence: float = SILENCE_SECONDS
+        self, ends: Mapping[int, Offset], silence: float = SILENCE_SECONDS
     ) -> Iterator[list[TailRecord]]:
         """Yield batches up to the given ends; the last batch may go beyond. Errors: also `read`.
 
@@ -119,7 +120,7 @@ class TimelineTail:
         """Return the next offsets to read, after the returned records and transaction markers."""
         return dict(self._positions)
 
-    def has_reached(self, ends: Mapping[int, int]) -> bool:
+    def has_reached(self, ends: Mapping[int, Offset]) -> bool:
         """Return whether every record before these offsets was returned."""
         return all(self._positions[partition] >= end for partition, end in ends.items())
 
@@ -128,13 +129,14 @@ class TimelineTail:
         self._consumer.close()
 
     def _handle(self, message: Message) -> TailRecord | None:
-        error, offset = message.error(), message.offset()
+        error, at = message.error(), message.offset()
         place = message.topic() or "", message.partition() or 0
         partition = self._numbers.get(place)
-        if partition is None or offset is None:
+        if partition is None or at is None:
             return None
+        offset = Offset(at)
         if error is None:
-            self._positions[partition] = offset + 1
+            self._positions[partition] = Offset(offset + 1)
             return TailRecord(partition, offset, message.key(), message.value())
         try:
             if is_end(message, error):
@@ -166,7 +168,7 @@ def ends(settings: Settings, topic: Topic, *, committed_only: bool = False) -> P
     return offsets(settings, topic, stable_ends if committed_only else written_ends)
 
 
-def last_records(settings: Settings, topic: Topic, until: Mapping[int, int]) -> Positions:
+def last_records(settings: Settings, topic: Topic, until: Mapping[int, Offset]) -> Positions:
     """Return the offset of the last committed record before each of the given ends.
 
     A reader that is up to date is just after this record, not at the end: transaction markers
@@ -182,7 +184,7 @@ def last_records(settings: Settings, topic: Topic, until: Mapping[int, int]) -> 
     missing = {p: end for p, end in until.items() if end > oldest[p]}
     depth = _FIRST_DEPTH
     while missing:
-        start = {p: max(oldest[p], end - depth) for p, end in missing.items()}
+        start = {p: Offset(max(oldest[p], end - depth)) for p, end in missing.items()}
         with TimelineTail(settings, start, topic) as tail:
             for records in tail.read_until(missing):
                 last_offsets |= {

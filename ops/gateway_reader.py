@@ -21,6 +21,7 @@ from schemas.http.queries import (
     SearchQuery,
     SyncQuery,
 )
+from schemas.number_types import FIRST_SEQ, SeqId, SyncSeqId
 from schemas.settings import Settings
 
 PAGE: Final = 200
@@ -48,14 +49,15 @@ class GatewayReader:
         self, conv_id: str, first: int | None, last: int | None
     ) -> AsyncIterator[Raw]:
         """Entries and holes of a range, ascending. Without ``last``: up to the present head."""
-        begin: int | None = first or 1
+        begin: SeqId | None = SeqId(first or FIRST_SEQ)
+        end = None if last is None else SeqId(last)
         while begin is not None:
-            query = MessagesQuery(first=begin, last=last, limit=PAGE)
+            query = MessagesQuery(first=begin, last=end, limit=PAGE)
             page = await self._client.history(conv_id, query)
             for item in page.items:
                 yield item
             begin = page.next
-            last = last or page.head  # fixes the end: a busy conversation grows during the read
+            end = end or page.head  # fixes the end: a busy conversation grows during the read
 
     async def conversations(self) -> AsyncIterator[ConversationShown]:
         """All present and former conversations of the user, by id."""
@@ -71,7 +73,7 @@ class GatewayReader:
 
     async def sync(self, after: int | None, limit: int | None) -> AsyncIterator[SyncPageItem]:
         """Records above a cursor, at most ``limit`` in all."""
-        cursor = -1 if after is None else after
+        cursor = SyncSeqId(-1 if after is None else after)
         left = limit
         while left is None or left > 0:
             count = PAGE if left is None else min(PAGE, left)

@@ -10,6 +10,7 @@ from msgspec import Raw
 from rich.cells import cell_len
 
 from schemas.http.answers import ConversationShown
+from schemas.number_types import SyncSeqId
 
 _SEQ_WIDTH: Final = 7
 _NAME_WIDTH: Final = 16
@@ -51,7 +52,7 @@ def history_line(item: Raw) -> str:
     return f"{seqs:>{_SEQ_WIDTH}}  ({_HOLES.get(found['hole'], found['hole'])})"
 
 
-def sync_line(sync_seq: int, record: Raw) -> str:
+def sync_line(sync_seq: SyncSeqId, record: Raw) -> str:
     """A record of a sync timeline, with sync SeqId and conversation."""
     found = msgspec.json.decode(record)
     return f"{sync_seq:>{_SEQ_WIDTH}}  {_place(found)}  {_said(found)}"

@@ -22,6 +22,7 @@ from hashlib import sha256
 from typing import Final, NamedTuple
 
 from schemas.limits import MAX_REASON_LENGTH
+from schemas.number_types import Offset
 
 MAX_LETTER_KEY_BYTES: Final = 1_024
 """A longer key is left out of the letter."""
@@ -40,8 +41,8 @@ class Origin(NamedTuple):
 
     topic: str
     partition: int
-    offset: int
-    last_offset: int | None = None
+    offset: Offset
+    last_offset: Offset | None = None
 
 
 class ContentDigest(NamedTuple):

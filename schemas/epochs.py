@@ -25,6 +25,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas.codec import decode
+from schemas.number_types import FIRST_EPOCH, EpochNumber
 
 
 class EpochDeclared(Struct, frozen=True, tag_field="kind", tag="epoch_declared", kw_only=True):
@@ -34,7 +35,7 @@ class EpochDeclared(Struct, frozen=True, tag_field="kind", tag="epoch_declared",
     to it.
     """
 
-    epoch: int
+    epoch: EpochNumber
     shards: int
     lanes: int
 
@@ -43,7 +44,7 @@ class LaneSwitched(Struct, frozen=True, tag_field="kind", tag="lane_switched", k
     """A lane writes to this epoch from now on, and to no earlier one."""
 
     lane: int
-    epoch: int
+    epoch: EpochNumber
 
 
 AnyEpochRecord: TypeAlias = EpochDeclared | LaneSwitched
@@ -71,8 +72,8 @@ class Epochs:
     """The state after the records so far. Epoch 0 exists from the beginning, undeclared."""
 
     def __init__(self) -> None:
-        self._declared: dict[int, EpochDeclared] = {}
-        self._lanes: dict[int, int] = {}
+        self._declared: dict[EpochNumber, EpochDeclared] = {}
+        self._lanes: dict[int, EpochNumber] = {}
 
     def apply(self, record: AnyEpochRecord) -> None:
         """Applies the next record. Idempotent."""
@@ -82,13 +83,13 @@ class Epochs:
             self._lanes[record.lane] = max(record.epoch, self.lane(record.lane))
 
     @property
-    def newest(self) -> int:
+    def newest(self) -> EpochNumber:
         """The epoch to which lanes switch."""
-        return max(self._declared, default=0)
+        return max(self._declared, default=FIRST_EPOCH)
 
-    def lane(self, lane: int) -> int:
+    def lane(self, lane: int) -> EpochNumber:
         """The epoch that a lane writes to."""
-        return self._lanes.get(lane, 0)
+        return self._lanes.get(lane, FIRST_EPOCH)
 
     def waiting(self) -> list[int]:
         """The lanes that have not switched to the newest epoch."""
@@ -97,13 +98,13 @@ class Epochs:
         newest = self._declared[self.newest]
         return [lane for lane in range(newest.lanes) if self.lane(lane) < newest.epoch]
 
-    def is_closed(self, epoch: int) -> bool:
+    def is_closed(self, epoch: EpochNumber) -> bool:
         """Whether every lane writes to a later epoch."""
         later = [each for each in self._declared.values() if each.epoch > epoch]
         return bool(later) and all(
             self.lane(lane) > epoch for lane in range(max(each.lanes for each in later))
         )
 
-    def after(self, epoch: int) -> int | None:
+    def after(self, epoch: EpochNumber) -> EpochNumber | None:
         """The epoch that follows this one; None if it is the last."""
         return min((each for each in self._declared if each > epoch), default=None)

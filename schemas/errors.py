@@ -31,6 +31,8 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias, get_args
 
+from schemas.number_types import Offset, SyncSeqId
+
 RejectionCode: TypeAlias = Literal[
     "invalid",  # an id, a list or a number is out of its range
     "too_large",  # the text, the message or a list is longer than its limit
@@ -201,11 +203,11 @@ class Trimmed(ImError):
     """The sync timeline no longer has the records after the cursor: rebuild from the store.
 
     Args:
-        cursor: The cursor of the reader, a sync SeqId.
-        oldest: The oldest sync SeqId that is still stored.
+        cursor: The cursor of the reader: a sync SeqId; in a tail of a partition, an offset.
+        oldest: The oldest sync SeqId or offset that is still stored.
     """
 
-    def __init__(self, cursor: int, oldest: int) -> None:
+    def __init__(self, cursor: SyncSeqId | Offset, oldest: SyncSeqId | Offset) -> None:
         super().__init__(f"the cursor {cursor} is older than the oldest stored record, {oldest}")
         self.cursor = cursor
         self.oldest = oldest

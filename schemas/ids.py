@@ -32,7 +32,7 @@ def uuid7(ms: int, random_bits: int) -> str:
     """Builds a UUIDv7 (RFC 9562, section 5.7).
 
     Args:
-        ms: Milliseconds since 1970, below 2**48.
+        ms: int since 1970, below 2**48.
         random_bits: Orders and distinguishes ids of one millisecond, below 2**74.
 
     Raises:

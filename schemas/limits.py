@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from schemas.number_types import Milliseconds
+
 PARTITION_BYTES = 100_000_000
 """Upper bound for each store partition that grows with a timeline: Cassandra reads, repairs and
 compacts a partition as a whole. `tests/unit/backends/test_partition_sizes.py` computes the
@@ -89,7 +91,7 @@ has the text always get a notice and do not count."""
 MAX_EDITS = 50
 """Maximum number of edits of one message. A recall lists each edit."""
 
-DAY_MS = 24 * 3600 * 1000
+DAY_MS = Milliseconds(24 * 3600 * 1000)
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -114,8 +116,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     max_mentions: int = 100
     max_members_per_command: int = 10_000
     members_per_entry: int = 500
-    recall_within_ms: int = DAY_MS
-    edit_within_ms: int = DAY_MS
+    recall_within_ms: Milliseconds = DAY_MS
+    edit_within_ms: Milliseconds = DAY_MS
     owner_recalls: bool = False
     max_periods: int = MAX_PERIODS
     max_notices: int = MAX_NOTICES

@@ -16,6 +16,7 @@ from schemas.environment import explain
 from schemas.errors import ConfigurationError
 from schemas.http_limits import HttpLimitSettings
 from schemas.limits import Limits
+from schemas.number_types import Milliseconds
 from schemas.records import NewDevicePolicy
 from schemas.token_settings import TokenSettings
 from schemas.topics import Topic
@@ -179,8 +180,8 @@ class Settings(TokenSettings, HttpLimitSettings):
             push_again_below=below,
             max_text_bytes=self.max_text_bytes,
             members_per_entry=self.members_per_entry,
-            recall_within_ms=self.recall_within // timedelta(milliseconds=1),
-            edit_within_ms=self.edit_within // timedelta(milliseconds=1),
+            recall_within_ms=Milliseconds(self.recall_within // timedelta(milliseconds=1)),
+            edit_within_ms=Milliseconds(self.edit_within // timedelta(milliseconds=1)),
             owner_recalls=self.recall_by == "sender_or_owner",
         )
 

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from schemas.errors import UndecodableRecord
+from schemas.number_types import SeqId, SyncSeqId
 
 
 class SyncRow(Struct, omit_defaults=True):
@@ -28,15 +29,15 @@ class SyncRow(Struct, omit_defaults=True):
     """
 
     entries: dict[str, list[int]] = {}
-    replies: dict[int, Raw] = {}
+    replies: dict[SyncSeqId, Raw] = {}
 
 
 class SyncReference(Struct, frozen=True, gc=False):
     """One record of a sync timeline: entry ``seq`` of ``conv_id``, or a reply."""
 
-    sync_seq: int
+    sync_seq: SyncSeqId
     conv_id: str = ""
-    seq: int = 0
+    seq: SeqId = SeqId(0)
     reply: Raw | None = None
 
 
@@ -67,7 +68,7 @@ def decode_row(value: bytes | str) -> SyncRow:
 def references(row: SyncRow) -> list[SyncReference]:
     """The references in the row, ordered by sync SeqId."""
     found = [
-        SyncReference(sync_seq, conv_id, seq)
+        SyncReference(SyncSeqId(sync_seq), conv_id, SeqId(seq))
         for conv_id, pairs in row.entries.items()
         for sync_seq, seq in zip(pairs[::2], pairs[1::2], strict=True)
     ]

@@ -8,27 +8,42 @@ from __future__ import annotations
 
 from typing import Final
 
+from schemas.number_types import EpochNumber, Offset, ShardNumber, SyncSeqId
+
 _OFFSET_BITS: Final = 48
 _MAX_EPOCH: Final = (1 << 15) - 1
-MAX_SYNC_SEQ: Final = (1 << 63) - 1
+MAX_SYNC_SEQ: Final = SyncSeqId((1 << 63) - 1)
 
 
-def sync_seq(epoch: int, offset: int) -> int:
+def sync_seq(epoch: EpochNumber, offset: Offset) -> SyncSeqId:
     """Packs an epoch (below 2**15) and an offset (below 2**48) into one growing number.
 
     Raises:
         ValueError: A number is out of its range.
     """
-    if not 0 <= epoch <= _MAX_EPOCH or not 0 <= offset < 1 << _OFFSET_BITS:
-        raise ValueError("an epoch takes 15 bits, an offset 48")
-    return epoch << _OFFSET_BITS | offset
+    return SyncSeqId(_packed(epoch, offset))
 
 
-def unpack_sync_seq(number: int) -> tuple[int, int]:
+def shard_number(epoch: EpochNumber, index: int) -> ShardNumber:
+    """Packs an epoch (below 2**15) and an index (below 2**48) into the number of a shard.
+
+    Raises:
+        ValueError: A number is out of its range.
+    """
+    return ShardNumber(_packed(epoch, index))
+
+
+def unpack_sync_seq(number: SyncSeqId) -> tuple[EpochNumber, Offset]:
     """The (epoch, offset) of a sync SeqId."""
-    return number >> _OFFSET_BITS, number & ((1 << _OFFSET_BITS) - 1)
+    return epoch_of(number), Offset(number & ((1 << _OFFSET_BITS) - 1))
 
 
-def epoch_of(number: int) -> int:
+def epoch_of(number: SyncSeqId | ShardNumber) -> EpochNumber:
     """The epoch of a sync SeqId, or of a shard by its number."""
-    return number >> _OFFSET_BITS
+    return EpochNumber(number >> _OFFSET_BITS)
+
+
+def _packed(epoch: EpochNumber, low: int) -> int:
+    if not 0 <= epoch <= _MAX_EPOCH or not 0 <= low < 1 << _OFFSET_BITS:
+        raise ValueError("an epoch takes 15 bits, an offset 48")
+    return epoch << _OFFSET_BITS | low

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from schemas.lifetime import inactive_after
+from schemas.number_types import Milliseconds
 
 _WEEK_MS = 7 * 24 * 3600 * 1000
 _FOREVER = "-1"
@@ -123,7 +124,7 @@ class Topic(Enum):
         value: TopicSpec = self.value
         return value
 
-    def config(self, replication: int, lifetime_ms: int) -> dict[str, str]:
+    def config(self, replication: int, lifetime_ms: Milliseconds) -> dict[str, str]:
         """The settings of a new topic, which an existing topic must have as well.
 
         Args:

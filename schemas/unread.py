@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from schemas.number_types import SeqId
+
 
 class Counted(NamedTuple):
     """Entry ``seq``, and the number of messages among the entries 1 to ``seq``.
@@ -25,7 +27,7 @@ class Counted(NamedTuple):
     Values of one conversation are ordered by SeqId, so `max` returns the last one.
     """
 
-    seq: int
+    seq: SeqId
     messages: int
 
 

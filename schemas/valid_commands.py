@@ -18,6 +18,7 @@ from schemas.descriptions import description_fault
 from schemas.errors import InvalidCommand, RejectionCode
 from schemas.ids import is_client_msg_id, is_valid_id
 from schemas.limits import MAX_MESSAGE_BYTES, MAX_SEQ, Limits
+from schemas.number_types import SeqId
 from schemas.records import (
     MAX_ID_LENGTH,
     MAX_INSTALLATION_LENGTH,
@@ -184,7 +185,7 @@ def _check_description(command: CreateConversation | DescribeConversation) -> No
         raise InvalidCommand(fault.code, fault.reason, field=fault.field)
 
 
-def _check_seq(seq: int, code: RejectionCode) -> None:
+def _check_seq(seq: SeqId, code: RejectionCode) -> None:
     _check_type("seq", seq, int)
     if not 1 <= seq <= MAX_SEQ:
         raise InvalidCommand(code, f"a SeqId is a whole number from 1 to {MAX_SEQ}", field="seq")

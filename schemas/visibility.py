@@ -13,14 +13,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from schemas.number_types import FIRST_SEQ, SeqId
 from schemas.records import HistoryRule
 
 
 class Period(NamedTuple):
     """SeqIds ``first`` to ``last``, both included; the period is open if ``last`` is None."""
 
-    first: int
-    last: int | None = None
+    first: SeqId
+    last: SeqId | None = None
 
 
 class MembershipChange(NamedTuple):
@@ -30,13 +31,13 @@ class MembershipChange(NamedTuple):
     ``messages`` is the number of messages up to the entry; it does not influence access.
     """
 
-    seq: int
+    seq: SeqId
     joined: bool
     history: HistoryRule = "since_join"
     messages: int = 0
 
 
-def periods(changes: Iterable[tuple[int, bool]]) -> list[Period]:
+def periods(changes: Iterable[tuple[SeqId, bool]]) -> list[Period]:
     """Membership periods of one person in one conversation.
 
     Args:
@@ -49,7 +50,7 @@ def periods(changes: Iterable[tuple[int, bool]]) -> list[Period]:
     return _merged(_stays(changes))
 
 
-def _stays(changes: Iterable[tuple[int, bool]]) -> list[Period]:
+def _stays(changes: Iterable[tuple[SeqId, bool]]) -> list[Period]:
     found: list[Period] = []
     for seq, joined in sorted(set(changes)):
         inside = bool(found) and found[-1].last is None
@@ -91,18 +92,20 @@ def readable(changes: Iterable[MembershipChange]) -> list[Period]:
     found: list[Period] = []
     for stay in _stays((change.seq, change.joined) for change in happened):
         if stay.first in opening:
-            found = [Period(1, stay.last)]  # all earlier ranges ended before this one began
+            found = [
+                Period(FIRST_SEQ, stay.last)
+            ]  # all earlier ranges ended before this one began
         else:
             found.append(stay)
     return _merged(found)
 
 
-def visible(parts: Sequence[Period], seq: int) -> bool:
+def visible(parts: Sequence[Period], seq: SeqId) -> bool:
     """Whether the entry ``seq`` is in one of these ranges."""
     return any(part.first <= seq and (part.last is None or seq <= part.last) for part in parts)
 
 
-def counts(parts: Sequence[Period], edit: int) -> bool:
+def counts(parts: Sequence[Period], edit: SeqId) -> bool:
     """Whether a readable message is shown with the text of the edit at SeqId ``edit``.
 
     The last period decides: a present member sees the present text, including edits from the time

@@ -25,6 +25,7 @@ from backends.kafka.partition_ends import written_ends
 from backends.processes.minute_log import MinuteLog
 from schemas.errors import ServerUnavailable, TransientFailure
 from schemas.lifetime import contact_interval, inactive_after
+from schemas.number_types import Offset
 from schemas.settings import Settings
 from schemas.topics import Topic
 from sinks.base.consumer import raise_if_fatal
@@ -130,7 +131,7 @@ class ContactLog:
     def __init__(
         self,
         consumer: ContactConsumer,
-        ends: Callable[[], dict[int, int]],
+        ends: Callable[[], dict[int, Offset]],
         book: ContactBook,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -138,7 +139,7 @@ class ContactLog:
         self._ends = ends
         self._book = book
         self._monotonic = monotonic
-        self._next_offsets: dict[int, int] = {}
+        self._next_offsets: dict[int, Offset] = {}
         """The next offset to read, by partition."""
 
     def inactive(self, users: Sequence[bytes], now: float) -> set[bytes]:
@@ -186,9 +187,9 @@ class ContactLog:
         elif partition is None or offset is None:
             return
         elif error is not None:
-            self._next_offsets[partition] = offset
+            self._next_offsets[partition] = Offset(offset)
         else:
-            self._next_offsets[partition] = offset + 1
+            self._next_offsets[partition] = Offset(offset + 1)
             if user is not None:
                 self._book.take(user, message.timestamp()[1] / 1000)
 
@@ -219,7 +220,7 @@ def contact_log(settings: Settings) -> Iterator[ContactLog]:
         yield ContactLog(consumer, lambda: _ends(admin, places), book)
 
 
-def _ends(admin: AdminClient, places: Sequence[TopicPartition]) -> dict[int, int]:
+def _ends(admin: AdminClient, places: Sequence[TopicPartition]) -> dict[int, Offset]:
     """The end of each partition.
 
     Raises:

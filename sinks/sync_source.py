@@ -25,6 +25,7 @@ from backends.kafka.partition_ends import consumer_bounds
 from backends.kafka.topic_reading import assigned_consumer
 from backends.sync_layout.layouts import Sharded, SyncLayout, TopicPerRecipient, by_layout
 from schemas.errors import ServerUnavailable
+from schemas.number_types import FIRST_EPOCH, EpochNumber, ShardNumber
 from schemas.settings import Settings
 from sinks.base.source import SinkSource
 
@@ -45,7 +46,7 @@ class _Numbered:
         self._layout = layout
         self._places: dict[int, TopicPartition] = {}
 
-    def number(self, place: TopicPartition) -> int:
+    def number(self, place: TopicPartition) -> ShardNumber:
         """See `SinkSource`."""
         number = self._layout.number(place.topic, place.partition)
         self._places[number] = place
@@ -90,7 +91,7 @@ class EpochByEpoch(_Numbered):
     def __init__(self, settings: Settings, layout: Sharded, stage: str) -> None:
         super().__init__(layout)
         self._topic_of_epoch = layout.topic_of
-        self._epoch = 0
+        self._epoch = FIRST_EPOCH
         # Never subscribes: reads ``im.epochs``, and requests the group's commits.
         self._consumer = assigned_consumer(settings, stage)
         self._log = EpochLog(settings, self._consumer)
@@ -114,7 +115,7 @@ class EpochByEpoch(_Numbered):
             _logger.warning("cannot check whether an epoch is stored: %s", error)
         return [self._topic_of_epoch(self._epoch)]
 
-    def _is_stored(self, epoch: int) -> bool:
+    def _is_stored(self, epoch: EpochNumber) -> bool:
         if not self._log.epochs.is_closed(epoch):  # step 1
             return False
         topic = self._topic_of_epoch(epoch)

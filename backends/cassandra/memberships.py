@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from backends.kafka.clients import partition_of
 from schemas.limits import USER_BUCKETS
+from schemas.number_types import BucketNumber
 
 
-def user_bucket(conv_id: str) -> int:
+def user_bucket(conv_id: str) -> BucketNumber:
     """The bucket, from 0 to `USER_BUCKETS` - 1."""
-    return partition_of(conv_id, USER_BUCKETS)
+    return BucketNumber(partition_of(conv_id, USER_BUCKETS))
 
 
 def join_place(number: int) -> int:

@@ -22,6 +22,7 @@ from elasticsearch import (
 )
 
 from schemas.errors import ConfigurationError, ServerUnavailable
+from schemas.number_types import Milliseconds, SeqId
 from schemas.settings import Settings
 
 REQUEST_SECONDS: Final = 30.0
@@ -56,12 +57,12 @@ _KIND_CHARACTERS: Final = 100
 """Maximum length. A server other than Elasticsearch may put a whole page in place of the kind."""
 
 
-def index_name(settings: Settings, at: int) -> str:
+def index_name(settings: Settings, at: Milliseconds) -> str:
     """The index for an entry: a function of the entry's time (ms), so that a replay finds it."""
     return f"{settings.index_alias}-{datetime.fromtimestamp(at / 1000, UTC):%Y.%m}"
 
 
-def document_id(conv_id: str, seq: int) -> str:
+def document_id(conv_id: str, seq: SeqId) -> str:
     """The `_id` of an entry. The hash of the conversation id replaces an id that is too long."""
     name = conv_id.encode()
     if len(name) > _LONGEST_CONVERSATION:
@@ -76,7 +77,7 @@ def elasticsearch_client(settings: Settings) -> Elasticsearch:
     )
 
 
-def create_index(client: Elasticsearch, settings: Settings, at: int) -> str:
+def create_index(client: Elasticsearch, settings: Settings, at: Milliseconds) -> str:
     """Creates the index for entries of the month of ``at`` (ms), unless it exists.
 
     Raises:

@@ -22,6 +22,7 @@ from backends.elasticsearch.index_checks import check_indices
 from backends.identity.claims import compare, require_unread
 from schemas.deployment import Deployment
 from schemas.errors import ServerUnavailable, TransientFailure
+from schemas.number_types import Milliseconds
 from schemas.settings import Settings
 from schemas.topics import Topic
 
@@ -76,7 +77,7 @@ def check_index(client: Elasticsearch, settings: Settings, deployment: Deploymen
 
 
 def claim_index(
-    client: Elasticsearch, settings: Settings, deployment: Deployment, at: int
+    client: Elasticsearch, settings: Settings, deployment: Deployment, at: Milliseconds
 ) -> None:
     """Creates the missing indices and alias, and records the identity if there is none.
 
@@ -118,7 +119,7 @@ def _record(client: Elasticsearch, settings: Settings, deployment: Deployment) -
 
 
 def _put_back_alias(
-    client: Elasticsearch, settings: Settings, deployment: Deployment, at: int
+    client: Elasticsearch, settings: Settings, deployment: Deployment, at: Milliseconds
 ) -> None:
     pattern = f"{settings.index_alias}-*"
     if client.indices.get(index=pattern, allow_no_indices=True):

@@ -20,6 +20,7 @@ from backends.kafka.topic_settings import check_settings
 from backends.processes.minute_log import MinuteLog
 from backends.processes.polling import poll_until
 from schemas.errors import ConfigurationError, ServerUnavailable
+from schemas.number_types import Milliseconds
 from schemas.settings import Settings
 from schemas.topics import Topic
 
@@ -113,7 +114,7 @@ def sync_topic(settings: Settings, name: str, partitions: int) -> NewTopic:
 
 
 def _config(settings: Settings, topic: Topic) -> dict[str, str]:
-    lifetime_ms = int(settings.sync_lifetime.total_seconds() * 1000)
+    lifetime_ms = Milliseconds(int(settings.sync_lifetime.total_seconds() * 1000))
     return topic.config(settings.replication, lifetime_ms)
 
 

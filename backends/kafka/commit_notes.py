@@ -13,7 +13,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from schemas.codec import decode, encode
 from schemas.errors import UndecodableRecord
-from schemas.records.values import Int64
+from schemas.records.values import Int64, Ms
 
 
 class CommitNote(Struct):
@@ -30,8 +30,8 @@ class CommitNote(Struct):
     after a restart is counted once. The counts of other stages are absent.
     """
 
-    delay_ms: Int64 | UnsetType = UNSET
-    at: Int64 | UnsetType = UNSET
+    delay_ms: Ms | UnsetType = UNSET
+    at: Ms | UnsetType = UNSET
     accepted: Int64 | UnsetType = UNSET
     duplicates: Int64 | UnsetType = UNSET
     stale: Int64 | UnsetType = UNSET

@@ -12,12 +12,13 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, not
 )
 
 from schemas.errors import ServerUnavailable
+from schemas.number_types import Offset
 
 PartitionPlace = tuple[str, int]
 """A topic and a partition."""
 
 OffsetQuery: TypeAlias = Callable[
-    [AdminClient, Collection[TopicPartition], float], dict[PartitionPlace, int]
+    [AdminClient, Collection[TopicPartition], float], dict[PartitionPlace, Offset]
 ]
 """One of the functions of this module that ask an admin client."""
 
@@ -27,7 +28,7 @@ _LATEST: Final[OffsetSpec] = OffsetSpec.latest()  # type: ignore[no-untyped-call
 
 def stable_ends(
     admin: AdminClient, places: Collection[TopicPartition], seconds: float
-) -> dict[PartitionPlace, int]:
+) -> dict[PartitionPlace, Offset]:
     """The offset up to which a reader of committed records can read each partition.
 
     Args:
@@ -44,7 +45,7 @@ def stable_ends(
 
 def written_ends(
     admin: AdminClient, places: Collection[TopicPartition], seconds: float
-) -> dict[PartitionPlace, int]:
+) -> dict[PartitionPlace, Offset]:
     """The offset behind the last record of each partition, open transactions included.
 
     Arguments and errors as for `stable_ends`.
@@ -54,7 +55,7 @@ def written_ends(
 
 def begin_offsets(
     admin: AdminClient, places: Collection[TopicPartition], seconds: float
-) -> dict[PartitionPlace, int]:
+) -> dict[PartitionPlace, Offset]:
     """The oldest offset that the broker holds of each partition.
 
     Arguments and errors as for `stable_ends`.
@@ -62,7 +63,9 @@ def begin_offsets(
     return _offsets(admin, places, seconds, _EARLIEST, IsolationLevel.READ_UNCOMMITTED)
 
 
-def consumer_bounds(consumer: Consumer, place: TopicPartition, seconds: float) -> tuple[int, int]:
+def consumer_bounds(
+    consumer: Consumer, place: TopicPartition, seconds: float
+) -> tuple[Offset, Offset]:
     """The oldest offset of a partition, and the offset up to which the consumer can read.
 
     For a caller that has a consumer, but no admin client.
@@ -80,7 +83,7 @@ def consumer_bounds(consumer: Consumer, place: TopicPartition, seconds: float) -
     if found is None:
         raise ServerUnavailable(f"no offsets of {place.topic} within {seconds:.0f} s")
     low, high = found
-    return low, high
+    return Offset(low), Offset(high)
 
 
 def _offsets(
@@ -89,12 +92,12 @@ def _offsets(
     seconds: float,
     spec: OffsetSpec,
     level: IsolationLevel,
-) -> dict[PartitionPlace, int]:
+) -> dict[PartitionPlace, Offset]:
     if not places:
         return {}
     asked = {TopicPartition(place.topic, place.partition): spec for place in places}
     answers = admin.list_offsets(asked, isolation_level=level, request_timeout=seconds)
     return {
-        (place.topic, place.partition): int(answer.result(seconds + 1).offset)
+        (place.topic, place.partition): Offset(answer.result(seconds + 1).offset)
         for place, answer in answers.items()
     }

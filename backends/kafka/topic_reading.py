@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from backends.kafka.clients import consumer_config
 from schemas.errors import ConfigurationError, ServerUnavailable
+from schemas.number_types import Offset
 from schemas.settings import Settings
 
 MAX_BATCH: Final = 2_000
@@ -41,7 +42,7 @@ class OffsetGone(Exception):
         offset: The offset to read.
     """
 
-    def __init__(self, partition: int, offset: int) -> None:
+    def __init__(self, partition: int, offset: Offset) -> None:
         super().__init__(f"partition {partition} does not hold offset {offset}")
         self.partition = partition
         self.offset = offset
@@ -146,7 +147,7 @@ def is_end(message: Message, error: KafkaError) -> bool:
     if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's name for it
         return True
     if code == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - the library's name for it
-        raise OffsetGone(message.partition() or 0, message.offset() or 0)
+        raise OffsetGone(message.partition() or 0, Offset(message.offset() or 0))
     if code in NO_TOPIC:
         raise ConfigurationError(f"there is no topic {message.topic()}: `im topics create`")
     if error.fatal():

@@ -26,11 +26,12 @@ from confluent_kafka import TopicPartition
 
 from backends.kafka.clients import partition_of
 from schemas.errors import ConfigurationError
+from schemas.number_types import FIRST_EPOCH, EpochNumber, ShardNumber
 from schemas.settings import Settings
-from schemas.sync_seq import epoch_of, sync_seq
+from schemas.sync_seq import epoch_of, shard_number
 from schemas.topics import Topic
 
-OWN_EPOCH: Final = 1
+OWN_EPOCH: Final = EpochNumber(1)
 """The epoch of the recipients' own topics in the layout ``topic-per-recipient``."""
 
 _LONGEST_NAME: Final = 249
@@ -62,15 +63,15 @@ class SyncLayout(Protocol):
         """The topic of epoch 0, which both layouts have."""
         ...
 
-    def topic(self, user: str, epoch: int) -> str:
+    def topic(self, user: str, epoch: EpochNumber) -> str:
         """The topic on which a recipient's records of an epoch are."""
         ...
 
-    def epoch(self, topic: str) -> int | None:
+    def epoch(self, topic: str) -> EpochNumber | None:
         """The epoch whose records a topic holds; None if it holds no sync records."""
         ...
 
-    def number(self, topic: str, partition: int) -> int:
+    def number(self, topic: str, partition: int) -> ShardNumber:
         """The number of a shard."""
         ...
 
@@ -88,24 +89,24 @@ class Sharded:
         self.base = base
         self._later = re.compile(re.escape(base) + r"-([1-9][0-9]{0,4})", re.ASCII)
 
-    def topic(self, user: str, epoch: int) -> str:  # noqa: ARG002 - the port's
+    def topic(self, user: str, epoch: EpochNumber) -> str:  # noqa: ARG002 - the port's
         """See `SyncLayout`."""
         return self.topic_of(epoch)
 
-    def topic_of(self, epoch: int) -> str:
+    def topic_of(self, epoch: EpochNumber) -> str:
         """The topic of an epoch."""
         return f"{self.base}-{epoch}" if epoch else self.base
 
-    def epoch(self, topic: str) -> int | None:
+    def epoch(self, topic: str) -> EpochNumber | None:
         """See `SyncLayout`."""
         if topic == self.base:
-            return 0
+            return FIRST_EPOCH
         found = self._later.fullmatch(topic)
-        return None if found is None else int(found[1])
+        return None if found is None else EpochNumber(int(found[1]))
 
-    def number(self, topic: str, partition: int) -> int:
+    def number(self, topic: str, partition: int) -> ShardNumber:
         """See `SyncLayout`."""
-        return sync_seq(self.epoch(topic) or 0, partition)
+        return shard_number(self.epoch(topic) or FIRST_EPOCH, partition)
 
 
 class TopicPerRecipient:
@@ -123,22 +124,22 @@ class TopicPerRecipient:
         self.recipient_topic = lru_cache(_NAMES)(self._named)
         """The own topic of a recipient, by the recipient's id."""
 
-    def topic(self, user: str, epoch: int) -> str:
+    def topic(self, user: str, epoch: EpochNumber) -> str:
         """See `SyncLayout`."""
         return self.recipient_topic(user) if epoch else self.base
 
-    def epoch(self, topic: str) -> int | None:
+    def epoch(self, topic: str) -> EpochNumber | None:
         """See `SyncLayout`."""
         if topic == self.base:
-            return 0
+            return FIRST_EPOCH
         return OWN_EPOCH if topic.startswith(self._prefix) else None
 
-    def number(self, topic: str, partition: int) -> int:
+    def number(self, topic: str, partition: int) -> ShardNumber:
         """See `SyncLayout`."""
         if topic == self.base:
-            return partition
+            return shard_number(FIRST_EPOCH, partition)
         digest = hashlib.blake2b(topic.encode(), digest_size=_INDEX_BYTES).digest()
-        return sync_seq(OWN_EPOCH, int.from_bytes(digest, "big"))
+        return shard_number(OWN_EPOCH, int.from_bytes(digest, "big"))
 
     def _named(self, user: str) -> str:
         """A name that no other recipient has, even if ``_`` and dot count as equal (Kafka)."""
@@ -201,7 +202,7 @@ class SyncShards:
         self._partitions = {
             topic: count for topic, count in partitions.items() if layout.epoch(topic) is not None
         }
-        self.places: dict[int, TopicPartition] = {}
+        self.places: dict[ShardNumber, TopicPartition] = {}
         """The topic and partition of each shard, by the shard's number."""
         for topic, count in self._partitions.items():
             for partition in range(count):
@@ -212,16 +213,16 @@ class SyncShards:
         self.epochs = sorted({epoch_of(number) for number in self.places})
         """The epochs that have shards, in ascending order."""
 
-    def number(self, place: TopicPartition) -> int:
+    def number(self, place: TopicPartition) -> ShardNumber:
         """The number of the shard in this topic and partition."""
         return self.layout.number(place.topic, place.partition)
 
-    def name(self, number: int) -> str:
+    def name(self, number: ShardNumber) -> str:
         """The readable name of a shard, without the namespace: ``sync[3]``, ``sync-1[0]``."""
         place, base = self.places[number], self.layout.base
         return f"sync{place.topic.removeprefix(base)}[{place.partition}]"
 
-    def home(self, user: str, epoch: int) -> int | None:
+    def home(self, user: str, epoch: EpochNumber) -> ShardNumber | None:
         """The shard with a recipient's records of an epoch; None if it does not exist."""
         topic = self.layout.topic(user, epoch)
         count = self._partitions.get(topic)

@@ -76,5 +76,6 @@ def places_of(
         KafkaException: The broker does not answer.
     """
     if topic is Topic.SYNC:
-        return sync_shards(admin, settings, timeout).places
+        shards = sync_shards(admin, settings, timeout)
+        return dict(shards.places.items())
     return {place.partition: place for place in topic_partitions(settings, topic)}

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from consumers.device.knowledge import RECALLED_TEXT, TimelineItem
+from schemas.number_types import NO_SEQ, SeqId
 from schemas.records import MessageEdited
 
 _decode: Final = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -23,29 +24,30 @@ _decode: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 class _Shown(Struct, frozen=True):
     """The SeqId of the edit whose text an item has; 0 if none."""
 
-    edited: int = 0
+    edited: SeqId = NO_SEQ
 
 
 _shown: Final = msgspec.json.Decoder(_Shown).decode
 
 _NOTE_EDIT: Final = """
-INSERT INTO altered VALUES (?, ?, ?, 0) ON CONFLICT (conv_id, seq)
-DO UPDATE SET edited_by = max(edited_by, excluded.edited_by)
+INSERT INTO altered (conv_id, seq, edited_by, recalled) VALUES (?, ?, ?, 0)
+ON CONFLICT (conv_id, seq) DO UPDATE SET edited_by = max(edited_by, excluded.edited_by)
 """
 
 _NOTE_RECALL: Final = """
-INSERT INTO altered VALUES (?, ?, 0, 1) ON CONFLICT (conv_id, seq) DO UPDATE SET recalled = 1
+INSERT INTO altered (conv_id, seq, edited_by, recalled) VALUES (?, ?, 0, 1)
+ON CONFLICT (conv_id, seq) DO UPDATE SET recalled = 1
 """
 
 
 class _Altered(NamedTuple):
     """``edited_by``: the SeqId of the last known edit; 0 if none."""
 
-    edited_by: int
+    edited_by: SeqId
     recalled: int
 
 
-_AS_IT_WAS: Final = _Altered(0, 0)
+_AS_IT_WAS: Final = _Altered(NO_SEQ, 0)
 
 
 class Alterations:
@@ -70,7 +72,7 @@ class Alterations:
             return self._edited(item, altered.edited_by)
         return item
 
-    def recall(self, conv_id: str, seqs: Iterable[int]) -> None:
+    def recall(self, conv_id: str, seqs: Iterable[SeqId]) -> None:
         """Erase the text of these entries, and note that it must not be stored again."""
         for seq in seqs:
             self._db.execute(_NOTE_RECALL, (conv_id, seq))
@@ -90,28 +92,30 @@ class Alterations:
         ).fetchone()
         if row is None:
             return
-        item = TimelineItem(edit.conv_id, edit.target, edit.target, None, row[0])
+        (stored,) = row
+        item = TimelineItem(edit.conv_id, edit.target, edit.target, None, stored)
         json = self.applied_to(item).json
-        if json != row[0]:
+        if json != stored:
             self._db.execute(
                 "UPDATE item SET json = ? WHERE conv_id = ? AND first = ?", (json, *place)
             )
 
-    def _altered(self, conv_id: str, seq: int) -> _Altered:
+    def _altered(self, conv_id: str, seq: SeqId) -> _Altered:
         row = self._db.execute(
             "SELECT edited_by, recalled FROM altered WHERE conv_id = ? AND seq = ?",
             (conv_id, seq),
         ).fetchone()
         return _Altered(*row) if row else _AS_IT_WAS
 
-    def _edited(self, item: TimelineItem, by: int) -> TimelineItem:
+    def _edited(self, item: TimelineItem, by: SeqId) -> TimelineItem:
         row = self._db.execute(
             "SELECT json FROM item WHERE conv_id = ? AND first = ? AND hole IS NULL",
             (item.conv_id, by),
         ).fetchone()
         if row is None or _shown(item.json).edited >= by:
             return item
-        edit = _decode(row[0])
+        (edit_json,) = row
+        edit = _decode(edit_json)
         words = {name: edit[name] for name in ("content", "mentions")}
         shown = _decode(item.json) | words | {"edited": Raw(b"%d" % by)}
         return item._replace(json=msgspec.json.encode(shown))

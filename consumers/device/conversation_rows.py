@@ -6,8 +6,18 @@ import sqlite3
 from typing import Final
 
 from consumers.device.knowledge import UNKNOWN, LocalConversation, TimelineItem
+from schemas.number_types import SeqId
 
-_SAVE: Final = "INSERT OR REPLACE INTO conversation VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_SELECT: Final = (
+    "SELECT conv_id, head, through, shown, mode, mode_seq, start, joined FROM conversation"
+)
+"""The columns are the fields of `LocalConversation`."""
+
+_SAVE: Final = """
+INSERT OR REPLACE INTO conversation
+    (conv_id, head, through, shown, mode, mode_seq, start, joined)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
 
 
 class ConversationRows:
@@ -26,9 +36,7 @@ class ConversationRows:
     def get(self, conv_id: str) -> LocalConversation:
         """Return what is known, this transaction included; all zeros if nothing is known."""
         if conv_id not in self._rows:
-            row = self._db.execute(
-                "SELECT * FROM conversation WHERE conv_id = ?", (conv_id,)
-            ).fetchone()
+            row = self._db.execute(f"{_SELECT} WHERE conv_id = ?", (conv_id,)).fetchone()
             self._rows[conv_id] = LocalConversation(*row or (conv_id,))
             if row:
                 self._known.add(conv_id)
@@ -45,14 +53,14 @@ class ConversationRows:
         self._changed.add(conversation.conv_id)
         self._known.add(conversation.conv_id)
 
-    def raise_head(self, conv_id: str, head: int) -> None:
+    def raise_head(self, conv_id: str, head: SeqId) -> None:
         """Store the head of a conversation, unless a later head is known."""
         before = self.get(conv_id)
         self.put(before._replace(head=max(before.head, head)))
 
     def stored(self) -> list[LocalConversation]:
         """Return all known conversations, by id, as the file has them."""
-        rows = self._db.execute("SELECT * FROM conversation ORDER BY conv_id")
+        rows = self._db.execute(f"{_SELECT} ORDER BY conv_id")
         return [LocalConversation(*row) for row in rows]
 
     def has_pulled(self) -> bool:
@@ -63,14 +71,14 @@ class ConversationRows:
     def to_show(self, limit: int) -> list[LocalConversation]:
         """Return the first ``limit`` conversations that have something to show, by id."""
         rows = self._db.execute(
-            "SELECT * FROM conversation WHERE shown < through ORDER BY conv_id LIMIT ?", (limit,)
+            f"{_SELECT} WHERE shown < through ORDER BY conv_id LIMIT ?", (limit,)
         )
         return [LocalConversation(*row) for row in rows]
 
     def incomplete(self, limit: int) -> list[LocalConversation]:
         """Return the first ``limit`` conversations that have a gap, by id."""
         rows = self._db.execute(
-            "SELECT * FROM conversation WHERE through < head ORDER BY conv_id LIMIT ?", (limit,)
+            f"{_SELECT} WHERE through < head ORDER BY conv_id LIMIT ?", (limit,)
         )
         return [LocalConversation(*row) for row in rows]
 
@@ -86,7 +94,7 @@ class ConversationRows:
         self._db.executemany(_SAVE, [self._rows[conv_id] for conv_id in self._changed])
 
 
-def shown_from(conv_id: str, first: int) -> LocalConversation:
+def shown_from(conv_id: str, first: SeqId) -> LocalConversation:
     """Return a new conversation that the device shows from the SeqId ``first``."""
-    before = first - 1
+    before = SeqId(first - 1)
     return LocalConversation(conv_id, before, before, before, *UNKNOWN, first)

@@ -31,6 +31,7 @@ from consumers.device.knowledge import RECALLED_TEXT, TimelineItem
 from consumers.device.local_store import LocalStore
 from consumers.device.timeline_port import History, Registry, SyncSource
 from schemas.errors import RetryableError, ServerUnavailable, Trimmed
+from schemas.number_types import SeqId, SyncSeqId
 from schemas.records import AnySyncRecord, RecalledHole
 
 log = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ class Device:
                 pause = await self._step_unless(stop)
             except Trimmed as trimmed:
                 log.warning("the sync timeline was trimmed: %s", trimmed)
-                self._store.skip_to(trimmed.oldest - 1)
+                self._store.skip_to(SyncSeqId(trimmed.oldest - 1))
                 self._missed_something = True
             except RetryableError as failure:
                 log.warning("next attempt in %.0f s: %s", AFTER_FAILURE_SECONDS, failure)
@@ -200,7 +201,7 @@ class Device:
         self._show_complete_part()
         return bool(batch.arrived or batch.heads), batch.more
 
-    def _take_heads(self, heads: Mapping[str, int] | None) -> None:
+    def _take_heads(self, heads: Mapping[str, SeqId] | None) -> None:
         self._are_heads_pushed = heads is not None
         if heads is None or not self._store.note_pushed_heads(heads):
             self._must_read_heads = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from consumers.device.knowledge import BEFORE_ALL
+from schemas.number_types import SyncSeqId
 
 
 class DeviceRow:
@@ -17,12 +18,12 @@ class DeviceRow:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
-    def cursor(self) -> int:
+    def cursor(self) -> SyncSeqId:
         """The sync SeqId up to which everything was applied, or `BEFORE_ALL`."""
         (cursor,) = self._db.execute("SELECT cursor FROM device").fetchone()
-        return int(cursor)
+        return SyncSeqId(cursor)
 
-    def move_cursor(self, sync_seq: int) -> None:
+    def move_cursor(self, sync_seq: SyncSeqId) -> None:
         """Move the cursor forward, never back."""
         self._db.execute("UPDATE device SET cursor = max(cursor, ?)", (sync_seq,))
 

@@ -15,6 +15,7 @@ from schemas.codec import decode_sync_record
 from schemas.errors import RequestRefused, UndecodableRecord
 from schemas.http.answers import ConversationShown, ItemPlace, SyncPageItem
 from schemas.http.queries import ConversationsQuery, MessagesQuery, SyncQuery
+from schemas.number_types import NO_SEQ, SyncSeqId
 from schemas.records import AnySyncRecord
 
 LONGEST_WAIT: Final = 20
@@ -39,7 +40,7 @@ class GatewayTimelines:
     ) -> None:
         self._gateway = GatewayClient(address, token, http)
 
-    async def after(self, cursor: int, wait: float = 0.0) -> SyncBatch:
+    async def after(self, cursor: SyncSeqId, wait: float = 0.0) -> SyncBatch:
         """See `SyncSource`: one page. Waits for whole seconds, at most `LONGEST_WAIT`."""
         seconds = min(int(wait), LONGEST_WAIT)
         page = await self._gateway.sync(SyncQuery(after=cursor, limit=SYNC_PAGE, wait=seconds))
@@ -57,7 +58,7 @@ class GatewayTimelines:
         except RequestRefused as refused:
             if refused.status != NOT_FOUND:
                 raise
-            return HistoryPart(conv_id, 0, [])
+            return HistoryPart(conv_id, NO_SEQ, [])
         return HistoryPart(conv_id, page.head, [_item(conv_id, raw) for raw in page.items])
 
     async def conversations(self) -> list[Listed]:

@@ -12,6 +12,7 @@ from consumers.device.knowledge import Arrived, SyncBatch
 from consumers.follower import SyncFollower, SyncItem
 from schemas.codec import encode
 from schemas.errors import UndecodableRecord
+from schemas.number_types import SyncSeqId
 from schemas.settings import Settings
 
 MOST: Final = 500
@@ -49,7 +50,7 @@ class FollowerTimeline:
         self._follower: SyncFollower | None = None
         self._last: SyncItem | None = None
 
-    async def after(self, cursor: int, wait: float = 0.0) -> SyncBatch:
+    async def after(self, cursor: SyncSeqId, wait: float = 0.0) -> SyncBatch:
         """See `SyncSource`. Waits for `LONGEST_WAIT_SECONDS` at most."""
         first = max(SHORTEST_WAIT_SECONDS, min(wait, LONGEST_WAIT_SECONDS))
         try:
@@ -64,7 +65,7 @@ class FollowerTimeline:
         if follower is not None:
             follower.close()
 
-    def _read(self, cursor: int, wait: float) -> SyncBatch:
+    def _read(self, cursor: SyncSeqId, wait: float) -> SyncBatch:
         if self._last is not None and cursor < self._last.sync_seq:
             self.close()
         if self._follower is None:

@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 
 from consumers.device.spans import Span
 from schemas.codec import decode_entry
+from schemas.number_types import FIRST_SEQ, NO_SEQ, SeqId, SyncSeqId
 from schemas.records import (
     AnyEntry,
     AnySyncRecord,
@@ -33,7 +34,7 @@ from schemas.records import (
     NewDevicePolicy,
 )
 
-BEFORE_ALL: Final = -1
+BEFORE_ALL: Final = SyncSeqId(-1)
 """The cursor of a device that has applied nothing: sync SeqIds begin at 0."""
 
 NOT_YET: Final = "not_yet"
@@ -53,8 +54,8 @@ class TimelineItem(NamedTuple):
     """
 
     conv_id: str
-    first: int
-    last: int
+    first: SeqId
+    last: SeqId
     hole: str | None
     json: bytes
 
@@ -75,7 +76,7 @@ class TimelineItem(NamedTuple):
 class Arrived(NamedTuple):
     """One record of a sync timeline. ``record`` is None if this version does not know its kind."""
 
-    sync_seq: int
+    sync_seq: SyncSeqId
     json: bytes
     record: AnySyncRecord | None
 
@@ -94,11 +95,11 @@ class SyncBatch(NamedTuple):
             once, or at intervals while the value stays None.
     """
 
-    after: int | None
+    after: SyncSeqId | None
     arrived: Sequence[Arrived]
-    next: int
+    next: SyncSeqId
     more: bool
-    heads: Mapping[str, int] | None = None
+    heads: Mapping[str, SeqId] | None = None
 
 
 class HistoryPart(NamedTuple):
@@ -109,7 +110,7 @@ class HistoryPart(NamedTuple):
     """
 
     conv_id: str
-    head: int
+    head: SeqId
     items: Sequence[TimelineItem]
 
 
@@ -122,20 +123,20 @@ class Listed(NamedTuple):
     """
 
     conv_id: str
-    head: int
+    head: SeqId
     mode: FanoutMode | None
     messages: int = 0
-    read: int = 0
+    read: SeqId = NO_SEQ
     unread: int = 0
-    since: int = 1
+    since: SeqId = FIRST_SEQ
 
 
 class ShownFrom(NamedTuple):
     """The SeqId ``first`` from which a device shows a conversation, with head and mode then."""
 
     conv_id: str
-    first: int
-    head: int
+    first: SeqId
+    head: SeqId
     mode: FanoutMode | None
 
 
@@ -148,7 +149,7 @@ class Beginning(NamedTuple):
     """
 
     policy: NewDevicePolicy
-    cursor: int
+    cursor: SyncSeqId
     starts: Sequence[ShownFrom]
 
     @property
@@ -161,10 +162,10 @@ class Standing(NamedTuple):
     """How a conversation reaches this device, as of SeqId ``seq``. ``mode`` None: not a member."""
 
     mode: FanoutMode | None
-    seq: int
+    seq: SeqId
 
 
-UNKNOWN: Final = Standing(None, 0)
+UNKNOWN: Final = Standing(None, NO_SEQ)
 """The value before anything is known."""
 
 
@@ -179,13 +180,13 @@ class LocalConversation(NamedTuple):
     """
 
     conv_id: str
-    head: int = 0
-    through: int = 0
-    shown: int = 0
+    head: SeqId = NO_SEQ
+    through: SeqId = NO_SEQ
+    shown: SeqId = NO_SEQ
     mode: FanoutMode | None = UNKNOWN.mode
-    mode_seq: int = UNKNOWN.seq
-    start: int = 1
-    joined: int = 0
+    mode_seq: SeqId = UNKNOWN.seq
+    start: SeqId = FIRST_SEQ
+    joined: SeqId = NO_SEQ
 
     @property
     def standing(self) -> Standing:

@@ -16,6 +16,7 @@ import msgspec
 
 from schemas.errors import ImError, TransientFailure
 from schemas.http.answers import LiveBegun, LiveHead, LiveProblem, LiveRecords
+from schemas.number_types import SyncSeqId
 
 QUEUED_MESSAGES: Final = 8
 """Capacity of the queue, in messages; each may be a page of one megabyte."""
@@ -45,7 +46,7 @@ class LiveLink:
         cursor: The device's cursor.
     """
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse, cursor: int) -> None:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, cursor: SyncSeqId) -> None:
         self.cursor = cursor
         self.is_new = True
         self._socket = socket

@@ -32,6 +32,7 @@ from consumers.gateway_client import GatewayClient
 from schemas.errors import TransientFailure, Trimmed
 from schemas.http.answers import LiveHead, LiveProblem, LiveRecords, ProblemDetails
 from schemas.http.queries import LiveQuery
+from schemas.number_types import SyncSeqId
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class LiveTimelines:
         self._link: LiveLink | None = None
         self._holder: asyncio.Task[None] | None = None
 
-    async def after(self, cursor: int, wait: float = 0.0) -> SyncBatch:
+    async def after(self, cursor: SyncSeqId, wait: float = 0.0) -> SyncBatch:
         """See `SyncSource`: the next pushed batch, or a polled page without a connection."""
         self._cursor = cursor
         if self._holder is None:
@@ -124,7 +125,7 @@ class LiveTimelines:
             await link.close()
 
 
-async def _next_batch(link: LiveLink, cursor: int, wait: float) -> SyncBatch:
+async def _next_batch(link: LiveLink, cursor: SyncSeqId, wait: float) -> SyncBatch:
     """Return the next batch of a connection; the first batch only reports the beginning.
 
     Raises:

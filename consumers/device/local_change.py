@@ -22,6 +22,7 @@ from consumers.device.read_mark_rows import ReadMarkRows
 from consumers.device.rejoining import after_join, known_entry
 from consumers.device.spans import Span, missing, next_to_read, reach
 from consumers.device.unread_counts import after_entry, count_of
+from schemas.number_types import SeqId
 from schemas.records import MessageEdited, MessageRecalled
 from schemas.unread import Counted
 
@@ -67,7 +68,7 @@ class LocalChange:
         """Whether a conversation is unknown and this device did not start with everything."""
         return not self.conversations.is_known(conv_id) and self.device.is_late()
 
-    def open_new(self, conv_id: str, first: int) -> None:
+    def open_new(self, conv_id: str, first: SeqId) -> None:
         """If a conversation `is_new`, store the SeqId from which the device shows it."""
         if self.is_new(conv_id):
             self.conversations.put(shown_from(conv_id, first))
@@ -78,7 +79,7 @@ class LocalChange:
         for conversation in self.conversations.incomplete(limit):
             conv_id, through = conversation.conv_id, conversation.through
             above = self.items.spans_above(conv_id, through)
-            span = next_to_read(Span(through + 1, conversation.head), above)
+            span = next_to_read(Span(SeqId(through + 1), conversation.head), above)
             if span is not None:
                 gaps.append(Gap(conv_id, span))
         return gaps
@@ -97,7 +98,7 @@ class LocalChange:
         if item.hole is None:
             altered = self.alterations.applied_to(item)
         elif item.hole == RECALLED_TEXT:
-            self.alterations.recall(item.conv_id, range(item.first, item.last + 1))
+            self.alterations.recall(item.conv_id, map(SeqId, range(item.first, item.last + 1)))
         self.items.insert(altered, unknown)
         if unknown:
             self._advance(item)
@@ -109,7 +110,7 @@ class LocalChange:
         """Return whether an item lies before a join: only the store has its current text."""
         return item.last < self.conversations.get(item.conv_id).joined
 
-    def mark_read(self, conv_id: str, seq: int) -> None:
+    def mark_read(self, conv_id: str, seq: SeqId) -> None:
         """Store a read mark, and its message count if its entry is here."""
         json = self.items.entry_json(conv_id, seq)
         counted = None if json is None else count_of(json)
@@ -122,7 +123,7 @@ class LocalChange:
         counted = listed.messages - listed.unread
         self.read_marks.put(listed.conv_id, state.read_to(listed.read, counted))
 
-    def note_pushed_head(self, conv_id: str, head: int) -> bool:
+    def note_pushed_head(self, conv_id: str, head: SeqId) -> bool:
         """Store a head from a live connection; return whether the conversation is known."""
         is_known = self.conversations.is_known(conv_id)
         if is_known:

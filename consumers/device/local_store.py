@@ -31,6 +31,7 @@ from consumers.device.knowledge import (
 from consumers.device.local_change import LocalChange
 from consumers.device.local_tables import open_file
 from schemas.errors import ConfigurationError, TransientFailure
+from schemas.number_types import NO_SEQ, SeqId, SyncSeqId
 from schemas.records import Entry, ReadMarked, RecalledHole, Retracted
 
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -57,7 +58,7 @@ class LocalStore:
         self._db = open_file(path, user, device_id)
 
     @property
-    def cursor(self) -> int:
+    def cursor(self) -> SyncSeqId:
         """The sync SeqId up to which everything was applied, or `BEFORE_ALL`."""
         with self._transaction() as change:
             return change.device.cursor()
@@ -129,7 +130,7 @@ class LocalStore:
                     # different times. The entries up to the head contain the mode.
                     change.conversations.raise_head(each.conv_id, each.head)
 
-    def note_pushed_heads(self, heads: Mapping[str, int]) -> bool:
+    def note_pushed_heads(self, heads: Mapping[str, SeqId]) -> bool:
         """Note the heads that a live connection reported. Errors: see `apply`.
 
         Returns:
@@ -140,7 +141,7 @@ class LocalStore:
             noted = [change.note_pushed_head(conv_id, head) for conv_id, head in heads.items()]
             return all(noted)
 
-    def skip_to(self, sync_seq: int) -> None:
+    def skip_to(self, sync_seq: SyncSeqId) -> None:
         """Move the cursor forward over records that will not arrive. Errors: see `apply`."""
         with self._transaction() as change:
             change.device.move_cursor(sync_seq)
@@ -164,7 +165,7 @@ class LocalStore:
         with self._transaction() as change:
             change.conversations.mark_shown(item)
 
-    def timeline(self, conv_id: str, after: int = 0, most: int = 100) -> list[TimelineItem]:
+    def timeline(self, conv_id: str, after: SeqId = NO_SEQ, most: int = 100) -> list[TimelineItem]:
         """Return part of a conversation, up to the first missing SeqId."""
         with self._transaction() as change:
             return change.items.complete(change.conversations.get(conv_id), after, most)
@@ -188,7 +189,7 @@ class LocalStore:
         with self._transaction() as change:
             return change.read_marks.get(conv_id).unread
 
-    def read_mark(self, conv_id: str) -> int:
+    def read_mark(self, conv_id: str) -> SeqId:
         """Return the SeqId up to which the owner has read on any device; 0 if nothing."""
         with self._transaction() as change:
             return change.read_marks.get(conv_id).mark
@@ -203,13 +204,13 @@ class LocalStore:
         with self._transaction() as change:
             return change.conversations.has_pulled()
 
-    def load(self, user: str, device_id: str) -> int | None:
+    def load(self, user: str, device_id: str) -> SyncSeqId | None:
         """See `CursorStore`."""
         self._check_owner(user, device_id)
         cursor = self.cursor
         return None if cursor == BEFORE_ALL else cursor
 
-    def save(self, user: str, device_id: str, sync_seq: int) -> None:
+    def save(self, user: str, device_id: str, sync_seq: SyncSeqId) -> None:
         """See `CursorStore`."""
         self._check_owner(user, device_id)
         self.skip_to(sync_seq)

@@ -70,7 +70,11 @@ def open_file(path: Path, user: str, device_id: str) -> sqlite3.Connection:
     def claim(db: sqlite3.Connection) -> None:
         with db:
             owner = (0, user, device_id, BEFORE_ALL)
-            db.execute("INSERT OR IGNORE INTO device VALUES (?, ?, ?, ?, 0, 0)", owner)
+            db.execute(
+                "INSERT OR IGNORE INTO device (only_row, user_id, device_id, cursor, begun, late)"
+                " VALUES (?, ?, ?, ?, 0, 0)",
+                owner,
+            )
         owner_row = db.execute("SELECT user_id, device_id FROM device").fetchone()
         if owner_row != (user, device_id):
             raise ConfigurationError(f"the local store {path} is of another user or device")

@@ -6,9 +6,12 @@ import sqlite3
 from typing import Final
 
 from consumers.device.unread_counts import ReadState
+from schemas.number_types import SeqId
 from schemas.unread import Counted
 
-_SAVE: Final = "INSERT OR REPLACE INTO reading VALUES (?, ?, ?, ?, ?)"
+_SAVE: Final = """
+INSERT OR REPLACE INTO reading (conv_id, end_seq, messages, mark, counted) VALUES (?, ?, ?, ?, ?)
+"""
 
 
 class ReadMarkRows:
@@ -30,8 +33,7 @@ class ReadMarkRows:
                 "SELECT end_seq, messages, mark, counted FROM reading WHERE conv_id = ?",
                 (conv_id,),
             ).fetchone()
-            state = ReadState(Counted(*row[:2]), *row[2:]) if row else ReadState()
-            self._states[conv_id] = state
+            self._states[conv_id] = ReadState() if row is None else _state(*row)
         return self._states[conv_id]
 
     def put(self, conv_id: str, state: ReadState) -> None:
@@ -52,5 +54,14 @@ class ReadMarkRows:
         states = self._states
         self._db.executemany(
             _SAVE,
-            [(conv_id, *states[conv_id].end, *states[conv_id][1:]) for conv_id in self._changed],
+            [(conv_id, *_columns(states[conv_id])) for conv_id in self._changed],
         )
+
+
+def _state(end_seq: SeqId, messages: int, mark: SeqId, counted: int | None) -> ReadState:
+    return ReadState(Counted(end_seq, messages), mark, counted)
+
+
+def _columns(state: ReadState) -> tuple[SeqId, int, SeqId, int | None]:
+    """The reverse of `_state`."""
+    return state.end.seq, state.end.messages, state.mark, state.counted

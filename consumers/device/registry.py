@@ -11,6 +11,7 @@ from consumers.device.knowledge import Beginning, ShownFrom
 from consumers.gateway_client import GatewayClient
 from schemas.http.bodies import MoveCursor, RegisterDevice
 from schemas.http.queries import ConversationsQuery
+from schemas.number_types import SyncSeqId
 
 LIST_PAGE: Final = 200
 
@@ -29,7 +30,7 @@ class GatewayRegistry:
         starts = [] if device.policy == "full-history" else await self._starts(device_id)
         return Beginning(device.policy, device.cursor, starts)
 
-    async def report(self, device_id: str, cursor: int) -> None:
+    async def report(self, device_id: str, cursor: SyncSeqId) -> None:
         """See `Registry`."""
         await self._gateway.move_cursor(device_id, MoveCursor(cursor))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from schemas.number_types import SeqId
+
 SHORT_ISLAND: Final = 16
 """Known SeqIds between two gaps that are cheaper to read again than to skip by two requests."""
 
@@ -15,11 +17,11 @@ LONGEST: Final = 500
 class Span(NamedTuple):
     """The SeqIds ``first`` to ``last``, both included."""
 
-    first: int
-    last: int
+    first: SeqId
+    last: SeqId
 
 
-def reach(through: int, known: Iterable[Span]) -> int:
+def reach(through: SeqId, known: Iterable[Span]) -> SeqId:
     """Return the last SeqId up to which nothing is missing.
 
     Args:
@@ -41,8 +43,8 @@ def missing(wanted: Span, known: Iterable[Span]) -> list[Span]:
         if span.first > wanted.last:
             break
         if span.first > begin:
-            gaps.append(Span(begin, span.first - 1))
-        begin = max(begin, span.last + 1)
+            gaps.append(Span(begin, SeqId(span.first - 1)))
+        begin = max(begin, SeqId(span.last + 1))
     if begin <= wanted.last:
         gaps.append(Span(begin, wanted.last))
     return gaps
@@ -63,10 +65,10 @@ def next_to_read(wanted: Span, known: Iterable[Span]) -> Span | None:
     begin, gap, island = wanted.first, None, 0
     for span in known:
         if span.first > begin:
-            gap = Span(begin if gap is None else gap.first, span.first - 1)
+            gap = Span(begin if gap is None else gap.first, SeqId(span.first - 1))
             island = 0
         island += span.last - span.first + 1
-        begin = span.last + 1
+        begin = SeqId(span.last + 1)
         if gap is not None and (island > SHORT_ISLAND or gap.last - gap.first >= LONGEST):
             return gap
     if begin <= wanted.last:

@@ -6,12 +6,13 @@ from typing import Protocol
 
 from consumers.device.knowledge import Beginning, HistoryPart, Listed, SyncBatch
 from consumers.device.spans import Span
+from schemas.number_types import SyncSeqId
 
 
 class SyncSource(Protocol):
     """The sync timeline of one person."""
 
-    async def after(self, cursor: int, wait: float = 0.0) -> SyncBatch:
+    async def after(self, cursor: SyncSeqId, wait: float = 0.0) -> SyncBatch:
         """Return the next records above a cursor; waits about ``wait`` seconds for the first.
 
         Raises:
@@ -32,7 +33,7 @@ class Registry(Protocol):
             RequestRefused: The person has too many devices, or is not accepted.
         """
 
-    async def report(self, device_id: str, cursor: int) -> None:
+    async def report(self, device_id: str, cursor: SyncSeqId) -> None:
         """Report the SeqId up to which the device has applied its sync timeline.
 
         Raises:

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from msgspec import DecodeError, Struct, ValidationError
 from msgspec.json import Decoder
 
+from schemas.number_types import NO_SEQ, SeqId
 from schemas.unread import Counted, unread
 
 
@@ -22,8 +23,8 @@ class ReadState(NamedTuple):
     ``counted``: the number of messages up to the ``mark``; None if unknown.
     """
 
-    end: Counted = Counted(0, 0)
-    mark: int = 0
+    end: Counted = Counted(NO_SEQ, 0)
+    mark: SeqId = NO_SEQ
     counted: int | None = 0
 
     @property
@@ -40,7 +41,7 @@ class ReadState(NamedTuple):
             return ReadState(end, self.mark, place.messages)
         return self._replace(end=end)
 
-    def read_to(self, seq: int, counted: int | None) -> ReadState:
+    def read_to(self, seq: SeqId, counted: int | None) -> ReadState:
         """Return the reading after a mark, which may be an old one."""
         if seq > self.mark:
             return ReadState(self.end, seq, counted)
@@ -51,7 +52,7 @@ class ReadState(NamedTuple):
 
 class _CountedEntry(Struct, frozen=True):
     kind: str
-    seq: int
+    seq: SeqId
     sender: str = ""
     messages: int = 0
     members: list[str] = []

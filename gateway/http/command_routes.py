@@ -42,6 +42,7 @@ from schemas.http.command_bodies import (
 )
 from schemas.http.queries import CommandQuery, NoQuery
 from schemas.limits import MAX_SEQ
+from schemas.number_types import NO_SEQ, SeqId
 
 _SEQ: Final = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
@@ -102,12 +103,12 @@ def _target(request: web.Request) -> CommandTarget:
     return CommandTarget(path.get("id"), _seq(path.get("seq")), path.get("user", ""))
 
 
-def _seq(given: str | None) -> int:
+def _seq(given: str | None) -> SeqId:
     if given is None:
-        return 0
+        return NO_SEQ
     if not _SEQ.fullmatch(given) or int(given) > MAX_SEQ:
         raise bad_parameter("seq", f"must be a whole number from 1 to {MAX_SEQ}")
-    return int(given)
+    return SeqId(int(given))
 
 
 def _key(request: web.Request) -> str | None:

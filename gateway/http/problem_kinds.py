@@ -42,6 +42,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway.http.problem_details import Problem
+from schemas.number_types import SyncSeqId
 
 RETRY_SECONDS: Final = 1
 """The gateway reconnects to a restarted server every second, so an earlier retry is useless."""
@@ -137,7 +138,7 @@ def too_many_devices(most: int) -> Problem:
     )
 
 
-def trimmed(cursor: int, oldest: int) -> Problem:
+def trimmed(cursor: SyncSeqId, oldest: SyncSeqId) -> Problem:
     """Sync records above the cursor may have expired."""
     return Problem(
         status=410,

@@ -27,6 +27,7 @@ from gateway.store.store_port import Store
 from schemas.codec import decode_position
 from schemas.errors import UndecodableRecord
 from schemas.http.answers import LiveHead
+from schemas.number_types import NO_SEQ, SeqId
 from schemas.visibility import periods, visible
 
 HEADS_SECONDS: Final = 0.2
@@ -61,7 +62,7 @@ class HeadPump:
         self._pace = Pace()
         self._read_at = self._review_at = 0.0
         self._was_live = listener.is_live
-        self._sent: dict[str, int] = {}
+        self._sent: dict[str, SeqId] = {}
         self._unwatched: set[str] = set()
 
     async def review(self) -> None:
@@ -77,7 +78,7 @@ class HeadPump:
         for conv_id, happened in changes.items():
             stays = periods((change.seq, change.joined) for change in happened)
             if stays and stays[-1].last is None and conv_id not in self._unwatched:
-                self._watch(conv_id, None if first else 0)
+                self._watch(conv_id, None if first else NO_SEQ)
         interval = _FIRST_REVIEW_SECONDS if first else _REVIEW_SECONDS
         self._review_at = self._now() + interval
 
@@ -122,7 +123,7 @@ class HeadPump:
         accesses = await asyncio.gather(*map(self._access, announced))
         is_behind = has_sent = False
         for (conv_id, seq), access in zip(announced.items(), accesses, strict=True):
-            latest = max(seq, heads.pop(conv_id, 0))
+            latest = max(seq, heads.pop(conv_id, seq))
             stored = 0 if access is None else access.stored
             head = open_head(access)
             if head is not None and head > self._sent.get(conv_id, 0):
@@ -139,14 +140,14 @@ class HeadPump:
         interval = self._pace.until_retry() if is_behind else HEADS_SECONDS
         self._read_at = self._now() + interval
 
-    def _watch(self, conv_id: str, seq: int | None) -> None:
+    def _watch(self, conv_id: str, seq: SeqId | None) -> None:
         """Watches a conversation. Reads its head when the store has entry ``seq``, if given."""
         is_new = conv_id not in self._listener.watched
         self._unwatched.discard(conv_id)
         self._listener.watch([conv_id])
         if seq is not None and (is_new or seq):
             heads = self._listener.heads
-            heads[conv_id] = max(seq, heads.get(conv_id, 0))
+            heads[conv_id] = max(seq, heads.get(conv_id, seq))
 
     def _unwatch(self, conv_id: str) -> None:
         self._listener.unwatch(conv_id)
@@ -155,7 +156,7 @@ class HeadPump:
 
     def _schedule(self, conv_ids: Iterable[str]) -> None:
         for conv_id in conv_ids:
-            self._listener.heads.setdefault(conv_id, 0)
+            self._listener.heads.setdefault(conv_id, NO_SEQ)
 
     async def _access(self, conv_id: str) -> ConversationAccess | None:
         try:
@@ -166,7 +167,7 @@ class HeadPump:
             return None
 
 
-def open_head(access: ConversationAccess | None) -> int | None:
+def open_head(access: ConversationAccess | None) -> SeqId | None:
     """The head that is sent to a person; None if no head may be sent.
 
     A head is sent if the conversation is pulled and the head is in the person's open membership

@@ -20,6 +20,7 @@ from gateway.log.wake_ups import Listener
 from gateway.store.store_port import Store
 from schemas.errors import ServerUnavailable
 from schemas.http.answers import LiveBegun
+from schemas.number_types import SyncSeqId
 
 _STORE_RETRY_SECONDS: Final = 1.0
 
@@ -40,7 +41,7 @@ class LiveSession:
         self,
         store: Store,
         listener: Listener,
-        after: int,
+        after: SyncSeqId,
         limit: int,
         send: SendAnswer,
         *,

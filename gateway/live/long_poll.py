@@ -10,12 +10,13 @@ from gateway.live.pace import Pace
 from gateway.log.wake_ups import Listener
 from gateway.reads.sync_page import SyncRead
 from schemas.http.answers import SyncPage
+from schemas.number_types import SyncSeqId
 
 
 async def await_page(
     listener: Listener,
     read: Callable[[], Awaitable[SyncRead]],
-    after: int,
+    after: SyncSeqId,
     seconds: float,
     lasts: float,
 ) -> SyncPage:

@@ -15,6 +15,7 @@ from gateway.log.wake_ups import Listener
 from gateway.reads.sync_page import read_sync
 from gateway.store.store_port import Store
 from schemas.http.answers import LiveRecords
+from schemas.number_types import SyncSeqId
 
 SendAnswer: TypeAlias = Callable[[Struct], Awaitable[None]]
 """Sends an answer over a live connection; may block for some time."""
@@ -39,7 +40,7 @@ class RecordPump:
         self,
         store: Store,
         listener: Listener,
-        after: int,
+        after: SyncSeqId,
         limit: int,
         send: SendAnswer,
         barrier: Barrier,

@@ -31,6 +31,7 @@ from backends.kafka.groups import committed_places, group_reader
 from backends.kafka.partition_ends import written_ends
 from gateway.log.shared_reads import SharedReads
 from schemas.errors import ServerUnavailable
+from schemas.number_types import Offset, SyncSeqId
 from schemas.settings import Settings
 from schemas.topics import Topic
 
@@ -51,7 +52,7 @@ _ANSWER_SECONDS: Final = 2.0
 class Barrier(Protocol):
     """Waits for the message sink."""
 
-    async def passed(self, user: str, newest: int) -> None:
+    async def passed(self, user: str, newest: SyncSeqId) -> None:
         """Returns when the store has all entries of a person up to a sync SeqId.
 
         Args:
@@ -66,7 +67,7 @@ class Barrier(Protocol):
 class NoBarrier:
     """For a store that never lags."""
 
-    async def passed(self, user: str, newest: int) -> None:
+    async def passed(self, user: str, newest: SyncSeqId) -> None:
         """See `Barrier`."""
 
 
@@ -76,7 +77,7 @@ NO_BARRIER: Final = NoBarrier()
 class Offsets(NamedTuple):
     """Offsets by partition of ``im.timeline``."""
 
-    of: Mapping[int, int]
+    of: Mapping[int, Offset]
 
     def reach(self, ends: Offsets) -> bool:
         """Whether these offsets are at or above ``ends`` in every partition."""
@@ -99,9 +100,9 @@ class LogBarrier:
         self._end_looks = SharedReads(self._look_at_ends, "the ends of the timeline")
         self._stored_looks = SharedReads(self._look_at_stored, "the commits of the message sink")
         self._stored = Offsets({})
-        self._noted: LRUCache[str, tuple[int, Offsets]] = LRUCache(MAX_REMEMBERED_RECIPIENTS)
+        self._noted: LRUCache[str, tuple[SyncSeqId, Offsets]] = LRUCache(MAX_REMEMBERED_RECIPIENTS)
 
-    async def passed(self, user: str, newest: int) -> None:
+    async def passed(self, user: str, newest: SyncSeqId) -> None:
         """See `Barrier`."""
         try:
             async with asyncio.timeout(MAX_BARRIER_SECONDS):
@@ -117,7 +118,7 @@ class LogBarrier:
                 "the message sink lags: it has not stored all entries of a range yet"
             ) from None
 
-    async def _ends(self, user: str, newest: int) -> Offsets:
+    async def _ends(self, user: str, newest: SyncSeqId) -> Offsets:
         """The ends of the log, at a time after the read of the note."""
         noted, ends = self._noted.get(user, (newest - 1, Offsets({})))
         if noted < newest:
@@ -134,7 +135,7 @@ class LogBarrier:
 
     def _look_at_stored(self) -> Offsets:
         found = committed_places(self._group(), self._places, _ANSWER_SECONDS)
-        return Offsets({place.partition: max(0, place.offset) for place in found})
+        return Offsets({place.partition: Offset(max(0, place.offset)) for place in found})
 
     def _client(self) -> AdminClient:
         with self._making:

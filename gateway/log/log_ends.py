@@ -21,6 +21,7 @@ from backends.sync_layout.topic_creation import sync_shards
 from gateway.errors import CursorAhead
 from gateway.log.shared_reads import SharedReads
 from gateway.log.wake_ups import WakeUps
+from schemas.number_types import Offset, ShardNumber, SyncSeqId
 from schemas.settings import Settings
 from schemas.sync_seq import unpack_sync_seq
 
@@ -31,14 +32,14 @@ _ANSWER_SECONDS: Final = 3.0
 class Ends(Protocol):
     """The ends of the sync timelines."""
 
-    async def is_ahead(self, user: str, cursor: int) -> bool:
+    async def is_ahead(self, user: str, cursor: SyncSeqId) -> bool:
         """Whether no record of ``user`` has this sync SeqId yet."""
 
 
 class NoEnds:
     """Unknown ends: no cursor is ahead."""
 
-    async def is_ahead(self, user: str, cursor: int) -> bool:  # noqa: ARG002 - the port's
+    async def is_ahead(self, user: str, cursor: SyncSeqId) -> bool:  # noqa: ARG002 - the port's
         """See `Ends`."""
         return False
 
@@ -47,9 +48,9 @@ class ShardEnds(NamedTuple):
     """The shards of the sync timelines, and the end of each shard by its number."""
 
     shards: SyncShards
-    ends: dict[int, int]
+    ends: dict[ShardNumber, Offset]
 
-    def is_ahead(self, user: str, cursor: int) -> bool | None:
+    def is_ahead(self, user: str, cursor: SyncSeqId) -> bool | None:
         """Whether a cursor is ahead of these ends; None if its shard does not exist."""
         epoch, offset = unpack_sync_seq(cursor)
         if not self.shards.epochs:
@@ -75,7 +76,7 @@ class LogEnds:
         self._looks = SharedReads(self._look, "the ends of the sync timelines")
         self._known: ShardEnds | None = None
 
-    async def is_ahead(self, user: str, cursor: int) -> bool:
+    async def is_ahead(self, user: str, cursor: SyncSeqId) -> bool:
         """See `Ends`."""
         if not self._wake_ups.is_live:
             return False
@@ -99,7 +100,7 @@ class LogEnds:
         return ShardEnds(shards, {number: ends[at.topic, at.partition] for number, at in places})
 
 
-async def check_cursor(ends: Ends, user: str, cursor: int, name: str) -> None:
+async def check_cursor(ends: Ends, user: str, cursor: SyncSeqId, name: str) -> None:
     """Refuses a cursor that is ahead of the log; -1, the beginning, never is.
 
     Raises:

@@ -6,6 +6,7 @@ from confluent_kafka import Consumer
 
 from backends.kafka.clients import topic_partitions
 from backends.sync_layout.layouts import SyncShards, sync_layout
+from schemas.number_types import Offset, SyncSeqId
 from schemas.settings import Settings
 from schemas.sync_seq import sync_seq
 from schemas.topics import Topic
@@ -40,7 +41,7 @@ class LogPlaces:
         ]
         return [(place.topic, place.partition) for place in [*shards.places.values(), *entries]]
 
-    def sync_seq(self, topic: str, offset: int) -> int | None:
+    def sync_seq(self, topic: str, offset: Offset) -> SyncSeqId | None:
         """The sync SeqId of a record, or None if it is an entry of a conversation timeline."""
         epoch = self._layout.epoch(topic)
         return None if epoch is None else sync_seq(epoch, offset)

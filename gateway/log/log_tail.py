@@ -31,9 +31,10 @@ from backends.kafka.topic_reading import gulp
 from backends.processes.watchdog import NoGroup, Vitals, Watchdog
 from gateway.log.log_places import LogPlaces
 from gateway.log.outcome_tail import NoOutcomes, OutcomeTail, OutcomeTaker
-from gateway.log.wake_ups import Wake, WakeUps
+from gateway.log.wake_ups import PlaceT, Wake, WakeUps
 from schemas.codec import decode_position
 from schemas.errors import UndecodableRecord
+from schemas.number_types import Offset, SeqId, SyncSeqId
 from schemas.recipients import recipients_of
 from schemas.settings import Settings
 
@@ -77,8 +78,8 @@ class LogTail:
         self._outcomes = OutcomeTail(outcomes or NoOutcomes())
         self._loop = asyncio.get_running_loop()
         self._lock = Lock()
-        self._records: dict[str, int] = {}
-        self._heads: dict[str, int] = {}
+        self._records: dict[str, SyncSeqId] = {}
+        self._heads: dict[str, SeqId] = {}
         self._stopping = Event()
         self._is_live = False
         self._thread = Thread(target=self._run, name="log-tail", daemon=True)
@@ -145,25 +146,26 @@ class LogTail:
             self._take(gulp(consumer, _POLL_SECONDS, MAX_RECORDS_PER_READ))
 
     def _take(self, messages: list[Message]) -> None:
-        by_key: dict[bytes, int] = {}
-        heads: dict[str, int] = {}
+        by_key: dict[bytes, SyncSeqId] = {}
+        heads: dict[str, SeqId] = {}
         for message in messages:
             topic, key, offset = message.topic(), message.key(), message.offset()
             if message.error() is not None or key is None or topic is None or offset is None:
                 continue  # an unreachable broker: `_follow` detects it
-            sync_seq = self._places.sync_seq(topic, offset)
+            sync_seq = self._places.sync_seq(topic, Offset(offset))
             if sync_seq is not None:
-                by_key[key] = max(sync_seq, by_key.get(key, 0))
+                by_key[key] = max(sync_seq, by_key.get(key, sync_seq))
                 self._outcomes.sync_record(key, message.value)
             else:
                 self._outcomes.entry(key, message.value)
                 name = key.decode(errors="replace")
                 with contextlib.suppress(UndecodableRecord):
-                    heads[name] = max(decode_position(message.value()).seq, heads.get(name, 0))
+                    seq = decode_position(message.value()).seq
+                    heads[name] = max(seq, heads.get(name, seq))
         if by_key or heads:
             self._hand_over(_by_recipient(by_key), heads)
 
-    def _hand_over(self, records: dict[str, int], heads: dict[str, int]) -> None:
+    def _hand_over(self, records: dict[str, SyncSeqId], heads: dict[str, SeqId]) -> None:
         while len(self._records) + len(self._heads) > MAX_MERGED:
             if self._stopping.wait(0.01):
                 return
@@ -189,12 +191,12 @@ class LogTail:
             self._loop.call_soon_threadsafe(lambda: self._wake_ups.now_live(is_live=is_live))
 
 
-def _by_recipient(by_key: Mapping[bytes, int]) -> dict[str, int]:
+def _by_recipient(by_key: Mapping[bytes, SyncSeqId]) -> dict[str, SyncSeqId]:
     """The highest sync SeqId of each recipient, from the highest sync SeqId of each key."""
-    records: dict[str, int] = {}
+    records: dict[str, SyncSeqId] = {}
     for key, sync_seq in by_key.items():
         for name in _names(key):
-            records[name] = max(sync_seq, records.get(name, 0))
+            records[name] = max(sync_seq, records.get(name, sync_seq))
     return records
 
 
@@ -216,6 +218,6 @@ def _starts(consumer: Consumer, places: list[tuple[str, int]], *, is_first: bool
     return consumer.offsets_for_times([Place(*place, since) for place in places], _ANSWER_SECONDS)
 
 
-def _merge(into: dict[str, int], places: dict[str, int]) -> None:
+def _merge(into: dict[str, PlaceT], places: dict[str, PlaceT]) -> None:
     for name, place in places.items():
-        into[name] = max(place, into.get(name, 0))
+        into[name] = max(place, into.get(name, place))

@@ -18,9 +18,10 @@ import contextlib
 import time
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from gateway.errors import NoListenerPlace, TooManyListeners
+from schemas.number_types import SeqId, SyncSeqId
 
 MAX_LISTENERS: Final = 4_096
 """Maximum number of listeners of one gateway."""
@@ -45,11 +46,15 @@ class Wake(NamedTuple):
     ``records``: the highest sync SeqId by recipient. ``heads``: the highest SeqId by conversation.
     """
 
-    records: Mapping[str, int]
-    heads: Mapping[str, int]
+    records: Mapping[str, SyncSeqId]
+    heads: Mapping[str, SeqId]
 
 
-class _Recent:
+PlaceT = TypeVar("PlaceT", bound=int)
+"""A place in a timeline: a SeqId or a sync SeqId."""
+
+
+class _Recent(Generic[PlaceT]):
     """The last position of each timeline, for `MAX_SINK_LAG_SECONDS`.
 
     The recipients of all new records are noted. A `cachetools.TTLCache` takes four times as long
@@ -58,17 +63,17 @@ class _Recent:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._places: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._places: OrderedDict[str, tuple[PlaceT, float]] = OrderedDict()
 
-    def note(self, name: str, place: int) -> None:
+    def note(self, name: str, place: PlaceT) -> None:
         before, _ = self._places.pop(name, (place, 0.0))
         self._places[name] = (max(before, place), self._clock())
         if len(self._places) > RECENT:
             self._places.popitem(last=False)
 
-    def place(self, name: str) -> int | None:
+    def place(self, name: str) -> PlaceT | None:
         """The remembered position, or None if no recent record arrived."""
-        place, at = self._places.get(name, (0, -MAX_SINK_LAG_SECONDS))
+        place, at = self._places.get(name, (None, -MAX_SINK_LAG_SECONDS))
         return place if self._clock() - at < MAX_SINK_LAG_SECONDS else None
 
 
@@ -81,10 +86,10 @@ class Listener:
             The reader removes it.
     """
 
-    def __init__(self, wake_ups: WakeUps, user: str, known: int) -> None:
+    def __init__(self, wake_ups: WakeUps, user: str, known: SyncSeqId) -> None:
         self.user = user
         self.known = known
-        self.heads: dict[str, int] = {}
+        self.heads: dict[str, SeqId] = {}
         self.watched: set[str] = set()
         self._wake_ups = wake_ups
         self._woken = asyncio.Event()
@@ -99,7 +104,7 @@ class Listener:
         """Whether the log is being followed; otherwise there are no wake-ups."""
         return self._wake_ups.is_live
 
-    def announce(self, sync_seq: int) -> None:
+    def announce(self, sync_seq: SyncSeqId) -> None:
         """Notes that the store has a reference whose entry it does not have yet."""
         self.known = max(self.known, sync_seq)
 
@@ -142,8 +147,8 @@ class WakeUps:
         self._of_user: defaultdict[str, set[Listener]] = defaultdict(set)
         self._of_conversation: defaultdict[str, set[Listener]] = defaultdict(set)
         self._count: Counter[str] = Counter()
-        self._records = _Recent(clock)
-        self._heads = _Recent(clock)
+        self._records = _Recent[SyncSeqId](clock)
+        self._heads = _Recent[SeqId](clock)
 
     @property
     def is_closed(self) -> bool:
@@ -168,7 +173,7 @@ class WakeUps:
         if self.listeners >= MAX_LISTENERS:
             raise NoListenerPlace
         recent = self._records.place(user)
-        listener = Listener(self, user, -1 if recent is None else recent)
+        listener = Listener(self, user, SyncSeqId(-1) if recent is None else recent)
         self._count[user] += 1
         self._of_user[user].add(listener)
         try:
@@ -235,6 +240,6 @@ class WakeUps:
                 listener.wake()
 
     @staticmethod
-    def _tell_head(listener: Listener, conv_id: str, seq: int) -> None:
-        listener.heads[conv_id] = max(seq, listener.heads.get(conv_id, 0))
+    def _tell_head(listener: Listener, conv_id: str, seq: SeqId) -> None:
+        listener.heads[conv_id] = max(seq, listener.heads.get(conv_id, seq))
         listener.wake()

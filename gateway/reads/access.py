@@ -11,6 +11,7 @@ from typing import NamedTuple
 from gateway.errors import ConversationNotFound
 from gateway.reads.readable_ids import is_id
 from gateway.store.store_port import Store
+from schemas.number_types import SeqId
 from schemas.records import FanoutMode
 from schemas.unread import Counted
 from schemas.visibility import Period, counts, periods, readable, visible
@@ -27,18 +28,18 @@ class ConversationAccess(NamedTuple):
 
     conv_id: str
     user: str
-    stored: int
+    stored: SeqId
     mode: FanoutMode
     stays: list[Period]
     readable: list[Period]
     joined: Counted
     end: Counted
 
-    def may_see(self, seq: int) -> bool:
+    def may_see(self, seq: SeqId) -> bool:
         """Whether the user may see the entry ``seq`` now."""
         return seq <= self.stored and visible(self.readable, seq)
 
-    async def as_of(self, store: Store, seq: int) -> ConversationAccess:
+    async def as_of(self, store: Store, seq: SeqId) -> ConversationAccess:
         """The access, read again if an entry or an edit ``seq`` may be newer than this access.
 
         The row that was read may be from after the user's removal. The store has every change of
@@ -56,7 +57,7 @@ class ConversationAccess(NamedTuple):
             readable=readable(changes),
         )
 
-    def sees_edit(self, seq: int) -> bool:
+    def sees_edit(self, seq: SeqId) -> bool:
         """Whether a message that the user may see is shown with the text of the edit ``seq``."""
         return seq <= self.stored and counts(self.readable, seq)
 
@@ -66,7 +67,7 @@ class ConversationAccess(NamedTuple):
         return self.stays[-1].last is None
 
     @property
-    def head(self) -> int:
+    def head(self) -> SeqId:
         """The last SeqId that the user may know: for a former member, none after the leave."""
         return self.end.seq
 

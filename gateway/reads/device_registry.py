@@ -19,6 +19,7 @@ from gateway.reads.sync_page import sync_end
 from gateway.store.device_port import MAX_DEVICES, Registered
 from gateway.store.store_port import Store
 from schemas.http.answers import BeginningShown, BeginningsPage, DeviceShown, DevicesShown
+from schemas.number_types import FIRST_SEQ, Milliseconds, SeqId, SyncSeqId
 from schemas.records import NewDevicePolicy
 
 
@@ -49,7 +50,7 @@ async def register_device(  # noqa: PLR0913 - tests give another clock and anoth
         if device.device_id == device_id:
             return _shown(device)
     end = await sync_end(store, user, now, barrier)
-    cursor, moment = end.next, int(now() * 1000)
+    cursor, moment = end.next, Milliseconds(int(now() * 1000))
     device = Registered(
         device_id, uuid.uuid4().hex, new.policy, new.window, moment, cursor, moment
     )
@@ -82,12 +83,12 @@ async def move_cursor(
     store: Store,
     user: str,
     device_id: str,
-    cursor: int,
+    cursor: SyncSeqId,
     now: Callable[[], float] = time.time,
 ) -> DeviceShown:
     """Moves the cursor of a device forward and records the time. Errors as for `show_device`."""
     device = await _device(store, user, device_id)
-    seen = int(now() * 1000)
+    seen = Milliseconds(int(now() * 1000))
     await store.devices.move_cursor(user, device.registration, cursor, seen)
     return _shown(device._replace(cursor=max(cursor, device.cursor), seen=max(seen, device.seen)))
 
@@ -123,14 +124,14 @@ async def show_beginnings(
     )
 
 
-def _first(device: Registered, access: ConversationAccess) -> int:
+def _first(device: Registered, access: ConversationAccess) -> SeqId:
     match device.policy:
         case "new-messages-only":
-            return access.head + 1
+            return SeqId(access.head + 1)
         case "window":
-            return max(1, access.head - device.window + 1)
+            return max(FIRST_SEQ, SeqId(access.head - device.window + 1))
         case "full-history":
-            return 1
+            return FIRST_SEQ
 
 
 async def _device(store: Store, user: str, device_id: str) -> Registered:

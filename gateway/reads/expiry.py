@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from gateway.store.store_port import Expiry
+from schemas.number_types import SyncSeqId
 
-BEGINNING: Final = -1
+BEGINNING: Final = SyncSeqId(-1)
 """The cursor of a reader without any record."""
 
 EXPIRIES: Final = 32
@@ -26,7 +27,7 @@ _WORKED_IN: Final = 4
 """The other sinks count as having stored the entries of an interval after 1/4 of its retention."""
 
 
-def gone(expiries: Iterable[Expiry], now: float) -> int:
+def gone(expiries: Iterable[Expiry], now: float) -> SyncSeqId:
     """The highest sync SeqId that may have expired; `BEGINNING` if none may.
 
     Args:
@@ -36,7 +37,7 @@ def gone(expiries: Iterable[Expiry], now: float) -> int:
     return max((each.newest for each in expiries if each.until <= now), default=BEGINNING)
 
 
-def worked_in(expiries: Iterable[Expiry], now: float) -> int:
+def worked_in(expiries: Iterable[Expiry], now: float) -> SyncSeqId:
     """The highest sync SeqId up to which the store should have all entries of the timeline.
 
     The message sink is independent of the sync sink, so an entry may be in a sync timeline before

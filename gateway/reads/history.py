@@ -15,6 +15,7 @@ from gateway.reads.access import ConversationAccess
 from gateway.reads.shown import as_shown, hole_of
 from gateway.store.store_port import SLICE, Store, StoredEntry
 from schemas.http.answers import HistoryItem, HistoryPage, Hole, HoleKind
+from schemas.number_types import SeqId
 from schemas.visibility import visible
 
 MAX_PAGE_BYTES: Final = 1_048_576
@@ -24,8 +25,8 @@ MAX_PAGE_BYTES: Final = 1_048_576
 class HistoryAsked(NamedTuple):
     """The SeqIds ``first`` to ``last``, in pages of at most ``limit`` items."""
 
-    first: int
-    last: int
+    first: SeqId
+    last: SeqId
     limit: int
     newest_first: bool
 
@@ -33,8 +34,8 @@ class HistoryAsked(NamedTuple):
 class SeqRun(NamedTuple):
     """Adjacent SeqIds with the same result; ``hole`` is None if entries are to be read."""
 
-    first: int
-    last: int
+    first: SeqId
+    last: SeqId
     hole: HoleKind | None
 
 
@@ -45,19 +46,20 @@ def runs(access: ConversationAccess, asked: HistoryAsked) -> Iterator[SeqRun]:
     head of the conversation.
     """
     starts = {asked.first}
-    if visible(access.readable, access.stored + 1):
-        starts.add(access.stored + 1)
+    unstored = SeqId(access.stored + 1)
+    if visible(access.readable, unstored):
+        starts.add(unstored)
     for part in access.readable:
         starts.add(part.first)
-        starts.update(() if part.last is None else (part.last + 1,))
+        starts.update(() if part.last is None else (SeqId(part.last + 1),))
     firsts = sorted(seq for seq in starts if asked.first <= seq <= asked.last)
-    lasts = [*(seq - 1 for seq in firsts[1:]), asked.last]
+    lasts = [*(SeqId(seq - 1) for seq in firsts[1:]), asked.last]
     pairs = list(zip(firsts, lasts, strict=False))  # an empty range has none
     for first, last in reversed(pairs) if asked.newest_first else pairs:
         yield SeqRun(first, last, _hole(access, first))
 
 
-def _hole(access: ConversationAccess, seq: int) -> HoleKind | None:
+def _hole(access: ConversationAccess, seq: SeqId) -> HoleKind | None:
     if access.may_see(seq):
         return None
     return "not_yet" if visible(access.readable, seq) else "hidden"
@@ -89,11 +91,11 @@ async def _read_run(store: Store, access: ConversationAccess, run: SeqRun, page:
     while first <= last and not page.full:
         count = min(SLICE, page.room, last - first + 1)
         if page.asked.newest_first:
-            part = (last - count + 1, last)
-            last -= count
+            part = (SeqId(last - count + 1), last)
+            last = SeqId(last - count)
         else:
-            part = (first, first + count - 1)
-            first += count
+            part = (first, SeqId(first + count - 1))
+            first = SeqId(first + count)
         found = await store.entries(access.conv_id, *part)
         page.add_slice(part, await as_shown(store, access, found))
 
@@ -106,25 +108,26 @@ class _Page:
         self.items: list[HistoryItem] = []
         self.full = False
         self._bytes = 0
-        self._covered: int | None = None
+        self._covered: SeqId | None = None
 
     @property
     def room(self) -> int:
         """The number of items that fit."""
         return self.asked.limit - len(self.items)
 
-    def next_seq(self) -> int | None:
+    def next_seq(self) -> SeqId | None:
         """The SeqId at which the next page begins."""
         step, end = (-1, self.asked.first) if self.asked.newest_first else (1, self.asked.last)
         if self._covered is None or self._covered == end:
             return None
-        return self._covered + step
+        return SeqId(self._covered + step)
 
-    def add_slice(self, part: tuple[int, int], found: list[StoredEntry]) -> None:
+    def add_slice(self, part: tuple[SeqId, SeqId], found: list[StoredEntry]) -> None:
         """Adds adjacent SeqIds, each as its entry or as a hole."""
         entries = {entry.seq: entry for entry in found}
-        seqs = range(part[0], part[1] + 1)
-        for seq in reversed(seqs) if self.asked.newest_first else seqs:
+        first, last = part
+        seqs = range(first, last + 1)
+        for seq in map(SeqId, reversed(seqs) if self.asked.newest_first else seqs):
             if self.full:
                 return
             hole = hole_of(entries.get(seq))
@@ -140,7 +143,7 @@ class _Page:
             return
         self._add(Raw(entry.json), entry.seq)
 
-    def add_hole(self, kind: HoleKind, first: int, last: int) -> None:
+    def add_hole(self, kind: HoleKind, first: SeqId, last: SeqId) -> None:
         """Adds a hole, or merges it into the adjacent hole."""
         covered = first if self.asked.newest_first else last
         before = self.items[-1] if self.items else None
@@ -151,7 +154,7 @@ class _Page:
         else:
             self._add(Hole(kind, first, last), covered)
 
-    def _add(self, item: HistoryItem, covered: int) -> None:
+    def _add(self, item: HistoryItem, covered: SeqId) -> None:
         self.items.append(item)
         self._covered = covered
         self.full = self.room <= 0

@@ -27,6 +27,7 @@ from gateway.store.index_port import Hit, Index, SearchAsked, SearchPosition
 from gateway.store.store_port import Store
 from schemas.http.answers import SearchPage
 from schemas.http.queries import MAX_HITS
+from schemas.number_types import SeqId
 from schemas.visibility import Period, readable
 
 _MAX_ROUNDS: Final = 5
@@ -81,7 +82,7 @@ async def _scope(store: Store, user: str, conversation: str | None) -> dict[str,
 
 async def _confirmed(store: Store, user: str, hits: list[Hit]) -> list[tuple[SearchPosition, Raw]]:
     """The hits that the user may see with the words that the index matched, as shown."""
-    wanted: defaultdict[str, dict[int, int]] = defaultdict(dict)
+    wanted: defaultdict[str, dict[SeqId, SeqId]] = defaultdict(dict)
     for place, version in hits:
         wanted[place.conv_id][place.seq] = version
     opened = await open_conversations(store, user, list(wanted))
@@ -94,8 +95,8 @@ async def _confirmed(store: Store, user: str, hits: list[Hit]) -> list[tuple[Sea
 
 
 async def _messages(
-    store: Store, access: ConversationAccess, wanted: dict[int, int]
-) -> dict[int, Raw]:
+    store: Store, access: ConversationAccess, wanted: dict[SeqId, SeqId]
+) -> dict[SeqId, Raw]:
     """The shown messages by SeqId. ``wanted`` has the matched version of each message."""
     seen = [seq for seq in wanted if access.may_see(seq)]
     entries = await store.chosen_entries(access.conv_id, seen) if seen else []

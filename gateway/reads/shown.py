@@ -23,6 +23,7 @@ from msgspec import Raw
 from gateway.reads.access import ConversationAccess
 from gateway.store.store_port import SLICE, Store, StoredEntry
 from schemas.http.answers import HoleKind
+from schemas.number_types import NO_SEQ, SeqId
 
 _Fields: TypeAlias = dict[str, Raw]
 _decode: Final = msgspec.json.Decoder(_Fields).decode
@@ -59,7 +60,7 @@ async def _decided(
     store: Store, access: ConversationAccess, found: Sequence[StoredEntry]
 ) -> list[StoredEntry]:
     """The entries, without ``edited_by`` if the edit does not count for the reader."""
-    latest = max((entry.edited_by or 0 for entry in found), default=0)
+    latest = max((entry.edited_by or NO_SEQ for entry in found), default=NO_SEQ)
     access = await access.as_of(store, latest)
     return [
         entry
@@ -80,14 +81,14 @@ def hole_of(entry: StoredEntry | None) -> HoleKind | None:
     return "recalled" if entry.is_recalled else None
 
 
-def words_of(entry: StoredEntry) -> int:
+def words_of(entry: StoredEntry) -> SeqId:
     """The SeqId of the entry whose text a shown entry has: its own SeqId, or that of an edit."""
     return entry.seq if entry.edited_by is None else entry.edited_by
 
 
 async def _edits(
-    store: Store, conv_id: str, found: Sequence[StoredEntry], seqs: Sequence[int]
-) -> dict[int, StoredEntry]:
+    store: Store, conv_id: str, found: Sequence[StoredEntry], seqs: Sequence[SeqId]
+) -> dict[SeqId, StoredEntry]:
     there = {entry.seq: entry for entry in found}
     missing = [seq for seq in seqs if seq not in there]
     for at in range(0, len(missing), SLICE):

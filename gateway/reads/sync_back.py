@@ -32,11 +32,12 @@ from gateway.reads.sync_merge import descending
 from gateway.reads.sync_page import MAX_BUCKETS, Page, References, look_up_gone
 from gateway.reads.sync_records import records_of
 from gateway.store.store_port import SLICE, Store, StoredRow
+from schemas.buckets import first_place, sync_bucket
 from schemas.errors import ServerUnavailable
 from schemas.http.answers import SyncPage
-from schemas.limits import SYNC_BUCKET
+from schemas.number_types import BucketNumber, SyncSeqId
 
-_NONE: Final = -1
+_NONE: Final = SyncSeqId(-1)
 """Below every sync SeqId."""
 
 _MAX_AT_ONCE: Final = 8
@@ -46,7 +47,7 @@ _MAX_AT_ONCE: Final = 8
 async def read_sync_back(  # noqa: PLR0913 - tests pass another clock and another barrier
     store: Store,
     user: str,
-    before: int,
+    before: SyncSeqId,
     limit: int,
     now: Callable[[], float] = time.time,
     *,
@@ -92,22 +93,23 @@ async def _without_newest(store: Store, user: str, read: References) -> Page:
     raise ServerUnavailable("an entry of the sync timeline is not stored yet")
 
 
-async def _has_rows_from(store: Store, user: str, sync_seq: int) -> bool:
-    bucket = sync_seq // SYNC_BUCKET
-    if await store.sync_rows(user, bucket, sync_seq - 1, 1):
+async def _has_rows_from(store: Store, user: str, sync_seq: SyncSeqId) -> bool:
+    bucket = sync_bucket(sync_seq)
+    if await store.sync_rows(user, bucket, SyncSeqId(sync_seq - 1), 1):
         return True
-    return bool(await store.sync_buckets(user, bucket + 1, 1))
+    return bool(await store.sync_buckets(user, BucketNumber(bucket + 1), 1))
 
 
-async def _references(store: Store, user: str, before: int, limit: int) -> References:
-    last_bucket = (before - 1) // SYNC_BUCKET
+async def _references(store: Store, user: str, before: SyncSeqId, limit: int) -> References:
+    last_place = SyncSeqId(before - 1)
+    last_bucket = sync_bucket(last_place)
     listed = await store.sync_buckets_back(user, last_bucket, MAX_BUCKETS)
     read = References(before, limit)
     waiting = deque(listed)
     below, at_once = before, 1
     held: list[StoredRow] = []  # its references are taken when the row below it is known
     if listed and listed[0] == last_bucket:
-        held = await store.sync_rows(user, last_bucket, before - 1, 1)
+        held = await store.sync_rows(user, last_bucket, last_place, 1)
     while waiting and read.room:
         group = [waiting[i] for i in range(min(at_once, len(waiting)))]
         count = min(SLICE, read.room + 1)
@@ -123,6 +125,6 @@ async def _references(store: Store, user: str, before: int, limit: int) -> Refer
         if read.found:
             at_once = min(2 * at_once, _MAX_AT_ONCE)
     if not waiting and len(listed) == MAX_BUCKETS:
-        read.last = listed[-1] * SYNC_BUCKET  # all buckets have been read
+        read.last = first_place(listed[-1])  # all buckets have been read
     read.more = bool(waiting) or len(listed) == MAX_BUCKETS
     return read

@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from gateway.store.store_port import StoredRow
+from schemas.number_types import SyncSeqId
 from schemas.sync_rows import SyncReference, decode_row, references
 
 
-def ascending(rows: Iterable[StoredRow], after: int) -> Iterator[SyncReference]:
+def ascending(rows: Iterable[StoredRow], after: SyncSeqId) -> Iterator[SyncReference]:
     """The references above ``after``.
 
     Args:
@@ -34,7 +35,9 @@ def ascending(rows: Iterable[StoredRow], after: int) -> Iterator[SyncReference]:
                 yield each
 
 
-def descending(rows: Sequence[StoredRow], before: int, below: int) -> Iterator[SyncReference]:
+def descending(
+    rows: Sequence[StoredRow], before: SyncSeqId, below: SyncSeqId
+) -> Iterator[SyncReference]:
     """The references below ``before``, the last one first.
 
     Args:

@@ -34,9 +34,10 @@ from gateway.reads.expiry import BEGINNING, EXPIRIES, gone, worked_in
 from gateway.reads.sync_merge import ascending
 from gateway.reads.sync_records import records_of
 from gateway.store.store_port import SLICE, Store, StoredRow
+from schemas.buckets import first_place, sync_bucket
 from schemas.errors import Trimmed
 from schemas.http.answers import SyncEnd, SyncPage, SyncPageItem
-from schemas.limits import SYNC_BUCKET
+from schemas.number_types import BucketNumber, SyncSeqId
 from schemas.sync_rows import SyncReference
 
 MAX_PAGE_BYTES: Final = 1_048_576
@@ -57,13 +58,13 @@ class SyncRead(NamedTuple):
     """
 
     page: SyncPage
-    awaited: int = BEGINNING
+    awaited: SyncSeqId = BEGINNING
 
 
 async def read_sync(  # noqa: PLR0913 - tests pass another clock and another barrier
     store: Store,
     user: str,
-    after: int,
+    after: SyncSeqId,
     limit: int,
     now: Callable[[], float] = time.time,
     *,
@@ -87,7 +88,7 @@ async def read_sync(  # noqa: PLR0913 - tests pass another clock and another bar
     found = await _references(store, user, after, limit)
     up_to = await look_up_gone(store, user, after, now, barrier)
     if up_to > after:
-        raise Trimmed(after, up_to + 1)
+        raise Trimmed(after, SyncSeqId(up_to + 1))
     return await _read_records(store, found)
 
 
@@ -110,8 +111,8 @@ async def sync_end(
 
 
 async def look_up_gone(
-    store: Store, user: str, after: int, now: Callable[[], float], barrier: Barrier
-) -> int:
+    store: Store, user: str, after: SyncSeqId, now: Callable[[], float], barrier: Barrier
+) -> SyncSeqId:
     """The highest sync SeqId that may have expired.
 
     If it is above ``after``, the store has the entries of all records up to it.
@@ -133,7 +134,7 @@ class References:
         more: Whether more references may follow after ``last``.
     """
 
-    def __init__(self, after: int, limit: int) -> None:
+    def __init__(self, after: SyncSeqId, limit: int) -> None:
         self.first = self.last = after
         self.more = False
         self.found: list[SyncReference] = []
@@ -150,22 +151,22 @@ class References:
         if self.found:
             self.last = self.found[-1].sync_seq
 
-    def begin_behind(self, place: int) -> None:
+    def begin_behind(self, place: SyncSeqId) -> None:
         """Removes references that are not above a position. For ascending references."""
         self.found = [each for each in self.found if each.sync_seq > place]
         self.first, self.last = max(self.first, place), max(self.last, place)
 
-    def end_above(self, place: int) -> None:
+    def end_above(self, place: SyncSeqId) -> None:
         """Removes references that are not above a position. For descending references."""
         if self.last <= place + 1:
             self.found = [each for each in self.found if each.sync_seq > place]
-            self.last = min(self.first, place + 1)
+            self.last = min(self.first, SyncSeqId(place + 1))
             self.more = False
 
 
-async def _references(store: Store, user: str, after: int, limit: int) -> References:
+async def _references(store: Store, user: str, after: SyncSeqId, limit: int) -> References:
     """Step 1."""
-    listed = await store.sync_buckets(user, (after + 1) // SYNC_BUCKET, MAX_BUCKETS)
+    listed = await store.sync_buckets(user, sync_bucket(SyncSeqId(after + 1)), MAX_BUCKETS)
     read = References(after, limit)
     waiting = deque(await _complete_buckets(store, user, listed, after))
     at_once = 1
@@ -180,12 +181,14 @@ async def _references(store: Store, user: str, after: int, limit: int) -> Refere
         at_once = min(2 * at_once, _MAX_AT_ONCE)
     if read.last == after and len(listed) == MAX_BUCKETS:
         # All are empty, so expired. Only half are skipped: the last ones may have just begun.
-        read.last = listed[MAX_BUCKETS // 2] * SYNC_BUCKET - 1
+        read.last = SyncSeqId(first_place(listed[MAX_BUCKETS // 2]) - 1)
     read.more = bool(waiting) or len(listed) == MAX_BUCKETS
     return read
 
 
-async def _complete_buckets(store: Store, user: str, listed: list[int], after: int) -> list[int]:
+async def _complete_buckets(
+    store: Store, user: str, listed: list[BucketNumber], after: SyncSeqId
+) -> list[BucketNumber]:
     """The buckets that can now be read in any order.
 
     When a bucket has a row, all earlier buckets have all their rows. Buckets at the end without
@@ -198,7 +201,7 @@ async def _complete_buckets(store: Store, user: str, listed: list[int], after: i
 
 
 async def _read(
-    store: Store, user: str, buckets: list[int], after: int, count: int
+    store: Store, user: str, buckets: list[BucketNumber], after: SyncSeqId, count: int
 ) -> list[list[StoredRow]]:
     reads = (store.sync_rows(user, bucket, after, count) for bucket in buckets)
     return await asyncio.gather(*reads)
@@ -225,7 +228,7 @@ class Page:
         is_behind: The entry of the next record is not stored yet.
     """
 
-    def __init__(self, last: int) -> None:
+    def __init__(self, last: SyncSeqId) -> None:
         self.last = last
         self.is_full = self.is_behind = False
         self.records: list[SyncPageItem] = []
@@ -246,7 +249,7 @@ class Page:
                 if not self._add(reference.sync_seq, record):
                     return
 
-    def _add(self, sync_seq: int, record: Raw) -> bool:
+    def _add(self, sync_seq: SyncSeqId, record: Raw) -> bool:
         self._bytes += len(record)
         self.is_full = bool(self.records) and self._bytes > MAX_PAGE_BYTES
         if not self.is_full:

@@ -24,16 +24,17 @@ from msgspec import Raw
 from gateway.reads.shown import hole_of
 from gateway.store.store_port import Store, StoredEntry
 from schemas.codec import encode
+from schemas.number_types import NO_SEQ, SeqId
 from schemas.records import NotStoredHole, RecalledHole
 from schemas.sync_rows import SyncReference
 
 HEAD_READS_AT_ONCE: Final = 16
 """Heads read in parallel for one page."""
 
-_Chosen: TypeAlias = dict[str, list[int]]
+_Chosen: TypeAlias = dict[str, list[SeqId]]
 """SeqIds by conversation."""
 
-_Place: TypeAlias = tuple[str, int]
+_Place: TypeAlias = tuple[str, SeqId]
 """A conversation and a SeqId."""
 
 
@@ -103,15 +104,15 @@ def _record(place: _Place, entry: StoredEntry | None) -> Raw:
     return Raw(encode(NotStoredHole(conv_id=conv_id, seq=seq)))
 
 
-async def _heads(store: Store, conv_ids: Iterable[str]) -> dict[str, int]:
+async def _heads(store: Store, conv_ids: Iterable[str]) -> dict[str, SeqId]:
     """The head of each conversation; 0 if the conversation is not stored yet."""
-    heads: dict[str, int] = {}
+    heads: dict[str, SeqId] = {}
     waiting = iter(conv_ids)
 
     async def work() -> None:
         for conv_id in waiting:
             conversation = await store.conversation(conv_id)
-            heads[conv_id] = 0 if conversation is None else conversation.head
+            heads[conv_id] = NO_SEQ if conversation is None else conversation.head
 
     workers = [asyncio.create_task(work()) for _ in range(HEAD_READS_AT_ONCE)]
     try:

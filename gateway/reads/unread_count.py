@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 from gateway.reads.access import ConversationAccess
 from gateway.store.store_port import Store
+from schemas.number_types import SeqId
 from schemas.unread import Counted, unread
 
 
 class UnreadCount(NamedTuple):
     """The read mark, at most the head, and the number of messages above the mark."""
 
-    mark: int
+    mark: SeqId
     unread: int
 
 
@@ -34,7 +35,7 @@ async def reading_of(store: Store, access: ConversationAccess) -> UnreadCount:
     return UnreadCount(min(mark.seq, access.head), unread(access.end, mark))
 
 
-async def _counted(store: Store, access: ConversationAccess, seq: int) -> Counted:
+async def _counted(store: Store, access: ConversationAccess, seq: SeqId) -> Counted:
     """An entry with its message count, which the store retains after a recall."""
     if seq >= access.end.seq:  # the usual case: no unread message
         return access.end

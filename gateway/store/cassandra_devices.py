@@ -25,6 +25,7 @@ from zlib import crc32
 from gateway.store.cassandra_queries import CassandraQueries
 from gateway.store.device_port import MAX_DEVICES, Registered
 from schemas.errors import ServerUnavailable
+from schemas.number_types import Milliseconds, SyncSeqId
 
 _FIRST_TIMESTAMP: Final = 2
 """The timestamp of the cursor -1: a timestamp must be above 0."""
@@ -75,16 +76,19 @@ class CassandraDevices:
         found: dict[str, Registered] = {}
         for device in (await self._slots(user)).values():
             found.setdefault(device.device_id, device)
-        cursors = {row[0]: row[1:] for row in await self._run(DeviceQuery.CURSORS, user)}
+        latest = {
+            registration: (cursor, seen)
+            for registration, cursor, seen in await self._run(DeviceQuery.CURSORS, user)
+        }
         return [
-            _with_cursor(each, *cursors.get(each.registration, ()))
+            _with_cursor(each, *latest.get(each.registration, (None, None)))
             for each in sorted(found.values())
         ]
 
     async def _slots(self, user: str) -> dict[int, Registered]:
         """The devices by slot, ascending, with the values of their registration."""
         rows = await self._run(DeviceQuery.DEVICES, user)
-        return {row[0]: Registered(*row[1:]) for row in rows}
+        return {slot: Registered(*registered) for slot, *registered in rows}
 
     async def register(self, user: str, device: Registered) -> Registered | None:
         """See `DeviceStore`."""
@@ -99,11 +103,14 @@ class CassandraDevices:
                 if not free:
                     return None
                 rows = await self._run(DeviceQuery.REGISTER, user, free[0], *device)
-                if rows[0][0]:
+                ((is_applied, *_),) = rows
+                if is_applied:
                     return device
         raise ServerUnavailable("other registrations of this person are in the way")
 
-    async def move_cursor(self, user: str, registration: str, cursor: int, seen: int) -> None:
+    async def move_cursor(
+        self, user: str, registration: str, cursor: SyncSeqId, seen: Milliseconds
+    ) -> None:
         """See `DeviceStore`."""
         at = cursor + _FIRST_TIMESTAMP
         await self._run(DeviceQuery.CURSOR, user, registration, cursor, at)
@@ -124,10 +131,10 @@ def _probed(device_id: str) -> list[int]:
 
 
 def _with_cursor(
-    device: Registered, cursor: int | None = None, seen: int | None = None
+    device: Registered, cursor: SyncSeqId | None, seen: Milliseconds | None
 ) -> Registered:
     """A device with its latest cursor; without one, the cursor of its registration."""
     return device._replace(
-        cursor=max(device.cursor, -1 if cursor is None else cursor),
-        seen=max(device.seen, seen or 0),
+        cursor=device.cursor if cursor is None else max(device.cursor, cursor),
+        seen=device.seen if seen is None else max(device.seen, seen),
     )

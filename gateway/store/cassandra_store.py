@@ -20,8 +20,10 @@ from gateway.store.store_port import (
     StoredEntry,
     StoredRow,
 )
+from schemas.buckets import message_bucket
 from schemas.errors import ServerUnavailable
-from schemas.limits import MESSAGE_BUCKET, USER_BUCKETS
+from schemas.limits import USER_BUCKETS
+from schemas.number_types import NO_SEQ, BucketNumber, SeqId, SyncSeqId
 from schemas.records import HistoryRule
 from schemas.settings import Settings
 from schemas.unread import Counted
@@ -31,7 +33,7 @@ REACHABLE_SECONDS: Final = 2.0
 _CHANGES: Final = 5_000
 """Membership rows in one response, some 100 bytes each."""
 
-_BUCKETS: Final = list(range(USER_BUCKETS))
+_BUCKETS: Final = [BucketNumber(number) for number in range(USER_BUCKETS)]
 
 
 class _Read(Enum):
@@ -105,7 +107,7 @@ class CassandraStore:
         rows = await self._read(_Read.CONVERSATION, conv_id)
         if not rows:
             return None
-        head, mode, messages = rows[0]
+        ((head, mode, messages),) = rows
         return ConversationHead(head, mode, messages or 0)
 
     async def changes(self, user: str, conv_id: str) -> list[MembershipChange]:
@@ -120,14 +122,17 @@ class CassandraStore:
         parts = await asyncio.gather(*(self._changes_in(user, bucket) for bucket in _BUCKETS))
         return {conv_id: changes for part in parts for conv_id, changes in part.items()}
 
-    async def _changes_in(self, user: str, bucket: int) -> dict[str, list[MembershipChange]]:
+    async def _changes_in(
+        self, user: str, bucket: BucketNumber
+    ) -> dict[str, list[MembershipChange]]:
         found: Rows = []
         behind: tuple[str, int] = ("", -1)
         while rows := await self._read(_Read.MORE_CHANGES, user, bucket, *behind, _CHANGES):
             found += rows
             if len(rows) < _CHANGES:
                 break
-            behind = (rows[-1][0], rows[-1][1])
+            conv_id, place, *_ = rows[-1]
+            behind = (conv_id, place)
         return _by_conversation(found)
 
     async def conversation_ids(self, user: str, after: str, limit: int) -> list[str]:
@@ -135,33 +140,35 @@ class CassandraStore:
         rows = await self._read(_Read.CONVERSATION_IDS, user, _BUCKETS, after, limit)
         return sorted(conv_id for (conv_id,) in rows)[:limit]
 
-    async def messages_up_to(self, conv_id: str, seq: int) -> int:
+    async def messages_up_to(self, conv_id: str, seq: SeqId) -> int:
         """See `Store`."""
-        rows = await self._read(_Read.COUNT, conv_id, seq // MESSAGE_BUCKET, seq)
-        return rows[0][0] or 0 if rows else 0
+        rows = await self._read(_Read.COUNT, conv_id, message_bucket(seq), seq)
+        for (messages,) in rows:
+            return messages or 0
+        return 0
 
     async def read_mark(self, conv_id: str, user: str) -> ReadMark:
         """See `Store`."""
         for own_seq, own_messages, marked in await self._read(_Read.READ_MARK, conv_id, user):
-            return ReadMark(Counted(own_seq or 0, own_messages or 0), marked or 0)
+            return ReadMark(Counted(own_seq or NO_SEQ, own_messages or 0), marked or NO_SEQ)
         return ReadMark()
 
-    async def entries(self, conv_id: str, first: int, last: int) -> list[StoredEntry]:
+    async def entries(self, conv_id: str, first: SeqId, last: SeqId) -> list[StoredEntry]:
         """See `Store`."""
-        buckets = range(first // MESSAGE_BUCKET, last // MESSAGE_BUCKET + 1)
+        buckets = range(message_bucket(first), message_bucket(last) + 1)
         reads = (self._read(_Read.ENTRIES, conv_id, bucket, first, last) for bucket in buckets)
         return _entries(await asyncio.gather(*reads))
 
-    async def chosen_entries(self, conv_id: str, seqs: list[int]) -> list[StoredEntry]:
+    async def chosen_entries(self, conv_id: str, seqs: list[SeqId]) -> list[StoredEntry]:
         """See `Store`."""
         return (await self.entries_of({conv_id: seqs}))[conv_id]
 
-    async def entries_of(self, chosen: Mapping[str, list[int]]) -> dict[str, list[StoredEntry]]:
+    async def entries_of(self, chosen: Mapping[str, list[SeqId]]) -> dict[str, list[StoredEntry]]:
         """See `Store`."""
-        by_partition: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
+        by_partition: defaultdict[tuple[str, BucketNumber], list[SeqId]] = defaultdict(list)
         for conv_id, seqs in chosen.items():
             for seq in seqs:
-                by_partition[conv_id, seq // MESSAGE_BUCKET].append(seq)
+                by_partition[conv_id, message_bucket(seq)].append(seq)
         asked = [(*partition, seqs) for partition, seqs in by_partition.items()]
         found: dict[str, list[StoredEntry]] = {conv_id: [] for conv_id in chosen}
         parts = await self._read_all(_Read.CHOSEN_ENTRIES, asked)
@@ -169,22 +176,26 @@ class CassandraStore:
             found[conv_id] += _entries([rows])
         return found
 
-    async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
+    async def sync_buckets(self, user: str, first: BucketNumber, limit: int) -> list[BucketNumber]:
         """See `Store`."""
         rows = await self._read(_Read.SYNC_BUCKETS, user, first, limit)
         return [bucket for (bucket,) in rows]
 
-    async def sync_rows(self, user: str, bucket: int, after: int, limit: int) -> list[StoredRow]:
+    async def sync_rows(
+        self, user: str, bucket: BucketNumber, after: SyncSeqId, limit: int
+    ) -> list[StoredRow]:
         """See `Store`."""
         return _rows(await self._read(_Read.SYNC_ROWS, user, bucket, after, limit))
 
-    async def sync_buckets_back(self, user: str, last: int, limit: int) -> list[int]:
+    async def sync_buckets_back(
+        self, user: str, last: BucketNumber, limit: int
+    ) -> list[BucketNumber]:
         """See `Store`."""
         rows = await self._read(_Read.SYNC_BUCKETS_BACK, user, last, limit)
         return [bucket for (bucket,) in rows]
 
     async def sync_rows_back(
-        self, user: str, bucket: int, before: int, limit: int
+        self, user: str, bucket: BucketNumber, before: SyncSeqId, limit: int
     ) -> list[StoredRow]:
         """See `Store`."""
         return _rows(await self._read(_Read.SYNC_ROWS_BACK, user, bucket, before, limit))
@@ -218,7 +229,7 @@ class CassandraStore:
 def changes_of(rows: Rows) -> list[MembershipChange]:
     """The joins and leaves in the rows of one person and conversation: see `memberships`."""
     found: list[MembershipChange] = []
-    joins: dict[int, int] = {}
+    joins: dict[int, SeqId] = {}
     leaves: list[tuple[int, MembershipChange]] = []
     for place, seq, since, joined, history, messages in rows:
         if not joined:

@@ -45,6 +45,7 @@ from gateway.store.store_port import (
     StoredEntry,
     StoredRow,
 )
+from schemas.number_types import BucketNumber, SeqId, SyncSeqId
 from schemas.visibility import MembershipChange
 
 ResultT = TypeVar("ResultT")
@@ -80,7 +81,7 @@ class CoalescingStore:
         """See `Store`."""
         return await self._store.conversation_ids(user, after, limit)
 
-    async def messages_up_to(self, conv_id: str, seq: int) -> int:
+    async def messages_up_to(self, conv_id: str, seq: SeqId) -> int:
         """See `Store`."""
         return await self._store.messages_up_to(conv_id, seq)
 
@@ -88,7 +89,7 @@ class CoalescingStore:
         """See `Store`."""
         return await self._store.read_mark(conv_id, user)
 
-    async def entries(self, conv_id: str, first: int, last: int) -> list[StoredEntry]:
+    async def entries(self, conv_id: str, first: SeqId, last: SeqId) -> list[StoredEntry]:
         """See `Store`. Touches two slices at most."""
         numbers = range(first // SLICE, last // SLICE + 1)
         slices: list[Hashable] = [("entries", conv_id, number) for number in numbers]
@@ -104,15 +105,15 @@ class CoalescingStore:
 
     async def _part(self, place: Hashable, conv_id: str, wanted: range) -> list[StoredEntry]:
         def query(seqs: range) -> Awaitable[list[StoredEntry]]:
-            return self._store.entries(conv_id, seqs.start, seqs.stop - 1)
+            return self._store.entries(conv_id, SeqId(seqs.start), SeqId(seqs.stop - 1))
 
         if self._turns.free(place):
             return await self._turns.alone([place], lambda: query(wanted))
         return await self._turns.shared(place, wanted, query)
 
-    async def chosen_entries(self, conv_id: str, seqs: list[int]) -> list[StoredEntry]:
+    async def chosen_entries(self, conv_id: str, seqs: list[SeqId]) -> list[StoredEntry]:
         """See `Store`."""
-        by_slice: defaultdict[int, list[int]] = defaultdict(list)
+        by_slice: defaultdict[int, list[SeqId]] = defaultdict(list)
         for seq in seqs:
             by_slice[seq // SLICE].append(seq)
         slices: list[Hashable] = [("entries", conv_id, number) for number in by_slice]
@@ -125,7 +126,7 @@ class CoalescingStore:
         parts = await asyncio.gather(*reads, return_exceptions=True)  # awaits all parts
         return [entry for part in parts for entry in _answer(part)]
 
-    async def entries_of(self, chosen: Mapping[str, list[int]]) -> dict[str, list[StoredEntry]]:
+    async def entries_of(self, chosen: Mapping[str, list[SeqId]]) -> dict[str, list[StoredEntry]]:
         """See `Store`. Conversations without a query in flight are read together."""
         places = {
             conv_id: {("entries", conv_id, seq // SLICE) for seq in seqs}
@@ -143,11 +144,11 @@ class CoalescingStore:
         parts = await asyncio.gather(*reads, return_exceptions=True)  # awaits all parts
         return {conv_id: found for part in parts for conv_id, found in _answer(part).items()}
 
-    async def _entries_of(self, conv_id: str, seqs: list[int]) -> dict[str, list[StoredEntry]]:
+    async def _entries_of(self, conv_id: str, seqs: list[SeqId]) -> dict[str, list[StoredEntry]]:
         return {conv_id: await self.chosen_entries(conv_id, seqs)}
 
     async def _chosen_part(
-        self, place: Hashable, conv_id: str, chosen: list[int]
+        self, place: Hashable, conv_id: str, chosen: list[SeqId]
     ) -> list[StoredEntry]:
         if self._turns.free(place):
             return await self._turns.alone(
@@ -156,21 +157,25 @@ class CoalescingStore:
         found = await self._part(place, conv_id, range(min(chosen), max(chosen) + 1))
         return [entry for entry in found if entry.seq in chosen]
 
-    async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
+    async def sync_buckets(self, user: str, first: BucketNumber, limit: int) -> list[BucketNumber]:
         """See `Store`."""
         return await self._same(
             ("sync_buckets", user, first, limit),
             lambda: self._store.sync_buckets(user, first, limit),
         )
 
-    async def sync_rows(self, user: str, bucket: int, after: int, limit: int) -> list[StoredRow]:
+    async def sync_rows(
+        self, user: str, bucket: BucketNumber, after: SyncSeqId, limit: int
+    ) -> list[StoredRow]:
         """See `Store`."""
         return await self._same(
             ("sync_rows", user, bucket, after, limit),
             lambda: self._store.sync_rows(user, bucket, after, limit),
         )
 
-    async def sync_buckets_back(self, user: str, last: int, limit: int) -> list[int]:
+    async def sync_buckets_back(
+        self, user: str, last: BucketNumber, limit: int
+    ) -> list[BucketNumber]:
         """See `Store`."""
         return await self._same(
             ("sync_buckets_back", user, last, limit),
@@ -178,7 +183,7 @@ class CoalescingStore:
         )
 
     async def sync_rows_back(
-        self, user: str, bucket: int, before: int, limit: int
+        self, user: str, bucket: BucketNumber, before: SyncSeqId, limit: int
     ) -> list[StoredRow]:
         """See `Store`."""
         return await self._same(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple, Protocol
 
+from schemas.number_types import Milliseconds, SyncSeqId
 from schemas.records import NewDevicePolicy
 
 MAX_DEVICES: Final = 32
@@ -23,9 +24,9 @@ class Registered(NamedTuple):
     registration: str
     policy: NewDevicePolicy
     window: int
-    since: int
-    cursor: int
-    seen: int
+    since: Milliseconds
+    cursor: SyncSeqId
+    seen: Milliseconds
 
 
 class DeviceStore(Protocol):
@@ -42,7 +43,9 @@ class DeviceStore(Protocol):
             person has `MAX_DEVICES` devices with other ids.
         """
 
-    async def move_cursor(self, user: str, registration: str, cursor: int, seen: int) -> None:
+    async def move_cursor(
+        self, user: str, registration: str, cursor: SyncSeqId, seen: Milliseconds
+    ) -> None:
         """Moves a device's cursor forward; a higher cursor is not moved back."""
 
     async def take_out(self, user: str, device: Registered) -> None:

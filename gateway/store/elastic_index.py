@@ -15,6 +15,7 @@ from backends.elasticsearch.index import other_layout
 from gateway.errors import ScopeTooWide
 from gateway.store.index_port import Hit, SearchAsked, SearchPosition, Term
 from schemas.errors import ServerUnavailable
+from schemas.number_types import FIRST_SEQ
 from schemas.settings import Settings
 from schemas.visibility import Period
 
@@ -29,6 +30,9 @@ MAX_QUERIES: Final = 16
 
 _IDS_A_CLAUSE: Final = 10_000
 """Conversation ids in one clause. Elasticsearch accepts 65,536 terms."""
+
+_WHOLE: Final = Period(FIRST_SEQ)
+"""A scope that is a whole conversation."""
 
 _NEWEST_FIRST: Final = [{"at": "desc"}, {"conv_id": "asc"}, {"seq": "desc"}]
 _PASSES_LATER: Final = frozenset({408, 429, 500, 502, 503, 504})
@@ -147,11 +151,11 @@ def _contains(term: Term) -> dict[str, Any]:
 
 def _clauses(scope: dict[str, list[Period]]) -> Iterator[dict[str, Any]]:
     """The clauses of a scope: many whole conversations in one clause, other ranges one by one."""
-    whole = [conv_id for conv_id, of_one in scope.items() if of_one == [Period(1)]]
+    whole = [conv_id for conv_id, of_one in scope.items() if of_one == [_WHOLE]]
     for ids in _batches(iter(whole), _IDS_A_CLAUSE):
         yield {"terms": {"conv_id": ids}}
     for conv_id, of_one in scope.items():
-        if of_one != [Period(1)]:
+        if of_one != [_WHOLE]:
             yield from (_within(conv_id, part) for part in of_one)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol, TypeAlias
 
+from schemas.number_types import Milliseconds, SeqId
 from schemas.visibility import Period
 
 Term: TypeAlias = tuple[str, ...]
@@ -20,9 +21,9 @@ class Query(NamedTuple):
 class SearchPosition(NamedTuple):
     """The place of a message in the order of the results: newest first, then by conversation."""
 
-    at: int
+    at: Milliseconds
     conv_id: str
-    seq: int
+    seq: SeqId
 
     def sort_key(self) -> tuple[int, str, int]:
         """A key that is ascending in the order of the results."""
@@ -36,7 +37,7 @@ class Hit(NamedTuple):
     """
 
     place: SearchPosition
-    version: int
+    version: SeqId
 
     def sort_key(self) -> tuple[int, str, int]:
         """As in `SearchPosition`."""

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple, Protocol
 
 from gateway.store.device_port import DeviceStore
+from schemas.number_types import NO_SEQ, BucketNumber, SeqId, SyncSeqId
 from schemas.records import FanoutMode
 from schemas.unread import Counted
 from schemas.visibility import MembershipChange
@@ -30,7 +31,7 @@ class ConversationHead(NamedTuple):
     ``messages``: the number of messages among them.
     """
 
-    head: int
+    head: SeqId
     mode: FanoutMode
     messages: int = 0
 
@@ -42,8 +43,8 @@ class ReadMark(NamedTuple):
     marked. Zero if there is none.
     """
 
-    own: Counted = Counted(0, 0)
-    marked: int = 0
+    own: Counted = Counted(NO_SEQ, 0)
+    marked: SeqId = NO_SEQ
 
 
 class StoredEntry(NamedTuple):
@@ -52,10 +53,10 @@ class StoredEntry(NamedTuple):
     ``edited_by``: the SeqId of its last edit. A recalled entry has only its SeqId.
     """
 
-    seq: int
+    seq: SeqId
     kind: str
     json: bytes
-    edited_by: int | None = None
+    edited_by: SeqId | None = None
     is_recalled: bool = False
 
 
@@ -66,7 +67,7 @@ class StoredRow(NamedTuple):
     perhaps earlier ones: `gateway.reads.sync_merge` reads overlapping rows.
     """
 
-    sync_seq: int
+    sync_seq: SyncSeqId
     json: str
 
 
@@ -79,7 +80,7 @@ class Expiry(NamedTuple):
 
     since: int
     until: int
-    newest: int
+    newest: SyncSeqId
 
 
 class Store(Protocol):
@@ -101,38 +102,42 @@ class Store(Protocol):
     async def conversation_ids(self, user: str, after: str, limit: int) -> list[str]:
         """Conversations of which ``user`` is or was a member: ``limit`` ids above ``after``."""
 
-    async def messages_up_to(self, conv_id: str, seq: int) -> int:
+    async def messages_up_to(self, conv_id: str, seq: SeqId) -> int:
         """The number of messages up to a stored entry, also for a recalled entry."""
 
     async def read_mark(self, conv_id: str, user: str) -> ReadMark:
         """The read mark of ``user``, with all own messages up to a head that was read before."""
 
-    async def entries(self, conv_id: str, first: int, last: int) -> list[StoredEntry]:
+    async def entries(self, conv_id: str, first: SeqId, last: SeqId) -> list[StoredEntry]:
         """The stored ones of the entries ``first`` to ``last``, by SeqId.
 
         The two are at most `SLICE` - 1 apart, so that the result is bounded.
         """
 
-    async def chosen_entries(self, conv_id: str, seqs: list[int]) -> list[StoredEntry]:
+    async def chosen_entries(self, conv_id: str, seqs: list[SeqId]) -> list[StoredEntry]:
         """The stored ones of at most `SLICE` chosen entries, in any order."""
 
-    async def entries_of(self, chosen: Mapping[str, list[int]]) -> dict[str, list[StoredEntry]]:
+    async def entries_of(self, chosen: Mapping[str, list[SeqId]]) -> dict[str, list[StoredEntry]]:
         """The stored ones of the chosen entries, by conversation; at most `SLICE` of each.
 
         Reads few conversations at a time, for any number of conversations.
         """
 
-    async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
+    async def sync_buckets(self, user: str, first: BucketNumber, limit: int) -> list[BucketNumber]:
         """Buckets in which ``user`` has sync records: the first ``limit`` from ``first`` on."""
 
-    async def sync_rows(self, user: str, bucket: int, after: int, limit: int) -> list[StoredRow]:
+    async def sync_rows(
+        self, user: str, bucket: BucketNumber, after: SyncSeqId, limit: int
+    ) -> list[StoredRow]:
         """Rows of one bucket above ``after``: the first ``limit``, at most `SLICE`, ascending."""
 
-    async def sync_buckets_back(self, user: str, last: int, limit: int) -> list[int]:
+    async def sync_buckets_back(
+        self, user: str, last: BucketNumber, limit: int
+    ) -> list[BucketNumber]:
         """The same downwards: the first ``limit`` from ``last`` on, in descending order."""
 
     async def sync_rows_back(
-        self, user: str, bucket: int, before: int, limit: int
+        self, user: str, bucket: BucketNumber, before: SyncSeqId, limit: int
     ) -> list[StoredRow]:
         """Rows of one bucket below ``before``: the last ``limit``, at most `SLICE`, descending."""
 

@@ -15,6 +15,7 @@ from gateway.writes.outcome_waiters import Outcome, OutcomeWaiters
 from schemas.codec import decode_position
 from schemas.errors import CommandRejected, ServerUnavailable, UndecodableRecord
 from schemas.http.answers import CommandAnswer, CommandPending, CommandState, CommandStatus
+from schemas.number_types import Milliseconds
 from schemas.records import AnyCommand, MarkRead
 
 _LOOKS: Final = 10
@@ -87,7 +88,7 @@ def command_status(
     return CommandStatus(conv_id=conv_id, client_msg_id=client_msg_id, state=state)
 
 
-async def _time(store: Store, command: AnyCommand, outcome: Outcome) -> int | None:
+async def _time(store: Store, command: AnyCommand, outcome: Outcome) -> Milliseconds | None:
     """The time of the entry; of an earlier entry by its stored form."""
     if outcome.kind != "duplicate" or isinstance(command, MarkRead):
         return outcome.at

@@ -27,6 +27,7 @@ from confluent_kafka import (
 from backends.kafka.clients import partition_of, producer_config
 from gateway.store.bridge import Bridge
 from schemas.errors import ImError, ServerUnavailable
+from schemas.number_types import Milliseconds
 from schemas.settings import Settings
 from schemas.topics import Topic
 from schemas.valid_commands import MAX_BATCH_BYTES
@@ -54,7 +55,7 @@ class NotAcknowledged(ImError):
 class CommandLog(Protocol):
     """Appends commands."""
 
-    def append(self, conv_id: str, value: bytes) -> asyncio.Future[int | None]:
+    def append(self, conv_id: str, value: bytes) -> asyncio.Future[Milliseconds | None]:
         """Sends an encoded command.
 
         Returns:
@@ -70,7 +71,7 @@ class CommandLog(Protocol):
 class NoCommandLog:
     """Accepts no command."""
 
-    def append(self, conv_id: str, value: bytes) -> asyncio.Future[int | None]:  # noqa: ARG002 - of the port
+    def append(self, conv_id: str, value: bytes) -> asyncio.Future[Milliseconds | None]:  # noqa: ARG002 - of the port
         """See `CommandLog`."""
         raise ServerUnavailable("this gateway writes no commands")
 
@@ -101,7 +102,7 @@ class CommandProducer:
         self._is_reachable = is_reachable
         self._topic = settings.topic(Topic.MESSAGES)
         self._clock = clock
-        self._bridge: Bridge[int | None] = Bridge()
+        self._bridge: Bridge[Milliseconds | None] = Bridge()
         self._producer = self._new_producer()
         self._using = Lock()  # no command may be sent to a replaced client
         self._numbers = count()
@@ -120,7 +121,7 @@ class CommandProducer:
         self._stopping.set()
         await asyncio.to_thread(self._thread.join, _JOIN_SECONDS)
 
-    def append(self, conv_id: str, value: bytes) -> asyncio.Future[int | None]:
+    def append(self, conv_id: str, value: bytes) -> asyncio.Future[Milliseconds | None]:
         """See `CommandLog`."""
         if not self._is_reachable():
             raise ServerUnavailable("Kafka is not reachable")
@@ -129,7 +130,7 @@ class CommandProducer:
                 raise ServerUnavailable("Kafka does not acknowledge commands")
             return self._send(conv_id, value)
 
-    def _send(self, conv_id: str, value: bytes) -> asyncio.Future[int | None]:
+    def _send(self, conv_id: str, value: bytes) -> asyncio.Future[Milliseconds | None]:
         sending, number = self._bridge.future(), next(self._numbers)
         with self._noting:  # before the call, because the acknowledgement may arrive during it
             self._sent_at[number] = self._clock()
@@ -160,14 +161,16 @@ class CommandProducer:
     def _answered(
         self,
         number: int,
-        sending: asyncio.Future[int | None],
+        sending: asyncio.Future[Milliseconds | None],
         error: KafkaError | None,
         message: Message,
     ) -> None:
         self._forget(number)
         if error is None:
             kind, at = message.timestamp()
-            self._bridge.succeed(at if kind == TIMESTAMP_LOG_APPEND_TIME else None, sending)
+            self._bridge.succeed(
+                Milliseconds(at) if kind == TIMESTAMP_LOG_APPEND_TIME else None, sending
+            )
         else:
             self._has_failed.set()
             self._bridge.fail(NotAcknowledged(error.str()), sending)

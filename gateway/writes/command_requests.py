@@ -22,6 +22,7 @@ from schemas.http.command_bodies import (
     RemovedMember,
 )
 from schemas.ids import is_client_msg_id
+from schemas.number_types import NO_SEQ, SeqId
 from schemas.records import (
     AddMembers,
     AnyCommand,
@@ -47,7 +48,7 @@ class CommandTarget(NamedTuple):
     """
 
     conv_id: str | None
-    seq: int = 0
+    seq: SeqId = NO_SEQ
     person: str = ""
 
 

@@ -19,6 +19,7 @@ from gateway.errors import DeliveryUnknown
 from gateway.writes.command_producer import CommandLog
 from gateway.writes.outcome_waiters import Outcome, OutcomeWaiter, OutcomeWaiters, key_of
 from schemas.limits import Limits
+from schemas.number_types import Milliseconds
 from schemas.records import AnyCommand
 from schemas.valid_commands import encode_valid
 
@@ -129,7 +130,7 @@ async def _wait(future: asyncio.Future[Outcome] | asyncio.Future[bool], until: f
         await asyncio.wait([future], timeout=until - asyncio.get_running_loop().time())
 
 
-def _note_delivery(waiter: OutcomeWaiter, done: asyncio.Future[int | None]) -> None:
+def _note_delivery(waiter: OutcomeWaiter, done: asyncio.Future[Milliseconds | None]) -> None:
     if done.cancelled() or done.exception() is not None:
         waiter.give_up()
     else:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from schemas.errors import RejectionCode
+from schemas.number_types import Milliseconds, SeqId
 from schemas.records import AnyCommand, OutcomeFields
 
 LATE_SECONDS: Final = 600.0
@@ -52,8 +53,8 @@ class Outcome(NamedTuple):
     """
 
     kind: OutcomeKind
-    seq: int
-    at: int
+    seq: SeqId
+    at: Milliseconds
     code: RejectionCode | None = None
 
 
@@ -77,10 +78,10 @@ class OutcomeWaiter:
         self.outcome: asyncio.Future[Outcome] = loop.create_future()
         self.delivered: asyncio.Future[bool] = loop.create_future()
         self._device_id = command.device_id
-        self._at: int | None = None
+        self._at: Milliseconds | None = None
         self._early: list[OutcomeFields] = []
 
-    def acknowledge(self, at: int | None) -> None:
+    def acknowledge(self, at: Milliseconds | None) -> None:
         """Notes that the broker has the copy, with this time; None if the time is not known."""
         self.delivered.set_result(True)
         self._at = at

@@ -34,6 +34,7 @@ from ops.deployment.running import live_settings
 from schemas.codec import encode
 from schemas.epochs import EpochDeclared, Epochs, epoch_key
 from schemas.errors import ConfigurationError, ServerUnavailable, Stalled
+from schemas.number_types import EpochNumber
 from schemas.settings import Settings
 from schemas.topics import Topic
 
@@ -58,7 +59,7 @@ def reshard(shards: Shards, wait: _Wait = 60.0, *, json: Json = False) -> None:
         out.print(f"epoch {epoch} has {shards} shards")
 
 
-def declare_epoch(settings: Settings, shards: int) -> int:
+def declare_epoch(settings: Settings, shards: int) -> EpochNumber:
     """Perform steps 1 and 2.
 
     Returns:
@@ -83,7 +84,7 @@ def declare_epoch(settings: Settings, shards: int) -> int:
 
 
 def await_lanes(
-    settings: Settings, epoch: int, seconds: float, report: Callable[[str], None]
+    settings: Settings, epoch: EpochNumber, seconds: float, report: Callable[[str], None]
 ) -> None:
     """Wait until every lane has switched to this epoch or a later one.
 
@@ -97,7 +98,7 @@ def await_lanes(
         def has_switched() -> bool:
             log.follow(REQUEST_SECONDS)
             report(f"waiting for {len(log.epochs.waiting())} lanes")
-            return log.epochs.is_closed(epoch - 1)
+            return log.epochs.is_closed(EpochNumber(epoch - 1))
 
         try:
             if poll_until(has_switched, seconds):
@@ -123,13 +124,15 @@ def read_epochs(settings: Settings) -> Epochs:
     return log.epochs
 
 
-def _free_epoch(settings: Settings, layout: Sharded, admin: AdminClient, shards: int) -> int:
+def _free_epoch(
+    settings: Settings, layout: Sharded, admin: AdminClient, shards: int
+) -> EpochNumber:
     """The next epoch whose topic does not exist, or exists with the right number of partitions."""
     if not _partitions(admin, settings.topic(Topic.EPOCHS)):
         raise ConfigurationError("there is no log of epochs: make it with `im topics create`")
-    epoch = read_epochs(settings).newest + 1
+    epoch = EpochNumber(read_epochs(settings).newest + 1)
     while _partitions(admin, layout.topic_of(epoch)) not in {0, shards}:
-        epoch += 1
+        epoch = EpochNumber(epoch + 1)
     return epoch
 
 

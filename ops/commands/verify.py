@@ -14,6 +14,7 @@ from audit.report import AuditReport
 from ops.commands.verify_output import line, report_table, summary, verify_progress
 from ops.console import Json, emit, err, out
 from ops.deployment.running import live_settings
+from schemas.number_types import Milliseconds
 
 AllowEmpty = Annotated[
     bool, typer.Option("--allow-empty", help="An empty log is not a difference.")
@@ -57,6 +58,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def _ms(moment: datetime | None) -> int:
+def _ms(moment: datetime | None) -> Milliseconds:
     """Milliseconds since 1970; 0 for None."""
-    return 0 if moment is None else int(moment.replace(tzinfo=UTC).timestamp() * 1000)
+    seconds = 0.0 if moment is None else moment.replace(tzinfo=UTC).timestamp()
+    return Milliseconds(int(seconds * 1000))

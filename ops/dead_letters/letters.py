@@ -12,6 +12,7 @@ from msgspec import Struct
 from backends.kafka.topic_reading import assigned_consumer, first_record, read_to_end
 from schemas.dead_letters import Headers
 from schemas.errors import ServerUnavailable
+from schemas.number_types import Milliseconds, Offset
 from schemas.settings import Settings
 from schemas.topics import Topic
 
@@ -30,9 +31,9 @@ class Letter(Struct, frozen=True, kw_only=True):
     reason: str
     topic: str
     partition: int
-    offset: int
+    offset: Offset
     size: int
-    at: int
+    at: Milliseconds
 
     @property
     def place(self) -> str:
@@ -87,9 +88,9 @@ def _letter(message: Message) -> Letter:
         reason=headers.get("reason", "unknown"),
         topic=headers.get("topic", "unknown"),
         partition=_number(headers.get("partition")),
-        offset=_number(headers.get("offset")),
+        offset=Offset(_number(headers.get("offset"))),
         size=_number(headers.get("size")),
-        at=message.timestamp()[1],
+        at=Milliseconds(message.timestamp()[1]),
     )
 
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 from backends.identity.log_identity import check_log
 from ops.dead_letters.letters import Letter, read_record, record_consumer
 from schemas.errors import ServerUnavailable
+from schemas.number_types import Offset
 from schemas.settings import Settings
 from sinks.assembly import STAGES, source_of
 from sinks.base.delivery import BatchDelivery
@@ -108,7 +109,7 @@ def _replay_stage(settings: Settings, stage: str, letters: list[Letter]) -> Iter
                 continue
             refusals = _Refusals()
             number = source.number(TopicPartition(letter.topic, letter.partition))
-            record = Record(number, letter.offset, message.key(), message.value())
+            record = Record(number, Offset(letter.offset), message.key(), message.value())
             _deliver(writer, refusals, record)
             why = "; ".join(refusals.reasons)
             outcome = REFUSED if why else STORED

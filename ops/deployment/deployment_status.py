@@ -21,6 +21,7 @@ from ops.deployment.stages import SINKS
 from ops.error_text import tidy
 from schemas.deployment import WAY_OUT
 from schemas.errors import ServerUnavailable, WrongDeployment
+from schemas.number_types import Milliseconds
 from schemas.settings import Settings
 
 _REFUSES_WITHIN_SECONDS: Final = 60
@@ -46,7 +47,7 @@ class DeploymentStatus(Struct, frozen=True, kw_only=True):
     processes: list[dict[str, Any]]
     stages: dict[str, StageHealth]
     lag: dict[str, int]
-    delay_ms: int | None
+    delay_ms: Milliseconds | None
     open_transactions: list[OpenTransaction]
     troubles: list[str]
     healthy: bool
@@ -74,7 +75,7 @@ def look(settings: Settings) -> DeploymentStatus:
     )
 
 
-def slowest_sink(stages: dict[str, StageHealth]) -> int | None:
+def slowest_sink(stages: dict[str, StageHealth]) -> Milliseconds | None:
     """The delay of the newest message from send to stored in every sink, in ms."""
     delays = [stages[sink].delay_ms for sink in SINKS if sink in stages]
     return max((delay for delay in delays if delay is not None), default=None)

@@ -17,6 +17,7 @@ from backends.sync_layout.topic_creation import prepare_topics
 from devstack.progress import ReportStep
 from schemas.deployment import WAY_OUT
 from schemas.errors import WrongDeployment
+from schemas.number_types import Milliseconds
 from schemas.settings import Settings
 
 
@@ -35,7 +36,7 @@ def prepare_all(settings: Settings, report: ReportStep) -> None:
         deployment = check_log(settings)
         claim_store(session, settings, deployment)
         report(f"tables are in keyspace {settings.keyspace}")
-        claim_index(client, settings, deployment, time.time_ns() // 1_000_000)
+        claim_index(client, settings, deployment, Milliseconds(time.time_ns() // 1_000_000))
         report(f"index is {settings.index_alias}")
     report(f"deployment is {deployment.id}")
 

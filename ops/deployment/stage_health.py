@@ -31,6 +31,7 @@ from backends.sync_layout.topic_creation import places_of
 from ops.deployment.log_tails import records_left
 from ops.deployment.stages import SOURCES
 from schemas.errors import ServerUnavailable
+from schemas.number_types import Milliseconds, ShardNumber
 from schemas.settings import Settings
 from schemas.sync_seq import epoch_of
 
@@ -52,8 +53,8 @@ class StageHealth(Struct, frozen=True, kw_only=True):
     """
 
     lag: int
-    delay_ms: int | None
-    measured_at: int | None
+    delay_ms: Milliseconds | None
+    measured_at: Milliseconds | None
     members: int
     assigned: bool
     counts: dict[str, int]
@@ -125,7 +126,7 @@ def _is_assigned(group: ConsumerGroupDescription, source: Mapping[int, TopicPart
     }
     epochs: defaultdict[int, set[tuple[str, int]]] = defaultdict(set)
     for number, place in source.items():
-        epochs[epoch_of(number)].add((place.topic, place.partition))
+        epochs[epoch_of(ShardNumber(number))].add((place.topic, place.partition))
     stable = group.state == ConsumerGroupState.STABLE
     return stable and any(wanted <= assigned for wanted in epochs.values())
 

@@ -10,6 +10,7 @@ from consumers.timeline_tail import Positions, TimelineTail, ends
 from ops.deployment.stages import SEQUENCER
 from ops.load.ledger import Ledger
 from ops.load.waiting import PROGRESS_READ_SECONDS, Patience, StageOffsets, is_past, patient_ends
+from schemas.number_types import Offset
 from schemas.settings import Settings
 from schemas.topics import Topic
 
@@ -101,7 +102,9 @@ class Sequencing:
 
     def _read_replies(self) -> None:
         end = self._written(Topic.SYNC)
-        start = {shard: self._replies_from.get(shard, 0) for shard in end}  # a shard may be new
+        start = {
+            shard: self._replies_from.get(shard, Offset(0)) for shard in end
+        }  # a shard may be new
         with TimelineTail(self._settings, start, Topic.SYNC) as tail:
             self._read_all(tail, end, self._ledger.see_sync_record)
             self._replies_from = tail.positions()

@@ -11,6 +11,7 @@ from typing import Generic, Literal, TypeAlias, TypeVar
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from schemas.errors import RejectionCode
+from schemas.number_types import Milliseconds, SeqId, SyncSeqId
 from schemas.records import FanoutMode, NewDevicePolicy
 
 HoleKind = Literal["hidden", "not_yet", "recalled"]
@@ -26,8 +27,8 @@ class Hole(Struct, frozen=True):
     """The SeqIds ``from`` to ``to`` (both included) are not shown; ``hole`` is the reason."""
 
     hole: HoleKind
-    first: int = field(name="from")
-    last: int = field(name="to")
+    first: SeqId = field(name="from")
+    last: SeqId = field(name="to")
 
 
 HistoryItem: TypeAlias = Raw | Hole
@@ -40,10 +41,10 @@ class ItemPlace(Struct, frozen=True):
     For clients. ``hole`` is None for an entry, and may be a kind that only a later gateway knows.
     """
 
-    seq: int = 0
+    seq: SeqId = SeqId(0)
     hole: str | None = None
-    first: int = field(name="from", default=0)
-    last: int = field(name="to", default=0)
+    first: SeqId = field(name="from", default=SeqId(0))
+    last: SeqId = field(name="to", default=SeqId(0))
 
 
 class HistoryPage(Struct, Generic[ItemT], frozen=True, kw_only=True):
@@ -54,15 +55,15 @@ class HistoryPage(Struct, Generic[ItemT], frozen=True, kw_only=True):
     """
 
     conv_id: str
-    head: int
+    head: SeqId
     items: list[ItemT]  # the gateway encodes `HistoryItem`, a client decodes `Raw`
-    next: int | None
+    next: SeqId | None
 
 
 class SyncPageItem(Struct, frozen=True):
     """One record of the caller's sync timeline."""
 
-    sync_seq: int
+    sync_seq: SyncSeqId
     record: Raw
 
 
@@ -75,7 +76,7 @@ class SyncPage(Struct, frozen=True, kw_only=True):
     """
 
     records: list[SyncPageItem]
-    next: int
+    next: SyncSeqId
     more: bool
 
 
@@ -86,7 +87,7 @@ class SyncEnd(Struct, frozen=True):
     device receives some entries that it has read from the store again, with the same SeqIds.
     """
 
-    next: int
+    next: SyncSeqId
 
 
 class ProblemDetails(Struct, frozen=True, kw_only=True):
@@ -104,8 +105,8 @@ class ProblemDetails(Struct, frozen=True, kw_only=True):
     detail: str
     request_id: str
     parameter: str | UnsetType = UNSET
-    cursor: int | UnsetType = UNSET
-    oldest: int | UnsetType = UNSET
+    cursor: SyncSeqId | UnsetType = UNSET
+    oldest: SyncSeqId | UnsetType = UNSET
     client_msg_id: str | UnsetType = UNSET
     code: RejectionCode | UnsetType = UNSET
 
@@ -118,8 +119,8 @@ class CommandAnswer(Struct, frozen=True, kw_only=True):
     """
 
     conv_id: str
-    seq: int
-    at: int | None
+    seq: SeqId
+    at: Milliseconds | None
     client_msg_id: str
 
 
@@ -145,7 +146,7 @@ class CommandStatus(Struct, frozen=True, kw_only=True):
     conv_id: str
     client_msg_id: str
     state: CommandState
-    seq: int | UnsetType = UNSET
+    seq: SeqId | UnsetType = UNSET
     code: RejectionCode | UnsetType = UNSET
 
 
@@ -155,14 +156,14 @@ class LiveBegun(Struct, frozen=True, tag_field="kind", tag="begun"):
     A device reads heads after this message. ``next`` is the cursor; newer records follow.
     """
 
-    next: int
+    next: SyncSeqId
 
 
 class LiveRecords(Struct, frozen=True, tag_field="kind", tag="records", kw_only=True):
     """A page of the caller's sync timeline, as over HTTP; ``next`` is the device's new cursor."""
 
     records: list[SyncPageItem]
-    next: int
+    next: SyncSeqId
     more: bool
 
 
@@ -170,7 +171,7 @@ class LiveHead(Struct, frozen=True, tag_field="kind", tag="head", kw_only=True):
     """A pulled conversation of the caller has a new head ``seq``: read the store."""
 
     conv_id: str
-    seq: int
+    seq: SeqId
 
 
 class LiveProblem(Struct, frozen=True, tag_field="kind", tag="problem"):
@@ -182,8 +183,8 @@ class LiveProblem(Struct, frozen=True, tag_field="kind", tag="problem"):
 class PeriodShown(Struct, frozen=True):
     """A range of SeqIds, both included; ``last`` is null for an open range."""
 
-    first: int
-    last: int | None
+    first: SeqId
+    last: SeqId | None
 
 
 class ConversationShown(Struct, frozen=True, kw_only=True):
@@ -196,9 +197,9 @@ class ConversationShown(Struct, frozen=True, kw_only=True):
     """
 
     conv_id: str
-    head: int
+    head: SeqId
     messages: int
-    read: int
+    read: SeqId
     unread: int
     mode: FanoutMode | None
     periods: list[PeriodShown]
@@ -223,9 +224,9 @@ class DeviceShown(Struct, frozen=True, kw_only=True):
     device_id: str
     policy: NewDevicePolicy
     window: int | None
-    since: int
-    cursor: int
-    seen: int
+    since: Milliseconds
+    cursor: SyncSeqId
+    seen: Milliseconds
 
 
 class DevicesShown(Struct, frozen=True, kw_only=True):
@@ -238,8 +239,8 @@ class BeginningShown(Struct, frozen=True, kw_only=True):
     """A device shows a conversation from SeqId ``from`` on; with the present head and ``mode``."""
 
     conv_id: str
-    first: int = field(name="from")
-    head: int
+    first: SeqId = field(name="from")
+    head: SeqId
     mode: FanoutMode | None
 
 

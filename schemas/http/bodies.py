@@ -7,6 +7,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from schemas.limits import MAX_CURSOR
+from schemas.number_types import SyncSeqId
 from schemas.records import Id
 
 
@@ -19,4 +20,4 @@ class RegisterDevice(Struct, frozen=True, forbid_unknown_fields=True):
 class MoveCursor(Struct, frozen=True, forbid_unknown_fields=True):
     """The body with a device's new cursor."""
 
-    cursor: Annotated[int, Meta(ge=-1, le=MAX_CURSOR)]
+    cursor: Annotated[SyncSeqId, Meta(ge=-1, le=MAX_CURSOR)]

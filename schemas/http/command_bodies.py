@@ -11,6 +11,7 @@ from typing import Annotated, TypeAlias
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from schemas.limits import MAX_SEQ
+from schemas.number_types import SeqId
 from schemas.records import HistoryRule, Id, InstallationId, JoinRule
 
 _ClientMsgId: TypeAlias = Annotated[
@@ -24,7 +25,7 @@ _ClientMsgId: TypeAlias = Annotated[
 _DeviceId: TypeAlias = Annotated[
     Id, Meta(description="Absent: the claim `device` of the token, or else `http`.")
 ]
-_SeqId: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_SEQ)]
+_SeqId: TypeAlias = Annotated[SeqId, Meta(ge=1, le=MAX_SEQ)]
 
 
 class CommandBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 from msgspec import Meta, Struct, field
 
 from schemas.limits import MAX_CURSOR, MAX_SEQ
+from schemas.number_types import FIRST_SEQ, SeqId, SyncSeqId
 from schemas.records import Id
 
 DEFAULT_PAGE: Final = 100
@@ -39,8 +40,8 @@ MAX_CURSOR_CHARACTERS: Final = 2_000
 _LIMIT: Final = "Maximum items of a page; bytes may end it earlier."
 _NEXT: Final = "The `next` of an earlier page."
 
-_SeqId: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_SEQ)]
-_SyncCursor: TypeAlias = Annotated[int, Meta(ge=-1, le=MAX_CURSOR)]
+_SeqId: TypeAlias = Annotated[SeqId, Meta(ge=1, le=MAX_SEQ)]
+_SyncCursor: TypeAlias = Annotated[SyncSeqId, Meta(ge=-1, le=MAX_CURSOR)]
 
 
 class NoQuery(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -57,7 +58,9 @@ class ConversationsQuery(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class MessagesQuery(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A range of a conversation timeline."""
 
-    first: Annotated[_SeqId, Meta(description="The lowest SeqId.")] = field(name="from", default=1)
+    first: Annotated[_SeqId, Meta(description="The lowest SeqId.")] = field(
+        name="from", default=FIRST_SEQ
+    )
     last: Annotated[_SeqId | None, Meta(description="The highest SeqId; by default the head.")] = (
         field(name="to", default=None)
     )
@@ -72,9 +75,9 @@ class SyncQuery(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     after: Annotated[
         _SyncCursor, Meta(description="The `next` of an earlier page; -1 is the beginning.")
-    ] = -1
+    ] = SyncSeqId(-1)
     before: Annotated[
-        Annotated[int, Meta(ge=0, le=MAX_SEQ)] | None,
+        Annotated[SyncSeqId, Meta(ge=0, le=MAX_SEQ)] | None,
         Meta(
             description="Instead of `after`: read backwards from here, newest first. The `next` "
             "of an earlier page, or the highest number for the end."
@@ -97,7 +100,7 @@ class LiveQuery(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     after: Annotated[
         _SyncCursor, Meta(description="The device's cursor; -1 is the beginning.")
-    ] = -1
+    ] = SyncSeqId(-1)
     limit: Annotated[int, Meta(ge=1, le=MAX_RECORDS, description=_LIMIT)] = DEFAULT_PAGE
 
 

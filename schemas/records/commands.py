@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeAlias, final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from schemas.number_types import SeqId
 from schemas.records.values import (
     MAX_ID_LENGTH,
     Content,
@@ -91,13 +92,13 @@ class MarkRead(Command, frozen=True, kw_only=True, tag="mark_read"):
     late or reordered mark has no effect. The id of a refused mark is remembered.
     """
 
-    seq: int
+    seq: SeqId
 
 
 class RecallMessage(Command, frozen=True, kw_only=True, tag="recall_message"):
     """Recall the message ``seq``. By its sender; by the owner if the deployment allows it."""
 
-    seq: int
+    seq: SeqId
 
 
 class EditMessage(Command, frozen=True, kw_only=True, tag="edit_message"):
@@ -106,7 +107,7 @@ class EditMessage(Command, frozen=True, kw_only=True, tag="edit_message"):
     ``mentions`` replace those of the message, as ``content`` replaces its content.
     """
 
-    seq: int
+    seq: SeqId
     content: Content
     mentions: list[Id] = []
 

@@ -6,7 +6,8 @@ from typing import TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
-from schemas.records.values import Content, FanoutMode, HistoryRule, Int64, JoinRule
+from schemas.number_types import SeqId
+from schemas.records.values import Content, FanoutMode, HistoryRule, Int64, JoinRule, Ms, Seq
 
 
 class Entry(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
@@ -19,10 +20,10 @@ class Entry(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
     """
 
     conv_id: str
-    seq: Int64
+    seq: Seq
     sender: str
     client_msg_id: str
-    at: Int64
+    at: Ms
     messages: Int64 = 0
 
 
@@ -52,7 +53,7 @@ class MembersAdded(Entry, frozen=True, kw_only=True, tag="members_added"):
     members: list[str]
     mode: FanoutMode
     history: HistoryRule = "since_join"
-    periods: dict[str, tuple[int, int]] | UnsetType = UNSET
+    periods: dict[str, tuple[int, SeqId]] | UnsetType = UNSET
     member_count: Int64 | UnsetType = UNSET
 
 
@@ -106,7 +107,7 @@ class MessageSent(Entry, frozen=True, kw_only=True, tag="message_sent"):
 
     content: Content
     mentions: list[str]
-    edited: Int64 | UnsetType = UNSET
+    edited: Seq | UnsetType = UNSET
 
 
 class MessageRecalled(Entry, frozen=True, kw_only=True, tag="message_recalled"):
@@ -115,9 +116,9 @@ class MessageRecalled(Entry, frozen=True, kw_only=True, tag="message_recalled"):
     ``target_at`` is the time of the message: ``at`` of the message's own entry.
     """
 
-    target: Int64
-    target_at: Int64
-    edits: list[Int64]
+    target: Seq
+    target_at: Ms
+    edits: list[Seq]
 
 
 class MessageEdited(Entry, frozen=True, kw_only=True, tag="message_edited"):
@@ -127,8 +128,8 @@ class MessageEdited(Entry, frozen=True, kw_only=True, tag="message_edited"):
     ``mentions`` replace those of the message.
     """
 
-    target: Int64
-    target_at: Int64
+    target: Seq
+    target_at: Ms
     content: Content
     mentions: list[str] = []
 

@@ -7,8 +7,9 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from schemas.errors import RejectionCode
+from schemas.number_types import Milliseconds, SeqId
 from schemas.records.entries import AnyEntry
-from schemas.records.values import Int64
+from schemas.records.values import Ms, Seq
 
 
 class Reply(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
@@ -18,7 +19,7 @@ class Reply(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True):
     sender: str
     device_id: str
     client_msg_id: str
-    at: Int64
+    at: Ms
 
 
 class Rejected(Reply, frozen=True, kw_only=True, tag="rejected"):
@@ -33,13 +34,13 @@ class Duplicate(Reply, frozen=True, kw_only=True, tag="duplicate"):
     For a `MarkRead`: the read mark is already at ``seq``, which is not below the requested SeqId.
     """
 
-    seq: Int64
+    seq: Seq
 
 
 class ReadMarked(Reply, frozen=True, kw_only=True, tag="read_marked"):
     """The sender's read mark moved forward to entry ``seq``. For all devices of the sender."""
 
-    seq: Int64
+    seq: Seq
 
 
 AnyReply: TypeAlias = Rejected | Duplicate | ReadMarked
@@ -52,9 +53,9 @@ class Retracted(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True, t
     """
 
     conv_id: str
-    target: Int64
-    edits: list[Int64]
-    at: Int64
+    target: Seq
+    edits: list[Seq]
+    at: Ms
 
 
 class RecalledHole(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True, tag="recalled"):
@@ -64,7 +65,7 @@ class RecalledHole(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True
     """
 
     conv_id: str
-    seq: Int64
+    seq: Seq
 
 
 class NotStoredHole(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True, tag="not_yet"):
@@ -75,7 +76,7 @@ class NotStoredHole(Struct, frozen=True, gc=False, tag_field="kind", kw_only=Tru
     """
 
     conv_id: str
-    seq: Int64
+    seq: Seq
 
 
 AnySyncRecord: TypeAlias = AnyEntry | AnyReply | Retracted | RecalledHole | NotStoredHole
@@ -89,8 +90,8 @@ class EntryPosition(Struct, frozen=True, gc=False):
 
     kind: str
     conv_id: str
-    seq: Int64 = 0
-    at: Int64 = 0
+    seq: Seq = SeqId(0)
+    at: Ms = Milliseconds(0)
 
 
 class OutcomeFields(Struct, frozen=True, gc=False):
@@ -105,6 +106,6 @@ class OutcomeFields(Struct, frozen=True, gc=False):
     sender: str = ""
     client_msg_id: str = ""
     device_id: str = ""
-    seq: Int64 = 0
-    at: Int64 = 0
+    seq: Seq = SeqId(0)
+    at: Ms = Milliseconds(0)
     code: RejectionCode | None = None

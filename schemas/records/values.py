@@ -6,6 +6,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
+from schemas.number_types import Milliseconds, SeqId
+
 MAX_ID_LENGTH = 128
 """Maximum number of characters in an id of a user, a device or a conversation."""
 
@@ -14,6 +16,12 @@ Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 
 Int64: TypeAlias = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 """A number that Kafka, Cassandra and MessagePack can hold: 64 bits with a sign."""
+
+Seq: TypeAlias = Annotated[SeqId, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+"""The SeqId of an entry, in 64 bits."""
+
+Ms: TypeAlias = Annotated[Milliseconds, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+"""`Milliseconds` in 64 bits."""
 
 MAX_INSTALLATION_LENGTH = 32
 """Maximum number of characters in the id of an installation."""

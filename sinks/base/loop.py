@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, Message, TopicPartition
 
 from backends.processes.watchdog import Vitals
 from schemas.errors import FatalFailure
+from schemas.number_types import Offset
 from sinks.base.background import Task, ThreadTask
 from sinks.base.commits import Commits, LastCommits
 from sinks.base.consumer import SourceConsumer, names_of, raise_if_fatal
@@ -220,9 +221,10 @@ class SinkLoop:
             elif partition in self._revoked_now:
                 raise FatalFailure(f"partition {partition} was assigned during its revocation")
             elif error is not None:
-                self._buffer.reached(partition, offset)
+                self._buffer.reached(partition, Offset(offset))
             else:
-                self._buffer.add(Record(partition, offset, message.key(), message.value()))
+                record = Record(partition, Offset(offset), message.key(), message.value())
+                self._buffer.add(record)
         self._revoked_now.clear()
 
     def _settle(self) -> None:

@@ -11,13 +11,14 @@ from msgspec import Struct
 from backends.kafka.commit_notes import CommitNote, decode_note, encode_note
 from schemas.codec import decode
 from schemas.errors import UndecodableRecord
-from schemas.records.values import Int64
+from schemas.number_types import Milliseconds, Offset
+from schemas.records.values import Ms
 from sinks.base.counts import CountsOf, DeliveryCounts
 from sinks.base.records import Batch
 
 
 class _At(Struct):
-    at: Int64
+    at: Ms
 
 
 _at = msgspec.json.Decoder(_At)
@@ -28,16 +29,16 @@ class _Position:
 
     def __init__(self, place: TopicPartition) -> None:
         self.place = place.topic, place.partition
-        self.committed: int | None = None
-        self.durable: int | None = None
+        self.committed: Offset | None = None
+        self.durable: Offset | None = None
         self.note = CommitNote()
 
     def learn(self, committed: TopicPartition) -> None:
         """Sets the state from the last commit, which may be from another process."""
         before = decode_note(committed.metadata)
-        self.committed = committed.offset
+        self.committed = Offset(committed.offset)
         if self.durable is None:
-            self.durable = committed.offset
+            self.durable = self.committed
             self.note.at, self.note.delay_ms = before.at, before.delay_ms
         counts = DeliveryCounts(before.dead_letters, before.written or 0, before.skipped or 0)
         _add(self.note, counts)
@@ -84,7 +85,7 @@ class SinkProgress:
     def durable(self, batch: Batch, counts: CountsOf) -> None:
         """Notes that a whole batch is durable."""
         nothing = DeliveryCounts()
-        now_ms = int(self._now() * 1000)
+        now_ms = Milliseconds(int(self._now() * 1000))
         for partition, offset in batch.next_offsets.items():
             position = self._positions[partition]
             position.durable = offset
@@ -93,7 +94,7 @@ class SinkProgress:
             at = _entry_time(record.value)
             if at is not None:
                 note = self._positions[partition].note
-                note.at, note.delay_ms = now_ms, max(0, now_ms - at)
+                note.at, note.delay_ms = now_ms, Milliseconds(max(0, now_ms - at))
 
     def uncommitted(self) -> list[TopicPartition]:
         """The offsets to commit now, with their notes; empty if there are no new offsets."""
@@ -109,7 +110,7 @@ class SinkProgress:
         """Notes that a commit has reached the broker."""
         for position, place in self._at(places):
             if position.committed is not None:  # otherwise it was assigned again meanwhile
-                position.committed = place.offset
+                position.committed = Offset(place.offset)
 
     def durable_places(self) -> list[TopicPartition]:
         """The durable offset of each partition for which it is known."""
@@ -134,7 +135,7 @@ def _add(note: CommitNote, counts: DeliveryCounts) -> None:
         note.skipped = (note.skipped or 0) + counts.skipped
 
 
-def _entry_time(value: bytes | None) -> int | None:
+def _entry_time(value: bytes | None) -> Milliseconds | None:
     try:
         return decode(_at, value).at
     except UndecodableRecord:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from schemas.number_types import Offset
+
 
 class Record(Struct, frozen=True, gc=False):
     """One record of a sink's source, with unmodified bytes.
@@ -18,7 +20,7 @@ class Record(Struct, frozen=True, gc=False):
     """
 
     partition: int
-    offset: int
+    offset: Offset
     key: bytes | None
     value: bytes | None
 
@@ -43,7 +45,7 @@ class Batch(NamedTuple):
     """
 
     records: list[Record]
-    next_offsets: dict[int, int]
+    next_offsets: dict[int, Offset]
     newest: dict[int, Record]
 
     def forget(self, partitions: Collection[int]) -> None:
@@ -59,7 +61,7 @@ class Buffer:
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
         self._records: list[Record] = []
-        self._ends: dict[int, int] = {}
+        self._ends: dict[int, Offset] = {}
         self._bytes = 0
 
     def add(self, record: Record) -> None:
@@ -67,7 +69,7 @@ class Buffer:
         self._records.append(record)
         self._bytes += len(record.key or b"") + len(record.value or b"")
 
-    def reached(self, partition: int, offset: int) -> None:
+    def reached(self, partition: int, offset: Offset) -> None:
         """Notes that all records of a partition below ``offset`` have been read."""
         self._ends[partition] = offset
 
@@ -93,9 +95,9 @@ class Buffer:
     def take(self) -> Batch:
         """Empties the buffer into a batch."""
         newest = {record.partition: record for record in self._records}
-        next_offsets = {p: record.offset + 1 for p, record in newest.items()}
+        next_offsets = {p: Offset(record.offset + 1) for p, record in newest.items()}
         for partition, end in self._ends.items():
-            next_offsets[partition] = max(end, next_offsets.get(partition, 0))
+            next_offsets[partition] = max(end, next_offsets.get(partition, end))
         batch = Batch(self._records, next_offsets, newest)
         self._clear()
         return batch

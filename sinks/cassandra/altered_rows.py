@@ -9,14 +9,15 @@ from typing import Final
 from cassandra.cluster import Session
 
 from backends.cassandra.tables import RECALL_TIMESTAMP
-from schemas.limits import MESSAGE_BUCKET
+from schemas.buckets import message_bucket
+from schemas.number_types import BucketNumber, SeqId
 from schemas.records import AnyEntry, MessageEdited, MessageRecalled
 from sinks.cassandra.requests import Row, prepare_statement
 
 _ROW_BYTES: Final = 192
 
 
-def altered(entry: AnyEntry) -> Sequence[int]:
+def altered(entry: AnyEntry) -> Sequence[SeqId]:
     """The SeqIds that an entry alters."""
     if isinstance(entry, MessageRecalled):
         return (entry.target, *entry.edits)
@@ -48,15 +49,15 @@ class AlterationRows:
 
     def rows(self, entries: Iterable[tuple[int, AnyEntry]]) -> Iterable[Sequence[Row]]:
         """The rows by partition, from entries with their positions in a batch."""
-        buckets: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
+        buckets: defaultdict[tuple[str, BucketNumber], list[Row]] = defaultdict(list)
         for origin, entry in entries:
             if isinstance(entry, MessageRecalled):
                 for seq in altered(entry):
-                    place = (entry.conv_id, seq // MESSAGE_BUCKET)
+                    place = (entry.conv_id, message_bucket(seq))
                     insert = self._recall.bind((*place, seq, entry.seq, "", RECALL_TIMESTAMP))
                     buckets[place].append(Row(insert, origin, _ROW_BYTES))
             elif isinstance(entry, MessageEdited):
-                place = (entry.conv_id, entry.target // MESSAGE_BUCKET)
+                place = (entry.conv_id, message_bucket(entry.target))
                 insert = self._edit.bind((*place, entry.target, entry.seq, entry.seq))
                 buckets[place].append(Row(insert, origin, _ROW_BYTES))
         return buckets.values()

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, TypeVar
 from cassandra.cluster import Session
 from cassandra.query import BoundStatement, PreparedStatement
 
+from schemas.number_types import SeqId
 from sinks.cassandra.requests import Row, prepare_statement
 
 _ROW_BYTES: Final = 128
@@ -31,7 +32,7 @@ class SentMessage(NamedTuple):
     origin: int
     conv_id: str
     user: str
-    seq: int
+    seq: SeqId
     messages: int
 
 
@@ -41,7 +42,7 @@ class Marked(NamedTuple):
     origin: int
     conv_id: str
     user: str
-    seq: int
+    seq: SeqId
 
 
 PlaceT = TypeVar("PlaceT", SentMessage, Marked)

@@ -11,9 +11,11 @@ from cassandra.cluster import Session
 from msgspec import UNSET
 
 from backends.cassandra.memberships import join_place, leave_place, user_bucket
+from schemas.buckets import membership_bucket, message_bucket
 from schemas.codec import decode_entry
 from schemas.errors import PoisonRecord, TransientFailure, UndecodableRecord
 from schemas.limits import MEMBERSHIP_BUCKET, MESSAGE_BUCKET
+from schemas.number_types import BucketNumber
 from schemas.records import (
     AnyEntry,
     ConversationCreated,
@@ -132,12 +134,12 @@ class MessageWriter:
 
     def _membership_rows(self, logged: Iterable[_Logged]) -> Iterable[list[Row]]:
         """Step 1."""
-        users: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
-        buckets: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
+        users: defaultdict[tuple[str, BucketNumber], list[Row]] = defaultdict(list)
+        buckets: defaultdict[tuple[str, BucketNumber], list[Row]] = defaultdict(list)
         for origin, entry, _ in logged:
             if isinstance(entry, _MembershipEntry):
                 conv = entry.conv_id
-                bucket, user_bucket_id = entry.seq // MEMBERSHIP_BUCKET, user_bucket(conv)
+                bucket, user_bucket_id = membership_bucket(entry.seq), user_bucket(conv)
                 for user in entry.members:
                     row_key = {"user_id": user, "bucket": user_bucket_id, "conv_id": conv}
                     by_user = self._by_user.bind(row_key | row_by_user(entry, user))
@@ -159,9 +161,9 @@ class MessageWriter:
         )
 
     def _message_rows(self, logged: Iterable[_Logged]) -> Iterable[list[Row]]:
-        buckets: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
+        buckets: defaultdict[tuple[str, BucketNumber], list[Row]] = defaultdict(list)
         for origin, entry, text in logged:
-            bucket = entry.seq // MESSAGE_BUCKET
+            bucket = message_bucket(entry.seq)
             place = (entry.conv_id, bucket, entry.seq)
             metadata = (_kind(entry), entry.sender, entry.at, entry.messages)
             insert = self._message.bind((*place, *metadata, text))

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from msgspec import Raw
 
+from schemas.buckets import sync_bucket
 from schemas.errors import PoisonRecord, UndecodableRecord
-from schemas.limits import SYNC_BUCKET
 from schemas.recipients import recipients_of
-from schemas.sync_rows import decode_row, references
+from schemas.sync_rows import SyncReference, decode_row, references
 from sinks.base.records import Record
 from sinks.base.writer_port import WriteOutcome
 from sinks.cassandra.requests import failures_by_kind, prepare_statement
@@ -67,12 +67,15 @@ class LateSyncWriter:
         Raises:
             UndecodableRecord: The row above is not a row of sync records.
         """
-        bucket = place.sync_seq // SYNC_BUCKET
+        bucket = sync_bucket(place.sync_seq)
         with failures_by_kind():
             row = self._writer.session.execute(
                 self._row_above, (user.decode(), bucket, place.sync_seq)
             ).one()
-        others = [] if row is None else references(decode_row(row[0]))
+        others: list[SyncReference] = []
+        if row is not None:
+            (stored,) = row
+            others = references(decode_row(stored))
         return [
             *(
                 SyncPlacement(

@@ -15,7 +15,9 @@ from typing import Final
 
 from msgspec import Raw, Struct
 
-from schemas.limits import MAX_ENTRY_BYTES, SYNC_BUCKET
+from schemas.buckets import sync_bucket
+from schemas.limits import MAX_ENTRY_BYTES
+from schemas.number_types import BucketNumber
 from schemas.recipients import recipients_of
 from schemas.sync_rows import SyncRow, encode_row
 from sinks.cassandra.sync_places import SyncPlacement
@@ -53,7 +55,7 @@ class Part(Struct, frozen=True, gc=False):
         size: Bytes of the rows.
     """
 
-    bucket: int
+    bucket: BucketNumber
     rows: list[PackedRow]
     places: list[SyncPlacement]
     size: int
@@ -111,14 +113,14 @@ def parts_of(places: list[SyncPlacement]) -> list[Part]:
     """The parts of one recipient, in ascending order. The records may have any order."""
     if len(places) > 1:
         places = sorted(places, key=_by_sync_seq)
-    first, last = places[0].sync_seq // SYNC_BUCKET, places[-1].sync_seq // SYNC_BUCKET
+    first, last = sync_bucket(places[0].sync_seq), sync_bucket(places[-1].sync_seq)
     if first == last:
         return _parts_of_bucket(first, places)
-    by_bucket = groupby(places, key=lambda place: place.sync_seq // SYNC_BUCKET)
+    by_bucket = groupby(places, key=lambda place: sync_bucket(place.sync_seq))
     return [part for bucket, group in by_bucket for part in _parts_of_bucket(bucket, list(group))]
 
 
-def part_of(bucket: int, places: list[SyncPlacement]) -> Part:
+def part_of(bucket: BucketNumber, places: list[SyncPlacement]) -> Part:
     """A single row of any number of records, which are in ascending order."""
     records = encode_places(places)
     row = PackedRow(bigint(places[-1].sync_seq), records)
@@ -139,7 +141,7 @@ def encode_places(places: Sequence[SyncPlacement]) -> bytes:
     return encode_row(row)
 
 
-def _parts_of_bucket(bucket: int, places: list[SyncPlacement]) -> list[Part]:
+def _parts_of_bucket(bucket: BucketNumber, places: list[SyncPlacement]) -> list[Part]:
     """Parts of ordered records. Most recipients have a single row in a flush."""
     if len(places) <= MAX_REFERENCES:
         part = part_of(bucket, places)
@@ -157,7 +159,7 @@ def _parts_of_bucket(bucket: int, places: list[SyncPlacement]) -> list[Part]:
     return parts
 
 
-def _rows(bucket: int, places: list[SyncPlacement]) -> Iterator[Part]:
+def _rows(bucket: BucketNumber, places: list[SyncPlacement]) -> Iterator[Part]:
     """Parts with one row each, within the bounds of a row."""
     for start in range(0, len(places), MAX_REFERENCES):
         chunk = places[start : start + MAX_REFERENCES]

@@ -10,6 +10,7 @@ from msgspec import Struct
 from schemas.codec import decode_position
 from schemas.errors import PoisonRecord, UndecodableRecord
 from schemas.limits import MAX_ENTRY_BYTES
+from schemas.number_types import Offset, SeqId, ShardNumber, SyncSeqId
 from schemas.recipients import SEPARATOR, recipients_of
 from schemas.records import MAX_ID_LENGTH, AnyEntry, AnyReply, EntryPosition, ReadMarked, Retracted
 from schemas.sync_seq import epoch_of, sync_seq
@@ -49,9 +50,9 @@ class SyncPlacement(Struct, frozen=True, gc=False):
     """
 
     origin: int
-    sync_seq: int
+    sync_seq: SyncSeqId
     conv_id: str
-    seq: int
+    seq: SeqId
     reply: bytes | None
 
 
@@ -83,7 +84,7 @@ def sort_out(records: Sequence[Record], flush: range) -> Sorted:
     by_key: dict[bytes, list[SyncPlacement]] = {}
     marks: list[Marked] = []
     poison: list[PoisonRecord] = []
-    bases = {each: sync_seq(epoch_of(each), 0) for each in {r.partition for r in records}}
+    bases = {each: _first_place(each) for each in {r.partition for r in records}}
     for origin in flush:
         record = records[origin]
         key = record.key or b""
@@ -99,11 +100,17 @@ def sort_out(records: Sequence[Record], flush: range) -> Sorted:
             poison.append(PoisonRecord(origin, str(error)))
             continue
         places.append(
-            SyncPlacement(origin, bases[record.partition] | record.offset, conv_id, seq, reply)
+            SyncPlacement(
+                origin, SyncSeqId(bases[record.partition] | record.offset), conv_id, seq, reply
+            )
         )
         if position.kind == _READ_MARKED:
             marks += [Marked(origin, conv_id, u.decode(), seq) for u in recipients_of(key)]
     return Sorted({key: places for key, places in by_key.items() if places}, marks, poison)
+
+
+def _first_place(partition: int) -> SyncSeqId:
+    return sync_seq(epoch_of(ShardNumber(partition)), Offset(0))
 
 
 def _check_key(key: bytes) -> None:

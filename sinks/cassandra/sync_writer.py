@@ -196,7 +196,8 @@ class SyncWriter:
     def _store_time(self) -> float:
         with failures_by_kind():
             rows = self.session.execute("SELECT toUnixTimestamp(now()) FROM system.local")
-            return float(rows.one()[0]) / 1000
+            ((store_ms,),) = rows
+            return float(store_ms) / 1000
 
     def _inserts(self, now: float) -> Inserts:
         """The inserts for rows that are written from now on."""

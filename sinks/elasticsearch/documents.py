@@ -11,6 +11,7 @@ from backends.elasticsearch.index import document_id, index_name
 from backends.search_text import readings_of
 from schemas.codec import decode_entry, encode
 from schemas.errors import PoisonRecord, UndecodableRecord
+from schemas.number_types import Milliseconds, SeqId
 from schemas.records import MessageEdited, MessageRecalled, MessageSent
 from schemas.settings import Settings
 from sinks.base.records import Record
@@ -34,7 +35,7 @@ class SearchDocument(NamedTuple):
 
     origin: int
     index_name: str
-    at: int
+    at: Milliseconds
     action: bytes
     source: bytes
 
@@ -45,7 +46,7 @@ class _Target(Struct):
     _index: str
     _id: str
     routing: str
-    version: int
+    version: SeqId
     version_type: str = "external_gte"
 
 
@@ -55,8 +56,8 @@ class _Action(Struct):
 
 class _Source(Struct, omit_defaults=True):
     conv_id: str
-    seq: int
-    at: int
+    seq: SeqId
+    at: Milliseconds
     sender: str | UnsetType = UNSET
     text: str | UnsetType = UNSET
     tokens: tuple[str, ...] = ()

@@ -17,6 +17,7 @@ from schemas.errors import (
     ServerUnavailable,
     TransientFailure,
 )
+from schemas.number_types import Milliseconds
 from schemas.settings import Settings
 from sinks.base.records import Record
 from sinks.base.writer_port import WriteOutcome
@@ -111,7 +112,7 @@ class SearchWriter:
                 self._check_alias(document.index_name)
                 self._indices[document.index_name] = now
 
-    def _create_index(self, at: int) -> None:
+    def _create_index(self, at: Milliseconds) -> None:
         try:
             create_index(self._client, self._settings, at)
         except (ConfigurationError, ServerUnavailable) as error:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from backends.elasticsearch.index import elasticsearch_client
 from backends.identity.index_claim import check_index, claim_index
 from schemas.deployment import Deployment
+from schemas.number_types import Milliseconds
 from schemas.settings import Settings
 from sinks.base.writer_port import StoreWriter
 from sinks.elasticsearch.index_writer import SearchWriter
@@ -24,6 +25,6 @@ def open_writer(settings: Settings, deployment: Deployment) -> Iterator[StoreWri
         ServerUnavailable: Elasticsearch or Kafka does not answer.
     """
     with elasticsearch_client(settings) as client:
-        claim_index(client, settings, deployment, time.time_ns() // 1_000_000)
+        claim_index(client, settings, deployment, Milliseconds(time.time_ns() // 1_000_000))
         check_index(client, settings, deployment)
         yield SearchWriter(client, settings)

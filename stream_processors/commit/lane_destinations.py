@@ -9,6 +9,7 @@ from confluent_kafka import Producer
 
 from backends.sync_layout.layouts import Sharded, TopicPerRecipient, by_layout
 from backends.sync_layout.recipient_topics import RecipientTopics
+from schemas.number_types import FIRST_EPOCH, EpochNumber
 from schemas.settings import Settings
 from stream_processors.commit.newest_epoch import NewestEpoch
 from stream_processors.commit.recipient_topic_destinations import RecipientTopicDestinations
@@ -20,7 +21,7 @@ from stream_processors.commit.transaction import TRANSACTION_SECONDS
 class LaneDestinations(Protocol):
     """Makes the destinations for each lane. Shared by the lanes of a worker."""
 
-    def newest_epoch(self) -> int:
+    def newest_epoch(self) -> EpochNumber:
         """The epoch to which lanes switch."""
         ...
 
@@ -46,7 +47,7 @@ class EpochsForLanes:
         self._layout = layout
         self._newest = NewestEpoch(settings, changed)
 
-    def newest_epoch(self) -> int:
+    def newest_epoch(self) -> EpochNumber:
         """See `LaneDestinations.newest_epoch`."""
         return self._newest.number
 
@@ -71,9 +72,9 @@ class RecipientTopicsForLanes:
         self._layout = layout
         self._topics = RecipientTopics(settings)
 
-    def newest_epoch(self) -> int:
+    def newest_epoch(self) -> EpochNumber:
         """See `LaneDestinations.newest_epoch`: this layout has no epochs."""
-        return 0
+        return FIRST_EPOCH
 
     def for_lane(self, producer: Producer) -> RecipientTopicDestinations:  # noqa: ARG002 - port
         """See `LaneDestinations.for_lane`."""

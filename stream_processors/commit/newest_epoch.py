@@ -14,6 +14,7 @@ from backends.kafka.clients import REQUEST_SECONDS
 from backends.kafka.epoch_log import EpochLog
 from backends.kafka.topic_reading import assigned_consumer
 from schemas.errors import ServerUnavailable
+from schemas.number_types import FIRST_EPOCH
 from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class NewestEpoch:
     """
 
     def __init__(self, settings: Settings, changed: Callable[[], object]) -> None:
-        self.number = 0
+        self.number = FIRST_EPOCH
         """The newest known epoch."""
         self._settings = settings
         self._changed = changed

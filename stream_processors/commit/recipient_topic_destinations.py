@@ -25,6 +25,7 @@ from typing import Final
 from backends.sync_layout.recipient_topics import RecipientTopics, TopicLimitReached
 from schemas.codec import decode_command
 from schemas.errors import FatalFailure, UndecodableRecord
+from schemas.number_types import EpochNumber
 from schemas.records import AddMembers, CreateConversation
 from stream_processors.commit.sync_destinations import (
     ANY_PARTITION,
@@ -56,7 +57,7 @@ class RecipientTopicDestinations:
         self._replies_to_strangers: list[tuple[str, bytes]] = []
         topics.refresh()  # the previous owner has created topics for all people in the state
 
-    def use_epoch(self, epoch: int) -> None:
+    def use_epoch(self, epoch: EpochNumber) -> None:
         """See `SyncDestinations.use_epoch`.
 
         Raises:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from backends.kafka.clients import partition_of
 from backends.sync_layout.layouts import Sharded
 from schemas.errors import FatalFailure
+from schemas.number_types import FIRST_EPOCH, EpochNumber
 from schemas.recipients import key_parts
 from stream_processors.commit.sync_destinations import CheckedCopy, Destination, PreparedRecords
 from stream_processors.core.audience import Audience
@@ -42,10 +43,10 @@ class ShardDestinations:
     def __init__(self, layout: Sharded, partition_count: Callable[[str], int]) -> None:
         self._layout = layout
         self._partition_count = partition_count
-        self._topic = layout.topic_of(0)
+        self._topic = layout.topic_of(FIRST_EPOCH)
         self._shards = 0
 
-    def use_epoch(self, epoch: int) -> None:
+    def use_epoch(self, epoch: EpochNumber) -> None:
         """See `SyncDestinations.use_epoch`."""
         self._topic = self._layout.topic_of(epoch)
         self._shards = self._partition_count(self._topic)

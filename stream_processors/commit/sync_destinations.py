@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from schemas.errors import RejectionCode
+from schemas.number_types import EpochNumber
 from stream_processors.sequencing.sequencer import Sequencer
 from stream_processors.sequencing.source_record import SourceRecord
 
@@ -42,7 +43,7 @@ class CheckedCopy(NamedTuple):
 class SyncDestinations(Protocol):
     """The destinations of the sync records of one lane."""
 
-    def use_epoch(self, epoch: int) -> None:
+    def use_epoch(self, epoch: EpochNumber) -> None:
         """Sets the epoch of all later records, which is the epoch in the lane's progress.
 
         Raises:

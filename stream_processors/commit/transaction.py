@@ -30,6 +30,7 @@ from schemas.codec import encode
 from schemas.dead_letters import Origin, content_of, letter_headers, letter_key, letter_value
 from schemas.epochs import LaneSwitched, epoch_key
 from schemas.errors import FatalFailure
+from schemas.number_types import EpochNumber, Milliseconds
 from schemas.settings import Settings
 from schemas.topics import Topic
 from stream_processors.commit.sync_destinations import PreparedRecords, SyncDestinations
@@ -111,7 +112,7 @@ class Transaction:
         self._epochs = settings.topic(Topic.EPOCHS)
         self._dead_letter = settings.topic(Topic.DEAD_LETTER)
 
-    def switch(self, sequencer: Sequencer, epoch: int) -> None:
+    def switch(self, sequencer: Sequencer, epoch: EpochNumber) -> None:
         """Switches to a later epoch, in its own transaction with a record on ``im.epochs``.
 
         All earlier records of this lane are committed. After the commit, no owner of the lane
@@ -232,8 +233,8 @@ def _metadata(sequencer: Sequencer, newest: SourceRecord) -> str:
     now_ms = time.time_ns() // 1_000_000
     counts = sequencer.counts
     note = CommitNote(
-        delay_ms=now_ms - (newest.timestamp or now_ms),
-        at=now_ms,
+        delay_ms=Milliseconds(now_ms - (newest.timestamp or now_ms)),
+        at=Milliseconds(now_ms),
         accepted=counts.accepted,
         duplicates=counts.duplicates,
         stale=counts.stale,

@@ -18,6 +18,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from schemas.limits import MAX_EDITS, Limits
+from schemas.number_types import Milliseconds, SeqId
 from schemas.records import (
     EditMessage,
     MessageEdited,
@@ -37,7 +38,7 @@ MAX_NOTIFIED_MENTIONS: Final = 2
 
 
 def recall(
-    limits: Limits, conversation: Conversation | None, command: RecallMessage, at: int
+    limits: Limits, conversation: Conversation | None, command: RecallMessage, at: Milliseconds
 ) -> Effect:
     """Recalls a message and its edits.
 
@@ -59,7 +60,7 @@ def recall(
 
 
 def edit(
-    limits: Limits, conversation: Conversation | None, command: EditMessage, at: int
+    limits: Limits, conversation: Conversation | None, command: EditMessage, at: Milliseconds
 ) -> Effect:
     """Replaces the text of a message.
 
@@ -110,7 +111,7 @@ def _message(
     return remembered
 
 
-def _check_age(remembered: RememberedMessage, at: int, within_ms: int) -> None:
+def _check_age(remembered: RememberedMessage, at: Milliseconds, within_ms: Milliseconds) -> None:
     if not within_ms:
         raise Refused("not_allowed")
     if remembered.recalled:
@@ -121,7 +122,7 @@ def _check_age(remembered: RememberedMessage, at: int, within_ms: int) -> None:
 
 def _common(
     command: RecallMessage | EditMessage,
-    at: int,
+    at: Milliseconds,
     head: ConversationState,
     remembered: RememberedMessage,
 ) -> dict[str, Any]:
@@ -152,7 +153,7 @@ def _recipients(
 
 
 def _holders(
-    conversation: Conversation, target: int, remembered: RememberedMessage
+    conversation: Conversation, target: SeqId, remembered: RememberedMessage
 ) -> Iterator[str]:
     """The people whose sync timelines have the text of the message or of one of its edits."""
     yield from (remembered.sender, *remembered.notified)
@@ -163,7 +164,7 @@ def _holders(
     yield from _back(conversation, pushed)
 
 
-def _back(conversation: Conversation, seqs: Sequence[int]) -> Iterator[str]:
+def _back(conversation: Conversation, seqs: Sequence[SeqId]) -> Iterator[str]:
     """Members who were members at one of these SeqIds in an earlier period."""
     for leaver in reversed(conversation.leavers.values()):
         is_member = leaver.user in conversation.members
@@ -173,7 +174,7 @@ def _back(conversation: Conversation, seqs: Sequence[int]) -> Iterator[str]:
             yield leaver.user
 
 
-def _former(conversation: Conversation, since: int) -> Iterator[Leaver]:
+def _former(conversation: Conversation, since: SeqId) -> Iterator[Leaver]:
     """Former members who left at or after SeqId ``since``, the latest first."""
     for leaver in reversed(conversation.leavers.values()):
         if leaver.user in conversation.members:
@@ -187,7 +188,7 @@ def _noticed(
     limits: Limits,
     conversation: Conversation,
     head: ConversationState,
-    target: int,
+    target: SeqId,
     remembered: RememberedMessage,
 ) -> list[str]:
     """Former members who get a notice.
@@ -210,7 +211,7 @@ def _noticed(
     return holders + readers[: max(0, limits.max_notices - len(holders))]
 
 
-def _was_member_at(leaver: Leaver, seqs: Sequence[int]) -> bool:
+def _was_member_at(leaver: Leaver, seqs: Sequence[SeqId]) -> bool:
     return any(period.first <= seq <= period.last for period in leaver.stays for seq in seqs)
 
 
@@ -219,4 +220,4 @@ def _retraction(entry: MessageRecalled) -> Retracted:
 
 
 def _moved(head: ConversationState) -> ConversationState:
-    return replace(head, last_seq=head.last_seq + 1)
+    return replace(head, last_seq=SeqId(head.last_seq + 1))

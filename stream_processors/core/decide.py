@@ -21,6 +21,7 @@ from msgspec import UNSET
 
 from schemas.ids import is_client_msg_id, is_valid_id
 from schemas.limits import Limits
+from schemas.number_types import NO_SEQ, Milliseconds, SeqId
 from schemas.records import (
     AddMembers,
     AnyCommand,
@@ -55,7 +56,7 @@ def decide(
     limits: Limits,
     conversation: Conversation | None,
     command: AnyCommand,
-    at: int,
+    at: Milliseconds,
     strangers: Strangers = _NOBODY,
 ) -> Decision:
     """Decides the effect of a command on a conversation. Has no side effects.
@@ -120,7 +121,7 @@ def _effect(
     limits: Limits,
     conversation: Conversation | None,
     command: RecallMessage | EditMessage | MembershipCommand,
-    at: int,
+    at: Milliseconds,
 ) -> Effect:
     if isinstance(command, RecallMessage):
         return recall(limits, conversation, command, at)
@@ -130,7 +131,7 @@ def _effect(
 
 
 def _membership(
-    limits: Limits, conversation: Conversation | None, command: MembershipCommand, at: int
+    limits: Limits, conversation: Conversation | None, command: MembershipCommand, at: Milliseconds
 ) -> Effect:
     match command:
         case CreateConversation():
@@ -146,7 +147,7 @@ def _membership(
 
 
 def _send(
-    limits: Limits, conversation: Conversation | None, command: SendMessage, at: int
+    limits: Limits, conversation: Conversation | None, command: SendMessage, at: Milliseconds
 ) -> Effect:
     check_content(limits, command)
     conversation, head = existing(conversation)
@@ -154,7 +155,7 @@ def _send(
         raise Refused("not_a_member")
     entry = MessageSent(
         conv_id=command.conv_id,
-        seq=head.last_seq + 1,
+        seq=SeqId(head.last_seq + 1),
         sender=command.sender,
         client_msg_id=command.client_msg_id,
         at=at,
@@ -174,7 +175,7 @@ def _send(
 
 
 def _transfer(
-    limits: Limits, conversation: Conversation | None, command: TransferOwnership, at: int
+    limits: Limits, conversation: Conversation | None, command: TransferOwnership, at: Milliseconds
 ) -> Effect:
     if command.to == command.sender or not is_valid_id(command.to):
         raise Refused("invalid")
@@ -191,7 +192,10 @@ def _transfer(
 
 
 def _describe(
-    limits: Limits, conversation: Conversation | None, command: DescribeConversation, at: int
+    limits: Limits,
+    conversation: Conversation | None,
+    command: DescribeConversation,
+    at: Milliseconds,
 ) -> Effect:
     if command.name is UNSET and command.metadata is UNSET:
         raise Refused("invalid")
@@ -207,13 +211,16 @@ def _describe(
 
 
 def _create(
-    limits: Limits, conversation: Conversation | None, command: CreateConversation, at: int
+    limits: Limits,
+    conversation: Conversation | None,
+    command: CreateConversation,
+    at: Milliseconds,
 ) -> Effect:
     people = _people(limits, [command.sender, *command.members])
     check_described(command)
     if conversation is not None and conversation.head is not None:
         raise Refused("already_exists")
-    head = ConversationState(command.sender, command.join, "push", 0, command.history)
+    head = ConversationState(command.sender, command.join, "push", NO_SEQ, command.history)
     draft = Draft(limits, command, at, head, Conversation())
     draft.create(people)
     if command.name or command.metadata:
@@ -222,7 +229,7 @@ def _create(
 
 
 def _add(
-    limits: Limits, conversation: Conversation | None, command: AddMembers, at: int
+    limits: Limits, conversation: Conversation | None, command: AddMembers, at: Milliseconds
 ) -> Effect:
     people = _people(limits, command.members)
     conversation, head = existing(conversation)
@@ -247,7 +254,7 @@ def _may_enter(conversation: Conversation, head: ConversationState, command: Add
 
 
 def _remove(
-    limits: Limits, conversation: Conversation | None, command: RemoveMembers, at: int
+    limits: Limits, conversation: Conversation | None, command: RemoveMembers, at: Milliseconds
 ) -> Effect:
     people = _people(limits, command.members)
     conversation, head = existing(conversation)

@@ -12,6 +12,7 @@ because this would cost time for every message: readers take the highest of the 
 
 from __future__ import annotations
 
+from schemas.number_types import Milliseconds
 from schemas.records import AnyReply, Duplicate, MarkRead, ReadMarked
 from stream_processors.core.digest import digest_of
 from stream_processors.core.outcome import Mark
@@ -22,7 +23,7 @@ from stream_processors.core.window import Window
 
 
 def decide_mark(
-    conversation: Conversation | None, past: Window, command: MarkRead, at: int
+    conversation: Conversation | None, past: Window, command: MarkRead, at: Milliseconds
 ) -> Mark | AnyReply:
     """Moves the mark of a member to an existing entry, or refuses the command.
 
@@ -41,7 +42,9 @@ def decide_mark(
         return rejected(command, at, refused.code)
 
 
-def _mark(conversation: Conversation | None, command: MarkRead, at: int) -> Mark | Duplicate:
+def _mark(
+    conversation: Conversation | None, command: MarkRead, at: Milliseconds
+) -> Mark | Duplicate:
     conversation, head = existing(conversation)
     reader, seq = command.sender, command.seq
     since = conversation.members.get(reader)

@@ -18,6 +18,7 @@ from msgspec import UNSET, UnsetType, structs
 
 from schemas.codec import encode
 from schemas.limits import MAX_ENTRY_BYTES, Limits
+from schemas.number_types import Milliseconds, SeqId
 from schemas.records import (
     AddMembers,
     AnyEntry,
@@ -72,7 +73,7 @@ class Draft:
         self,
         limits: Limits,
         command: MembershipCommand,
-        at: int,
+        at: Milliseconds,
         head: ConversationState,
         before: Conversation,
     ) -> None:
@@ -178,14 +179,14 @@ class Draft:
         if part:
             yield part
 
-    def _next_seq(self) -> int:
-        self._seq += 1
+    def _next_seq(self) -> SeqId:
+        self._seq = SeqId(self._seq + 1)
         return self._seq
 
-    def _join(self, people: Sequence[str]) -> dict[str, tuple[int, int]]:
+    def _join(self, people: Sequence[str]) -> dict[str, tuple[int, SeqId]]:
         """Adds people. Returns the numbers and first SeqIds of periods of returning members."""
-        seq = self._seq + 1
-        periods: dict[str, tuple[int, int]] = {}
+        seq = SeqId(self._seq + 1)
+        periods: dict[str, tuple[int, SeqId]] = {}
         for user in people:
             self._members[user] = seq
             if user in self._leavers:
@@ -193,7 +194,7 @@ class Draft:
             self._changes.append(MemberJoined(user, self._members[user]))
         return {user: period for user, period in periods.items() if period != (0, seq)}
 
-    def _rejoin(self, leaver: Leaver, seq: int) -> tuple[int, int]:
+    def _rejoin(self, leaver: Leaver, seq: SeqId) -> tuple[int, SeqId]:
         user, begun = leaver.user, begin(leaver.stays, seq, self._limits.max_periods)
         self._members[user] = begun.since
         if not begun.closed:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from schemas.number_types import NO_SEQ, SeqId
 from schemas.records import AnyCommand, AnyEntry, AnyReply, ReadMarked, Rejected, Retracted
 from stream_processors.core.recent import RememberedMessage, UnalteredMessage
 from stream_processors.core.state import Conversation, ConversationState, MemberRead, StateChange
@@ -38,7 +39,7 @@ class Effect(Struct, frozen=True, gc=False):
     head: ConversationState
     changes: Sequence[StateChange] = ()
     remembered: RememberedMessage | UnalteredMessage | None = None
-    altered: int = 0
+    altered: SeqId = NO_SEQ
     notice: Notice | None = None
 
 
@@ -96,7 +97,7 @@ class Refuse(Struct, frozen=True, gc=False):
         window = conversation.window_of(command)
         if window is None:
             window = conversation.open_window(command, strangers)
-        first = window.append(command.client_msg_id, 0, self.digest, self.reply.code)
+        first = window.append(command.client_msg_id, NO_SEQ, self.digest, self.reply.code)
         return window if first else None
 
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 from itertools import count
 from typing import NamedTuple
 
+from schemas.number_types import SeqId
+
 
 class ClosedPeriod(NamedTuple):
     """A closed period: SeqIds ``first`` to ``last``, both included."""
 
-    first: int
-    last: int
+    first: SeqId
+    last: SeqId
     number: int
 
 
@@ -23,11 +25,11 @@ class BegunPeriod(NamedTuple):
     """The period that a join begins or continues, and the other, closed periods."""
 
     number: int
-    since: int
+    since: SeqId
     closed: tuple[ClosedPeriod, ...]
 
 
-def begin(closed: tuple[ClosedPeriod, ...], seq: int, most: int) -> BegunPeriod:
+def begin(closed: tuple[ClosedPeriod, ...], seq: SeqId, most: int) -> BegunPeriod:
     """The period that a join at SeqId ``seq`` leads to.
 
     A join right after the leave of the same person continues that period. If there are ``most``

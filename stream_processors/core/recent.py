@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas.limits import RECENT_PAGE, RECENT_PAGES
+from schemas.number_types import Milliseconds, SeqId
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -28,14 +29,14 @@ class RememberedMessage(Struct, frozen=True, array_like=True, gc=False):
     """
 
     sender: str
-    at: int
-    pulled: tuple[int, ...] = ()
+    at: Milliseconds
+    pulled: tuple[SeqId, ...] = ()
     notified: tuple[str, ...] = ()
-    edits: tuple[int, ...] = ()
+    edits: tuple[SeqId, ...] = ()
     recalled: bool = False
 
 
-UnalteredMessage: TypeAlias = tuple[str, int]
+UnalteredMessage: TypeAlias = tuple[str, Milliseconds]
 """`RememberedMessage` of an unaltered message that was sent to all members: sender and time.
 
 Nearly all messages are, and a tuple costs a fifth of a struct.
@@ -49,14 +50,14 @@ class ClosedPage(NamedTuple):
     packed: bytes
 
 
-_Odd = tuple[int, tuple[int, ...], tuple[str, ...], tuple[int, ...], bool]
+_Odd = tuple[int, tuple[SeqId, ...], tuple[str, ...], tuple[SeqId, ...], bool]
 
 
 class _Packed(Struct, frozen=True, array_like=True):
     """Messages by column. ``places``: SeqId, sender and time of each, relative to the first."""
 
     page: int
-    at: int
+    at: Milliseconds
     senders: list[str]
     places: list[int]
     odd: list[_Odd]
@@ -80,11 +81,11 @@ class RecentMessages:
     def __init__(
         self,
         page: int = 0,
-        messages: dict[int, RememberedMessage | UnalteredMessage] | None = None,
+        messages: dict[SeqId, RememberedMessage | UnalteredMessage] | None = None,
         closed: dict[int, bytes] | None = None,
     ) -> None:
         self._closed = {} if closed is None else closed
-        self._open: dict[int, RememberedMessage | UnalteredMessage] = (
+        self._open: dict[SeqId, RememberedMessage | UnalteredMessage] = (
             {} if messages is None else messages
         )
         self._page, self._end = page, (page + 1) * RECENT_PAGE
@@ -95,7 +96,7 @@ class RecentMessages:
         return self._page
 
     @property
-    def open(self) -> Mapping[int, RememberedMessage | UnalteredMessage]:
+    def open(self) -> Mapping[SeqId, RememberedMessage | UnalteredMessage]:
         """The messages of the open page, by SeqId."""
         return self._open
 
@@ -104,7 +105,9 @@ class RecentMessages:
         """The other pages, by their place in the ring."""
         return self._closed
 
-    def add(self, seq: int, remembered: RememberedMessage | UnalteredMessage) -> ClosedPage | None:
+    def add(
+        self, seq: SeqId, remembered: RememberedMessage | UnalteredMessage
+    ) -> ClosedPage | None:
         """Adds a message that is later than all others.
 
         Returns:
@@ -117,7 +120,7 @@ class RecentMessages:
         self.restore_open(seq // RECENT_PAGE, {seq: remembered})
         return closed
 
-    def replace(self, seq: int, remembered: RememberedMessage) -> ClosedPage | None:
+    def replace(self, seq: SeqId, remembered: RememberedMessage) -> ClosedPage | None:
         """Replaces a message that `find` has found.
 
         Returns:
@@ -129,7 +132,7 @@ class RecentMessages:
             return None
         return self._close(page, {**_unpack(self._closed[page % RECENT_PAGES]), seq: remembered})
 
-    def find(self, seq: int) -> RememberedMessage | None:
+    def find(self, seq: SeqId) -> RememberedMessage | None:
         """The message with this SeqId; None if it is not a message or not remembered."""
         page = seq // RECENT_PAGE
         if page == self._page:
@@ -138,7 +141,7 @@ class RecentMessages:
         packed = self._closed.get(page % RECENT_PAGES)
         return None if packed is None else _unpack(packed).get(seq)
 
-    def remembers(self, seq: int) -> bool:
+    def remembers(self, seq: SeqId) -> bool:
         """Whether the page of this SeqId is held. Then `find` is None only for other entries."""
         page = seq // RECENT_PAGE
         if page == self._page:
@@ -153,21 +156,21 @@ class RecentMessages:
         self._closed[closed.number] = closed.packed
 
     def restore_open(
-        self, page: int, messages: Mapping[int, RememberedMessage | UnalteredMessage]
+        self, page: int, messages: Mapping[SeqId, RememberedMessage | UnalteredMessage]
     ) -> None:
         """Replaces the open page by its logged content."""
         self._page, self._end = page, (page + 1) * RECENT_PAGE
         self._open = dict(messages)
 
     def _close(
-        self, page: int, messages: Mapping[int, RememberedMessage | UnalteredMessage]
+        self, page: int, messages: Mapping[SeqId, RememberedMessage | UnalteredMessage]
     ) -> ClosedPage:
         closed = ClosedPage(page % RECENT_PAGES, _pack(page, messages))
         self._closed[closed.number] = closed.packed
         return closed
 
 
-def _pack(page: int, messages: Mapping[int, RememberedMessage | UnalteredMessage]) -> bytes:
+def _pack(page: int, messages: Mapping[SeqId, RememberedMessage | UnalteredMessage]) -> bytes:
     first, at = page * RECENT_PAGE, 0
     senders: dict[str, int] = {}
     places: list[int] = []
@@ -191,13 +194,13 @@ def _pack(page: int, messages: Mapping[int, RememberedMessage | UnalteredMessage
     return _encode((page, at, list(senders), places, odd))
 
 
-def _unpack(packed: bytes) -> dict[int, RememberedMessage]:
+def _unpack(packed: bytes) -> dict[SeqId, RememberedMessage]:
     page = _decode(packed)
     first, numbers = page.page * RECENT_PAGE, iter(page.places)
     odd = {place: rest for place, *rest in page.odd}
     return {
-        first + place: RememberedMessage(
-            page.senders[sender], page.at + later, *odd.get(place, ())
+        SeqId(first + place): RememberedMessage(
+            page.senders[sender], Milliseconds(page.at + later), *odd.get(place, ())
         )
         for place, sender, later in zip(numbers, numbers, numbers, strict=True)
     }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from schemas.errors import RejectionCode
+from schemas.number_types import Milliseconds, SeqId
 from schemas.records import AnyCommand, Duplicate, Rejected
 from stream_processors.core.window import Window
 
 
-def duplicate(command: AnyCommand, at: int, seq: int) -> Duplicate:
+def duplicate(command: AnyCommand, at: Milliseconds, seq: SeqId) -> Duplicate:
     """The command had its effect before, as entry ``seq``; or the read mark was already there."""
     return Duplicate(
         conv_id=command.conv_id,
@@ -20,7 +21,7 @@ def duplicate(command: AnyCommand, at: int, seq: int) -> Duplicate:
 
 
 def repeated_outcome(
-    command: AnyCommand, past: Window, digest: int, at: int
+    command: AnyCommand, past: Window, digest: int, at: Milliseconds
 ) -> Duplicate | Rejected:
     """Repeats the first outcome of an id that is not new; ``stale`` if it is not remembered."""
     known = past.known(command.client_msg_id)
@@ -33,7 +34,7 @@ def repeated_outcome(
     return duplicate(command, at, known.seq)
 
 
-def rejected(command: AnyCommand, at: int, code: RejectionCode) -> Rejected:
+def rejected(command: AnyCommand, at: Milliseconds, code: RejectionCode) -> Rejected:
     """The command is refused."""
     return Rejected(
         conv_id=command.conv_id,

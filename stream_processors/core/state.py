@@ -18,6 +18,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from schemas.number_types import SeqId
 from schemas.records import AnyCommand, FanoutMode, HistoryRule, JoinRule
 from stream_processors.core.audience import Audience
 from stream_processors.core.devices import DeviceKey, Devices, device_of
@@ -42,7 +43,7 @@ class ConversationState(Struct, frozen=True, array_like=True):
     owner: str
     join: JoinRule
     mode: FanoutMode
-    last_seq: int
+    last_seq: SeqId
     history: HistoryRule = "since_join"
     messages: int = 0
 
@@ -51,14 +52,14 @@ class MemberJoined(Struct, frozen=True, gc=False):
     """A membership period began with entry ``since``, or continues since then."""
 
     user: str
-    since: int
+    since: SeqId
 
 
 class MemberLeft(Struct, frozen=True, gc=False):
     """A membership period ended with entry ``until``."""
 
     user: str
-    until: int
+    until: SeqId
 
 
 class Leaver(Struct, frozen=True, array_like=True, gc=False):
@@ -71,7 +72,7 @@ class Leaver(Struct, frozen=True, array_like=True, gc=False):
     stays: tuple[ClosedPeriod, ...]
 
     @property
-    def until(self) -> int:
+    def until(self) -> SeqId:
         """The last SeqId of the last closed period."""
         return self.stays[-1].last
 
@@ -86,7 +87,7 @@ class MemberRead(Struct, frozen=True, gc=False):
     """A member has read up to entry ``seq``."""
 
     user: str
-    seq: int
+    seq: SeqId
 
 
 class MarkForgotten(Struct, frozen=True, gc=False):
@@ -105,7 +106,7 @@ class HeadAndOpenPage(Struct, frozen=True, array_like=True):
 
     head: ConversationState
     page: int
-    messages: dict[int, RememberedMessage]
+    messages: dict[SeqId, RememberedMessage]
 
 
 class PageOfIds(Struct, frozen=True, gc=False):
@@ -156,9 +157,9 @@ class Conversation:
         self, head: ConversationState | None = None, recent: RecentMessages | None = None
     ) -> None:
         self.head = head
-        self.members: dict[str, int] = {}
+        self.members: dict[str, SeqId] = {}
         self.leavers: dict[str, Leaver] = {}
-        self.marks: dict[str, int] = {}
+        self.marks: dict[str, SeqId] = {}
         self.devices: dict[str, Devices] = {}
         self.recent = RecentMessages() if recent is None else recent
         self.unlogged: list[StateContent] = []
@@ -178,13 +179,13 @@ class Conversation:
             self.restore(content)
         self.unlogged += changed
 
-    def remember(self, seq: int, remembered: RememberedMessage | UnalteredMessage) -> None:
+    def remember(self, seq: SeqId, remembered: RememberedMessage | UnalteredMessage) -> None:
         """Remembers a new message."""
         closed = self.recent.add(seq, remembered)
         if closed is not None:
             self.unlogged.append(closed)
 
-    def alter(self, seq: int, remembered: RememberedMessage) -> None:
+    def alter(self, seq: SeqId, remembered: RememberedMessage) -> None:
         """Remembers the new state of a message."""
         changed = self.recent.replace(seq, remembered)
         if changed is not None:

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from schemas.errors import RejectionCode
 from schemas.limits import DEDUP_WINDOW, REFUSALS_OF_A_STRANGER, STRANGER_REFUSALS
+from schemas.number_types import NO_SEQ
 from schemas.records import AnyCommand
 from stream_processors.core.devices import device_of
 from stream_processors.core.window import Decided, Window
@@ -79,7 +80,7 @@ class Strangers:
             if (each.conv_id, each.device_id, each.installation) == wanted
         ]
         return [
-            Decided(each.client_msg_id, index, 0, each.digest, each.code)
+            Decided(each.client_msg_id, index, NO_SEQ, each.digest, each.code)
             for index, each in enumerate(refusals[-DEDUP_WINDOW:])
         ]
 

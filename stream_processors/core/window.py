@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from schemas.errors import RejectionCode
 from schemas.limits import DEDUP_WINDOW
+from schemas.number_types import SeqId
 
 PAGE_IDS: Final = 8
 """Ids of a window in one state record.
@@ -44,7 +45,7 @@ class Decided(Struct, frozen=True, array_like=True, gc=False):
 
     client_msg_id: str
     index: int
-    seq: int
+    seq: SeqId
     digest: int
     code: RejectionCode | None = None
 
@@ -91,7 +92,7 @@ class Window:
         return len(held) == DEDUP_WINDOW and client_msg_id < held[0].client_msg_id
 
     def append(
-        self, client_msg_id: str, seq: int, digest: int, code: RejectionCode | None = None
+        self, client_msg_id: str, seq: SeqId, digest: int, code: RejectionCode | None = None
     ) -> bool:
         """Remembers the outcome of an id above the newest; a full window drops its oldest.
 

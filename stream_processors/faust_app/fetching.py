@@ -34,6 +34,7 @@ from faust.transport.consumer import RecordMap
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP
 
+from schemas.number_types import Offset
 from stream_processors.sequencing.fetched_batches import FetchedBatch, FetchedBatches
 
 log = logging.getLogger("stream_processors.client")
@@ -49,7 +50,7 @@ There is one request at a time, and a partition after a hold is in the next requ
 class CommittedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
     """Fetched, committed records of one partition, without the client's wrapper objects."""
 
-    next_fetch_offset: int
+    next_fetch_offset: Offset
 
     def _unpack_records(self) -> Iterator[Any]:
         """The records of each batch, or a `SkippedOffsets` for a batch without committed records.
@@ -151,7 +152,7 @@ class FetchThread(AIOKafkaConsumerThread):
         """Sets a hold. Takes effect before all later requests to this thread."""
         self.thread_loop.call_soon_threadsafe(self._set_on_hold, partition, on_hold)
 
-    def start_at(self, partition: TopicPartition, offset: int) -> None:
+    def start_at(self, partition: TopicPartition, offset: Offset) -> None:
         """Fetches from this offset on, drops records that were fetched before, and ends a hold."""
         self.thread_loop.call_soon_threadsafe(self._start_at, partition, offset)
 
@@ -161,7 +162,7 @@ class FetchThread(AIOKafkaConsumerThread):
         with contextlib.suppress(IllegalStateError):
             (consumer.pause if on_hold else consumer.resume)(partition)
 
-    def _start_at(self, partition: TopicPartition, offset: int) -> None:
+    def _start_at(self, partition: TopicPartition, offset: Offset) -> None:
         consumer = self._ensure_consumer()
         with contextlib.suppress(IllegalStateError):  # as above
             consumer.seek(partition, offset)
@@ -185,7 +186,7 @@ class HoldingConsumer(Consumer):
         self._thread.check()
         return self._thread.ended
 
-    async def start_at(self, topic: str, partition: int, offset: int) -> None:
+    async def start_at(self, topic: str, partition: int, offset: Offset) -> None:
         """Fetches from this offset on, as soon as Faust no longer discards fetched records.
 
         If the call is late and the partition has another lane by then, it does no harm: the lane

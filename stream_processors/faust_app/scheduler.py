@@ -13,14 +13,16 @@ from typing import Any, NamedTuple
 from faust.types import TP
 from faust.types.transports import SchedulingStrategyT
 
+from schemas.number_types import Milliseconds, Offset
+
 
 class Chunk(NamedTuple):
     """A record for Faust whose value is the list of the fetched records."""
 
     topic: str
     partition: int
-    offset: int
-    timestamp: int | None
+    offset: Offset
+    timestamp: Milliseconds | None
     timestamp_type: int
     headers: Any
     key: bytes | None

@@ -23,6 +23,7 @@ from backends.kafka.clients import consumer_config
 from backends.kafka.stage_group import StageGroup
 from backends.processes.watchdog import Vitals, Watchdog
 from schemas.errors import FatalFailure
+from schemas.number_types import Offset
 from schemas.settings import Settings
 from schemas.topics import Topic
 from stream_processors.commit.lane_destinations import lane_destinations
@@ -136,7 +137,7 @@ class FaustFeed:
         """See `Feed.hold`."""
         self._consumer.set_on_hold(*self._place, on_hold)
 
-    def start_at(self, offset: int) -> None:
+    def start_at(self, offset: Offset) -> None:
         """See `Feed.start_at`."""
         self._starting = asyncio.create_task(self._consumer.start_at(*self._place, offset))
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from schemas.number_types import Offset
 from stream_processors.sequencing.source_record import SourceRecord
 
 ENOUGH: Final = 40_000
@@ -36,7 +37,7 @@ class Feed(Protocol):
     def hold(self, on_hold: bool) -> None:  # noqa: FBT001 - the only argument
         """Stops or resumes the fetching of the partition."""
 
-    def start_at(self, offset: int) -> None:
+    def start_at(self, offset: Offset) -> None:
         """Fetches the partition from this offset on."""
 
 
@@ -52,7 +53,7 @@ class Inbox:
     def __init__(self, feed: Feed, soon: Callable[[Callable[[], None]], object]) -> None:
         self._feed = feed
         self._soon = soon
-        self._next_offset: int | None = None
+        self._next_offset: Offset | None = None
         self._changed = threading.Condition()
         self._pending: list[SourceRecord] = []
         self._held = 0  # pending records, and records that the lane processes
@@ -67,7 +68,7 @@ class Inbox:
         """Whether `stop` was called."""
         return self._stopping
 
-    def begin(self, offset: int) -> None:
+    def begin(self, offset: Offset) -> None:
         """Requests the records from this offset on. Records added before this call are dropped."""
         with self._changed:
             self._next_offset = offset
@@ -83,7 +84,7 @@ class Inbox:
             fresh = self._fresh(records)
             if not fresh:
                 return
-            self._next_offset = fresh[-1].offset + 1
+            self._next_offset = Offset(fresh[-1].offset + 1)
             self._pending.extend(fresh)
             self._held += len(fresh)
             self._held_bytes += _bytes_of(fresh)

@@ -20,6 +20,7 @@ from confluent_kafka import Consumer, KafkaException, Producer
 
 from backends.processes.minute_log import MinuteLog
 from schemas.errors import FatalFailure, ServerUnavailable, SourceGap
+from schemas.number_types import Offset
 from schemas.settings import Settings
 from stream_processors.commit.lane_destinations import LaneDestinations
 from stream_processors.commit.transaction import (
@@ -155,7 +156,7 @@ class Lane:
                 self._check_starvation(starvation, sequencer.progress.next_offset)
         lane_turns.leave()
 
-    def _check_starvation(self, starvation: Starvation, next_offset: int) -> None:
+    def _check_starvation(self, starvation: Starvation, next_offset: Offset) -> None:
         try:
             starvation.check(next_offset)
         except (KafkaException, ServerUnavailable) as error:
@@ -197,16 +198,16 @@ class Lane:
         yield
         self.committing_since = None
 
-    def _cross_gap(self, sequencer: Sequencer, offset: int) -> None:
+    def _cross_gap(self, sequencer: Sequencer, offset: Offset) -> None:
         gap = sequencer.gap_before(offset)
         if not gap:
             return
-        check_begin(self._source.name, self._source.begin(), gap.start)
+        check_begin(self._source.name, self._source.begin(), Offset(gap.start))
         if self._holds_records(gap):
             raise SourceGap(f"records {gap.start} to {gap.stop - 1} were not delivered")
         sequencer.skip_to(offset)
 
-    def _end(self) -> int:
+    def _end(self) -> Offset:
         return source_end(self._group, self._settings, self._partition)
 
     def _holds_records(self, offsets: range) -> bool:

@@ -14,6 +14,7 @@ from backends.kafka.clients import REQUEST_SECONDS, admin_client
 from backends.kafka.groups import committed_places
 from backends.kafka.partition_ends import OffsetQuery, begin_offsets, written_ends
 from schemas.errors import FatalFailure, ServerUnavailable, SourceGap
+from schemas.number_types import Offset
 from schemas.settings import Settings
 from schemas.topics import Topic
 
@@ -29,12 +30,12 @@ class LaneSource(NamedTuple):
     """
 
     name: str
-    begin: int
-    end: int
-    committed: int
+    begin: Offset
+    end: Offset
+    committed: Offset
 
 
-def check_start(source: LaneSource, next_offset: int | None) -> None:
+def check_start(source: LaneSource, next_offset: Offset | None) -> None:
     """Checks that a state matches its source.
 
     Args:
@@ -51,7 +52,7 @@ def check_start(source: LaneSource, next_offset: int | None) -> None:
             f"{name} is committed up to offset {committed}, but there is no state of it: "
             "the topic of states was deleted; restore it, or use another IM_NAMESPACE"
         )
-    following = next_offset or 0
+    following = next_offset or Offset(0)
     if following > end:
         raise FatalFailure(
             f"{name} ends at {end}, but the state has seen {following} records of it: the topic "
@@ -65,7 +66,7 @@ def check_start(source: LaneSource, next_offset: int | None) -> None:
     check_begin(name, begin, following)
 
 
-def check_begin(name: str, begin: int, next_offset: int) -> None:
+def check_begin(name: str, begin: Offset, next_offset: Offset) -> None:
     """Checks that a partition has all records from the next offset on.
 
     Raises:
@@ -104,9 +105,9 @@ class SourcePartition:
             (committed,) = committed_places(self._group, [self._place])
         except KafkaException as error:
             raise ServerUnavailable(f"the commit of {self.name} is not known: {error}") from error
-        return LaneSource(self.name, begin, end, max(NEVER, committed.offset))
+        return LaneSource(self.name, begin, end, Offset(max(NEVER, committed.offset)))
 
-    def begin(self) -> int:
+    def begin(self) -> Offset:
         """The oldest offset that the broker holds.
 
         Raises:
@@ -114,7 +115,7 @@ class SourcePartition:
         """
         return self._offset(begin_offsets)
 
-    def _offset(self, request_offsets: OffsetQuery) -> int:
+    def _offset(self, request_offsets: OffsetQuery) -> Offset:
         try:
             (offset,) = request_offsets(self._admin, [self._place], REQUEST_SECONDS).values()
         except (KafkaException, TimeoutError) as error:

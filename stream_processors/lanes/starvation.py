@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from schemas.errors import FatalFailure
+from schemas.number_types import Offset
 from stream_processors.lanes.inbox import IDLE_CHECK_SECONDS
 
 
@@ -24,17 +25,17 @@ class Starvation:
 
     def __init__(
         self,
-        end: Callable[[], int],
+        end: Callable[[], Offset],
         holds_records: Callable[[range], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._read_end = end
         self._holds_records = holds_records
         self._clock = clock
-        self._waited_for: int | None = None
+        self._waited_for: Offset | None = None
         self._missed_at = clock()
 
-    def check(self, next_offset: int) -> None:
+    def check(self, next_offset: Offset) -> None:
         """Checks the partition. Called whenever the lane is idle, for any time.
 
         Raises:

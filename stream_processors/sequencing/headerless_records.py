@@ -9,6 +9,7 @@ from aiokafka.errors import CorruptRecordException
 
 from schemas.dead_letters import ContentDigest, content_of
 from schemas.limits import MAX_RECORD_BYTES
+from schemas.number_types import Milliseconds, Offset
 from stream_processors.sequencing.batch_codecs import BATCH_HEADER
 
 MAX_COMMAND_KEY_BYTES: Final = 64 * 1024
@@ -25,12 +26,12 @@ class RejectedRecords(NamedTuple):
     Has the fields of a record without a value.
     """
 
-    offset: int
-    timestamp: int | None
+    offset: Offset
+    timestamp: Milliseconds | None
     key: bytes | None
     reason: str
     content: ContentDigest
-    last_offset: int | None = None
+    last_offset: Offset | None = None
     value: None = None
 
 
@@ -40,9 +41,9 @@ class SkippedOffsets(NamedTuple):
     Has the fields of a record without a value.
     """
 
-    offset: int
-    last_offset: int
-    timestamp: int | None = None
+    offset: Offset
+    last_offset: Offset
+    timestamp: Milliseconds | None = None
     key: bytes | None = None
     value: None = None
 
@@ -50,8 +51,8 @@ class SkippedOffsets(NamedTuple):
 class RecordWithoutHeaders(NamedTuple):
     """A record without its headers."""
 
-    offset: int
-    timestamp: int | None
+    offset: Offset
+    timestamp: Milliseconds | None
     key: bytes | None
     value: bytes | None
 
@@ -80,7 +81,7 @@ def records_without_headers(batch: memoryview) -> Iterator[RecordWithoutHeaders 
 
 
 def _record(
-    offset: int, time: int | None, key: memoryview | None, value: memoryview | None
+    offset: Offset, time: Milliseconds | None, key: memoryview | None, value: memoryview | None
 ) -> RecordWithoutHeaders | RejectedRecords:
     if key is not None and len(key) > MAX_COMMAND_KEY_BYTES:
         reason = f"the key has more than {MAX_COMMAND_KEY_BYTES} bytes"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from schemas.dead_letters import ContentDigest
+from schemas.number_types import Offset
 
 
 class RejectedRecord(NamedTuple):
@@ -15,12 +16,12 @@ class RejectedRecord(NamedTuple):
     batch that was not loaded into memory.
     """
 
-    offset: int
+    offset: Offset
     key: bytes | None
     value: bytes | None
     reason: str
     content: ContentDigest | None = None
-    last_offset: int | None = None
+    last_offset: Offset | None = None
 
 
 class RecordWriter(Protocol):

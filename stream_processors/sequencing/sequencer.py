@@ -9,6 +9,7 @@ from schemas.codec import encode
 from schemas.dead_letters import WRONG_PARTITION
 from schemas.errors import RejectionCode, SourceGap, UndecodableRecord
 from schemas.limits import Limits
+from schemas.number_types import Milliseconds, Offset
 from schemas.records import AnyCommand, AnyReply, Rejected
 from stream_processors.core.decide import decide, refusal_to_remember
 from stream_processors.core.devices import DeviceKey, device_of
@@ -65,11 +66,11 @@ class Sequencer:
         """The counts of the outcomes so far."""
         return self.progress.counts
 
-    def gap_before(self, offset: int) -> range:
+    def gap_before(self, offset: Offset) -> range:
         """The offsets between the last processed record and this one; empty for the next one."""
         return range(self.progress.next_offset, offset)
 
-    def skip_to(self, offset: int) -> None:
+    def skip_to(self, offset: Offset) -> None:
         """Skips offsets that have no records, such as transaction markers."""
         self.progress.next_offset = offset
 
@@ -87,7 +88,7 @@ class Sequencer:
         """
         if record.offset != self.progress.next_offset:
             raise SourceGap(f"got {record.offset}, the next is {self.progress.next_offset}")
-        self.progress.next_offset = record.offset + 1
+        self.progress.next_offset = Offset(record.offset + 1)
         try:
             command, at = command_in(record)
             conversation = self._conversation_of(command.conv_id)
@@ -130,7 +131,7 @@ class Sequencer:
             The number of written records.
         """
         command, at = command_in(record)
-        self.progress.next_offset = record.offset + 1
+        self.progress.next_offset = Offset(record.offset + 1)
         conversation = self._conversations.get(command.conv_id)
         return self._complete_without_entry(
             conversation, command, rejected(command, at, code), writer
@@ -164,7 +165,9 @@ class Sequencer:
             raise UndecodableRecord(WRONG_PARTITION)
         return conversation
 
-    def _decide(self, conversation: Conversation | None, command: AnyCommand, at: int) -> Decision:
+    def _decide(
+        self, conversation: Conversation | None, command: AnyCommand, at: Milliseconds
+    ) -> Decision:
         try:
             return decide(self._limits, conversation, command, at, self._strangers)
         except MemoryError:
@@ -235,14 +238,14 @@ class Sequencer:
     def _dead_letter(self, record: SourceRecord, reason: str, writer: RecordWriter) -> int:
         offset, key = record.offset, record.key
         if isinstance(record, SkippedOffsets):
-            self.progress.next_offset = record.last_offset + 1
+            self.progress.next_offset = Offset(record.last_offset + 1)
             return 0
         letter = RejectedRecord(offset, key, record.value, reason)
         if isinstance(record, RejectedRecords):
             letter = RejectedRecord(
                 offset, key, None, record.reason, record.content, record.last_offset
             )
-            self.progress.next_offset = (record.last_offset or offset) + 1
+            self.progress.next_offset = Offset((record.last_offset or offset) + 1)
         self.counts.dead_letters += 1
         writer.dead_letter(letter)
         return 1

@@ -8,6 +8,7 @@ from schemas.codec import decode_command
 from schemas.errors import UndecodableRecord
 from schemas.ids import is_valid_id
 from schemas.limits import MAX_TIME_MS
+from schemas.number_types import Milliseconds, Offset
 from schemas.records import AnyCommand
 
 
@@ -15,11 +16,11 @@ class SourceRecord(Protocol):
     """A record of ``im.messages``, as the Kafka client returns it."""
 
     @property
-    def offset(self) -> int:
+    def offset(self) -> Offset:
         """Its place in the partition."""
 
     @property
-    def timestamp(self) -> int | None:
+    def timestamp(self) -> Milliseconds | None:
         """The broker's append time in milliseconds since 1970; None if it is unknown."""
 
     @property
@@ -31,7 +32,7 @@ class SourceRecord(Protocol):
         """A command, if the record is valid."""
 
 
-def command_in(record: SourceRecord) -> tuple[AnyCommand, int]:
+def command_in(record: SourceRecord) -> tuple[AnyCommand, Milliseconds]:
     """The command in a record, and the time of the record.
 
     Raises:

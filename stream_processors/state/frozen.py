@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from schemas.number_types import SeqId
 from stream_processors.core.devices import Devices
 from stream_processors.core.recent import RecentMessages, RememberedMessage, UnalteredMessage
 from stream_processors.core.state import Conversation, ConversationState, Leaver
@@ -18,12 +19,12 @@ _Windows = list[tuple[int, str, str, list[Decided]]]
 
 _Frozen = tuple[
     ConversationState | None,
-    dict[str, int],
+    dict[str, SeqId],
     list[Leaver],
     list[tuple[str, str, _Windows]],
-    dict[str, int],
+    dict[str, SeqId],
     int,
-    dict[int, RememberedMessage],
+    dict[SeqId, RememberedMessage],
     dict[int, bytes],
 ]
 """Head, members, leavers, devices, marks; page, messages and closed pages of recent messages.
@@ -59,7 +60,7 @@ def freeze(conversation: Conversation) -> bytes:
 def thaw(frozen: bytes) -> Conversation:
     """The conversation that `freeze` encoded."""
     head, members, leavers, senders, marks, page, messages, closed = _decode_frozen(frozen)
-    remembered: dict[int, RememberedMessage | UnalteredMessage] = messages
+    remembered: dict[SeqId, RememberedMessage | UnalteredMessage] = messages
     conversation = Conversation(head, RecentMessages(page, remembered, closed))
     conversation.members = members
     conversation.marks = marks

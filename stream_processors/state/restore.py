@@ -16,6 +16,7 @@ from backends.kafka.topic_reading import (
     read_to_end,
 )
 from schemas.errors import FatalFailure, SourceGap
+from schemas.number_types import Offset
 from schemas.settings import Settings
 from schemas.topics import Topic
 from stream_processors.state.conversations import Conversations
@@ -71,7 +72,7 @@ def _read_to_end(consumer: Consumer, place: TopicPartition) -> RestoredState:
     return RestoredState(conversations, progress)
 
 
-def source_end(consumer: Consumer, settings: Settings, partition: int) -> int:
+def source_end(consumer: Consumer, settings: Settings, partition: int) -> Offset:
     """The offset after the last record of a source partition, from its broker.
 
     Raises:

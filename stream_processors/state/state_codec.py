@@ -19,10 +19,12 @@ are written with the head, which is written anyway, until their page is full.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
+from schemas.number_types import FIRST_EPOCH, NO_SEQ, EpochNumber, Offset, SeqId
 from stream_processors.core.periods import ClosedPeriod
 from stream_processors.core.recent import ClosedPage
 from stream_processors.core.state import (
@@ -50,6 +52,7 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_any: Final = msgspec.msgpack.Decoder().decode
 _decode_text: Final = msgspec.msgpack.Decoder(str).decode
 _decode_number: Final = msgspec.msgpack.Decoder(int).decode
+_decode_seq: Final[Callable[[bytes], SeqId]] = msgspec.msgpack.Decoder(SeqId).decode
 _decode_head: Final = msgspec.msgpack.Decoder(ConversationState).decode
 _decode_moved: Final = msgspec.msgpack.Decoder(HeadAndOpenPage).decode
 _decode_window: Final = msgspec.msgpack.Decoder(tuple[str, int, int]).decode
@@ -85,9 +88,9 @@ class LaneProgress(msgspec.Struct, array_like=True):
     ``epoch``: the epoch to which its sync records are written.
     """
 
-    next_offset: int = 0
+    next_offset: Offset = Offset(0)
     counts: CommandCounts = msgspec.field(default_factory=CommandCounts)
-    epoch: int = 0
+    epoch: EpochNumber = FIRST_EPOCH
 
 
 _decode_ids: Final = msgspec.msgpack.Decoder(tuple[str, str, list[Decided]]).decode
@@ -207,11 +210,11 @@ def restored(rest: bytes, value: bytes | None) -> StateContent:
 def _restored_person(kind: bytes, user: str, value: bytes | None) -> StateChange:
     match kind:
         case b"m":
-            return MemberJoined(user, _decode_number(value)) if value else MemberLeft(user, 0)
+            return MemberJoined(user, _decode_seq(value)) if value else MemberLeft(user, NO_SEQ)
         case b"l":
             return Leaver(user, _decode_closed_periods(value)) if value else LeaverForgotten(user)
         case _:
-            return MemberRead(user, _decode_number(value)) if value else MarkForgotten(user)
+            return MemberRead(user, _decode_seq(value)) if value else MarkForgotten(user)
 
 
 def _restored_page(place: bytes, value: bytes | None) -> PageOfIds:

@@ -11,6 +11,7 @@ import pytest
 
 from consumers.cursor import CursorStore, FileCursors, MemoryCursors
 from schemas.errors import ConfigurationError, TransientFailure
+from schemas.number_types import SyncSeqId
 from schemas.sync_seq import MAX_SYNC_SEQ
 
 
@@ -27,8 +28,8 @@ def cursors(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[CursorSt
 def test_each_device_has_its_own_cursor(cursors: CursorStore) -> None:
     """The cursor of a device never changes that of another device or person."""
     assert cursors.load("ann", "phone") is None
-    cursors.save("ann", "phone", 7)
-    cursors.save("ann", "desk", 3)
+    cursors.save("ann", "phone", SyncSeqId(7))
+    cursors.save("ann", "desk", SyncSeqId(3))
     cursors.save("陈 |x", "phone", MAX_SYNC_SEQ)
     assert cursors.load("ann", "phone") == 7
     assert cursors.load("ann", "desk") == 3
@@ -38,22 +39,22 @@ def test_each_device_has_its_own_cursor(cursors: CursorStore) -> None:
 
 def test_a_cursor_only_moves_forward(cursors: CursorStore) -> None:
     """A lower cursor changes nothing, and 0 is a cursor, too."""
-    cursors.save("ann", "phone", 0)
+    cursors.save("ann", "phone", SyncSeqId(0))
     assert cursors.load("ann", "phone") == 0
     for place in (5, 3, 5, 4):
-        cursors.save("ann", "phone", place)
+        cursors.save("ann", "phone", SyncSeqId(place))
     assert cursors.load("ann", "phone") == 5
 
 
 def test_a_deleted_cursor_starts_again_without_a_position(cursors: CursorStore) -> None:
     """Only this device's cursor is forgotten, and a second call has no effect."""
-    cursors.save("ann", "phone", 9)
-    cursors.save("ann", "desk", 9)
+    cursors.save("ann", "phone", SyncSeqId(9))
+    cursors.save("ann", "desk", SyncSeqId(9))
     cursors.forget("ann", "phone")
     cursors.forget("ann", "phone")
     assert cursors.load("ann", "phone") is None
     assert cursors.load("ann", "desk") == 9
-    cursors.save("ann", "phone", 2)
+    cursors.save("ann", "phone", SyncSeqId(2))
     assert cursors.load("ann", "phone") == 2
 
 
@@ -68,9 +69,9 @@ def test_a_cursor_file_is_readable_after_its_process_has_ended(tmp_path: Path) -
     """Two stores on one file, also at the same time, have the same cursors."""
     path = tmp_path / "cursors.db"
     with closing(FileCursors(path)) as first, closing(FileCursors(path)) as second:
-        first.save("ann", "phone", 7)
+        first.save("ann", "phone", SyncSeqId(7))
         assert second.load("ann", "phone") == 7
-        second.save("ann", "phone", 8)
+        second.save("ann", "phone", SyncSeqId(8))
         assert first.load("ann", "phone") == 8
 
 
@@ -92,7 +93,7 @@ def test_a_locked_file_is_a_transient_failure(tmp_path: Path) -> None:
         other._db.execute("PRAGMA busy_timeout = 50")  # noqa: SLF001 - for a short wait
         store._db.execute("BEGIN IMMEDIATE")  # noqa: SLF001 - lock the file
         with pytest.raises(TransientFailure):
-            other.save("ann", "phone", 1)
+            other.save("ann", "phone", SyncSeqId(1))
         store._db.execute("ROLLBACK")  # noqa: SLF001 - release the lock
-        other.save("ann", "phone", 1)
+        other.save("ann", "phone", SyncSeqId(1))
         assert store.load("ann", "phone") == 1

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.store.device_port import MAX_DEVICES, DeviceStore, Registered
 from schemas.limits import MAX_CURSOR
+from schemas.number_types import Milliseconds, SyncSeqId
 from tests.support.gateway_rows import cassandra_store, tables
 from tests.support.gateway_store import FakeStore
 from tests.support.servers import Servers
@@ -44,7 +45,15 @@ async def stored(request: pytest.FixtureRequest) -> AsyncIterator[Stored]:
 
 def device(name: str, registration: str, cursor: int = -1) -> Registered:
     """A registered device."""
-    return Registered(name, registration, "window", 7, 1_000, cursor, 2_000)
+    return Registered(
+        name,
+        registration,
+        "window",
+        7,
+        Milliseconds(1_000),
+        SyncSeqId(cursor),
+        Milliseconds(2_000),
+    )
 
 
 async def test_a_registered_device_is_read_back_unchanged(stored: Stored) -> None:
@@ -66,8 +75,11 @@ async def test_cursors_written_in_any_order_leave_the_highest_one(stored: Stored
         await devices.register(user, each)
     far = (7 << 48) + 3
     for cursor, seen in ((4, 2_500), (far, 3_000), (9, 2_700), (-1, 1_000)):
-        await devices.move_cursor(user, phone.registration, cursor, seen)
-    assert await devices.devices(user) == [desk, phone._replace(cursor=far, seen=3_000)]
+        await devices.move_cursor(user, phone.registration, SyncSeqId(cursor), Milliseconds(seen))
+    assert await devices.devices(user) == [
+        desk,
+        phone._replace(cursor=SyncSeqId(far), seen=Milliseconds(3_000)),
+    ]
 
 
 async def test_a_removed_device_leaves_no_rows(stored: Stored) -> None:
@@ -76,7 +88,9 @@ async def test_a_removed_device_leaves_no_rows(stored: Stored) -> None:
     phone, desk = device("phone", user + "1"), device("desk", user + "2")
     for each in (phone, desk):
         await devices.register(user, each)
-    await devices.move_cursor(user, phone.registration, (1 << 62) + 1, 5_000)
+    await devices.move_cursor(
+        user, phone.registration, SyncSeqId((1 << 62) + 1), Milliseconds(5_000)
+    )
     await devices.take_out(user, phone)
     assert await devices.devices(user) == [desk]
     anew = device("phone", user + "3", cursor=11)
@@ -113,7 +127,7 @@ async def test_the_highest_possible_cursor_is_stored(stored: Stored) -> None:
     devices, user = stored
     phone = device("phone", user + "1")
     await devices.register(user, phone)
-    await devices.move_cursor(user, phone.registration, MAX_CURSOR, 2_500)
+    await devices.move_cursor(user, phone.registration, SyncSeqId(MAX_CURSOR), Milliseconds(2_500))
     assert [each.cursor for each in await devices.devices(user)] == [MAX_CURSOR]
     await devices.take_out(user, phone)
     assert await devices.devices(user) == []

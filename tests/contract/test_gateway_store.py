@@ -20,6 +20,7 @@ from gateway.store.store_port import (
 )
 from schemas.codec import encode
 from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET, USER_BUCKETS
+from schemas.number_types import BucketNumber, SeqId, SyncSeqId
 from schemas.sync_rows import SyncRow, decode_row
 from schemas.unread import Counted
 from schemas.visibility import MembershipChange
@@ -64,11 +65,11 @@ async def test_the_store_returns_nothing_for_unknown_ids(stored: Stored) -> None
     assert await store.changes(own, own) == []
     assert await store.all_changes(own) == {}
     assert await store.conversation_ids(own, "", 10) == []
-    assert await store.entries(own, 1, SLICE) == []
-    assert await store.sync_buckets(own, 0, 10) == []
-    assert await store.sync_rows(own, 0, -1, SLICE) == []
-    assert await store.sync_buckets_back(own, 10, 10) == []
-    assert await store.sync_rows_back(own, 0, 10, SLICE) == []
+    assert await store.entries(own, SeqId(1), SeqId(SLICE)) == []
+    assert await store.sync_buckets(own, BucketNumber(0), 10) == []
+    assert await store.sync_rows(own, BucketNumber(0), SyncSeqId(-1), SLICE) == []
+    assert await store.sync_buckets_back(own, BucketNumber(10), 10) == []
+    assert await store.sync_rows_back(own, BucketNumber(0), SyncSeqId(10), SLICE) == []
     assert await store.expiries(own, 10) == []
     assert await store.reachable()
 
@@ -78,7 +79,7 @@ async def test_the_head_of_a_conversation_is_its_latest_state(stored: Stored) ->
     store, rows, own = stored
     rows.put_conversation(own, 3)
     rows.put_conversation(own, 7, "pull")
-    assert await store.conversation(own) == ConversationHead(7, "pull")
+    assert await store.conversation(own) == ConversationHead(SeqId(7), "pull")
 
 
 async def test_membership_changes_are_ordered_by_seq_and_belong_to_one_conversation(
@@ -91,11 +92,14 @@ async def test_membership_changes_are_ordered_by_seq_and_belong_to_one_conversat
     rows.put_change(own, "d", 2, joined=True)
     rows.put_change(own + "x", "c", 3, joined=True)
     expected = [
-        MembershipChange(seq, joined)
+        MembershipChange(SeqId(seq), joined)
         for seq, joined in [(1, True), (4, False), (7, True), (9, False)]
     ]
     assert await store.changes(own, "c") == expected
-    assert await store.all_changes(own) == {"c": expected, "d": [MembershipChange(2, joined=True)]}
+    assert await store.all_changes(own) == {
+        "c": expected,
+        "d": [MembershipChange(SeqId(2), joined=True)],
+    }
 
 
 async def test_a_join_has_its_history_rule(stored: Stored) -> None:
@@ -104,9 +108,15 @@ async def test_a_join_has_its_history_rule(stored: Stored) -> None:
     rows.put_change(own, "c", 3, joined=True, history="all")
     rows.put_change(own, "c", 5, joined=False)
     rows.put_change(own, "d", 2, joined=True)
-    opening = [MembershipChange(3, joined=True, history="all"), MembershipChange(5, joined=False)]
+    opening = [
+        MembershipChange(SeqId(3), joined=True, history="all"),
+        MembershipChange(SeqId(5), joined=False),
+    ]
     assert await store.changes(own, "c") == opening
-    everywhere = {"c": opening, "d": [MembershipChange(2, joined=True, history="since_join")]}
+    everywhere = {
+        "c": opening,
+        "d": [MembershipChange(SeqId(2), joined=True, history="since_join")],
+    }
     assert await store.all_changes(own) == everywhere
 
 
@@ -117,11 +127,11 @@ async def test_a_read_mark_is_the_highest_of_each_kind(stored: Stored) -> None:
     for seq in (4, 9, 7):
         rows.put_own(own, "ann", seq, seq - 2)
     rows.put_marked(own, "bob", 3)
-    assert await store.read_mark(own, "ann") == ReadMark(Counted(9, 7))
-    assert await store.read_mark(own, "bob") == ReadMark(marked=3)
+    assert await store.read_mark(own, "ann") == ReadMark(Counted(SeqId(9), 7))
+    assert await store.read_mark(own, "bob") == ReadMark(marked=SeqId(3))
     for seq in (8, 12, 2):
         rows.put_marked(own, "ann", seq)
-    assert await store.read_mark(own, "ann") == ReadMark(Counted(9, 7), 12)
+    assert await store.read_mark(own, "ann") == ReadMark(Counted(SeqId(9), 7), SeqId(12))
     assert await store.read_mark(own + "x", "ann") == ReadMark()
 
 
@@ -131,8 +141,8 @@ async def test_an_entry_keeps_its_count_when_it_is_recalled(stored: Stored) -> N
     rows.put_message(structs.replace(message(own, 5), messages=4))
     rows.put_message(message(own, 6))
     rows.put_recall(own, 7, 5)
-    assert await store.messages_up_to(own, 5) == 4
-    assert await store.messages_up_to(own, 6) == 0
+    assert await store.messages_up_to(own, SeqId(5)) == 4
+    assert await store.messages_up_to(own, SeqId(6)) == 0
 
 
 async def test_counts_come_with_heads_and_changes(stored: Stored) -> None:
@@ -141,8 +151,11 @@ async def test_counts_come_with_heads_and_changes(stored: Stored) -> None:
     rows.put_conversation(own, 7, messages=4)
     rows.put_change(own, own, 2, joined=True, messages=1)
     rows.put_change(own, own, 5, joined=False)
-    assert await store.conversation(own) == ConversationHead(7, "push", 4)
-    changes = [MembershipChange(2, joined=True, messages=1), MembershipChange(5, joined=False)]
+    assert await store.conversation(own) == ConversationHead(SeqId(7), "push", 4)
+    changes = [
+        MembershipChange(SeqId(2), joined=True, messages=1),
+        MembershipChange(SeqId(5), joined=False),
+    ]
     assert await store.changes(own, own) == changes
     assert await store.all_changes(own) == {own: changes}
 
@@ -175,7 +188,8 @@ async def test_all_conversations_of_a_person_are_returned(stored: Stored) -> Non
         rows.put_change(own + "x", conv_id, 99, joined=True)
     rows.put_change(own + "x", own + " 7 x", 99, joined=True)
     expected = {
-        conv_id: [MembershipChange(seq, joined=True)] for seq, conv_id in enumerate(conv_ids, 1)
+        conv_id: [MembershipChange(SeqId(seq), joined=True)]
+        for seq, conv_id in enumerate(conv_ids, 1)
     }
     assert await store.all_changes(own) == expected
     for conv_id in conv_ids:
@@ -191,16 +205,19 @@ async def test_all_conversations_of_a_person_are_returned(stored: Stored) -> Non
 async def test_a_range_across_buckets_returns_all_entries(stored: Stored) -> None:
     """A range is read completely across partitions, with the stored bytes."""
     store, rows, own = stored
-    there = [seq for seq in range(MESSAGE_BUCKET - 5, MESSAGE_BUCKET + 5) if seq != MESSAGE_BUCKET]
+    around = range(MESSAGE_BUCKET - 5, MESSAGE_BUCKET + 5)
+    there = [SeqId(seq) for seq in around if seq != MESSAGE_BUCKET]
     for seq in there:
         rows.put_message(message(own, seq, text='你好 "quoted" \U0001f600'))
-    found = await store.entries(own, MESSAGE_BUCKET - 4, MESSAGE_BUCKET + 3)
+    found = await store.entries(own, SeqId(MESSAGE_BUCKET - 4), SeqId(MESSAGE_BUCKET + 3))
     assert [entry.seq for entry in found] == there[1:-1]
     assert all(entry.kind == "message_sent" for entry in found)
     first = message(own, MESSAGE_BUCKET - 4, text='你好 "quoted" \U0001f600')
     assert found[0].json == encode(first)
-    assert await store.entries(own, MESSAGE_BUCKET, MESSAGE_BUCKET) == []
-    chosen = await store.chosen_entries(own, [there[-1], MESSAGE_BUCKET, 1, there[0]])
+    assert await store.entries(own, SeqId(MESSAGE_BUCKET), SeqId(MESSAGE_BUCKET)) == []
+    chosen = await store.chosen_entries(
+        own, [there[-1], SeqId(MESSAGE_BUCKET), SeqId(1), there[0]]
+    )
     assert sorted(entry.seq for entry in chosen) == [there[0], there[-1]]
     assert await store.chosen_entries(own + "x", there) == []
 
@@ -212,7 +229,7 @@ async def test_chosen_entries_of_many_conversations_are_returned_together(stored
     for conv_id in conv_ids[::2]:
         rows.put_message(message(conv_id, 3))
     rows.put_message(message(conv_ids[0], MESSAGE_BUCKET))
-    chosen = {conv_id: [3, 4, MESSAGE_BUCKET] for conv_id in conv_ids}
+    chosen = {conv_id: [SeqId(3), SeqId(4), SeqId(MESSAGE_BUCKET)] for conv_id in conv_ids}
     found = await store.entries_of(chosen)
     assert list(found) == conv_ids
     seqs = {conv_id: sorted(entry.seq for entry in of_one) for conv_id, of_one in found.items()}
@@ -226,7 +243,7 @@ async def test_a_full_slice_has_the_maximum_number_of_entries(stored: Stored) ->
     store, rows, own = stored
     for seq in range(1, SLICE + 2):
         rows.put_message(message(own, seq))
-    found = await store.entries(own, 1, SLICE)
+    found = await store.entries(own, SeqId(1), SeqId(SLICE))
     assert [entry.seq for entry in found] == list(range(1, SLICE + 1))
 
 
@@ -235,31 +252,42 @@ async def test_sync_buckets_are_listed_from_a_given_bucket(stored: Stored) -> No
     store, rows, own = stored
     for bucket in (9, 2, 5, 1 << 40):
         rows.put_record(own, bucket * SYNC_BUCKET + 3, b"1")
-    assert await store.sync_buckets(own, 0, 10) == [2, 5, 9, 1 << 40]
-    assert await store.sync_buckets(own, 5, 2) == [5, 9]
-    assert await store.sync_buckets(own, (1 << 40) + 1, 2) == []
-    assert await store.sync_buckets_back(own, 1 << 40, 10) == [1 << 40, 9, 5, 2]
-    assert await store.sync_buckets_back(own, 8, 1) == [5]
-    assert await store.sync_buckets_back(own, 1, 2) == []
+    assert await store.sync_buckets(own, BucketNumber(0), 10) == [2, 5, 9, 1 << 40]
+    assert await store.sync_buckets(own, BucketNumber(5), 2) == [5, 9]
+    assert await store.sync_buckets(own, BucketNumber((1 << 40) + 1), 2) == []
+    assert await store.sync_buckets_back(own, BucketNumber(1 << 40), 10) == [1 << 40, 9, 5, 2]
+    assert await store.sync_buckets_back(own, BucketNumber(8), 1) == [5]
+    assert await store.sync_buckets_back(own, BucketNumber(1), 2) == []
 
 
 async def test_sync_rows_are_read_above_and_below_a_position(stored: Stored) -> None:
     """Rows of one bucket and recipient are read in both directions, up to a limit, as written."""
     store, rows, own = stored
-    row = SyncRow(entries={"你好": [4, 1, 5, 2]}, replies={3: Raw(b'{"kind":"\\u00e4"}')})
+    row = SyncRow(
+        entries={"你好": [4, 1, 5, 2]}, replies={SyncSeqId(3): Raw(b'{"kind":"\\u00e4"}')}
+    )
     rows.put_row(own, row)
     for at in (0, 1, 7, SYNC_BUCKET):
         rows.put_reference(own, at, "c", at + 1)
     rows.put_reference(own + "x", 2, "c", 1)
-    found = await store.sync_rows(own, 0, 1, 1)
+    found = await store.sync_rows(own, BucketNumber(0), SyncSeqId(1), 1)
     assert [each.sync_seq for each in found] == [5]
     assert decode_row(found[0].json) == row
-    assert await store.sync_rows_back(own, 0, 7, 1) == found
+    assert await store.sync_rows_back(own, BucketNumber(0), SyncSeqId(7), 1) == found
     read, back = store.sync_rows, store.sync_rows_back
-    assert [each.sync_seq for each in await read(own, 0, -1, SLICE)] == [0, 1, 5, 7]
-    assert [each.sync_seq for each in await read(own, 1, 1, SLICE)] == [SYNC_BUCKET]
-    assert [each.sync_seq for each in await back(own, 0, SYNC_BUCKET, SLICE)] == [7, 5, 1, 0]
-    assert await back(own, 0, 0, SLICE) == []
+    assert [each.sync_seq for each in await read(own, BucketNumber(0), SyncSeqId(-1), SLICE)] == [
+        0,
+        1,
+        5,
+        7,
+    ]
+    assert [each.sync_seq for each in await read(own, BucketNumber(1), SyncSeqId(1), SLICE)] == [
+        SYNC_BUCKET
+    ]
+    assert [
+        each.sync_seq for each in await back(own, BucketNumber(0), SyncSeqId(SYNC_BUCKET), SLICE)
+    ] == [7, 5, 1, 0]
+    assert await back(own, BucketNumber(0), SyncSeqId(0), SLICE) == []
 
 
 async def test_expiries_are_ordered_from_the_latest(stored: Stored) -> None:
@@ -268,7 +296,11 @@ async def test_expiries_are_ordered_from_the_latest(stored: Stored) -> None:
     for since, newest in [(200, 7), (100, 5), (300, 9), (200, 8), (200, 6), (100, 0)]:
         rows.put_expiry(own, since, since + 50, newest)
     rows.put_expiry(own + "x", 400, 450, 11)
-    latest = [Expiry(300, 350, 9), Expiry(200, 250, 8), Expiry(100, 150, 5)]
+    latest = [
+        Expiry(300, 350, SyncSeqId(9)),
+        Expiry(200, 250, SyncSeqId(8)),
+        Expiry(100, 150, SyncSeqId(5)),
+    ]
     assert await store.expiries(own, 10) == latest
     assert await store.expiries(own, 2) == latest[:2]
 
@@ -283,7 +315,7 @@ async def test_many_membership_changes_are_read_in_parts(
     own = secrets.token_hex(4)
     expected = {
         conv_id: [
-            MembershipChange(seq, seq % 2 == 1, "all" if seq % 2 else "since_join")
+            MembershipChange(SeqId(seq), seq % 2 == 1, "all" if seq % 2 else "since_join")
             for seq in range(1, count + 1)
         ]
         for conv_id, count in [("a", 3), ("b", 7), ("c", 1), ("d", 6)]
@@ -303,11 +335,14 @@ async def test_an_edited_message_has_the_seq_of_its_last_edit(stored: Stored) ->
     rows.put_message(message(own, 5))
     rows.put_edit(edit(own, 7, 5, "other words"))
     rows.put_edit(edit(own, 9, 5, "the last words"))
-    for found in (await store.entries(own, 5, 9), await store.chosen_entries(own, [5, 7, 9])):
+    for found in (
+        await store.entries(own, SeqId(5), SeqId(9)),
+        await store.chosen_entries(own, [SeqId(5), SeqId(7), SeqId(9)]),
+    ):
         by_seq = {entry.seq: entry for entry in found}
-        assert [by_seq[seq].edited_by for seq in (5, 7, 9)] == [9, None, None]
-        assert b"hello" in by_seq[5].json
-        assert b"the last words" in by_seq[9].json
+        assert [by_seq[SeqId(seq)].edited_by for seq in (5, 7, 9)] == [9, None, None]
+        assert b"hello" in by_seq[SeqId(5)].json
+        assert b"the last words" in by_seq[SeqId(9)].json
 
 
 async def test_a_recalled_message_leaves_only_its_seq(stored: Stored) -> None:
@@ -316,6 +351,6 @@ async def test_a_recalled_message_leaves_only_its_seq(stored: Stored) -> None:
     rows.put_message(message(own, 5))
     rows.put_edit(edit(own, 7, 5, "other words"))
     rows.put_recall(own, 8, 5, 7, 6)
-    found = {entry.seq: entry for entry in await store.entries(own, 5, 7)}
-    assert [found[seq].is_recalled for seq in (5, 6, 7)] == [True] * 3
-    assert [found[seq].json for seq in (5, 6, 7)] == [b""] * 3
+    found = {entry.seq: entry for entry in await store.entries(own, SeqId(5), SeqId(7))}
+    assert [found[SeqId(seq)].is_recalled for seq in (5, 6, 7)] == [True] * 3
+    assert [found[SeqId(seq)].json for seq in (5, 6, 7)] == [b""] * 3

@@ -11,6 +11,7 @@ from cassandra.cluster import Session
 from backends.cassandra.session import cassandra_session
 from backends.cassandra.tables import create_tables
 from backends.elasticsearch.index import create_index, elasticsearch_client
+from schemas.number_types import Milliseconds
 from schemas.settings import Settings
 from sinks.base.records import Record
 from sinks.base.writer_port import StoreWriter
@@ -49,7 +50,9 @@ def store(request: pytest.FixtureRequest) -> Iterator[SinkStore]:
     settings = request.getfixturevalue("deployment")
     if request.param == "search":
         with elasticsearch_client(settings) as client:
-            create_index(client, settings, AT)  # so that a search before the first write succeeds
+            create_index(
+                client, settings, Milliseconds(AT)
+            )  # so that a search before the first write succeeds
             yield SearchStore(client, settings)
         return
     session = request.getfixturevalue("session")

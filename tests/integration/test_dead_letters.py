@@ -10,6 +10,7 @@ from backends.kafka.clients import producer_config
 from ops.dead_letters.letters import read_letters
 from ops.dead_letters.replay import GONE, NOT_A_SINK, REFUSED, STORED, replay
 from schemas.codec import encode
+from schemas.number_types import Offset
 from schemas.settings import Settings
 from schemas.topics import Topic
 from sinks.base.records import Record
@@ -27,7 +28,7 @@ TEXT = "lost and found"
 def put_aside(settings: Settings, stage: str, offset: int) -> None:
     """Appends a dead letter of a stage for a record of partition 0 of the timeline."""
     source = OneTopic(settings.topic(Topic.TIMELINE))
-    record = Record(0, offset, b"c", None)
+    record = Record(0, Offset(offset), b"c", None)
     KafkaDeadLetters(settings, source, stage).send([DeadLetter(record, "the index was closed")])
 
 

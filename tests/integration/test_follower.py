@@ -21,6 +21,7 @@ from schemas.errors import (
     Trimmed,
     UndecodableRecord,
 )
+from schemas.number_types import EpochNumber, Offset
 from schemas.records import MessageSent
 from schemas.settings import Settings
 from schemas.sync_seq import sync_seq
@@ -189,7 +190,10 @@ def test_a_trimmed_timeline_is_reported_not_skipped(
     trim(settings, "ann", 5)
     with pytest.raises(Trimmed) as trimmed:
         SyncFollower(settings, "ann", cursors)
-    assert (trimmed.value.cursor, trimmed.value.oldest) == (first.sync_seq, sync_seq(0, 5))
+    assert (trimmed.value.cursor, trimmed.value.oldest) == (
+        first.sync_seq,
+        sync_seq(EpochNumber(0), Offset(5)),
+    )
     cursors.forget("ann", "default")
     with SyncFollower(settings, "ann", cursors) as follower:
         rest = [follower.poll(PATIENCE) for _ in range(5)]
@@ -204,10 +208,13 @@ def test_trimming_during_reading_is_reported(settings: Settings, cursors: Memory
         place = trim(settings, "ann", 5)
         place.offset = 2
         follower._consumer.assign([place])  # noqa: SLF001 - reconnects
-        follower._next_offset = 2  # noqa: SLF001 - at this offset
+        follower._next_offset = Offset(2)  # noqa: SLF001 - at this offset
         with pytest.raises(Trimmed) as trimmed:
             follower.poll(PATIENCE)
-    assert (trimmed.value.cursor, trimmed.value.oldest) == (sync_seq(0, 1), sync_seq(0, 5))
+    assert (trimmed.value.cursor, trimmed.value.oldest) == (
+        sync_seq(EpochNumber(0), Offset(1)),
+        sync_seq(EpochNumber(0), Offset(5)),
+    )
 
 
 def test_a_record_of_an_unknown_kind_is_reported_once(
@@ -258,8 +265,8 @@ def test_impossible_positions_have_clear_errors(
     settings: Settings, cursors: MemoryCursors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cursor of another deployment, a missing topic and a missing broker cause clear errors."""
-    cursors.save("ann", "default", sync_seq(0, 99))
-    cursors.save("bob", "default", sync_seq(1, 0))
+    cursors.save("ann", "default", sync_seq(EpochNumber(0), Offset(99)))
+    cursors.save("bob", "default", sync_seq(EpochNumber(1), Offset(0)))
     for user in ("ann", "bob"):
         with pytest.raises(ConfigurationError, match="another deployment"):
             SyncFollower(settings, user, cursors)

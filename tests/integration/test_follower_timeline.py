@@ -16,6 +16,7 @@ from consumers.device.knowledge import Arrived, SyncBatch
 from consumers.device.local_store import LocalStore
 from schemas.codec import encode
 from schemas.errors import Trimmed
+from schemas.number_types import SyncSeqId
 from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.conftest import Servers
@@ -54,7 +55,7 @@ def timeline(settings: Settings, store: LocalStore) -> Iterator[FollowerTimeline
 async def next_batch(timeline: FollowerTimeline, cursor: int) -> SyncBatch:
     """The next batch that is not empty."""
     for _ in range(ASKED):
-        batch = await timeline.after(cursor)
+        batch = await timeline.after(SyncSeqId(cursor))
         if batch.arrived:
             return batch
     raise AssertionError("nothing comes")
@@ -105,7 +106,7 @@ async def test_a_device_that_was_offline_too_long_is_notified_and_continues(
     answer.result(PATIENCE)
     with pytest.raises(Trimmed) as trimmed:
         await timeline.after(store.cursor)
-    store.skip_to(trimmed.value.oldest - 1)
+    store.skip_to(SyncSeqId(trimmed.value.oldest - 1))
     (first, *_) = await follow(timeline, store, 1)
     assert first.sync_seq >= trimmed.value.oldest
     assert found[-1].record == entry(4)

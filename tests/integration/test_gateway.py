@@ -17,6 +17,7 @@ from gateway.store import elastic_index
 from gateway.store.elastic_index import ElasticIndex
 from gateway.store.index_port import Hit, SearchAsked
 from schemas.limits import MESSAGE_BUCKET
+from schemas.number_types import SeqId
 from schemas.records import MessageSent
 from schemas.settings import Settings
 from schemas.visibility import Period, visible
@@ -53,7 +54,7 @@ WORDS: Final = {
 }
 """The messages in ``words``, by SeqId."""
 
-LEFT: Final = Period(3, 8)
+LEFT: Final = Period(SeqId(3), SeqId(8))
 """Bob's membership period in ``words``."""
 
 
@@ -159,7 +160,7 @@ async def test_a_former_member_reads_history_up_to_the_leave(gateway: Caller) ->
     page = await gateway.get(HISTORY.format("words"), "bob", to=len(WORDS))
     assert page.body["head"] == LEFT.last
     hidden = covered(item for item in page.body["items"] if "hole" in item)
-    assert hidden == [seq for seq in WORDS if not visible([LEFT], seq)]
+    assert hidden == [seq for seq in WORDS if not visible([LEFT], SeqId(seq))]
 
 
 async def test_a_stranger_sees_no_conversation(gateway: Caller) -> None:
@@ -256,9 +257,9 @@ async def test_a_search_over_all_conversations_covers_only_readable_ones(gateway
     """A search over all conversations finds exactly the messages of the user's periods."""
     everything = {(m.conv_id, m.seq): readings_of(m.content.text) for m in said()}
     stays = {
-        "ann": {"words": [Period(1)], "random": [Period(1)]},
+        "ann": {"words": [Period(SeqId(1))], "random": [Period(SeqId(1))]},
         "bob": {"words": [LEFT]},
-        "eve": {"secret": [Period(1)]},
+        "eve": {"secret": [Period(SeqId(1))]},
         "zoe": {},
     }
     for user, theirs in stays.items():
@@ -322,8 +323,8 @@ async def test_a_search_respects_many_membership_periods(deployment: Deployment)
     index = ElasticIndex(settings)
     asked = SearchAsked(parse_query("天"), None, None, None, 100)
     count = 3 * elastic_index.CLAUSES_A_QUERY
-    stays = {f"elsewhere {n}": [Period(1, 2)] for n in range(count)}
-    stays["random"] = [Period(seq, seq) for seq in range(2, RANDOM_MESSAGES, 2)]
+    stays = {f"elsewhere {n}": [Period(SeqId(1), SeqId(2))] for n in range(count)}
+    stays["random"] = [Period(SeqId(seq), SeqId(seq)) for seq in range(2, RANDOM_MESSAGES, 2)]
     expected = [seq for seq in range(RANDOM_MESSAGES - 2, 0, -2) if "天" in random_text(seq)]
     try:
         hits: list[Hit] = []
@@ -333,7 +334,7 @@ async def test_a_search_respects_many_membership_periods(deployment: Deployment)
             ("random", seq, seq) for seq in expected
         ]
         most = elastic_index.CLAUSES_A_QUERY * elastic_index.MAX_QUERIES
-        stays = {"random": [Period(2 * n + 1, 2 * n + 1) for n in range(most + 1)]}
+        stays = {"random": [Period(SeqId(2 * n + 1), SeqId(2 * n + 1)) for n in range(most + 1)]}
         with pytest.raises(ScopeTooWide):
             await index.newest(asked, stays, None, 10)
     finally:
@@ -346,7 +347,7 @@ async def test_a_search_without_an_index_finds_nothing(deployment: Deployment) -
     index = ElasticIndex(settings.model_copy(update={"namespace": settings.namespace + "-none"}))
     try:
         asked = SearchAsked(parse_query("天"), None, None, None, 10)
-        assert await index.newest(asked, {"c": [Period(1)]}, None, 10) == []
+        assert await index.newest(asked, {"c": [Period(SeqId(1))]}, None, 10) == []
     finally:
         await index.stop()
 

@@ -20,6 +20,7 @@ from gateway.reads.history import HistoryAsked, read_history
 from gateway.store.cassandra_store import CassandraStore
 from gateway.store.device_port import MAX_DEVICES
 from ops.deployment.prepare_log import prepare_log
+from schemas.number_types import EpochNumber, Offset, SeqId, SyncSeqId
 from schemas.settings import Settings
 from schemas.sync_seq import sync_seq
 from schemas.topics import Topic
@@ -127,7 +128,9 @@ async def test_texts_from_after_a_removal_are_not_shown(deployment: Deployment) 
 
 async def words(store: CassandraStore, access: Any) -> list[str]:
     """The texts of a page."""
-    page = await read_history(store, access, HistoryAsked(1, 5, 10, newest_first=False))
+    page = await read_history(
+        store, access, HistoryAsked(SeqId(1), SeqId(5), 10, newest_first=False)
+    )
     items = [json.loads(bytes(item)) for item in page.items]  # type: ignore[arg-type]  # no holes
     return [item["content"]["text"] for item in items]
 
@@ -139,13 +142,13 @@ async def test_a_cursor_beyond_the_log_is_refused(servers: Servers) -> None:
     wake_ups = WakeUps()
     wake_ups.now_live(is_live=True)
     ends = LogEnds(settings, wake_ups)
-    assert await ends.is_ahead("ann", 0)
-    assert await ends.is_ahead("ann", 999_999_999)
+    assert await ends.is_ahead("ann", SyncSeqId(0))
+    assert await ends.is_ahead("ann", SyncSeqId(999_999_999))
     for last in (0, 1, 2):
         await asyncio.to_thread(put_record, settings, "ann")
-        assert not await ends.is_ahead("ann", last)
-        assert await ends.is_ahead("ann", last + 1)
-    assert await ends.is_ahead("ann", sync_seq(1, 0))
+        assert not await ends.is_ahead("ann", SyncSeqId(last))
+        assert await ends.is_ahead("ann", SyncSeqId(last + 1))
+    assert await ends.is_ahead("ann", sync_seq(EpochNumber(1), Offset(0)))
 
 
 def put_record(settings: Settings, user: str) -> None:

@@ -23,6 +23,7 @@ from gateway.token_keys.jwks_url import COOLDOWN_SECONDS
 from ops.commands import read
 from schemas.codec import encode
 from schemas.errors import ImError
+from schemas.number_types import Milliseconds
 from schemas.records import Rejected
 from schemas.settings import Settings
 from tests.support.forwarding import Forwarder
@@ -95,7 +96,12 @@ def deployment(servers: Servers) -> Iterator[Settings]:
 def refusal() -> Rejected:
     """The rejection for a sender who is not a member."""
     return Rejected(
-        conv_id="#c", sender="陈", device_id="d", client_msg_id="x", at=1, code="not_a_member"
+        conv_id="#c",
+        sender="陈",
+        device_id="d",
+        client_msg_id="x",
+        at=Milliseconds(1),
+        code="not_a_member",
     )
 
 

@@ -23,6 +23,7 @@ from consumers.follower import SyncFollower
 from gateway.log.barrier import LogBarrier
 from schemas.errors import Trimmed
 from schemas.ids import uuid7
+from schemas.number_types import SeqId, SyncSeqId
 from schemas.records import CreateConversation, MarkRead
 from schemas.settings import Settings
 from tests.support.auditing import report_on
@@ -73,7 +74,11 @@ class Deployment(NamedTuple):
     async def mark(self, conv_id: str, reader: str, seq: int) -> None:
         """Publishes a person's read mark."""
         command = MarkRead(
-            conv_id=conv_id, sender=reader, device_id="d", client_msg_id=uuid7(0, 0), seq=seq
+            conv_id=conv_id,
+            sender=reader,
+            device_id="d",
+            client_msg_id=uuid7(0, 0),
+            seq=SeqId(seq),
         )
         await asyncio.to_thread(publish, self.settings, [command])
 
@@ -290,7 +295,7 @@ async def until_follower_is_trimmed(settings: Settings, cursor: int) -> None:
     After the follower forgets its cursor, it follows on.
     """
     cursors = MemoryCursors()
-    cursors.save(AWAY, "default", cursor)
+    cursors.save(AWAY, "default", SyncSeqId(cursor))
 
     raised: list[Trimmed] = []
 

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from devstack.ports import free_ports
 from gateway.live import pace
 from schemas.ids import uuid7
+from schemas.number_types import SeqId
 from schemas.records import (
     AddMembers,
     AnyCommand,
@@ -179,7 +180,7 @@ async def test_heads_arrive_through_mode_switches_and_membership_periods(
     ]
     assert len(changes) == 4
     told = set(chen.seqs("g")) | {seq for _, seq in chen.heads}
-    assert all(visible(periods(changes), seq) for seq in told)
+    assert all(visible(periods(changes), SeqId(seq)) for seq in told)
     pulled = {seq for seq in range(1, head + 1) if mode_of(log, seq) == "pull"}
     assert {seq for _, seq in bob.heads + chen.heads} <= pulled
     for phone in (bob, chen):

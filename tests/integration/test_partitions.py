@@ -21,6 +21,7 @@ from schemas.limits import (
     PARTITION_BYTES,
     SYNC_BUCKET,
 )
+from schemas.number_types import Milliseconds, Offset, SeqId
 from schemas.records import (
     MAX_ID_LENGTH,
     AnyEntry,
@@ -94,19 +95,29 @@ def await_size(session: Session, settings: Settings, table: str, payload: int) -
 def longest(seq: int) -> MessageSent:
     """A message whose entry has the maximum number of bytes, with text that does not repeat."""
     made = MessageSent(
-        conv_id=WIDE, seq=seq, sender=WIDE, client_msg_id="x" * 36, at=AT, mentions=[],
+        conv_id=WIDE,
+        seq=SeqId(seq),
+        sender=WIDE,
+        client_msg_id="x" * 36,
+        at=Milliseconds(AT),
+        mentions=[],
         content=TextContent(text=""),
-    )  # fmt: skip
+    )
     text = secrets.token_hex(MAX_ENTRY_BYTES)[: MAX_ENTRY_BYTES - len(encode(made))]
     return MessageSent(
-        conv_id=WIDE, seq=seq, sender=WIDE, client_msg_id="x" * 36, at=AT, mentions=[],
+        conv_id=WIDE,
+        seq=SeqId(seq),
+        sender=WIDE,
+        client_msg_id="x" * 36,
+        at=Milliseconds(AT),
+        mentions=[],
         content=TextContent(text=text),
-    )  # fmt: skip
+    )
 
 
 def on_log(entries: Iterable[AnyEntry]) -> list[Record]:
     """Entries as records for the sinks; the offset of each record is its SeqId."""
-    return [Record(0, entry.seq, WIDE.encode(), encode(entry)) for entry in entries]
+    return [Record(0, Offset(entry.seq), WIDE.encode(), encode(entry)) for entry in entries]
 
 
 def share(bucket: int) -> int:
@@ -132,7 +143,7 @@ def write_sync(session: Session, settings: Settings) -> int:
     """Writes the longest rows at each offset of a share of a bucket: replies to one recipient."""
     writer, count = SyncWriter(session, settings), share(SYNC_BUCKET)
     for offsets in batches(count):
-        records = [Record(0, at, WIDE.encode(), longest_reply(at)) for at in offsets]
+        records = [Record(0, Offset(at), WIDE.encode(), longest_reply(at)) for at in offsets]
         assert not writer.write(records).poison
     return count * (MAX_ENTRY_BYTES - 300)
 
@@ -143,7 +154,7 @@ def longest_reply(seq: int) -> bytes:
     return encode(
         Duplicate(
             conv_id=WIDE, sender="a", device_id=secrets.token_hex(room)[:room], client_msg_id="i",
-            at=AT, seq=seq,
+            at=Milliseconds(AT), seq=SeqId(seq),
         )
     )  # fmt: skip
 
@@ -156,9 +167,14 @@ def write_members(session: Session, settings: Settings) -> int:
 
     def entry(seq: int) -> MembersAdded:
         return MembersAdded(
-            conv_id=WIDE, seq=seq, sender=WIDE, client_msg_id="x" * 36, at=AT, members=names,
+            conv_id=WIDE,
+            seq=SeqId(seq),
+            sender=WIDE,
+            client_msg_id="x" * 36,
+            at=Milliseconds(AT),
+            members=names,
             mode="pull",
-        )  # fmt: skip
+        )
 
     # Many at once: then the rows of each of the thousand people are one request.
     for seqs in batches(count, MEMBERS_BATCH):
@@ -171,19 +187,29 @@ def test_each_read_mark_has_its_own_partition(deployment: tuple[Session, Setting
     session, settings = deployment
     said = [
         MessageSent(
-            conv_id="c", seq=seq, sender=f"user {seq}", client_msg_id="i", at=AT, mentions=[],
+            conv_id="c",
+            seq=SeqId(seq),
+            sender=f"user {seq}",
+            client_msg_id="i",
+            at=Milliseconds(AT),
+            mentions=[],
             content=TextContent(text=""),
         )
         for seq in range(1, 50)
-    ]  # fmt: skip
+    ]
     marked = [
         ReadMarked(
-            conv_id="c", sender=each.sender, device_id="d", client_msg_id="i", at=AT, seq=each.seq
+            conv_id="c",
+            sender=each.sender,
+            device_id="d",
+            client_msg_id="i",
+            at=Milliseconds(AT),
+            seq=each.seq,
         )
         for each in said
     ]
     MessageWriter(session).write(on_log(said))
-    records = [Record(0, each.seq, each.sender.encode(), encode(each)) for each in marked]
+    records = [Record(0, Offset(each.seq), each.sender.encode(), encode(each)) for each in marked]
     SyncWriter(session, settings).write(records)
     partitions = session.execute("SELECT DISTINCT conv_id, user_id FROM read_mark")
     assert sorted(partitions) == sorted((each.conv_id, each.sender) for each in said)

@@ -24,6 +24,7 @@ from gateway.http.tokens import issue_token
 from ops.deployment.readiness import gateway_serves
 from schemas.codec import encode
 from schemas.ids import uuid7
+from schemas.number_types import Milliseconds, SeqId
 from schemas.records import (
     AddMembers,
     AnyCommand,
@@ -202,9 +203,14 @@ async def test_a_recalled_text_is_erased_everywhere(settings: Settings, tmp_path
     await late.catch_up((GROUP, 6), (CROWD, 6))
     # A replayed record that is poison becomes a dead letter.
     poison = MessageSent(
-        conv_id=GROUP, seq=0, sender="ann", client_msg_id="", at=1, content=text(marker),
+        conv_id=GROUP,
+        seq=SeqId(0),
+        sender="ann",
+        client_msg_id="",
+        at=Milliseconds(1),
+        content=text(marker),
         mentions=[],
-    )  # fmt: skip
+    )
     publish_raw(settings, [(GROUP.encode(), encode(poison))], Topic.TIMELINE)
     settle(settings)
 

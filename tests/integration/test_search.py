@@ -14,6 +14,7 @@ from gateway.reads.search_terms import MAX_TERMS, MAX_TOKENS, parse_query
 from gateway.store.elastic_index import ElasticIndex
 from gateway.store.index_port import SearchAsked
 from schemas.errors import ConfigurationError, ServerUnavailable
+from schemas.number_types import Milliseconds, SeqId
 from schemas.settings import Settings
 from schemas.visibility import Period
 from tests.support.gateway_rows import search_index
@@ -55,7 +56,7 @@ def deployment(servers: Servers) -> Iterator[Settings]:
 async def found(index: ElasticIndex, query: str) -> set[str]:
     """All texts that a query finds."""
     asked = SearchAsked(parse_query(query), "c", None, None, len(TEXTS))
-    hits = await index.newest(asked, {"c": [Period(1)]}, None, len(TEXTS))
+    hits = await index.newest(asked, {"c": [Period(SeqId(1))]}, None, len(TEXTS))
     return {TEXTS[place.seq - 1] for place, _ in hits}
 
 
@@ -98,7 +99,7 @@ async def test_an_index_of_another_layout_is_refused(servers: Servers) -> None:
     """The sink and the gateway refuse an index of another version with one line that names it."""
     settings = servers.settings()
     client = elasticsearch_client(settings)
-    name = index_name(settings, AT)
+    name = index_name(settings, Milliseconds(AT))
     client.indices.create(
         index=name,
         mappings={"properties": {"text": {"type": "text"}}},
@@ -107,10 +108,13 @@ async def test_an_index_of_another_layout_is_refused(servers: Servers) -> None:
     index = ElasticIndex(settings)
     try:
         with pytest.raises(ConfigurationError, match=f"index {name} was made by another version"):
-            create_index(client, settings, AT)
+            create_index(client, settings, Milliseconds(AT))
         with pytest.raises(ServerUnavailable, match="another version"):
             await index.newest(
-                SearchAsked(parse_query("x"), None, None, None, 1), {"c": [Period(1)]}, None, 1
+                SearchAsked(parse_query("x"), None, None, None, 1),
+                {"c": [Period(SeqId(1))]},
+                None,
+                1,
             )
         assert not await index.reachable()
     finally:

@@ -17,6 +17,7 @@ from gateway.store.coalescing import CoalescingStore
 from gateway.store.store_port import Store
 from schemas.codec import encode
 from schemas.http.answers import HistoryItem, HistoryPage
+from schemas.number_types import SeqId, SyncSeqId
 from schemas.settings import Settings
 from schemas.sync_rows import SyncRow
 from tests.support.gateway_rows import cassandra_store, tables
@@ -76,7 +77,7 @@ async def last_page(
     store: Store, access: ConversationAccess, number: int
 ) -> HistoryPage[HistoryItem]:
     """The page that one member reads; the members start at different SeqIds."""
-    asked = HistoryAsked(HEAD - PAGE + number % 10, HEAD, PAGE, newest_first=True)
+    asked = HistoryAsked(SeqId(HEAD - PAGE + number % 10), SeqId(HEAD), PAGE, newest_first=True)
     return await read_history(store, access, asked)
 
 
@@ -105,7 +106,7 @@ async def test_200_readers_of_the_same_messages_share_queries(
     async with cassandra_store(deployment) as store:
         shared = CoalescingStore(store)
         found = await asyncio.gather(
-            *(read_sync(shared, f"u{number}", -1, PAGE) for number in range(READERS))
+            *(read_sync(shared, f"u{number}", SyncSeqId(-1), PAGE) for number in range(READERS))
         )
     for page, _ in found:
         assert [bytes(each.record) for each in page.records] == [
@@ -143,7 +144,7 @@ async def test_a_repeated_request_shows_new_entries(
             async def crowd() -> None:
                 while not stop.is_set():
                     await shared.conversation("c")
-                    await shared.entries("c", 1, 60)
+                    await shared.entries("c", SeqId(1), SeqId(60))
 
             async with asyncio.TaskGroup() as group:
                 for _ in range(20):
@@ -155,7 +156,7 @@ async def test_a_repeated_request_shows_new_entries(
                         found = await shared.conversation("c")
                         assert found is not None
                         assert found.head == seq
-                        entries = await shared.entries("c", 1, 60)
+                        entries = await shared.entries("c", SeqId(1), SeqId(60))
                         assert [one.seq for one in entries] == list(range(1, seq + 1))
                         assert entries[-1].json == encode(message("c", seq))
                 finally:

@@ -20,6 +20,7 @@ from backends.elasticsearch.index import create_index, elasticsearch_client, ind
 from backends.kafka.clients import create_topics, producer_config
 from schemas.codec import encode
 from schemas.errors import FatalFailure, TooManyPoison
+from schemas.number_types import Milliseconds, Offset
 from schemas.settings import Settings
 from schemas.topics import Topic
 from sinks.assembly import run_stage
@@ -67,7 +68,7 @@ def sync_store(settings: Settings) -> Iterator[SinkStore]:
 def search_store(settings: Settings) -> Iterator[SinkStore]:
     """The store of ``sink-search``."""
     with elasticsearch_client(settings) as client:
-        create_index(client, settings, AT)
+        create_index(client, settings, Milliseconds(AT))
         yield SearchStore(client, settings)
 
 
@@ -94,7 +95,7 @@ def append(
 def placed(settings: Settings, topic: Topic, wanted: Sequence[Record]) -> list[Record]:
     """Those of the wanted records that are on the topic, with partition and offset."""
     found = [
-        Record(m.partition() or 0, m.offset() or 0, m.key(), m.value())
+        Record(m.partition() or 0, Offset(m.offset() or 0), m.key(), m.value())
         for m in read_all(settings, topic)
     ]
     values = {(record.key, record.value) for record in wanted}
@@ -235,7 +236,7 @@ def test_processes_of_a_group_share_partitions_and_take_them_over(servers: Serve
 def test_a_bucket_listing_expires_after_its_rows(servers: Servers) -> None:
     """The list of buckets expires after the rows, so it has every bucket that has a row."""
     settings = servers.settings(sync_lifetime=timedelta(seconds=1))
-    record = Record(0, 5, b"ann", encode(Conversation("c").said(1, "hello")))
+    record = Record(0, Offset(5), b"ann", encode(Conversation("c").said(1, "hello")))
     with cassandra(settings) as session:
         SyncWriter(session, settings).write([record])
 
@@ -251,7 +252,7 @@ def test_a_bucket_listing_expires_after_its_rows(servers: Servers) -> None:
 def test_a_listing_is_renewed_before_it_expires(servers: Servers) -> None:
     """A bucket that is written for longer than a lifetime stays listed."""
     settings = servers.settings(sync_lifetime=timedelta(seconds=1_000))
-    record = Record(0, 5, b"ann", encode(Conversation("c").said(1, "hello")))
+    record = Record(0, Offset(5), b"ann", encode(Conversation("c").said(1, "hello")))
     now = 0.0
     with cassandra(settings) as session:
         writer = SyncWriter(session, settings, lambda: now)
@@ -276,7 +277,7 @@ def test_a_deleted_index_is_created_again(servers: Servers) -> None:
         writer = SearchWriter(client, settings)
         delivery = BatchDelivery(writer, FakeDeadLetters(), PoisonGuard(PoisonLimits()))
         delivery.deliver(records, threading.Event())
-        client.indices.delete(index=index_name(settings, AT))
+        client.indices.delete(index=index_name(settings, Milliseconds(AT)))
         outcome = writer.write(records)
         assert list(outcome.to_retry) == [0, 1, 2, 3, 4]
         assert "index_not_found" in outcome.retry_reason

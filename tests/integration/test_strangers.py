@@ -14,6 +14,7 @@ from consumers.chain import CHAIN_CHECK_SECONDS
 from consumers.cursor import MemoryCursors
 from consumers.follower import SyncFollower
 from schemas.codec import encode
+from schemas.number_types import Milliseconds
 from schemas.records import Rejected
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -98,7 +99,12 @@ def test_a_reader_waits_for_an_uncommitted_reply(
 ) -> None:
     """Eve's device gets a reply that was written before her topic and committed after it."""
     reply = Rejected(
-        conv_id="c1", sender=EVE, device_id="d", client_msg_id="", at=1, code="not_a_member"
+        conv_id="c1",
+        sender=EVE,
+        device_id="d",
+        client_msg_id="",
+        at=Milliseconds(1),
+        code="not_a_member",
     )
     producer = Producer(producer_config(settings) | {"transactional.id": settings.namespace})
     producer.init_transactions(TRANSACTION_SECONDS)

@@ -14,6 +14,7 @@ from backends.cassandra.tables import create_tables
 from schemas.codec import encode
 from schemas.errors import TransientFailure
 from schemas.limits import SYNC_BUCKET
+from schemas.number_types import Milliseconds, Offset, SeqId
 from schemas.records import MessageSent, TextContent
 from schemas.settings import Settings
 from sinks.base.records import Record
@@ -77,10 +78,10 @@ def session(servers: Servers) -> Iterator[tuple[Session, Settings]]:
 def record(offset: int, user: bytes) -> Record:
     """A message to one recipient."""
     entry = MessageSent(
-        conv_id="c", seq=offset, sender="ann", client_msg_id="i", at=1,
+        conv_id="c", seq=SeqId(offset), sender="ann", client_msg_id="i", at=Milliseconds(1),
         content=TextContent(text="hi"), mentions=[],
     )  # fmt: skip
-    return Record(0, offset, user, encode(entry))
+    return Record(0, Offset(offset), user, encode(entry))
 
 
 def stored(session: Session, user: str) -> list[int]:
@@ -116,7 +117,7 @@ def test_a_late_record_joins_the_row_above(session: tuple[Session, Settings]) ->
     real, settings = session
     writer = SyncWriter(real, settings)
     batch = [record(offset, b"ann\nbob") for offset in (3, 4, 5, 6)]
-    unknown = Record(0, 4, b"ann\nbob", b'{"kind":"new","conv_id":"c","seq":4}')
+    unknown = Record(0, Offset(4), b"ann\nbob", b'{"kind":"new","conv_id":"c","seq":4}')
     assert [found.index for found in writer.write([batch[0], unknown, batch[2]]).poison] == [1]
     late = LateSyncWriter(writer)
     for _ in range(2):

@@ -16,6 +16,7 @@ from backends.cassandra.tables import create_tables
 from backends.kafka.clients import create_topics
 from gateway.store.cassandra_store import CassandraStore
 from schemas.errors import ConfigurationError, FatalFailure, ServerUnavailable
+from schemas.number_types import Milliseconds, SeqId
 from schemas.records import ConversationCreated
 from schemas.settings import Settings
 from schemas.visibility import MembershipChange
@@ -90,14 +91,21 @@ async def test_tables_without_a_history_rule_receive_the_column(
     for _ in range(2):
         create_tables(session, settings)
     created = ConversationCreated(
-        conv_id="new", seq=1, sender="a", client_msg_id="i", at=1, members=["a"],
-        join="invite", mode="push", history="all",
-    )  # fmt: skip
+        conv_id="new",
+        seq=SeqId(1),
+        sender="a",
+        client_msg_id="i",
+        at=Milliseconds(1),
+        members=["a"],
+        join="invite",
+        mode="push",
+        history="all",
+    )
     assert not MessageWriter(session).write([on_log(created, 0)]).poison
 
     async with cassandra_store(settings) as store:
         assert await store.all_changes("a") == {
-            "new": [MembershipChange(1, joined=True, history="all")]
+            "new": [MembershipChange(SeqId(1), joined=True, history="all")]
         }
         assert await store.conversation("old") is not None
     rules = session.execute("SELECT conv_id, history_rule FROM conversation")

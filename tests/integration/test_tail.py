@@ -9,6 +9,7 @@ import consumers.timeline_tail
 from backends.kafka.clients import admin_client, create_topics
 from consumers.timeline_tail import TailRecord, TimelineTail, ends, last_records, oldest_offsets
 from schemas.errors import ConfigurationError, Stalled, Trimmed
+from schemas.number_types import Offset
 from schemas.records import MessageSent
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -30,13 +31,15 @@ def settings(servers: Servers) -> Settings:
     return settings
 
 
-def read_to(settings: Settings, start: dict[int, int], end: dict[int, int]) -> list[TailRecord]:
+def read_to(
+    settings: Settings, start: dict[int, Offset], end: dict[int, Offset]
+) -> list[TailRecord]:
     """All records between two positions."""
     with TimelineTail(settings, start, Topic.SYNC) as tail:
         return to_the_end(tail, end)
 
 
-def to_the_end(tail: TimelineTail, end: dict[int, int]) -> list[TailRecord]:
+def to_the_end(tail: TimelineTail, end: dict[int, Offset]) -> list[TailRecord]:
     """All records from a tail's position on."""
     return [record for gulp in tail.read_until(end, PATIENCE) for record in gulp]
 
@@ -122,7 +125,7 @@ def test_deleted_records_are_reported(settings: Settings) -> None:
     admin = admin_client(settings)
     (answer,) = admin.delete_records([place]).values()
     answer.result(PATIENCE)
-    with TimelineTail(settings, {place.partition: 0}, Topic.SYNC) as tail:
+    with TimelineTail(settings, {place.partition: Offset(0)}, Topic.SYNC) as tail:
         with pytest.raises(Trimmed) as trimmed:
             tail.read(PATIENCE)
         assert (trimmed.value.cursor, trimmed.value.oldest) == (0, 3)

@@ -20,6 +20,7 @@ from audit import real_sources as real
 from audit import scan
 from audit import topic_readers as topics
 from audit.report import AuditReport
+from audit.sync_store import AuditedSyncRow
 from audit.topic_readers import OffsetSpan
 from backends.cassandra.memberships import user_bucket
 from backends.cassandra.session import cassandra_session
@@ -29,6 +30,7 @@ from backends.kafka.clients import admin_client, create_topics, producer_config
 from ops.commands.verify import verify
 from schemas.codec import decode_entry
 from schemas.errors import ConfigurationError, ServerUnavailable
+from schemas.number_types import BucketNumber, Offset, SeqId, ShardNumber, SyncSeqId
 from schemas.recipients import recipients_of
 from schemas.settings import Settings
 from schemas.sync_rows import encode_row
@@ -93,11 +95,17 @@ def _deployed(settings: Settings, place: Placing = in_one_epoch) -> Iterator[Dep
         search.indices.delete(index=list(search.indices.get_alias(name=settings.index_alias)))
 
 
+def _key_of(row: AuditedSyncRow) -> tuple[str, BucketNumber, SyncSeqId]:
+    return row.user_id, row.bucket, row.sync_seq
+
+
 def _two_in_long_partitions(system: System) -> tuple[Held, Held]:
     """References of two people, each in exactly one row; their partitions have more rows."""
-    rows = Counter(row[:2] for row in system.sync_rows)
+    rows = Counter((row.user_id, row.bucket) for row in system.sync_rows)
     found = [
-        each for each in entries_of(held_once(system)) if rows[system.sync_rows[each.at][:2]] > 2
+        each
+        for each in entries_of(held_once(system))
+        if rows[each.user, system.sync_rows[each.at].bucket] > 2
     ]
     first = found[0]
     return first, next(each for each in found if each.user != first.user)
@@ -143,9 +151,11 @@ def test_consistent_data_passes_and_each_damage_is_named(
     assert deployed.found() == expected
 
     execute("UPDATE conversation SET mode = 'pull' WHERE conv_id = 'c2'")
-    head = next(row[1] or 0 for row in system.conversations if row[0] == "c2")
+    head = next(row.head or 0 for row in system.conversations if row.conv_id == "c2")
     expected |= {("store", "altered", "c2", head, "")}
-    place = 2 * [row[:3] for row in system.by_user].index(("bob", "c1", 1))  # in insertion order
+    place = 2 * [row[:3] for row in system.by_user].index(
+        ("bob", "c1", SeqId(1))
+    )  # in insertion order
     execute(
         "DELETE FROM membership_by_user"
         " WHERE user_id = 'bob' AND bucket = %s AND conv_id = 'c1' AND place = %s",
@@ -163,21 +173,23 @@ def test_consistent_data_passes_and_each_damage_is_named(
         id=found.id, routing=found.routing, doc={"text": "another"},
     )  # fmt: skip
     expected |= {("index", "altered", found.source["conv_id"], 2, "")}
-    spoke = next(row for row in system.read_marks if row[2])
-    execute("DELETE FROM read_mark WHERE conv_id = %s AND user_id = %s", spoke[:2])
-    expected |= {("marks", "missing", spoke[0], spoke[2] or 0, spoke[1])}
+    spoke = next(row for row in system.read_marks if row.own_seq)
+    execute(
+        "DELETE FROM read_mark WHERE conv_id = %s AND user_id = %s", (spoke.conv_id, spoke.user_id)
+    )
+    expected |= {("marks", "missing", spoke.conv_id, spoke.own_seq or 0, spoke.user_id)}
     named, lost = _two_in_long_partitions(system)
     row = row_at(system, named.at)
     take_out(row, named.reference)
     row.entries["nowhere"] = [named.reference.sync_seq, named.seq]
     execute(
         "UPDATE sync SET records = %s WHERE user_id = %s AND bucket = %s AND sync_seq = %s",
-        (encode_row(row).decode(), *system.sync_rows[named.at][:3]),
+        (encode_row(row).decode(), *_key_of(system.sync_rows[named.at])),
     )
     expected |= {("sync-store", "altered", "nowhere", named.seq, named.user)}
     execute(
         "DELETE FROM sync WHERE user_id = %s AND bucket = %s AND sync_seq = %s",
-        system.sync_rows[lost.at][:3],
+        _key_of(system.sync_rows[lost.at]),
     )
     expected |= _missing_with(system, lost)
     execute("INSERT INTO sync_bucket (user_id, bucket) VALUES ('ann', 7)")
@@ -216,7 +228,7 @@ def test_damages_in_later_epochs_are_named(deployed_later: Deployed) -> None:
     assert deployed_later.audit().differences == []
 
     def topic_of(user: str) -> str:
-        return system.shards.places[system.last_home(user)].topic or ""
+        return system.shards.places[ShardNumber(system.last_home(user))].topic or ""
 
     records = [system.sync[at] for at in entries_at(system)]
     own = [record for record in records if b"ann" in recipients_of(record[2] or b"")]
@@ -225,7 +237,7 @@ def test_damages_in_later_epochs_are_named(deployed_later: Deployed) -> None:
     lost = next(each for each in held_once(system) if each.user == "ann")
     deployed_later.session.execute(
         "DELETE FROM sync WHERE user_id = %s AND bucket = %s AND sync_seq = %s",
-        system.sync_rows[lost.at][:3],
+        _key_of(system.sync_rows[lost.at]),
     )
     commit(settings)
 
@@ -262,7 +274,7 @@ def test_a_span_that_was_removed_during_the_audit_is_an_error(servers: Servers) 
     _drop_before(settings, place)
 
     with pytest.raises(ServerUnavailable, match="dropped"):
-        list(topics.read(settings, Topic.SYNC, [OffsetSpan(0, 0, last + 1)]))
+        list(topics.read(settings, Topic.SYNC, [OffsetSpan(0, Offset(0), Offset(last + 1))]))
 
 
 def test_the_audit_waits_for_an_open_transaction(

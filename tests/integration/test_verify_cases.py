@@ -12,6 +12,7 @@ from backends.cassandra.session import cassandra_session
 from backends.elasticsearch.index import elasticsearch_client
 from schemas.codec import encode
 from schemas.ids import uuid7
+from schemas.number_types import Milliseconds, SeqId
 from schemas.records import (
     AnyCommand,
     AnyEntry,
@@ -71,7 +72,9 @@ TWICE: Final = [
     MessageSent(**_entry("ann", 3, 4, 2), content=TEXT, mentions=[]),
     MessageSent(**_entry("ann", 3, 5, 3), content=TEXT, mentions=[]),
 ]
-BY_ANOTHER: Final = [MessageRecalled(**_entry("cat", 3, 4, 1), target=3, target_at=1, edits=[])]
+BY_ANOTHER: Final = [
+    MessageRecalled(**_entry("cat", 3, 4, 1), target=SeqId(3), target_at=Milliseconds(1), edits=[])
+]
 BY_ITSELF: Final = [MembersAdded(**_entry("eve", 3, 4, 1), members=["eve"], mode="push")]
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gateway.store.coalescing import CoalescingStore
 from gateway.store.store_port import SLICE, ConversationHead, StoredEntry
 from schemas.errors import ServerUnavailable
+from schemas.number_types import SeqId
 from tests.support.gateway_store import FakeStore
 
 LOW: Final = SLICE - 1
@@ -57,23 +58,23 @@ class Slow(FakeStore):
         seen: set[int | None] = {moment.value for moment in row if since <= moment.at <= until}
         return seen | {row[first].value if first >= 0 else None}
 
-    async def entries(self, conv_id: str, first: int, last: int) -> list[StoredEntry]:
+    async def entries(self, conv_id: str, first: SeqId, last: SeqId) -> list[StoredEntry]:
         assert 0 <= last - first < SLICE
         return [
-            StoredEntry(seq, "message_sent", b"%d" % value)
+            StoredEntry(SeqId(seq), "message_sent", b"%d" % value)
             for seq, value in await self._query(conv_id, range(first, last + 1))
         ]
 
-    async def chosen_entries(self, conv_id: str, seqs: list[int]) -> list[StoredEntry]:
+    async def chosen_entries(self, conv_id: str, seqs: list[SeqId]) -> list[StoredEntry]:
         assert len(seqs) <= SLICE
         return [
-            StoredEntry(seq, "message_sent", b"%d" % value)
+            StoredEntry(SeqId(seq), "message_sent", b"%d" % value)
             for seq, value in await self._query(conv_id, seqs)
         ]
 
     async def conversation(self, conv_id: str) -> ConversationHead | None:
         found = await self._query(conv_id, range(1))
-        return ConversationHead(found[0][1], "push") if found else None
+        return ConversationHead(SeqId(found[0][1]), "push") if found else None
 
     async def _query(self, conv_id: str, seqs: Sequence[int]) -> list[tuple[int, int]]:
         before, after, fails = next(self._pace)
@@ -102,18 +103,18 @@ class Reading(NamedTuple):
     """
 
     conv_id: str
-    first: int
-    last: int
+    first: SeqId
+    last: SeqId
     begin: int
     leave: int | None
     chosen: bool = False
 
     @property
-    def seqs(self) -> list[int]:
+    def seqs(self) -> list[SeqId]:
         """The requested SeqIds."""
         if self.chosen:
             return sorted({self.first, self.last})
-        return list(range(self.first, self.last + 1))
+        return list(map(SeqId, range(self.first, self.last + 1)))
 
 
 class Told(NamedTuple):
@@ -235,7 +236,7 @@ def test_an_answer_was_current_between_call_and_return(
 async def crowd(below: Slow, spans: list[tuple[int, int]]) -> list[dict[int, int]]:
     """Read ranges of one conversation, all requested in one turn of the loop."""
     store = CoalescingStore(below)
-    reads = (store.entries("a", *span) for span in spans)
+    reads = (store.entries("a", SeqId(first), SeqId(last)) for first, last in spans)
     return [
         {entry.seq: int(entry.json) for entry in found} for found in await asyncio.gather(*reads)
     ]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec import msgpack, structs
 
 from schemas.codec import decode_sync_record
+from schemas.number_types import Milliseconds, SeqId
 from schemas.records import (
     AnyCommand,
     AnyEntry,
@@ -310,7 +311,7 @@ def test_a_state_from_before_the_history_rule_is_restored() -> None:
     """A stored head without a history rule, by an earlier version, gets ``since_join``."""
     head = msgpack.encode(["ann", "open", "push", 7])
     assert restored(b"c", head) == HeadAndOpenPage(
-        ConversationState("ann", "open", "push", 7, "since_join", 0), 0, {}
+        ConversationState("ann", "open", "push", SeqId(7), "since_join", 0), 0, {}
     )
 
 
@@ -320,9 +321,9 @@ def test_a_decision_does_not_change_the_state(steps: list[AnyCommand]) -> None:
     conversation = Conversation()
     for at, command in enumerate(steps):
         before = freeze(conversation)
-        decision = decide(SMALL_LIMITS, conversation, command, at)
+        decision = decide(SMALL_LIMITS, conversation, command, Milliseconds(at))
         assert freeze(conversation) == before
-        assert decide(SMALL_LIMITS, thaw(before), command, at) == decision
+        assert decide(SMALL_LIMITS, thaw(before), command, Milliseconds(at)) == decision
         if isinstance(decision, Accept):
             decision.apply_to(conversation)
 

@@ -20,6 +20,7 @@ from schemas.epochs import (
     decode_epoch_record,
     epoch_key,
 )
+from schemas.number_types import EpochNumber
 
 LANES = 2
 
@@ -43,7 +44,7 @@ class Model:
         """Declare an epoch; ``skip`` leaves numbers out, or declares an old number again."""
         newest = max((r.epoch for r in self.control if isinstance(r, EpochDeclared)), default=0)
         epoch = max(1, newest + skip)
-        self.control.append(EpochDeclared(epoch=epoch, shards=1, lanes=LANES))
+        self.control.append(EpochDeclared(epoch=EpochNumber(epoch), shards=1, lanes=LANES))
 
     def learn(self, lane: int) -> None:
         """A lane's process reads one more control record."""
@@ -55,7 +56,7 @@ class Model:
         """A lane switches to the newest known epoch, between two transactions."""
         if self.seen[lane].newest > self.progress[lane]:
             self.progress[lane] = self.seen[lane].newest
-            self.control.append(LaneSwitched(lane=lane, epoch=self.progress[lane]))
+            self.control.append(LaneSwitched(lane=lane, epoch=EpochNumber(self.progress[lane])))
 
     def write(self, lane: int) -> None:
         """A lane writes a record in a transaction."""
@@ -96,10 +97,10 @@ class Reader:
             self.got.append(shard[self.offset])
             self.places.append((self.epoch, self.offset))
             self.offset += 1
-        elif choice == 2 and self.epochs.is_closed(self.epoch):
+        elif choice == 2 and self.epochs.is_closed(EpochNumber(self.epoch)):
             if self._closed_end is None:
                 self._closed_end = len(shard)
-            following = self.epochs.after(self.epoch)
+            following = self.epochs.after(EpochNumber(self.epoch))
             assert following is not None
             if self.offset >= self._closed_end:
                 self.epoch, self.offset, self._closed_end = following, 0, None
@@ -174,7 +175,7 @@ def test_no_record_is_written_to_a_closed_epoch(script: list[tuple[int, int]]) -
             watcher.apply(record)
         applied = len(model.control)
         for epoch in range(max(model.progress) + 1):
-            if watcher.is_closed(epoch):
+            if watcher.is_closed(EpochNumber(epoch)):
                 closed.setdefault(epoch, len(model.records[epoch]))
                 assert closed[epoch] == len(model.records[epoch])
 
@@ -199,5 +200,5 @@ def test_compacted_records_are_not_missed(script: list[tuple[int, int]]) -> None
     assert short.newest == whole.newest
     assert short.waiting() == whole.waiting()
     for epoch in range(whole.newest + 1):
-        assert short.is_closed(epoch) == whole.is_closed(epoch)
-        assert short.after(epoch) == whole.after(epoch)
+        assert short.is_closed(EpochNumber(epoch)) == whole.is_closed(EpochNumber(epoch))
+        assert short.after(EpochNumber(epoch)) == whole.after(EpochNumber(epoch))

@@ -17,6 +17,7 @@ from gateway.reads import sync_page as sync
 from gateway.reads.sync_page import read_sync, sync_end
 from schemas.errors import Trimmed
 from schemas.lifetime import retention_times
+from schemas.number_types import SyncSeqId
 from tests.support.gateway_store import FakeStore
 
 AGES = st.integers(0, 400)
@@ -74,7 +75,7 @@ async def all_records(store: FakeStore, after: int, now: int) -> list[int]:
     """Read all pages; return the sync SeqIds."""
     found: list[int] = []
     while True:
-        page, _ = await read_sync(store, "ann", after, 3, lambda: now)
+        page, _ = await read_sync(store, "ann", SyncSeqId(after), 3, lambda: now)
         found += [record.sync_seq for record in page.records]
         after = page.next
         if not page.more:

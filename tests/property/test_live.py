@@ -18,6 +18,7 @@ from gateway.log.wake_ups import Wake, WakeUps
 from gateway.reads.access import access_conversation
 from schemas.codec import encode
 from schemas.http.answers import LiveBegun, LiveHead, LiveRecords
+from schemas.number_types import SeqId, SyncSeqId
 from schemas.records import EntryPosition, FanoutMode
 from schemas.visibility import periods, visible
 from tests.support import virtual_time
@@ -49,7 +50,7 @@ class World:
         self.store = FakeStore()
         self.log: list[EntryPosition] = []
         self.modes: list[FanoutMode] = []
-        self.changes: list[tuple[int, bool]] = []
+        self.changes: list[tuple[SeqId, bool]] = []
         self.sync_log: list[EntryPosition] = []
         self.stored = self.synced = 0
         self.announced: tuple[int, int] = (0, 0)
@@ -65,11 +66,11 @@ class World:
         self, kind: str, mode: FanoutMode, *, joined: bool | None = None, named: bool = True
     ) -> None:
         seq = len(self.log) + 1
-        entry = EntryPosition(kind, "g", seq)
+        entry = EntryPosition(kind, "g", SeqId(seq))
         self.log.append(entry)
         self.modes.append(mode)
         if joined is not None:
-            self.changes.append((seq, joined))
+            self.changes.append((SeqId(seq), joined))
         if named:
             self.sync_log.append(entry)
 
@@ -119,7 +120,9 @@ class World:
         if self.wake_ups.is_live:
             heads, records = len(self.log), len(self.sync_log)
             if self.announced != (heads, records):
-                self.wake_ups.woke(Wake({"ann": records}, {"g": heads, "other": 7}))
+                self.wake_ups.woke(
+                    Wake({"ann": SyncSeqId(records)}, {"g": SeqId(heads), "other": SeqId(7)})
+                )
             self.announced = (heads, records)
 
     def _back(self) -> None:
@@ -143,7 +146,7 @@ class World:
 
     async def _connection(self, wake_ups: WakeUps) -> None:
         with wake_ups.listening("ann") as listener:
-            await LiveSession(self.store, listener, self.cursor, 3, self._take).run()
+            await LiveSession(self.store, listener, SyncSeqId(self.cursor), 3, self._take).run()
 
     async def _take(self, answer: Struct) -> None:
         await asyncio.sleep(0.001)
@@ -238,7 +241,7 @@ def test_members_receive_records_in_order_and_heads(steps: list[tuple[Step, floa
     assert world.seen == list(range(1, len(world.sync_log) + 1))
     stays = periods(world.changes)
     for head in world.heads:
-        assert visible(stays, head)
+        assert visible(stays, SeqId(head))
         assert world.modes[head - 1] == "pull"
     if not any(step == "restart" for step, _ in steps):
         assert all(earlier < later for earlier, later in pairwise(world.heads))

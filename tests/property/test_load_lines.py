@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ops.load.chat_lines import ChatLine, Conversion
 from schemas.ids import uuid7_parts
 from schemas.limits import Limits
+from schemas.number_types import Milliseconds
 from schemas.records import (
     AnyCommand,
     CreateConversation,
@@ -80,7 +81,7 @@ def test_the_sequencer_accepts_every_command(log: list[ChatLine]) -> None:
     for line in log:
         for command in conversion.commands(line):
             conversation = conversations[command.conv_id]
-            decision = decide(Limits(), conversation, command, 0)
+            decision = decide(Limits(), conversation, command, Milliseconds(0))
             assert isinstance(decision, Accept)
             decision.apply_to(conversation)
             deliveries = decision.effect.deliveries
@@ -102,7 +103,7 @@ def test_loading_again_in_any_state_changes_nothing(log: list[ChatLine]) -> None
     """Each command of a second load is a duplicate or stale."""
     conversations: dict[str, Conversation] = defaultdict(Conversation)
     for number, command in enumerate(convert(log) * 2):
-        decision = decide(Limits(), conversations[command.conv_id], command, 0)
+        decision = decide(Limits(), conversations[command.conv_id], command, Milliseconds(0))
         if number < len(convert(log)):
             assert isinstance(decision, Accept)
             decision.apply_to(conversations[command.conv_id])

@@ -22,6 +22,7 @@ from consumers.device.device import Device
 from consumers.device.knowledge import SyncBatch, TimelineItem
 from consumers.device.local_store import LocalStore
 from consumers.device.spans import LONGEST, Span, missing, next_to_read, reach
+from schemas.number_types import SeqId, SyncSeqId
 from schemas.records import Entry, MessageEdited, MessageRecalled, NewDevicePolicy
 from tests.support.device_files import DeviceFiles, Killed
 from tests.support.local_world import (
@@ -203,7 +204,7 @@ class FollowingMachine(RuleBasedStateMachine):
     def ask_for_page(self, back: int) -> None:
         """Request a page of the sync timeline, maybe one that was read before."""
         cursor = max(-1, self.files.store.cursor - back)
-        batch = self.gateway.runner.run(self.gateway.timelines.after(cursor))
+        batch = self.gateway.runner.run(self.gateway.timelines.after(SyncSeqId(cursor)))
         self.answers.append(lambda store: store.apply(batch))
 
     @rule(skip=st.integers(0, 4), count=st.integers(1, 3), is_next=st.booleans())
@@ -229,7 +230,7 @@ class FollowingMachine(RuleBasedStateMachine):
         """Receive the head of a pulled conversation, as a live connection sends it to members."""
         head = self.gateway.runner.run(self.world.my_open_head(conv_id))
         if head is not None:
-            self.answers.append(lambda store: store.note_pushed_heads({conv_id: head}))
+            self.answers.append(lambda store: store.note_pushed_heads({conv_id: SeqId(head)}))
 
     @rule()
     @may_die
@@ -415,13 +416,13 @@ known_seqs = st.sets(st.integers(1, 60))
 
 def spans_of(seqs: set[int]) -> list[Span]:
     """Ascending spans without overlaps of exactly these SeqIds; neighbours may be separate."""
-    return [Span(seq, seq) for seq in sorted(seqs)]
+    return [Span(SeqId(seq), SeqId(seq)) for seq in sorted(seqs)]
 
 
 @given(known_seqs, st.integers(0, 60))
 def test_the_contiguous_range_ends_before_the_first_gap(known: set[int], through: int) -> None:
     """All SeqIds up to the result are known, and the next one is not."""
-    end = reach(through, spans_of({seq for seq in known if seq > through}))
+    end = reach(SeqId(through), spans_of({seq for seq in known if seq > through}))
     assert set(range(through + 1, end + 1)) <= known
     assert end + 1 not in known or end + 1 <= through
 
@@ -431,7 +432,7 @@ def test_the_missing_seqids_are_those_without_entry_or_hole(
     known: set[int], first: int, length: int
 ) -> None:
     """The result has exactly the unknown SeqIds, in order."""
-    asked = Span(first, first + length)
+    asked = Span(SeqId(first), SeqId(first + length))
     found = [
         seq for part in missing(asked, spans_of(known)) for seq in range(part[0], part[1] + 1)
     ]
@@ -443,7 +444,7 @@ def test_the_next_range_to_read_begins_and_ends_with_a_gap(known: set[int], head
     """The range starts with the first gap and ends with a gap, and has a bound."""
     known = {seq for seq in known if seq <= head}
     gaps = [seq for seq in range(1, head + 1) if seq not in known]
-    span = next_to_read(Span(1, head), spans_of(known))
+    span = next_to_read(Span(SeqId(1), SeqId(head)), spans_of(known))
     if not gaps:
         assert span is None
         return

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from gateway.reads.conversation_list import list_conversations
 from schemas.ids import uuid7
+from schemas.number_types import SeqId
 from schemas.records import (
     AnyCommand,
     AnyEntry,
@@ -221,7 +222,11 @@ def is_inside(timeline: list[AnyEntry], user: str, seq: int) -> bool:
 def mark(seq: int, sender: str = "bob", conv_id: str = "c1") -> MarkRead:
     """A read mark of a person."""
     return MarkRead(
-        conv_id=conv_id, sender=sender, device_id="d", client_msg_id=uuid7(9, seq % 9), seq=seq
+        conv_id=conv_id,
+        sender=sender,
+        device_id="d",
+        client_msg_id=uuid7(9, seq % 9),
+        seq=SeqId(seq),
     )
 
 

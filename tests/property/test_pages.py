@@ -17,6 +17,7 @@ from gateway.reads.history import HistoryAsked, read_history
 from gateway.reads.search_terms import from_cursor, parse_query
 from gateway.store.index_port import SearchAsked
 from schemas.http.answers import Hole
+from schemas.number_types import SeqId
 from schemas.records import HistoryRule
 from schemas.visibility import MembershipChange, Period, readable, visible
 from tests.support.gateway import covered
@@ -48,7 +49,7 @@ def scenes(draw: st.DrawFn) -> Scene:
     joined = draw(st.integers(1, HEAD))
     happened = dict([(joined, True), *(change for change in draw(changes) if change[0] > joined)])
     rule = draw(st.sampled_from(RULES))
-    happened_changes = [MembershipChange(seq, came, rule) for seq, came in happened.items()]
+    happened_changes = [MembershipChange(SeqId(seq), came, rule) for seq, came in happened.items()]
     head = draw(st.integers(0, HEAD))
     missing = draw(st.sets(st.integers(1, HEAD), max_size=3))
     stored = frozenset(range(1, head + 5)) - missing
@@ -115,10 +116,12 @@ def test_history_accounts_for_each_seq_once(
     assert covered(items, newest_first=asked.newest_first) == expected
     shown = {item["seq"] for item in items if "hole" not in item}
     assert shown == {
-        s for s in seqs if visible(scene.readable, s) and s <= scene.head and s in scene.stored
+        s
+        for s in seqs
+        if visible(scene.readable, SeqId(s)) and s <= scene.head and s in scene.stored
     }
     hidden = covered(item for item in items if item.get("hole") == "hidden")
-    assert set(hidden) == {s for s in seqs if not visible(scene.readable, s)}
+    assert set(hidden) == {s for s in seqs if not visible(scene.readable, SeqId(s))}
 
 
 @untimed
@@ -128,7 +131,10 @@ def test_an_empty_range_is_an_empty_page(
     newest_first: bool,  # noqa: FBT001 - Hypothesis draws it
 ) -> None:
     """A range that ends before it begins has no items and no next."""
-    assert asyncio.run(all_pages(scene, HistoryAsked(HEAD, HEAD - 1, 5, newest_first))) == []
+    assert (
+        asyncio.run(all_pages(scene, HistoryAsked(SeqId(HEAD), SeqId(HEAD - 1), 5, newest_first)))
+        == []
+    )
 
 
 @untimed
@@ -153,7 +159,7 @@ def test_search_returns_each_visible_hit_once(
         store.put_conversation(conv_id, scene.head)
         for seq, joined, rule, _ in scene.changes:
             store.put_change("ann", conv_id, seq, joined=joined, history=rule)
-        for seq in range(1, HEAD + 1):
+        for seq in map(SeqId, range(1, HEAD + 1)):
             one = message(conv_id, seq, text="found" if seq in said else "other")
             index.messages.append(one)  # the index is ahead of the store
             if seq in otherwise:
@@ -163,7 +169,7 @@ def test_search_returns_each_visible_hit_once(
         wanted |= {
             (conv_id, seq)
             for seq in (said & scene.stored) - otherwise
-            if seq <= scene.head and visible(scene.readable, seq)
+            if seq <= scene.head and visible(scene.readable, SeqId(seq))
         }
     with patch.object(search, "_MAX_ROUNDS", rounds):
         found = asyncio.run(all_hits(store, index, limit))

@@ -13,6 +13,7 @@ from gateway.store.cassandra_store import changes_of
 from schemas.codec import encode
 from schemas.ids import uuid7
 from schemas.limits import MAX_EDITS, MAX_ENTRY_BYTES, MAX_PERIODS, Limits
+from schemas.number_types import SeqId
 from schemas.records import (
     AddMembers,
     AnyCommand,
@@ -132,7 +133,7 @@ def test_the_store_has_exactly_the_periods_that_count(
         assert len(rows) <= 2 * FEW.max_periods
         due = plain_periods(timeline, user, FEW.max_periods)
         if created.history == "all" and due:
-            due = [Period(1, due[-1].last)]
+            due = [Period(SeqId(1), due[-1].last)]
         assert readable(changes_of(rows)) == due
     codes = {record.code for _, record in synced(log) if isinstance(record, Rejected)}
     assert codes <= {"already_a_member", "not_a_member"}
@@ -155,7 +156,7 @@ def test_adjacent_joins_and_leaves_are_one_period() -> None:
     timeline = run(steps, Limits()).timeline_of("c1")
     rows = rows_of(timeline, "bob")
     assert len(rows) == 2
-    assert readable(changes_of(rows)) == [Period(2, 8_101)]
+    assert readable(changes_of(rows)) == [Period(SeqId(2), SeqId(8_101))]
 
 
 def test_short_periods_do_not_end_the_right_to_a_long_one() -> None:
@@ -173,7 +174,7 @@ def test_short_periods_do_not_end_the_right_to_a_long_one() -> None:
     timeline = run(steps, Limits()).timeline_of("c1")
     found = readable(changes_of(rows_of(timeline, "bob")))
     assert len(found) == MAX_PERIODS
-    assert found[0] == Period(2, 13)
+    assert found[0] == Period(SeqId(2), SeqId(13))
     changes = [
         (e.seq, isinstance(e, MembersAdded))
         for e in timeline
@@ -220,7 +221,7 @@ def test_a_recall_in_a_group_with_many_former_members_is_cheap() -> None:
         RemoveMembers(**of_ann(3), members=people),
     ]
     seq = len(run(steps[:3], Limits()).timeline_of("c1"))
-    log = run([*steps, RecallMessage(**of_ann(4), seq=seq)], Limits())
+    log = run([*steps, RecallMessage(**of_ann(4), seq=SeqId(seq))], Limits())
     notified = {user for user, record in synced(log) if isinstance(record, Retracted)}
     assert notified == set(people[-Limits().max_notices :])
 
@@ -230,7 +231,7 @@ def test_every_recipient_of_a_text_is_notified_of_its_recall_after_any_number_of
     steps: list[AnyCommand] = [
         CreateConversation(**of_ann(0), members=["x", "y", "z"]),
         say(1),
-        EditMessage(**of_ann(2), seq=3, content=TextContent(text="ho")),
+        EditMessage(**of_ann(2), seq=SeqId(3), content=TextContent(text="ho")),
         RemoveMembers(**of_ann(3), members=["x", "y", "z"]),
     ]
     for number in range(4, 14):
@@ -239,6 +240,6 @@ def test_every_recipient_of_a_text_is_notified_of_its_recall_after_any_number_of
             AddMembers(**{**of_ann(number), "device_id": "a"}, members=user),
             RemoveMembers(**{**of_ann(number), "device_id": "b"}, members=user),
         ]
-    log = run([*steps, RecallMessage(**of_ann(20), seq=3)], FEW)
+    log = run([*steps, RecallMessage(**of_ann(20), seq=SeqId(3))], FEW)
     notified = {user for user, record in synced(log) if isinstance(record, Retracted)}
     assert notified == {"x", "y", "z"}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from schemas.limits import RECENT_PAGE, RECENT_PAGES
+from schemas.number_types import NO_SEQ, Milliseconds, SeqId
 from stream_processors.core.recent import (
     ClosedPage,
     RecentMessages,
@@ -35,19 +36,19 @@ KEPT_AT_LEAST = RECENT_PAGE * (RECENT_PAGES - 1)
 
 
 def talk(
-    recent: RecentMessages, remembered: Mapping[int, RememberedMessage | UnalteredMessage]
+    recent: RecentMessages, remembered: Mapping[SeqId, RememberedMessage | UnalteredMessage]
 ) -> list[ClosedPage]:
     """Add messages; return the pages for the log."""
     closed = [recent.add(seq, each) for seq, each in remembered.items()]
     return [page for page in closed if page is not None]
 
 
-def messages(drawn: list[Drawn]) -> dict[int, RememberedMessage | UnalteredMessage]:
+def messages(drawn: list[Drawn]) -> dict[SeqId, RememberedMessage | UnalteredMessage]:
     """The messages of drawn steps, by SeqId."""
-    found: dict[int, RememberedMessage | UnalteredMessage] = {}
-    seq, at = 0, 1_000
+    found: dict[SeqId, RememberedMessage | UnalteredMessage] = {}
+    seq, at = NO_SEQ, Milliseconds(1_000)
     for gap, sender, later, pulled, recipients in drawn:
-        seq, at = seq + gap, at + later
+        seq, at = SeqId(seq + gap), Milliseconds(at + later)
         found[seq] = RememberedMessage(sender, at, (seq,), recipients) if pulled else (sender, at)
     return found
 
@@ -68,21 +69,21 @@ def test_recent_messages_have_their_latest_alterations(
         seq: RememberedMessage(*each) if isinstance(each, tuple) else each
         for seq, each in remembered.items()
     }
-    last = max(known, default=0)
+    last = max(known, default=NO_SEQ)
     for seq, recalled in alter:
-        found = recent.find(seq) if recent.remembers(seq) else None
+        found = recent.find(SeqId(seq)) if recent.remembers(SeqId(seq)) else None
         if found is not None:
             edits = (*found.edits, last)
-            known[seq] = structs.replace(found, edits=edits, recalled=recalled)
-            changed = recent.replace(seq, known[seq])
+            known[SeqId(seq)] = structs.replace(found, edits=edits, recalled=recalled)
+            changed = recent.replace(SeqId(seq), known[SeqId(seq)])
             pages += [] if changed is None else [changed]
     for page in pages:
         copy.restore_page(page)
     copy.restore_open(recent.page, recent.open)
     for each in (recent, copy):
         for seq in range(last + 2):
-            if each.remembers(seq):
-                assert each.find(seq) == known.get(seq)
+            if each.remembers(SeqId(seq)):
+                assert each.find(SeqId(seq)) == known.get(SeqId(seq))
             else:
                 assert seq // RECENT_PAGE != last // RECENT_PAGE
                 assert seq not in known or seq <= last - KEPT_AT_LEAST
@@ -91,7 +92,12 @@ def test_recent_messages_have_their_latest_alterations(
 def test_a_thousand_messages_are_remembered_in_few_bytes() -> None:
     """Of 5,000 messages the last 1,000 are remembered, in 16 KB."""
     recent = RecentMessages()
-    talk(recent, {seq: (f"user-{seq % 7}", seq * 61_000) for seq in range(1, 5_001)})
-    assert all(recent.remembers(seq) and recent.find(seq) for seq in range(4_000, 5_001))
-    assert not recent.remembers(3_900)
+    talk(
+        recent,
+        {SeqId(seq): (f"user-{seq % 7}", Milliseconds(seq * 61_000)) for seq in range(1, 5_001)},
+    )
+    assert all(
+        recent.remembers(SeqId(seq)) and recent.find(SeqId(seq)) for seq in range(4_000, 5_001)
+    )
+    assert not recent.remembers(SeqId(3_900))
     assert sum(map(len, recent.closed.values())) < 16_000

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from backends.kafka.clients import partition_of
 from backends.sync_layout.layouts import Sharded
 from schemas.ids import is_valid_id
+from schemas.number_types import EpochNumber
 from schemas.recipients import is_recipient, key_parts, recipients_key, recipients_of
 from stream_processors.commit.shard_destinations import ShardDestinations
 from stream_processors.core.audience import Audience
@@ -42,7 +43,7 @@ def test_each_recipient_has_one_record_in_their_own_shard(
     counts = {"sync": partitions, "sync-1": later}
     destinations = ShardDestinations(Sharded("sync"), counts.__getitem__)
     for epoch, topic in ((0, "sync"), (0, "sync"), (1, "sync-1")):
-        destinations.use_epoch(epoch)
+        destinations.use_epoch(EpochNumber(epoch))
         records = destinations.of(audience, b"")
         assert {name for name, _, _ in records} == {topic}
         assert len({partition for _, partition, _ in records}) == len(records)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.ids import MAX_RANDOM, is_client_msg_id, uuid7, uuid7_parts
+from schemas.number_types import EpochNumber, Offset, SeqId
 from schemas.records import HistoryRule
 from schemas.sync_seq import sync_seq, unpack_sync_seq
 from schemas.visibility import MembershipChange, Period, counts, periods, readable, visible
@@ -54,16 +55,18 @@ offsets = st.integers(0, (1 << 48) - 1)
 @given(epochs, offsets, epochs, offsets)
 def test_sync_seqs_increase_with_epoch_and_offset(a: int, b: int, c: int, d: int) -> None:
     """A sync SeqId contains epoch and offset, and is ordered by them."""
-    assert unpack_sync_seq(sync_seq(a, b)) == (a, b)
-    assert (sync_seq(a, b) < sync_seq(c, d)) == ((a, b) < (c, d))
-    assert sync_seq(a, b) < 1 << 63
+    assert unpack_sync_seq(sync_seq(EpochNumber(a), Offset(b))) == (a, b)
+    assert (sync_seq(EpochNumber(a), Offset(b)) < sync_seq(EpochNumber(c), Offset(d))) == (
+        (a, b) < (c, d)
+    )
+    assert sync_seq(EpochNumber(a), Offset(b)) < 1 << 63
 
 
 changes = st.lists(st.tuples(seqs, st.booleans()), max_size=12)
 
 
 @given(changes)
-def test_periods_are_disjoint_and_ordered(happened: list[tuple[int, bool]]) -> None:
+def test_periods_are_disjoint_and_ordered(happened: list[tuple[SeqId, bool]]) -> None:
     """For any changes, periods do not overlap, and only the last one is open."""
     found = periods(happened)
     for earlier, later in itertools.pairwise(found):
@@ -73,19 +76,19 @@ def test_periods_are_disjoint_and_ordered(happened: list[tuple[int, bool]]) -> N
 
 
 @given(st.lists(seqs, unique=True, max_size=10).map(sorted), st.integers(0, 31))
-def test_seqids_between_join_and_leave_are_visible(turns: list[int], seq: int) -> None:
+def test_seqids_between_join_and_leave_are_visible(turns: list[SeqId], seq: int) -> None:
     """A person reads from each join to the next leave, both included."""
     happened = [(turn, at % 2 == 0) for at, turn in enumerate(turns)]
     edges = [*turns, 10**9] if len(turns) % 2 else turns
     inside = any(a <= seq <= b for a, b in zip(edges[::2], edges[1::2], strict=True))
-    assert visible(periods(reversed(happened)), seq) == inside
+    assert visible(periods(reversed(happened)), SeqId(seq)) == inside
 
 
 def test_a_period_without_an_end_is_open() -> None:
     """A member reads everything from the join on."""
-    assert periods([(3, True)]) == [Period(3)]
-    assert not visible([Period(3)], 2)
-    assert visible([Period(3)], 10**12)
+    assert periods([(SeqId(3), True)]) == [Period(SeqId(3))]
+    assert not visible([Period(SeqId(3))], SeqId(2))
+    assert visible([Period(SeqId(3))], SeqId(10**12))
 
 
 rules = st.sampled_from(["since_join", "all"])
@@ -110,7 +113,7 @@ def read_plainly(happened: list[MembershipChange], seq: int) -> bool:
 
 @given(happenings, st.integers(1, 31), st.randoms())
 def test_the_readable_seqids_are_those_that_each_join_opens(
-    happened: list[tuple[int, bool, HistoryRule]], seq: int, chance: Random
+    happened: list[tuple[SeqId, bool, HistoryRule]], seq: int, chance: Random
 ) -> None:
     """The readable parts equal a direct walk, for joins and leaves in any order with either rule.
 
@@ -119,12 +122,12 @@ def test_the_readable_seqids_are_those_that_each_join_opens(
     changes = [MembershipChange(*each) for each in {each[0]: each for each in happened}.values()]
     shuffled = [*changes, *changes[:3]]
     chance.shuffle(shuffled)
-    assert visible(readable(shuffled), seq) == read_plainly(changes, seq)
+    assert visible(readable(shuffled), SeqId(seq)) == read_plainly(changes, seq)
 
 
 @given(happenings)
 def test_readable_parts_are_disjoint_and_ordered(
-    happened: list[tuple[int, bool, HistoryRule]],
+    happened: list[tuple[SeqId, bool, HistoryRule]],
 ) -> None:
     """Readable parts do not overlap, and the last one ends where the last period does."""
     changes = [MembershipChange(*each) for each in {each[0]: each for each in happened}.values()]
@@ -137,34 +140,43 @@ def test_readable_parts_are_disjoint_and_ordered(
 
 @given(happenings, rules)
 def test_the_last_history_rule_applies_to_all_joins(
-    happened: list[tuple[int, bool, HistoryRule]], rule: HistoryRule
+    happened: list[tuple[SeqId, bool, HistoryRule]], rule: HistoryRule
 ) -> None:
     """``since_join`` gives the membership periods; ``all`` gives one range from 1 to their end."""
-    changes = [MembershipChange(seq, joined, rule) for seq, joined, _ in happened]
+    changes = [MembershipChange(SeqId(seq), joined, rule) for seq, joined, _ in happened]
     stays = periods((each.seq, each.joined) for each in changes)
-    whole = [Period(1, stays[-1].last)] if stays else []
+    whole = [Period(SeqId(1), stays[-1].last)] if stays else []
     assert readable(changes) == (stays if rule == "since_join" else whole)
 
 
 @given(st.lists(st.integers(1, 60), unique=True, max_size=3).map(sorted), st.integers(1, 60))
-def test_the_last_period_decides_whose_edits_count(turns: list[int], edit: int) -> None:
+def test_the_last_period_decides_whose_edits_count(turns: list[SeqId], edit: int) -> None:
     """For a member each edit counts, and for a former member those up to the last leave."""
-    happened = [MembershipChange(turn, at % 2 == 0) for at, turn in enumerate(turns)]
+    happened = [MembershipChange(SeqId(turn), at % 2 == 0) for at, turn in enumerate(turns)]
     due = bool(turns) and (len(turns) % 2 == 1 or edit <= turns[-1])
-    assert counts(readable(happened), edit) == due
+    assert counts(readable(happened), SeqId(edit)) == due
 
 
 def test_a_join_right_after_a_leave_continues_the_period() -> None:
     """Any number of joins and leaves in a row is one period."""
-    happened = [MembershipChange(seq, joined=seq % 2 == 1) for seq in range(5, 16_206)]
-    assert readable(happened) == [Period(5)]
-    assert readable([*happened, MembershipChange(16_206, joined=False)]) == [Period(5, 16_206)]
-    assert readable([*happened, MembershipChange(16_300, joined=False)]) == [Period(5, 16_300)]
+    happened = [MembershipChange(SeqId(seq), joined=seq % 2 == 1) for seq in range(5, 16_206)]
+    assert readable(happened) == [Period(SeqId(5))]
+    assert readable([*happened, MembershipChange(SeqId(16_206), joined=False)]) == [
+        Period(SeqId(5), SeqId(16_206))
+    ]
+    assert readable([*happened, MembershipChange(SeqId(16_300), joined=False)]) == [
+        Period(SeqId(5), SeqId(16_300))
+    ]
 
 
 def test_a_return_opens_the_history_by_the_rule() -> None:
     """A former member of an ``all`` conversation reads up to the leave; a join opens all of it."""
-    away = [MembershipChange(5, joined=True, history="all"), MembershipChange(8, joined=False)]
-    assert readable(away) == [Period(1, 8)]
-    assert readable([*away, MembershipChange(12, joined=True, history="all")]) == [Period(1)]
-    assert readable([MembershipChange(8, joined=False, history="all")]) == []
+    away = [
+        MembershipChange(SeqId(5), joined=True, history="all"),
+        MembershipChange(SeqId(8), joined=False),
+    ]
+    assert readable(away) == [Period(SeqId(1), SeqId(8))]
+    assert readable([*away, MembershipChange(SeqId(12), joined=True, history="all")]) == [
+        Period(SeqId(1))
+    ]
+    assert readable([MembershipChange(SeqId(8), joined=False, history="all")]) == []

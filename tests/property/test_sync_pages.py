@@ -19,10 +19,12 @@ from gateway.reads.sync_back import read_sync_back
 from gateway.reads.sync_merge import ascending, descending
 from gateway.reads.sync_page import read_sync
 from gateway.store.store_port import StoredRow
+from schemas.buckets import sync_bucket
 from schemas.codec import encode
 from schemas.errors import ServerUnavailable
 from schemas.http.answers import SyncPage
 from schemas.limits import MAX_SEQ, SYNC_BUCKET
+from schemas.number_types import BucketNumber, SeqId, SyncSeqId
 from schemas.records import MessageSent, NotStoredHole, RecalledHole
 from schemas.sync_rows import SyncRow, encode_row, references
 from tests.support.gateway_store import FakeStore, key_of, message
@@ -80,7 +82,7 @@ def row_of(part: Sequence[int]) -> SyncRow:
     for sync_seq in part:
         entry = reference_of(sync_seq)
         if entry is None:
-            row.replies[sync_seq] = reply_of(sync_seq)
+            row.replies[SyncSeqId(sync_seq)] = reply_of(sync_seq)
         else:
             row.entries.setdefault(entry[0], []).extend((sync_seq, entry[1]))
     return row
@@ -175,13 +177,15 @@ def test_overlapping_rows_return_each_reference_once(
     The slices go forwards and backwards.
     """
     now = written(seqs, steps)[:cut]
-    rows = {key_of(row): StoredRow(key_of(row), encode_row(row).decode()) for row in now}
+    rows = {
+        key_of(row): StoredRow(SyncSeqId(key_of(row)), encode_row(row).decode()) for row in now
+    }
     there = [seq for seq in seqs if rows and seq <= max(rows)]
     keys = sorted(rows)
 
     upwards: list[int] = []
     while part := [rows[key] for key in keys if key > (upwards or [place])[-1]][:slice_size]:
-        upwards += [each.sync_seq for each in ascending(part, (upwards or [place])[-1])]
+        upwards += [each.sync_seq for each in ascending(part, SyncSeqId((upwards or [place])[-1]))]
     assert upwards == [seq for seq in there if seq > place]
 
     above = [key for key in keys if key >= place][:1]
@@ -190,7 +194,7 @@ def test_overlapping_rows_return_each_reference_once(
     for begin in range(0, len(above) + len(below), slice_size):
         part_keys = [*above, *below][begin : begin + slice_size + 1]
         under = part_keys.pop() if len(part_keys) > slice_size else -1
-        found = descending([rows[key] for key in part_keys], place, under)
+        found = descending([rows[key] for key in part_keys], SyncSeqId(place), SyncSeqId(under))
         downwards += [each.sync_seq for each in found]
     assert downwards == [seq for seq in reversed(there) if seq < place]
 
@@ -206,7 +210,7 @@ async def all_sync(store: FakeStore, after: int, limit: int) -> list[int]:
     """Read all pages; return the sync SeqIds, after a check of the records."""
     seqs: list[int] = []
     while True:
-        page, awaited = await read_sync(store, "ann", after, limit)
+        page, awaited = await read_sync(store, "ann", SyncSeqId(after), limit)
         assert_bounded(page, limit)
         seqs += shown(page)
         assert page.next >= after
@@ -233,7 +237,7 @@ async def all_sync_back(store: FakeStore, before: int, limit: int) -> list[int]:
     seqs: list[int] = []
     while True:
         try:
-            page = await read_sync_back(store, "ann", before, limit)
+            page = await read_sync_back(store, "ann", SyncSeqId(before), limit)
         except ServerUnavailable:
             assert isinstance(store, Arriving)
             store.arrive(0, 1)
@@ -340,13 +344,13 @@ class Arriving(FakeStore):
         """Let everything arrive."""
         self.arrive(len(self._waiting_rows), len(self._waiting_entries))
 
-    async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
+    async def sync_buckets(self, user: str, first: BucketNumber, limit: int) -> list[BucketNumber]:
         there = await super().sync_buckets(user, first, limit)
-        ahead = {key_of(row) // SYNC_BUCKET for row in self._waiting_rows[:LISTED_AHEAD]}
+        ahead = {sync_bucket(SyncSeqId(key_of(row))) for row in self._waiting_rows[:LISTED_AHEAD]}
         return sorted({*there, *(bucket for bucket in ahead if bucket >= first)})[:limit]
 
     async def sync_rows_back(
-        self, user: str, bucket: int, before: int, limit: int
+        self, user: str, bucket: BucketNumber, before: SyncSeqId, limit: int
     ) -> list[StoredRow]:
         for _ in range(next(self._pace)[0]):  # of simultaneous reads, any one may be the first
             await asyncio.sleep(0)
@@ -418,14 +422,14 @@ def test_refused_and_recalled_entries_are_holes(
         conv_id, entry_seq = entry
         expected[seq] = encode(message(*entry))
         if entry_seq % 5 in refused:
-            expected[seq] = encode(NotStoredHole(conv_id=conv_id, seq=entry_seq))
+            expected[seq] = encode(NotStoredHole(conv_id=conv_id, seq=SeqId(entry_seq)))
         else:
             store.put_message(message(*entry))
             if entry_seq % 5 in recalled:
                 store.put_recall(conv_id, entry_seq + 1, entry_seq)
-                expected[seq] = encode(RecalledHole(conv_id=conv_id, seq=entry_seq))
+                expected[seq] = encode(RecalledHole(conv_id=conv_id, seq=SeqId(entry_seq)))
         store.put_conversation(*entry)
-    page, _ = asyncio.run(read_sync(store, "ann", -1, limit))
+    page, _ = asyncio.run(read_sync(store, "ann", SyncSeqId(-1), limit))
     assert {each.sync_seq: bytes(each.record) for each in page.records} == dict(
         list(expected.items())[:limit]
     )

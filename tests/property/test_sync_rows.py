@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from schemas.codec import encode
 from schemas.errors import TransientFailure
 from schemas.limits import SYNC_BUCKET
+from schemas.number_types import Offset
 from schemas.recipients import recipients_key, recipients_of
 from schemas.settings import Settings
 from schemas.sync_rows import decode_row, references
@@ -135,7 +136,7 @@ class World:
     def __init__(self, log: list[tuple[list[str], int]]) -> None:
         said = Conversation("c").said
         self.log = [
-            Record(0, FIRST + at, recipients_key(users), encode(said(seq, "hi")))
+            Record(0, Offset(FIRST + at), recipients_key(users), encode(said(seq, "hi")))
             for at, (users, seq) in enumerate(log)
         ]
         seqs = [seq for _, seq in log]

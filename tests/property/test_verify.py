@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from audit.expected_audience import AudienceRun, Cursor, Cursors
 from schemas.codec import encode
 from schemas.ids import uuid7
+from schemas.number_types import EpochNumber, Offset
 from schemas.recipients import recipients_of
 from schemas.records import AnyCommand, MessageSent
 from tests.support.audited import System
@@ -168,7 +169,7 @@ def test_rows_written_during_the_audit_must_match_the_log(more: list[AnyCommand]
     system = _system([*STORY, *more])
     system.timeline, system.grown = system.timeline[:-1], system.timeline[-1:]
     conv_id, _, seq, *_ = row = system.messages[-1]
-    system.messages[-1] = (*row[:6], (row[6] or b"") + b" ", *row[7:])
+    system.messages[-1] = row._replace(entry=(row.entry or b"") + b" ")
 
     expected = Expected("store", "extra", conv_id, seq)
 
@@ -187,12 +188,14 @@ def test_records_removed_by_retention_are_not_differences(
     system = _system([*STORY, *more])
     partition = data.draw(st.integers(0, SYNC_PARTITIONS - 1))
     ends = [offset + 1 for number, offset, _, _ in system.sync if number == partition]
-    system.lows[partition] = data.draw(st.sampled_from([1, *ends]))
+    system.lows[partition] = Offset(data.draw(st.sampled_from([1, *ends])))
     kept = [r for r in system.sync if r[0] != partition or r[1] >= system.lows[partition]]
     if data.draw(st.booleans()):
         low, homes = system.lows[partition], system.shards.home
         system.sync_rows = [
-            row for row in system.sync_rows if row[2] >= low or homes(row[0], 0) != partition
+            row
+            for row in system.sync_rows
+            if row.sync_seq >= low or homes(row.user_id, EpochNumber(0)) != partition
         ]
     system.sync = kept
 
@@ -207,7 +210,7 @@ def test_records_removed_by_retention_are_not_differences(
 def test_a_loss_after_the_retained_beginning_is_named(choice: int) -> None:
     """Retention explains the oldest missing records, but no hole among later records."""
     system = _system(STORY)
-    home = system.home("ann", 0)
+    home = system.home("ann", EpochNumber(0))
     own = [record for record in system.sync if record[0] == home]
     system.lows[home] = own[1][1]
     later = own[len(own) // 2 :]
@@ -230,7 +233,7 @@ def test_only_expired_rows_may_be_absent(more: list[AnyCommand], data: st.DataOb
     at = alone[data.draw(st.integers(0, len(alone) - 1))].at
     lost = [each for each in alone if each.at == at]
     newest = max(msgspec.json.decode(value_of(system, each))["at"] for each in lost)
-    user = system.sync_rows.pop(at)[0]
+    user = system.sync_rows.pop(at).user_id
     due, expired = (replace(system, expired_before=time) for time in (newest, newest + 1))
 
     assert expired.audit().differences == []

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit.sync_store import AuditedSyncRow
+from schemas.number_types import ShardNumber, SyncSeqId
 from schemas.recipients import recipients_of
 from schemas.sync_rows import decode_row, references
 from schemas.sync_seq import epoch_of, sync_seq
@@ -31,19 +32,19 @@ processes = st.lists(
 )
 
 
-def _places(system: System, user: str) -> list[int]:
+def _places(system: System, user: str) -> list[SyncSeqId]:
     """Return the sync SeqIds of all deliveries to a recipient."""
     return sorted(
-        sync_seq(epoch_of(number), offset)
+        sync_seq(epoch_of(ShardNumber(number)), offset)
         for number, offset, key, _ in system.sync
         if user.encode() in recipients_of(key or b"")
     )
 
 
-def _read(rows: Sequence[AuditedSyncRow], user: str, after: int) -> list[int]:
+def _read(rows: Sequence[AuditedSyncRow], user: str, after: int) -> list[SyncSeqId]:
     """Read a recipient's rows above a cursor, as the documentation of `gateway` describes."""
     taken = []
-    for _, _, key, value in sorted(row for row in rows if row[0] == user):
+    for _, _, key, value in sorted(row for row in rows if row.user_id == user):
         if key <= after:
             continue
         for each in references(decode_row(value or b"")):
@@ -61,7 +62,7 @@ def test_rows_of_a_killed_sink_are_correct(history: list[Process]) -> None:
     system.sync_rows = rows_of(system.sync, history)
 
     assert system.audit().differences == []
-    for user in {row[0] for row in system.sync_rows}:
+    for user in {row.user_id for row in system.sync_rows}:
         places = _places(system, user)
         for cursor in (-1, *places):
             assert _read(system.sync_rows, user, cursor) == [at for at in places if at > cursor]
@@ -75,15 +76,15 @@ def test_a_skip_note_covers_only_the_rows_up_to_the_note(
     """A skip note at the last record explains missing rows, and a lower note does not."""
     system = system_of(LOG)
     system.sync_rows = rows_of(system.sync, history)
-    users = sorted({row[0] for row in system.sync_rows})
+    users = sorted({row.user_id for row in system.sync_rows})
     user = users[choice % len(users)]
-    system.sync_rows = [row for row in system.sync_rows if row[0] != user]
+    system.sync_rows = [row for row in system.sync_rows if row.user_id != user]
     system.buckets = [each for each in system.buckets if each[0] != user]
     last = _places(system, user)[-1]
 
     system.skip_notes = [(user, last)]
     assert system.audit().differences == []
-    system.skip_notes = [(user, last - 1)]
+    system.skip_notes = [(user, SyncSeqId(last - 1))]
     (difference,) = system.audit().differences
     assert (difference.kind, difference.user) == ("missing", user)
 
@@ -103,7 +104,7 @@ def test_exactly_the_records_that_a_reader_loses_are_named(
 
     lost = {
         (user, place)
-        for user in {row[0] for row in system.sync_rows}
+        for user in {row.user_id for row in system.sync_rows}
         for place in set(_places(system, user)) - set(_read(system.sync_rows, user, -1))
     }
     named = [each for each in differences if each.kind in {"missing", "out_of_order"}]

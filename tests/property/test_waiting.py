@@ -16,6 +16,7 @@ from gateway.live.long_poll import await_page
 from gateway.log.wake_ups import MAX_SINK_LAG_SECONDS, Wake, WakeUps
 from gateway.reads.sync_page import SyncRead, read_sync
 from schemas.http.answers import SyncPage
+from schemas.number_types import SyncSeqId
 from tests.support import virtual_time
 from tests.support.gateway_store import FakeStore, message
 
@@ -86,7 +87,7 @@ class World:
         """Send the wake-ups that were not sent, before or after the records are stored."""
         fresh, self.announced = self.log[self.announced :], len(self.log)
         if fresh and self.wake_ups.is_live:
-            self.wake_ups.woke(Wake({"ann": fresh[-1], "bob": 9_999}, {}))
+            self.wake_ups.woke(Wake({"ann": SyncSeqId(fresh[-1]), "bob": SyncSeqId(9_999)}, {}))
             self.announced_at |= dict.fromkeys(fresh, self.loop.time())
 
     def _store_next(self) -> None:
@@ -134,7 +135,9 @@ class World:
         cursor = -1
         while True:
             with self.wake_ups.listening("ann") as listener:
-                page = await await_page(listener, partial(self.read, cursor), cursor, WAIT, DAY)
+                page = await await_page(
+                    listener, partial(self.read, cursor), SyncSeqId(cursor), WAIT, DAY
+                )
             self.seen += [(record.sync_seq, self.loop.time()) for record in page.records]
             cursor = page.next
             await asyncio.sleep(AWAY)
@@ -142,7 +145,7 @@ class World:
     async def read(self, after: int) -> SyncRead:
         """Read a page of the store."""
         self.reads += 1
-        page = await read_sync(self.store, "ann", after, 3)
+        page = await read_sync(self.store, "ann", SyncSeqId(after), 3)
         await asyncio.sleep(READ)  # events happen while the answer is in flight
         return page
 
@@ -199,10 +202,12 @@ def test_a_wait_ends_at_its_timeout_and_with_the_gateway() -> None:
     async def play() -> None:
         world = World()
         with world.wake_ups.listening("ann") as listener:
-            page = await await_page(listener, lambda: world.read(-1), -1, 7, DAY)
+            page = await await_page(listener, lambda: world.read(-1), SyncSeqId(-1), 7, DAY)
             assert (page.records, page.next) == ([], -1)
             assert 7 <= world.loop.time() < 8
-            ending = asyncio.create_task(await_page(listener, lambda: world.read(-1), -1, 30, DAY))
+            ending = asyncio.create_task(
+                await_page(listener, lambda: world.read(-1), SyncSeqId(-1), 30, DAY)
+            )
             await asyncio.sleep(3.5)  # the next read is at 7 s
             world.wake_ups.close()
             await ending
@@ -244,7 +249,7 @@ def test_nothing_is_read_with_an_expired_token(
             world.wake_ups.listening("ann") as listener,
             contextlib.suppress(TokenExpired),
         ):
-            page = await await_page(listener, read, -1, seconds, lasts)
+            page = await await_page(listener, read, SyncSeqId(-1), seconds, lasts)
         assert all(at < max(lasts, READ) for at in begun)
         assert world.loop.time() < max(min(seconds, lasts), 0) + 2 * READ
         if page is None:

@@ -20,6 +20,7 @@ from gateway.http.routes import ROUTES, WRITING_ROUTES
 from gateway.http.tokens import issue_token
 from gateway.reads.search_terms import to_cursor
 from gateway.store.index_port import SearchPosition
+from schemas.number_types import Milliseconds, SeqId
 from tests.support.gateway import SECRET, Answer, Caller, serving, token_settings
 from tests.support.gateway_store import FakeIndex, FakeStore, message
 
@@ -254,7 +255,7 @@ async def test_an_id_is_only_a_value_in_queries(gateway: Caller, conv_id: str) -
 
 async def test_a_cursor_of_another_request_shows_no_additional_data(gateway: Caller) -> None:
     """A forged cursor gives only hits that the person may read."""
-    cursor = to_cursor(SearchPosition(1 << 50, "c", 1))
+    cursor = to_cursor(SearchPosition(Milliseconds(1 << 50), "c", SeqId(1)))
     hers = await gateway.get("/v1/search", "ann", q="secretword", cursor=cursor)
     assert len(hers.body["hits"]) == 1
     others = await gateway.get("/v1/search", "eve", q="secretword", cursor=cursor)

@@ -24,6 +24,7 @@ from backends.sync_layout.layouts import SyncShards
 from schemas.codec import decode_entry
 from schemas.lifetime import SKIPPED_SINCE
 from schemas.limits import Limits
+from schemas.number_types import EpochNumber, Milliseconds, Offset, ShardNumber, SyncSeqId
 from tests.support.placing import TIMELINE_PARTITIONS, in_one_epoch
 from tests.support.sequencing import SMALL_LIMITS
 
@@ -32,7 +33,7 @@ RecordT = TypeVar("RecordT", KafkaRecord, InputRecord)
 JUMP_AFTER: Final = 4
 
 
-def index_of(at: int) -> str:
+def index_of(at: Milliseconds) -> str:
     """The index of a message: a new index for every ten units of the message's time."""
     return f"messages-{at // 10}"
 
@@ -59,21 +60,21 @@ class System:
     documents: list[IndexedDocument] = field(default_factory=list)
     sync_rows: list[AuditedSyncRow] = field(default_factory=list)
     buckets: list[BucketRow] = field(default_factory=list)
-    expiries: list[tuple[str, int]] = field(default_factory=list)
+    expiries: list[tuple[str, SyncSeqId]] = field(default_factory=list)
     """(user_id, newest) of each interval's note."""
-    skip_notes: list[tuple[str, int]] = field(default_factory=list)
+    skip_notes: list[tuple[str, SyncSeqId]] = field(default_factory=list)
     """(user_id, newest)."""
     read_marks: list[ReadMarkRow] = field(default_factory=list)
     grown: list[KafkaRecord] = field(default_factory=list)
-    lows: dict[int, int] = field(default_factory=dict)
+    lows: dict[int, Offset] = field(default_factory=dict)
     lags: dict[SinkName, int] = field(default_factory=dict)
-    input_lows: dict[int, int] = field(default_factory=dict)
-    done: dict[int, int] = field(default_factory=dict)
-    expired_before: int = 0
+    input_lows: dict[int, Offset] = field(default_factory=dict)
+    done: dict[int, Offset] = field(default_factory=dict)
+    expired_before: Milliseconds = Milliseconds(0)
     limits: Limits = SMALL_LIMITS
     shards: SyncShards = field(default_factory=lambda: in_one_epoch([]).shards)
 
-    def home(self, user: str, epoch: int) -> int:
+    def home(self, user: str, epoch: EpochNumber) -> ShardNumber:
         """The shard of a recipient in an epoch; the recipient must have one."""
         number = self.shards.home(user, epoch)
         assert number is not None
@@ -117,9 +118,9 @@ class _Lists:
         system = self._system
         spans = _spans(system.input, range(TIMELINE_PARTITIONS), system.input_lows)
         done = self._done_before() | system.done
-        return [span._replace(end=done.get(span.partition, span.end)) for span in spans]
+        return [span._replace(end=Offset(done.get(span.partition, span.end))) for span in spans]
 
-    def _done_before(self) -> dict[int, int]:
+    def _done_before(self) -> dict[int, Offset]:
         """The sequencer's position before it writes the records that arrive during the audit."""
         if self._asked:
             return {}
@@ -143,15 +144,15 @@ class _Lists:
         return [record for span in spans for record in _within(self._system.sync, span)]
 
     def sync_at(
-        self, partition: int, offsets: Sequence[int]
-    ) -> Mapping[int, tuple[bytes | None, bytes | None]]:
+        self, partition: int, offsets: Sequence[Offset]
+    ) -> Mapping[Offset, tuple[bytes | None, bytes | None]]:
         return {
             offset: (key, value)
             for number, offset, key, value in self._system.sync
             if number == partition and offset in offsets
         }
 
-    def behind(self, stage: SinkName, last_offsets: Mapping[int, int]) -> int:  # noqa: ARG002 - required by the port
+    def behind(self, stage: SinkName, last_offsets: Mapping[int, Offset]) -> int:  # noqa: ARG002 - required by the port
         return self._system.lags.get(stage, 0)
 
     def messages(self) -> Iterable[MessageRow]:
@@ -185,10 +186,10 @@ class _Lists:
     def documents(self) -> Iterable[IndexedDocument]:
         return self._system.documents
 
-    def index_of(self, at: int) -> str:
+    def index_of(self, at: Milliseconds) -> str:
         return index_of(at)
 
-    def expired_before(self) -> int:
+    def expired_before(self) -> Milliseconds:
         return self._system.expired_before
 
     def _timeline_now(self) -> list[KafkaRecord]:
@@ -200,11 +201,15 @@ class _Lists:
 def _spans(
     records: Sequence[KafkaRecord | InputRecord],
     partitions: Iterable[int],
-    lows: Mapping[int, int],
+    lows: Mapping[int, Offset],
 ) -> list[OffsetSpan]:
     ends = {record[0]: record[1] + 1 for record in records}
     return [
-        OffsetSpan(number, lows.get(number, 0), max(lows.get(number, 0), ends.get(number, 0)))
+        OffsetSpan(
+            number,
+            Offset(lows.get(number, 0)),
+            Offset(max(lows.get(number, 0), ends.get(number, 0))),
+        )
         for number in partitions
     ]
 

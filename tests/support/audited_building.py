@@ -12,14 +12,24 @@ from audit.input_records import InputLetter, InputRecord
 from audit.log import KafkaRecord
 from audit.member_rows import MembershipRow
 from audit.read_marks import ReadMarkRow
-from audit.store import ConversationRow
+from audit.store import ConversationRow, MessageRow
 from backends.cassandra.memberships import user_bucket
 from backends.elasticsearch.index import document_id
 from backends.kafka.clients import partition_of
 from backends.search_text import readings_of
 from backends.sync_layout.layouts import SyncShards
+from schemas.buckets import membership_bucket, message_bucket, sync_bucket
 from schemas.codec import decode_entry, decode_sync_record
-from schemas.limits import MEMBERSHIP_BUCKET, MESSAGE_BUCKET, SYNC_BUCKET
+from schemas.limits import SYNC_BUCKET
+from schemas.number_types import (
+    NO_SEQ,
+    EpochNumber,
+    Milliseconds,
+    Offset,
+    SeqId,
+    ShardNumber,
+    SyncSeqId,
+)
 from schemas.recipients import recipients_of
 from schemas.records import (
     AnyEntry,
@@ -63,7 +73,10 @@ def system_of(log: Log, place: Placing = in_one_epoch) -> System:
         place: Assigns the sync records to shards.
     """
     shards, epochs = place(log.syncs)
-    homes = [shards.home(user, epoch) for (user, _), epoch in zip(log.syncs, epochs, strict=True)]
+    homes = [
+        shards.home(user, EpochNumber(epoch))
+        for (user, _), epoch in zip(log.syncs, epochs, strict=True)
+    ]
     lanes = (
         (partition_of(key, TIMELINE_PARTITIONS), key.encode(), value) for key, value in log.entries
     )
@@ -77,7 +90,9 @@ def system_of(log: Log, place: Placing = in_one_epoch) -> System:
 
 def _input(record: Source) -> InputRecord:
     lane = partition_of((record.key or b"").decode(), TIMELINE_PARTITIONS)
-    return InputRecord(lane, record.offset, record.timestamp or 0, record.key, record.value)
+    return InputRecord(
+        lane, record.offset, record.timestamp or Milliseconds(0), record.key, record.value
+    )
 
 
 def system_on(timeline: list[KafkaRecord], sync: list[KafkaRecord], shards: SyncShards) -> System:
@@ -86,7 +101,7 @@ def system_on(timeline: list[KafkaRecord], sync: list[KafkaRecord], shards: Sync
     for _, _, _, value in timeline:
         _store(system, decode_entry(value), value or b"")
     for number, offset, key, value in sync:
-        place = sync_seq(epoch_of(number), offset)
+        place = sync_seq(epoch_of(ShardNumber(number)), offset)
         for user in recipients_of(key or b""):
             _store_sync(system, user.decode(), place, value or b"")
     system.sync_rows = rows_of(sync)
@@ -98,29 +113,41 @@ def _placed(records: Iterable[tuple[int, bytes, bytes]]) -> Iterator[KafkaRecord
     ends: dict[int, int] = {}
     for partition, key, value in records:
         offset = ends.get(partition, 0)
-        yield partition, offset, key, value
+        yield partition, Offset(offset), key, value
         # One marker after each record; once an aborted transaction as long as a bucket.
         ends[partition] = offset + (SYNC_BUCKET if offset == 2 * JUMP_AFTER else 2)
 
 
 def _store(system: System, entry: AnyEntry, value: bytes) -> None:
-    place = (entry.conv_id, entry.seq // MESSAGE_BUCKET, entry.seq)
-    said = (_KINDS[type(entry)], entry.sender, entry.at, value)
-    system.messages.append((*place, *said, None, None, entry.messages))
+    row = MessageRow(
+        conv_id=entry.conv_id,
+        bucket=message_bucket(entry.seq),
+        seq=entry.seq,
+        kind=_KINDS[type(entry)],
+        sender=entry.sender,
+        at=entry.at,
+        entry=value,
+        edited_by=None,
+        recalled_by=None,
+        messages=entry.messages,
+    )
+    system.messages.append(row)
     _store_conversation(system, entry)
     if isinstance(entry, ConversationCreated | MembersAdded | MembersRemoved):
         joined = not isinstance(entry, MembersRemoved)
         rule = None if isinstance(entry, MembersRemoved) else entry.history
         for user in entry.members:
-            row = (user, entry.conv_id, entry.seq, joined, rule)
-            _store_by_user(
-                system, entry, (*row, user_bucket(entry.conv_id), entry.messages, entry.at)
+            change = MembershipRow(
+                user, entry.conv_id, entry.seq, joined, rule, membership_bucket(entry.seq)
             )
-            system.by_conversation.append((*row, entry.seq // MEMBERSHIP_BUCKET, None, None))
+            system.by_conversation.append(change)
+            own_bucket = user_bucket(entry.conv_id)
+            counted = change._replace(bucket=own_bucket, messages=entry.messages, at=entry.at)
+            _store_by_user(system, entry, counted)
     if isinstance(entry, MessageSent):
         system.documents.append(_document(entry, entry.seq, entry.at))
-        _, _, *_, marked = _take_mark(system, entry.conv_id, entry.sender)
-        system.read_marks.append((entry.conv_id, entry.sender, entry.seq, entry.messages, marked))
+        mark = _take_mark(system, entry.conv_id, entry.sender)
+        system.read_marks.append(mark._replace(own_seq=entry.seq, own_messages=entry.messages))
     elif isinstance(entry, MessageEdited):
         _alter(system, entry.conv_id, entry.target, edited_by=entry.seq)
         _replace(system, _document(entry, entry.target, entry.target_at))
@@ -134,20 +161,20 @@ def _store_by_user(
     system: System, entry: ConversationCreated | MembersAdded | MembersRemoved, row: MembershipRow
 ) -> None:
     """Stores a change. A join replaces an earlier join of its period, a leave an earlier leave."""
-    place = row_by_user(entry, row[0])["place"]
-    before = system.places.get((*row[:2], place))
+    place = (row.user_id, row.conv_id, row_by_user(entry, row.user_id)["place"])
+    before = system.places.get(place)
     if before is not None:
         system.by_user.remove(before)
-    system.places[*row[:2], place] = row
+    system.places[place] = row
     system.by_user.append(row)
 
 
 def _take_mark(system: System, conv_id: str, user: str) -> ReadMarkRow:
     """Removes and returns a person's row, so that the caller can write the row again."""
     for at, row in enumerate(system.read_marks):
-        if row[:2] == (conv_id, user):
+        if (row.conv_id, row.user_id) == (conv_id, user):
             return system.read_marks.pop(at)
-    return conv_id, user, None, None, None
+    return ReadMarkRow(conv_id, user, None, None, None)
 
 
 def _store_conversation(system: System, entry: AnyEntry) -> None:
@@ -172,13 +199,19 @@ def _store_conversation(system: System, entry: AnyEntry) -> None:
 
 
 def _alter(
-    system: System, conv_id: str, seq: int, edited_by: int = 0, recalled_by: int = 0
+    system: System,
+    conv_id: str,
+    seq: SeqId,
+    edited_by: SeqId = NO_SEQ,
+    recalled_by: SeqId = NO_SEQ,
 ) -> None:
     for at, row in enumerate(system.messages):
-        if (row[0], row[2]) == (conv_id, seq):
-            entry = b"" if recalled_by else row[6]
-            marks = (edited_by or row[7], recalled_by or row[8])
-            system.messages[at] = (*row[:6], entry, *marks, row[9])
+        if (row.conv_id, row.seq) == (conv_id, seq):
+            system.messages[at] = row._replace(
+                entry=b"" if recalled_by else row.entry,
+                edited_by=edited_by or row.edited_by,
+                recalled_by=recalled_by or row.recalled_by,
+            )
 
 
 def _replace(system: System, document: IndexedDocument) -> None:
@@ -204,16 +237,16 @@ def _document(entry: MessageSent | MessageEdited, seq: int, at: int) -> IndexedD
     }
     if tokens := readings_of(text):
         source["tokens"] = list(tokens)
-    place = document_id(entry.conv_id, seq)
-    return IndexedDocument(index_of(at), place, entry.conv_id, source, entry.seq)
+    place = document_id(entry.conv_id, SeqId(seq))
+    return IndexedDocument(index_of(Milliseconds(at)), place, entry.conv_id, source, entry.seq)
 
 
-def _store_sync(system: System, user: str, place: int, value: bytes) -> None:
+def _store_sync(system: System, user: str, place: SyncSeqId, value: bytes) -> None:
     record = decode_sync_record(value)
     if isinstance(record, ReadMarked):
-        *rest, marked = _take_mark(system, record.conv_id, user)
-        system.read_marks.append((*rest, max(record.seq, marked or 0)))  # type: ignore[arg-type]
-    bucket = place // SYNC_BUCKET
+        mark = _take_mark(system, record.conv_id, user)
+        system.read_marks.append(mark._replace(read_seq=max(record.seq, mark.read_seq or NO_SEQ)))
+    bucket = sync_bucket(place)
     newest = max([place, *(noted for name, noted in system.expiries if name == user)])
     system.expiries = [each for each in system.expiries if each[0] != user] + [(user, newest)]
     if (user, bucket) not in system.buckets:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET, UnsetType
 
 from schemas.ids import uuid7
+from schemas.number_types import SeqId
 from schemas.records import (
     AddMembers,
     AnyCommand,
@@ -118,10 +119,10 @@ def _talk(draw: st.DrawFn) -> AnyCommand:  # noqa: PLR0911 - one return for each
         case 3:
             return AddMembers(**common, members=draw(people))
         case 4 | 5 | 6 | 7:
-            return RecallMessage(**common, seq=draw(st.integers(2, 16)))
+            return RecallMessage(**common, seq=SeqId(draw(st.integers(2, 16))))
         case 8 | 9 | 10 | 11:
             seq, mentions = draw(st.integers(2, 16)), draw(st.lists(users, max_size=2))
-            return EditMessage(**common, seq=seq, content=content, mentions=mentions)
+            return EditMessage(**common, seq=SeqId(seq), content=content, mentions=mentions)
         case 12:
             return TransferOwnership(**common, to=draw(users))
         case 13:
@@ -163,7 +164,7 @@ def recall(number: int, seq: int, sender: str = "u0", conv_id: str = "c1") -> Re
     """Recalls a message, as the ``number``-th command of a sender's device."""
     return RecallMessage(
         conv_id=conv_id, sender=sender, device_id="d", client_msg_id=uuid7(1_000 + number, 0),
-        seq=seq,
+        seq=SeqId(seq),
     )  # fmt: skip
 
 
@@ -171,5 +172,5 @@ def edit(number: int, seq: int, text: str, sender: str = "u0", conv_id: str = "c
     """Edits a message, as the ``number``-th command of a sender's device."""
     return EditMessage(
         conv_id=conv_id, sender=sender, device_id="d", client_msg_id=uuid7(1_000 + number, 0),
-        seq=seq, content=TextContent(text=text),
+        seq=SeqId(seq), content=TextContent(text=text),
     )  # fmt: skip

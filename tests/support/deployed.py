@@ -30,11 +30,13 @@ from backends.kafka.clients import (
 from backends.sync_layout.layouts import SyncShards
 from backends.sync_layout.topic_creation import places_of, sync_shards
 from schemas.codec import encode
+from schemas.number_types import EpochNumber, Milliseconds, Offset, ShardNumber
 from schemas.records import AnyCommand
 from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.support.audited import System
 from tests.support.audited_building import system_on
+from tests.support.damage.tools import with_column
 from tests.support.placing import Placed, Placing, in_one_epoch
 from tests.support.sequencing import run
 from tests.support.shared_records import shared_records
@@ -72,7 +74,10 @@ def deploy(
     append(settings, Topic.TIMELINE, log.entries)
     shards = sync_shards(admin_client(settings), settings)
     users = [user for user, _ in log.syncs]
-    homes = [shards.home(user, epoch) for user, epoch in zip(users, placed.epochs, strict=True)]
+    homes = [
+        shards.home(user, EpochNumber(epoch))
+        for user, epoch in zip(users, placed.epochs, strict=True)
+    ]
     append_shared(settings, shards, shared_records(log.syncs, homes))
     system = system_on(records(settings, Topic.TIMELINE), records(settings, Topic.SYNC), shards)
     system.input = found
@@ -80,7 +85,7 @@ def deploy(
     claim_store(session, settings, deployment)
     _insert(session, system)
     _index(settings, search, system)
-    claim_index(search, settings, deployment, 0)
+    claim_index(search, settings, deployment, Milliseconds(0))
     commit(settings)
     return system
 
@@ -109,7 +114,7 @@ def append_shared(
     settings: Settings, shards: SyncShards, records: Iterable[tuple[int, bytes, bytes]]
 ) -> None:
     """Writes (shard, key, value) with `append_on`."""
-    found = [(shards.places[number], key, value) for number, key, value in records]
+    found = [(shards.places[ShardNumber(number)], key, value) for number, key, value in records]
     append_on(
         settings,
         [(place.topic or "", place.partition, key, value) for place, key, value in found],
@@ -142,7 +147,7 @@ def records(settings: Settings, topic: Topic) -> list[KafkaRecord]:
     return [
         (
             numbers[message.topic() or "", message.partition() or 0],
-            message.offset() or 0,
+            Offset(message.offset() or 0),
             message.key(),
             message.value(),
         )
@@ -168,15 +173,17 @@ def _insert(session: Session, system: System) -> None:
     membership = "user_id, conv_id, seq, joined, history_rule, bucket"
     tables: dict[str, list[tuple[object, ...]]] = {
         "message (conv_id, bucket, seq, kind, sender, at, entry, edited_by, recalled_by,"
-        " messages)": [(*row[:6], (row[6] or b"").decode(), *row[7:]) for row in system.messages],
+        " messages)": [
+            with_column(row, "entry", (row.entry or b"").decode()) for row in system.messages
+        ],
         f"conversation ({', '.join(ConversationRow._fields)})": list(system.conversations),
         f"membership_by_user ({membership}, messages, at, place, since)": [
-            (*row, 2 * at if row[3] else 2 * at + 1, row[2])
+            (*row, 2 * at if row.joined else 2 * at + 1, row.seq)
             for at, row in enumerate(system.by_user)
         ],
         f"membership_by_conversation ({membership})": [row[:6] for row in system.by_conversation],
         "sync (user_id, bucket, sync_seq, records)": [
-            (*row[:3], (row[3] or b"").decode()) for row in system.sync_rows
+            with_column(row, "records", (row.records or b"").decode()) for row in system.sync_rows
         ],
         "sync_bucket (user_id, bucket)": list(system.buckets),
         "read_mark (conv_id, user_id, own_seq, own_messages, read_seq)": list(system.read_marks),

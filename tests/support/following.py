@@ -11,6 +11,7 @@ from consumers.cursor import CursorStore
 from consumers.follower import SyncFollower, SyncItem
 from gateway.reads.sync_page import read_sync
 from schemas.codec import decode_sync_record
+from schemas.number_types import SyncSeqId
 from schemas.records import AnyEntry
 from schemas.settings import Settings
 from tests.support.gateway_rows import cassandra_store
@@ -67,7 +68,7 @@ def stored(settings: Settings, user: str, after: int = -1, limit: int = 100) -> 
         cursor = after
         async with cassandra_store(settings) as store:
             while True:
-                page, _ = await read_sync(store, user, cursor, limit)
+                page, _ = await read_sync(store, user, SyncSeqId(cursor), limit)
                 found += [
                     SyncItem(item.sync_seq, decode_sync_record(bytes(item.record)))
                     for item in page.records

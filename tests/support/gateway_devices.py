@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from gateway.store.device_port import MAX_DEVICES, Registered
+from schemas.number_types import Milliseconds, SyncSeqId
 
 
 class FakeDevices:
@@ -32,7 +33,9 @@ class FakeDevices:
             return None
         return own.setdefault(device.device_id, device)
 
-    async def move_cursor(self, user: str, registration: str, cursor: int, seen: int) -> None:
+    async def move_cursor(
+        self, user: str, registration: str, cursor: SyncSeqId, seen: Milliseconds
+    ) -> None:
         """See `DeviceStore`."""
         for device in await self.devices(user):
             if device.registration == registration:

@@ -18,10 +18,12 @@ from gateway.store.store_port import (
     StoredEntry,
     StoredRow,
 )
+from schemas.buckets import sync_bucket
 from schemas.codec import encode
 from schemas.errors import ServerUnavailable
 from schemas.ids import uuid7
 from schemas.limits import MAX_SEQ, SYNC_BUCKET
+from schemas.number_types import BucketNumber, Milliseconds, SeqId, SyncSeqId
 from schemas.records import FanoutMode, HistoryRule, MessageEdited, MessageSent, TextContent
 from schemas.sync_rows import SyncRow, encode_row, references
 from schemas.unread import Counted
@@ -33,10 +35,10 @@ def message(conv_id: str, seq: int, text: str = "hello", sender: str = "ann") ->
     """A message whose time grows with its SeqId."""
     return MessageSent(
         conv_id=conv_id,
-        seq=seq,
+        seq=SeqId(seq),
         sender=sender,
         client_msg_id=uuid7(seq, 0),
-        at=1_700_000_000_000 + seq * 1000,
+        at=Milliseconds(1_700_000_000_000 + seq * 1000),
         content=TextContent(text=text),
         mentions=[],
     )
@@ -47,11 +49,11 @@ def edit(conv_id: str, seq: int, target: int, text: str) -> MessageEdited:
     said = message(conv_id, seq, text)
     return MessageEdited(
         conv_id=conv_id,
-        seq=seq,
+        seq=SeqId(seq),
         sender=said.sender,
         client_msg_id=said.client_msg_id,
         at=said.at,
-        target=target,
+        target=SeqId(target),
         target_at=message(conv_id, target).at,
         content=said.content,
     )
@@ -75,7 +77,7 @@ class SyncRowWriting(ABC):
 
     def put_record(self, user: str, sync_seq: int, json: bytes) -> None:
         """Writes a sync record whose value is in the row itself, such as a reply."""
-        self.put_row(user, SyncRow(replies={sync_seq: Raw(json)}))
+        self.put_row(user, SyncRow(replies={SyncSeqId(sync_seq): Raw(json)}))
 
     def put_reference(self, user: str, sync_seq: int, conv_id: str, seq: int) -> None:
         """Writes a reference to an entry, in a separate row. The entry is not written."""
@@ -105,18 +107,18 @@ class FakeStore(SyncRowWriting):
         self, conv_id: str, head: int, mode: FanoutMode = "push", messages: int = 0
     ) -> None:
         """Writes the current state of a conversation."""
-        self._conversations[conv_id] = ConversationHead(head, mode, messages)
+        self._conversations[conv_id] = ConversationHead(SeqId(head), mode, messages)
 
     def put_own(self, conv_id: str, user: str, seq: int, messages: int) -> None:
         """Writes the last own message of a person; the highest SeqId wins."""
         before = self._marks.get((conv_id, user), ReadMark())
-        own = max(before.own, Counted(seq, messages))
+        own = max(before.own, Counted(SeqId(seq), messages))
         self._marks[conv_id, user] = before._replace(own=own)
 
     def put_marked(self, conv_id: str, user: str, seq: int) -> None:
         """Writes a person's read mark; the highest SeqId wins."""
         before = self._marks.get((conv_id, user), ReadMark())
-        self._marks[conv_id, user] = before._replace(marked=max(before.marked, seq))
+        self._marks[conv_id, user] = before._replace(marked=SeqId(max(before.marked, seq)))
 
     def put_change(  # noqa: PLR0913 - one for each column
         self,
@@ -129,7 +131,7 @@ class FakeStore(SyncRowWriting):
         messages: int = 0,
     ) -> None:
         """Writes a change of membership."""
-        change = MembershipChange(seq, joined, history, messages)
+        change = MembershipChange(SeqId(seq), joined, history, messages)
         self._changes[user].setdefault(conv_id, {})[seq] = change
 
     def put_message(self, entry: MessageSent) -> None:
@@ -149,7 +151,7 @@ class FakeStore(SyncRowWriting):
         """Writes that entry ``seq`` recalled these messages."""
         del seq
         for each in seqs:
-            before = self._entries.get((conv_id, each), StoredEntry(each, "", b""))
+            before = self._entries.get((conv_id, each), StoredEntry(SeqId(each), "", b""))
             self._entries[conv_id, each] = before._replace(json=b"", is_recalled=True)
 
     def put_row(self, user: str, row: SyncRow) -> None:
@@ -164,7 +166,7 @@ class FakeStore(SyncRowWriting):
         """Writes how long records are retained; the highest ``newest`` of an interval wins."""
         notes = self._expiries[user]
         if since not in notes or notes[since].newest < newest:
-            notes[since] = Expiry(since, until, newest)
+            notes[since] = Expiry(since, until, SyncSeqId(newest))
 
     async def conversation(self, conv_id: str) -> ConversationHead | None:
         """See `Store`."""
@@ -185,7 +187,7 @@ class FakeStore(SyncRowWriting):
         self._check()
         return sorted(conv_id for conv_id in self._changes[user] if conv_id > after)[:limit]
 
-    async def messages_up_to(self, conv_id: str, seq: int) -> int:
+    async def messages_up_to(self, conv_id: str, seq: SeqId) -> int:
         """See `Store`."""
         self._check()
         return self._counts.get((conv_id, seq), 0)
@@ -195,52 +197,56 @@ class FakeStore(SyncRowWriting):
         self._check()
         return self._marks.get((conv_id, user), ReadMark())
 
-    async def entries(self, conv_id: str, first: int, last: int) -> list[StoredEntry]:
+    async def entries(self, conv_id: str, first: SeqId, last: SeqId) -> list[StoredEntry]:
         """See `Store`."""
         self._check()
         assert last - first < SLICE
         keys = ((conv_id, seq) for seq in range(first, last + 1))
         return [self._entries[key] for key in keys if key in self._entries]
 
-    async def chosen_entries(self, conv_id: str, seqs: list[int]) -> list[StoredEntry]:
+    async def chosen_entries(self, conv_id: str, seqs: list[SeqId]) -> list[StoredEntry]:
         """See `Store`."""
         self._check()
         assert len(seqs) <= SLICE
         return [self._entries[conv_id, seq] for seq in seqs if (conv_id, seq) in self._entries]
 
-    async def entries_of(self, chosen: Mapping[str, list[int]]) -> dict[str, list[StoredEntry]]:
+    async def entries_of(self, chosen: Mapping[str, list[SeqId]]) -> dict[str, list[StoredEntry]]:
         """See `Store`."""
         return {c: await self.chosen_entries(c, seqs) for c, seqs in chosen.items()}
 
-    async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
+    async def sync_buckets(self, user: str, first: BucketNumber, limit: int) -> list[BucketNumber]:
         """See `Store`."""
         self._check()
-        buckets = {sync_seq // SYNC_BUCKET for sync_seq in self._rows[user]}
+        buckets = {sync_bucket(SyncSeqId(sync_seq)) for sync_seq in self._rows[user]}
         return sorted(bucket for bucket in buckets if bucket >= first)[:limit]
 
-    async def sync_rows(self, user: str, bucket: int, after: int, limit: int) -> list[StoredRow]:
-        """See `Store`."""
-        self._check()
-        assert limit <= SLICE
-        return [
-            StoredRow(sync_seq, json)
-            for sync_seq, json in sorted(self._rows[user].items())
-            if sync_seq // SYNC_BUCKET == bucket and sync_seq > after
-        ][:limit]
-
-    async def sync_buckets_back(self, user: str, last: int, limit: int) -> list[int]:
-        """See `Store`."""
-        there = await self.sync_buckets(user, 0, MAX_SEQ)
-        return [bucket for bucket in reversed(there) if bucket <= last][:limit]
-
-    async def sync_rows_back(
-        self, user: str, bucket: int, before: int, limit: int
+    async def sync_rows(
+        self, user: str, bucket: BucketNumber, after: SyncSeqId, limit: int
     ) -> list[StoredRow]:
         """See `Store`."""
         self._check()
         assert limit <= SLICE
         return [
-            StoredRow(sync_seq, json)
+            StoredRow(SyncSeqId(sync_seq), json)
+            for sync_seq, json in sorted(self._rows[user].items())
+            if sync_seq // SYNC_BUCKET == bucket and sync_seq > after
+        ][:limit]
+
+    async def sync_buckets_back(
+        self, user: str, last: BucketNumber, limit: int
+    ) -> list[BucketNumber]:
+        """See `Store`."""
+        there = await self.sync_buckets(user, BucketNumber(0), MAX_SEQ)
+        return [bucket for bucket in reversed(there) if bucket <= last][:limit]
+
+    async def sync_rows_back(
+        self, user: str, bucket: BucketNumber, before: SyncSeqId, limit: int
+    ) -> list[StoredRow]:
+        """See `Store`."""
+        self._check()
+        assert limit <= SLICE
+        return [
+            StoredRow(SyncSeqId(sync_seq), json)
             for sync_seq, json in sorted(self._rows[user].items(), reverse=True)
             if sync_seq // SYNC_BUCKET == bucket and sync_seq < before
         ][:limit]
@@ -286,7 +292,7 @@ class FakeIndex:
         ]
         found.sort(key=SearchPosition.sort_key)
         after = [p for p in found if below is None or p.sort_key() > below.sort_key()][:limit]
-        return [Hit(p, self.versions.get((p.conv_id, p.seq), p.seq)) for p in after]
+        return [Hit(p, SeqId(self.versions.get((p.conv_id, p.seq), p.seq))) for p in after]
 
     async def reachable(self) -> bool:
         """See `Index`."""

@@ -9,6 +9,7 @@ from gateway.reads.sync_back import read_sync_back
 from gateway.reads.sync_page import read_sync, sync_end
 from schemas.errors import ServerUnavailable, Trimmed
 from schemas.limits import MAX_SEQ
+from schemas.number_types import SeqId, SyncSeqId
 from tests.support.inactive_world import APART, World, WorldBarrier
 
 
@@ -53,7 +54,12 @@ class Device:
     async def _read_on(self) -> None:
         try:
             page, _ = await read_sync(
-                self._store, "ann", self.cursor, 4, lambda: self._world.now, barrier=self._barrier
+                self._store,
+                "ann",
+                SyncSeqId(self.cursor),
+                4,
+                lambda: self._world.now,
+                barrier=self._barrier,
             )
         except ServerUnavailable:
             return
@@ -78,7 +84,7 @@ class Device:
     async def _read_store(self) -> None:
         conversation = await self._store.conversation("c")
         head = 0 if conversation is None else conversation.head
-        seqs = list(range(1, head + 1))
+        seqs = list(map(SeqId, range(1, head + 1)))
         for at in range(0, head, 100):
             found = await self._store.chosen_entries("c", seqs[at : at + 100])
             self.has |= {entry.seq for entry in found}
@@ -96,7 +102,7 @@ async def read_backwards(world: World, limit: int) -> list[int]:
     while more:
         try:
             page = await read_sync_back(
-                world.store, "ann", before, limit, lambda: world.now, barrier=barrier
+                world.store, "ann", SyncSeqId(before), limit, lambda: world.now, barrier=barrier
             )
         except ServerUnavailable:
             world.store_entries(1)

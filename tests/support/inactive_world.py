@@ -18,6 +18,7 @@ from typing import Final, NamedTuple, TypeAlias
 from gateway.store.store_port import ConversationHead, Expiry, StoredEntry, StoredRow
 from schemas.errors import ServerUnavailable
 from schemas.lifetime import SKIPPED_SINCE, SKIPPED_UNTIL, inactive_after, retention_times
+from schemas.number_types import BucketNumber, SeqId, SyncSeqId
 from schemas.sync_rows import SyncRow
 from tests.support.gateway_store import FakeStore, key_of, message
 
@@ -204,20 +205,22 @@ class WorldStore(FakeStore):
         self._world.go_on()
         return await super().conversation(conv_id)
 
-    async def chosen_entries(self, conv_id: str, seqs: list[int]) -> list[StoredEntry]:
+    async def chosen_entries(self, conv_id: str, seqs: list[SeqId]) -> list[StoredEntry]:
         self._world.go_on()
         return await super().chosen_entries(conv_id, seqs)
 
-    async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
+    async def sync_buckets(self, user: str, first: BucketNumber, limit: int) -> list[BucketNumber]:
         self._world.go_on()
         return await super().sync_buckets(user, first, limit)
 
-    async def sync_rows(self, user: str, bucket: int, after: int, limit: int) -> list[StoredRow]:
+    async def sync_rows(
+        self, user: str, bucket: BucketNumber, after: SyncSeqId, limit: int
+    ) -> list[StoredRow]:
         self._world.go_on()
         return await super().sync_rows(user, bucket, after, limit)
 
     async def sync_rows_back(
-        self, user: str, bucket: int, before: int, limit: int
+        self, user: str, bucket: BucketNumber, before: SyncSeqId, limit: int
     ) -> list[StoredRow]:
         self._world.go_on()
         return await super().sync_rows_back(user, bucket, before, limit)
@@ -233,7 +236,7 @@ class WorldBarrier:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    async def passed(self, user: str, newest: int) -> None:
+    async def passed(self, user: str, newest: SyncSeqId) -> None:
         """See `Barrier`."""
         del user, newest
         end = self._world.said

@@ -21,6 +21,7 @@ from gateway.reads.access import access_conversation
 from gateway.store.store_port import Store, StoredEntry
 from schemas.codec import decode_entry, decode_sync_record, encode
 from schemas.ids import uuid7
+from schemas.number_types import SeqId, SyncSeqId
 from schemas.records import (
     AddMembers,
     AnyCommand,
@@ -191,7 +192,7 @@ class World:
     def my_records(self) -> list[Arrived]:
         """The sync timeline of the device's owner on the log."""
         return [
-            Arrived(place, json, decode_sync_record(json))
+            Arrived(SyncSeqId(place), json, decode_sync_record(json))
             for place, (user, json) in enumerate(self.log.syncs)
             if user == ME
         ]
@@ -234,9 +235,9 @@ def seen_by(user: str, timeline: Sequence[bytes]) -> dict[int, tuple[str | None,
             shown[entry.target] = encode(sent | words | {"edited": entry.seq})
 
     def item(seq: int) -> tuple[str | None, bytes]:
-        if not visible(stays, seq):
+        if not visible(stays, SeqId(seq)):
             return "hidden", b""
-        return ("recalled", b"") if seq in gone else (None, shown[seq])
+        return ("recalled", b"") if seq in gone else (None, shown[SeqId(seq)])
 
     return {seq: item(seq) for seq in range(1, head + 1)}
 

@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from schemas.codec import decode_command
 from schemas.ids import uuid7
+from schemas.number_types import Milliseconds, SeqId
 from schemas.records import (
     AnySyncRecord,
     Duplicate,
@@ -141,17 +142,19 @@ class SmallSequencer:
         ids = self._accepted[command.conv_id, command.sender]
         if command.client_msg_id in ids:
             seq = ids[command.client_msg_id]
-            return Duplicate(**about, device_id=command.device_id, at=0, seq=seq)
+            return Duplicate(
+                **about, device_id=command.device_id, at=Milliseconds(0), seq=SeqId(seq)
+            )
         if ids and command.client_msg_id < max(ids):
-            return Rejected(**about, device_id=command.device_id, at=0, code="stale")
+            return Rejected(**about, device_id=command.device_id, at=Milliseconds(0), code="stale")
         self._heads[command.conv_id] += 1
         ids[command.client_msg_id] = self._heads[command.conv_id]
         if len(ids) > self._window:
             del ids[min(ids)]
         return MessageSent(
             **about,
-            seq=self._heads[command.conv_id],
-            at=0,
+            seq=SeqId(self._heads[command.conv_id]),
+            at=Milliseconds(0),
             content=command.content,
             mentions=[],
         )

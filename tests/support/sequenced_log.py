@@ -11,6 +11,7 @@ from gateway.log.outcome_tail import OutcomeTail, OutcomeTaker
 from gateway.writes.command_producer import NotAcknowledged
 from schemas.errors import ServerUnavailable
 from schemas.limits import Limits
+from schemas.number_types import Milliseconds, Offset
 from stream_processors.sequencing.record_writer import RejectedRecord
 from stream_processors.sequencing.sequencer import Sequencer
 from stream_processors.state.conversations import Conversations
@@ -38,17 +39,17 @@ class SequencedLog:
         self.entries: list[tuple[str, bytes]] = []
         self._sequencer = Sequencer(limits or Limits(), Conversations(1_000), LaneProgress())
         self._tail: OutcomeTail | None = None
-        self._undelivered: deque[tuple[asyncio.Future[int | None], str, bytes]] = deque()
+        self._undelivered: deque[tuple[asyncio.Future[Milliseconds | None], str, bytes]] = deque()
 
     def feed(self, taker: OutcomeTaker) -> None:
         """Passes all later outcomes to ``taker``."""
         self._tail = OutcomeTail(taker)
 
-    def append(self, conv_id: str, value: bytes) -> asyncio.Future[int | None]:
+    def append(self, conv_id: str, value: bytes) -> asyncio.Future[Milliseconds | None]:
         """See `CommandLog`."""
         if self.is_away:
             raise ServerUnavailable("switched off by the test")
-        sending: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        sending: asyncio.Future[Milliseconds | None] = asyncio.get_running_loop().create_future()
         self._undelivered.append((sending, conv_id, value))
         if self.acknowledges:
             self.acknowledge()
@@ -59,7 +60,7 @@ class SequencedLog:
         while self._undelivered:
             sending, conv_id, value = self._undelivered.popleft()
             at = self._take(conv_id, value)
-            sending.set_result(at if is_timed else None)
+            sending.set_result(Milliseconds(at) if is_timed else None)
         if self.sequences:
             self.sequence()
 
@@ -100,5 +101,7 @@ class SequencedLog:
 
     def _take(self, conv_id: str, value: bytes) -> int:
         at = BEGIN_MS + len(self.sources)
-        self.sources.append(Source(len(self.sources), at, conv_id.encode(), value))
+        self.sources.append(
+            Source(Offset(len(self.sources)), Milliseconds(at), conv_id.encode(), value)
+        )
         return at

@@ -8,6 +8,7 @@ from typing import Final
 
 from schemas.codec import decode_entry, decode_sync_record, encode
 from schemas.limits import Limits
+from schemas.number_types import Milliseconds, Offset
 from schemas.records import AnyCommand, AnyEntry, AnySyncRecord
 from stream_processors.sequencing.record_writer import RejectedRecord
 from stream_processors.sequencing.sequencer import Sequencer
@@ -27,8 +28,8 @@ SMALL_LIMITS: Final = Limits(
     max_mentions=3,
     max_members_per_command=8,
     members_per_entry=2,
-    recall_within_ms=30,
-    edit_within_ms=20,
+    recall_within_ms=Milliseconds(30),
+    edit_within_ms=Milliseconds(20),
     owner_recalls=True,
 )
 """Small limits, so that short lists of commands reach each of them."""
@@ -46,8 +47,8 @@ class Commit:
 class Source:
     """A record of the source topic."""
 
-    offset: int
-    timestamp: int | None
+    offset: Offset
+    timestamp: Milliseconds | None
     key: bytes | None
     value: bytes | None
 
@@ -55,7 +56,9 @@ class Source:
 def source(offset: int, command: AnyCommand, at: int | None = None) -> Source:
     """A command as a record of the source topic."""
     timestamp = 1_000 + offset if at is None else at
-    return Source(offset, timestamp, command.conv_id.encode(), encode(command))
+    return Source(
+        Offset(offset), Milliseconds(timestamp), command.conv_id.encode(), encode(command)
+    )
 
 
 @dataclass

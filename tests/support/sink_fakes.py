@@ -10,6 +10,7 @@ from typing import Final, Literal, cast
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.errors import PoisonRecord
+from schemas.number_types import Offset
 from sinks.base.commits import Commits
 from sinks.base.consumer import OnRebalance
 from sinks.base.counts import CountsOf
@@ -35,7 +36,7 @@ def end_of(partition: int, offset: int) -> Message:
 
 def record(offset: int, value: bytes | None = b"{}", partition: int = 0) -> Record:
     """A record as a writer receives it."""
-    return Record(partition, offset, b"key", value)
+    return Record(partition, Offset(offset), b"key", value)
 
 
 OnCommit = Callable[[KafkaError | None, Sequence[TopicPartition]], None]

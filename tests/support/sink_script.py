@@ -7,6 +7,7 @@ from typing import Final
 
 from confluent_kafka import TopicPartition
 
+from schemas.number_types import Offset
 from sinks.base.records import Bounds, Record
 
 TOPIC: Final = "t.timeline"
@@ -33,7 +34,9 @@ class ScriptedWorld:
 
     def __init__(self, log: Mapping[int, Sequence[bytes]], script: Sequence[int]) -> None:
         self.log = {
-            partition: [Record(partition, 2 * at, b"k", value) for at, value in enumerate(values)]
+            partition: [
+                Record(partition, Offset(2 * at), b"k", value) for at, value in enumerate(values)
+            ]
             for partition, values in log.items()
         }
         self.committed: dict[int, TopicPartition] = {}

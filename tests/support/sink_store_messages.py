@@ -12,6 +12,7 @@ from cassandra.cluster import Session
 from backends.cassandra.memberships import user_bucket
 from schemas.codec import decode_entry, encode
 from schemas.limits import MESSAGE_BUCKET
+from schemas.number_types import Offset
 from schemas.records import (
     AnyEntry,
     ConversationCreated,
@@ -55,15 +56,15 @@ class MessageStore:
         known = self._conversations[0]
         refused = MembersAdded(**known.common(8), members=[TOO_LONG_FOR_A_KEY], mode="push")
         return [
-            Record(3, 900, b"key", None),
-            Record(3, 901, b"key", b"\xff"),
-            Record(3, 902, b"key", b'{"kind":"unheard_of"}'),
+            Record(3, Offset(900), b"key", None),
+            Record(3, Offset(901), b"key", b"\xff"),
+            Record(3, Offset(902), b"key", b'{"kind":"unheard_of"}'),
             on_log(known.said(0, "hush"), 903),
             on_log(known.said(1 << 62, "hush"), 904),
             on_log(Conversation(TOO_LONG_FOR_A_KEY).said(1, "hush"), 905),
             on_log(refused, 907),
             on_log(msgspec.structs.replace(known.said(9, "hush"), sender=TOO_LONG_FOR_A_KEY), 908),
-            Record(3, 906, b"key", encode(known.said(9, "hush"))[:-1] + b',"new":"\xff"}'),
+            Record(3, Offset(906), b"key", encode(known.said(9, "hush"))[:-1] + b',"new":"\xff"}'),
         ]
 
     def expected(self, records: Iterable[Record]) -> Contents:

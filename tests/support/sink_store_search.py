@@ -10,6 +10,7 @@ from elasticsearch import Elasticsearch
 
 from backends.search_text import readings_of
 from schemas.codec import decode_entry
+from schemas.number_types import Offset
 from schemas.records import (
     MessageEdited,
     MessageRecalled,
@@ -45,8 +46,8 @@ class SearchStore:
     def bad(self) -> list[Record]:
         said = self._conversation.said
         return [
-            Record(3, 900, b"key", None),
-            Record(3, 901, b"key", b"[]"),
+            Record(3, Offset(900), b"key", None),
+            Record(3, Offset(901), b"key", b"[]"),
             on_log(said(0, "hush"), 902),
             on_log(said(5, "hush", at=1 << 61), 903),
             on_log(msgspec.structs.replace(said(6, "hush"), sender=TOO_LONG_FOR_A_KEY), 904),

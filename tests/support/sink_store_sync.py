@@ -12,6 +12,7 @@ from msgspec import Raw
 
 from schemas.codec import encode
 from schemas.limits import SYNC_BUCKET
+from schemas.number_types import Milliseconds, Offset, SeqId, SyncSeqId
 from schemas.recipients import recipients_key
 from schemas.records import (
     Duplicate,
@@ -45,7 +46,7 @@ class SyncStore:
     def good(self) -> list[Record]:
         """Records to one recipient, to two or to all, in turns."""
         start = SYNC_BUCKET * 7 - 20
-        return [Record(5, start + n, self._key(n), self._value(n)) for n in range(60)]
+        return [Record(5, Offset(start + n), self._key(n), self._value(n)) for n in range(60)]
 
     def _key(self, n: int) -> bytes:
         if n % 10 in _REPLIES:
@@ -55,28 +56,32 @@ class SyncStore:
     def _value(self, n: int) -> bytes:
         reply = {"conv_id": self._conversation.conv_id, "sender": "ann", "device_id": "d"}
         if n % 10 == 8:
-            return encode(Duplicate(**reply, client_msg_id="x", at=AT, seq=n))
+            return encode(Duplicate(**reply, client_msg_id="x", at=Milliseconds(AT), seq=SeqId(n)))
         if n % 10 in {3, 4}:
-            return encode(ReadMarked(**reply, client_msg_id="x", at=AT, seq=(n * 7) % 64 + 1))
+            return encode(
+                ReadMarked(
+                    **reply, client_msg_id="x", at=Milliseconds(AT), seq=SeqId((n * 7) % 64 + 1)
+                )
+            )
         if n % 10 == 9:
-            return encode(Rejected(**reply, client_msg_id="x", at=AT, code="stale"))
+            return encode(Rejected(**reply, client_msg_id="x", at=Milliseconds(AT), code="stale"))
         return encode(self._conversation.said(n + 1, f"你好 {n} \x00"))
 
     def bad(self) -> list[Record]:
         value = self._value(1)
         user = self._users[0].encode()
         return [
-            Record(5, 900, user, None),
-            Record(5, 901, user, b"hush"),
-            Record(5, 902, user, b'{"kind":"read_marked"}'),
-            Record(5, 903, None, value),
-            Record(5, 904, b"", value),
-            Record(5, 905, b"\xff", value),
-            Record(5, 906, TOO_LONG_FOR_A_KEY.encode(), value),
-            Record(5, 907, user, value[:-1] + b',"new":"\xff"}'),
-            Record(5, 908, user, b'{"kind":"x","conv_id":"c","seq":-1}'),
-            Record(5, 909, user, b'{"kind":"x","conv_id":"c","seq":9999999999999999999}'),
-            Record(5, 910, user, _mark(TOO_LONG_FOR_A_KEY)),
+            Record(5, Offset(900), user, None),
+            Record(5, Offset(901), user, b"hush"),
+            Record(5, Offset(902), user, b'{"kind":"read_marked"}'),
+            Record(5, Offset(903), None, value),
+            Record(5, Offset(904), b"", value),
+            Record(5, Offset(905), b"\xff", value),
+            Record(5, Offset(906), TOO_LONG_FOR_A_KEY.encode(), value),
+            Record(5, Offset(907), user, value[:-1] + b',"new":"\xff"}'),
+            Record(5, Offset(908), user, b'{"kind":"x","conv_id":"c","seq":-1}'),
+            Record(5, Offset(909), user, b'{"kind":"x","conv_id":"c","seq":9999999999999999999}'),
+            Record(5, Offset(910), user, _mark(TOO_LONG_FOR_A_KEY)),
         ]
 
     def expected(self, records: Iterable[Record]) -> Contents:
@@ -88,9 +93,9 @@ class SyncStore:
             found = msgspec.json.decode(record.value or b"")
             is_reply = found["kind"] in {"duplicate", "rejected", "read_marked"}
             reference = (
-                SyncReference(record.offset, reply=Raw(record.value or b""))
+                SyncReference(SyncSeqId(record.offset), reply=Raw(record.value or b""))
                 if is_reply
-                else SyncReference(record.offset, found["conv_id"], found["seq"])
+                else SyncReference(SyncSeqId(record.offset), found["conv_id"], found["seq"])
             )
             for user in (record.key or b"").decode().split("\n"):
                 bucket = record.offset // SYNC_BUCKET
@@ -125,4 +130,4 @@ def rows_of(session: Session, user: str, bucket: int) -> dict[int, str]:
 
 def _mark(conv_id: str) -> bytes:
     common: Contents = {"conv_id": conv_id, "sender": "ann", "device_id": "d"}
-    return encode(ReadMarked(**common, client_msg_id="x", at=AT, seq=1))
+    return encode(ReadMarked(**common, client_msg_id="x", at=Milliseconds(AT), seq=SeqId(1)))

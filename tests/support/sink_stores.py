@@ -10,6 +10,7 @@ from msgspec import UNSET
 from schemas.codec import encode
 from schemas.errors import PoisonRecord
 from schemas.limits import MESSAGE_BUCKET
+from schemas.number_types import Offset, SeqId
 from schemas.records import (
     AnyEntry,
     ConversationCreated,
@@ -72,10 +73,10 @@ class MemoryStore:
         return WriteOutcome([PoisonRecord(at, "the value is null") for at in nulls])
 
     def good(self) -> list[Record]:
-        return [Record(0, offset, b"key", b"%d" % offset) for offset in range(20)]
+        return [Record(0, Offset(offset), b"key", b"%d" % offset) for offset in range(20)]
 
     def bad(self) -> list[Record]:
-        return [Record(0, offset, b"key", None) for offset in (100, 101)]
+        return [Record(0, Offset(offset), b"key", None) for offset in (100, 101)]
 
     def expected(self, records: Iterable[Record]) -> Contents:
         return {str(record.offset): record.value for record in records}
@@ -86,7 +87,9 @@ class MemoryStore:
 
 def on_log(entry: AnyEntry, offset: int) -> Record:
     """A possible record for an entry on ``im.timeline``, with a field that is unknown here."""
-    return Record(3, offset, entry.conv_id.encode(), encode(entry)[:-1] + b' , "new_field":[] }')
+    return Record(
+        3, Offset(offset), entry.conv_id.encode(), encode(entry)[:-1] + b' , "new_field":[] }'
+    )
 
 
 class Conversation:
@@ -112,7 +115,7 @@ class Conversation:
     def recalled(self, seq: int, target: int, *edits: int) -> MessageRecalled:
         """A recall of a message."""
         place: Contents = {"target": target, "target_at": AT + target}
-        return MessageRecalled(**self.common(seq), **place, edits=list(edits))
+        return MessageRecalled(**self.common(seq), **place, edits=list(map(SeqId, edits)))
 
     def history(self) -> list[AnyEntry]:
         """Entries of every kind, on both sides of a bucket boundary."""

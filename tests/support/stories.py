@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from schemas.ids import uuid7
+from schemas.number_types import SeqId
 from schemas.records import (
     AddMembers,
     AnyCommand,
@@ -36,7 +37,7 @@ class _Story:
         return SendMessage(**self._by(sender, conv_id), content=content, mentions=list(mentions))
 
     def _edit(self, sender: str, seq: int, text: str) -> EditMessage:
-        return EditMessage(**self._by(sender), seq=seq, content=TextContent(text=text))
+        return EditMessage(**self._by(sender), seq=SeqId(seq), content=TextContent(text=text))
 
     def commands(self) -> list[AnyCommand]:
         """All steps, in order."""
@@ -75,8 +76,8 @@ class _Story:
             # 12 and 13; 14 is the switch to push
             RemoveMembers(**self._by("ann"), members=["bob", "d e", "陈"]),
             self._say("|e-", "less of us"),  # 15
-            RecallMessage(**self._by("ann"), seq=3),  # 16
-            RecallMessage(**self._by("ann"), seq=5),  # 17
+            RecallMessage(**self._by("ann"), seq=SeqId(3)),  # 16
+            RecallMessage(**self._by("ann"), seq=SeqId(5)),  # 17
         ]
 
     def a_former_member_returns(self) -> list[AnyCommand]:
@@ -90,10 +91,10 @@ class _Story:
     def people_mark_as_read(self) -> list[AnyCommand]:
         """A rejected mark of a former member, a duplicate, and two marks that move."""
         return [
-            MarkRead(**self._by("陈"), seq=4),
-            MarkRead(**self._by("|e-"), seq=3),
-            MarkRead(**self._by("|e-"), seq=9),
-            MarkRead(**self._by("ann"), seq=14),
+            MarkRead(**self._by("陈"), seq=SeqId(4)),
+            MarkRead(**self._by("|e-"), seq=SeqId(3)),
+            MarkRead(**self._by("|e-"), seq=SeqId(9)),
+            MarkRead(**self._by("ann"), seq=SeqId(14)),
         ]
 
     def another_conversation(self) -> list[AnyCommand]:

@@ -12,8 +12,9 @@ from msgspec import Raw
 
 from audit.log import KafkaRecord
 from audit.sync_store import AuditedSyncRow
+from schemas.buckets import sync_bucket
 from schemas.codec import decode_sync_record
-from schemas.limits import SYNC_BUCKET
+from schemas.number_types import BucketNumber, ShardNumber, SyncSeqId
 from schemas.recipients import recipients_of
 from schemas.records import AnyEntry
 from schemas.sync_rows import SyncRow, encode_row
@@ -38,7 +39,7 @@ def rows_of(
         processes: The processes that write each shard, again and again; the last process writes
             all remaining records.
     """
-    table: dict[tuple[str, int, int], bytes] = {}
+    table: dict[tuple[str, BucketNumber, SyncSeqId], bytes] = {}
     for _, of_shard in groupby(sorted(records, key=itemgetter(0, 1)), itemgetter(0)):
         shard, committed = list(of_shard), 0
         for sizes, done in islice(cycle(processes), _MOST_PROCESSES):
@@ -47,16 +48,18 @@ def rows_of(
                 _flush(shard[begin:end], table)
             committed = ends[done]
         _flush(shard[committed:], table)
-    return [(*place, value) for place, value in sorted(table.items())]
+    return [AuditedSyncRow(*place, value) for place, value in sorted(table.items())]
 
 
-def _flush(records: Sequence[KafkaRecord], table: dict[tuple[str, int, int], bytes]) -> None:
-    rows: defaultdict[tuple[str, int], SyncRow] = defaultdict(lambda: SyncRow({}, {}))
-    last: dict[tuple[str, int], int] = {}
+def _flush(
+    records: Sequence[KafkaRecord], table: dict[tuple[str, BucketNumber, SyncSeqId], bytes]
+) -> None:
+    rows: defaultdict[tuple[str, BucketNumber], SyncRow] = defaultdict(lambda: SyncRow({}, {}))
+    last: dict[tuple[str, BucketNumber], SyncSeqId] = {}
     for number, offset, key, value in records:
-        place = sync_seq(epoch_of(number), offset)
+        place = sync_seq(epoch_of(ShardNumber(number)), offset)
         for user in recipients_of(key or b""):
-            partition = user.decode(), place // SYNC_BUCKET
+            partition = user.decode(), sync_bucket(place)
             put(rows[partition], place, value or b"")
             last[partition] = place
     for partition, row in rows.items():
@@ -69,4 +72,4 @@ def put(row: SyncRow, place: int, value: bytes) -> None:
     if isinstance(record, AnyEntry):
         row.entries.setdefault(record.conv_id, []).extend((place, record.seq))
     else:
-        row.replies[place] = Raw(value)
+        row.replies[SyncSeqId(place)] = Raw(value)

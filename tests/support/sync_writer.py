@@ -10,6 +10,7 @@ from confluent_kafka import Producer
 from backends.kafka.clients import producer_config
 from schemas.codec import encode
 from schemas.ids import uuid7
+from schemas.number_types import Milliseconds, SeqId
 from schemas.records import MessageSent, TextContent
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -20,9 +21,14 @@ WRITE_SECONDS: Final = 30.0
 def entry(seq: int, sender: str = "ann") -> MessageSent:
     """The ``seq``-th entry of a conversation."""
     return MessageSent(
-        conv_id="c", seq=seq, sender=sender, client_msg_id=uuid7(seq, 0), at=seq,
-        content=TextContent(text=f"number {seq}"), mentions=[],
-    )  # fmt: skip
+        conv_id="c",
+        seq=SeqId(seq),
+        sender=sender,
+        client_msg_id=uuid7(seq, 0),
+        at=Milliseconds(seq),
+        content=TextContent(text=f"number {seq}"),
+        mentions=[],
+    )
 
 
 class SyncWriter:

@@ -6,6 +6,7 @@ from msgspec import structs
 
 from audit.input_records import NO_POSITION, InputLetter, InputRecord
 from schemas.codec import decode_command, decode_sync_record, encode
+from schemas.number_types import Milliseconds, Offset, SeqId
 from schemas.records import (
     AddMembers,
     AnyCommand,
@@ -38,7 +39,7 @@ def _append(system: System, value: bytes, key: bytes) -> InputRecord:
     """Appends a record that the sequencer has already passed."""
     partition = next(each.partition for each in system.input if each.key == b"c1")
     end = max(record.offset for record in system.input) + 1
-    record = InputRecord(partition, end, 9_999_999, key, value)
+    record = InputRecord(partition, Offset(end), Milliseconds(9_999_999), key, value)
     system.input.append(record)
     return record
 
@@ -60,7 +61,7 @@ def _input_has_a_command_without_an_outcome(system: System, pick: Pick) -> Expec
 @damage
 def _input_has_a_mark_without_an_outcome(system: System, pick: Pick) -> Expected:
     name = _command(pick.one(system.input)).client_msg_id
-    command = MarkRead(conv_id="c1", sender="ann", device_id="d", client_msg_id=name, seq=2)
+    command = MarkRead(conv_id="c1", sender="ann", device_id="d", client_msg_id=name, seq=SeqId(2))
     _append(system, encode(command), b"c1")
     return Expected("input", "missing", "c1", user="ann")
 
@@ -115,7 +116,7 @@ def _input_names_other_people(system: System, pick: Pick) -> Expected:
 def _input_has_another_time(system: System, pick: Pick) -> Expected:
     at = pick.one(_accepted_at(system))
     record = system.input[at]
-    system.input[at] = record._replace(at=record.at + 100_000)
+    system.input[at] = record._replace(at=Milliseconds(record.at + 100_000))
     return Expected("input", "altered", _command(record).conv_id, user=_command(record).sender)
 
 
@@ -136,8 +137,8 @@ def _a_device_has_ids_in_another_order(system: System, pick: Pick) -> Expected:
     system.input = [each._replace(value=swapped(each.value)) for each in system.input]
     system.timeline = [(*each[:3], swapped(each[3])) for each in system.timeline]
     system.sync = [(*each[:3], swapped(each[3])) for each in system.sync]
-    system.messages = [(*row[:6], swapped(row[6]), *row[7:]) for row in system.messages]
-    system.sync_rows = [(*row[:3], swapped(row[3])) for row in system.sync_rows]
+    system.messages = [row._replace(entry=swapped(row.entry)) for row in system.messages]
+    system.sync_rows = [row._replace(records=swapped(row.records)) for row in system.sync_rows]
     return Expected("input", "out_of_order", "c1", mine[at + 1].seq)
 
 
@@ -193,7 +194,7 @@ def _retention_overtakes_the_sequencer(system: System, pick: Pick) -> Expected:
     own = [record for record in system.input if record.partition == partition]
     cut = pick.one(own[1:5]).offset
     system.input_lows[partition] = cut
-    system.done[partition] = cut - 1
+    system.done[partition] = Offset(cut - 1)
     return Expected("input", "missing", alone=False)
 
 

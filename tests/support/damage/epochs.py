@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from schemas.limits import SYNC_BUCKET
+from schemas.buckets import sync_bucket
+from schemas.number_types import EpochNumber, ShardNumber
 from schemas.sync_seq import epoch_of, sync_seq, unpack_sync_seq
 from tests.support.audited import System
 from tests.support.damage.rows import held_once
@@ -35,7 +36,12 @@ def _a_record_is_in_the_epoch_before(system: System, pick: Pick) -> Expected:
     number, _, _, value = system.sync[at]
     user = pick.user(key)
     without_recipient(system, at, user)
-    add_sync(system, system.home(user, epoch_of(number) - 1), user.encode(), value)
+    add_sync(
+        system,
+        system.home(user, EpochNumber(epoch_of(ShardNumber(number)) - 1)),
+        user.encode(),
+        value,
+    )
     return of_sync(user, overtaken, "out_of_order")
 
 
@@ -43,8 +49,8 @@ def _a_record_is_in_the_epoch_before(system: System, pick: Pick) -> Expected:
 def _a_row_is_in_another_epoch(system: System, pick: Pick) -> Expected:
     each = pick.one(held_once(system))
     row = system.sync_rows.pop(each.at)
-    drop_empty_bucket(system, row[0], row[1])
-    epoch, offset = unpack_sync_seq(row[2])
-    place = sync_seq(pick.one([e for e in range(9) if e != epoch]), offset)
-    system.sync_rows.append((row[0], place // SYNC_BUCKET, place, row[3]))
+    drop_empty_bucket(system, row.user_id, row.bucket)
+    epoch, offset = unpack_sync_seq(row.sync_seq)
+    place = sync_seq(EpochNumber(pick.one([e for e in range(9) if e != epoch])), offset)
+    system.sync_rows.append(row._replace(bucket=sync_bucket(place), sync_seq=place))
     return Expected("sync-store", "missing", each.conv_id, each.seq, each.user)

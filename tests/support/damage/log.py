@@ -8,6 +8,7 @@ from audit.report import CheckName, DifferenceKind
 from audit.sources import SinkName
 from backends.kafka.clients import partition_of
 from schemas.codec import decode_entry, encode
+from schemas.number_types import Offset
 from tests.support.audited import System
 from tests.support.damage.tools import (
     Expected,
@@ -36,13 +37,13 @@ def _log_loses_an_entry(system: System, pick: Pick) -> Expected:
 @damage
 def _log_has_an_entry_twice(system: System, pick: Pick) -> Expected:
     partition, _, key, value = pick.one(system.timeline)
-    system.timeline.append((partition, end_of(system.timeline, partition), key, value))
+    system.timeline.append((partition, Offset(end_of(system.timeline, partition)), key, value))
     return of_entry(decode_entry(value), "log", "double", alone=False)
 
 
 @damage
 def _log_has_another_time(system: System, pick: Pick) -> Expected:
-    recalled = {(row[0], row[2]) for row in system.messages if row[8]}
+    recalled = {(row.conv_id, row.seq) for row in system.messages if row.recalled_by}
     entries = [(at, entry_of(record)) for at, record in enumerate(system.timeline)]
     # For a recalled message the store has no bytes to compare.
     kept = [(at, e) for at, e in entries if (e.conv_id, e.seq) not in recalled]
@@ -70,11 +71,11 @@ def _log_changes_the_order(system: System, pick: Pick) -> Expected:
 
 @damage
 def _log_has_a_strangers_message(system: System, pick: Pick) -> Expected:
-    conv_id, head = pick.one([(row[0], row[1]) for row in system.conversations])
+    conv_id, head = pick.one([(row.conv_id, row.head) for row in system.conversations])
     assert head is not None
     entry = forged(conv_id, head + 1)
     partition = partition_of(conv_id, TIMELINE_PARTITIONS)
-    place = (partition, end_of(system.timeline, partition))
+    place = (partition, Offset(end_of(system.timeline, partition)))
     system.timeline.append((*place, conv_id.encode(), encode(entry)))
     return Expected("log", "sender_not_a_member", conv_id, head + 1, alone=False)
 
@@ -91,14 +92,14 @@ def _log_has_another_key(system: System, pick: Pick) -> Expected:
 def _log_has_an_entry_on_another_partition(system: System, pick: Pick) -> Expected:
     partition, _, key, value = system.timeline.pop(pick.index(system.timeline))
     other = (partition + 1) % TIMELINE_PARTITIONS
-    system.timeline.append((other, end_of(system.timeline, other), key, value))
+    system.timeline.append((other, Offset(end_of(system.timeline, other)), key, value))
     return Expected("log", "misplaced", decode_entry(value).conv_id, alone=False)
 
 
 @damage
 def _log_has_what_is_no_entry(system: System, pick: Pick) -> Expected:
     partition = pick.index(range(TIMELINE_PARTITIONS))
-    offset = end_of(system.timeline, partition)
+    offset = Offset(end_of(system.timeline, partition))
     system.timeline.append((partition, offset, b"c1", b'{"kind": "gossip"}'))
     return Expected("log", "undecodable")
 

@@ -8,6 +8,7 @@ from msgspec import structs
 
 from schemas.codec import decode_sync_record, encode
 from schemas.ids import uuid7
+from schemas.number_types import Milliseconds, SeqId
 from schemas.records import AnyReply, Duplicate, MessageSent, ReadMarked, Rejected
 from tests.support.audited import System
 from tests.support.damage.tools import (
@@ -64,7 +65,12 @@ def _a_mark_goes_back(system: System, pick: Pick) -> Expected:
 def _a_stranger_marks(system: System, pick: Pick) -> Expected:
     seq = pick.one((1, 2))
     mark = ReadMarked(
-        conv_id="c1", sender=STRANGER, device_id="d", client_msg_id=uuid7(9, 9), at=_LATE, seq=seq
+        conv_id="c1",
+        sender=STRANGER,
+        device_id="d",
+        client_msg_id=uuid7(9, 9),
+        at=Milliseconds(_LATE),
+        seq=SeqId(seq),
     )
     _add(system, mark)
     return Expected("sync-log", "mark_of_a_stranger", "c1", seq, STRANGER, alone=False)
@@ -73,7 +79,7 @@ def _a_stranger_marks(system: System, pick: Pick) -> Expected:
 @damage
 def _a_former_member_marks(system: System, pick: Pick) -> Expected:
     at, refused = _refusal_of(system, pick.one(("\u9648",)))
-    mark = ReadMarked(**_name_of(refused), seq=4)
+    mark = ReadMarked(**_name_of(refused), seq=SeqId(4))
     set_value(system.sync, at, encode(mark))
     return Expected("input", "mark_of_a_stranger", "c1", user=refused.sender, alone=False)
 
@@ -90,14 +96,14 @@ def _refusal_of(system: System, user: str) -> tuple[int, Rejected]:
 @damage
 def _a_duplicate_names_another_entry(system: System, pick: Pick) -> Expected:
     entry = pick.one(_said(system))
-    _add(system, Duplicate(**_later(entry), seq=1))
+    _add(system, Duplicate(**_later(entry), seq=SeqId(1)))
     return Expected("sync-log", "wrong_duplicate", entry.conv_id, 1, entry.sender, alone=False)
 
 
 @damage
 def _a_duplicate_of_what_had_no_effect(system: System, pick: Pick) -> Expected:
     at, refused = _refusal_of(system, pick.one(("f",)))
-    set_value(system.sync, at, encode(Duplicate(**_name_of(refused), seq=1)))
+    set_value(system.sync, at, encode(Duplicate(**_name_of(refused), seq=SeqId(1))))
     return Expected("input", "wrong_duplicate", "c1", user=refused.sender, alone=False)
 
 

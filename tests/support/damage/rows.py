@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from audit.sync_store import AuditedSyncRow
 from schemas.codec import decode_sync_record
+from schemas.number_types import ShardNumber
 from schemas.recipients import recipients_of
 from schemas.sync_rows import SyncReference, SyncRow, decode_row, encode_row, references
 from schemas.sync_seq import epoch_of, sync_seq
@@ -37,8 +38,8 @@ def held(system: System) -> list[Held]:
     return [
         _held(at, row, each)
         for at, row in enumerate(system.sync_rows)
-        if last == 0 or epoch_of(row[2]) > 0
-        for each in references(decode_row(row[3] or b""))
+        if last == 0 or epoch_of(row.sync_seq) > 0
+        for each in references(decode_row(row.records or b""))
     ]
 
 
@@ -56,19 +57,19 @@ def entries_of(found: list[Held]) -> list[Held]:
 
 def _held(at: int, row: AuditedSyncRow, each: SyncReference) -> Held:
     if each.reply is None:
-        return Held(at, row[0], each.conv_id, each.seq, each)
+        return Held(at, row.user_id, each.conv_id, each.seq, each)
     record = decode_sync_record(bytes(each.reply))
-    return Held(at, row[0], record.conv_id, getattr(record, "seq", 0), each)
+    return Held(at, row.user_id, record.conv_id, getattr(record, "seq", 0), each)
 
 
 def row_at(system: System, at: int) -> SyncRow:
     """The content of a row, to be changed and written back with `set_row`."""
-    return decode_row(system.sync_rows[at][3] or b"")
+    return decode_row(system.sync_rows[at].records or b"")
 
 
 def set_row(system: System, at: int, row: SyncRow) -> None:
     """Replaces the content of a row."""
-    system.sync_rows[at] = (*system.sync_rows[at][:3], encode_row(row))
+    system.sync_rows[at] = system.sync_rows[at]._replace(records=encode_row(row))
 
 
 def take_out(row: SyncRow, reference: SyncReference) -> None:
@@ -88,6 +89,6 @@ def value_of(system: System, each: Held) -> bytes:
     return next(
         value or b""
         for number, offset, key, value in system.sync
-        if sync_seq(epoch_of(number), offset) == each.reference.sync_seq
+        if sync_seq(epoch_of(ShardNumber(number)), offset) == each.reference.sync_seq
         and each.user.encode() in recipients_of(key or b"")
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from audit.report import DifferenceKind
 from schemas.codec import decode_entry, decode_sync_record, encode
+from schemas.number_types import ShardNumber
 from schemas.sync_seq import epoch_of
 from tests.support.audited import System
 from tests.support.damage.tools import (
@@ -82,7 +83,9 @@ def _sync_lists_a_stranger_in_a_key(system: System, pick: Pick) -> Expected:
 def _sync_changes_the_order(system: System, pick: Pick) -> Expected:
     last = system.shards.epochs[-1]
     pairs = neighbours(system.sync, line_of_sync)
-    later = [pair for pair in pairs if last == 0 or epoch_of(system.sync[pair[1]][0]) > 0]
+    later = [
+        pair for pair in pairs if last == 0 or epoch_of(ShardNumber(system.sync[pair[1]][0])) > 0
+    ]
     first, second = pick.one(later)
     swap_values(system.sync, first, second)
     return of_sync(pick.user(system.sync[second][2]), system.sync[second][3], "out_of_order")
@@ -118,7 +121,9 @@ def _sync_has_what_is_for_others_only(system: System, pick: Pick) -> Expected:
 def _sync_has_a_record_on_another_shard(system: System, pick: Pick) -> Expected:
     at = pick.one(entries_at(system))
     number, _, key, value = system.sync.pop(at)
-    alike = [n for n in sorted(system.shards.places) if epoch_of(n) == epoch_of(number)]
+    alike = [
+        n for n in sorted(system.shards.places) if epoch_of(n) == epoch_of(ShardNumber(number))
+    ]
     other = pick.one([n for n in alike if n != number])
     add_sync(system, other, key, value)
     kinds: tuple[DifferenceKind, ...] = ("missing", "misplaced")

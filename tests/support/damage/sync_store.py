@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from msgspec import Raw, structs
 
+from audit.sync_store import AuditedSyncRow
+from schemas.buckets import sync_bucket
 from schemas.codec import decode_sync_record, encode
 from schemas.limits import SYNC_BUCKET
+from schemas.number_types import BucketNumber, EpochNumber, Offset, ShardNumber, SyncSeqId
 from schemas.records import AnyReply, Retracted
 from schemas.sync_rows import SyncRow, encode_row
 from schemas.sync_seq import epoch_of, sync_seq
@@ -40,7 +43,7 @@ def _missing(each: Held) -> Expected:
 def _sync_store_loses_a_row(system: System, pick: Pick) -> Expected:
     each = pick.one(held_once(system))
     row = system.sync_rows.pop(each.at)
-    drop_empty_bucket(system, row[0], row[1])
+    drop_empty_bucket(system, row.user_id, row.bucket)
     return _missing(each)
 
 
@@ -49,11 +52,11 @@ def _sync_store_loses_a_row_above_a_skip_note(system: System, pick: Pick) -> Exp
     """A skip note covers only the records up to the note."""
     rows = system.sync_rows
     each = pick.one(
-        [one for one in held_once(system) if one.reference.sync_seq == rows[one.at][2]]
+        [one for one in held_once(system) if one.reference.sync_seq == rows[one.at].sync_seq]
     )
-    system.skip_notes.append((each.user, each.reference.sync_seq - 1))
+    system.skip_notes.append((each.user, SyncSeqId(each.reference.sync_seq - 1)))
     row = rows.pop(each.at)
-    drop_empty_bucket(system, row[0], row[1])
+    drop_empty_bucket(system, row.user_id, row.bucket)
     return _missing(each)
 
 
@@ -62,9 +65,10 @@ def _sync_store_has_a_skip_note_ahead(system: System, pick: Pick) -> Expected:
     """Behind the end of the recipient's shard, or in an epoch that was never declared."""
     user = pick.one(held(system)).user
     home = system.last_home(user)
-    epoch = epoch_of(home)
-    end = sync_seq(epoch, end_of(system.sync, home))
-    newest = pick.one((end, end + 10 * SYNC_BUCKET, sync_seq(epoch + 1, 0)))
+    epoch = epoch_of(ShardNumber(home))
+    end = sync_seq(epoch, Offset(end_of(system.sync, home)))
+    far = SyncSeqId(end + 10 * SYNC_BUCKET)
+    newest = pick.one((end, far, sync_seq(EpochNumber(epoch + 1), Offset(0))))
     system.skip_notes.append((user, newest))
     return Expected("sync-store", "skip_note_ahead", user=user)
 
@@ -75,7 +79,7 @@ def _sync_store_loses_a_reference(system: System, pick: Pick) -> Expected:
     inner = [
         each
         for each in held_once(system)
-        if each.reference.sync_seq != system.sync_rows[each.at][2]
+        if each.reference.sync_seq != system.sync_rows[each.at].sync_seq
     ]
     each = pick.one(inner)
     row = row_at(system, each.at)
@@ -92,7 +96,7 @@ def _sync_store_has_a_reference_in_a_later_row(system: System, pick: Pick) -> Ex
         [
             one
             for one in held_once(system)
-            if one.reference.sync_seq != rows[one.at][2]
+            if one.reference.sync_seq != rows[one.at].sync_seq
             and rows[one.at][:2] == rows[(one.at + 1) % len(rows)][:2]
         ]
     )
@@ -185,8 +189,8 @@ def _sync_store_has_a_row_that_is_too_long(system: System, pick: Pick) -> Expect
 def _sync_store_has_no_row_there(system: System, pick: Pick) -> Expected:
     at = pick.one(held(system)).at
     other = pick.one((None, b"", b"[]", b"\xff", b'{"entries":{"c1":[1]}}', b'{"text":"hi"}'))
-    system.sync_rows[at] = with_column(system.sync_rows[at], 3, other)
-    return Expected("sync-store", "undecodable", user=system.sync_rows[at][0])
+    system.sync_rows[at] = with_column(system.sync_rows[at], "records", other)
+    return Expected("sync-store", "undecodable", user=system.sync_rows[at].user_id)
 
 
 @damage
@@ -194,24 +198,24 @@ def _sync_store_has_a_row_with_another_key(system: System, pick: Pick) -> Expect
     at = pick.one(held(system)).at
     row = system.sync_rows[at]
     # Offsets are even here, so there is no record between this key and the next.
-    system.sync_rows[at] = with_column(row, 2, row[2] + 1)
-    return Expected("sync-store", "wrong_key", user=row[0])
+    system.sync_rows[at] = with_column(row, "sync_seq", row.sync_seq + 1)
+    return Expected("sync-store", "wrong_key", user=row.user_id)
 
 
 @damage
 def _sync_store_has_a_row_in_another_bucket(system: System, pick: Pick) -> Expected:
     at = pick.one(held(system)).at
     row = system.sync_rows[at]
-    system.sync_rows[at] = with_column(row, 1, pick.one((row[1] + 1, -1)))
-    return Expected("sync-store", "misplaced", user=row[0])
+    system.sync_rows[at] = with_column(row, "bucket", pick.one((row.bucket + 1, -1)))
+    return Expected("sync-store", "misplaced", user=row.user_id)
 
 
 @damage
 def _sync_store_has_a_row_in_another_epoch(system: System, pick: Pick) -> Expected:
     at = pick.one(held(system)).at
     row = system.sync_rows[at]
-    system.sync_rows[at] = with_column(row, 2, pick.one((row[2] + (1 << 48), -1)))
-    return Expected("sync-store", "misplaced", user=row[0])
+    system.sync_rows[at] = with_column(row, "sync_seq", pick.one((row.sync_seq + (1 << 48), -1)))
+    return Expected("sync-store", "misplaced", user=row.user_id)
 
 
 @damage
@@ -219,9 +223,9 @@ def _sync_store_gives_a_row_to_another(system: System, pick: Pick) -> Expected:
     at = pick.one(held(system)).at
     row = system.sync_rows[at]
     # If each recipient has their own shard, the row is in the shard of no other person.
-    found = twins(system, system.home(row[0], epoch_of(row[2])))
+    found = twins(system, system.home(row.user_id, epoch_of(row.sync_seq)))
     twin = next(iter(found), STRANGER)
-    system.sync_rows[at] = with_column(row, 0, twin)
+    system.sync_rows[at] = with_column(row, "user_id", twin)
     return Expected("sync-store", "extra" if found else "misplaced", user=twin)
 
 
@@ -229,12 +233,12 @@ def _sync_store_gives_a_row_to_another(system: System, pick: Pick) -> Expected:
 def _sync_store_has_a_row_of_its_own(system: System, pick: Pick) -> Expected:
     each = pick.one(entries_of(held(system)))
     row = system.sync_rows[each.at]
-    epoch = epoch_of(row[2])
-    end = sync_seq(epoch, end_of(system.sync, system.home(row[0], epoch)))
-    place = pick.one((row[2] + 1, end, end + 10 * SYNC_BUCKET))
+    epoch = epoch_of(row.sync_seq)
+    end = sync_seq(epoch, Offset(end_of(system.sync, system.home(row.user_id, epoch))))
+    place = SyncSeqId(pick.one((row.sync_seq + 1, end, end + 10 * SYNC_BUCKET)))
     own = encode_row(SyncRow({each.conv_id: [place, each.seq]}, {}))
-    system.sync_rows.append((row[0], place // SYNC_BUCKET, place, own))
-    return Expected("sync-store", "extra", each.conv_id, each.seq, row[0])
+    system.sync_rows.append(AuditedSyncRow(row.user_id, sync_bucket(place), place, own))
+    return Expected("sync-store", "extra", each.conv_id, each.seq, row.user_id)
 
 
 @damage
@@ -246,7 +250,7 @@ def _sync_store_forgets_a_bucket(system: System, pick: Pick) -> Expected:
 @damage
 def _sync_store_lists_a_bucket_of_its_own(system: System, pick: Pick) -> Expected:
     user, bucket = pick.one(system.buckets)
-    place = pick.one(((STRANGER, bucket), (user, 1_000)))
+    place = pick.one(((STRANGER, bucket), (user, BucketNumber(1_000))))
     system.buckets.append(place)
     return Expected("sync-store", "extra", user=place[0])
 
@@ -255,7 +259,7 @@ def _sync_store_lists_a_bucket_of_its_own(system: System, pick: Pick) -> Expecte
 def _sync_store_does_not_tell_of_a_row(system: System, pick: Pick) -> Expected:
     at = pick.index(system.expiries)
     user, newest = system.expiries.pop(at)
-    system.expiries += pick.one(([], [(user, newest - 1)]))
+    system.expiries += pick.one(([], [(user, SyncSeqId(newest - 1))]))
     return Expected("sync-store", "missing", user=user)
 
 

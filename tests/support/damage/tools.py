@@ -9,6 +9,7 @@ from audit.index import IndexedDocument
 from audit.log import KafkaRecord
 from audit.report import AuditReport, CheckName, Difference, DifferenceKind
 from schemas.codec import decode_entry, decode_sync_record, encode
+from schemas.number_types import BucketNumber, Offset, ShardNumber
 from schemas.recipients import SEPARATOR, recipients_of
 from schemas.records import AnyEntry, AnyReply, Retracted
 from schemas.sync_seq import epoch_of
@@ -94,7 +95,7 @@ def entries_at(system: System) -> list[int]:
         at
         for at, record in enumerate(system.sync)
         if isinstance(decode_sync_record(record[3]), AnyEntry)
-        and (last == 0 or epoch_of(record[0]) > 0)
+        and (last == 0 or epoch_of(ShardNumber(record[0])) > 0)
     ]
 
 
@@ -112,7 +113,7 @@ def retractions_at(records: Sequence[KafkaRecord]) -> list[int]:
 
 def add_sync(system: System, number: int, key: bytes | None, value: bytes | None) -> None:
     """Appends a record to a shard."""
-    system.sync.append((number, end_of(system.sync, number), key, value))
+    system.sync.append((number, Offset(end_of(system.sync, number)), key, value))
 
 
 def only_user(key: bytes | None) -> str:
@@ -139,7 +140,7 @@ def without_recipient(system: System, at: int, user: str) -> None:
 
 def twins(system: System, number: int) -> list[str]:
     """People who belong to a shard and are in no conversation."""
-    epoch = epoch_of(number)
+    epoch = epoch_of(ShardNumber(number))
     return [name for name in map(str, range(99)) if system.shards.home(name, epoch) == number]
 
 
@@ -179,9 +180,9 @@ def end_of(records: Sequence[KafkaRecord], partition: int) -> int:
     return max((offset + 1 for number, offset, _, _ in records if number == partition), default=0)
 
 
-def with_column(row: tuple[Any, ...], column: int, content: Any) -> Any:
+def with_column(row: Any, column: str, content: Any) -> Any:
     """A row with another content in one column."""
-    return (*row[:column], content, *row[column + 1 :])
+    return row._replace(**{column: content})
 
 
 def forged(conv_id: str, seq: int) -> AnyEntry:
@@ -194,9 +195,9 @@ def forged(conv_id: str, seq: int) -> AnyEntry:
     return decode_entry(encode(record))
 
 
-def drop_empty_bucket(system: System, user: str, bucket: int) -> None:
+def drop_empty_bucket(system: System, user: str, bucket: BucketNumber) -> None:
     """Removes an empty bucket from the list, because a listed empty bucket is another fault."""
-    if not any(row[:2] == (user, bucket) for row in system.sync_rows):
+    if not any((row.user_id, row.bucket) == (user, bucket) for row in system.sync_rows):
         system.buckets.remove((user, bucket))
 
 

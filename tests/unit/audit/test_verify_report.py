@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from audit.report import NAMED, AuditReport, Difference
 from ops.commands import verify as command
 from ops.commands.verify_output import line, report_table, summary
+from schemas.number_types import SeqId
 from schemas.settings import Settings
 from tests.support.audited import System, lists
 from tests.support.audited_building import system_of
@@ -109,10 +110,17 @@ def test_a_line_has_place_and_reason_without_control_characters() -> None:
     """Ids come from users, so control characters in them are not printed."""
     printed = line(
         Difference(
-            check="sync-log", kind="out_of_order", conv_id="c\x1b[2J", seq=3, through=5, records=3,
-            user="|QuaD-", where="sync[1]@7", detail="why",
+            check="sync-log",
+            kind="out_of_order",
+            conv_id="c\x1b[2J",
+            seq=SeqId(3),
+            through=SeqId(5),
+            records=3,
+            user="|QuaD-",
+            where="sync[1]@7",
+            detail="why",
         )
-    )  # fmt: skip
+    )
 
     assert printed == "sync-log: out_of_order c·[2J#3-5 for |QuaD- (sync[1]@7) - why [3 records]"
 

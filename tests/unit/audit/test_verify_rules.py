@@ -14,6 +14,7 @@ from backends.kafka.clients import partition_of
 from schemas.codec import encode
 from schemas.ids import uuid7
 from schemas.limits import MAX_EDITS, MAX_MESSAGE_BYTES, MAX_PERIODS, Limits
+from schemas.number_types import Milliseconds, Offset, SeqId
 from schemas.records import (
     AnyEntry,
     ConversationCreated,
@@ -36,8 +37,8 @@ LIMITS: Final = Limits(
     max_text_bytes=4,
     max_mentions=1,
     members_per_entry=3,
-    recall_within_ms=2_000,
-    edit_within_ms=1_500,
+    recall_within_ms=Milliseconds(2_000),
+    edit_within_ms=Milliseconds(1_500),
 )
 _UNCOUNTED: Final = -1
 
@@ -97,13 +98,13 @@ def said(
 def edited(seq: int, target: int, sender: str = "ann", **fields: Any) -> AnyEntry:
     """An edit."""
     usual = _common(seq, sender) | {"target_at": target, "content": TextContent(text="ho")}
-    return MessageEdited(**(usual | fields), target=target)
+    return MessageEdited(**(usual | fields), target=SeqId(target))
 
 
 def recalled(seq: int, target: int, *edits: int, sender: str = "ann", **fields: Any) -> AnyEntry:
     """A recall."""
     usual = _common(seq, sender) | {"target_at": target} | fields
-    return MessageRecalled(**usual, target=target, edits=list(edits))
+    return MessageRecalled(**usual, target=SeqId(target), edits=list(map(SeqId, edits)))
 
 
 def switched(seq: int, command: int, **fields: Any) -> AnyEntry:
@@ -148,7 +149,7 @@ def differences(
 
     An entry without a count of messages gets the right count.
     """
-    log, report = Log(PARTITIONS, limits, settings_since), AuditReport()
+    log, report = Log(PARTITIONS, limits, Milliseconds(settings_since)), AuditReport()
     place, records, messages = partition_of("c", PARTITIONS), [], 0
     for entry in entries:
         messages += isinstance(entry, MessageSent)
@@ -156,7 +157,7 @@ def differences(
             records.append((entry.seq, encode(structs.replace(entry, messages=messages))))
         else:
             records.append((entry.seq, encode(entry)))
-    log.read([(place, offset, b"c", value) for offset, value in records], report)
+    log.read([(place, Offset(offset), b"c", value) for offset, value in records], report)
     log.finish(report)
     return report.differences
 
@@ -429,7 +430,7 @@ def test_a_creation_may_end_with_a_description() -> None:
 def test_no_text_is_quoted() -> None:
     """The difference of an undecodable record does not quote it, because it may be a message."""
     log, report = Log(PARTITIONS), AuditReport()
-    log.read([(0, 0, b"c", b'{"kind": "message_sent", "content": "my secret"}')], report)
+    log.read([(0, Offset(0), b"c", b'{"kind": "message_sent", "content": "my secret"}')], report)
 
     assert [each.kind for each in report.differences] == ["undecodable"]
     assert "secret" not in str(report.differences)

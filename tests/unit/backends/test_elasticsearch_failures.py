@@ -12,6 +12,7 @@ import pytest
 from backends.elasticsearch.index import create_index, elasticsearch_client
 from devstack.ports import free_ports
 from schemas.errors import ConfigurationError, ImError, ServerUnavailable
+from schemas.number_types import Milliseconds
 from schemas.settings import Settings
 
 _BODY = b'{"error": {"type": "some_exception", "reason": "text of a message"}, "status": 0}'
@@ -57,7 +58,7 @@ def test_a_refusal_is_one_clear_line(status: int, kind: type[ImError], words: st
     with answering(status) as address:
         settings = Settings(elasticsearch_url=f"http://user:password@{address}")
         with elasticsearch_client(settings) as client, pytest.raises(kind) as refused:
-            create_index(client, settings, 0)
+            create_index(client, settings, Milliseconds(0))
     assert str(refused.value).startswith(f"Elasticsearch at {address} {words}")
     assert "\n" not in str(refused.value)
 
@@ -67,5 +68,5 @@ def test_a_server_that_does_not_answer_is_named() -> None:
     address = f"127.0.0.1:{free_ports(1)[0]}"
     settings = Settings(elasticsearch_url=f"http://user:password@{address}")
     with elasticsearch_client(settings) as client, pytest.raises(ServerUnavailable) as refused:
-        create_index(client, settings, 0)
+        create_index(client, settings, Milliseconds(0))
     assert str(refused.value) == f"Elasticsearch does not answer at {address}"

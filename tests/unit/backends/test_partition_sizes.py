@@ -29,6 +29,7 @@ from schemas.limits import (
     SYNC_BUCKET,
     Limits,
 )
+from schemas.number_types import Milliseconds, SeqId, SyncSeqId
 from schemas.records import (
     MAX_ID_LENGTH,
     AddMembers,
@@ -99,12 +100,15 @@ def entries_of(command: AnyCommand, limits: Limits, *members: str) -> list[AnyEn
     """The entries of a command late in a long conversation, or the code of its rejection."""
     conversation = Conversation()
     if not isinstance(command, CreateConversation):
-        conversation.head = ConversationState(command.sender, "open", "push", LATE)
-        conversation.members.update(dict.fromkeys((command.sender, *members), 1))
+        conversation.head = ConversationState(command.sender, "open", "push", SeqId(LATE))
+        conversation.members.update(dict.fromkeys((command.sender, *members), SeqId(1)))
         conversation.remember(
-            LATE, RememberedMessage(command.sender, MAX_NUMBER, edits=(LATE,) * (MAX_EDITS - 1))
+            SeqId(LATE),
+            RememberedMessage(
+                command.sender, Milliseconds(MAX_NUMBER), edits=(SeqId(LATE),) * (MAX_EDITS - 1)
+            ),
         )
-    decision = decide(limits, conversation, command, MAX_NUMBER)
+    decision = decide(limits, conversation, command, Milliseconds(MAX_NUMBER))
     if isinstance(decision, Accept):
         return [delivery.entry for delivery in decision.effect.deliveries]
     assert isinstance(decision, Rejected)
@@ -136,7 +140,13 @@ def test_a_partition_of_sync_records_is_below_the_bound() -> None:
 def test_no_row_of_sync_records_is_longer_than_the_bound(records: list[tuple[str, int]]) -> None:
     """For any conversations and replies, a row is within its bounds in bytes and in references."""
     places = [
-        SyncPlacement(at, at, conv_id, MAX_NUMBER, b'"%s"' % (b"x" * reply) if reply else None)
+        SyncPlacement(
+            at,
+            SyncSeqId(at),
+            conv_id,
+            SeqId(MAX_NUMBER),
+            b'"%s"' % (b"x" * reply) if reply else None,
+        )
         for at, (conv_id, reply) in enumerate(records)
     ]
     rows = [row for part in parts_of(places) for row in part.rows]
@@ -218,7 +228,7 @@ def test_no_message_makes_an_entry_above_the_bound(
         assert [len(encode(entry)) <= MAX_ENTRY_BYTES for entry in found] == [True]
 
 
-@pytest.mark.parametrize("say", [SendMessage, partial(EditMessage, seq=LATE)])
+@pytest.mark.parametrize("say", [SendMessage, partial(EditMessage, seq=SeqId(LATE))])
 def test_the_longest_message_is_accepted(say: Callable[..., AnyCommand]) -> None:
     """The longest message makes an entry within its limit, and one more byte is refused.
 
@@ -241,7 +251,7 @@ def test_an_edit_can_set_any_content_of_a_message(
     """An edit is accepted or rejected exactly as a message with the same text and mentions."""
     said: dict[str, Any] = {"content": TextContent(text=text), "mentions": mentions}
     sent = entries_of(SendMessage(**common(conv_id, sender), **said), Limits())
-    edited = entries_of(EditMessage(**common(conv_id, sender), **said, seq=LATE), Limits())
+    edited = entries_of(EditMessage(**common(conv_id, sender), **said, seq=SeqId(LATE)), Limits())
     if isinstance(sent, str):
         assert edited == sent
     else:
@@ -250,7 +260,7 @@ def test_an_edit_can_set_any_content_of_a_message(
 
 def test_a_recall_of_a_message_with_the_most_edits_fits() -> None:
     """A recall with the maximum number of edits and the longest ids is within the limit."""
-    found = entries_of(RecallMessage(**common(WIDE, WIDE), seq=LATE), Limits())
+    found = entries_of(RecallMessage(**common(WIDE, WIDE), seq=SeqId(LATE)), Limits())
     assert [len(encode(entry)) <= MAX_ENTRY_BYTES for entry in found] == [True]
 
 
@@ -306,6 +316,6 @@ def test_a_reply_is_shorter_than_an_entry() -> None:
     """A reply with the longest ids, each character escaped, is within the limit of an entry."""
     name = "\x00" * MAX_ID_LENGTH
     reply = {"conv_id": name, "sender": name, "device_id": name, "client_msg_id": name}
-    rejected = Rejected(**reply, at=MAX_NUMBER, code="unknown_conversation")
-    duplicate = Duplicate(**reply, at=MAX_NUMBER, seq=MAX_NUMBER)
+    rejected = Rejected(**reply, at=Milliseconds(MAX_NUMBER), code="unknown_conversation")
+    duplicate = Duplicate(**reply, at=Milliseconds(MAX_NUMBER), seq=SeqId(MAX_NUMBER))
     assert max(len(encode(rejected)), len(encode(duplicate))) <= MAX_ENTRY_BYTES

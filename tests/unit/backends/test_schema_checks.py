@@ -13,6 +13,7 @@ from backends.cassandra.table_checks import Table, differences, table_of
 from backends.elasticsearch.index import MAPPINGS, create_index
 from backends.elasticsearch.index_checks import check_indices
 from schemas.errors import ConfigurationError
+from schemas.number_types import Milliseconds
 from schemas.settings import Settings
 
 STATEMENT = """CREATE TABLE IF NOT EXISTS t (
@@ -97,7 +98,7 @@ def test_each_difference_of_a_table_is_named(change: dict[str, Any], phrase: str
 def test_an_index_has_as_many_copies_as_the_log(copies: int) -> None:
     """The number of replicas is one less than the number of copies of the log."""
     fake = FakeClient()
-    create_index(as_client(fake), Settings(replication=copies), 0)
+    create_index(as_client(fake), Settings(replication=copies), Milliseconds(0))
     assert fake.indices.created["settings"]["number_of_replicas"] == copies - 1
 
 

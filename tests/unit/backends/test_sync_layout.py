@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from backends.sync_layout.layouts import OWN_EPOCH, Sharded, SyncShards, TopicPerRecipient
 from schemas.errors import ConfigurationError
+from schemas.number_types import EpochNumber
 from schemas.sync_seq import epoch_of
 
 BASE = "a" * 41 + ".sync"
@@ -50,12 +51,12 @@ def test_shards_are_found_by_recipient_and_by_number() -> None:
     )
     assert shards.epochs == [0, 1]
     assert len(shards.places) == 11
-    home = shards.home("ann", 1)
+    home = shards.home("ann", EpochNumber(1))
     assert home is not None
     assert shards.places[home].topic == "x.sync-1"
     assert shards.number(shards.places[home]) == home
     assert shards.name(home).startswith("sync-1[")
-    assert shards.home("ann", 2) is None
+    assert shards.home("ann", EpochNumber(2)) is None
 
 
 def test_two_topics_with_the_same_number_are_distinguished(

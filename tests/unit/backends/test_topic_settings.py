@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backends.kafka.topic_settings import faults
+from schemas.number_types import Milliseconds
 from schemas.topics import Topic, majority
 
 WEEK_MS = 7 * 24 * 3600 * 1000
@@ -12,7 +13,7 @@ WEEK_MS = 7 * 24 * 3600 * 1000
 
 def wanted(topic: Topic) -> dict[str, str]:
     """The settings of a topic in a deployment of three replicas."""
-    return topic.config(replication=3, lifetime_ms=WEEK_MS)
+    return topic.config(replication=3, lifetime_ms=Milliseconds(WEEK_MS))
 
 
 @pytest.mark.parametrize("topic", Topic)
@@ -74,5 +75,5 @@ def test_a_setting_that_retains_more_is_accepted(topic: Topic, setting: str, val
 def test_in_sync_replicas_follow_the_replication(replication: int, in_sync: int) -> None:
     """A record is acknowledged when a majority of its replicas has it."""
     assert majority(replication) == in_sync
-    config = Topic.TIMELINE.config(replication, WEEK_MS)
+    config = Topic.TIMELINE.config(replication, Milliseconds(WEEK_MS))
     assert config["min.insync.replicas"] == str(in_sync)

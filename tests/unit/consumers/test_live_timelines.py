@@ -28,6 +28,7 @@ from gateway.log.wake_ups import Wake, WakeUps
 from gateway.store.store_port import StoredEntry
 from schemas.codec import encode
 from schemas.errors import Trimmed
+from schemas.number_types import Milliseconds, SeqId, SyncSeqId
 from schemas.records import FanoutChanged, MessageSent
 from tests.support.forwarding import Forwarder
 from tests.support.gateway import serving, token_settings
@@ -50,9 +51,16 @@ class Chat(FakeStore):
         self.head = self.sync_seq = 0
         self.put_change("ann", "c", 1, joined=True)
         pulled = FanoutChanged(
-            conv_id="c", seq=1, sender="bob", client_msg_id="i", at=1, mode="pull",
-            member_count=9, push_limit=4, push_again_below=4,
-        )  # fmt: skip
+            conv_id="c",
+            seq=SeqId(1),
+            sender="bob",
+            client_msg_id="i",
+            at=Milliseconds(1),
+            mode="pull",
+            member_count=9,
+            push_limit=4,
+            push_again_below=4,
+        )
         self._append(pulled)
         self._send(pulled)
 
@@ -73,7 +81,7 @@ class Chat(FakeStore):
     def _send(self, entry: MessageSent | FanoutChanged) -> None:
         self.sync_seq += 1
         self.put_reference("ann", self.sync_seq, "c", entry.seq)
-        self.woken.woke(Wake({"ann": self.sync_seq}, {}))
+        self.woken.woke(Wake({"ann": SyncSeqId(self.sync_seq)}, {}))
 
 
 class Counting(GatewayTimelines):
@@ -115,7 +123,7 @@ class Line:
         """Return the next live batch with records or heads."""
         async with asyncio.timeout(SECONDS):
             while True:
-                batch = await self.live.after(cursor, 1)
+                batch = await self.live.after(SyncSeqId(cursor), 1)
                 if batch.heads is not None and (batch.heads or batch.arrived):
                     return batch
 
@@ -123,7 +131,7 @@ class Line:
         """Wait until a connection has begun; then a batch contains the heads, maybe none."""
 
         async def has_begun() -> bool:
-            return (await self.live.after(cursor)).heads is not None
+            return (await self.live.after(SyncSeqId(cursor))).heads is not None
 
         await until(has_begun, SECONDS)
 
@@ -168,7 +176,7 @@ async def test_a_new_connection_requires_a_request_for_heads(line: Line) -> None
     async with asyncio.timeout(SECONDS):
         while True:
             tokens = line.tokens
-            batch = await line.live.after(1)
+            batch = await line.live.after(SyncSeqId(1))
             if batch.heads is not None:
                 break
             was_asked = line.tokens > tokens
@@ -183,7 +191,7 @@ async def test_records_that_were_not_applied_are_delivered_again(line: Line) -> 
     async with asyncio.timeout(SECONDS):
         again: list[int] = []
         while again[:2] != [1, 2]:
-            batch = await line.live.after(-1, 1)
+            batch = await line.live.after(SyncSeqId(-1), 1)
             again = [each.sync_seq for each in batch.arrived]
             assert again in ([], [1, 2])
 
@@ -193,12 +201,12 @@ async def test_an_expired_timeline_raises_its_own_error(line: Line) -> None:
     await line.begins(1)
     line.chat.put_expiry("ann", 1, 2, 8)
     line.chat.put_synced("ann", 9, message("c", 2))
-    line.chat.woken.woke(Wake({"ann": 9}, {}))
+    line.chat.woken.woke(Wake({"ann": SyncSeqId(9)}, {}))
     with pytest.raises(Trimmed) as trimmed:
         await line.next_batch(1)
     assert (trimmed.value.cursor, trimmed.value.oldest) == (1, 9)
     async with asyncio.timeout(SECONDS):
-        while not (batch := await line.live.after(8, 1)).arrived:
+        while not (batch := await line.live.after(SyncSeqId(8), 1)).arrived:
             pass
     assert [each.sync_seq for each in batch.arrived] == [9]
 
@@ -210,7 +218,7 @@ async def test_an_expired_token_is_replaced(line: Line) -> None:
     before = line.tokens
     async with asyncio.timeout(SECONDS):
         while line.tokens == before:
-            await line.live.after(1, 1)
+            await line.live.after(SyncSeqId(1), 1)
     line.token_seconds = 60
     await line.begins(1)
     line.chat.say()
@@ -224,10 +232,10 @@ async def test_a_device_reconnects_to_an_unreachable_gateway(line: Line) -> None
     line.chat.say(mention=True)
     with suppress(TimeoutError):
         async with asyncio.timeout(0.5):
-            await line.live.after(1)
+            await line.live.after(SyncSeqId(1))
     await line.forwarder.open()
     async with asyncio.timeout(SECONDS):
-        while not (batch := await line.live.after(1, 1)).arrived:
+        while not (batch := await line.live.after(SyncSeqId(1), 1)).arrived:
             pass
     assert [each.sync_seq for each in batch.arrived] == [2]
     await line.begins(2)

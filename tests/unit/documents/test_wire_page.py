@@ -25,6 +25,7 @@ from schemas.limits import (
     MAX_REASON_LENGTH,
     MAX_RECORD_BYTES,
 )
+from schemas.number_types import Offset
 from schemas.recipients import is_recipient, recipients_key, recipients_of
 from schemas.records import AnyCommand, AnyEntry, AnyReply, Retracted
 from stream_processors.sequencing.batch_codecs import MAX_UNPACKED_BYTES
@@ -91,9 +92,11 @@ def test_the_page_has_an_example_of_each_kind() -> None:
 def test_the_example_of_a_dead_letter_has_its_headers() -> None:
     """The example of a dead letter has all headers of a letter for a single record."""
     (line,) = examples("json headers")
-    headers = letter_headers("s", "r", Origin("t", 0, 0), ContentDigest(0, ""))
+    headers = letter_headers("s", "r", Origin("t", 0, Offset(0)), ContentDigest(0, ""))
     assert set(json.loads(line)) == {name for name, _ in headers}
-    with_batch = letter_headers("s", "r", Origin("t", 0, 0, 1), ContentDigest(0, ""))
+    with_batch = letter_headers(
+        "s", "r", Origin("t", 0, Offset(0), Offset(1)), ContentDigest(0, "")
+    )
     for name, _ in with_batch:
         assert f"`{name}`" in PAGE
 

@@ -10,6 +10,7 @@ from gateway.http.problems import problem_of
 from gateway.reads.access import access_conversation
 from gateway.store.store_port import ConversationHead
 from schemas.errors import ServerUnavailable
+from schemas.number_types import SeqId
 from schemas.visibility import MembershipChange, Period
 from tests.support.gateway_store import FakeStore
 
@@ -50,7 +51,7 @@ async def test_a_member_reads_from_the_join_to_the_head() -> None:
     store.put_conversation("c", 5)
     store.put_change("ann", "c", 3, joined=True)
     access = await access_conversation(store, "ann", "c")
-    assert [seq for seq in range(10) if access.may_see(seq)] == [3, 4, 5]
+    assert [seq for seq in range(10) if access.may_see(SeqId(seq))] == [3, 4, 5]
     assert (access.head, access.is_member) == (5, True)
 
 
@@ -61,7 +62,7 @@ async def test_a_former_member_sees_no_later_head() -> None:
     for seq, joined in [(1, True), (4, False), (7, True), (9, False)]:
         store.put_change("ann", "c", seq, joined=joined)
     access = await access_conversation(store, "ann", "c")
-    assert [seq for seq in range(60) if access.may_see(seq)] == [1, 2, 3, 4, 7, 8, 9]
+    assert [seq for seq in range(60) if access.may_see(SeqId(seq))] == [1, 2, 3, 4, 7, 8, 9]
     assert (access.head, access.is_member) == (9, False)
 
 
@@ -71,8 +72,8 @@ async def test_a_late_joiner_reads_by_the_history_rule() -> None:
     store.put_conversation("c", 5)
     store.put_change("ann", "c", 4, joined=True, history="all")
     access = await access_conversation(store, "ann", "c")
-    assert [seq for seq in range(1, 10) if access.may_see(seq)] == [1, 2, 3, 4, 5]
-    assert access.stays == [Period(4)]
+    assert [seq for seq in range(1, 10) if access.may_see(SeqId(seq))] == [1, 2, 3, 4, 5]
+    assert access.stays == [Period(SeqId(4))]
     assert (access.head, access.is_member) == (5, True)
 
 
@@ -83,11 +84,11 @@ async def test_a_former_member_with_open_history_sees_no_later_head() -> None:
     store.put_change("ann", "c", 4, joined=True, history="all")
     store.put_change("ann", "c", 6, joined=False, history="all")
     access = await access_conversation(store, "ann", "c")
-    assert [seq for seq in range(1, 60) if access.may_see(seq)] == [1, 2, 3, 4, 5, 6]
+    assert [seq for seq in range(1, 60) if access.may_see(SeqId(seq))] == [1, 2, 3, 4, 5, 6]
     assert (access.head, access.is_member) == (6, False)
     store.put_change("ann", "c", 9, joined=True, history="all")
     access = await access_conversation(store, "ann", "c")
-    assert [seq for seq in range(1, 60) if access.may_see(seq)] == list(range(1, 51))
+    assert [seq for seq in range(1, 60) if access.may_see(SeqId(seq))] == list(range(1, 51))
 
 
 async def test_the_head_is_read_before_the_membership() -> None:
@@ -114,7 +115,7 @@ async def test_the_head_is_read_before_the_membership() -> None:
     store.put_conversation("c", 5)
     store.put_change("ann", "c", 1, joined=True)
     access = await access_conversation(store, "ann", "c")
-    assert not access.may_see(7)
+    assert not access.may_see(SeqId(7))
     assert access.head < 7
 
 

@@ -11,6 +11,7 @@ from confluent_kafka import TopicPartition
 from gateway.log import barrier
 from gateway.log.barrier import LogBarrier
 from schemas.errors import ServerUnavailable
+from schemas.number_types import SyncSeqId
 from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.support.waiting import until
@@ -74,14 +75,14 @@ def impatient(log: Log, monkeypatch: pytest.MonkeyPatch) -> Log:
 
 async def test_a_request_passes_the_barrier_when_everything_is_stored(log: Log) -> None:
     """A request passes when all entries are stored; an empty partition does not block."""
-    await LogBarrier(SETTINGS).passed("ann", 7)
+    await LogBarrier(SETTINGS).passed("ann", SyncSeqId(7))
     assert (log.asked_ends, log.asked_stored) == (1, 1)
 
 
 async def test_a_request_waits_for_the_message_sink(log: Log) -> None:
     """A request waits until the commits have reached the end in each partition."""
     log.ends, log.stored = [5, 5], [5, 4]
-    passing = asyncio.create_task(LogBarrier(SETTINGS).passed("ann", 7))
+    passing = asyncio.create_task(LogBarrier(SETTINGS).passed("ann", SyncSeqId(7)))
     await log.until_asked(3)
     assert not passing.done()
     log.stored[1] = 5
@@ -92,7 +93,7 @@ async def test_a_sink_that_lags_for_too_long_is_an_error(impatient: Log) -> None
     """A request fails with `ServerUnavailable` after its bound, so that the client retries."""
     impatient.ends[0] = 6
     with pytest.raises(ServerUnavailable, match="the message sink lags"):
-        await LogBarrier(SETTINGS).passed("ann", 7)
+        await LogBarrier(SETTINGS).passed("ann", SyncSeqId(7))
 
 
 async def test_a_repeated_request_waits_for_the_same_end(impatient: Log) -> None:
@@ -100,10 +101,10 @@ async def test_a_repeated_request_waits_for_the_same_end(impatient: Log) -> None
     waits = LogBarrier(SETTINGS)
     impatient.ends[0] = 6
     with pytest.raises(ServerUnavailable):
-        await waits.passed("ann", 7)
+        await waits.passed("ann", SyncSeqId(7))
     impatient.ends[0], impatient.stored[0] = 100, 6
-    await waits.passed("ann", 7)
-    await waits.passed("ann", 6)
+    await waits.passed("ann", SyncSeqId(7))
+    await waits.passed("ann", SyncSeqId(6))
     assert impatient.asked_ends == 1
 
 
@@ -113,20 +114,20 @@ async def test_a_higher_note_waits_for_a_later_end(impatient: Log) -> None:
     The same holds for the note of another person.
     """
     waits = LogBarrier(SETTINGS)
-    await waits.passed("ann", 7)
+    await waits.passed("ann", SyncSeqId(7))
     impatient.ends[0] = 6
     for user, newest in (("ann", 8), ("bob", 7)):
         with pytest.raises(ServerUnavailable):
-            await waits.passed(user, newest)
+            await waits.passed(user, SyncSeqId(newest))
     impatient.stored[0] = 6
-    await waits.passed("ann", 8)
+    await waits.passed("ann", SyncSeqId(8))
 
 
 async def test_a_passed_barrier_costs_nothing_again(log: Log) -> None:
     """A repeated request of a person with the same note sends no query to the broker."""
     waits = LogBarrier(SETTINGS)
     for _ in range(10):
-        await waits.passed("ann", 7)
+        await waits.passed("ann", SyncSeqId(7))
     assert (log.asked_ends, log.asked_stored) == (1, 1)
 
 
@@ -135,23 +136,23 @@ async def test_a_broker_that_does_not_answer_is_an_error(impatient: Log) -> None
     impatient.away = True
     waits = LogBarrier(SETTINGS)
     with pytest.raises(ServerUnavailable):
-        await waits.passed("ann", 7)
+        await waits.passed("ann", SyncSeqId(7))
     impatient.away = False
     impatient.ends[0] = 6
     with pytest.raises(ServerUnavailable):
-        await waits.passed("ann", 7)
+        await waits.passed("ann", SyncSeqId(7))
     impatient.away, impatient.stored[0] = True, 6
     with pytest.raises(ServerUnavailable):
-        await waits.passed("ann", 7)
+        await waits.passed("ann", SyncSeqId(7))
     impatient.away = False
-    await waits.passed("ann", 7)
+    await waits.passed("ann", SyncSeqId(7))
 
 
 async def test_a_cancelled_request_does_not_affect_other_requests(log: Log) -> None:
     """Two requests share a query, and the cancelled one does not stop the other one."""
     waits = LogBarrier(SETTINGS)
     log.stored[0] = 4
-    requests = [asyncio.create_task(waits.passed(user, 7)) for user in ("ann", "bob")]
+    requests = [asyncio.create_task(waits.passed(user, SyncSeqId(7))) for user in ("ann", "bob")]
     await log.until_asked(1)
     requests[0].cancel()
     log.stored[0] = 5

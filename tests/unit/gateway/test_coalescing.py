@@ -10,6 +10,7 @@ from gateway.store import shared_queries
 from gateway.store.coalescing import CoalescingStore
 from gateway.store.store_port import ConversationHead
 from schemas.errors import ServerUnavailable
+from schemas.number_types import SeqId
 from tests.support.gateway_store import FakeStore
 from tests.support.waiting import until
 
@@ -24,7 +25,7 @@ class Held(FakeStore):
     async def conversation(self, conv_id: str) -> ConversationHead | None:
         del conv_id
         self.queries.append(asyncio.get_running_loop().create_future())
-        return ConversationHead(await self.queries[-1], "push")
+        return ConversationHead(SeqId(await self.queries[-1]), "push")
 
     async def await_queries(self, count: int) -> None:
         """Wait until this number of queries has been sent."""
@@ -53,10 +54,10 @@ async def test_requests_during_a_query_share_the_next_query(
     store = CoalescingStore(below)
     first, *others = await readers(store, 200)
     below.queries[0].set_result(1)
-    assert await first == ConversationHead(1, "push")
+    assert await first == ConversationHead(SeqId(1), "push")
     await below.await_queries(2)
     below.queries[1].set_result(2)
-    assert await asyncio.gather(*others) == [ConversationHead(2, "push")] * 199
+    assert await asyncio.gather(*others) == [ConversationHead(SeqId(2), "push")] * 199
     assert len(below.queries) == 2
 
 
@@ -70,10 +71,10 @@ async def test_a_stuck_query_does_not_delay_the_next_query(
     stuck, other = await readers(store, 2)
     await below.await_queries(2)
     below.queries[1].set_result(2)
-    assert await other == ConversationHead(2, "push")
+    assert await other == ConversationHead(SeqId(2), "push")
     assert not stuck.done()
     below.queries[0].set_result(1)
-    assert await stuck == ConversationHead(1, "push")
+    assert await stuck == ConversationHead(SeqId(1), "push")
 
 
 async def test_a_failure_reaches_exactly_the_requests_that_shared_the_query() -> None:
@@ -90,7 +91,7 @@ async def test_a_failure_reaches_exactly_the_requests_that_shared_the_query() ->
     assert [type(one) for one in failures] == [ServerUnavailable] * 3
     (again,) = await readers(store, 1)
     below.queries[2].set_result(3)
-    assert await again == ConversationHead(3, "push")
+    assert await again == ConversationHead(SeqId(3), "push")
 
 
 async def test_a_query_without_waiting_requests_is_cancelled() -> None:
@@ -122,5 +123,5 @@ async def test_a_queued_query_without_waiting_requests_is_not_sent() -> None:
     await first
     await below.await_queries(2)
     below.queries[1].set_result(2)
-    assert await third == ConversationHead(2, "push")
+    assert await third == ConversationHead(SeqId(2), "push")
     assert len(below.queries) == 2

@@ -29,6 +29,7 @@ from gateway.token_keys.key_source import MIN_SECRET_BYTES
 from schemas.codec import encode
 from schemas.errors import ConfigurationError
 from schemas.http.queries import MAX_ITEMS
+from schemas.number_types import Milliseconds, SeqId
 from schemas.records import ConversationCreated, Rejected
 from tests.support.edges import filled
 from tests.support.gateway import Answer, Caller, serving, token_settings
@@ -241,16 +242,16 @@ async def test_sync_records_of_every_kind_conform(gateway: Caller, store: FakeSt
         sender="eve",
         device_id="phone",
         client_msg_id=made.client_msg_id,
-        at=1,
+        at=Milliseconds(1),
         code="not_a_member",
     )
     store.put_record("eve", 1, encode(refused))
     created = ConversationCreated(
         conv_id="c",
-        seq=1,
+        seq=SeqId(1),
         sender="eve",
         client_msg_id=made.client_msg_id,
-        at=1,
+        at=Milliseconds(1),
         members=["eve"],
         join="invite",
         mode="push",

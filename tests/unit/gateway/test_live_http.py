@@ -25,6 +25,7 @@ from gateway.live.live_session import LiveSession
 from gateway.log import wake_ups
 from gateway.log.wake_ups import Wake, WakeUps
 from schemas.lifetime import SKIPPED_SINCE, SKIPPED_UNTIL
+from schemas.number_types import BucketNumber, SeqId, SyncSeqId
 from tests.support.gateway import Caller, serving, token_settings
 from tests.support.gateway_store import FakeIndex, FakeStore, message
 from tests.support.waiting import until
@@ -103,13 +104,13 @@ async def test_records_and_heads_arrive_when_they_are_stored(
     assert (page["kind"], page["next"], page["more"]) == ("records", 1, False)
     assert [each["sync_seq"] for each in page["records"]] == [1]
     store.put_synced("ann", 5, message("c", 4))
-    woken.woke(Wake({"ann": 5}, {}))
+    woken.woke(Wake({"ann": SyncSeqId(5)}, {}))
     assert [each["record"]["seq"] for each in (await next_message(ann))["records"]] == [4]
     store.put_conversation("c", 9, "pull")
-    woken.woke(Wake({}, {"c": 9}))
+    woken.woke(Wake({}, {"c": SeqId(9)}))
     assert await next_message(ann) == {"kind": "head", "conv_id": "c", "seq": 9}
     store.put_synced("bob", 6, message("d", 1))
-    woken.woke(Wake({"bob": 6}, {}))
+    woken.woke(Wake({"bob": SyncSeqId(6)}, {}))
     assert (await next_message(bob))["kind"] == "records"  # bob gets no head before it
 
 
@@ -151,7 +152,7 @@ async def test_a_returning_device_receives_trimmed_for_skipped_records(
     assert await ended(returned) == (4410, "trimmed")
     connected = await connect(gateway, after=8)
     store.put_expiry("ann", SKIPPED_SINCE, SKIPPED_UNTIL, 20)
-    woken.woke(Wake({"ann": 20}, {}))
+    woken.woke(Wake({"ann": SyncSeqId(20)}, {}))
     problem = (await next_message(connected))["problem"]
     assert (problem["cursor"], problem["oldest"]) == (8, 21)
     assert await ended(connected) == (4410, "trimmed")
@@ -228,7 +229,7 @@ async def feed(store: FakeStore, woken: WakeUps) -> None:
     """Store and announce one record after another until cancelled."""
     for sync_seq in itertools.count(2):
         store.put_synced("ann", sync_seq, message("c", sync_seq))
-        woken.woke(Wake({"ann": sync_seq}, {}))
+        woken.woke(Wake({"ann": SyncSeqId(sync_seq)}, {}))
         await asyncio.sleep(0.02)
 
 
@@ -289,7 +290,7 @@ class Ending(FakeStore):
 
     ends: Callable[[], object]
 
-    async def sync_buckets(self, user: str, first: int, limit: int) -> list[int]:
+    async def sync_buckets(self, user: str, first: BucketNumber, limit: int) -> list[BucketNumber]:
         asyncio.get_running_loop().call_soon(self.ends)
         return await super().sync_buckets(user, first, limit)
 
@@ -301,8 +302,8 @@ async def test_a_session_that_ends_at_once_leaves_no_task(woken: WakeUps) -> Non
     store.put_change("ann", "c", 1, joined=True)
     with warnings.catch_warnings(record=True) as complaints, woken.listening("ann") as listener:
         warnings.simplefilter("always")
-        listener.heads["c"] = 3
-        session = LiveSession(store, listener, 0, 3, nowhere)
+        listener.heads["c"] = SeqId(3)
+        session = LiveSession(store, listener, SyncSeqId(0), 3, nowhere)
         running = asyncio.create_task(session.run())
         store.ends = running.cancel
         with contextlib.suppress(asyncio.CancelledError):

@@ -14,6 +14,7 @@ from backends.sync_layout.layouts import SyncShards, sync_layout
 from gateway.http.tokens import issue_token
 from gateway.log.log_ends import LogEnds, ShardEnds
 from gateway.log.wake_ups import WakeUps
+from schemas.number_types import EpochNumber, Offset, SyncSeqId
 from schemas.settings import Settings
 from schemas.sync_seq import sync_seq
 from tests.support.gateway import serving, token_settings
@@ -39,7 +40,7 @@ class FakeLog(LogEnds):
             counts[topic] = max(partition + 1, counts.get(topic, 0))
         shards = SyncShards(sync_layout(Settings()), counts)
         places = shards.places
-        ends = {n: self.there[at.topic, at.partition] for n, at in places.items()}
+        ends = {n: Offset(self.there[at.topic, at.partition]) for n, at in places.items()}
         return ShardEnds(shards, ends)
 
 
@@ -50,9 +51,9 @@ class FakeLog(LogEnds):
         (9, False),
         (10, True),
         (999_999_999, True),
-        (sync_seq(1, 4), False),
-        (sync_seq(1, 5), True),
-        (sync_seq(2, 0), True),
+        (sync_seq(EpochNumber(1), Offset(4)), False),
+        (sync_seq(EpochNumber(1), Offset(5)), True),
+        (sync_seq(EpochNumber(2), Offset(0)), True),
         ((1 << 63) - 4, True),
     ],
 )
@@ -61,7 +62,7 @@ async def test_a_cursor_is_compared_with_the_end_of_its_epoch(
 ) -> None:
     """The end of the person's shard in the cursor's epoch decides; an unknown epoch is ahead."""
     log = FakeLog({("im.sync", 0): 10, ("im.sync-1", 0): 5})
-    assert await log.is_ahead("ann", cursor) is is_ahead
+    assert await log.is_ahead("ann", SyncSeqId(cursor)) is is_ahead
 
 
 async def test_only_the_shards_of_the_recipient_count() -> None:
@@ -69,39 +70,41 @@ async def test_only_the_shards_of_the_recipient_count() -> None:
     log = FakeLog({("im.sync", partition): 1_000 for partition in range(4)})
     (home,) = {partition for partition in range(4) if await _ahead_when_empty(partition)}
     log.there["im.sync", home] = 3
-    assert await log.is_ahead("ann", 3)
-    assert not await log.is_ahead("ann", 2)
+    assert await log.is_ahead("ann", SyncSeqId(3))
+    assert not await log.is_ahead("ann", SyncSeqId(2))
 
 
 async def _ahead_when_empty(partition: int) -> bool:
     ends = {("im.sync", each): 1_000 for each in range(4)}
-    return await FakeLog(ends | {("im.sync", partition): 0}).is_ahead("ann", 0)
+    return await FakeLog(ends | {("im.sync", partition): 0}).is_ahead("ann", SyncSeqId(0))
 
 
 async def test_a_recent_record_is_not_ahead() -> None:
     """A cursor above the known end causes a new query, and a cursor below it causes none."""
     log = FakeLog({("im.sync", 0): 10})
-    assert not await log.is_ahead("ann", 9)
+    assert not await log.is_ahead("ann", SyncSeqId(9))
     log.there["im.sync", 0] = 11
-    assert not await log.is_ahead("ann", 10)
+    assert not await log.is_ahead("ann", SyncSeqId(10))
     looks = log.looks
-    assert not await log.is_ahead("ann", 5)
+    assert not await log.is_ahead("ann", SyncSeqId(5))
     assert log.looks == looks
 
 
 async def test_many_requests_share_one_read_of_the_ends() -> None:
     """50 simultaneous requests with a cursor ahead share at most two queries to the broker."""
     log = FakeLog({("im.sync", 0): 10})
-    answers = await asyncio.gather(*(log.is_ahead("ann", 99) for _ in range(50)))
+    answers = await asyncio.gather(*(log.is_ahead("ann", SyncSeqId(99)) for _ in range(50)))
     assert all(answers)
     assert log.looks <= 2
 
 
 async def test_no_cursor_is_refused_without_the_log() -> None:
     """No cursor is refused while the log is unreachable, or when the shard does not exist."""
-    assert not await FakeLog({("im.sync", 0): 10}, is_live=False).is_ahead("ann", 99)
-    assert not await FakeLog({}).is_ahead("ann", 99)
-    assert not await FakeLog({("im.sync-2", 0): 1}).is_ahead("ann", sync_seq(1, 7))
+    assert not await FakeLog({("im.sync", 0): 10}, is_live=False).is_ahead("ann", SyncSeqId(99))
+    assert not await FakeLog({}).is_ahead("ann", SyncSeqId(99))
+    assert not await FakeLog({("im.sync-2", 0): 1}).is_ahead(
+        "ann", sync_seq(EpochNumber(1), Offset(7))
+    )
 
 
 async def test_a_cursor_ahead_is_a_problem_everywhere() -> None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from gateway.log.log_places import LogPlaces
+from schemas.number_types import EpochNumber, Offset
 from schemas.settings import Settings
 from schemas.sync_seq import sync_seq
 
@@ -39,6 +40,6 @@ def test_shards_of_later_epochs_wake_as_well(layout: str, later: str) -> None:
     assert set(places.look(cast(Any, consumer), 1.0)) == {
         ("im.sync", 0), ("im.sync", 1), (topic, 0), ("im.timeline", 0)
     }  # fmt: skip
-    assert places.sync_seq("im.sync", 7) == 7
-    assert places.sync_seq(topic, 7) == sync_seq(1, 7)
-    assert places.sync_seq("im.timeline", 7) is None
+    assert places.sync_seq("im.sync", Offset(7)) == 7
+    assert places.sync_seq(topic, Offset(7)) == sync_seq(EpochNumber(1), Offset(7))
+    assert places.sync_seq("im.timeline", Offset(7)) is None

@@ -10,6 +10,7 @@ from devstack.ports import free_ports
 from gateway.log import log_tail
 from gateway.log.log_tail import LogTail
 from gateway.log.wake_ups import Wake, WakeUps
+from schemas.number_types import SeqId, SyncSeqId
 from schemas.settings import Settings
 from tests.support.waiting import until
 
@@ -54,9 +55,9 @@ async def test_passed_wake_ups_are_merged_and_bounded(monkeypatch: pytest.Monkey
             woken.append(wake)
 
     tail = LogTail(Settings(), Noting())
-    tail._hand_over({"ann": 1, "bob": 5}, {})  # noqa: SLF001 - the call of its thread
-    tail._hand_over({"ann": 3}, {"c": 2})  # noqa: SLF001 - the same
-    waiting = asyncio.create_task(asyncio.to_thread(tail._hand_over, {"eve": 1}, {}))  # noqa: SLF001 - the same
+    tail._hand_over({"ann": SyncSeqId(1), "bob": SyncSeqId(5)}, {})  # noqa: SLF001 - the call of its thread
+    tail._hand_over({"ann": SyncSeqId(3)}, {"c": SeqId(2)})  # noqa: SLF001 - the same
+    waiting = asyncio.create_task(asyncio.to_thread(tail._hand_over, {"eve": SyncSeqId(1)}, {}))  # noqa: SLF001 - the same
     await asyncio.wait_for(waiting, 10)
 
     async def all_came() -> bool:

@@ -20,6 +20,7 @@ from schemas.errors import (
     ServerUnavailable,
     Trimmed,
 )
+from schemas.number_types import Offset
 
 REJECTED: dict[RejectionCode, tuple[int, str]] = {
     "invalid": (400, "invalid"),
@@ -56,7 +57,7 @@ PROBLEMS: list[tuple[Exception, int, str]] = [
     (errors.CommandNotFound(), 404, "no-such-command"),
     (InvalidCommand("invalid", "the fault", field="text"), 400, "bad-body"),
     *((CommandRejected(code, "id"), *rejected) for code, rejected in REJECTED.items()),
-    (Trimmed(1, 2), 410, "trimmed"),
+    (Trimmed(Offset(1), Offset(2)), 410, "trimmed"),
     (ServerUnavailable("away"), 503, "unavailable"),
     (busy(), 503, "busy"),
     (web.HTTPNotFound(), 404, "http"),

@@ -14,6 +14,7 @@ from gateway.reads.search import search_messages
 from gateway.reads.search_terms import parse_query
 from gateway.store.index_port import SearchAsked
 from gateway.store.store_port import StoredEntry
+from schemas.number_types import SeqId
 from tests.support.gateway_store import FakeIndex, FakeStore, edit, message
 
 HEAD = 260
@@ -44,7 +45,7 @@ async def history(store: FakeStore, user: str, *, newest_first: bool = False) ->
     access = await access_conversation(store, user, "c")
     first, last, shown = 1, HEAD + 5, dict[int, Any]()
     while True:
-        asked = HistoryAsked(first, last, 7, newest_first)
+        asked = HistoryAsked(SeqId(first), SeqId(last), 7, newest_first)
         page = msgspec.json.decode(msgspec.json.encode(await read_history(store, access, asked)))
         for item in page["items"]:
             if "hole" in item:
@@ -96,7 +97,7 @@ async def test_a_message_is_not_shown_if_its_edit_is_recalled_during_the_read(
     """A recall between the reads of a message and of its edit makes the message a hole."""
     chosen = store.chosen_entries
 
-    async def late(conv_id: str, seqs: list[int]) -> list[StoredEntry]:
+    async def late(conv_id: str, seqs: list[SeqId]) -> list[StoredEntry]:
         store.put_recall("c", 255, 3, 6, 250)
         return await chosen(conv_id, seqs)
 
@@ -204,7 +205,7 @@ async def test_a_former_member_learns_nothing_about_later_entries(
         access = await access_conversation(store, "bob", "c")
         ranges = [(first, last) for first in (1, 7, 8, 9, 300) for last in (8, 9, 261, 9 * 10**18)]
         asked = [
-            HistoryAsked(first, last, limit, newest_first)
+            HistoryAsked(SeqId(first), SeqId(last), limit, newest_first)
             for first, last in ranges
             for limit in (1, 2, 500)
             if first <= last

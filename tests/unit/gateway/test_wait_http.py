@@ -15,6 +15,7 @@ from gateway.http.tokens import issue_token, verify_token
 from gateway.log import wake_ups
 from gateway.log.wake_ups import Wake, WakeUps
 from gateway.token_keys.key_source import fixed_keys
+from schemas.number_types import SyncSeqId
 from tests.support.gateway import Answer, Caller, serving, token_settings
 from tests.support.gateway_store import FakeIndex, FakeStore, message
 from tests.support.waiting import until
@@ -64,7 +65,7 @@ async def test_a_waiting_request_is_answered_when_a_record_arrives(
     ann, bob = await waiting(gateway, woken), await waiting(gateway, woken, "bob")
     store.put_synced("ann", 7, message("c", 1))
     started = time.monotonic()
-    woken.woke(Wake({"ann": 7}, {}))
+    woken.woke(Wake({"ann": SyncSeqId(7)}, {}))
     answer = await ann
     assert time.monotonic() - started < ANSWER_SECONDS
     assert [each["sync_seq"] for each in answer.body["records"]] == [7]
@@ -165,5 +166,5 @@ async def test_an_unreachable_store_ends_a_wait_with_a_problem(
     """A wake-up with an unreachable store answers the wait with a 503."""
     ann = await waiting(gateway, woken)
     store.up = False
-    woken.woke(Wake({"ann": 7}, {}))
+    woken.woke(Wake({"ann": SyncSeqId(7)}, {}))
     assert (await ann).status == 503

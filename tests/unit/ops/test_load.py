@@ -18,6 +18,7 @@ from ops.load.waiting import Patience
 from schemas.codec import encode
 from schemas.errors import ConfigurationError, InvalidLine, RejectionCode, Stalled
 from schemas.ids import uuid7
+from schemas.number_types import Milliseconds, SeqId
 from schemas.records import (
     AnyCommand,
     Duplicate,
@@ -157,20 +158,29 @@ def entry(number: int) -> bytes:
     """The entry of a command."""
     return encode(
         MessageSent(
-            conv_id="c", seq=number, sender="ann", client_msg_id=uuid7(number, 0), at=0,
-            content=TextContent(text="hi"), mentions=[],
+            conv_id="c",
+            seq=SeqId(number),
+            sender="ann",
+            client_msg_id=uuid7(number, 0),
+            at=Milliseconds(0),
+            content=TextContent(text="hi"),
+            mentions=[],
         )
-    )  # fmt: skip
+    )
 
 
 def rejected(number: int, code: RejectionCode, device_id: str = DEVICE) -> bytes:
     """The rejection of a command."""
     return encode(
         Rejected(
-            conv_id="c", sender="ann", device_id=device_id, client_msg_id=uuid7(number, 0), at=0,
+            conv_id="c",
+            sender="ann",
+            device_id=device_id,
+            client_msg_id=uuid7(number, 0),
+            at=Milliseconds(0),
             code=code,
         )
-    )  # fmt: skip
+    )
 
 
 def test_each_command_is_counted_once() -> None:
@@ -180,7 +190,7 @@ def test_each_command_is_counted_once() -> None:
         ledger.sent(command(number), 10 + number)
     ledger.see_entry(entry(0))
     changed = FanoutChanged(
-        conv_id="c", seq=9, sender="ann", client_msg_id=uuid7(0, 0), at=0,
+        conv_id="c", seq=SeqId(9), sender="ann", client_msg_id=uuid7(0, 0), at=Milliseconds(0),
         mode="pull", member_count=1, push_limit=1, push_again_below=1,
     )  # fmt: skip
     ledger.see_entry(encode(changed))
@@ -189,7 +199,12 @@ def test_each_command_is_counted_once() -> None:
     ledger.see_entry(None)
     assert (ledger.sequenced, len(ledger)) == (1, 6)
     duplicate = Duplicate(
-        conv_id="c", sender="ann", device_id=DEVICE, client_msg_id=uuid7(1, 0), at=0, seq=1
+        conv_id="c",
+        sender="ann",
+        device_id=DEVICE,
+        client_msg_id=uuid7(1, 0),
+        at=Milliseconds(0),
+        seq=SeqId(1),
     )
     ledger.see_sync_record(encode(duplicate))
     ledger.see_sync_record(encode(duplicate))

@@ -7,12 +7,18 @@ from pathlib import Path
 from devstack.supervision import ProcessState
 from ops.deployment.deployment_status import slowest_sink, troubles_of
 from ops.deployment.stage_health import StageHealth
+from schemas.number_types import Milliseconds
 
 
 def stage(delay_ms: int | None = None, *, assigned: bool = True) -> StageHealth:
     """A measured stage."""
     return StageHealth(
-        lag=0, delay_ms=delay_ms, measured_at=1, members=1, assigned=assigned, counts={}
+        lag=0,
+        delay_ms=None if delay_ms is None else Milliseconds(delay_ms),
+        measured_at=Milliseconds(1),
+        members=1,
+        assigned=assigned,
+        counts={},
     )
 
 

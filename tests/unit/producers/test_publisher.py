@@ -29,6 +29,7 @@ from schemas.errors import (
     PublisherClosed,
 )
 from schemas.ids import uuid7
+from schemas.number_types import Milliseconds, SeqId
 from schemas.records import AddMembers, FanoutChanged, Rejected
 from schemas.settings import Settings
 from tests.support.publishing import FaultyBroker, SmallSequencer, message
@@ -158,10 +159,17 @@ def test_the_first_of_several_entries_is_the_outcome(open_publisher: Open) -> No
     for seq in (7, 8):
         publisher.observe(
             FanoutChanged(
-                conv_id="c", seq=seq, sender="ann", client_msg_id=receipt.client_msg_id, at=0,
-                mode="pull", member_count=1, push_limit=1, push_again_below=1,
+                conv_id="c",
+                seq=SeqId(seq),
+                sender="ann",
+                client_msg_id=receipt.client_msg_id,
+                at=Milliseconds(0),
+                mode="pull",
+                member_count=1,
+                push_limit=1,
+                push_again_below=1,
             )
-        )  # fmt: skip
+        )
     assert receipt.wait_sequenced(5) == 7
 
 

@@ -12,6 +12,7 @@ from hypothesis import given
 import schemas.json_schema
 from schemas.codec import decode_command, decode_entry, decode_position, encode
 from schemas.errors import UndecodableRecord
+from schemas.number_types import Milliseconds, SeqId
 from schemas.records import (
     AnyCommand,
     ConversationCreated,
@@ -72,7 +73,7 @@ def test_a_refusal_does_not_quote_the_text(cut: int) -> None:
 def test_the_json_of_an_entry_is_stable() -> None:
     """The encoded form of a message is fixed: names, order and defaults of its fields."""
     entry = MessageSent(
-        conv_id="c", seq=7, sender="ann", client_msg_id="i", at=5, messages=3,
+        conv_id="c", seq=SeqId(7), sender="ann", client_msg_id="i", at=Milliseconds(5), messages=3,
         content=TextContent(text="hi"), mentions=[],
     )  # fmt: skip
     assert encode(entry) == (

@@ -13,6 +13,7 @@ from schemas.lifetime import (
     inactive_after,
     retention_times,
 )
+from schemas.number_types import Milliseconds
 from schemas.topics import Topic
 
 
@@ -39,7 +40,9 @@ def test_contacts_are_noted_daily_or_eight_times_in_a_lifetime(
 @pytest.mark.parametrize("lifetime", [timedelta(seconds=1), timedelta(days=7)])
 def test_contacts_are_retained_until_their_person_is_inactive(lifetime: timedelta) -> None:
     """The retention of contacts is the time after which a person is inactive."""
-    config = Topic.CONTACTS.config(replication=1, lifetime_ms=int(lifetime.total_seconds() * 1000))
+    config = Topic.CONTACTS.config(
+        replication=1, lifetime_ms=Milliseconds(int(lifetime.total_seconds() * 1000))
+    )
     assert int(config["retention.ms"]) == inactive_after(lifetime) / timedelta(milliseconds=1)
 
 

@@ -19,6 +19,7 @@ from schemas.codec import encode
 from schemas.errors import FatalFailure, TransientFailure
 from schemas.lifetime import retention_times
 from schemas.limits import SYNC_BUCKET
+from schemas.number_types import Milliseconds, Offset, SeqId, SyncSeqId
 from schemas.records import AnyEntry, ConversationCreated, Duplicate, MembersAdded
 from schemas.settings import Settings
 from schemas.sync_rows import SyncRow, decode_row, references
@@ -67,7 +68,7 @@ def entries() -> list[Record]:
 
 def sync_records(count: int) -> list[Record]:
     """Records for one recipient each."""
-    return [Record(0, at, b"user %d" % at, VALUE) for at in range(count)]
+    return [Record(0, Offset(at), b"user %d" % at, VALUE) for at in range(count)]
 
 
 def test_memberships_are_written_before_messages_and_messages_before_heads() -> None:
@@ -212,21 +213,21 @@ def test_a_row_has_all_records_of_a_flush_for_a_recipient() -> None:
     """
     session = FakeSession()
     reply = {"conv_id": "c", "sender": "a", "device_id": "d", "client_msg_id": "x"}
-    duplicate = encode(Duplicate(**reply, at=1, seq=7))
+    duplicate = encode(Duplicate(**reply, at=Milliseconds(1), seq=SeqId(7)))
     hello, other = VALUE, encode(Conversation("d").said(5, "hello"))
     last = SYNC_BUCKET - 1
     outcome = SyncWriter(session, Settings()).write(
         [
-            Record(0, 3, b"ann\nbob", hello),
-            Record(0, 5, b"ann", duplicate),
-            Record(0, last, b"bob\nann", other),
-            Record(0, last + 1, b"bob", hello),
+            Record(0, Offset(3), b"ann\nbob", hello),
+            Record(0, Offset(5), b"ann", duplicate),
+            Record(0, Offset(last), b"bob\nann", other),
+            Record(0, Offset(last + 1), b"bob", hello),
         ]
     )
     assert outcome == WriteOutcome([])
     both = {"c": [3, 1], "d": [last, 5]}
     assert sorted(rows_of(session), key=lambda row: row[:2]) == [
-        ("ann", last, SyncRow(entries=both, replies={5: Raw(duplicate)})),
+        ("ann", last, SyncRow(entries=both, replies={SyncSeqId(5): Raw(duplicate)})),
         ("bob", last, SyncRow(entries=both)),
         ("bob", last + 1, SyncRow(entries={"c": [last + 1, 1]})),
     ]
@@ -235,11 +236,11 @@ def test_a_row_has_all_records_of_a_flush_for_a_recipient() -> None:
 def test_many_or_long_references_become_several_rows() -> None:
     """A row has at most 100 references and the length of an entry; rows are in ascending order."""
     session = FakeSession()
-    many = [Record(0, at, b"ann", VALUE) for at in range(250)]
+    many = [Record(0, Offset(at), b"ann", VALUE) for at in range(250)]
     reply = {"conv_id": "c", "sender": "a", "device_id": "d", "client_msg_id": "x" * 3_000}
-    long = encode(Duplicate(**reply, at=1, seq=7))
+    long = encode(Duplicate(**reply, at=Milliseconds(1), seq=SeqId(7)))
     SyncWriter(session, Settings()).write(
-        [*many, *(Record(0, at, b"bob", long) for at in range(20))]
+        [*many, *(Record(0, Offset(at), b"bob", long) for at in range(20))]
     )
     found = rows_of(session)
     assert [(key, len(references(row))) for user, key, row in found if user == "ann"] == [
@@ -271,7 +272,7 @@ def test_a_refused_request_is_split_down_to_the_record(
         return None
 
     stored = SyncRows()
-    records = [Record(0, at, user.encode(), VALUE) for at, user in enumerate(users)]
+    records = [Record(0, Offset(at), user.encode(), VALUE) for at, user in enumerate(users)]
     outcome = SyncWriter(FakeSession(answer), Settings()).write(records)
     assert [found.index for found in outcome.poison] == sorted(bad)
     for user in set(users):
@@ -296,7 +297,7 @@ def test_rows_have_the_time_at_which_they_may_expire() -> None:
     session, kept = FakeSession(), retention_times(timedelta(seconds=80))
     writer = SyncWriter(session, Settings(sync_lifetime=timedelta(seconds=80)), now=lambda: 1_009)
     writer.write(
-        [Record(0, at, user, VALUE) for at, user in [(7, b"ann"), (5, b"ann"), (6, b"b")]]
+        [Record(0, Offset(at), user, VALUE) for at, user in [(7, b"ann"), (5, b"ann"), (6, b"b")]]
     )
     (request,) = [sent.rows for sent in session.sent]
     assert [row["user_id"] for row in request] == ["ann"] * 3 + ["b"] * 3
@@ -310,7 +311,7 @@ def test_rows_have_the_time_at_which_they_may_expire() -> None:
 def test_a_recipient_who_is_named_twice_gets_one_reference() -> None:
     """A recipient named twice in a key gets one reference."""
     session = FakeSession()
-    SyncWriter(session, Settings()).write([Record(0, 1, b"ann\nbob\nann", VALUE)])
+    SyncWriter(session, Settings()).write([Record(0, Offset(1), b"ann\nbob\nann", VALUE)])
     assert sorted(user for user, _, _ in rows_of(session)) == ["ann", "bob"]
 
 
@@ -328,7 +329,7 @@ def test_a_record_that_would_make_a_row_unreadable_is_poison(value: bytes) -> No
     """A value that would make a row unreadable is poison, and the next record is stored."""
     session = FakeSession()
     outcome = SyncWriter(session, Settings()).write(
-        [Record(0, 1, b"ann", value), Record(0, 2, b"ann", VALUE)]
+        [Record(0, Offset(1), b"ann", value), Record(0, Offset(2), b"ann", VALUE)]
     )
     assert [found.index for found in outcome.poison] == [0]
     assert [key for _, key, _ in rows_of(session)] == [2]
@@ -338,6 +339,6 @@ def test_the_deliveries_of_a_flush_are_bounded(monkeypatch: pytest.MonkeyPatch) 
     """More recipients than the bound become several flushes, one after the other."""
     monkeypatch.setattr(sync_places, "MAX_DELIVERIES", 10)
     session = FakeSession()
-    records = [Record(0, at, b"a\nb\nc\nd", VALUE) for at in range(5)]
+    records = [Record(0, Offset(at), b"a\nb\nc\nd", VALUE) for at in range(5)]
     SyncWriter(session, Settings()).write(records)
     assert [key for user, key, _ in rows_of(session) if user == "a"] == [1, 3, 4]

@@ -13,6 +13,7 @@ from confluent_kafka import KafkaError, Message
 from schemas.codec import encode
 from schemas.errors import TransientFailure
 from schemas.lifetime import SKIPPED_SINCE, SKIPPED_UNTIL, inactive_after
+from schemas.number_types import Offset
 from schemas.settings import Settings
 from sinks.base.counts import DeliveryCounts
 from sinks.base.records import Record
@@ -135,7 +136,7 @@ class FakeConsumer:
 def log_of(consumer: FakeConsumer, ends: list[int]) -> ContactLog:
     """A log of one partition; each query for the end takes the next of ``ends``."""
     book = ContactBook(LIFETIME)
-    return ContactLog(consumer, lambda: {0: ends.pop(0)}, book, lambda: consumer.now)
+    return ContactLog(consumer, lambda: {0: Offset(ends.pop(0))}, book, lambda: consumer.now)
 
 
 def test_nobody_is_inactive_before_the_log_is_read_to_its_end() -> None:
@@ -178,9 +179,9 @@ def test_an_inactive_recipient_gets_one_note_and_no_row() -> None:
     """An inactive recipient gets no row but one note with their highest record of the flush."""
     session = FakeSession()
     records = [
-        Record(0, 1, b"ann\nbob", VALUE),
-        Record(0, 9, b"bob", VALUE),
-        Record(0, 4, b"ann\nbob\ncid", VALUE),
+        Record(0, Offset(1), b"ann\nbob", VALUE),
+        Record(0, Offset(9), b"bob", VALUE),
+        Record(0, Offset(4), b"ann\nbob\ncid", VALUE),
     ]
     outcome = writer_of(session, b"ann").write(records)
     assert not outcome.poison
@@ -194,7 +195,7 @@ def test_an_inactive_recipient_gets_one_note_and_no_row() -> None:
 def test_skip_notes_are_batched_within_bounds() -> None:
     """A request has as many notes as rows."""
     session = FakeSession()
-    records = [Record(0, at, b"user %d" % at, VALUE) for at in range(MAX_STATEMENTS + 1)]
+    records = [Record(0, Offset(at), b"user %d" % at, VALUE) for at in range(MAX_STATEMENTS + 1)]
     writer_of(session).write(records)
     assert sorted(len(sent.rows) for sent in session.sent) == [1, MAX_STATEMENTS]
 
@@ -207,7 +208,7 @@ def test_no_later_row_is_written_before_a_skip_note_is_durable() -> None:
         return failed if "bob" in {row["user_id"] for row in sent.rows} else None
 
     with pytest.raises(TransientFailure):
-        writer_of(FakeSession(fail)).write([Record(0, 1, b"bob", VALUE)])
+        writer_of(FakeSession(fail)).write([Record(0, Offset(1), b"bob", VALUE)])
 
 
 def test_a_refused_skip_note_makes_only_its_own_records_dead_letters() -> None:
@@ -218,7 +219,7 @@ def test_a_refused_skip_note_makes_only_its_own_records_dead_letters() -> None:
         return refused if "bob" in {row["user_id"] for row in sent.rows} else None
 
     session = FakeSession(refuse)
-    records = [Record(0, 1, b"ann", VALUE), Record(0, 2, b"bob", VALUE)]
+    records = [Record(0, Offset(1), b"ann", VALUE), Record(0, Offset(2), b"bob", VALUE)]
     outcome = writer_of(session).write(records)
     assert [(each.index, each.reason) for each in outcome.poison] == [(1, REFUSED_BY_SERVER)]
     last: list[Any] = [row["user_id"] for sent in session.sent[1:] for row in sent.rows]
@@ -228,7 +229,7 @@ def test_a_refused_skip_note_makes_only_its_own_records_dead_letters() -> None:
 def test_without_contacts_nobody_is_skipped() -> None:
     """Without the setting, which is the default, everybody gets rows."""
     session = FakeSession()
-    outcome = SyncWriter(session, Settings()).write([Record(0, 1, b"ann", VALUE)])
+    outcome = SyncWriter(session, Settings()).write([Record(0, Offset(1), b"ann", VALUE)])
     assert not outcome.counts
     assert recipients(session) == {"ann"}
     assert not notes(session)

@@ -12,6 +12,7 @@ from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig
 from elasticsearch import ApiError, ConnectionTimeout, Elasticsearch
 
 from schemas.errors import RetryableError, TransientFailure
+from schemas.number_types import Offset
 from schemas.settings import Settings
 from sinks.base.records import Record
 from sinks.base.writer_port import WriteOutcome
@@ -224,7 +225,7 @@ def test_a_sink_waits_until_the_index_can_be_created() -> None:
 
         client.indices.create = fail
         with pytest.raises(RetryableError):
-            search.write([Record(0, 0, b"c", RECORDS[0].value)])
+            search.write([Record(0, Offset(0), b"c", RECORDS[0].value)])
         assert client.bulks == []
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from schemas.codec import encode
 from schemas.limits import MAX_REASON_LENGTH
+from schemas.number_types import Offset
 from schemas.settings import Settings
 from schemas.sync_rows import decode_row
 from sinks.base.delivery import BatchDelivery
@@ -90,7 +91,7 @@ MakeWriter = Callable[[Stored], StoreWriter]
 def deliver(make: MakeWriter, records: list[Record]) -> FakeDeadLetters:
     """Deliver records and a good one after them, which must be stored; return the dead letters."""
     stored, letters = Stored(), FakeDeadLetters()
-    batch = [*records, Record(0, 1_000, b"ann", GOOD)]
+    batch = [*records, Record(0, Offset(1_000), b"ann", GOOD)]
     guard = PoisonGuard(PoisonLimits(run=1_000, share=1.0))
     BatchDelivery(make(stored), letters, guard).deliver(batch, Event())
     assert "mine" in stored.conversations
@@ -102,7 +103,9 @@ def deliver(make: MakeWriter, records: list[Record]) -> FakeDeadLetters:
 @pytest.mark.parametrize("make", WRITERS)
 def test_hostile_values_are_dead_letters(make: MakeWriter) -> None:
     """Deep nesting, huge numbers and long strings do not stop a sink; reasons quote nothing."""
-    letters = deliver(make, [Record(0, at, b"c", value) for at, value in enumerate(worst())])
+    letters = deliver(
+        make, [Record(0, Offset(at), b"c", value) for at, value in enumerate(worst())]
+    )
     assert not any("kkk" in reason for _, reason in letters.letters)
 
 
@@ -112,7 +115,7 @@ def test_a_good_record_after_any_other_is_stored(
     make: MakeWriter, odd: list[tuple[bytes | None, bytes | None]]
 ) -> None:
     """Arbitrary bytes and mutated entries are stored or become dead letters."""
-    deliver(make, [Record(0, at, key, value) for at, (key, value) in enumerate(odd)])
+    deliver(make, [Record(0, Offset(at), key, value) for at, (key, value) in enumerate(odd)])
 
 
 @given(st.lists(values, min_size=1, max_size=3))
@@ -122,6 +125,6 @@ def test_a_commit_can_be_written_after_any_record(odd: list[bytes | None]) -> No
     progress.assign(0, TopicPartition("t", 0))
     progress.learn([TopicPartition("t", 0, 0, metadata="[" * 2_000)])
     for at, value in enumerate([*odd, b'{"at":' + b"9" * 30 + b"}", b'{"at":-9e9}']):
-        record = Record(0, at, None, value)
-        progress.durable(Batch([record], {0: at + 1}, {0: record}), {})
+        record = Record(0, Offset(at), None, value)
+        progress.durable(Batch([record], {0: Offset(at + 1)}, {0: record}), {})
         assert progress.uncommitted()

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.codec import encode
+from schemas.number_types import Milliseconds, Offset, SeqId
 from schemas.records import MessageSent, TextContent
 from schemas.settings import Settings
 from sinks.base.records import Bounds, Buffer, Record
@@ -54,7 +55,7 @@ def test_only_many_rows_make_a_batch() -> None:
 def test_the_buffer_returns_its_records(added: list[tuple[int, bytes]]) -> None:
     """A batch has the added records in order without the dropped ones, and their next offsets."""
     buffer = Buffer(Bounds(20, 300, 5))
-    records = [Record(p, at, None, value) for at, (p, value) in enumerate(added)]
+    records = [Record(p, Offset(at), None, value) for at, (p, value) in enumerate(added)]
     taken = 0
     for each in records:
         if not buffer.room:
@@ -100,7 +101,7 @@ def test_recent_keys_are_forgotten_by_time_and_by_number() -> None:
 def entry(seq: int, text: str, at: int = 1_700_000_000_000) -> Record:
     """A text message on the log."""
     sent = MessageSent(
-        conv_id="c:1 /?", seq=seq, sender="ann", client_msg_id="x", at=at,
+        conv_id="c:1 /?", seq=SeqId(seq), sender="ann", client_msg_id="x", at=Milliseconds(at),
         content=TextContent(text=text), mentions=[],
     )  # fmt: skip
     return record(seq, encode(sent))
@@ -153,7 +154,7 @@ def test_bulk_requests_contain_every_document_once_within_their_bounds(
 ) -> None:
     """Bulks have all documents in order, within the bounds unless one document is larger."""
     documents = [
-        SearchDocument(origin, "i", 0, b"", bytes(size))
+        SearchDocument(origin, "i", Milliseconds(0), b"", bytes(size))
         for origin, size in enumerate([*sizes, *[1] * small])
     ]
     bulks = list(bulks_of(documents))

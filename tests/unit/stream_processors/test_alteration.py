@@ -12,6 +12,7 @@ import pytest
 from schemas.errors import RejectionCode
 from schemas.ids import uuid7
 from schemas.limits import MAX_EDITS, RECENT_PAGE, RECENT_PAGES, Limits
+from schemas.number_types import Milliseconds
 from schemas.records import (
     AnyCommand,
     CreateConversation,
@@ -97,7 +98,7 @@ def test_recalls_and_edits_have_their_time_limits(
     edited: RejectionCode | None,
 ) -> None:
     """The broker's times of both commands decide, to the millisecond; a limit of 0 forbids."""
-    limits = Limits(recall_within_ms=recall_ms, edit_within_ms=edit_ms)
+    limits = Limits(recall_within_ms=Milliseconds(recall_ms), edit_within_ms=Milliseconds(edit_ms))
     # The message has the time 1,001; these commands have the time 1,003.
     assert code_of(run([*GROUP, recall(9, 2)], limits), "u0") == recalled
     assert code_of(run([*GROUP, edit(9, 2, "hello")], limits), "u0") == edited

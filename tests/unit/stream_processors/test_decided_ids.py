@@ -11,6 +11,7 @@ from schemas.limits import (
     REFUSALS_OF_A_STRANGER,
     STRANGER_REFUSALS,
 )
+from schemas.number_types import SeqId
 from schemas.records import (
     AddMembers,
     AnyCommand,
@@ -78,7 +79,9 @@ def test_a_command_to_a_conversation_that_is_made_later_stays_rejected() -> None
 def test_a_rejected_read_mark_is_rejected_again() -> None:
     """A rejected mark stays rejected after the head grows, or after the stranger joined."""
     marks = [
-        MarkRead(conv_id="c", sender=user, device_id="phone", client_msg_id=uuid7(3, 0), seq=2)
+        MarkRead(
+            conv_id="c", sender=user, device_id="phone", client_msg_id=uuid7(3, 0), seq=SeqId(2)
+        )
         for user in ("ann", "bob")
     ]
     log = run([GROUP, *marks, join(1, "bob"), say(4), *marks])
@@ -160,7 +163,7 @@ def test_a_conversation_with_an_id_of_any_length_is_restored() -> None:
         for name in ("c" * length, "字" * length):
             key, _ = moved_record(name, Conversation())
             assert split_key(key) == (name.encode(), b"c")
-            key, value = state_record(name, MemberJoined(name, 7))
+            key, value = state_record(name, MemberJoined(name, SeqId(7)))
             conv_id, rest = split_key(key)
             assert conv_id == name.encode()
-            assert restored(rest, value) == MemberJoined(name, 7)
+            assert restored(rest, value) == MemberJoined(name, SeqId(7))

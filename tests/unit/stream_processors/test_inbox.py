@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.number_types import Milliseconds, Offset
 from stream_processors.lanes import inbox as module
 from stream_processors.lanes.inbox import Inbox
 from tests.support.sequencing import Source
@@ -24,7 +25,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def records(first: int, count: int) -> list[Source]:
     """Records with consecutive offsets from ``first`` on."""
-    return [Source(offset, 0, None, None) for offset in range(first, first + count)]
+    return [
+        Source(Offset(offset), Milliseconds(0), None, None)
+        for offset in range(first, first + count)
+    ]
 
 
 class Partition:
@@ -44,7 +48,7 @@ class Partition:
 
     def begin(self, offset: int = 0) -> Inbox:
         """Give the inbox its start, as a lane with its state does; return the inbox."""
-        self.inbox.begin(offset)
+        self.inbox.begin(Offset(offset))
         self.loop_runs()
         return self.inbox
 
@@ -106,7 +110,7 @@ def test_a_lane_sets_the_start_offset_of_its_fetches() -> None:
 def test_a_removed_lane_does_not_start_its_partition() -> None:
     """A lane that stops before the loop runs does not start the fetch of its partition."""
     partition = Partition()
-    partition.inbox.begin(7)
+    partition.inbox.begin(Offset(7))
     partition.inbox.stop()
     partition.loop_runs()
     assert partition.starts == []

@@ -22,6 +22,7 @@ from schemas.dead_letters import (
 )
 from schemas.errors import UndecodableRecord
 from schemas.limits import MAX_REASON_LENGTH
+from schemas.number_types import Milliseconds, Offset, SeqId
 from schemas.records import AnyCommand, MarkRead, MessageSent, RecallMessage, Rejected
 from stream_processors.commit.transaction import MAX_WRITTEN_BYTES
 from stream_processors.core import decide as decisions
@@ -73,7 +74,7 @@ def test_hostile_values_become_short_dead_letters(value: bytes) -> None:
     commands = [*growing_group(1), message(2)]
     records = [
         source(0, commands[0]),
-        Source(1, 1_000, b"c1", value),
+        Source(Offset(1), Milliseconds(1_000), b"c1", value),
         source(2, commands[1]),
     ]
     log = handle(lane, records)
@@ -86,12 +87,14 @@ def test_hostile_values_become_short_dead_letters(value: bytes) -> None:
 
 @given(st.lists(st.tuples(keys, hostile, timestamps), max_size=4))
 def test_a_valid_command_after_any_other_is_sequenced(
-    odd: list[tuple[bytes | None, bytes | None, int | None]],
+    odd: list[tuple[bytes | None, bytes | None, Milliseconds | None]],
 ) -> None:
     """Any bytes, mutated commands, keys and times do not prevent the next valid command."""
     lane = a_lane()
     records: list[Source] = [source(0, growing_group(1, "mine")[0])]
-    records += [Source(at, time, key, value) for at, (key, value, time) in enumerate(odd, 1)]
+    records += [
+        Source(Offset(at), time, key, value) for at, (key, value, time) in enumerate(odd, 1)
+    ]
     records.append(source(len(records), message(1, conv_id="mine")))
     log = handle(lane, records)
     assert [entry.seq for entry in log.timeline_of("mine")] == [1, 2]
@@ -127,7 +130,10 @@ def test_a_huge_number_is_rejected_with_a_code(seq: int) -> None:
     common = structs.asdict(message(1))
     del common["content"], common["mentions"], common["v"]
     later = common | {"client_msg_id": message(2).client_msg_id}
-    odd: list[AnyCommand] = [MarkRead(**common, seq=seq), RecallMessage(**later, seq=seq)]
+    odd: list[AnyCommand] = [
+        MarkRead(**common, seq=SeqId(seq)),
+        RecallMessage(**later, seq=SeqId(seq)),
+    ]
     commands: list[AnyCommand] = [growing_group(1)[0], *odd, message(3)]
     log = handle(lane, [source(at, command) for at, command in enumerate(commands)])
     codes = [each.code for each in log.sync_of("u0") if isinstance(each, Rejected)]
@@ -156,7 +162,7 @@ def test_an_unforeseen_error_is_a_dead_letter(
 
 def test_no_dead_letter_exceeds_the_limit_of_the_producer() -> None:
     """The longest key, value, reason and names together are within the producer's limit."""
-    origin = Origin("n" * 249, (1 << 31) - 1, (1 << 63) - 1, (1 << 63) - 1)
+    origin = Origin("n" * 249, (1 << 31) - 1, Offset((1 << 63) - 1), Offset((1 << 63) - 1))
     headers = letter_headers(
         "s" * 249, "\U0001f600" * 4_000, origin, ContentDigest(1 << 62, "f" * 64)
     )

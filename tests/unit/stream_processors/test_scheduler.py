@@ -8,6 +8,7 @@ import pytest
 from faust.types import TP
 
 from schemas.dead_letters import ContentDigest
+from schemas.number_types import Milliseconds, Offset
 from stream_processors.faust_app.scheduler import ChunkScheduler
 from stream_processors.sequencing.headerless_records import (
     RecordWithoutHeaders,
@@ -16,10 +17,10 @@ from stream_processors.sequencing.headerless_records import (
 )
 
 FIRST = [
-    RecordWithoutHeaders(3, 1, b"k", b"v"),
-    RecordWithoutHeaders(3, None, None, None),
-    SkippedOffsets(3, 4),
-    RejectedRecords(3, None, None, "too long", ContentDigest(0, "")),
+    RecordWithoutHeaders(Offset(3), Milliseconds(1), b"k", b"v"),
+    RecordWithoutHeaders(Offset(3), None, None, None),
+    SkippedOffsets(Offset(3), Offset(4)),
+    RejectedRecords(Offset(3), None, None, "too long", ContentDigest(0, "")),
 ]
 
 

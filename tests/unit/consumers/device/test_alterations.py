@@ -14,6 +14,7 @@ from consumers.device.knowledge import Arrived, HistoryPart, SyncBatch, Timeline
 from consumers.device.local_change import LocalChange
 from consumers.device.local_store import LocalStore
 from schemas.codec import encode
+from schemas.number_types import Milliseconds, SeqId, SyncSeqId
 from schemas.records import AnySyncRecord, MessageRecalled, RecalledHole, Retracted
 from tests.support.device_files import copy_killed
 from tests.support.gateway_store import edit, message
@@ -24,15 +25,21 @@ SECRET = "hush, hush"
 def recall(seq: int, target: int, *edits: int) -> MessageRecalled:
     """A recall entry by ann."""
     return MessageRecalled(
-        conv_id="c", seq=seq, sender="ann", client_msg_id="i", at=1, target=target, target_at=1,
-        edits=list(edits),
-    )  # fmt: skip
+        conv_id="c",
+        seq=SeqId(seq),
+        sender="ann",
+        client_msg_id="i",
+        at=Milliseconds(1),
+        target=SeqId(target),
+        target_at=Milliseconds(1),
+        edits=list(map(SeqId, edits)),
+    )
 
 
 def hear(store: LocalStore, records: Sequence[AnySyncRecord]) -> None:
     """Apply the records, in one batch of the sync timeline."""
-    arrived = [Arrived(n, encode(record), record) for n, record in enumerate(records)]
-    store.apply(SyncBatch(None, arrived, len(arrived), more=False))
+    arrived = [Arrived(SyncSeqId(n), encode(record), record) for n, record in enumerate(records)]
+    store.apply(SyncBatch(None, arrived, SyncSeqId(len(arrived)), more=False))
 
 
 def bytes_of(path: Path) -> bytes:
@@ -85,8 +92,8 @@ def test_alterations_in_any_order_leave_the_last_text_and_no_recalled_text(
     "gone",
     [
         [recall(6, 2, 4)],
-        [Retracted(conv_id="c", target=2, edits=[4], at=1)],
-        [RecalledHole(conv_id="c", seq=2), RecalledHole(conv_id="c", seq=4)],
+        [Retracted(conv_id="c", target=SeqId(2), edits=[SeqId(4)], at=Milliseconds(1))],
+        [RecalledHole(conv_id="c", seq=SeqId(2)), RecalledHole(conv_id="c", seq=SeqId(4))],
     ],
 )
 def test_a_recalled_text_is_erased_from_the_file_at_once(
@@ -103,11 +110,11 @@ def test_a_recalled_text_is_erased_from_the_file_at_once(
 def test_a_hole_of_the_store_erases_the_local_entry(store: LocalStore, path: Path) -> None:
     """A hole from the store erases the text before the recall entry arrives at the device."""
     hear(store, HISTORY[:5])
-    hole = TimelineItem("c", 2, 2, "recalled", b"")
-    store.learn(HistoryPart("c", 6, [hole]))
+    hole = TimelineItem("c", SeqId(2), SeqId(2), "recalled", b"")
+    store.learn(HistoryPart("c", SeqId(6), [hole]))
     # the text of the edit is not erased yet
     assert SECRET + " again" in bytes_of(path).decode(errors="replace")
-    store.learn(HistoryPart("c", 6, [hole._replace(first=4, last=4)]))
+    store.learn(HistoryPart("c", SeqId(6), [hole._replace(first=SeqId(4), last=SeqId(4))]))
     assert SECRET.encode() not in bytes_of(path)
 
 

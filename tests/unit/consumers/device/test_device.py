@@ -27,6 +27,7 @@ from schemas.errors import (
     TransientFailure,
     Trimmed,
 )
+from schemas.number_types import Offset, SeqId, SyncSeqId
 from schemas.records import AnySyncRecord
 from tests.support.gateway_store import message
 from tests.support.local_records import arrived, hole, late, page, said, seqs
@@ -73,7 +74,7 @@ async def until_done(device: Device, is_done: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize(
-    "failure", [Trimmed(5, 9), ServerUnavailable("no"), TransientFailure("no")]
+    "failure", [Trimmed(Offset(5), Offset(9)), ServerUnavailable("no"), TransientFailure("no")]
 )
 async def test_after_a_failure_a_device_reads_missing_entries_from_the_store(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, failure: Exception
@@ -86,7 +87,7 @@ async def test_after_a_failure_a_device_reads_missing_entries_from_the_store(
     await device.step()
     await device.step()
     assert script.lists == 1  # one list at the start, and no further list while nothing fails
-    script.listed = [Listed("c", 3, "push")]
+    script.listed = [Listed("c", SeqId(3), "push")]
     script.entries = [said(2), said(3)]
     script.pages = [failure]
     await until_done(device, lambda: len(shown) == 3)
@@ -116,7 +117,9 @@ async def test_an_idle_device_waits_for_records(store: LocalStore) -> None:
     assert set(script.waits[:-1]) == {0.0}
     assert script.waits[-1] == consumers.device.device.RECORD_WAIT_SECONDS
     script.waits.clear()
-    store.apply(SyncBatch(5, [arrived(6, message("c", 3))], 6, more=False))  # 2 is missing
+    store.apply(
+        SyncBatch(SyncSeqId(5), [arrived(6, message("c", 3))], SyncSeqId(6), more=False)
+    )  # 2 is missing
     device = Device(store, script, script, lambda _: None)
     await until_done(device, lambda: len(script.waits) == 3)
     assert set(script.waits) == {0.0}
@@ -166,7 +169,7 @@ async def test_a_recalled_message_may_be_an_own_message(store: LocalStore) -> No
         page(5, arrived(6, structs.replace(message("c", 3, sender="bob"), messages=3)))
     ]
     script.entries = [hole("recalled", 2, 2)]
-    script.listed = [Listed("c", 3, "push", 3, 2, 1)]
+    script.listed = [Listed("c", SeqId(3), "push", 3, SeqId(2), 1)]
     await device.step()
     await device.step()
     assert (script.lists, store.read_mark("c"), store.unread("c")) == (2, 2, 1)
@@ -185,7 +188,7 @@ class FakeRegistry:
         if self.failure is not None:
             raise self.failure
         self.reports.append((device_id, -1))
-        return late(ShownFrom("c", 3, 2, "push"), cursor=BEFORE_ALL)
+        return late(ShownFrom("c", SeqId(3), SeqId(2), "push"), cursor=BEFORE_ALL)
 
     async def report(self, device_id: str, cursor: int) -> None:
         if self.failure is not None:

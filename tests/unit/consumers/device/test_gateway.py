@@ -19,6 +19,7 @@ from schemas.errors import (
     Trimmed,
     UndecodableRecord,
 )
+from schemas.number_types import SeqId, SyncSeqId
 
 
 @asynccontextmanager
@@ -59,14 +60,14 @@ async def test_an_error_names_the_unreachable_gateway() -> None:
     """After a bounded number of retries the client raises an error with the gateway's reason."""
     async with answering(*[UNAVAILABLE] * 5) as gateway:
         with pytest.raises(ServerUnavailable, match="Try again"):
-            await gateway.after(-1)
+            await gateway.after(SyncSeqId(-1))
 
 
 async def test_a_refused_token_is_not_used_again() -> None:
     """A refused token is an error at once, because a retry cannot succeed."""
     async with answering((401, b'{"detail": "The token has expired."}')) as gateway:
         with pytest.raises(RequestRefused, match="expired") as refused:
-            await gateway.part("c", Span(1, 2))
+            await gateway.part("c", Span(SeqId(1), SeqId(2)))
         assert refused.value.status == 401
 
 
@@ -74,14 +75,14 @@ async def test_an_expired_timeline_raises_its_own_error() -> None:
     """A 410 becomes `Trimmed`, with the positions from which the device continues."""
     async with answering((410, b'{"detail": "Gone.", "cursor": 5, "oldest": 9}')) as gateway:
         with pytest.raises(Trimmed) as trimmed:
-            await gateway.after(5)
+            await gateway.after(SyncSeqId(5))
         assert (trimmed.value.cursor, trimmed.value.oldest) == (5, 9)
 
 
 async def test_an_unknown_conversation_returns_nothing() -> None:
     """The store may lag behind the sync timeline, so a 404 is an empty part and not an error."""
     async with answering((404, b'{"detail": "There is no such conversation"}')) as gateway:
-        assert await gateway.part("c", Span(1, 2)) == HistoryPart("c", 0, [])
+        assert await gateway.part("c", Span(SeqId(1), SeqId(2))) == HistoryPart("c", SeqId(0), [])
 
 
 @pytest.mark.parametrize("body", [b"secret text", b'{"records": "secret text"}', b"\xff"])
@@ -89,5 +90,5 @@ async def test_a_foreign_answer_is_not_quoted(body: bytes) -> None:
     """An error about an unreadable response does not quote it: it may contain messages."""
     async with answering((200, body)) as gateway:
         with pytest.raises(UndecodableRecord) as failure:
-            await gateway.after(-1)
+            await gateway.after(SyncSeqId(-1))
         assert "secret" not in str(failure.value)

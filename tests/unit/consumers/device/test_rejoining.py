@@ -9,6 +9,7 @@ import msgspec
 from consumers.device.knowledge import BEFORE_ALL, HistoryPart, TimelineItem
 from consumers.device.local_store import LocalStore
 from schemas.codec import encode
+from schemas.number_types import SeqId
 from schemas.records import MembersAdded, MembersRemoved
 from tests.support.gateway_store import message
 from tests.support.local_records import arrived, hole, page, said, seqs
@@ -17,9 +18,9 @@ COMMON: dict[str, Any] = {
     "conv_id": "c", "sender": "bob", "client_msg_id": "i", "at": 1, "members": ["ann"],
     "mode": "push",
 }  # fmt: skip
-JOINED = MembersAdded(**COMMON, seq=1)
-LEFT = MembersRemoved(**COMMON, seq=3)
-BACK = MembersAdded(**COMMON, seq=6)
+JOINED = MembersAdded(**COMMON, seq=SeqId(1))
+LEFT = MembersRemoved(**COMMON, seq=SeqId(3))
+BACK = MembersAdded(**COMMON, seq=SeqId(6))
 
 
 def item(entry: MembersAdded | MembersRemoved) -> TimelineItem:
@@ -31,7 +32,7 @@ def edited() -> TimelineItem:
     """Message 2 with the text of its edit 5."""
     words = {"content": {"type": "text", "text": "now"}, "edited": 5}
     json = msgspec.json.decode(encode(message("c", 2))) | words
-    return TimelineItem("c", 2, 2, None, msgspec.json.encode(json))
+    return TimelineItem("c", SeqId(2), SeqId(2), None, msgspec.json.encode(json))
 
 
 def away_and_back(store: LocalStore) -> None:
@@ -48,7 +49,7 @@ def test_messages_edited_during_an_absence_are_read_and_shown_again(store: Local
     away_and_back(store)
     (gap,) = store.gaps(9)
     assert gap.span.first == 1
-    part = HistoryPart("c", 6, [item(JOINED), edited(), item(LEFT), hole("hidden", 4, 5)])
+    part = HistoryPart("c", SeqId(6), [item(JOINED), edited(), item(LEFT), hole("hidden", 4, 5)])
     assert store.learn(part)
     assert edited() in store.unshown(9)
     assert seqs(store.timeline("c")) == [1, 2, 3, 4, 5, 6]
@@ -57,7 +58,7 @@ def test_messages_edited_during_an_absence_are_read_and_shown_again(store: Local
 def test_an_answer_from_before_the_join_is_ignored(store: LocalStore) -> None:
     """A page from a store without the join is not applied: an edit may be missing."""
     away_and_back(store)
-    assert not store.learn(HistoryPart("c", 3, [item(JOINED), said(2), item(LEFT)]))
+    assert not store.learn(HistoryPart("c", SeqId(3), [item(JOINED), said(2), item(LEFT)]))
     assert store.gaps(9)[0].span.first == 1
 
 

@@ -24,6 +24,7 @@ from schemas.errors import (
     TransientFailure,
     UndecodableRecord,
 )
+from schemas.number_types import Milliseconds, SeqId, SyncSeqId
 from schemas.records import Duplicate
 from tests.support.gateway_store import message
 from tests.support.local_records import arrived, hole, page, said, seqs, switched
@@ -50,7 +51,7 @@ def test_a_batch_that_does_not_follow_the_cursor_does_not_move_it(store: LocalSt
     store.apply(page(None, arrived(12, message("c", 4))))
     assert store.cursor == 7
     assert seqs(store.timeline("c")) == [1]
-    assert store.gaps(9) == [Gap("c", Span(2, 2))]
+    assert store.gaps(9) == [Gap("c", Span(SeqId(2), SeqId(2)))]
     store.apply(page(7, arrived(8, message("c", 2))))
     store.apply(page(BEFORE_ALL, arrived(7, message("c", 1))))
     assert store.cursor == 8
@@ -60,8 +61,13 @@ def test_a_batch_that_does_not_follow_the_cursor_does_not_move_it(store: LocalSt
 def test_a_reply_is_not_an_entry(store: LocalStore) -> None:
     """A reply moves the cursor and adds no entry, although the reply names a SeqId."""
     reply = Duplicate(
-        conv_id="c", sender="ann", device_id="d", client_msg_id="i", at=1, seq=5
-    )  # fmt: skip
+        conv_id="c",
+        sender="ann",
+        device_id="d",
+        client_msg_id="i",
+        at=Milliseconds(1),
+        seq=SeqId(5),
+    )
     store.apply(page(BEFORE_ALL, arrived(3, reply)))
     assert store.cursor == 3
     assert store.conversations() == []
@@ -70,20 +76,20 @@ def test_a_reply_is_not_an_entry(store: LocalStore) -> None:
 def test_a_hole_counts_up_to_the_head_of_its_answer(store: LocalStore) -> None:
     """Above the head of its page a hole does not count: the store may lag behind a new join."""
     store.apply(page(BEFORE_ALL, arrived(3, message("c", 9))))
-    assert store.learn(HistoryPart("c", 4, [hole("hidden", 1, 8)]))
+    assert store.learn(HistoryPart("c", SeqId(4), [hole("hidden", 1, 8)]))
     assert store.timeline("c") == [hole("hidden", 1, 4)]
-    assert store.gaps(9) == [Gap("c", Span(5, 8))]
-    assert not store.learn(HistoryPart("c", 8, [hole("not_yet", 5, 8)]))
-    assert store.learn(HistoryPart("c", 9, [hole("hidden", 1, 6), said(7), said(8)]))
+    assert store.gaps(9) == [Gap("c", Span(SeqId(5), SeqId(8)))]
+    assert not store.learn(HistoryPart("c", SeqId(8), [hole("not_yet", 5, 8)]))
+    assert store.learn(HistoryPart("c", SeqId(9), [hole("hidden", 1, 6), said(7), said(8)]))
     assert seqs(store.timeline("c")) == list(range(1, 10))
 
 
 def test_an_entry_of_an_unknown_kind_is_read_from_the_store(store: LocalStore) -> None:
     """An unknown kind on the sync timeline is a gap; the store returns it as an entry."""
-    store.apply(page(BEFORE_ALL, arrived(1, message("c", 1)), Arrived(2, NEWER, None)))
+    store.apply(page(BEFORE_ALL, arrived(1, message("c", 1)), Arrived(SyncSeqId(2), NEWER, None)))
     store.apply(page(2, arrived(3, message("c", 3))))
-    assert store.gaps(9) == [Gap("c", Span(2, 2))]
-    store.learn(HistoryPart("c", 3, [TimelineItem("c", 2, 2, None, NEWER)]))
+    assert store.gaps(9) == [Gap("c", Span(SeqId(2), SeqId(2)))]
+    store.learn(HistoryPart("c", SeqId(3), [TimelineItem("c", SeqId(2), SeqId(2), None, NEWER)]))
     items = store.timeline("c")
     assert seqs(items) == [1, 2, 3]
     assert items[1].json == NEWER
@@ -97,7 +103,7 @@ def test_a_shown_entry_is_not_shown_again(store: LocalStore) -> None:
     assert store.unshown(9) == [said(1)]
     store.mark_shown(said(3))
     assert store.conversation("c").shown == 1
-    store.learn(HistoryPart("c", 3, [said(2)]))
+    store.learn(HistoryPart("c", SeqId(3), [said(2)]))
     assert store.unshown(1) == [said(2)]
     store.mark_shown(said(2))
     assert store.unshown(9) == [said(3)]
@@ -106,24 +112,24 @@ def test_a_shown_entry_is_not_shown_again(store: LocalStore) -> None:
 def test_heads_count_only_while_a_conversation_is_pulled(store: LocalStore) -> None:
     """Heads make gaps in a pulled conversation; in a pushed one only after a full list."""
     store.apply(page(BEFORE_ALL, arrived(1, message("c", 1))))
-    store.note_heads([Listed("c", 5, "push")], everything=False)
+    store.note_heads([Listed("c", SeqId(5), "push")], everything=False)
     assert store.gaps(9) == []
-    store.note_heads([Listed("c", 5, "pull")], everything=False)
-    assert store.gaps(9) == [Gap("c", Span(2, 5))]
+    store.note_heads([Listed("c", SeqId(5), "pull")], everything=False)
+    assert store.gaps(9) == [Gap("c", Span(SeqId(2), SeqId(5)))]
     store.apply(page(1, arrived(2, switched(6, "pull"))))
     assert store.reads_store()
-    store.note_heads([Listed("c", 8, "push")], everything=False)
-    assert store.gaps(9) == [Gap("c", Span(2, 8))]
-    store.note_heads([Listed("other", 3, "push")], everything=True)
-    assert store.gaps(9)[1] == Gap("other", Span(1, 3))
+    store.note_heads([Listed("c", SeqId(8), "push")], everything=False)
+    assert store.gaps(9) == [Gap("c", Span(SeqId(2), SeqId(8)))]
+    store.note_heads([Listed("other", SeqId(3), "push")], everything=True)
+    assert store.gaps(9)[1] == Gap("other", Span(SeqId(1), SeqId(3)))
 
 
 def test_a_late_mode_switch_does_not_restore_an_old_mode(store: LocalStore) -> None:
     """The mode follows the switch with the highest SeqId, not the switch that arrived last."""
     store.apply(page(BEFORE_ALL, arrived(1, message("c", 1)), arrived(9, switched(7, "pull"))))
     late = encode(switched(3, "push"))
-    rest = [said(2), TimelineItem("c", 3, 3, None, late), said(4), said(5), said(6)]
-    assert store.learn(HistoryPart("c", 7, rest))
+    rest = [said(2), TimelineItem("c", SeqId(3), SeqId(3), None, late), said(4), said(5), said(6)]
+    assert store.learn(HistoryPart("c", SeqId(7), rest))
     assert store.reads_store()
     store.apply(page(9, arrived(10, switched(8, "push"))))
     assert not store.reads_store()
@@ -132,17 +138,17 @@ def test_a_late_mode_switch_does_not_restore_an_old_mode(store: LocalStore) -> N
 def test_the_local_store_is_a_cursor_store(store: LocalStore) -> None:
     """The store meets the contract of `CursorStore` for its device, and refuses other devices."""
     assert store.load("ann", "phone") is None
-    store.save("ann", "phone", 0)
+    store.save("ann", "phone", SyncSeqId(0))
     assert store.load("ann", "phone") == 0
     for place in (5, 3):
-        store.save("ann", "phone", place)
+        store.save("ann", "phone", SyncSeqId(place))
     assert store.load("ann", "phone") == 5
     store.forget("ann", "phone")
     assert store.load("ann", "phone") is None
     uses: list[Callable[[], object]] = [
         lambda: store.load("ann", "desk"),
         lambda: store.forget("bob", "phone"),
-        lambda: store.save("ann", "desk", 1),
+        lambda: store.save("ann", "desk", SyncSeqId(1)),
     ]
     for use in uses:
         with pytest.raises(ConfigurationError, match="another"):
