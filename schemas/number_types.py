@@ -36,8 +36,8 @@ FIRST_EPOCH: Final = EpochNumber(0)
 """The epoch that exists from the beginning."""
 
 BucketNumber = NewType("BucketNumber", int)
-"""The part of a Cassandra partition key that limits the size of partitions: 0 or more, in 31
-bits. `schemas.buckets` derives it."""
+"""The part of a Cassandra partition key that limits the size of a partition: 0 or more. See
+`schemas.buckets` and `backends.cassandra.memberships`."""
 
 Milliseconds = NewType("Milliseconds", int)
 """A time in milliseconds since 1970 (UTC), as the broker notes it, or a duration."""
