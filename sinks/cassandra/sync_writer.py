@@ -196,7 +196,7 @@ class SyncWriter:
     def _store_time(self) -> float:
         with failures_by_kind():
             rows = self.session.execute("SELECT toUnixTimestamp(now()) FROM system.local")
-            ((store_ms,),) = rows
+            (store_ms,) = rows.one()
             return float(store_ms) / 1000
 
     def _inserts(self, now: float) -> Inserts:
