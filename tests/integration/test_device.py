@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, aclosing, closing, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -60,6 +60,9 @@ WINDOW: Final = 20
 GROUP: Final = "the group"
 PAIR: Final = "ann/bob"
 CROWD: Final = ["陈", "d", "e", "f"]
+CONVERSATIONS: Final = {"ann": (GROUP, PAIR), "bob": (GROUP, PAIR), "陈": (GROUP,)}
+"""The conversations of each person with devices."""
+
 PROCESSES: Final = (
     ("stream_processors",), ("sinks", "message"), ("sinks", "sync"), ("gateway",),
 )  # fmt: skip
@@ -111,7 +114,7 @@ class Watcher:
         """Whether the running process knows the first SeqIds that it shows."""
         return self._store is not None and self._store.has_begun()
 
-    def kept(self, conv_id: str) -> list[TimelineItem]:
+    def stored(self, conv_id: str) -> list[TimelineItem]:
         """The items in the local store, after the process has ended."""
         with closing(self._open()) as store:
             return store.timeline(conv_id, most=10_000)
@@ -133,7 +136,7 @@ class Watcher:
 
         async with (
             aiohttp.ClientSession() as http,
-            aclosing(LiveTimelines(address, token, http)) as told,
+            aclosing(LiveTimelines(address, token, http)) as live,
         ):
             timelines = GatewayTimelines(address, token, http)
             registry = GatewayRegistry(address, token, http)
@@ -142,7 +145,7 @@ class Watcher:
                 closing(FollowerTimeline(settings, self.user, store, self._device_id)) as log,
             ):
                 self._store = store
-                source = log if self._live else told
+                source = log if self._live else live
                 device = Device(store, source, timelines, self._show, registry=registry)
                 await device.run(asyncio.Event())
 
@@ -207,13 +210,65 @@ def settings(servers: Servers) -> Settings:
     return settings
 
 
-async def has_shown(watchers: Sequence[Watcher], expected: dict[str, dict[str, int]]) -> bool:
-    """Whether each device has shown each of its conversations up to the end."""
-    return all(
-        watcher.count() and watcher.shown[conv_id] and watcher.shown[conv_id][-1].last >= head
-        for watcher in watchers
-        for conv_id, head in expected[watcher.user].items()
-    )
+Timelines = dict[str, dict[int, tuple[str | None, bytes]]]
+"""The entries that a person must see, by conversation and SeqId."""
+
+
+class Devices:
+    """The devices of a test: some from the beginning, some that start in the middle, one late.
+
+    Two of the first devices restart after each round. `later` have another policy, and a gateway
+    with this policy for each.
+    """
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self._settings, self._folder = settings, folder
+        self.ann = Watcher(settings, "ann", "phone", folder)
+        bob = Watcher(settings, "bob", "phone", folder)
+        chen_live = Watcher(settings, "陈", "desk", folder, live=True)
+        self.restarted = [bob, chen_live]
+        self.first = [
+            self.ann,
+            bob,
+            Watcher(settings, "bob", "desk", folder, live=True),
+            Watcher(settings, "陈", "phone", folder),
+            chen_live,
+        ]
+        policies: list[NewDevicePolicy] = ["new-messages-only", "window"]
+        self.gateways = [by_policy(settings, policy) for policy in policies]
+        self.later = [
+            Watcher(other, "bob", other.new_device, folder, live=live)
+            for other, live in zip(self.gateways, (True, False), strict=True)
+        ]
+        self.late: list[Watcher] = []
+
+    def start_a_late_one(self) -> None:
+        """Starts a new device after all messages were sent."""
+        late = Watcher(self._settings, "陈", "new", self._folder)
+        late.start()
+        self.late.append(late)
+
+    def all(self) -> list[Watcher]:
+        """All devices."""
+        return [*self.first, *self.later, *self.late]
+
+    async def have_shown(self, expected: dict[str, Timelines]) -> bool:
+        """Whether each device has shown each of its conversations up to the end."""
+        return all(
+            watcher.count() and watcher.shown[conv_id] and watcher.shown[conv_id][-1].last >= head
+            for watcher in self.all()
+            for conv_id, head in heads(expected[watcher.user]).items()
+        )
+
+    async def end(self) -> None:
+        """Ends all processes."""
+        for watcher in self.all():
+            await watcher.end()
+
+
+def heads(expected: Timelines) -> dict[str, int]:
+    """The last SeqId of each conversation."""
+    return {conv_id: max(seen) for conv_id, seen in expected.items()}
 
 
 async def test_devices_end_with_the_timeline_of_the_store(
@@ -226,58 +281,44 @@ async def test_devices_end_with_the_timeline_of_the_store(
     were never in the device's sync timeline, so the device read them from the store. Devices with
     another policy start in the middle and have exactly the rest.
     """
-    ann = Watcher(settings, "ann", "phone", tmp_path)
-    bob = Watcher(settings, "bob", "phone", tmp_path)
-    desk = Watcher(settings, "bob", "desk", tmp_path, live=True)
-    comes_and_goes = Watcher(settings, "陈", "phone", tmp_path)
-    also_live = Watcher(settings, "陈", "desk", tmp_path, live=True)
-    watchers = [ann, bob, desk, comes_and_goes, also_live]
-    policies: list[NewDevicePolicy] = ["new-messages-only", "window"]
-    others = [by_policy(settings, policy) for policy in policies]
-    later = [
-        Watcher(other, "bob", other.new_device, tmp_path, live=live)
-        for other, live in zip(others, (True, False), strict=True)
-    ]
+    devices = Devices(settings, tmp_path)
     with ExitStack() as stack:
         for process in PROCESSES:
             stack.enter_context(running(settings, *process))
-        for other in others:
+        for other in devices.gateways:
             stack.enter_context(running(other, "gateway"))
-        for watcher in watchers:
+        for watcher in devices.first:
             watcher.start()
         try:
-            await talk(settings, tmp_path, ann, [bob, also_live], later)
-            watchers += later
-            late = Watcher(settings, "陈", "new", tmp_path)
-            late.start()
-            watchers.append(late)
+            await talk(settings, tmp_path, devices)
+            devices.start_a_late_one()
             await asyncio.to_thread(wait_for_sequencer, settings)
             log = await asyncio.to_thread(logged, settings)
             expected = {
-                "ann": {GROUP: seen_by("ann", log[GROUP]), PAIR: seen_by("ann", log[PAIR])},
-                "bob": {GROUP: seen_by("bob", log[GROUP]), PAIR: seen_by("bob", log[PAIR])},
-                "陈": {GROUP: seen_by("陈", log[GROUP])},
+                user: {conv_id: seen_by(user, log[conv_id]) for conv_id in conversations}
+                for user, conversations in CONVERSATIONS.items()
             }
-            heads = {
-                user: {conv_id: max(seen) for conv_id, seen in of_user.items()}
-                for user, of_user in expected.items()
-            }
-            await until(lambda: has_shown(watchers, heads), PATIENCE)
+            await until(lambda: devices.have_shown(expected), PATIENCE)
         finally:
-            for watcher in {*watchers, *later}:
-                await watcher.end()
-    assert bob.lives == also_live.lives == ROUNDS + 1
-    for watcher in watchers:
-        assert set(watcher.shown) == set(expected[watcher.user])
-        for conv_id, seen in expected[watcher.user].items():
-            assert watcher.shown[conv_id] == watcher.kept(conv_id)
-            begin = watcher.begin_of(conv_id)
-            rest = {seq: shown for seq, shown in seen.items() if seq >= begin}
-            assert by_seq(watcher.shown[conv_id]) == rest
-            assert begin == 1 or watcher in later
-    begins = [watcher.begin_of(GROUP) for watcher in later]
+            await devices.end()
+    assert [watcher.lives for watcher in devices.restarted] == [ROUNDS + 1, ROUNDS + 1]
+    for watcher in devices.all():
+        assert_exact_timelines(watcher, expected[watcher.user])
+    for watcher in devices.first + devices.late:
+        assert all(watcher.begin_of(conv_id) == 1 for conv_id in CONVERSATIONS[watcher.user])
+    begins = [watcher.begin_of(GROUP) for watcher in devices.later]
     assert all(1 < begin < max(expected["bob"][GROUP]) for begin in begins), begins
     assert_that_it_was_no_easy_way(settings, log[GROUP], expected["bob"][GROUP])
+
+
+def assert_exact_timelines(watcher: Watcher, expected: Timelines) -> None:
+    """Asserts that a device has shown and stored exactly the entries from its start."""
+    assert set(watcher.shown) == set(expected)
+    for conv_id, seen in expected.items():
+        assert watcher.shown[conv_id] == watcher.stored(conv_id)
+        begin = watcher.begin_of(conv_id)
+        rest = {seq: shown for seq, shown in seen.items() if seq >= begin}
+        assert by_seq(watcher.shown[conv_id]) == rest
 
 
 def by_policy(settings: Settings, policy: NewDevicePolicy) -> Settings:
@@ -286,17 +327,12 @@ def by_policy(settings: Settings, policy: NewDevicePolicy) -> Settings:
     return settings.model_copy(update=own)
 
 
-async def talk(
-    settings: Settings,
-    folder: Path,
-    ann: Watcher,
-    restarted: list[Watcher],
-    later: list[Watcher],
-) -> None:
+async def talk(settings: Settings, folder: Path, devices: Devices) -> None:
     """Publishes the rounds one by one; after each round, some devices are restarted.
 
     Other devices start in the middle, when the store has a part of the conversation.
     """
+    ann = devices.ann
     with Publisher(
         settings, "ann", "d", folder / "outbox.db", window=None, done_when="accepted"
     ) as publisher:
@@ -310,11 +346,11 @@ async def talk(
             await until(arrives, PATIENCE)
             if round_number == LATE_ROUND:
                 await until(lambda: has_come_to(ann, 3 * WINDOW), PATIENCE)
-                for watcher in later:
+                for watcher in devices.later:
                     watcher.start()
-                await until(lambda: have_begun(later), PATIENCE)
+                await until(lambda: have_begun(devices.later), PATIENCE)
             if round_number > 0:
-                for watcher in restarted:
+                for watcher in devices.restarted:
                     await watcher.end()
                     watcher.start()
         await asyncio.to_thread(publisher.flush, PATIENCE)

@@ -190,6 +190,100 @@ def places(records: list[dict[str, Any]]) -> list[int]:
     return [one["sync_seq"] for one in records]
 
 
+class Absence:
+    """A device of `AWAY` that is offline for longer than a lifetime, and the people next to it.
+
+    Each method is a step of the test; the steps build on each other.
+    """
+
+    def __init__(self, deployed: Deployment) -> None:
+        self._deployed = deployed
+        self._begin = 0.0
+        self._records: list[dict[str, Any]] = []
+        self._idle_cursor = -1
+        self._busy = Device(deployed, BUSY)
+        self._said_to_busy: list[int] = []
+        self.cursor = -1
+
+    async def write_to_everybody(self) -> None:
+        """Writes to all three people. The device has applied four of its twelve records."""
+        deployed = self._deployed
+        for conv_id, member in [("c-away", AWAY), ("c-idle", IDLE), ("c-busy", BUSY)]:
+            await deployed.create(conv_id, member)
+        self._begin = time.time()
+        await deployed.say("c-away", *range(10))
+        await deployed.mark("c-away", AWAY, 4)
+        await deployed.say("c-idle", *range(3))
+        self._records = await deployed.until_synced(AWAY, -1, 12)
+        self.cursor = self._records[3]["sync_seq"]
+        self._idle_cursor = (await deployed.until_synced(IDLE, -1, 4))[-1]["sync_seq"]
+
+    async def read_whole_pages_until_trimmed(self) -> None:
+        """Requests the records after the cursor until they have expired.
+
+        Each page has all of them. The device of `BUSY` reads all the time and is never trimmed.
+        """
+        whole_pages = 0
+        async with traffic(self._deployed, "c-busy") as said:
+            while (answer := await self._deployed.sync(AWAY, self.cursor)).status == 200:
+                assert places(answer.body["records"]) == places(self._records[4:])
+                whole_pages += 1
+                await self._busy.read_on()
+                assert time.time() < self._begin + PATIENCE + LIFETIME, "it is never trimmed"
+            trimmed_at = time.time()
+            await until(self._rows_have_expired, PATIENCE)
+            assert said[-1] > 10
+        self._said_to_busy = said
+        assert whole_pages > 0
+        assert trimmed_at >= self._begin + LIFETIME
+
+    async def _rows_have_expired(self) -> bool:
+        await self._busy.read_on()
+        return not self._deployed.rows(AWAY) and not self._deployed.rows(IDLE)
+
+    async def receive_trimmed(self) -> None:
+        """The response names the cursor, and the position from which all records are stored."""
+        answer = await self._deployed.sync(AWAY, self.cursor)
+        assert (answer.status, answer.body["type"].rpartition(":")[2]) == (410, "trimmed")
+        oldest = self._records[-1]["sync_seq"] + 1
+        assert (answer.body["cursor"], answer.body["oldest"]) == (self.cursor, oldest)
+
+    async def continue_after_silence(self) -> None:
+        """A person to whom nobody wrote is not trimmed, before and with the next message."""
+        idle = await self._deployed.sync(IDLE, self._idle_cursor)
+        assert (idle.status, idle.body["records"]) == (200, [])
+        await self._deployed.say("c-idle", 3)
+        (news,) = await self._deployed.until_synced(IDLE, self._idle_cursor, 1)
+        assert news["record"]["seq"] == 5
+
+    async def read_the_rest_of_the_connected_device(self) -> None:
+        """The device of `BUSY` has every message."""
+        count = 1 + len(self._said_to_busy)
+        await until_count(self._busy, count)
+        assert self._busy.seqs == list(range(1, 1 + count))
+
+    async def rebuild_while_people_write(self) -> None:
+        """The device rebuilds itself from the store and has all messages and the unread count."""
+        async with traffic_to_the_rebuilding(self._deployed):
+            rebuilt = await rebuild(self._deployed.gateway, AWAY, last=5)
+            assert rebuilt.heads["c-away"] >= 11
+            assert len(rebuilt.entries["c-away"]) == 5
+            first = min(rebuilt.entries["c-away"])
+
+            async def has_all() -> bool:
+                nonlocal rebuilt
+                rebuilt = await follow(self._deployed.gateway, AWAY, rebuilt)
+                return rebuilt.heads["c-away"] == 11 + 40
+
+            await until(has_all, PATIENCE)  # at once: the device stays connected while they talk
+        entries = {seq: e for seq, e in rebuilt.entries["c-away"].items() if seq >= first}
+        assert sorted(entries) == list(range(first, 52))
+        texts = {seq: entry["content"]["text"] for seq, entry in entries.items()}
+        assert all(texts[seq] == f"number {seq - 2}" for seq in texts)
+        # Three of the 50 messages were read, by a record that has expired since then.
+        assert rebuilt.readings["c-away"].unread == 47
+
+
 async def test_a_device_that_was_offline_too_long_rebuilds(deployment: Deployment) -> None:
     """With an expired cursor a reader gets all later records or `trimmed`, never a part of them.
 
@@ -198,65 +292,14 @@ async def test_a_device_that_was_offline_too_long_rebuilds(deployment: Deploymen
     loses nothing. A person to whom nobody wrote is not trimmed, even when the next message
     arrives.
     """
-    for conv_id, member in [("c-away", AWAY), ("c-idle", IDLE), ("c-busy", BUSY)]:
-        await deployment.create(conv_id, member)
-    begin = time.time()
-    await deployment.say("c-away", *range(10))
-    await deployment.mark("c-away", AWAY, 4)
-    await deployment.say("c-idle", *range(3))
-    there = await deployment.until_synced(AWAY, -1, 12)
-    cursor = there[3]["sync_seq"]
-    idle_cursor = (await deployment.until_synced(IDLE, -1, 4))[-1]["sync_seq"]
-    busy = Device(deployment, BUSY)
-
-    whole_answers = 0
-    async with traffic(deployment, "c-busy") as said:
-        while (answer := await deployment.sync(AWAY, cursor)).status == 200:
-            assert places(answer.body["records"]) == places(there[4:])
-            whole_answers += 1
-            await busy.read_on()
-            assert time.time() < begin + PATIENCE + LIFETIME, "it is never trimmed"
-        told_at = time.time()
-
-        async def has_expired() -> bool:
-            await busy.read_on()
-            return not deployment.rows(AWAY) and not deployment.rows(IDLE)
-
-        await until(has_expired, PATIENCE)
-        assert said[-1] > 10
-    assert whole_answers > 0
-    assert told_at >= begin + LIFETIME
-
-    answer = await deployment.sync(AWAY, cursor)
-    assert (answer.status, answer.body["type"].rpartition(":")[2]) == (410, "trimmed")
-    assert (answer.body["cursor"], answer.body["oldest"]) == (cursor, there[-1]["sync_seq"] + 1)
-    idle = await deployment.sync(IDLE, idle_cursor)
-    assert (idle.status, idle.body["records"]) == (200, [])
-    await deployment.say("c-idle", 3)
-    (news,) = await deployment.until_synced(IDLE, idle_cursor, 1)
-    assert news["record"]["seq"] == 5
-    await until_count(busy, 1 + len(said))
-    assert busy.seqs == list(range(1, 2 + len(said)))
-
-    await until_follower_is_trimmed(deployment.settings, cursor)
-
-    async with traffic_to_the_rebuilding(deployment):
-        rebuilt = await rebuild(deployment.gateway, AWAY, last=5)
-        assert rebuilt.heads["c-away"] >= 11
-        assert len(rebuilt.entries["c-away"]) == 5
-        first = min(rebuilt.entries["c-away"])
-
-        async def has_all() -> bool:
-            nonlocal rebuilt
-            rebuilt = await follow(deployment.gateway, AWAY, rebuilt)
-            return rebuilt.heads["c-away"] == 11 + 40
-
-        await until(has_all, PATIENCE)  # at once: the device stays connected while they talk
-    assert sorted(s for s in rebuilt.entries["c-away"] if s >= first) == list(range(first, 52))
-    texts = {s: e["content"]["text"] for s, e in rebuilt.entries["c-away"].items() if s >= first}
-    assert all(texts[seq] == f"number {seq - 2}" for seq in texts)
-    # Three of the 50 messages were read, by a record that has expired since then.
-    assert rebuilt.readings["c-away"].unread == 47
+    absence = Absence(deployment)
+    await absence.write_to_everybody()
+    await absence.read_whole_pages_until_trimmed()
+    await absence.receive_trimmed()
+    await absence.continue_after_silence()
+    await absence.read_the_rest_of_the_connected_device()
+    await until_follower_is_trimmed(deployment.settings, absence.cursor)
+    await absence.rebuild_while_people_write()
 
 
 @asynccontextmanager
@@ -315,30 +358,40 @@ async def until_follower_is_trimmed(settings: Settings, cursor: int) -> None:
 
 async def test_the_audit_accepts_expired_rows_only(deployment: Deployment) -> None:
     """The audit ignores rows whose lifetime is over, and names a row that is missing within it."""
-    await deployment.create("c-old", "old")
-    await deployment.say("c-old", *range(5))
-    await deployment.until_synced("old", -1, 6)
-    await deployment.create("c-new", "new")
-    async with traffic(deployment, "c-new"):  # so that Kafka retains expired rows
-
-        async def has_expired() -> bool:
-            return not deployment.rows("old")
-
-        await until(has_expired, PATIENCE + LIFETIME)
+    await write_until_expired(deployment)
     report = await asyncio.to_thread(deployment.audit)
     assert report.differences == []
     section = report.section("sync-store").counts
     assert section["expired"] > 0
     assert section["rows"] > 0
 
-    cursor = (await deployment.sync("old", -1)).body["next"]
-    await deployment.say("c-old", 5)
-    (record,) = await deployment.until_synced("old", cursor, 1)
-    deployment.session.execute(
-        "DELETE FROM sync WHERE user_id = 'old' AND bucket = 0 AND sync_seq = %s",
-        (record["sync_seq"],),
-    )
+    await lose_a_row_within_its_lifetime(deployment)
     report = await asyncio.to_thread(deployment.audit)
     (missing,) = [each for each in report.differences if each.seq]
     assert (missing.check, missing.kind) == ("sync-store", "missing")
     assert (missing.conv_id, missing.seq, missing.user) == ("c-old", 7, "old")
+
+
+async def write_until_expired(deployed: Deployment) -> None:
+    """Writes to a person, and waits until the rows of this person have expired."""
+    await deployed.create("c-old", "old")
+    await deployed.say("c-old", *range(5))
+    await deployed.until_synced("old", -1, 6)
+    await deployed.create("c-new", "new")
+    async with traffic(deployed, "c-new"):  # so that Kafka retains expired rows
+
+        async def has_expired() -> bool:
+            return not deployed.rows("old")
+
+        await until(has_expired, PATIENCE + LIFETIME)
+
+
+async def lose_a_row_within_its_lifetime(deployed: Deployment) -> None:
+    """Deletes the row of a new message."""
+    cursor = (await deployed.sync("old", -1)).body["next"]
+    await deployed.say("c-old", 5)
+    (record,) = await deployed.until_synced("old", cursor, 1)
+    deployed.session.execute(
+        "DELETE FROM sync WHERE user_id = 'old' AND bucket = 0 AND sync_seq = %s",
+        (record["sync_seq"],),
+    )
