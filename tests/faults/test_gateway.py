@@ -77,6 +77,82 @@ async def until_kafka_is(state: str, address: str, http: ClientSession) -> None:
     await until(is_so, PATIENCE)
 
 
+class WaitingDevices:
+    """Devices of a pushed and a pulled conversation that wait at a gateway.
+
+    Two devices of bob use requests that wait; one device of 陈 has a live connection. `_desk`
+    waits during each outage of the broker.
+    """
+
+    def __init__(self, settings: Settings, http: ClientSession) -> None:
+        self._settings = settings
+        self._bob, self._desk = Phone(settings, "bob", http), Phone(settings, "bob", http)
+        self._chen = LivePhone(settings, "陈", http)
+        self._following = asyncio.create_task(self._chen.follow())
+        self._waiting: asyncio.Task[None] | None = None
+
+    async def all_know(self, seq: int) -> None:
+        """Waits until bob's device and the live connection know an entry of both conversations."""
+
+        async def knows() -> bool:
+            assert not self._following.done()
+            return self._chen.knows(PUSHED, seq) and self._chen.knows(PULLED, seq + 1)
+
+        await self._bob.has(PUSHED, seq)
+        await until(knows, PATIENCE)
+
+    async def create(self) -> None:
+        """Creates both conversations. Bob's devices have everything before the outage."""
+        created: list[AnyCommand] = [
+            CreateConversation(**by_ann(PUSHED), members=["bob", "陈"]),
+            CreateConversation(**by_ann(PULLED), members=["bob", "陈", "d"]),
+        ]
+        with sequencer(self._settings):
+            await asyncio.to_thread(publish, self._settings, created)
+            await self.all_know(1)
+        for phone in (self._bob, self._desk):
+            await phone.has(PULLED, 2)  # the last entry before the broker stops
+
+    def wait_for(self, seq: int) -> None:
+        """Begins a wait that lasts until this entry arrives."""
+        self._waiting = asyncio.create_task(self._desk.has(PUSHED, seq))
+
+    async def time_out(self) -> None:
+        """A wait during the outage ends without records."""
+        assert await self._bob.wait(1) == []
+
+    async def receive_two(self, first: int) -> None:
+        """Sends two messages to each conversation; the waiting device receives the first."""
+        with sequencer(self._settings):
+            for seq in (first, first + 1):
+                await asyncio.to_thread(publish, self._settings, one_each())
+                await self.all_know(seq)
+        assert self._waiting is not None
+        await self._waiting
+
+    async def end(self) -> None:
+        """Ends the live connection, which no outage has ended."""
+        await self._desk.has(PUSHED, 5)
+        assert not self._following.done()
+        self._following.cancel()
+
+    def assert_each_record_arrived_once_in_order(self) -> None:
+        """Every client has each record once; the heads of the pulled conversation increase."""
+        assert self._desk.seqs(PUSHED) == [1, 2, 3, 4, 5]
+        assert self._bob.seqs(PUSHED) == self._chen.seqs(PUSHED) == [1, 2, 3, 4, 5]
+        assert self._chen.seqs(PULLED) == [1, 2]
+        heads = [seq for conv_id, seq in self._chen.heads if conv_id == PULLED]
+        assert heads == sorted(set(heads))
+        assert heads[-1] == 6
+
+
+async def restart_kafka(stack: Stack, address: str, http: ClientSession) -> None:
+    """Starts the broker, and waits until the gateway follows the log again."""
+    await asyncio.to_thread(stack.start, "kafka")
+    await asyncio.to_thread(stack.await_ready, "kafka")
+    await until_kafka_is("up", address, http)
+
+
 async def test_waiting_devices_continue_after_the_broker_was_stopped(
     stack: Stack, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,49 +164,17 @@ async def test_waiting_devices_continue_after_the_broker_was_stopped(
     """
     monkeypatch.setattr(pace, "_FIRST_LOOK", 1_000.0)
     async with ClientSession() as http, gateway(settings) as address, asyncio.timeout(500):
-        bob, desk = Phone(settings, "bob", http), Phone(settings, "bob", http)
-        chen = LivePhone(settings, "陈", http)
-        following = asyncio.create_task(chen.follow())
-
-        async def both_know(seq: int) -> None:
-            async def knows() -> bool:
-                assert not following.done()
-                return chen.knows(PUSHED, seq) and chen.knows(PULLED, seq + 1)
-
-            await bob.has(PUSHED, seq)
-            await until(knows, PATIENCE)
-
-        created: list[AnyCommand] = [
-            CreateConversation(**by_ann(PUSHED), members=["bob", "陈"]),
-            CreateConversation(**by_ann(PULLED), members=["bob", "陈", "d"]),
-        ]
-        with sequencer(settings):
-            await asyncio.to_thread(publish, settings, created)
-            await both_know(1)
-        for phone in (bob, desk):
-            await phone.has(PULLED, 2)  # the last entry before the broker stops
-        waiting = asyncio.create_task(desk.has(PUSHED, 2))
+        devices = WaitingDevices(settings, http)
+        await devices.create()
+        devices.wait_for(2)
         await asyncio.to_thread(stack.stop, "kafka")
         await until_kafka_is("down", address, http)
-        assert await bob.wait(1) == []
-        for first in (2, 4):
-            await asyncio.to_thread(stack.start, "kafka")
-            await asyncio.to_thread(stack.await_ready, "kafka")
-            await until_kafka_is("up", address, http)
-            with sequencer(settings):
-                for seq in (first, first + 1):
-                    await asyncio.to_thread(publish, settings, one_each())
-                    await both_know(seq)
-            await waiting
-            if first == 2:
-                waiting = asyncio.create_task(desk.has(PUSHED, 4))
-                await asyncio.to_thread(stack.kill, "kafka")
-        await desk.has(PUSHED, 5)
-        assert not following.done()
-        following.cancel()
-    assert desk.seqs(PUSHED) == [1, 2, 3, 4, 5]
-    assert bob.seqs(PUSHED) == chen.seqs(PUSHED) == [1, 2, 3, 4, 5]
-    assert chen.seqs(PULLED) == [1, 2]
-    heads = [seq for conv_id, seq in chen.heads if conv_id == PULLED]
-    assert heads == sorted(set(heads))
-    assert heads[-1] == 6
+        await devices.time_out()
+        await restart_kafka(stack, address, http)
+        await devices.receive_two(2)
+        devices.wait_for(4)
+        await asyncio.to_thread(stack.kill, "kafka")
+        await restart_kafka(stack, address, http)
+        await devices.receive_two(4)
+        await devices.end()
+    devices.assert_each_record_arrived_once_in_order()

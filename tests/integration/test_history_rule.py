@@ -174,6 +174,14 @@ async def test_a_late_joiner_reads_by_the_history_rule_after_leaving_and_returni
     back = expected(rule, [3, 4, 5, 7, 8], 8, inside=True)
     assert await seen(gateway, "bob", "c", 8) == back
 
+    await assert_listed_after_the_return(gateway, rule)
+    await assert_a_stranger_finds_nothing(gateway)
+    await asyncio.to_thread(assert_verified, settings)
+
+
+async def assert_listed_after_the_return(gateway: Caller, rule: HistoryRule) -> None:
+    """Asserts the head, the read mark and the periods of the returned member's conversation."""
+    periods = [{"first": 3, "last": 5}, {"first": 7, "last": None}]
     listed = await gateway.get("/v1/conversations", "bob")
     assert listed.body["conversations"] == [
         {
@@ -183,15 +191,16 @@ async def test_a_late_joiner_reads_by_the_history_rule_after_leaving_and_returni
             "read": 7,
             "unread": 1,
             "mode": "push",
-            "periods": [{"first": 3, "last": 5}, {"first": 7, "last": None}],
-            "readable": [{"first": 1, "last": None}]
-            if rule == "all"
-            else [{"first": 3, "last": 5}, {"first": 7, "last": None}],
+            "periods": periods,
+            "readable": [{"first": 1, "last": None}] if rule == "all" else periods,
         }
     ]
+
+
+async def assert_a_stranger_finds_nothing(gateway: Caller) -> None:
+    """Asserts that a person who was never a member gets neither history nor hits."""
     assert (await gateway.get(HISTORY.format("c"), "eve")).status == 404
     assert await hits(gateway, "eve", "c") == []
-    await asyncio.to_thread(assert_verified, settings)
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -117,32 +117,42 @@ async def _is_ready(gateway: Caller) -> bool:
         return False
 
 
-async def test_a_returning_recipient_misses_nothing(pipeline: Pipeline) -> None:
-    """An inactive recipient who returns gets every message, although the sync sink was killed.
+class Returning:
+    """A conversation of an active and an inactive recipient. Each method is a step of the test."""
 
-    While inactive, the recipient has no rows, also after a restart of the sink. After the return,
-    the first page is `trimmed`, the rebuild has every message, and later messages are rows again.
-    An active recipient of the same messages has all of them as rows. `im verify` finds no
-    difference. The counts of `im status` are exact, in spite of the kill.
-    """
-    create = CreateConversation(
-        conv_id=CONV, sender=ACTIVE, device_id="d", client_msg_id=uuid7(0, 0),
-        members=[INACTIVE], join="invite",
-    )  # fmt: skip
-    assert (await pipeline.gateway.get("/v1/sync", ACTIVE)).status == 200  # a contact
-    await asyncio.to_thread(publish, pipeline.settings, [create])
-    with running(pipeline.settings, "sinks", "sync") as sink:
-        await pipeline.say(range(1, FIRST))
-        await until(lambda: _true(pipeline.skipped_up_to() >= 0), PATIENCE)
-        await pipeline.say(range(FIRST, 2 * FIRST))
-        sink.kill()
-        sink.wait(PATIENCE)
-    with running(pipeline.settings, "sinks", "sync"):
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    async def begin(self) -> None:
+        """Creates the conversation; one of the two has a contact."""
+        create = CreateConversation(
+            conv_id=CONV, sender=ACTIVE, device_id="d", client_msg_id=uuid7(0, 0),
+            members=[INACTIVE], join="invite",
+        )  # fmt: skip
+        assert (await self._pipeline.gateway.get("/v1/sync", ACTIVE)).status == 200  # a contact
+        await asyncio.to_thread(publish, self._pipeline.settings, [create])
+
+    async def kill_the_sink_while_it_skips(self) -> None:
+        """The sync sink is killed after its first skip notes."""
+        pipeline = self._pipeline
+        with running(pipeline.settings, "sinks", "sync") as sink:
+            await pipeline.say(range(1, FIRST))
+            await until(lambda: _true(pipeline.skipped_up_to() >= 0), PATIENCE)
+            await pipeline.say(range(FIRST, 2 * FIRST))
+            sink.kill()
+            sink.wait(PATIENCE)
+
+    async def assert_only_the_active_recipient_has_rows(self) -> None:
+        """The active recipient has every record; the other one has a skip note and no row."""
+        pipeline = self._pipeline
         records = await pipeline.until_last(ACTIVE, f"number {2 * FIRST - 1}")
         assert [one["seq"] for one in records] == list(range(1, 2 * FIRST + 1))
         await until(lambda: _true(pipeline.skipped_up_to() >= 2 * FIRST - 1), PATIENCE)
         assert pipeline.rows(INACTIVE) == []
 
+    async def return_and_rebuild(self) -> None:
+        """The inactive recipient returns, is trimmed, rebuilds, and follows later messages."""
+        pipeline = self._pipeline
         answer = await pipeline.gateway.get("/v1/sync", INACTIVE, after=0)
         assert (answer.status, answer.body["type"].rpartition(":")[2]) == (410, "trimmed")
         rebuilt = await rebuild(pipeline.gateway, INACTIVE, 500)
@@ -156,13 +166,34 @@ async def test_a_returning_recipient_misses_nothing(pipeline: Pipeline) -> None:
             return len(rebuilt.entries[CONV]) == 2 * FIRST + 3
 
         await until(has_all, PATIENCE)
-        with running(pipeline.settings, "sinks", "search"):
-            report = await asyncio.to_thread(report_on, pipeline.settings, PATIENCE)
+
+    async def assert_verified_and_counted(self) -> None:
+        """The audit finds no difference, and the counts of `im status` are exact."""
+        settings = self._pipeline.settings
+        with running(settings, "sinks", "search"):
+            report = await asyncio.to_thread(report_on, settings, PATIENCE)
         assert report.differences == []
         assert report.section("sync-store").counts["skip notes"] == 1
         # 2 * FIRST entries for the active one, then three for each, with or without a kill.
         expected = {"written": 2 * FIRST + 3 + 3, "skipped": 2 * FIRST, "dead_letters": 0}
-        await until(lambda: _true(_counts(pipeline.settings) == expected), PATIENCE)
+        await until(lambda: _true(_counts(settings) == expected), PATIENCE)
+
+
+async def test_a_returning_recipient_misses_nothing(pipeline: Pipeline) -> None:
+    """An inactive recipient who returns gets every message, although the sync sink was killed.
+
+    While inactive, the recipient has no rows, also after a restart of the sink. After the return,
+    the first page is `trimmed`, the rebuild has every message, and later messages are rows again.
+    An active recipient of the same messages has all of them as rows. `im verify` finds no
+    difference. The counts of `im status` are exact, in spite of the kill.
+    """
+    returning = Returning(pipeline)
+    await returning.begin()
+    await returning.kill_the_sink_while_it_skips()
+    with running(pipeline.settings, "sinks", "sync"):
+        await returning.assert_only_the_active_recipient_has_rows()
+        await returning.return_and_rebuild()
+        await returning.assert_verified_and_counted()
 
 
 def _counts(settings: Settings) -> dict[str, int]:

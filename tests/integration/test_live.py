@@ -15,7 +15,6 @@ from pydantic import SecretStr
 from devstack.ports import free_ports
 from gateway.live import pace
 from schemas.ids import uuid7
-from schemas.number_types import SeqId
 from schemas.records import (
     AddMembers,
     AnyCommand,
@@ -41,6 +40,7 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.servers
 
 PATIENCE: Final = 60.0
+CROWD: Final = ["陈", "d"]
 """Time limit for one arrival, on a busy machine."""
 
 SOON: Final = 20.0
@@ -142,51 +142,86 @@ async def test_heads_arrive_through_mode_switches_and_membership_periods(
     A member is informed of every entry. A former member is informed of nothing until they join
     again.
     """
-    bob, chen = LivePhone(settings, "bob", http), LivePhone(settings, "陈", http)
-    crowd = ["陈", "d"]
-    head = 0
+    switching = SwitchingGroup(settings, http)
+    with running(settings, "sinks", "sync"):
+        async with gateway(settings), asyncio.timeout(8 * PATIENCE):
+            await switching.create()
+            for _ in range(2):
+                await switching.grow_until_pulled()
+                await switching.shrink_until_pushed()
+            switching.end()
+    log = (await asyncio.to_thread(timelines, settings))["g"]
+    assert len(log) == switching.head
+    switching.assert_a_former_member_learned_nothing(log)
+    switching.assert_heads_in_pull_mode_and_records_in_push_mode(log)
 
-    async def after(*commands: AnyCommand, entries: int, there: list[LivePhone]) -> None:
-        nonlocal head
-        head += entries
-        await asyncio.to_thread(publish, settings, commands)
+
+class SwitchingGroup:
+    """A group that switches between push and pull, with a member and a person who joins twice.
+
+    After each command, all members must know the new head.
+    """
+
+    def __init__(self, settings: Settings, http: aiohttp.ClientSession) -> None:
+        self._settings = settings
+        self._bob, self._chen = (LivePhone(settings, user, http) for user in ("bob", "陈"))
+        self._following: list[asyncio.Task[None]] = []
+        self.head = 0
+
+    async def create(self) -> None:
+        """Connects both devices and creates the group."""
+        both = (self._bob, self._chen)
+        self._following = [asyncio.create_task(phone.follow()) for phone in both]
+        await self._after(create("ann", "g", "bob"), entries=1, members=[self._bob])
+
+    async def grow_until_pulled(self) -> None:
+        """Adds people; the group switches to pull. Then two messages."""
+        both = [self._bob, self._chen]
+        join = AddMembers(**by("ann", "g"), members=CROWD)
+        await self._after(join, entries=2, members=both)  # and a switch to pull
+        for _ in range(2):
+            await self._after(say("ann", "g"), entries=1, members=both)
+
+    async def shrink_until_pushed(self) -> None:
+        """Removes the same people; the group switches to push. Then a message."""
+        leave = RemoveMembers(**by("ann", "g"), members=CROWD)
+        await self._after(leave, entries=2, members=[self._bob])  # and a switch to push
+        await self._after(say("ann", "g"), entries=1, members=[self._bob])
+
+    async def _after(self, command: AnyCommand, entries: int, members: list[LivePhone]) -> None:
+        self.head += entries
+        await asyncio.to_thread(publish, self._settings, [command])
 
         async def all_know() -> bool:
-            assert not any(task.done() for task in following)
-            return all(phone.knows("g", head) for phone in there)
+            assert not any(task.done() for task in self._following)
+            return all(phone.knows("g", self.head) for phone in members)
 
         await until(all_know, PATIENCE)
 
-    with running(settings, "sinks", "sync"):
-        async with gateway(settings), asyncio.timeout(8 * PATIENCE):
-            following = [asyncio.create_task(phone.follow()) for phone in (bob, chen)]
-            await after(create("ann", "g", "bob"), entries=1, there=[bob])
-            for _ in range(2):
-                join = AddMembers(**by("ann", "g"), members=crowd)
-                await after(join, entries=2, there=[bob, chen])  # and a switch to pull
-                for _ in range(2):
-                    await after(say("ann", "g"), entries=1, there=[bob, chen])
-                leave = RemoveMembers(**by("ann", "g"), members=crowd)
-                await after(leave, entries=2, there=[bob])  # and a switch to push
-                await after(say("ann", "g"), entries=1, there=[bob])
-            for task in following:
-                task.cancel()
-    log = (await asyncio.to_thread(timelines, settings))["g"]
-    assert len(log) == head
-    changes = [
-        (entry.seq, isinstance(entry, MembersAdded))
-        for entry in log
-        if isinstance(entry, MembersAdded | MembersRemoved) and "陈" in entry.members
-    ]
-    assert len(changes) == 4
-    told = set(chen.seqs("g")) | {seq for _, seq in chen.heads}
-    assert all(visible(periods(changes), SeqId(seq)) for seq in told)
-    pulled = {seq for seq in range(1, head + 1) if mode_of(log, seq) == "pull"}
-    assert {seq for _, seq in bob.heads + chen.heads} <= pulled
-    for phone in (bob, chen):
-        assert len(phone.heads) == len(set(phone.heads)) >= 4
-        assert phone.seqs("g") == sorted(set(phone.seqs("g")))
-    assert set(range(1, head + 1)) - pulled <= set(bob.seqs("g"))
+    def end(self) -> None:
+        """Disconnects the devices."""
+        for task in self._following:
+            task.cancel()
+
+    def assert_a_former_member_learned_nothing(self, log: Iterable[AnyEntry]) -> None:
+        """The person who joined twice received nothing from outside the membership periods."""
+        changes = [
+            (entry.seq, isinstance(entry, MembersAdded))
+            for entry in log
+            if isinstance(entry, MembersAdded | MembersRemoved) and "陈" in entry.members
+        ]
+        assert len(changes) == 4
+        received = set(self._chen.seqs("g")) | {seq for _, seq in self._chen.heads}
+        assert all(visible(periods(changes), seq) for seq in received)
+
+    def assert_heads_in_pull_mode_and_records_in_push_mode(self, log: list[AnyEntry]) -> None:
+        """Heads belong to the pull mode, and records cover the push mode, without repetitions."""
+        pulled = {seq for seq in range(1, self.head + 1) if mode_of(log, seq) == "pull"}
+        assert {seq for _, seq in self._bob.heads + self._chen.heads} <= pulled
+        for phone in (self._bob, self._chen):
+            assert len(phone.heads) == len(set(phone.heads)) >= 4
+            assert phone.seqs("g") == sorted(set(phone.seqs("g")))
+        assert set(range(1, self.head + 1)) - pulled <= set(self._bob.seqs("g"))
 
 
 def mode_of(log: Iterable[AnyEntry], seq: int) -> str:

@@ -115,6 +115,58 @@ async def at(
             store.close()
 
 
+class MarksOfBob:
+    """A conversation of ann and bob, in which bob marks entries as read on two devices.
+
+    Each method is a step of the test. The comments are the SeqIds of the entries.
+    """
+
+    def __init__(self, ann: Person, phone: Person, desk: Person) -> None:
+        self._ann, self._phone, self._desk = ann, phone, desk
+
+    async def _both(self, unread: int, mark: int) -> None:
+        await both((self._phone, self._desk), unread, mark)
+
+    async def mark_in_push_mode(self) -> None:
+        """A mark moves the counts of both devices; an old one is a duplicate."""
+        self._ann.publisher.create_conversation(CONV, ["bob"])  # 1
+        await self._ann.says(3)  # 2 to 4
+        await self._both(3, 1)
+        assert (await self._phone.marks(3)).state is ReceiptState.SEQUENCED
+        await self._both(1, 3)
+        old = await self._desk.marks(2)
+        assert (old.state, old.seq) == (ReceiptState.DUPLICATE, 3)
+        with pytest.raises(CommandRejected, match="invalid"):
+            await self._desk.marks(99)
+
+    async def mark_by_sending(self) -> None:
+        """An own message marks everything before it."""
+        await self._desk.says(1)  # 5
+        await self._both(0, 5)
+        await self._ann.says(2)  # 6, 7
+        await self._both(2, 5)
+
+    async def mark_in_pull_mode(self) -> None:
+        """The same in a conversation that has become large."""
+        self._ann.publisher.add_members(CONV, CROWD)  # 8; 9 is the switch to pull
+        await self._ann.says(3)  # 10 to 12
+        await self._both(5, 5)
+        await self._desk.marks(11)
+        await self._both(1, 11)
+
+    async def leave_and_rejoin(self) -> None:
+        """A former member has no unread messages and no marks; a join begins with none."""
+        self._ann.publisher.remove_members(CONV, ["bob"])  # 13
+        self._ann.publisher.add_members(CONV, ["f"])  # 14
+        await self._ann.says(2)  # 15, 16
+        await self._both(0, 13)
+        with pytest.raises(CommandRejected, match="not_a_member"):
+            await self._phone.marks(12)
+        self._ann.publisher.add_members(CONV, ["bob"])  # 17
+        await self._ann.says(1)  # 18
+        await self._both(1, 17)
+
+
 async def test_a_mark_reaches_all_devices_of_its_reader_and_nobody_else(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -129,44 +181,20 @@ async def test_a_mark_reaches_all_devices_of_its_reader_and_nobody_else(
         at(settings, "bob", "phone", tmp_path, live=True) as phone,
         at(settings, "bob", "desk", tmp_path, live=False) as desk,
     ):
-        bob = (phone, desk)
-        ann.publisher.create_conversation(CONV, ["bob"])  # 1
-        await ann.says(3)  # 2 to 4
-        await both(bob, 3, 1)
-        assert (await phone.marks(3)).state is ReceiptState.SEQUENCED
-        await both(bob, 1, 3)
-        old = await desk.marks(2)
-        assert (old.state, old.seq) == (ReceiptState.DUPLICATE, 3)
-        with pytest.raises(CommandRejected, match="invalid"):
-            await desk.marks(99)
-        await desk.says(1)  # 5
-        await both(bob, 0, 5)
-        await ann.says(2)  # 6, 7
-        await both(bob, 2, 5)
-
-        ann.publisher.add_members(CONV, CROWD)  # 8; 9 is the switch to pull
-        await ann.says(3)  # 10 to 12
-        await both(bob, 5, 5)
-        await desk.marks(11)
-        await both(bob, 1, 11)
-        ann.publisher.remove_members(CONV, ["bob"])  # 13
-        ann.publisher.add_members(CONV, ["f"])  # 14
-        await ann.says(2)  # 15, 16
-        await both(bob, 0, 13)  # a former member has no unread messages
-        with pytest.raises(CommandRejected, match="not_a_member"):
-            await phone.marks(12)
-        ann.publisher.add_members(CONV, ["bob"])  # 17
-        await ann.says(1)  # 18
-        await both(bob, 1, 17)
+        marks = MarksOfBob(ann, phone, desk)
+        await marks.mark_in_push_mode()
+        await marks.mark_by_sending()
+        await marks.mark_in_pull_mode()
+        await marks.leave_and_rejoin()
         await asyncio.to_thread(assert_verified, settings)
         await until(lambda: asyncio.to_thread(are_as_walked, settings), PATIENCE)
-    told = {
+    receivers = {
         (user, record.sender)
         for user, timeline in sync_timelines(settings).items()
         for record in timeline
         if isinstance(record, ReadMarked)
     }
-    assert told == {("bob", "bob")}
+    assert receivers == {("bob", "bob")}
 
 
 async def both(devices: tuple[Person, Person], unread: int, mark: int) -> None:

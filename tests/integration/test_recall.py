@@ -24,7 +24,6 @@ from gateway.http.tokens import issue_token
 from ops.deployment.readiness import gateway_serves
 from schemas.codec import encode
 from schemas.ids import uuid7
-from schemas.number_types import Milliseconds, SeqId
 from schemas.records import (
     AddMembers,
     AnyCommand,
@@ -52,7 +51,7 @@ pytestmark = pytest.mark.servers
 PATIENCE: Final = 120.0
 GROUP: Final = "the group"
 CROWD: Final = "the crowd"
-KEPT: Final = "what may stay 留下"
+HARMLESS: Final = "what may stay 留下"
 
 
 @pytest.fixture
@@ -148,7 +147,7 @@ async def ask(settings: Settings, user: str, path: str, **asked: Any) -> Any:
         return await answer.json()
 
 
-async def told_over_http(settings: Settings, user: str, conv_id: str, marker: str) -> set[str]:
+async def routes_with(settings: Settings, user: str, conv_id: str, marker: str) -> set[str]:
     """The routes whose response to a user contains a text."""
     search = {"q": marker}
     answers = {
@@ -162,6 +161,84 @@ async def told_over_http(settings: Settings, user: str, conv_id: str, marker: st
     }  # fmt: skip
 
 
+class Recall:
+    """Texts with a marker in a pushed and a pulled conversation, and the devices that have them.
+
+    Each method is a step of the test.
+    """
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self._settings, self._folder = settings, folder
+        self._say, self.marker = Say(), f"hush{secrets.token_hex(6)}"
+        self._bob = Phone(settings, "bob", folder / "bob" / "local.db")
+        self._former_member = Phone(settings, "eve", folder / "eve" / "local.db")
+        self._late = Phone(settings, "bob", folder / "late" / "local.db")
+
+    async def send_and_show(self) -> None:
+        """Sends and edits messages; two devices show them."""
+        say, marker = self._say, self.marker
+        publish(self._settings, [
+            say(CreateConversation, GROUP, "ann", members=["bob", "eve"]),
+            say(SendMessage, GROUP, "ann", content=text(HARMLESS)),
+            say(SendMessage, GROUP, "ann", content=text(f"{marker} 秘密")),
+            say(EditMessage, GROUP, "ann", seq=3, content=text(f"{marker} 秘密, again")),
+            say(CreateConversation, CROWD, "ann", members=["bob", "eve", "c", "d", "e"]),
+            say(SendMessage, CROWD, "ann", content=text(f"{marker} 大群"), mentions=["c"]),
+            say(SendMessage, CROWD, "ann", content=text(HARMLESS)),
+        ])  # fmt: skip
+        settle(self._settings)
+        await self._bob.catch_up((GROUP, 4), (CROWD, 4))
+        await self._former_member.catch_up((GROUP, 4), (CROWD, 4))
+
+    async def assert_the_text_is_everywhere(self) -> None:
+        """The search finds the text in every place, so that it would find a remaining text."""
+        found = places_with(self._settings, self.marker, self._folder)
+        assert found == {"message", "index", "tokens", "local.db"}
+        for user in ("bob", "eve"):
+            routes = await routes_with(self._settings, user, GROUP, self.marker)
+            assert routes == {"sync", "history", "search"}
+
+    async def recall(self) -> None:
+        """Removes a member and recalls the messages; all devices, and a new one, catch up."""
+        say = self._say
+        publish(self._settings, [
+            say(RemoveMembers, GROUP, "ann", members=["eve"]),
+            say(RemoveMembers, CROWD, "ann", members=["eve"]),
+            say(RecallMessage, GROUP, "ann", seq=3),
+            say(RecallMessage, CROWD, "ann", seq=3),
+        ])  # fmt: skip
+        settle(self._settings)
+        assert report_on(self._settings, 30).differences == []
+        await self._bob.catch_up((GROUP, 6), (CROWD, 6))
+        await self._former_member.catch_up((GROUP, 5), (CROWD, 5))
+        await self._late.catch_up((GROUP, 6), (CROWD, 6))
+
+    def make_a_dead_letter_of_the_text(self) -> None:
+        """A replayed record that is poison becomes a dead letter."""
+        poison = MessageSent(
+            conv_id=GROUP, seq=0, sender="ann", client_msg_id="", at=1, mentions=[],
+            content=text(self.marker),
+        )  # fmt: skip
+        publish_raw(self._settings, [(GROUP.encode(), encode(poison))], Topic.TIMELINE)
+        settle(self._settings)
+
+    async def assert_the_text_is_nowhere(self) -> None:
+        """No server, file or response has the text."""
+        assert places_with(self._settings, self.marker, self._folder) == set()
+        for conv_id in (GROUP, CROWD):
+            for user in ("ann", "bob", "eve"):
+                assert await routes_with(self._settings, user, conv_id, self.marker) == set()
+
+    async def assert_only_the_recalled_messages_are_holes(self) -> None:
+        """Each device has holes for the recalled messages, and the other messages."""
+        for phone in (self._bob, self._former_member, self._late):
+            here = phone.timeline(GROUP)
+            assert HARMLESS.encode() in here[2].json
+            assert (here[3].hole, here[4].hole) == ("recalled", "recalled")
+            assert phone.timeline(CROWD)[3].hole == "recalled"
+        assert (await ask(self._settings, "bob", "/v1/search", q="留下"))["hits"]
+
+
 async def test_a_recalled_text_is_erased_everywhere(settings: Settings, tmp_path: Path) -> None:
     """After a recall, the text of a sent and edited message is in no store and no response.
 
@@ -169,68 +246,26 @@ async def test_a_recalled_text_is_erased_everywhere(settings: Settings, tmp_path
     test searches all rows of all tables, all documents, dead letters, the files of devices, and
     the gateway's responses. Before the recall, the test finds the text in all of them, so the
     search works. The devices are a member's and a former member's, which had shown the text, and a
-    new one. Other messages stay.
+    new one. Other messages remain.
     """
-    say, marker = Say(), f"hush{secrets.token_hex(6)}"
-    bob, left = (Phone(settings, u, tmp_path / u / "local.db") for u in ("bob", "eve"))
-    publish(settings, [
-        say(CreateConversation, GROUP, "ann", members=["bob", "eve"]),
-        say(SendMessage, GROUP, "ann", content=text(KEPT)),
-        say(SendMessage, GROUP, "ann", content=text(f"{marker} 秘密")),
-        say(EditMessage, GROUP, "ann", seq=3, content=text(f"{marker} 秘密, again")),
-        say(CreateConversation, CROWD, "ann", members=["bob", "eve", "c", "d", "e"]),
-        say(SendMessage, CROWD, "ann", content=text(f"{marker} 大群"), mentions=["c"]),
-        say(SendMessage, CROWD, "ann", content=text(KEPT)),
-    ])  # fmt: skip
-    settle(settings)
-    await bob.catch_up((GROUP, 4), (CROWD, 4))
-    await left.catch_up((GROUP, 4), (CROWD, 4))
-    assert places_with(settings, marker, tmp_path) == {"message", "index", "tokens", "local.db"}
-    for user in ("bob", "eve"):
-        assert await told_over_http(settings, user, GROUP, marker) == {"sync", "history", "search"}
-
-    publish(settings, [
-        say(RemoveMembers, GROUP, "ann", members=["eve"]),
-        say(RemoveMembers, CROWD, "ann", members=["eve"]),
-        say(RecallMessage, GROUP, "ann", seq=3),
-        say(RecallMessage, CROWD, "ann", seq=3),
-    ])  # fmt: skip
-    settle(settings)
-    assert report_on(settings, 30).differences == []
-    await bob.catch_up((GROUP, 6), (CROWD, 6))
-    await left.catch_up((GROUP, 5), (CROWD, 5))
-    late = Phone(settings, "bob", tmp_path / "late" / "local.db")
-    await late.catch_up((GROUP, 6), (CROWD, 6))
-    # A replayed record that is poison becomes a dead letter.
-    poison = MessageSent(
-        conv_id=GROUP,
-        seq=SeqId(0),
-        sender="ann",
-        client_msg_id="",
-        at=Milliseconds(1),
-        content=text(marker),
-        mentions=[],
-    )
-    publish_raw(settings, [(GROUP.encode(), encode(poison))], Topic.TIMELINE)
-    settle(settings)
-
-    assert places_with(settings, marker, tmp_path) == set()
-    for conv_id in (GROUP, CROWD):
-        for user in ("ann", "bob", "eve"):
-            assert await told_over_http(settings, user, conv_id, marker) == set()
-    for phone in (bob, left, late):
-        here = phone.timeline(GROUP)
-        assert KEPT.encode() in here[2].json
-        assert (here[3].hole, here[4].hole) == ("recalled", "recalled")
-        assert phone.timeline(CROWD)[3].hole == "recalled"
-    assert (await ask(settings, "bob", "/v1/search", q="留下"))["hits"]
+    recall = Recall(settings, tmp_path)
+    await recall.send_and_show()
+    await recall.assert_the_text_is_everywhere()
+    await recall.recall()
+    recall.make_a_dead_letter_of_the_text()
+    await recall.assert_the_text_is_nowhere()
+    await recall.assert_only_the_recalled_messages_are_holes()
 
 
-async def test_each_seqid_of_a_range_is_an_entry_or_a_hole(settings: Settings) -> None:
-    """Each SeqId of a requested range is an entry or a hole.
+def ranges() -> Iterator[dict[str, Any]]:
+    """Ranges below, at and beyond the head, in both directions."""
+    for first, last in ((1, 12), (4, 6), (5, 5), (9, 12), (11, 12)):
+        for order in ("asc", "desc"):
+            yield {"from": first, "to": last, "order": order}
 
-    The ranges are those of a member and of a former member, and some exceed the head.
-    """
+
+def write_nine_entries(settings: Settings) -> None:
+    """A message is edited, another one recalled; a person joins and leaves."""
     say = Say()
     publish(settings, [
         say(CreateConversation, GROUP, "ann", members=["bob"]),
@@ -244,20 +279,31 @@ async def test_each_seqid_of_a_range_is_an_entry_or_a_hole(settings: Settings) -
         say(SendMessage, GROUP, "ann", content=text("nine")),
     ])  # fmt: skip
     settle(settings)
+
+
+async def test_each_seqid_of_a_range_is_an_entry_or_a_hole(settings: Settings) -> None:
+    """Each SeqId of a requested range is an entry or a hole.
+
+    The ranges are those of a member and of a former member, and some exceed the head.
+    """
+    write_nine_entries(settings)
     expected = {
         "ann": {5: "recalled", 10: "not_yet", 11: "not_yet", 12: "not_yet"},
         "eve": {1: "hidden", 2: "hidden", 5: "recalled"}
         | dict.fromkeys(range(9, 13), "hidden"),
     }  # fmt: skip
     for user, holes in expected.items():
-        for first, last in ((1, 12), (4, 6), (5, 5), (9, 12), (11, 12)):
-            for order in ("asc", "desc"):
-                seen = await seqids(settings, user, {"from": first, "to": last, "order": order})
-                seqs = list(range(first, last + 1))
-                assert list(seen) == (seqs if order == "asc" else seqs[::-1])
-                assert {s: h for s, h in seen.items() if isinstance(h, str)} == {
-                    seq: hole for seq, hole in holes.items() if first <= seq <= last
-                }
+        for asked in ranges():
+            seen = await seqids(settings, user, asked)
+            seqs = list(range(asked["from"], asked["to"] + 1))
+            assert list(seen) == (seqs if asked["order"] == "asc" else seqs[::-1])
+            found = {seq: hole for seq, hole in seen.items() if isinstance(hole, str)}
+            assert found == {seq: hole for seq, hole in holes.items() if seq in seqs}
+    await assert_the_edited_text_is_shown_and_found(settings)
+
+
+async def assert_the_edited_text_is_shown_and_found(settings: Settings) -> None:
+    """Asserts that reads return the text of the edit, and no search finds a replaced text."""
     shown = (await seqids(settings, "ann", {"from": 4, "to": 4}))[4]
     assert (shown["content"]["text"], shown["edited"]) == ("zwei", 6)
     for words, found in (("two", []), ("zwei", [4]), ("three", [])):

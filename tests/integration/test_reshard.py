@@ -6,6 +6,7 @@ import itertools
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from subprocess import Popen
 from threading import Event, Thread
 from typing import Self
 
@@ -18,7 +19,6 @@ from consumers.follower import SyncFollower, SyncItem
 from ops.commands.reshard import await_lanes, declare_epoch, read_epochs
 from ops.deployment.stage_health import members_if_assigned
 from schemas.errors import ConfigurationError, Stalled
-from schemas.number_types import EpochNumber, ShardNumber
 from schemas.settings import Settings
 from schemas.sync_seq import epoch_of, unpack_sync_seq
 from schemas.topics import Topic
@@ -134,11 +134,74 @@ def epochs_of(items: list[SyncItem]) -> list[int]:
 def stored_shards(settings: Settings, epoch: int) -> set[int]:
     """The shards of an epoch for which the sync sink has committed records."""
     done = committed(settings, "sink-sync", Topic.SYNC)
-    return {
-        number
-        for number, p in done.items()
-        if epoch_of(ShardNumber(number)) == epoch and p.offset > 0
-    }
+    return {number for number, p in done.items() if epoch_of(number) == epoch and p.offset > 0}
+
+
+class Reshards:
+    """Reshards of a deployment while people write and read. Each method is a step of the test."""
+
+    def __init__(self, settings: Settings, live: dict[str, Live], talk: Talk) -> None:
+        self._settings, self._live, self._talk = settings, live, talk
+        self._cursors = {user: MemoryCursors() for user in USERS}
+        self._old: dict[str, list[SyncItem]] = {}
+        self._between: list[SyncItem] = []
+        self._expected: dict[str, dict[str, list[int]]] = {}
+
+    def grow(self) -> None:
+        """From 3 to 8 shards, after each person's device has read ten records."""
+        self._talk.go_on()
+        for user in USERS:
+            self._old[user] = follow(self._settings, user, self._cursors[user], so_many(10))
+        declare_epoch(self._settings, 8)
+        self._talk.go_on()
+
+    def follow_the_new_shards(self) -> None:
+        """A follower reads the first records of the new shards."""
+        await_lanes(self._settings, 1, PATIENCE, lambda _: None)
+        wait_until(lambda: 1 in epochs_of(self._live["u0"].got), "epoch 1 is followed", PATIENCE)
+
+    def shrink(self) -> None:
+        """From 8 to 2 shards by the command, after a page of the store was read."""
+        self._live["u0"].goes_on()
+        wait_until(lambda: stored(self._settings, "u0"), "something is stored", PATIENCE)
+        self._between = stored(self._settings, "u0")
+        im(self._settings, "topics", "reshard", 2)
+        self._talk.go_on()
+
+    def finish(self) -> None:
+        """Waits until every command is sequenced and every record is followed."""
+        self._talk.stop()
+        wait_until(lambda: is_caught_up(self._settings, "sequencer", Topic.MESSAGES), "sequenced")
+        self._expected = {user: mine(self._settings, user) for user in USERS}
+        wait_until(
+            lambda: all(len(self._live[u].got) >= self._count(u) for u in USERS), "all is followed"
+        )
+
+    def _count(self, user: str) -> int:
+        return sum(map(len, self._expected[user].values()))
+
+    def assert_live_followers_have_all(self) -> None:
+        """Every live follower has each record once, in order, over all epochs."""
+        assert epochs_of(self._live["u0"].got) == [0, 1, 2]
+        for user in USERS:
+            places = [item.sync_seq for item in self._live[user].got]
+            assert places == sorted(set(places))
+            assert by_conversation(self._live[user].got) == self._expected[user]
+
+    def assert_devices_can_follow(self) -> None:
+        """Devices with a cursor from before the reshards, and a new device, get all records."""
+        for user in USERS:
+            left = so_many(self._count(user) - 10)
+            rest = follow(self._settings, user, self._cursors[user], left)
+            assert self._old[user] + rest == self._live[user].got
+        new = follow(self._settings, "u1", MemoryCursors(), so_many(self._count("u1")))
+        assert new == self._live["u1"].got
+
+    def assert_the_store_has_all(self) -> None:
+        """The store has the whole timeline, also after a cursor from between the reshards."""
+        got, before = self._live["u0"].got, self._between
+        assert stored(self._settings, "u0") == got
+        assert before + stored(self._settings, "u0", before[-1].sync_seq, limit=7) == got
 
 
 def test_shards_grow_and_shrink_under_load(settings: Settings) -> None:
@@ -148,45 +211,21 @@ def test_shards_grow_and_shrink_under_load(settings: Settings) -> None:
     timeline whole, in order, without duplicates, and `im verify` finds no difference.
     """
     publish(settings, [c for conv in CONVERSATIONS for c in growing_group(PEOPLE, conv)])
-    early = {user: MemoryCursors() for user in USERS}
-    old: dict[str, list[SyncItem]] = {}
     with sinks(settings), everybody(settings) as live, Talk(settings) as talk:
+        reshards = Reshards(settings, live, talk)
         with running(settings, "stream_processors") as killed:
-            talk.go_on()
-            for user in USERS:
-                old[user] = follow(settings, user, early[user], so_many(10))
-            declare_epoch(settings, 8)
-            talk.go_on()
+            reshards.grow()
             killed.kill()
         with running(settings, "stream_processors") as killed:
-            await_lanes(settings, EpochNumber(1), PATIENCE, lambda _: None)
-            wait_until(lambda: 1 in epochs_of(live["u0"].got), "epoch 1 is followed", PATIENCE)
+            reshards.follow_the_new_shards()
             killed.kill()
         with running(settings, "stream_processors"):
-            live["u0"].goes_on()
-            wait_until(lambda: stored(settings, "u0"), "something is stored", PATIENCE)
-            between = stored(settings, "u0")
-            im(settings, "topics", "reshard", 2)
-            talk.go_on()
-            talk.stop()
-            wait_until(lambda: is_caught_up(settings, "sequencer", Topic.MESSAGES), "sequenced")
-            expected = {user: mine(settings, user) for user in USERS}
-            counts = {u: sum(map(len, seqs.values())) for u, seqs in expected.items()}
-            wait_until(
-                lambda: all(len(live[u].got) >= counts[u] for u in USERS), "all is followed"
-            )
+            reshards.shrink()
+            reshards.finish()
             assert_verified(settings)
-    assert epochs_of(live["u0"].got) == [0, 1, 2]
-    for user in USERS:
-        places = [item.sync_seq for item in live[user].got]
-        assert places == sorted(set(places))
-        assert by_conversation(live[user].got) == expected[user]
-        rest = follow(settings, user, early[user], so_many(counts[user] - 10))
-        assert old[user] + rest == live[user].got
-    assert follow(settings, "u1", MemoryCursors(), so_many(counts["u1"])) == live["u1"].got
-    assert stored(settings, "u0") == live["u0"].got
-    after = between[-1].sync_seq
-    assert between + stored(settings, "u0", after, limit=7) == live["u0"].got
+    reshards.assert_live_followers_have_all()
+    reshards.assert_devices_can_follow()
+    reshards.assert_the_store_has_all()
 
 
 def test_an_epoch_is_stored_only_after_the_previous_epoch(settings: Settings) -> None:
@@ -199,7 +238,7 @@ def test_an_epoch_is_stored_only_after_the_previous_epoch(settings: Settings) ->
     with running(settings, "stream_processors"):
         wait_until(lambda: is_caught_up(settings, "sequencer", Topic.MESSAGES), "sequenced")
         declare_epoch(settings, 5)
-        await_lanes(settings, EpochNumber(1), PATIENCE, lambda _: None)
+        await_lanes(settings, 1, PATIENCE, lambda _: None)
         publish(settings, [message(n) for n in range(3_000, 3_100)])
         wait_until(lambda: is_caught_up(settings, "sequencer", Topic.MESSAGES), "sequenced")
     logged = [entry.seq for entry in timelines(settings)["c1"]]
@@ -213,6 +252,50 @@ def test_an_epoch_is_stored_only_after_the_previous_epoch(settings: Settings) ->
             return len(seqs) == len(logged)
 
         wait_until(all_is_stored, "both epochs are stored")
+
+
+def kill_during_the_switch(settings: Settings, slow: Popen[bytes]) -> None:
+    """Kills the sync sink when one of two lanes has switched to epoch 1; the other lane waits."""
+    with running(settings, "sinks", "sync") as killed:
+        wait_until(lambda: stored(settings, "u0"), "something is stored", PATIENCE)
+        slow.send_signal(signal.SIGSTOP)
+        declare_epoch(settings, 8)
+        wait_until(lambda: len(read_epochs(settings).waiting()) == 1, "one lane has switched")
+        killed.kill()
+        slow.send_signal(signal.SIGCONT)
+    await_lanes(settings, 1, PATIENCE, lambda _: None)
+    assert not stored_shards(settings, 1)
+
+
+def kill_with_a_part_of_an_epoch_stored(settings: Settings, talk: Talk) -> None:
+    """Kills the sync sink when it has stored a part of epoch 1, and epoch 2 is declared."""
+    with running(settings, "sinks", "sync") as killed:
+        talk.go_on()
+        declare_epoch(settings, 2)
+        wait_until(lambda: stored_shards(settings, 1), "a part of epoch 1 is stored", PATIENCE)
+        killed.kill()
+
+
+def store_the_rest(settings: Settings, talk: Talk) -> None:
+    """The next sink stores everything, and the audit finds no difference."""
+    with running(settings, "sinks", "sync"):
+        await_lanes(settings, 2, PATIENCE, lambda _: None)
+        talk.go_on()
+        talk.stop()
+        wait_until(lambda: is_caught_up(settings, "sequencer", Topic.MESSAGES), "sequenced")
+        wait_until(lambda: stored_shards(settings, 2), "epoch 2 is stored, too", PATIENCE)
+        assert_verified(settings)
+
+
+def assert_stored_as_followed(settings: Settings, user: str, live: Live) -> None:
+    """Asserts that the store has all records of a person, with the sync SeqIds of a follower."""
+    expected = mine(settings, user)
+    count = sum(map(len, expected.values()))
+    wait_until(lambda: len(live.got) >= count, f"{user} has all")
+    found = stored(settings, user)
+    assert by_conversation(found) == expected
+    assert found == live.got
+    assert epochs_of(found) == [0, 1, 2]
 
 
 def test_a_sink_that_is_killed_during_a_reshard_loses_nothing(settings: Settings) -> None:
@@ -229,35 +312,11 @@ def test_a_sink_that_is_killed_during_a_reshard_loses_nothing(settings: Settings
         slow = stack.enter_context(running(settings, "stream_processors"))
         admin = admin_client(settings)
         wait_until(lambda: members_if_assigned(admin, settings, "sequencer") == 2, "two workers")
-        with running(settings, "sinks", "sync") as killed:
-            wait_until(lambda: stored(settings, "u0"), "something is stored", PATIENCE)
-            slow.send_signal(signal.SIGSTOP)
-            declare_epoch(settings, 8)
-            wait_until(lambda: len(read_epochs(settings).waiting()) == 1, "one lane has gone over")
-            killed.kill()
-            slow.send_signal(signal.SIGCONT)
-        await_lanes(settings, EpochNumber(1), PATIENCE, lambda _: None)
-        assert not stored_shards(settings, 1)
-        with running(settings, "sinks", "sync") as killed:
-            talk.go_on()
-            declare_epoch(settings, 2)
-            wait_until(lambda: stored_shards(settings, 1), "a part of epoch 1 is stored", PATIENCE)
-            killed.kill()
-        with running(settings, "sinks", "sync"):
-            await_lanes(settings, EpochNumber(2), PATIENCE, lambda _: None)
-            talk.go_on()
-            talk.stop()
-            wait_until(lambda: is_caught_up(settings, "sequencer", Topic.MESSAGES), "sequenced")
-            wait_until(lambda: stored_shards(settings, 2), "epoch 2 is stored, too", PATIENCE)
-            assert_verified(settings)
+        kill_during_the_switch(settings, slow)
+        kill_with_a_part_of_an_epoch_stored(settings, talk)
+        store_the_rest(settings, talk)
         for user in USERS:
-            expected = mine(settings, user)
-            count = sum(map(len, expected.values()))
-            wait_until(lambda: len(live[user].got) >= count, f"{user} has all")  # noqa: B023 - called in this loop
-            found = stored(settings, user)
-            assert by_conversation(found) == expected
-            assert found == live[user].got
-            assert epochs_of(found) == [0, 1, 2]
+            assert_stored_as_followed(settings, user, live[user])
 
 
 def test_a_deployment_without_a_worker_switches_at_the_start_of_a_worker(
@@ -270,14 +329,14 @@ def test_a_deployment_without_a_worker_switches_at_the_start_of_a_worker(
     """
     declare_epoch(settings, 4)
     with pytest.raises(Stalled, match=r"\[0, 1\]"):
-        await_lanes(settings, EpochNumber(1), 0.1, lambda _: None)
+        await_lanes(settings, 1, 0.1, lambda _: None)
     assert declare_epoch(settings, 2) == 2
     with running(settings, "stream_processors"):
-        await_lanes(settings, EpochNumber(2), PATIENCE, lambda _: None)
+        await_lanes(settings, 2, PATIENCE, lambda _: None)
         publish(settings, [*growing_group(2), message(1)])
         got = follow(settings, "u0", MemoryCursors(), so_many(3))
     assert epochs_of(got) == [2]
-    assert read_epochs(settings).is_closed(EpochNumber(1))
+    assert read_epochs(settings).is_closed(1)
     admin = admin_client(settings)
     assert sync_shards(admin, settings).epochs == [0, 1, 2]
 

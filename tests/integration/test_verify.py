@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -13,14 +14,13 @@ import typer
 from cassandra.cluster import Session
 from confluent_kafka import Producer, TopicPartition
 from elasticsearch import Elasticsearch
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from audit import index_documents as documents
 from audit import real_sources as real
 from audit import scan
 from audit import topic_readers as topics
 from audit.report import AuditReport
-from audit.sync_store import AuditedSyncRow
 from audit.topic_readers import OffsetSpan
 from backends.cassandra.memberships import user_bucket
 from backends.cassandra.session import cassandra_session
@@ -30,7 +30,6 @@ from backends.kafka.clients import admin_client, create_topics, producer_config
 from ops.commands.verify import verify
 from schemas.codec import decode_entry
 from schemas.errors import ConfigurationError, ServerUnavailable
-from schemas.number_types import BucketNumber, Offset, SeqId, ShardNumber, SyncSeqId
 from schemas.recipients import recipients_of
 from schemas.settings import Settings
 from schemas.sync_rows import encode_row
@@ -95,17 +94,11 @@ def _deployed(settings: Settings, place: Placing = in_one_epoch) -> Iterator[Dep
         search.indices.delete(index=list(search.indices.get_alias(name=settings.index_alias)))
 
 
-def _key_of(row: AuditedSyncRow) -> tuple[str, BucketNumber, SyncSeqId]:
-    return row.user_id, row.bucket, row.sync_seq
-
-
 def _two_in_long_partitions(system: System) -> tuple[Held, Held]:
     """References of two people, each in exactly one row; their partitions have more rows."""
-    rows = Counter((row.user_id, row.bucket) for row in system.sync_rows)
+    rows = Counter(row[:2] for row in system.sync_rows)
     found = [
-        each
-        for each in entries_of(held_once(system))
-        if rows[each.user, system.sync_rows[each.at].bucket] > 2
+        each for each in entries_of(held_once(system)) if rows[system.sync_rows[each.at][:2]] > 2
     ]
     first = found[0]
     return first, next(each for each in found if each.user != first.user)
@@ -120,6 +113,125 @@ def _missing_with(system: System, lost: Held) -> set[tuple[str, str, str, int, s
     }
 
 
+Difference = tuple[str, str, str, int, str]
+"""Check, kind, conversation, SeqId and user."""
+
+
+class Damages:
+    """Damages of a deployment, each in another table. Each method returns its differences."""
+
+    def __init__(self, deployed: Deployed) -> None:
+        self._deployed = deployed
+        self._execute = deployed.session.execute
+        self._system = deployed.system
+
+    def all(self) -> set[Difference]:
+        """Makes all damages."""
+        found: set[Difference] = set()
+        for damage in (
+            self.alter_a_conversation,
+            self.delete_a_membership,
+            self.alter_a_member,
+            self.alter_a_document,
+            self.delete_a_read_mark,
+            self.alter_and_lose_sync_rows,
+            self.list_an_empty_bucket,
+        ):
+            found |= damage()
+        return found
+
+    def delete_a_message(self) -> set[Difference]:
+        """Deletes a row of ``message``."""
+        self._execute("DELETE FROM message WHERE conv_id = 'c1' AND bucket = 0 AND seq = 3")
+        return {("store", "missing", "c1", 3, "")}
+
+    def alter_a_conversation(self) -> set[Difference]:
+        """Changes the mode of a conversation."""
+        self._execute("UPDATE conversation SET mode = 'pull' WHERE conv_id = 'c2'")
+        head = next(row[1] or 0 for row in self._system.conversations if row[0] == "c2")
+        return {("store", "altered", "c2", head, "")}
+
+    def delete_a_membership(self) -> set[Difference]:
+        """Deletes a join in the table by user."""
+        # Rows are in the order of their insertion.
+        place = 2 * [row[:3] for row in self._system.by_user].index(("bob", "c1", 1))
+        self._execute(
+            "DELETE FROM membership_by_user"
+            " WHERE user_id = 'bob' AND bucket = %s AND conv_id = 'c1' AND place = %s",
+            (user_bucket("c1"), place),
+        )
+        return {("membership", "missing", "c1", 1, "bob")}
+
+    def alter_a_member(self) -> set[Difference]:
+        """Changes the history rule of a join in the table by conversation."""
+        self._execute(
+            "UPDATE membership_by_conversation SET history_rule = 'since_join'"
+            " WHERE bucket = 0 AND conv_id = 'c2' AND user_id = 'ann' AND seq = 1"
+        )
+        return {("membership", "altered", "c2", 1, "ann")}
+
+    def alter_a_document(self) -> set[Difference]:
+        """Changes the text of a document of the index."""
+        found = next(each for each in self._system.documents if each.source["seq"] == 2)
+        self._deployed.search.update(
+            index=index_name(self._deployed.settings, found.source["at"]),
+            id=found.id, routing=found.routing, doc={"text": "another"},
+        )  # fmt: skip
+        return {("index", "altered", found.source["conv_id"], 2, "")}
+
+    def delete_a_read_mark(self) -> set[Difference]:
+        """Deletes the read mark of a person who has sent a message."""
+        spoke = next(row for row in self._system.read_marks if row[2])
+        self._execute("DELETE FROM read_mark WHERE conv_id = %s AND user_id = %s", spoke[:2])
+        return {("marks", "missing", spoke[0], spoke[2] or 0, spoke[1])}
+
+    def alter_and_lose_sync_rows(self) -> set[Difference]:
+        """Changes a reference in a row of ``sync``, and deletes another row."""
+        system = self._system
+        named, lost = _two_in_long_partitions(system)
+        row = row_at(system, named.at)
+        take_out(row, named.reference)
+        row.entries["nowhere"] = [named.reference.sync_seq, named.seq]
+        self._execute(
+            "UPDATE sync SET records = %s WHERE user_id = %s AND bucket = %s AND sync_seq = %s",
+            (encode_row(row).decode(), *system.sync_rows[named.at][:3]),
+        )
+        self._execute(
+            "DELETE FROM sync WHERE user_id = %s AND bucket = %s AND sync_seq = %s",
+            system.sync_rows[lost.at][:3],
+        )
+        altered = ("sync-store", "altered", "nowhere", named.seq, named.user)
+        return {altered} | _missing_with(system, lost)
+
+    def list_an_empty_bucket(self) -> set[Difference]:
+        """Lists a bucket without rows."""
+        self._execute("INSERT INTO sync_bucket (user_id, bucket) VALUES ('ann', 7)")
+        return {("sync-store", "extra", "", 0, "ann")}
+
+
+def assert_consistent(deployed: Deployed, verify_json: Callable[[], Result]) -> None:
+    """Asserts that the audit compares every record, and that the command exits with 0."""
+    system, report = deployed.system, deployed.audit()
+    assert report.differences == []
+    assert report.section("log").counts["entries"] == len(system.timeline)
+    assert report.section("store").counts["rows"] == len(system.messages)
+    assert report.section("index").counts["documents"] == len(system.documents)
+    assert report.section("sync-log").counts["records"] == len(system.sync)
+    assert report.section("sync-store").counts["rows"] == len(system.sync_rows)
+
+    passed = verify_json()
+    assert passed.exit_code == 0, passed.output
+    assert msgspec.json.decode(passed.stdout.splitlines()[-1])["ok"] is True
+
+
+def assert_the_command_fails(verify_json: Callable[[], Result], differences: int) -> None:
+    """Asserts that the command exits with 1 and prints this number of differences."""
+    failed = verify_json()
+    *printed, last = [msgspec.json.decode(each) for each in failed.stdout.splitlines()]
+    assert failed.exit_code == 1
+    assert last["differences"] == len(printed) == differences
+
+
 def test_consistent_data_passes_and_each_damage_is_named(
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,77 +241,17 @@ def test_consistent_data_passes_and_each_damage_is_named(
     """
     app = typer.Typer()
     app.command()(verify)
-    runner = CliRunner(env=environment(deployed.settings))
+    verify_json = partial(CliRunner(env=environment(deployed.settings)).invoke, app, ["--json"])
     monkeypatch.setattr(scan, "ROWS_PER_PAGE", 3)
     monkeypatch.setattr(documents, "DOCUMENTS_PER_PAGE", 2)
-    execute, system = deployed.session.execute, deployed.system
+    damages = Damages(deployed)
 
-    report = deployed.audit()
-    assert report.differences == []
-    assert report.section("log").counts["entries"] == len(system.timeline)
-    assert report.section("store").counts["rows"] == len(system.messages)
-    assert report.section("index").counts["documents"] == len(system.documents)
-    assert report.section("sync-log").counts["records"] == len(system.sync)
-    assert report.section("sync-store").counts["rows"] == len(system.sync_rows)
-
-    passed = runner.invoke(app, ["--json"])
-    assert passed.exit_code == 0, passed.output
-    assert msgspec.json.decode(passed.stdout.splitlines()[-1])["ok"] is True
-
-    execute("DELETE FROM message WHERE conv_id = 'c1' AND bucket = 0 AND seq = 3")
-    expected = {("store", "missing", "c1", 3, "")}
+    assert_consistent(deployed, verify_json)
+    expected = damages.delete_a_message()
     assert deployed.found() == expected
-
-    execute("UPDATE conversation SET mode = 'pull' WHERE conv_id = 'c2'")
-    head = next(row.head or 0 for row in system.conversations if row.conv_id == "c2")
-    expected |= {("store", "altered", "c2", head, "")}
-    place = 2 * [row[:3] for row in system.by_user].index(
-        ("bob", "c1", SeqId(1))
-    )  # in insertion order
-    execute(
-        "DELETE FROM membership_by_user"
-        " WHERE user_id = 'bob' AND bucket = %s AND conv_id = 'c1' AND place = %s",
-        (user_bucket("c1"), place),
-    )
-    expected |= {("membership", "missing", "c1", 1, "bob")}
-    execute(
-        "UPDATE membership_by_conversation SET history_rule = 'since_join'"
-        " WHERE bucket = 0 AND conv_id = 'c2' AND user_id = 'ann' AND seq = 1"
-    )
-    expected |= {("membership", "altered", "c2", 1, "ann")}
-    found = next(each for each in system.documents if each.source["seq"] == 2)
-    deployed.search.update(
-        index=index_name(deployed.settings, found.source["at"]),
-        id=found.id, routing=found.routing, doc={"text": "another"},
-    )  # fmt: skip
-    expected |= {("index", "altered", found.source["conv_id"], 2, "")}
-    spoke = next(row for row in system.read_marks if row.own_seq)
-    execute(
-        "DELETE FROM read_mark WHERE conv_id = %s AND user_id = %s", (spoke.conv_id, spoke.user_id)
-    )
-    expected |= {("marks", "missing", spoke.conv_id, spoke.own_seq or 0, spoke.user_id)}
-    named, lost = _two_in_long_partitions(system)
-    row = row_at(system, named.at)
-    take_out(row, named.reference)
-    row.entries["nowhere"] = [named.reference.sync_seq, named.seq]
-    execute(
-        "UPDATE sync SET records = %s WHERE user_id = %s AND bucket = %s AND sync_seq = %s",
-        (encode_row(row).decode(), *_key_of(system.sync_rows[named.at])),
-    )
-    expected |= {("sync-store", "altered", "nowhere", named.seq, named.user)}
-    execute(
-        "DELETE FROM sync WHERE user_id = %s AND bucket = %s AND sync_seq = %s",
-        _key_of(system.sync_rows[lost.at]),
-    )
-    expected |= _missing_with(system, lost)
-    execute("INSERT INTO sync_bucket (user_id, bucket) VALUES ('ann', 7)")
-    expected |= {("sync-store", "extra", "", 0, "ann")}
+    expected |= damages.all()
     assert deployed.found() == expected
-
-    failed = runner.invoke(app, ["--json"])
-    *found_again, last = [msgspec.json.decode(each) for each in failed.stdout.splitlines()]
-    assert failed.exit_code == 1
-    assert last["differences"] == len(found_again) == len(expected)
+    assert_the_command_fails(verify_json, len(expected))
 
 
 def test_foreign_records_on_the_topics_are_named(deployed: Deployed) -> None:
@@ -228,7 +280,7 @@ def test_damages_in_later_epochs_are_named(deployed_later: Deployed) -> None:
     assert deployed_later.audit().differences == []
 
     def topic_of(user: str) -> str:
-        return system.shards.places[ShardNumber(system.last_home(user))].topic or ""
+        return system.shards.places[system.last_home(user)].topic or ""
 
     records = [system.sync[at] for at in entries_at(system)]
     own = [record for record in records if b"ann" in recipients_of(record[2] or b"")]
@@ -237,7 +289,7 @@ def test_damages_in_later_epochs_are_named(deployed_later: Deployed) -> None:
     lost = next(each for each in held_once(system) if each.user == "ann")
     deployed_later.session.execute(
         "DELETE FROM sync WHERE user_id = %s AND bucket = %s AND sync_seq = %s",
-        _key_of(system.sync_rows[lost.at]),
+        system.sync_rows[lost.at][:3],
     )
     commit(settings)
 
@@ -274,7 +326,7 @@ def test_a_span_that_was_removed_during_the_audit_is_an_error(servers: Servers) 
     _drop_before(settings, place)
 
     with pytest.raises(ServerUnavailable, match="dropped"):
-        list(topics.read(settings, Topic.SYNC, [OffsetSpan(0, Offset(0), Offset(last + 1))]))
+        list(topics.read(settings, Topic.SYNC, [OffsetSpan(0, 0, last + 1)]))
 
 
 def test_the_audit_waits_for_an_open_transaction(
