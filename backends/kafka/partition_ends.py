@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Final, TypeAlias
 
-from confluent_kafka import Consumer, IsolationLevel, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, not in __all__
     AdminClient,
     OffsetSpec,
 )
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from schemas.errors import ServerUnavailable
 from schemas.number_types import Offset
@@ -23,6 +24,12 @@ OffsetQuery: TypeAlias = Callable[
 """One of the functions of this module that ask an admin client."""
 
 _EARLIEST: Final[OffsetSpec] = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # has no types
+_LEADER_PAUSE_SECONDS: Final = 0.1
+_WITHOUT_LEADER: Final = frozenset(
+    {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
+)
+"""Errors while a new topic gets its leaders, and after a change of leaders."""
+
 _LATEST: Final[OffsetSpec] = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # has no types
 
 
@@ -34,7 +41,8 @@ def stable_ends(
     Args:
         admin: Sends the request.
         places: The partitions.
-        seconds: The request timeout. The call takes at most one second more.
+        seconds: The request timeout. The call takes at most one second more. The request is
+            repeated during this time while a partition has no leader.
 
     Raises:
         KafkaException: The broker refuses, or does not answer.
@@ -93,8 +101,29 @@ def _offsets(
     spec: OffsetSpec,
     level: IsolationLevel,
 ) -> dict[PartitionPlace, Offset]:
+    """The offsets. A client that has not heard of a partition's leader yet asks again."""
     if not places:
         return {}
+    attempts = Retrying(
+        retry=retry_if_exception(_is_without_leader),
+        stop=stop_after_delay(seconds),
+        wait=wait_fixed(_LEADER_PAUSE_SECONDS),
+        reraise=True,
+    )
+    return attempts(_offsets_once, admin, places, seconds, spec, level)
+
+
+def _is_without_leader(error: BaseException) -> bool:
+    return isinstance(error, KafkaException) and error.args[0].code() in _WITHOUT_LEADER
+
+
+def _offsets_once(
+    admin: AdminClient,
+    places: Collection[TopicPartition],
+    seconds: float,
+    spec: OffsetSpec,
+    level: IsolationLevel,
+) -> dict[PartitionPlace, Offset]:
     asked = {TopicPartition(place.topic, place.partition): spec for place in places}
     answers = admin.list_offsets(asked, isolation_level=level, request_timeout=seconds)
     return {

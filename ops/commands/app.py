@@ -29,7 +29,7 @@ _COMMANDS: Final = {
 """The function of each command, as module:function."""
 
 _TOPIC_COMMANDS: Final = {
-    "create": "ops.commands.topics:create_topics",
+    "create": "ops.commands.topics:create_missing_topics",
     "reshard": "ops.commands.reshard:reshard",
 }
 

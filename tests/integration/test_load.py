@@ -76,7 +76,7 @@ def test_a_killed_load_can_be_continued(
 
     The second load reaches its bounds again and again, among duplicates and among new lines.
     """
-    for bound, commands in {"BATCH": 20, "ROOM": 50, "BACKLOG": 100}.items():
+    for bound, commands in {"BATCH": 20, "RESUME_SENDING_AT": 50, "MAX_UNSEQUENCED": 100}.items():
         monkeypatch.setattr(ops.load.loader, bound, commands)
     path = write_chat(tmp_path / "chat.jsonl", 600)
     with im_under_way(pipeline, "load", path, "--rate", "15"):

@@ -172,12 +172,16 @@ class Damages:
 
     def alter_a_document(self) -> set[Difference]:
         """Changes the text of a document of the index."""
-        found = next(each for each in self._system.documents if each.source["seq"] == 2)
+        found = next(
+            each
+            for each in self._system.documents
+            if (each.source["conv_id"], each.source["seq"]) != ("c1", 3)
+        )
         self._deployed.search.update(
             index=index_name(self._deployed.settings, found.source["at"]),
             id=found.id, routing=found.routing, doc={"text": "another"},
         )  # fmt: skip
-        return {("index", "altered", found.source["conv_id"], 2, "")}
+        return {("index", "altered", found.source["conv_id"], found.source["seq"], "")}
 
     def delete_a_read_mark(self) -> set[Difference]:
         """Deletes the read mark of a person who has sent a message."""
