@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from devstack.ports import free_ports
 from gateway.live import pace
 from schemas.ids import uuid7
+from schemas.number_types import SeqId
 from schemas.records import (
     AddMembers,
     AnyCommand,
@@ -212,7 +213,7 @@ class SwitchingGroup:
         ]
         assert len(changes) == 4
         received = set(self._chen.seqs("g")) | {seq for _, seq in self._chen.heads}
-        assert all(visible(periods(changes), seq) for seq in received)
+        assert all(visible(periods(changes), SeqId(seq)) for seq in received)
 
     def assert_heads_in_pull_mode_and_records_in_push_mode(self, log: list[AnyEntry]) -> None:
         """Heads belong to the pull mode, and records cover the push mode, without repetitions."""

@@ -24,6 +24,7 @@ from gateway.http.tokens import issue_token
 from ops.deployment.readiness import gateway_serves
 from schemas.codec import encode
 from schemas.ids import uuid7
+from schemas.number_types import Milliseconds, SeqId
 from schemas.records import (
     AddMembers,
     AnyCommand,
@@ -216,9 +217,14 @@ class Recall:
     def make_a_dead_letter_of_the_text(self) -> None:
         """A replayed record that is poison becomes a dead letter."""
         poison = MessageSent(
-            conv_id=GROUP, seq=0, sender="ann", client_msg_id="", at=1, mentions=[],
+            conv_id=GROUP,
+            seq=SeqId(0),
+            sender="ann",
+            client_msg_id="",
+            at=Milliseconds(1),
+            mentions=[],
             content=text(self.marker),
-        )  # fmt: skip
+        )
         publish_raw(self._settings, [(GROUP.encode(), encode(poison))], Topic.TIMELINE)
         settle(self._settings)
 

@@ -19,6 +19,7 @@ from consumers.follower import SyncFollower, SyncItem
 from ops.commands.reshard import await_lanes, declare_epoch, read_epochs
 from ops.deployment.stage_health import members_if_assigned
 from schemas.errors import ConfigurationError, Stalled
+from schemas.number_types import EpochNumber, ShardNumber
 from schemas.settings import Settings
 from schemas.sync_seq import epoch_of, unpack_sync_seq
 from schemas.topics import Topic
@@ -134,7 +135,11 @@ def epochs_of(items: list[SyncItem]) -> list[int]:
 def stored_shards(settings: Settings, epoch: int) -> set[int]:
     """The shards of an epoch for which the sync sink has committed records."""
     done = committed(settings, "sink-sync", Topic.SYNC)
-    return {number for number, p in done.items() if epoch_of(number) == epoch and p.offset > 0}
+    return {
+        number
+        for number, p in done.items()
+        if epoch_of(ShardNumber(number)) == epoch and p.offset > 0
+    }
 
 
 class Reshards:
@@ -157,7 +162,7 @@ class Reshards:
 
     def follow_the_new_shards(self) -> None:
         """A follower reads the first records of the new shards."""
-        await_lanes(self._settings, 1, PATIENCE, lambda _: None)
+        await_lanes(self._settings, EpochNumber(1), PATIENCE, lambda _: None)
         wait_until(lambda: 1 in epochs_of(self._live["u0"].got), "epoch 1 is followed", PATIENCE)
 
     def shrink(self) -> None:
@@ -238,7 +243,7 @@ def test_an_epoch_is_stored_only_after_the_previous_epoch(settings: Settings) ->
     with running(settings, "stream_processors"):
         wait_until(lambda: is_caught_up(settings, "sequencer", Topic.MESSAGES), "sequenced")
         declare_epoch(settings, 5)
-        await_lanes(settings, 1, PATIENCE, lambda _: None)
+        await_lanes(settings, EpochNumber(1), PATIENCE, lambda _: None)
         publish(settings, [message(n) for n in range(3_000, 3_100)])
         wait_until(lambda: is_caught_up(settings, "sequencer", Topic.MESSAGES), "sequenced")
     logged = [entry.seq for entry in timelines(settings)["c1"]]
@@ -263,7 +268,7 @@ def kill_during_the_switch(settings: Settings, slow: Popen[bytes]) -> None:
         wait_until(lambda: len(read_epochs(settings).waiting()) == 1, "one lane has switched")
         killed.kill()
         slow.send_signal(signal.SIGCONT)
-    await_lanes(settings, 1, PATIENCE, lambda _: None)
+    await_lanes(settings, EpochNumber(1), PATIENCE, lambda _: None)
     assert not stored_shards(settings, 1)
 
 
@@ -279,7 +284,7 @@ def kill_with_a_part_of_an_epoch_stored(settings: Settings, talk: Talk) -> None:
 def store_the_rest(settings: Settings, talk: Talk) -> None:
     """The next sink stores everything, and the audit finds no difference."""
     with running(settings, "sinks", "sync"):
-        await_lanes(settings, 2, PATIENCE, lambda _: None)
+        await_lanes(settings, EpochNumber(2), PATIENCE, lambda _: None)
         talk.go_on()
         talk.stop()
         wait_until(lambda: is_caught_up(settings, "sequencer", Topic.MESSAGES), "sequenced")
@@ -329,14 +334,14 @@ def test_a_deployment_without_a_worker_switches_at_the_start_of_a_worker(
     """
     declare_epoch(settings, 4)
     with pytest.raises(Stalled, match=r"\[0, 1\]"):
-        await_lanes(settings, 1, 0.1, lambda _: None)
+        await_lanes(settings, EpochNumber(1), 0.1, lambda _: None)
     assert declare_epoch(settings, 2) == 2
     with running(settings, "stream_processors"):
-        await_lanes(settings, 2, PATIENCE, lambda _: None)
+        await_lanes(settings, EpochNumber(2), PATIENCE, lambda _: None)
         publish(settings, [*growing_group(2), message(1)])
         got = follow(settings, "u0", MemoryCursors(), so_many(3))
     assert epochs_of(got) == [2]
-    assert read_epochs(settings).is_closed(1)
+    assert read_epochs(settings).is_closed(EpochNumber(1))
     admin = admin_client(settings)
     assert sync_shards(admin, settings).epochs == [0, 1, 2]
 

@@ -30,6 +30,7 @@ from backends.kafka.clients import admin_client, create_topics, producer_config
 from ops.commands.verify import verify
 from schemas.codec import decode_entry
 from schemas.errors import ConfigurationError, ServerUnavailable
+from schemas.number_types import Offset, SeqId, ShardNumber
 from schemas.recipients import recipients_of
 from schemas.settings import Settings
 from schemas.sync_rows import encode_row
@@ -154,7 +155,7 @@ class Damages:
     def delete_a_membership(self) -> set[Difference]:
         """Deletes a join in the table by user."""
         # Rows are in the order of their insertion.
-        place = 2 * [row[:3] for row in self._system.by_user].index(("bob", "c1", 1))
+        place = 2 * [row[:3] for row in self._system.by_user].index(("bob", "c1", SeqId(1)))
         self._execute(
             "DELETE FROM membership_by_user"
             " WHERE user_id = 'bob' AND bucket = %s AND conv_id = 'c1' AND place = %s",
@@ -284,7 +285,7 @@ def test_damages_in_later_epochs_are_named(deployed_later: Deployed) -> None:
     assert deployed_later.audit().differences == []
 
     def topic_of(user: str) -> str:
-        return system.shards.places[system.last_home(user)].topic or ""
+        return system.shards.places[ShardNumber(system.last_home(user))].topic or ""
 
     records = [system.sync[at] for at in entries_at(system)]
     own = [record for record in records if b"ann" in recipients_of(record[2] or b"")]
@@ -330,7 +331,11 @@ def test_a_span_that_was_removed_during_the_audit_is_an_error(servers: Servers) 
     _drop_before(settings, place)
 
     with pytest.raises(ServerUnavailable, match="dropped"):
-        list(topics.read(settings, Topic.SYNC, [OffsetSpan(0, 0, last + 1)]))
+        list(
+            topics.read(
+                settings, Topic.SYNC, [OffsetSpan(ShardNumber(0), Offset(0), Offset(last + 1))]
+            )
+        )
 
 
 def test_the_audit_waits_for_an_open_transaction(

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from backends.kafka.partition_ends import PartitionPlace, written_ends
-from schemas.numbers import Offset
+from schemas.number_types import Offset
 
 PLACE = TopicPartition("topic", 0)
 
