@@ -88,7 +88,10 @@ class Outbox:
         """The greatest id that this client has generated for a command."""
         with self._lock:
             row = self._db.execute("SELECT id FROM last_id").fetchone()
-        return None if row is None else str(row[0])
+        if row is None:
+            return None
+        (last_id,) = row
+        return str(last_id)
 
     def put(self, values: Sequence[bytes], last_id: str | None = None) -> range:
         """Append commands: all of them, or none.
@@ -140,7 +143,8 @@ class Outbox:
         with self._transaction() as db:
             fresh = secrets.token_urlsafe(_INSTALLATION_BYTES)
             db.execute("INSERT OR IGNORE INTO installation VALUES (0, ?)", (fresh,))
-            return str(db.execute("SELECT id FROM installation").fetchone()[0])
+            (installation,) = db.execute("SELECT id FROM installation").fetchone()
+            return str(installation)
 
     def close(self) -> None:
         """Close the file, so that another process can open it. May be called again."""

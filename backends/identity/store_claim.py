@@ -29,7 +29,10 @@ def store_id(session: Session, settings: Settings) -> str | None:
         ).one()
     except InvalidRequest:
         return None
-    return None if row is None else str(row[0])
+    if row is None:
+        return None
+    (found_id,) = row
+    return str(found_id)
 
 
 def check_store(session: Session, settings: Settings, deployment: Deployment) -> None:
