@@ -75,7 +75,7 @@ class LogTail:
         self._settings = settings
         self._places = LogPlaces(settings)
         self._wake_ups = wake_ups
-        self._outcomes = OutcomeTail(outcomes or NoOutcomes())
+        self._outcomes = OutcomeTail(NoOutcomes() if outcomes is None else outcomes)
         self._loop = asyncio.get_running_loop()
         self._lock = Lock()
         self._records: dict[str, SyncSeqId] = {}

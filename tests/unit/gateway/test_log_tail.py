@@ -10,8 +10,13 @@ from devstack.ports import free_ports
 from gateway.log import log_tail
 from gateway.log.log_tail import LogTail
 from gateway.log.wake_ups import Wake, WakeUps
+from gateway.writes.outcome_waiters import OutcomeWaiters
+from schemas.codec import encode
 from schemas.number_types import SeqId, SyncSeqId
+from schemas.records import SendMessage, TextContent
 from schemas.settings import Settings
+from schemas.topics import Topic
+from tests.support.gateway_store import message
 from tests.support.waiting import until
 
 
@@ -66,3 +71,49 @@ async def test_passed_wake_ups_are_merged_and_bounded(monkeypatch: pytest.Monkey
     await until(all_came, 10)
     assert woken[0] == ({"ann": 3, "bob": 5}, {"c": 2})
     assert woken[1:] == [({"eve": 1}, {})]
+
+
+class TimelineMessage:
+    """An entry of the conversation ``c``, as the client of Kafka returns it."""
+
+    def __init__(self) -> None:
+        self.entry = message("c", 7)
+
+    def topic(self) -> str:
+        """The topic."""
+        return Settings().topic(Topic.TIMELINE)
+
+    def key(self) -> bytes:
+        """The conversation."""
+        return b"c"
+
+    def offset(self) -> int:
+        """The offset."""
+        return 9
+
+    def error(self) -> None:
+        """No error."""
+
+    def value(self) -> bytes:
+        """The entry."""
+        return encode(self.entry)
+
+
+async def test_the_outcome_of_a_later_command_is_found() -> None:
+    """The tail passes outcomes to waiters that were empty when the tail was made."""
+    waiters, arrived = OutcomeWaiters(), TimelineMessage()
+    tail = LogTail(Settings(), WakeUps(), waiters)
+    entry = arrived.entry
+    waiter = waiters.register(
+        SendMessage(
+            conv_id="c",
+            sender=entry.sender,
+            device_id="d",
+            client_msg_id=entry.client_msg_id,
+            content=TextContent(text="hello"),
+        )
+    )
+    waiter.acknowledge(entry.at)
+    tail._take([arrived])  # type: ignore[list-item]  # noqa: SLF001 - the call of its thread
+    async with asyncio.timeout(10):
+        assert (await waiter.outcome).seq == 7
