@@ -259,6 +259,10 @@ class _CurrentStore:
         return getattr(self.now, name)
 
 
+_Served = tuple[GatewayTimelines, GatewayRegistry, str]
+"""A client of the gateway, and the gateway's address."""
+
+
 class WorldGateway:
     """A gateway over HTTP that outlives worlds, and a client of the device's owner.
 
@@ -271,7 +275,7 @@ class WorldGateway:
         self._settings = token_settings(new_device=policy, new_device_window=WINDOW)
         self._store = _CurrentStore()
         self._serving = self._serve()
-        self.timelines, self.registry = self.runner.run(self._first())
+        self.timelines, self.registry, self.address = self.runner.run(self._first())
 
     def serve(self, world: World) -> None:
         """Serves another world from now on."""
@@ -282,11 +286,11 @@ class WorldGateway:
         self.runner.run(self._serving.aclose())
         self.runner.close()
 
-    async def _first(self) -> tuple[GatewayTimelines, GatewayRegistry]:
+    async def _first(self) -> _Served:
         return await anext(self._serving)
 
-    async def _serve(self) -> AsyncGenerator[tuple[GatewayTimelines, GatewayRegistry], None]:
+    async def _serve(self) -> AsyncGenerator[_Served, None]:
         settings, store = self._settings, cast(Store, self._store)
         async with serving(settings, store, FakeIndex()) as caller, ClientSession() as http:
             asked = caller.base, lambda: issue_token(settings, ME, timedelta(minutes=1)), http
-            yield GatewayTimelines(*asked), GatewayRegistry(*asked)
+            yield GatewayTimelines(*asked), GatewayRegistry(*asked), caller.base

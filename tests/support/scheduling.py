@@ -13,6 +13,9 @@ _OF_ONE_STACK: Final = frozenset(
 """Tests that stop and kill the servers of one stack, which they share."""
 
 
+_END_TO_END: Final = "tests/e2e/"
+"""Tests of one deployment, which they share."""
+
 _MOST_WORKERS: Final = 8
 """Maximum number of workers; more would wait for the single set of servers."""
 
@@ -27,4 +30,6 @@ class FilesTogether(LoadFileScheduling):  # type: ignore[misc]  # has no types
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
+        if file.startswith(_END_TO_END):
+            return _END_TO_END
         return "one stack" if file in _OF_ONE_STACK else file

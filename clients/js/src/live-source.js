@@ -1,0 +1,96 @@
+/**
+ * The sync timeline and the heads of pulled conversations, pushed over a live connection; while
+ * there is none, the source polls the gateway. This changes the latency only: each connection begins
+ * after the device's cursor, and in the first batch of a connection `heads` is null, so the device
+ * requests all heads and misses none.
+ */
+import { backoff, pause } from "./http.js";
+import { LiveLink } from "./live-link.js";
+import { PAGES } from "./timelines.js";
+
+const FIRST_PAUSE_MS = 200;
+const LONGEST_PAUSE_MS = 20_000;
+
+/** A connection that lasted this long was healthy: the next attempt begins without backoff. */
+const LASTING_MS = 30_000;
+
+/** A browser does not report pings. After this silence, a poll checks the connection. */
+const SILENCE_MS = 30_000;
+
+/** See the module. `Socket`: a WebSocket class, or undefined: the source only polls. */
+export class LiveSource {
+  #http;
+  #timelines;
+  #Socket;
+  #signal;
+  #link = null;
+  #cursor = null;
+  #nudge = new AbortController();
+
+  constructor(http, timelines, Socket, signal) {
+    this.#http = http;
+    this.#timelines = timelines;
+    this.#Socket = Socket;
+    this.#signal = signal;
+    signal.addEventListener("abort", () => this.#end());
+  }
+
+  /** The next records above a cursor; waits up to `waitMs` for the first one. */
+  async after(cursor, waitMs) {
+    const isFirst = this.#cursor === null;
+    this.#cursor = cursor;
+    if (isFirst && this.#Socket !== undefined) void this.#keep();
+    // A pushed batch was not applied: the connection is replaced by one after the cursor.
+    if (this.#link !== null && this.#link.cursor > cursor) this.#end();
+    const link = this.#link;
+    if (link === null || link.isEmpty) return this.#timelines.after(cursor, waitMs);
+    if (Date.now() - link.heardAt < SILENCE_MS) return link.next(cursor, waitMs);
+    link.heardAt = Date.now();
+    const batch = await this.#timelines.after(cursor, 0);
+    if (batch.arrived.length > 0) link.close(); // the connection did not deliver them
+    return batch;
+  }
+
+  /** Connect again without delay, for example when the network has returned. */
+  nudge() {
+    this.#nudge.abort();
+    this.#nudge = new AbortController();
+    this.#link?.interrupt();
+  }
+
+  /** End the connection, for example when the network is away. */
+  drop() {
+    this.#end();
+  }
+
+  #end() {
+    this.#link?.close();
+    this.#link = null;
+  }
+
+  /** Hold one connection after the other, with a growing backoff between failures. */
+  async #keep() {
+    for (let failures = 0; !this.#signal.aborted; ) {
+      const begunAt = Date.now();
+      await this.#connect();
+      failures = Date.now() - begunAt < LASTING_MS ? failures + 1 : 0;
+      const ends = AbortSignal.any([this.#signal, this.#nudge.signal]);
+      await pause(backoff(failures, FIRST_PAUSE_MS, LONGEST_PAUSE_MS), ends);
+    }
+  }
+
+  async #connect() {
+    const cursor = this.#cursor;
+    let link = null;
+    try {
+      const url = this.#http.socketUrl("/v1/live", { after: cursor, limit: PAGES.sync });
+      link = await LiveLink.open(this.#Socket, url, await this.#http.token(), cursor);
+    } catch {
+      return; // no token now: the next poll reports why
+    }
+    if (link === null) return;
+    if (this.#signal.aborted) return link.close();
+    this.#link = link;
+    await link.ended;
+  }
+}

@@ -1,0 +1,59 @@
+"""The deployment that all end-to-end tests share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from http.client import HTTPConnection
+from typing import Final
+
+import pytest
+from pydantic import SecretStr
+
+from devstack.ports import free_ports
+from schemas.settings import Settings
+from tests.conftest import Servers
+from tests.support.gateway import SECRET
+from tests.support.pipeline import prepare, sinks
+from tests.support.processes import running, wait_until
+
+WINDOW: Final = 20
+
+
+@pytest.fixture(scope="session")
+def deployment(servers: Servers) -> Iterator[tuple[Settings, Settings]]:
+    """A running pipeline with low limits, and a second gateway with the policy ``window``."""
+    first, second = free_ports(2)
+    settings = servers.settings(
+        partitions=2, sync_partitions=2, push_limit=4, push_again_below=4,
+        # The tests write faster than people do.
+        http_commands_per_second=1_000,
+        http_conversation_commands_per_second=1_000,
+        jwt_secret=SecretStr(SECRET), gateway_port=first,
+    )  # fmt: skip
+    prepare(settings)
+    own = {"new_device": "window", "new_device_window": WINDOW, "gateway_port": second}
+    other = settings.model_copy(update=own)
+    with ExitStack() as stack:
+        stack.enter_context(running(settings, "stream_processors"))
+        stack.enter_context(sinks(settings))
+        for each in (settings, other):
+            stack.enter_context(running(each, "gateway"))
+        for each in (settings, other):
+            wait_until(partial(is_ready, each), "the gateway is ready")
+        yield settings, other
+
+
+def is_ready(settings: Settings) -> bool:
+    """Whether the gateway serves everything, and follows the log."""
+    connection = HTTPConnection(settings.gateway_host, settings.gateway_port, timeout=10)
+    try:
+        connection.request("GET", "/healthz")
+        health = json.load(connection.getresponse())
+    except OSError:
+        return False
+    finally:
+        connection.close()
+    return bool(health["status"] == "ok" and health["kafka"] == "up")

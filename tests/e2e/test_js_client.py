@@ -1,0 +1,157 @@
+"""The JavaScript client on the real stack, in Node: the scenarios of the Python device."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from asyncio.subprocess import PIPE
+from collections import defaultdict
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import pytest
+
+from gateway.http.tokens import issue_token
+from schemas.codec import decode_entry
+from schemas.records import Entry, FanoutChanged
+from schemas.settings import Settings
+from schemas.topics import Topic
+from tests.support.gateway import SECRET, Caller
+from tests.support.local_world import seen_by
+from tests.support.node import CLIENT, node, run_tests
+from tests.support.processes import ROOT
+from tests.support.topics import read_all, sync_timelines
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
+
+SECONDS: Final = 300.0
+ROUNDS: Final = 4
+GROUP: Final = "the group"
+SCENARIOS: Final = CLIENT / "test" / "e2e"
+
+
+def environment(settings: Settings, other: Settings, result: Path) -> dict[str, str]:
+    """The environment of the tests in Node."""
+    address = f"http://{settings.gateway_host}:"
+    return os.environ | {
+        "IM_TEST_GATEWAY": f"{address}{settings.gateway_port}",
+        "IM_TEST_WINDOW_GATEWAY": f"{address}{other.gateway_port}",
+        "IM_TEST_SECRET": SECRET,
+        "IM_TEST_ISSUER": settings.jwt_issuer,
+        "IM_TEST_RESULT": str(result),
+    }
+
+
+def test_client(deployment: tuple[Settings, Settings], tmp_path: Path) -> None:
+    """The outbox, devices in step, history, search and unread counts work on the real stack."""
+    run_tests(
+        SCENARIOS / "client.test.js", seconds=SECONDS,
+        environment=environment(*deployment, tmp_path / "none"),
+    )  # fmt: skip
+
+
+def test_devices_end_with_the_timeline_of_the_store(
+    deployment: tuple[Settings, Settings], tmp_path: Path
+) -> None:
+    """Devices end with exactly the readable timeline, live, by polling, and after kills.
+
+    The group switches modes under load; members leave and rejoin; device processes are killed.
+    Each device shows each SeqId once, in order, with the content of the log. Many of these entries
+    were never in the device's sync timeline, so the device read them from the store.
+    """
+    settings, _ = deployment
+    result = tmp_path / "result.json"
+    run_tests(
+        SCENARIOS / "devices.test.js", seconds=SECONDS,
+        environment=environment(*deployment, result),
+    )  # fmt: skip
+    log: dict[str, list[bytes]] = defaultdict(list)
+    for record in read_all(settings, Topic.TIMELINE):
+        log[(record.key() or b"").decode()].append(record.value() or b"")
+    devices = json.loads(result.read_text())
+    assert [device["name"] for device in devices] == [
+        "killed", "polling", "comes and goes", "window",
+    ]  # fmt: skip
+    assert devices[0]["lives"] == devices[2]["lives"] == ROUNDS + 1
+    for device in devices:
+        assert_equal_to_log(device, log)
+    begin = devices[3]["stored"][GROUP]["start"]
+    assert 1 < begin < len(log[GROUP])
+    assert_that_many_entries_were_read_from_the_store(settings, log[GROUP])
+
+
+async def test_program_of_the_readme(
+    deployment: tuple[Settings, Settings], tmp_path: Path
+) -> None:
+    """The program in README.md prints what arrives and sends what is typed."""
+    settings, _ = deployment
+    base = f"http://{settings.gateway_host}:{settings.gateway_port}"
+    [code] = re.findall(r"```js\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "clients").symlink_to(ROOT / "clients")
+    program = tmp_path / "chat.mjs"
+    program.write_text(code.replace("http://127.0.0.1:8080", base))
+    token = issue_token(settings, "reader", timedelta(minutes=5))
+    async with aiohttp.ClientSession() as http:
+        caller = Caller(base, http, settings)
+        made = {"conv_id": "readme", "members": ["reader"]}
+        await caller.write("POST", "/v1/conversations", "writer", **made)
+        path = "/v1/conversations/readme/messages"
+        await caller.write("POST", path, "writer", text="ready?")
+        process = await asyncio.create_subprocess_exec(
+            node(), "--preserve-symlinks", program, token, stdin=PIPE, stdout=PIPE
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        async with asyncio.timeout(SECONDS):
+            assert await process.stdout.readline() == b"readme #2  writer: ready?\n"
+            printed, _ = await process.communicate(b"yes\n")
+        assert process.returncode == 0
+        assert printed in {b"", b"readme #3  reader: yes\n"}  # it may end before its own message
+        answer = await caller.get(path, "writer")
+        assert answer.body["items"][-1]["content"]["text"] == "yes"
+
+
+def assert_equal_to_log(device: dict[str, Any], log: dict[str, list[bytes]]) -> None:
+    """Asserts that a device has and shows what its owner may see, from its start on."""
+    unread = {each["conv_id"]: each["unread"] for each in device["listed"]}
+    for conv_id, stored in device["stored"].items():
+        if conv_id not in unread:
+            continue
+        seen = seen_by(device["user"], log[conv_id])
+        expected = {
+            seq: (hole, None if hole else json.loads(value))
+            for seq, (hole, value) in seen.items()
+            if seq >= stored["start"]
+        }
+        assert by_seq(stored["items"]) == expected
+        spans = [(item["first"], item["last"]) for item in stored["items"]]
+        assert [(i["first"], i["last"]) for i in device["shown"][conv_id]] == spans
+        assert stored["unread"] == unread[conv_id]
+    assert GROUP in device["stored"]
+
+
+def by_seq(items: list[dict[str, Any]]) -> dict[int, tuple[str | None, Any]]:
+    """Items by SeqId."""
+    return {
+        seq: (item["hole"], item["entry"])
+        for item in items
+        for seq in range(item["first"], item["last"] + 1)
+    }
+
+
+def assert_that_many_entries_were_read_from_the_store(
+    settings: Settings, group: list[bytes]
+) -> None:
+    """Asserts that the mode switched often, and that bob got many entries only from the store."""
+    switches = [e for e in map(decode_entry, group) if isinstance(e, FanoutChanged)]
+    assert len(switches) == 2 * ROUNDS
+    pushed = {
+        record.seq
+        for record in sync_timelines(settings)["bob"]
+        if isinstance(record, Entry) and record.conv_id == GROUP
+    }
+    assert len(set(range(1, len(group) + 1)) - pushed) > ROUNDS * 10
