@@ -25,11 +25,12 @@ class Checked:
     """The data that is verified to belong to the deployment of the topics.
 
     ``store``: the keyspace; before that no request is served. ``index``: the index; before that no
-    search is served.
+    search is served. ``deployment``: the id of the deployment; empty before it is known.
     """
 
     store: bool = False
     index: bool = False
+    deployment: str = ""
 
 
 class DeploymentGuard:
@@ -67,6 +68,7 @@ class DeploymentGuard:
             deployment = self._await(self._check_store)
             if deployment is None:
                 return
+            self.checked.deployment = deployment.id
             self.checked.store = True
             self._watch = DeploymentWatch(self._settings, deployment, self._end)
             self._watch.start()

@@ -60,6 +60,7 @@ class Health:
             cassandra="up" if store else "down",
             elasticsearch="up" if index else "down",
             kafka="up" if self._wake_ups.is_live else "down",
+            deployment=self._checked.deployment,
         )
 
     def _status(self, *, store: bool, index: bool) -> HealthStatus:

@@ -14,6 +14,7 @@ from gateway.http.command_routes import WRITING_GATEWAY, WritingGateway, add_com
 from gateway.http.deployment_guard import Checked, DeploymentGuard
 from gateway.http.gateway_health import Health
 from gateway.http.middleware import middlewares, prepare_headers
+from gateway.http.page import add_page_routes
 from gateway.http.routes import GATEWAY, ROUTES, WRITING_ROUTES, Gateway
 from gateway.http.tokens import TokenVerifier, key_source
 from gateway.limits.command_limits import CommandLimits
@@ -78,6 +79,7 @@ def make_app(  # noqa: PLR0913 - the parts of the gateway
 
     app[WRITING_GATEWAY] = WritingGateway(writes or writes_to(settings, NO_COMMAND_LOG), shared)
     add_command_routes(app)
+    add_page_routes(app)
     app.on_response_prepare.append(prepare_headers)
 
     async def follow_keys(_app: web.Application) -> AsyncIterator[None]:

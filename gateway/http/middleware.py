@@ -27,6 +27,7 @@ from gateway.http import problem_kinds
 from gateway.http.connection import connection_of
 from gateway.http.deployment_guard import Checked
 from gateway.http.live_socket import PROTOCOL
+from gateway.http.page import PAGE_ROUTES
 from gateway.http.problem_details import COMMON_HEADERS, Problem
 from gateway.http.problems import problem_of
 from gateway.http.request_places import USER, placed
@@ -35,7 +36,7 @@ from schemas.errors import ServerUnavailable
 
 log = logging.getLogger(__name__)
 
-OPEN_ROUTES: Final = frozenset({"/healthz", "/openapi.json"})
+OPEN_ROUTES: Final = frozenset({"/healthz", "/openapi.json", *PAGE_ROUTES})
 LIVE: Final = "/v1/live"
 SEARCH: Final = "/v1/search"
 EXPIRES: Final = web.RequestKey("expires", float)

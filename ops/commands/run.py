@@ -16,8 +16,8 @@ from ops.console import Json, emit, err, progress
 from ops.demo.account import Account
 from ops.demo.events import Event
 from ops.demo.play import Played, play
-from ops.demo.readback import look_back, reachable
-from ops.demo.script import READERS
+from ops.demo.readback import look_back, page_link, reachable
+from ops.demo.script import PEOPLE, READERS
 from ops.deployment import deployed_stack as stack
 from ops.deployment.running import live_settings
 from schemas.settings import Settings
@@ -55,13 +55,15 @@ def demonstration(settings: Settings) -> Iterator[Event]:
     played = Played.fresh()
     yield from play(settings, played)
     yield from asyncio.run(look_back(settings, played))
-    yield reachable(settings, played, _token(settings))
+    yield reachable(settings, played, _token(settings, READERS["team"]))
+    for person in PEOPLE:
+        yield page_link(settings, person, _token(settings, person))
 
 
-def _token(settings: Settings) -> str:
+def _token(settings: Settings, person: str) -> str:
     if settings.jwt_algorithm != "HS256":
         return "TOKEN"  # only the issuer of tokens can make one
-    return issue_token(settings, READERS["team"], _TOKEN_LIFETIME)
+    return issue_token(settings, person, _TOKEN_LIFETIME)
 
 
 @contextmanager

@@ -6,7 +6,15 @@ from itertools import pairwise
 from typing import Final
 
 from ops.console import out
-from ops.demo.events import Event, Found, HistoryRead, Reachable, Sequenced, SyncHeld
+from ops.demo.events import (
+    Event,
+    Found,
+    HistoryRead,
+    PageLink,
+    Reachable,
+    Sequenced,
+    SyncHeld,
+)
 from ops.lines import history_line, hit_line
 
 _HEADINGS: Final[dict[type[Event], str]] = {
@@ -15,6 +23,7 @@ _HEADINGS: Final[dict[type[Event], str]] = {
     HistoryRead: "The history, read back from Cassandra",
     Found: "Search",
     Reachable: "The gateway",
+    PageLink: "The page: a link for each person, for one browser window each",
 }
 _MARKS: Final = {True: "[green]✓[/]", False: "[red]✗[/]"}
 
@@ -49,8 +58,8 @@ def _lines(event: Event) -> list[str]:
             return [f"{conv_id}, as {reader} reads it", *map(history_line, items)]
         case Found(query=query, reader=reader, hits=hits):
             return [f"{reader} searches for {query}", *map(hit_line, hits)]
-        case Reachable(address=address, command=command):
-            return [address, command]
+        case Reachable(address=first, command=second) | PageLink(person=first, link=second):
+            return [first, second]
         case _:
             raise AssertionError(f"no words for {type(event).__name__}")
 

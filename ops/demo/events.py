@@ -48,3 +48,10 @@ class Reachable(Event, frozen=True, kw_only=True, tag="gateway"):
 
     address: str
     command: str
+
+
+class PageLink(Event, frozen=True, kw_only=True, tag="page"):
+    """A link that signs a person in at the page. A browser does not send its last part."""
+
+    person: str
+    link: str

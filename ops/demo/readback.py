@@ -12,7 +12,7 @@ import aiohttp
 import msgspec
 from msgspec import Raw
 
-from ops.demo.events import Found, HistoryRead, Reachable
+from ops.demo.events import Found, HistoryRead, PageLink, Reachable
 from ops.demo.play import Played
 from ops.demo.script import QUERY, READERS, SEARCHER
 from ops.deployment.endpoints import gateway_address
@@ -48,6 +48,11 @@ def reachable(settings: Settings, played: Played, token: str) -> Reachable:
     return Reachable(
         address=address, command=f"curl -H 'Authorization: Bearer {token}' '{address}{path}'"
     )
+
+
+def page_link(settings: Settings, person: str, token: str) -> PageLink:
+    """A link to the page that signs a person in."""
+    return PageLink(person=person, link=f"http://{gateway_address(settings)}/#token={token}")
 
 
 async def _history(gateway: GatewayReader, reader: str, name: str, played: Played) -> HistoryRead:

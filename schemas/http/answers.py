@@ -280,9 +280,13 @@ class HealthShown(Struct, frozen=True, kw_only=True):
     served. ``elasticsearch`` is ``down`` until the index is verified to belong to the deployment.
 
     Without ``kafka`` all requests are served, but waiting requests up to a second later.
+
+    ``deployment`` is a random id, the same for all gateways of a deployment; empty while it is
+    unknown. A client that finds another id discards its local copy.
     """
 
     status: HealthStatus
     cassandra: ServerState
     elasticsearch: ServerState
     kafka: ServerState
+    deployment: str = ""

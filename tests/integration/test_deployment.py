@@ -107,6 +107,7 @@ def test_a_conversation_is_played_on_a_running_stack(running: dict[str, str]) ->
         "history",
         "search",
         "gateway",
+        "page",
     }
     assert is_well(running)
 

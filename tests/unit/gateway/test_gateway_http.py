@@ -21,6 +21,7 @@ from gateway import bounds
 from gateway.http.deployment_guard import Checked
 from gateway.http.http_app import make_app
 from gateway.http.openapi import document
+from gateway.http.page import PAGE_ROUTES
 from gateway.http.routes import ROUTES
 from gateway.log.wake_ups import WakeUps
 from gateway.reads.conversation_list import MAX_PAGE_BYTES
@@ -382,7 +383,9 @@ async def test_a_repeated_parameter_is_refused(gateway: Caller) -> None:
     assert is_problem(answer, 400, "bad-parameter")
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/conversations/c", "/v1/sync/", "/favicon.ico"])
+@pytest.mark.parametrize(
+    "path", ["/v1", "/v1/conversations/c", "/v1/sync/", "/favicon.ico", "/page"]
+)
 async def test_an_unknown_route_is_a_problem(gateway: Caller, path: str) -> None:
     """An unknown path is a 404 in the common form, with and without a token."""
     assert is_problem(await gateway.get(path, "ann"), 404, "http")
@@ -460,6 +463,7 @@ async def test_nothing_is_served_before_the_data_is_verified() -> None:
         health = await gateway.get("/healthz")
         assert (health.status, health.body["status"]) == (503, "starting")
         assert conforms(health, "/healthz")
+        assert health.body["deployment"] == ""
         checked.store = True
         assert (await gateway.get("/v1/sync", "ann")).status == 200
         assert (await gateway.get("/v1/search", "ann", q="x")).status == 503
@@ -468,17 +472,19 @@ async def test_nothing_is_served_before_the_data_is_verified() -> None:
 
 
 async def test_the_document_has_all_routes(gateway: Caller) -> None:
-    """The document describes exactly the routes and query parameters of the application."""
+    """The document has exactly the routes and query parameters, except the files of the page."""
     answer = await gateway.get("/openapi.json")
     assert answer.status == 200
     assert answer.body["openapi"] == "3.1.0"
     app = make_app(token_settings(), FakeStore(), FakeIndex(), WakeUps())
     served = {route.resource.canonical for route in app.router.routes() if route.resource}
-    assert set(answer.body["paths"]) == served
+    assert set(answer.body["paths"]) == served - set(PAGE_ROUTES)
     served_methods = {
         (route.resource.canonical, route.method.lower())
         for route in app.router.routes()
-        if route.resource and route.method != "HEAD"
+        if route.resource
+        and route.method != "HEAD"
+        and route.resource.canonical not in PAGE_ROUTES
     }
     described_methods = {(path, m) for path, ms in answer.body["paths"].items() for m in ms}
     assert described_methods == served_methods

@@ -1,0 +1,69 @@
+"""The page: a web client under ``/``. Its files need no token, and contain nothing of any person.
+
+The files are read at the start, so a request names one of them or finds nothing. The folder
+``client`` is the JavaScript client.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+PAGE_ROUTES: Final = ("/", "/page/{file}", "/page/client/{file}")
+
+_INDEX: Final = "index.html"
+_CLIENT: Final = "client"
+_TYPES: Final = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
+_HEADERS: Final = {
+    # Scripts and styles come from the files of the page only, never from inside a document.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def add_page_routes(app: web.Application) -> None:
+    """Adds the routes of the page."""
+    page = files("gateway") / "page"
+    handlers = (
+        _serve({"": _read(page)[_INDEX]}),
+        _serve(_read(page)),
+        _serve(_read(page / _CLIENT)),
+    )
+    for path, handler in zip(PAGE_ROUTES, handlers, strict=True):
+        app.router.add_get(path, handler)
+
+
+def _read(folder: Traversable) -> dict[str, tuple[str, bytes]]:
+    """The types and the contents of the files that a browser may request."""
+    found: dict[str, tuple[str, bytes]] = {}
+    for file in folder.iterdir():
+        suffix = file.name[file.name.rfind(".") :]
+        if suffix in _TYPES:
+            found[file.name] = _TYPES[suffix], file.read_bytes()
+    return found
+
+
+def _serve(contents: dict[str, tuple[str, bytes]]) -> Handler:
+    async def serve(request: web.Request) -> web.Response:
+        found = contents.get(request.match_info.get("file", ""))
+        if found is None:
+            raise web.HTTPNotFound
+        content_type, body = found
+        return web.Response(
+            body=body, content_type=content_type, charset="utf-8", headers=_HEADERS
+        )
+
+    return serve

@@ -1,0 +1,156 @@
+/** The page: signs in, connects, and joins the list, the search and the open conversation. */
+import { connect, openBrowserStorage, userOf } from "./client/im-timeline.js";
+import { ConversationView, tellRejection } from "./conversation-view.js";
+import { byId, notify, paintAvatar } from "./dom.js";
+import { ListView } from "./list-view.js";
+import { SearchView } from "./search-view.js";
+import { currentToken, signIn, signOut } from "./session.js";
+import { changeLanguage, translate, word } from "./words.js";
+
+/** SeqIds of a conversation that a new window begins with; the gateway has the earlier ones. */
+const WINDOW = 200;
+
+let client = null;
+let list = null;
+let search = null;
+let opened = null;
+
+function welcome(reason = "") {
+  byId("app").hidden = true;
+  byId("welcome").hidden = false;
+  byId("welcome-reason").textContent = reason;
+  byId("welcome-reason").hidden = reason === "";
+  byId("token").focus();
+}
+
+/** The id of the deployment. A browser may have local copies of an earlier one at this address. */
+async function deployment() {
+  for (;;) {
+    const health = await fetch("/healthz").then((response) => response.json(), () => null);
+    if (health?.deployment) return health.deployment;
+    byId("state").textContent = word("connecting");
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+  }
+}
+
+async function begin(token) {
+  byId("welcome").hidden = true;
+  const options = { address: location.origin, token, window: WINDOW };
+  if (isSecureContext) {
+    options.storage = await openBrowserStorage(userOf(token), `im-timeline:${await deployment()}`);
+  }
+  client = await connect(options);
+  byId("app").hidden = false;
+  byId("own-name").textContent = client.user;
+  paintAvatar(byId("own-avatar"), client.user);
+  list = new ListView(client, open);
+  search = new SearchView(client, open, async (convId) => (await list.about(convId)).title);
+  client.on("state", showState);
+  client.on("outbox", showState);
+  client.on("outbox", tellRejection);
+  showState();
+}
+
+function showState() {
+  const { state, unsent } = client;
+  const element = byId("state");
+  element.dataset.state = state;
+  element.textContent = word(state) + (unsent > 0 ? ` · ${unsent}` : "");
+  if (state === "refused") void leave(word("expired"));
+}
+
+async function open(convId, seq = null) {
+  const terms = seq === null ? [] : search.terms;
+  document.body.dataset.view = "conversation";
+  if (opened?.convId === convId && seq !== null) return opened.jump(seq, terms);
+  opened?.close();
+  opened = new ConversationView(client, convId, (id) => list.about(id));
+  list.opened = convId;
+  list.draw();
+  byId("nothing-open").hidden = true;
+  byId("conversation").hidden = false;
+  await opened.open(seq, terms);
+  byId("text").focus({ preventScroll: true });
+}
+
+function backToList() {
+  document.body.dataset.view = "list";
+  const current = byId("conversations").querySelector("[aria-current]");
+  (current ?? byId("conversations").querySelector("button"))?.focus();
+}
+
+async function leave(reason = "") {
+  signOut();
+  opened?.close();
+  opened = null;
+  byId("conversation").hidden = true;
+  byId("nothing-open").hidden = false;
+  document.body.dataset.view = "list";
+  const leaving = client;
+  client = null;
+  welcome(reason);
+  await leaving?.close();
+}
+
+async function create(event) {
+  event.preventDefault();
+  const people = byId("new-people").value.split(/[,，、;\n]/).map((each) => each.trim());
+  const members = [...new Set(people.filter((each) => each !== "" && each !== client.user))];
+  const name = byId("new-name").value.trim();
+  byId("new-dialog").close();
+  if (members.length === 0) return;
+  const made = await client.createConversation(members, name === "" ? {} : { name });
+  try {
+    await made.outcome;
+    await open(made.convId);
+  } catch (error) {
+    if (error.code === undefined) notify(error.message);
+  }
+}
+
+function showWords() {
+  translate();
+  if (client === null) return;
+  showState();
+  list.draw();
+  opened?.draw();
+}
+
+function pressed(event) {
+  const isTyping = /^(INPUT|TEXTAREA)$/.test(document.activeElement?.tagName ?? "");
+  if (event.key === "/" && !isTyping && client !== null) {
+    event.preventDefault();
+    byId("query").focus();
+  } else if (event.key === "Escape" && document.activeElement?.id !== "query") {
+    if (!byId("new-dialog").open && opened !== null) backToList();
+  }
+}
+
+byId("sign-in").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const field = byId("token");
+  if (signIn(field.value)) void begin(currentToken());
+  else field.select();
+  field.value = "";
+});
+byId("sign-out").addEventListener("click", () => void leave());
+byId("back").addEventListener("click", backToList);
+byId("new").addEventListener("click", () => {
+  byId("new-form").reset();
+  byId("new-dialog").showModal();
+});
+byId("new-form").addEventListener("submit", (event) => void create(event));
+byId("new-cancel").addEventListener("click", () => byId("new-dialog").close());
+for (const button of document.querySelectorAll("button.language")) {
+  button.addEventListener("click", () => {
+    changeLanguage();
+    showWords();
+  });
+}
+document.addEventListener("keydown", pressed);
+window.addEventListener("hashchange", () => location.reload()); // the link of another person
+
+translate();
+const token = currentToken();
+if (token === null) welcome();
+else await begin(token);

@@ -1,0 +1,319 @@
+# ruff: noqa: RUF001 - Chinese text has Chinese punctuation
+"""The page in Chromium, on the real stack."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from playwright.sync_api import APIRequestContext, Browser, BrowserContext, Page, expect
+
+from gateway.http.tokens import issue_token
+from schemas.settings import Settings
+from tests.support.chromium import PATIENCE_MS, chromium
+from tests.support.processes import wait_until
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
+
+ALICE: Final = "alice"
+MING: Final = "小明"
+NOTES: Final = (
+    "all tests are green",
+    "the index has every message up to noon",
+    "please look at the figures before the release",
+    "咖啡 in the kitchen at ten, 大家都来",
+)
+WIDE: Final = {"width": 1100, "height": 720}
+NARROW: Final = {"width": 390, "height": 780}
+_SCREENSHOTS: Final = os.environ.get("TEST_SCREENSHOTS")
+"""The folder for the pictures of the README, if they are to be taken."""
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests."""
+    expect.set_options(timeout=PATIENCE_MS)
+    with chromium() as running:
+        yield running
+
+
+class Talk:
+    """People who write over HTTP, and their windows.
+
+    Args:
+        settings: The deployment.
+        browser: The browser of all windows.
+    """
+
+    def __init__(self, settings: Settings, browser: Browser) -> None:
+        self.base = f"http://{settings.gateway_host}:{settings.gateway_port}"
+        self.complaints: list[str] = []
+        self._settings = settings
+        self._browser = browser
+        self._contexts: list[BrowserContext] = []
+        self._http: APIRequestContext = self.profile().request
+
+    def token(self, user: str) -> str:
+        """A token of a person."""
+        return issue_token(self._settings, user, timedelta(minutes=30))
+
+    def write(self, user: str, method: str, path: str, **body: Any) -> dict[str, Any]:
+        """A command of a person, and its outcome."""
+        headers = {"Authorization": f"Bearer {self.token(user)}"}
+        answer = self._http.fetch(self.base + path, method=method, data=body, headers=headers)
+        assert answer.ok, answer.text()
+        written: dict[str, Any] = answer.json()
+        return written
+
+    def conversation(self, name: str, owner: str, *members: str) -> str:
+        """A new conversation."""
+        conv_id = f"{name}-{next(_numbers)}"
+        body = {"conv_id": conv_id, "members": members, "name": name}
+        self.write(owner, "POST", "/v1/conversations", **body)
+        return conv_id
+
+    def say(self, conv_id: str, user: str, text: str) -> int:
+        """A message; returns its SeqId."""
+        path = f"/v1/conversations/{conv_id}/messages"
+        return int(self.write(user, "POST", path, text=text)["seq"])
+
+    def profile(self, **options: Any) -> BrowserContext:
+        """A new profile of the browser."""
+        context = self._browser.new_context(**({"viewport": WIDE, "locale": "en-GB"} | options))
+        context.set_default_timeout(PATIENCE_MS)
+        self._contexts.append(context)
+        return context
+
+    def window(self, user: str, context: BrowserContext) -> Page:
+        """A window of a person, signed in by a link."""
+        page = context.new_page()
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", self._note)
+        page.goto(f"{self.base}/#token={self.token(user)}")
+        expect(page.locator("#state")).to_contain_text("on" if _is_english(page) else "在线")
+        return page
+
+    def _note(self, message: Any) -> None:
+        # A network that the test switches off is reported as an error, too.
+        if message.type == "error" and "net::ERR" not in message.text:
+            self.complaints.append(message.text)
+
+    def close(self) -> None:
+        """Closes all windows."""
+        for context in self._contexts:
+            context.close()
+
+
+def _is_english(page: Page) -> bool:
+    return bool(page.evaluate("document.documentElement.lang") == "en")
+
+
+@pytest.fixture
+def talk(deployment: tuple[Settings, Settings], browser: Browser) -> Iterator[Talk]:
+    """People, and no complaint in the consoles of their windows at the end."""
+    made = Talk(deployment[0], browser)
+    yield made
+    made.close()
+    assert made.complaints == []
+
+
+def row(page: Page, conv_id: str) -> Any:
+    """A conversation in the list."""
+    return page.locator(f'#conversations button[data-conversation="{conv_id}"]')
+
+
+def message(page: Page, text: str) -> Any:
+    """A message of the open conversation."""
+    return page.locator("#messages .message").filter(has_text=text)
+
+
+def take(page: Page, name: str) -> None:
+    """Takes a picture for the README, if they are to be taken."""
+    if _SCREENSHOTS is not None:
+        page.screenshot(path=Path(_SCREENSHOTS) / f"{name}.png")
+
+
+def test_people_talk(talk: Talk) -> None:
+    """Messages arrive live; unread counts, edits, recalls and read marks reach all windows.
+
+    Alice has two windows of one browser. 小明 has a narrow window in Chinese.
+    """
+    chat = talk.conversation("Coffee", ALICE, MING)
+    talk.say(chat, ALICE, "Hi! Shall we have a coffee after work?")
+    talk.say(chat, MING, "好啊，六点在楼下的咖啡馆见。")
+    team = talk.conversation("Release", ALICE, MING, "bob", "emma", "丽华")
+    for user, text in (
+        ("bob", "The release candidate is up, please have a look."),
+        ("丽华", "我来测试中文搜索。"),
+        ("emma", "And I check the sync timelines."),
+    ):
+        talk.say(team, user, text)
+    profile = talk.profile()
+    first, second = talk.window(ALICE, profile), talk.window(ALICE, profile)
+    ming = talk.window(MING, talk.profile(viewport=NARROW, locale="zh-CN", color_scheme="dark"))
+    for page in (first, second):
+        expect(row(page, team).locator(".badge")).to_have_text("3")
+        expect(row(page, chat).locator(".badge")).to_have_text("1")
+
+    first.bring_to_front()
+    row(first, chat).click()
+    for page in (first, second):
+        expect(row(page, chat).locator(".badge")).to_be_hidden()
+    ming.bring_to_front()
+    row(ming, chat).click()
+    expect(message(ming, "Shall we have a coffee")).to_be_visible()
+    first.locator("#text").fill("Perfect, 六点 it is!")
+    first.locator("#text").press("Enter")
+    for page in (first, ming):
+        expect(message(page, "六点 it is!")).to_be_visible()
+    ming.locator("#text").fill("我先订位。")
+    ming.locator("#send").click()
+    expect(message(first, "我先订位。")).to_be_visible()
+    expect(ming.locator(".pending")).to_have_count(0)
+    take(ming, "page-narrow")
+
+    own = message(first, "it is!")
+    own.hover()
+    own.get_by_role("button", name="Edit").click()
+    first.locator("#text").fill("Perfect, 七点 it is!")
+    first.locator("#text").press("Enter")
+    for page in (first, ming):
+        expect(message(page, "七点 it is!")).to_contain_text(
+            "edited" if page == first else "已编辑"
+        )
+    message(ming, "我先订位。").get_by_role("button", name="撤回").click()
+    for page in (first, ming):
+        expect(message(page, "我先订位。")).to_have_count(0)
+    expect(first.locator("#messages")).to_contain_text("A message was recalled")
+    take(first, "page-talk")
+    row(first, team).click()
+    expect(message(first, "And I check")).to_be_visible()
+    expect(first.locator("#title")).to_have_text("Release")
+    expect(first.locator("#members")).to_have_text("5 people")
+
+
+def test_history_and_search(talk: Talk) -> None:
+    """Scrolling back reads earlier messages; a hit opens its place with marked words.
+
+    A text with markup is text.
+    """
+    markup = "<img src=x onerror=alert(1)> & <b>bold</b>"
+    chat = talk.conversation("Notes", ALICE, "bob")
+    talk.say(chat, "bob", f"{markup} 第一条记录")
+    for number in range(260):
+        talk.say(chat, "bob", f"Note {number}: {NOTES[number % len(NOTES)]}")
+    page = talk.window(ALICE, talk.profile())
+    row(page, chat).click()
+    expect(message(page, "Note 259:")).to_be_visible()
+    expect(message(page, "Note 100:")).to_have_count(0)
+    messages = page.locator("#messages")
+
+    def is_at_begin() -> bool:
+        messages.evaluate("element => { element.scrollTop = 0; }")
+        page.wait_for_timeout(200)
+        return bool(message(page, "第一条记录").count())
+
+    wait_until(is_at_begin, "the first message is shown")
+    expect(messages.locator(".message")).to_have_count(261)
+    expect(message(page, "第一条记录")).to_contain_text(markup)
+    expect(page.locator("#messages img")).to_have_count(0)
+
+    other = talk.window(ALICE, talk.profile())
+    query = other.locator("#query")
+
+    def is_found() -> bool:
+        query.fill("")
+        query.fill('"Note 7" 咖啡')
+        query.press("Enter")
+        other.wait_for_timeout(500)
+        return other.locator(".hit").count() == 1
+
+    wait_until(is_found, "the message is indexed")
+    hit = other.locator(".hit")
+    assert hit.locator("mark").all_text_contents() == ["Note 7", "咖啡"]
+    query.press("ArrowDown")
+    other.keyboard.press("Enter")
+    found = other.locator("#messages .found")
+    expect(found).to_contain_text("Note 7:")
+    expect(found).to_be_in_viewport()
+    assert found.locator("mark").all_text_contents() == ["Note 7", "咖啡"]
+    query.fill("咖啡")
+    expect(other.locator(".hit")).to_have_count(20)
+    take(other, "page-search")
+
+
+def test_offline_messages_wait(talk: Talk) -> None:
+    """Messages that are written offline wait, survive a reload, and are sent once."""
+    chat = talk.conversation("Train", ALICE, "bob")
+    context = talk.profile()
+    page = talk.window(ALICE, context)
+    bob = talk.window("bob", talk.profile())
+    row(page, chat).click()
+    row(bob, chat).click()
+    context.set_offline(True)
+    expect(page.locator("#state")).to_contain_text("offline")
+    for text in ("In the tunnel", "Still in the tunnel"):
+        page.locator("#text").fill(text)
+        page.locator("#text").press("Enter")
+    expect(page.locator(".pending")).to_have_count(2)
+    expect(page.locator("#state")).to_contain_text("2")
+    talk.say(chat, "bob", "Are you there?")
+    # A reload needs the files of the page, but no request of the client succeeds after it.
+    page.route("**/v1/**", lambda route: route.abort())
+    context.set_offline(False)
+    page.reload()
+    expect(page.locator("#state")).to_contain_text("offline · 2")
+    row(page, chat).click()
+    expect(page.locator(".pending")).to_have_count(2)
+    page.unroute("**/v1/**")
+    for each in (page, bob):
+        texts = each.locator("#messages .message p")
+        expect(texts).to_have_text(["Are you there?", "In the tunnel", "Still in the tunnel"])
+    expect(page.locator(".pending")).to_have_count(0)
+
+
+def test_keyboard_and_a_new_conversation(talk: Talk) -> None:
+    """The page works without a mouse, and nothing runs that is not a file of the page."""
+    page = talk.window("dora", talk.profile())
+    page.get_by_title("New conversation").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.type("alice, bob")
+    page.keyboard.press("Tab")
+    page.keyboard.type("Keys")
+    page.keyboard.press("Enter")
+    expect(page.locator("#title")).to_have_text("Keys")
+    expect(page.locator("#text")).to_be_focused()
+    page.keyboard.type("typed")
+    page.keyboard.press("Enter")
+    expect(message(page, "typed")).to_be_visible()
+    expect(page.locator(".pending")).to_have_count(0)
+    page.keyboard.press("ArrowUp")
+    expect(page.locator("#editing")).to_be_visible()
+    page.keyboard.type(" again")
+    page.keyboard.press("Enter")
+    expect(message(page, "typed again")).to_be_visible()
+    page.keyboard.press("Escape")
+    keys = page.locator("#conversations button", has_text="Keys")
+    expect(keys).to_be_focused()
+    page.keyboard.press("/")
+    expect(page.locator("#query")).to_be_focused()
+    refused = page.evaluate(
+        """() => new Promise((resolve) => {
+            document.addEventListener("securitypolicyviolation", (event) => {
+                resolve(event.effectiveDirective);
+            });
+            const script = document.createElement("script");
+            try { script.textContent = "window.hasRun = true"; } catch { resolve("trusted"); }
+            document.body.append(script);
+        })"""
+    )
+    assert refused in {"script-src-elem", "require-trusted-types-for", "trusted"}
+    assert page.evaluate("window.hasRun") is None
+    talk.complaints.clear()  # the browser has reported the refused script
