@@ -186,9 +186,12 @@ class Damages:
 
     def delete_a_read_mark(self) -> set[Difference]:
         """Deletes the read mark of a person who has sent a message."""
-        spoke = next(row for row in self._system.read_marks if row[2])
-        self._execute("DELETE FROM read_mark WHERE conv_id = %s AND user_id = %s", spoke[:2])
-        return {("marks", "missing", spoke[0], spoke[2] or 0, spoke[1])}
+        spoke = next(row for row in self._system.read_marks if row.own_seq)
+        self._execute(
+            "DELETE FROM read_mark WHERE conv_id = %s AND user_id = %s",
+            (spoke.conv_id, spoke.user_id),
+        )
+        return {("marks", "missing", spoke.conv_id, spoke.own_seq or 0, spoke.user_id)}
 
     def alter_and_lose_sync_rows(self) -> set[Difference]:
         """Changes a reference in a row of ``sync``, and deletes another row."""
