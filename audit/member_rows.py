@@ -1,4 +1,8 @@
-"""The two tables of membership against the log: joins and leaves, with their SeqIds."""
+"""The two tables of membership against the log: joins and leaves, with their SeqIds.
+
+The table by user has the last join and the last leave of each period, the table by conversation
+the last change of each person.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,13 @@ from audit.checks import run_check
 from audit.log import Log
 from audit.numbered import NumberedPeriods
 from audit.report import AuditReport
-from backends.cassandra.memberships import user_bucket
-from schemas.buckets import membership_bucket
+from backends.cassandra.memberships import member_bucket, user_bucket
 from schemas.number_types import BucketNumber, Milliseconds, SeqId
 from schemas.records import HistoryRule
 
 
 class MembershipRow(NamedTuple):
-    """A row of one of the two tables. Only the table by user has ``messages`` and ``at``."""
+    """A row of one of the two tables. Only the table by user has ``messages``."""
 
     user_id: str
     conv_id: str
@@ -62,7 +65,7 @@ class _Check:
         place = self._place(user, conv_id, seq)
         changes = self._changes(user, conv_id)
         at = next((at for at, change in enumerate(changes) if change[0] == seq), None)
-        if bucket != self._bucket(conv_id, seq):
+        if bucket != self._bucket(user, conv_id):
             self._report.differ("membership", "misplaced", **place, detail=f"bucket {bucket}")
         elif seq > self._log.head(conv_id):
             newer = partial(self._log.holds, conv_id, seq, None)
@@ -88,11 +91,7 @@ class _Check:
         for conv_id, conversation in self._log.conversations.items():
             for user, changes in conversation.changes.items():
                 seen = self._seen.get((user, conv_id), 0)
-                due = (
-                    NumberedPeriods(changes).stored()
-                    if self._is_by_user
-                    else {seq for seq, _ in changes}
-                )
+                due = NumberedPeriods(changes).stored() if self._is_by_user else {changes[-1][0]}
                 for at, (seq, _) in enumerate(changes):
                     if seq in due and not seen >> at & 1:
                         place = self._place(user, conv_id, seq)
@@ -102,8 +101,8 @@ class _Check:
         conversation = self._log.conversations.get(conv_id)
         return [] if conversation is None else conversation.changes.get(user, [])
 
-    def _bucket(self, conv_id: str, seq: SeqId) -> BucketNumber:
-        return user_bucket(conv_id) if self._is_by_user else membership_bucket(seq)
+    def _bucket(self, user: str, conv_id: str) -> BucketNumber:
+        return user_bucket(conv_id) if self._is_by_user else member_bucket(user)
 
     def _rule(self, conv_id: str) -> HistoryRule:
         return self._log.conversations[conv_id].history

@@ -9,9 +9,11 @@ from msgspec import UNSET
 from audit.conversation import AuditedConversation
 from audit.rule_names import Broken
 from schemas.descriptions import description_fault
+from schemas.direct_chats import direct_chat_id, is_direct_chat
 from schemas.limits import Limits
 from schemas.number_types import SeqId
 from schemas.records import (
+    AnyEntry,
     ConversationCreated,
     ConversationDescribed,
     FanoutChanged,
@@ -147,6 +149,19 @@ def description_rules(
         yield Broken("wrong_description", fault.reason)
     if entry.name is UNSET and entry.metadata is UNSET:
         yield Broken("wrong_description", "has neither a name nor metadata")
+
+
+def direct_chat_rules(entry: AnyEntry) -> Iterator[Broken]:
+    """A direct chat is of its two people, and nothing changes its members, owner or name."""
+    if not is_direct_chat(entry.conv_id):
+        return
+    match entry:
+        case ConversationCreated(members=members, sender=sender, join=join):
+            is_pair = len(members) == 2 and sender in members  # noqa: PLR2004 - a pair
+            if join != "invite" or not is_pair or direct_chat_id(*members) != entry.conv_id:
+                yield Broken("wrong_direct_chat", "not of the two people of its id")
+        case MembersAdded() | MembersRemoved() | OwnershipTransferred() | ConversationDescribed():
+            yield Broken("wrong_direct_chat", "changes its members, its owner or its name")
 
 
 def fanout_rules(

@@ -159,9 +159,9 @@ class Servers:
 
     def membership_by_conversation(self) -> Iterable[MembershipRow]:
         """See `Sources`."""
-        columns = "user_id, conv_id, seq, joined, history_rule, bucket"
+        columns = "user_id, conv_id, seq, joined, history_rule, bucket, at"
         rows = self._rows("membership", "membership_by_conversation", "conv_id, bucket", columns)
-        return (MembershipRow(*row) for row in rows)
+        return (MembershipRow(*row)._replace(at=at) for *row, at in rows)
 
     def sync_rows(self) -> Iterable[AuditedSyncRow]:
         """See `Sources`."""

@@ -43,6 +43,7 @@ RuleName: TypeAlias = Literal[
     "owner_not_a_member",
     "no_right_to_transfer",
     "no_right_to_describe",
+    "wrong_direct_chat",  # not of its two people, or changed
     "wrong_description",  # name or metadata outside their rules
     "wrong_successor",  # the new owner is not the longest-standing member
     "succession_missing",  # the owner has left, and no ownership_transferred follows

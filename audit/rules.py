@@ -13,12 +13,14 @@ from audit.conversation import AuditedConversation
 from audit.digests import command_hash
 from audit.member_rules import (
     description_rules,
+    direct_chat_rules,
     fanout_rules,
     membership_rules,
     switch_due,
     transfer_rules,
 )
 from audit.rule_names import Broken
+from schemas.direct_chats import is_direct_chat
 from schemas.ids import is_client_msg_id, is_valid_id
 from schemas.limits import MAX_EDITS, MAX_MESSAGE_BYTES, RECENT_PAGE, RECENT_PAGES, Limits
 from schemas.number_types import Milliseconds
@@ -62,6 +64,7 @@ def broken_rules(before: AuditedConversation, entry: AnyEntry, limits: Limits) -
     if before.head > 0 and isinstance(entry, ConversationCreated):
         yield Broken("created_twice", f"the conversation has {before.head} entries")
     yield from _common_rules(before, entry)
+    yield from direct_chat_rules(entry)
     match entry:
         case MessageSent():
             yield from _by_member(before, entry)
@@ -214,6 +217,7 @@ def _recall_rules(
     before: AuditedConversation, entry: MessageRecalled, limits: Limits
 ) -> Iterator[Broken]:
     by_owner = limits.owner_recalls and entry.sender == before.owner
+    by_owner = by_owner and not is_direct_chat(entry.conv_id)
     if before.is_by_other(entry.target, entry.sender) and not by_owner:
         yield Broken("no_right_to_recall", "not the sender of the message, nor a permitted owner")
     if _age(before, entry) > limits.recall_within_ms or not limits.recall_within_ms:

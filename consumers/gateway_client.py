@@ -33,6 +33,7 @@ from schemas.http.answers import (
 )
 from schemas.http.bodies import MoveCursor, RegisterDevice
 from schemas.http.queries import (
+    BeginningsQuery,
     ConversationsQuery,
     LiveQuery,
     MessagesQuery,
@@ -109,7 +110,7 @@ class GatewayClient:
         path = f"/v1/devices/{_quoted(device_id)}/cursor"
         return await self._send("PUT", path, body, DeviceShown)
 
-    async def beginnings(self, device_id: str, query: ConversationsQuery) -> BeginningsPage:
+    async def beginnings(self, device_id: str, query: BeginningsQuery) -> BeginningsPage:
         """A page of the first SeqIds that a device shows."""
         path = f"/v1/devices/{_quoted(device_id)}/conversations"
         return await self._get(path, query, BeginningsPage)

@@ -6,6 +6,8 @@ command that was not sent, and `CommandRejected`.
 
 ImError
 ├── ConversationNotFound   the conversation does not exist, or the caller was never a member
+├── NotAMember             the caller is not a member now
+├── CursorOfAnotherOrder   the cursor is not from a page in the requested order
 ├── ScopeTooWide           a search over more ranges of SeqIds than one query may name
 ├── CursorAhead            a cursor beyond the end of the log: from another deployment
 ├── DeviceNotFound         the device was never registered, or was removed
@@ -35,6 +37,20 @@ class ConversationNotFound(ImError):
 
     def __init__(self) -> None:
         super().__init__("no such conversation, or the caller was never a member")
+
+
+class NotAMember(ImError):
+    """The caller was a member, and only present members may read this."""
+
+    def __init__(self) -> None:
+        super().__init__("the caller is not a member")
+
+
+class CursorOfAnotherOrder(ImError):
+    """The cursor is not from a page in the requested order."""
+
+    def __init__(self) -> None:
+        super().__init__("the cursor is of another order")
 
 
 class ScopeTooWide(ImError):

@@ -63,7 +63,7 @@ class GatewayReader:
         """All present and former conversations of the user, by id."""
         after: str | None = None
         while True:
-            query = ConversationsQuery(after=after, limit=MAX_CONVERSATIONS)
+            query = ConversationsQuery(order="id", after=after, limit=MAX_CONVERSATIONS)
             page = await self._client.conversations(query)
             for conversation in page.conversations:
                 yield conversation

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from schemas.limits import MEMBERSHIP_BUCKET, MESSAGE_BUCKET, SYNC_BUCKET
+from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
 from schemas.number_types import BucketNumber, SeqId, SyncSeqId
 
 
 def message_bucket(seq: SeqId) -> BucketNumber:
     """The bucket of an entry in the table ``message``."""
     return BucketNumber(seq // MESSAGE_BUCKET)
-
-
-def membership_bucket(seq: SeqId) -> BucketNumber:
-    """The bucket of a membership change in the table ``membership_by_conversation``."""
-    return BucketNumber(seq // MEMBERSHIP_BUCKET)
 
 
 def sync_bucket(place: SyncSeqId) -> BucketNumber:

@@ -41,9 +41,9 @@ MESSAGE_BUCKET = 10_000
 SYNC_BUCKET = 10_000
 """Offsets of a sync shard in one partition of the store."""
 
-MEMBERSHIP_BUCKET = 1_000
-"""SeqIds of a conversation whose membership changes are in one partition of the store. An entry
-has a row for each person that it names."""
+MEMBER_BUCKETS = 16
+"""Number of store partitions for the members of one conversation, by the hash of the person. One
+query reads all of them. A change of the number requires refilling the table."""
 
 USER_BUCKETS = 32
 """Number of store partitions for the memberships of one person, by the hash of the conversation.

@@ -93,6 +93,19 @@ def _elasticsearch_url(text: str) -> str:
     return text
 
 
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", re.ASCII)
+
+
+def _origins(text: str) -> str:
+    if not all(map(_ORIGIN.fullmatch, _listed(text))):
+        raise ValueError("must be origins such as https://chat.example, in lower case")
+    return text
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 _NOT_IN_A_KEYSPACE = re.compile(r"[^a-z0-9_]")
 
 
@@ -118,6 +131,8 @@ class Settings(TokenSettings, HttpLimitSettings):
     elasticsearch_url: Annotated[str, AfterValidator(_elasticsearch_url)] = "http://127.0.0.1:9200"
     gateway_host: str = "127.0.0.1"
     gateway_port: int = Field(default=8080, ge=1, le=65535)
+    cors_origins: Annotated[str, AfterValidator(_origins)] = ""
+    """Origins of web pages that may use the gateway, separated by commas; by default none."""
 
     partitions: int = Field(default=8, ge=1, le=4_000)
     """Partitions of ``messages``, ``timeline`` and ``state``: the maximum number of workers."""
@@ -184,6 +199,11 @@ class Settings(TokenSettings, HttpLimitSettings):
             edit_within_ms=Milliseconds(self.edit_within // timedelta(milliseconds=1)),
             owner_recalls=self.recall_by == "sender_or_owner",
         )
+
+    @property
+    def permitted_origins(self) -> frozenset[str]:
+        """The origins of web pages that may use the gateway."""
+        return frozenset(_listed(self.cors_origins))
 
     def topic(self, topic: Topic) -> str:
         """The name of a topic in this deployment."""

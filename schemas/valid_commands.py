@@ -15,6 +15,7 @@ from msgspec import UNSET
 
 from schemas.codec import encode
 from schemas.descriptions import description_fault
+from schemas.direct_chats import breaks_direct_chat
 from schemas.errors import InvalidCommand, RejectionCode
 from schemas.ids import is_client_msg_id, is_valid_id
 from schemas.limits import MAX_MESSAGE_BYTES, MAX_SEQ, Limits
@@ -78,6 +79,8 @@ def encode_valid(command: AnyCommand, limits: Limits) -> bytes:
         raise InvalidCommand("invalid", f"a command was expected, not {_type(command)}")
     _check_ids(command)
     _check_fields(command, limits)
+    if breaks_direct_chat(command):
+        raise InvalidCommand("not_allowed", "a direct chat is of its two people", field="conv_id")
     try:
         value = encode(command)
     except UnicodeEncodeError:

@@ -28,13 +28,15 @@ class MembershipChange(NamedTuple):
     """A join or a leave of a person by entry ``seq``.
 
     ``history`` is the history rule in the entry of a join; it has no meaning for a leave.
-    ``messages`` is the number of messages up to the entry; it does not influence access.
+    ``messages`` is the number of messages up to the entry, and ``at`` the time of the entry in
+    milliseconds since 1970, 0 if unknown; both do not influence access.
     """
 
     seq: SeqId
     joined: bool
     history: HistoryRule = "since_join"
     messages: int = 0
+    at: int = 0
 
 
 def periods(changes: Iterable[tuple[SeqId, bool]]) -> list[Period]:

@@ -6,7 +6,7 @@
 | ``message`` | the entries of a conversation, by SeqId |
 | ``conversation`` | the current state of a conversation: head, owner, rules, mode, name, … |
 | ``membership_by_user`` | the conversations of a person, with the person's membership periods |
-| ``membership_by_conversation`` | the members of a conversation, with their membership periods |
+| ``membership_by_conversation`` | who is or was a member of a conversation, by the last change |
 | ``read_mark`` | the read mark of a person in a conversation |
 | ``device`` | the devices of a person, each in a slot, with the policy of its registration |
 | ``device_cursor`` | the cursor of each registration of a device, and when it was last seen |
@@ -21,7 +21,7 @@ computes the sizes, ``tests/integration/test_partitions.py`` reads them from the
 |---|---|---|
 | ``message`` | `MESSAGE_BUCKET` entries of `MAX_ENTRY_BYTES` | 99.3 MB |
 | ``sync`` | `SYNC_BUCKET` rows of `MAX_ENTRY_BYTES` | 94.5 MB |
-| ``membership_by_conversation`` | all people named in `MEMBERSHIP_BUCKET` entries | 82.3 MB |
+| ``membership_by_conversation`` | 1/16 of all people who ever were members | below |
 | ``membership_by_user`` | two rows a period, in 1/32 of a person's conversations | below |
 | ``conversation`` | one row, with name and metadata | 6 KB |
 | ``deployment`` | one row | 1 KB |
@@ -39,6 +39,10 @@ The memberships of a person are in `USER_BUCKETS` buckets, by conversation. One 
 at most two rows for each of the `MAX_PERIODS` periods that count
 (`backends.cassandra.memberships`). With one period and the longest ids, 100 MB hold 80,000
 conversations in one bucket, 2,500,000 in all. No bound refuses a join.
+
+The members of a conversation are in `MEMBER_BUCKETS` buckets, by person, with one row for each
+person (written ``USING TIMESTAMP seq``). With the longest ids, 100 MB hold 120,000 people in one
+bucket, 1,920,000 in all.
 
 Membership is stored as events (joined or left, at a SeqId). Such rows are idempotent and may
 arrive in any order; a period with an end would need a read before each write. The row of a join
@@ -104,7 +108,8 @@ _TABLES: Final = (
     )""",
     """CREATE TABLE IF NOT EXISTS membership_by_conversation (
         conv_id text, bucket int, user_id text, seq bigint, joined boolean, history_rule text,
-        PRIMARY KEY ((conv_id, bucket), user_id, seq)
+        at bigint,
+        PRIMARY KEY ((conv_id, bucket), user_id)
     )""",
     """CREATE TABLE IF NOT EXISTS read_mark (
         conv_id text, user_id text, own_seq bigint, own_messages bigint, read_seq bigint,
@@ -139,7 +144,6 @@ _LATER_COLUMNS: Final = (
     "ALTER TABLE message ADD IF NOT EXISTS edited_by bigint",
     "ALTER TABLE message ADD IF NOT EXISTS recalled_by bigint",
     "ALTER TABLE conversation ADD IF NOT EXISTS history_rule text",
-    "ALTER TABLE membership_by_conversation ADD IF NOT EXISTS history_rule text",
     "ALTER TABLE conversation ADD IF NOT EXISTS messages bigint",
     "ALTER TABLE message ADD IF NOT EXISTS messages bigint",
     "ALTER TABLE conversation ADD IF NOT EXISTS at bigint",

@@ -8,7 +8,14 @@ from typing import Final
 import aiohttp
 from msgspec import Raw
 
-from consumers.device.knowledge import Arrived, HistoryPart, Listed, SyncBatch, TimelineItem
+from consumers.device.knowledge import (
+    Arrived,
+    HistoryPart,
+    Listed,
+    LocalDescription,
+    SyncBatch,
+    TimelineItem,
+)
 from consumers.device.spans import Span
 from consumers.gateway_client import NOT_FOUND, GatewayClient, decode_answer
 from schemas.codec import decode_sync_record
@@ -66,7 +73,7 @@ class GatewayTimelines:
         found: list[Listed] = []
         after: str | None = None
         while True:
-            query = ConversationsQuery(after=after, limit=LIST_PAGE)
+            query = ConversationsQuery(order="id", after=after, limit=LIST_PAGE)
             page = await self._gateway.conversations(query)
             found += map(_listed, page.conversations)
             if page.next is None:
@@ -98,5 +105,5 @@ def _item(conv_id: str, raw: Raw) -> TimelineItem:
 def _listed(shown: ConversationShown) -> Listed:
     return Listed(
         shown.conv_id, shown.head, shown.mode, shown.messages, shown.read, shown.unread,
-        shown.periods[0].first,
+        shown.periods[0].first, LocalDescription(shown.name or "", shown.metadata or ""),
     )  # fmt: skip

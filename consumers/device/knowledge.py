@@ -114,12 +114,20 @@ class HistoryPart(NamedTuple):
     items: Sequence[TimelineItem]
 
 
+class LocalDescription(NamedTuple):
+    """Name and metadata (a JSON object as text) of a conversation; empty if there is none."""
+
+    name: str = ""
+    metadata: str = ""
+
+
 class Listed(NamedTuple):
     """A conversation as the store lists it, for the owner of a device.
 
     ``mode`` is None if the owner is not a member. ``messages`` counts the messages up to the
     ``head``. ``read`` is the owner's read mark, ``unread`` the number of messages above the mark,
-    and ``since`` the SeqId of the entry that first let the owner in.
+    and ``since`` the SeqId of the entry that first let the owner in. ``description`` is that as of
+    the ``head``.
     """
 
     conv_id: str
@@ -129,6 +137,7 @@ class Listed(NamedTuple):
     read: SeqId = NO_SEQ
     unread: int = 0
     since: SeqId = FIRST_SEQ
+    description: LocalDescription = LocalDescription()
 
 
 class ShownFrom(NamedTuple):

@@ -6,6 +6,7 @@ import sqlite3
 
 from consumers.device.altered_messages import Alterations
 from consumers.device.conversation_rows import ConversationRows, shown_from
+from consumers.device.description_rows import DescriptionRows
 from consumers.device.device_row import DeviceRow
 from consumers.device.item_rows import ItemRows
 from consumers.device.knowledge import (
@@ -23,7 +24,7 @@ from consumers.device.rejoining import after_join, known_entry
 from consumers.device.spans import Span, missing, next_to_read, reach
 from consumers.device.unread_counts import after_entry, count_of
 from schemas.number_types import SeqId
-from schemas.records import MessageEdited, MessageRecalled
+from schemas.records import ConversationDescribed, MessageEdited, MessageRecalled
 from schemas.unread import Counted
 
 
@@ -38,6 +39,7 @@ class LocalChange:
         device: The cursor and the start of the device.
         conversations: Heads, shown SeqIds, modes and starts.
         items: Entries and holes.
+        descriptions: Names and metadata.
         read_marks: Read marks and counts of messages.
         alterations: Recalls and edits.
     """
@@ -48,6 +50,7 @@ class LocalChange:
         self.device = DeviceRow(db)
         self.conversations = ConversationRows(db)
         self.items = ItemRows(db)
+        self.descriptions = DescriptionRows(db)
         self.read_marks = ReadMarkRows(db)
         self.alterations = Alterations(db)
 
@@ -123,6 +126,11 @@ class LocalChange:
         counted = listed.messages - listed.unread
         self.read_marks.put(listed.conv_id, state.read_to(listed.read, counted))
 
+    def note_description(self, listed: Listed) -> None:
+        """Store name and metadata as the store lists them; a former member sees neither."""
+        if listed.mode is not None:
+            self.descriptions.put(listed.conv_id, listed.head, *listed.description)
+
     def note_pushed_head(self, conv_id: str, head: SeqId) -> bool:
         """Store a head from a live connection; return whether the conversation is known."""
         is_known = self.conversations.is_known(conv_id)
@@ -159,5 +167,7 @@ class LocalChange:
             self.alterations.recall(entry.conv_id, (entry.target, *entry.edits))
         elif isinstance(entry, MessageEdited):
             self.alterations.edit(entry)
+        elif isinstance(entry, ConversationDescribed):
+            self.descriptions.put(entry.conv_id, entry.seq, entry.name, entry.metadata)
         before = self.conversations.get(item.conv_id)
         self.conversations.put(after_join(self._db, before, item, self._user))

@@ -23,6 +23,7 @@ from consumers.device.knowledge import (
     HistoryPart,
     Listed,
     LocalConversation,
+    LocalDescription,
     SyncBatch,
     TimelineItem,
     certain,
@@ -123,6 +124,7 @@ class LocalStore:
         with self._transaction() as change:
             for each in listed:
                 change.note_read_mark(each)
+                change.note_description(each)
                 standing = change.conversations.get(each.conv_id).standing
                 if is_to_be_read(standing, each, everything=everything):
                     change.open_new(each.conv_id, each.since)
@@ -179,6 +181,11 @@ class LocalStore:
         """Return all known conversations, by id."""
         with self._transaction() as change:
             return change.conversations.stored()
+
+    def description(self, conv_id: str) -> LocalDescription:
+        """Return the name and the metadata of a conversation; empty texts if there is none."""
+        with self._transaction() as change:
+            return change.descriptions.get(conv_id)
 
     def unread(self, conv_id: str) -> int | None:
         """Return the number of messages that the owner has not read on any device.

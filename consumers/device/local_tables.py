@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from backends.processes.own_file import OwnFile, open_own_file
+from consumers.device.description_rows import DESCRIPTION_TABLE
 from consumers.device.knowledge import BEFORE_ALL
 from schemas.errors import ConfigurationError
 
@@ -75,6 +76,7 @@ def open_file(path: Path, user: str, device_id: str) -> sqlite3.Connection:
                 " VALUES (?, ?, ?, ?, 0, 0)",
                 owner,
             )
+            db.execute(DESCRIPTION_TABLE)
         owner_row = db.execute("SELECT user_id, device_id FROM device").fetchone()
         if owner_row != (user, device_id):
             raise ConfigurationError(f"the local store {path} is of another user or device")

@@ -10,7 +10,7 @@ import aiohttp
 from consumers.device.knowledge import Beginning, ShownFrom
 from consumers.gateway_client import GatewayClient
 from schemas.http.bodies import MoveCursor, RegisterDevice
-from schemas.http.queries import ConversationsQuery
+from schemas.http.queries import BeginningsQuery
 from schemas.number_types import SyncSeqId
 
 LIST_PAGE: Final = 200
@@ -38,7 +38,7 @@ class GatewayRegistry:
         starts: list[ShownFrom] = []
         after: str | None = None
         while True:
-            query = ConversationsQuery(after=after, limit=LIST_PAGE)
+            query = BeginningsQuery(after=after, limit=LIST_PAGE)
             page = await self._gateway.beginnings(device_id, query)
             starts += [ShownFrom(s.conv_id, s.first, s.head, s.mode) for s in page.conversations]
             if page.next is None:

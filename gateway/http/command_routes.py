@@ -23,16 +23,21 @@ from gateway.http.parameters import parse_parameters
 from gateway.http.problem_kinds import bad_parameter
 from gateway.http.request_bodies import json_response, read_body
 from gateway.http.request_places import USER
+from gateway.reads.conversation_list import can_open
+from gateway.reads.readable_ids import is_id
 from gateway.store.store_port import Store
 from gateway.writes.command_answers import Writes, answer_command, command_status
 from gateway.writes.command_requests import CommandSender, CommandTarget, requested_command
-from schemas.http.answers import CommandPending
+from schemas.direct_chats import direct_chat_id
+from schemas.errors import CommandRejected
+from schemas.http.answers import CommandPending, DirectChatAnswer
 from schemas.http.command_bodies import (
     CommandBody,
     EditedMessage,
     LeftConversation,
     NewConversation,
     NewDescription,
+    NewDirectChat,
     NewMembers,
     NewMessage,
     NewOwner,
@@ -90,6 +95,36 @@ def writing(body: type[CommandBody], *, success: int = _CREATED) -> Handler:
     return write
 
 
+async def put_direct_chat(request: web.Request) -> web.Response:
+    """`PUT /v1/direct/{user}`."""
+    parse_parameters(request.query, NoQuery)
+    gateway, user = request.app[WRITING_GATEWAY], request[USER]
+    person = request.match_info["user"]
+    if not is_id(person) or person == user:
+        raise bad_parameter("user", "must be the id of another person")
+    body = await read_body(request, NewDirectChat)
+    conv_id = direct_chat_id(user, person)
+    found = DirectChatAnswer(conv_id=conv_id, created=False)
+    if await can_open(gateway.store, user, conv_id):
+        return json_response(found)
+    command = requested_command(
+        CommandSender(user, request.get(TOKEN_DEVICE)),
+        CommandTarget(conv_id, person=person),
+        body,
+        gateway.writes.ids,
+        _key(request),
+    )
+    try:
+        answer = await answer_command(gateway.writes, gateway.store, command)
+    except CommandRejected as rejected:
+        if rejected.code != "already_exists":
+            raise
+        return json_response(found)
+    if isinstance(answer, CommandPending):
+        return json_response(answer, status=_ACCEPTED, headers={"Location": answer.status})
+    return json_response(DirectChatAnswer(conv_id=conv_id, created=True), status=_CREATED)
+
+
 async def get_command(request: web.Request) -> web.Response:
     """`GET /v1/commands/{client_msg_id}`."""
     query = parse_parameters(request.query, CommandQuery)
@@ -119,6 +154,7 @@ def _key(request: web.Request) -> str | None:
 
 
 _CONVERSATION: Final = "/v1/conversations/{id}"
+DIRECT_CHAT: Final = "/v1/direct/{user}"
 COMMAND: Final = "/v1/commands/{client_msg_id}"
 
 COMMAND_ROUTES: Final[tuple[tuple[str, str, type[CommandBody]], ...]] = (
@@ -138,6 +174,7 @@ COMMAND_ROUTES: Final[tuple[tuple[str, str, type[CommandBody]], ...]] = (
 
 def add_command_routes(app: web.Application) -> None:
     """Adds the routes that write, and the status of commands."""
+    app.router.add_put(DIRECT_CHAT, put_direct_chat)
     for method, path, body in COMMAND_ROUTES:
         success = 200 if body is ReadUpTo else _CREATED
         app.router.add_route(method, path, writing(body, success=success))

@@ -11,6 +11,7 @@ from gateway import bounds
 from gateway.contacts.contact_log import Contacts, NoContacts, NotedContacts
 from gateway.contacts.contact_producer import ContactProducer
 from gateway.http.command_routes import WRITING_GATEWAY, WritingGateway, add_command_routes
+from gateway.http.cross_origin import cross_origin_headers
 from gateway.http.deployment_guard import Checked, DeploymentGuard
 from gateway.http.gateway_health import Health
 from gateway.http.middleware import middlewares, prepare_headers
@@ -63,7 +64,7 @@ def make_app(  # noqa: PLR0913 - the parts of the gateway
     """
     keys = key_source(settings)
     checked = checked or Checked(store=True, index=True)
-    layers = middlewares(TokenVerifier(settings, keys), checked)
+    layers = middlewares(TokenVerifier(settings, keys), checked, settings.permitted_origins)
     app = web.Application(middlewares=layers, client_max_size=bounds.MAX_BODY_BYTES)
     health = Health(store, index, wake_ups, checked)
     new = NewDevices(settings.new_device, settings.new_device_window)
@@ -81,6 +82,7 @@ def make_app(  # noqa: PLR0913 - the parts of the gateway
     add_command_routes(app)
     add_page_routes(app)
     app.on_response_prepare.append(prepare_headers)
+    app.on_response_prepare.append(cross_origin_headers(settings.permitted_origins))
 
     async def follow_keys(_app: web.Application) -> AsyncIterator[None]:
         async with keys.running():

@@ -3,10 +3,12 @@
 1. `tell`: adds a request id, logs one line, and answers every failure as problem+json. The line
    has the route, but not the path, the query or the token, which would identify people and reveal
    what they search for.
-2. `_serve_checked`: refuses requests until the data is verified to belong to this deployment.
-3. `_identify`: authenticates the caller. Only routes in `OPEN_ROUTES` need no token, so a new
+2. `gateway.http.cross_origin`: answers the preflight requests of web pages, and checks the origin
+   of live connections.
+3. `_serve_checked`: refuses requests until the data is verified to belong to this deployment.
+4. `_identify`: authenticates the caller. Only routes in `OPEN_ROUTES` need no token, so a new
    route is not open by mistake. After this step the connection counts for the caller.
-4. `gateway.http.request_places`: bounds the number of requests in flight, and their duration.
+5. `gateway.http.request_places`: bounds the number of requests in flight, and their duration.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from aiohttp.typedefs import Handler, Middleware
 from gateway import bounds
 from gateway.http import problem_kinds
 from gateway.http.connection import connection_of
+from gateway.http.cross_origin import cross_origin
 from gateway.http.deployment_guard import Checked
 from gateway.http.live_socket import PROTOCOL
 from gateway.http.page import PAGE_ROUTES
@@ -54,9 +57,12 @@ _GIVEN_UP: Final = 499
 """The status in the log if the caller went away, as in a well-known proxy."""
 
 
-def middlewares(tokens: TokenVerifier, checked: Checked) -> list[Middleware]:
-    """All middlewares, outermost first."""
-    return [tell, _serve_checked(checked), _identify(tokens), placed()]
+def middlewares(
+    tokens: TokenVerifier, checked: Checked, origins: frozenset[str]
+) -> list[Middleware]:
+    """All middlewares, outermost first. ``origins`` are the permitted origins of web pages."""
+    crossing = cross_origin(origins, LIVE)
+    return [tell, crossing, _serve_checked(checked), _identify(tokens), placed()]
 
 
 async def prepare_headers(_request: web.Request, response: web.StreamResponse) -> None:

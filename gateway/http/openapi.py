@@ -18,8 +18,10 @@ from gateway.http.openapi_parts import (
 )
 from schemas.http import answers, bodies
 from schemas.http.queries import (
+    BeginningsQuery,
     ConversationsQuery,
     LiveQuery,
+    MembersQuery,
     MessagesQuery,
     NoQuery,
     SearchQuery,
@@ -30,6 +32,7 @@ from schemas.records import AnyEntry, AnySyncRecord, MessageSent
 _SHOWN: Final = (
     answers.HealthShown,
     answers.ConversationsPage,
+    answers.MembersPage,
     answers.HistoryPage,
     answers.Hole,
     answers.SyncPage,
@@ -123,9 +126,14 @@ def _operations() -> dict[str, dict[str, Any]]:
         ),
         "/openapi.json": _open(operation("This document", None, NoQuery)),
         "/v1/conversations": operation(
-            "The caller's conversations by id, including those that the caller has left",
+            "The caller's conversations, including those that the caller has left",
             "ConversationsPage",
             ConversationsQuery,
+        ),
+        "/v1/conversations/{id}/members": named(
+            operation(
+                "The members of a conversation, by id", "MembersPage", MembersQuery, "403", "404"
+            )
         ),
         "/v1/conversations/{id}/messages": named(
             operation(
@@ -166,7 +174,7 @@ def _operations() -> dict[str, dict[str, Any]]:
             operation(
                 "The first SeqId of each conversation that a new device shows",
                 "BeginningsPage",
-                ConversationsQuery,
+                BeginningsQuery,
                 "404",
             )
         ),

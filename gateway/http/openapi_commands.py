@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 from typing import Any, Final
 
-from gateway.http.command_routes import COMMAND, COMMAND_ROUTES, IDEMPOTENCY_KEY
+from gateway.http.command_routes import COMMAND, COMMAND_ROUTES, DIRECT_CHAT, IDEMPOTENCY_KEY
 from gateway.http.openapi_parts import PATH_ID, body_of, operation, problem, response_of
-from schemas.http.answers import CommandAnswer, CommandPending, CommandStatus
+from schemas.http.answers import CommandAnswer, CommandPending, CommandStatus, DirectChatAnswer
 from schemas.http.command_bodies import (
     CommandBody,
     LeftConversation,
+    NewDirectChat,
     ReadUpTo,
     RecalledMessage,
     RemovedMember,
@@ -21,13 +22,17 @@ from schemas.records import MAX_ID_LENGTH
 
 COMMAND_STRUCTS: Final = (
     *(body for _, _, body in COMMAND_ROUTES),
+    NewDirectChat,
     CommandAnswer,
+    DirectChatAnswer,
     CommandPending,
     CommandStatus,
 )
 """The bodies and the answers of these operations."""
 
-_WITHOUT_FIELDS: Final = frozenset({RemovedMember, LeftConversation, RecalledMessage})
+_WITHOUT_FIELDS: Final = frozenset(
+    {RemovedMember, LeftConversation, RecalledMessage, NewDirectChat}
+)
 _UUID7: Final = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
 _PLACES: Final = {
     "id": PATH_ID,
@@ -64,6 +69,7 @@ def command_operations() -> dict[str, dict[str, Any]]:
     paths: dict[str, dict[str, Any]] = {}
     for method, path, body in COMMAND_ROUTES:
         paths.setdefault(path, {})[method.lower()] = _writing(path, body)
+    paths[DIRECT_CHAT] = {"put": _direct_chat()}
     status = operation(
         "The state of a command whose request ended without its outcome. Only the gateway that "
         "answered the request knows the command, for ten minutes",
@@ -92,6 +98,16 @@ def _writing(path: str, body: type[CommandBody]) -> dict[str, Any]:
         "responses": accepted | made["responses"] | {"504": unknown},
         **body_of(body.__name__, required=body not in _WITHOUT_FIELDS),
     }
+
+
+def _direct_chat() -> dict[str, Any]:
+    """Like a command, but it also succeeds if the chat exists."""
+    made = _writing(DIRECT_CHAT, NewDirectChat)
+    answers = {
+        "200": response_of("The chat exists", "DirectChatAnswer"),
+        "201": response_of("The chat was created", "DirectChatAnswer"),
+    }
+    return made | {"responses": made["responses"] | answers}
 
 
 def _summary(body: type[CommandBody]) -> str:

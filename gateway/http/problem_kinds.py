@@ -6,6 +6,8 @@ Problem
 ├── 400 too-wide         a search over more ranges of SeqIds than one query may name
 ├── 400 bad-body         a body that the route does not accept; ``parameter`` names the field
 ├── 401 unauthorized     no token, or an invalid one
+├── 403 origin-not-permitted a live connection of a web page of another origin
+├── 403 not-a-member     the caller was a member, and only present members may read this
 ├── 404 not-found        the conversation does not exist, or the caller was never a member
 ├── 404 no-such-device   the device was never registered, or was removed
 ├── 409 too-many-devices the person has the maximum number of devices
@@ -109,6 +111,31 @@ def no_such_conversation() -> Problem:
         title="Not found",
         detail="There is no such conversation, or you were never in it.",
     )
+
+
+def not_a_member() -> Problem:
+    """The caller was a member, and only present members may read this."""
+    return Problem(
+        status=403,
+        kind="not-a-member",
+        title="Not a member",
+        detail="You are not a member of the conversation now.",
+    )
+
+
+def origin_not_permitted() -> Problem:
+    """A live connection of a web page whose origin is not permitted."""
+    return Problem(
+        status=403,
+        kind="origin-not-permitted",
+        title="Origin not permitted",
+        detail="Web pages of this origin may not connect: see IM_CORS_ORIGINS.",
+    )
+
+
+def cursor_of_another_order() -> Problem:
+    """The cursor is not from a page in the requested order."""
+    return bad_parameter("after", "is not from a page in this order: begin without it")
 
 
 def bad_body(why: str, field: str = "body") -> Problem:

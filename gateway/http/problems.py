@@ -16,9 +16,11 @@ from gateway.errors import (
     ConversationBusy,
     ConversationNotFound,
     CursorAhead,
+    CursorOfAnotherOrder,
     DeliveryUnknown,
     DeviceNotFound,
     NoListenerPlace,
+    NotAMember,
     ScopeTooWide,
     TokenExpired,
     TooManyAdditions,
@@ -33,6 +35,8 @@ from schemas.errors import CommandRejected, InvalidCommand, ServerUnavailable, T
 
 _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     ConversationNotFound: lambda _: problem_kinds.no_such_conversation(),
+    NotAMember: lambda _: problem_kinds.not_a_member(),
+    CursorOfAnotherOrder: lambda _: problem_kinds.cursor_of_another_order(),
     ScopeTooWide: lambda _: problem_kinds.too_wide(),
     CursorAhead: lambda error: problem_kinds.cursor_ahead(error.name),
     DeviceNotFound: lambda _: problem_kinds.no_such_device(),

@@ -33,6 +33,7 @@ from gateway.reads import history, search, sync_back
 from gateway.reads import sync_page as sync
 from gateway.reads.access import access_conversation
 from gateway.reads.device_registry import NewDevices
+from gateway.reads.member_list import list_members
 from gateway.reads.readable_ids import is_id
 from gateway.reads.search_terms import from_cursor, parse_query
 from gateway.reads.sync_page import SyncRead
@@ -40,8 +41,10 @@ from gateway.store.index_port import Index, Query, SearchAsked, SearchPosition
 from gateway.store.store_port import Store
 from schemas.http.bodies import MoveCursor, RegisterDevice
 from schemas.http.queries import (
+    BeginningsQuery,
     ConversationsQuery,
     LiveQuery,
+    MembersQuery,
     MessagesQuery,
     NoQuery,
     SearchQuery,
@@ -83,9 +86,14 @@ async def get_conversations(request: web.Request) -> web.Response:
     """`GET /v1/conversations`."""
     query = parse_parameters(request.query, ConversationsQuery)
     store = request.app[GATEWAY].store
-    listing = conversations.list_conversations(
-        store, request[USER], query.after or "", query.limit
-    )
+    return json_response(await conversations.list_conversations(store, request[USER], query))
+
+
+async def get_members(request: web.Request) -> web.Response:
+    """`GET /v1/conversations/{id}/members`."""
+    query = parse_parameters(request.query, MembersQuery)
+    store, conv_id = request.app[GATEWAY].store, request.match_info["id"]
+    listing = list_members(store, request[USER], conv_id, query.after or "", query.limit)
     return json_response(await listing)
 
 
@@ -209,7 +217,7 @@ async def delete_device(request: web.Request) -> web.Response:
 
 async def get_beginnings(request: web.Request) -> web.Response:
     """`GET /v1/devices/{id}/conversations`."""
-    query = parse_parameters(request.query, ConversationsQuery)
+    query = parse_parameters(request.query, BeginningsQuery)
     showing = devices.show_beginnings(*_device(request), query.after or "", query.limit)
     return json_response(await showing)
 
@@ -246,6 +254,7 @@ ROUTES: Final[tuple[tuple[str, Handler], ...]] = (
     ("/healthz", get_health),
     ("/openapi.json", get_openapi),
     ("/v1/conversations", get_conversations),
+    ("/v1/conversations/{id}/members", get_members),
     ("/v1/conversations/{id}/messages", get_messages),
     ("/v1/sync", get_sync),
     ("/v1/sync/end", get_sync_end),

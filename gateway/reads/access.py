@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from gateway.errors import ConversationNotFound
 from gateway.reads.readable_ids import is_id
-from gateway.store.store_port import Store
+from gateway.store.store_port import ConversationHead, Store
 from schemas.number_types import SeqId
 from schemas.records import FanoutMode
 from schemas.unread import Counted
@@ -23,17 +23,20 @@ class ConversationAccess(NamedTuple):
     ``stored`` is the SeqId up to which the store has the conversation and its membership. No entry
     above ``stored`` is shown, because the user's membership there is not known yet. ``stays`` are
     the user's membership periods, ``readable`` is the ranges that the user may read back.
-    ``joined`` is the user's last join, ``end`` is the last entry that the user may see.
+    ``joined`` is the user's last join, ``end`` is the last entry that the user may see, and
+    ``active`` the time of this entry in milliseconds since 1970. ``about`` is the state of the
+    conversation, of which a former member may see nothing.
     """
 
     conv_id: str
     user: str
     stored: SeqId
-    mode: FanoutMode
+    about: ConversationHead
     stays: list[Period]
     readable: list[Period]
     joined: Counted
     end: Counted
+    active: int = 0
 
     def may_see(self, seq: SeqId) -> bool:
         """Whether the user may see the entry ``seq`` now."""
@@ -67,6 +70,11 @@ class ConversationAccess(NamedTuple):
         return self.stays[-1].last is None
 
     @property
+    def mode(self) -> FanoutMode:
+        """The mode of the conversation."""
+        return self.about.mode
+
+    @property
     def head(self) -> SeqId:
         """The last SeqId that the user may know: for a former member, none after the leave."""
         return self.end.seq
@@ -97,16 +105,17 @@ async def access_conversation(store: Store, user: str, conv_id: str) -> Conversa
     counts = {change.seq: change.messages for change in changes}
     joined = max(change.seq for change in changes if change.joined)
     last = stays[-1].last
-    end = Counted(conversation.head, conversation.messages)
+    end, active = Counted(conversation.head, conversation.messages), conversation.at
     if last is not None and last < end.seq:
-        end = Counted(last, counts[last])
+        end, active = Counted(last, counts[last]), max(changes).at
     return ConversationAccess(
         conv_id,
         user,
         conversation.head,
-        conversation.mode,
+        conversation,
         stays,
         readable(changes),
         joined=Counted(joined, counts[joined]),
         end=end,
+        active=active,
     )

@@ -10,31 +10,53 @@ import msgspec
 
 from gateway.errors import ConversationNotFound
 from gateway.reads.access import ConversationAccess, access_conversation
+from gateway.reads.conversation_order import choose_conversations
+from gateway.reads.last_entry import last_entries
 from gateway.reads.unread_count import UnreadCount, reading_of
 from gateway.store.store_port import Store
-from schemas.http.answers import ConversationShown, ConversationsPage, PeriodShown
+from schemas.http.answers import (
+    ConversationShown,
+    ConversationsPage,
+    LastEntryShown,
+    PeriodShown,
+)
+from schemas.http.queries import ConversationsQuery
 
 MAX_PAGE_BYTES: Final = 524_288
 """Maximum size of a page. A page is larger only if it has one conversation that is larger."""
 
 
-async def list_conversations(store: Store, user: str, after: str, limit: int) -> ConversationsPage:
-    """The first conversations with ids above ``after`` of which ``user`` is or was a member.
+async def list_conversations(
+    store: Store, user: str, query: ConversationsQuery
+) -> ConversationsPage:
+    """One page of the conversations of which ``user`` is or was a member.
 
-    At most ``limit`` conversations with at most `MAX_PAGE_BYTES` bytes, but at least one.
+    At most `MAX_PAGE_BYTES` bytes, but at least one conversation.
 
     Raises:
+        CursorOfAnotherOrder: The cursor is not from a page in the requested order.
         ServerUnavailable: The store does not answer.
     """
-    ids = await store.conversation_ids(user, after, limit + 1)
-    more, ids = len(ids) > limit, ids[:limit]
-    found = await open_conversations(store, user, ids)
-    readings = await asyncio.gather(*(reading_of(store, each) for each in found.values()))
-    shown = list(map(_shown, found.values(), readings))
+    choice = await choose_conversations(store, user, query.order, query.after, query.limit)
+    found = await open_conversations(store, user, choice.conv_ids)
+    readings, lasts = await asyncio.gather(
+        asyncio.gather(*(reading_of(store, each) for each in found.values())),
+        last_entries(store, found),
+    )
+    shown = [
+        _shown(access, reading, lasts.get(access.conv_id))
+        for access, reading in zip(found.values(), readings, strict=True)
+    ]
     fitting = _fitting(shown)
+    after: str | None = None
     if fitting < len(shown):
-        return ConversationsPage(conversations=shown[:fitting], next=shown[fitting - 1].conv_id)
-    return ConversationsPage(conversations=shown, next=ids[-1] if more else None)
+        shown = shown[:fitting]
+        after = choice.cursor(shown[-1].conv_id, shown[-1].active)
+    elif choice.more:
+        last = choice.conv_ids[-1]
+        active = found[last].active if last in found else 0
+        after = choice.cursor(last, active)
+    return ConversationsPage(conversations=shown, next=after, order=choice.order)
 
 
 def _fitting(shown: list[ConversationShown]) -> int:
@@ -55,6 +77,15 @@ async def open_conversations(
     return {access.conv_id: access for access in opened if access is not None}
 
 
+async def can_open(store: Store, user: str, conv_id: str) -> bool:
+    """Whether ``user`` is or was a member of a conversation.
+
+    Raises:
+        ServerUnavailable: The store does not answer.
+    """
+    return await _open(store, user, conv_id) is not None
+
+
 async def _open(store: Store, user: str, conv_id: str) -> ConversationAccess | None:
     try:
         return await access_conversation(store, user, conv_id)
@@ -62,14 +93,22 @@ async def _open(store: Store, user: str, conv_id: str) -> ConversationAccess | N
         return None
 
 
-def _shown(access: ConversationAccess, reading: UnreadCount) -> ConversationShown:
+def _shown(
+    access: ConversationAccess, reading: UnreadCount, last: LastEntryShown | None
+) -> ConversationShown:
+    member = access.about if access.is_member else None
     return ConversationShown(
         conv_id=access.conv_id,
         head=access.head,
         messages=access.end.messages,
         read=reading.mark,
         unread=reading.unread,
-        mode=access.mode if access.is_member else None,
+        mode=member and member.mode,
         periods=[PeriodShown(stay.first, stay.last) for stay in access.stays],
         readable=[PeriodShown(part.first, part.last) for part in access.readable],
+        name=(member and member.name) or None,
+        metadata=(member and member.metadata) or None,
+        member_count=member and member.member_count,
+        active=access.active,
+        last=last,
     )

@@ -18,11 +18,12 @@ from gateway.store.store_port import (
     Expiry,
     ReadMark,
     StoredEntry,
+    StoredMember,
     StoredRow,
 )
 from schemas.buckets import message_bucket
 from schemas.errors import ServerUnavailable
-from schemas.limits import USER_BUCKETS
+from schemas.limits import MEMBER_BUCKETS, USER_BUCKETS
 from schemas.number_types import NO_SEQ, BucketNumber, SeqId, SyncSeqId
 from schemas.records import HistoryRule
 from schemas.settings import Settings
@@ -34,20 +35,33 @@ _CHANGES: Final = 5_000
 """Membership rows in one response, some 100 bytes each."""
 
 _BUCKETS: Final = [BucketNumber(number) for number in range(USER_BUCKETS)]
+_MEMBER_BUCKETS: Final = [BucketNumber(number) for number in range(MEMBER_BUCKETS)]
+
+_TIMES_AT_ONCE: Final = 100
+"""Conversations in one query for times: a query for each takes most of a page's time in the
+driver."""
 
 
 class _Read(Enum):
-    CONVERSATION = "SELECT head, mode, messages FROM conversation WHERE conv_id = ?"
+    CONVERSATION = (
+        "SELECT head, mode, messages, at, owner, member_count, name, metadata FROM conversation"
+        " WHERE conv_id = ?"
+    )
+    TIMES = "SELECT conv_id, at FROM conversation WHERE conv_id IN ?"
+    MEMBERS = (
+        "SELECT user_id, seq, joined, at FROM membership_by_conversation"
+        " WHERE conv_id = ? AND bucket IN ? AND user_id > ? PER PARTITION LIMIT ?"
+    )
     CHANGES = (
-        "SELECT place, seq, since, joined, history_rule, messages FROM membership_by_user"
+        "SELECT place, seq, since, joined, history_rule, messages, at FROM membership_by_user"
         " WHERE user_id = ? AND bucket = ? AND conv_id = ?"
     )
     ALL_CHANGES = (
-        "SELECT conv_id, place, seq, since, joined, history_rule, messages"
+        "SELECT conv_id, place, seq, since, joined, history_rule, messages, at"
         " FROM membership_by_user WHERE user_id = ? AND bucket IN ? LIMIT ?"
     )
     MORE_CHANGES = (
-        "SELECT conv_id, place, seq, since, joined, history_rule, messages"
+        "SELECT conv_id, place, seq, since, joined, history_rule, messages, at"
         " FROM membership_by_user"
         " WHERE user_id = ? AND bucket = ? AND (conv_id, place) > (?, ?) LIMIT ?"
     )
@@ -107,8 +121,10 @@ class CassandraStore:
         rows = await self._read(_Read.CONVERSATION, conv_id)
         if not rows:
             return None
-        ((head, mode, messages),) = rows
-        return ConversationHead(head, mode, messages or 0)
+        ((head, mode, messages, at, owner, count, name, metadata),) = rows
+        return ConversationHead(
+            head, mode, messages or 0, at or 0, owner or "", count, name or "", metadata or ""
+        )
 
     async def changes(self, user: str, conv_id: str) -> list[MembershipChange]:
         """See `Store`."""
@@ -139,6 +155,26 @@ class CassandraStore:
         """See `Store`."""
         rows = await self._read(_Read.CONVERSATION_IDS, user, _BUCKETS, after, limit)
         return sorted(conv_id for (conv_id,) in rows)[:limit]
+
+    async def activities(self, user: str, most: int) -> dict[str, int] | None:
+        """See `Store`. Reads the times of `_TIMES_AT_ONCE` conversations in one query."""
+        rows = await self._read(_Read.ALL_CHANGES, user, _BUCKETS, most + 1)
+        if len(rows) > most:
+            return None
+        last = {c: changes[-1] for c, changes in _by_conversation(rows).items() if changes}
+        times = {c: change.at for c, change in last.items()}
+        present = [c for c, change in last.items() if change.joined]
+        starts = range(0, len(present), _TIMES_AT_ONCE)
+        asked = [(present[start : start + _TIMES_AT_ONCE],) for start in starts]
+        for part in await self._read_all(_Read.TIMES, asked):
+            times |= {conv_id: at or 0 for conv_id, at in part}
+        return times
+
+    async def members(self, conv_id: str, after: str, limit: int) -> list[StoredMember]:
+        """See `Store`."""
+        rows = await self._read(_Read.MEMBERS, conv_id, _MEMBER_BUCKETS, after, limit)
+        found = [StoredMember(user, seq, joined, at or 0) for user, seq, joined, at in rows]
+        return sorted(found)[:limit]
 
     async def messages_up_to(self, conv_id: str, seq: SeqId) -> int:
         """See `Store`."""
@@ -231,15 +267,16 @@ def changes_of(rows: Rows) -> list[MembershipChange]:
     found: list[MembershipChange] = []
     joins: dict[int, SeqId] = {}
     leaves: list[tuple[int, MembershipChange]] = []
-    for place, seq, since, joined, history, messages in rows:
+    for place, seq, since, joined, history, messages, at in rows:
+        rule: HistoryRule = history or "since_join"
+        change = MembershipChange(seq, joined, rule, messages or 0, at or 0)
         if not joined:
-            leaves.append((place, MembershipChange(seq, joined=False, messages=messages or 0)))
+            leaves.append((place, change))
             continue
         joins[place] = seq
-        rule: HistoryRule = history or "since_join"
         if since < seq:
             found.append(MembershipChange(since, joined=True, history=rule))
-        found.append(MembershipChange(seq, joined=True, history=rule, messages=messages or 0))
+        found.append(change)
     found += [
         change
         for place, change in leaves

@@ -43,6 +43,7 @@ from gateway.store.store_port import (
     ReadMark,
     Store,
     StoredEntry,
+    StoredMember,
     StoredRow,
 )
 from schemas.number_types import BucketNumber, SeqId, SyncSeqId
@@ -80,6 +81,16 @@ class CoalescingStore:
     async def conversation_ids(self, user: str, after: str, limit: int) -> list[str]:
         """See `Store`."""
         return await self._store.conversation_ids(user, after, limit)
+
+    async def activities(self, user: str, most: int) -> dict[str, int] | None:
+        """See `Store`."""
+        return await self._store.activities(user, most)
+
+    async def members(self, conv_id: str, after: str, limit: int) -> list[StoredMember]:
+        """See `Store`."""
+        return await self._same(
+            ("members", conv_id, after, limit), lambda: self._store.members(conv_id, after, limit)
+        )
 
     async def messages_up_to(self, conv_id: str, seq: SeqId) -> int:
         """See `Store`."""

@@ -25,15 +25,38 @@ SLICE: Final = 100
 1 MB."""
 
 
+MAX_SORTED: Final = 5_000
+"""Joins and leaves of a person whose conversations are sorted by activity."""
+
+
 class ConversationHead(NamedTuple):
     """The state of a conversation. All entries up to SeqId ``head`` are sequenced and stored.
 
-    ``messages``: the number of messages among them.
+    ``messages``: the number of messages among them. ``at``: the time of the head in milliseconds
+    since 1970, 0 if an early version stored the head. ``member_count`` is None if no entry has
+    counted the members. ``name`` and ``metadata`` are empty if there is none.
     """
 
     head: SeqId
     mode: FanoutMode
     messages: int = 0
+    at: int = 0
+    owner: str = ""
+    member_count: int | None = None
+    name: str = ""
+    metadata: str = ""
+
+
+class StoredMember(NamedTuple):
+    """A person who is or was a member, by the last entry that added or removed them.
+
+    ``at``: the time of the entry in milliseconds since 1970.
+    """
+
+    user: str
+    seq: int
+    joined: bool
+    at: int
 
 
 class ReadMark(NamedTuple):
@@ -101,6 +124,18 @@ class Store(Protocol):
 
     async def conversation_ids(self, user: str, after: str, limit: int) -> list[str]:
         """Conversations of which ``user`` is or was a member: ``limit`` ids above ``after``."""
+
+    async def activities(self, user: str, most: int) -> dict[str, int] | None:
+        """The time of the last entry of each conversation of which ``user`` is or was a member.
+
+        In milliseconds since 1970, and 0 if the time is not stored. For a former member, the time
+        of the last leave. None if the person has more than ``most`` joins and leaves, so that the
+        work is bounded. The times are for sorting: a person who is removed during the call may
+        get the time of a later entry.
+        """
+
+    async def members(self, conv_id: str, after: str, limit: int) -> list[StoredMember]:
+        """People who are or were members: ``limit`` ids above ``after``, in order."""
 
     async def messages_up_to(self, conv_id: str, seq: SeqId) -> int:
         """The number of messages up to a stored entry, also for a recalled entry."""

@@ -14,6 +14,7 @@ from schemas.http.command_bodies import (
     LeftConversation,
     NewConversation,
     NewDescription,
+    NewDirectChat,
     NewMembers,
     NewMessage,
     NewOwner,
@@ -124,12 +125,13 @@ def _membership_command(
                 metadata=body.metadata,
                 **fields,
             )
+        case NewDirectChat():
+            return CreateConversation(members=[target.person], **fields)
         case NewMembers():
             return AddMembers(members=body.members, **fields)
-        case RemovedMember():
-            return RemoveMembers(members=[target.person], **fields)
-        case LeftConversation():
-            return RemoveMembers(members=[user], **fields)
+        case RemovedMember() | LeftConversation():
+            person = user if isinstance(body, LeftConversation) else target.person
+            return RemoveMembers(members=[person], **fields)
         case NewOwner():
             return TransferOwnership(to=body.owner, **fields)
         case NewDescription():

@@ -11,6 +11,7 @@ from typing import Generic, Literal, TypeAlias, TypeVar
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from schemas.errors import RejectionCode
+from schemas.http.queries import ConversationOrder
 from schemas.number_types import Milliseconds, SeqId, SyncSeqId
 from schemas.records import FanoutMode, NewDevicePolicy
 
@@ -124,6 +125,13 @@ class CommandAnswer(Struct, frozen=True, kw_only=True):
     client_msg_id: str
 
 
+class DirectChatAnswer(Struct, frozen=True, kw_only=True):
+    """The direct chat of two people. ``created``: this request has created it."""
+
+    conv_id: str
+    created: bool
+
+
 class CommandPending(Struct, frozen=True, kw_only=True):
     """The broker has the command; its outcome is not known yet. ``status`` is its `CommandStatus`.
 
@@ -187,8 +195,26 @@ class PeriodShown(Struct, frozen=True):
     last: SeqId | None
 
 
+class LastEntryShown(Struct, frozen=True, kw_only=True):
+    """The last entry that the caller may read. ``at`` is milliseconds since 1970.
+
+    ``text`` is the text of a message or an edit; null for any other kind.
+    """
+
+    seq: int
+    kind: str
+    sender: str
+    at: int
+    text: str | None
+
+
 class ConversationShown(Struct, frozen=True, kw_only=True):
-    """A conversation of which the caller is, or was, a member; only members see ``mode``.
+    """A conversation of which the caller is, or was, a member.
+
+    Only present members see ``mode``, ``name``, ``metadata`` (a JSON object as text) and
+    ``member_count``; each is null if there is none. ``active`` is the time of the last entry that
+    the caller may know, in milliseconds since 1970; 0 if it is unknown. ``last`` is this entry;
+    null if it was recalled or is not readable.
 
     ``periods`` are the caller's membership periods. ``readable`` is the ranges that history shows
     to the caller: the same periods, or more if members may read entries from before their join.
@@ -204,12 +230,43 @@ class ConversationShown(Struct, frozen=True, kw_only=True):
     mode: FanoutMode | None
     periods: list[PeriodShown]
     readable: list[PeriodShown]
+    name: str | None = None
+    metadata: str | None = None
+    member_count: int | None = None
+    active: int = 0
+    last: LastEntryShown | None = None
 
 
 class ConversationsPage(Struct, frozen=True, kw_only=True):
-    """Some of the caller's conversations, by id. ``next`` is the ``after`` of the next page."""
+    """Some of the caller's conversations. ``next`` is the ``after`` of the next page.
+
+    ``order`` is ``id`` for a person with too many conversations to sort them by activity.
+    """
 
     conversations: list[ConversationShown]
+    next: str | None
+    order: ConversationOrder = "id"
+
+
+class MemberShown(Struct, frozen=True, kw_only=True):
+    """A member. ``seq`` and ``joined`` are the SeqId and the time of their last join.
+
+    The time is in milliseconds since 1970. ``owner``: whether the member is the owner.
+    """
+
+    user: str
+    seq: int
+    joined: int
+    owner: bool
+
+
+class MembersPage(Struct, frozen=True, kw_only=True):
+    """Some members of a conversation, by id. ``next`` is the ``after`` of the next page.
+
+    A page may have fewer members than ``limit``, or none, and still a ``next``.
+    """
+
+    members: list[MemberShown]
     next: str | None
 
 

@@ -55,6 +55,13 @@ class NewConversation(CommandBody, frozen=True):
     metadata: str | UnsetType = UNSET
 
 
+class NewDirectChat(CommandBody, frozen=True):
+    """Gets or creates the direct chat of the caller and the person in the path.
+
+    The body may be absent.
+    """
+
+
 class NewMembers(CommandBody, frozen=True):
     """Adds people. In an open conversation, the caller may also add themselves."""
 

@@ -20,6 +20,7 @@ DEFAULT_PAGE: Final = 100
 DEFAULT_HITS: Final = 20
 
 MAX_CONVERSATIONS: Final = 200
+MAX_MEMBERS: Final = 200
 MAX_ITEMS: Final = 500
 """Maximum number of items in a page of history."""
 
@@ -40,6 +41,9 @@ MAX_CURSOR_CHARACTERS: Final = 2_000
 _LIMIT: Final = "Maximum items of a page; bytes may end it earlier."
 _NEXT: Final = "The `next` of an earlier page."
 
+ConversationOrder: TypeAlias = Literal["activity", "id"]
+"""By the time of the last entry, newest first; or by id."""
+
 _SeqId: TypeAlias = Annotated[SeqId, Meta(ge=1, le=MAX_SEQ)]
 _SyncCursor: TypeAlias = Annotated[SyncSeqId, Meta(ge=-1, le=MAX_CURSOR)]
 
@@ -49,10 +53,34 @@ class NoQuery(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ConversationsQuery(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A page of a list of conversations, by id."""
+    """A page of the list of the caller's conversations."""
+
+    order: Annotated[
+        ConversationOrder,
+        Meta(
+            description="By the time of the last entry, newest first; or by id. Only pages by id "
+            "are complete while conversations change."
+        ),
+    ] = "activity"
+    after: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=MAX_CURSOR_CHARACTERS)] | None,
+        Meta(description=_NEXT),
+    ] = None
+    limit: Annotated[int, Meta(ge=1, le=MAX_CONVERSATIONS, description=_LIMIT)] = DEFAULT_PAGE
+
+
+class BeginningsQuery(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A page of the first SeqIds that a device shows, by conversation id."""
 
     after: Annotated[Id | None, Meta(description=_NEXT)] = None
     limit: Annotated[int, Meta(ge=1, le=MAX_CONVERSATIONS, description=_LIMIT)] = DEFAULT_PAGE
+
+
+class MembersQuery(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A page of the members of a conversation, by id."""
+
+    after: Annotated[Id | None, Meta(description=_NEXT)] = None
+    limit: Annotated[int, Meta(ge=1, le=MAX_MEMBERS, description=_LIMIT)] = DEFAULT_PAGE
 
 
 class MessagesQuery(Struct, frozen=True, kw_only=True, omit_defaults=True):

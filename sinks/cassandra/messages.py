@@ -10,11 +10,16 @@ from typing import Final, NamedTuple, TypeAlias
 from cassandra.cluster import Session
 from msgspec import UNSET
 
-from backends.cassandra.memberships import join_place, leave_place, user_bucket
-from schemas.buckets import membership_bucket, message_bucket
+from backends.cassandra.memberships import (
+    join_place,
+    leave_place,
+    member_bucket,
+    user_bucket,
+)
+from schemas.buckets import message_bucket
 from schemas.codec import decode_entry
 from schemas.errors import PoisonRecord, TransientFailure, UndecodableRecord
-from schemas.limits import MEMBERSHIP_BUCKET, MESSAGE_BUCKET
+from schemas.limits import MESSAGE_BUCKET
 from schemas.number_types import BucketNumber
 from schemas.records import (
     AnyEntry,
@@ -42,7 +47,7 @@ from sinks.cassandra.requests import (
 _ROW_OVERHEAD: Final = 128
 """Size of a row in a request without its text, in bytes."""
 
-_MAX_SEQ: Final = min(MESSAGE_BUCKET, MEMBERSHIP_BUCKET) * (1 << 31) - 1
+_MAX_SEQ: Final = MESSAGE_BUCKET * (1 << 31) - 1
 """The highest SeqId whose bucket number has 32 bits, as in the tables."""
 
 _MembershipEntry: TypeAlias = ConversationCreated | MembersAdded | MembersRemoved
@@ -87,7 +92,8 @@ class MessageWriter:
         self._by_conversation = prepare_statement(
             session,
             "INSERT INTO membership_by_conversation "
-            "(conv_id, bucket, user_id, seq, joined, history_rule) VALUES (?, ?, ?, ?, ?, ?)",
+            "(conv_id, bucket, user_id, seq, joined, history_rule, at) VALUES (:conv_id, :bucket, "
+            ":user_id, :seq, :joined, :history_rule, :at) USING TIMESTAMP :seq",
         )
         self._message = prepare_statement(
             session,
@@ -139,11 +145,13 @@ class MessageWriter:
         for origin, entry, _ in logged:
             if isinstance(entry, _MembershipEntry):
                 conv = entry.conv_id
-                bucket, user_bucket_id = membership_bucket(entry.seq), user_bucket(conv)
+                user_bucket_id = user_bucket(conv)
                 for user in entry.members:
                     row_key = {"user_id": user, "bucket": user_bucket_id, "conv_id": conv}
                     by_user = self._by_user.bind(row_key | row_by_user(entry, user))
-                    by_conv = self._by_conversation.bind((conv, bucket, user, *_change(entry)))
+                    bucket = member_bucket(user)
+                    row_key = {"conv_id": conv, "bucket": bucket, "user_id": user}
+                    by_conv = self._by_conversation.bind(row_key | _row_by_conversation(entry))
                     size = len(user) + len(conv) + _ROW_OVERHEAD
                     users[user, user_bucket_id].append(Row(by_user, origin, size))
                     buckets[conv, bucket].append(Row(by_conv, origin, size))
@@ -187,11 +195,11 @@ class MessageWriter:
         return [list(rows.values()) for rows in latest.values()]
 
 
-def _change(entry: _MembershipEntry) -> tuple[int | bool | str, ...]:
-    """SeqId, ``joined``, and ``history_rule``, which is unset for a leave."""
-    if isinstance(entry, MembersRemoved):
-        return entry.seq, False
-    return entry.seq, True, entry.history
+def _row_by_conversation(entry: _MembershipEntry) -> dict[str, int | bool | str | None]:
+    """The row of ``membership_by_conversation``. A leave overwrites the rule of the join."""
+    is_leave = isinstance(entry, MembersRemoved)
+    rule = None if isinstance(entry, MembersRemoved) else entry.history
+    return {"seq": entry.seq, "joined": not is_leave, "history_rule": rule, "at": entry.at}
 
 
 def row_by_user(entry: _MembershipEntry, user: str) -> dict[str, int | bool | str]:

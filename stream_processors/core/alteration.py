@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from schemas.direct_chats import is_direct_chat
 from schemas.limits import MAX_EDITS, Limits
 from schemas.number_types import Milliseconds, SeqId
 from schemas.records import (
@@ -48,6 +49,7 @@ def recall(
     conversation, head = existing(conversation)
     remembered = _message(conversation, head, command)
     by_owner = limits.owner_recalls and command.sender == head.owner
+    by_owner = by_owner and not is_direct_chat(command.conv_id)
     if command.sender != remembered.sender and not by_owner:
         raise Refused("not_allowed")
     _check_age(remembered, at, limits.recall_within_ms)

@@ -19,6 +19,7 @@ from typing import Final
 
 from msgspec import UNSET
 
+from schemas.direct_chats import breaks_direct_chat
 from schemas.ids import is_client_msg_id, is_valid_id
 from schemas.limits import Limits
 from schemas.number_types import NO_SEQ, Milliseconds, SeqId
@@ -133,6 +134,8 @@ def _effect(
 def _membership(
     limits: Limits, conversation: Conversation | None, command: MembershipCommand, at: Milliseconds
 ) -> Effect:
+    if breaks_direct_chat(command):
+        raise Refused("invalid" if isinstance(command, CreateConversation) else "not_allowed")
     match command:
         case CreateConversation():
             return _create(limits, conversation, command, at)

@@ -17,6 +17,7 @@ from gateway.store.store_port import (
     Expiry,
     ReadMark,
     Store,
+    StoredMember,
 )
 from schemas.codec import encode
 from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET, USER_BUCKETS
@@ -158,6 +159,49 @@ async def test_counts_come_with_heads_and_changes(stored: Stored) -> None:
     ]
     assert await store.changes(own, own) == changes
     assert await store.all_changes(own) == {own: changes}
+
+
+async def test_a_conversation_has_its_whole_state(stored: Stored) -> None:
+    """Time, owner, number of members, name and metadata are read as they were written."""
+    store, rows, own = stored
+    about = ConversationHead(SeqId(7), "push", 4, 1_700, "ann", 3, "团队", '{"color": "red"}')
+    rows.put_described(own, about)
+    assert await store.conversation(own) == about
+
+
+async def test_the_activity_of_each_conversation(stored: Stored) -> None:
+    """A member has the time of the head, a former member that of the leave; 0 if unknown."""
+    store, rows, own = stored
+    for number in range(150):
+        rows.put_described(
+            f"{own} {number}", ConversationHead(SeqId(9), "push", at=1_000 + number)
+        )
+        rows.put_change(own, f"{own} {number}", 1, joined=True, at=5)
+    rows.put_change(own, f"{own} 3", 8, joined=False, at=700)
+    rows.put_conversation(f"{own} 4", 10)
+    rows.put_change(own, f"{own} new", 1, joined=True, at=900)
+    found = await store.activities(own, 200)
+    assert found is not None
+    expected = {f"{own} {number}": 1_000 + number for number in range(150)}
+    unwritten = {f"{own} 4": found[f"{own} 4"], f"{own} new": found[f"{own} new"]}
+    assert found == expected | {f"{own} 3": 700} | unwritten
+    assert await store.activities(own, 151) is None
+    assert await store.activities(own + "x", 0) == {}
+
+
+async def test_members_are_paged_by_id(stored: Stored) -> None:
+    """Each person is read once, with the last change, in the order of the ids."""
+    store, rows, own = stored
+    people = [StoredMember(f"user {n:03} 陈", n + 1, n % 3 > 0, 1_000 + n) for n in range(100)]
+    for person in people:
+        rows.put_member(own, person)
+        rows.put_member(own + "x", person._replace(seq=7))
+    found: list[StoredMember] = []
+    while page := await store.members(own, found[-1].user if found else "", 7):
+        assert len(page) <= 7
+        found += page
+    assert found == people
+    assert await store.members(own + "y", "", 7) == []
 
 
 async def test_conversation_ids_are_cut_by_conversation(stored: Stored) -> None:
@@ -321,7 +365,7 @@ async def test_many_membership_changes_are_read_in_parts(
         for conv_id, count in [("a", 3), ("b", 7), ("c", 1), ("d", 6)]
     }
     for conv_id, happened in expected.items():
-        for seq, joined, rule, _ in happened:
+        for seq, joined, rule, *_ in happened:
             rows.put_change(own, conv_id, seq, joined=joined, history=rule)
     async with cassandra_store(settings) as store:
         assert await store.all_changes(own) == expected

@@ -16,6 +16,7 @@ from gateway.reads.search_terms import parse_query
 from gateway.store import elastic_index
 from gateway.store.elastic_index import ElasticIndex
 from gateway.store.index_port import Hit, SearchAsked
+from gateway.store.store_port import ConversationHead, StoredMember
 from schemas.limits import MESSAGE_BUCKET
 from schemas.number_types import SeqId
 from schemas.records import MessageSent
@@ -175,6 +176,30 @@ async def test_a_stranger_sees_no_conversation(gateway: Caller) -> None:
         del answer.body["request_id"]
         assert answer.status == 404
     assert answers[0].body == answers[1].body
+
+
+async def test_conversations_are_listed_by_activity_with_their_members(
+    gateway: Caller, deployment: Deployment
+) -> None:
+    """The newest is first, with name, last entry and number of members, and lists its members."""
+    rows = deployment.rows
+    for number in range(5):
+        conv_id = f"list {number}"
+        at = 1_700_000_000_000 + number
+        about = ConversationHead(SeqId(2), "push", 2, at, "lea", 2, f"名 {number}", "{}")
+        rows.put_described(conv_id, about)
+        rows.put_message(message(conv_id, 2, text="last words", sender="max"))
+        for user in ("lea", "max"):
+            rows.put_change(user, conv_id, 1, joined=True, at=at)
+            rows.put_member(conv_id, StoredMember(user, 1, joined=True, at=at))
+    first = (await gateway.get("/v1/conversations", "lea", limit=3)).body
+    rest = (await gateway.get("/v1/conversations", "lea", limit=3, after=first["next"])).body
+    listed = [*first["conversations"], *rest["conversations"]]
+    assert [one["name"] for one in listed] == [f"名 {number}" for number in (4, 3, 2, 1, 0)]
+    assert {(one["member_count"], one["last"]["sender"]) for one in listed} == {(2, "max")}
+    assert (first["order"], rest["next"]) == ("activity", None)
+    members = (await gateway.get("/v1/conversations/list%204/members", "lea")).body["members"]
+    assert [(one["user"], one["owner"]) for one in members] == [("lea", True), ("max", False)]
 
 
 async def test_sync_returns_the_records_after_a_cursor(

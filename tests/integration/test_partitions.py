@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import secrets
 import time
@@ -11,12 +12,12 @@ from typing import Final
 import pytest
 from cassandra.cluster import Session
 
+from backends.cassandra.memberships import member_bucket
 from backends.cassandra.session import cassandra_session
 from backends.cassandra.tables import create_tables
 from schemas.codec import encode
 from schemas.limits import (
     MAX_ENTRY_BYTES,
-    MEMBERSHIP_BUCKET,
     MESSAGE_BUCKET,
     PARTITION_BYTES,
     SYNC_BUCKET,
@@ -47,6 +48,8 @@ of a few percent.
 
 BATCH: Final = 250
 MEMBERS_BATCH: Final = 25
+MEMBERS_IN_A_BUCKET: Final = 120_000
+"""People with the longest ids for which a bucket has room."""
 
 WIDE: Final = "\U0001f600" * MAX_ID_LENGTH
 AT: Final = 1_700_000_000_000
@@ -160,10 +163,11 @@ def longest_reply(seq: int) -> bytes:
 
 
 def write_members(session: Session, settings: Settings) -> int:
-    """Writes entries that name a thousand people each: short names make the most rows."""
+    """Writes people of one bucket with the longest ids, each with a row."""
     del settings
-    writer, count = MessageWriter(session), share(MEMBERSHIP_BUCKET)
-    names = [f"{number:03}" for number in range(1_000)]
+    writer, count = MessageWriter(session), share(MEMBERS_IN_A_BUCKET)
+    everybody = (f"{WIDE[:-7]}{number:07}" for number in itertools.count())
+    names = (user for user in everybody if member_bucket(user) == 0)
 
     def entry(seq: int) -> MembersAdded:
         return MembersAdded(
@@ -172,14 +176,13 @@ def write_members(session: Session, settings: Settings) -> int:
             sender=WIDE,
             client_msg_id="x" * 36,
             at=Milliseconds(AT),
-            members=names,
+            members=list(itertools.islice(names, MEMBERS_BATCH)),
             mode="pull",
         )
 
-    # Many at once: then the rows of each of the thousand people are one request.
-    for seqs in batches(count, MEMBERS_BATCH):
+    for seqs in batches(count // MEMBERS_BATCH):
         writer.write(on_log(map(entry, seqs)))
-    return count * 1_000 * 12
+    return count * 512
 
 
 def test_each_read_mark_has_its_own_partition(deployment: tuple[Session, Settings]) -> None:

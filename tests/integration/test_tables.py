@@ -35,17 +35,13 @@ BEFORE_THE_HISTORY_RULE: Final = (
     """CREATE TABLE conversation (
         conv_id text PRIMARY KEY, head bigint, owner text, join_rule text, mode text
     )""",
-    """CREATE TABLE membership_by_conversation (
-        conv_id text, bucket int, user_id text, seq bigint, joined boolean,
-        PRIMARY KEY ((conv_id, bucket), user_id, seq)
-    )""",
     "INSERT INTO conversation (conv_id, head, owner, mode) VALUES ('old', 4, 'bob', 'push')",
 )
 
 OF_ANOTHER_SHAPE: Final = {
     "membership_by_conversation": """CREATE TABLE membership_by_conversation (
-        conv_id text, user_id text, seq bigint, joined boolean,
-        PRIMARY KEY ((conv_id), user_id, seq)
+        conv_id text, bucket int, user_id text, seq bigint, joined boolean,
+        PRIMARY KEY ((conv_id, bucket), user_id, seq)
     )""",
     "membership_by_user": """CREATE TABLE membership_by_user (
         user_id text, conv_id text, seq bigint, joined boolean, messages bigint,
@@ -105,7 +101,7 @@ async def test_tables_without_a_history_rule_receive_the_column(
 
     async with cassandra_store(settings) as store:
         assert await store.all_changes("a") == {
-            "new": [MembershipChange(SeqId(1), joined=True, history="all")]
+            "new": [MembershipChange(SeqId(1), joined=True, history="all", at=Milliseconds(1))]
         }
         assert await store.conversation("old") is not None
     rules = session.execute("SELECT conv_id, history_rule FROM conversation")

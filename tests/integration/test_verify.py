@@ -22,7 +22,7 @@ from audit import scan
 from audit import topic_readers as topics
 from audit.report import AuditReport
 from audit.topic_readers import OffsetSpan
-from backends.cassandra.memberships import user_bucket
+from backends.cassandra.memberships import member_bucket, user_bucket
 from backends.cassandra.session import cassandra_session
 from backends.elasticsearch.index import elasticsearch_client, index_name
 from backends.identity.log_identity import check_log
@@ -167,7 +167,8 @@ class Damages:
         """Changes the history rule of a join in the table by conversation."""
         self._execute(
             "UPDATE membership_by_conversation SET history_rule = 'since_join'"
-            " WHERE bucket = 0 AND conv_id = 'c2' AND user_id = 'ann' AND seq = 1"
+            " WHERE bucket = %s AND conv_id = 'c2' AND user_id = 'ann'",
+            (member_bucket("ann"),),
         )
         return {("membership", "altered", "c2", 1, "ann")}
 

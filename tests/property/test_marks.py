@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.reads.conversation_list import list_conversations
+from schemas.http.queries import ConversationsQuery
 from schemas.ids import uuid7
 from schemas.number_types import SeqId
 from schemas.records import (
@@ -105,7 +106,7 @@ def test_the_unread_counts_of_the_gateway_equal_a_naive_count(steps: list[Step])
     store = LaggingStore(log)
     store.write_all()
     for user in USERS:
-        page = asyncio.run(list_conversations(store, user, "", 10))
+        page = asyncio.run(list_conversations(store, user, ConversationsQuery(limit=10)))
         found = {shown.conv_id: shown for shown in page.conversations}
         for conv_id, timeline in in_order(log):
             due = walked(timeline, log.sync_of(user), user)
@@ -134,7 +135,7 @@ def test_lagging_sinks_never_count_own_messages_as_unread(
     store.write_entries(done[1] + done[2])
     store.write_heads(done[2])
     for user in USERS:
-        page = asyncio.run(list_conversations(store, user, "", 10))
+        page = asyncio.run(list_conversations(store, user, ConversationsQuery(limit=10)))
         for shown in page.conversations:
             stays = shown.periods
             if stays[-1].first > shown.head or any(

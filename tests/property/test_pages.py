@@ -157,7 +157,7 @@ def test_search_returns_each_visible_hit_once(
     for number, scene in enumerate(parts):
         conv_id = f"c{number}"
         store.put_conversation(conv_id, scene.head)
-        for seq, joined, rule, _ in scene.changes:
+        for seq, joined, rule, *_ in scene.changes:
             store.put_change("ann", conv_id, seq, joined=joined, history=rule)
         for seq in map(SeqId, range(1, HEAD + 1)):
             one = message(conv_id, seq, text="found" if seq in said else "other")

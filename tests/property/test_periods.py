@@ -41,7 +41,7 @@ from tests.support.sequencing import SMALL_LIMITS, Commit, Crash, Log, run, sour
 
 FEW: Final = structs.replace(SMALL_LIMITS, max_periods=3, max_notices=2)
 PEOPLE: Final = ["bob", "cid"]
-Row = tuple[int, int, int, bool, str | None, int]
+Row = tuple[Any, ...]
 
 
 def of_ann(number: int) -> dict[str, Any]:
@@ -95,10 +95,8 @@ def rows_of(timeline: list[AnyEntry], user: str, order: st.DataObject | None = N
         row: dict[str, Any] = dict(row_by_user(entry, user))
         if row["seq"] >= rows.get(row["place"], row)["seq"]:
             rows[row["place"]] = row
-    return [
-        (at, row["seq"], row["since"], row["joined"], row.get("history_rule"), row["messages"])
-        for at, row in rows.items()
-    ]
+    columns = ("seq", "since", "joined", "history_rule", "messages", "at")
+    return [(place, *map(row.get, columns)) for place, row in rows.items()]
 
 
 def plain_periods(timeline: list[AnyEntry], user: str, most: int) -> list[Period]:

@@ -13,12 +13,12 @@ from audit.log import KafkaRecord
 from audit.member_rows import MembershipRow
 from audit.read_marks import ReadMarkRow
 from audit.store import ConversationRow, MessageRow
-from backends.cassandra.memberships import user_bucket
+from backends.cassandra.memberships import member_bucket, user_bucket
 from backends.elasticsearch.index import document_id
 from backends.kafka.clients import partition_of
 from backends.search_text import readings_of
 from backends.sync_layout.layouts import SyncShards
-from schemas.buckets import membership_bucket, message_bucket, sync_bucket
+from schemas.buckets import message_bucket, sync_bucket
 from schemas.codec import decode_entry, decode_sync_record
 from schemas.limits import SYNC_BUCKET
 from schemas.number_types import (
@@ -138,11 +138,11 @@ def _store(system: System, entry: AnyEntry, value: bytes) -> None:
         rule = None if isinstance(entry, MembersRemoved) else entry.history
         for user in entry.members:
             change = MembershipRow(
-                user, entry.conv_id, entry.seq, joined, rule, membership_bucket(entry.seq)
+                user, entry.conv_id, entry.seq, joined, rule, member_bucket(user), at=entry.at
             )
-            system.by_conversation.append(change)
+            _store_by_conversation(system, change)
             own_bucket = user_bucket(entry.conv_id)
-            counted = change._replace(bucket=own_bucket, messages=entry.messages, at=entry.at)
+            counted = change._replace(bucket=own_bucket, messages=entry.messages)
             _store_by_user(system, entry, counted)
     if isinstance(entry, MessageSent):
         system.documents.append(_document(entry, entry.seq, entry.at))
@@ -167,6 +167,14 @@ def _store_by_user(
         system.by_user.remove(before)
     system.places[place] = row
     system.by_user.append(row)
+
+
+def _store_by_conversation(system: System, row: MembershipRow) -> None:
+    """Stores a change, which replaces the earlier change of the person."""
+    before = [each for each in system.by_conversation if each[:2] == row[:2]]
+    for each in before:
+        system.by_conversation.remove(each)
+    system.by_conversation.append(row)
 
 
 def _take_mark(system: System, conv_id: str, user: str) -> ReadMarkRow:

@@ -181,7 +181,9 @@ def _insert(session: Session, system: System) -> None:
             (*row, 2 * at if row.joined else 2 * at + 1, row.seq)
             for at, row in enumerate(system.by_user)
         ],
-        f"membership_by_conversation ({membership})": [row[:6] for row in system.by_conversation],
+        f"membership_by_conversation ({membership}, at)": [
+            (*row[:6], row[7]) for row in system.by_conversation
+        ],
         "sync (user_id, bucket, sync_seq, records)": [
             with_column(row, "records", (row.records or b"").decode()) for row in system.sync_rows
         ],

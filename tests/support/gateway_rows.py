@@ -7,7 +7,12 @@ from contextlib import asynccontextmanager, contextmanager
 
 from cassandra.cluster import Session
 
-from backends.cassandra.memberships import join_place, leave_place, user_bucket
+from backends.cassandra.memberships import (
+    join_place,
+    leave_place,
+    member_bucket,
+    user_bucket,
+)
 from backends.cassandra.session import cassandra_session
 from backends.cassandra.tables import RECALL_TIMESTAMP, create_tables
 from backends.elasticsearch.index import (
@@ -19,6 +24,7 @@ from backends.elasticsearch.index import (
 from backends.search_text import readings_of
 from gateway.store.cassandra_store import CassandraStore
 from gateway.store.elastic_index import ElasticIndex
+from gateway.store.store_port import ConversationHead, StoredMember
 from schemas.codec import encode
 from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
 from schemas.records import FanoutMode, HistoryRule, MessageEdited, MessageSent
@@ -28,13 +34,16 @@ from tests.support.gateway import Caller, serving
 from tests.support.gateway_store import SyncRowWriting, key_of
 from tests.support.waiting import until
 
+_Change = tuple[bool, str | None, int | None, int | None]
+"""Whether it is a join, the history rule, the count of messages and the time."""
+
 
 class Rows(SyncRowWriting):
     """Writes the content of a `tests.support.gateway_store.FakeStore` to Cassandra."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._changes: dict[tuple[str, str], dict[int, tuple[bool, str | None, int | None]]] = {}
+        self._changes: dict[tuple[str, str], dict[int, _Change]] = {}
 
     def put_conversation(
         self, conv_id: str, head: int, mode: FanoutMode = "push", messages: int = 0
@@ -43,6 +52,23 @@ class Rows(SyncRowWriting):
         self._session.execute(
             "INSERT INTO conversation (conv_id, head, mode, messages) VALUES (%s, %s, %s, %s)",
             (conv_id, head, mode, messages or None),
+        )
+
+    def put_described(self, conv_id: str, about: ConversationHead) -> None:
+        """Writes the whole current state of a conversation."""
+        columns = ", ".join(about._fields)
+        self._session.execute(
+            f"INSERT INTO conversation (conv_id, {columns}) VALUES"  # noqa: S608 - our own names
+            f" ({', '.join(['%s'] * (1 + len(about)))})",
+            (conv_id, *about),
+        )
+
+    def put_member(self, conv_id: str, member: StoredMember) -> None:
+        """Writes the last change of a person in a conversation."""
+        self._session.execute(
+            "INSERT INTO membership_by_conversation (conv_id, bucket, user_id, seq, joined, at)"
+            " VALUES (%s, %s, %s, %s, %s, %s)",
+            (conv_id, member_bucket(member.user), *member),
         )
 
     def put_own(self, conv_id: str, user: str, seq: int, messages: int) -> None:
@@ -70,6 +96,7 @@ class Rows(SyncRowWriting):
         joined: bool,
         history: HistoryRule = "since_join",
         messages: int = 0,
+        at: int = 0,
     ) -> None:
         """Writes a change of membership; writes the rule only for a join with a non-default rule.
 
@@ -78,7 +105,7 @@ class Rows(SyncRowWriting):
         rule = history if joined and history != "since_join" else None
         rows = self._changes.setdefault((user, conv_id), {})
         is_last = seq > max(rows, default=0)
-        rows[seq] = (joined, rule, messages or None)
+        rows[seq] = (joined, rule, messages or None, at or None)
         whose = (user, user_bucket(conv_id), conv_id)
         if not is_last:  # the later changes get other places
             self._session.execute(
@@ -87,15 +114,16 @@ class Rows(SyncRowWriting):
                 whose,
             )
         number = -1
-        for at, (was_join, *more) in sorted(rows.items()):
+        for change, (was_join, *more) in sorted(rows.items()):
             number += was_join
-            if is_last and at < seq:
+            if is_last and change < seq:
                 continue
             place = join_place(number) if was_join else leave_place(max(0, number))
             self._session.execute(
                 "INSERT INTO membership_by_user (user_id, bucket, conv_id, place, seq, since,"
-                " joined, history_rule, messages) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
-                (*whose, place, at, at, was_join, *more),
+                " joined, history_rule, messages, at)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                (*whose, place, change, change, was_join, *more),
             )
 
     def put_message(self, entry: MessageSent) -> None:

@@ -16,6 +16,7 @@ from gateway.store.store_port import (
     Expiry,
     ReadMark,
     StoredEntry,
+    StoredMember,
     StoredRow,
 )
 from schemas.buckets import sync_bucket
@@ -100,6 +101,7 @@ class FakeStore(SyncRowWriting):
         self._counts: dict[tuple[str, int], int] = {}
         self._marks: dict[tuple[str, str], ReadMark] = {}
         self._changes: dict[str, dict[str, dict[int, MembershipChange]]] = defaultdict(dict)
+        self._members: dict[str, dict[str, StoredMember]] = defaultdict(dict)
         self._rows: dict[str, dict[int, str]] = defaultdict(dict)
         self._expiries: dict[str, dict[int, Expiry]] = defaultdict(dict)
 
@@ -108,6 +110,14 @@ class FakeStore(SyncRowWriting):
     ) -> None:
         """Writes the current state of a conversation."""
         self._conversations[conv_id] = ConversationHead(SeqId(head), mode, messages)
+
+    def put_described(self, conv_id: str, about: ConversationHead) -> None:
+        """Writes the whole current state of a conversation."""
+        self._conversations[conv_id] = about
+
+    def put_member(self, conv_id: str, member: StoredMember) -> None:
+        """Writes the last change of a person in a conversation."""
+        self._members[conv_id][member.user] = member
 
     def put_own(self, conv_id: str, user: str, seq: int, messages: int) -> None:
         """Writes the last own message of a person; the highest SeqId wins."""
@@ -129,9 +139,10 @@ class FakeStore(SyncRowWriting):
         joined: bool,
         history: HistoryRule = "since_join",
         messages: int = 0,
+        at: int = 0,
     ) -> None:
         """Writes a change of membership."""
-        change = MembershipChange(SeqId(seq), joined, history, messages)
+        change = MembershipChange(SeqId(seq), joined, history, messages, Milliseconds(at))
         self._changes[user].setdefault(conv_id, {})[seq] = change
 
     def put_message(self, entry: MessageSent) -> None:
@@ -186,6 +197,23 @@ class FakeStore(SyncRowWriting):
         """See `Store`."""
         self._check()
         return sorted(conv_id for conv_id in self._changes[user] if conv_id > after)[:limit]
+
+    async def activities(self, user: str, most: int) -> dict[str, int] | None:
+        """See `Store`."""
+        found = await self.all_changes(user)
+        if sum(map(len, found.values())) > most:
+            return None
+        return {conv_id: self._activity(conv_id, each[-1]) for conv_id, each in found.items()}
+
+    def _activity(self, conv_id: str, last: MembershipChange) -> int:
+        about = self._conversations.get(conv_id)
+        return about.at if last.joined and about else last.at
+
+    async def members(self, conv_id: str, after: str, limit: int) -> list[StoredMember]:
+        """See `Store`."""
+        self._check()
+        there = sorted(self._members[conv_id].values())
+        return [member for member in there if member.user > after][:limit]
 
     async def messages_up_to(self, conv_id: str, seq: SeqId) -> int:
         """See `Store`."""

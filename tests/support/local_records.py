@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from consumers.device.knowledge import (
     Arrived,
     Beginning,
@@ -11,7 +13,7 @@ from consumers.device.knowledge import (
 )
 from schemas.codec import encode
 from schemas.number_types import Milliseconds, SeqId, SyncSeqId
-from schemas.records import AnySyncRecord, FanoutChanged, FanoutMode
+from schemas.records import AnySyncRecord, ConversationDescribed, FanoutChanged, FanoutMode
 from tests.support.gateway_store import message
 
 
@@ -45,6 +47,12 @@ def switched(seq: int, mode: FanoutMode) -> FanoutChanged:
         push_limit=8,
         push_again_below=6,
     )
+
+
+def described(seq: int, **fields: Any) -> ConversationDescribed:
+    """A new name, new metadata, or both."""
+    common: dict[str, Any] = {"conv_id": "c", "sender": "ann", "client_msg_id": "i"}
+    return ConversationDescribed(**common, seq=SeqId(seq), at=Milliseconds(1), **fields)
 
 
 def hole(kind: str, first: int, last: int) -> TimelineItem:

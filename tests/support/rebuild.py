@@ -43,7 +43,7 @@ async def rebuild(gateway: Caller, user: str, last: int) -> Rebuilt:
     rebuilt = Rebuilt(cursor, {}, {}, {})
     after = None
     while True:  # step 2
-        page = await _ask(gateway, user, "/v1/conversations", after=after)
+        page = await _ask(gateway, user, "/v1/conversations", after=after, order="id")
         for one in page["conversations"]:
             rebuilt.heads[one["conv_id"]] = one["head"]
             end = ReadState().ends_at(Counted(one["head"], one["messages"]))

@@ -8,10 +8,11 @@ from typing import Any, Final
 
 import msgspec
 from cassandra.cluster import Session
+from cassandra.query import ValueSequence
 
 from backends.cassandra.memberships import user_bucket
 from schemas.codec import decode_entry, encode
-from schemas.limits import MESSAGE_BUCKET
+from schemas.limits import MEMBER_BUCKETS, MESSAGE_BUCKET
 from schemas.number_types import Offset
 from schemas.records import (
     AnyEntry,
@@ -95,9 +96,9 @@ class MessageStore:
             )
         ]  # fmt: skip
         by_conversation = rows(
-            "SELECT user_id, seq, joined, history_rule FROM membership_by_conversation "
-            "WHERE conv_id = %s AND bucket IN (0, 1)",
-            (conv_id,),
+            "SELECT user_id, seq, joined, history_rule, at FROM membership_by_conversation "
+            "WHERE conv_id = %s AND bucket IN %s",
+            (conv_id, ValueSequence(range(MEMBER_BUCKETS))),
         )
         by_user = [
             (user, *row)
@@ -124,16 +125,17 @@ def _conversation(logged: list[tuple[AnyEntry, str]]) -> Contents:
     ordered = [entry for entry, _ in logged]
     modes = [entry.mode for entry in ordered if isinstance(entry, _HAVE_A_MODE)]
     created = [entry for entry in ordered if isinstance(entry, ConversationCreated)]
-    changes = sorted(
+    changes = [
         (
             user,
             entry.seq,
             *((False, None) if isinstance(entry, MembersRemoved) else (True, entry.history)),
+            entry.at,
         )
         for entry in ordered
         if isinstance(entry, ConversationCreated | MembersAdded | MembersRemoved)
         for user in entry.members
-    )
+    ]
     made = created[0] if created else None
     owner, join, rule = (made.sender, made.join, made.history) if made else (None, None, None)
     mode = modes[-1] if modes else None
@@ -147,7 +149,7 @@ def _conversation(logged: list[tuple[AnyEntry, str]]) -> Contents:
             else None
         ),
         "messages": _messages(logged),
-        "by_conversation": changes,
+        "by_conversation": sorted({change[0]: change for change in changes}.values()),
         "by_user": sorted((*change, *counts[change[1]]) for change in _last_of_each(ordered)),
         "marks": sorted((user, *place, None) for user, place in spoken.items()),
     }

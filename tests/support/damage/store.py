@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from audit.store import ConversationRow
-from backends.cassandra.memberships import user_bucket
-from schemas.buckets import membership_bucket
+from backends.cassandra.memberships import member_bucket, user_bucket
 from schemas.number_types import BucketNumber, SeqId
 from tests.support.audited import System
 from tests.support.damage.tools import (
@@ -167,7 +166,7 @@ def _membership_has_a_change_of_its_own(system: System, pick: Pick) -> Expected:
             (row.user_id, row.conv_id, SeqId(1_000)),
         ]
     )
-    bucket = user_bucket(conv_id) if rows is system.by_user else membership_bucket(seq)
+    bucket = user_bucket(conv_id) if rows is system.by_user else member_bucket(user)
     rows.append(row._replace(user_id=user, conv_id=conv_id, seq=seq, bucket=bucket))
     return Expected("membership", "extra", conv_id, seq, user)
 

@@ -12,6 +12,7 @@ from audit.report import AuditReport, Difference
 from audit.rule_names import RuleName
 from backends.kafka.clients import partition_of
 from schemas.codec import encode
+from schemas.direct_chats import direct_chat_id
 from schemas.ids import uuid7
 from schemas.limits import MAX_EDITS, MAX_MESSAGE_BYTES, MAX_PERIODS, Limits
 from schemas.number_types import Milliseconds, Offset, SeqId
@@ -41,6 +42,7 @@ LIMITS: Final = Limits(
     edit_within_ms=Milliseconds(1_500),
 )
 _UNCOUNTED: Final = -1
+CHAT: Final = direct_chat_id("ann", "bob")
 
 
 def _common(seq: int, sender: str, command: int = 0) -> dict[str, Any]:
@@ -84,7 +86,7 @@ def owned(seq: int, owner: str, sender: str = "ann", command: int = 0) -> AnyEnt
 
 def described(seq: int, sender: str = "ann", command: int = 0, **fields: Any) -> AnyEntry:
     """A name or metadata."""
-    return ConversationDescribed(**_common(seq, sender, command), **fields)
+    return ConversationDescribed(**(_common(seq, sender, command) | fields))
 
 
 def said(
@@ -150,14 +152,17 @@ def differences(
     An entry without a count of messages gets the right count.
     """
     log, report = Log(PARTITIONS, limits, Milliseconds(settings_since)), AuditReport()
-    place, records, messages = partition_of("c", PARTITIONS), [], 0
+    conv_id = entries[0].conv_id
+    place, records, messages = partition_of(conv_id, PARTITIONS), [], 0
     for entry in entries:
         messages += isinstance(entry, MessageSent)
         if entry.messages == _UNCOUNTED:
             records.append((entry.seq, encode(structs.replace(entry, messages=messages))))
         else:
             records.append((entry.seq, encode(entry)))
-    log.read([(place, Offset(offset), b"c", value) for offset, value in records], report)
+    log.read(
+        [(place, Offset(offset), conv_id.encode(), value) for offset, value in records], report
+    )
     log.finish(report)
     return report.differences
 
@@ -331,6 +336,14 @@ BROKEN: Final[dict[RuleName, list[list[AnyEntry]]]] = {
         [TRIO, described(2, name="n" * 257)],
         [TRIO, described(2, metadata="[]")],
     ],
+    "wrong_direct_chat": [
+        [created("ann", "eve", conv_id=CHAT)],
+        [created("ann", "bob", conv_id=CHAT, join="open")],
+        [created("ann", "bob", "eve", conv_id=CHAT)],
+        [created("ann", "bob", conv_id=CHAT), added(2, "eve", conv_id=CHAT)],
+        [created("ann", "bob", conv_id=CHAT), removed(2, "bob", conv_id=CHAT)],
+        [created("ann", "bob", conv_id=CHAT), described(2, conv_id=CHAT, name="us")],
+    ],
     "succession_missing": [
         [TRIO, removed(2, "ann")],
         [TRIO, removed(2, "ann"), said(3, "bob")],
@@ -366,7 +379,7 @@ def test_each_broken_rule_is_named(rule: RuleName, entries: list[AnyEntry]) -> N
     found = [(each.check, each.kind, each.conv_id) for each in differences(*entries)]
     seqs = {each.seq for each in differences(*entries)}
 
-    assert ("log", rule, "c") in found
+    assert ("log", rule, entries[-1].conv_id) in found
     assert seqs <= {entries[-1].seq, entries[-1].seq - 1}
 
 

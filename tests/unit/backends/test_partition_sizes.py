@@ -23,7 +23,7 @@ from schemas.limits import (
     MAX_EDITS,
     MAX_ENTRY_BYTES,
     MAX_MESSAGE_BYTES,
-    MEMBERSHIP_BUCKET,
+    MEMBER_BUCKETS,
     MESSAGE_BUCKET,
     PARTITION_BYTES,
     SYNC_BUCKET,
@@ -64,6 +64,9 @@ RULE_BYTES: Final = len("since_join")
 MAX_NUMBER: Final = (1 << 63) - 1
 MOST_MEMBERS_PER_ENTRY: Final = 1_000
 """The highest value of the setting."""
+
+PLANNED_MEMBERS: Final = 1_920_000
+"""People who ever were members of one conversation."""
 
 PLANNED_SYNC_RECORDS: Final = 100_000
 """Records per second of a whole deployment, permanently."""
@@ -157,9 +160,9 @@ def test_no_row_of_sync_records_is_longer_than_the_bound(records: list[tuple[str
 
 
 def test_a_partition_of_members_is_below_the_bound() -> None:
-    """A bucket whose entries name the highest number of members is below the limit."""
-    names = MAX_ENTRY_BYTES + MOST_MEMBERS_PER_ENTRY * (NUMBER_BYTES + 1 + ROW_BYTES)
-    assert MEMBERSHIP_BUCKET * names < PARTITION_BYTES
+    """A bucket with the planned number of people with the longest ids is below the limit."""
+    row = ID_BYTES + 2 * NUMBER_BYTES + RULE_BYTES + 1 + ROW_BYTES
+    assert PLANNED_MEMBERS // MEMBER_BUCKETS * row < PARTITION_BYTES
 
 
 class Tables:

@@ -13,6 +13,7 @@ from gateway.http.http_app import writes_to
 from gateway.http.tokens import issue_token
 from gateway.writes.command_answers import Writes
 from schemas.codec import decode_command, decode_entry
+from schemas.direct_chats import direct_chat_id
 from schemas.ids import uuid7
 from schemas.records import ConversationDescribed, MessageSent
 from tests.support.gateway import Answer, Caller, serving, token_settings
@@ -107,6 +108,46 @@ async def test_a_new_conversation_has_a_name(gateway: Caller, log: SequencedLog)
     assert (entry.name, entry.metadata) == ("team", '{"color": "red"}')
     wrong = await gateway.write("POST", "/v1/conversations", "ann", members=[], metadata="[]")
     assert problem(wrong) == (400, "bad-body")
+
+
+async def test_a_direct_chat_is_got_or_created(
+    gateway: Caller, log: SequencedLog, store: FakeStore
+) -> None:
+    """Both people get the same chat, before and after the store has it; one entry creates it."""
+    made = await gateway.send("PUT", "/v1/direct/bob", "ann")
+    chat = direct_chat_id("ann", "bob")
+    assert (made.status, made.body) == (201, {"conv_id": chat, "created": True})
+    entries = len(log.entries)
+    again = await gateway.send("PUT", "/v1/direct/ann", "bob")  # not stored yet
+    assert (again.status, again.body) == (200, {"conv_id": chat, "created": False})
+    store.put_conversation(chat, 1)
+    store.put_change("bob", chat, 1, joined=True)
+    stored = await gateway.send("PUT", "/v1/direct/ann", "bob", b"{}")
+    assert (stored.status, stored.body) == (200, again.body)
+    assert len(log.entries) == entries
+    other = await gateway.send("PUT", "/v1/direct/eve", "ann")
+    assert (other.status, other.body["conv_id"]) == (201, direct_chat_id("ann", "eve"))
+
+
+async def test_two_people_who_create_their_chat_at_once_make_one(
+    gateway: Caller, log: SequencedLog
+) -> None:
+    """One of simultaneous requests creates the chat, and all have its id."""
+    before = len(log.entries)
+    answers = await asyncio.gather(
+        *(gateway.send("PUT", f"/v1/direct/{other}", user)
+          for _ in range(3) for user, other in (("ann", "bob"), ("bob", "ann")))
+    )  # fmt: skip
+    assert sorted(answer.status for answer in answers) == [200] * 5 + [201]
+    assert {answer.body["conv_id"] for answer in answers} == {direct_chat_id("ann", "bob")}
+    assert len(log.entries) == before + 1
+
+
+@pytest.mark.parametrize("user", ["ann", "%00", "x" * 129])
+async def test_a_direct_chat_needs_another_person(gateway: Caller, user: str) -> None:
+    """There is no direct chat with oneself, nor with an id that nobody can have."""
+    answer = await gateway.send("PUT", f"/v1/direct/{user}", "ann")
+    assert problem(answer) == (400, "bad-parameter")
 
 
 async def test_a_body_without_needed_fields_may_be_absent(gateway: Caller) -> None:

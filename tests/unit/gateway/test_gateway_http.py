@@ -147,7 +147,7 @@ async def test_conversations_are_paged(gateway: Caller, store: FakeStore) -> Non
     found: list[dict[str, Any]] = []
     after: str | None = None
     while True:
-        page = await gateway.get("/v1/conversations", "bob", limit=2, after=after)
+        page = await gateway.get("/v1/conversations", "bob", limit=2, after=after, order="id")
         assert conforms(page, "/v1/conversations")
         found += page.body["conversations"]
         after = page.body["next"]
@@ -163,6 +163,17 @@ async def test_conversations_are_paged(gateway: Caller, store: FakeStore) -> Non
         "mode": None,
         "periods": [{"first": 2, "last": 4}],
         "readable": [{"first": 2, "last": 4}],
+        "name": None,
+        "metadata": None,
+        "member_count": None,
+        "active": 0,
+        "last": {
+            "seq": 4,
+            "kind": "message_sent",
+            "sender": "ann",
+            "at": message("c", 4).at,
+            "text": "word4 你好",
+        },
     }
     assert (found[3]["mode"], found[3]["head"]) == ("pull", 3)
 
@@ -350,7 +361,9 @@ async def test_a_search_in_an_unreadable_conversation_is_not_found(gateway: Call
         (MESSAGES.format("c"), {"order": "up"}, "order"),
         (MESSAGES.format("c"), {"form": "1"}, "form"),
         ("/v1/conversations", {"limit": "-1"}, "limit"),
-        ("/v1/conversations", {"after": "x" * 129}, "after"),
+        ("/v1/conversations", {"after": "x" * 2_001}, "after"),
+        ("/v1/conversations", {"after": "x"}, "after"),
+        ("/v1/conversations", {"order": "age"}, "order"),
         ("/v1/sync", {"after": "-2"}, "after"),
         ("/v1/sync", {"before": "-1"}, "before"),
         ("/v1/sync", {"before": "3", "after": "1"}, "before"),
@@ -607,7 +620,7 @@ async def test_a_page_of_conversations_is_bounded_in_bytes(
     found: list[str] = []
     after: str | None = None
     while True:
-        page = await gateway.get("/v1/conversations", "eve", limit=200, after=after)
+        page = await gateway.get("/v1/conversations", "eve", limit=200, after=after, order="id")
         assert len(json.dumps(page.body, separators=(",", ":"))) < MAX_PAGE_BYTES + 100
         found += [one["conv_id"] for one in page.body["conversations"]]
         after = page.body["next"]

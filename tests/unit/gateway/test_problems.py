@@ -42,6 +42,8 @@ REJECTED: dict[RejectionCode, tuple[int, str]] = {
 
 PROBLEMS: list[tuple[Exception, int, str]] = [
     (errors.ConversationNotFound(), 404, "not-found"),
+    (errors.NotAMember(), 403, "not-a-member"),
+    (errors.CursorOfAnotherOrder(), 400, "bad-parameter"),
     (errors.ScopeTooWide(), 400, "too-wide"),
     (errors.CursorAhead("after"), 400, "cursor-ahead"),
     (errors.DeviceNotFound(), 404, "no-such-device"),

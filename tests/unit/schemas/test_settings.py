@@ -55,6 +55,9 @@ def test_all_cassandra_hosts_have_one_port() -> None:
     ("name", "value", "why"),
     [
         ("cassandra_hosts", "a:1,b:2", "IM_CASSANDRA_HOSTS: must name the same port"),
+        ("cors_origins", "*", "IM_CORS_ORIGINS: must be origins"),
+        ("cors_origins", "https://a.example,null", "IM_CORS_ORIGINS: must be origins"),
+        ("cors_origins", "https://a.example/", "IM_CORS_ORIGINS: must be origins"),
         ("cassandra_hosts", " , ", "IM_CASSANDRA_HOSTS: names no host"),
         ("cassandra_hosts", "a:port", "IM_CASSANDRA_HOSTS: must be host:port"),
         ("cassandra_hosts", "cql://a", "IM_CASSANDRA_HOSTS: must be host:port"),

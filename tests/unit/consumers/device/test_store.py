@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +15,7 @@ from consumers.device.knowledge import (
     Gap,
     HistoryPart,
     Listed,
+    LocalDescription,
     TimelineItem,
 )
 from consumers.device.local_store import LocalStore
@@ -27,7 +29,7 @@ from schemas.errors import (
 from schemas.number_types import Milliseconds, SeqId, SyncSeqId
 from schemas.records import Duplicate
 from tests.support.gateway_store import message
-from tests.support.local_records import arrived, hole, page, said, seqs, switched
+from tests.support.local_records import arrived, described, hole, page, said, seqs, switched
 
 NEWER = b'{"kind":"message_recalled","conv_id":"c","seq":2,"sender":"ann","at":1}'
 """An entry of a newer version, which this version cannot decode."""
@@ -122,6 +124,38 @@ def test_heads_count_only_while_a_conversation_is_pulled(store: LocalStore) -> N
     assert store.gaps(9) == [Gap("c", Span(SeqId(2), SeqId(8)))]
     store.note_heads([Listed("other", SeqId(3), "push")], everything=True)
     assert store.gaps(9)[1] == Gap("other", Span(SeqId(1), SeqId(3)))
+
+
+def test_the_newest_description_wins(store: LocalStore) -> None:
+    """Entries in any order and the store's list make the same name; absent values stay."""
+    assert store.description("c") == LocalDescription()
+    first, second = (
+        arrived(seq, described(seq, **fields))
+        for seq, fields in ((1, {"name": "old", "metadata": "{}"}), (2, {"name": "new"}))
+    )
+    store.apply(page(BEFORE_ALL, second, first))
+    assert store.description("c") == LocalDescription("new", "{}")
+    listed = LocalDescription("newer", "")
+    store.note_heads([Listed("c", SeqId(0), "push", description=listed)], everything=False)
+    assert store.description("c") == LocalDescription("new", "{}")
+    store.note_heads(
+        [Listed("c", SeqId(5), None, description=LocalDescription())], everything=False
+    )
+    assert store.description("c") == LocalDescription("new", "{}")
+    store.note_heads([Listed("c", SeqId(5), "push", description=listed)], everything=False)
+    assert store.description("c") == listed
+
+
+def test_a_file_of_an_earlier_version_gets_the_table_of_descriptions(tmp_path: Path) -> None:
+    """A file without the table is opened, and stores descriptions from then on."""
+    path = tmp_path / "local.db"
+    with closing(LocalStore(path, "ann", "phone")):
+        pass
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP TABLE description")
+    with closing(LocalStore(path, "ann", "phone")) as store:
+        store.apply(page(BEFORE_ALL, arrived(1, described(1, name="team"))))
+        assert store.description("c").name == "team"
 
 
 def test_a_late_mode_switch_does_not_restore_an_old_mode(store: LocalStore) -> None:
