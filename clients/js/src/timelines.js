@@ -65,7 +65,8 @@ export class Timelines {
 
   /** All conversations that the person is or was in. */
   async conversations() {
-    const found = await this.#listed("/v1/conversations");
+    // By id, because pages by activity can miss a conversation that changes between two of them.
+    const found = await this.#listed("/v1/conversations", { order: "id" });
     return found.map((each) => ({
       ...each,
       convId: each.conv_id,
@@ -108,11 +109,13 @@ export class Timelines {
     return { ...beginning, isLate: true, starts };
   }
 
-  async #listed(path) {
+  async #listed(path, order = {}) {
     const found = [];
     let after = null;
     do {
-      const page = await this.#http.send("GET", path, { query: { after, limit: this.#pages.list } });
+      const page = await this.#http.send("GET", path, {
+        query: { ...order, after, limit: this.#pages.list },
+      });
       found.push(...page.conversations);
       after = page.next;
     } while (after !== null);
