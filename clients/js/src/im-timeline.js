@@ -125,7 +125,8 @@ export class Client extends EventTarget {
       start: each.start,
       mark: each.reading.mark,
       unread: unreadOf(each.reading),
-      isMember: each.mode !== null,
+      // Before the first entry that tells the mode, the list has the person as a member.
+      isMember: each.mode !== null || each.modeSeq === 0,
       at: each.lastAt,
     }));
     return known.sort((one, other) => other.at - one.at || (one.convId < other.convId ? -1 : 1));
