@@ -99,12 +99,14 @@ async function create(event) {
   const name = byId("new-name").value.trim();
   byId("new-dialog").close();
   if (members.length === 0) return;
-  const made = await client.createConversation(members, name === "" ? {} : { name });
   try {
+    if (members.length === 1 && name === "") return await open(await client.direct(members[0]));
+    const made = await client.createConversation(members, name === "" ? {} : { name });
     await made.outcome;
     await open(made.convId);
   } catch (error) {
-    if (error.code === undefined) notify(error.message);
+    // A rejected command is reported by the event of the outbox.
+    if (error.code === undefined) notify(word("notNow"));
   }
 }
 

@@ -11,6 +11,7 @@ export class ListView {
   #client;
   #open;
   #facts = new Map();
+  #members = new Map();
   #element = byId("conversations");
   opened = null;
 
@@ -21,7 +22,10 @@ export class ListView {
     this.draw = onceAFrame(() => this.#draw());
     for (const type of ["item", "record", "settled", "outbox"]) client.on(type, this.draw);
     // An edit or a recall changes a text without a change of the head.
-    client.on("item", ({ convId }) => this.#facts.delete(convId));
+    client.on("item", ({ convId, entry }) => {
+      this.#facts.delete(convId);
+      if (entry?.kind.startsWith("members_")) this.#members.delete(convId);
+    });
     client.on("record", ({ conv_id: convId }) => this.#facts.delete(convId));
     this.#element.addEventListener("keydown", (event) => this.#move(event));
     this.draw();
@@ -40,7 +44,22 @@ export class ListView {
     const last = items.findLast(({ entry, hole }) => {
       return entry?.kind === "message_sent" || hole === "recalled";
     });
-    return { others: membersOf(items, this.#client.user), last: last ?? null };
+    return { others: await this.#others(convId, items), last: last ?? null };
+  }
+
+  /** The other people. A window that does not have the first entries asks the gateway. */
+  async #others(convId, items) {
+    const seen = membersOf(items, this.#client.user);
+    if (items.length === 0 || items[0].first === 1) return seen;
+    const asked = this.#members.get(convId) ?? this.#client.members(convId).catch(() => null);
+    this.#members.set(convId, asked);
+    const members = await asked;
+    if (members === null) {
+      this.#members.delete(convId); // without a network: asked again at the next change
+      return seen;
+    }
+    const names = members.map((each) => each.user);
+    return names.filter((each) => each !== this.#client.user);
   }
 
   async #draw() {

@@ -304,6 +304,10 @@ def test_keyboard_and_a_new_conversation(talk: Talk) -> None:
     expect(keys).to_be_focused()
     page.keyboard.press("/")
     expect(page.locator("#query")).to_be_focused()
+    page.get_by_title("New conversation").click()
+    page.keyboard.type("bob")
+    page.keyboard.press("Enter")
+    expect(page.locator("#title")).to_have_text("bob")
     refused = page.evaluate(
         """() => new Promise((resolve) => {
             document.addEventListener("securitypolicyviolation", (event) => {

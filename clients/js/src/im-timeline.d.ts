@@ -47,6 +47,14 @@ export interface Conversation {
   at: number;
 }
 
+export interface Member {
+  user: string;
+  /** The SeqId of the last join, and its time in milliseconds since 1970. */
+  seq: number;
+  joined: number;
+  owner: boolean;
+}
+
 export interface Outcome {
   /** The SeqId of the entry. Of a read mark: the SeqId of the mark. */
   seq: number;
@@ -201,6 +209,10 @@ export class Client extends EventTarget {
     members: string[],
     settings?: { convId?: string; [setting: string]: unknown },
   ): Promise<Sent & { convId: string }>;
+  /** Get or create the one chat with another person; resolves with its id. Needs the network. */
+  direct(user: string): Promise<string>;
+  /** Up to 200 present members, by id, from the gateway. */
+  members(convId: string): Promise<Member[]>;
   send(convId: string, text: string, options?: { mentions?: string[] }): Promise<Sent>;
   edit(
     convId: string,

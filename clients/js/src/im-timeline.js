@@ -181,6 +181,18 @@ export class Client extends EventTarget {
     return { convId, ...sent };
   }
 
+  /** Get or create the one chat with another person; resolves with its id. Needs the network. */
+  async direct(user) {
+    const path = `/v1/direct/${encodeURIComponent(user)}`;
+    return (await this.#http.send("PUT", path)).conv_id;
+  }
+
+  /** Up to 200 present members, by id, from the gateway: `{user, seq, joined, owner}`. */
+  async members(convId) {
+    const path = `${pathOf(convId)}/members`;
+    return (await this.#http.send("GET", path, { query: { limit: 200 } })).members;
+  }
+
   /** Send a message. */
   async send(convId, text, { mentions = [] } = {}) {
     const path = `${pathOf(convId)}/messages`;
