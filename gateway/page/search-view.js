@@ -72,11 +72,12 @@ export class SearchView {
 
   async #row(hit) {
     const title = await this.#titleOf(hit.conv_id);
+    const isOwnChat = title === hit.sender; // the chat with this person
     return make(
       "button",
       { type: "button", className: "hit", onclick: () => this.#open(hit.conv_id, hit.seq) },
       avatarOf(hit.sender),
-      make("span", { className: "name", textContent: `${hit.sender} · ${title}` }),
+      make("span", { className: "name", textContent: isOwnChat ? title : `${hit.sender} · ${title}` }),
       make("time", { textContent: momentOf(hit.at) }),
       make("span", { className: "preview" }, ...excerpt(hit.content.text, this.terms)),
     );
