@@ -11,13 +11,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from gateway.http.command_paths import COMMAND_ROUTES, command_target
 from gateway.http.middleware import TOKEN_DEVICE
 from gateway.http.parameters import parse_parameters
 from gateway.http.problem_kinds import bad_parameter
@@ -30,27 +30,13 @@ from gateway.writes.command_answers import Writes, answer_command, command_statu
 from gateway.writes.command_requests import CommandSender, CommandTarget, requested_command
 from schemas.direct_chats import direct_chat_id
 from schemas.errors import CommandRejected
-from schemas.http.answers import CommandPending, DirectChatAnswer
-from schemas.http.command_bodies import (
-    CommandBody,
-    EditedMessage,
-    LeftConversation,
-    NewConversation,
-    NewDescription,
-    NewDirectChat,
-    NewMembers,
-    NewMessage,
-    NewOwner,
-    ReadUpTo,
-    RecalledMessage,
-    RemovedMember,
-)
+from schemas.http.answers import CommandAnswer, CommandPending, DirectChatAnswer
+from schemas.http.command_bodies import CommandBody, NewDirectChat
 from schemas.http.queries import CommandQuery, NoQuery
-from schemas.limits import MAX_SEQ
-from schemas.number_types import NO_SEQ, SeqId
+from schemas.records import AnyCommand, MarkRead
 
-_SEQ: Final = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+_OK: Final = 200
 _CREATED: Final = 201
 _ACCEPTED: Final = 202
 
@@ -66,33 +52,32 @@ class WritingGateway:
 WRITING_GATEWAY: Final = web.AppKey("writing_gateway", WritingGateway)
 
 
-def writing(body: type[CommandBody], *, success: int = _CREATED) -> Handler:
-    """The handler of a route whose requests have this body.
-
-    Args:
-        body: The type of the body.
-        success: The status of an accepted command.
-    """
+def writing(body: type[CommandBody]) -> Handler:
+    """The handler of a route whose requests have this body."""
 
     async def write(request: web.Request) -> web.Response:
         parse_parameters(request.query, NoQuery)
-        target = _target(request)
+        target = command_target(dict(request.match_info))
         given = await read_body(request, body)
         gateway = request.app[WRITING_GATEWAY]
         # No await from here to the producer, so that generated ids reach it in their order.
-        command = requested_command(
-            CommandSender(request[USER], request.get(TOKEN_DEVICE)),
-            target,
-            given,
-            gateway.writes.ids,
-            _key(request),
-        )
-        answer = await answer_command(gateway.writes, gateway.store, command)
-        if isinstance(answer, CommandPending):
-            return json_response(answer, status=_ACCEPTED, headers={"Location": answer.status})
-        return json_response(answer, status=success)
+        sender = CommandSender(request[USER], request.get(TOKEN_DEVICE))
+        command = requested_command(sender, target, given, gateway.writes.ids, _key(request))
+        status, answer = await answer_request(gateway, command)
+        headers = {"Location": answer.status} if isinstance(answer, CommandPending) else None
+        return json_response(answer, status=status, headers=headers)
 
     return write
+
+
+async def answer_request(
+    gateway: WritingGateway, command: AnyCommand
+) -> tuple[int, CommandAnswer | CommandPending]:
+    """The status and the body of the response to a command. Errors: see `answer_command`."""
+    answer = await answer_command(gateway.writes, gateway.store, command)
+    if isinstance(answer, CommandPending):
+        return _ACCEPTED, answer
+    return (_OK if isinstance(command, MarkRead) else _CREATED), answer
 
 
 async def put_direct_chat(request: web.Request) -> web.Response:
@@ -133,19 +118,6 @@ async def get_command(request: web.Request) -> web.Response:
     return json_response(command_status(waiters, request[USER], query.conversation, asked))
 
 
-def _target(request: web.Request) -> CommandTarget:
-    path = request.match_info
-    return CommandTarget(path.get("id"), _seq(path.get("seq")), path.get("user", ""))
-
-
-def _seq(given: str | None) -> SeqId:
-    if given is None:
-        return NO_SEQ
-    if not _SEQ.fullmatch(given) or int(given) > MAX_SEQ:
-        raise bad_parameter("seq", f"must be a whole number from 1 to {MAX_SEQ}")
-    return SeqId(int(given))
-
-
 def _key(request: web.Request) -> str | None:
     given = request.headers.getall(IDEMPOTENCY_KEY, [])
     if len(given) > 1:
@@ -153,29 +125,13 @@ def _key(request: web.Request) -> str | None:
     return given[0] if given else None
 
 
-_CONVERSATION: Final = "/v1/conversations/{id}"
 DIRECT_CHAT: Final = "/v1/direct/{user}"
 COMMAND: Final = "/v1/commands/{client_msg_id}"
-
-COMMAND_ROUTES: Final[tuple[tuple[str, str, type[CommandBody]], ...]] = (
-    ("POST", "/v1/conversations", NewConversation),
-    ("POST", f"{_CONVERSATION}/members", NewMembers),
-    ("DELETE", f"{_CONVERSATION}/members/{{user}}", RemovedMember),
-    ("POST", f"{_CONVERSATION}/leave", LeftConversation),
-    ("PUT", f"{_CONVERSATION}/owner", NewOwner),
-    ("PUT", f"{_CONVERSATION}/description", NewDescription),
-    ("POST", f"{_CONVERSATION}/messages", NewMessage),
-    ("PUT", f"{_CONVERSATION}/messages/{{seq}}", EditedMessage),
-    ("DELETE", f"{_CONVERSATION}/messages/{{seq}}", RecalledMessage),
-    ("PUT", f"{_CONVERSATION}/read", ReadUpTo),
-)
-"""The method, the path and the body of each command."""
 
 
 def add_command_routes(app: web.Application) -> None:
     """Adds the routes that write, and the status of commands."""
     app.router.add_put(DIRECT_CHAT, put_direct_chat)
     for method, path, body in COMMAND_ROUTES:
-        success = 200 if body is ReadUpTo else _CREATED
-        app.router.add_route(method, path, writing(body, success=success))
+        app.router.add_route(method, path, writing(body))
     app.router.add_get(COMMAND, get_command)

@@ -16,6 +16,7 @@ from gateway.http.deployment_guard import Checked, DeploymentGuard
 from gateway.http.gateway_health import Health
 from gateway.http.middleware import middlewares, prepare_headers
 from gateway.http.page import add_page_routes
+from gateway.http.request_places import PLACES, RequestPlaces
 from gateway.http.routes import GATEWAY, ROUTES, WRITING_ROUTES, Gateway
 from gateway.http.tokens import TokenVerifier, key_source
 from gateway.limits.command_limits import CommandLimits
@@ -64,8 +65,11 @@ def make_app(  # noqa: PLR0913 - the parts of the gateway
     """
     keys = key_source(settings)
     checked = checked or Checked(store=True, index=True)
-    layers = middlewares(TokenVerifier(settings, keys), checked, settings.permitted_origins)
+    places = RequestPlaces()
+    tokens = TokenVerifier(settings, keys)
+    layers = middlewares(tokens, checked, places, settings.permitted_origins)
     app = web.Application(middlewares=layers, client_max_size=bounds.MAX_BODY_BYTES)
+    app[PLACES] = places
     health = Health(store, index, wake_ups, checked)
     new = NewDevices(settings.new_device, settings.new_device_window)
     shared = CoalescingStore(store)

@@ -5,14 +5,14 @@ The close code gives the reason:
 | code | reason |
 |---|---|
 | 1001 | the gateway ends: connect again |
-| 1008 | the client has sent a message, or too many pings |
+| 1008 | the client has sent a frame that is not a request, or too many pings |
 | 1011 | a defect of the gateway |
 | 4401 | the token has expired |
 | 4408 | the client does not read fast enough |
 | 4410 | trimmed: the problem was sent before, as a message of kind ``problem`` |
 
-A client sends only control frames: pings, pongs and a close. `gateway.http.frames` checks the
-frames before they are parsed.
+A client sends requests (`gateway.http.live_requests`) and control frames: pings, pongs and a
+close. `gateway.http.frames` checks the frames before they are parsed.
 
 In all cases `serve_socket` returns when the connection is closed or aborted, so that the place of
 a client becomes free only when its memory is released.
@@ -34,6 +34,8 @@ from msgspec import Struct
 
 from gateway import bounds
 from gateway.http.connection import Connection, connection_of
+from gateway.http.frames import MAX_TEXT_BYTES, PROTOCOL
+from gateway.http.live_requests import LiveRequests, NotARequest
 from gateway.http.problems import problem_of
 from gateway.live.live_session import LiveSession
 from schemas.errors import ImError, Trimmed
@@ -41,18 +43,12 @@ from schemas.http.answers import LiveProblem
 
 log = logging.getLogger(__name__)
 
-PROTOCOL: Final = "im-timeline.v1"
-"""The subprotocol. A client that names subprotocols must name this one."""
-
 HEARTBEAT_SECONDS: Final = 25.0
 """Interval of pings; the timeout of a pong is half of it. Proxies close connections silent
 for a minute."""
 
 SLOW_SECONDS: Final = 15.0
 """Timeout of a send to a client that does not read. A page of a megabyte may be in flight."""
-
-MAX_SENT_BYTES: Final = 125
-"""Maximum size of a client's message: the payload of a control frame."""
 
 
 class _Slow(ImError):
@@ -65,7 +61,7 @@ class _End(NamedTuple):
 
 
 _GOING_AWAY: Final = _End(WSCloseCode.GOING_AWAY, "the gateway ends")
-_FORBIDDEN: Final = _End(WSCloseCode.POLICY_VIOLATION, "clients send control frames, and few")
+_FORBIDDEN: Final = _End(WSCloseCode.POLICY_VIOLATION, "clients send requests, few pings")
 _DEFECT: Final = _End(WSCloseCode.INTERNAL_ERROR, "internal")
 _EXPIRED: Final = _End(4401, "token expired")
 _SLOW: Final = _End(4408, "slow")
@@ -80,7 +76,7 @@ def new_socket() -> web.WebSocketResponse:
         heartbeat=HEARTBEAT_SECONDS,
         protocols=(PROTOCOL,),
         compress=False,
-        max_msg_size=MAX_SENT_BYTES,
+        max_msg_size=MAX_TEXT_BYTES,
     )
 
 
@@ -98,26 +94,33 @@ async def send_answer(socket: web.WebSocketResponse, answer: Struct) -> None:
         raise _Slow from None
 
 
+class LiveParts(NamedTuple):
+    """The parts of a live connection, which run in parallel.
+
+    ``session`` sends the records and heads, ``requests`` answers the requests of the client,
+    ``beside`` is a task that runs as long as the connection is open.
+    """
+
+    session: LiveSession
+    requests: LiveRequests
+    beside: Coroutine[Any, Any, None]
+
+
 async def serve_socket(
-    request: web.Request,
-    socket: web.WebSocketResponse,
-    session: LiveSession,
-    expires: float,
-    beside: Coroutine[Any, Any, None],
+    request: web.Request, socket: web.WebSocketResponse, parts: LiveParts, expires: float
 ) -> None:
     """Serves a prepared socket to its end.
 
     Args:
         request: The request of the socket.
         socket: The prepared socket.
-        session: Sends the records and heads.
+        parts: The parts of the connection.
         expires: Expiry of the token, in seconds since 1970.
-        beside: A task that runs in parallel with the session.
     """
     connection = connection_of(request)
-    reading = asyncio.create_task(_read(socket))
-    telling = asyncio.create_task(session.run())
-    tasks: set[asyncio.Task[Any]] = {reading, telling, asyncio.create_task(beside)}
+    reading = asyncio.create_task(parts.requests.run())
+    telling = asyncio.create_task(parts.session.run())
+    tasks: set[asyncio.Task[Any]] = {reading, telling, asyncio.create_task(parts.beside)}
     if connection is not None:
         tasks.add(asyncio.create_task(connection.violated.wait()))
     try:
@@ -138,11 +141,6 @@ async def serve_socket(
             await connection.ended(bounds.CLOSE_SECONDS)
 
 
-async def _read(socket: web.WebSocketResponse) -> None:
-    async for _ in socket:
-        pass
-
-
 async def _ending(
     socket: web.WebSocketResponse,
     reading: asyncio.Task[None],
@@ -153,7 +151,9 @@ async def _ending(
     if connection is not None and connection.violated.is_set():
         return _FORBIDDEN
     if not telling.done():
-        return None if reading.done() else _EXPIRED
+        if not reading.done():
+            return _EXPIRED
+        return _FORBIDDEN if isinstance(reading.exception(), NotARequest) else None
     return await _ending_of(socket, telling.exception())
 
 

@@ -29,11 +29,11 @@ from gateway.http import problem_kinds
 from gateway.http.connection import connection_of
 from gateway.http.cross_origin import cross_origin
 from gateway.http.deployment_guard import Checked
-from gateway.http.live_socket import PROTOCOL
+from gateway.http.frames import PROTOCOL
 from gateway.http.page import PAGE_ROUTES
 from gateway.http.problem_details import COMMON_HEADERS, Problem
 from gateway.http.problems import problem_of
-from gateway.http.request_places import USER, placed
+from gateway.http.request_places import USER, RequestPlaces, placed
 from gateway.http.tokens import Bearer, InvalidToken, TokenVerifier
 from schemas.errors import ServerUnavailable
 
@@ -58,11 +58,11 @@ _GIVEN_UP: Final = 499
 
 
 def middlewares(
-    tokens: TokenVerifier, checked: Checked, origins: frozenset[str]
+    tokens: TokenVerifier, checked: Checked, places: RequestPlaces, origins: frozenset[str]
 ) -> list[Middleware]:
     """All middlewares, outermost first. ``origins`` are the permitted origins of web pages."""
     crossing = cross_origin(origins, LIVE)
-    return [tell, crossing, _serve_checked(checked), _identify(tokens), placed()]
+    return [tell, crossing, _serve_checked(checked), _identify(tokens), placed(places)]
 
 
 async def prepare_headers(_request: web.Request, response: web.StreamResponse) -> None:

@@ -52,7 +52,7 @@ _SHOWN: Final = (
     AnyEntry,
     AnySyncRecord,
 )
-_LIVE: Final = ("LiveBegun", "LiveRecords", "LiveHead", "LiveProblem")
+_LIVE: Final = ("LiveBegun", "LiveRecords", "LiveHead", "LiveAnswer", "LiveProblem")
 
 
 @cache

@@ -5,12 +5,20 @@ from __future__ import annotations
 import inspect
 from typing import Any, Final
 
-from gateway.http.command_routes import COMMAND, COMMAND_ROUTES, DIRECT_CHAT, IDEMPOTENCY_KEY
+from gateway.http.command_paths import COMMAND_ROUTES
+from gateway.http.command_routes import COMMAND, DIRECT_CHAT, IDEMPOTENCY_KEY
 from gateway.http.openapi_parts import PATH_ID, body_of, operation, problem, response_of
-from schemas.http.answers import CommandAnswer, CommandPending, CommandStatus, DirectChatAnswer
+from schemas.http.answers import (
+    CommandAnswer,
+    CommandPending,
+    CommandStatus,
+    DirectChatAnswer,
+    LiveAnswer,
+)
 from schemas.http.command_bodies import (
     CommandBody,
     LeftConversation,
+    LiveRequest,
     NewDirectChat,
     ReadUpTo,
     RecalledMessage,
@@ -27,6 +35,8 @@ COMMAND_STRUCTS: Final = (
     DirectChatAnswer,
     CommandPending,
     CommandStatus,
+    LiveRequest,
+    LiveAnswer,
 )
 """The bodies and the answers of these operations."""
 

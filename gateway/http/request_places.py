@@ -69,9 +69,11 @@ class RequestPlaces:
             self._in_hand -= 1
 
 
-def placed() -> Middleware:
+PLACES: Final = web.AppKey("places", RequestPlaces)
+
+
+def placed(places: RequestPlaces) -> Middleware:
     """The middleware that assigns places, after the caller is authenticated."""
-    places = RequestPlaces()
 
     @web.middleware
     async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -16,12 +16,14 @@ from aiohttp.typedefs import Handler
 from gateway.bounds import REQUEST_SECONDS, within
 from gateway.contacts.contact_log import Contacts
 from gateway.http import live_socket, openapi
+from gateway.http.command_routes import WRITING_GATEWAY
 from gateway.http.gateway_health import Health
-from gateway.http.middleware import EXPIRES, LIVE
+from gateway.http.live_requests import LiveConnection, LiveRequests
+from gateway.http.middleware import EXPIRES, LIVE, TOKEN_DEVICE
 from gateway.http.parameters import parse_parameters
 from gateway.http.problem_kinds import RETRY_SECONDS, bad_body, bad_parameter, upgrade_required
 from gateway.http.request_bodies import json_response, read_body
-from gateway.http.request_places import USER
+from gateway.http.request_places import PLACES, USER
 from gateway.live.live_session import LiveSession
 from gateway.live.long_poll import await_page
 from gateway.log.barrier import Barrier
@@ -39,6 +41,7 @@ from gateway.reads.search_terms import from_cursor, parse_query
 from gateway.reads.sync_page import SyncRead
 from gateway.store.index_port import Index, Query, SearchAsked, SearchPosition
 from gateway.store.store_port import Store
+from gateway.writes.command_requests import CommandSender
 from schemas.http.bodies import MoveCursor, RegisterDevice
 from schemas.http.queries import (
     BeginningsQuery,
@@ -161,8 +164,12 @@ async def get_live(request: web.Request) -> web.StreamResponse:
         send = partial(live_socket.send_answer, socket)
         barrier = gateway.barrier
         session = LiveSession(gateway.store, listener, after, query.limit, send, barrier=barrier)
-        beside = gateway.contacts.keep(user)
-        await live_socket.serve_socket(request, socket, session, request[EXPIRES], beside)
+        sender = CommandSender(user, request.get(TOKEN_DEVICE))
+        requests = LiveRequests(
+            request.app[WRITING_GATEWAY], request.app[PLACES], LiveConnection(socket, sender, send)
+        )
+        parts = live_socket.LiveParts(session, requests, gateway.contacts.keep(user))
+        await live_socket.serve_socket(request, socket, parts, request[EXPIRES])
     return socket
 
 

@@ -182,6 +182,14 @@ class LiveHead(Struct, frozen=True, tag_field="kind", tag="head", kw_only=True):
     seq: SeqId
 
 
+class LiveAnswer(Struct, frozen=True, tag_field="kind", tag="answer", kw_only=True):
+    """The answer to a request with this ``ref``: the status and the body of the HTTP response."""
+
+    ref: str
+    status: int
+    body: Raw
+
+
 class LiveProblem(Struct, frozen=True, tag_field="kind", tag="problem"):
     """The problem that ends the connection, with the same fields as over HTTP."""
 

@@ -6,9 +6,9 @@ on the deployment.
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from schemas.limits import MAX_SEQ
 from schemas.number_types import SeqId
@@ -115,3 +115,19 @@ class ReadUpTo(CommandBody, frozen=True):
     """Marks all entries up to ``seq`` as read by the caller."""
 
     seq: _SeqId
+
+
+MAX_REF_LENGTH = 64
+"""Maximum number of characters in the ``ref`` of a live request."""
+
+
+class LiveRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request that writes, as a frame of a live connection.
+
+    ``method``, ``path`` and ``body`` are those of the route. The answer has the same ``ref``.
+    """
+
+    ref: Annotated[str, Meta(max_length=MAX_REF_LENGTH)]
+    method: Literal["POST", "PUT", "DELETE"]
+    path: str
+    body: Raw = field(default_factory=lambda: Raw(b"{}"))

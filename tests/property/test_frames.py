@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,15 @@ from gateway.http.frames import FRAMES_A_SECOND, MAX_FRAMES, Frames
 from tests.support.peers import frame
 
 CONTROL = st.builds(frame, st.sampled_from([8, 9, 10]), st.binary(max_size=125))
-DATA = st.builds(frame, st.sampled_from([0, 1, 2]), st.binary(max_size=125), fin=st.booleans())
+LENGTHS = st.sampled_from([1, 2, 125, 126, 127, 1_000, 65_535])
+TEXTS = st.builds(lambda length: frame(1, b"x" * length), LENGTHS)
+FORBIDDEN = st.one_of(
+    st.builds(frame, st.sampled_from([0, 2]), st.binary(max_size=300), fin=st.booleans()),
+    st.binary(max_size=300).map(lambda payload: frame(1, payload, fin=False)),
+    st.just(frame(1)),
+    st.just(frame(1, b"x" * 65_536)),
+)
+"""Fragments, binary data, empty and long texts."""
 
 
 def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
@@ -22,14 +31,18 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
 
 @given(
     st.lists(CONTROL, max_size=MAX_FRAMES + 8),
-    st.none() | DATA,
-    st.lists(st.integers(0, 10_000), max_size=20),
+    st.lists(TEXTS, max_size=3),
+    st.none() | FORBIDDEN,
+    st.randoms(use_true_random=False),
+    st.lists(st.integers(0, 300_000), max_size=20),
 )
-def test_only_control_frames_pass(
-    control: list[bytes], data: bytes | None, cuts: list[int]
+def test_only_texts_and_control_frames_pass(
+    control: list[bytes], texts: list[bytes], data: bytes | None, random: Random, cuts: list[int]
 ) -> None:
-    """A few control frames pass, with any cuts; a data frame or one frame too many does not."""
-    sent = b"".join(control) + (data or b"")
+    """Texts and a few control frames pass, with any cuts; no other frame passes."""
+    allowed = [*control, *texts]
+    random.shuffle(allowed)
+    sent = b"".join(allowed) + (data or b"")
     frames = Frames(clock=lambda: 0.0)
     passed = all(frames.allow(piece) for piece in pieces(sent, cuts))
     assert passed == (data is None and len(control) <= MAX_FRAMES)

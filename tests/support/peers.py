@@ -102,8 +102,14 @@ def upgrade(gateway: Caller, user: str = "ann", query: str = "") -> bytes:
 
 def frame(opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:
     """A masked frame of a client, with a mask of zeros."""
-    assert len(payload) < 126
-    return bytes([(0x80 if fin else 0) | opcode, 0x80 | len(payload)]) + bytes(4) + payload
+    size = len(payload)
+    if size < 126:
+        length = bytes([0x80 | size])
+    elif size < 65_536:
+        length = bytes([0x80 | 126]) + size.to_bytes(2, "big")
+    else:
+        length = bytes([0x80 | 127]) + size.to_bytes(8, "big")
+    return bytes([(0x80 if fin else 0) | opcode]) + length + bytes(4) + payload
 
 
 class Latency:

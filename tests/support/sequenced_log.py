@@ -41,6 +41,11 @@ class SequencedLog:
         self._tail: OutcomeTail | None = None
         self._undelivered: deque[tuple[asyncio.Future[Milliseconds | None], str, bytes]] = deque()
 
+    @property
+    def undelivered(self) -> int:
+        """The number of commands without an acknowledgement."""
+        return len(self._undelivered)
+
     def feed(self, taker: OutcomeTaker) -> None:
         """Passes all later outcomes to ``taker``."""
         self._tail = OutcomeTail(taker)

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import pytest
 
 from gateway import bounds
-from gateway.http import frames, live_socket
+from gateway.http import frames, live_requests, live_socket
 from gateway.limits.command_limits import BURST_SECONDS
 from gateway.log import wake_ups
 from gateway.reads import conversation_list, history, sync_page
@@ -88,8 +88,16 @@ LIMITS: Final[dict[str, ShownLimit]] = {
         (bounds.MAX_UNSENT_BYTES // 1024,),
         f"{PEERS}::test_unread_pipelined_answers_end_the_connection",
     ),
+    "a request as a frame": ShownLimit(
+        (frames.MAX_TEXT_BYTES,), f"{FRAMES}::test_only_texts_and_control_frames_pass"
+    ),
+    "requests of a live connection": ShownLimit(
+        (live_requests.MAX_AT_ONCE,),
+        "tests/unit/gateway/test_live_requests.py::test_a_connection_has_few_requests_in_flight",
+    ),
     "control frames": ShownLimit(
-        (frames.MAX_FRAMES, live_socket.MAX_SENT_BYTES), f"{FRAMES}::test_only_control_frames_pass"
+        (frames.MAX_FRAMES, frames.MAX_CONTROL_BYTES),
+        f"{FRAMES}::test_only_texts_and_control_frames_pass",
     ),
     "open connections": ShownLimit(
         (bounds.MAX_CONNECTIONS,), f"{PEERS}::test_connections_in_use_are_bounded"

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from gateway import bounds
 from gateway.http import live_socket
-from gateway.http.live_socket import PROTOCOL
+from gateway.http.frames import PROTOCOL
 from gateway.http.openapi import document
 from gateway.http.tokens import issue_token
 from gateway.live.live_session import LiveSession
