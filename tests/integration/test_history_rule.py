@@ -180,21 +180,30 @@ async def test_a_late_joiner_reads_by_the_history_rule_after_leaving_and_returni
 
 
 async def assert_listed_after_the_return(gateway: Caller, rule: HistoryRule) -> None:
-    """Asserts the head, the read mark and the periods of the returned member's conversation."""
+    """Asserts head, read mark, periods and last entry of the returned member's conversation."""
     periods = [{"first": 3, "last": 5}, {"first": 7, "last": None}]
     listed = await gateway.get("/v1/conversations", "bob")
-    assert listed.body["conversations"] == [
-        {
-            "conv_id": "c",
-            "head": 8,
-            "messages": 4,
-            "read": 7,
-            "unread": 1,
-            "mode": "push",
-            "periods": periods,
-            "readable": [{"first": 1, "last": None}] if rule == "all" else periods,
-        }
-    ]
+    (shown,) = listed.body["conversations"]
+    assert shown.pop("last") == {
+        "seq": 8,
+        "kind": "message_sent",
+        "sender": "ann",
+        "at": shown.pop("active"),
+        "text": f"{WORD} with bob again",
+    }
+    assert shown == {
+        "conv_id": "c",
+        "name": None,
+        "metadata": None,
+        "head": 8,
+        "messages": 4,
+        "read": 7,
+        "unread": 1,
+        "mode": "push",
+        "member_count": 2,
+        "periods": periods,
+        "readable": [{"first": 1, "last": None}] if rule == "all" else periods,
+    }
 
 
 async def assert_a_stranger_finds_nothing(gateway: Caller) -> None:
