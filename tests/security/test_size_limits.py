@@ -93,7 +93,7 @@ async def test_the_length_of_an_id(gateway: Caller) -> None:
     for more in (0, 1):
         given = "x" * (MAX_ID_LENGTH + more)
         made = await gateway.write("POST", "/v1/conversations", "ann", conv_id=given, members=[])
-        listed = await gateway.get("/v1/conversations", "ann", after=given)
+        listed = await gateway.get("/v1/conversations", "ann", order="id", after=given)
         if more:
             assert kind(made) == (400, "bad-body")
             assert kind(listed) == (400, "bad-parameter")
