@@ -50,6 +50,10 @@ def compare_membership(
     run_check(_Check(log, table, report), rows)
 
 
+_ALL_CHANGES: Final = -1
+"""One bit for each change, all set."""
+
+
 class _Check:
     def __init__(self, log: Log, table: str, report: AuditReport) -> None:
         self._log = log
@@ -70,6 +74,9 @@ class _Check:
         elif seq > self._log.head(conv_id):
             newer = partial(self._log.holds, conv_id, seq, None)
             self._report.hold("membership", newer, **place)
+            if not self._is_by_user:
+                # The newer change has replaced the row of the last change in the log.
+                self._seen[user, conv_id] = _ALL_CHANGES
         elif at is None:
             self._report.differ("membership", "extra", **place)
         elif self._tick(user, conv_id, at):
