@@ -26,9 +26,17 @@ OffsetQuery: TypeAlias = Callable[
 _EARLIEST: Final[OffsetSpec] = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # has no types
 _LEADER_PAUSE_SECONDS: Final = 0.1
 _WITHOUT_LEADER: Final = frozenset(
-    {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError._NOENT,  # noqa: SLF001  # public, and named with an underscore
+    }
 )
-"""Errors while a new topic gets its leaders, and after a change of leaders."""
+"""Errors while a new topic gets its leaders, and after a change of leaders.
+
+librdkafka reports `_NOENT` ("No leaders found") where the broker names no leader at all, as while
+a topic is deleted and created again.
+"""
 
 _LATEST: Final[OffsetSpec] = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # has no types
 

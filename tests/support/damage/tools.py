@@ -19,6 +19,10 @@ STRANGER: Final = "stranger"
 ItemT = TypeVar("ItemT")
 
 
+class NoPlaceForDamage(Exception):
+    """The system has no record, row or document that a damage could change."""
+
+
 class Pick:
     """Chooses by numbers from the test: the same numbers give the same choices."""
 
@@ -26,7 +30,13 @@ class Pick:
         self._numbers = list(numbers)
 
     def one(self, items: Sequence[ItemT]) -> ItemT:
-        """One of the items; there must be at least one."""
+        """One of the items.
+
+        Raises:
+            NoPlaceForDamage: There are no items.
+        """
+        if not items:
+            raise NoPlaceForDamage
         number = self._numbers.pop() if self._numbers else 0
         return items[number % len(items)]
 
