@@ -15,8 +15,9 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.errors import DeliveryUnknown
+from gateway.http.load_problems import RETRY_SECONDS
 from gateway.http.problem_details import Problem
-from gateway.http.problem_kinds import RETRY_SECONDS, bad_body
+from gateway.http.problem_kinds import bad_body
 from schemas.errors import CommandRejected, InvalidCommand, RejectionCode
 
 _CONFLICT: Final = 409

@@ -25,8 +25,9 @@ from aiohttp import web
 from gateway import bounds
 from gateway.http.connections import Connections
 from gateway.http.frames import Frames
+from gateway.http.load_problems import no_room
 from gateway.http.problem_details import Problem, raw_answer
-from gateway.http.problem_kinds import head_timeout, internal, no_room, not_http
+from gateway.http.problem_kinds import head_timeout, internal, not_http
 
 log = logging.getLogger(__name__)
 

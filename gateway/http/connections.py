@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from gateway import bounds
-from gateway.http.problem_kinds import too_many_connections
+from gateway.http.load_problems import too_many_connections
 
 
 class OpenConnection(Protocol):

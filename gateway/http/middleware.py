@@ -25,7 +25,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from gateway import bounds
-from gateway.http import problem_kinds
+from gateway.http import load_problems, problem_kinds
 from gateway.http.connection import connection_of
 from gateway.http.cross_origin import cross_origin
 from gateway.http.deployment_guard import Checked
@@ -112,7 +112,7 @@ def _serve_checked(checked: Checked) -> Middleware:
         route = _route(request)
         fits = checked.store and (checked.index or route != SEARCH)
         if not fits and route not in OPEN_ROUTES:
-            raise problem_kinds.starting()
+            raise load_problems.starting()
         return await handler(request)
 
     return serve_checked

@@ -1,53 +1,36 @@
-"""The kinds of problems, each with its status, title and detail.
+"""The kinds of problems of a request, each with its status, title and detail.
 
 Problem
-├── 400 bad-parameter    an invalid query parameter; ``parameter`` names it
-├── 400 cursor-ahead     a cursor beyond the end of the log: from another deployment
-├── 400 too-wide         a search over more ranges of SeqIds than one query may name
-├── 400 bad-body         a body that the route does not accept; ``parameter`` names the field
-├── 401 unauthorized     no token, or an invalid one
+├── 400 bad-parameter        an invalid query parameter; ``parameter`` names it
+├── 400 cursor-ahead         a cursor beyond the end of the log: from another deployment
+├── 400 too-wide             a search over more ranges of SeqIds than one query may name
+├── 400 bad-body             a body that the route does not accept; ``parameter`` names the field
+├── 400 too-many-members     one command names too many people
+├── 400 not-http             a request line or a header that is not HTTP, or longer than allowed
+├── 401 unauthorized         no token, or an invalid one
 ├── 403 origin-not-permitted a live connection of a web page of another origin
-├── 403 not-a-member     the caller was a member, and only present members may read this
-├── 404 not-found        the conversation does not exist, or the caller was never a member
-├── 404 no-such-device   the device was never registered, or was removed
-├── 409 too-many-devices the person has the maximum number of devices
-├── 410 trimmed          sync records above the cursor have expired: rebuild from the store
-├── 400 not-http         a request line or a header that is not HTTP, or longer than allowed
-├── 408 too-slow         headers or a body that did not arrive in time
-├── 426 upgrade-required  the route is served only over a WebSocket
-├── 400 too-many-members one command names too many people
-├── 413 body-too-large   a body that is longer than any route accepts
-├── 429 too-many-waiting the maximum number of requests of the caller wait
-├── 429 too-many-waiting-in-all the maximum number of requests of all callers wait
-├── 429 too-many-requests the caller has the maximum number of requests
-├── 429 too-many-connections the caller has the maximum number of connections
-├── 429 too-many-commands the caller has sent too many commands
-├── 429 conversation-busy the conversation has received too many commands
-├── 429 too-many-additions the caller has added too many people
-├── 4xx http             a wrong route or method, with HTTP's own status
-├── 4xx …                a rejection, see `gateway.http.command_problems`
-├── 500 internal         a defect; the log has it under the request's id
-├── 503 unavailable      a server behind the gateway does not answer
-├── 503 starting         the data is not yet verified to belong to the deployment
-├── 503 busy             the gateway has the maximum number of requests
-├── 503 too-many-connections-in-all the gateway has the maximum number of connections
-└── 504 delivery-unknown the command was sent, and the broker has not acknowledged it
+├── 403 not-a-member         the caller was a member, and only present members may read this
+├── 404 not-found            the conversation does not exist, or the caller was never a member
+├── 404 no-such-device       the device was never registered, or was removed
+├── 408 too-slow             headers or a body that did not arrive in time
+├── 409 too-many-devices     the person has the maximum number of devices
+├── 410 trimmed              sync records above the cursor have expired: rebuild from the store
+├── 413 body-too-large       a body that is longer than any route accepts
+├── 426 upgrade-required     the route is served only over a WebSocket
+├── 4xx http                 a wrong route or method, with HTTP's own status
+├── 4xx, 504 …               the problems of commands: see `gateway.http.command_problems`
+├── 429, 503 …               the problems of a busy gateway: see `gateway.http.load_problems`
+└── 500 internal             a defect; the log has it under the request's id
 
 No problem quotes a token, a query or a message.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Final
-
 from aiohttp import web
 
 from gateway.http.problem_details import Problem
 from schemas.number_types import SyncSeqId
-
-RETRY_SECONDS: Final = 1
-"""The gateway reconnects to a restarted server every second, so an earlier retry is useless."""
 
 
 def bad_parameter(name: str, why: str) -> Problem:
@@ -181,72 +164,6 @@ def trimmed(cursor: SyncSeqId, oldest: SyncSeqId) -> Problem:
     )
 
 
-def unavailable() -> Problem:
-    """A server behind the gateway does not answer, or lags. `/healthz` shows which one."""
-    return Problem(
-        status=503,
-        kind="unavailable",
-        title="Unavailable for now",
-        detail="A server that this request needs does not answer, or lags. Try again.",
-        headers={"Retry-After": str(RETRY_SECONDS)},
-    )
-
-
-def starting() -> Problem:
-    """The gateway has not yet verified that the data belongs to its deployment."""
-    return Problem(
-        status=503,
-        kind="starting",
-        title="Starting",
-        detail="The gateway compares the identities of its servers. Try again.",
-        headers={"Retry-After": str(RETRY_SECONDS)},
-    )
-
-
-def busy() -> Problem:
-    """The gateway has the maximum number of requests in flight."""
-    return Problem(
-        status=503,
-        kind="busy",
-        title="Busy for now",
-        detail="The gateway has the maximum number of requests in flight. Try again.",
-        headers={"Retry-After": str(RETRY_SECONDS)},
-    )
-
-
-def too_many_requests() -> Problem:
-    """The caller has the maximum number of requests in flight."""
-    return _too_many(
-        "requests", "You have the maximum number of requests in flight. Wait for a response."
-    )
-
-
-def too_many_connections() -> Problem:
-    """The caller has the maximum number of connections, all of them in use."""
-    return _too_many("connections", "You have the maximum number of connections. Reuse them.")
-
-
-def too_many_commands(wait_seconds: float) -> Problem:
-    """The caller has sent too many commands."""
-    return _too_many("commands", "You have sent too many commands.", wait_seconds)
-
-
-def too_many_additions(wait_seconds: float) -> Problem:
-    """The caller has added too many people to conversations."""
-    return _too_many("additions", "You have added too many people.", wait_seconds)
-
-
-def conversation_busy(wait_seconds: float) -> Problem:
-    """All people together have sent too many commands to the conversation."""
-    return Problem(
-        status=429,
-        kind="conversation-busy",
-        title="Conversation busy",
-        detail="The conversation has received too many commands.",
-        headers={"Retry-After": str(math.ceil(wait_seconds))},
-    )
-
-
 def too_many_members(most: int) -> Problem:
     """A command names too many people. A repetition does not help."""
     return Problem(
@@ -255,27 +172,6 @@ def too_many_members(most: int) -> Problem:
         title="Too many members",
         detail=f"One request names at most {most} people: send several.",
         parameter="members",
-    )
-
-
-def _too_many(what: str, detail: str, wait_seconds: float = RETRY_SECONDS) -> Problem:
-    return Problem(
-        status=429,
-        kind=f"too-many-{what}",
-        title=f"Too many {what}",
-        detail=detail,
-        headers={"Retry-After": str(math.ceil(wait_seconds))},
-    )
-
-
-def no_room() -> Problem:
-    """The gateway has the maximum number of connections, all of them in use."""
-    return Problem(
-        status=503,
-        kind="too-many-connections-in-all",
-        title="Too many connections in all",
-        detail="The gateway has the maximum number of connections. Try again.",
-        headers={"Retry-After": str(RETRY_SECONDS)},
     )
 
 
@@ -312,16 +208,6 @@ def upgrade_required() -> Problem:
         detail="This is a WebSocket: request an upgrade of the connection.",
         headers={"Upgrade": "websocket"},
     )
-
-
-def too_many_listeners() -> Problem:
-    """The maximum number of requests of this person wait for records."""
-    return _too_many("waiting", "Too many of your requests wait. End one, or do not wait.")
-
-
-def no_listener_place() -> Problem:
-    """The maximum number of requests of all people wait for records."""
-    return _too_many("waiting-in-all", "Too many requests wait. Send a request without wait.")
 
 
 def too_large() -> Problem:

@@ -29,7 +29,7 @@ from gateway.errors import (
     TooManyListeners,
     TooManyMembers,
 )
-from gateway.http import command_problems, problem_kinds
+from gateway.http import command_problems, load_problems, problem_kinds
 from gateway.http.problem_details import Problem
 from schemas.errors import CommandRejected, InvalidCommand, ServerUnavailable, Trimmed
 
@@ -41,11 +41,11 @@ _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     CursorAhead: lambda error: problem_kinds.cursor_ahead(error.name),
     DeviceNotFound: lambda _: problem_kinds.no_such_device(),
     TooManyDevices: lambda error: problem_kinds.too_many_devices(error.most),
-    NoListenerPlace: lambda _: problem_kinds.no_listener_place(),
-    TooManyListeners: lambda _: problem_kinds.too_many_listeners(),
-    TooManyCommands: lambda error: problem_kinds.too_many_commands(error.wait_seconds),
-    ConversationBusy: lambda error: problem_kinds.conversation_busy(error.wait_seconds),
-    TooManyAdditions: lambda error: problem_kinds.too_many_additions(error.wait_seconds),
+    NoListenerPlace: lambda _: load_problems.no_listener_place(),
+    TooManyListeners: lambda _: load_problems.too_many_listeners(),
+    TooManyCommands: lambda error: load_problems.too_many_commands(error.wait_seconds),
+    ConversationBusy: lambda error: load_problems.conversation_busy(error.wait_seconds),
+    TooManyAdditions: lambda error: load_problems.too_many_additions(error.wait_seconds),
     TooManyMembers: lambda error: problem_kinds.too_many_members(error.most),
     TokenExpired: lambda _: problem_kinds.invalid_token(),
     Trimmed: lambda error: problem_kinds.trimmed(error.cursor, error.oldest),
@@ -53,7 +53,7 @@ _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     CommandRejected: command_problems.rejected_command,
     DeliveryUnknown: command_problems.delivery_unknown,
     CommandNotFound: lambda _: command_problems.no_such_command(),
-    ServerUnavailable: lambda _: problem_kinds.unavailable(),
+    ServerUnavailable: lambda _: load_problems.unavailable(),
 }
 
 

@@ -22,7 +22,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from gateway import bounds
-from gateway.http import problem_kinds
+from gateway.http import load_problems, problem_kinds
 
 USER: Final = web.RequestKey("user", str)
 """The caller. Absent on routes that need no token."""
@@ -47,7 +47,7 @@ class RequestPlaces:
             async with asyncio.timeout(bounds.PLACE_SECONDS):
                 await line.acquire()
         except TimeoutError:
-            raise problem_kinds.too_many_requests() from None
+            raise load_problems.too_many_requests() from None
         try:
             yield
         finally:
@@ -61,7 +61,7 @@ class RequestPlaces:
             Problem: 503, if no place is free.
         """
         if self._in_hand >= bounds.MAX_REQUESTS:
-            raise problem_kinds.busy()
+            raise load_problems.busy()
         self._in_hand += 1
         try:
             yield

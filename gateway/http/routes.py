@@ -19,9 +19,10 @@ from gateway.http import live_socket, openapi
 from gateway.http.command_routes import WRITING_GATEWAY
 from gateway.http.gateway_health import Health
 from gateway.http.live_requests import LiveConnection, LiveRequests
+from gateway.http.load_problems import RETRY_SECONDS
 from gateway.http.middleware import EXPIRES, LIVE, TOKEN_DEVICE
 from gateway.http.parameters import parse_parameters
-from gateway.http.problem_kinds import RETRY_SECONDS, bad_body, bad_parameter, upgrade_required
+from gateway.http.problem_kinds import bad_body, bad_parameter, upgrade_required
 from gateway.http.request_bodies import json_response, read_body
 from gateway.http.request_places import PLACES, USER
 from gateway.live.live_session import LiveSession

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from gateway import errors
-from gateway.http.problem_kinds import busy
+from gateway.http.load_problems import busy
 from gateway.http.problems import problem_of
 from schemas.errors import (
     REJECTION_CODES,
