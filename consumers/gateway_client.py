@@ -23,15 +23,14 @@ from schemas.errors import (
     UndecodableRecord,
 )
 from schemas.http.answers import (
-    BeginningsPage,
     ConversationsPage,
-    DeviceShown,
     HistoryPage,
     ProblemDetails,
     SearchPage,
     SyncPage,
 )
 from schemas.http.bodies import MoveCursor, RegisterDevice
+from schemas.http.device_answers import BeginningsPage, DeviceShown
 from schemas.http.queries import (
     BeginningsQuery,
     ConversationsQuery,

@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 
 from schemas.errors import ImError, TransientFailure
-from schemas.http.answers import LiveBegun, LiveHead, LiveProblem, LiveRecords
+from schemas.http.live_messages import LiveBegun, LiveHead, LiveProblem, LiveRecords
 from schemas.number_types import SyncSeqId
 
 QUEUED_MESSAGES: Final = 8

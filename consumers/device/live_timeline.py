@@ -30,7 +30,8 @@ from consumers.device.knowledge import BEFORE_ALL, SyncBatch
 from consumers.device.live_link import LinkOver, LiveLink, LiveMessage
 from consumers.gateway_client import GatewayClient
 from schemas.errors import TransientFailure, Trimmed
-from schemas.http.answers import LiveHead, LiveProblem, LiveRecords, ProblemDetails
+from schemas.http.answers import ProblemDetails
+from schemas.http.live_messages import LiveHead, LiveProblem, LiveRecords
 from schemas.http.queries import LiveQuery
 from schemas.number_types import SyncSeqId
 

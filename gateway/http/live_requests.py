@@ -31,8 +31,8 @@ from gateway.http.request_bodies import decode_body
 from gateway.http.request_places import RequestPlaces
 from gateway.writes.command_requests import CommandSender, requested_command
 from schemas.errors import ImError
-from schemas.http.answers import LiveAnswer
 from schemas.http.command_bodies import LiveRequest
+from schemas.http.live_messages import LiveAnswer
 
 log = logging.getLogger(__name__)
 

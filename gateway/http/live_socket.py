@@ -39,7 +39,7 @@ from gateway.http.live_requests import LiveRequests, NotARequest
 from gateway.http.problems import problem_of
 from gateway.live.live_session import LiveSession
 from schemas.errors import ImError, Trimmed
-from schemas.http.answers import LiveProblem
+from schemas.http.live_messages import LiveProblem
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from gateway.http.openapi_parts import (
     reference,
     response,
 )
-from schemas.http import answers, bodies
+from schemas.http import answers, bodies, device_answers, live_messages
 from schemas.http.queries import (
     BeginningsQuery,
     ConversationsQuery,
@@ -37,14 +37,14 @@ _SHOWN: Final = (
     answers.Hole,
     answers.SyncPage,
     answers.SyncEnd,
-    answers.LiveBegun,
-    answers.LiveRecords,
-    answers.LiveHead,
-    answers.LiveProblem,
+    live_messages.LiveBegun,
+    live_messages.LiveRecords,
+    live_messages.LiveHead,
+    live_messages.LiveProblem,
     answers.SearchPage,
-    answers.DevicesShown,
-    answers.DeviceShown,
-    answers.BeginningsPage,
+    device_answers.DevicesShown,
+    device_answers.DeviceShown,
+    device_answers.BeginningsPage,
     bodies.RegisterDevice,
     bodies.MoveCursor,
     answers.ProblemDetails,

@@ -8,13 +8,7 @@ from typing import Any, Final
 from gateway.http.command_paths import COMMAND_ROUTES
 from gateway.http.command_routes import COMMAND, DIRECT_CHAT, IDEMPOTENCY_KEY
 from gateway.http.openapi_parts import PATH_ID, body_of, operation, problem, response_of
-from schemas.http.answers import (
-    CommandAnswer,
-    CommandPending,
-    CommandStatus,
-    DirectChatAnswer,
-    LiveAnswer,
-)
+from schemas.http.answers import CommandAnswer, CommandPending, CommandStatus, DirectChatAnswer
 from schemas.http.command_bodies import (
     CommandBody,
     LeftConversation,
@@ -24,6 +18,7 @@ from schemas.http.command_bodies import (
     RecalledMessage,
     RemovedMember,
 )
+from schemas.http.live_messages import LiveAnswer
 from schemas.http.queries import CommandQuery, NoQuery
 from schemas.limits import MAX_SEQ
 from schemas.records import MAX_ID_LENGTH

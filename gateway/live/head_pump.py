@@ -26,7 +26,7 @@ from gateway.reads.access import ConversationAccess, access_conversation
 from gateway.store.store_port import Store
 from schemas.codec import decode_position
 from schemas.errors import UndecodableRecord
-from schemas.http.answers import LiveHead
+from schemas.http.live_messages import LiveHead
 from schemas.number_types import NO_SEQ, SeqId
 from schemas.visibility import periods, visible
 

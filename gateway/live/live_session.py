@@ -19,7 +19,7 @@ from gateway.log.barrier import NO_BARRIER, Barrier
 from gateway.log.wake_ups import Listener
 from gateway.store.store_port import Store
 from schemas.errors import ServerUnavailable
-from schemas.http.answers import LiveBegun
+from schemas.http.live_messages import LiveBegun
 from schemas.number_types import SyncSeqId
 
 _STORE_RETRY_SECONDS: Final = 1.0

@@ -14,7 +14,7 @@ from gateway.log.barrier import Barrier
 from gateway.log.wake_ups import Listener
 from gateway.reads.sync_page import read_sync
 from gateway.store.store_port import Store
-from schemas.http.answers import LiveRecords
+from schemas.http.live_messages import LiveRecords
 from schemas.number_types import SyncSeqId
 
 SendAnswer: TypeAlias = Callable[[Struct], Awaitable[None]]

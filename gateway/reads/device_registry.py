@@ -18,7 +18,7 @@ from gateway.reads.conversation_list import open_conversations
 from gateway.reads.sync_page import sync_end
 from gateway.store.device_port import MAX_DEVICES, Registered
 from gateway.store.store_port import Store
-from schemas.http.answers import BeginningShown, BeginningsPage, DeviceShown, DevicesShown
+from schemas.http.device_answers import BeginningShown, BeginningsPage, DeviceShown, DevicesShown
 from schemas.number_types import FIRST_SEQ, Milliseconds, SeqId, SyncSeqId
 from schemas.records import NewDevicePolicy
 

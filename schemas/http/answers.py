@@ -1,7 +1,8 @@
 """The answers of the gateway: encoded by its routes, described by OpenAPI, decoded by clients.
 
-OpenAPI has the docstrings of the structs. A client ignores unknown fields, so a client can read
-the answers of a later gateway.
+`schemas.http.device_answers` has the answers about devices, `schemas.http.live_messages` the
+messages of a live connection. OpenAPI has the docstrings of the structs. A client ignores unknown
+fields, so a client can read the answers of a later gateway.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType, field
 from schemas.errors import RejectionCode
 from schemas.http.queries import ConversationOrder
 from schemas.number_types import Milliseconds, SeqId, SyncSeqId
-from schemas.records import FanoutMode, NewDevicePolicy
+from schemas.records import FanoutMode
 
 HoleKind = Literal["hidden", "not_yet", "recalled"]
 """``hidden``: the caller may not read these SeqIds. ``not_yet``: nothing is stored there.
@@ -158,44 +159,6 @@ class CommandStatus(Struct, frozen=True, kw_only=True):
     code: RejectionCode | UnsetType = UNSET
 
 
-class LiveBegun(Struct, frozen=True, tag_field="kind", tag="begun"):
-    """The first message of a live connection: from now on it reports changes of heads.
-
-    A device reads heads after this message. ``next`` is the cursor; newer records follow.
-    """
-
-    next: SyncSeqId
-
-
-class LiveRecords(Struct, frozen=True, tag_field="kind", tag="records", kw_only=True):
-    """A page of the caller's sync timeline, as over HTTP; ``next`` is the device's new cursor."""
-
-    records: list[SyncPageItem]
-    next: SyncSeqId
-    more: bool
-
-
-class LiveHead(Struct, frozen=True, tag_field="kind", tag="head", kw_only=True):
-    """A pulled conversation of the caller has a new head ``seq``: read the store."""
-
-    conv_id: str
-    seq: SeqId
-
-
-class LiveAnswer(Struct, frozen=True, tag_field="kind", tag="answer", kw_only=True):
-    """The answer to a request with this ``ref``: the status and the body of the HTTP response."""
-
-    ref: str
-    status: int
-    body: Raw
-
-
-class LiveProblem(Struct, frozen=True, tag_field="kind", tag="problem"):
-    """The problem that ends the connection, with the same fields as over HTTP."""
-
-    problem: ProblemDetails
-
-
 class PeriodShown(Struct, frozen=True):
     """A range of SeqIds, both included; ``last`` is null for an open range."""
 
@@ -275,48 +238,6 @@ class MembersPage(Struct, frozen=True, kw_only=True):
     """
 
     members: list[MemberShown]
-    next: str | None
-
-
-class DeviceShown(Struct, frozen=True, kw_only=True):
-    """A device of the caller. ``policy`` is its policy at registration, with ``window`` in SeqIds.
-
-    ``cursor`` is the sync SeqId up to which the device has applied the sync timeline: the
-    ``after`` of its next request. ``since`` is the time of its registration, ``seen`` the time of
-    its last cursor report, both in milliseconds since 1970.
-    """
-
-    device_id: str
-    policy: NewDevicePolicy
-    window: int | None
-    since: Milliseconds
-    cursor: SyncSeqId
-    seen: Milliseconds
-
-
-class DevicesShown(Struct, frozen=True, kw_only=True):
-    """All devices of the caller, by id."""
-
-    devices: list[DeviceShown]
-
-
-class BeginningShown(Struct, frozen=True, kw_only=True):
-    """A device shows a conversation from SeqId ``from`` on; with the present head and ``mode``."""
-
-    conv_id: str
-    first: SeqId = field(name="from")
-    head: SeqId
-    mode: FanoutMode | None
-
-
-class BeginningsPage(Struct, frozen=True, kw_only=True):
-    """The first SeqIds that a device shows of the caller's conversations, by conversation id.
-
-    ``next`` is the ``after`` of the next page. A conversation that is on no page is newer than the
-    device, which shows all of it.
-    """
-
-    conversations: list[BeginningShown]
     next: str | None
 
 

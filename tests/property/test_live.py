@@ -17,7 +17,7 @@ from gateway.live.live_session import LiveSession
 from gateway.log.wake_ups import Wake, WakeUps
 from gateway.reads.access import access_conversation
 from schemas.codec import encode
-from schemas.http.answers import LiveBegun, LiveHead, LiveRecords
+from schemas.http.live_messages import LiveBegun, LiveHead, LiveRecords
 from schemas.number_types import SeqId, SyncSeqId
 from schemas.records import EntryPosition, FanoutMode
 from schemas.visibility import periods, visible
