@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Final
 
-from backends.cassandra.memberships import join_place, user_bucket
+from backends.cassandra.memberships import user_bucket
 from gateway.store.cassandra_devices import CassandraDevices, DeviceQuery
 from gateway.store.cassandra_queries import CassandraQueries, Rows
 from gateway.store.store_port import (
@@ -21,11 +21,16 @@ from gateway.store.store_port import (
     StoredMember,
     StoredRow,
 )
+from gateway.store.stored_rows import (
+    changes_by_conversation,
+    changes_of,
+    stored_entries,
+    stored_sync_rows,
+)
 from schemas.buckets import message_bucket
 from schemas.errors import ServerUnavailable
 from schemas.limits import MEMBER_BUCKETS, USER_BUCKETS
 from schemas.number_types import NO_SEQ, BucketNumber, SeqId, SyncSeqId
-from schemas.records import HistoryRule
 from schemas.settings import Settings
 from schemas.unread import Counted
 from schemas.visibility import MembershipChange
@@ -134,7 +139,7 @@ class CassandraStore:
         """See `Store`. Mostly one query: 32 take 32 times the work of the driver."""
         rows = await self._read(_Read.ALL_CHANGES, user, _BUCKETS, _CHANGES)
         if len(rows) < _CHANGES:
-            return _by_conversation(rows)
+            return changes_by_conversation(rows)
         parts = await asyncio.gather(*(self._changes_in(user, bucket) for bucket in _BUCKETS))
         return {conv_id: changes for part in parts for conv_id, changes in part.items()}
 
@@ -149,7 +154,7 @@ class CassandraStore:
                 break
             conv_id, place, *_ = rows[-1]
             behind = (conv_id, place)
-        return _by_conversation(found)
+        return changes_by_conversation(found)
 
     async def conversation_ids(self, user: str, after: str, limit: int) -> list[str]:
         """See `Store`."""
@@ -161,7 +166,7 @@ class CassandraStore:
         rows = await self._read(_Read.ALL_CHANGES, user, _BUCKETS, most + 1)
         if len(rows) > most:
             return None
-        last = {c: changes[-1] for c, changes in _by_conversation(rows).items() if changes}
+        last = {c: changes[-1] for c, changes in changes_by_conversation(rows).items() if changes}
         times = {c: change.at for c, change in last.items()}
         present = [c for c, change in last.items() if change.joined]
         starts = range(0, len(present), _TIMES_AT_ONCE)
@@ -193,7 +198,7 @@ class CassandraStore:
         """See `Store`."""
         buckets = range(message_bucket(first), message_bucket(last) + 1)
         reads = (self._read(_Read.ENTRIES, conv_id, bucket, first, last) for bucket in buckets)
-        return _entries(await asyncio.gather(*reads))
+        return stored_entries(await asyncio.gather(*reads))
 
     async def chosen_entries(self, conv_id: str, seqs: list[SeqId]) -> list[StoredEntry]:
         """See `Store`."""
@@ -209,7 +214,7 @@ class CassandraStore:
         found: dict[str, list[StoredEntry]] = {conv_id: [] for conv_id in chosen}
         parts = await self._read_all(_Read.CHOSEN_ENTRIES, asked)
         for (conv_id, *_), rows in zip(asked, parts, strict=True):
-            found[conv_id] += _entries([rows])
+            found[conv_id] += stored_entries([rows])
         return found
 
     async def sync_buckets(self, user: str, first: BucketNumber, limit: int) -> list[BucketNumber]:
@@ -221,7 +226,7 @@ class CassandraStore:
         self, user: str, bucket: BucketNumber, after: SyncSeqId, limit: int
     ) -> list[StoredRow]:
         """See `Store`."""
-        return _rows(await self._read(_Read.SYNC_ROWS, user, bucket, after, limit))
+        return stored_sync_rows(await self._read(_Read.SYNC_ROWS, user, bucket, after, limit))
 
     async def sync_buckets_back(
         self, user: str, last: BucketNumber, limit: int
@@ -234,7 +239,9 @@ class CassandraStore:
         self, user: str, bucket: BucketNumber, before: SyncSeqId, limit: int
     ) -> list[StoredRow]:
         """See `Store`."""
-        return _rows(await self._read(_Read.SYNC_ROWS_BACK, user, bucket, before, limit))
+        return stored_sync_rows(
+            await self._read(_Read.SYNC_ROWS_BACK, user, bucket, before, limit)
+        )
 
     async def expiries(self, user: str, limit: int) -> list[Expiry]:
         """See `Store`. Converts the times from Cassandra's clock to the gateway's clock."""
@@ -260,47 +267,3 @@ class CassandraStore:
 
     async def _read_all(self, read: _Read, asked: Sequence[tuple[object, ...]]) -> list[Rows]:
         return await self._queries.run_all(read, asked)
-
-
-def changes_of(rows: Rows) -> list[MembershipChange]:
-    """The joins and leaves in the rows of one person and conversation: see `memberships`."""
-    found: list[MembershipChange] = []
-    joins: dict[int, SeqId] = {}
-    leaves: list[tuple[int, MembershipChange]] = []
-    for place, seq, since, joined, history, messages, at in rows:
-        rule: HistoryRule = history or "since_join"
-        change = MembershipChange(seq, joined, rule, messages or 0, at or 0)
-        if not joined:
-            leaves.append((place, change))
-            continue
-        joins[place] = seq
-        if since < seq:
-            found.append(MembershipChange(since, joined=True, history=rule))
-        found.append(change)
-    found += [
-        change
-        for place, change in leaves
-        if change.seq > joins.get(join_place(place // 2), change.seq)
-    ]
-    return sorted(found)
-
-
-def _by_conversation(rows: Rows) -> dict[str, list[MembershipChange]]:
-    found: dict[str, Rows] = {}
-    for conv_id, *row in rows:
-        found.setdefault(conv_id, []).append(tuple(row))
-    return {conv_id: changes_of(of_one) for conv_id, of_one in found.items()}
-
-
-def _rows(rows: Rows) -> list[StoredRow]:
-    return [StoredRow(*row) for row in rows]
-
-
-def _entries(parts: list[Rows]) -> list[StoredEntry]:
-    """The entries in the rows. A row without an entry (only with ``edited_by``) is skipped."""
-    return [
-        StoredEntry(seq, kind or "", json.encode(), edited_by, recalled_by is not None)
-        for rows in parts
-        for seq, kind, json, edited_by, recalled_by in rows
-        if json is not None
-    ]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from audit.numbered import NumberedPeriods
-from gateway.store.cassandra_store import changes_of
+from gateway.store.stored_rows import changes_of
 from schemas.codec import encode
 from schemas.ids import uuid7
 from schemas.limits import MAX_EDITS, MAX_ENTRY_BYTES, MAX_PERIODS, Limits
