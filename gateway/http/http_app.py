@@ -64,7 +64,10 @@ def make_app(  # noqa: PLR0913 - the parts of the gateway
         ConfigurationError: The keys for tokens are missing or not safe.
     """
     keys = key_source(settings)
-    checked = checked or Checked(store=True, index=True)
+    checked = Checked(store=True, index=True) if checked is None else checked
+    ends = NoEnds() if ends is None else ends
+    contacts = NoContacts() if contacts is None else contacts
+    writes = writes_to(settings, NO_COMMAND_LOG) if writes is None else writes
     places = RequestPlaces()
     tokens = TokenVerifier(settings, keys)
     layers = middlewares(tokens, checked, places, settings.permitted_origins)
@@ -73,16 +76,13 @@ def make_app(  # noqa: PLR0913 - the parts of the gateway
     health = Health(store, index, wake_ups, checked)
     new = NewDevices(settings.new_device, settings.new_device_window)
     shared = CoalescingStore(store)
-    app[GATEWAY] = Gateway(
-        shared, index, health, wake_ups, new, ends or NoEnds(),
-        contacts or NoContacts(), barrier,
-    )  # fmt: skip
+    app[GATEWAY] = Gateway(shared, index, health, wake_ups, new, ends, contacts, barrier)
     for path, handler in ROUTES:
         app.router.add_get(path, handler)
     for method, path, handler in WRITING_ROUTES:
         app.router.add_route(method, path, handler)
 
-    app[WRITING_GATEWAY] = WritingGateway(writes or writes_to(settings, NO_COMMAND_LOG), shared)
+    app[WRITING_GATEWAY] = WritingGateway(writes, shared)
     add_command_routes(app)
     add_page_routes(app)
     app.on_response_prepare.append(prepare_headers)

@@ -17,6 +17,7 @@ from gateway.http.query_parameters import (
     OneOf,
     QueryParameter,
     WholeNumber,
+    parameter_names,
     parameters_of,
 )
 
@@ -38,7 +39,7 @@ def parse_parameters(given: MultiMapping[str], query: type[QueryT]) -> QueryT:
         Problem: 400, if a parameter is unknown, given twice, missing or out of its range.
     """
     known = parameters_of(query)
-    _check_names(given, frozenset(each.name for each in known))
+    _check_names(given, parameter_names(query))
     found = {each.field: _value(each, given[each.name]) for each in known if each.name in given}
     for each in known:
         if each.is_required and each.field not in found:

@@ -61,6 +61,12 @@ def parameters_of(query: type[Struct]) -> tuple[QueryParameter, ...]:
     return tuple(map(_parameter, described.fields))
 
 
+@cache
+def parameter_names(query: type[Struct]) -> frozenset[str]:
+    """The names of the parameters in the URL."""
+    return frozenset(each.name for each in parameters_of(query))
+
+
 def _parameter(field: inspect.Field) -> QueryParameter:
     found: inspect.Type = field.type
     extra: dict[str, Any] = {}
