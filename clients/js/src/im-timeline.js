@@ -5,7 +5,8 @@
 import { hasBrowserStorage, openBrowserStorage } from "./browser-storage.js";
 import { Device } from "./device.js";
 import { GatewayHttp, pause } from "./http.js";
-import { randomHex, nextId } from "./ids.js";
+import { storedDevice, userOf } from "./identity.js";
+import { nextId } from "./ids.js";
 import { LiveSource } from "./live-source.js";
 import { LocalStore } from "./local-store.js";
 import { Outbox } from "./outbox.js";
@@ -14,6 +15,7 @@ import { Timelines, pathOf } from "./timelines.js";
 import { unreadOf } from "./unread.js";
 
 export * from "./errors.js";
+export { userOf } from "./identity.js";
 export { MemoryStorage } from "./storage.js";
 export { deleteBrowserStorage, openBrowserStorage } from "./browser-storage.js";
 
@@ -29,13 +31,6 @@ export async function connect(options) {
   const client = new Client({ ...options, token, user, storage, deviceId });
   await client.start();
   return client;
-}
-
-/** The person whom a token names. The gateway checks the token, not this function. */
-export function userOf(token) {
-  const payload = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
-  const bytes = Uint8Array.from(atob(payload), (character) => character.charCodeAt(0));
-  return JSON.parse(new TextDecoder().decode(bytes)).sub;
 }
 
 /** See `connect`. */
@@ -292,12 +287,4 @@ export class Client extends EventTarget {
 
 async function defaultStorage(user) {
   return hasBrowserStorage() ? openBrowserStorage(user) : new MemoryStorage();
-}
-
-async function storedDevice(storage) {
-  const found = new Map(await storage.read("identity")).get("device");
-  if (found !== undefined) return found;
-  const made = `js-${randomHex(16)}`;
-  await storage.write([["identity", "device", made]]);
-  return made;
 }
