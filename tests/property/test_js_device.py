@@ -8,36 +8,23 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
-from functools import wraps
-from typing import Any, ClassVar, TypeVar, cast, get_args
+from typing import Any, get_args
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import invariant, rule
 
 from consumers.device.knowledge import Arrived
 from gateway.http.tokens import issue_token
-from schemas.records import Entry, MessageEdited, MessageRecalled, NewDevicePolicy
+from schemas.records import NewDevicePolicy
+from tests.support.device_machine import DeviceMachine, may_die, tried
 from tests.support.gateway import token_settings
-from tests.support.local_world import (
-    CONVERSATIONS,
-    DEVICE,
-    ME,
-    OWNER,
-    PEOPLE,
-    WINDOW,
-    World,
-    WorldGateway,
-)
-from tests.support.node import CLIENT, Killed, NodeProcess
+from tests.support.killing import Killed
+from tests.support.local_world import CONVERSATIONS, DEVICE, ME, WorldGateway
+from tests.support.node import CLIENT, NodeProcess
 
-ROUNDS = 300
-conversations = st.sampled_from(CONVERSATIONS)
-some = st.integers(0, 8)
-StepT = TypeVar("StepT", bound=Callable[..., None])
 Shown = tuple[str | None, Any]
 
 
@@ -71,121 +58,49 @@ def benches() -> Iterator[None]:
         bench.close()
 
 
-def may_die(step: StepT) -> StepT:
-    """Start the next process after a step in which the process ended."""
-
-    @wraps(step)
-    def wrapped(machine: FollowingMachine, **drawn: Any) -> None:
-        try:
-            step(machine, **drawn)
-        except Killed:
-            machine.bench.ask("kill")
-
-    return cast(StepT, wrapped)
-
-
-class FollowingMachine(RuleBasedStateMachine):
-    """One device of one person, in groups that grow and shrink around the push limit."""
-
-    policy: ClassVar[NewDevicePolicy] = "full-history"
+class NodeMachine(DeviceMachine):
+    """A device of the JavaScript client."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.world = World()
         self.bench = BENCHES[self.policy]
-        self.bench.gateway.serve(self.world)
-        self.heads: dict[str, int] = {}
+        super().__init__(self.bench.gateway)
         self.shown: dict[str, list[dict[str, Any]]] = defaultdict(list)
 
-    @initialize(
-        people=st.lists(st.sampled_from(PEOPLE), min_size=2, unique=True),
-        said=st.integers(0, 6),
-        listed=st.sampled_from([(0, 0), (1, 0), (2, 2), (50, 50), (50, 50)]),
-    )
-    def begin(self, people: list[str], said: int, listed: tuple[int, int]) -> None:
-        """Change a group, which may be pulled then, and register the device."""
-        self.world.change(CONVERSATIONS[0], people, join=True)
-        for number in range(said):
-            self.world.say(CONVERSATIONS[number % 2], OWNER, [])
-        self.sink(listed[0], listed[1], listed[1], listed[1])
-        gateway = self.bench.gateway
-        before = gateway.runner.run(gateway.timelines.conversations())
-        self.heads = {each.conv_id: each.head for each in before}
+    def register(self) -> None:
+        """The device registers itself when it connects."""
         token = issue_token(token_settings(), ME, timedelta(minutes=30))
         self.bench.ask(
-            "begin", address=gateway.address, token=token, user=ME, device=DEVICE,
+            "begin", address=self.gateway.address, token=token, user=ME, device=DEVICE,
             conversations=CONVERSATIONS,
         )  # fmt: skip
 
-    def begin_of(self, conv_id: str) -> int:
-        """The first SeqId that the device shows, by its policy and the head at registration."""
-        head = self.heads.get(conv_id, 0)
-        window = max(1, head - WINDOW + 1)
-        return {"new-messages-only": head + 1, "window": window, "full-history": 1}[self.policy]
+    def start_next_process(self) -> None:
+        """The storage has only the completed writes."""
+        self.bench.ask("kill")
 
-    def expected(self, conv_id: str) -> dict[int, Shown]:
-        """The items of a conversation that the device has to show, by SeqId."""
-        begin = self.begin_of(conv_id)
-        return {
-            seq: (hole, None if hole else json.loads(value))
-            for seq, (hole, value) in self.world.my_timeline(conv_id).items()
-            if seq >= begin
-        }
+    def run_turn(self) -> bool:
+        """One turn of the device."""
+        return bool(self.bench.ask("turn"))
 
-    @rule(conv_id=conversations, sender=st.sampled_from([OWNER, *PEOPLE]), mentioned=st.booleans())
-    def say(self, conv_id: str, sender: str, mentioned: bool) -> None:  # noqa: FBT001 - drawn
-        """A person sends a message."""
-        self.world.say(conv_id, sender, [ME] if mentioned else [])
+    def cursor(self) -> int:
+        """The cursor in the storage."""
+        return int(self.look()["cursor"])
 
-    @rule(
-        conv_id=conversations,
-        people=st.lists(st.sampled_from(PEOPLE), min_size=1, max_size=5, unique=True),
-        join=st.booleans(),
-    )
-    def change(self, conv_id: str, people: list[str], join: bool) -> None:  # noqa: FBT001 - drawn
-        """People join or leave, maybe with the device's owner; the mode follows."""
-        self.world.change(conv_id, people, join=join)
+    def apply(self, batch: list[Arrived], after: int) -> None:
+        """The device applies the records now."""
+        self.bench.ask("apply", batch=batch_of(batch, after))
 
-    @rule(
-        conv_id=conversations,
-        sender=st.sampled_from([OWNER, OWNER, ME]),
-        back=st.integers(0, 6),
-        recall=st.booleans(),
-    )
-    def alter(self, conv_id: str, sender: str, back: int, recall: bool) -> None:  # noqa: FBT001 - drawn
-        """A person edits or recalls a message near the end, if they have the right."""
-        seq = len(self.world.log.timeline_of(conv_id)) - back
-        alter = self.world.recall if recall else self.world.edit
-        alter(conv_id, sender, seq)
+    def receive(self, batch: list[Arrived], after: int | None) -> None:
+        """A later step applies the records."""
+        self.bench.ask("hear", batch=batch_of(batch, after))
 
-    @rule(conv_id=conversations, back=st.integers(0, 5))
-    def read_elsewhere(self, conv_id: str, back: int) -> None:
-        """The device's owner reads on another device, up to near the end."""
-        self.world.mark(conv_id, len(self.world.log.timeline_of(conv_id)) - back)
+    def receive_head(self, conv_id: str, head: int) -> None:
+        """A later step notes the head."""
+        self.bench.ask("told", conv=conv_id, head=head)
 
-    @rule(conv_id=conversations, quietly=st.integers(0, 2))
-    @may_die
-    def come_back(self, conv_id: str, quietly: int) -> None:
-        """The owner was removed, which the store has, and joined again, which the store lacks."""
-        self.world.change(conv_id, [ME], join=False)
-        self.settle()
-        self.world.change(conv_id, [ME], join=True)
-        for _ in range(quietly):
-            self.world.say(conv_id, OWNER, [])
-        self.world.say(conv_id, OWNER, [ME])
-        cursor = self.look()["cursor"]
-        heard = [each for each in self.world.my_records() if each.sync_seq > cursor]
-        self.bench.ask("apply", batch=batch_of(heard, cursor))
+    def request_gaps(self) -> None:
+        """Later steps take the answers."""
         self.bench.ask("askGaps")
-
-    @rule(memberships=some, entries=some, heads=some, sync=some)
-    def sink(self, memberships: int, entries: int, heads: int, sync: int) -> None:
-        """Each sink writes some records."""
-        store = self.world.store
-        store.write_memberships(memberships)
-        store.write_entries(entries)
-        store.write_heads(heads)
-        store.write_sync(sync)
 
     @rule(back=st.integers(0, 5))
     @may_die
@@ -193,33 +108,10 @@ class FollowingMachine(RuleBasedStateMachine):
         """Request a page of the sync timeline, maybe one that was read before."""
         self.bench.ask("askPage", back=back)
 
-    @rule(skip=st.integers(0, 4), count=st.integers(1, 3), is_next=st.booleans())
-    @may_die
-    def hear(self, skip: int, count: int, is_next: bool) -> None:  # noqa: FBT001 - drawn
-        """Receive live records, from the cursor on or from any later position."""
-        cursor = self.look()["cursor"]
-        ahead = [record for record in self.world.my_records() if record.sync_seq > cursor]
-        heard = ahead[:count] if is_next else ahead[skip : skip + count]
-        if heard:
-            self.bench.ask("hear", batch=batch_of(heard, cursor if is_next else None))
-
     @rule(everything=st.booleans())
     def ask_for_heads(self, everything: bool) -> None:  # noqa: FBT001 - drawn
         """Request the heads of conversations."""
         self.bench.ask("askHeads", everything=everything)
-
-    @rule(conv_id=conversations)
-    def be_told_head(self, conv_id: str) -> None:
-        """Receive the head of a pulled conversation, as a live connection sends it to members."""
-        head = self.bench.gateway.runner.run(self.world.my_open_head(conv_id))
-        if head is not None:
-            self.bench.ask("told", conv=conv_id, head=head)
-
-    @rule()
-    @may_die
-    def ask_for_gaps(self) -> None:
-        """Request missing entries."""
-        self.bench.ask("askGaps")
 
     @rule(place=st.integers(0, 20), again=st.booleans())
     @may_die
@@ -235,21 +127,10 @@ class FollowingMachine(RuleBasedStateMachine):
         if not is_remembered:
             raise Killed
 
-    @rule()
-    @may_die
-    def turn(self) -> None:
-        """Run one turn of the device."""
-        self.bench.ask("turn")
-
     @rule(writes=st.integers(0, 6))
     def die_soon(self, writes: int) -> None:
         """Let the process end before a write."""
         self.bench.ask("dieAfter", writes=writes)
-
-    @rule()
-    def crash(self) -> None:
-        """End the process now."""
-        self.bench.ask("kill")
 
     def look(self) -> Any:
         """The state of the device. Newly shown items are compared with the earlier ones.
@@ -267,58 +148,20 @@ class FollowingMachine(RuleBasedStateMachine):
             before.append(item)
         return state
 
-    def teardown(self) -> None:
-        """Without faults, the device gets everything within a bounded number of turns.
-
-        This is repeated after the device is idle, with messages that may not be pushed to it.
-        """
-        self.settle()
-        for conv_id, is_marked in zip(CONVERSATIONS, (False, True), strict=True):
-            self.world.say(conv_id, OWNER, [])
-            if is_marked:
-                self.world.mark(conv_id, len(self.world.log.timeline_of(conv_id)))
-            else:
-                self.world.say(conv_id, ME, [])
-            self.world.say(conv_id, OWNER, [])
-        self.settle()
-        self.check()
-
-    def settle(self) -> None:
-        """Let the sinks reach the end, and run the device until it is idle."""
-        self.world.store.write_all()
-        for _ in range(ROUNDS):
-            try:
-                if not self.bench.ask("turn"):
-                    return
-            except Killed:
-                self.bench.ask("kill")
-        raise AssertionError("it does not come to rest")
-
     def check(self) -> None:
         """The stored and the shown items equal the owner's timeline, each SeqId once."""
         state = self.look()
-        gateway = self.bench.gateway
         for conv_id in CONVERSATIONS:
-            expected = self.expected(conv_id)
+            expected = parsed(self.expected(conv_id))
             kept = state["kept"].get(conv_id, [])
             assert by_seq(kept) == expected
             untouched = self.untouched(conv_id, by_seq(kept))
             assert self.untouched(conv_id, by_seq(self.shown[conv_id])) == untouched
             assert sum(item["last"] - item["first"] + 1 for item in kept) == len(expected)
             assert state["readings"][conv_id]["unread"] == self.world.my_unread(conv_id)
-        for listed in gateway.runner.run(gateway.timelines.conversations()):
+        for listed in self.gateway.runner.run(self.gateway.timelines.conversations()):
             reading = {"unread": listed.unread, "mark": listed.read}
             assert state["readings"][listed.conv_id] == reading
-
-    def untouched(self, conv_id: str, items: dict[int, Shown]) -> dict[int, Shown]:
-        """Items without a recall or edit; a shown item with one may have changed."""
-        touched = {
-            seq
-            for entry in self.world.log.timeline_of(conv_id)
-            if isinstance(entry, MessageEdited | MessageRecalled)
-            for seq in (entry.target, *getattr(entry, "edits", ()))
-        }
-        return {seq: item for seq, item in items.items() if seq not in touched}
 
     @invariant()
     def nothing_is_shown_that_is_not_so(self) -> None:
@@ -326,16 +169,16 @@ class FollowingMachine(RuleBasedStateMachine):
         state = self.look()
         for conv_id, items in self.shown.items():
             seen = self.untouched(conv_id, by_seq(items))
-            assert seen.items() <= self.expected(conv_id).items()
-        kept = {(conv_id, seq) for conv_id, seq in state["seqs"]}
-        passed = {
-            (arrived.record.conv_id, arrived.record.seq)
-            for arrived in self.world.my_records()
-            if arrived.sync_seq <= state["cursor"]
-            and isinstance(arrived.record, Entry)
-            and arrived.record.seq >= self.begin_of(arrived.record.conv_id)
-        }
-        assert all(seq < self.world.my_last_join(conv_id) for conv_id, seq in passed - kept)
+            assert seen.items() <= parsed(self.expected(conv_id)).items()
+        stored = {(conv_id, seq) for conv_id, seq in state["seqs"]}
+        assert not self.missed(state["cursor"], stored)
+
+
+def parsed(items: dict[int, tuple[str | None, bytes]]) -> dict[int, Shown]:
+    """Items with their entries as JSON values; a hole has no entry."""
+    return {
+        seq: (hole, None if hole else json.loads(value)) for seq, (hole, value) in items.items()
+    }
 
 
 def batch_of(heard: list[Arrived], after: int | None) -> dict[str, Any]:
@@ -345,7 +188,7 @@ def batch_of(heard: list[Arrived], after: int | None) -> dict[str, Any]:
 
 
 def by_seq(items: list[dict[str, Any]]) -> dict[int, Shown]:
-    """Items in the form of `FollowingMachine.expected`."""
+    """Items in the form of `parsed`."""
     return {
         seq: (item["hole"], item["entry"])
         for item in items
@@ -353,26 +196,6 @@ def by_seq(items: list[dict[str, Any]]) -> dict[int, Shown]:
     }
 
 
-class WindowMachine(FollowingMachine):
-    """A device that starts with the last entries of each conversation."""
-
-    policy = "window"
-
-
-class NewMessagesMachine(FollowingMachine):
-    """A device that starts without history."""
-
-    policy = "new-messages-only"
-
-
-def tried(machine: type[FollowingMachine], examples: int) -> Any:
-    """Return the test of a machine."""
-    machine.TestCase.settings = settings(
-        max_examples=examples, stateful_step_count=50, deadline=None
-    )
-    return machine.TestCase
-
-
-TestFollowing = tried(FollowingMachine, 25)
-TestFollowingFromAWindow = tried(WindowMachine, 12)
-TestFollowingNewMessages = tried(NewMessagesMachine, 12)
+TestFollowing = tried(NodeMachine, "full-history", 25)
+TestFollowingFromAWindow = tried(NodeMachine, "window", 12)
+TestFollowingNewMessages = tried(NodeMachine, "new-messages-only", 12)

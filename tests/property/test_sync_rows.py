@@ -24,6 +24,7 @@ from sinks.cassandra import sync_parts, sync_places, sync_requests
 from sinks.cassandra.sync_late import LateSyncWriter
 from sinks.cassandra.sync_writer import SyncWriter
 from tests.support.fake_cassandra import FakeSession, Sent
+from tests.support.killing import Killed
 from tests.support.sink_stores import Conversation
 from tests.support.sync_rows import SyncRows
 
@@ -36,10 +37,6 @@ REFUSED = 5
 
 UNKNOWN = 6
 """The sink does not know the kind of records with this SeqId."""
-
-
-class Killed(BaseException):
-    """The process ends here."""
 
 
 class Process(FakeSession):

@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 from consumers.device.local_store import LocalStore
+from tests.support.killing import Killed
 from tests.support.local_world import DEVICE, ME
-
-
-class Killed(Exception):
-    """The device's process was killed at this point."""
 
 
 class DyingConnection:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from playwright._impl._driver import compute_driver_executable  # no public name
 
+from tests.support.killing import Killed
 from tests.support.processes import ROOT
 
 CLIENT: Final = ROOT / "clients" / "js"
@@ -32,10 +33,6 @@ def run_tests(*files: Path, seconds: float, environment: dict[str, str] | None =
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-class Killed(Exception):
-    """The process of the device was killed by the test."""
 
 
 class NodeProcess:
