@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from threading import Event
 from types import SimpleNamespace
-from typing import Final, Literal, cast
+from typing import Literal, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
@@ -17,21 +17,12 @@ from sinks.base.counts import CountsOf
 from sinks.base.records import Record
 from sinks.base.sink_letters import DeadLetter
 from sinks.base.writer_port import WriteOutcome
-
-TOPIC: Final = "t.timeline"
-
-# Public in spite of the underscore: this event comes from the client library, not from a broker.
-_PARTITION_EOF: Final = KafkaError._PARTITION_EOF  # noqa: SLF001 - see above
+from tests.support.sink_group_member import TOPIC, GroupMember, places
 
 
 def message(partition: int, offset: int, value: bytes = b"{}") -> Message:
     """A record as the client library returns it."""
     return Message(TOPIC, partition, offset, b"key", value)
-
-
-def end_of(partition: int, offset: int) -> Message:
-    """The event that the consumer has read all records of a partition below ``offset``."""
-    return Message(TOPIC, partition, offset, error=KafkaError(_PARTITION_EOF))
 
 
 def record(offset: int, value: bytes | None = b"{}", partition: int = 0) -> Record:
@@ -58,7 +49,7 @@ def lose(*partitions: int) -> Callable[[FakeConsumer], None]:
     return lambda consumer: consumer.give_up(partitions, consumer.on_lost)
 
 
-class FakeConsumer:
+class FakeConsumer(GroupMember):
     """Plays one list of events for each call of `poll` and `consume`, then sets ``stop``.
 
     Args:
@@ -68,6 +59,7 @@ class FakeConsumer:
     """
 
     def __init__(self, stop: Event, calls: Iterable[Sequence[Happening]]) -> None:
+        super().__init__()
         self._stop = stop
         self._calls = iter(calls)
         self.commits: list[list[TopicPartition]] = []
@@ -76,21 +68,8 @@ class FakeConsumer:
         self.refuse_committed = 0
         self.answers_commits = True
         self.refuse_partition: int | None = None
-        self.subscribed: list[list[str]] = []
-        self.assigned: list[int] = []
-        self.paused: set[int] = set()
         self.closed = False
         self.on_commit: OnCommit = Commits().answered
-
-    def subscribe(
-        self,
-        topics: list[str],
-        on_assign: OnRebalance,
-        on_revoke: OnRebalance,
-        on_lost: OnRebalance,
-    ) -> None:
-        self.subscribed.append(topics)
-        self.on_assign, self.on_revoke, self.on_lost = on_assign, on_revoke, on_lost
 
     def poll(self, timeout: float) -> Message | None:
         assert 0 < timeout <= 0.2
@@ -104,15 +83,6 @@ class FakeConsumer:
         messages = self._play()
         assert len(messages) <= num_messages
         return messages
-
-    def assignment(self) -> list[TopicPartition]:
-        return [TopicPartition(TOPIC, partition) for partition in self.assigned]
-
-    def pause(self, partitions: list[TopicPartition]) -> None:
-        self.paused |= {place.partition for place in partitions}
-
-    def resume(self, partitions: list[TopicPartition]) -> None:
-        self.paused -= {place.partition for place in partitions}
 
     def commit(self, *, offsets: list[TopicPartition], asynchronous: Literal[True]) -> None:
         assert asynchronous
@@ -142,14 +112,9 @@ class FakeConsumer:
         self.give_up(tuple(self.assigned), self.on_revoke)
         self.closed = True
 
-    def assign(self, partitions: Sequence[int]) -> None:
-        self.on_assign(self, [TopicPartition(TOPIC, partition) for partition in partitions])
-        self.assigned += partitions
-
     def give_up(self, partitions: Sequence[int], callback: OnRebalance) -> None:
-        callback(self, [TopicPartition(TOPIC, partition) for partition in partitions])
-        self.assigned = [each for each in self.assigned if each not in partitions]
-        self.paused -= set(partitions)
+        callback(self, places(partitions))
+        self.remove(partitions)
 
     def _refused(self, place: TopicPartition) -> TopicPartition:
         """The broker's error for one partition. The library's class accepts no error."""

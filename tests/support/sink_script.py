@@ -9,8 +9,8 @@ from confluent_kafka import TopicPartition
 
 from schemas.number_types import Offset
 from sinks.base.records import Bounds, Record
+from tests.support.killing import Killed
 
-TOPIC: Final = "t.timeline"
 POISON: Final = b"poison"
 BOUNDS: Final = Bounds(max_records=8, max_bytes=10_000, gulp=6)
 MOST_POLLS: Final = 3_000
@@ -18,10 +18,6 @@ MOST_POLLS: Final = 3_000
 
 Place = tuple[int, int]
 """(partition, offset)"""
-
-
-class ProcessDied(BaseException):
-    """The process ends as by `kill -9`: no later code of the process runs."""
 
 
 class ScriptedWorld:
@@ -64,7 +60,7 @@ class ScriptedWorld:
     def die(self) -> None:
         """Ends the current process."""
         self.alive = False
-        raise ProcessDied
+        raise Killed
 
     def missing_below(self, place: TopicPartition) -> list[Place]:
         """The records that a commit would lose."""

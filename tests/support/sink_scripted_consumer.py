@@ -8,24 +8,17 @@ from typing import Final, Literal
 from confluent_kafka import KafkaError, Message, TopicPartition
 
 from sinks.base.consumer import OnRebalance
+from tests.support.killing import Killed
 from tests.support.sink_fakes import OnCommit
-from tests.support.sink_script import BOUNDS, MOST_POLLS, TOPIC, ProcessDied, ScriptedWorld
+from tests.support.sink_group_member import TOPIC, GroupMember, end_of, places
+from tests.support.sink_script import BOUNDS, MOST_POLLS, ScriptedWorld
 
 # Public in spite of the underscore: these errors come from the client library, not from a broker.
 _TIMED_OUT: Final = KafkaError._TIMED_OUT  # noqa: SLF001 - see above
-
-
 _TRANSPORT: Final = KafkaError._TRANSPORT  # noqa: SLF001 - see above
-
-
 _FATAL: Final = KafkaError._FATAL  # noqa: SLF001 - see above
 
-
-_PARTITION_EOF: Final = KafkaError._PARTITION_EOF  # noqa: SLF001 - see above
-
-
 Step = Literal["deliver", "nothing", "revoke", "lose", "die", "warn", "end"]
-
 
 _STEPS: Final[tuple[Step, ...]] = (
     *("deliver",) * 12, *("nothing",) * 3, *("revoke",) * 4, *("lose",) * 2, "die", "warn", "end",
@@ -33,16 +26,16 @@ _STEPS: Final[tuple[Step, ...]] = (
 """Each step as often as its weight. The first step is the default after the script's end."""
 
 
-class ScriptedConsumer:
+class ScriptedConsumer(GroupMember):
     """A member of the group. Like librdkafka it runs callbacks inside poll, consume and close."""
 
     def __init__(self, world: ScriptedWorld, stop: Event, on_commit: OnCommit) -> None:
+        super().__init__()
         self._world = world
         self._stop = stop
         self._on_commit = on_commit
         self._next: dict[int, int] = {}
-        self._told_end: set[int] = set()
-        self._paused: set[int] = set()
+        self._ended: set[int] = set()
         self._polls = 0
 
     def subscribe(
@@ -53,7 +46,7 @@ class ScriptedConsumer:
         on_lost: OnRebalance,
     ) -> None:
         assert topics == [TOPIC]
-        self._on_assign, self._on_revoke, self._on_lost = on_assign, on_revoke, on_lost
+        super().subscribe(topics, on_assign, on_revoke, on_lost)
 
     def poll(self, timeout: float) -> Message | None:
         self._world.clock += timeout
@@ -72,20 +65,11 @@ class ScriptedConsumer:
             gulp += messages or []
         return gulp
 
-    def assignment(self) -> list[TopicPartition]:
-        return [TopicPartition(TOPIC, partition) for partition in self._next]
-
-    def pause(self, partitions: list[TopicPartition]) -> None:
-        self._paused |= {place.partition for place in partitions}
-
-    def resume(self, partitions: list[TopicPartition]) -> None:
-        self._paused -= {place.partition for place in partitions}
-
     def commit(self, *, offsets: list[TopicPartition], asynchronous: Literal[True]) -> None:
         """Answers immediately or never, because a late answer has the same effect as a failure."""
         assert asynchronous
         if not self._world.alive:
-            raise ProcessDied
+            raise Killed
         choice = self._world.choose(8)
         if choice == 1:
             self._on_commit(KafkaError(_TIMED_OUT), offsets)
@@ -106,7 +90,7 @@ class ScriptedConsumer:
 
     def close(self) -> None:
         if self._world.alive and self._next:
-            self._give_up(list(self._next), self._on_revoke)
+            self._give_up(list(self._next), self.on_revoke)
 
     def _step(self, most: int) -> list[Message] | None:
         """Takes one step of the script; returns the arrived messages, None after another step."""
@@ -128,16 +112,16 @@ class ScriptedConsumer:
             case "end":
                 return [Message(error=KafkaError(_FATAL, "the end", fatal=True))]
             case "revoke":
-                self._give_up_one(self._on_revoke)
+                self._give_up_one(self.on_revoke)
             case "lose":
-                self._give_up_one(self._on_lost)
+                self._give_up_one(self.on_lost)
         return None
 
     def _assign(self) -> bool:
         missing = [partition for partition in self._world.log if partition not in self._next]
         if not missing or self._world.choose(3) == 1:
             return False
-        self._on_assign(self, [TopicPartition(TOPIC, partition) for partition in missing])
+        self.assign(missing)
         for partition in missing:
             place = self._world.committed.get(partition)
             self._next[partition] = place.offset if place else 0
@@ -151,15 +135,16 @@ class ScriptedConsumer:
                 self._somebody_else_works_on(partition)
 
     def _give_up(self, partitions: list[int], callback: OnRebalance) -> None:
-        places = [TopicPartition(TOPIC, partition) for partition in partitions]
-        if callback == self._on_revoke:
-            callback(self, places)  # the offsets that are lost are lost before the callback runs
+        if callback == self.on_revoke:
+            callback(
+                self, places(partitions)
+            )  # the offsets that are lost are lost before the callback runs
         for partition in partitions:
             del self._next[partition]
-            self._told_end.discard(partition)
-            self._paused.discard(partition)
-        if callback == self._on_lost:
-            callback(self, places)
+            self._ended.discard(partition)
+        self.remove(partitions)
+        if callback == self.on_lost:
+            callback(self, places(partitions))
 
     def _somebody_else_works_on(self, partition: int) -> None:
         """Another member of the group processes some records."""
@@ -171,7 +156,7 @@ class ScriptedConsumer:
         self._world.committed[partition] = TopicPartition(TOPIC, partition, end)
 
     def _deliver(self, most: int) -> list[Message]:
-        owned = [partition for partition in self._next if partition not in self._paused]
+        owned = [partition for partition in self._next if partition not in self.paused]
         first = self._world.choose(len(owned)) if owned else 0
         found: list[Message] = []
         for partition in owned[first:] + owned[:first]:
@@ -184,9 +169,8 @@ class ScriptedConsumer:
         found = [Message(TOPIC, partition, r.offset, r.key, r.value) for r in records]
         if records:
             self._next[partition] = records[-1].offset + 1
-        if len(records) < most and partition not in self._told_end:
-            self._told_end.add(partition)
+        if len(records) < most and partition not in self._ended:
+            self._ended.add(partition)
             self._next[partition] = end
-            error = KafkaError(_PARTITION_EOF)
-            found.append(Message(TOPIC, partition, end, error=error))
+            found.append(end_of(partition, end))
         return found

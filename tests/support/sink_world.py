@@ -24,7 +24,9 @@ from sinks.base.records import Record
 from sinks.base.sink_letters import DeadLetter
 from sinks.base.source import OneTopic
 from sinks.base.writer_port import WriteOutcome
-from tests.support.sink_script import BOUNDS, POISON, TOPIC, ProcessDied, ScriptedWorld
+from tests.support.killing import Killed
+from tests.support.sink_group_member import TOPIC
+from tests.support.sink_script import BOUNDS, POISON, ScriptedWorld
 from tests.support.sink_scripted_consumer import ScriptedConsumer
 
 
@@ -119,7 +121,7 @@ class World(ScriptedWorld):
             self.alive = True
             try:
                 self._run_process()
-            except (ProcessDied, FatalFailure):
+            except (Killed, FatalFailure):
                 continue
         return processes
 

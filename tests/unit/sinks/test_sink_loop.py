@@ -16,16 +16,15 @@ from sinks.base.loop import REVOKE_SECONDS, STOP_SECONDS, SinkLoop
 from sinks.base.records import Bounds, Record
 from sinks.base.source import OneTopic, SinkSource
 from tests.support.sink_fakes import (
-    TOPIC,
     FakeConsumer,
     Happening,
     HeldTask,
     assign,
-    end_of,
     lose,
     message,
     revoke,
 )
+from tests.support.sink_group_member import TOPIC, end_of
 
 NOW = 1_700_000_000.0
 BOUNDS = Bounds(max_records=4, max_bytes=1_000, gulp=4)
