@@ -7,19 +7,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from backends.processes.file_lock import file_lock
 from devstack.ports import free_ports
 from devstack.servers import all_servers
 from devstack.settings import DevstackSettings
 from devstack.stack import Stack
+from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 
 ROOT: Final = Path(__file__).parents[2]
@@ -122,10 +123,10 @@ def private_folder() -> Iterator[Path]:
     folder = HOME / "test"
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(_MOST_RUNS):
-        with (folder / f"{number}.lock").open("w") as lock:
+        with ExitStack() as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                lock.enter_context(file_lock(folder / f"{number}.lock", "another run has it"))
+            except ConfigurationError:
                 continue
             yield folder / str(number)
             return
