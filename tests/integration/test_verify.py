@@ -21,6 +21,7 @@ from audit import real_sources as real
 from audit import scan
 from audit import topic_readers as topics
 from audit.report import AuditReport
+from audit.sync_store import AuditedSyncRow
 from audit.topic_readers import OffsetSpan
 from backends.cassandra.memberships import member_bucket, user_bucket
 from backends.cassandra.session import cassandra_session
@@ -30,7 +31,7 @@ from backends.kafka.clients import admin_client, create_topics, producer_config
 from ops.commands.verify import verify
 from schemas.codec import decode_entry
 from schemas.errors import ConfigurationError, ServerUnavailable
-from schemas.number_types import Offset, SeqId, ShardNumber
+from schemas.number_types import BucketNumber, Offset, SeqId, ShardNumber, SyncSeqId
 from schemas.recipients import recipients_of
 from schemas.settings import Settings
 from schemas.sync_rows import encode_row
@@ -97,12 +98,24 @@ def _deployed(settings: Settings, place: Placing = in_one_epoch) -> Iterator[Dep
 
 def _two_in_long_partitions(system: System) -> tuple[Held, Held]:
     """References of two people, each in exactly one row; their partitions have more rows."""
-    rows = Counter(row[:2] for row in system.sync_rows)
-    found = [
-        each for each in entries_of(held_once(system)) if rows[system.sync_rows[each.at][:2]] > 2
+    rows = Counter(_partition_of(row) for row in system.sync_rows)
+    in_long = [
+        each
+        for each in entries_of(held_once(system))
+        if rows[_partition_of(system.sync_rows[each.at])] > 2
     ]
-    first = found[0]
-    return first, next(each for each in found if each.user != first.user)
+    first = in_long[0]
+    return first, next(each for each in in_long if each.user != first.user)
+
+
+def _partition_of(row: AuditedSyncRow) -> tuple[str, BucketNumber]:
+    """The partition of a row of ``sync``."""
+    return row.user_id, row.bucket
+
+
+def _key_of(row: AuditedSyncRow) -> tuple[str, BucketNumber, SyncSeqId]:
+    """The primary key of a row of ``sync``."""
+    return row.user_id, row.bucket, row.sync_seq
 
 
 def _missing_with(system: System, lost: Held) -> set[tuple[str, str, str, int, str]]:
@@ -149,13 +162,14 @@ class Damages:
     def alter_a_conversation(self) -> set[Difference]:
         """Changes the mode of a conversation."""
         self._execute("UPDATE conversation SET mode = 'pull' WHERE conv_id = 'c2'")
-        head = next(row[1] or 0 for row in self._system.conversations if row[0] == "c2")
+        head = next(row.head or 0 for row in self._system.conversations if row.conv_id == "c2")
         return {("store", "altered", "c2", head, "")}
 
     def delete_a_membership(self) -> set[Difference]:
         """Deletes a join in the table by user."""
         # Rows are in the order of their insertion.
-        place = 2 * [row[:3] for row in self._system.by_user].index(("bob", "c1", SeqId(1)))
+        inserted = [(row.user_id, row.conv_id, row.seq) for row in self._system.by_user]
+        place = 2 * inserted.index(("bob", "c1", SeqId(1)))
         self._execute(
             "DELETE FROM membership_by_user"
             " WHERE user_id = 'bob' AND bucket = %s AND conv_id = 'c1' AND place = %s",
@@ -203,11 +217,11 @@ class Damages:
         row.entries["nowhere"] = [named.reference.sync_seq, named.seq]
         self._execute(
             "UPDATE sync SET records = %s WHERE user_id = %s AND bucket = %s AND sync_seq = %s",
-            (encode_row(row).decode(), *system.sync_rows[named.at][:3]),
+            (encode_row(row).decode(), *_key_of(system.sync_rows[named.at])),
         )
         self._execute(
             "DELETE FROM sync WHERE user_id = %s AND bucket = %s AND sync_seq = %s",
-            system.sync_rows[lost.at][:3],
+            _key_of(system.sync_rows[lost.at]),
         )
         altered = ("sync-store", "altered", "nowhere", named.seq, named.user)
         return {altered} | _missing_with(system, lost)
@@ -298,7 +312,7 @@ def test_damages_in_later_epochs_are_named(deployed_later: Deployed) -> None:
     lost = next(each for each in held_once(system) if each.user == "ann")
     deployed_later.session.execute(
         "DELETE FROM sync WHERE user_id = %s AND bucket = %s AND sync_seq = %s",
-        system.sync_rows[lost.at][:3],
+        _key_of(system.sync_rows[lost.at]),
     )
     commit(settings)
 
