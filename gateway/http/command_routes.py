@@ -59,13 +59,9 @@ def writing(body: type[CommandBody]) -> Handler:
         parse_parameters(request.query, NoQuery)
         target = command_target(dict(request.match_info))
         given = await read_body(request, body)
-        gateway = request.app[WRITING_GATEWAY]
         # No await from here to the producer, so that generated ids reach it in their order.
-        sender = CommandSender(request[USER], request.get(TOKEN_DEVICE))
-        command = requested_command(sender, target, given, gateway.writes.ids, _key(request))
-        status, answer = await answer_request(gateway, command)
-        headers = {"Location": answer.status} if isinstance(answer, CommandPending) else None
-        return json_response(answer, status=status, headers=headers)
+        command = _command(request, target, given)
+        return _response(*await answer_request(request.app[WRITING_GATEWAY], command))
 
     return write
 
@@ -89,25 +85,19 @@ async def put_direct_chat(request: web.Request) -> web.Response:
         raise bad_parameter("user", "must be the id of another person")
     body = await read_body(request, NewDirectChat)
     conv_id = direct_chat_id(user, person)
-    found = DirectChatAnswer(conv_id=conv_id, created=False)
+    existing = DirectChatAnswer(conv_id=conv_id, created=False)
     if await can_open(gateway.store, user, conv_id):
-        return json_response(found)
-    command = requested_command(
-        CommandSender(user, request.get(TOKEN_DEVICE)),
-        CommandTarget(conv_id, person=person),
-        body,
-        gateway.writes.ids,
-        _key(request),
-    )
+        return _response(_OK, existing)
+    command = _command(request, CommandTarget(conv_id, person=person), body)
     try:
-        answer = await answer_command(gateway.writes, gateway.store, command)
+        status, answer = await answer_request(gateway, command)
     except CommandRejected as rejected:
         if rejected.code != "already_exists":
             raise
-        return json_response(found)
+        return _response(_OK, existing)
     if isinstance(answer, CommandPending):
-        return json_response(answer, status=_ACCEPTED, headers={"Location": answer.status})
-    return json_response(DirectChatAnswer(conv_id=conv_id, created=True), status=_CREATED)
+        return _response(status, answer)
+    return _response(status, DirectChatAnswer(conv_id=conv_id, created=True))
 
 
 async def get_command(request: web.Request) -> web.Response:
@@ -116,6 +106,19 @@ async def get_command(request: web.Request) -> web.Response:
     waiters = request.app[WRITING_GATEWAY].writes.waiters
     asked = request.match_info["client_msg_id"]
     return json_response(command_status(waiters, request[USER], query.conversation, asked))
+
+
+def _command(request: web.Request, target: CommandTarget, body: CommandBody) -> AnyCommand:
+    sender = CommandSender(request[USER], request.get(TOKEN_DEVICE))
+    ids = request.app[WRITING_GATEWAY].writes.ids
+    return requested_command(sender, target, body, ids, _key(request))
+
+
+def _response(
+    status: int, answer: CommandAnswer | DirectChatAnswer | CommandPending
+) -> web.Response:
+    headers = {"Location": answer.status} if isinstance(answer, CommandPending) else None
+    return json_response(answer, status=status, headers=headers)
 
 
 def _key(request: web.Request) -> str | None:
