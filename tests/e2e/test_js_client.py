@@ -16,15 +16,14 @@ import aiohttp
 import pytest
 
 from gateway.http.tokens import issue_token
-from schemas.codec import decode_entry
-from schemas.records import Entry, FanoutChanged
 from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.support.gateway import SECRET, Caller
 from tests.support.local_world import seen_by
 from tests.support.node import CLIENT, node, run_tests
 from tests.support.processes import ROOT
-from tests.support.topics import read_all, sync_timelines
+from tests.support.pushed import count_switches, pushed_seqs
+from tests.support.topics import read_all
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
 
@@ -147,11 +146,6 @@ def assert_that_many_entries_were_read_from_the_store(
     settings: Settings, group: list[bytes]
 ) -> None:
     """Asserts that the mode switched often, and that bob got many entries only from the store."""
-    switches = [e for e in map(decode_entry, group) if isinstance(e, FanoutChanged)]
-    assert len(switches) == 2 * ROUNDS
-    pushed = {
-        record.seq
-        for record in sync_timelines(settings)["bob"]
-        if isinstance(record, Entry) and record.conv_id == GROUP
-    }
+    assert count_switches(group) == 2 * ROUNDS
+    pushed = pushed_seqs(settings, "bob", GROUP)
     assert len(set(range(1, len(group) + 1)) - pushed) > ROUNDS * 10

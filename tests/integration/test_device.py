@@ -25,14 +25,11 @@ from consumers.device.registry import GatewayRegistry
 from devstack.ports import free_ports
 from gateway.http.tokens import issue_token
 from producers.publisher import Publisher
-from schemas.codec import decode_entry
 from schemas.ids import uuid7
 from schemas.records import (
     AddMembers,
     AnyCommand,
     CreateConversation,
-    Entry,
-    FanoutChanged,
     NewDevicePolicy,
     RemoveMembers,
     SendMessage,
@@ -45,7 +42,8 @@ from tests.support.gateway import SECRET
 from tests.support.local_world import by_seq, seen_by
 from tests.support.pipeline import prepare
 from tests.support.processes import running, wait_until
-from tests.support.topics import is_caught_up, read_all, sync_timelines
+from tests.support.pushed import count_switches, pushed_seqs
+from tests.support.topics import is_caught_up, read_all
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
@@ -377,12 +375,7 @@ def assert_that_it_was_no_easy_way(
     settings: Settings, group: list[bytes], seen: dict[int, tuple[str | None, bytes]]
 ) -> None:
     """Asserts that the mode switched often, and that bob got many entries only from the store."""
-    switches = [e for e in map(decode_entry, group) if isinstance(e, FanoutChanged)]
-    assert len(switches) == 2 * ROUNDS
-    pushed = {
-        record.seq
-        for record in sync_timelines(settings)["bob"]
-        if isinstance(record, Entry) and record.conv_id == GROUP
-    }
+    assert count_switches(group) == 2 * ROUNDS
+    pushed = pushed_seqs(settings, "bob", GROUP)
     assert pushed < set(seen)
     assert len(set(seen) - pushed) > ROUNDS * MESSAGES // 2

@@ -12,7 +12,6 @@ from msgspec import UNSET, UnsetType
 
 from schemas.codec import encode
 from schemas.descriptions import description_fault
-from schemas.ids import uuid7
 from schemas.limits import MAX_ENTRY_BYTES, MAX_METADATA_BYTES, MAX_NAME_BYTES
 from schemas.records import (
     MAX_ID_LENGTH,
@@ -23,26 +22,12 @@ from schemas.records import (
     DescribeConversation,
     MembersAdded,
     OwnershipTransferred,
-    Rejected,
     RemoveMembers,
 )
-from tests.support.commands import commands, opening, talk
-from tests.support.sequencing import Log, run
+from tests.support.commands import commands, fields_of, opening, talk
+from tests.support.sequencing import run
 
 _WIDE = "\U0001f600" * MAX_ID_LENGTH
-
-
-def _one(number: int, sender: str = "ann", conv_id: str = "c1") -> dict[str, Any]:
-    return {
-        "conv_id": conv_id,
-        "sender": sender,
-        "device_id": "d",
-        "client_msg_id": uuid7(number, 0),
-    }
-
-
-def _answers(log: Log, user: str) -> list[str]:
-    return [record.code for record in log.sync_of(user) if isinstance(record, Rejected)]
 
 
 @settings(max_examples=200)
@@ -86,7 +71,7 @@ def test_every_entry_that_names_members_counts_them(steps: list[AnyCommand]) -> 
 
 def test_a_creation_with_a_name_is_described_after_its_members() -> None:
     """The description is the last entry of the creation, and reaches all members."""
-    made = CreateConversation(**_one(0), members=["bob"], name="team", metadata='{"a": 1}')
+    made = CreateConversation(**fields_of(0), members=["bob"], name="team", metadata='{"a": 1}')
     log = run([made])
     created, described = log.timeline_of("c1")
     assert isinstance(created, ConversationCreated)
@@ -99,7 +84,7 @@ def test_a_creation_with_a_name_is_described_after_its_members() -> None:
 @pytest.mark.parametrize("nothing", ["", UNSET])
 def test_a_creation_without_a_name_has_one_entry(nothing: str | UnsetType) -> None:
     """An empty name at the creation is like an absent one."""
-    made = CreateConversation(**_one(0), members=[], name=nothing, metadata=nothing)
+    made = CreateConversation(**fields_of(0), members=[], name=nothing, metadata=nothing)
     assert len(run([made]).timeline_of("c1")) == 1
 
 
@@ -126,28 +111,28 @@ def test_a_creation_without_a_name_has_one_entry(nothing: str | UnsetType) -> No
 )
 def test_each_bound_of_a_description(description: dict[str, Any], code: str | None) -> None:
     """A value at its limit is accepted; one more byte or level, or another form, is refused."""
-    made = CreateConversation(**_one(0), members=[])
-    log = run([made, DescribeConversation(**_one(1), **description)])
-    assert _answers(log, "ann") == ([] if code is None else [code])
-    at_creation = run([CreateConversation(**_one(0), members=[], **description)])
+    made = CreateConversation(**fields_of(0), members=[])
+    log = run([made, DescribeConversation(**fields_of(1), **description)])
+    assert log.rejections_of("ann") == ([] if code is None else [code])
+    at_creation = run([CreateConversation(**fields_of(0), members=[], **description)])
     expected = [] if code is None or not description else [code]
-    assert _answers(at_creation, "ann") == expected
+    assert at_creation.rejections_of("ann") == expected
 
 
 def test_only_the_present_owner_may_describe() -> None:
     """A member is refused as `not_allowed`, and a former owner as `not_a_member`."""
     log = run(
         [
-            CreateConversation(**_one(0), members=["bob"]),
-            DescribeConversation(**_one(1, "bob"), name="mine"),
-            RemoveMembers(**_one(2), members=["ann"]),
-            DescribeConversation(**_one(3, "bob"), name="mine now"),
-            DescribeConversation(**_one(4), name="still mine"),
-            DescribeConversation(**_one(5, conv_id="c9"), name="nothing there"),
+            CreateConversation(**fields_of(0), members=["bob"]),
+            DescribeConversation(**fields_of(1, "bob"), name="mine"),
+            RemoveMembers(**fields_of(2), members=["ann"]),
+            DescribeConversation(**fields_of(3, "bob"), name="mine now"),
+            DescribeConversation(**fields_of(4), name="still mine"),
+            DescribeConversation(**fields_of(5, conv_id="c9"), name="nothing there"),
         ]
     )
-    assert _answers(log, "bob") == ["not_allowed"]
-    assert _answers(log, "ann") == ["not_a_member", "unknown_conversation"]
+    assert log.rejections_of("bob") == ["not_allowed"]
+    assert log.rejections_of("ann") == ["not_a_member", "unknown_conversation"]
     names = [e.name for e in log.timeline_of("c1") if isinstance(e, ConversationDescribed)]
     assert names == ["mine now"]
 
@@ -164,8 +149,10 @@ def test_no_description_makes_a_longer_entry(
     """For any ids, names and metadata, the entry is within its limit or the command is refused."""
     metadata = json.dumps({"a": letter * size}, ensure_ascii=False)
     name = letter * (size % (MAX_NAME_BYTES + 2))
-    made = CreateConversation(**_one(0, sender, conv_id), members=[], name=name, metadata=metadata)
+    made = CreateConversation(
+        **fields_of(0, sender, conv_id), members=[], name=name, metadata=metadata
+    )
     log = run([made])
     entries = log.timeline_of(conv_id) if conv_id in log.conversations else []
-    assert entries or _answers(log, sender) == ["too_large"]
+    assert entries or log.rejections_of(sender) == ["too_large"]
     assert all(len(encode(entry)) <= MAX_ENTRY_BYTES for entry in entries)

@@ -11,7 +11,6 @@ from msgspec import structs
 
 from schemas.direct_chats import direct_chat_id, is_direct_chat
 from schemas.errors import InvalidCommand
-from schemas.ids import uuid7
 from schemas.limits import Limits
 from schemas.number_types import SeqId
 from schemas.records import (
@@ -21,31 +20,21 @@ from schemas.records import (
     CreateConversation,
     DescribeConversation,
     RecallMessage,
-    Rejected,
     RemoveMembers,
     SendMessage,
     TextContent,
     TransferOwnership,
 )
 from schemas.valid_commands import encode_valid
-from tests.support.commands import commands
-from tests.support.sequencing import SMALL_LIMITS, Log, run
+from tests.support.commands import commands, fields_of
+from tests.support.sequencing import SMALL_LIMITS, run
 
 CHAT = direct_chat_id("ann", "bob")
 _ids = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), min_size=1, max_size=128)
 
 
 def _one(number: int, sender: str = "ann", conv_id: str = CHAT) -> dict[str, Any]:
-    return {
-        "conv_id": conv_id,
-        "sender": sender,
-        "device_id": "d",
-        "client_msg_id": uuid7(number, 0),
-    }
-
-
-def _codes(log: Log, user: str) -> list[str]:
-    return [record.code for record in log.sync_of(user) if isinstance(record, Rejected)]
+    return fields_of(number, sender, conv_id)
 
 
 def _made(number: int = 0, sender: str = "ann", *members: str) -> CreateConversation:
@@ -83,7 +72,7 @@ def test_two_creators_make_one_conversation() -> None:
     (created,) = log.timeline_of(CHAT)
     assert isinstance(created, ConversationCreated)
     assert sorted(created.members) == ["ann", "bob"]
-    assert _codes(log, "bob") == ["already_exists"]
+    assert log.rejections_of("bob") == ["already_exists"]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +90,7 @@ def test_two_creators_make_one_conversation() -> None:
 def test_a_direct_chat_is_created_for_its_two_people_alone(command: CreateConversation) -> None:
     """Any other creation with this id is refused, by the sequencer and before it is sent."""
     log = run([command])
-    assert _codes(log, command.sender) == ["invalid"]
+    assert log.rejections_of(command.sender) == ["invalid"]
     with pytest.raises(InvalidCommand):
         encode_valid(command, Limits())
 
@@ -120,7 +109,7 @@ def test_a_direct_chat_is_created_for_its_two_people_alone(command: CreateConver
 def test_a_direct_chat_does_not_change(command: AnyCommand) -> None:
     """Nobody is added or removed, and owner and name do not change."""
     log = run([_made(), command])
-    assert _codes(log, command.sender) == ["not_allowed"]
+    assert log.rejections_of(command.sender) == ["not_allowed"]
     assert len(log.timeline_of(CHAT)) == 1
     with pytest.raises(InvalidCommand):
         encode_valid(command, Limits())
@@ -138,7 +127,7 @@ def test_the_owner_of_a_direct_chat_recalls_only_own_messages() -> None:
             RecallMessage(**_one(3, "bob"), seq=SeqId(2)),
         ]
     )
-    assert _codes(log, "ann") == ["not_allowed"]
+    assert log.rejections_of("ann") == ["not_allowed"]
     assert len(log.timeline_of(CHAT)) == 3
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.errors import RejectionCode
 from schemas.ids import uuid7
 from schemas.records import (
     AddMembers,
@@ -18,10 +19,10 @@ from schemas.records import (
     MembersAdded,
     MembersRemoved,
     OwnershipTransferred,
-    Rejected,
     RemoveMembers,
     TransferOwnership,
 )
+from tests.support.commands import fields_of
 from tests.support.sequencing import Commit, Crash, run
 
 PEOPLE: Final = ["ann", "bob", "cid", "陈", "d e"]
@@ -115,31 +116,25 @@ def test_a_conversation_with_members_has_an_owner_among_them(
     assert (log.entries, log.syncs) == (calm.entries, calm.syncs)
 
 
-def _one(number: int, sender: str) -> dict[str, Any]:
-    return {
-        "conv_id": "c1", "device_id": "d", "sender": sender, "client_msg_id": uuid7(number, 0),
-    }  # fmt: skip
-
-
-def _answers(steps: list[AnyCommand], sender: str) -> list[str]:
-    return [record.code for record in run(steps).sync_of(sender) if isinstance(record, Rejected)]
+def _answers(steps: list[AnyCommand], sender: str) -> list[RejectionCode]:
+    return run(steps).rejections_of(sender)
 
 
 def test_only_the_last_owner_returns_to_an_empty_invite_conversation() -> None:
     """A former member and a stranger may not join; the last owner joins and is the owner again."""
     left: list[AnyCommand] = [
-        CreateConversation(**_one(0, "ann"), members=["bob"]),
-        RemoveMembers(**_one(1, "ann"), members=["ann"]),
-        RemoveMembers(**_one(2, "bob"), members=["bob"]),
+        CreateConversation(**fields_of(0, "ann"), members=["bob"]),
+        RemoveMembers(**fields_of(1, "ann"), members=["ann"]),
+        RemoveMembers(**fields_of(2, "bob"), members=["bob"]),
     ]
     for stranger in ("ann", "cid"):
         assert _answers(
-            [*left, AddMembers(**_one(9, stranger), members=[stranger])], stranger
+            [*left, AddMembers(**fields_of(9, stranger), members=[stranger])], stranger
         ) == ["not_allowed"]
     more: list[AnyCommand] = [
-        AddMembers(**_one(3, "bob"), members=["bob"]),
-        AddMembers(**_one(4, "bob"), members=["ann"]),
-        RemoveMembers(**_one(5, "bob"), members=["ann"]),
+        AddMembers(**fields_of(3, "bob"), members=["bob"]),
+        AddMembers(**fields_of(4, "bob"), members=["ann"]),
+        RemoveMembers(**fields_of(5, "bob"), members=["ann"]),
     ]
     assert _answers([*left, *more], "bob") == []
 
@@ -147,9 +142,9 @@ def test_only_the_last_owner_returns_to_an_empty_invite_conversation() -> None:
 def test_a_person_who_enters_an_empty_open_conversation_owns_it() -> None:
     """A join of an empty open conversation is followed by an entry that makes the person owner."""
     log = run([
-        CreateConversation(**_one(0, "ann"), members=[], join="open"),
-        RemoveMembers(**_one(1, "ann"), members=["ann"]),
-        AddMembers(**_one(2, "cid"), members=["cid"]),
+        CreateConversation(**fields_of(0, "ann"), members=[], join="open"),
+        RemoveMembers(**fields_of(1, "ann"), members=["ann"]),
+        AddMembers(**fields_of(2, "cid"), members=["cid"]),
     ])  # fmt: skip
     last = log.timeline_of("c1")[-1]
     assert isinstance(last, OwnershipTransferred)
@@ -158,7 +153,7 @@ def test_a_person_who_enters_an_empty_open_conversation_owns_it() -> None:
 
 def test_a_transfer_is_refused_with_the_right_code() -> None:
     """A transfer to oneself, to a stranger, by a member or by a stranger has its own reason."""
-    made = CreateConversation(**_one(0, "ann"), members=["bob"])
+    made = CreateConversation(**fields_of(0, "ann"), members=["bob"])
     for sender, to, code in (
         ("ann", "ann", "invalid"),
         ("ann", "cid", "not_a_member"),
@@ -166,4 +161,4 @@ def test_a_transfer_is_refused_with_the_right_code() -> None:
         ("bob", "ann", "not_allowed"),
         ("cid", "ann", "not_a_member"),
     ):
-        assert _answers([made, TransferOwnership(**_one(1, sender), to=to)], sender) == [code]
+        assert _answers([made, TransferOwnership(**fields_of(1, sender), to=to)], sender) == [code]

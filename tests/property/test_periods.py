@@ -11,7 +11,6 @@ from msgspec import structs
 from audit.numbered import NumberedPeriods
 from gateway.store.stored_rows import changes_of
 from schemas.codec import encode
-from schemas.ids import uuid7
 from schemas.limits import MAX_EDITS, MAX_ENTRY_BYTES, MAX_PERIODS, Limits
 from schemas.number_types import SeqId
 from schemas.records import (
@@ -36,7 +35,7 @@ from sinks.cassandra.messages import row_by_user
 from stream_processors.sequencing.sequencer import Sequencer
 from stream_processors.state.conversations import Conversations
 from stream_processors.state.state_codec import LaneProgress
-from tests.support.commands import commands, opening, talk
+from tests.support.commands import commands, fields_of, opening, talk
 from tests.support.sequencing import SMALL_LIMITS, Commit, Crash, Log, run, source
 
 FEW: Final = structs.replace(SMALL_LIMITS, max_periods=3, max_notices=2)
@@ -44,21 +43,14 @@ PEOPLE: Final = ["bob", "cid"]
 Row = tuple[Any, ...]
 
 
-def of_ann(number: int) -> dict[str, Any]:
-    """The common fields of the owner's commands."""
-    return {
-        "conv_id": "c1", "sender": "ann", "device_id": "d", "client_msg_id": uuid7(number, 0),
-    }  # fmt: skip
-
-
 def say(number: int) -> SendMessage:
     """A message by ann."""
-    return SendMessage(**of_ann(number), content=TextContent(text="hi"))
+    return SendMessage(**fields_of(number), content=TextContent(text="hi"))
 
 
 def create(history: HistoryRule = "since_join") -> CreateConversation:
     """Ann creates the conversation, alone."""
-    return CreateConversation(**of_ann(0), members=[], history=history)
+    return CreateConversation(**fields_of(0), members=[], history=history)
 
 
 @st.composite
@@ -71,9 +63,9 @@ def _turns(draw: st.DrawFn) -> list[AnyCommand | type[Crash | Commit]]:
         people = draw(st.lists(st.sampled_from(PEOPLE), min_size=1, unique=True))
         match draw(st.integers(0, 9)):
             case 0 | 1 | 2:
-                steps.append(AddMembers(**of_ann(number), members=people))
+                steps.append(AddMembers(**fields_of(number), members=people))
             case 3 | 4 | 5:
-                steps.append(RemoveMembers(**of_ann(number), members=people))
+                steps.append(RemoveMembers(**fields_of(number), members=people))
             case 6 | 7 | 8:
                 steps.append(say(number))
             case _:
@@ -150,7 +142,7 @@ def test_adjacent_joins_and_leaves_are_one_period() -> None:
     steps: list[AnyCommand] = [create()]
     for number in range(8_100):
         kind = RemoveMembers if number % 2 else AddMembers
-        steps.append(kind(**of_ann(number + 1), members=["bob"]))
+        steps.append(kind(**fields_of(number + 1), members=["bob"]))
     timeline = run(steps, Limits()).timeline_of("c1")
     rows = rows_of(timeline, "bob")
     assert len(rows) == 2
@@ -159,15 +151,15 @@ def test_adjacent_joins_and_leaves_are_one_period() -> None:
 
 def test_short_periods_do_not_end_the_right_to_a_long_one() -> None:
     """A period of ten messages is retained among 250 later periods of one message."""
-    steps: list[AnyCommand] = [create(), AddMembers(**of_ann(1), members=["bob"])]
+    steps: list[AnyCommand] = [create(), AddMembers(**fields_of(1), members=["bob"])]
     steps += [say(number) for number in range(2, 12)]
-    steps.append(RemoveMembers(**of_ann(12), members=["bob"]))
+    steps.append(RemoveMembers(**fields_of(12), members=["bob"]))
     for number in range(13, 13 + 250 * 4, 4):
         steps += [
             say(number),
-            AddMembers(**of_ann(number + 1), members=["bob"]),
+            AddMembers(**fields_of(number + 1), members=["bob"]),
             say(number + 2),
-            RemoveMembers(**of_ann(number + 3), members=["bob"]),
+            RemoveMembers(**fields_of(number + 3), members=["bob"]),
         ]
     timeline = run(steps, Limits()).timeline_of("c1")
     found = readable(changes_of(rows_of(timeline, "bob")))
@@ -214,12 +206,12 @@ def test_a_recall_in_a_group_with_many_former_members_is_cheap() -> None:
     people = [f"u{number}" for number in range(2_000)]
     steps: list[AnyCommand] = [
         create("all"),
-        AddMembers(**of_ann(1), members=people),
+        AddMembers(**fields_of(1), members=people),
         say(2),
-        RemoveMembers(**of_ann(3), members=people),
+        RemoveMembers(**fields_of(3), members=people),
     ]
     seq = len(run(steps[:3], Limits()).timeline_of("c1"))
-    log = run([*steps, RecallMessage(**of_ann(4), seq=SeqId(seq))], Limits())
+    log = run([*steps, RecallMessage(**fields_of(4), seq=SeqId(seq))], Limits())
     notified = {user for user, record in synced(log) if isinstance(record, Retracted)}
     assert notified == set(people[-Limits().max_notices :])
 
@@ -227,17 +219,17 @@ def test_a_recall_in_a_group_with_many_former_members_is_cheap() -> None:
 def test_every_recipient_of_a_text_is_notified_of_its_recall_after_any_number_of_leaves() -> None:
     """Everybody who received a text gets the notice of its recall, after any later leaves."""
     steps: list[AnyCommand] = [
-        CreateConversation(**of_ann(0), members=["x", "y", "z"]),
+        CreateConversation(**fields_of(0), members=["x", "y", "z"]),
         say(1),
-        EditMessage(**of_ann(2), seq=SeqId(3), content=TextContent(text="ho")),
-        RemoveMembers(**of_ann(3), members=["x", "y", "z"]),
+        EditMessage(**fields_of(2), seq=SeqId(3), content=TextContent(text="ho")),
+        RemoveMembers(**fields_of(3), members=["x", "y", "z"]),
     ]
     for number in range(4, 14):
         user = [f"v{number}"]
         steps += [
-            AddMembers(**{**of_ann(number), "device_id": "a"}, members=user),
-            RemoveMembers(**{**of_ann(number), "device_id": "b"}, members=user),
+            AddMembers(**{**fields_of(number), "device_id": "a"}, members=user),
+            RemoveMembers(**{**fields_of(number), "device_id": "b"}, members=user),
         ]
-    log = run([*steps, RecallMessage(**of_ann(20), seq=SeqId(3))], FEW)
+    log = run([*steps, RecallMessage(**fields_of(20), seq=SeqId(3))], FEW)
     notified = {user for user, record in synced(log) if isinstance(record, Retracted)}
     assert notified == {"x", "y", "z"}

@@ -136,6 +136,18 @@ talk = _talk()
 """A command that is mostly permitted in the conversation of `opening`."""
 
 
+def fields_of(
+    number: int, sender: str = "ann", conv_id: str = "c1", device_id: str = "d"
+) -> dict[str, Any]:
+    """The fields that every command has, for the ``number``-th command of a sender's device."""
+    return {
+        "conv_id": conv_id,
+        "sender": sender,
+        "device_id": device_id,
+        "client_msg_id": uuid7(number, 0),
+    }
+
+
 def growing_group(size: int, conv_id: str = "c1") -> list[AnyCommand]:
     """A conversation that ``u0`` creates and everybody else joins."""
     created = CreateConversation(

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from schemas.codec import decode_entry, decode_sync_record, encode
+from schemas.errors import RejectionCode
 from schemas.limits import Limits
 from schemas.number_types import Milliseconds, Offset
-from schemas.records import AnyCommand, AnyEntry, AnySyncRecord
+from schemas.records import AnyCommand, AnyEntry, AnySyncRecord, Rejected
 from stream_processors.sequencing.record_writer import RejectedRecord
 from stream_processors.sequencing.sequencer import Sequencer
 from stream_processors.state.conversations import Conversations
@@ -101,6 +102,10 @@ class Log:
     def sync_of(self, user: str) -> list[AnySyncRecord]:
         """The sync timeline of one recipient."""
         return [decode_sync_record(value) for key, value in self.syncs if key == user]
+
+    def rejections_of(self, user: str) -> list[RejectionCode]:
+        """The codes of the rejections of one person's commands."""
+        return [record.code for record in self.sync_of(user) if isinstance(record, Rejected)]
 
     @property
     def conversations(self) -> set[str]:

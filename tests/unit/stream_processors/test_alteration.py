@@ -5,12 +5,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from schemas.errors import RejectionCode
-from schemas.ids import uuid7
 from schemas.limits import MAX_EDITS, RECENT_PAGE, RECENT_PAGES, Limits
 from schemas.number_types import Milliseconds
 from schemas.records import (
@@ -20,19 +17,11 @@ from schemas.records import (
     MessageRecalled,
     Rejected,
 )
-from tests.support.commands import edit, message, recall
+from tests.support.commands import edit, fields_of, message, recall
 from tests.support.sequencing import Commit, Crash, Log, run
 
-
-def by(sender: str, number: int) -> dict[str, Any]:
-    """The common fields of all commands."""
-    return {
-        "conv_id": "c1", "sender": sender, "device_id": "x", "client_msg_id": uuid7(number, 0),
-    }  # fmt: skip
-
-
 GROUP: list[AnyCommand] = [
-    CreateConversation(**by("own", 1), members=["u0", "u1"], join="open"),
+    CreateConversation(**fields_of(1, "own", device_id="x"), members=["u0", "u1"], join="open"),
     message(2),  # SeqId 2, by u0
     message(3, "u1"),
 ]
