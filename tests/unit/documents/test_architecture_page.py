@@ -1,4 +1,4 @@
-"""The architecture page and the other pages name files, functions and folders that exist."""
+"""The architecture page names files and functions that exist."""
 
 from __future__ import annotations
 
@@ -12,13 +12,6 @@ import pytest
 
 ROOT: Final = Path(__file__).parents[3]
 PAGE: Final = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-MADE_BY_COMMANDS: Final = (".im/", "docs/benchmarks/")
-"""Folders that `make test` and `make bench` write."""
-
-PAGES: Final = [
-    *(ROOT / page for page in ("README.md", "CONTRIBUTING.md", "CONTEXT.md")),
-    *sorted(ROOT.glob("docs/*.md")),
-]
 STEPS: Final = re.findall(r"^\| (\d+) \| `([\w/]+)\.py` \| `([\w.]+)` \|", PAGE, re.MULTILINE)
 
 
@@ -34,15 +27,6 @@ def test_each_step_exists(file: str, name: str) -> None:
     found = attrgetter(name)(import_module(file.replace("/", ".")))
 
     assert found.__module__ == file.replace("/", ".")
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_each_file_that_a_page_names_exists(page: Path) -> None:
-    """Each path of a module, a page or a folder in a page is in the repository."""
-    named = re.findall(r"`([\w.-]+/[\w./-]*(?:/|\.(?:py|md|json|yml)))`", page.read_text("utf-8"))
-
-    named = [path for path in named if not path.startswith(MADE_BY_COMMANDS)]
-    assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 def test_the_table_of_changes_has_ten_changes_with_files() -> None:
