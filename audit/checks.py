@@ -1,4 +1,4 @@
-"""Run a check that records what arrived, to report at the end what did not arrive."""
+"""Runs a check that notes each record it reads, and reports at its end what is missing."""
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ conversation are compared in parallel. Both have a limited retention in Kafka:
   with an entry are not compared.
 - A reply may have expired. A command older than the oldest record in its sender's shard counts as
   not accounted for.
-- A command at or after the sequencer's committed offset is pending: it may have an outcome.
+- A command at or after the sequencer's committed offset is pending: it may have an outcome, or
+  none yet.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Messages a second that one worker sequences, compared with a plain loop, interleaved in one run.
 
 Both programs read commands that wait on the source topic. The rate comes from the timeline: the
-entries from the tenth to the last tenth, by the time at which the program produced them. So start
-and end do not count, for both programs. Each run is checked: the numbers of every conversation are
-1..n in the timeline, and the sync topic has at least one delivery for each entry and recipient (a
-check of the total).
+entries from the tenth to the last tenth, by the time at which the program produced them. So the
+start and the end of a run do not count, for either program. Each run is checked: the numbers of
+every conversation are 1..n in the timeline, and the sync topic has at least one delivery for each
+entry and recipient (a check of the total).
 """
 
 from __future__ import annotations

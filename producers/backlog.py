@@ -11,11 +11,11 @@ Each conversation has a queue, whose commands are sent strictly in order. Repeat
 this order, too, and go before all waiting ones. So the first copy of a command on the log is never
 after the first copy of a later command, and no copy makes the sequencer reject a valid command.
 
-A queue is blocked while the author of its next command has as many commands in flight as the
-window allows. An author's commands leave the outbox in order, and a command is in flight until it
-has left. So the commands in flight are all commands from the oldest without an outcome onwards.
-Therefore the sequencer still remembers the id of every repeated command, now or after a restart,
-even when many later commands have their outcomes.
+A command is in flight from its sending until it leaves the outbox, and the commands of an author
+leave the outbox in order. So the oldest command without an outcome, and all commands after it, are
+in flight. A queue is blocked while the author of its next command has as many commands in flight
+as the window allows: the number of ids that the sequencer remembers of one device. So the
+sequencer still remembers the id of every repeated command, also after a restart.
 """
 
 from __future__ import annotations

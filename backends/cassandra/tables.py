@@ -31,9 +31,9 @@ computes the sizes, ``tests/integration/test_partitions.py`` reads them from the
 | ``sync_bucket`` | a record in every bucket of a shard, for a lifetime | by the rate: below |
 | ``sync_expiry`` | at most nine rows of some 50 bytes for each lifetime | 24 KB a year of weeks |
 
-A listed bucket takes some 70 bytes for `SYNC_BUCKET` offsets of a shard. At 100,000 records/s
-on 8 shards with a retention of a week, that is 68 MB. More records, or a longer retention, need
-more shards.
+A row of ``sync_bucket`` has some 70 bytes, and stands for `SYNC_BUCKET` offsets of a shard. At
+100,000 records/s on 8 shards with a retention of a week, that is 68 MB. More records, or a longer
+retention, need more shards.
 
 The memberships of a person are in `USER_BUCKETS` buckets, by conversation. One conversation has
 at most two rows for each of the `MAX_PERIODS` periods that count
@@ -56,13 +56,13 @@ timestamp of each of the two.
 
 A row of ``sync`` has references (`schemas.sync_rows`): the records that one flush of the sink
 wrote for one recipient, at most 100 records and `MAX_ENTRY_BYTES` of JSON. The row's key is its
-highest sync SeqId. A reference takes the digits of two numbers, and each conversation in a row
-takes its id once. The row holds the JSON of a reply itself. After a restart, a flush may end at
-another record, so rows may overlap. Each key is the sync SeqId of a record of the recipient, so a
-bucket has at most `SYNC_BUCKET` rows after any number of restarts. The replay of a dead letter
-adds one reference to the row above its sync SeqId. A row has all records of its recipient between
-the row below and its own key. So a reader takes from each row in turn the references above the
-last one taken.
+highest sync SeqId. A reference is two numbers in decimal digits; the id of a conversation is in
+the row once. A reply has no row elsewhere, so the row contains the reply as JSON. After a restart,
+a flush may end at another record, so rows may overlap. Each key is the sync SeqId of a record of
+the recipient, so a bucket has at most `SYNC_BUCKET` rows after any number of restarts. The replay
+of a dead letter adds one reference to the row above its sync SeqId. A row has all records of its
+recipient between the row below and its own key. So a reader takes from each row in turn the
+references above the last one taken.
 
 A recall overwrites ``entry`` of the message and of the message's edits by an empty text, and
 writes its own SeqId into ``recalled_by``. Both have the timestamp `RECALL_TIMESTAMP`, which is

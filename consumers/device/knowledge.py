@@ -5,8 +5,8 @@ Two rules make the device's copy equal to the store, for any input in any order.
 1. A conversation is dense: a device that knows SeqId n knows that 1 to n-1 exist, and reads the
    missing ones from the store. This one rule covers a pull conversation, a switch of the mode, an
    interrupted membership, and an expired sync timeline; the device need not know the cause. The
-   entries show how far a conversation extends; in a pull conversation without pushed entries,
-   its head does.
+   last known entry is the known end of a conversation. In a pull conversation, most entries do
+   not arrive by sync, so the device learns the end from the head.
 2. The gateway alone decides what a person may see. A device accepts a hole from the gateway only
    up to the head in the same answer: above the head, the store may not know of a rejoin yet.
 

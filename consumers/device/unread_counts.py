@@ -1,9 +1,10 @@
 """How many messages of a conversation the owner has not read, as a device knows it: pure, no I/O.
 
-Three sources report it, in any order and repeatedly: entries, read marks of the owner's devices,
-and the list of conversations. Each report is true, so the furthest one counts. An entry and the
-list contain the number of messages up to a SeqId. A mark does not: its entry may arrive later, or
-may be before the start of this device. Without this count, the unread number is unknown.
+The device learns the number from three sources, in any order and repeatedly: entries, read marks
+of the owner's devices, and the list of conversations. A report may be old but is never wrong, so
+the report with the highest SeqId counts. An entry and the list contain the number of messages up
+to a SeqId. A read mark does not: the marked entry may arrive later, or may be before the start of
+this device. Without the number of messages up to the mark, the unread number is unknown.
 """
 
 from __future__ import annotations

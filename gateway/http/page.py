@@ -1,7 +1,7 @@
 """The page: a web client under ``/``. Its files need no token, and contain nothing of any person.
 
-The files are read at the start, so a request names one of them or finds nothing. The folder
-``client`` is the JavaScript client.
+The files are read when the gateway starts. A request for any other name gets 404, so no request
+reads the disk. The folder ``client`` is the JavaScript client.
 """
 
 from __future__ import annotations

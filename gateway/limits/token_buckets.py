@@ -1,7 +1,8 @@
-"""Token buckets: at most so many events at once, and so many in a time on average.
+"""Token buckets: a maximum burst of events, and a maximum average rate.
 
-One bucket for each key. A bucket is one number: the time at which it is full again (the generic
-cell rate algorithm, GCRA). Times are whole nanoseconds, so n events pass and event n + 1 does not.
+Each key has a bucket. A bucket is one number: the time at which the bucket is full again (the
+generic cell rate algorithm, GCRA). Times are whole nanoseconds, so the limits have no rounding
+error: with a burst of n, exactly n events pass at once.
 """
 
 from __future__ import annotations

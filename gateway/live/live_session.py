@@ -3,9 +3,11 @@
 A live connection reads the store like any other request, when `gateway.log.wake_ups` wakes it.
 Steps:
 
-1. listen; 2. read the list of the person's conversations, and watch them; 3. send `LiveBegun`: a
-client that reads heads from the store after this message misses no later head;
-4. repeat: send the records after the cursor, then the heads that have moved; wait.
+1. Begin to listen.
+2. Read the list of the person's conversations, and watch their heads.
+3. Send `LiveBegun`. A client that reads heads from the store after this message misses no later
+   head.
+4. Repeat: send the records after the cursor, then the changed heads; wait for a wake-up.
 """
 
 from __future__ import annotations

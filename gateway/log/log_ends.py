@@ -1,9 +1,9 @@
 """Detects a cursor that is ahead of the log: one that this deployment has never issued.
 
 Without this check, a reader with a cursor of another deployment gets empty pages forever. A cursor
-that a gateway has issued is never refused: its record is in the store, so it was in the log
-before. So the ends are read after the cursor has arrived, unless an earlier read already shows
-ends beyond the cursor.
+that a gateway has issued is never refused: the record of the cursor is in the store, so the record
+was in the log before. The ends are read after the cursor has arrived. An earlier read is enough if
+it shows an end beyond the cursor.
 
 A cursor is not refused if the check is impossible: the log is unreachable, or the shard is gone.
 """

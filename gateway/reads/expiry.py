@@ -3,8 +3,8 @@
 An expired row leaves no trace, so the remaining rows do not show that records have expired. The
 sink therefore stores notes with the rows (`schemas.lifetime`): a note has the last sync SeqId of
 its records, and the time until which all of them are stored. A skip note is for records that were
-skipped because their recipient was inactive; these records count as expired at once. No note says
-what the other sinks have stored.
+skipped because their recipient was inactive; these records count as expired at once. A note covers
+the table ``sync`` only, not the tables of the other sinks.
 """
 
 from __future__ import annotations

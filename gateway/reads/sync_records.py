@@ -1,12 +1,12 @@
 """Reads the records to which the references of a sync timeline refer.
 
-A reply is in the row of ``sync`` itself. Entries are read from the table ``message``, grouped by
-conversation. The message sink may lag
-behind the sync sink, so an entry may not be stored yet. These steps determine whether an entry is
-still expected:
+The row of ``sync`` contains a reply itself. Entries are read from the table ``message``, grouped
+by conversation. The message sink may lag behind the sync sink, so an entry may not be stored yet.
+These steps determine whether an entry is still expected:
 
-1. read the entries; 2. read the heads of the conversations with missing entries; 3. read again the
-missing entries that are not above the head.
+1. Read the entries.
+2. Read the heads of the conversations with missing entries.
+3. Read again the missing entries that are not above the head.
 
 When the store shows a head, it has stored or refused every entry up to the head. So an entry that
 is missing after step 3 was refused, and the reader gets the same hole as in history.

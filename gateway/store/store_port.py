@@ -1,12 +1,12 @@
 """The gateway's reads of the store, as a port. `gateway.store.cassandra_store` implements it.
 
-A method returns the durable data of some instant between its call and its return; for several
-conversations, each at its own instant. So the later of two successive calls returns later data,
-and `gateway.reads.access` relies on that. It also relies on the order of the message sink's
-writes: first changes of membership, then messages and the read marks of their senders, then the
-head. `gateway.reads.sync_page` relies on the order of the sync sink: a row of a recipient becomes
-durable after all records below the row, and a bucket gets rows after all buckets below it are
-listed.
+A method returns the data that was durable at some instant between its call and its return. The
+instants of several conversations in one call may differ. So the second of two successive calls
+returns data that is at least as new. `gateway.reads.access` relies on this, and on the order of
+the message sink's writes: first changes of membership, then messages and the read marks of their
+senders, then the head. `gateway.reads.sync_page` relies on the order of the sync sink: a row of a
+recipient becomes durable after all records below the row, and a bucket gets rows after all buckets
+below it are listed.
 """
 
 from __future__ import annotations

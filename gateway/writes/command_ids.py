@@ -1,8 +1,9 @@
 """The ids of commands that arrive without one, and the installation of each id.
 
 The sequencer accepts the ids of one (conversation, sender, device, installation) in increasing
-order only. One gateway makes increasing ids, but the ids of two gateways do not increase together.
-So each gateway process is an installation of every device that sends through it.
+order only. The ids that one gateway makes increase, but an id of one gateway may be below an
+earlier id of another. So each gateway process counts as an installation of every device that
+sends through it.
 
 A client that repeats a request knows the id, and may reach another gateway. Therefore the id alone
 determines the installation: the last 12 digits of a generated id are a mark and the number of the

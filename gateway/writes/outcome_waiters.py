@@ -2,8 +2,8 @@
 
 Each copy of a command on ``im.messages`` has exactly one outcome: an entry on ``im.timeline``, or
 a reply to its sender on ``im.sync``. Two copies can have different outcomes under one id: a copy
-with other content is a ``conflict``. So an outcome belongs to the copy whose broker's time it has:
-the acknowledgement of a copy has this time, and its outcome repeats the time (``at``).
+with other content is a ``conflict``. The broker's timestamp tells the copies apart: the
+acknowledgement of a copy has the timestamp, and the outcome of the copy repeats it as ``at``.
 `CommandWriter` sends no two copies of an id within one millisecond.
 
 A gateway that has not read an outcome answers that the command is pending; it never guesses.

@@ -2,8 +2,7 @@
 
 1. Send the commands that an interrupted load left in the outbox.
 2. Convert lines to commands, and publish the commands in batches. At most `MAX_UNSEQUENCED`
-commands are
-   without an outcome at a time.
+   commands are without an outcome at a time.
 3. At the end of the file, wait until every command has an outcome.
 4. Wait until every sink has stored the results.
 """

@@ -1,9 +1,9 @@
-"""Read marks in Cassandra: the table ``read_mark``, of which two sinks write different columns.
+"""Read marks in Cassandra: the table ``read_mark``. Two sinks write it, each its own columns.
 
-``im.timeline`` has people's own messages, which are read by definition; ``im.sync`` has the marks
-of their devices. Both values are maxima and are written with their SeqId as the timestamp, so the
-highest SeqId wins, in any order and number of writes. The third part of a read mark, the entry of
-the last join, is in the tables of membership.
+The message sink writes people's own last messages, which count as read. The sync sink writes the
+marks of people's devices. Both values are maxima and are written with their SeqId as the
+timestamp, so the highest SeqId wins, in any order and number of writes. The third part of a read
+mark, the entry of the last join, is in the tables of membership.
 """
 
 from __future__ import annotations

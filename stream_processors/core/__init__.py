@@ -3,6 +3,6 @@
     decide(limits, conversation, command, at) -> Decision    the entries and changes, or a reply
     Accept.apply_to(conversation, strangers)                 applies the changes to the state
 
-The same commands in the same order give the same decisions. A restart applies all logged changes.
-So both run over a list, and the tests do that.
+The same commands in the same order give the same decisions, and a restart applies the logged
+changes again. Neither function needs a server: the tests run them on lists of commands.
 """

@@ -1,10 +1,11 @@
 """The entries of a membership command: several for a long list of people, and mode changes.
 
-A name and metadata at the creation are an entry of their own, so that only one kind of entry has
-them and the first entry has room for members.
+The name and the metadata of a new conversation are in a separate entry. So only one kind of entry
+has them, and the first entry has all its room for members.
 
-A list of people is split for two reasons: each named person gets the entry, so one entry with n
-people would cost n times n; and the size of an entry is bounded. After each entry the mode is
+A long list of people becomes several entries for two reasons. Each named person receives the
+entry, so one entry with n people would deliver n names to n people. And the size of an entry is
+bounded. After each entry the mode is
 checked. A change of the mode is an entry of its own that goes to every member, so that every
 device knows from which SeqId on it reads the store or the sync timeline.
 """
