@@ -81,10 +81,10 @@ def differences(found: Table, wanted: Table) -> Iterator[str]:
 
 
 def _key_of(statement: str) -> tuple[list[str], list[str]]:
-    found = _KEY.search(statement)
-    if found is None:
+    match = _KEY.search(statement)
+    if match is None:
         return [column for column, _, is_key in _COLUMN.findall(statement) if is_key], []
-    return found[1].split(", "), found[2].split(", ") if found[2] else []
+    return match[1].split(", "), match[2].split(", ") if match[2] else []
 
 
 def found_tables(session: Session, settings: Settings) -> dict[str, Table]:

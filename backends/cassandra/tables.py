@@ -188,11 +188,11 @@ def create_tables(session: Session, settings: Settings) -> None:
 
 def _check_copies(session: Session, settings: Settings) -> None:
     """Compares the replication of a keyspace that existed before with the settings."""
-    found = session.execute(
+    keyspaces = session.execute(
         "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = %s",
         (settings.keyspace,),
     )
-    for (replication,) in found:
+    for (replication,) in keyspaces:
         datacenter = settings.cassandra_datacenter
         copies = int(replication.get(datacenter, replication.get("replication_factor", 0)))
         if copies < settings.replication:

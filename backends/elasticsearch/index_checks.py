@@ -21,11 +21,11 @@ def check_indices(client: Elasticsearch, settings: Settings) -> None:
     """
     pattern = f"{settings.index_alias}-*"
     with clear_failures(settings):
-        found = client.indices.get(index=pattern, allow_no_indices=True).body
-    if wrong := other_layout(found):
+        indices = client.indices.get(index=pattern, allow_no_indices=True).body
+    if wrong := other_layout(indices):
         raise ConfigurationError(wrong)
-    for name in sorted(found):
-        if faults := [*_mapping_faults(found[name]), *_copy_faults(found[name], settings)]:
+    for name in sorted(indices):
+        if faults := [*_mapping_faults(indices[name]), *_copy_faults(indices[name], settings)]:
             raise ConfigurationError(
                 f"index {name} has {', '.join(faults)}: see 'What a cluster needs' in"
                 " docs/operating.md, or rebuild the index as docs/search.md says"
@@ -38,10 +38,10 @@ def _mapping_faults(index: Mapping[str, Any]) -> Iterator[str]:
         yield f"dynamic={mappings.get('dynamic')} (needs {MAPPINGS['dynamic']})"
     properties = mappings.get("properties", {})
     for field, wanted in MAPPINGS["properties"].items():
-        found = properties.get(field, {})
+        actual = properties.get(field, {})
         for option, value in wanted.items():
-            if found.get(option) != value:
-                yield f"{field}.{option}={found.get(option)} (needs {value})"
+            if actual.get(option) != value:
+                yield f"{field}.{option}={actual.get(option)} (needs {value})"
 
 
 def _copy_faults(index: Mapping[str, Any], settings: Settings) -> Iterator[str]:

@@ -50,11 +50,11 @@ def index_id(client: Elasticsearch, settings: Settings) -> str | None:
     """
     with _unavailable(settings):
         try:
-            found = client.get(index=_index(settings), id=_DOCUMENT)
+            response = client.get(index=_index(settings), id=_DOCUMENT)
         except NotFoundError:
             return None
     try:
-        return msgspec.convert(found.body, type=_Found).source.id
+        return msgspec.convert(response.body, type=_Found).source.id
     except msgspec.ValidationError as error:
         where = settings.elasticsearch_url.rpartition("@")[2]
         raise ServerUnavailable(f"what answers at {where} is not Elasticsearch") from error
@@ -93,13 +93,13 @@ def claim_index(
         ServerUnavailable: Elasticsearch or Kafka does not answer.
     """
     what = f"index {_index(settings)}"
-    found = index_id(client, settings)
-    if found is not None:
-        compare(what, found, deployment)
+    claimed = index_id(client, settings)
+    if claimed is not None:
+        compare(what, claimed, deployment)
     with _unavailable(settings):
         if not client.indices.exists_alias(name=settings.index_alias):
             _put_back_alias(client, settings, deployment, at)
-        if found is None:
+        if claimed is None:
             require_unread(what, settings, _SINKS, deployment)
             _record(client, settings, deployment)
             compare(what, index_id(client, settings), deployment)

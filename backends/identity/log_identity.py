@@ -83,11 +83,11 @@ def _first(consumer: Consumer, topic: str, timeout: float) -> Deployment | None:
 
 def _record(admin: AdminClient, settings: Settings, timeout: float) -> Deployment:
     names = [settings.topic(topic) for topic in Topic]
-    found = topic_identities(admin, names, timeout)
-    missing = [name for name in names if name not in found]
+    identities = topic_identities(admin, names, timeout)
+    missing = [name for name in names if name not in identities]
     if missing:
         raise TransientFailure(f"{', '.join(missing)}: no such topic; `im prepare` makes it")
-    proposed = Deployment.made_of(found)
+    proposed = Deployment.made_of(identities)
     producer = Producer(producer_config(settings))
     producer.produce(settings.topic(Topic.DEPLOYMENT), encode(proposed), proposed.id, 0)
     if producer.flush(timeout):
@@ -121,12 +121,12 @@ def check_topics(
         WrongDeployment: A topic is missing, is another one, or has other partitions.
         ServerUnavailable: The broker does not answer.
     """
-    found = poll_until(
+    identities = poll_until(
         lambda: topic_identities(admin, deployment.topics, timeout),
         MISSING_SECONDS,
-        done=lambda found: deployment.topics.keys() <= found.keys(),
+        done=lambda identities: deployment.topics.keys() <= identities.keys(),
     )
-    different = list(deployment.differences(found))
+    different = list(deployment.differences(identities))
     if different:
         raise WrongDeployment(f"{'; '.join(different)}; {WAY_OUT}")
 
@@ -139,7 +139,7 @@ def topic_identities(
     Raises:
         ServerUnavailable: The broker does not answer.
     """
-    found = {}
+    identities = {}
     answers = admin.describe_topics(TopicCollection(list(names)), request_timeout=timeout)
     for name, answer in answers.items():
         try:
@@ -150,5 +150,5 @@ def topic_identities(
         except TimeoutError as error:
             raise ServerUnavailable(f"Kafka did not answer within {timeout:.0f} s") from error
         else:
-            found[name] = TopicIdentity(str(topic.topic_id), len(topic.partitions))
-    return found
+            identities[name] = TopicIdentity(str(topic.topic_id), len(topic.partitions))
+    return identities

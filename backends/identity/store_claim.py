@@ -54,11 +54,11 @@ def claim_store(session: Session, settings: Settings, deployment: Deployment) ->
         ServerUnavailable: Kafka does not answer.
     """
     what = f"keyspace {settings.keyspace}"
-    found = store_id(session, settings)
-    if found is not None:
-        compare(what, found, deployment)
+    claimed = store_id(session, settings)
+    if claimed is not None:
+        compare(what, claimed, deployment)
     create_tables(session, settings)
-    if found is not None:
+    if claimed is not None:
         return
     if session.execute("SELECT conv_id FROM conversation LIMIT 1").one() is not None:
         raise WrongDeployment(f"{what} has data, but of no recorded deployment; {WAY_OUT}")

@@ -40,8 +40,8 @@ class EpochLog:
             ServerUnavailable: Nothing is read within the timeout.
             KafkaException: The broker does not answer.
         """
-        found = self._consumer.list_topics(self._topic, timeout).topics[self._topic]
-        self._is_there = bool(found.partitions)
+        topic = self._consumer.list_topics(self._topic, timeout).topics[self._topic]
+        self._is_there = bool(topic.partitions)
         if not self._is_there:
             return
         for messages in read_to_end(self._consumer, self.places, timeout):

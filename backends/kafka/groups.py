@@ -72,10 +72,10 @@ def committed_places(
     """
 
     def ask(seconds: float) -> list[TopicPartition]:
-        found = group.committed(list(places), seconds)
-        for error in (place.error for place in found if place.error is not None):
+        places_now = group.committed(list(places), seconds)
+        for error in (place.error for place in places_now if place.error is not None):
             raise KafkaException(error)
-        return found
+        return places_now
 
     return _answered(ask, timeout)
 

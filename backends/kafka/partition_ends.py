@@ -95,10 +95,10 @@ def consumer_bounds(
         KafkaException: The broker refuses, or does not answer.
         ServerUnavailable: The broker does not answer.
     """
-    found = consumer.get_watermark_offsets(place, timeout=seconds)
-    if found is None:
+    watermarks = consumer.get_watermark_offsets(place, timeout=seconds)
+    if watermarks is None:
         raise ServerUnavailable(f"no offsets of {place.topic} within {seconds:.0f} s")
-    low, high = found
+    low, high = watermarks
     return Offset(low), Offset(high)
 
 

@@ -65,10 +65,10 @@ class StageGroup:
 
 
 def _partitions(admin: AdminClient, topics: Sequence[str]) -> set[PartitionPlace]:
-    found = admin.list_topics(timeout=ANSWER_SECONDS).topics
+    existing = admin.list_topics(timeout=ANSWER_SECONDS).topics
     return {
         (name, partition)
-        for name, topic in found.items()
+        for name, topic in existing.items()
         if any(_matches(wanted, name) for wanted in topics)
         for partition in topic.partitions
     }

@@ -13,17 +13,18 @@ PAUSE_SECONDS: Final = 0.1
 
 
 def poll_until(
-    look: Callable[[], T],
+    read_state: Callable[[], T],
     seconds: float,
     *,
     done: Callable[[T], object] = bool,
     pause: float = PAUSE_SECONDS,
 ) -> T:
-    """Calls `look` until its result is the awaited one or the time is over.
+    """Calls `read_state` until its result is the awaited one or the time is over.
 
     Args:
-        look: Returns the present state. Any error of the call is raised at once.
-        seconds: Maximum wait. `look` is called at least once, and once more after the last pause.
+        read_state: Returns the present state. Any error of the call is raised at once.
+        seconds: Maximum wait. `read_state` is called at least once, and once more after the last
+            pause.
         done: Whether a state is the awaited one; by default, a true value is.
         pause: Seconds between two calls.
 
@@ -42,4 +43,4 @@ def poll_until(
         wait=wait_fixed(pause),
         retry_error_callback=last,
     )
-    return attempts(look)
+    return attempts(read_state)

@@ -151,12 +151,12 @@ class Watchdog:
 
     def _run(self) -> None:
         while not self._stopping.wait(WATCHDOG_CHECK_SECONDS):
-            failure = self.look()
+            failure = self.check()
             if failure is not None and not self._stopping.is_set():
                 self._end(failure)
                 return
 
-    def look(self) -> FatalFailure | None:
+    def check(self) -> FatalFailure | None:
         """Checks the stage now. Returns the failure, or None for a healthy stage."""
         now, vitals = self._clock(), self._vitals
         if now - vitals.looped_at > SILENT_SECONDS:

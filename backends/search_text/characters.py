@@ -91,8 +91,8 @@ _KINDS: Final = regex.compile(
 
 
 def _kind_of(character: str) -> str:
-    found = _KINDS.match(character)
-    return str(found and found.lastgroup)
+    match = _KINDS.match(character)
+    return str(match and match.lastgroup)
 
 
 KINDS: Final = Memo(_kind_of)
@@ -133,9 +133,9 @@ def seen(text: str) -> str:
 def _without_unseen(text: str, kinds: str) -> str:
     shown: list[str] = []
     end = 0
-    for found in _UNSEEN.finditer(kinds):
-        if found[1] is None:
-            shown.append(text[end : found.start()])
-            end = found.end()
+    for match in _UNSEEN.finditer(kinds):
+        if match[1] is None:
+            shown.append(text[end : match.start()])
+            end = match.end()
     shown.append(text[end:])
     return "".join(shown)

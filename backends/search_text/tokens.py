@@ -85,8 +85,8 @@ def readings_of(text: str) -> tuple[str, ...]:
         return (tokens,) if tokens else ()
     folded = fold(apart.replace(BREAK * 2, BREAK))
     joined = fold(_NOT_BETWEEN_DIGITS.sub("", folded))
-    found = (_tokens(joined), _tokens(folded))
-    return tuple(dict.fromkeys(tokens for tokens in found if tokens))
+    readings = (_tokens(joined), _tokens(folded))
+    return tuple(dict.fromkeys(tokens for tokens in readings if tokens))
 
 
 def has_run(readings: tuple[str, ...], term: tuple[str, ...]) -> bool:

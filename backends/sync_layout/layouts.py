@@ -101,8 +101,8 @@ class Sharded:
         """See `SyncLayout`."""
         if topic == self.base:
             return FIRST_EPOCH
-        found = self._later.fullmatch(topic)
-        return None if found is None else EpochNumber(int(found[1]))
+        match = self._later.fullmatch(topic)
+        return None if match is None else EpochNumber(int(match[1]))
 
     def number(self, topic: str, partition: int) -> ShardNumber:
         """See `SyncLayout`."""

@@ -44,7 +44,8 @@ def sync_shards(
     """
     topics = admin.list_topics(timeout=timeout).topics
     return SyncShards(
-        sync_layout(settings), {name: len(found.partitions) for name, found in topics.items()}
+        sync_layout(settings),
+        {name: len(described.partitions) for name, described in topics.items()},
     )
 
 

@@ -61,9 +61,9 @@ def command_route(method: str, path: str) -> CommandRoute | None:
         Problem: 400, if the SeqId in the path is none.
     """
     for known, pattern, body in _PATTERNS:
-        found = pattern.fullmatch(path) if known == method else None
-        if found is not None:
-            parts = {name: unquote(part) for name, part in found.groupdict().items()}
+        match = pattern.fullmatch(path) if known == method else None
+        if match is not None:
+            parts = {name: unquote(part) for name, part in match.groupdict().items()}
             return CommandRoute(body, command_target(parts))
     return None
 

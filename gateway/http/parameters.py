@@ -40,11 +40,11 @@ def parse_parameters(given: MultiMapping[str], query: type[QueryT]) -> QueryT:
     """
     known = parameters_of(query)
     _check_names(given, parameter_names(query))
-    found = {each.field: _value(each, given[each.name]) for each in known if each.name in given}
+    values = {each.field: _value(each, given[each.name]) for each in known if each.name in given}
     for each in known:
-        if each.is_required and each.field not in found:
+        if each.is_required and each.field not in values:
             raise bad_parameter(each.name, "is needed")
-    return query(**found)
+    return query(**values)
 
 
 def _check_names(given: MultiMapping[str], known: frozenset[str]) -> None:

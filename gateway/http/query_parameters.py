@@ -68,23 +68,23 @@ def parameter_names(query: type[Struct]) -> frozenset[str]:
 
 
 def _parameter(field: inspect.Field) -> QueryParameter:
-    found: inspect.Type = field.type
+    field_type: inspect.Type = field.type
     extra: dict[str, Any] = {}
-    if isinstance(found, inspect.Metadata):
-        extra = found.extra_json_schema or {}
-        found = found.type
+    if isinstance(field_type, inspect.Metadata):
+        extra = field_type.extra_json_schema or {}
+        field_type = field_type.type
     return QueryParameter(
         name=field.encode_name,
         field=field.name,
-        bounds=_bounds(field.name, found),
+        bounds=_bounds(field.name, field_type),
         description=extra["description"],
         is_required=field.required,
         default=None if field.default is NODEFAULT else field.default,
     )
 
 
-def _bounds(name: str, found: inspect.Type) -> ParameterBounds:
-    match found:
+def _bounds(name: str, field_type: inspect.Type) -> ParameterBounds:
+    match field_type:
         case inspect.UnionType(types=(one, inspect.NoneType())):
             return _bounds(name, one)
         case inspect.IntType(ge=int(low), le=int(high)):

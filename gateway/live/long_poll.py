@@ -48,6 +48,6 @@ async def await_page(
         if listener.known > after:
             await listener.pause(min(pace.until_retry(), left))
         else:
-            await listener.wait(min(pace.until_look(is_live=listener.is_live), left))
+            await listener.wait(min(pace.until_read(is_live=listener.is_live), left))
         if now() >= expiry:
             raise TokenExpired

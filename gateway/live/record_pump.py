@@ -81,7 +81,7 @@ class RecordPump:
         page, awaited = await within(REQUEST_SECONDS, reading)
         self._listener.announce(awaited)
         if page.next == self.cursor:
-            self._poll_at = self._now() + self._pace.until_look(is_live=self._listener.is_live)
+            self._poll_at = self._now() + self._pace.until_read(is_live=self._listener.is_live)
             return None
         await self._send(LiveRecords(records=page.records, next=page.next, more=page.more))
         self.cursor = page.next
@@ -92,7 +92,7 @@ class RecordPump:
     def next_poll_at(self) -> float:
         """The time of the next read without a wake-up, in seconds of the event loop's clock."""
         if not self._listener.is_live:
-            without_log = self._now() + self._pace.until_look(is_live=False)
+            without_log = self._now() + self._pace.until_read(is_live=False)
             self._poll_at = min(self._poll_at, without_log)
         return self._poll_at
 

@@ -97,8 +97,8 @@ class LogBarrier:
         self._admin: AdminClient | None = None
         self._reader: Consumer | None = None
         self._making = Lock()
-        self._end_looks = SharedReads(self._look_at_ends, "the ends of the timeline")
-        self._stored_looks = SharedReads(self._look_at_stored, "the commits of the message sink")
+        self._end_reads = SharedReads(self._read_ends, "the ends of the timeline")
+        self._stored_reads = SharedReads(self._read_stored, "the commits of the message sink")
         self._stored = Offsets({})
         self._noted: LRUCache[str, tuple[SyncSeqId, Offsets]] = LRUCache(MAX_REMEMBERED_RECIPIENTS)
 
@@ -112,7 +112,7 @@ class LogBarrier:
                         return
                     if attempt:
                         await asyncio.sleep(COMMITS_READ_SECONDS)
-                    self._stored = await self._stored_looks.after_now() or self._stored
+                    self._stored = await self._stored_reads.after_now() or self._stored
         except TimeoutError:
             raise ServerUnavailable(
                 "the message sink lags: it has not stored all entries of a range yet"
@@ -122,20 +122,20 @@ class LogBarrier:
         """The ends of the log, at a time after the read of the note."""
         noted, ends = self._noted.get(user, (newest - 1, Offsets({})))
         if noted < newest:
-            found = await self._end_looks.after_now()
-            if found is None:
+            read_ends = await self._end_reads.after_now()
+            if read_ends is None:
                 raise ServerUnavailable("the ends of the log are not known")
-            ends = found
+            ends = read_ends
             self._noted[user] = newest, ends
         return ends
 
-    def _look_at_ends(self) -> Offsets:
+    def _read_ends(self) -> Offsets:
         ends = written_ends(self._client(), self._places, _ANSWER_SECONDS)
         return Offsets({partition: end for (_, partition), end in ends.items()})
 
-    def _look_at_stored(self) -> Offsets:
-        found = committed_places(self._group(), self._places, _ANSWER_SECONDS)
-        return Offsets({place.partition: Offset(max(0, place.offset)) for place in found})
+    def _read_stored(self) -> Offsets:
+        committed = committed_places(self._group(), self._places, _ANSWER_SECONDS)
+        return Offsets({place.partition: Offset(max(0, place.offset)) for place in committed})
 
     def _client(self) -> AdminClient:
         with self._making:

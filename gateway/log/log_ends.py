@@ -73,7 +73,7 @@ class LogEnds:
         self._settings = settings
         self._wake_ups = wake_ups
         self._admin: AdminClient | None = None
-        self._looks = SharedReads(self._look, "the ends of the sync timelines")
+        self._reads = SharedReads(self._read_ends, "the ends of the sync timelines")
         self._known: ShardEnds | None = None
 
     async def is_ahead(self, user: str, cursor: SyncSeqId) -> bool:
@@ -82,10 +82,10 @@ class LogEnds:
             return False
         if self._known is not None and self._known.is_ahead(user, cursor) is False:
             return False
-        self._known = await self._looks.after_now()
+        self._known = await self._reads.after_now()
         return self._known is not None and self._known.is_ahead(user, cursor) is True
 
-    def _look(self) -> ShardEnds:
+    def _read_ends(self) -> ShardEnds:
         """The shards and their ends. Records of open transactions count.
 
         Raises:

@@ -23,21 +23,21 @@ class LogPlaces:
         self._settings = settings
         self._layout = sync_layout(settings)
 
-    def look(self, consumer: Consumer, timeout: float) -> list[tuple[str, int]]:
+    def existing_partitions(self, consumer: Consumer, timeout: float) -> list[tuple[str, int]]:
         """The existing partitions, as (topic, partition).
 
         Raises:
             KafkaException: The broker does not answer.
             ConfigurationError: Two shards have the same number.
         """
-        there = consumer.list_topics(timeout=timeout).topics
+        topics = consumer.list_topics(timeout=timeout).topics
         shards = SyncShards(
-            self._layout, {name: len(topic.partitions) for name, topic in there.items()}
+            self._layout, {name: len(topic.partitions) for name, topic in topics.items()}
         )
         entries = [
             place
             for place in topic_partitions(self._settings, Topic.TIMELINE)
-            if place.topic in there
+            if place.topic in topics
         ]
         return [(place.topic, place.partition) for place in [*shards.places.values(), *entries]]
 

@@ -47,7 +47,7 @@ MAX_MERGED: Final = 100_000
 """Recipients and conversations that wait for the event loop. At this number the thread waits."""
 
 _POLL_SECONDS: Final = 0.5
-_LOOK_SECONDS: Final = 5.0
+_CHECK_SECONDS: Final = 5.0
 """Interval of checks for new partitions and for the availability of Kafka."""
 
 _RETRY_SECONDS: Final = 1.0
@@ -111,7 +111,7 @@ class LogTail:
                 if reason != logged_reason:
                     log.warning("the log is not followed, waiting readers poll: %s", reason)
                 logged_reason = reason
-                self._tell_live(is_live=False)
+                self._note_live(is_live=False)
                 self._stopping.wait(_RETRY_SECONDS)
 
     def _beat(self) -> None:
@@ -131,18 +131,18 @@ class LogTail:
             KafkaException: The broker does not answer.
         """
         followed: set[tuple[str, int]] = set()
-        look_at = time.monotonic()
+        check_at = time.monotonic()
         while not self._stopping.is_set():
             self._beat()
-            if time.monotonic() >= look_at:
-                there = self._places.look(consumer, _ANSWER_SECONDS)
+            if time.monotonic() >= check_at:
+                there = self._places.existing_partitions(consumer, _ANSWER_SECONDS)
                 fresh = [place for place in there if place not in followed]
                 if fresh:
                     consumer.incremental_assign(_starts(consumer, fresh, is_first=not followed))
                     followed.update(fresh)
                 if followed:
-                    self._tell_live(is_live=True)
-                look_at = time.monotonic() + (_LOOK_SECONDS if followed else _RETRY_SECONDS)
+                    self._note_live(is_live=True)
+                check_at = time.monotonic() + (_CHECK_SECONDS if followed else _RETRY_SECONDS)
             self._take(gulp(consumer, _POLL_SECONDS, MAX_RECORDS_PER_READ))
 
     def _take(self, messages: list[Message]) -> None:
@@ -183,7 +183,7 @@ class LogTail:
             self._records, self._heads = {}, {}
         self._wake_ups.woke(wake)
 
-    def _tell_live(self, *, is_live: bool) -> None:
+    def _note_live(self, *, is_live: bool) -> None:
         if is_live and not self._is_live:
             log.info("the log is followed")
         self._is_live = is_live

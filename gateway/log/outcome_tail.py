@@ -57,7 +57,7 @@ class OutcomeTail:
         self._taker = taker
         self._loop = asyncio.get_running_loop()
         self._lock = Lock()
-        self._found: list[OutcomeFields] = []
+        self._outcomes: list[OutcomeFields] = []
 
     def entry(self, key: bytes, value: ReadValue) -> None:
         """Takes an entry of the conversation ``key``, in the thread that follows the log."""
@@ -77,13 +77,13 @@ class OutcomeTail:
 
     def _hand_over(self, fields: OutcomeFields) -> None:
         with self._lock:
-            first = not self._found
-            self._found.append(fields)
+            first = not self._outcomes
+            self._outcomes.append(fields)
         if first:  # otherwise an earlier outcome has woken the loop already
             with contextlib.suppress(RuntimeError):  # the loop has ended, so nobody waits
                 self._loop.call_soon_threadsafe(self._take)
 
     def _take(self) -> None:
         with self._lock:
-            found, self._found = self._found, []
-        self._taker.offer(found)
+            outcomes, self._outcomes = self._outcomes, []
+        self._taker.offer(outcomes)

@@ -38,14 +38,14 @@ async def list_conversations(
         ServerUnavailable: The store does not answer.
     """
     choice = await choose_conversations(store, user, query.order, query.after, query.limit)
-    found = await open_conversations(store, user, choice.conv_ids)
+    accesses = await open_conversations(store, user, choice.conv_ids)
     readings, lasts = await asyncio.gather(
-        asyncio.gather(*(reading_of(store, each) for each in found.values())),
-        last_entries(store, found),
+        asyncio.gather(*(reading_of(store, each) for each in accesses.values())),
+        last_entries(store, accesses),
     )
     shown = [
         _shown(access, reading, lasts.get(access.conv_id))
-        for access, reading in zip(found.values(), readings, strict=True)
+        for access, reading in zip(accesses.values(), readings, strict=True)
     ]
     fitting = _fitting(shown)
     after: str | None = None
@@ -54,7 +54,7 @@ async def list_conversations(
         after = choice.cursor(shown[-1].conv_id, shown[-1].active)
     elif choice.more:
         last = choice.conv_ids[-1]
-        active = found[last].active if last in found else 0
+        active = accesses[last].active if last in accesses else 0
         after = choice.cursor(last, active)
     return ConversationsPage(conversations=shown, next=after, order=choice.order)
 

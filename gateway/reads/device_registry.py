@@ -109,7 +109,7 @@ async def show_beginnings(
     device = await _device(store, user, device_id)
     ids = await store.conversation_ids(user, after, limit + 1)
     more, ids = len(ids) > limit, ids[:limit]
-    found = await open_conversations(store, user, ids)
+    accesses = await open_conversations(store, user, ids)
     return BeginningsPage(
         conversations=[
             BeginningShown(
@@ -118,7 +118,7 @@ async def show_beginnings(
                 head=access.head,
                 mode=access.mode if access.is_member else None,
             )
-            for access in found.values()
+            for access in accesses.values()
         ],
         next=ids[-1] if more else None,
     )

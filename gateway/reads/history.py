@@ -96,8 +96,8 @@ async def _read_run(store: Store, access: ConversationAccess, run: SeqRun, page:
         else:
             part = (first, SeqId(first + count - 1))
             first = SeqId(first + count)
-        found = await store.entries(access.conv_id, *part)
-        page.add_slice(part, await as_shown(store, access, found))
+        entries = await store.entries(access.conv_id, *part)
+        page.add_slice(part, await as_shown(store, access, entries))
 
 
 class _Page:
@@ -122,9 +122,9 @@ class _Page:
             return None
         return SeqId(self._covered + step)
 
-    def add_slice(self, part: tuple[SeqId, SeqId], found: list[StoredEntry]) -> None:
+    def add_slice(self, part: tuple[SeqId, SeqId], stored: list[StoredEntry]) -> None:
         """Adds adjacent SeqIds, each as its entry or as a hole."""
-        entries = {entry.seq: entry for entry in found}
+        entries = {entry.seq: entry for entry in stored}
         first, last = part
         seqs = range(first, last + 1)
         for seq in map(SeqId, reversed(seqs) if self.asked.newest_first else seqs):

@@ -31,7 +31,7 @@ _decode: Final = msgspec.json.Decoder(_LastEntry).decode
 
 
 async def last_entries(
-    store: Store, found: Mapping[str, ConversationAccess]
+    store: Store, accesses: Mapping[str, ConversationAccess]
 ) -> dict[str, LastEntryShown]:
     """The last readable entry of each conversation, by id.
 
@@ -42,12 +42,12 @@ async def last_entries(
     """
     readable = {
         conv_id: [access.end.seq]
-        for conv_id, access in found.items()
+        for conv_id, access in accesses.items()
         if access.may_see(access.end.seq)
     }
     stored = await store.entries_of(readable)
     shown = await asyncio.gather(
-        *(as_shown(store, found[conv_id], entries) for conv_id, entries in stored.items())
+        *(as_shown(store, accesses[conv_id], entries) for conv_id, entries in stored.items())
     )
     entries = zip(stored, shown, strict=True)
     return {

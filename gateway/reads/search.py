@@ -86,10 +86,10 @@ async def _confirmed(store: Store, user: str, hits: list[Hit]) -> list[tuple[Sea
     for place, version in hits:
         wanted[place.conv_id][place.seq] = version
     opened = await open_conversations(store, user, list(wanted))
-    found = await asyncio.gather(
+    shown = await asyncio.gather(
         *(_messages(store, access, wanted[conv_id]) for conv_id, access in opened.items())
     )
-    messages = dict(zip(opened, found, strict=True))
+    messages = dict(zip(opened, shown, strict=True))
     stored = ((place, messages.get(place.conv_id, {}).get(place.seq)) for place, _ in hits)
     return [(place, json) for place, json in stored if json is not None]
 

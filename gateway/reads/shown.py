@@ -30,7 +30,7 @@ _decode: Final = msgspec.json.Decoder(_Fields).decode
 
 
 async def as_shown(
-    store: Store, access: ConversationAccess, found: Sequence[StoredEntry]
+    store: Store, access: ConversationAccess, stored: Sequence[StoredEntry]
 ) -> list[StoredEntry]:
     """The entries with the text that the reader sees. An entry without its edit is left out.
 
@@ -40,33 +40,33 @@ async def as_shown(
     Raises:
         ServerUnavailable: The store does not answer.
     """
-    found = await _decided(store, access, found)
+    stored = await _decided(store, access, stored)
     edited = {
         entry.seq: entry.edited_by
-        for entry in found
+        for entry in stored
         if not entry.is_recalled and entry.edited_by is not None
     }
     if not edited:
-        return list(found)
-    edits = await _edits(store, access.conv_id, found, sorted(set(edited.values())))
+        return list(stored)
+    edits = await _edits(store, access.conv_id, stored, sorted(set(edited.values())))
     return [
         _with_words_of(edits[edited[entry.seq]], entry) if entry.seq in edited else entry
-        for entry in found
+        for entry in stored
         if entry.seq not in edited or edited[entry.seq] in edits
     ]
 
 
 async def _decided(
-    store: Store, access: ConversationAccess, found: Sequence[StoredEntry]
+    store: Store, access: ConversationAccess, stored: Sequence[StoredEntry]
 ) -> list[StoredEntry]:
     """The entries, without ``edited_by`` if the edit does not count for the reader."""
-    latest = max((entry.edited_by or NO_SEQ for entry in found), default=NO_SEQ)
+    latest = max((entry.edited_by or NO_SEQ for entry in stored), default=NO_SEQ)
     access = await access.as_of(store, latest)
     return [
         entry
         if entry.edited_by is None or access.sees_edit(entry.edited_by)
         else entry._replace(edited_by=None)
-        for entry in found
+        for entry in stored
     ]
 
 
@@ -87,9 +87,9 @@ def words_of(entry: StoredEntry) -> SeqId:
 
 
 async def _edits(
-    store: Store, conv_id: str, found: Sequence[StoredEntry], seqs: Sequence[SeqId]
+    store: Store, conv_id: str, stored: Sequence[StoredEntry], seqs: Sequence[SeqId]
 ) -> dict[SeqId, StoredEntry]:
-    there = {entry.seq: entry for entry in found}
+    there = {entry.seq: entry for entry in stored}
     missing = [seq for seq in seqs if seq not in there]
     for at in range(0, len(missing), SLICE):
         part = await store.chosen_entries(conv_id, missing[at : at + SLICE])

@@ -29,7 +29,7 @@ from typing import Final
 from gateway.log.barrier import NO_BARRIER, Barrier
 from gateway.reads.expiry import BEGINNING
 from gateway.reads.sync_merge import descending
-from gateway.reads.sync_page import MAX_BUCKETS, Page, References, look_up_gone
+from gateway.reads.sync_page import MAX_BUCKETS, Page, References, expired_up_to
 from gateway.reads.sync_records import records_of
 from gateway.store.store_port import SLICE, Store, StoredRow
 from schemas.buckets import first_place, sync_bucket
@@ -62,9 +62,9 @@ async def read_sync_back(  # noqa: PLR0913 - tests pass another clock and anothe
             entries of skipped records.
     """
     read = await _references(store, user, before, limit)
-    read.end_above(await look_up_gone(store, user, BEGINNING, now, barrier))
+    read.end_above(await expired_up_to(store, user, BEGINNING, now, barrier))
     page = Page(before)
-    await page.fill(store, read.found)
+    await page.fill(store, read.references)
     if page.is_behind and not page.records:
         page = await _without_newest(store, user, read)
     if page.is_behind or page.is_full:
@@ -81,12 +81,12 @@ async def _without_newest(store: Store, user: str, read: References) -> Page:
             is stored yet.
     """
     if not await _has_rows_from(store, user, read.first):
-        for at in range(0, len(read.found), SLICE):
-            part = await records_of(store, read.found[at : at + SLICE])
+        for at in range(0, len(read.references), SLICE):
+            part = await records_of(store, read.references[at : at + SLICE])
             for number, record in enumerate(part, start=at):
                 if record is not None:
                     page = Page(read.first)
-                    await page.fill(store, read.found[number:])
+                    await page.fill(store, read.references[number:])
                     return page
         if not read.more:
             return Page(read.first)
@@ -122,7 +122,7 @@ async def _references(store: Store, user: str, before: SyncSeqId, limit: int) ->
                 below = rows[-1].sync_seq if rows else below
                 break  # the rest of this bucket is before the next bucket
             waiting.popleft()
-        if read.found:
+        if read.references:
             at_once = min(2 * at_once, _MAX_AT_ONCE)
     if not waiting and len(listed) == MAX_BUCKETS:
         read.last = first_place(listed[-1])  # all buckets have been read

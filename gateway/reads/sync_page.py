@@ -80,16 +80,16 @@ async def read_sync(  # noqa: PLR0913 - tests pass another clock and another bar
             records, which the device must read instead.
     """
     if after == BEGINNING:
-        up_to = await look_up_gone(store, user, BEGINNING, now, barrier)
-        found = await _references(store, user, up_to, limit)
+        up_to = await expired_up_to(store, user, BEGINNING, now, barrier)
+        references = await _references(store, user, up_to, limit)
         # Records between the found ones may have been skipped meanwhile.
-        found.begin_behind(await look_up_gone(store, user, up_to, now, barrier))
-        return await _read_records(store, found)
-    found = await _references(store, user, after, limit)
-    up_to = await look_up_gone(store, user, after, now, barrier)
+        references.begin_behind(await expired_up_to(store, user, up_to, now, barrier))
+        return await _read_records(store, references)
+    references = await _references(store, user, after, limit)
+    up_to = await expired_up_to(store, user, after, now, barrier)
     if up_to > after:
         raise Trimmed(after, SyncSeqId(up_to + 1))
-    return await _read_records(store, found)
+    return await _read_records(store, references)
 
 
 async def sync_end(
@@ -110,7 +110,7 @@ async def sync_end(
     return SyncEnd(next=end)
 
 
-async def look_up_gone(
+async def expired_up_to(
     store: Store, user: str, after: SyncSeqId, now: Callable[[], float], barrier: Barrier
 ) -> SyncSeqId:
     """The highest sync SeqId that may have expired.
@@ -137,29 +137,29 @@ class References:
     def __init__(self, after: SyncSeqId, limit: int) -> None:
         self.first = self.last = after
         self.more = False
-        self.found: list[SyncReference] = []
+        self.references: list[SyncReference] = []
         self._limit = limit
 
     @property
     def room(self) -> int:
         """The number of references that fit."""
-        return self._limit - len(self.found)
+        return self._limit - len(self.references)
 
-    def add(self, found: Iterable[SyncReference]) -> None:
+    def add(self, references: Iterable[SyncReference]) -> None:
         """Adds the references that fit."""
-        self.found += itertools.islice(found, self.room)
-        if self.found:
-            self.last = self.found[-1].sync_seq
+        self.references += itertools.islice(references, self.room)
+        if self.references:
+            self.last = self.references[-1].sync_seq
 
     def begin_behind(self, place: SyncSeqId) -> None:
         """Removes references that are not above a position. For ascending references."""
-        self.found = [each for each in self.found if each.sync_seq > place]
+        self.references = [each for each in self.references if each.sync_seq > place]
         self.first, self.last = max(self.first, place), max(self.last, place)
 
     def end_above(self, place: SyncSeqId) -> None:
         """Removes references that are not above a position. For descending references."""
         if self.last <= place + 1:
-            self.found = [each for each in self.found if each.sync_seq > place]
+            self.references = [each for each in self.references if each.sync_seq > place]
             self.last = min(self.first, SyncSeqId(place + 1))
             self.more = False
 
@@ -210,9 +210,9 @@ async def _read(
 async def _read_records(store: Store, read: References) -> SyncRead:
     """Step 2."""
     page = Page(read.first)
-    await page.fill(store, read.found)
+    await page.fill(store, read.references)
     if page.is_behind:
-        awaited = read.found[len(page.records)].sync_seq
+        awaited = read.references[len(page.records)].sync_seq
         return SyncRead(page.answer(more=False), awaited)
     if page.is_full:
         return SyncRead(page.answer(more=True))
@@ -234,14 +234,14 @@ class Page:
         self.records: list[SyncPageItem] = []
         self._bytes = 0
 
-    async def fill(self, store: Store, found: Sequence[SyncReference]) -> None:
+    async def fill(self, store: Store, references: Sequence[SyncReference]) -> None:
         """Adds the records of references, up to one that does not fit or is not stored yet.
 
         Raises:
             ServerUnavailable: The store does not answer.
         """
-        for at in range(0, len(found), SLICE):
-            part = found[at : at + SLICE]
+        for at in range(0, len(references), SLICE):
+            part = references[at : at + SLICE]
             for reference, record in zip(part, await records_of(store, part), strict=True):
                 if record is None:
                     self.is_behind = True

@@ -38,23 +38,23 @@ _Place: TypeAlias = tuple[str, SeqId]
 """A conversation and a SeqId."""
 
 
-async def records_of(store: Store, found: Sequence[SyncReference]) -> list[Raw | None]:
+async def records_of(store: Store, references: Sequence[SyncReference]) -> list[Raw | None]:
     """The record of each reference; None if its entry is not stored yet.
 
     Args:
         store: The store of the entries.
-        found: The references, at most `gateway.store.store_port.SLICE`.
+        references: The references, at most `gateway.store.store_port.SLICE`.
 
     Raises:
         ServerUnavailable: The store does not answer.
     """
     entries = await _entries(
-        store, ((each.conv_id, each.seq) for each in found if each.reply is None)
+        store, ((each.conv_id, each.seq) for each in references if each.reply is None)
     )
-    records = [_known(each, entries) for each in found]
+    records = [_known(each, entries) for each in references]
     missing = [
         (each.conv_id, each.seq)
-        for each, record in zip(found, records, strict=True)
+        for each, record in zip(references, records, strict=True)
         if record is None
     ]
     if not missing:
@@ -62,7 +62,7 @@ async def records_of(store: Store, found: Sequence[SyncReference]) -> list[Raw |
     late = await _late(store, missing)
     return [
         late.get((each.conv_id, each.seq)) if record is None else record
-        for each, record in zip(found, records, strict=True)
+        for each, record in zip(references, records, strict=True)
     ]
 
 
@@ -89,8 +89,8 @@ async def _entries(store: Store, places: Iterable[_Place]) -> dict[_Place, Store
         chosen[conv_id].append(seq)
     if not chosen:
         return {}
-    found = await store.entries_of(chosen)
-    return {(conv_id, entry.seq): entry for conv_id, part in found.items() for entry in part}
+    stored = await store.entries_of(chosen)
+    return {(conv_id, entry.seq): entry for conv_id, part in stored.items() for entry in part}
 
 
 def _record(place: _Place, entry: StoredEntry | None) -> Raw:

@@ -73,16 +73,16 @@ class CassandraDevices:
 
     async def devices(self, user: str) -> list[Registered]:
         """See `DeviceStore`."""
-        found: dict[str, Registered] = {}
+        by_id: dict[str, Registered] = {}
         for device in (await self._slots(user)).values():
-            found.setdefault(device.device_id, device)
+            by_id.setdefault(device.device_id, device)
         latest = {
             registration: (cursor, seen)
             for registration, cursor, seen in await self._run(DeviceQuery.CURSORS, user)
         }
         return [
             _with_cursor(each, *latest.get(each.registration, (None, None)))
-            for each in sorted(found.values())
+            for each in sorted(by_id.values())
         ]
 
     async def _slots(self, user: str) -> dict[int, Registered]:

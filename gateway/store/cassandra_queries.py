@@ -116,20 +116,20 @@ class CassandraQueries:
         Raises:
             ServerUnavailable: The rows of a run do not arrive within the timeout.
         """
-        found: list[Rows] = []
+        results: list[Rows] = []
         waiting: list[asyncio.Future[Rows | None]] = []
         try:
             for at in range(0, len(asked), MAX_OF_ONE):
                 waiting = []
                 for parameters in asked[at : at + MAX_OF_ONE]:
                     waiting.append(await self._send(query, parameters))
-                found += [rows or [] for rows in await asyncio.gather(*waiting)]
+                results += [rows or [] for rows in await asyncio.gather(*waiting)]
         except TRANSIENT_ERRORS as error:
             raise ServerUnavailable("Cassandra does not answer") from error
         finally:
             for each in waiting:
                 each.cancel()  # after a failure, nobody awaits the other runs
-        return found
+        return results
 
     async def _send(
         self, query: Enum, parameters: tuple[object, ...]

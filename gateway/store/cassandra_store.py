@@ -146,15 +146,15 @@ class CassandraStore:
     async def _changes_in(
         self, user: str, bucket: BucketNumber
     ) -> dict[str, list[MembershipChange]]:
-        found: Rows = []
+        all_rows: Rows = []
         behind: tuple[str, int] = ("", -1)
         while rows := await self._read(_Read.MORE_CHANGES, user, bucket, *behind, _CHANGES):
-            found += rows
+            all_rows += rows
             if len(rows) < _CHANGES:
                 break
             conv_id, place, *_ = rows[-1]
             behind = (conv_id, place)
-        return changes_by_conversation(found)
+        return changes_by_conversation(all_rows)
 
     async def conversation_ids(self, user: str, after: str, limit: int) -> list[str]:
         """See `Store`."""
@@ -178,8 +178,8 @@ class CassandraStore:
     async def members(self, conv_id: str, after: str, limit: int) -> list[StoredMember]:
         """See `Store`."""
         rows = await self._read(_Read.MEMBERS, conv_id, _MEMBER_BUCKETS, after, limit)
-        found = [StoredMember(user, seq, joined, at or 0) for user, seq, joined, at in rows]
-        return sorted(found)[:limit]
+        members = (StoredMember(user, seq, joined, at or 0) for user, seq, joined, at in rows)
+        return sorted(members)[:limit]
 
     async def messages_up_to(self, conv_id: str, seq: SeqId) -> int:
         """See `Store`."""
@@ -211,11 +211,11 @@ class CassandraStore:
             for seq in seqs:
                 by_partition[conv_id, message_bucket(seq)].append(seq)
         asked = [(*partition, seqs) for partition, seqs in by_partition.items()]
-        found: dict[str, list[StoredEntry]] = {conv_id: [] for conv_id in chosen}
+        entries: dict[str, list[StoredEntry]] = {conv_id: [] for conv_id in chosen}
         parts = await self._read_all(_Read.CHOSEN_ENTRIES, asked)
         for (conv_id, *_), rows in zip(asked, parts, strict=True):
-            found[conv_id] += stored_entries([rows])
-        return found
+            entries[conv_id] += stored_entries([rows])
+        return entries
 
     async def sync_buckets(self, user: str, first: BucketNumber, limit: int) -> list[BucketNumber]:
         """See `Store`."""

@@ -153,7 +153,7 @@ class CoalescingStore:
         if free:
             reads.append(self.entries_of(free))  # checks again when it begins
         parts = await asyncio.gather(*reads, return_exceptions=True)  # awaits all parts
-        return {conv_id: found for part in parts for conv_id, found in _answer(part).items()}
+        return {conv_id: entries for part in parts for conv_id, entries in _answer(part).items()}
 
     async def _entries_of(self, conv_id: str, seqs: list[SeqId]) -> dict[str, list[StoredEntry]]:
         return {conv_id: await self.chosen_entries(conv_id, seqs)}
@@ -165,8 +165,8 @@ class CoalescingStore:
             return await self._turns.alone(
                 [place], lambda: self._store.chosen_entries(conv_id, chosen)
             )
-        found = await self._part(place, conv_id, range(min(chosen), max(chosen) + 1))
-        return [entry for entry in found if entry.seq in chosen]
+        part = await self._part(place, conv_id, range(min(chosen), max(chosen) + 1))
+        return [entry for entry in part if entry.seq in chosen]
 
     async def sync_buckets(self, user: str, first: BucketNumber, limit: int) -> list[BucketNumber]:
         """See `Store`."""

@@ -104,11 +104,11 @@ class RotatingKeys:
         finally:
             self._fetching = None
 
-    def _use(self, found: dict[str | None, PublicKey]) -> None:
+    def _use(self, keys: dict[str | None, PublicKey]) -> None:
         self._is_failing = False
-        if found != self.keys.keys:
-            self.keys = NamedKeys(found)
-            log.info("IM_JWT_JWKS_URL: %d keys", len(found))
+        if keys != self.keys.keys:
+            self.keys = NamedKeys(keys)
+            log.info("IM_JWT_JWKS_URL: %d keys", len(keys))
 
     async def _download(self) -> dict[str | None, PublicKey]:
         async with (

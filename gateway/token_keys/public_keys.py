@@ -71,14 +71,14 @@ def read_jwks(document: bytes, algorithm: TokenAlgorithm) -> dict[str | None, Pu
         members = msgspec.json.decode(document, type=_KeySet).keys
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         raise UnusableKeys("the document is not a JWKS") from None
-    found: dict[str | None, PublicKey] = {}
+    usable: dict[str | None, PublicKey] = {}
     for member in members:
         key = _from_jwk(member, algorithm) if isinstance(member, dict) else None
         if key is not None:
-            found.setdefault(member.get("kid"), key)
-    if not found:
+            usable.setdefault(member.get("kid"), key)
+    if not usable:
         raise UnusableKeys(f"the JWKS has no public key for {algorithm}")
-    return found
+    return usable
 
 
 def _from_jwk(jwk: dict[str, Any], algorithm: TokenAlgorithm) -> PublicKey | None:

@@ -18,8 +18,8 @@ from schemas.http.answers import CommandAnswer, CommandPending, CommandState, Co
 from schemas.number_types import Milliseconds
 from schemas.records import AnyCommand, MarkRead
 
-_LOOKS: Final = 10
-_LOOK_SECONDS: Final = 0.05
+_ATTEMPTS: Final = 10
+_PAUSE_SECONDS: Final = 0.05
 """The entry of a command that was repeated at once may not be stored yet."""
 
 
@@ -93,9 +93,9 @@ async def _time(store: Store, command: AnyCommand, outcome: Outcome) -> Millisec
     if outcome.kind != "duplicate" or isinstance(command, MarkRead):
         return outcome.at
     with suppress(ServerUnavailable, UndecodableRecord):
-        for look in range(_LOOKS):
-            if look:
-                await asyncio.sleep(_LOOK_SECONDS)
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(_PAUSE_SECONDS)
             for entry in await store.entries(command.conv_id, outcome.seq, outcome.seq):
                 return None if entry.is_recalled else decode_position(entry.json).at
     return None

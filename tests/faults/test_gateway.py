@@ -162,7 +162,7 @@ async def test_waiting_devices_continue_after_the_broker_was_stopped(
     gateway reports that it follows the log again, the log alone wakes the waiting clients: polling
     is disabled in this test. Every client receives each later record once and in order.
     """
-    monkeypatch.setattr(pace, "_FIRST_LOOK", 1_000.0)
+    monkeypatch.setattr(pace, "_FIRST_READ", 1_000.0)
     async with ClientSession() as http, gateway(settings) as address, asyncio.timeout(500):
         devices = WaitingDevices(settings, http)
         await devices.create()

@@ -94,7 +94,7 @@ async def test_a_waiting_request_receives_a_new_message(
     If the sink of sync records is stopped for some seconds, the response arrives when the sink has
     stored the record. Other waiting people get no response.
     """
-    monkeypatch.setattr(pace, "_FIRST_LOOK", 1_000.0)
+    monkeypatch.setattr(pace, "_FIRST_READ", 1_000.0)
     bob, eve = Phone(settings, "bob", http), Phone(settings, "eve", http)
     async with gateway(settings), asyncio.timeout(4 * PATIENCE):
         with running(settings, "sinks", "sync"):
@@ -235,7 +235,7 @@ async def test_a_topic_of_one_recipient_wakes_its_reader(
     servers: Servers, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With topics for each recipient, a topic created while the gateway runs wakes its owner."""
-    monkeypatch.setattr(pace, "_FIRST_LOOK", 1_000.0)
+    monkeypatch.setattr(pace, "_FIRST_READ", 1_000.0)
     settings = servers.settings(
         partitions=1, sync_partitions=1, sync_layout="topic-per-recipient",
         jwt_secret=SecretStr(SECRET), gateway_port=free_ports(1)[0],

@@ -43,7 +43,7 @@ STEPS: Final[st.SearchStrategy[list[tuple[Step, float]]]] = st.lists(
     ),
     max_size=40,
 )
-SLOWEST_LOOK: Final = 31.0
+SLOWEST_READ: Final = 31.0
 SLOWEST_RETRY: Final = 1.1
 RETRIES: Final = 6
 """Reads of one request before its retries are a second apart."""
@@ -127,7 +127,7 @@ class World:
         return (
             max(announced, stored) + SLOWEST_RETRY + AWAY
             if stored - announced < MAX_SINK_LAG_SECONDS / 2
-            else stored + SLOWEST_LOOK
+            else stored + SLOWEST_READ
         )
 
     async def follow(self) -> None:
@@ -163,11 +163,11 @@ def test_no_record_is_missed_repeated_or_out_of_order(steps: list[tuple[Step, fl
         while min(world.stored, world.entries) < len(world.log):
             world.do("store")
             world.do("entry")
-        await asyncio.sleep(SLOWEST_LOOK)
+        await asyncio.sleep(SLOWEST_READ)
         following.cancel()
         assert [sync_seq for sync_seq, _ in world.seen] == world.log
         for sync_seq, at in world.seen:
-            assert at - world.stored_at[sync_seq] <= SLOWEST_LOOK
+            assert at - world.stored_at[sync_seq] <= SLOWEST_READ
             assert at <= world.promised(sync_seq)
 
     virtual_time.run(play())

@@ -48,7 +48,7 @@ class Stage:
         for _ in range(int(seconds)):
             self.clock.now += 1
             self.vitals.beat(owned, has_moved=has_moved)
-            if failure := self.watchdog.look():
+            if failure := self.watchdog.check():
                 return failure
         return None
 
@@ -89,7 +89,7 @@ def test_a_loop_that_does_not_run_ends() -> None:
     """A loop without heartbeats ends, whatever the broker answers: a library call may hang."""
     stage = Stage(Said(leaves=None, left=None))
     stage.clock.now += SILENT_SECONDS + 1
-    assert isinstance(stage.watchdog.look(), NoProgress)
+    assert isinstance(stage.watchdog.check(), NoProgress)
 
 
 def test_a_write_that_neither_ends_nor_fails_ends_the_process() -> None:
@@ -112,7 +112,7 @@ def test_a_stage_may_set_a_shorter_limit_for_its_writes() -> None:
     for seconds, ends in ((60, False), (1, True)):
         clock.now += seconds
         vitals.beat(8, has_moved=True)
-        assert isinstance(watchdog.look(), NoProgress) is ends
+        assert isinstance(watchdog.check(), NoProgress) is ends
 
 
 def test_a_condition_that_lasts_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:

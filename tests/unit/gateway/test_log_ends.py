@@ -33,7 +33,7 @@ class FakeLog(LogEnds):
         self.there = dict(ends)
         self.looks = 0
 
-    def _look(self) -> ShardEnds:
+    def _read_ends(self) -> ShardEnds:
         self.looks += 1
         counts: dict[str, int] = {}
         for topic, partition in self.there:

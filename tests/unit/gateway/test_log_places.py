@@ -37,7 +37,7 @@ def test_shards_of_later_epochs_wake_as_well(layout: str, later: str) -> None:
     places = LogPlaces(settings)
     consumer: Any = Topics(im_sync=2, im_timeline=1, **{later: 1, "im_messages": 1, "x_sync": 1})
     topic = later.replace("_", ".")
-    assert set(places.look(cast(Any, consumer), 1.0)) == {
+    assert set(places.existing_partitions(cast(Any, consumer), 1.0)) == {
         ("im.sync", 0), ("im.sync", 1), (topic, 0), ("im.timeline", 0)
     }  # fmt: skip
     assert places.sync_seq("im.sync", Offset(7)) == 7
