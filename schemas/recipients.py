@@ -27,6 +27,11 @@ def recipients_of(key: bytes) -> list[bytes]:
     return key.split(SEPARATOR)
 
 
+def recipient_names(key: bytes) -> list[str]:
+    """The ids that a key lists, in its order. Bytes that are not UTF-8 are replaced."""
+    return key.decode(errors="replace").split("\n")
+
+
 def is_recipient(user: bytes, key: bytes | None) -> bool:
     """Whether a key lists a recipient (UTF-8). Needs no value of the record."""
     if key is None or user not in key:

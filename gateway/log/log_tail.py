@@ -3,8 +3,10 @@
 One consumer without a group reads the committed records of all sync timelines and conversation
 timelines. It uses the recipients and the offset of a sync record, and the conversation and SeqId
 of an entry. The consumer runs in its own thread and passes the SeqIds, merged by recipient and by
-conversation, to the event loop: one call at a time, at any rate of records. No page contains data
-from this module. `OutcomeTail` finds the outcomes of the commands that requests wait for.
+conversation, to the event loop: one call at a time, at any rate of records. Of several positions
+of a timeline the last one counts. It is the highest, except in the seconds of a switch to another
+epoch. No page contains data from this module. `OutcomeTail` finds the outcomes of the commands
+that requests wait for.
 
 Readers also poll the store, so they find records that this consumer misses because it was not
 running or because the log has dropped them. So the consumer stores no position, and a failure does
@@ -20,6 +22,7 @@ import logging
 import time
 from collections.abc import Mapping
 from functools import lru_cache
+from operator import itemgetter
 from threading import Event, Lock, Thread
 from typing import Final
 
@@ -31,11 +34,11 @@ from backends.kafka.topic_reading import gulp
 from backends.processes.watchdog import NoGroup, Vitals, Watchdog
 from gateway.log.log_places import LogPlaces
 from gateway.log.outcome_tail import NoOutcomes, OutcomeTail, OutcomeTaker
-from gateway.log.wake_ups import PlaceT, Wake, WakeUps
+from gateway.log.wake_ups import Wake, WakeUps
 from schemas.codec import decode_position
 from schemas.errors import UndecodableRecord
 from schemas.number_types import Offset, SeqId, SyncSeqId
-from schemas.recipients import recipients_of
+from schemas.recipients import recipient_names
 from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -171,8 +174,8 @@ class LogTail:
                 return
         with self._lock:
             first = not self._records and not self._heads
-            _merge(self._records, records)
-            _merge(self._heads, heads)
+            self._records.update(records)
+            self._heads.update(heads)
         if first:  # otherwise an earlier batch has woken the loop already
             with contextlib.suppress(RuntimeError):  # the loop has ended, so nobody waits
                 self._loop.call_soon_threadsafe(self._wake)
@@ -192,17 +195,19 @@ class LogTail:
 
 
 def _by_recipient(by_key: Mapping[bytes, SyncSeqId]) -> dict[str, SyncSeqId]:
-    """The highest sync SeqId of each recipient, from the highest sync SeqId of each key."""
+    """The highest sync SeqId of each recipient, from the highest sync SeqId of each key.
+
+    This is most of the work for a record with many recipients, so it has no loop over them.
+    """
     records: dict[str, SyncSeqId] = {}
-    for key, sync_seq in by_key.items():
-        for name in _names(key):
-            records[name] = max(sync_seq, records.get(name, sync_seq))
+    for key, sync_seq in sorted(by_key.items(), key=itemgetter(1)):
+        records.update(dict.fromkeys(_names(key), sync_seq))
     return records
 
 
 @lru_cache(_NAMES)
 def _names(key: bytes) -> list[str]:
-    return [user.decode(errors="replace") for user in recipients_of(key)]
+    return recipient_names(key)
 
 
 def _starts(consumer: Consumer, places: list[tuple[str, int]], *, is_first: bool) -> list[Place]:
@@ -216,8 +221,3 @@ def _starts(consumer: Consumer, places: list[tuple[str, int]], *, is_first: bool
     since = int((time.time() - _BEFORE_SECONDS) * 1000)
     # For a partition without a record after this time, the broker returns the end.
     return consumer.offsets_for_times([Place(*place, since) for place in places], _ANSWER_SECONDS)
-
-
-def _merge(into: dict[str, PlaceT], places: dict[str, PlaceT]) -> None:
-    for name, place in places.items():
-        into[name] = max(place, into.get(name, place))

@@ -8,6 +8,9 @@ polls at a low rate in addition.
 A reader begins to listen *before* it reads the store. Recent positions are remembered, because the
 sinks may lag behind the log: a new listener receives them as if they were announced now.
 
+At the end of the gateway, the waits end one after the other in random order, so that the clients
+do not connect to other gateways at the same time.
+
 All waiting readers run in one event loop; nothing here may be called from another thread.
 """
 
@@ -15,12 +18,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
-from collections import Counter, OrderedDict, defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from gateway.errors import NoListenerPlace, TooManyListeners
+from gateway.log.recent_places import RecentPlaces
 from schemas.number_types import SeqId, SyncSeqId
 
 MAX_LISTENERS: Final = 4_096
@@ -32,12 +37,11 @@ MAX_LISTENERS_OF_ONE: Final = 16
 MAX_WATCHED: Final = 10_000
 """Maximum number of watched conversations of a listener. Others do not wake it."""
 
-RECENT: Final = 50_000
-"""Number of recipients, and of conversations, whose last position is remembered: some 10 MB each.
-"""
+ENDS_PER_SECOND: Final = 200
+"""Rate at which waits end at the end of the gateway. Another gateway takes clients over faster."""
 
-MAX_SINK_LAG_SECONDS: Final = 60.0
-"""Maximum sink lag for which wake-ups alone are enough; beyond it readers poll."""
+MAX_DRAIN_SECONDS: Final = 10.0
+"""Maximum duration of ending all waits. More waits end at a higher rate."""
 
 
 class Wake(NamedTuple):
@@ -50,33 +54,6 @@ class Wake(NamedTuple):
     heads: Mapping[str, SeqId]
 
 
-PlaceT = TypeVar("PlaceT", bound=int)
-"""A place in a timeline: a SeqId or a sync SeqId."""
-
-
-class _Recent(Generic[PlaceT]):
-    """The last position of each timeline, for `MAX_SINK_LAG_SECONDS`.
-
-    The recipients of all new records are noted. A `cachetools.TTLCache` takes four times as long
-    for each note (6.1 µs in place of 1.5 µs).
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._places: OrderedDict[str, tuple[PlaceT, float]] = OrderedDict()
-
-    def note(self, name: str, place: PlaceT) -> None:
-        before, _ = self._places.pop(name, (place, 0.0))
-        self._places[name] = (max(before, place), self._clock())
-        if len(self._places) > RECENT:
-            self._places.popitem(last=False)
-
-    def place(self, name: str) -> PlaceT | None:
-        """The remembered position, or None if no recent record arrived."""
-        place, at = self._places.get(name, (None, -MAX_SINK_LAG_SECONDS))
-        return place if self._clock() - at < MAX_SINK_LAG_SECONDS else None
-
-
 class Listener:
     """One waiting reader.
 
@@ -84,6 +61,7 @@ class Listener:
         known: The highest sync SeqId that the log or the store has announced, -1 at first.
         heads: By watched conversation, the announced SeqId that the reader has not processed yet.
             The reader removes it.
+        is_over: Whether the gateway is about to end, so that the reader may not wait.
     """
 
     def __init__(self, wake_ups: WakeUps, user: str, known: SyncSeqId) -> None:
@@ -91,13 +69,11 @@ class Listener:
         self.known = known
         self.heads: dict[str, SeqId] = {}
         self.watched: set[str] = set()
+        self.is_over = wake_ups.is_closed
         self._wake_ups = wake_ups
-        self._woken = asyncio.Event()
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the gateway is about to end, so that no reader may wait."""
-        return self._wake_ups.is_closed
+        self._is_woken = False
+        self._waiting: asyncio.Future[None] | None = None
+        self._is_pausing = False
 
     @property
     def is_live(self) -> bool:
@@ -105,7 +81,7 @@ class Listener:
         return self._wake_ups.is_live
 
     def announce(self, sync_seq: SyncSeqId) -> None:
-        """Notes that the store has a reference whose entry it does not have yet."""
+        """Notes a record that the log has, or a reference whose entry the store does not have."""
         self.known = max(self.known, sync_seq)
 
     def watch(self, conv_ids: Iterable[str]) -> None:
@@ -118,20 +94,44 @@ class Listener:
 
     def wake(self) -> None:
         """Ends the current wait, or else the next one."""
-        self._woken.set()
+        self._is_woken = True
+        if not self._is_pausing:
+            self._resume()
+
+    def end(self) -> None:
+        """Ends the current wait or pause. The reader may not wait again."""
+        self.is_over = True
+        self._resume()
 
     async def wait(self, seconds: float) -> None:
         """Waits for a wake-up, with a timeout. A wake-up since the last wait counts."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
-        self._woken.clear()
+        if not self._is_woken:
+            await self._sleep(seconds)
+        self._is_woken = False
 
     async def pause(self, seconds: float) -> None:
         """Waits regardless of wake-ups; the end of the gateway ends the pause."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._wake_ups.closing.wait()
+        self._is_pausing = True
+        try:
+            await self._sleep(seconds)
+        finally:
+            self._is_pausing = False
+
+    async def _sleep(self, seconds: float) -> None:
+        """Waits for `_resume`, with a timeout; not at all when the gateway is about to end."""
+        if self.is_over:
+            return
+        self._waiting = asyncio.get_running_loop().create_future()
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._waiting
+        finally:
+            self._waiting = None
+
+    def _resume(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
 
 class WakeUps:
@@ -139,21 +139,20 @@ class WakeUps:
 
     Args:
         clock: Monotonic time in seconds.
+
+    Attributes:
+        is_live: Whether the log is being followed.
+        is_closed: Whether the gateway is about to end, so that no new listener may wait.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.is_live = False
-        self.closing = asyncio.Event()
+        self.is_closed = False
         self._of_user: defaultdict[str, set[Listener]] = defaultdict(set)
         self._of_conversation: defaultdict[str, set[Listener]] = defaultdict(set)
         self._count: Counter[str] = Counter()
-        self._records = _Recent[SyncSeqId](clock)
-        self._heads = _Recent[SeqId](clock)
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether no reader may wait, because the gateway is about to end."""
-        return self.closing.is_set()
+        self._records = RecentPlaces[SyncSeqId](clock)
+        self._heads = RecentPlaces[SeqId](clock)
 
     @property
     def listeners(self) -> int:
@@ -212,15 +211,15 @@ class WakeUps:
 
     def woke(self, wake: Wake) -> None:
         """Applies positions of the log, and wakes the listeners that they concern."""
-        for user, place in wake.records.items():
-            self._records.note(user, place)
-            for listener in self._of_user.get(user, ()):
-                listener.known = max(listener.known, place)
+        self._records.note(wake.records)
+        for user in self._of_user.keys() & wake.records.keys():  # faster than a loop over records
+            for listener in self._of_user[user]:
+                listener.announce(wake.records[user])
                 listener.wake()
-        for conv_id, seq in wake.heads.items():
-            self._heads.note(conv_id, seq)
-            for listener in self._of_conversation.get(conv_id, ()):
-                self._tell_head(listener, conv_id, seq)
+        self._heads.note(wake.heads)
+        for conv_id in self._of_conversation.keys() & wake.heads.keys():
+            for listener in self._of_conversation[conv_id]:
+                self._tell_head(listener, conv_id, wake.heads[conv_id])
 
     def now_live(self, *, is_live: bool) -> None:
         """Sets whether the log is being followed, and wakes all listeners, which then poll."""
@@ -230,14 +229,32 @@ class WakeUps:
         self._wake_all()
 
     def close(self) -> None:
-        """Ends all waits permanently."""
-        self.closing.set()
-        self._wake_all()
+        """Ends all waits at once and permanently."""
+        self.is_closed = True
+        for listener in self._all():
+            listener.end()
+
+    async def drain(self) -> None:
+        """Ends all waits permanently, one after the other in random order. New waits end at once.
+
+        Takes at most `MAX_DRAIN_SECONDS`.
+        """
+        self.is_closed = True
+        listeners = self._all()
+        random.shuffle(listeners)
+        interval = min(1 / ENDS_PER_SECOND, MAX_DRAIN_SECONDS / max(1, len(listeners)))
+        now = asyncio.get_running_loop().time
+        begun = now()
+        for number, listener in enumerate(listeners):
+            await asyncio.sleep(begun + number * interval - now())
+            listener.end()
 
     def _wake_all(self) -> None:
-        for listeners in self._of_user.values():
-            for listener in listeners:
-                listener.wake()
+        for listener in self._all():
+            listener.wake()
+
+    def _all(self) -> list[Listener]:
+        return [each for listeners in self._of_user.values() for each in listeners]
 
     @staticmethod
     def _tell_head(listener: Listener, conv_id: str, seq: SeqId) -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from gateway.errors import TokenExpired
 from gateway.live.long_poll import await_page
-from gateway.log.wake_ups import MAX_SINK_LAG_SECONDS, Wake, WakeUps
+from gateway.log.recent_places import MAX_SINK_LAG_SECONDS
+from gateway.log.wake_ups import Wake, WakeUps
 from gateway.reads.sync_page import SyncRead, read_sync
 from schemas.http.answers import SyncPage
 from schemas.number_types import SyncSeqId
@@ -49,6 +50,9 @@ RETRIES: Final = 6
 """Reads of one request before its retries are a second apart."""
 AWAY: Final = 0.4
 """Between two requests of the device, without a listener."""
+PAGE: Final = 3
+"""Records in a page."""
+
 READ: Final = 0.002
 WAIT: Final = 30
 DAY: Final = 86_400.0
@@ -124,8 +128,9 @@ class World:
         """The latest time at which the device must have an announced record."""
         stored = self.stored_at[sync_seq]
         announced = self.announced_at.get(sync_seq, float("inf"))
+        pages = 1 + self.log.index(sync_seq) // PAGE
         return (
-            max(announced, stored) + SLOWEST_RETRY + AWAY
+            max(announced, stored) + SLOWEST_RETRY + pages * AWAY
             if stored - announced < MAX_SINK_LAG_SECONDS / 2
             else stored + SLOWEST_READ
         )
@@ -145,7 +150,7 @@ class World:
     async def read(self, after: int) -> SyncRead:
         """Read a page of the store."""
         self.reads += 1
-        page = await read_sync(self.store, "ann", SyncSeqId(after), 3)
+        page = await read_sync(self.store, "ann", SyncSeqId(after), PAGE)
         await asyncio.sleep(READ)  # events happen while the answer is in flight
         return page
 
