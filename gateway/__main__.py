@@ -1,4 +1,4 @@
-"""`python -m gateway`: serves until SIGTERM or Ctrl-C, then finishes the requests in flight."""
+"""`python -m gateway`: serves until SIGTERM or Ctrl-C, then sends its clients elsewhere."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import sys
 from typing import Final
 
+from gateway import bounds
 from gateway.http.http_app import compose
 from gateway.http.server import serve
 from gateway.http.tokens import key_source
@@ -15,8 +16,8 @@ from gateway.token_keys.key_source import with_secret
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings, load_settings
 
-SHUTDOWN_SECONDS: Final = 5.0
-"""Time limit for the requests in flight at the end of the process."""
+SHUTDOWN_SECONDS: Final = bounds.REQUEST_SECONDS
+"""Time limit for the requests in progress at the end of the process."""
 
 log = logging.getLogger(__name__)
 

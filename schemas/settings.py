@@ -179,6 +179,12 @@ class Settings(TokenSettings, HttpLimitSettings):
     ] = timedelta(seconds=2)
     """How long a request that writes waits for the outcome of its command. Shorter than the
     timeout of a request, which is 10 s."""
+    drain_notice: Annotated[
+        timedelta,
+        BeforeValidator(_seconds),
+        Field(ge=timedelta(0), le=timedelta(seconds=15)),
+    ] = timedelta(0)
+    """How long a gateway that was asked to end still accepts connections, with a health of 503."""
 
     @model_validator(mode="after")
     def _limits_are_apart(self) -> Settings:

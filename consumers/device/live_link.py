@@ -38,6 +38,10 @@ class LinkOver(ImError):
     """The connection has ended and its queue is empty. Internal to `consumers.device`."""
 
 
+class GatewayEnds(TransientFailure):
+    """The gateway has closed the connection because it is about to end; others serve on."""
+
+
 class LiveLink:
     """One connection. ``cursor``: the next message to take follows this cursor.
 
@@ -71,6 +75,7 @@ class LiveLink:
         """Put messages into the queue until the connection ends.
 
         Raises:
+            GatewayEnds: The gateway is about to end.
             TransientFailure: The connection ended, or the queue stayed full for `TAKEN_SECONDS`.
                 This method never returns.
         """
@@ -113,6 +118,8 @@ class LiveLink:
             message = await self._socket.receive()
         except (aiohttp.ClientError, ConnectionError) as error:  # a pong that cannot be sent
             raise TransientFailure(f"the live connection broke: {type(error).__name__}") from None
+        if self._socket.close_code == aiohttp.WSCloseCode.SERVICE_RESTART:
+            raise GatewayEnds("the gateway ends")
         if message.type is not aiohttp.WSMsgType.TEXT:
             raise TransientFailure(f"the live connection ended: {self._socket.close_code}")
         try:

@@ -27,7 +27,7 @@ import stamina
 
 from consumers.device.gateway_timeline import SYNC_PAGE, GatewayTimelines, arrived
 from consumers.device.knowledge import BEFORE_ALL, SyncBatch
-from consumers.device.live_link import LinkOver, LiveLink, LiveMessage
+from consumers.device.live_link import GatewayEnds, LinkOver, LiveLink, LiveMessage
 from consumers.gateway_client import GatewayClient
 from schemas.errors import TransientFailure, Trimmed
 from schemas.http.answers import ProblemDetails
@@ -45,7 +45,10 @@ LASTING_SECONDS: Final = 30.0
 """A connection that lasted this long was healthy: the next attempt starts without backoff."""
 
 SPREAD_SECONDS: Final = 1.0
-"""Maximum random delay before reconnecting: a gateway that ends disconnects many devices."""
+"""Maximum random delay before reconnecting: a gateway that is killed disconnects many devices."""
+
+ELSEWHERE_SECONDS: Final = 0.2
+"""The same after an orderly end of a gateway, which disconnects its devices one by one."""
 
 
 class LiveTimelines:
@@ -91,6 +94,7 @@ class LiveTimelines:
 
     async def _hold_connection(self) -> None:
         """Hold one connection after the other, with a growing backoff between failures."""
+        spread = SPREAD_SECONDS
         while True:
             async for attempt in stamina.retry_context(
                 TransientFailure,
@@ -101,11 +105,16 @@ class LiveTimelines:
                 wait_jitter=SPREAD_SECONDS,
             ):
                 with attempt:
-                    await self._run_connection()
-            await asyncio.sleep(random.uniform(0, SPREAD_SECONDS))  # noqa: S311 - no secret
+                    spread = await self._run_connection()
+            await asyncio.sleep(random.uniform(0, spread))  # noqa: S311 - no secret
 
-    async def _run_connection(self) -> None:
-        """Open one connection and read it until it ends. The end of a long one is no failure.
+    async def _run_connection(self) -> float:
+        """Open one connection and read it until it ends.
+
+        The end of a long one is no failure, and neither is the orderly end of a gateway.
+
+        Returns:
+            The maximum random delay before the next connection, in seconds.
 
         Raises:
             TransientFailure: The connection failed, or ended within `LASTING_SECONDS`.
@@ -114,16 +123,20 @@ class LiveTimelines:
         query = LiveQuery(after=cursor, limit=SYNC_PAGE)
         link = LiveLink(await self._gateway.live(query), cursor)
         begun_at = time.monotonic()
+        has_begun = is_sent_elsewhere = False
         try:
             await link.begin()
+            has_begun = True
             self._link = link
             await link.listen()
         except TransientFailure as why:
-            if time.monotonic() - begun_at < LASTING_SECONDS:
+            is_sent_elsewhere = has_begun and isinstance(why, GatewayEnds)
+            if not is_sent_elsewhere and time.monotonic() - begun_at < LASTING_SECONDS:
                 raise
             log.info("%s", why)
         finally:
             await link.close()
+        return ELSEWHERE_SECONDS if is_sent_elsewhere else SPREAD_SECONDS
 
 
 async def _next_batch(link: LiveLink, cursor: SyncSeqId, wait: float) -> SyncBatch:

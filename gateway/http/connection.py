@@ -45,8 +45,8 @@ class Connection(web.RequestHandler):
 
     def __init__(self, manager: web.Server, connections: Connections, **options: Any) -> None:
         super().__init__(manager, **options)
-        self.violated = asyncio.Event()
-        """Set when a WebSocket client has sent a forbidden frame; nothing is read after that."""
+        self.violated: asyncio.Future[None] = self._loop.create_future()
+        """Done when a WebSocket client has sent a forbidden frame; nothing is read after that."""
         self._connections = connections
         self._wire: asyncio.Transport | None = None
         self._lost: asyncio.Future[None] = self._loop.create_future()
@@ -110,7 +110,8 @@ class Connection(web.RequestHandler):
 
     def _violate(self) -> None:
         self._is_deaf = True
-        self.violated.set()
+        if not self.violated.done():
+            self.violated.set_result(None)
 
     def _count(self, size: int) -> None:
         """Bounds the bytes of incomplete and of waiting requests."""
@@ -156,6 +157,10 @@ class Connection(web.RequestHandler):
         """See `gateway.http.connections.OpenConnection`."""
         self.force_close()
         self.abort()
+
+    def hang_up(self) -> None:
+        """See `gateway.http.connections.OpenConnection`."""
+        self.force_close()
 
     def abort(self) -> None:
         """Ends the connection now. Unread data is discarded."""

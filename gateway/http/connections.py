@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway import bounds
 from gateway.http.load_problems import too_many_connections
+
+_FINISH_CHECK_SECONDS: Final = 0.02
 
 
 class OpenConnection(Protocol):
@@ -20,6 +23,9 @@ class OpenConnection(Protocol):
 
     def drop(self) -> None:
         """Closes the connection at once."""
+
+    def hang_up(self) -> None:
+        """Closes an idle connection, after the peer has read the last response."""
 
     def check(self, now: float) -> None:
         """Ends the connection if a timeout has passed. ``now`` is the time of the event loop."""
@@ -78,6 +84,18 @@ class Connections:
         while True:
             await asyncio.sleep(bounds.SWEEP_SECONDS)
             self.check()
+
+    async def finish(self, seconds: float) -> None:
+        """Closes each connection when it is idle, and returns when all are closed.
+
+        Returns after ``seconds`` if requests are still in progress.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._open:
+                    for connection in [each for each in self._open if each.is_idle]:
+                        connection.hang_up()
+                    await asyncio.sleep(_FINISH_CHECK_SECONDS)
 
     def _drop_idle(self, among: Iterable[OpenConnection]) -> bool:
         idle = next((each for each in among if each.is_idle), None)

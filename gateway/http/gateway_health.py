@@ -7,7 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from msgspec.structs import replace
+
 from gateway.http.deployment_guard import Checked
+from gateway.http.draining import Draining
 from gateway.log.wake_ups import WakeUps
 from gateway.store.index_port import Index
 from gateway.store.store_port import Store
@@ -25,21 +28,24 @@ class Health:
         index: While it is unreachable, the gateway serves everything except search.
         wake_ups: Without live wake-ups, waiting requests are answered later.
         checked: The data that is verified to belong to this deployment.
+        draining: Whether the gateway is about to end.
         clock: Monotonic time in seconds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - its parts
         self,
         store: Store,
         index: Index,
         wake_ups: WakeUps,
         checked: Checked,
+        draining: Draining,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._index = index
         self._wake_ups = wake_ups
         self._checked = checked
+        self._draining = draining
         self._clock = clock
         self._asking = asyncio.Lock()
         self._last: tuple[float, HealthShown] | None = None
@@ -50,7 +56,8 @@ class Health:
             if self._last is None or self._clock() - self._last[0] >= FRESH_SECONDS:
                 state = await self._ask()
                 self._last = (self._clock(), state)
-            return self._last[1]
+        state = self._last[1]
+        return replace(state, status="ending") if self._draining.has_begun else state
 
     async def _ask(self) -> HealthShown:
         store, index = await asyncio.gather(self._store.reachable(), self._index.reachable())

@@ -13,6 +13,7 @@ from gateway.contacts.contact_producer import ContactProducer
 from gateway.http.command_routes import WRITING_GATEWAY, WritingGateway, add_command_routes
 from gateway.http.cross_origin import cross_origin_headers
 from gateway.http.deployment_guard import Checked, DeploymentGuard
+from gateway.http.draining import DRAINING, Draining
 from gateway.http.gateway_health import Health
 from gateway.http.middleware import middlewares, prepare_headers
 from gateway.http.page import add_page_routes
@@ -53,7 +54,7 @@ def make_app(  # noqa: PLR0913 - the parts of the gateway
 ) -> web.Application:
     """The gateway on an existing store and index.
 
-    ``wake_ups`` wakes waiting readers; at the end of the gateway they are answered at once. A
+    ``wake_ups`` wakes waiting readers; at the end of the gateway they are answered. A
     cursor ahead of ``ends`` is refused; without ``ends`` no cursor is. Data that is not
     ``checked`` is not served; without ``checked`` all data is. ``contacts`` records contacts;
     without ``contacts`` none are recorded. ``barrier`` waits for the message sink; without
@@ -70,10 +71,11 @@ def make_app(  # noqa: PLR0913 - the parts of the gateway
     writes = writes_to(settings, NO_COMMAND_LOG) if writes is None else writes
     places = RequestPlaces()
     tokens = TokenVerifier(settings, keys)
-    layers = middlewares(tokens, checked, places, settings.permitted_origins)
+    draining = Draining(wake_ups, settings.drain_notice.total_seconds())
+    layers = middlewares(tokens, checked, places, settings.permitted_origins, draining)
     app = web.Application(middlewares=layers, client_max_size=bounds.MAX_BODY_BYTES)
-    app[PLACES] = places
-    health = Health(store, index, wake_ups, checked)
+    app[PLACES], app[DRAINING] = places, draining
+    health = Health(store, index, wake_ups, checked, draining)
     new = NewDevices(settings.new_device, settings.new_device_window)
     shared = CoalescingStore(store)
     app[GATEWAY] = Gateway(shared, index, health, wake_ups, new, ends, contacts, barrier)
@@ -92,11 +94,7 @@ def make_app(  # noqa: PLR0913 - the parts of the gateway
         async with keys.running():
             yield
 
-    async def end_waits(_app: web.Application) -> None:
-        wake_ups.close()
-
     app.cleanup_ctx.append(follow_keys)
-    app.on_shutdown.append(end_waits)
     return app
 
 

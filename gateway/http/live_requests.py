@@ -76,6 +76,7 @@ class LiveRequests:
         self._connection = connection
         self._free = asyncio.Semaphore(MAX_AT_ONCE)
         self._answering: set[asyncio.Task[None]] = set()
+        self._is_over = False
 
     async def run(self) -> None:
         """Runs until the client closes the connection.
@@ -92,12 +93,21 @@ class LiveRequests:
                 task.cancel()
             await asyncio.gather(*self._answering, return_exceptions=True)
 
+    async def finish(self) -> None:
+        """Waits for the requests in flight, within the limit of a request. Takes no others."""
+        self._is_over = True
+        if self._answering:
+            await asyncio.wait(self._answering, timeout=bounds.REQUEST_SECONDS)
+
     async def _take(self, frame: str) -> None:
         try:
             request = msgspec.json.decode(frame, type=LiveRequest)
         except (msgspec.DecodeError, RecursionError):
             raise NotARequest from None
         await self._free.acquire()
+        if self._is_over:  # the client repeats a request without an answer elsewhere
+            self._free.release()
+            return
         # A task begins in the order of its creation, so the order of the frames is preserved.
         task = asyncio.create_task(self._answer(request))
         self._answering.add(task)

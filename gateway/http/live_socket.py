@@ -4,9 +4,9 @@ The close code gives the reason:
 
 | code | reason |
 |---|---|
-| 1001 | the gateway ends: connect again |
 | 1008 | the client has sent a frame that is not a request, or too many pings |
 | 1011 | a defect of the gateway |
+| 1012 | the gateway ends: connect again at once, the balancer chooses another gateway |
 | 4401 | the token has expired |
 | 4408 | the client does not read fast enough |
 | 4410 | trimmed: the problem was sent before, as a message of kind ``problem`` |
@@ -60,9 +60,9 @@ class _End(NamedTuple):
     reason: str
 
 
-_GOING_AWAY: Final = _End(WSCloseCode.GOING_AWAY, "the gateway ends")
 _FORBIDDEN: Final = _End(WSCloseCode.POLICY_VIOLATION, "clients send requests, few pings")
 _DEFECT: Final = _End(WSCloseCode.INTERNAL_ERROR, "internal")
+_ENDING: Final = _End(WSCloseCode.SERVICE_RESTART, "the gateway ends")
 _EXPIRED: Final = _End(4401, "token expired")
 _SLOW: Final = _End(4408, "slow")
 _PROBLEM: Final = 4_000
@@ -120,14 +120,16 @@ async def serve_socket(
     connection = connection_of(request)
     reading = asyncio.create_task(parts.requests.run())
     telling = asyncio.create_task(parts.session.run())
-    tasks: set[asyncio.Task[Any]] = {reading, telling, asyncio.create_task(parts.beside)}
+    tasks: set[asyncio.Future[Any]] = {reading, telling, asyncio.create_task(parts.beside)}
     if connection is not None:
-        tasks.add(asyncio.create_task(connection.violated.wait()))
+        tasks.add(connection.violated)
     try:
         await asyncio.wait(
             tasks, timeout=expires - time.time(), return_when=asyncio.FIRST_COMPLETED
         )
         end = await _ending(socket, reading, telling, connection)
+        if end is _ENDING:
+            await parts.requests.finish()
     finally:
         for task in tasks:
             task.cancel()
@@ -148,7 +150,7 @@ async def _ending(
     connection: Connection | None,
 ) -> _End | None:
     """The reason of the end; None if the client went away."""
-    if connection is not None and connection.violated.is_set():
+    if connection is not None and connection.violated.done():
         return _FORBIDDEN
     if not telling.done():
         if not reading.done():
@@ -160,7 +162,7 @@ async def _ending(
 async def _ending_of(socket: web.WebSocketResponse, error: BaseException | None) -> _End | None:
     match error:
         case None:
-            return _GOING_AWAY
+            return _ENDING
         case ConnectionError():
             return None
         case _Slow():

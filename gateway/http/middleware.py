@@ -1,8 +1,8 @@
 """The middlewares around every request, outermost first.
 
-1. `tell`: adds a request id, logs one line, and answers every failure as problem+json. The line
+1. `_tell`: adds a request id, logs one line, and answers every failure as problem+json. The line
    has the route, but not the path, the query or the token, which would identify people and reveal
-   what they search for.
+   what they search for. While the gateway ends, each response ends its connection.
 2. `gateway.http.cross_origin`: answers the preflight requests of web pages, and checks the origin
    of live connections.
 3. `_serve_checked`: refuses requests until the data is verified to belong to this deployment.
@@ -29,6 +29,7 @@ from gateway.http import load_problems, problem_kinds
 from gateway.http.connection import connection_of
 from gateway.http.cross_origin import cross_origin
 from gateway.http.deployment_guard import Checked
+from gateway.http.draining import Draining
 from gateway.http.frames import PROTOCOL
 from gateway.http.page import PAGE_ROUTES
 from gateway.http.problem_details import COMMON_HEADERS, Problem
@@ -58,11 +59,20 @@ _GIVEN_UP: Final = 499
 
 
 def middlewares(
-    tokens: TokenVerifier, checked: Checked, places: RequestPlaces, origins: frozenset[str]
+    tokens: TokenVerifier,
+    checked: Checked,
+    places: RequestPlaces,
+    origins: frozenset[str],
+    draining: Draining,
 ) -> list[Middleware]:
     """All middlewares, outermost first. ``origins`` are the permitted origins of web pages."""
-    crossing = cross_origin(origins, LIVE)
-    return [tell, crossing, _serve_checked(checked), _identify(tokens), placed(places)]
+    return [
+        _tell(draining),
+        cross_origin(origins, LIVE),
+        _serve_checked(checked),
+        _identify(tokens),
+        placed(places),
+    ]
 
 
 async def prepare_headers(_request: web.Request, response: web.StreamResponse) -> None:
@@ -71,20 +81,34 @@ async def prepare_headers(_request: web.Request, response: web.StreamResponse) -
     response.headers.update(COMMON_HEADERS)
 
 
-@web.middleware
-async def tell(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answers the request, also after a failure, and logs one line."""
-    request_id = request[REQUEST_ID] = _request_id(request)
-    started = time.monotonic()
-    status = _GIVEN_UP
-    try:
-        response = await _answer(request, handler, request_id)
-        status = response.status
-    finally:
-        took = (time.monotonic() - started) * 1000
-        log.info("%s %s %d %.1f ms %s", request.method, _route(request), status, took, request_id)
-    response.headers["X-Request-Id"] = request_id
-    return response
+def _tell(draining: Draining) -> Middleware:
+    @web.middleware
+    async def tell(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request_id = request[REQUEST_ID] = _request_id(request)
+        started = time.monotonic()
+        status = _GIVEN_UP
+        try:
+            response = await _answer(request, handler, request_id)
+            status = response.status
+        finally:
+            _log_request(request, status, time.monotonic() - started)
+        response.headers["X-Request-Id"] = request_id
+        if draining.has_begun:
+            response.force_close()
+        return response
+
+    return tell
+
+
+def _log_request(request: web.Request, status: int, seconds: float) -> None:
+    log.info(
+        "%s %s %d %.1f ms %s",
+        request.method,
+        _route(request),
+        status,
+        seconds * 1000,
+        request[REQUEST_ID],
+    )
 
 
 async def _answer(request: web.Request, handler: Handler, request_id: str) -> web.StreamResponse:

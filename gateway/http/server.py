@@ -17,6 +17,7 @@ from aiohttp import web
 from gateway import bounds
 from gateway.http.connection import Connection
 from gateway.http.connections import Connections
+from gateway.http.draining import DRAINING
 from gateway.http.problems import problem_of
 from gateway.log_lines import server_log
 
@@ -38,6 +39,9 @@ ACCEPT_BACKLOG: Final = 1_024
 _OTHER_FILES: Final = 512
 """Open files and connections to servers, in addition to the connections of peers."""
 
+_CANCEL_SECONDS: Final = 2.0
+"""Time limit for requests that did not end by themselves."""
+
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
@@ -57,13 +61,24 @@ class Runner(web.AppRunner):
 
     Args:
         app: The application.
-        shutdown_seconds: Time limit for the requests in flight at the end.
+        shutdown_seconds: Time limit for the requests in progress, after the last wait has ended.
     """
 
     def __init__(self, app: web.Application, shutdown_seconds: float) -> None:
-        super().__init__(app, shutdown_timeout=shutdown_seconds)
+        super().__init__(app, shutdown_timeout=_CANCEL_SECONDS)
         self.connections = Connections()
+        self._finish_seconds = shutdown_seconds
         self._sweeping: asyncio.Task[None] | None = None
+
+    async def cleanup(self) -> None:
+        """Ends the gateway, see `gateway.http.draining`."""
+        for site in self.sites:
+            await site.stop()
+        draining = self.app.get(DRAINING)
+        if draining is not None:
+            await draining.end_waits()
+        await self.connections.finish(self._finish_seconds)
+        await super().cleanup()
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
@@ -109,7 +124,7 @@ def raise_open_files() -> None:
 
 
 async def serve(app: web.Application, host: str, port: int, shutdown_seconds: float) -> None:
-    """Serves until SIGTERM or SIGINT, then finishes the requests in flight.
+    """Serves until SIGTERM or SIGINT, then ends in order (`gateway.http.draining`).
 
     The sockets are opened before the application starts: a port in use ends the gateway before
     the gateway connects to any server.
@@ -146,5 +161,7 @@ async def _serve(
         for each in sockets:
             await web.SockSite(runner, each, backlog=ACCEPT_BACKLOG).start()
         await ending.wait()
+        if DRAINING in app:
+            await app[DRAINING].announce()
     finally:
         await runner.cleanup()

@@ -23,8 +23,9 @@ SOURCES: Final[dict[str, Topic]] = {
 }
 """The topic that each stage reads. A stage is a consumer group, see `Settings.group`."""
 
-_STOP_SECONDS: Final = 25
-"""Longer than the longest shutdown of a process."""
+_STOP_SECONDS: Final = 45
+"""Longer than the longest shutdown of a process, which is that of a gateway with live connections
+and `IM_DRAIN_NOTICE`."""
 
 
 def programs(settings: Settings, secret: Path | None) -> list[Program]:

@@ -256,7 +256,7 @@ class SearchPage(Struct, frozen=True, kw_only=True):
 
 
 ServerState = Literal["up", "down"]
-HealthStatus = Literal["ok", "degraded", "starting", "unavailable"]
+HealthStatus = Literal["ok", "degraded", "starting", "unavailable", "ending"]
 
 
 class HealthShown(Struct, frozen=True, kw_only=True):
@@ -264,6 +264,7 @@ class HealthShown(Struct, frozen=True, kw_only=True):
 
     ``starting``: the store is not yet verified to belong to the deployment, and no request is
     served. ``elasticsearch`` is ``down`` until the index is verified to belong to the deployment.
+    ``ending``: requests are served, but new clients should use another gateway.
 
     Without ``kafka`` all requests are served, but waiting requests up to a second later.
 

@@ -1,9 +1,10 @@
-"""A port that forwards to a server, and that can be cut off from the server."""
+"""A port that forwards to a server or to one of several, and that can be cut off from them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 _CHUNK = 65_536
@@ -53,7 +54,7 @@ class Forwarder:
             writer.transport.abort()
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await asyncio.open_connection(*self._target)
+        server_reader, server_writer = await self._connect()
         try:
             there = asyncio.ensure_future(_pump(reader, server_writer))
             back = asyncio.ensure_future(_pump(server_reader, writer, self.life()))
@@ -65,6 +66,29 @@ class Forwarder:
                 await asyncio.gather(there, back, return_exceptions=True)
         finally:
             server_writer.transport.abort()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(*self._target)
+
+
+class Balancer(Forwarder):
+    """Forwards each connection to the next of several servers, past those that accept none.
+
+    Args:
+        port: The port to listen on.
+        servers: Host and port of each server.
+    """
+
+    def __init__(self, port: int, servers: Sequence[tuple[str, int]]) -> None:
+        super().__init__(port, *servers[0])
+        self._servers = servers
+        self._turns = itertools.cycle(servers)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        for _ in self._servers:
+            with suppress(OSError):
+                return await asyncio.open_connection(*next(self._turns))
+        raise ConnectionRefusedError
 
 
 async def _pump(

@@ -32,9 +32,8 @@ def environment(settings: Settings) -> dict[str, str]:
     own = {f"IM_{name.upper()}": str(getattr(settings, name)) for name in _PASSED_ON}
     if settings.push_again_below is not None:
         own["IM_PUSH_AGAIN_BELOW"] = str(settings.push_again_below)
-    own["IM_WRITE_WAIT"] = f"PT{settings.write_wait.total_seconds():f}S"
     own["IM_SYNC_LIFETIME"] = str(int(settings.sync_lifetime.total_seconds()))
-    for name in ("recall_within", "edit_within"):
+    for name in ("recall_within", "edit_within", "write_wait", "drain_notice"):
         own[f"IM_{name.upper()}"] = f"PT{getattr(settings, name).total_seconds():f}S"
     own["IM_JWT_SECRET"] = settings.jwt_secret.get_secret_value()
     own["IM_JWT_JWKS_URL"] = settings.jwt_jwks_url or ""

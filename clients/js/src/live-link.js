@@ -11,7 +11,13 @@ const PROTOCOL = "im-timeline.v1";
 const BEGIN_MS = 10_000;
 const MOST_MESSAGES = 64;
 
-/** A link. `cursor`: the next message to take follows this cursor. */
+/** The gateway is about to end; other gateways serve on. */
+const SERVICE_RESTART = 1012;
+
+/**
+ * A link. `cursor`: the next message to take follows this cursor. `isSentElsewhere`: the gateway has
+ * closed the connection because it is about to end.
+ */
 export class LiveLink {
   #socket;
   #messages = [];
@@ -22,11 +28,13 @@ export class LiveLink {
     this.#socket = socket;
     this.cursor = cursor;
     this.isOver = false;
+    this.isSentElsewhere = false;
     this.heardAt = Date.now();
     socket.addEventListener("message", ({ data }) => this.#take(parseJson(data)));
     this.ended = new Promise((resolve) => {
-      const end = () => {
+      const end = ({ code }) => {
         this.isOver = true;
+        this.isSentElsewhere ||= code === SERVICE_RESTART;
         this.#wake();
         resolve();
       };

@@ -14,6 +14,9 @@ const LONGEST_PAUSE_MS = 20_000;
 /** A connection that lasted this long was healthy: the next attempt begins without backoff. */
 const LASTING_MS = 30_000;
 
+/** The longest delay after the orderly end of a gateway, which disconnects its clients one by one. */
+const ELSEWHERE_MS = 200;
+
 /** A browser does not report pings. After this silence, a poll checks the connection. */
 const SILENCE_MS = 30_000;
 
@@ -72,13 +75,18 @@ export class LiveSource {
   async #keep() {
     for (let failures = 0; !this.#signal.aborted; ) {
       const begunAt = Date.now();
-      await this.#connect();
-      failures = Date.now() - begunAt < LASTING_MS ? failures + 1 : 0;
+      const isSentElsewhere = await this.#connect();
+      const isHealthy = isSentElsewhere || Date.now() - begunAt >= LASTING_MS;
+      failures = isHealthy ? 0 : failures + 1;
       const ends = AbortSignal.any([this.#signal, this.#nudge.signal]);
-      await pause(backoff(failures, FIRST_PAUSE_MS, LONGEST_PAUSE_MS), ends);
+      const ms = isSentElsewhere
+        ? Math.random() * ELSEWHERE_MS
+        : backoff(failures, FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
+      await pause(ms, ends);
     }
   }
 
+  /** Hold one connection to its end; return whether the gateway has sent the client elsewhere. */
   async #connect() {
     const cursor = this.#cursor;
     let link = null;
@@ -86,11 +94,15 @@ export class LiveSource {
       const url = this.#http.socketUrl("/v1/live", { after: cursor, limit: PAGES.sync });
       link = await LiveLink.open(this.#Socket, url, await this.#http.token(), cursor);
     } catch {
-      return; // no token now: the next poll reports why
+      return false; // no token now: the next poll reports why
     }
-    if (link === null) return;
-    if (this.#signal.aborted) return link.close();
+    if (link === null) return false;
+    if (this.#signal.aborted) {
+      link.close();
+      return false;
+    }
     this.#link = link;
     await link.ended;
+    return link.isSentElsewhere;
   }
 }

@@ -225,6 +225,18 @@ async def test_an_expired_token_is_replaced(line: Line) -> None:
     assert (await line.next_batch(1)).heads == {"c": 2}
 
 
+async def test_a_gateway_that_ends_is_left_without_a_pause(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After 1012 a device connects again at once, however often, without a backoff."""
+    for name in ("FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS", "SPREAD_SECONDS"):
+        monkeypatch.setattr(consumers.device.live_timeline, name, 1_000.0)
+    for _ in range(3):
+        await line.begins(1)
+        for listener in line.chat.woken._all():  # noqa: SLF001 - the gateway itself goes on
+            listener.end()
+
+
 async def test_a_device_reconnects_to_an_unreachable_gateway(line: Line) -> None:
     """An unreachable gateway is requested over HTTP, and the connection is retried."""
     await line.begins(1)

@@ -238,7 +238,7 @@ async def test_a_connection_ends_with_the_gateway(store: FakeStore, woken: WakeU
     async with serving(SETTINGS, store, FakeIndex(), woken) as gateway:
         socket = await connect(gateway, after=1)
         woken.close()
-        assert await ended(socket) == (1001, "the gateway ends")
+        assert await ended(socket) == (1012, "the gateway ends")
 
 
 async def test_a_client_that_does_not_read_is_disconnected(
