@@ -1,0 +1,180 @@
+"""Many live clients that do not read: their memory and time are bounded, and nobody waits."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import statistics
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Final
+
+import pytest
+from aiohttp import ClientSession, ClientWebSocketResponse, TCPConnector, WSMsgType
+
+from gateway import bounds
+from gateway.http import live_socket
+from gateway.http.connection import Connection
+from gateway.http.connections import Connections, OpenConnection
+from gateway.http.tokens import issue_token
+from gateway.log.wake_ups import Wake, WakeUps
+from gateway.reads.sync_page import MAX_PAGE_BYTES
+from schemas.number_types import SyncSeqId
+from tests.support.gateway import Caller, serving, token_settings
+from tests.support.gateway_store import FakeIndex, FakeStore, message
+from tests.support.peers import Peer, peer, upgrade
+from tests.support.waiting import until
+
+SLOW: Final = 200
+OTHERS: Final = 500
+RECORDS: Final = 600
+"""Records of 8 KB for each client: more than all buffers of its connection."""
+
+SLOW_SECONDS: Final = 4.0
+"""The bound of this test for a send; in production it is longer."""
+
+DELAY_SECONDS: Final = 2.0
+"""Maximum delay of the median client, on a busy machine. Far below the bound for a slow client."""
+
+
+class NotedConnections:
+    """The open connections of the gateway, and their largest write buffer so far."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.largest = 0
+        self._open: list[OpenConnection] = []
+        admit = Connections.admit
+
+        def noting(connections: Connections, connection: OpenConnection) -> bool:
+            self._open.append(connection)
+            return admit(connections, connection)
+
+        monkeypatch.setattr(Connections, "admit", noting)
+
+    def look(self) -> None:
+        """Notes the largest buffer now."""
+        for each in self._open:
+            assert isinstance(each, Connection)
+            if each.transport is not None:
+                self.largest = max(self.largest, each.transport.get_write_buffer_size())
+
+
+@pytest.fixture
+def noted(monkeypatch: pytest.MonkeyPatch) -> NotedConnections:
+    """Looks at the connections."""
+    monkeypatch.setattr(live_socket, "SLOW_SECONDS", SLOW_SECONDS)
+    monkeypatch.setattr(bounds, "CLOSE_SECONDS", 1.0)
+    return NotedConnections(monkeypatch)
+
+
+@pytest.fixture
+async def woken() -> WakeUps:
+    """Wake-ups of a connected log."""
+    woken = WakeUps()
+    woken.now_live(is_live=True)
+    return woken
+
+
+@pytest.fixture
+def store() -> FakeStore:
+    """Long sync timelines of the slow people; empty ones of the others."""
+    store = FakeStore()
+    store.put_message(message("large", 1, text="x" * 8_000))
+    for number, sync_seq in itertools.product(range(SLOW), range(RECORDS)):
+        store.put_reference(f"slow{number}", sync_seq, "large", 1)
+    return store
+
+
+@pytest.fixture
+async def gateway(
+    store: FakeStore, woken: WakeUps, noted: NotedConnections
+) -> AsyncIterator[Caller]:
+    """A gateway, served as in production."""
+    del noted  # before the first connection
+    async with serving(token_settings(), store, FakeIndex(), woken) as caller:
+        yield caller
+
+
+class Crowd:
+    """The clients that read. They are in one conversation, so each message reaches all of them."""
+
+    def __init__(self, gateway: Caller, store: FakeStore, woken: WakeUps) -> None:
+        self._gateway = gateway
+        self._store = store
+        self._woken = woken
+        self._sockets: list[ClientWebSocketResponse] = []
+        self._seq = 0
+
+    async def connect(self, stack: AsyncExitStack) -> None:
+        """Connects all."""
+        http = await stack.enter_async_context(ClientSession(connector=TCPConnector(limit=0)))
+        for number in range(OTHERS):
+            token = issue_token(self._gateway.settings, f"user{number}", timedelta(minutes=5))
+            connecting = http.ws_connect(
+                f"{self._gateway.base}/v1/live?after=0",
+                headers={"Authorization": f"Bearer {token}"},
+            )
+            socket = await stack.enter_async_context(connecting)
+            assert (await socket.receive_json())["kind"] == "begun"
+            self._sockets.append(socket)
+
+    async def delays(self) -> list[float]:
+        """The delays of one message, in seconds."""
+        self._seq += 1
+        for number in range(OTHERS):
+            self._store.put_synced(f"user{number}", self._seq, message("c", self._seq))
+        begun = time.monotonic()
+        woken = {f"user{number}": SyncSeqId(self._seq) for number in range(OTHERS)}
+        self._woken.woke(Wake(woken, {}))
+
+        async def delay(socket: ClientWebSocketResponse) -> float:
+            received = await socket.receive(timeout=20)
+            assert received.type is WSMsgType.TEXT
+            return time.monotonic() - begun
+
+        return await asyncio.gather(*map(delay, self._sockets))
+
+
+async def test_many_slow_readers_are_bounded_and_delay_nobody(
+    gateway: Caller,
+    store: FakeStore,
+    woken: WakeUps,
+    noted: NotedConnections,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """200 clients that do not read are ended with 4408; 500 others get each message meanwhile.
+
+    No connection holds more than one page in the gateway. Its kernel buffer has a fixed size.
+    """
+    caplog.set_level("INFO")
+    async with AsyncExitStack() as stack:
+        crowd = Crowd(gateway, store, woken)
+        await crowd.connect(stack)
+        slow = [await stack.enter_async_context(peer(gateway)) for _ in range(SLOW)]
+        begun = time.monotonic()
+        for number, each in enumerate(slow):
+            await each.send(upgrade(gateway, f"slow{number}", "?limit=500"))
+        assert woken.listeners >= OTHERS
+        medians = []
+
+        async def is_over() -> bool:
+            noted.look()
+            medians.append(statistics.median(await crowd.delays()))
+            noted.look()
+            return caplog.text.count("4408 slow") == SLOW and woken.listeners == OTHERS
+
+        await until(is_over, 60)
+        assert time.monotonic() - begun < 60
+        assert max(medians) < DELAY_SECONDS
+        assert len(medians) > 3
+        largest_item = 10_000
+        assert MAX_PAGE_BYTES / 2 < noted.largest <= MAX_PAGE_BYTES + largest_item
+        for each in slow:
+            await disconnected(each)
+
+
+async def disconnected(each: Peer) -> None:
+    """Reads what is left until the connection is closed."""
+    assert await each.ends() < 10
