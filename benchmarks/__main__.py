@@ -16,7 +16,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from benchmarks import delay, growth, neighbours, pages, report, sequencer, sync_sink
+from benchmarks import (
+    delay,
+    gateway_tail,
+    growth,
+    live_connections,
+    neighbours,
+    pages,
+    report,
+    sequencer,
+    sync_sink,
+)
 from benchmarks.results import Figure, Report
 from tests.support.servers import addresses, private_folder, private_stack
 
@@ -34,6 +44,8 @@ _BENCHMARKS: Final[Mapping[str, Callable[[], Iterator[Figure]]]] = {
     "sync-sink": sync_sink.figures,
     "skipping": sync_sink.skipping,
     "pages": pages.figures,
+    "live-connections": live_connections.figures,
+    "gateway-tail": gateway_tail.figures,
 }
 
 
