@@ -17,11 +17,14 @@ export class ConversationView {
   #about;
   #ends = new AbortController();
   #items = [];
+  #accepted = []; // sent messages with an outcome, until the device shows their entries
   #mark = null;
   #marked = 0;
   #terms = [];
   #editing = null;
   #isReading = false;
+  #isStale = false;
+  #refresh = null; // the reading of #readAgain, while it runs
   #isAtBottom = true;
   #list = byId("messages");
   #text = byId("text");
@@ -40,14 +43,18 @@ export class ConversationView {
     this.#mark = own === undefined || own.unread === 0 ? null : own.mark;
     this.#terms = terms;
     this.#list.replaceChildren();
-    this.#items = await this.#client.before(this.convId, null, { limit: FIRST_PAGE });
-    if (seq !== null) await this.#readBackTo(seq);
+    const early = []; // items that arrive while older items are read
+    let add = (item) => early.push(item);
     const ours = (listener) => (detail) => {
       if ((detail.convId ?? detail.conv_id) === this.convId) listener(detail);
     };
-    this.#client.on("item", ours((item) => void this.#add(item)), { signal });
+    this.#client.on("item", ours((item) => void add(item)), { signal });
     this.#client.on("record", ours((record) => void this.#noteRecord(record)), { signal });
-    this.#client.on("outbox", ours(() => this.draw()), { signal });
+    this.#client.on("outbox", ours((change) => this.#noteOutbox(change)), { signal });
+    this.#items = await this.#client.before(this.convId, null, { limit: FIRST_PAGE });
+    if (seq !== null) await this.#readBackTo(seq);
+    add = (item) => this.#add(item);
+    if (early.length > 0) await this.#readAgain();
     this.#listen(signal);
     this.#endEditing();
     await this.#draw();
@@ -92,7 +99,10 @@ export class ConversationView {
     paintAvatar(byId("avatar"), title);
     byId("composer").hidden = conversation !== undefined && !conversation.isMember;
     const known = new Set(this.#items.map(({ entry }) => entry?.client_msg_id));
-    const pending = this.#client.pending(this.convId).filter((each) => {
+    const last = this.#items.at(-1)?.last ?? 0;
+    this.#accepted = this.#accepted.filter((each) => each.seq > last);
+    const waiting = [...this.#accepted, ...this.#client.pending(this.convId)];
+    const pending = waiting.filter((each) => {
       return each.kind === "send" && !known.has(each.clientMsgId);
     });
     const look = {
@@ -119,23 +129,49 @@ export class ConversationView {
     void this.#markRead();
   }
 
+  /** The response to a message can arrive before the message's entry. Its row remains until then. */
+  #noteOutbox({ command, outcome }) {
+    if (outcome !== null) {
+      const { kind, body, state, at } = command;
+      this.#accepted.push({ kind, body, state, at, clientMsgId: body.client_msg_id, seq: outcome.seq });
+    }
+    this.draw();
+  }
+
   /** A text that was recalled after the person left has no entry. */
   async #noteRecord(record) {
     if (record.kind === "retracted") await this.#readAgain();
     this.draw();
   }
 
-  /** Read the shown items again: their texts may have changed. */
+  /** Read the shown items again: their texts may have changed. Calls during a reading share the next. */
   async #readAgain() {
-    const [begin] = this.#items;
-    if (begin === undefined) return;
+    this.#isStale = true;
+    this.#refresh ??= this.#readUntilFresh().finally(() => { this.#refresh = null; });
+    await this.#refresh;
+  }
+
+  async #readUntilFresh() {
+    while (this.#isStale) {
+      this.#isStale = false;
+      await this.#readShown();
+    }
+  }
+
+  /** Items that were added at either end during the reading remain. */
+  async #readShown() {
+    const begin = this.#items[0]?.first ?? 1;
     const items = [];
-    for (let seq = null; seq === null || seq > begin.first; seq = items[0].first) {
+    for (let seq = null; seq === null || seq > begin; seq = items[0].first) {
       const part = await this.#client.before(this.convId, seq, { limit: JUMP_PAGE });
       if (part.length === 0) break;
       items.unshift(...part);
     }
-    this.#items = items.filter((each) => each.first >= begin.first);
+    const read = items.filter((each) => each.first >= begin);
+    if (read.length === 0) return;
+    const earlier = this.#items.filter((each) => each.last < read[0].first);
+    const later = this.#items.filter((each) => each.first > read.at(-1).last);
+    this.#items = [...earlier, ...read, ...later];
   }
 
   async #readBackTo(seq) {

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import APIRequestContext, Browser, BrowserContext, Page, expect
+from playwright.sync_api import (
+    APIRequestContext,
+    Browser,
+    BrowserContext,
+    Page,
+    WebSocketRoute,
+    expect,
+)
 
 from gateway.http.tokens import issue_token
 from schemas.settings import Settings
@@ -122,6 +129,33 @@ def talk(deployment: tuple[Settings, Settings], browser: Browser) -> Iterator[Ta
     yield made
     made.close()
     assert made.complaints == []
+
+
+class HeldLink:
+    """The live connection of a window, whose frames from the gateway a test can hold."""
+
+    def __init__(self) -> None:
+        self._held: list[tuple[WebSocketRoute, str | bytes]] | None = None
+
+    def route(self, socket: WebSocketRoute) -> None:
+        """Connects a window with the gateway."""
+        socket.connect_to_server().on_message(lambda frame: self._pass(socket, frame))
+
+    def hold(self) -> None:
+        """Frames wait from now on."""
+        self._held = []
+
+    def release(self) -> None:
+        """All frames that wait arrive, and later frames do not wait."""
+        held, self._held = self._held or [], None
+        for socket, frame in held:
+            socket.send(frame)
+
+    def _pass(self, socket: WebSocketRoute, frame: str | bytes) -> None:
+        if self._held is None:
+            socket.send(frame)
+        else:
+            self._held.append((socket, frame))
 
 
 def row(page: Page, conv_id: str) -> Any:
@@ -277,6 +311,31 @@ def test_offline_messages_wait(talk: Talk) -> None:
         texts = each.locator("#messages .message p")
         expect(texts).to_have_text(["Are you there?", "In the tunnel", "Still in the tunnel"])
     expect(page.locator(".pending")).to_have_count(0)
+
+
+def test_a_sent_message_remains_visible_until_its_entry_arrives(talk: Talk) -> None:
+    """Between the response to a message and its record, the message is shown as pending."""
+    link = HeldLink()
+    profile = talk.profile()
+    profile.route_web_socket("**/v1/live*", link.route)
+    page = talk.window("emma", profile)
+    page.get_by_title("New conversation").click()
+    page.keyboard.type("dora")
+    page.keyboard.press("Enter")
+    expect(page.locator("#title")).to_have_text("dora")
+    link.hold()
+    page.locator("#text").fill("wait for me")
+    with page.expect_response(lambda each: each.request.method == "POST") as response:
+        page.locator("#text").press("Enter")
+    assert response.value.status == 201
+    # The page draws once a frame: the second frame shows what the response has changed.
+    page.evaluate("new Promise((end) => requestAnimationFrame(() => requestAnimationFrame(end)))")
+    assert message(page, "wait for me").is_visible()
+    assert page.locator(".pending").count() == 1
+    link.release()
+    expect(page.locator(".pending")).to_have_count(0)
+    page.locator("#text").press("ArrowUp")
+    expect(page.locator("#editing")).to_be_visible()
 
 
 def test_keyboard_and_a_new_conversation(talk: Talk) -> None:

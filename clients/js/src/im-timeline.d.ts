@@ -137,8 +137,11 @@ export interface Events {
   item: Item;
   /** A record of the sync timeline arrived: an entry or a reply. It may not be stored yet. */
   record: Record<string, any>;
-  /** The outbox changed. `error`: the command was rejected. */
-  outbox: { convId: string; error: Error | null; command: any };
+  /**
+   * The outbox changed. `error`: the command was rejected. `outcome`: the command was accepted; its
+   * entry may not have arrived yet.
+   */
+  outbox: { convId: string; error: Error | null; command: any; outcome: Outcome | null };
   state: State;
   /** The device has applied what it received. */
   settled: null;

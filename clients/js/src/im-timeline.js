@@ -261,8 +261,8 @@ export class Client extends EventTarget {
     this.#emit("record", record);
   }
 
-  #noteOutbox(convId, error = null, command = null) {
-    this.#emit("outbox", { convId, error, command });
+  #noteOutbox(convId, error = null, command = null, outcome = null) {
+    this.#emit("outbox", { convId, error, command, outcome });
   }
 
   #setState(state) {

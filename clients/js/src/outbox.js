@@ -228,7 +228,7 @@ export class Outbox {
     entry.state = "settled";
     if (error === null) entry.resolve(outcome);
     else entry.fail(error);
-    this.#onChange(entry.convId, error, entry);
+    this.#onChange(entry.convId, error, entry, outcome);
     try {
       await this.#storage.write([["outbox", entry.position, null]]);
     } catch {
