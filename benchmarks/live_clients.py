@@ -23,7 +23,7 @@ from msgspec import Struct
 from consumers.device.live_timeline import ELSEWHERE_SECONDS
 from gateway.http.tokens import issue_token
 from schemas.codec import decode_position
-from schemas.http.answers import LiveBegun, LiveHead, LiveRecords
+from schemas.http.live_messages import LiveBegun, LiveHead, LiveRecords
 from schemas.settings import Settings
 
 BEGIN_SECONDS: Final = 60.0
