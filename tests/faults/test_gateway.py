@@ -17,10 +17,10 @@ from pydantic import SecretStr
 from devstack.ports import free_ports
 from devstack.stack import Stack
 from gateway.live import pace
-from schemas.ids import uuid7
 from schemas.records import AnyCommand, CreateConversation, SendMessage, TextContent
 from schemas.settings import Settings
 from tests.conftest import Servers
+from tests.support.commands import fields_of
 from tests.support.gateway import SECRET
 from tests.support.live import LivePhone, Phone, gateway
 from tests.support.pipeline import prepare
@@ -34,12 +34,12 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
 PATIENCE: Final = 90.0
 PUSHED, PULLED = "pushed", "pulled"
 
-_ids = (uuid7(number, 0) for number in itertools.count(1))
+_numbers = itertools.count(1)
 
 
 def by_ann(conv_id: str) -> dict[str, Any]:
-    """The fields that all commands have."""
-    return {"conv_id": conv_id, "sender": "ann", "device_id": "d", "client_msg_id": next(_ids)}
+    """The fields of a new command of ann."""
+    return fields_of(next(_numbers), "ann", conv_id)
 
 
 def one_each() -> list[AnyCommand]:

@@ -23,10 +23,10 @@ from consumers.device.live_timeline import LiveTimelines
 from consumers.device.local_store import LocalStore
 from devstack.ports import free_ports
 from gateway.http.tokens import issue_token
-from schemas.ids import uuid7
 from schemas.records import CreateConversation, SendMessage, TextContent
 from schemas.settings import Settings
 from tests.conftest import Servers
+from tests.support.commands import fields_of
 from tests.support.gateway import SECRET
 from tests.support.pipeline import prepare
 from tests.support.processes import running
@@ -39,12 +39,12 @@ PATIENCE: Final = 90.0
 GROUP: Final = "g"
 ROUND: Final = 10
 
-_ids = (uuid7(number, 0) for number in itertools.count(1))
+_numbers = itertools.count(1)
 
 
 def by(sender: str) -> dict[str, Any]:
-    """The fields that all commands have."""
-    return {"conv_id": GROUP, "sender": sender, "device_id": "d", "client_msg_id": next(_ids)}
+    """The fields of a new command."""
+    return fields_of(next(_numbers), sender, GROUP)
 
 
 @pytest.fixture

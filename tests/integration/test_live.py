@@ -14,7 +14,6 @@ from pydantic import SecretStr
 
 from devstack.ports import free_ports
 from gateway.live import pace
-from schemas.ids import uuid7
 from schemas.number_types import SeqId
 from schemas.records import (
     AddMembers,
@@ -31,6 +30,7 @@ from schemas.records import (
 from schemas.settings import Settings
 from schemas.visibility import periods, visible
 from tests.conftest import Servers
+from tests.support.commands import fields_of
 from tests.support.gateway import SECRET
 from tests.support.live import LivePhone, Phone, gateway
 from tests.support.pipeline import prepare
@@ -40,19 +40,19 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
-PATIENCE: Final = 60.0
 CROWD: Final = ["陈", "d"]
+PATIENCE: Final = 60.0
 """Time limit for one arrival, on a busy machine."""
 
 SOON: Final = 20.0
 """Well below the wait of 30 s; on an idle machine an arrival takes 0.1 s."""
 
-_ids = (uuid7(number, 0) for number in itertools.count(1))
+_numbers = itertools.count(1)
 
 
 def by(sender: str, conv_id: str) -> dict[str, Any]:
-    """The fields that all commands have."""
-    return {"conv_id": conv_id, "sender": sender, "device_id": "d", "client_msg_id": next(_ids)}
+    """The fields of a new command."""
+    return fields_of(next(_numbers), sender, conv_id)
 
 
 def say(sender: str, conv_id: str, text: str = "hello") -> SendMessage:

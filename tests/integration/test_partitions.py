@@ -11,6 +11,7 @@ from typing import Final
 
 import pytest
 from cassandra.cluster import Session
+from msgspec import structs
 
 from backends.cassandra.memberships import member_bucket
 from backends.cassandra.session import cassandra_session
@@ -107,15 +108,7 @@ def longest(seq: int) -> MessageSent:
         content=TextContent(text=""),
     )
     text = secrets.token_hex(MAX_ENTRY_BYTES)[: MAX_ENTRY_BYTES - len(encode(made))]
-    return MessageSent(
-        conv_id=WIDE,
-        seq=SeqId(seq),
-        sender=WIDE,
-        client_msg_id="x" * 36,
-        at=Milliseconds(AT),
-        mentions=[],
-        content=TextContent(text=text),
-    )
+    return structs.replace(made, content=TextContent(text=text))
 
 
 def on_log(entries: Iterable[AnyEntry]) -> list[Record]:

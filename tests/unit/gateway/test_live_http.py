@@ -47,14 +47,6 @@ def store() -> FakeStore:
 
 
 @pytest.fixture
-async def woken() -> WakeUps:
-    """Wake-ups of a connected log; the test sends them."""
-    woken = WakeUps()
-    woken.now_live(is_live=True)
-    return woken
-
-
-@pytest.fixture
 async def gateway(store: FakeStore, woken: WakeUps) -> AsyncIterator[Caller]:
     """A running gateway."""
     async with serving(SETTINGS, store, FakeIndex(), woken) as caller:

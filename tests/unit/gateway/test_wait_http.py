@@ -32,14 +32,6 @@ def store() -> FakeStore:
 
 
 @pytest.fixture
-async def woken() -> WakeUps:
-    """Wake-ups of a connected log; the test sends them."""
-    woken = WakeUps()
-    woken.now_live(is_live=True)
-    return woken
-
-
-@pytest.fixture
 async def gateway(store: FakeStore, woken: WakeUps) -> AsyncIterator[Caller]:
     """A running gateway."""
     async with serving(token_settings(), store, FakeIndex(), woken) as caller:
