@@ -66,7 +66,7 @@ class StateAlone:
         raise AssertionError(letter.reason)
 
 
-class Kept(StateAlone):
+class HeldStates(StateAlone):
     """Holds the state records in a list."""
 
     def __init__(self) -> None:
@@ -148,7 +148,7 @@ def name_of(number: int) -> str:
 
 def copies(count: int) -> Iterator[tuple[str, list[tuple[bytes, bytes | None]]]]:
     """Small conversations, each with its id and its state records, all copied from one."""
-    template = Kept()
+    template = HeldStates()
     run(template, small(name_of(0)))
     original = name_of(0).encode()
     for number in range(count):

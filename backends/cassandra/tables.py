@@ -31,7 +31,7 @@ computes the sizes, ``tests/integration/test_partitions.py`` reads them from the
 | ``sync_bucket`` | a record in every bucket of a shard, for a lifetime | by the rate: below |
 | ``sync_expiry`` | at most nine rows of some 50 bytes for each lifetime | 24 KB a year of weeks |
 
-A row of ``sync_bucket`` has some 70 bytes, and stands for `SYNC_BUCKET` offsets of a shard. At
+A row of ``sync_bucket`` has some 70 bytes, and covers `SYNC_BUCKET` offsets of a shard. At
 100,000 records/s on 8 shards with a retention of a week, that is 68 MB. More records, or a longer
 retention, need more shards.
 

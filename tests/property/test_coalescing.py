@@ -117,7 +117,7 @@ class Reading(NamedTuple):
         return list(map(SeqId, range(self.first, self.last + 1)))
 
 
-class Told(NamedTuple):
+class ReadOutcome(NamedTuple):
     """A reader's result (by SeqId; None for an error), and the times of request and answer."""
 
     asked: int
@@ -144,7 +144,7 @@ writes = st.tuples(
 paces = st.tuples(st.integers(0, 3), st.integers(0, 6), st.sampled_from([False, False, True]))
 
 
-async def read(store: CoalescingStore, below: Slow, reading: Reading) -> Told:
+async def read(store: CoalescingStore, below: Slow, reading: Reading) -> ReadOutcome:
     """Run one reader; return its result."""
     await turns(reading.begin)
     asked = below.now
@@ -152,7 +152,7 @@ async def read(store: CoalescingStore, below: Slow, reading: Reading) -> Told:
         values = await _values(store, reading)
     except ServerUnavailable:
         values = None
-    return Told(asked, below.now, values)
+    return ReadOutcome(asked, below.now, values)
 
 
 async def _values(store: CoalescingStore, reading: Reading) -> dict[int, int]:
@@ -177,7 +177,7 @@ async def write(below: Slow, at: int, conv_id: str, seq: int) -> None:
     below.overwrite(conv_id, seq)
 
 
-async def leave(reader: asyncio.Task[Told], reading: Reading) -> None:
+async def leave(reader: asyncio.Task[ReadOutcome], reading: Reading) -> None:
     """Cancel a reader after a number of turns, if it leaves."""
     if reading.leave is not None:
         await turns(reading.begin + reading.leave)
@@ -186,7 +186,7 @@ async def leave(reader: asyncio.Task[Told], reading: Reading) -> None:
 
 async def play(
     below: Slow, asked: list[Reading], written: list[tuple[int, str, int]]
-) -> list[Told | None]:
+) -> list[ReadOutcome | None]:
     """Run all readers and writers; return the results, None for cancelled readers."""
     store = CoalescingStore(below)
     readers = [asyncio.create_task(read(store, below, one)) for one in asked]

@@ -40,13 +40,13 @@ class Timeline(NamedTuple):
 
     def store(self, now: int) -> FakeStore:
         """The store at this time, after all writes of the sink."""
-        store, kept = FakeStore(), retention_times(timedelta(seconds=self.lifetime))
+        store, retention = FakeStore(), retention_times(timedelta(seconds=self.lifetime))
         for sync_seq, times in self.records:
             past = [time for time in times if time <= now]
             for time in past:
-                since = kept.since(time)
-                store.put_expiry("ann", since, since + kept.surely, sync_seq)
-            if past and now < max(past) + kept.ttl:
+                since = retention.since(time)
+                store.put_expiry("ann", since, since + retention.surely, sync_seq)
+            if past and now < max(past) + retention.ttl:
                 store.put_record("ann", sync_seq, b"1")
         return store
 
@@ -136,11 +136,11 @@ def test_a_rebuilt_device_can_follow(timeline: Timeline, age: int, meanwhile: in
     Records up to the end are old enough for the other sinks to have stored them.
     """
     now = (timeline.records[-1].times[-1] if timeline.records else 1_000) + age
-    kept = retention_times(timedelta(seconds=timeline.lifetime))
+    retention = retention_times(timedelta(seconds=timeline.lifetime))
     end = asyncio.run(sync_end(timeline.store(now), "ann", lambda: now)).next
     for record in timeline.records:
         if record.sync_seq <= end:
-            assert record.times[0] <= now - kept.surely // 4 + kept.interval
+            assert record.times[0] <= now - retention.surely // 4 + retention.interval
     later = now + min(meanwhile, timeline.lifetime // 2)
     found = asyncio.run(all_records(timeline.store(later), end, later))
     assert found == [r.sync_seq for r in timeline.missed(end, later)]

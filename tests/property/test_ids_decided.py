@@ -139,9 +139,9 @@ def test_refusals_of_strangers_are_bounded_in_number(
         assert strangers.window(command).known(command.client_msg_id) is not None
         if restores:
             strangers = Strangers(places, each)
-            for at, kept in reversed(logged.items()):
-                strangers.restore(at, kept)
+            for at, remembered in reversed(logged.items()):
+                strangers.restore(at, remembered)
         assert len(logged) <= places
-        of_sender = [kept for kept in logged.values() if kept.sender == sender]
+        of_sender = [remembered for remembered in logged.values() if remembered.sender == sender]
         assert len(of_sender) <= each
         assert refusal in of_sender

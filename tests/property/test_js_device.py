@@ -96,7 +96,7 @@ class NodeMachine(DeviceMachine):
 
     def receive_head(self, conv_id: str, head: int) -> None:
         """A later step notes the head."""
-        self.bench.ask("told", conv=conv_id, head=head)
+        self.bench.ask("hearHead", conv=conv_id, head=head)
 
     def request_gaps(self) -> None:
         """Later steps take the answers."""
@@ -153,11 +153,11 @@ class NodeMachine(DeviceMachine):
         state = self.look()
         for conv_id in CONVERSATIONS:
             expected = parsed(self.expected(conv_id))
-            kept = state["kept"].get(conv_id, [])
-            assert by_seq(kept) == expected
-            untouched = self.untouched(conv_id, by_seq(kept))
+            stored = state["stored"].get(conv_id, [])
+            assert by_seq(stored) == expected
+            untouched = self.untouched(conv_id, by_seq(stored))
             assert self.untouched(conv_id, by_seq(self.shown[conv_id])) == untouched
-            assert sum(item["last"] - item["first"] + 1 for item in kept) == len(expected)
+            assert sum(item["last"] - item["first"] + 1 for item in stored) == len(expected)
             assert state["readings"][conv_id]["unread"] == self.world.my_unread(conv_id)
         for listed in self.gateway.runner.run(self.gateway.timelines.conversations()):
             reading = {"unread": listed.unread, "mark": listed.read}

@@ -47,7 +47,7 @@ export class Device {
   #parts;
   #signal;
   #missed = true;
-  #areHeadsTold = false;
+  #areHeadsPushed = false;
   #areHeadsDue = true;
   #headsAt;
   #patience = 0;
@@ -125,8 +125,8 @@ export class Device {
   #timeToWait() {
     const { store } = this.#parts;
     if (this.#missed || store.hasGaps()) return 0;
-    const isUntold = this.#areHeadsDue || !this.#areHeadsTold;
-    const asks = (isUntold && store.readsStore()) || store.lacksCount();
+    const mayMissHeads = this.#areHeadsDue || !this.#areHeadsPushed;
+    const asks = (mayMissHeads && store.readsStore()) || store.lacksCount();
     return asks ? HEADS_AGE_MS : RECORD_WAIT_MS;
   }
 
@@ -138,8 +138,8 @@ export class Device {
       await observe(record);
     }
     await store.apply(batch);
-    this.#areHeadsTold = batch.heads !== null;
-    const areKnown = batch.heads !== null && (await store.noteTold(batch.heads));
+    this.#areHeadsPushed = batch.heads !== null;
+    const areKnown = batch.heads !== null && (await store.notePushedHeads(batch.heads));
     if (!areKnown) this.#areHeadsDue = true;
     await this.#showWhole();
     const hasHeads = batch.heads !== null && batch.heads.size > 0;

@@ -61,7 +61,7 @@ export function changesMembership(entry, user) {
 }
 
 /** How later entries reach a person after an entry, `{mode, seq}`; null if it does not say. */
-export function standingToldBy(entry, user) {
+export function standingAfter(entry, user) {
   if (!TELLS_MODE.has(entry.kind)) return null;
   const isOut = entry.kind === "members_removed" && entry.members.includes(user);
   return { mode: isOut ? null : entry.mode, seq: entry.seq };

@@ -1,6 +1,6 @@
 /** One change of a local store: it alters conversations in memory and notes what is to be written. */
 import { LocalConversation } from "./local-conversation.js";
-import { RECALLED, REMEMBERED, isJoinOf, isKnownEntry, standingToldBy } from "./knowledge.js";
+import { RECALLED, REMEMBERED, isJoinOf, isKnownEntry, standingAfter } from "./knowledge.js";
 import { missing, reach } from "./spans.js";
 import { afterEntry, endsAt, readTo } from "./unread.js";
 
@@ -185,9 +185,9 @@ export class LocalChange {
   }
 
   #advance(conversation, item) {
-    const told = item.hole === null ? standingToldBy(item.entry, this.#device.user) : null;
-    if (told !== null && told.seq >= conversation.modeSeq) {
-      Object.assign(conversation, { mode: told.mode, modeSeq: told.seq });
+    const standing = item.hole === null ? standingAfter(item.entry, this.#device.user) : null;
+    if (standing !== null && standing.seq >= conversation.modeSeq) {
+      Object.assign(conversation, { mode: standing.mode, modeSeq: standing.seq });
     }
     conversation.head = Math.max(conversation.head, item.last);
     conversation.lastAt = Math.max(conversation.lastAt, item.entry?.at ?? 0);

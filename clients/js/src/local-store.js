@@ -90,7 +90,7 @@ export class LocalStore {
   }
 
   /** Note heads from a live connection; return whether all these conversations are known. */
-  async noteTold(heads) {
+  async notePushedHeads(heads) {
     let areKnown = true;
     await this.#change([], (change) => {
       for (const [convId, head] of heads) areKnown = change.noteHead(convId, head) && areKnown;

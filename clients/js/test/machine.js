@@ -72,8 +72,8 @@ const steps = {
   async hear({ batch: heard }) {
     answers.push(() => store.apply({ ...batch(heard), more: false }));
   },
-  async told({ conv, head }) {
-    answers.push(() => store.noteTold(new Map([[conv, head]])));
+  async hearHead({ conv, head }) {
+    answers.push(() => store.notePushedHeads(new Map([[conv, head]])));
   },
   async askPage({ back }) {
     const cursor = store.cursor - BigInt(back);
@@ -102,9 +102,9 @@ const steps = {
     if (items.length > 0 && isRemembered) await store.markShown(items.at(-1));
   },
   async state() {
-    const kept = {};
+    const stored = {};
     for (const { convId, start: first } of store.conversations()) {
-      kept[convId] = await store.timeline(convId, first - 1, 10_000);
+      stored[convId] = await store.timeline(convId, first - 1, 10_000);
     }
     const rows = [...storage.content()].filter(([group]) => group.startsWith("item:"));
     const seqs = rows
@@ -115,7 +115,7 @@ const steps = {
     }));
     const newly = shown;
     shown = [];
-    return { cursor: Number(store.cursor), kept, seqs, readings, shown: newly };
+    return { cursor: Number(store.cursor), stored, seqs, readings, shown: newly };
   },
 };
 
