@@ -39,23 +39,23 @@ _HAPPENED: Final = {
 
 def entry_line(entry: dict[str, Any]) -> str:
     """An entry as SeqId, time, sender and content."""
-    return f"{entry['seq']:>{_SEQ_WIDTH}}  {_said(entry)}"
+    return f"{entry['seq']:>{_SEQ_WIDTH}}  {_time_and_words(entry)}"
 
 
 def history_line(item: Raw) -> str:
     """An entry, or a hole with its reason."""
-    found = msgspec.json.decode(item)
-    if "hole" not in found:
-        return entry_line(found)
-    first, last = found["from"], found["to"]
+    decoded = msgspec.json.decode(item)
+    if "hole" not in decoded:
+        return entry_line(decoded)
+    first, last = decoded["from"], decoded["to"]
     seqs = str(first) if first == last else f"{first}-{last}"
-    return f"{seqs:>{_SEQ_WIDTH}}  ({_HOLES.get(found['hole'], found['hole'])})"
+    return f"{seqs:>{_SEQ_WIDTH}}  ({_HOLES.get(decoded['hole'], decoded['hole'])})"
 
 
 def sync_line(sync_seq: SyncSeqId, record: Raw) -> str:
     """A record of a sync timeline, with sync SeqId and conversation."""
-    found = msgspec.json.decode(record)
-    return f"{sync_seq:>{_SEQ_WIDTH}}  {_place(found)}  {_said(found)}"
+    decoded = msgspec.json.decode(record)
+    return f"{sync_seq:>{_SEQ_WIDTH}}  {_place(decoded)}  {_time_and_words(decoded)}"
 
 
 def conversation_line(shown: ConversationShown) -> str:
@@ -67,8 +67,8 @@ def conversation_line(shown: ConversationShown) -> str:
 
 def hit_line(hit: Raw) -> str:
     """A search hit, with its conversation."""
-    found = msgspec.json.decode(hit)
-    return f"{_place(found)}  {_said(found)}"
+    decoded = msgspec.json.decode(hit)
+    return f"{_place(decoded)}  {_time_and_words(decoded)}"
 
 
 def printable(text: str) -> str:
@@ -81,7 +81,7 @@ def _place(record: dict[str, Any]) -> str:
     return _padded(f"{printable(record['conv_id'])}#{seq}", _NAME_WIDTH)
 
 
-def _said(record: dict[str, Any]) -> str:
+def _time_and_words(record: dict[str, Any]) -> str:
     if "at" not in record:  # the hole that a recalled entry leaves has no time
         return _words(record)
     at = datetime.fromtimestamp(record["at"] / 1000, UTC)

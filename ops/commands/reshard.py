@@ -137,8 +137,8 @@ def _free_epoch(
 
 
 def _partitions(admin: AdminClient, topic: str) -> int:
-    found = admin.list_topics(topic, timeout=REQUEST_SECONDS).topics[topic]
-    return len(found.partitions)
+    described = admin.list_topics(topic, timeout=REQUEST_SECONDS).topics[topic]
+    return len(described.partitions)
 
 
 def _declare(settings: Settings, declared: EpochDeclared) -> None:

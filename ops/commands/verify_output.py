@@ -67,11 +67,11 @@ def report_table(report: AuditReport, seconds: float) -> Group:
     for column in checks.columns[2:]:
         column.justify = "right"
     for check, section in report.sections.items():
-        found = section.differences.total()
+        differences = section.differences.total()
         checks.add_row(
             _TITLES[check],
             ", ".join(f"{number:,} {name}" for name, number in section.counts.items() if number),
-            Text(f"{found:,}", style="red" if found else "green"),
+            Text(f"{differences:,}", style="red" if differences else "green"),
             f"{section.seconds:.1f}",
         )
     notes = [Text(note) for section in report.sections.values() for note in section.notes]

@@ -80,7 +80,7 @@ def open_transactions(admin: AdminClient, settings: Settings) -> list[OpenTransa
 
 def _times(settings: Settings, places: list[TopicPartition]) -> dict[PartitionPlace, int]:
     """The broker's time of the record at each offset, as far as the broker answers in time."""
-    found: dict[PartitionPlace, int] = {}
+    times: dict[PartitionPlace, int] = {}
     uncommitted = {"isolation.level": "read_uncommitted"}
     with (
         closing(assigned_consumer(settings, "status", uncommitted)) as consumer,
@@ -89,7 +89,7 @@ def _times(settings: Settings, places: list[TopicPartition]) -> dict[PartitionPl
         for messages in read_to_end(consumer, places, _READ_SECONDS):
             for message in messages:
                 place = (str(message.topic()), message.partition() or 0)
-                found.setdefault(place, message.timestamp()[1])
-            if len(found) == len(places):
+                times.setdefault(place, message.timestamp()[1])
+            if len(times) == len(places):
                 break
-    return found
+    return times

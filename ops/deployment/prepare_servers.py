@@ -51,11 +51,11 @@ def _check_before(settings: Settings, session: Session, client: Elasticsearch) -
     if recorded is not None:
         check_topics(admin_client(settings), recorded)
     own = recorded.id if recorded else "none"
-    for what, found in (
+    for what, claimed in (
         (f"keyspace {settings.keyspace}", store_id(session, settings)),
         (f"index {settings.namespace}-deployment", index_id(client, settings)),
     ):
-        if found not in {None, own}:
+        if claimed not in {None, own}:
             raise WrongDeployment(
-                f"{what} belongs to deployment {found}, the topics in Kafka to {own}; {WAY_OUT}"
+                f"{what} belongs to deployment {claimed}, the topics in Kafka to {own}; {WAY_OUT}"
             )

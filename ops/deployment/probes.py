@@ -47,8 +47,8 @@ def part_troubles(settings: Settings, stopped: Collection[str] = ()) -> dict[str
             for part, probe in _PROBES.items()
             if part not in stopped
         }
-        found = {part: answer.result() for part, answer in asked.items()}
-    return {part: found.get(part, "it was stopped; `im up` starts it") for part in where}
+        troubles = {part: answer.result() for part, answer in asked.items()}
+    return {part: troubles.get(part, "it was stopped; `im up` starts it") for part in where}
 
 
 def _kafka(settings: Settings) -> str | None:
