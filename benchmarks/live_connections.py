@@ -32,13 +32,7 @@ from benchmarks.results import Figure, Target
 from devstack.ports import free_ports
 from schemas.errors import ServerUnavailable
 from schemas.ids import uuid7
-from schemas.records import (
-    AddMembers,
-    AnyCommand,
-    CreateConversation,
-    SendMessage,
-    TextContent,
-)
+from schemas.records import AddMembers, AnyCommand, CreateConversation, SendMessage, TextContent
 from schemas.settings import Settings
 
 CONNECTIONS: Final = 2_000

@@ -1,8 +1,8 @@
 """The middlewares around every request, outermost first.
 
-1. `_tell`: adds a request id, logs one line, and answers every failure as problem+json. The line
-   has the route, but not the path, the query or the token, which would identify people and reveal
-   what they search for. While the gateway ends, each response ends its connection.
+1. `_answer_and_log`: adds a request id, logs one line, and answers every failure as problem+json.
+   The line has the route, but not the path, the query or the token, which would identify people
+   and reveal what they search for. While the gateway ends, each response ends its connection.
 2. `gateway.http.cross_origin`: answers the preflight requests of web pages, and checks the origin
    of live connections.
 3. `_serve_checked`: refuses requests until the data is verified to belong to this deployment.
@@ -67,7 +67,7 @@ def middlewares(
 ) -> list[Middleware]:
     """All middlewares, outermost first. ``origins`` are the permitted origins of web pages."""
     return [
-        _tell(draining),
+        _answer_and_log(draining),
         cross_origin(origins, LIVE),
         _serve_checked(checked),
         _identify(tokens),
@@ -81,9 +81,9 @@ async def prepare_headers(_request: web.Request, response: web.StreamResponse) -
     response.headers.update(COMMON_HEADERS)
 
 
-def _tell(draining: Draining) -> Middleware:
+def _answer_and_log(draining: Draining) -> Middleware:
     @web.middleware
-    async def tell(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def answer_and_log(request: web.Request, handler: Handler) -> web.StreamResponse:
         request_id = request[REQUEST_ID] = _request_id(request)
         started = time.monotonic()
         status = _GIVEN_UP
@@ -97,7 +97,7 @@ def _tell(draining: Draining) -> Middleware:
             response.force_close()
         return response
 
-    return tell
+    return answer_and_log
 
 
 def _log_request(request: web.Request, status: int, seconds: float) -> None:
