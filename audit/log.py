@@ -6,7 +6,7 @@ An entry takes 40 bytes of memory, so tens of millions of entries fit. Texts are
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import NamedTuple
 
 from audit.conversation import AuditedConversation
 from audit.digests import ABSENT, audited_digest
@@ -19,8 +19,14 @@ from schemas.limits import MAX_ENTRY_BYTES, Limits
 from schemas.number_types import NO_SEQ, Milliseconds, Offset, SeqId
 from schemas.records import AnyEntry
 
-KafkaRecord: TypeAlias = tuple[int, Offset, bytes | None, bytes | None]
-"""(partition, offset, key, value). The partition is a shard number for sync timelines."""
+
+class KafkaRecord(NamedTuple):
+    """A record of a topic. The partition is a shard number for sync timelines."""
+
+    partition: int
+    offset: Offset
+    key: bytes | None
+    value: bytes | None
 
 
 class Log:

@@ -146,7 +146,7 @@ def read(settings: Settings, topic: Topic, spans: Sequence[OffsetSpan]) -> Itera
             were read.
     """
     for partition, offset, message in read_messages(settings, topic, spans):
-        yield partition, offset, message.key(), message.value()
+        yield KafkaRecord(partition, offset, message.key(), message.value())
 
 
 def read_messages(

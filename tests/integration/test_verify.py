@@ -280,10 +280,10 @@ def test_consistent_data_passes_and_each_damage_is_named(
 def test_foreign_records_on_the_topics_are_named(deployed: Deployed) -> None:
     """A sync record and an entry too many are named; before that, the lag of the sinks is."""
     settings, system = deployed.settings, deployed.system
-    record = next(each for each in system.sync if each[2] == b"ann")
-    append(settings, Topic.SYNC, [("ann", record[3] or b"")])
+    record = next(each for each in system.sync if each.key == b"ann")
+    append(settings, Topic.SYNC, [("ann", record.value or b"")])
     entry = system.timeline[0]
-    append(settings, Topic.TIMELINE, [((entry[2] or b"").decode(), entry[3] or b"")])
+    append(settings, Topic.TIMELINE, [((entry.key or b"").decode(), entry.value or b"")])
 
     behind = [
         each for each in deployed.audit(wait_seconds=0.1).differences if each.kind == "behind"
@@ -306,8 +306,9 @@ def test_damages_in_later_epochs_are_named(deployed_later: Deployed) -> None:
         return system.shards.places[ShardNumber(system.last_home(user))].topic or ""
 
     records = [system.sync[at] for at in entries_at(system)]
-    own = [record for record in records if b"ann" in recipients_of(record[2] or b"")]
-    twice, secret = own[-1][3] or b"", next(v for *_, v in own if v and b'"just us"' in v)
+    own = [record for record in records if b"ann" in recipients_of(record.key or b"")]
+    twice = own[-1].value or b""
+    secret = next(each.value for each in own if each.value and b'"just us"' in each.value)
     append_to(settings, [(topic_of("ann"), "ann", twice), (topic_of("bob"), "bob", secret)])
     lost = next(each for each in held_once(system) if each.user == "ann")
     deployed_later.session.execute(
@@ -327,9 +328,9 @@ def test_damages_in_later_epochs_are_named(deployed_later: Deployed) -> None:
 
 def test_records_removed_by_retention_are_not_differences(deployed: Deployed) -> None:
     """A partition that lost its first records is audited from the rest, and the report says so."""
-    own = [each for each in deployed.system.sync if each[0] == deployed.system.sync[0][0]]
-    low = own[2][1]
-    place = TopicPartition(deployed.settings.topic(Topic.SYNC), own[0][0], low)
+    partition = deployed.system.sync[0].partition
+    low = [each.offset for each in deployed.system.sync if each.partition == partition][2]
+    place = TopicPartition(deployed.settings.topic(Topic.SYNC), partition, low)
     _drop_before(deployed.settings, place)
 
     report = deployed.audit()

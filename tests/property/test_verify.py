@@ -108,7 +108,7 @@ def test_the_catalogue_has_at_least_40_damages() -> None:
 def test_a_shard_that_begins_with_a_null_value_is_audited() -> None:
     """The first record of a shard, even without a value, is not taken for one of another shard."""
     system = _system(STORY, "later epochs")
-    empty = system.shards.places.keys() - {record[0] for record in system.sync}
+    empty = system.shards.places.keys() - {record.partition for record in system.sync}
     add_sync(system, max(empty), b"ann", None)
 
     found = [(each.kind, each.user) for each in system.audit().differences]
@@ -192,7 +192,11 @@ def test_records_removed_by_retention_are_not_differences(
     partition = data.draw(st.integers(0, SYNC_PARTITIONS - 1))
     ends = [offset + 1 for number, offset, _, _ in system.sync if number == partition]
     system.lows[partition] = Offset(data.draw(st.sampled_from([1, *ends])))
-    kept = [r for r in system.sync if r[0] != partition or r[1] >= system.lows[partition]]
+    retained = [
+        each
+        for each in system.sync
+        if each.partition != partition or each.offset >= system.lows[partition]
+    ]
     if data.draw(st.booleans()):
         low, homes = system.lows[partition], system.shards.home
         system.sync_rows = [
@@ -200,7 +204,7 @@ def test_records_removed_by_retention_are_not_differences(
             for row in system.sync_rows
             if row.sync_seq >= low or homes(row.user_id, EpochNumber(0)) != partition
         ]
-    system.sync = kept
+    system.sync = retained
 
     report = system.audit()
 
@@ -214,8 +218,8 @@ def test_a_loss_after_the_retained_beginning_is_named(choice: int) -> None:
     """Retention explains the oldest missing records, but no hole among later records."""
     system = _system(STORY)
     home = system.home("ann", EpochNumber(0))
-    own = [record for record in system.sync if record[0] == home]
-    system.lows[home] = own[1][1]
+    own = [record for record in system.sync if record.partition == home]
+    system.lows[home] = own[1].offset
     later = own[len(own) // 2 :]
     entries = [system.sync[at] for at in entries_at(system) if system.sync[at] in later]
     gone = entries[choice % len(entries)]

@@ -124,7 +124,7 @@ class _Lists:
         """The sequencer's position before it writes the records that arrive during the audit."""
         if self._asked:
             return {}
-        times = {decode_entry(record[3]).at for record in self._system.grown}
+        times = {decode_entry(record.value).at for record in self._system.grown}
         new = [record for record in self._system.input if record.at in times]
         return {record.partition: record.offset for record in reversed(new)}
 
@@ -203,7 +203,7 @@ def _spans(
     partitions: Iterable[int],
     lows: Mapping[int, Offset],
 ) -> list[OffsetSpan]:
-    ends = {record[0]: record[1] + 1 for record in records}
+    ends = {record.partition: record.offset + 1 for record in records}
     return [
         OffsetSpan(
             number,
@@ -215,4 +215,8 @@ def _spans(
 
 
 def _within(records: Iterable[RecordT], span: OffsetSpan) -> list[RecordT]:
-    return [r for r in records if r[0] == span.partition and span.low <= r[1] < span.end]
+    return [
+        record
+        for record in records
+        if record.partition == span.partition and span.low <= record.offset < span.end
+    ]

@@ -113,7 +113,7 @@ def _placed(records: Iterable[tuple[int, bytes, bytes]]) -> Iterator[KafkaRecord
     ends: dict[int, int] = {}
     for partition, key, value in records:
         offset = ends.get(partition, 0)
-        yield partition, Offset(offset), key, value
+        yield KafkaRecord(partition, Offset(offset), key, value)
         # One marker after each record; once an aborted transaction as long as a bucket.
         ends[partition] = offset + (SYNC_BUCKET if offset == 2 * JUMP_AFTER else 2)
 

@@ -145,7 +145,7 @@ def records(settings: Settings, topic: Topic) -> list[KafkaRecord]:
     places = places_of(admin_client(settings), settings, topic)
     numbers = {(place.topic, place.partition): number for number, place in places.items()}
     return [
-        (
+        KafkaRecord(
             numbers[message.topic() or "", message.partition() or 0],
             Offset(message.offset() or 0),
             message.key(),

@@ -135,8 +135,8 @@ def _a_device_has_ids_in_another_order(system: System, pick: Pick) -> Expected:
         return (value or b"").replace(one, b"?").replace(other, one).replace(b"?", other)
 
     system.input = [each._replace(value=swapped(each.value)) for each in system.input]
-    system.timeline = [(*each[:3], swapped(each[3])) for each in system.timeline]
-    system.sync = [(*each[:3], swapped(each[3])) for each in system.sync]
+    system.timeline = [each._replace(value=swapped(each.value)) for each in system.timeline]
+    system.sync = [each._replace(value=swapped(each.value)) for each in system.sync]
     system.messages = [row._replace(entry=swapped(row.entry)) for row in system.messages]
     system.sync_rows = [row._replace(records=swapped(row.records)) for row in system.sync_rows]
     return Expected("input", "out_of_order", "c1", mine[at + 1].seq)
@@ -181,7 +181,7 @@ def _a_refusal_is_lost(system: System, pick: Pick) -> Expected:
     places = [
         at
         for at, record in enumerate(system.sync)
-        if isinstance(decode_sync_record(record[3]), Reply)
+        if isinstance(decode_sync_record(record.value), Reply)
     ]
     _, _, key, value = system.sync.pop(pick.one(places))
     conv_id = decode_sync_record(value).conv_id
@@ -200,6 +200,6 @@ def _retention_overtakes_the_sequencer(system: System, pick: Pick) -> Expected:
 
 @damage
 def _the_sequencer_has_no_position(system: System, pick: Pick) -> Expected:
-    partition = pick.one(sorted({record[0] for record in system.timeline}))
+    partition = pick.one(sorted({record.partition for record in system.timeline}))
     system.done[partition] = NO_POSITION
     return Expected("input", "no_position")

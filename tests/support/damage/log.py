@@ -8,13 +8,12 @@ from audit.report import CheckName, DifferenceKind
 from audit.sources import SinkName
 from backends.kafka.clients import partition_of
 from schemas.codec import decode_entry, encode
-from schemas.number_types import Offset
 from tests.support.audited import System
 from tests.support.damage.tools import (
     Expected,
     Pick,
+    add_record,
     damage,
-    end_of,
     entry_of,
     forged,
     neighbours,
@@ -37,7 +36,7 @@ def _log_loses_an_entry(system: System, pick: Pick) -> Expected:
 @damage
 def _log_has_an_entry_twice(system: System, pick: Pick) -> Expected:
     partition, _, key, value = pick.one(system.timeline)
-    system.timeline.append((partition, Offset(end_of(system.timeline, partition)), key, value))
+    add_record(system.timeline, partition, key, value)
     return of_entry(decode_entry(value), "log", "double", alone=False)
 
 
@@ -63,7 +62,7 @@ def _log_counts_otherwise(system: System, pick: Pick) -> Expected:
 
 @damage
 def _log_changes_the_order(system: System, pick: Pick) -> Expected:
-    pairs = neighbours(system.timeline, lambda record: record[2])
+    pairs = neighbours(system.timeline, lambda record: record.key)
     first, second = pick.one(pairs)
     swap_values(system.timeline, first, second)
     return of_entry(entry_of(system.timeline[second]), "log", "double", alone=False)
@@ -75,32 +74,30 @@ def _log_has_a_strangers_message(system: System, pick: Pick) -> Expected:
     assert head is not None
     entry = forged(conv_id, head + 1)
     partition = partition_of(conv_id, TIMELINE_PARTITIONS)
-    place = (partition, Offset(end_of(system.timeline, partition)))
-    system.timeline.append((*place, conv_id.encode(), encode(entry)))
+    add_record(system.timeline, partition, conv_id.encode(), encode(entry))
     return Expected("log", "sender_not_a_member", conv_id, head + 1, alone=False)
 
 
 @damage
 def _log_has_another_key(system: System, pick: Pick) -> Expected:
     at = pick.index(system.timeline)
-    partition, offset, _, value = system.timeline[at]
-    system.timeline[at] = (partition, offset, b"another", value)
-    return Expected("log", "misplaced", decode_entry(value).conv_id)
+    record = system.timeline[at]
+    system.timeline[at] = record._replace(key=b"another")
+    return Expected("log", "misplaced", entry_of(record).conv_id)
 
 
 @damage
 def _log_has_an_entry_on_another_partition(system: System, pick: Pick) -> Expected:
     partition, _, key, value = system.timeline.pop(pick.index(system.timeline))
     other = (partition + 1) % TIMELINE_PARTITIONS
-    system.timeline.append((other, Offset(end_of(system.timeline, other)), key, value))
+    add_record(system.timeline, other, key, value)
     return Expected("log", "misplaced", decode_entry(value).conv_id, alone=False)
 
 
 @damage
 def _log_has_what_is_no_entry(system: System, pick: Pick) -> Expected:
     partition = pick.index(range(TIMELINE_PARTITIONS))
-    offset = Offset(end_of(system.timeline, partition))
-    system.timeline.append((partition, offset, b"c1", b'{"kind": "gossip"}'))
+    add_record(system.timeline, partition, b"c1", b'{"kind": "gossip"}')
     return Expected("log", "undecodable")
 
 

@@ -95,7 +95,7 @@ def between_epochs(function: Damage) -> Damage:
 
 def entry_of(record: KafkaRecord) -> AnyEntry:
     """The entry in a record of the timeline."""
-    return decode_entry(record[3])
+    return decode_entry(record.value)
 
 
 def entries_at(system: System) -> list[int]:
@@ -104,26 +104,33 @@ def entries_at(system: System) -> list[int]:
     return [
         at
         for at, record in enumerate(system.sync)
-        if isinstance(decode_sync_record(record[3]), AnyEntry)
-        and (last == 0 or epoch_of(ShardNumber(record[0])) > 0)
+        if isinstance(decode_sync_record(record.value), AnyEntry)
+        and (last == 0 or epoch_of(ShardNumber(record.partition)) > 0)
     ]
 
 
 def replies_at(system: System) -> list[int]:
     """Positions of the replies to commands."""
     records = enumerate(system.sync)
-    return [at for at, record in records if isinstance(decode_sync_record(record[3]), AnyReply)]
+    return [at for at, record in records if isinstance(decode_sync_record(record.value), AnyReply)]
 
 
 def retractions_at(records: Sequence[KafkaRecord]) -> list[int]:
     """Positions of the records that inform former members of a recall."""
-    found = [(at, decode_sync_record(record[3])) for at, record in enumerate(records)]
+    found = [(at, decode_sync_record(record.value)) for at, record in enumerate(records)]
     return [at for at, record in found if isinstance(record, Retracted)]
 
 
 def add_sync(system: System, number: int, key: bytes | None, value: bytes | None) -> None:
     """Appends a record to a shard."""
-    system.sync.append((number, Offset(end_of(system.sync, number)), key, value))
+    add_record(system.sync, number, key, value)
+
+
+def add_record(
+    records: list[KafkaRecord], partition: int, key: bytes | None, value: bytes | None
+) -> None:
+    """Appends a record to a partition."""
+    records.append(KafkaRecord(partition, Offset(end_of(records, partition)), key, value))
 
 
 def only_user(key: bytes | None) -> str:
@@ -134,13 +141,12 @@ def only_user(key: bytes | None) -> str:
 
 def set_key(system: System, at: int, key: bytes | None) -> None:
     """Replaces the key of a sync record."""
-    number, offset, _, value = system.sync[at]
-    system.sync[at] = (number, offset, key, value)
+    system.sync[at] = system.sync[at]._replace(key=key)
 
 
 def without_recipient(system: System, at: int, user: str) -> None:
     """Removes a recipient from a sync record's key; removes a record without recipients."""
-    users = recipients_of(system.sync[at][2] or b"")
+    users = recipients_of(system.sync[at].key or b"")
     users.remove(user.encode())
     if users:
         set_key(system, at, SEPARATOR.join(users))
@@ -156,8 +162,12 @@ def twins(system: System, number: int) -> list[str]:
 
 def line_of_sync(record: KafkaRecord) -> object:
     """The group within which the order of records matters. Each reply is a group of its own."""
-    found = decode_sync_record(record[3])
-    return (record[2], found.conv_id) if isinstance(found, AnyEntry) else record[:2]
+    found = decode_sync_record(record.value)
+    return (
+        (record.key, found.conv_id)
+        if isinstance(found, AnyEntry)
+        else (record.partition, record.offset)
+    )
 
 
 def neighbours(
@@ -175,12 +185,12 @@ def neighbours(
 
 def set_value(records: list[KafkaRecord], at: int, value: bytes | None) -> None:
     """Replaces the value of a record."""
-    records[at] = (*records[at][:3], value)
+    records[at] = records[at]._replace(value=value)
 
 
 def swap_values(records: list[KafkaRecord], first: int, second: int) -> None:
     """Exchanges the values of two records."""
-    one, other = records[first][3], records[second][3]
+    one, other = records[first].value, records[second].value
     set_value(records, first, other)
     set_value(records, second, one)
 

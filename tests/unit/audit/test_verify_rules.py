@@ -7,7 +7,7 @@ from typing import Any, Final, get_args
 import pytest
 from msgspec import structs
 
-from audit.log import Log
+from audit.log import KafkaRecord, Log
 from audit.report import AuditReport, Difference
 from audit.rule_names import RuleName
 from backends.kafka.clients import partition_of
@@ -161,7 +161,8 @@ def differences(
         else:
             records.append((entry.seq, encode(entry)))
     log.read(
-        [(place, Offset(offset), conv_id.encode(), value) for offset, value in records], report
+        [KafkaRecord(place, Offset(offset), conv_id.encode(), value) for offset, value in records],
+        report,
     )
     log.finish(report)
     return report.differences
@@ -443,7 +444,8 @@ def test_a_creation_may_end_with_a_description() -> None:
 def test_no_text_is_quoted() -> None:
     """The difference of an undecodable record does not quote it, because it may be a message."""
     log, report = Log(PARTITIONS), AuditReport()
-    log.read([(0, Offset(0), b"c", b'{"kind": "message_sent", "content": "my secret"}')], report)
+    value = b'{"kind": "message_sent", "content": "my secret"}'
+    log.read([KafkaRecord(0, Offset(0), b"c", value)], report)
 
     assert [each.kind for each in report.differences] == ["undecodable"]
     assert "secret" not in str(report.differences)
