@@ -24,10 +24,11 @@ class CommitNote(Struct):
     Both are absent before the first entry.
 
     The other fields are counts for this partition. The sequencer counts commands since its first
-    record: ``accepted``, ``duplicates``, ``stale``, ``rejected``. All stages count
-    ``dead_letters`` since their first record. The sync sink counts deliveries since the setting
-    ``skip_inactive`` was first on: ``written``, ``skipped``. A record that a sink writes again
-    after a restart is counted once. The counts of other stages are absent.
+    record: ``accepted``, ``duplicates``, ``stale``, ``rejected``. A sink counts the ``records``
+    that it has finished, since this count exists. All stages count ``dead_letters`` since their
+    first record. The sync sink counts deliveries since the setting ``skip_inactive`` was first on:
+    ``written``, ``skipped``. A record that a sink writes again after a restart counts once. The
+    counts of other stages are absent.
     """
 
     delay_ms: Ms | UnsetType = UNSET
@@ -36,6 +37,7 @@ class CommitNote(Struct):
     duplicates: Int64 | UnsetType = UNSET
     stale: Int64 | UnsetType = UNSET
     rejected: Int64 | UnsetType = UNSET
+    records: Int64 | UnsetType = UNSET
     dead_letters: Int64 = 0
     written: Int64 | UnsetType = UNSET
     skipped: Int64 | UnsetType = UNSET

@@ -8,8 +8,8 @@ from typing import Annotated, Final
 import typer
 from rich.table import Table
 
+from backends.stages.dead_letter_log import Letter, read_letters
 from ops.console import Json, emit, out
-from ops.dead_letters.letters import Letter, read_letters
 from ops.dead_letters.replay import STORED, Replayed, replay
 from ops.deployment.running import live_settings
 

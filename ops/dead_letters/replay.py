@@ -12,7 +12,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from msgspec import Struct
 
 from backends.identity.log_identity import check_log
-from ops.dead_letters.letters import Letter, read_record, record_consumer
+from backends.stages.dead_letter_log import Letter, read_record, record_consumer
 from schemas.errors import ServerUnavailable
 from schemas.number_types import Offset
 from schemas.settings import Settings

@@ -10,14 +10,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from backends.kafka.clients import admin_client
+from backends.stages.stage_health import StageHealth, pipeline_health
+from backends.stages.stage_names import SINKS
 from devstack.layout import Layout
 from devstack.supervision import ProcessState, Supervisor
 from ops.deployment.endpoints import endpoints
 from ops.deployment.open_transactions import OpenTransaction, open_transactions
 from ops.deployment.probes import part_troubles
 from ops.deployment.running import stopped_parts
-from ops.deployment.stage_health import StageHealth, pipeline_health
-from ops.deployment.stages import SINKS
 from ops.error_text import tidy
 from schemas.deployment import WAY_OUT
 from schemas.errors import ServerUnavailable, WrongDeployment
@@ -131,7 +131,7 @@ def _log(
     """The stages and the open transactions; a line with the reason if Kafka cannot be queried."""
     admin = admin_client(settings)
     try:
-        return pipeline_health(admin, settings), open_transactions(admin, settings), []
+        return pipeline_health(settings), open_transactions(admin, settings), []
     except ServerUnavailable as error:
         return {}, [], [tidy(str(error))]
 

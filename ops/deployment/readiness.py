@@ -8,11 +8,12 @@ from confluent_kafka.admin import AdminClient
 
 from backends.kafka.clients import admin_client
 from backends.processes.polling import poll_until
+from backends.stages.stage_health import members_if_assigned
+from backends.stages.stage_names import SEQUENCER, SOURCES
 from devstack.stack import last_words
 from devstack.supervision import Supervisor
 from ops.deployment.probes import gateway_trouble
-from ops.deployment.stage_health import members_if_assigned
-from ops.deployment.stages import GATEWAY_PROGRAM, SEQUENCER, SOURCES
+from ops.deployment.stages import GATEWAY_PROGRAM
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 

@@ -1,4 +1,4 @@
-"""The processes of the pipeline: the command and the source topic of each."""
+"""The processes of the pipeline: the command of each."""
 
 from __future__ import annotations
 
@@ -7,21 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from backends.stages.stage_names import SEQUENCER, SINKS
 from devstack.program import Program
 from schemas.settings import Settings
-from schemas.topics import Topic
 
-SEQUENCER: Final = "sequencer"
-SINKS: Final = ("sink-message", "sink-sync", "sink-search")
 GATEWAY_PROGRAM: Final = "gateway"
-
-SOURCES: Final[dict[str, Topic]] = {
-    SEQUENCER: Topic.MESSAGES,
-    "sink-message": Topic.TIMELINE,
-    "sink-sync": Topic.SYNC,
-    "sink-search": Topic.TIMELINE,
-}
-"""The topic that each stage reads. A stage is a consumer group, see `Settings.group`."""
 
 _STOP_SECONDS: Final = 45
 """Longer than the longest shutdown of a process, which is that of a gateway with live connections

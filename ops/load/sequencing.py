@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Self
 
+from backends.stages.stage_names import SEQUENCER
 from consumers.timeline_tail import Positions, TimelineTail, ends
-from ops.deployment.stages import SEQUENCER
 from ops.load.ledger import Ledger
 from ops.load.waiting import PROGRESS_READ_SECONDS, Patience, StageOffsets, is_past, patient_ends
 from schemas.number_types import Offset

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from backends.stages.stage_names import SINKS, SOURCES
 from consumers.timeline_tail import last_records
-from ops.deployment.stages import SINKS, SOURCES
 from ops.load.display import Display
 from ops.load.waiting import PROGRESS_READ_SECONDS, Patience, StageOffsets, is_past, patient_ends
 from schemas.settings import Settings

@@ -12,10 +12,10 @@ import stamina
 from confluent_kafka import KafkaException
 
 from backends.kafka.clients import admin_client
+from backends.stages.stage_health import committed
+from backends.stages.stage_names import SOURCES
 from backends.sync_layout.topic_creation import places_of
 from consumers.timeline_tail import Positions, ends
-from ops.deployment.stage_health import committed
-from ops.deployment.stages import SOURCES
 from schemas.errors import ServerUnavailable, Stalled
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -63,7 +63,7 @@ class StageOffsets:
 
     Args:
         settings: The deployment.
-        stage: One of `ops.deployment.stages.SOURCES`.
+        stage: One of `backends.stages.stage_names.SOURCES`.
     """
 
     def __init__(self, settings: Settings, stage: str) -> None:

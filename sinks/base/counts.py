@@ -16,17 +16,20 @@ class DeliveryCounts(Struct, frozen=True):
         dead_letters: Records that the store refuses.
         written: Deliveries (a record and one of its recipients) to active recipients.
         skipped: Deliveries to inactive recipients, see `schemas.lifetime`.
+        records: Finished records. `sinks.base.progress` counts them.
     """
 
     dead_letters: int = 0
     written: int = 0
     skipped: int = 0
+    records: int = 0
 
     def __add__(self, other: DeliveryCounts) -> DeliveryCounts:
         return DeliveryCounts(
             self.dead_letters + other.dead_letters,
             self.written + other.written,
             self.skipped + other.skipped,
+            self.records + other.records,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
@@ -40,7 +41,9 @@ class _Position:
         if self.durable is None:
             self.durable = self.committed
             self.note.at, self.note.delay_ms = before.at, before.delay_ms
-        counts = DeliveryCounts(before.dead_letters, before.written or 0, before.skipped or 0)
+        counts = DeliveryCounts(
+            before.dead_letters, before.written or 0, before.skipped or 0, before.records or 0
+        )
         _add(self.note, counts)
 
     @property
@@ -86,10 +89,12 @@ class SinkProgress:
         """Notes that a whole batch is durable."""
         nothing = DeliveryCounts()
         now_ms = Milliseconds(int(self._now() * 1000))
+        finished = Counter(record.partition for record in batch.records)
         for partition, offset in batch.next_offsets.items():
             position = self._positions[partition]
             position.durable = offset
             _add(position.note, counts.get(partition, nothing))
+            _add(position.note, DeliveryCounts(records=finished[partition]))
         for partition, record in batch.newest.items():
             at = _entry_time(record.value)
             if at is not None:
@@ -130,6 +135,7 @@ class SinkProgress:
 
 def _add(note: CommitNote, counts: DeliveryCounts) -> None:
     note.dead_letters += counts.dead_letters
+    note.records = (note.records or 0) + counts.records
     if counts.written or counts.skipped:
         note.written = (note.written or 0) + counts.written
         note.skipped = (note.skipped or 0) + counts.skipped

@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
-from backends.kafka.clients import admin_client
+from backends.stages.stage_health import pipeline_health
 from consumers.cursor import MemoryCursors
 from consumers.follower import SyncFollower
-from ops.deployment.stage_health import pipeline_health
 from schemas.ids import uuid7
 from schemas.records import AddMembers, AnyEntry, CreateConversation, Duplicate, Rejected
 from schemas.settings import Settings
@@ -75,7 +74,7 @@ def group() -> Group:
 
 def lag(settings: Settings) -> int:
     """The lag of the sync sink, as `im status` counts it."""
-    return pipeline_health(admin_client(settings), settings)["sink-sync"].lag
+    return pipeline_health(settings)["sink-sync"].lag
 
 
 def test_each_recipient_follows_only_their_own_timeline(settings: Settings, group: Group) -> None:

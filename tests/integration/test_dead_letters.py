@@ -7,7 +7,7 @@ from confluent_kafka import Producer
 
 from backends.elasticsearch.index import elasticsearch_client
 from backends.kafka.clients import producer_config
-from ops.dead_letters.letters import read_letters
+from backends.stages.dead_letter_log import read_letters
 from ops.dead_letters.replay import GONE, NOT_A_SINK, REFUSED, STORED, replay
 from schemas.codec import encode
 from schemas.number_types import Offset

@@ -29,13 +29,13 @@ from backends.kafka.clients import (
     create_topics,
     new_topics,
 )
+from backends.stages.stage_health import members_if_assigned
 from devstack.ports import free_ports
 from gateway.http.tokens import issue_token
 from ops.deployment.endpoints import gateway_address
 from ops.deployment.prepare_log import prepare_log
 from ops.deployment.prepare_servers import prepare_all as prepare
 from ops.deployment.readiness import gateway_serves
-from ops.deployment.stage_health import members_if_assigned
 from producers.publisher import Publisher
 from schemas.errors import ConfigurationError, TransientFailure, WrongDeployment
 from schemas.settings import Settings

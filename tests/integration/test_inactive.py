@@ -13,9 +13,8 @@ from cassandra.cluster import Session
 from pydantic import SecretStr
 
 from backends.cassandra.session import cassandra_session
-from backends.kafka.clients import admin_client
+from backends.stages.stage_health import pipeline_health
 from devstack.ports import free_ports
-from ops.deployment.stage_health import pipeline_health
 from schemas.ids import uuid7
 from schemas.lifetime import SKIPPED_SINCE
 from schemas.records import CreateConversation
@@ -176,7 +175,7 @@ class Returning:
         assert report.section("sync-store").counts["skip notes"] == 1
         # 2 * FIRST entries for the active one, then three for each, with or without a kill.
         expected = {"written": 2 * FIRST + 3 + 3, "skipped": 2 * FIRST, "dead_letters": 0}
-        await until(lambda: _true(_counts(settings) == expected), PATIENCE)
+        await until(lambda: _true(expected.items() <= _counts(settings).items()), PATIENCE)
 
 
 async def test_a_returning_recipient_misses_nothing(pipeline: Pipeline) -> None:
@@ -198,7 +197,7 @@ async def test_a_returning_recipient_misses_nothing(pipeline: Pipeline) -> None:
 
 def _counts(settings: Settings) -> dict[str, int]:
     """The counts of the sync sink, as `im status` shows them."""
-    return pipeline_health(admin_client(settings), settings)["sink-sync"].counts
+    return pipeline_health(settings)["sink-sync"].counts
 
 
 async def _true(condition: object) -> bool:

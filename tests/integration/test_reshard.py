@@ -13,11 +13,11 @@ from typing import Self
 import pytest
 
 from backends.kafka.clients import admin_client, make_topics, sync_topic
+from backends.stages.stage_health import members_if_assigned
 from backends.sync_layout.topic_creation import sync_shards
 from consumers.cursor import MemoryCursors
 from consumers.follower import SyncFollower, SyncItem
 from ops.commands.reshard import await_lanes, declare_epoch, read_epochs
-from ops.deployment.stage_health import members_if_assigned
 from schemas.errors import ConfigurationError, Stalled
 from schemas.number_types import EpochNumber, ShardNumber
 from schemas.settings import Settings

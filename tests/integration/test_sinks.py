@@ -150,6 +150,7 @@ def test_a_sink_writes_commits_and_ends_in_order(
         msgspec.json.decode(p.metadata or "") for p in committed(settings, group, topic).values()
     ]
     assert sum(note["dead_letters"] for note in notes) == len(bad)
+    assert sum(note["records"] for note in notes) == len(good) + len(bad)
     assert all(note["delay_ms"] > 0 for note in notes if "at" in note)
 
 

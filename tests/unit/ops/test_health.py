@@ -17,7 +17,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from backends.kafka import groups
-from ops.deployment.stage_health import committed, members_if_assigned
+from backends.stages.stage_health import committed, members_if_assigned
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 from schemas.topics import Topic

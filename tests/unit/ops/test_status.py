@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from backends.stages.stage_health import StageHealth
 from devstack.supervision import ProcessState
 from ops.deployment.deployment_status import slowest_sink, troubles_of
-from ops.deployment.stage_health import StageHealth
 from schemas.number_types import Milliseconds
 
 
 def stage(delay_ms: int | None = None, *, assigned: bool = True) -> StageHealth:
     """A measured stage."""
     return StageHealth(
+        read_at=Milliseconds(2),
         lag=0,
+        oldest_at=None,
+        position=0,
         delay_ms=None if delay_ms is None else Milliseconds(delay_ms),
         measured_at=Milliseconds(1),
         members=1,

@@ -285,14 +285,14 @@ def test_only_a_fatal_error_of_the_client_ends_the_loop(*, fatal: bool) -> None:
 
 
 def test_commits_have_delay_and_dead_letters() -> None:
-    """Commits have the delay of the newest entry, and continue the last commit's dead letters."""
+    """Commits have the delay of the newest entry, and continue the last commit's counts."""
     value = b'{"at": %d}' % (NOW * 1000 - 250)
     run = Run([assign(0, 1)], [message(0, 1, b'{"at": 5}')], [message(0, 2, value)], [])
     run.counts = {0: DeliveryCounts(2)}
-    note = '{"delay_ms":1,"at":2,"dead_letters":40}'
+    note = '{"delay_ms":1,"at":2,"records":900,"dead_letters":40}'
     run.consumer.last_commits[0] = TopicPartition(TOPIC, 0, 1, metadata=note)
     (place,) = run().commits[0]
-    expected = {"delay_ms": 250, "at": NOW * 1000, "dead_letters": 42}
+    expected = {"delay_ms": 250, "at": NOW * 1000, "records": 902, "dead_letters": 42}
     assert msgspec.json.decode(place.metadata or "") == expected
 
 
@@ -306,8 +306,9 @@ def test_commits_count_written_and_skipped_deliveries() -> None:
     notes = {
         place.partition: place.metadata for commit in run.consumer.commits for place in commit
     }
-    assert msgspec.json.decode(notes[0] or "") == {"dead_letters": 1, "written": 42, "skipped": 8}
-    assert notes[1] == '{"dead_letters":0}'
+    counts = {"records": 1, "dead_letters": 1, "written": 42, "skipped": 8}
+    assert msgspec.json.decode(notes[0] or "") == counts
+    assert notes[1] == '{"records":1,"dead_letters":0}'
 
 
 def test_foreign_commit_metadata_is_ignored() -> None:
@@ -315,4 +316,4 @@ def test_foreign_commit_metadata_is_ignored() -> None:
     run = Run([assign(0)], [message(0, 1)], [])
     run.consumer.last_commits[0] = TopicPartition(TOPIC, 0, 1, metadata="moved by hand")
     (place,) = run().commits[0]
-    assert place.metadata == '{"dead_letters":0}'
+    assert place.metadata == '{"records":1,"dead_letters":0}'

@@ -6,9 +6,10 @@ the health of the pipeline.
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Final
 
 from confluent_kafka import (
@@ -23,13 +24,14 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, not
 )
 from msgspec import UNSET, Struct
 
+from backends.kafka.clients import admin_client
 from backends.kafka.commit_notes import CommitNote, decode_note
-from backends.kafka.groups import described_group, group_places
+from backends.kafka.groups import committed_places, described_group, group_places, group_reader
 from backends.kafka.partition_ends import begin_offsets, written_ends
 from backends.kafka.topic_reading import NO_TOPIC
+from backends.stages.stage_names import SOURCES
+from backends.stages.unread_records import Unread, UnreadCounter
 from backends.sync_layout.topic_creation import places_of
-from ops.deployment.log_tails import records_left
-from ops.deployment.stages import SOURCES
 from schemas.errors import ServerUnavailable
 from schemas.number_types import Milliseconds, ShardNumber
 from schemas.settings import Settings
@@ -44,15 +46,20 @@ _NO_TOPIC: Final = NO_TOPIC | {
 
 
 class StageHealth(Struct, frozen=True, kw_only=True):
-    """The health of one stage.
+    """The health of one stage at ``read_at``, in milliseconds since 1970.
 
-    ``lag``: the number of source records that the stage has not finished. ``delay_ms``: delay of
-    the newest finished entry, measured at ``measured_at`` (ms since 1970); None before the first
-    entry. ``members``: number of processes in the consumer group. ``assigned``: whether every
-    partition of the source has a process. ``counts``: the stage's counts, summed over partitions.
+    ``lag``: the number of source records that the stage has not finished. ``oldest_at``: the
+    broker's time of the oldest of them; None if there is none. ``position``: the sum of the
+    committed offsets. ``delay_ms``: delay of the newest finished entry, measured at
+    ``measured_at`` (ms since 1970); None before the first entry. ``members``: number of processes
+    in the consumer group. ``assigned``: whether every partition of the source has a process.
+    ``counts``: the stage's counts, summed over partitions.
     """
 
+    read_at: Milliseconds
     lag: int
+    oldest_at: Milliseconds | None
+    position: int
     delay_ms: Milliseconds | None
     measured_at: Milliseconds | None
     members: int
@@ -60,14 +67,70 @@ class StageHealth(Struct, frozen=True, kw_only=True):
     counts: dict[str, int]
 
 
-def pipeline_health(admin: AdminClient, settings: Settings) -> dict[str, StageHealth]:
+def pipeline_health(settings: Settings) -> dict[str, StageHealth]:
     """The health of every stage.
 
     Raises:
         ServerUnavailable: The broker does not answer, or a topic does not exist.
     """
-    with _unavailable(settings):
-        return {stage: _health(admin, settings, stage) for stage in SOURCES}
+    with closing(StageProbe(settings)) as probe:
+        return probe.health()
+
+
+class StageProbe:
+    """Reads the health of all stages, repeatedly with the same clients.
+
+    Args:
+        settings: The deployment.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._admin = admin_client(settings)
+        self._unread = UnreadCounter(settings)
+        self._groups = {stage: group_reader(settings, settings.group(stage)) for stage in SOURCES}
+
+    def health(self) -> dict[str, StageHealth]:
+        """The health of every stage.
+
+        Raises:
+            ServerUnavailable: The broker does not answer, or a topic does not exist.
+        """
+        with _unavailable(self._settings):
+            return {stage: self._health(stage) for stage in SOURCES}
+
+    def close(self) -> None:
+        """Close the clients."""
+        self._unread.close()
+        for reader in self._groups.values():
+            reader.close()
+
+    def _health(self, stage: str) -> StageHealth:
+        source = places_of(self._admin, self._settings, SOURCES[stage], _REQUEST_SECONDS)
+        group = self._settings.group(stage)
+        described = described_group(self._admin, group, _REQUEST_SECONDS)
+        commits = committed_places(self._groups[stage], list(source.values()), _REQUEST_SECONDS)
+        read_at = Milliseconds(time.time_ns() // 1_000_000)
+        places = _from_the_beginning(self._admin, commits)
+        notes = [decode_note(place.metadata) for place in places if place.metadata]
+        newest = max(notes, key=lambda note: note.at or 0, default=CommitNote())
+        unread = self._unread_behind(places)
+        return StageHealth(
+            read_at=read_at,
+            lag=unread.records,
+            oldest_at=unread.oldest_at,
+            position=sum(place.offset for place in places),
+            delay_ms=None if newest.delay_ms is UNSET else newest.delay_ms,
+            measured_at=newest.at or None,
+            members=len(described.members),
+            assigned=_is_assigned(described, source),
+            counts=_counts(notes),
+        )
+
+    def _unread_behind(self, places: list[TopicPartition]) -> Unread:
+        ends = written_ends(self._admin, places, _REQUEST_SECONDS)
+        behind = {place: ends[place.topic, place.partition] - place.offset for place in places}
+        return self._unread.count({place: gap for place, gap in behind.items() if gap > 0})
 
 
 def members_if_assigned(admin: AdminClient, settings: Settings, stage: str) -> int:
@@ -82,39 +145,21 @@ def members_if_assigned(admin: AdminClient, settings: Settings, stage: str) -> i
     return len(described.members) if _is_assigned(described, source) else 0
 
 
-def _health(admin: AdminClient, settings: Settings, stage: str) -> StageHealth:
-    group = settings.group(stage)
-    source = places_of(admin, settings, SOURCES[stage], _REQUEST_SECONDS)
-    described = described_group(admin, group, _REQUEST_SECONDS)
-    places = committed(admin, settings, group, list(source.values()))
-    notes = [decode_note(place.metadata) for place in places if place.metadata]
-    newest = max(notes, key=lambda note: note.at or 0, default=CommitNote())
-    return StageHealth(
-        lag=_lag(admin, settings, places),
-        delay_ms=None if newest.delay_ms is UNSET else newest.delay_ms,
-        measured_at=newest.at or None,
-        members=len(described.members),
-        assigned=_is_assigned(described, source),
-        counts=_counts(notes),
-    )
-
-
 def committed(
     admin: AdminClient, settings: Settings, group: str, partitions: list[TopicPartition]
 ) -> list[TopicPartition]:
     """The committed offsets of a group; the beginning of a partition without a commit."""
     found = group_places(settings, group, partitions, _REQUEST_SECONDS)
+    return _from_the_beginning(admin, found)
+
+
+def _from_the_beginning(admin: AdminClient, found: list[TopicPartition]) -> list[TopicPartition]:
+    """The same places; a place without a commit gets the oldest offset of its partition."""
     without = [place for place in found if place.offset < 0]
     begin = begin_offsets(admin, without, _REQUEST_SECONDS)
     for place in found:
         place.offset = begin.get((place.topic, place.partition), place.offset)
     return found
-
-
-def _lag(admin: AdminClient, settings: Settings, places: list[TopicPartition]) -> int:
-    ends = written_ends(admin, places, _REQUEST_SECONDS)
-    behind = {place: ends[place.topic, place.partition] - place.offset for place in places}
-    return records_left(settings, {place: gap for place, gap in behind.items() if gap > 0})
 
 
 def _is_assigned(group: ConsumerGroupDescription, source: Mapping[int, TopicPartition]) -> bool:
