@@ -21,6 +21,7 @@ from benchmarks import (
     gateway_tail,
     growth,
     live_connections,
+    live_memory,
     neighbours,
     pages,
     report,
@@ -45,6 +46,7 @@ _BENCHMARKS: Final[Mapping[str, Callable[[], Iterator[Figure]]]] = {
     "skipping": sync_sink.skipping,
     "pages": pages.figures,
     "live-connections": live_connections.figures,
+    "live-memory": live_memory.figures,
     "gateway-tail": gateway_tail.figures,
 }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import sys
 import time
+import tracemalloc
 from threading import Thread
 from typing import Final
 from unittest.mock import patch
@@ -23,7 +24,8 @@ from gateway.http import http_app
 from gateway.http.connection import Connection
 from gateway.log.log_tail import LogTail
 
-_TAIL_THREAD: Final = "log-tail"
+_KINDS: Final = ("asyncio", "aiohttp", "gateway")
+_OTHERS: Final = "others"
 
 
 class TailReading(Struct):
@@ -43,7 +45,7 @@ class GatewayReading(Struct):
 
     ``memory``: resident bytes. ``cpu``: processor time of all threads since the start, in seconds.
     ``live``: live connections. ``largest``: the largest of their write buffers, in bytes, outside
-    of the kernel.
+    of the kernel. ``traced``: bytes by the module that has allocated them, if the process traces.
     """
 
     memory: int
@@ -51,6 +53,7 @@ class GatewayReading(Struct):
     live: int
     largest: int
     tail: TailReading
+    traced: dict[str, int]
 
 
 class CountedTail(LogTail):
@@ -89,6 +92,7 @@ def _reading() -> GatewayReading:
         live=len(buffers),
         largest=max(buffers, default=0),
         tail=tail,
+        traced=_traced(),
     )
 
 
@@ -97,6 +101,18 @@ def _buffers() -> list[int]:
     connections = [each for each in gc.get_objects() if isinstance(each, Connection)]
     wires = [each.transport for each in connections if each._frames is not None]  # noqa: SLF001
     return [wire.get_write_buffer_size() for wire in wires if wire is not None]
+
+
+def _traced() -> dict[str, int]:
+    """The traced allocations of each kind. Nothing without ``PYTHONTRACEMALLOC``."""
+    if not tracemalloc.is_tracing():
+        return {}
+    gc.collect()
+    sizes = dict.fromkeys((*_KINDS, _OTHERS), 0)
+    for each in tracemalloc.take_snapshot().statistics("filename"):
+        path = each.traceback[0].filename
+        sizes[next((kind for kind in _KINDS if f"/{kind}/" in path), _OTHERS)] += each.size
+    return sizes
 
 
 def _answer() -> None:
