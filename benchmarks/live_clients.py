@@ -17,6 +17,7 @@ import time
 from datetime import timedelta
 from typing import Final, Literal
 
+import aiohttp
 import msgspec
 from msgspec import Struct
 
@@ -92,7 +93,7 @@ class LiveClient(asyncio.Protocol):
         self.user = user
         self._request = request
         self._clients = clients
-        self._reads = reads
+        self.reads = reads
         self._data = b""
         self._is_upgraded = False
         self._code = 0
@@ -114,7 +115,7 @@ class LiveClient(asyncio.Protocol):
             if b" 101 " not in head.split(b"\r\n")[0]:
                 raise AssertionError(head.decode())
             self._is_upgraded, self._data = True, rest
-            if not self._reads and self._transport is not None:
+            if not self.reads and self._transport is not None:
                 self._transport.pause_reading()
                 self.begun.set_result(None)
         while (size := _frame_size(self._data)) is not None:
@@ -178,19 +179,21 @@ class Clients:
                     arrivals.append(ClientArrival(position.conv_id, position.seq or 0, at))
 
     def ended(self, client: LiveClient, code: int) -> None:
-        """Notes an end. A client that is sent elsewhere connects to the next gateway."""
+        """Notes an end. The client connects again, to the next gateway if it is sent there."""
         self._open.discard(client)
         at = time.monotonic()
         self._reading.ends.append((at, code))
-        if code == 1012:  # noqa: PLR2004 - of RFC 6455's registry
-            task = asyncio.create_task(self._resume(client.user, at))
+        if client.reads:
+            task = asyncio.create_task(self._resume(client.user, at, code))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _resume(self, user: str, ended: float) -> None:
+    async def _resume(self, user: str, ended: float, code: int) -> None:
         await asyncio.sleep(random.uniform(0, ELSEWHERE_SECONDS))  # noqa: S311 - no secret
-        await self._connect(user, self._ports[-1], reads=True)
-        self._reading.resumed.append(time.monotonic() - ended)
+        is_sent_elsewhere = code == aiohttp.WSCloseCode.SERVICE_RESTART
+        await self._connect(user, self._ports[-1 if is_sent_elsewhere else 0], reads=True)
+        if is_sent_elsewhere:
+            self._reading.resumed.append(time.monotonic() - ended)
 
     async def do(self, order: ClientsOrder) -> ClientsReading:
         """Does an order; the reading has everything since the last one."""

@@ -9,11 +9,10 @@ continue at another gateway while messages are sent.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import ClientSession, ClientTimeout
 
@@ -28,53 +27,29 @@ from benchmarks.live_pipeline import (
     stages,
     until_up,
 )
+from benchmarks.live_workload import (
+    CHATS,
+    CONNECTIONS,
+    CROWD,
+    GROUP,
+    PUSHED,
+    SLOW_CLIENTS,
+    live_commands,
+)
 from benchmarks.results import Figure, Target
 from devstack.ports import free_ports
 from schemas.errors import ServerUnavailable
-from schemas.ids import uuid7
-from schemas.records import AddMembers, AnyCommand, CreateConversation, SendMessage, TextContent
 from schemas.settings import Settings
 
-CONNECTIONS: Final = 2_000
-PUSHED: Final = 500
-CHATS: Final = CONNECTIONS // 2
-CROWD, GROUP, SLOW = "crowd", "group", "slow"
 GROUP_MESSAGES: Final = 5
-CHAT_RATE: Final = 50
+CHAT_RATE: Final = 20
 """Messages a second in all chats; each reaches two clients."""
 
 CHAT_SECONDS: Final = 10
-SLOW_CLIENTS: Final = 200
-LARGE_MESSAGES: Final = 400
-"""Messages of 8 KB for each client that does not read: more than all buffers of its connection."""
-
 IDLE_SECONDS: Final = 30.0
 ENDED_SECONDS: Final = 60.0
 ARRIVAL_SECONDS: Final = 60.0
 _MB, _KB, _MS = 1e6, 1e3, 1e3
-
-
-def commands() -> Iterator[AnyCommand]:
-    """Makes all conversations, and the messages that the slow clients do not read."""
-    people = [f"u{number}" for number in range(CONNECTIONS)]
-    slow = [f"s{number}" for number in range(SLOW_CLIENTS)]
-    numbers = itertools.count(1)
-
-    def by(conv_id: str, sender: str) -> dict[str, Any]:
-        return {
-            "conv_id": conv_id, "sender": sender, "device_id": "bench",
-            "client_msg_id": uuid7(next(numbers), 0),
-        }  # fmt: skip
-
-    for number in range(CHATS):
-        one, other = people[2 * number : 2 * number + 2]
-        yield CreateConversation(**by(f"chat-{number}", one), members=[other])
-    for conv_id, members in ((CROWD, people), (GROUP, people[:PUSHED]), (SLOW, slow)):
-        yield CreateConversation(**by(conv_id, members[0]), members=[])
-        for first in range(0, len(members), PUSHED):
-            yield AddMembers(**by(conv_id, members[0]), members=members[first : first + PUSHED])
-    for _ in range(LARGE_MESSAGES):
-        yield SendMessage(**by(SLOW, slow[0]), content=TextContent(text="x" * 8_000))
 
 
 class LiveRun:
@@ -93,6 +68,7 @@ class LiveRun:
         self._gateway = AnsweringProcess(settings, "benchmarks.live_gateway")
         ports = [str(each.gateway_port) for each in (settings, other)]
         self._clients = AnsweringProcess(settings, "benchmarks.live_clients", *ports)
+        self._broken = 0
         self._slow = AnsweringProcess(settings, "benchmarks.live_clients", ports[0])
 
     async def figures(self) -> AsyncGenerator[Figure, None]:
@@ -194,8 +170,11 @@ class LiveRun:
         while len(found) < count:
             reading = await self._order(self._clients, ClientsOrder("report"))
             found += [each for each in reading.arrivals if (each.conv_id, each.seq) in places]
+            self._broken += len(reading.ends)
             if time.monotonic() > deadline:
-                raise ServerUnavailable(f"{len(found)} of {count} messages arrived")
+                raise ServerUnavailable(
+                    f"{len(found)} of {count} messages arrived; {self._broken} connections ended"
+                )
             await asyncio.sleep(0.2)
         return found
 
@@ -218,6 +197,10 @@ class LiveRun:
             "a client that does not read", "KB",
             {"largest buffer of the gateway": [unsent], "resident memory of the gateway": [held]},
             [Target("largest buffer of the gateway", 1_100, direction="at_most")],
+        )  # fmt: skip
+        yield Figure(
+            "connections of other clients that ended so far", "connections",
+            {"all": [float(self._broken)]}, [Target("all", 0, direction="at_most")],
         )  # fmt: skip
         yield Figure(
             f"{SLOW_CLIENTS} clients that do not read, until the last is ended", "s",
@@ -273,7 +256,7 @@ def figures() -> Iterator[Figure]:
     """All figures of one run."""
     (port,) = free_ports(1)
     with deployment_with_store() as settings, stages(settings):
-        send(settings, commands())
+        send(settings, live_commands())
         other = settings.model_copy(update={"gateway_port": port})
         with asyncio.Runner() as runner:
             http = runner.run(_session())
