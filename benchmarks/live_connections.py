@@ -211,12 +211,12 @@ class LiveRun:
         await self._order(self._clients, ClientsOrder("report"))
         with AnsweringProcess(self._other, "benchmarks.live_gateway"):
             await until_up(self._other, self._http)
-            talking = asyncio.create_task(self._say(20, Door(self._other, self._http)))
+            talking = asyncio.create_task(self._say(30, Door(self._other, self._http)))
             await asyncio.sleep(2)
             asked = time.monotonic()
             self._gateway.terminate()
             sent = await talking
-            await asyncio.sleep(3)
+            await asyncio.sleep(5)
             reading = await self._order(self._clients, ClientsOrder("report"))
         ends = [at - asked for at, code in reading.ends if code == 1012]  # noqa: PLR2004
         if len(ends) != CONNECTIONS or reading.open != CONNECTIONS:

@@ -13,7 +13,7 @@ from schemas.settings import Settings
 
 GATEWAY_PROGRAM: Final = "gateway"
 
-_STOP_SECONDS: Final = 45
+_STOP_SECONDS: Final = 55
 """Longer than the longest shutdown of a process, which is that of a gateway with live connections
 and `IM_DRAIN_NOTICE`."""
 

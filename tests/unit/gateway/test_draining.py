@@ -54,14 +54,14 @@ async def ends_of(count: int) -> list[tuple[float, int]]:
     return [(at - began, number) for at, number in ends]
 
 
-@pytest.mark.parametrize(("count", "seconds"), [(0, 0), (3, 0), (600, 3), (4_000, 10)])
+@pytest.mark.parametrize(("count", "seconds"), [(0, 0), (3, 0), (600, 6), (4_000, 20)])
 def test_waits_end_one_after_the_other_in_random_order(count: int, seconds: float) -> None:
     """Few waits end at once, many at a steady rate and within the bound. New ones do not begin."""
     ends = virtual_time.run(ends_of(count))
     assert len(ends) == count
     assert max((at for at, _ in ends), default=0) == pytest.approx(seconds, abs=0.05)
     in_second = Counter(int(at) for at, _ in ends)
-    assert max(in_second.values(), default=0) <= max(wake_ups.ENDS_PER_SECOND, count / 10) + 1
+    assert max(in_second.values(), default=0) <= max(wake_ups.ENDS_PER_SECOND, count / 20) + 1
     order = [number for _, number in ends]
     assert count <= 3 or order != sorted(order)
 
