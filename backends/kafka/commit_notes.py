@@ -45,8 +45,8 @@ class CommitNote(Struct):
     @property
     def counts(self) -> dict[str, int]:
         """The counts that the note has, by name."""
-        found = {name: getattr(self, name) for name in _COUNTS}
-        return {name: count for name, count in found.items() if count is not UNSET}
+        fields = {name: getattr(self, name) for name in _COUNTS}
+        return {name: count for name, count in fields.items() if count is not UNSET}
 
 
 _COUNTS: Final = tuple(

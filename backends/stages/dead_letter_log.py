@@ -74,8 +74,8 @@ def read_letters(settings: Settings) -> list[Letter]:
     try:
         with closing(record_consumer(settings)) as consumer:
             name = settings.topic(Topic.DEAD_LETTER)
-            found = consumer.list_topics(name, _ANSWER_SECONDS).topics[name].partitions
-            places = [Place(name, partition, OFFSET_BEGINNING) for partition in found]
+            partitions = consumer.list_topics(name, _ANSWER_SECONDS).topics[name].partitions
+            places = [Place(name, partition, OFFSET_BEGINNING) for partition in partitions]
             letters = [
                 _letter(message)
                 for messages in read_to_end(consumer, places, _SILENCE_SECONDS)

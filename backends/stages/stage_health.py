@@ -149,17 +149,17 @@ def committed(
     admin: AdminClient, settings: Settings, group: str, partitions: list[TopicPartition]
 ) -> list[TopicPartition]:
     """The committed offsets of a group; the beginning of a partition without a commit."""
-    found = group_places(settings, group, partitions, _REQUEST_SECONDS)
-    return _from_the_beginning(admin, found)
+    places = group_places(settings, group, partitions, _REQUEST_SECONDS)
+    return _from_the_beginning(admin, places)
 
 
-def _from_the_beginning(admin: AdminClient, found: list[TopicPartition]) -> list[TopicPartition]:
+def _from_the_beginning(admin: AdminClient, places: list[TopicPartition]) -> list[TopicPartition]:
     """The same places; a place without a commit gets the oldest offset of its partition."""
-    without = [place for place in found if place.offset < 0]
+    without = [place for place in places if place.offset < 0]
     begin = begin_offsets(admin, without, _REQUEST_SECONDS)
-    for place in found:
+    for place in places:
         place.offset = begin.get((place.topic, place.partition), place.offset)
-    return found
+    return places
 
 
 def _is_assigned(group: ConsumerGroupDescription, source: Mapping[int, TopicPartition]) -> bool:

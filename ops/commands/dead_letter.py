@@ -41,14 +41,14 @@ def list_letters(stage: _Stage = None, *, json: Json = False) -> None:
 def replay_letters(places: _Places = None, stage: _Stage = None, *, json: Json = False) -> None:
     """Store the records of the sinks' dead letters again. Exit with 1 if any is not stored."""
 
-    def tell(done: Replayed) -> None:
+    def report(done: Replayed) -> None:
         if json:
             emit(done)
         else:
             why = f" ({done.why})" if done.why else ""
             out.print(f"{done.stage} {done.place}: {done.outcome}{why}", markup=False)
 
-    counts = replay(live_settings(), _chosen(stage, places), tell)
+    counts = replay(live_settings(), _chosen(stage, places), report)
     if counts.total() != counts[STORED]:
         raise typer.Exit(_FAILED)
 

@@ -57,7 +57,7 @@ class _Refusals:
 
 
 def replay(
-    settings: Settings, letters: Iterable[Letter], tell: Callable[[Replayed], None]
+    settings: Settings, letters: Iterable[Letter], report: Callable[[Replayed], None]
 ) -> Counter[str]:
     """Read each record from the log and pass the record to its stage's writer.
 
@@ -66,7 +66,7 @@ def replay(
     Args:
         settings: The deployment.
         letters: Letters of any stages.
-        tell: Receives each outcome.
+        report: Receives each outcome.
 
     Returns:
         The number of records by outcome.
@@ -82,7 +82,7 @@ def replay(
     for stage, of_stage in sorted(by_stage.items()):
         for done in _replay_stage(settings, stage, list(of_stage.values())):
             counts[done.outcome] += 1
-            tell(done)
+            report(done)
     return counts
 
 

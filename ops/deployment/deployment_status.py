@@ -53,7 +53,7 @@ class DeploymentStatus(Struct, frozen=True, kw_only=True):
     healthy: bool
 
 
-def look(settings: Settings) -> DeploymentStatus:
+def read_status(settings: Settings) -> DeploymentStatus:
     """Query every part, each with a timeout."""
     where = endpoints(settings)
     down = _down(settings)
@@ -114,8 +114,8 @@ def status_table(status: DeploymentStatus) -> Group:
 def _down(settings: Settings) -> dict[str, str]:
     """The reason for each part that cannot be used, by name of the part."""
     stopped = stopped_parts(settings)
-    found = part_troubles(settings, stopped)
-    return {part: f"{part} is down: {why}" for part, why in found.items() if why is not None}
+    troubles = part_troubles(settings, stopped)
+    return {part: f"{part} is down: {why}" for part, why in troubles.items() if why is not None}
 
 
 def _processes(settings: Settings) -> list[ProcessState]:

@@ -80,9 +80,9 @@ class StageOffsets:
         """
         with broker_may_be_away():
             places = places_of(self._admin, self._settings, self._topic)
-            found = committed(self._admin, self._settings, self._group, list(places.values()))
+            offsets = committed(self._admin, self._settings, self._group, list(places.values()))
             numbers = {(p.topic, p.partition): number for number, p in places.items()}
-            now = {numbers[p.topic, p.partition]: p.offset for p in found}
+            now = {numbers[p.topic, p.partition]: p.offset for p in offsets}
             self._known = defaultdict(int, now)
         return self._known
 
@@ -97,8 +97,8 @@ def patient_ends(settings: Settings, topic: Topic, patience_seconds: float) -> P
         on=ServerUnavailable, attempts=None, timeout=patience_seconds
     ):
         with attempt:
-            found = ends(settings, topic)
-    return found
+            positions = ends(settings, topic)
+    return positions
 
 
 def is_past(positions: Mapping[int, int], ends: Mapping[int, int]) -> bool:
