@@ -18,7 +18,7 @@ from gateway.errors import ConversationNotFound
 from gateway.http.tokens import issue_token
 from gateway.live.head_pump import open_head
 from gateway.reads.access import access_conversation
-from gateway.store.store_port import Store, StoredEntry
+from gateway.store.store_port import Store, StoredEntry, StoredMember
 from schemas.codec import decode_entry, decode_sync_record, encode
 from schemas.ids import uuid7
 from schemas.number_types import SeqId, SyncSeqId
@@ -81,6 +81,9 @@ class LaggingStore(FakeStore):
                     joined = isinstance(entry, _JOINS)
                     place = (user, entry.conv_id, entry.seq)
                     self.put_change(*place, joined=joined, messages=entry.messages)
+                    self.put_member(
+                        entry.conv_id, StoredMember(user, entry.seq, joined=joined, at=entry.at)
+                    )
         self._memberships = min(self._memberships, len(self._log.entries))
 
     def write_entries(self, count: int) -> None:
