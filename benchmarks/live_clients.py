@@ -21,8 +21,8 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
-from consumers.device.live_timeline import ELSEWHERE_SECONDS
 from gateway.http.tokens import issue_token
+from im_timeline_client.live_source import ELSEWHERE_SECONDS
 from schemas.codec import decode_position
 from schemas.http.live_messages import LiveBegun, LiveHead, LiveRecords
 from schemas.settings import Settings

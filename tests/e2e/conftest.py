@@ -25,13 +25,14 @@ WINDOW: Final = 20
 @pytest.fixture(scope="session")
 def deployment(servers: Servers) -> Iterator[tuple[Settings, Settings]]:
     """A running pipeline with low limits, and a second gateway with the policy ``window``."""
-    first, second = free_ports(2)
+    first, second, page = free_ports(3)
     settings = servers.settings(
         partitions=2, sync_partitions=2, push_limit=4, push_again_below=4,
         # The tests write faster than people do.
         http_commands_per_second=1_000,
         http_conversation_commands_per_second=1_000,
         jwt_secret=SecretStr(SECRET), gateway_port=first,
+        cors_origins=f"http://127.0.0.1:{page}",
     )  # fmt: skip
     prepare(settings)
     own = {"new_device": "window", "new_device_window": WINDOW, "gateway_port": second}

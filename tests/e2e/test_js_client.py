@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import re
-from asyncio.subprocess import PIPE
 from collections import defaultdict
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import aiohttp
 import pytest
 
-from gateway.http.tokens import issue_token
 from schemas.settings import Settings
 from schemas.topics import Topic
-from tests.support.gateway import SECRET, Caller
+from tests.support.gateway import SECRET
 from tests.support.local_world import seen_by
-from tests.support.node import CLIENT, node, run_tests
-from tests.support.processes import ROOT
+from tests.support.node import CLIENT, run_tests
 from tests.support.pushed import count_switches, pushed_seqs
 from tests.support.topics import read_all
 
@@ -81,37 +74,6 @@ def test_devices_end_with_the_timeline_of_the_store(
     begin = devices[3]["stored"][GROUP]["start"]
     assert 1 < begin < len(log[GROUP])
     assert_that_many_entries_were_read_from_the_store(settings, log[GROUP])
-
-
-async def test_program_of_the_readme(
-    deployment: tuple[Settings, Settings], tmp_path: Path
-) -> None:
-    """The program in README.md prints what arrives and sends what is typed."""
-    settings, _ = deployment
-    base = f"http://{settings.gateway_host}:{settings.gateway_port}"
-    [code] = re.findall(r"```js\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (tmp_path / "clients").symlink_to(ROOT / "clients")
-    program = tmp_path / "chat.mjs"
-    program.write_text(code.replace("http://127.0.0.1:8080", base))
-    token = issue_token(settings, "reader", timedelta(minutes=5))
-    async with aiohttp.ClientSession() as http:
-        caller = Caller(base, http, settings)
-        made = {"conv_id": "readme", "members": ["reader"]}
-        await caller.write("POST", "/v1/conversations", "writer", **made)
-        path = "/v1/conversations/readme/messages"
-        await caller.write("POST", path, "writer", text="ready?")
-        process = await asyncio.create_subprocess_exec(
-            node(), "--preserve-symlinks", program, token, stdin=PIPE, stdout=PIPE
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        async with asyncio.timeout(SECONDS):
-            assert await process.stdout.readline() == b"readme #2  writer: ready?\n"
-            printed, _ = await process.communicate(b"yes\n")
-        assert process.returncode == 0
-        assert printed in {b"", b"readme #3  reader: yes\n"}  # it may end before its own message
-        answer = await caller.get(path, "writer")
-        assert answer.body["items"][-1]["content"]["text"] == "yes"
 
 
 def assert_equal_to_log(device: dict[str, Any], log: dict[str, list[bytes]]) -> None:

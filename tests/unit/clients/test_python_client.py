@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final
 
-import im_timeline_client.commands
-import im_timeline_client.transport
 import pytest
 from aiohttp import web
+
+import im_timeline_client.commands
+import im_timeline_client.transport
+from gateway.http.tokens import issue_token
 from im_timeline_client import (
     Client,
     ClientClosed,
@@ -25,8 +27,6 @@ from im_timeline_client import (
     UnexpectedAnswer,
     connect,
 )
-
-from gateway.http.tokens import issue_token
 from schemas.direct_chats import direct_chat_id
 from schemas.ids import uuid7
 from tests.support.gateway import Caller, token_settings
@@ -214,7 +214,7 @@ async def test_an_unknown_outcome_is_an_error_that_can_be_repeated(
     gateway: Caller, log: StoringLog
 ) -> None:
     """After its time, a command that was sent raises `OutcomeUnknown`; `repeat` has no effect."""
-    async with client_of(gateway, "ann", outcome_seconds=0.5) as ann:
+    async with client_of(gateway, "ann", outcome_seconds=1.0) as ann:
         await ann.create_conversation(["bob"], conv_id="c")
         log.sequences = False
         with pytest.raises(OutcomeUnknown) as unknown:
@@ -230,7 +230,7 @@ async def test_a_command_that_was_not_sent_is_unavailable(
     gateway: Caller, log: StoringLog
 ) -> None:
     """While Kafka is away, a command waits; after its time it raises, and has no effect."""
-    async with client_of(gateway, "ann", outcome_seconds=0.3) as ann:
+    async with client_of(gateway, "ann", outcome_seconds=1.0) as ann:
         await ann.create_conversation(["bob"], conv_id="c")
         log.is_away = True
         with pytest.raises(GatewayUnavailable):

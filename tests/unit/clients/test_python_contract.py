@@ -14,15 +14,15 @@ from types import NoneType
 from typing import Any, Final, get_args, get_origin, get_type_hints
 from zipfile import ZipFile
 
-import im_timeline_client
 import pytest
 from hatchling.builders.wheel import WheelBuilder
+
+import im_timeline_client
+from gateway.http.openapi import document
 from im_timeline_client.answers import Entry, HistoryPage, Hole, Item
 from im_timeline_client.decoding import NAME
 from im_timeline_client.ids import CommandIds, is_command_id
 from im_timeline_client.routes import DIRECT, LIVE, ROUTES, Route
-
-from gateway.http.openapi import document
 from schemas.ids import is_client_msg_id, uuid7_parts
 
 PACKAGE: Final = Path(im_timeline_client.__file__).parent

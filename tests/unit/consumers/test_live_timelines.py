@@ -16,7 +16,10 @@ from aiohttp import ClientSession
 import consumers.device.device
 import consumers.device.gateway_timeline
 import consumers.device.live_timeline
-import consumers.gateway_client
+import im_timeline_client.gateway
+import im_timeline_client.items
+import im_timeline_client.live_source
+import im_timeline_client.transport
 from consumers.device.device import Device
 from consumers.device.gateway_timeline import GatewayTimelines
 from consumers.device.knowledge import Listed, SyncBatch, TimelineItem
@@ -26,6 +29,7 @@ from devstack.ports import free_ports
 from gateway.http.tokens import issue_token
 from gateway.log.wake_ups import Wake, WakeUps
 from gateway.store.store_port import StoredEntry
+from im_timeline_client import connect
 from schemas.codec import encode
 from schemas.errors import Trimmed
 from schemas.number_types import Milliseconds, SeqId, SyncSeqId
@@ -112,10 +116,12 @@ class Line:
         self.forwarder = forwarder
         self.token_seconds = 60.0
         self.tokens = 0
-        self.live = LiveTimelines(address, self._token, http)
-        self.history = Counting(direct, self._token, http)
+        self.address = address
+        self.live = LiveTimelines(address, self.token, http)
+        self.history = Counting(direct, self.token, http)
 
-    def _token(self) -> str:
+    def token(self) -> str:
+        """Return a token, and count the calls."""
         self.tokens += 1
         return issue_token(SETTINGS, "ann", timedelta(seconds=self.token_seconds))
 
@@ -139,9 +145,9 @@ class Line:
 @pytest.fixture
 async def line(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Line]:
     """A gateway with an open line to it; the pauses between retries are short."""
-    monkeypatch.setattr(consumers.device.live_timeline, "FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(consumers.device.live_timeline, "LONGEST_PAUSE_SECONDS", 0.1)
-    monkeypatch.setattr(consumers.device.live_timeline, "SPREAD_SECONDS", 0.01)
+    monkeypatch.setattr(im_timeline_client.live_source, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(im_timeline_client.live_source, "LONGEST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(im_timeline_client.live_source, "SPREAD_SECONDS", 0.01)
     woken = WakeUps()
     woken.now_live(is_live=True)
     chat, port = Chat(woken), free_ports(1)[0]
@@ -230,7 +236,7 @@ async def test_a_gateway_that_ends_is_left_without_a_pause(
 ) -> None:
     """After 1012 a device connects again at once, however often, without a backoff."""
     for name in ("FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS", "SPREAD_SECONDS"):
-        monkeypatch.setattr(consumers.device.live_timeline, name, 1_000.0)
+        monkeypatch.setattr(im_timeline_client.live_source, name, 1_000.0)
     for _ in range(3):
         await line.begins(1)
         for listener in line.chat.woken._all():  # noqa: SLF001 - the gateway itself goes on
@@ -281,6 +287,29 @@ class Shown:
         return len(self.seqs) == self._line.chat.head
 
 
+class Breaking:
+    """Connections that break after arbitrary bytes, while bob talks."""
+
+    def __init__(self, line: Line, seed: int) -> None:
+        self.drawn = random.Random(seed)
+        self.breaks = 0
+        self._line = line
+        line.forwarder.life = self._life
+
+    def _life(self) -> int:
+        self.breaks += 1
+        handshake, some = self.drawn.randrange(1, 500), self.drawn.randrange(500, 1_500)
+        return self.drawn.choice([handshake, some, some, 4_000])
+
+    async def talk(self) -> None:
+        """Say something until a number of connections have broken; later ones do not break."""
+        async with asyncio.timeout(SECONDS):
+            while self.breaks < BREAKS:
+                self._line.chat.say(mention=self.drawn.random() < 0.3)
+                await asyncio.sleep(self.drawn.choice([0, 0.01, 0.1]))
+        self._line.forwarder.life = lambda: None
+
+
 async def test_a_device_with_a_live_connection_sends_no_requests(
     line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,23 +347,44 @@ async def test_no_record_is_lost_wherever_a_connection_breaks(
     monkeypatch.setattr(consumers.device.device, "AFTER_FAILURE_SECONDS", 0.05)
     monkeypatch.setattr(consumers.device.live_timeline, "SYNC_PAGE", 3)
     monkeypatch.setattr(consumers.device.gateway_timeline, "SYNC_PAGE", 3)
-    monkeypatch.setattr(consumers.gateway_client, "_LONGEST_PAUSE_SECONDS", 0.05)
-    drawn = random.Random(seed)
-    breaks = 0
-
-    def life() -> int:
-        nonlocal breaks
-        breaks += 1
-        handshake, some = drawn.randrange(1, 500), drawn.randrange(500, 1_500)
-        return drawn.choice([handshake, some, some, 4_000])
-
-    line.forwarder.life = life
+    monkeypatch.setattr(im_timeline_client.transport, "LONGEST_PAUSE_SECONDS", 0.05)
+    breaking = Breaking(line, seed)
     with closing(LocalStore(tmp_path / "local.db", "ann", "phone")) as store:
         shown = Shown(line, store)
         async with shown.running():
-            async with asyncio.timeout(SECONDS):
-                while breaks < BREAKS:
-                    line.chat.say(mention=drawn.random() < 0.3)
-                    await asyncio.sleep(drawn.choice([0, 0.01, 0.1]))
+            await breaking.talk()
             await until(shown.all, SECONDS)
     assert shown.seqs == list(range(1, line.chat.head + 1))
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_the_python_client_loses_no_entry_wherever_a_connection_breaks(
+    line: Line, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """The scenario of the device: the client shows every entry after its begin, once, in order.
+
+    Connections of requests break as well. Checkpoints continue the iteration.
+    """
+    monkeypatch.setattr(im_timeline_client.items, "HEADS_AGE_SECONDS", 0.05)
+    monkeypatch.setattr(im_timeline_client.items, "LONGEST_FAILURE_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(im_timeline_client.gateway, "SYNC_PAGE", 3)
+    monkeypatch.setattr(im_timeline_client.transport, "LONGEST_PAUSE_SECONDS", 0.05)
+    async with connect(line.address, line.token) as client:
+        items = client.items()
+        await items.begin()
+        breaking = Breaking(line, seed)
+        talking = asyncio.create_task(breaking.talk())
+        seqs: list[int] = []
+        async with asyncio.timeout(SECONDS):
+            while not talking.done() or len(seqs) < line.chat.head - 1:
+                if breaking.drawn.random() < 0.1:
+                    checkpoint = items.checkpoint()
+                    await items.aclose()
+                    items = client.items(checkpoint)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(0.3):
+                        item = await anext(items)
+                        assert (item.hole, item.last) == (None, item.first)
+                        seqs.append(item.first)
+        await talking
+    assert seqs == list(range(2, line.chat.head + 1))

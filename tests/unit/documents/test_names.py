@@ -13,18 +13,16 @@ import pytest
 
 ROOT: Final = Path(__file__).parents[3]
 _TOOLS: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
-ROOMS: Final[list[str]] = _TOOLS["hatch"]["build"]["targets"]["wheel"]["packages"]
+PACKAGES: Final[list[str]] = _TOOLS["hatch"]["build"]["targets"]["wheel"]["packages"]
+ROOMS: Final = [package for package in PACKAGES if not package.startswith("clients/")]
+"""The client for Python is a package of its own: its names are those of the JavaScript client."""
 
 SAME_MEANING: Final = {
     "main": "the entry point of a program",
     "log": "the logger of the module",
     "ANSWER_SECONDS": "how long a module waits for an answer of the broker",
     "CLOSE_SECONDS": "how long a `close` may take",
-    "CONNECT_SECONDS": "how long a client may take to connect",
-    "FIRST_PAUSE_SECONDS": "the pause before the first retry",
-    "HEARTBEAT_SECONDS": "the interval of pings on a WebSocket, at each of its two ends",
     "LIST_PAGE": "the items that the SDK requests for one page of a list",
-    "LONGEST_PAUSE_SECONDS": "the longest pause between two retries",
     "MAX_PAGE_BYTES": "the bytes of one page of a response",
     "MAX_RECORDS_PER_READ": "the records that one read from Kafka returns",
     "MAX_REFERENCES": "the references in a row of `sync`; the audit has its own copy of the rule",

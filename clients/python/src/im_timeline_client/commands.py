@@ -30,6 +30,9 @@ FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 5.0
 """Bounds of the pause between two attempts."""
 
+LAST_ATTEMPT_SECONDS: Final = 3.0
+"""An attempt has at least this time, also at the end: the gateway waits 2 s for an outcome."""
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -92,7 +95,7 @@ class CommandSender:
         attempts = _Attempts(command, time.monotonic() + self._seconds)
         while True:
             try:
-                async with asyncio.timeout(attempts.left()):
+                async with asyncio.timeout(max(attempts.left(), LAST_ATTEMPT_SECONDS)):
                     answer = await _once(gateway, command)
                 if answer is not None:
                     return answer

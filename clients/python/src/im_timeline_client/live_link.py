@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NoReturn, TypeVar
 
 import aiohttp
 
@@ -30,6 +30,10 @@ MessageT = TypeVar("MessageT")
 
 class LinkOver(ImError):
     """The connection has ended, and its queue is empty. Internal to the followers."""
+
+
+class GatewayEnds(GatewayUnavailable):
+    """The gateway has closed the connection because it is about to end; others serve on."""
 
 
 class LiveLink(Generic[MessageT]):
@@ -66,10 +70,11 @@ class LiveLink(Generic[MessageT]):
         except TimeoutError:
             raise GatewayUnavailable("the live connection does not begin") from None
 
-    async def listen(self) -> None:
-        """Put messages into the queue until the connection ends. This method never returns.
+    async def listen(self) -> NoReturn:
+        """Put messages into the queue until the connection ends.
 
         Raises:
+            GatewayEnds: The gateway is about to end.
             GatewayUnavailable: The connection ended, or the queue stayed full for
                 `TAKEN_SECONDS`.
         """
@@ -111,6 +116,8 @@ class LiveLink(Generic[MessageT]):
         except (aiohttp.ClientError, ConnectionError) as error:  # a pong that cannot be sent
             reason = f"the live connection broke: {type(error).__name__}"
             raise GatewayUnavailable(reason) from None
+        if self._socket.close_code == aiohttp.WSCloseCode.SERVICE_RESTART:
+            raise GatewayEnds("the gateway ends")
         if message.type is not aiohttp.WSMsgType.TEXT:
             raise GatewayUnavailable(f"the live connection ended: {self._socket.close_code}")
         try:

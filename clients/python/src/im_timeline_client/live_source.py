@@ -23,7 +23,7 @@ import aiohttp
 
 from im_timeline_client.backoff import pauses
 from im_timeline_client.errors import GatewayUnavailable
-from im_timeline_client.live_link import LinkOver, LiveLink
+from im_timeline_client.live_link import GatewayEnds, LinkOver, LiveLink
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,10 @@ LASTING_SECONDS: Final = 30.0
 """A connection that lasted this long was healthy: the next attempt starts without backoff."""
 
 SPREAD_SECONDS: Final = 1.0
-"""Maximum random delay before reconnecting: a gateway that ends disconnects many readers."""
+"""Maximum random delay before reconnecting: a gateway that is killed disconnects many readers."""
+
+ELSEWHERE_SECONDS: Final = 0.2
+"""The same after an orderly end of a gateway, which disconnects its readers one by one."""
 
 MessageT = TypeVar("MessageT")
 BatchT = TypeVar("BatchT")
@@ -157,28 +160,46 @@ class LiveSource(Generic[MessageT, BatchT]):
         between = pauses(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         while True:
             begun_at = time.monotonic()
-            try:
-                await self._run_connection()
-            except GatewayUnavailable as why:
-                log.info("%s", why)
-            if time.monotonic() - begun_at >= LASTING_SECONDS:
+            why = await self._run_connection()
+            log.info("%s", why)
+            is_sent_elsewhere = isinstance(why, GatewayEnds)
+            if is_sent_elsewhere or time.monotonic() - begun_at >= LASTING_SECONDS:
                 between = pauses(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
-            spread = random.uniform(0, SPREAD_SECONDS)  # noqa: S311 - no secret
-            await asyncio.sleep(next(between) + spread)
+            spread = ELSEWHERE_SECONDS if is_sent_elsewhere else SPREAD_SECONDS
+            pause = 0.0 if is_sent_elsewhere else next(between)
+            await asyncio.sleep(pause + random.uniform(0, spread))  # noqa: S311 - no secret
 
-    async def _run_connection(self) -> None:
-        """Open one connection and read it until it ends.
+    async def _run_connection(self) -> GatewayUnavailable:
+        """Open one connection, and read it until it ends.
 
-        Raises:
-            GatewayUnavailable: The connection failed, or ended.
+        Returns:
+            The reason of the end; `GatewayEnds` only if the connection had begun, because a
+            gateway that sends every client away is retried with backoff.
         """
         cursor = self._cursor
-        socket = await self._timeline.open(cursor)
+        try:
+            socket = await self._timeline.open(cursor)
+        except GatewayUnavailable as failure:
+            return failure
         link = LiveLink(socket, self._timeline.decode, cursor)
         try:
-            if not self._timeline.is_begin(await link.begin()):
-                raise GatewayUnavailable("the live connection begins with something else")
-            self._link = link
+            await self._begin(link)
             await link.listen()
+        except GatewayUnavailable as why:
+            return why
         finally:
             await link.close()
+
+    async def _begin(self, link: LiveLink[MessageT]) -> None:
+        """Wait for the first message; from then on, `after` takes the messages.
+
+        Raises:
+            GatewayUnavailable: The connection does not begin.
+        """
+        try:
+            first = await link.begin()
+        except GatewayEnds as ends:
+            raise GatewayUnavailable(str(ends)) from None
+        if not self._timeline.is_begin(first):
+            raise GatewayUnavailable("the live connection begins with something else")
+        self._link = link

@@ -68,8 +68,8 @@ class HttpAnswer(NamedTuple):
 class GatewayHttp:
     """Sends the requests of one person.
 
-    With a function as token, a request that is refused with 401 is sent once more, with the token
-    that the function returns then.
+    With a function as token, a request that is refused with 401 is sent once more if the function
+    then returns another token.
 
     Args:
         address: The gateway, such as ``http://127.0.0.1:8080``.
@@ -125,12 +125,14 @@ class GatewayHttp:
             ClientClosed: The session is closed.
         """
         url = URL(self.address + path, encoded=True).update_query(query or {})
+        bearer = await self.bearer()
         try:
-            return await self._attempt(method, url, body)
+            return await self._attempt(method, url, body, bearer)
         except RequestRefused as refused:
-            if refused.status != UNAUTHORIZED or isinstance(self._token, str):
+            fresh = await self.bearer() if refused.status == UNAUTHORIZED else bearer
+            if fresh == bearer:
                 raise
-        return await self._attempt(method, url, body)
+        return await self._attempt(method, url, body, fresh)
 
     async def live(self, path: str, query: Query) -> aiohttp.ClientWebSocketResponse:
         """Open a live connection, in one attempt. Pings end a connection whose peer is silent.
@@ -144,42 +146,38 @@ class GatewayHttp:
             async with asyncio.timeout(CONNECT_SECONDS):
                 return await self._http.ws_connect(
                     url,
-                    headers=await self._headers(),
+                    headers=_headers(await self.bearer()),
                     heartbeat=HEARTBEAT_SECONDS,
                     timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
                 )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise GatewayUnavailable(f"no live connection: {type(error).__name__}") from None
 
-    async def _attempt(self, method: str, url: URL, body: bytes | None) -> HttpAnswer:
+    async def _attempt(self, method: str, url: URL, body: bytes | None, bearer: str) -> HttpAnswer:
         if self._http.closed:
             raise ClientClosed("the client is not open")
-        is_effect_possible = False
         try:
-            async with asyncio.timeout(REQUEST_SECONDS):
-                headers = await self._headers()
-                is_effect_possible = True
-                async with self._http.request(
-                    method, url, headers=headers, data=body, timeout=self._timeout,
-                    allow_redirects=False,
-                ) as response:  # fmt: skip
-                    content = await response.read()
+            async with self._http.request(
+                method, url, headers=_headers(bearer), data=body, timeout=self._timeout,
+                allow_redirects=False,
+            ) as response:  # fmt: skip
+                content = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            if isinstance(error, aiohttp.ClientConnectorError):
-                is_effect_possible = False
             raise GatewayUnavailable(
                 f"the gateway at {self.address} does not answer: {type(error).__name__}",
-                is_effect_possible=is_effect_possible,
+                is_effect_possible=not isinstance(error, aiohttp.ClientConnectorError),
             ) from None
         if response.ok and response.status < 300:  # noqa: PLR2004 - a redirect is no answer
             return HttpAnswer(response.status, content)
-        raise _failure(response.status, response.headers.get("Retry-After", ""), content)
-
-    async def _headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {await self.bearer()}"}
+        retry_after = response.headers.get("Retry-After", "")
+        raise _failure(self.address, response.status, retry_after, content)
 
 
-def _failure(status: int, retry_after: str, content: bytes) -> ImError:
+def _headers(bearer: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {bearer}"}
+
+
+def _failure(address: str, status: int, retry_after: str, content: bytes) -> ImError:
     """Return the error of an answer. A proxy may send another body than a problem (RFC 9457)."""
     problem: dict[str, Any] = {}
     with suppress(UnexpectedAnswer):
@@ -188,7 +186,7 @@ def _failure(status: int, retry_after: str, content: bytes) -> ImError:
     detail = str(problem.get("detail", "it gave no reason"))
     if status >= _SERVER_ERROR or status in _BEFORE_ANY_EFFECT:
         return GatewayUnavailable(
-            f"the gateway answers {status}: {detail}",
+            f"the gateway at {address} answers {status}: {detail}",
             retry_after=_seconds(retry_after),
             is_effect_possible=status not in _BEFORE_ANY_EFFECT,
         )
