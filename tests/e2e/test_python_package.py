@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+import im_timeline_client.items
 from devstack.ports import free_ports
 from gateway.http.tokens import issue_token
 from im_timeline_client import Client, CommandRejected, Item, Items, connect
@@ -96,8 +97,11 @@ async def test_a_follower_shows_the_history(settings: Settings) -> None:
         await until(is_found, SECONDS)
 
 
-async def test_a_killed_gateway_loses_nothing(settings: Settings) -> None:
+async def test_a_killed_gateway_loses_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A follower continues after its gateway was killed; a command has one effect."""
+    monkeypatch.setattr(im_timeline_client.items, "LONGEST_FAILURE_PAUSE_SECONDS", 1.0)
     own = settings.model_copy(update={"gateway_port": free_ports(1)[0]})
     async with client_of(settings, "ann") as ann, client_of(own, "bob") as bob:
         with running(own, "gateway") as process:

@@ -66,28 +66,28 @@ def test_the_first_message(settings: Settings) -> None:
     """The commands with curl create a conversation, send a message, and read both."""
     code = program("", "The first message", address(settings)).replace(".venv/bin/im", str(IM))
 
-    def run(*commands: str) -> list[dict[str, Any]]:
+    def run(*commands: str, **variables: str) -> list[dict[str, Any]]:
         done = subprocess.run(
             ["/bin/bash", "-euc", "\n".join(commands)],
-            env=environment(settings), cwd=ROOT, capture_output=True, text=True, timeout=SECONDS,
-            check=True,
+            env=environment(settings) | variables, cwd=ROOT, capture_output=True, text=True,
+            timeout=SECONDS, check=True,
         )  # fmt: skip
         return list(objects(done.stdout))
 
-    variables, _, _, last = commands = lines(code)
-    created, sent, read = run(*commands)
+    created, sent, read = run(code)
     assert {"conv_id": "lunch", "seq": 1}.items() <= created.items()
     assert {"conv_id": "lunch", "seq": 2}.items() <= sent.items()
     assert set(sent) == {"conv_id", "seq", "at", "client_msg_id"}
+    assert "items" in read or read["status"] == 404
 
     def has_message() -> bool:
-        [page] = run(variables, last)
+        """Whether the last command shows the message; the store may have it a moment later."""
+        variables = {"AT": address(settings), "BOB": token(settings, "bob")}
+        [page] = run(lines(code)[-1], **variables)
         return [item.get("content") for item in page.get("items", [])] == [
             None, {"type": "text", "text": "Noon?"},
         ]  # fmt: skip
 
-    # The store may have the conversation a moment after the response to the message.
-    assert "items" in read or read["status"] == 404
     wait_until(has_message, "the message is readable")
 
 
