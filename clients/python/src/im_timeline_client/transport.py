@@ -52,6 +52,7 @@ UNAUTHORIZED: Final = 401
 _PROBLEM: Final = "urn:im-timeline:problem:"
 _REQUEST_TIMEOUT: Final = 408
 _GONE: Final = 410
+_SUCCESS: Final = range(200, 300)
 _TOO_MANY: Final = 429
 _SERVER_ERROR: Final = 500
 _BEFORE_ANY_EFFECT: Final = frozenset({_REQUEST_TIMEOUT, _TOO_MANY, 503})
@@ -167,7 +168,7 @@ class GatewayHttp:
                 f"the gateway at {self.address} does not answer: {type(error).__name__}",
                 is_effect_possible=not isinstance(error, aiohttp.ClientConnectorError),
             ) from None
-        if response.ok and response.status < 300:  # noqa: PLR2004 - a redirect is no answer
+        if response.status in _SUCCESS:
             return HttpAnswer(response.status, content)
         retry_after = response.headers.get("Retry-After", "")
         raise _failure(self.address, response.status, retry_after, content)
