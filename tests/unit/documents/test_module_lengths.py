@@ -10,7 +10,7 @@ import pytest
 from tests.unit.documents.test_names import ROOMS, ROOT
 
 MOST_LINES: Final = 300
-FOLDERS: Final = [*ROOMS, "benchmarks", "clients/js/src"]
+FOLDERS: Final = [*ROOMS, "benchmarks", "clients/js/src", "clients/python/src"]
 
 
 def modules(folder: str) -> list[Path]:
