@@ -38,19 +38,21 @@ _GATEWAY, _BARE = "gateway", "bare handler"
 _STOP_SECONDS: Final = 20.0
 
 
-def _sync_page(_user: str, number: int) -> str:
+def sync_page(_user: str, number: int) -> str:
+    """The path of page n of the sync timeline of a user."""
     return f"/v1/sync?after={number * PAGE % RECORDS - 1}&limit={PAGE}"
 
 
-def _history_page(user: str, number: int) -> str:
+def history_page(user: str, number: int) -> str:
+    """The path of page n of a user: of one conversation after the other."""
     conv_id, _ = place(user, number % CONVERSATIONS)
     first = 1 + number // CONVERSATIONS * PAGE % ENTRIES
     return f"/v1/conversations/{conv_id}/messages?from={first}&limit={PAGE}"
 
 
 _READS: Final[Mapping[str, Callable[[str, int], str]]] = {
-    "/v1/sync": _sync_page,
-    "history": _history_page,
+    "/v1/sync": sync_page,
+    "history": history_page,
 }
 """The path of page n of a user, by the name of a read."""
 
@@ -115,7 +117,7 @@ async def _client(settings: Settings, name: str, port: int, user: str, until: fl
         )
         writer.write(request.encode())
         head = await reader.readuntil(b"\r\n\r\n")
-        body = await reader.readexactly(_length(head))
+        body = await reader.readexactly(length_of(head))
         if not head.startswith(b"HTTP/1.1 200") or body.count(b'"message_sent"') != PAGE:
             raise AssertionError(head.decode())
         pages += 1
@@ -125,7 +127,8 @@ async def _client(settings: Settings, name: str, port: int, user: str, until: fl
     return pages
 
 
-def _length(head: bytes) -> int:
+def length_of(head: bytes) -> int:
+    """The length of the body that follows the head of a response."""
     for line in head.split(b"\r\n"):
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length":

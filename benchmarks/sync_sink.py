@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 from cassandra.cluster import Session
-from cassandra.query import Statement
+from cassandra.query import PreparedStatement, Statement
 from confluent_kafka import Consumer, Producer
 
 from backends.cassandra.session import cassandra_session
@@ -221,7 +221,7 @@ def measure_built(traffic: Traffic) -> float:
         WrongOutput: A record is missing or occurs twice.
     """
     with deployment() as (settings, session):
-        recorder = _Recorder(session)
+        recorder = Recorder(session)
         writer, records = SyncWriter(recorder, settings), list(traffic())
         size = STAGES["sync"].bounds.max_records
         for start in range(0, len(records), size):
@@ -235,7 +235,7 @@ def measure_built(traffic: Traffic) -> float:
         return len(records) / seconds
 
 
-class _Built(NamedTuple):
+class BuiltRequest(NamedTuple):
     """A request that was built beforehand."""
 
     built: Statement
@@ -245,19 +245,31 @@ class _Built(NamedTuple):
         return self.built
 
 
-class _Recorder:
-    """A session that stores statements instead of sending them."""
+class Recorder:
+    """A session that stores statements instead of sending them.
+
+    Attributes:
+        requests: The stored statements, in their order.
+        prepared: The prepared statements, in their order.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self.requests: list[_Built] = []
+        self.requests: list[BuiltRequest] = []
+        self.prepared: list[PreparedStatement] = []
+
+    def prepare(self, statement: str) -> PreparedStatement:
+        """Prepares a statement on the server."""
+        prepared = self._session.prepare(statement)
+        self.prepared.append(prepared)
+        return prepared
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
 
-    def execute_async(self, statement: Statement) -> _Recorder:
+    def execute_async(self, statement: Statement) -> Recorder:
         """Stores a statement; the session is also the statement's future."""
-        self.requests.append(_Built(statement))
+        self.requests.append(BuiltRequest(statement))
         return self
 
     def add_callbacks(

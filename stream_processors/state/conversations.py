@@ -8,16 +8,13 @@ from typing import Final
 from stream_processors.core.state import Conversation
 from stream_processors.core.strangers import Strangers
 from stream_processors.state.frozen import freeze, thaw
+from stream_processors.state.idle_table import IdleTable
 from stream_processors.state.packed_records import MARK, built
 from stream_processors.state.state_codec import restored_refusal
 
 BUSY_CONVERSATIONS: Final = 1_000
 """Conversations that each partition holds as objects: with 100 members some 20 KB each, so 20 MB.
 """
-
-_IN_USE: Final = b""
-"""Placeholder for an idle conversation that is an object now. Its cell of the table is not freed,
-because a table with freed and new cells takes twice the memory."""
 
 
 class Conversations:
@@ -32,36 +29,32 @@ class Conversations:
     def __init__(self, busy_limit: int = BUSY_CONVERSATIONS) -> None:
         self._busy_limit = busy_limit
         self._busy: OrderedDict[str, Conversation] = OrderedDict()
-        self._idle: dict[bytes, bytes] = {}  # ids as bytes take less memory than as strings
-        self._in_use = 0
+        self._idle = IdleTable()
         self.strangers = Strangers()
 
     def __len__(self) -> int:
-        return len(self._busy) + self.idle_count
+        return len(self._busy) + self._idle.count
 
     @property
     def idle_bytes(self) -> int:
         """Size of the idle conversations in bytes, without the table that holds them."""
-        return sum(len(frozen) for frozen in self._idle.values())
+        return self._idle.size
 
     @property
     def idle_count(self) -> int:
         """The number of idle conversations."""
-        return len(self._idle) - self._in_use
+        return self._idle.count
 
     def get(self, conv_id: str) -> Conversation | None:
         """The conversation, or None if there is none."""
         conversation = self._busy.get(conv_id)
         if conversation is not None:
-            if len(self._idle) > self._in_use:  # otherwise none is ever evicted
+            if self._idle.count:  # otherwise none is ever evicted
                 self._busy.move_to_end(conv_id)
             return conversation
-        key = conv_id.encode()
-        idle = self._idle.get(key)
+        idle = self._idle.take(conv_id.encode())
         if idle is None:
             return None
-        self._idle[key] = _IN_USE
-        self._in_use += 1
         is_packed = idle.startswith(MARK)
         return self._hold(conv_id, built(idle) if is_packed else thaw(idle))
 
@@ -69,14 +62,18 @@ class Conversations:
         """The conversation; a new empty one if there is none."""
         return self.get(conv_id) or self._hold(conv_id, Conversation())
 
-    def begin_with(self, conversations: dict[bytes, bytes]) -> None:
-        """Sets the records of all conversations. Each conversation is built at its first use.
+    def begin(self, expected: int) -> None:
+        """Makes room for this number of conversations."""
+        self._idle = IdleTable(expected)
+
+    def restore(self, conv_id: bytes, records: bytes) -> None:
+        """Adds a conversation that is not there. The conversation is built at its first use.
 
         Args:
-            conversations: The records by id in UTF-8, see `packed_records`. The caller must not
-                use the mapping after this call.
+            conv_id: The id in UTF-8.
+            records: The records, see `packed_records`.
         """
-        self._idle = conversations
+        self._idle.add(conv_id, records)
 
     def restore_refusal(self, key: bytes, value: bytes | None) -> None:
         """Applies one record of the log.
@@ -90,8 +87,5 @@ class Conversations:
         self._busy[conv_id] = conversation
         if len(self._busy) > self._busy_limit:
             idle_id, idle = self._busy.popitem(last=False)
-            key = idle_id.encode()
-            if key in self._idle:
-                self._in_use -= 1
-            self._idle[key] = freeze(idle)
+            self._idle.add(idle_id.encode(), freeze(idle))
         return conversation

@@ -14,7 +14,7 @@ from schemas.ids import uuid7
 from schemas.records import AnyCommand
 from stream_processors.state import gathering
 from stream_processors.state.frozen import freeze
-from stream_processors.state.packed_records import MARK, last_of_each, packed, without_replaced
+from stream_processors.state.packed_records import last_of_each, packed, without_replaced
 from stream_processors.state.state_codec import PROGRESS_KEY
 from tests.support.commands import CONVERSATIONS, commands, opening, talk
 from tests.support.sequencing import Commit, Crash, restore, run
@@ -70,7 +70,7 @@ def test_a_compacted_log_restores_the_same_state_as_the_whole_log(
     """A compacted log restores the same bytes, with conversations as objects or packed."""
     log = run([*opening(), *numbered(made)]).states
     whole = everything(log, 1_000)
-    for limit in (4_096, 30):
+    for limit in (16 * 1024, 30):
         with pytest.MonkeyPatch.context() as patch:
             # how early replaced records are dropped
             patch.setattr(gathering, "_FIRST_LIMIT", limit)
@@ -86,7 +86,7 @@ def test_packed_records_are_read_back_unchanged(made: list[tuple[int, int | None
     records = [
         (b"k" * 253 + b"x" * key, None if size is None else b"v" * size) for key, size in made
     ]
-    joined = MARK + b"".join(packed(key, value) for key, value in records)
+    joined = b"".join(packed(key, value) for key, value in records)
     last: dict[bytes, bytes | None] = {}
     for key, value in records:
         last.pop(key, None)
