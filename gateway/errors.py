@@ -20,7 +20,7 @@ ImError
 │   └── TooManyAdditions   of the people that the person adds
 ├── TooManyMembers         one command names too many people
 ├── DeliveryUnknown        a command was sent, and the broker has not acknowledged it
-├── CommandNotFound        this gateway does not remember the command
+├── CommandNotFound        neither this gateway nor the store knows the command
 └── TokenExpired           the caller's token has expired during a wait
 """
 

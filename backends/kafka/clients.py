@@ -40,11 +40,12 @@ def common_config(settings: Settings) -> dict[str, Any]:
         # By default the client writes several lines a second to the terminal. Here `error_cb`
         # receives the errors and logs one line a minute.
         "log_level": 0,
-        "error_cb": _tell,
+        "error_cb": report_trouble,
     }
 
 
-def _tell(error: KafkaError) -> None:
+def report_trouble(error: KafkaError) -> None:
+    """Logs an error of a client, at most one line a minute."""
     _trouble.warning("Kafka: %s", error.str())
 
 

@@ -84,13 +84,14 @@ def delivery_unknown(error: DeliveryUnknown) -> Problem:
 
 
 def no_such_command() -> Problem:
-    """This gateway does not remember the command."""
+    """This gateway does not remember the command, and the store has no outcome of it."""
     return Problem(
         status=404,
         kind="no-such-command",
         title="No such command",
         detail=(
-            "This gateway does not know the command. Repeat the request with its client_msg_id: "
-            "the response is its outcome, and there is no second effect."
+            "This gateway does not know the command, and the store has no outcome of it yet. "
+            "Repeat the request with its client_msg_id: the response is its outcome, and there is "
+            "no second effect."
         ),
     )

@@ -17,6 +17,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from gateway.errors import CommandNotFound
 from gateway.http.command_paths import COMMAND_ROUTES, command_target
 from gateway.http.middleware import TOKEN_DEVICE
 from gateway.http.parameters import parse_parameters
@@ -24,6 +25,7 @@ from gateway.http.problem_kinds import bad_parameter
 from gateway.http.request_bodies import json_response, read_body
 from gateway.http.request_places import USER
 from gateway.reads.conversation_list import can_open
+from gateway.reads.decided_commands import decided_command
 from gateway.reads.readable_ids import is_id
 from gateway.store.store_port import Store
 from gateway.writes.command_answers import Writes, answer_command, command_status
@@ -103,9 +105,13 @@ async def put_direct_chat(request: web.Request) -> web.Response:
 async def get_command(request: web.Request) -> web.Response:
     """`GET /v1/commands/{client_msg_id}`."""
     query = parse_parameters(request.query, CommandQuery)
-    waiters = request.app[WRITING_GATEWAY].writes.waiters
-    asked = request.match_info["client_msg_id"]
-    return json_response(command_status(waiters, request[USER], query.conversation, asked))
+    gateway, asked = request.app[WRITING_GATEWAY], request.match_info["client_msg_id"]
+    of_caller = request[USER], query.conversation, asked
+    try:
+        status = command_status(gateway.writes.waiters, *of_caller)
+    except CommandNotFound:  # another gateway has sent it, or this one forgot it
+        status = await decided_command(gateway.store, *of_caller)
+    return json_response(status)
 
 
 def _command(request: web.Request, target: CommandTarget, body: CommandBody) -> AnyCommand:

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 from aiohttp import WSMsgType, web
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from gateway import bounds
 from gateway.http.command_paths import command_route
@@ -118,6 +118,7 @@ class LiveRequests:
         self._free.release()
 
     async def _answer(self, request: LiveRequest) -> None:
+        retry_after: int | UnsetType = UNSET
         try:
             status, answer = await self._outcome(request)
         except Exception as error:  # noqa: BLE001 - the client gets an answer in any case
@@ -126,9 +127,13 @@ class LiveRequests:
                 where = "".join(traceback.format_tb(error.__traceback__))  # not the error's text
                 log.error("live request: %s at\n%s", type(error).__name__, where)  # noqa: TRY400 - same
             status, answer = problem.status, problem.details("")
+            if "Retry-After" in problem.headers:
+                retry_after = int(problem.headers["Retry-After"])
             await asyncio.sleep(AFTER_PROBLEM_SECONDS)
         raw = Raw(msgspec.json.encode(answer))
-        await self._connection.send(LiveAnswer(ref=request.ref, status=status, body=raw))
+        await self._connection.send(
+            LiveAnswer(ref=request.ref, status=status, body=raw, retry_after=retry_after)
+        )
 
     async def _outcome(self, request: LiveRequest) -> tuple[int, Struct]:
         route = command_route(request.method, request.path)

@@ -76,8 +76,8 @@ def command_operations() -> dict[str, dict[str, Any]]:
         paths.setdefault(path, {})[method.lower()] = _writing(path, body)
     paths[DIRECT_CHAT] = {"put": _direct_chat()}
     status = operation(
-        "The state of a command whose request ended without its outcome. Only the gateway that "
-        "answered the request knows the command, for ten minutes",
+        "The state of a command whose request ended without its outcome. Each gateway knows the "
+        "stored outcome; before, only the gateway that answered the request knows the command",
         "CommandStatus",
         CommandQuery,
         "404",

@@ -8,6 +8,7 @@ arrive or not: its delivery is unknown.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from confluent_kafka import (
     Producer,
 )
 
-from backends.kafka.clients import partition_of, producer_config
+from backends.kafka.clients import partition_of, producer_config, report_trouble
 from gateway.store.bridge import Bridge
 from schemas.errors import ImError, ServerUnavailable
 from schemas.number_types import Milliseconds
@@ -44,6 +45,7 @@ MAX_UNDELIVERED: Final = 10_000
 """Maximum number of commands without an acknowledgement."""
 
 _POLL_SECONDS: Final = 0.5
+_CHECK_SECONDS: Final = 1.0
 _JOIN_SECONDS: Final = 8.0
 _FLUSH_SECONDS: Final = 5.0
 
@@ -82,6 +84,9 @@ NO_COMMAND_LOG: Final = NoCommandLog()
 class CommandProducer:
     """`CommandLog` in Kafka. Created on the event loop.
 
+    When the client has lost its connections to all brokers, commands are refused at once, until a
+    broker answers again. So only commands that were on their way have an unknown delivery.
+
     After an error of one command the producer gives up all commands that are not acknowledged, and
     a new client replaces the client. So no command overtakes an earlier command that failed, and a
     client that has lost all brokers does not stay (ADR 29).
@@ -109,6 +114,7 @@ class CommandProducer:
         self._noting = Lock()
         self._sent_at: dict[int, float] = {}
         self._has_failed = Event()
+        self._is_cut_off = Event()
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="command-producer", daemon=True)
 
@@ -126,6 +132,8 @@ class CommandProducer:
         if not self._is_reachable():
             raise ServerUnavailable("Kafka is not reachable")
         with self._using:
+            if self._is_cut_off.is_set():
+                raise ServerUnavailable("the client has lost all brokers")
             if self._has_failed.is_set() or self._is_stalled():
                 raise ServerUnavailable("Kafka does not acknowledge commands")
             return self._send(conv_id, value)
@@ -178,11 +186,24 @@ class CommandProducer:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._producer.poll(_POLL_SECONDS)
+            if self._is_cut_off.is_set():
+                self._check_brokers()
             if self._has_failed.is_set():
                 log.warning("commands are not acknowledged: a new producer replaces the client")
                 self._replace()
         self._producer.flush(_FLUSH_SECONDS)
         _give_up(self._producer)
+
+    def _check_brokers(self) -> None:
+        """Checks whether a broker is back: the client reports only that it has lost all."""
+        with contextlib.suppress(KafkaException):
+            self._producer.list_topics(self._topic, _CHECK_SECONDS)
+            self._is_cut_off.clear()
+
+    def _note_error(self, error: KafkaError) -> None:
+        report_trouble(error)
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - its public name
+            self._is_cut_off.set()
 
     def _replace(self) -> None:
         before = self._producer
@@ -199,6 +220,7 @@ class CommandProducer:
                 "message.max.bytes": MAX_BATCH_BYTES,
                 "queue.buffering.max.messages": MAX_UNDELIVERED,
                 "linger.ms": 0,  # a person waits; at high rates batches form anyway
+                "error_cb": self._note_error,
             }
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from schemas.http.answers import ProblemDetails, SyncPageItem
 from schemas.number_types import SeqId, SyncSeqId
@@ -33,11 +33,15 @@ class LiveHead(Struct, frozen=True, tag_field="kind", tag="head", kw_only=True):
 
 
 class LiveAnswer(Struct, frozen=True, tag_field="kind", tag="answer", kw_only=True):
-    """The answer to a request with this ``ref``: the status and the body of the HTTP response."""
+    """The answer to a request with this ``ref``: the status and the body of the HTTP response.
+
+    ``retry_after``: seconds until a repetition can succeed, if the response has ``Retry-After``.
+    """
 
     ref: str
     status: int
     body: Raw
+    retry_after: int | UnsetType = UNSET
 
 
 class LiveProblem(Struct, frozen=True, tag_field="kind", tag="problem"):

@@ -13,6 +13,7 @@ from confluent_kafka import Producer
 from pydantic import SecretStr
 
 from backends.kafka.clients import partition_of, producer_config
+from gateway.http.routes import ROUTES
 from gateway.log.log_ends import LogEnds
 from gateway.log.wake_ups import WakeUps
 from gateway.reads.access import access_conversation
@@ -99,6 +100,28 @@ def allowed(asked: Asked) -> set[int]:
         return {400}
     is_command = asked.method != "GET" and asked.path.startswith(_COMMAND_PATHS)
     return {200, 400, 404, 409} | ({429, 503} if is_command else set())
+
+
+async def test_a_device_is_shown_until_it_is_removed(gateway: Caller) -> None:
+    """The list, the device, its beginnings and its cursor are those of its owner alone."""
+    assert await registered(gateway, "deb", "desk") == 200
+    path = "/v1/devices/desk"
+    moved = await gateway.send("PUT", f"{path}/cursor", "deb", b'{"cursor": 7}')
+    assert (moved.status, moved.body["cursor"]) == (200, 7)
+    assert (await gateway.get("/v1/devices", "deb")).body["devices"] == [moved.body]
+    assert (await gateway.get(path, "deb")).body == moved.body
+    assert (await gateway.get(f"{path}/conversations", "deb")).body["conversations"] == []
+    assert (await gateway.get(path, "eve")).status == 404
+    assert (await gateway.send("DELETE", path, "deb")).status == 204
+    assert (await gateway.get(path, "deb")).status == 404
+    assert (await gateway.get("/v1/devices", "deb")).body["devices"] == []
+
+
+async def test_the_document_and_the_health_need_no_token(gateway: Caller) -> None:
+    """The document has each path of the gateway, and the servers are up."""
+    described = (await gateway.get("/openapi.json")).body
+    assert {path for path, _ in ROUTES} <= set(described["paths"])
+    assert (await gateway.get("/healthz")).body["status"] in {"ok", "degraded"}
 
 
 async def test_the_number_of_devices_is_bounded_under_races(deployment: Deployment) -> None:

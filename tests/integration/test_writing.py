@@ -207,17 +207,23 @@ async def is_up(settings: Settings, http: aiohttp.ClientSession) -> bool:
 async def test_the_status_of_a_late_command_becomes_its_outcome(
     settings: Settings, http: aiohttp.ClientSession
 ) -> None:
-    """While the sequencer is stopped the response is a 202; later its status has the outcome."""
+    """While the sequencer is stopped the response is a 202; later its status has the outcome.
+
+    Another gateway has the outcome as soon as it is stored.
+    """
     quick = settings.model_copy(update={"write_wait": timedelta(seconds=1)})
-    ann = WritingPerson(quick, "ann", http)
-    async with gateway(quick), asyncio.timeout(4 * PATIENCE):
+    other = settings.model_copy(update={"gateway_port": free_ports(1)[0]})
+    ann, elsewhere = WritingPerson(quick, "ann", http), WritingPerson(other, "ann", http)
+    async with gateway(quick), gateway(other), asyncio.timeout(4 * PATIENCE):
         answer = await ann.create("late")
         assert answer.status == 202, answer.body
         assert (await ann.write("GET", answer.body["status"])).body["state"] == "pending"
+        assert (await elsewhere.write("GET", answer.body["status"])).status == 404
         with running(settings, "stream_processors"):
+            for person in (ann, elsewhere):
 
-            async def is_sequenced() -> bool:
-                status = await ann.write("GET", answer.headers["Location"])
-                return bool(status.body["state"] == "sequenced")
+                async def is_sequenced(person: WritingPerson = person) -> bool:
+                    status = await person.write("GET", answer.headers["Location"])
+                    return bool(status.body.get("state") == "sequenced")
 
-            await until(is_sequenced, PATIENCE)
+                await until(is_sequenced, PATIENCE)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiohttp import ClientSession, ClientTimeout
 
@@ -11,7 +12,7 @@ from gateway.http.tokens import issue_token
 from schemas.codec import encode
 from schemas.settings import Settings
 
-ANSWER_SECONDS = 60.0
+ANSWER_TIMEOUT: Final = ClientTimeout(total=60)
 
 
 class WriteAnswer(NamedTuple):
@@ -23,8 +24,8 @@ class WriteAnswer(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """The kind of a problem."""
-        return str(self.body["type"]).rpartition(":")[2]
+        """The kind of a problem; empty for another response."""
+        return str(self.body.get("type", "")).rpartition(":")[2]
 
 
 class WritingPerson:
@@ -34,19 +35,29 @@ class WritingPerson:
         settings: The deployment, whose secret signs the person's tokens.
         user: The person.
         http: The HTTP client session.
+        timeout: The timeout of each request.
     """
 
-    def __init__(self, settings: Settings, user: str, http: ClientSession) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        user: str,
+        http: ClientSession,
+        timeout: ClientTimeout = ANSWER_TIMEOUT,
+    ) -> None:
         token = issue_token(settings, user, timedelta(minutes=30))
         self._headers = {"Authorization": f"Bearer {token}"}
         self._address = f"http://{settings.gateway_host}:{settings.gateway_port}"
         self._http = http
+        self._timeout = timeout
 
-    async def write(self, method: str, path: str, **fields: Any) -> WriteAnswer:
+    async def write(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **fields: Any
+    ) -> WriteAnswer:
         """Sends a request with these fields of the body."""
         async with self._http.request(
             method, self._address + path, data=encode(fields) if fields else None,
-            headers=self._headers, timeout=ClientTimeout(total=ANSWER_SECONDS),
+            headers=self._headers | dict(headers or {}), timeout=self._timeout,
         ) as response:  # fmt: skip
             return WriteAnswer(response.status, dict(response.headers), await response.json())
 

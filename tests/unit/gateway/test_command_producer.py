@@ -45,12 +45,15 @@ class Client:
     made: list[Client]
     silent: Event
     failing: Event
+    losing: Event
+    away: Event
     refusing: Exception | None
     clock_kind: int
 
     def __init__(self, config: dict[str, Any]) -> None:
         assert config["enable.idempotence"]
         assert config["acks"] == "all"
+        self._tell = config["error_cb"]
         self.waiting: list[OnDelivery] = []
         self.records: list[tuple[str, bytes, bytes, int]] = []
         Client.made.append(self)
@@ -67,11 +70,20 @@ class Client:
     def poll(self, _seconds: float) -> None:
         """See `Producer`. A failing client fails the first record."""
         Event().wait(0.001)
+        if Client.losing.is_set():
+            Client.losing.clear()
+            self._tell(KafkaError(KafkaError._ALL_BROKERS_DOWN))  # noqa: SLF001 - its public name
         if Client.failing.is_set() and self.waiting:
             Client.failing.clear()
             self.waiting.pop(0)(KafkaError(KafkaError._MSG_TIMED_OUT), None)  # noqa: SLF001 - its public name
         elif not Client.silent.is_set():
             self._answer(None)
+
+    def list_topics(self, _topic: str, _seconds: float) -> None:
+        """See `Producer`. Fails while the broker is away."""
+        Event().wait(0.001)
+        if Client.away.is_set():
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))  # noqa: SLF001 - its public name
 
     def purge(self) -> None:
         """See `Producer`."""
@@ -109,6 +121,7 @@ async def producer(
     """A producer that runs."""
     monkeypatch.setattr(command_producer, "Producer", Client)
     Client.made, Client.silent, Client.failing, Client.refusing = [], Event(), Event(), None
+    Client.losing, Client.away = Event(), Event()
     Client.clock_kind = TIMESTAMP_LOG_APPEND_TIME
     made = CommandProducer(SETTINGS, lambda: True, clock)
     made.start()
@@ -204,6 +217,31 @@ async def test_a_broker_that_is_known_to_be_away_gets_no_command(
     with pytest.raises(ServerUnavailable):
         CommandProducer(SETTINGS, lambda: False).append("c", b"1")
     assert Client.made[0].records == []
+
+
+async def test_without_any_broker_commands_are_refused_at_once(producer: CommandProducer) -> None:
+    """A client that has lost all brokers gets no command until a broker answers again."""
+
+    async def is_refused() -> bool:
+        try:
+            await producer.append("c", b"value")
+        except ServerUnavailable:
+            return True
+        return False
+
+    Client.away.set()
+    Client.losing.set()
+    await until(is_refused, SECONDS)
+    before = len(Client.made[0].records)
+    assert await is_refused()
+    assert len(Client.made[0].records) == before
+    Client.away.clear()
+
+    async def is_accepted() -> bool:
+        return not await is_refused()
+
+    await until(is_accepted, SECONDS)
+    assert len(Client.made) == 1
 
 
 async def test_the_end_waits_for_commands_that_are_on_their_way(

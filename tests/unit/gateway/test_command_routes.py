@@ -12,10 +12,10 @@ import pytest
 from gateway.http.http_app import writes_to
 from gateway.http.tokens import issue_token
 from gateway.writes.command_answers import Writes
-from schemas.codec import decode_command, decode_entry
+from schemas.codec import decode_command, decode_entry, encode
 from schemas.direct_chats import direct_chat_id
 from schemas.ids import uuid7
-from schemas.records import ConversationDescribed, MessageSent
+from schemas.records import ConversationDescribed, MessageSent, Rejected
 from tests.support.gateway import Answer, Caller, serving, token_settings
 from tests.support.gateway_store import FakeIndex, FakeStore
 from tests.support.sequenced_log import BEGIN_MS, SequencedLog
@@ -327,6 +327,34 @@ async def test_without_an_outcome_the_answer_is_a_202_with_a_status(
     decided = await gateway.get(answer.body["status"], "ann")
     assert (decided.body["state"], decided.body["seq"]) == ("sequenced", 2)
     assert problem(await gateway.get(answer.body["status"], "bob")) == (404, "no-such-command")
+
+
+async def test_a_stored_outcome_is_found_by_a_gateway_that_never_saw_the_command(
+    gateway: Caller, log: SequencedLog, store: FakeStore
+) -> None:
+    """An entry precedes a later ``conflict`` under its id; others than the sender find nothing."""
+    sent = await send(gateway)
+    entry = decode_entry(log.entries[-1][1])
+    assert isinstance(entry, MessageSent)
+    reply: dict[str, Any] = {"conv_id": "c", "device_id": "http", "at": BEGIN_MS}
+    refused = uuid7(1, 1)
+    conflict = Rejected(sender="ann", client_msg_id=entry.client_msg_id, code="conflict", **reply)
+    other = Rejected(sender="ann", client_msg_id=refused, code="not_allowed", **reply)
+    store.put_synced("ann", 1, entry)
+    store.put_record("ann", 2, encode(conflict))
+    store.put_record("ann", 3, encode(other))
+    async with serving(SETTINGS, store, FakeIndex()) as caller:
+
+        async def status(client_msg_id: str, user: str = "ann") -> Answer:
+            path = f"/v1/commands/{client_msg_id}"
+            return await caller.ask(path, user, {"conversation": "c"})
+
+        found = await status(sent.body["client_msg_id"])
+        assert (found.body["state"], found.body["seq"]) == ("sequenced", 2)
+        found = await status(refused)
+        assert (found.body["state"], found.body["code"]) == ("rejected", "not_allowed")
+        assert problem(await status(refused, "bob")) == (404, "no-such-command")
+        assert problem(await status(uuid7(2, 2))) == (404, "no-such-command")
 
 
 async def test_the_status_of_a_rejection_has_its_code(gateway: Caller, log: SequencedLog) -> None:

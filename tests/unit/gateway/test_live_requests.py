@@ -116,6 +116,19 @@ async def test_a_wrong_request_is_a_problem(
     assert (await answer(live))[:2] == ("2", 201)
 
 
+async def test_an_answer_says_when_to_retry(
+    live: ClientWebSocketResponse, log: SequencedLog
+) -> None:
+    """The field of the answer has the seconds of the header of the HTTP response."""
+    log.is_away = True
+    await request(live, "1", text="hello")
+    found = await live.receive_json(timeout=ANSWER_SECONDS)
+    assert (found["status"], found["retry_after"]) == (503, 1)
+    log.is_away = False
+    await request(live, "2", text="hello")
+    assert "retry_after" not in await live.receive_json(timeout=ANSWER_SECONDS)
+
+
 @pytest.mark.parametrize(
     "frame",
     [
