@@ -160,7 +160,7 @@ async def get_live(request: web.Request) -> web.StreamResponse:
     gateway, user = request.app[GATEWAY], request[USER]
     await gateway.contacts.note(user)
     await within(REQUEST_SECONDS, check_cursor(gateway.ends, user, after, "after"))
-    with gateway.wake_ups.listening(user) as listener:
+    with gateway.wake_ups.listening(user, has_feed=True) as listener:
         await socket.prepare(request)
         send = partial(live_socket.send_answer, socket)
         barrier = gateway.barrier

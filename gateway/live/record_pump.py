@@ -1,4 +1,8 @@
-"""The records of one live connection: the person's sync timeline after the cursor, in pages."""
+"""The records of one live connection: the person's sync timeline after the cursor, in pages.
+
+A page comes from the store, or from the log if the log has brought the messages directly after the
+cursor (`gateway.log.record_feed`).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from gateway.bounds import REQUEST_SECONDS, within
 from gateway.live.pace import Pace
@@ -14,6 +18,7 @@ from gateway.log.barrier import Barrier
 from gateway.log.wake_ups import Listener
 from gateway.reads.sync_page import read_sync
 from gateway.store.store_port import Store
+from schemas.http.answers import SyncPageItem
 from schemas.http.live_messages import LiveRecords
 from schemas.number_types import SyncSeqId
 
@@ -66,7 +71,7 @@ class RecordPump:
         return self._listener.known > self.cursor
 
     async def send_page(self) -> Sequence[bytes] | None:
-        """Reads the next page, and sends it if the page moves the cursor.
+        """Finds the next page, and sends it if the page moves the cursor.
 
         Returns:
             The sent records; None if no page was sent.
@@ -75,6 +80,11 @@ class RecordPump:
             Trimmed: Records after the cursor may have expired.
             ServerUnavailable: The store does not answer.
         """
+        feed = self._listener.feed
+        logged = [] if feed is None else feed.after(self.cursor, self._limit)
+        if logged:
+            await self._send_logged(logged)
+            return []
         reading = read_sync(
             self._store, self._listener.user, self.cursor, self._limit, barrier=self._barrier
         )
@@ -86,8 +96,17 @@ class RecordPump:
         await self._send(LiveRecords(records=page.records, next=page.next, more=page.more))
         self.cursor = page.next
         self._pace = Pace()
-        self._poll_at = 0.0
+        until_read = self._pace.until_read(is_live=self._listener.is_live)
+        self._poll_at = 0.0 if page.more else self._now() + until_read
         return [bytes(each.record) for each in page.records]
+
+    async def _send_logged(self, logged: Sequence[tuple[SyncSeqId, bytes]]) -> None:
+        records = [SyncPageItem(sync_seq, Raw(message)) for sync_seq, message in logged]
+        last, _ = logged[-1]
+        await self._send(LiveRecords(records=records, next=last, more=False))
+        self.cursor = last
+        # The log works: the next read without a wake-up is not due yet.
+        self._poll_at = self._now() + self._pace.until_read(is_live=self._listener.is_live)
 
     def next_poll_at(self) -> float:
         """The time of the next read without a wake-up, in seconds of the event loop's clock."""

@@ -24,9 +24,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from operator import itemgetter
 from threading import Event, Lock, Thread
-from typing import Final
+from typing import Final, TypeAlias
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Place
 
 from backends.kafka.clients import consumer_config
@@ -34,6 +34,7 @@ from backends.kafka.topic_reading import gulp
 from backends.processes.watchdog import NoGroup, Vitals, Watchdog
 from gateway.log.log_places import LogPlaces
 from gateway.log.outcome_tail import NoOutcomes, OutcomeTail, OutcomeTaker
+from gateway.log.record_feed import LoggedRecord
 from gateway.log.wake_ups import Wake, WakeUps
 from schemas.codec import decode_position
 from schemas.errors import UndecodableRecord
@@ -59,8 +60,15 @@ _BEFORE_SECONDS: Final = 10.0
 """The start position, as a time before the end of the log."""
 
 _JOIN_SECONDS: Final = 10.0
+MESSAGE: Final = "message_sent"
+"""The kind of the records that live connections send from the log."""
+
 _NAMES: Final = 2_000
 """Decoded keys of sync records in the cache: some 10 MB for groups of 500."""
+
+
+_SyncRecord: TypeAlias = tuple[bytes, SyncSeqId, Message]
+"""The key, the sync SeqId and the record."""
 
 
 class LogTail:
@@ -83,6 +91,10 @@ class LogTail:
         self._lock = Lock()
         self._records: dict[str, SyncSeqId] = {}
         self._heads: dict[str, SeqId] = {}
+        self._logged: list[LoggedRecord] = []
+        self._is_interrupted = False
+        # The records of a recipient's own topic and of the shared topic have no common order.
+        self._has_feeds = settings.sync_layout == "sharded"
         self._stopping = Event()
         self._is_live = False
         self._thread = Thread(target=self._run, name="log-tail", daemon=True)
@@ -122,7 +134,7 @@ class LogTail:
 
     def _consumer(self) -> Consumer:
         config = consumer_config(self._settings, self._settings.group("gateway")) | {
-            "auto.offset.reset": "latest",  # the store has the records that the log has dropped
+            "auto.offset.reset": "error",  # `_follow` begins again, and readers poll meanwhile
             "fetch.queue.backoff.ms": 10,  # a full queue delays the next fetch by 1 s by default
         }
         return Consumer(config)
@@ -133,6 +145,7 @@ class LogTail:
         Raises:
             KafkaException: The broker does not answer.
         """
+        self._interrupt()
         followed: set[tuple[str, int]] = set()
         check_at = time.monotonic()
         while not self._stopping.is_set():
@@ -149,16 +162,24 @@ class LogTail:
             self._take(gulp(consumer, _POLL_SECONDS, MAX_RECORDS_PER_READ))
 
     def _take(self, messages: list[Message]) -> None:
+        """Takes a batch.
+
+        Raises:
+            KafkaException: The log has dropped records that were not read.
+        """
         by_key: dict[bytes, SyncSeqId] = {}
         heads: dict[str, SeqId] = {}
+        sync_records: list[_SyncRecord] = []
         for message in messages:
             topic, key, offset = message.topic(), message.key(), message.offset()
             if message.error() is not None or key is None or topic is None or offset is None:
+                _raise_if_dropped(message)
                 continue  # an unreachable broker: `_follow` detects it
             sync_seq = self._places.sync_seq(topic, Offset(offset))
             if sync_seq is not None:
                 by_key[key] = max(sync_seq, by_key.get(key, sync_seq))
                 self._outcomes.sync_record(key, message.value)
+                sync_records.append((key, sync_seq, message))
             else:
                 self._outcomes.entry(key, message.value)
                 name = key.decode(errors="replace")
@@ -166,24 +187,41 @@ class LogTail:
                     seq = decode_position(message.value()).seq
                     heads[name] = max(seq, heads.get(name, seq))
         if by_key or heads:
-            self._hand_over(_by_recipient(by_key), heads)
+            records = _by_recipient(by_key)
+            followed = self._wake_ups.followed.keys() & records.keys() if self._has_feeds else ()
+            logged = _logged(sync_records, frozenset(followed)) if followed else []
+            self._hand_over(records, heads, logged)
 
-    def _hand_over(self, records: dict[str, SyncSeqId], heads: dict[str, SeqId]) -> None:
-        while len(self._records) + len(self._heads) > MAX_MERGED:
+    def _interrupt(self) -> None:
+        """Notes that the next record may not follow the previous one."""
+        with self._lock:
+            self._logged, self._is_interrupted = [], True
+        with contextlib.suppress(RuntimeError):  # the loop has ended, so nobody waits
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _hand_over(
+        self,
+        records: dict[str, SyncSeqId],
+        heads: dict[str, SeqId],
+        logged: list[LoggedRecord],
+    ) -> None:
+        while len(self._records) + len(self._heads) + len(self._logged) > MAX_MERGED:
             if self._stopping.wait(0.01):
                 return
         with self._lock:
             first = not self._records and not self._heads
             self._records.update(records)
             self._heads.update(heads)
+            self._logged += logged
         if first:  # otherwise an earlier batch has woken the loop already
             with contextlib.suppress(RuntimeError):  # the loop has ended, so nobody waits
                 self._loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:
         with self._lock:
-            wake = Wake(self._records, self._heads)
-            self._records, self._heads = {}, {}
+            wake = Wake(self._records, self._heads, self._logged, self._is_interrupted)
+            self._records, self._heads, self._logged = {}, {}, []
+            self._is_interrupted = False
         self._wake_ups.woke(wake)
 
     def _note_live(self, *, is_live: bool) -> None:
@@ -192,6 +230,33 @@ class LogTail:
         self._is_live = is_live
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(lambda: self._wake_ups.now_live(is_live=is_live))
+
+
+def _raise_if_dropped(message: Message) -> None:
+    error = message.error()
+    if error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - its public name
+        raise KafkaException(error)
+
+
+def _logged(records: list[_SyncRecord], followed: frozenset[str]) -> list[LoggedRecord]:
+    """The records for the people ``followed``, each with those of its recipients."""
+    users_by_key: dict[bytes, tuple[str, ...]] = {}
+    logged = []
+    for key, sync_seq, message in records:
+        if key not in users_by_key:
+            users_by_key[key] = tuple(followed.intersection(_names(key)))
+        if users := users_by_key[key]:
+            source = message.topic() or "", message.partition() or 0
+            logged.append(LoggedRecord(users, source, sync_seq, _message(message.value())))
+    return logged
+
+
+def _message(value: bytes | None) -> bytes | None:
+    """A sync record, if it is a message."""
+    with contextlib.suppress(UndecodableRecord):  # from a later version
+        if decode_position(value).kind == MESSAGE:
+            return value
+    return None
 
 
 def _by_recipient(by_key: Mapping[bytes, SyncSeqId]) -> dict[str, SyncSeqId]:

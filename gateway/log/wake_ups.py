@@ -21,11 +21,12 @@ import contextlib
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from gateway.errors import NoListenerPlace, TooManyListeners
 from gateway.log.recent_places import RecentPlaces
+from gateway.log.record_feed import LoggedRecord, RecordFeed
 from schemas.number_types import SeqId, SyncSeqId
 
 MAX_LISTENERS: Final = 4_096
@@ -49,10 +50,14 @@ class Wake(NamedTuple):
     """The positions that the log has reached.
 
     ``records``: the highest sync SeqId by recipient. ``heads``: the highest SeqId by conversation.
+    ``logged``: the records for live connections, in the order of the log. ``is_interrupted``:
+    records may be missing before them.
     """
 
     records: Mapping[str, SyncSeqId]
     heads: Mapping[str, SeqId]
+    logged: Sequence[LoggedRecord] = ()
+    is_interrupted: bool = False
 
 
 class Listener:
@@ -63,10 +68,14 @@ class Listener:
         heads: By watched conversation, the announced SeqId that the reader has not processed yet.
             The reader removes it.
         is_over: Whether the gateway is about to end, so that the reader may not wait.
+        feed: Messages that the log has brought; None if the reader reads the store alone.
     """
 
-    def __init__(self, wake_ups: WakeUps, user: str, known: SyncSeqId) -> None:
+    def __init__(
+        self, wake_ups: WakeUps, user: str, known: SyncSeqId, feed: RecordFeed | None
+    ) -> None:
         self.user = user
+        self.feed = feed
         self.known = known
         self.heads: dict[str, SeqId] = {}
         self.watched: set[str] = set()
@@ -144,6 +153,7 @@ class WakeUps:
     Attributes:
         is_live: Whether the log is being followed.
         is_closed: Whether the gateway is about to end, so that no new listener may wait.
+        followed: The people whose listeners have a feed. Other threads may look up a person.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -154,6 +164,7 @@ class WakeUps:
         self._count: Counter[str] = Counter()
         self._records = RecentPlaces[SyncSeqId](clock)
         self._heads = RecentPlaces[SeqId](clock)
+        self.followed: Counter[str] = Counter()
 
     @property
     def listeners(self) -> int:
@@ -161,8 +172,12 @@ class WakeUps:
         return self._count.total()
 
     @contextlib.contextmanager
-    def listening(self, user: str) -> Iterator[Listener]:
+    def listening(self, user: str, *, has_feed: bool = False) -> Iterator[Listener]:
         """Registers a listener for the records of one person.
+
+        Args:
+            user: The person.
+            has_feed: Whether the listener gets the messages themselves, see `Listener.feed`.
 
         Raises:
             TooManyListeners: The person has the maximum number of listeners.
@@ -173,8 +188,11 @@ class WakeUps:
         if self.listeners >= MAX_LISTENERS:
             raise NoListenerPlace
         recent = self._records.place(user)
-        listener = Listener(self, user, SyncSeqId(-1) if recent is None else recent)
+        feed = RecordFeed() if has_feed else None
+        listener = Listener(self, user, SyncSeqId(-1) if recent is None else recent, feed)
         self._count[user] += 1
+        if has_feed:
+            self.followed[user] += 1
         self._of_user[user].add(listener)
         try:
             yield listener
@@ -187,6 +205,10 @@ class WakeUps:
         user = listener.user
         self._of_user[user].discard(listener)
         self._count[user] -= 1
+        if listener.feed is not None:
+            self.followed[user] -= 1
+            if not self.followed[user]:
+                del self.followed[user]
         if not self._count[user]:
             del self._of_user[user], self._count[user]
 
@@ -212,6 +234,12 @@ class WakeUps:
 
     def woke(self, wake: Wake) -> None:
         """Applies positions of the log, and wakes the listeners that they concern."""
+        if wake.is_interrupted:
+            for feed in self._feeds(self._of_user):
+                feed.reset()
+        for record in wake.logged:
+            for feed in self._feeds(record.users):
+                feed.put(record)
         self._records.note(wake.records)
         for user in self._of_user.keys() & wake.records.keys():  # faster than a loop over records
             for listener in self._of_user[user]:
@@ -249,6 +277,12 @@ class WakeUps:
         for number, listener in enumerate(listeners):
             await asyncio.sleep(begun + number * interval - now())
             listener.end()
+
+    def _feeds(self, users: Iterable[str]) -> Iterator[RecordFeed]:
+        for user in users:
+            for listener in self._of_user.get(user, ()):
+                if listener.feed is not None:
+                    yield listener.feed
 
     def _wake_all(self) -> None:
         for listener in self._all():

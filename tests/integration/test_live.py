@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
@@ -114,6 +115,34 @@ async def test_a_waiting_request_receives_a_new_message(
             await third
         assert bob.seqs("c") == [1, 2, 3]
         assert await nothing == []
+
+
+async def test_a_live_connection_does_not_wait_for_the_sinks(
+    settings: Settings, http: aiohttp.ClientSession
+) -> None:
+    """While the sink of sync records is stopped, messages arrive, and each once and in order.
+
+    A record of another kind, and the messages after it, arrive when the sink has stored them.
+    """
+    bob = LivePhone(settings, "bob", http)
+
+    async def knows(seq: int) -> bool:
+        assert not following.done()
+        return bob.knows("fast", seq)
+
+    async with gateway(settings), asyncio.timeout(4 * PATIENCE):
+        following = asyncio.create_task(bob.follow())
+        with running(settings, "sinks", "sync"):
+            await asyncio.to_thread(publish, settings, [create("ann", "fast", "bob")])
+            await until(partial(knows, 1), PATIENCE)
+        await asyncio.to_thread(publish, settings, [say("ann", "fast") for _ in range(9)])
+        await until(partial(knows, 10), PATIENCE)
+        join = AddMembers(**by("ann", "fast"), members=["d"])
+        await asyncio.to_thread(publish, settings, [join, say("ann", "fast")])
+        with running(settings, "sinks", "sync"):
+            await until(partial(knows, 12), PATIENCE)
+        assert bob.seqs("fast") == list(range(1, 13))
+        following.cancel()
 
 
 async def test_a_stopping_gateway_answers_and_the_next_gateway_continues(

@@ -23,7 +23,9 @@ from gateway.http.openapi import document
 from gateway.http.tokens import issue_token
 from gateway.live.live_session import LiveSession
 from gateway.log import wake_ups
+from gateway.log.record_feed import LoggedRecord
 from gateway.log.wake_ups import Wake, WakeUps
+from schemas.codec import encode
 from schemas.lifetime import SKIPPED_SINCE, SKIPPED_UNTIL
 from schemas.number_types import BucketNumber, SeqId, SyncSeqId
 from tests.support.gateway import Caller, serving, token_settings
@@ -104,6 +106,34 @@ async def test_records_and_heads_arrive_when_they_are_stored(
     store.put_synced("bob", 6, message("d", 1))
     woken.woke(Wake({"bob": SyncSeqId(6)}, {}))
     assert (await next_message(bob))["kind"] == "records"  # bob gets no head before it
+
+
+async def test_messages_of_the_log_arrive_before_they_are_stored(
+    gateway: Caller, store: FakeStore, woken: WakeUps
+) -> None:
+    """After one record from the store, the next messages come from the log, others do not."""
+    ann = await connect(gateway)
+    assert (await next_message(ann))["next"] == 1
+
+    def log(sync_seq: int, seq: int, *, is_message: bool = True) -> None:
+        value = encode(message("c", seq)) if is_message else None
+        place = SyncSeqId(sync_seq)
+        woken.woke(Wake({"ann": place}, {}, [LoggedRecord(("ann",), ("sync", 0), place, value)]))
+
+    log(5, 4)
+    store.put_synced("ann", 5, message("c", 4))
+    assert (await next_message(ann))["next"] == 5
+    log(7, 5)
+    received = await next_message(ann)
+    assert (received["next"], received["records"][0]["record"]["seq"]) == (7, 5)
+    log(9, 6, is_message=False)
+    log(11, 7)
+    with pytest.raises(TimeoutError):
+        await ann.receive(timeout=0.3)
+    for sync_seq, seq in ((7, 5), (9, 6), (11, 7)):
+        store.put_synced("ann", sync_seq, message("c", seq))
+    received = await next_message(ann)
+    assert [each["sync_seq"] for each in received["records"]] == [9, 11]
 
 
 async def test_an_entry_arrives_when_it_is_stored(gateway: Caller, store: FakeStore) -> None:

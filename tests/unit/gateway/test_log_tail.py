@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from devstack.ports import free_ports
 from gateway.log import log_tail
@@ -13,6 +14,7 @@ from gateway.log.wake_ups import Wake, WakeUps
 from gateway.writes.outcome_waiters import OutcomeWaiters
 from schemas.codec import encode
 from schemas.number_types import SeqId, SyncSeqId
+from schemas.recipients import recipients_key
 from schemas.records import SendMessage, TextContent
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -60,36 +62,47 @@ async def test_passed_wake_ups_are_merged_and_bounded(monkeypatch: pytest.Monkey
             woken.append(wake)
 
     tail = LogTail(Settings(), Noting())
-    tail._hand_over({"ann": SyncSeqId(1), "bob": SyncSeqId(5)}, {})  # noqa: SLF001 - the call of its thread
-    tail._hand_over({"ann": SyncSeqId(3)}, {"c": SeqId(2)})  # noqa: SLF001 - the same
-    waiting = asyncio.create_task(asyncio.to_thread(tail._hand_over, {"eve": SyncSeqId(1)}, {}))  # noqa: SLF001 - the same
+    tail._hand_over({"ann": SyncSeqId(1), "bob": SyncSeqId(5)}, {}, [])  # noqa: SLF001 - the call of its thread
+    tail._hand_over({"ann": SyncSeqId(3)}, {"c": SeqId(2)}, [])  # noqa: SLF001 - the same
+    handing = asyncio.to_thread(tail._hand_over, {"eve": SyncSeqId(1)}, {}, [])  # noqa: SLF001 - the same
+    waiting = asyncio.create_task(handing)
     await asyncio.wait_for(waiting, 10)
 
     async def all_came() -> bool:
         return len(woken) == 2
 
     await until(all_came, 10)
-    assert woken[0] == ({"ann": 3, "bob": 5}, {"c": 2})
-    assert woken[1:] == [({"eve": 1}, {})]
+    assert [each[:2] for each in woken] == [
+        ({"ann": 3, "bob": 5}, {"c": 2}), ({"eve": 1}, {})
+    ]  # fmt: skip
 
 
-class TimelineMessage:
-    """An entry of the conversation ``c``, as the client of Kafka returns it."""
+class ReadMessage:
+    """A message in the conversation ``c``, as the client of Kafka returns the record.
 
-    def __init__(self) -> None:
+    ``recipients``: None for the conversation timeline.
+    """
+
+    def __init__(self, offset: int = 9, recipients: list[str] | None = None) -> None:
         self.entry = message("c", 7)
+        self._offset = offset
+        self._recipients = recipients
 
     def topic(self) -> str:
         """The topic."""
-        return Settings().topic(Topic.TIMELINE)
+        return Settings().topic(Topic.TIMELINE if self._recipients is None else Topic.SYNC)
+
+    def partition(self) -> int:
+        """The partition."""
+        return 0
 
     def key(self) -> bytes:
-        """The conversation."""
-        return b"c"
+        """The conversation, or the recipients."""
+        return b"c" if self._recipients is None else recipients_key(self._recipients)
 
     def offset(self) -> int:
         """The offset."""
-        return 9
+        return self._offset
 
     def error(self) -> None:
         """No error."""
@@ -101,7 +114,7 @@ class TimelineMessage:
 
 async def test_the_outcome_of_a_later_command_is_found() -> None:
     """The tail passes outcomes to waiters that were empty when the tail was made."""
-    waiters, arrived = OutcomeWaiters(), TimelineMessage()
+    waiters, arrived = OutcomeWaiters(), ReadMessage()
     tail = LogTail(Settings(), WakeUps(), waiters)
     entry = arrived.entry
     waiter = waiters.register(
@@ -117,3 +130,45 @@ async def test_the_outcome_of_a_later_command_is_found() -> None:
     tail._take([arrived])  # type: ignore[list-item]  # noqa: SLF001 - the call of its thread
     async with asyncio.timeout(10):
         assert (await waiter.outcome).seq == 7
+
+
+async def test_messages_go_to_the_feeds_of_their_recipients() -> None:
+    """A feed has the messages after the first record; a new connection to Kafka begins again."""
+    wake_ups = WakeUps()
+    tail = LogTail(Settings(), wake_ups)
+
+    async def read(*offsets: int) -> None:
+        records = [ReadMessage(offset, ["ann", "bob"]) for offset in offsets]
+        tail._take(records)  # type: ignore[arg-type]  # noqa: SLF001 - the call of its thread
+        await asyncio.sleep(0)
+
+    with (
+        wake_ups.listening("bob", has_feed=True) as bob,
+        wake_ups.listening("ann") as ann,
+    ):
+        assert ann.feed is None
+        assert bob.feed is not None
+        await read(4, 6, 9)
+        assert [seq for seq, _ in bob.feed.after(SyncSeqId(4), 10)] == [6, 9]
+        assert bob.feed.after(SyncSeqId(6), 10) == [(9, encode(message("c", 7)))]
+        tail._interrupt()  # noqa: SLF001 - the call of its thread
+        await read(12)
+        assert bob.feed.after(SyncSeqId(9), 10) == []
+        await read(13)
+        assert [seq for seq, _ in bob.feed.after(SyncSeqId(12), 10)] == [13]
+    assert not wake_ups.followed
+
+
+def test_records_that_the_log_has_dropped_end_the_consumer() -> None:
+    """A jump over records that were not read must not look like the next record."""
+
+    class Dropped(ReadMessage):
+        def error(self) -> KafkaError:  # type: ignore[override]
+            return KafkaError(KafkaError._AUTO_OFFSET_RESET)  # noqa: SLF001 - its public name
+
+    async def take() -> None:
+        tail = LogTail(Settings(), WakeUps())
+        tail._take([Dropped()])  # type: ignore[list-item]  # noqa: SLF001 - the call of its thread
+
+    with pytest.raises(KafkaException):
+        asyncio.run(take())
