@@ -24,6 +24,7 @@ from benchmarks import (
     live_memory,
     neighbours,
     pages,
+    posting,
     report,
     sequencer,
     sync_sink,
@@ -39,6 +40,7 @@ _VARIABLES: Final = {
 _BENCHMARKS: Final[Mapping[str, Callable[[], Iterator[Figure]]]] = {
     # First: the other benchmarks leave gigabytes that the disk still has to write.
     "delay": delay.figures,
+    "posting": posting.figures,
     "neighbours": neighbours.figures,
     "sequencer": sequencer.figures,
     "growth": growth.figures,

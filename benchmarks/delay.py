@@ -1,4 +1,7 @@
-"""The delay from send to arrival at a following consumer, at a steady 1,000 messages a second.
+"""The delay from send to arrival at a following consumer, at a steady rate of messages.
+
+1. At 1,000 messages a second. 2. At 500 messages a second, with different numbers of partitions:
+each partition is a lane with transactions of its own.
 
 One worker; every message has three recipients, and one of them follows. The clock starts before
 `produce` and stops when `poll` returns the record, in one process.
@@ -11,7 +14,7 @@ import statistics
 import threading
 import time
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from confluent_kafka import Consumer, Producer
 
@@ -30,37 +33,69 @@ RATE: Final = 1_000
 """Messages a second."""
 ROUNDS: Final = 5
 SECONDS: Final = 25
-WARM_UP: Final = 15_000
-"""Number of messages at the start that do not count: the broker's JVM is still compiling its
-code.
-"""
+WARM_UP_SECONDS: Final = 15
+"""Time at the start that does not count: the broker's JVM is still compiling its code."""
+SLOW_RATE: Final = 500
+SLOW_SECONDS: Final = 14
+SLOW_WARM_UP_SECONDS: Final = 6
+PARTITIONS: Final = (8, 4, 2)
 CONVERSATIONS: Final = 100
 FOLLOWER: Final = "follower"
 _ARRIVAL_SECONDS: Final = 60.0
+
+
+class Flight(NamedTuple):
+    """A steady rate in messages a second, its duration, and the part that does not count."""
+
+    rate: int
+    seconds: int
+    warm_up_seconds: int
+
+
+_FAST: Final = Flight(RATE, SECONDS, WARM_UP_SECONDS)
+_SLOW: Final = Flight(SLOW_RATE, SLOW_SECONDS, SLOW_WARM_UP_SECONDS)
 
 
 def figures() -> Iterator[Figure]:
     """The delay, with its percentiles as variants."""
     rounds: dict[str, list[float]] = {"p50": [], "p99": []}
     for _ in range(ROUNDS):
-        with deployment() as settings, worker(settings, "stream_processors"):
-            delays = sorted(Flight(settings).run())
-        rounds["p50"].append(statistics.median(delays) * 1000)
-        rounds["p99"].append(delays[int(len(delays) * 0.99)] * 1000)
+        for name, delay in zip(rounds, _percentiles(_FAST), strict=True):
+            rounds[name].append(delay)
     yield Figure(
         f"send to arrival at {RATE:,} messages/s, fan-out 3",
         "ms",
         rounds,
         [Target("p50", 20, direction="at_most"), Target("p99", 60, direction="at_most")],
     )
+    yield _by_partitions()
 
 
-class Flight:
+def _by_partitions() -> Figure:
+    rounds: dict[str, list[float]] = {}
+    for _ in range(ROUNDS):
+        for number in PARTITIONS:
+            found = _percentiles(_SLOW, partitions=number, sync_partitions=number)
+            for name, delay in zip(("p50", "p99"), found, strict=True):
+                rounds.setdefault(f"{number} partitions, {name}", []).append(delay)
+    return Figure(f"send to arrival at {SLOW_RATE} messages/s, fan-out 3", "ms", rounds)
+
+
+def _percentiles(flight: Flight, **overrides: int) -> tuple[float, float]:
+    """The median and the 99th percentile in milliseconds of one flight, in a fresh deployment."""
+    with deployment(**overrides) as settings, worker(settings, "stream_processors"):
+        delays = sorted(SteadySender(settings, flight).run())
+    return statistics.median(delays) * 1000, delays[int(len(delays) * 0.99)] * 1000
+
+
+class SteadySender:
     """Sends at a steady rate in one thread, follows in the other."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, flight: Flight) -> None:
         self._settings = settings
-        self._sent = [0.0] * (RATE * SECONDS)
+        self._rate = flight.rate
+        self._uncounted = flight.rate * flight.warm_up_seconds
+        self._sent = [0.0] * (flight.rate * flight.seconds)
 
     def run(self) -> list[float]:
         """The delays in seconds, without those of the warm-up messages."""
@@ -73,7 +108,7 @@ class Flight:
             sending.start()
             arrived = {_number(each): each.at for each in _collect(consumer, len(self._sent))}
             sending.join()
-        return [arrived[n] - self._sent[n] for n in range(WARM_UP, len(self._sent))]
+        return [arrived[n] - self._sent[n] for n in range(self._uncounted, len(self._sent))]
 
     def _create(self, producer: Producer) -> None:
         for n in range(CONVERSATIONS):
@@ -90,7 +125,7 @@ class Flight:
         topic = self._settings.topic(Topic.MESSAGES)
         start = time.perf_counter()
         for n in range(len(self._sent)):
-            pause = start + n / RATE - time.perf_counter()
+            pause = start + n / self._rate - time.perf_counter()
             if pause > 0:
                 time.sleep(pause)
             command = _message(n)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, TopicPartition
 
@@ -25,9 +25,9 @@ from schemas.topics import Topic
 
 
 @contextmanager
-def deployment() -> Iterator[Settings]:
+def deployment(**overrides: Any) -> Iterator[Settings]:
     """A deployment in its own namespace, with its topics; the topics are removed at the end."""
-    settings = Settings(namespace=f"bench-{secrets.token_hex(4)}")
+    settings = Settings(namespace=f"bench-{secrets.token_hex(4)}", **overrides)
     create_topics(settings)
     try:
         yield settings

@@ -1,0 +1,174 @@
+"""Messages by ``POST`` through one gateway process, with the load generator on the same cores.
+
+1. The delay from the begin of a ``POST`` to the arrival on the recipient's live connection, at a
+   steady rate, while the whole path runs: sequencer, message sink, sync sink, gateway. Each of the
+   conversations has a sender and a recipient, and each recipient has a live connection.
+2. The messages a second that the gateway answers with 201 to clients that post one message after
+   the other.
+
+Every message must arrive, and every response must be a 201. IM_KAFKA_BOOTSTRAP and
+IM_CASSANDRA_HOSTS name the servers; searches need another server and another sink, which do not
+run. ``python -m benchmarks posting``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Final
+
+from aiohttp import ClientSession
+from pydantic import SecretStr
+
+from backends.cassandra.session import cassandra_session
+from backends.identity.log_identity import check_log
+from backends.identity.store_claim import claim_store
+from benchmarks.deployment import deployment
+from benchmarks.posting_clients import PostingConnection, Recipients
+from benchmarks.results import Figure, Target
+from benchmarks.worker import worker
+from devstack.ports import free_ports
+from schemas.settings import Settings
+
+RATE: Final = 500
+"""Messages a second in the measurement of the delay."""
+PAIRS: Final = 100
+"""Conversations of two people, with as many live connections."""
+WARM_UP_SECONDS: Final = 20
+"""The JVMs of the servers are still compiling their code."""
+SECONDS: Final = 10
+ROUNDS: Final = 5
+CLIENTS: Final = 64
+"""Connections that post without a pause."""
+
+SECRET: Final = "a secret of the benchmarks, of 32 bytes"  # noqa: S105 - protects nothing
+_START_SECONDS: Final = 60.0
+_ARRIVAL_SECONDS: Final = 60.0
+
+
+def figures() -> Iterator[Figure]:
+    """The delay with its percentiles as variants, and the rate with and without sinks."""
+    with _deployed(("message", "sync")) as settings:
+        yield asyncio.run(_delay(settings))
+        with_sinks = asyncio.run(_rate(settings))
+    with _deployed(()) as settings:
+        alone = asyncio.run(_rate(settings))
+    yield Figure(
+        "POST answered with 201, one gateway process",
+        "messages/s",
+        {"gateway and sequencer": alone, "with both sinks": with_sinks},
+        [Target("gateway and sequencer", 1_500)],
+    )
+
+
+@contextmanager
+def _deployed(sinks: tuple[str, ...]) -> Iterator[Settings]:
+    """A running deployment without limits of commands, with these sinks."""
+    with deployment() as plain, ExitStack() as stack:
+        settings = plain.model_copy(
+            update={"gateway_port": free_ports(1)[0], "jwt_secret": SecretStr(SECRET)}
+        )
+        with cassandra_session(settings) as session:
+            claim_store(session, settings, check_log(settings))
+        limits = ("COMMANDS_PER_SECOND", "CONVERSATION_COMMANDS_PER_SECOND", "ADDITIONS_PER_HOUR")
+        environment = {f"IM_HTTP_{name}": "1000000" for name in limits} | {
+            "IM_GATEWAY_PORT": str(settings.gateway_port),
+            "IM_JWT_SECRET": SECRET,
+            "IM_WRITE_WAIT": "PT8S",
+        }
+        for module in (["stream_processors"], *(["sinks", name] for name in sinks), ["gateway"]):
+            stack.enter_context(worker(settings, *module, environment=environment))
+        yield settings
+        with cassandra_session(settings) as session:
+            session.execute(f"DROP KEYSPACE {settings.keyspace}", timeout=60)
+
+
+async def _delay(settings: Settings) -> Figure:
+    rounds: dict[str, list[float]] = {"p50": [], "p99": []}
+    async with ClientSession() as http:
+        senders = await _begin(settings, http)
+        async with Recipients(settings, http, PAIRS) as recipients:
+            await _steady(senders, recipients, WARM_UP_SECONDS)
+            for _ in range(ROUNDS):
+                delays = sorted(await _steady(senders, recipients, SECONDS))
+                rounds["p50"].append(statistics.median(delays) * 1000)
+                rounds["p99"].append(delays[int(len(delays) * 0.99)] * 1000)
+        for sender in senders:
+            sender.close()
+    return Figure(
+        f"POST to arrival on a live connection at {RATE} messages/s",
+        "ms",
+        rounds,
+        [Target("p50", 25, direction="at_most"), Target("p99", 80, direction="at_most")],
+    )
+
+
+async def _begin(settings: Settings, http: ClientSession) -> list[PostingConnection]:
+    """A connection of each sender, whose conversation exists."""
+    await _await_gateway(settings, http)
+    senders = [PostingConnection(settings, number) for number in range(PAIRS)]
+    for sender in senders:
+        await sender.open()
+        await sender.create()
+    return senders
+
+
+async def _await_gateway(settings: Settings, http: ClientSession) -> None:
+    address = f"http://{settings.gateway_host}:{settings.gateway_port}/healthz"
+    async with asyncio.timeout(_START_SECONDS):
+        while True:
+            try:
+                async with http.get(address) as response:
+                    if (await response.json())["status"] in {"ok", "degraded"}:
+                        return
+            except OSError:
+                pass
+            await asyncio.sleep(0.2)
+
+
+async def _steady(
+    senders: list[PostingConnection], recipients: Recipients, seconds: int
+) -> list[float]:
+    """Posts at the steady rate; returns the delay of each message in seconds.
+
+    The clock of a message starts at its time in the schedule, also if the generator is late.
+    """
+    count, begin = RATE * seconds, recipients.count
+    start = time.perf_counter() + 0.1
+    due = [start + number / RATE for number in range(count)]
+
+    async def post(sender: int) -> None:
+        for number in range(sender, count, PAIRS):
+            await asyncio.sleep(due[number] - time.perf_counter())
+            await senders[sender].send(f"m{begin + number}")
+
+    await asyncio.gather(*(post(sender) for sender in range(PAIRS)))
+    async with asyncio.timeout(_ARRIVAL_SECONDS):
+        arrived = await recipients.all_up_to(begin + count)
+    return [arrived[begin + number] - due[number] for number in range(count)]
+
+
+async def _rate(settings: Settings) -> list[float]:
+    """Messages a second of each round."""
+    async with ClientSession() as http:
+        senders = await _begin(settings, http)
+    found = []
+    for seconds in (WARM_UP_SECONDS // 2, *([SECONDS // 2] * ROUNDS)):
+        start = time.perf_counter()
+        posting = (_post_until(sender, start + seconds) for sender in senders[:CLIENTS])
+        counts = await asyncio.gather(*posting)
+        found.append(sum(counts) / (time.perf_counter() - start))
+    for sender in senders:
+        sender.close()
+    return found[1:]
+
+
+async def _post_until(sender: PostingConnection, end: float) -> int:
+    count = 0
+    while time.perf_counter() < end:
+        await sender.send("The quick brown fox jumps over the lazy dog.")
+        count += 1
+    return count
