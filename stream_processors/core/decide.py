@@ -74,9 +74,8 @@ def decide(
     """
     if not is_client_msg_id(command.client_msg_id):
         return rejected(command, at, "invalid")
-    past = None if conversation is None else conversation.window_of(command)
-    if past is None:
-        past = _past_without_window(conversation, command, strangers)
+    window = None if conversation is None else conversation.window_of(command)
+    past = _past_without_window(conversation, command, strangers) if window is None else window
     if type(command) is MarkRead:  # a third of the cost of isinstance
         return decide_mark(conversation, past, command, at)
     digest = digest_of(command)
@@ -89,7 +88,7 @@ def decide(
             effect = _effect(limits, conversation, command, at)
     except Refused as refused:
         return rejected(command, at, refused.code)
-    return Accept(effect, command, digest)
+    return Accept(effect, command, digest, window)
 
 
 def refusal_to_remember(
