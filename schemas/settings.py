@@ -17,7 +17,7 @@ from schemas.errors import ConfigurationError
 from schemas.http_limits import HttpLimitSettings
 from schemas.limits import Limits
 from schemas.number_types import Milliseconds
-from schemas.records import NewDevicePolicy
+from schemas.records import MAX_ID_LENGTH, NewDevicePolicy
 from schemas.token_settings import TokenSettings
 from schemas.topics import Topic
 
@@ -106,6 +106,13 @@ def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def _operators(text: str) -> str:
+    ids = _listed(text)
+    if not all(each.isprintable() and len(each) <= MAX_ID_LENGTH for each in ids):
+        raise ValueError(f"must be ids of 1 to {MAX_ID_LENGTH} printable characters")
+    return text
+
+
 _NOT_IN_A_KEYSPACE = re.compile(r"[^a-z0-9_]")
 
 
@@ -133,6 +140,8 @@ class Settings(TokenSettings, HttpLimitSettings):
     gateway_port: int = Field(default=8080, ge=1, le=65535)
     cors_origins: Annotated[str, AfterValidator(_origins)] = ""
     """Origins of web pages that may use the gateway, separated by commas; by default none."""
+    operators: Annotated[str, AfterValidator(_operators)] = ""
+    """People who may see the pipeline at the gateway, separated by commas; by default nobody."""
 
     partitions: int = Field(default=8, ge=1, le=4_000)
     """Partitions of ``messages``, ``timeline`` and ``state``: the maximum number of workers."""
@@ -210,6 +219,11 @@ class Settings(TokenSettings, HttpLimitSettings):
     def permitted_origins(self) -> frozenset[str]:
         """The origins of web pages that may use the gateway."""
         return frozenset(_listed(self.cors_origins))
+
+    @property
+    def operator_ids(self) -> frozenset[str]:
+        """The people who may see the pipeline."""
+        return frozenset(_listed(self.operators))
 
     def topic(self, topic: Topic) -> str:
         """The name of a topic in this deployment."""

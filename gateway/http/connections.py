@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final, Protocol
 
+from aiohttp import web
+
 from gateway import bounds
 from gateway.http.load_problems import too_many_connections
 
@@ -111,3 +113,6 @@ class Connections:
             del self._of_user[user][connection]
             if not self._of_user[user]:
                 del self._of_user[user]
+
+
+CONNECTIONS: Final = web.AppKey("connections", Connections)

@@ -11,12 +11,14 @@ from gateway import bounds
 from gateway.contacts.contact_log import Contacts, NoContacts, NotedContacts
 from gateway.contacts.contact_producer import ContactProducer
 from gateway.http.command_routes import WRITING_GATEWAY, WritingGateway, add_command_routes
+from gateway.http.connections import CONNECTIONS, Connections
 from gateway.http.cross_origin import cross_origin_headers
 from gateway.http.deployment_guard import Checked, DeploymentGuard
 from gateway.http.draining import DRAINING, Draining
 from gateway.http.gateway_health import Health
 from gateway.http.middleware import middlewares, prepare_headers
 from gateway.http.page import add_page_routes
+from gateway.http.pipeline_routes import PipelineView, add_pipeline_view
 from gateway.http.request_places import PLACES, RequestPlaces
 from gateway.http.routes import GATEWAY, ROUTES, WRITING_ROUTES, Gateway
 from gateway.http.tokens import TokenVerifier, key_source
@@ -25,6 +27,7 @@ from gateway.log.barrier import NO_BARRIER, Barrier, LogBarrier
 from gateway.log.log_ends import Ends, LogEnds, NoEnds
 from gateway.log.log_tail import LogTail
 from gateway.log.wake_ups import WakeUps
+from gateway.pipeline.pipeline_reader import NoPipeline, PipelineReader, PipelineState
 from gateway.reads.device_registry import NewDevices
 from gateway.store.cassandra_store import CassandraStore
 from gateway.store.coalescing import CoalescingStore
@@ -51,6 +54,7 @@ def make_app(  # noqa: PLR0913 - the parts of the gateway
     contacts: Contacts | None = None,
     barrier: Barrier = NO_BARRIER,
     writes: Writes | None = None,
+    pipeline: PipelineState | None = None,
 ) -> web.Application:
     """The gateway on an existing store and index.
 
@@ -59,7 +63,8 @@ def make_app(  # noqa: PLR0913 - the parts of the gateway
     ``checked`` is not served; without ``checked`` all data is. ``contacts`` records contacts;
     without ``contacts`` none are recorded. ``barrier`` waits for the message sink; without
     ``barrier`` the store counts as complete. ``writes`` has the parts that write; without
-    ``writes`` the routes that write answer 503.
+    ``writes`` the routes that write answer 503. ``pipeline`` reads the pipeline for operators;
+    without ``pipeline`` there is none.
 
     Raises:
         ConfigurationError: The keys for tokens are missing or not safe.
@@ -69,16 +74,19 @@ def make_app(  # noqa: PLR0913 - the parts of the gateway
     ends = NoEnds() if ends is None else ends
     contacts = NoContacts() if contacts is None else contacts
     writes = writes_to(settings, NO_COMMAND_LOG) if writes is None else writes
+    pipeline = NoPipeline() if pipeline is None else pipeline
     places = RequestPlaces()
     tokens = TokenVerifier(settings, keys)
     draining = Draining(wake_ups, settings.drain_notice.total_seconds())
     layers = middlewares(tokens, checked, places, settings.permitted_origins, draining)
     app = web.Application(middlewares=layers, client_max_size=bounds.MAX_BODY_BYTES)
-    app[PLACES], app[DRAINING] = places, draining
+    app[PLACES], app[DRAINING], app[CONNECTIONS] = places, draining, Connections()
     health = Health(store, index, wake_ups, checked, draining)
     new = NewDevices(settings.new_device, settings.new_device_window)
     shared = CoalescingStore(store)
     app[GATEWAY] = Gateway(shared, index, health, wake_ups, new, ends, contacts, barrier)
+    view = PipelineView(settings.operator_ids, pipeline, health, wake_ups)
+    add_pipeline_view(app, view)
     for path, handler in ROUTES:
         app.router.add_get(path, handler)
     for method, path, handler in WRITING_ROUTES:
@@ -124,6 +132,7 @@ async def compose(settings: Settings) -> web.Application:
     writes = writes_to(settings, commands)
     tail = LogTail(settings, wake_ups, writes.waiters)
     guard = DeploymentGuard(settings)
+    pipeline = PipelineReader(settings)
     contact_producer = ContactProducer(settings) if settings.skip_inactive else None
 
     async def servers(_app: web.Application) -> AsyncIterator[None]:
@@ -135,6 +144,7 @@ async def compose(settings: Settings) -> web.Application:
         guard.start()
         yield
         guard.stop()
+        await pipeline.stop()
         await commands.stop()
         await tail.stop()
         await index.stop()
@@ -150,6 +160,7 @@ async def compose(settings: Settings) -> web.Application:
     app = make_app(
         settings, store, index, wake_ups, ends,
         checked=guard.checked, contacts=contacts, barrier=barrier, writes=writes,
+        pipeline=pipeline,
     )  # fmt: skip
     app.cleanup_ctx.append(servers)
     return app

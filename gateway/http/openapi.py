@@ -16,7 +16,7 @@ from gateway.http.openapi_parts import (
     reference,
     response,
 )
-from schemas.http import answers, bodies, device_answers, live_messages
+from schemas.http import answers, bodies, device_answers, live_messages, pipeline_answers
 from schemas.http.queries import (
     BeginningsQuery,
     ConversationsQuery,
@@ -24,6 +24,7 @@ from schemas.http.queries import (
     MembersQuery,
     MessagesQuery,
     NoQuery,
+    PipelineQuery,
     SearchQuery,
     SyncQuery,
 )
@@ -48,6 +49,7 @@ _SHOWN: Final = (
     bodies.RegisterDevice,
     bodies.MoveCursor,
     answers.ProblemDetails,
+    pipeline_answers.PipelineShown,
     *COMMAND_STRUCTS,
     AnyEntry,
     AnySyncRecord,
@@ -166,6 +168,13 @@ def _operations() -> dict[str, dict[str, Any]]:
             "404",
         ),
         "/v1/live": _live(),
+        "/v1/pipeline": operation(
+            "The stages of the pipeline with rates, lags and delays, and dead letters, for "
+            "operators. The answer is at most a second old",
+            "PipelineShown",
+            PipelineQuery,
+            "403",
+        ),
         "/v1/devices": operation("The caller's devices, by id", "DevicesShown", NoQuery),
         "/v1/devices/{id}": named(
             operation("A device of the caller", "DeviceShown", NoQuery, "404")

@@ -1,7 +1,8 @@
-"""The page: a web client under ``/``. Its files need no token, and contain nothing of any person.
+"""The pages: a web client under ``/``, and the pipeline for operators under ``/pipeline``.
 
-The files are read when the gateway starts. A request for any other name gets 404, so no request
-reads the disk. The folder ``client`` is the JavaScript client.
+Their files need no token, and contain nothing of any person. The files are read when the gateway
+starts. A request for any other name gets 404, so no request reads the disk. The folder ``client``
+is the JavaScript client.
 """
 
 from __future__ import annotations
@@ -13,9 +14,14 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-PAGE_ROUTES: Final = ("/", "/page/{file}", "/page/client/{file}")
+PAGE_ROUTES: Final = (
+    "/",
+    "/pipeline",
+    "/service-worker.js",  # its place in the tree permits it to serve "/"
+    "/page/{file}",
+    "/page/client/{file}",
+)
 
-_INDEX: Final = "index.html"
 _CLIENT: Final = "client"
 _TYPES: Final = {
     ".html": "text/html",
@@ -24,10 +30,11 @@ _TYPES: Final = {
     ".svg": "image/svg+xml",
 }
 _HEADERS: Final = {
-    # Scripts and styles come from the files of the page only, never from inside a document.
+    # Scripts and styles come from the files of the page only, never from inside a document. The
+    # one trusted type is the address of the service worker.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types service-worker",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -35,12 +42,15 @@ _HEADERS: Final = {
 
 
 def add_page_routes(app: web.Application) -> None:
-    """Adds the routes of the page."""
-    page = files("gateway") / "page"
+    """Adds the routes of the pages."""
+    folder = files("gateway") / "page"
+    page = _read(folder)
     handlers = (
-        _serve({"": _read(page)[_INDEX]}),
-        _serve(_read(page)),
-        _serve(_read(page / _CLIENT)),
+        _serve({"": page["index.html"]}),
+        _serve({"": page["pipeline.html"]}),
+        _serve({"": page["service-worker.js"]}),
+        _serve(page),
+        _serve(_read(folder / _CLIENT)),
     )
     for path, handler in zip(PAGE_ROUTES, handlers, strict=True):
         app.router.add_get(path, handler)

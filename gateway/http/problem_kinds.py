@@ -9,6 +9,7 @@ Problem
 ├── 400 not-http             a request line or a header that is not HTTP, or longer than allowed
 ├── 401 unauthorized         no token, or an invalid one
 ├── 403 origin-not-permitted a live connection of a web page of another origin
+├── 403 not-an-operator      the caller is not an operator of the deployment
 ├── 403 not-a-member         the caller was a member, and only present members may read this
 ├── 404 not-found            the conversation does not exist, or the caller was never a member
 ├── 404 no-such-device       the device was never registered, or was removed
@@ -103,6 +104,16 @@ def not_a_member() -> Problem:
         kind="not-a-member",
         title="Not a member",
         detail="You are not a member of the conversation now.",
+    )
+
+
+def not_an_operator() -> Problem:
+    """Only operators may see the pipeline."""
+    return Problem(
+        status=403,
+        kind="not-an-operator",
+        title="Not an operator",
+        detail="You are not an operator of this deployment: see IM_OPERATORS.",
     )
 
 

@@ -29,10 +29,16 @@ USER: Final = web.RequestKey("user", str)
 
 
 class RequestPlaces:
-    """The places of one gateway."""
+    """The places of one gateway.
+
+    Attributes:
+        in_hand: The number of requests in flight that have a place of the gateway.
+        taken: The number of requests that have had such a place.
+    """
 
     def __init__(self) -> None:
-        self._in_hand = 0
+        self.in_hand = 0
+        self.taken = 0
         self._of_user: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     @contextlib.asynccontextmanager
@@ -60,13 +66,14 @@ class RequestPlaces:
         Raises:
             Problem: 503, if no place is free.
         """
-        if self._in_hand >= bounds.MAX_REQUESTS:
+        if self.in_hand >= bounds.MAX_REQUESTS:
             raise load_problems.busy()
-        self._in_hand += 1
+        self.in_hand += 1
+        self.taken += 1
         try:
             yield
         finally:
-            self._in_hand -= 1
+            self.in_hand -= 1
 
 
 PLACES: Final = web.AppKey("places", RequestPlaces)

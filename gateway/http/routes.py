@@ -22,6 +22,7 @@ from gateway.http.live_requests import LiveConnection, LiveRequests
 from gateway.http.load_problems import RETRY_SECONDS
 from gateway.http.middleware import EXPIRES, LIVE, TOKEN_DEVICE
 from gateway.http.parameters import parse_parameters
+from gateway.http.pipeline_routes import get_pipeline
 from gateway.http.problem_kinds import bad_body, bad_parameter, upgrade_required
 from gateway.http.request_bodies import json_response, read_body
 from gateway.http.request_places import PLACES, USER
@@ -270,6 +271,7 @@ ROUTES: Final[tuple[tuple[str, Handler], ...]] = (
     ("/v1/devices", get_devices),
     ("/v1/devices/{id}", get_device),
     ("/v1/devices/{id}/conversations", get_beginnings),
+    ("/v1/pipeline", get_pipeline),
     (LIVE, get_live),
 )
 """The GET handler of each path."""

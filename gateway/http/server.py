@@ -16,7 +16,7 @@ from aiohttp import web
 
 from gateway import bounds
 from gateway.http.connection import Connection
-from gateway.http.connections import Connections
+from gateway.http.connections import CONNECTIONS, Connections
 from gateway.http.draining import DRAINING
 from gateway.http.problems import problem_of
 from gateway.log_lines import server_log
@@ -66,7 +66,8 @@ class Runner(web.AppRunner):
 
     def __init__(self, app: web.Application, shutdown_seconds: float) -> None:
         super().__init__(app, shutdown_timeout=_CANCEL_SECONDS)
-        self.connections = Connections()
+        of_app = app.get(CONNECTIONS)
+        self.connections = Connections() if of_app is None else of_app
         self._finish_seconds = shutdown_seconds
         self._sweeping: asyncio.Task[None] | None = None
 

@@ -1,6 +1,6 @@
 /** The page: signs in, connects, and joins the list, the search and the open conversation. */
 import { connect, openBrowserStorage, userOf } from "./client/im-timeline.js";
-import { ConversationView, tellRejection } from "./conversation-view.js";
+import { ConversationView } from "./conversation-view.js";
 import { byId, notify, paintAvatar } from "./dom.js";
 import { ListView } from "./list-view.js";
 import { SearchView } from "./search-view.js";
@@ -9,6 +9,9 @@ import { changeLanguage, translate, word } from "./words.js";
 
 /** SeqIds of a conversation that a new window begins with; the gateway has the earlier ones. */
 const WINDOW = 200;
+
+const DEPLOYMENT = "im-timeline:deployment";
+const HEALTH_MS = 3_000;
 
 let client = null;
 let list = null;
@@ -23,14 +26,50 @@ function welcome(reason = "") {
   byId("token").focus();
 }
 
-/** The id of the deployment. A browser may have local copies of an earlier one at this address. */
+/**
+ * The id of the deployment. A browser may have local copies of an earlier one at this address.
+ * Without a network it is the last known one; another id, found later, loads the page again.
+ */
 async function deployment() {
-  for (;;) {
-    const health = await fetch("/healthz").then((response) => response.json(), () => null);
-    if (health?.deployment) return health.deployment;
-    byId("state").textContent = word("connecting");
-    await new Promise((resolve) => setTimeout(resolve, 1_000));
+  const last = localStorage.getItem(DEPLOYMENT);
+  let found = await askDeployment();
+  if (found === null && last !== null) {
+    void untilFound().then((later) => later !== last && location.reload());
+    return last;
   }
+  found ??= await untilFound();
+  localStorage.setItem(DEPLOYMENT, found);
+  return found;
+}
+
+async function untilFound() {
+  for (;;) {
+    byId("state").textContent ||= word("connecting");
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    const found = await askDeployment();
+    if (found === null) continue;
+    localStorage.setItem(DEPLOYMENT, found);
+    return found;
+  }
+}
+
+/** The id; null if the gateway does not answer, or does not know it yet. */
+async function askDeployment() {
+  try {
+    const response = await fetch("/healthz", { signal: AbortSignal.timeout(HEALTH_MS) });
+    return (await response.json()).deployment || null;
+  } catch {
+    return null;
+  }
+}
+
+/** The service worker has the files of the page, so that a reload works without a network. */
+function storeFiles() {
+  const { serviceWorker } = navigator;
+  if (serviceWorker === undefined) return;
+  const address = "/service-worker.js";
+  const policy = globalThis.trustedTypes?.createPolicy("service-worker", { createScriptURL: () => address });
+  serviceWorker.register(policy?.createScriptURL("") ?? address).catch(() => {}); // only comfort
 }
 
 async function begin(token) {
@@ -70,7 +109,8 @@ async function open(convId, seq = null) {
   byId("nothing-open").hidden = true;
   byId("conversation").hidden = false;
   await opened.open(seq, terms);
-  byId("text").focus({ preventScroll: true });
+  // On a phone, the focus would open the keyboard over the messages.
+  if (matchMedia("(hover: hover)").matches) byId("text").focus({ preventScroll: true });
 }
 
 function backToList() {
@@ -110,6 +150,12 @@ async function create(event) {
   }
 }
 
+/** Tell the person that a command was rejected. */
+function tellRejection({ error, command }) {
+  if (error === null || command.kind === "read") return;
+  notify(word("rejected", { reason: word(error.code) }));
+}
+
 function showWords() {
   translate();
   if (client === null) return;
@@ -132,7 +178,7 @@ byId("sign-in").addEventListener("submit", (event) => {
   event.preventDefault();
   const field = byId("token");
   if (signIn(field.value)) void begin(currentToken());
-  else field.select();
+  else welcome(word("notToken"));
   field.value = "";
 });
 byId("sign-out").addEventListener("click", () => void leave());
@@ -152,6 +198,7 @@ for (const button of document.querySelectorAll("button.language")) {
 document.addEventListener("keydown", pressed);
 window.addEventListener("hashchange", () => location.reload()); // the link of another person
 
+storeFiles();
 translate();
 const token = currentToken();
 if (token === null) welcome();

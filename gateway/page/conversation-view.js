@@ -1,5 +1,5 @@
 /** An open conversation: its messages, scrolling back, read marks, writing, editing, recalling. */
-import { byId, notify, onceAFrame, paintAvatar, reconcile } from "./dom.js";
+import { byId, onceAFrame, paintAvatar, reconcile } from "./dom.js";
 import { rowsOf } from "./message-rows.js";
 import { word } from "./words.js";
 
@@ -223,10 +223,11 @@ export class ConversationView {
     setTimeout(() => row.classList.remove("found"), 2_500);
   }
 
-  /** Mark what the person sees as read: a visible window whose messages are at their end. */
+  /** Mark what the person sees as read: shown messages, at their end, in a visible window. */
   async #markRead() {
     const last = this.#items.at(-1)?.last ?? 0;
-    const isSeen = document.visibilityState === "visible" && document.hasFocus();
+    // Without an `offsetParent`, a narrow screen shows the list in place of the messages.
+    const isSeen = this.#list.offsetParent !== null && document.hasFocus() && !document.hidden;
     const unread = this.#client.unread(this.convId);
     if (!isSeen || !this.#isAtBottom || unread === 0 || last <= this.#marked) return;
     this.#marked = last;
@@ -291,10 +292,4 @@ export class ConversationView {
   #fit() {
     this.#text.rows = Math.min(6, this.#text.value.split("\n").length);
   }
-}
-
-/** Tell the person that a command was rejected. */
-export function tellRejection({ error, command }) {
-  if (error === null || command.kind === "read") return;
-  notify(word("rejected", { reason: word(error.code) }));
 }

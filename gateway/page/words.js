@@ -28,6 +28,7 @@ const WORDS = {
     newPeople: "People, separated by commas",
     noConversations: "No conversations yet. The button + begins one.",
     notNow: "Not possible now. Try again.",
+    notToken: "This is not a token.",
     noHits: "No message has all these words.",
     nothingOpen: "Choose a conversation.",
     offline: "offline",
@@ -89,6 +90,7 @@ const WORDS = {
     newPeople: "成员，用逗号分隔",
     noConversations: "还没有会话。点击 + 新建一个。",
     notNow: "暂时无法完成，请重试。",
+    notToken: "这不是令牌。",
     noHits: "没有包含全部词语的消息。",
     nothingOpen: "请选择一个会话。",
     offline: "离线",
@@ -138,6 +140,14 @@ export function word(name, values = {}) {
   const text = WORDS[language][name] ?? name;
   return text.replace(/\{(\w+)\}/g, (_, value) => values[value]);
 }
+
+/** Add words of another page, by language. */
+export function addWords(more) {
+  for (const [name, words] of Object.entries(more)) Object.assign(WORDS[name], words);
+}
+
+/** The language with its region, for texts that depend on it. */
+export const locale = () => region();
 
 /** Change to the other language. */
 export function changeLanguage() {

@@ -16,8 +16,8 @@ from ops.console import Json, emit, err, progress
 from ops.demo.account import Account
 from ops.demo.events import Event
 from ops.demo.play import Played, play
-from ops.demo.readback import look_back, page_link, reachable
-from ops.demo.script import PEOPLE, READERS
+from ops.demo.readback import look_back, page_link, pipeline_link, reachable
+from ops.demo.script import OPERATOR, PEOPLE, READERS
 from ops.deployment import deployed_stack as stack
 from ops.deployment.running import live_settings
 from schemas.settings import Settings
@@ -58,6 +58,8 @@ def demonstration(settings: Settings) -> Iterator[Event]:
     yield reachable(settings, played, _token(settings, READERS["team"]))
     for person in PEOPLE:
         yield page_link(settings, person, _token(settings, person))
+    for operator in sorted(settings.operator_ids):
+        yield pipeline_link(settings, operator, _token(settings, operator))
 
 
 def _token(settings: Settings, person: str) -> str:
@@ -72,7 +74,7 @@ def _everything_up() -> Iterator[None]:
     for number in _ENDING:
         signal.signal(number, signal.default_int_handler)  # a shell may have set SIGINT to ignored
     with progress("starting") as report:
-        _, started = stack.start_deployment(report)
+        _, started = stack.start_deployment(report, operators=OPERATOR)
     try:
         yield
     except KeyboardInterrupt:

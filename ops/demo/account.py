@@ -11,6 +11,7 @@ from ops.demo.events import (
     Found,
     HistoryRead,
     PageLink,
+    PipelineLink,
     Reachable,
     Sequenced,
     SyncHeld,
@@ -24,6 +25,7 @@ _HEADINGS: Final[dict[type[Event], str]] = {
     Found: "Search",
     Reachable: "The gateway",
     PageLink: "The page: a link for each person, for one browser window each",
+    PipelineLink: "The pipeline at work: a page for operators",
 }
 _MARKS: Final = {True: "[green]✓[/]", False: "[red]✗[/]"}
 
@@ -58,7 +60,11 @@ def _lines(event: Event) -> list[str]:
             return [f"{conv_id}, as {reader} reads it", *map(history_line, items)]
         case Found(query=query, reader=reader, hits=hits):
             return [f"{reader} searches for {query}", *map(hit_line, hits)]
-        case Reachable(address=first, command=second) | PageLink(person=first, link=second):
+        case (
+            Reachable(address=first, command=second)
+            | PageLink(person=first, link=second)
+            | PipelineLink(operator=first, link=second)
+        ):
             return [first, second]
         case _:
             raise AssertionError(f"no words for {type(event).__name__}")

@@ -55,3 +55,10 @@ class PageLink(Event, frozen=True, kw_only=True, tag="page"):
 
     person: str
     link: str
+
+
+class PipelineLink(Event, frozen=True, kw_only=True, tag="pipeline"):
+    """A link that signs an operator in at the page about the pipeline."""
+
+    operator: str
+    link: str

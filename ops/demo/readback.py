@@ -12,7 +12,7 @@ import aiohttp
 import msgspec
 from msgspec import Raw
 
-from ops.demo.events import Found, HistoryRead, PageLink, Reachable
+from ops.demo.events import Found, HistoryRead, PageLink, PipelineLink, Reachable
 from ops.demo.play import Played
 from ops.demo.script import QUERY, READERS, SEARCHER
 from ops.deployment.endpoints import gateway_address
@@ -53,6 +53,12 @@ def reachable(settings: Settings, played: Played, token: str) -> Reachable:
 def page_link(settings: Settings, person: str, token: str) -> PageLink:
     """A link to the page that signs a person in."""
     return PageLink(person=person, link=f"http://{gateway_address(settings)}/#token={token}")
+
+
+def pipeline_link(settings: Settings, operator: str, token: str) -> PipelineLink:
+    """A link to the page about the pipeline that signs an operator in."""
+    address = f"http://{gateway_address(settings)}"
+    return PipelineLink(operator=operator, link=f"{address}/pipeline#token={token}")
 
 
 async def _history(gateway: GatewayReader, reader: str, name: str, played: Played) -> HistoryRead:

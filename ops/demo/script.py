@@ -14,6 +14,9 @@ MEMBERS: Final = {"chat": ("alice", "小明"), "team": PEOPLE}
 READERS: Final = {"chat": "小明", "team": "emma"}
 """The reader of each history: not the person with most messages in it."""
 
+OPERATOR: Final = "operator"
+"""The person who may see the pipeline."""
+
 QUERY: Final = "咖啡"
 SEARCHER: Final = "小明"
 

@@ -28,7 +28,7 @@ from ops.deployment.running import (
     write_running,
 )
 from ops.deployment.stages import GATEWAY_PROGRAM, programs
-from schemas.environment import explain
+from schemas.environment import explain, variable
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings, load_settings
 
@@ -56,21 +56,30 @@ class LocalDeployment(NamedTuple):
         return as_environment(self.machine) | as_environment(self.settings)
 
 
-def deployment(report: ReportStep) -> LocalDeployment:
+def deployment(report: ReportStep, **defaults: Any) -> LocalDeployment:
     """The deployment that the environment describes.
+
+    Args:
+        report: Receives each step.
+        defaults: Settings that count unless the environment has them.
 
     Raises:
         ConfigurationError: A variable is out of range or unknown.
     """
     machine = _machine()
     servers = [each for each in all_servers(machine) if not os.environ.get(_GIVEN[each.name])]
-    settings = load_settings(_addresses(servers) | {"home": machine.root})
+    given = {name: value for name, value in defaults.items() if variable(name) not in os.environ}
+    settings = load_settings(given | _addresses(servers) | {"home": machine.root})
     make_home(settings)
     return LocalDeployment(settings, machine, Stack(machine, servers, report))
 
 
-def start_deployment(report: ReportStep) -> tuple[Settings, bool]:
+def start_deployment(report: ReportStep, **defaults: Any) -> tuple[Settings, bool]:
     """Start everything and wait until a message can be sent.
+
+    Args:
+        report: Receives each step.
+        defaults: Settings of a new deployment that the environment does not have.
 
     Returns:
         The settings of the running deployment, and whether this call started it.
@@ -79,7 +88,7 @@ def start_deployment(report: ReportStep) -> tuple[Settings, bool]:
         ConfigurationError: The environment describes a deployment that cannot work.
         ServerUnavailable: A part was not ready in time.
     """
-    wanted = deployment(report)
+    wanted = deployment(report, **defaults)
     settings, _, stack = wanted
     with file_lock(stack.layout.run / "up.lock", "another `im up` is running here"):
         running = read_running(settings.home)

@@ -29,6 +29,9 @@ MAX_RECORDS: Final = 500
 
 MAX_HITS: Final = 100
 
+MAX_POINTS: Final = 300
+"""Maximum number of readings of the pipeline in an answer: five minutes."""
+
 MAX_WAIT_SECONDS: Final = 30
 """Maximum wait for new records; shorter than the usual timeouts of proxies."""
 
@@ -157,3 +160,11 @@ class CommandQuery(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The conversation of a command."""
 
     conversation: Annotated[Id, Meta(description="The conversation of the command.")]
+
+
+class PipelineQuery(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The pipeline, with some of its last readings."""
+
+    points: Annotated[
+        int, Meta(ge=0, le=MAX_POINTS, description="Readings of the last minutes, at most.")
+    ] = 0

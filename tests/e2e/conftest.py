@@ -1,4 +1,4 @@
-"""The deployment that all end-to-end tests share."""
+"""The deployment that all end-to-end tests share, and browsers."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ from http.client import HTTPConnection
 from typing import Final
 
 import pytest
+from playwright.sync_api import Browser, expect
 from pydantic import SecretStr
 
 from devstack.ports import free_ports
 from schemas.settings import Settings
 from tests.conftest import Servers
+from tests.support.chromium import PATIENCE_MS, chromium
 from tests.support.gateway import SECRET
 from tests.support.pipeline import prepare, sinks
 from tests.support.processes import running, wait_until
+from tests.support.talk import Talk
 
 WINDOW: Final = 20
+OPERATOR: Final = "operator"
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +35,7 @@ def deployment(servers: Servers) -> Iterator[tuple[Settings, Settings]]:
         # The tests write faster than people do.
         http_commands_per_second=1_000,
         http_conversation_commands_per_second=1_000,
-        jwt_secret=SecretStr(SECRET), gateway_port=first,
+        jwt_secret=SecretStr(SECRET), gateway_port=first, operators=OPERATOR,
         cors_origins=f"http://127.0.0.1:{page}",
     )  # fmt: skip
     prepare(settings)
@@ -58,3 +62,20 @@ def is_ready(settings: Settings) -> bool:
     finally:
         connection.close()
     return bool(health["status"] == "ok" and health["kafka"] == "up")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests of a file."""
+    expect.set_options(timeout=PATIENCE_MS)
+    with chromium() as running_browser:
+        yield running_browser
+
+
+@pytest.fixture
+def talk(deployment: tuple[Settings, Settings], browser: Browser) -> Iterator[Talk]:
+    """People, and no complaint in the consoles of their windows at the end."""
+    made = Talk(deployment[0], browser)
+    yield made
+    made.close()
+    assert made.complaints == []

@@ -3,27 +3,15 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import (
-    APIRequestContext,
-    Browser,
-    BrowserContext,
-    Page,
-    WebSocketRoute,
-    expect,
-)
+from playwright.sync_api import Page, WebSocketRoute, expect
 
-from gateway.http.tokens import issue_token
-from schemas.settings import Settings
-from tests.support.chromium import PATIENCE_MS, chromium
 from tests.support.processes import wait_until
+from tests.support.talk import Talk
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
 
@@ -35,100 +23,9 @@ NOTES: Final = (
     "please look at the figures before the release",
     "咖啡 in the kitchen at ten, 大家都来",
 )
-WIDE: Final = {"width": 1100, "height": 720}
 NARROW: Final = {"width": 390, "height": 780}
 _SCREENSHOTS: Final = os.environ.get("TEST_SCREENSHOTS")
 """The folder for the pictures of the README, if they are to be taken."""
-
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests."""
-    expect.set_options(timeout=PATIENCE_MS)
-    with chromium() as running:
-        yield running
-
-
-class Talk:
-    """People who write over HTTP, and their windows.
-
-    Args:
-        settings: The deployment.
-        browser: The browser of all windows.
-    """
-
-    def __init__(self, settings: Settings, browser: Browser) -> None:
-        self.base = f"http://{settings.gateway_host}:{settings.gateway_port}"
-        self.complaints: list[str] = []
-        self._settings = settings
-        self._browser = browser
-        self._contexts: list[BrowserContext] = []
-        self._http: APIRequestContext = self.profile().request
-
-    def token(self, user: str) -> str:
-        """A token of a person."""
-        return issue_token(self._settings, user, timedelta(minutes=30))
-
-    def write(self, user: str, method: str, path: str, **body: Any) -> dict[str, Any]:
-        """A command of a person, and its outcome."""
-        headers = {"Authorization": f"Bearer {self.token(user)}"}
-        answer = self._http.fetch(self.base + path, method=method, data=body, headers=headers)
-        assert answer.ok, answer.text()
-        written: dict[str, Any] = answer.json()
-        return written
-
-    def conversation(self, name: str, owner: str, *members: str) -> str:
-        """A new conversation."""
-        conv_id = f"{name}-{next(_numbers)}"
-        body = {"conv_id": conv_id, "members": members, "name": name}
-        self.write(owner, "POST", "/v1/conversations", **body)
-        return conv_id
-
-    def say(self, conv_id: str, user: str, text: str) -> int:
-        """A message; returns its SeqId."""
-        path = f"/v1/conversations/{conv_id}/messages"
-        return int(self.write(user, "POST", path, text=text)["seq"])
-
-    def profile(self, **options: Any) -> BrowserContext:
-        """A new profile of the browser."""
-        context = self._browser.new_context(**({"viewport": WIDE, "locale": "en-GB"} | options))
-        context.set_default_timeout(PATIENCE_MS)
-        self._contexts.append(context)
-        return context
-
-    def window(self, user: str, context: BrowserContext) -> Page:
-        """A window of a person, signed in by a link."""
-        page = context.new_page()
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", self._note)
-        page.goto(f"{self.base}/#token={self.token(user)}")
-        expect(page.locator("#state")).to_contain_text("on" if _is_english(page) else "在线")
-        return page
-
-    def _note(self, message: Any) -> None:
-        # A network that the test switches off is reported as an error, too.
-        if message.type == "error" and "net::ERR" not in message.text:
-            self.complaints.append(message.text)
-
-    def close(self) -> None:
-        """Closes all windows."""
-        for context in self._contexts:
-            context.close()
-
-
-def _is_english(page: Page) -> bool:
-    return bool(page.evaluate("document.documentElement.lang") == "en")
-
-
-@pytest.fixture
-def talk(deployment: tuple[Settings, Settings], browser: Browser) -> Iterator[Talk]:
-    """People, and no complaint in the consoles of their windows at the end."""
-    made = Talk(deployment[0], browser)
-    yield made
-    made.close()
-    assert made.complaints == []
 
 
 class HeldLink:
@@ -380,3 +277,46 @@ def test_keyboard_and_a_new_conversation(talk: Talk) -> None:
     assert refused in {"script-src-elem", "require-trusted-types-for", "trusted"}
     assert page.evaluate("window.hasRun") is None
     talk.complaints.clear()  # the browser has reported the refused script
+
+
+def test_a_reload_without_a_network(talk: Talk) -> None:
+    """A reload without a network shows the conversation; a message that waits is sent later."""
+    chat = talk.conversation("Mountain", ALICE, "bob")
+    talk.say(chat, "bob", "Do you have a network?")
+    context = talk.profile()
+    page = talk.window(ALICE, context)
+    row(page, chat).click()
+    expect(message(page, "Do you have")).to_be_visible()
+    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    context.set_offline(True)
+    page.reload()
+    expect(page.locator("#state")).to_contain_text("offline")
+    row(page, chat).click()
+    expect(message(page, "Do you have")).to_be_visible()
+    page.locator("#text").fill("Not up here")
+    page.locator("#text").press("Enter")
+    expect(page.locator(".pending")).to_have_count(1)
+    context.set_offline(False)
+    expect(page.locator(".pending")).to_have_count(0)
+    bob = talk.window("bob", talk.profile())
+    row(bob, chat).click()
+    expect(message(bob, "Not up here")).to_have_count(1)
+
+
+def test_a_phone_reads_only_what_it_shows(talk: Talk) -> None:
+    """On a narrow screen, a message is unread while the list is in place of the conversation.
+
+    On a screen for fingers, an opened conversation does not take the focus, which would open the
+    keyboard over the messages.
+    """
+    chat = talk.conversation("Pocket", ALICE, MING)
+    page = talk.window(MING, talk.profile(viewport=NARROW, has_touch=True, is_mobile=True))
+    row(page, chat).click()
+    expect(page.locator("#title")).to_have_text("Pocket")
+    expect(page.locator("#text")).not_to_be_focused()
+    page.locator("#back").click()
+    talk.say(chat, ALICE, "Are you there?")
+    expect(row(page, chat).locator(".badge")).to_have_text("1")
+    row(page, chat).click()
+    expect(message(page, "Are you there?")).to_be_visible()
+    expect(row(page, chat).locator(".badge")).to_have_text("0")

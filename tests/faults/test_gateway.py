@@ -23,6 +23,7 @@ from tests.conftest import Servers
 from tests.support.commands import fields_of
 from tests.support.gateway import SECRET
 from tests.support.live import LivePhone, Phone, gateway
+from tests.support.operators import OPERATOR, Operator
 from tests.support.pipeline import prepare
 from tests.support.processes import running
 from tests.support.servers import addresses
@@ -53,7 +54,7 @@ def settings(stack: Stack, tmp_path: Path) -> Iterator[Settings]:
     """A deployment with low limits on servers that a test may kill; its sinks run."""
     settings = Servers(tmp_path, addresses(stack)).settings(
         partitions=2, sync_partitions=2, push_limit=3, push_again_below=3,
-        jwt_secret=SecretStr(SECRET), gateway_port=free_ports(1)[0],
+        jwt_secret=SecretStr(SECRET), gateway_port=free_ports(1)[0], operators=OPERATOR,
     )  # fmt: skip
     prepare(settings)
     with ExitStack() as processes:
@@ -160,7 +161,8 @@ async def test_waiting_devices_continue_after_the_broker_was_stopped(
 
     While the broker is down, `/healthz` reports this and waits time out as usual. After the
     gateway reports that it follows the log again, the log alone wakes the waiting clients: polling
-    is disabled in this test. Every client receives each later record once and in order.
+    is disabled in this test. Every client receives each later record once and in order. The
+    answer to an operator names the trouble while the broker is down.
     """
     monkeypatch.setattr(pace, "_FIRST_READ", 1_000.0)
     async with ClientSession() as http, gateway(settings) as address, asyncio.timeout(500):
@@ -170,7 +172,10 @@ async def test_waiting_devices_continue_after_the_broker_was_stopped(
         await asyncio.to_thread(stack.stop, "kafka")
         await until_kafka_is("down", address, http)
         await devices.time_out()
+        operator = Operator(settings, address, http)
+        await operator.until_trouble(is_told=True)
         await restart_kafka(stack, address, http)
+        await operator.until_trouble(is_told=False)
         await devices.receive_two(2)
         devices.wait_for(4)
         await asyncio.to_thread(stack.kill, "kafka")

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -219,16 +220,23 @@ def test_a_taken_gateway_port_is_reported_before_any_process_starts(
 
 
 def test_run_stops_its_processes_at_sigterm(variables: dict[str, str], tmp_path: Path) -> None:
-    """`im run` continues after the conversation; Ctrl-C ends it and all its processes."""
+    """`im run` continues after the conversation; Ctrl-C ends it and all its processes.
+
+    Its last link opens the pipeline for an operator.
+    """
     own = variables | {"IM_HOME": str(tmp_path), "IM_GATEWAY_PORT": str(free_ports(1)[0])}
     own["IM_NAMESPACE"] = variables["IM_NAMESPACE"] + "-run"
     with subprocess.Popen(
         [IM, "run", "--json"], env=environment(own), stdout=subprocess.PIPE, text=True
     ) as run:
         assert run.stdout is not None
-        for line in run.stdout:
-            if json.loads(line)["event"] == "gateway":
-                break
+        events = map(json.loads, run.stdout)
+        link = next(event["link"] for event in events if event["event"] == "pipeline")
+        place, token = link.removeprefix("http://").split("/pipeline#token=")
+        connection = HTTPConnection(place, timeout=30)
+        connection.request("GET", "/v1/pipeline", headers={"Authorization": f"Bearer {token}"})
+        assert connection.getresponse().status == 200
+        connection.close()
         run.send_signal(signal.SIGINT)
         assert run.wait(RESTART_SECONDS) == 0
     assert processes_of(tmp_path) == []

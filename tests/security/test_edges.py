@@ -19,6 +19,7 @@ from tests.support.gateway_store import FakeIndex, FakeStore, message
 from tests.support.sequenced_log import SequencedLog
 
 SETTINGS = token_settings(
+    operators="ann",
     http_commands_per_second=1_000_000,
     http_conversation_commands_per_second=1_000_000,
     http_additions_per_hour=1_000_000,

@@ -19,6 +19,7 @@ from gateway.http.tokens import issue_token
 from gateway.log.barrier import NO_BARRIER, Barrier
 from gateway.log.log_ends import Ends
 from gateway.log.wake_ups import WakeUps
+from gateway.pipeline.pipeline_reader import PipelineState
 from gateway.store.index_port import Index
 from gateway.store.store_port import (
     Store,
@@ -115,11 +116,13 @@ async def serving(  # noqa: PLR0913 - the parts of the gateway
     contacts: Contacts | None = None,
     barrier: Barrier = NO_BARRIER,
     writes: Writes | None = None,
+    pipeline: PipelineState | None = None,
 ) -> AsyncIterator[Caller]:
     """The gateway on a free port, served as in production."""
     app = make_app(
         settings, store, index, wake_ups or WakeUps(), ends,
         checked=checked, contacts=contacts, barrier=barrier, writes=writes,
+        pipeline=pipeline,
     )  # fmt: skip
     runner = Runner(app, shutdown_seconds=1)
     await runner.setup()

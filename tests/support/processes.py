@@ -23,7 +23,7 @@ _PASSED_ON: Final = (
     "sync_layout", "sync_topics_limit",
     "new_device", "new_device_window", "max_text_bytes", "recall_by", "skip_inactive",
     "jwt_algorithm", "http_commands_per_second", "http_conversation_commands_per_second",
-    "http_additions_per_hour", "http_members_per_command", "cors_origins",
+    "http_additions_per_hour", "http_members_per_command", "cors_origins", "operators",
 )  # fmt: skip
 
 

@@ -121,6 +121,7 @@ LIMITS: Final[dict[str, ShownLimit]] = {
     "entries in a page": ShownLimit((queries.MAX_ITEMS,), EDGES),
     "records in a page": ShownLimit((queries.MAX_RECORDS,), EDGES),
     "hits in a page": ShownLimit((queries.MAX_HITS,), EDGES),
+    "readings in an answer": ShownLimit((queries.MAX_POINTS,), EDGES),
     "a page of history": ShownLimit(
         (history.MAX_PAGE_BYTES,),
         "tests/property/test_pages.py::test_history_accounts_for_each_seq_once",

@@ -18,7 +18,8 @@ from tests.support.gateway_store import FakeIndex, FakeStore
 from tests.support.processes import ROOT
 
 PAGE: Final = ROOT / "gateway" / "page"
-_IMPORT: Final = re.compile(r"""^(?:import|export) [^;]*?from "([^"]+)";""", re.MULTILINE)
+PAGES: Final = ("/", "/pipeline")
+_IMPORT: Final = re.compile(r"""^(?:import|export) (?:[^;]*?from )?"([^"]+)";""", re.MULTILINE)
 
 
 @pytest.fixture
@@ -38,25 +39,40 @@ async def fetch(gateway: Caller, path: str) -> tuple[int, str, str]:
         return response.status, response.content_type, await response.text()
 
 
-async def test_all_files_that_the_page_names_are_served(gateway: Caller) -> None:
-    """Without a token, the gateway serves the page, and each file that a served file names."""
-    status, kind, text = await fetch(gateway, "/")
+async def loaded(gateway: Caller, page: str) -> set[str]:
+    """The files that a page names, and each file that one of them names."""
+    status, kind, text = await fetch(gateway, page)
     assert (status, kind) == (200, "text/html")
     waiting = re.findall(r'(?:href|src)="([^"]+)"', text)
-    assert waiting
-    served: set[str] = set()
+    found: set[str] = set()
     while waiting:
         path = waiting.pop()
-        if path in served:
+        if path in found:
             continue
-        served.add(path)
+        found.add(path)
         status, kind, text = await fetch(gateway, path)
         assert status == 200, path
         if kind == "text/javascript":
             waiting += [URL(path).join(URL(name)).path for name in _IMPORT.findall(text)]
+    return found
+
+
+async def test_all_files_that_the_pages_name_are_served(gateway: Caller) -> None:
+    """Without a token, the gateway serves the pages, and each file that a served file names."""
+    served = await loaded(gateway, "/") | await loaded(gateway, "/pipeline")
     assert "/page/client/im-timeline.js" in served
-    unused = {f"/page/{file.name}" for file in PAGE.glob("*.*")} - served - {"/page/index.html"}
+    documents = {f"/page/{name}" for name in ("index.html", "pipeline.html", "service-worker.js")}
+    unused = {f"/page/{file.name}" for file in PAGE.glob("*.*")} - served - documents
     assert not unused
+
+
+async def test_the_service_worker_has_all_files_of_the_page(gateway: Caller) -> None:
+    """Without a network, the worker serves each file that the page loads, and no other."""
+    status, kind, text = await fetch(gateway, "/service-worker.js")
+    assert (status, kind) == (200, "text/javascript")
+    files = re.findall(r'^  "(/[^"]*)",$', text, re.MULTILINE)
+    assert files == sorted(files)
+    assert set(files) == {"/"} | await loaded(gateway, "/")
 
 
 @pytest.mark.parametrize(
@@ -69,9 +85,10 @@ async def test_nothing_else_is_served(gateway: Caller, path: str) -> None:
         assert response.content_type == "application/problem+json"
 
 
-async def test_the_document_has_no_code_and_no_style_inside(gateway: Caller) -> None:
-    """The policy forbids scripts and styles inside the document, so there are none."""
-    _, _, text = await fetch(gateway, "/")
+@pytest.mark.parametrize("page", PAGES)
+async def test_a_document_has_no_code_and_no_style_inside(gateway: Caller, page: str) -> None:
+    """The policy forbids scripts and styles inside a document, so there are none."""
+    _, _, text = await fetch(gateway, page)
     assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)", text)
 
 

@@ -1,0 +1,93 @@
+"""People who talk in windows of a browser, and over HTTP."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import timedelta
+from typing import Any, Final
+
+from playwright.sync_api import APIRequestContext, Browser, BrowserContext, Page, expect
+
+from gateway.http.tokens import issue_token
+from schemas.settings import Settings
+from tests.support.chromium import PATIENCE_MS
+
+WIDE: Final = {"width": 1100, "height": 720}
+
+_numbers = itertools.count(1)
+
+
+class Talk:
+    """People who write over HTTP, and their windows.
+
+    Args:
+        settings: The deployment.
+        browser: The browser of all windows.
+    """
+
+    def __init__(self, settings: Settings, browser: Browser) -> None:
+        self.base = f"http://{settings.gateway_host}:{settings.gateway_port}"
+        self.complaints: list[str] = []
+        self._settings = settings
+        self._browser = browser
+        self._contexts: list[BrowserContext] = []
+        self._http: APIRequestContext = self.profile().request
+
+    def token(self, user: str) -> str:
+        """A token of a person."""
+        return issue_token(self._settings, user, timedelta(minutes=30))
+
+    def write(self, user: str, method: str, path: str, **body: Any) -> dict[str, Any]:
+        """A command of a person, and its outcome."""
+        headers = {"Authorization": f"Bearer {self.token(user)}"}
+        answer = self._http.fetch(self.base + path, method=method, data=body, headers=headers)
+        assert answer.ok, answer.text()
+        written: dict[str, Any] = answer.json()
+        return written
+
+    def conversation(self, name: str, owner: str, *members: str) -> str:
+        """A new conversation."""
+        conv_id = f"{name}-{next(_numbers)}"
+        body = {"conv_id": conv_id, "members": members, "name": name}
+        self.write(owner, "POST", "/v1/conversations", **body)
+        return conv_id
+
+    def say(self, conv_id: str, user: str, text: str) -> int:
+        """A message; returns its SeqId."""
+        path = f"/v1/conversations/{conv_id}/messages"
+        return int(self.write(user, "POST", path, text=text)["seq"])
+
+    def profile(self, **options: Any) -> BrowserContext:
+        """A new profile of the browser."""
+        context = self._browser.new_context(**({"viewport": WIDE, "locale": "en-GB"} | options))
+        context.set_default_timeout(PATIENCE_MS)
+        self._contexts.append(context)
+        return context
+
+    def page(self, context: BrowserContext, path: str) -> Page:
+        """A window with a page."""
+        page = context.new_page()
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", self._note)
+        page.goto(self.base + path)
+        return page
+
+    def window(self, user: str, context: BrowserContext) -> Page:
+        """A window of a person, signed in by a link."""
+        page = self.page(context, f"/#token={self.token(user)}")
+        expect(page.locator("#state")).to_contain_text("on" if _is_english(page) else "在线")
+        return page
+
+    def _note(self, message: Any) -> None:
+        # A network that the test switches off is reported as an error, too.
+        if message.type == "error" and "net::ERR" not in message.text:
+            self.complaints.append(message.text)
+
+    def close(self) -> None:
+        """Closes all windows."""
+        for context in self._contexts:
+            context.close()
+
+
+def _is_english(page: Page) -> bool:
+    return bool(page.evaluate("document.documentElement.lang") == "en")
