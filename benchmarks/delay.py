@@ -52,6 +52,12 @@ class Flight(NamedTuple):
     warm_up_seconds: int
 
 
+_IF_MISSED: Final = (
+    "the records of a transaction go to up to ten partitions, each with its request; next: one"
+    " request for all partitions of a broker, which librdkafka does not have"
+)
+"""The time of each part is in ``docs/figures.md``."""
+
 _FAST: Final = Flight(RATE, SECONDS, WARM_UP_SECONDS)
 _SLOW: Final = Flight(SLOW_RATE, SLOW_SECONDS, SLOW_WARM_UP_SECONDS)
 
@@ -66,7 +72,10 @@ def figures() -> Iterator[Figure]:
         f"send to arrival at {RATE:,} messages/s, fan-out 3",
         "ms",
         rounds,
-        [Target("p50", 20, direction="at_most"), Target("p99", 60, direction="at_most")],
+        [
+            Target("p50", 20, direction="at_most", if_missed=_IF_MISSED),
+            Target("p99", 60, direction="at_most", if_missed=_IF_MISSED),
+        ],
     )
     yield _by_partitions()
 

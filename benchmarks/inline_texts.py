@@ -32,7 +32,7 @@ from cassandra.query import PreparedStatement
 
 from backends.cassandra.session import cassandra_session
 from backends.cassandra.tables import create_tables
-from benchmarks.sync_sink import BuiltRequest
+from benchmarks.built_requests import BuiltRequest
 from benchmarks.workload import TEXT
 from gateway.store.cassandra_queries import CassandraQueries
 from schemas.codec import encode

@@ -60,7 +60,8 @@ def _lines(report: Report) -> Iterator[str]:
 
 def _verdict(figure: Figure, target: Target) -> str:
     reached, wanted = figure.reached(target), target.value
-    met = "met" if figure.is_met(target) else "missed"
+    reason = f" ({target.if_missed})" if target.if_missed else ""
+    met = "met" if figure.is_met(target) else f"missed{reason}"
     bound = "at most" if target.direction == "at_most" else "at least"
     subject = f"{target.of} / {target.against}" if target.against else target.of
     return f"{subject}: {_number(reached)}, target {bound} {_number(wanted)}, {met}"

@@ -20,12 +20,14 @@ class Target(Struct, frozen=True):
         value: The lower bound; the upper bound if ``direction`` is ``at_most``.
         against: A variant: then ``value`` is a share of this variant, round by round. Empty:
             ``value`` is in the unit of the figure.
+        if_missed: The measured reason and the next lever, for the report of a missed target.
     """
 
     of: str
     value: float
     against: str = ""
     direction: Literal["at_least", "at_most"] = "at_least"
+    if_missed: str = ""
 
 
 class Figure(Struct, frozen=True):

@@ -18,11 +18,10 @@ from typing import Any, Final
 from cassandra.cluster import Session
 from cassandra.query import PreparedStatement
 
+from benchmarks.built_requests import BuiltRequest, Recorder
 from benchmarks.sync_sink import (
     PEOPLE,
     SPREAD_RECORDS,
-    BuiltRequest,
-    Recorder,
     deployment,
     spread_records,
 )

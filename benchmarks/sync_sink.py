@@ -16,10 +16,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from cassandra.cluster import Session
-from cassandra.query import PreparedStatement, Statement
 from confluent_kafka import Consumer, Producer
 
 from backends.cassandra.session import cassandra_session
@@ -34,6 +33,7 @@ from backends.kafka.clients import (
 )
 from backends.kafka.groups import committed_places
 from benchmarks import report
+from benchmarks.built_requests import Recorder
 from benchmarks.contacts import append_contacts, chosen
 from benchmarks.results import Figure, Target, WrongOutput
 from benchmarks.worker import worker
@@ -69,6 +69,11 @@ BUILT: Final = "statements built beforehand"
 _DELIVERIES: Final = 150_000
 _SPREAD: Final = 25_000
 _SPREAD_SHARE: Final = 0.8
+_SPREAD_IF_MISSED: Final = (
+    "the driver and Cassandra are the limit at 2.7 inserts for a record; next: the notes of"
+    " expiry as static columns, which makes one insert"
+)
+"""`benchmarks.spread_inserts` measures the inserts."""
 
 _POLL_SECONDS: Final = 0.2
 _RUN_SECONDS: Final = 300.0
@@ -90,7 +95,10 @@ def figures() -> Iterator[Figure]:
         spread[SINK].append(measure(spread_records))
         spread[BUILT].append(measure_built(spread_records))
     yield Figure("sync sink, groups", "deliveries/s", {SINK: grouped}, [Target(SINK, _DELIVERIES)])
-    targets = [Target(SINK, _SPREAD), Target(SINK, _SPREAD_SHARE, BUILT)]
+    targets = [
+        Target(SINK, _SPREAD, if_missed=_SPREAD_IF_MISSED),
+        Target(SINK, _SPREAD_SHARE, BUILT),
+    ]
     yield Figure("sync sink, each record to another recipient", "records/s", spread, targets)
 
 
@@ -233,50 +241,6 @@ def measure_built(traffic: Traffic) -> float:
             raise ServerUnavailable("Cassandra did not take all statements")
         _check(session, len(records))
         return len(records) / seconds
-
-
-class BuiltRequest(NamedTuple):
-    """A request that was built beforehand."""
-
-    built: Statement
-
-    def statement(self) -> Statement:
-        """The statement for the driver."""
-        return self.built
-
-
-class Recorder:
-    """A session that stores statements instead of sending them.
-
-    Attributes:
-        requests: The stored statements, in their order.
-        prepared: The prepared statements, in their order.
-    """
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self.requests: list[BuiltRequest] = []
-        self.prepared: list[PreparedStatement] = []
-
-    def prepare(self, statement: str) -> PreparedStatement:
-        """Prepares a statement on the server."""
-        prepared = self._session.prepare(statement)
-        self.prepared.append(prepared)
-        return prepared
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
-
-    def execute_async(self, statement: Statement) -> Recorder:
-        """Stores a statement; the session is also the statement's future."""
-        self.requests.append(BuiltRequest(statement))
-        return self
-
-    def add_callbacks(
-        self, success: Callable[[object], None], _failure: object, **_args: object
-    ) -> None:
-        """Reports success at once."""
-        success(None)
 
 
 def _check(session: Session, deliveries: int) -> None:

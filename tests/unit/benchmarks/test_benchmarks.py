@@ -14,7 +14,11 @@ FIGURE = Figure(
     "sending, fan-out 3",
     "messages/s",
     {"ours": [80.0, 300.0, 90.0], "other": [100.0, 100.0, 200.0]},
-    [Target("ours", 0.7, "other"), Target("ours", 100), Target("ours", 95, direction="at_most")],
+    [
+        Target("ours", 0.7, "other", if_missed="not printed"),
+        Target("ours", 100, if_missed="the cause; next: a lever"),
+        Target("ours", 95, direction="at_most"),
+    ],
 )
 
 
@@ -29,7 +33,10 @@ def test_a_share_is_the_median_of_the_rounds() -> None:
 
 
 def test_a_report_replaces_the_previous_report(tmp_path: Path) -> None:
-    """A report replaces the old one: readable JSON, and a page with verdicts and charts."""
+    """A report replaces the old one: readable JSON, and a page with verdicts and charts.
+
+    Only a missed target has its reason and the next lever.
+    """
     (tmp_path / "results.json").write_text("old", encoding="utf-8")
     written = Report("a1b2c3", "2 cores", [FIGURE])
     report.write(written, tmp_path)
@@ -39,7 +46,8 @@ def test_a_report_replaces_the_previous_report(tmp_path: Path) -> None:
     text = (tmp_path / "results.json").read_bytes()
     assert msgspec.json.decode(text, type=Report) == written
     page = (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert "ours: 90, target at least 100, missed" in page
+    assert "ours: 90, target at least 100, missed (the cause; next: a lever)<br>" in page
+    assert "not printed" not in page
     assert "ours / other: 0.8, target at least 0.7, met" in page
     assert '    x-axis ["ours", "other"]\n    y-axis "messages/s" 0 --> 330\n' in page
     assert "    bar [90, 100]\n    line [80, 100]\n    line [300, 200]\n" in page
