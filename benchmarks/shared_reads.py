@@ -19,7 +19,7 @@ from backends.cassandra.session import cassandra_session
 from backends.cassandra.tables import create_tables
 from benchmarks.workload import TEXT
 from gateway.reads.access import access_conversation
-from gateway.reads.history import HistoryAsked, read_history
+from gateway.reads.history import HistoryRequest, read_history
 from gateway.store.cassandra_store import CassandraStore
 from gateway.store.coalescing import CoalescingStore
 from gateway.store.store_port import Store
@@ -127,7 +127,7 @@ async def measure(counted: CountedStore, store: Store) -> Measured:
 async def _reader(store: Store, user: str) -> None:
     for _ in range(PAGES_EACH):
         access = await access_conversation(store, user, CONV_ID)
-        asked = HistoryAsked(SeqId(access.head - PAGE + 1), access.head, PAGE, newest_first=True)
+        asked = HistoryRequest(SeqId(access.head - PAGE + 1), access.head, PAGE, newest_first=True)
         page = await read_history(store, access, asked)
         if len(page.items) != PAGE:
             raise AssertionError(f"a page of {len(page.items)}")

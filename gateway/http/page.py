@@ -58,20 +58,20 @@ def add_page_routes(app: web.Application) -> None:
 
 def _read(folder: Traversable) -> dict[str, tuple[str, bytes]]:
     """The types and the contents of the files that a browser may request."""
-    found: dict[str, tuple[str, bytes]] = {}
+    contents: dict[str, tuple[str, bytes]] = {}
     for file in folder.iterdir():
         suffix = file.name[file.name.rfind(".") :]
         if suffix in _TYPES:
-            found[file.name] = _TYPES[suffix], file.read_bytes()
-    return found
+            contents[file.name] = _TYPES[suffix], file.read_bytes()
+    return contents
 
 
 def _serve(contents: dict[str, tuple[str, bytes]]) -> Handler:
     async def serve(request: web.Request) -> web.Response:
-        found = contents.get(request.match_info.get("file", ""))
-        if found is None:
+        content = contents.get(request.match_info.get("file", ""))
+        if content is None:
             raise web.HTTPNotFound
-        content_type, body = found
+        content_type, body = content
         return web.Response(
             body=body, content_type=content_type, charset="utf-8", headers=_HEADERS
         )

@@ -41,7 +41,7 @@ from gateway.reads.member_list import list_members
 from gateway.reads.readable_ids import is_id
 from gateway.reads.search_terms import from_cursor, parse_query
 from gateway.reads.sync_page import SyncRead
-from gateway.store.index_port import Index, Query, SearchAsked, SearchPosition
+from gateway.store.index_port import Index, Query, SearchPosition, SearchRequest
 from gateway.store.store_port import Store
 from gateway.writes.command_requests import CommandSender
 from schemas.http.bodies import MoveCursor, RegisterDevice
@@ -109,10 +109,10 @@ async def get_messages(request: web.Request) -> web.Response:
         raise bad_parameter("to", "must not be below from")
     store = request.app[GATEWAY].store
     access = await access_conversation(store, request[USER], request.match_info["id"])
-    asked = history.HistoryAsked(
+    history_request = history.HistoryRequest(
         query.first, query.last or access.head, query.limit, newest_first=query.order == "desc"
     )
-    return json_response(await history.read_history(store, access, asked))
+    return json_response(await history.read_history(store, access, history_request))
 
 
 async def get_sync(request: web.Request) -> web.Response:
@@ -133,10 +133,10 @@ async def get_sync(request: web.Request) -> web.Response:
         return await within(REQUEST_SECONDS, reading)
 
     if query.wait == 0:
-        found, _ = await page()
-        if found.next == after and not found.more:
+        first_page, _ = await page()
+        if first_page.next == after and not first_page.more:
             await check_cursor(gateway.ends, user, after, "after")
-        return json_response(found)
+        return json_response(first_page)
     await within(REQUEST_SECONDS, check_cursor(gateway.ends, user, after, "after"))
     with gateway.wake_ups.listening(user) as listener:
         lasts = request[EXPIRES] - time.time()
@@ -178,7 +178,7 @@ async def get_live(request: web.Request) -> web.StreamResponse:
 async def get_search(request: web.Request) -> web.Response:
     """`GET /v1/search`."""
     query = parse_parameters(request.query, SearchQuery)
-    asked = SearchAsked(
+    search_request = SearchRequest(
         query=_terms(query.q),
         conversation=query.conversation,
         sender=query.sender,
@@ -187,7 +187,7 @@ async def get_search(request: web.Request) -> web.Response:
     )
     gateway = request.app[GATEWAY]
     return json_response(
-        await search.search_messages(gateway.store, gateway.index, request[USER], asked)
+        await search.search_messages(gateway.store, gateway.index, request[USER], search_request)
     )
 
 

@@ -141,8 +141,8 @@ async def serve(app: web.Application, host: str, port: int, shutdown_seconds: fl
 
 def _listening(host: str, port: int, stack: ExitStack) -> list[socket.socket]:
     """A socket for each address of the host; ``stack`` closes them."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    addresses = dict.fromkeys((family, address) for family, _, _, _, address in found)
+    resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    addresses = dict.fromkeys((family, address) for family, _, _, _, address in resolved)
     return [
         stack.enter_context(socket.create_server(address, family=family, backlog=ACCEPT_BACKLOG))
         for family, address in addresses

@@ -22,7 +22,7 @@ MAX_PAGE_BYTES: Final = 1_048_576
 """Maximum size of a page. A page is larger only if it has one entry that is larger."""
 
 
-class HistoryAsked(NamedTuple):
+class HistoryRequest(NamedTuple):
     """The SeqIds ``first`` to ``last``, in pages of at most ``limit`` items."""
 
     first: SeqId
@@ -39,23 +39,23 @@ class SeqRun(NamedTuple):
     hole: HoleKind | None
 
 
-def runs(access: ConversationAccess, asked: HistoryAsked) -> Iterator[SeqRun]:
+def runs(access: ConversationAccess, request: HistoryRequest) -> Iterator[SeqRun]:
     """Cuts a range where the caller's access changes, in the requested order.
 
     The head is a cut only for a member. For a former member, a cut there would reveal the present
     head of the conversation.
     """
-    starts = {asked.first}
+    starts = {request.first}
     unstored = SeqId(access.stored + 1)
     if visible(access.readable, unstored):
         starts.add(unstored)
     for part in access.readable:
         starts.add(part.first)
         starts.update(() if part.last is None else (SeqId(part.last + 1),))
-    firsts = sorted(seq for seq in starts if asked.first <= seq <= asked.last)
-    lasts = [*(SeqId(seq - 1) for seq in firsts[1:]), asked.last]
+    firsts = sorted(seq for seq in starts if request.first <= seq <= request.last)
+    lasts = [*(SeqId(seq - 1) for seq in firsts[1:]), request.last]
     pairs = list(zip(firsts, lasts, strict=False))  # an empty range has none
-    for first, last in reversed(pairs) if asked.newest_first else pairs:
+    for first, last in reversed(pairs) if request.newest_first else pairs:
         yield SeqRun(first, last, _hole(access, first))
 
 
@@ -66,15 +66,15 @@ def _hole(access: ConversationAccess, seq: SeqId) -> HoleKind | None:
 
 
 async def read_history(
-    store: Store, access: ConversationAccess, asked: HistoryAsked
+    store: Store, access: ConversationAccess, request: HistoryRequest
 ) -> HistoryPage[HistoryItem]:
     """One page of a range.
 
     Raises:
         ServerUnavailable: The store does not answer.
     """
-    page = _Page(asked)
-    for run in runs(access, asked):
+    page = _Page(request)
+    for run in runs(access, request):
         if page.full:
             break
         if run.hole is not None:
@@ -90,7 +90,7 @@ async def _read_run(store: Store, access: ConversationAccess, run: SeqRun, page:
     first, last = run.first, run.last
     while first <= last and not page.full:
         count = min(SLICE, page.room, last - first + 1)
-        if page.asked.newest_first:
+        if page.request.newest_first:
             part = (SeqId(last - count + 1), last)
             last = SeqId(last - count)
         else:
@@ -103,8 +103,8 @@ async def _read_run(store: Store, access: ConversationAccess, run: SeqRun, page:
 class _Page:
     """The items so far, and the part of the range that they cover."""
 
-    def __init__(self, asked: HistoryAsked) -> None:
-        self.asked = asked
+    def __init__(self, request: HistoryRequest) -> None:
+        self.request = request
         self.items: list[HistoryItem] = []
         self.full = False
         self._bytes = 0
@@ -113,11 +113,12 @@ class _Page:
     @property
     def room(self) -> int:
         """The number of items that fit."""
-        return self.asked.limit - len(self.items)
+        return self.request.limit - len(self.items)
 
     def next_seq(self) -> SeqId | None:
         """The SeqId at which the next page begins."""
-        step, end = (-1, self.asked.first) if self.asked.newest_first else (1, self.asked.last)
+        request = self.request
+        step, end = (-1, request.first) if request.newest_first else (1, request.last)
         if self._covered is None or self._covered == end:
             return None
         return SeqId(self._covered + step)
@@ -127,7 +128,7 @@ class _Page:
         entries = {entry.seq: entry for entry in stored}
         first, last = part
         seqs = range(first, last + 1)
-        for seq in map(SeqId, reversed(seqs) if self.asked.newest_first else seqs):
+        for seq in map(SeqId, reversed(seqs) if self.request.newest_first else seqs):
             if self.full:
                 return
             hole = hole_of(entries.get(seq))
@@ -145,7 +146,7 @@ class _Page:
 
     def add_hole(self, kind: HoleKind, first: SeqId, last: SeqId) -> None:
         """Adds a hole, or merges it into the adjacent hole."""
-        covered = first if self.asked.newest_first else last
+        covered = first if self.request.newest_first else last
         before = self.items[-1] if self.items else None
         if isinstance(before, Hole) and before.hole == kind:
             merged = Hole(kind, min(before.first, first), max(before.last, last))

@@ -23,7 +23,7 @@ from gateway.reads.access import ConversationAccess, access_conversation
 from gateway.reads.conversation_list import open_conversations
 from gateway.reads.search_terms import to_cursor
 from gateway.reads.shown import as_shown, words_of
-from gateway.store.index_port import Hit, Index, SearchAsked, SearchPosition
+from gateway.store.index_port import Hit, Index, SearchPosition, SearchRequest
 from gateway.store.store_port import Store
 from schemas.http.answers import SearchPage
 from schemas.http.queries import MAX_HITS
@@ -34,7 +34,9 @@ _MAX_ROUNDS: Final = 5
 """Maximum number of reads of the index for a page. Reads after the first replace dropped hits."""
 
 
-async def search_messages(store: Store, index: Index, user: str, asked: SearchAsked) -> SearchPage:
+async def search_messages(
+    store: Store, index: Index, user: str, request: SearchRequest
+) -> SearchPage:
     """One page of hits.
 
     A ``next`` means that there is another hit for this user, so it reveals nothing about messages
@@ -47,27 +49,29 @@ async def search_messages(store: Store, index: Index, user: str, asked: SearchAs
         ScopeTooWide: The user may read too many ranges for one search.
         ServerUnavailable: The store or the index does not answer.
     """
-    scope = await _scope(store, user, asked.conversation)
+    scope = await _scope(store, user, request.conversation)
     shown: list[tuple[SearchPosition, Raw]] = []
-    below, size = asked.below, asked.limit + 1
+    below, size = request.below, request.limit + 1
     for _ in range(_MAX_ROUNDS):
-        hits = await index.newest(asked, scope, below, size)
+        hits = await index.newest(request, scope, below, size)
         shown += await _confirmed(store, user, hits)
-        if len(shown) > asked.limit:
-            return _page(asked, shown[: asked.limit], shown[asked.limit - 1][0])
+        if len(shown) > request.limit:
+            return _page(request, shown[: request.limit], shown[request.limit - 1][0])
         if len(hits) < size:
-            return _page(asked, shown, None)
+            return _page(request, shown, None)
         below, size = hits[-1].place, MAX_HITS + 1
-    return _page(asked, shown, below)
+    return _page(request, shown, below)
 
 
 def _page(
-    asked: SearchAsked, shown: list[tuple[SearchPosition, Raw]], following: SearchPosition | None
+    request: SearchRequest,
+    shown: list[tuple[SearchPosition, Raw]],
+    following: SearchPosition | None,
 ) -> SearchPage:
     return SearchPage(
         hits=[json for _, json in shown],
         next=None if following is None else to_cursor(following),
-        cut=asked.query.is_cut,
+        cut=request.query.is_cut,
     )
 
 

@@ -13,7 +13,7 @@ from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
 from backends.elasticsearch.index import other_layout
 from gateway.errors import ScopeTooWide
-from gateway.store.index_port import Hit, SearchAsked, SearchPosition, Term
+from gateway.store.index_port import Hit, SearchPosition, SearchRequest, Term
 from schemas.errors import ServerUnavailable
 from schemas.number_types import FIRST_SEQ
 from schemas.settings import Settings
@@ -56,7 +56,7 @@ class ElasticIndex:
 
     async def newest(
         self,
-        asked: SearchAsked,
+        request: SearchRequest,
         scope: dict[str, list[Period]],
         below: SearchPosition | None,
         limit: int,
@@ -67,7 +67,7 @@ class ElasticIndex:
         if len(parts) > MAX_QUERIES:
             raise ScopeTooWide
         answers = [
-            self._hits(_query(asked, part), asked.conversation, below, limit) for part in parts
+            self._hits(_query(request, part), request.conversation, below, limit) for part in parts
         ]
         merged = heapq.merge(*await asyncio.gather(*answers), key=Hit.sort_key)
         return list(islice(merged, limit))
@@ -136,11 +136,11 @@ class ElasticIndex:
         ]
 
 
-def _query(asked: SearchAsked, part: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _query(request: SearchRequest, part: Sequence[dict[str, Any]]) -> dict[str, Any]:
     filters: list[dict[str, Any]] = [{"bool": {"should": list(part)}}]
-    if asked.sender is not None:
-        filters.append({"term": {"sender": asked.sender}})
-    filters += [_contains(term) for term in asked.query.terms]
+    if request.sender is not None:
+        filters.append({"term": {"sender": request.sender}})
+    filters += [_contains(term) for term in request.query.terms]
     return {"bool": {"filter": filters}}
 
 

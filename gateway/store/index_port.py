@@ -44,7 +44,7 @@ class Hit(NamedTuple):
         return self.place.sort_key()
 
 
-class SearchAsked(NamedTuple):
+class SearchRequest(NamedTuple):
     """Messages with all terms of a query, optionally of one conversation and one sender."""
 
     query: Query
@@ -59,7 +59,7 @@ class Index(Protocol):
 
     async def newest(
         self,
-        asked: SearchAsked,
+        request: SearchRequest,
         scope: dict[str, list[Period]],
         below: SearchPosition | None,
         limit: int,

@@ -15,7 +15,7 @@ from gateway.errors import ScopeTooWide
 from gateway.reads.search_terms import parse_query
 from gateway.store import elastic_index
 from gateway.store.elastic_index import ElasticIndex
-from gateway.store.index_port import Hit, SearchAsked
+from gateway.store.index_port import Hit, SearchRequest
 from gateway.store.store_port import ConversationHead, StoredMember
 from schemas.limits import MESSAGE_BUCKET
 from schemas.number_types import SeqId
@@ -346,7 +346,7 @@ async def test_a_search_respects_many_membership_periods(deployment: Deployment)
     """
     settings = deployment.settings
     index = ElasticIndex(settings)
-    asked = SearchAsked(parse_query("天"), None, None, None, 100)
+    asked = SearchRequest(parse_query("天"), None, None, None, 100)
     count = 3 * elastic_index.CLAUSES_A_QUERY
     stays = {f"elsewhere {n}": [Period(SeqId(1), SeqId(2))] for n in range(count)}
     stays["random"] = [Period(SeqId(seq), SeqId(seq)) for seq in range(2, RANDOM_MESSAGES, 2)]
@@ -371,7 +371,7 @@ async def test_a_search_without_an_index_finds_nothing(deployment: Deployment) -
     settings = deployment.settings
     index = ElasticIndex(settings.model_copy(update={"namespace": settings.namespace + "-none"}))
     try:
-        asked = SearchAsked(parse_query("天"), None, None, None, 10)
+        asked = SearchRequest(parse_query("天"), None, None, None, 10)
         assert await index.newest(asked, {"c": [Period(SeqId(1))]}, None, 10) == []
     finally:
         await index.stop()

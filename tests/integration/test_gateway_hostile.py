@@ -17,7 +17,7 @@ from gateway.http.routes import ROUTES
 from gateway.log.log_ends import LogEnds
 from gateway.log.wake_ups import WakeUps
 from gateway.reads.access import access_conversation
-from gateway.reads.history import HistoryAsked, read_history
+from gateway.reads.history import HistoryRequest, read_history
 from gateway.store.cassandra_store import CassandraStore
 from gateway.store.device_port import MAX_DEVICES
 from ops.deployment.prepare_log import prepare_log
@@ -161,7 +161,7 @@ async def test_texts_from_after_a_removal_are_not_shown(deployment: Deployment) 
 async def words(store: CassandraStore, access: Any) -> list[str]:
     """The texts of a page."""
     page = await read_history(
-        store, access, HistoryAsked(SeqId(1), SeqId(5), 10, newest_first=False)
+        store, access, HistoryRequest(SeqId(1), SeqId(5), 10, newest_first=False)
     )
     items = [json.loads(bytes(item)) for item in page.items]  # type: ignore[arg-type]  # no holes
     return [item["content"]["text"] for item in items]

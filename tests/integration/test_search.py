@@ -12,7 +12,7 @@ from backends.elasticsearch.index import create_index, elasticsearch_client, ind
 from backends.search_text import LONGEST_TOKEN, has_run, readings_of
 from gateway.reads.search_terms import MAX_TERMS, MAX_TOKENS, parse_query
 from gateway.store.elastic_index import ElasticIndex
-from gateway.store.index_port import SearchAsked
+from gateway.store.index_port import SearchRequest
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.number_types import Milliseconds, SeqId
 from schemas.settings import Settings
@@ -55,7 +55,7 @@ def deployment(servers: Servers) -> Iterator[Settings]:
 
 async def found(index: ElasticIndex, query: str) -> set[str]:
     """All texts that a query finds."""
-    asked = SearchAsked(parse_query(query), "c", None, None, len(TEXTS))
+    asked = SearchRequest(parse_query(query), "c", None, None, len(TEXTS))
     hits = await index.newest(asked, {"c": [Period(SeqId(1))]}, None, len(TEXTS))
     return {TEXTS[place.seq - 1] for place, _ in hits}
 
@@ -111,7 +111,7 @@ async def test_an_index_of_another_layout_is_refused(servers: Servers) -> None:
             create_index(client, settings, Milliseconds(AT))
         with pytest.raises(ServerUnavailable, match="another version"):
             await index.newest(
-                SearchAsked(parse_query("x"), None, None, None, 1),
+                SearchRequest(parse_query("x"), None, None, None, 1),
                 {"c": [Period(SeqId(1))]},
                 None,
                 1,

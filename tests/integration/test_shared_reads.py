@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from gateway.reads.access import ConversationAccess, access_conversation
-from gateway.reads.history import HistoryAsked, read_history
+from gateway.reads.history import HistoryRequest, read_history
 from gateway.reads.sync_page import read_sync
 from gateway.store.cassandra_store import CassandraStore
 from gateway.store.coalescing import CoalescingStore
@@ -77,7 +77,7 @@ async def last_page(
     store: Store, access: ConversationAccess, number: int
 ) -> HistoryPage[HistoryItem]:
     """The page that one member reads; the members start at different SeqIds."""
-    asked = HistoryAsked(SeqId(HEAD - PAGE + number % 10), SeqId(HEAD), PAGE, newest_first=True)
+    asked = HistoryRequest(SeqId(HEAD - PAGE + number % 10), SeqId(HEAD), PAGE, newest_first=True)
     return await read_history(store, access, asked)
 
 

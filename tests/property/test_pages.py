@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from gateway.reads import history, search
 from gateway.reads.access import access_conversation
-from gateway.reads.history import HistoryAsked, read_history
+from gateway.reads.history import HistoryRequest, read_history
 from gateway.reads.search_terms import from_cursor, parse_query
-from gateway.store.index_port import SearchAsked
+from gateway.store.index_port import SearchRequest
 from schemas.http.answers import Hole
 from schemas.number_types import SeqId
 from schemas.records import HistoryRule
@@ -61,7 +61,7 @@ def scenes(draw: st.DrawFn) -> Scene:
     return Scene(store, happened_changes, readable(happened_changes), head, stored)
 
 
-async def all_pages(scene: Scene, asked: HistoryAsked) -> list[dict[str, Any]]:
+async def all_pages(scene: Scene, asked: HistoryRequest) -> list[dict[str, Any]]:
     """Return the items of all pages, following ``next``."""
     access = await access_conversation(scene.store, "ann", "c")
     items: list[dict[str, Any]] = []
@@ -87,7 +87,7 @@ def _size(item: Any) -> int:
 
 
 any_range = st.builds(
-    lambda first, length, limit, newest_first: HistoryAsked(
+    lambda first, length, limit, newest_first: HistoryRequest(
         first, first + length, limit, newest_first
     ),
     st.integers(1, HEAD + 10),
@@ -100,7 +100,7 @@ any_range = st.builds(
 @untimed
 @given(scenes(), any_range, st.integers(1, 3_000), st.integers(1, 9))
 def test_history_accounts_for_each_seq_once(
-    scene: Scene, asked: HistoryAsked, page_bytes: int, at_a_time: int
+    scene: Scene, asked: HistoryRequest, page_bytes: int, at_a_time: int
 ) -> None:
     """All pages of any range, in both directions, cover each SeqId of the range once.
 
@@ -132,7 +132,9 @@ def test_an_empty_range_is_an_empty_page(
 ) -> None:
     """A range that ends before it begins has no items and no next."""
     assert (
-        asyncio.run(all_pages(scene, HistoryAsked(SeqId(HEAD), SeqId(HEAD - 1), 5, newest_first)))
+        asyncio.run(
+            all_pages(scene, HistoryRequest(SeqId(HEAD), SeqId(HEAD - 1), 5, newest_first))
+        )
         == []
     )
 
@@ -180,7 +182,7 @@ def test_search_returns_each_visible_hit_once(
 
 async def all_hits(store: FakeStore, index: FakeIndex, limit: int) -> list[dict[str, Any]]:
     """Return the hits of all pages."""
-    asked = SearchAsked(parse_query("found"), None, None, None, limit)
+    asked = SearchRequest(parse_query("found"), None, None, None, limit)
     hits: list[dict[str, Any]] = []
     while True:
         page = await search.search_messages(store, index, "ann", asked)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from msgspec import Raw
 
 from backends.search_text import has_run, readings_of
-from gateway.store.index_port import Hit, SearchAsked, SearchPosition
+from gateway.store.index_port import Hit, SearchPosition, SearchRequest
 from gateway.store.store_port import (
     SLICE,
     ConversationHead,
@@ -303,7 +303,7 @@ class FakeIndex:
 
     async def newest(
         self,
-        asked: SearchAsked,
+        asked: SearchRequest,
         scope: dict[str, list[Period]],
         below: SearchPosition | None,
         limit: int,

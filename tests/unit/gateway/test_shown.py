@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from gateway.reads.access import access_conversation
-from gateway.reads.history import HistoryAsked, read_history
+from gateway.reads.history import HistoryRequest, read_history
 from gateway.reads.search import search_messages
 from gateway.reads.search_terms import parse_query
-from gateway.store.index_port import SearchAsked
+from gateway.store.index_port import SearchRequest
 from gateway.store.store_port import StoredEntry
 from schemas.number_types import SeqId
 from tests.support.gateway_store import FakeIndex, FakeStore, edit, message
@@ -45,7 +45,7 @@ async def history(store: FakeStore, user: str, *, newest_first: bool = False) ->
     access = await access_conversation(store, user, "c")
     first, last, shown = 1, HEAD + 5, dict[int, Any]()
     while True:
-        asked = HistoryAsked(SeqId(first), SeqId(last), 7, newest_first)
+        asked = HistoryRequest(SeqId(first), SeqId(last), 7, newest_first)
         page = msgspec.json.decode(msgspec.json.encode(await read_history(store, access, asked)))
         for item in page["items"]:
             if "hole" in item:
@@ -114,7 +114,7 @@ async def hits(
     index.messages = [message("c", seq, text) for seq, (_, text) in indexed.items()]
     index.versions = {("c", seq): version for seq, (version, _) in indexed.items()}
     page = await search_messages(
-        store, index, user, SearchAsked(parse_query(words), None, None, None, 10)
+        store, index, user, SearchRequest(parse_query(words), None, None, None, 10)
     )
     assert page.next is None
     found = [msgspec.json.decode(hit) for hit in page.hits]
@@ -205,7 +205,7 @@ async def test_a_former_member_learns_nothing_about_later_entries(
         access = await access_conversation(store, "bob", "c")
         ranges = [(first, last) for first in (1, 7, 8, 9, 300) for last in (8, 9, 261, 9 * 10**18)]
         asked = [
-            HistoryAsked(SeqId(first), SeqId(last), limit, newest_first)
+            HistoryRequest(SeqId(first), SeqId(last), limit, newest_first)
             for first, last in ranges
             for limit in (1, 2, 500)
             if first <= last
@@ -230,7 +230,7 @@ async def test_a_search_does_not_reveal_the_number_of_hidden_matches(store: Fake
         )
         index.messages = [message("c", seq, text) for seq, (_, text) in indexed.items()]
         index.versions = {("c", seq): version for seq, (version, _) in indexed.items()}
-        asked = SearchAsked(parse_query("word"), "c", None, None, limit)
+        asked = SearchRequest(parse_query("word"), "c", None, None, limit)
         answer = await search_messages(store, index, "bob", asked)
         return [bytes(hit) for hit in answer.hits], answer.next
 
