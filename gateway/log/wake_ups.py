@@ -221,7 +221,7 @@ class WakeUps:
             self._of_conversation[conv_id].add(listener)
             recent = self._heads.place(conv_id)
             if recent is not None:
-                self._tell_head(listener, conv_id, recent)
+                self._notify_head(listener, conv_id, recent)
 
     def unwatch(self, listener: Listener, conv_id: str) -> None:
         """See `Listener`."""
@@ -248,7 +248,7 @@ class WakeUps:
         self._heads.note(wake.heads)
         for conv_id in self._of_conversation.keys() & wake.heads.keys():
             for listener in self._of_conversation[conv_id]:
-                self._tell_head(listener, conv_id, wake.heads[conv_id])
+                self._notify_head(listener, conv_id, wake.heads[conv_id])
 
     def now_live(self, *, is_live: bool) -> None:
         """Sets whether the log is being followed, and wakes all listeners, which then poll."""
@@ -292,6 +292,6 @@ class WakeUps:
         return [each for listeners in self._of_user.values() for each in listeners]
 
     @staticmethod
-    def _tell_head(listener: Listener, conv_id: str, seq: SeqId) -> None:
+    def _notify_head(listener: Listener, conv_id: str, seq: SeqId) -> None:
         listener.heads[conv_id] = max(seq, listener.heads.get(conv_id, seq))
         listener.wake()

@@ -37,19 +37,19 @@ async def decided_command(
     """
     page = await read_sync_back(store, user, MAX_SYNC_SEQ, SEARCHED_RECORDS)
     asked = conv_id, user, client_msg_id
-    found = [
+    decided = [
         fields
         for fields in _outcomes(page)
         if (fields.conv_id, fields.sender, fields.client_msg_id) == asked
     ]
-    if not found:
+    if not decided:
         raise CommandNotFound
-    accepted = [fields for fields in found if fields.code is None]
+    accepted = [fields for fields in decided if fields.code is None]
     if accepted:
         return CommandStatus(
             conv_id=conv_id, client_msg_id=client_msg_id, state="sequenced", seq=accepted[-1].seq
         )
-    code = found[-1].code
+    code = decided[-1].code
     assert code is not None  # noqa: S101 - all have one
     return CommandStatus(conv_id=conv_id, client_msg_id=client_msg_id, state="rejected", code=code)
 
