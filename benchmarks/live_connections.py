@@ -178,6 +178,21 @@ class LiveRun:
             await asyncio.sleep(0.2)
         return found
 
+    async def _all_arrived(self, sent: dict[tuple[str, int], float]) -> ClientsReading:
+        """What the clients have received, once they have all messages, or after the time limit."""
+        everything = ClientsReading(0, [], [], [], [])
+        deadline = time.monotonic() + ARRIVAL_SECONDS
+        while time.monotonic() < deadline:
+            reading = await self._order(self._clients, ClientsOrder("report"))
+            everything.open = reading.open
+            everything.ends += reading.ends
+            everything.resumed += reading.resumed
+            everything.arrivals += [a for a in reading.arrivals if (a.conv_id, a.seq) in sent]
+            if len(everything.arrivals) >= 2 * len(sent) and reading.open == CONNECTIONS:
+                break
+            await asyncio.sleep(0.5)
+        return everything
+
     async def _not_reading(self) -> AsyncIterator[Figure]:
         before, began = await self._ask(), time.monotonic()
         order = ClientsOrder("connect", "s", 0, SLOW_CLIENTS, reads=False)
@@ -216,8 +231,7 @@ class LiveRun:
             asked = time.monotonic()
             self._gateway.terminate()
             sent = await talking
-            await asyncio.sleep(5)
-            reading = await self._order(self._clients, ClientsOrder("report"))
+            reading = await self._all_arrived(sent)
         ends = [at - asked for at, code in reading.ends if code == 1012]  # noqa: PLR2004
         if len(ends) != CONNECTIONS or reading.open != CONNECTIONS:
             raise ServerUnavailable(f"{len(ends)} clients were sent elsewhere")

@@ -87,9 +87,11 @@ async def send_answer(socket: web.WebSocketResponse, answer: Struct) -> None:
         _Slow: The client has not read earlier messages within the timeout.
         ConnectionError: The client is gone.
     """
+    text = msgspec.json.encode(answer)
+    del answer  # a slow client holds the text only
     try:
         async with asyncio.timeout(SLOW_SECONDS):
-            await socket.send_frame(msgspec.json.encode(answer), WSMsgType.TEXT)  # avoids a copy
+            await socket.send_frame(text, WSMsgType.TEXT)  # avoids a copy
     except TimeoutError:
         raise _Slow from None
 

@@ -26,6 +26,7 @@ from gateway.reads.access import ConversationAccess, access_conversation
 from gateway.store.store_port import Store
 from schemas.codec import decode_position
 from schemas.errors import UndecodableRecord
+from schemas.http.answers import SyncPageItem
 from schemas.http.live_messages import LiveHead
 from schemas.number_types import NO_SEQ, SeqId
 from schemas.visibility import periods, visible
@@ -82,11 +83,11 @@ class HeadPump:
         interval = _FIRST_REVIEW_SECONDS if first else _REVIEW_SECONDS
         self._review_at = self._now() + interval
 
-    def watch_opened(self, records: Iterable[bytes]) -> None:
+    def watch_opened(self, records: Iterable[SyncPageItem]) -> None:
         """Watches the conversations of which these sync records have a join or a mode."""
-        for record in records:
+        for each in records:
             with contextlib.suppress(UndecodableRecord):  # from a later version
-                position = decode_position(record)
+                position = decode_position(bytes(each.record))
                 if position.kind in _OPENING:
                     self._watch(position.conv_id, position.seq)
 

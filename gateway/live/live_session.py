@@ -51,8 +51,9 @@ class LiveSession:
     ) -> None:
         self._listener = listener
         self._send = send
-        self._records = RecordPump(store, listener, after, limit, send, barrier)
         self._heads = HeadPump(store, listener, send)
+        note_read = self._heads.watch_opened
+        self._records = RecordPump(store, listener, after, limit, send, barrier, note_read)
         self._now = asyncio.get_running_loop().time
 
     async def run(self) -> None:
@@ -77,11 +78,8 @@ class LiveSession:
         """Step 4. Returns whether there may be more to send at once."""
         is_poll_due = self._records.is_poll_due
         self._heads.schedule_lost_heads(is_poll_due=is_poll_due)
-        if is_poll_due or self._records.is_behind:
-            records = await self._records.send_page()
-            if records is not None:
-                self._heads.watch_opened(records)
-                return True
+        if (is_poll_due or self._records.is_behind) and await self._records.send_page():
+            return True
         if self._heads.is_due:
             await self._heads.send_heads()
         return False

