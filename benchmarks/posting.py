@@ -4,7 +4,8 @@
    steady rate, while the whole path runs: sequencer, message sink, sync sink, gateway. Each of the
    conversations has a sender and a recipient, and each recipient has a live connection.
 2. The messages a second that the gateway answers with 201 to clients that post one message after
-   the other.
+   the other, and the processor time for a message. Other programs change the first, and hardly the
+   second.
 
 Every message must arrive, and every response must be a 201. IM_KAFKA_BOOTSTRAP and
 IM_CASSANDRA_HOSTS name the servers; searches need another server and another sink, which do not
@@ -18,8 +19,9 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
+import psutil
 from aiohttp import ClientSession
 from pydantic import SecretStr
 
@@ -51,21 +53,43 @@ _ARRIVAL_SECONDS: Final = 60.0
 
 def figures() -> Iterator[Figure]:
     """The delay with its percentiles as variants, and the rate with and without sinks."""
-    with _deployed(("message", "sync")) as settings:
-        yield asyncio.run(_delay(settings))
-        with_sinks = asyncio.run(_rate(settings))
-    with _deployed(()) as settings:
-        alone = asyncio.run(_rate(settings))
+    with _deployed(("message", "sync")) as deployed:
+        yield asyncio.run(_delay(deployed.settings))
+        with_sinks = asyncio.run(_rounds(deployed))
+    with _deployed(()) as deployed:
+        alone = asyncio.run(_rounds(deployed))
     yield Figure(
         "POST answered with 201, one gateway process",
         "messages/s",
-        {"gateway and sequencer": alone, "with both sinks": with_sinks},
+        {
+            "gateway and sequencer": [each.rate for each in alone],
+            "with both sinks": [each.rate for each in with_sinks],
+        },
         [Target("gateway and sequencer", 1_500)],
+    )
+    yield Figure(
+        "processor time for a POST answered with 201, without sinks",
+        "µs",
+        {name: [each.micros[name] for each in alone] for name in alone[0].micros},
     )
 
 
+class Deployed(NamedTuple):
+    """A running deployment, and its processes whose processor time counts, by name."""
+
+    settings: Settings
+    processes: dict[str, psutil.Process]
+
+
+class Round(NamedTuple):
+    """Messages a second, and by process the processor time in microseconds for a message."""
+
+    rate: float
+    micros: dict[str, float]
+
+
 @contextmanager
-def _deployed(sinks: tuple[str, ...]) -> Iterator[Settings]:
+def _deployed(sinks: tuple[str, ...]) -> Iterator[Deployed]:
     """A running deployment without limits of commands, with these sinks."""
     with deployment() as plain, ExitStack() as stack:
         settings = plain.model_copy(
@@ -79,9 +103,13 @@ def _deployed(sinks: tuple[str, ...]) -> Iterator[Settings]:
             "IM_JWT_SECRET": SECRET,
             "IM_WRITE_WAIT": "PT8S",
         }
-        for module in (["stream_processors"], *(["sinks", name] for name in sinks), ["gateway"]):
-            stack.enter_context(worker(settings, *module, environment=environment))
-        yield settings
+        for name in sinks:
+            stack.enter_context(worker(settings, "sinks", name, environment=environment))
+        processes = {"load generator": psutil.Process()}
+        for module in ("stream_processors", "gateway"):
+            running = worker(settings, module, environment=environment)
+            processes[module] = psutil.Process(stack.enter_context(running).pid)
+        yield Deployed(settings, processes)
         with cassandra_session(settings) as session:
             session.execute(f"DROP KEYSPACE {settings.keyspace}", timeout=60)
 
@@ -151,19 +179,34 @@ async def _steady(
     return [arrived[begin + number] - due[number] for number in range(count)]
 
 
-async def _rate(settings: Settings) -> list[float]:
-    """Messages a second of each round."""
+async def _rounds(deployed: Deployed) -> list[Round]:
+    """The rounds after a warm-up."""
     async with ClientSession() as http:
-        senders = await _begin(settings, http)
-    found = []
-    for seconds in (WARM_UP_SECONDS // 2, *([SECONDS // 2] * ROUNDS)):
-        start = time.perf_counter()
-        posting = (_post_until(sender, start + seconds) for sender in senders[:CLIENTS])
-        counts = await asyncio.gather(*posting)
-        found.append(sum(counts) / (time.perf_counter() - start))
+        senders = await _begin(deployed.settings, http)
+    found = [
+        await _round(senders[:CLIENTS], deployed.processes, seconds)
+        for seconds in (WARM_UP_SECONDS // 2, *([SECONDS // 2] * ROUNDS))
+    ]
     for sender in senders:
         sender.close()
     return found[1:]
+
+
+async def _round(
+    senders: list[PostingConnection], processes: dict[str, psutil.Process], seconds: int
+) -> Round:
+    start, before = time.perf_counter(), _processor_seconds(processes)
+    posting = (_post_until(sender, start + seconds) for sender in senders)
+    count = sum(await asyncio.gather(*posting))
+    took, after = time.perf_counter() - start, _processor_seconds(processes)
+    return Round(
+        count / took, {name: (after[name] - before[name]) / count * 1e6 for name in after}
+    )
+
+
+def _processor_seconds(processes: dict[str, psutil.Process]) -> dict[str, float]:
+    times = {name: process.cpu_times() for name, process in processes.items()}
+    return {name: each.user + each.system for name, each in times.items()}
 
 
 async def _post_until(sender: PostingConnection, end: float) -> int:
