@@ -46,6 +46,15 @@ ROUNDS: Final = 5
 CLIENTS: Final = 64
 """Connections that post without a pause."""
 
+_SLOW: Final = (
+    "each lane has transactions of its own: with 2 partitions in place of 8, the part of the "
+    "sequencer is a fifth; next: fewer requests for each transaction"
+)
+_FEW: Final = (
+    "a POST takes 685 µs of the gateway's processor time, and 875 µs of the worker's in small "
+    "transactions; next: several gateway processes, fewer requests for each transaction"
+)
+
 SECRET: Final = "a secret of the benchmarks, of 32 bytes"  # noqa: S105 - protects nothing
 _START_SECONDS: Final = 60.0
 _ARRIVAL_SECONDS: Final = 60.0
@@ -65,7 +74,7 @@ def figures() -> Iterator[Figure]:
             "gateway and sequencer": [each.rate for each in alone],
             "with both sinks": [each.rate for each in with_sinks],
         },
-        [Target("gateway and sequencer", 1_500)],
+        [Target("gateway and sequencer", 1_500, if_missed=_FEW)],
     )
     yield Figure(
         "processor time for a POST answered with 201, without sinks",
@@ -130,7 +139,10 @@ async def _delay(settings: Settings) -> Figure:
         f"POST to arrival on a live connection at {RATE} messages/s",
         "ms",
         rounds,
-        [Target("p50", 25, direction="at_most"), Target("p99", 80, direction="at_most")],
+        [
+            Target("p50", 25, direction="at_most", if_missed=_SLOW),
+            Target("p99", 80, direction="at_most", if_missed=_SLOW),
+        ],
     )
 
 
