@@ -16,7 +16,7 @@ from ops.console import Json, emit, err, progress
 from ops.demo.account import Account
 from ops.demo.events import Event
 from ops.demo.play import Played, play
-from ops.demo.readback import look_back, page_link, pipeline_link, reachable
+from ops.demo.readback import page_link, pipeline_link, reachable, read_back
 from ops.demo.script import OPERATOR, PEOPLE, READERS
 from ops.deployment import deployed_stack as stack
 from ops.deployment.running import live_settings
@@ -34,11 +34,11 @@ def run(
     json: Json = False,
 ) -> None:
     """Start everything, play a short conversation, and keep running until Ctrl-C."""
-    tell = emit if json else Account().tell
+    show = emit if json else Account().print_event
     verdicts: list[bool] = []
     with _everything_up():
         for event in demonstration(live_settings()):
-            tell(event)
+            show(event)
             verdicts.append(event.ok)
         if not once:
             err.print("\nPress Ctrl-C to stop.")
@@ -54,7 +54,7 @@ def demonstration(settings: Settings) -> Iterator[Event]:
     """
     played = Played.fresh()
     yield from play(settings, played)
-    yield from asyncio.run(look_back(settings, played))
+    yield from asyncio.run(read_back(settings, played))
     yield reachable(settings, played, _token(settings, READERS["team"]))
     for person in PEOPLE:
         yield page_link(settings, person, _token(settings, person))

@@ -8,11 +8,11 @@ from typing import Final
 from ops.console import out
 from ops.demo.events import (
     Event,
-    Found,
     HistoryRead,
     PageLink,
     PipelineLink,
     Reachable,
+    SearchHits,
     Sequenced,
     SyncHeld,
 )
@@ -22,7 +22,7 @@ _HEADINGS: Final[dict[type[Event], str]] = {
     Sequenced: "Messages and their SeqIds",
     SyncHeld: "The sync timeline of each recipient",
     HistoryRead: "The history, read back from Cassandra",
-    Found: "Search",
+    SearchHits: "Search",
     Reachable: "The gateway",
     PageLink: "The page: a link for each person, for one browser window each",
     PipelineLink: "The pipeline at work: a page for operators",
@@ -36,7 +36,7 @@ class Account:
     def __init__(self) -> None:
         self._heading = ""
 
-    def tell(self, event: Event) -> None:
+    def print_event(self, event: Event) -> None:
         """Print an event."""
         heading = _HEADINGS[type(event)]
         if heading != self._heading:
@@ -58,7 +58,7 @@ def _lines(event: Event) -> list[str]:
             return [f"{user}: {', '.join(held)}"]
         case HistoryRead(conv_id=conv_id, reader=reader, items=items):
             return [f"{conv_id}, as {reader} reads it", *map(history_line, items)]
-        case Found(query=query, reader=reader, hits=hits):
+        case SearchHits(query=query, reader=reader, hits=hits):
             return [f"{reader} searches for {query}", *map(hit_line, hits)]
         case (
             Reachable(address=first, command=second)

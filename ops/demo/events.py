@@ -35,7 +35,7 @@ class HistoryRead(Event, frozen=True, kw_only=True, tag="history"):
     items: list[Raw]
 
 
-class Found(Event, frozen=True, kw_only=True, tag="search"):
+class SearchHits(Event, frozen=True, kw_only=True, tag="search"):
     """The hits of a search in the conversations of this run."""
 
     query: str

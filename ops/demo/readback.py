@@ -12,7 +12,7 @@ import aiohttp
 import msgspec
 from msgspec import Raw
 
-from ops.demo.events import Found, HistoryRead, PageLink, PipelineLink, Reachable
+from ops.demo.events import HistoryRead, PageLink, PipelineLink, Reachable, SearchHits
 from ops.demo.play import Played
 from ops.demo.script import QUERY, READERS, SEARCHER
 from ops.deployment.endpoints import gateway_address
@@ -26,7 +26,7 @@ _PAUSE_SECONDS: Final = 0.3
 _MOST_HITS: Final = 200
 
 
-async def look_back(settings: Settings, played: Played) -> list[HistoryRead | Found]:
+async def read_back(settings: Settings, played: Played) -> list[HistoryRead | SearchHits]:
     """Each conversation as a member reads it from the store, and the hits of a search.
 
     Raises:
@@ -75,7 +75,7 @@ async def _history(gateway: GatewayReader, reader: str, name: str, played: Playe
     return HistoryRead(conv_id=conv_id, reader=reader, items=items, ok=ok)
 
 
-async def _search(gateway: GatewayReader, played: Played) -> Found:
+async def _search(gateway: GatewayReader, played: Played) -> SearchHits:
     wanted = {place for place, text in played.texts.items() if QUERY in text}
 
     def ours(hit: dict[str, Any]) -> bool:
@@ -86,7 +86,7 @@ async def _search(gateway: GatewayReader, played: Played) -> Found:
 
     hits, ok = await _until(lambda: gateway.search(QUERY, _MOST_HITS), complete)
     shown = [hit for hit in hits if ours(msgspec.json.decode(hit))]
-    return Found(query=QUERY, reader=SEARCHER, hits=shown, ok=ok)
+    return SearchHits(query=QUERY, reader=SEARCHER, hits=shown, ok=ok)
 
 
 async def _until(
@@ -95,8 +95,8 @@ async def _until(
     """Read repeatedly until the result is complete or the time is over."""
     deadline = time.monotonic() + STORED_SECONDS
     while True:
-        found = [item async for item in read()]
-        ok = complete([msgspec.json.decode(item) for item in found])
+        items = [item async for item in read()]
+        ok = complete([msgspec.json.decode(item) for item in items])
         if ok or time.monotonic() > deadline:
-            return found, ok
+            return items, ok
         await asyncio.sleep(_PAUSE_SECONDS)
