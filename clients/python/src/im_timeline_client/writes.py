@@ -143,7 +143,10 @@ class Writes(Session):
         return await self._command(routes.DESCRIBE, path, conv_id, client_msg_id, **given)
 
     async def repeat(self, unknown: OutcomeUnknown) -> Outcome:
-        """Wait again for the outcome of a command. There is no second effect."""
+        """Wait again for the outcome of a command. There is no second effect.
+
+        After an `OutcomeUnknown` of `direct`, call `direct` again instead.
+        """
         outcome: Outcome = await self._sender.outcome_of(self._open(), unknown.command)
         return outcome
 
