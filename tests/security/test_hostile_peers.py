@@ -161,7 +161,9 @@ async def test_connections_in_use_are_bounded(
             await live.send(upgrade(gateway, "bob"))
             assert (await live.answer()).status == 101
         late = await stack.enter_async_context(peer(gateway))
-        assert (await late.answer()).problem["type"].endswith(":too-many-connections-in-all")
+        refused = await late.answer()
+        assert refused.problem["type"].endswith(":too-many-connections-in-all")
+        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
         assert await late.ends() < 5
 
 
@@ -182,7 +184,9 @@ async def test_connections_of_one_person_are_bounded(
             await each.send(upgrade(gateway, "bob"))
             assert (await each.answer()).status == 101
         await fourth.send(head(gateway, "GET /v1/sync?limit=1", "bob"))
-        assert (await fourth.answer()).problem["type"].endswith(":too-many-connections")
+        refused = await fourth.answer()
+        assert refused.problem["type"].endswith(":too-many-connections")
+        assert (refused.status, refused.headers["retry-after"]) == (429, "1")
         await fourth.send(head(gateway, "GET /v1/sync?limit=1", "ann"))
         assert (await fourth.answer()).status == 200
 

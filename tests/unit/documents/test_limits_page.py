@@ -118,6 +118,7 @@ LIMITS: Final[dict[str, ShownLimit]] = {
         "tests/unit/gateway/test_gateway_devices.py::test_a_person_has_a_bounded_number_of_devices",
     ),
     "conversations in a page": ShownLimit((queries.MAX_CONVERSATIONS,), EDGES),
+    "members in a page": ShownLimit((queries.MAX_MEMBERS,), EDGES),
     "entries in a page": ShownLimit((queries.MAX_ITEMS,), EDGES),
     "records in a page": ShownLimit((queries.MAX_RECORDS,), EDGES),
     "hits in a page": ShownLimit((queries.MAX_HITS,), EDGES),

@@ -146,7 +146,9 @@ async def test_waits_are_bounded_and_delay_no_other_request(
         assert refused.body["type"] == "urn:im-timeline:problem:too-many-waiting"
         assert refused.headers["Retry-After"] == "1"
         tasks.append(await waiting(gateway, woken, "bob"))
-        assert (await gateway.get("/v1/sync", "eve", wait=5)).status == 429
+        refused = await gateway.get("/v1/sync", "eve", wait=5)
+        assert refused.status == 429
+        assert refused.body["type"] == "urn:im-timeline:problem:too-many-waiting-in-all"
         assert (await gateway.get("/v1/sync", "eve")).status == 200
         for task in tasks:
             task.cancel()
