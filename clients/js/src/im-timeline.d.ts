@@ -101,6 +101,10 @@ export interface Storage {
 export class MemoryStorage implements Storage {
   read(group: string): Promise<Array<[Key, any]>>;
   write(changes: Array<[string, Key, Value | null]>): Promise<void>;
+  /** `write`, without a promise. */
+  apply(changes: Array<[string, Key, Value | null]>): void;
+  /** All content, as `write` takes it. */
+  content(): IterableIterator<[string, Key, any]>;
   close(): Promise<void>;
 }
 
