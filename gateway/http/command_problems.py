@@ -21,6 +21,9 @@ from gateway.http.problem_kinds import bad_body
 from schemas.errors import CommandRejected, InvalidCommand, RejectionCode
 
 _CONFLICT: Final = 409
+_FIELDS: Final = {"to": "owner"}
+"""The fields of commands that have another name in a body."""
+
 _STATUS: Final[dict[RejectionCode, int]] = {
     "invalid": 400,
     "too_large": 400,
@@ -52,16 +55,26 @@ _DETAIL: Final[dict[RejectionCode, str]] = {
 
 def invalid_command(error: InvalidCommand) -> Problem:
     """The sequencer would reject the command in any state, so it was not sent."""
-    return bad_body(f"has a wrong value: {error.reason}", error.field or "body")
+    field = _FIELDS.get(error.field, error.field)
+    return bad_body(f"has a wrong value: {error.reason}", field or "body")
+
+
+def rejection_status(code: RejectionCode) -> int:
+    """The status of a rejection."""
+    return _STATUS.get(code, _CONFLICT)
+
+
+def rejection_kind(code: str) -> str:
+    """The kind of the problem of a rejection."""
+    return code.replace("_", "-")
 
 
 def rejected_command(error: CommandRejected) -> Problem:
     """The sequencer has rejected the command, which had no effect."""
     code = error.code
-    kind = code.replace("_", "-")
     return Problem(
-        status=_STATUS.get(code, _CONFLICT),
-        kind=kind,
+        status=rejection_status(code),
+        kind=rejection_kind(code),
         title=f"Rejected: {code.replace('_', ' ')}",
         detail=_DETAIL[code],
         members={"client_msg_id": error.client_msg_id, "code": code},

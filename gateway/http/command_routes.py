@@ -24,12 +24,18 @@ from gateway.http.parameters import parse_parameters
 from gateway.http.problem_kinds import bad_parameter
 from gateway.http.request_bodies import json_response, read_body
 from gateway.http.request_places import USER
+from gateway.http.route_paths import route_pattern
 from gateway.reads.conversation_list import can_open
 from gateway.reads.decided_commands import decided_command
 from gateway.reads.readable_ids import is_id
 from gateway.store.store_port import Store
 from gateway.writes.command_answers import Writes, answer_command, command_status
-from gateway.writes.command_requests import CommandSender, CommandTarget, requested_command
+from gateway.writes.command_requests import (
+    CommandSender,
+    CommandTarget,
+    given_id,
+    requested_command,
+)
 from schemas.direct_chats import direct_chat_id
 from schemas.errors import CommandRejected
 from schemas.http.answers import CommandAnswer, CommandPending, DirectChatAnswer
@@ -86,6 +92,7 @@ async def put_direct_chat(request: web.Request) -> web.Response:
     if not is_id(person) or person == user:
         raise bad_parameter("user", "must be the id of another person")
     body = await read_body(request, NewDirectChat)
+    given_id(body, _key(request))  # a wrong id is refused, whether the chat exists or not
     conv_id = direct_chat_id(user, person)
     existing = DirectChatAnswer(conv_id=conv_id, created=False)
     if await can_open(gateway.store, user, conv_id):
@@ -140,7 +147,7 @@ COMMAND: Final = "/v1/commands/{client_msg_id}"
 
 def add_command_routes(app: web.Application) -> None:
     """Adds the routes that write, and the status of commands."""
-    app.router.add_put(DIRECT_CHAT, put_direct_chat)
+    app.router.add_put(route_pattern(DIRECT_CHAT), put_direct_chat)
     for method, path, body in COMMAND_ROUTES:
-        app.router.add_route(method, path, writing(body))
-    app.router.add_get(COMMAND, get_command)
+        app.router.add_route(method, route_pattern(path), writing(body))
+    app.router.add_get(route_pattern(COMMAND), get_command)

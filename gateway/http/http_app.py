@@ -20,6 +20,7 @@ from gateway.http.middleware import middlewares, prepare_headers
 from gateway.http.page import add_page_routes
 from gateway.http.pipeline_routes import PipelineView, add_pipeline_view
 from gateway.http.request_places import PLACES, RequestPlaces
+from gateway.http.route_paths import route_pattern
 from gateway.http.routes import GATEWAY, ROUTES, WRITING_ROUTES, Gateway
 from gateway.http.tokens import TokenVerifier, key_source
 from gateway.limits.command_limits import CommandLimits
@@ -88,9 +89,9 @@ def make_app(  # noqa: PLR0913 - the parts of the gateway
     view = PipelineView(settings.operator_ids, pipeline, health, wake_ups)
     add_pipeline_view(app, view)
     for path, handler in ROUTES:
-        app.router.add_get(path, handler)
+        app.router.add_get(route_pattern(path), handler)
     for method, path, handler in WRITING_ROUTES:
-        app.router.add_route(method, path, handler)
+        app.router.add_route(method, route_pattern(path), handler)
 
     app[WRITING_GATEWAY] = WritingGateway(writes, shared)
     add_command_routes(app)

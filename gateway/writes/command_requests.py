@@ -79,7 +79,7 @@ def requested_command(
     Raises:
         InvalidCommand: The id of the request is not a UUIDv7, or the request has two ids.
     """
-    client_msg_id = _given_id(body, idempotency_key) or ids.next()
+    client_msg_id = given_id(body, idempotency_key) or ids.next()
     installation = body.installation
     if installation is UNSET:
         installation = installation_of(client_msg_id)
@@ -147,7 +147,12 @@ def _conversation(target: CommandTarget, body: CommandBody, client_msg_id: str) 
     return client_msg_id if given is UNSET else given
 
 
-def _given_id(body: CommandBody, idempotency_key: str | None) -> str | None:
+def given_id(body: CommandBody, idempotency_key: str | None) -> str | None:
+    """The client_msg_id of a request; None if the request has none.
+
+    Raises:
+        InvalidCommand: The id of the request is not a UUIDv7, or the request has two ids.
+    """
     given = None if body.client_msg_id is UNSET else body.client_msg_id
     if idempotency_key is None:
         return given

@@ -259,6 +259,7 @@ async def test_a_rejection_is_a_typed_problem(
     [
         (b'{"text":1}', "text"),
         (b'{"text":" "}', "text"),
+        (b'{"text":""}', "text"),
         (b'{"text":"%s"}' % (b"x" * 8_193), "text"),
         (b'{"text":"\\ud800"}', "body"),
         (b"{}", "text"),
@@ -300,6 +301,24 @@ async def test_another_idempotency_key_is_refused(gateway: Caller, key: str) -> 
     )
     assert problem(answer) == (400, "bad-body")
     assert answer.body["parameter"] == "Idempotency-Key"
+
+
+async def test_a_wrong_key_is_refused_also_for_an_existing_direct_chat(gateway: Caller) -> None:
+    """The response to a wrong key does not depend on whether the chat exists."""
+    for expected in (201, 200):
+        answer = await gateway.send(
+            "PUT", "/v1/direct/bob", "ann", b"", {"Idempotency-Key": "abc"}
+        )
+        assert problem(answer) == (400, "bad-body")
+        assert (await gateway.send("PUT", "/v1/direct/bob", "ann")).status == expected
+
+
+async def test_a_wrong_owner_is_named_by_the_field_of_the_body(gateway: Caller) -> None:
+    """The command has another name for the field than the body."""
+    for owner in ("\0", "ann"):
+        answer = await gateway.write("PUT", "/v1/conversations/c/owner", "ann", owner=owner)
+        assert problem(answer) == (400, "bad-body")
+        assert answer.body["parameter"] == "owner"
 
 
 async def test_kafka_away_is_a_503_and_nothing_is_sent(gateway: Caller, log: SequencedLog) -> None:

@@ -125,7 +125,9 @@ async def test_history_beyond_the_head_is_a_hole(gateway: Caller) -> None:
     assert (nothing.body["items"], nothing.body["next"]) == ([], None)
 
 
-@pytest.mark.parametrize("conv_id", ["#ubuntu", "a/b", "a%2Fb", "a b", "陈", "..", "|x-", "a?b=c"])
+@pytest.mark.parametrize(
+    "conv_id", ["#ubuntu", "a/b", "a%2Fb", "a b", "陈", "..", "|x-", "a?b=c", "{id}", "}"]
+)
 async def test_an_id_of_any_kind_works_in_a_path(
     gateway: Caller, store: FakeStore, conv_id: str
 ) -> None:
