@@ -42,8 +42,10 @@ format: $(READY) ## Format the sources
 bench: $(READY) ## Measure everything in interleaved rounds, and write docs/benchmarks
 	$(BIN)/python -m benchmarks
 
-schemas: $(READY) ## Write the JSON Schema of the records anew
+schemas: $(READY) ## Write the JSON Schemas of the records, docs/openapi.json and docs/asyncapi.json
 	$(BIN)/python -m schemas.json_schema
+	$(BIN)/python -m schemas.asyncapi.document
+	$(BIN)/python -m gateway.http.openapi
 
 lock: $(READY) ## Resolve the Python packages and the servers' artifacts anew (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --generate-hashes \

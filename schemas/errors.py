@@ -51,7 +51,7 @@ RejectionCode: TypeAlias = Literal[
     "stale",  # older than the window of remembered ids: a late retry, or a very late command
 ]
 
-REJECTION_CODES: Final[tuple[str, ...]] = get_args(RejectionCode)
+REJECTION_CODES: Final[tuple[RejectionCode, ...]] = get_args(RejectionCode)
 
 
 class ImError(Exception):

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from gateway.http.problem_details import PROBLEM_JSON
+from gateway.http.openapi_problems import COMMON_PROBLEMS, problem_responses, response_headers
 from gateway.http.query_parameters import (
     BoundedText,
     OneOf,
@@ -14,43 +14,68 @@ from gateway.http.query_parameters import (
     WholeNumber,
     parameters_of,
 )
+from schemas.limits import MAX_SEQ
 from schemas.records import MAX_ID_LENGTH
 
 REFERENCE: Final = "#/components/schemas/{name}"
 """Where the document has the schema ``name``."""
 
-PATH_ID: Final = {
-    "name": "id",
-    "in": "path",
-    "required": True,
-    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH},
+_ID: Final = {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH}
+_PLACES: Final[dict[str, dict[str, Any]]] = {
+    "id": {"schema": _ID, "example": "lunch"},
+    "seq": {"schema": {"type": "integer", "minimum": 1, "maximum": MAX_SEQ}, "example": 2},
+    "user": {"schema": _ID, "example": "bob"},
+    "client_msg_id": {
+        "schema": {"type": "string"},
+        "example": "019acbd6-2385-7000-8000-000000500007",
+    },
 }
-"""The id in a path."""
 
 
 def operation(
-    summary: str, answer: str | None, query: type[Struct], *statuses: str
+    name: str,
+    summary: str,
+    answer: str | None,
+    query: type[Struct],
+    *kinds: str,
+    common: tuple[str, ...] = COMMON_PROBLEMS,
 ) -> dict[str, Any]:
-    """An operation with these parameters, this answer, and problems with these statuses.
+    """An operation with these parameters, this answer, and problems of these kinds.
 
-    ``answer`` is the name of a schema; None for an answer that is described elsewhere.
+    Args:
+        name: The id of the operation: the name of the function in generated clients.
+        summary: What the operation does.
+        answer: The name of a schema; None for an answer that is described elsewhere.
+        query: The struct of the query.
+        kinds: The kinds of problems besides ``common``.
+        common: The kinds of problems that the route shares with other routes.
     """
     body = {"type": "object"} if answer is None else reference(answer)
-    failures = {"400", "401", "413", "429", "500", *statuses}
     return {
+        "operationId": name,
         "summary": summary,
         "parameters": [_parameter(each) for each in parameters_of(query)],
         "responses": {
             "200": response("The result", body),
-            **{status: problem(status) for status in sorted(failures)},
-            "503": problem("503") | {"headers": {"Retry-After": {"schema": {"type": "string"}}}},
+            **problem_responses((*common, *kinds)),
         },
     }
 
 
-def named(described: dict[str, Any]) -> dict[str, Any]:
-    """An operation with an id in its path."""
-    return described | {"parameters": [PATH_ID, *described["parameters"]]}
+def placed_at(path: str, described: dict[str, Any]) -> dict[str, Any]:
+    """An operation with the parameters of its path."""
+    places = [
+        {"name": name, "in": "path", "required": True, **place}
+        for name, place in _PLACES.items()
+        if f"{{{name}}}" in path
+    ]
+    return described | {"parameters": [*places, *described["parameters"]]}
+
+
+def with_responses(described: dict[str, Any], answers: dict[str, Any]) -> dict[str, Any]:
+    """An operation with these responses, by status, in place of its 200."""
+    problems = {code: each for code, each in described["responses"].items() if code != "200"}
+    return described | {"responses": dict(sorted((problems | answers).items()))}
 
 
 def body_of(name: str, *, required: bool = True) -> dict[str, Any]:
@@ -85,15 +110,13 @@ def response_of(description: str, name: str) -> dict[str, Any]:
     return response(description, reference(name))
 
 
-def response(description: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """A response with a JSON body."""
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
-
-
-def problem(status: str) -> dict[str, Any]:
-    """A problem document."""
-    content = {PROBLEM_JSON: {"schema": reference("ProblemDetails")}}
-    return {"description": f"A problem with status {status}", "content": content}
+def response(description: str, schema: dict[str, Any], *headers: str) -> dict[str, Any]:
+    """A response with a JSON body, and with these headers of the document."""
+    return {
+        "description": description,
+        "headers": response_headers(*headers),
+        "content": {"application/json": {"schema": schema}},
+    }
 
 
 def reference(name: str) -> dict[str, Any]:

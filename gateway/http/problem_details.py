@@ -18,7 +18,8 @@ PROBLEM_JSON: Final = "application/problem+json"
 COMMON_HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 """Headers of every response."""
 
-_TYPE_PREFIX: Final = "urn:im-timeline:problem:"
+TYPE_PREFIX: Final = "urn:im-timeline:problem:"
+"""Prefix of the ``type`` of every problem; the kind follows."""
 
 
 class Problem(ImError):
@@ -57,7 +58,7 @@ class Problem(ImError):
     def details(self, request_id: str) -> ProblemDetails:
         """The body of the response."""
         return ProblemDetails(
-            type=_TYPE_PREFIX + self.kind,
+            type=TYPE_PREFIX + self.kind,
             title=self.title,
             status=self.status,
             detail=self.detail,

@@ -14,10 +14,13 @@ from schemas.limits import MAX_SEQ
 from schemas.number_types import SeqId
 from schemas.records import HistoryRule, Id, InstallationId, JoinRule
 
+UUID7_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
+"""A UUIDv7 in lower case, as a JSON Schema states it."""
+
 _ClientMsgId: TypeAlias = Annotated[
     str,
     Meta(
-        pattern="^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$",
+        pattern=UUID7_PATTERN,
         description="A UUIDv7 in lower case. Absent: the header Idempotency-Key, or else an id "
         "that the gateway makes.",
     ),
@@ -26,6 +29,9 @@ _DeviceId: TypeAlias = Annotated[
     Id, Meta(description="Absent: the claim `device` of the token, or else `http`.")
 ]
 _SeqId: TypeAlias = Annotated[SeqId, Meta(ge=1, le=MAX_SEQ)]
+_Text: TypeAlias = Annotated[
+    str, Meta(min_length=1, description="Has a visible character, and is within the limits.")
+]
 
 
 class CommandBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,7 +71,7 @@ class NewDirectChat(CommandBody, frozen=True):
 class NewMembers(CommandBody, frozen=True):
     """Adds people. In an open conversation, the caller may also add themselves."""
 
-    members: list[Id]
+    members: Annotated[list[Id], Meta(min_length=1)]
 
 
 class RemovedMember(CommandBody, frozen=True):
@@ -96,14 +102,14 @@ class NewDescription(CommandBody, frozen=True):
 class NewMessage(CommandBody, frozen=True):
     """Sends a message."""
 
-    text: str
+    text: _Text
     mentions: list[Id] = []
 
 
 class EditedMessage(CommandBody, frozen=True):
     """Replaces the text and the mentions of a message."""
 
-    text: str
+    text: _Text
     mentions: list[Id] = []
 
 

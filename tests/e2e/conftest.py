@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
-from http.client import HTTPConnection
 from typing import Final
 
 import pytest
@@ -20,6 +18,7 @@ from tests.support.chromium import PATIENCE_MS, chromium
 from tests.support.gateway import SECRET
 from tests.support.pipeline import prepare, sinks
 from tests.support.processes import running, wait_until
+from tests.support.readiness import is_ready
 from tests.support.talk import Talk
 
 WINDOW: Final = 20
@@ -49,19 +48,6 @@ def deployment(servers: Servers) -> Iterator[tuple[Settings, Settings]]:
         for each in (settings, other):
             wait_until(partial(is_ready, each), "the gateway is ready")
         yield settings, other
-
-
-def is_ready(settings: Settings) -> bool:
-    """Whether the gateway serves everything, and follows the log."""
-    connection = HTTPConnection(settings.gateway_host, settings.gateway_port, timeout=10)
-    try:
-        connection.request("GET", "/healthz")
-        health = json.load(connection.getresponse())
-    except OSError:
-        return False
-    finally:
-        connection.close()
-    return bool(health["status"] == "ok" and health["kafka"] == "up")
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from devstack.ports import free_ports
 from gateway.http.tokens import issue_token
 from im_timeline_client import Client, CommandRejected, Item, Items, connect
 from schemas.settings import Settings
-from tests.e2e.conftest import is_ready
 from tests.support.processes import running, wait_until
+from tests.support.readiness import is_ready
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]

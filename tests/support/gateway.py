@@ -27,6 +27,7 @@ from gateway.store.store_port import (
 from gateway.writes.command_answers import Writes
 from schemas.codec import encode
 from schemas.settings import Settings
+from tests.support.described import assert_described
 
 NO_CONTENT = 204
 SECRET = "a secret of the tests, of 32 bytes or more"
@@ -46,7 +47,7 @@ class Answer(NamedTuple):
 
 
 class Caller:
-    """A client of the gateway that acts for any user."""
+    """A client of the gateway that acts for any user. The document must describe each response."""
 
     def __init__(self, base: str, http: ClientSession, settings: Settings) -> None:
         self.base = base
@@ -96,6 +97,8 @@ class Caller:
         async with self.http.request(method, url, **asked) as response:
             empty = response.status == NO_CONTENT
             body = None if empty else await response.json(content_type=None)
+            where = url.raw_path
+            assert_described(method, where, response.status, response.headers, body)
             return Answer(response.status, response.headers, body)
 
 

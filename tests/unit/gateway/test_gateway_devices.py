@@ -6,9 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
 
-from gateway.http.openapi import document
 from gateway.store.device_port import MAX_DEVICES
 from schemas.records import NewDevicePolicy
 from tests.support.gateway import Answer, Caller, serving, token_settings
@@ -18,18 +16,6 @@ DEVICES = "/v1/devices"
 DEVICE = "/v1/devices/{}"
 CURSOR = "/v1/devices/{}/cursor"
 BEGINNINGS = "/v1/devices/{}/conversations"
-
-
-def conforms(answer: Answer, method: str, path: str) -> bool:
-    """Return whether the OpenAPI document describes this response."""
-    described = document()
-    responses = described["paths"][path][method.lower()]["responses"]
-    content = responses[str(answer.status)].get("content")
-    if content is None:
-        return bool(answer.body is None)
-    (shown,) = content.values()
-    schema = shown["schema"] | {"components": described["components"]}
-    return bool(Draft202012Validator(schema).is_valid(answer.body))
 
 
 @pytest.fixture
@@ -47,23 +33,18 @@ def store() -> FakeStore:
 async def registered(gateway: Caller, user: str, device_id: str) -> Answer:
     """Register a device; return the response."""
     body = json.dumps({"device_id": device_id}).encode()
-    answer = await gateway.send("POST", DEVICES, user, body)
-    assert conforms(answer, "POST", DEVICES)
-    return answer
+    return await gateway.send("POST", DEVICES, user, body)
 
 
 async def moved(gateway: Caller, user: str, device_id: str, cursor: Any) -> Answer:
     """Send a cursor; return the response."""
     body = json.dumps({"cursor": cursor}).encode()
-    answer = await gateway.send("PUT", CURSOR.format(device_id), user, body)
-    assert conforms(answer, "PUT", CURSOR.format("{id}"))
-    return answer
+    return await gateway.send("PUT", CURSOR.format(device_id), user, body)
 
 
 async def cursors(gateway: Caller, user: str) -> dict[str, int]:
     """Return the cursors of all devices of a person."""
     answer = await gateway.get(DEVICES, user)
-    assert conforms(answer, "GET", DEVICES)
     return {each["device_id"]: each["cursor"] for each in answer.body["devices"]}
 
 
@@ -88,7 +69,6 @@ async def test_a_new_device_starts_by_the_policy(
         after = None
         while True:
             page = await gateway.get(BEGINNINGS.format("phone"), "ann", limit=2, after=after)
-            assert conforms(page, "GET", BEGINNINGS.format("{id}"))
             found |= {each["conv_id"]: each["from"] for each in page.body["conversations"]}
             after = page.body["next"]
             if after is None:
@@ -131,11 +111,9 @@ async def test_a_removed_device_registers_as_a_new_one(store: FakeStore) -> None
         assert (strange.status, strange.body["type"].rpartition(":")[2]) == (404, "no-such-device")
         gone = await gateway.send("DELETE", DEVICE.format("phone"), "ann")
         assert gone.status == 204
-        assert conforms(gone, "DELETE", DEVICE.format("{id}"))
         for method, path in (("GET", DEVICE), ("GET", BEGINNINGS), ("DELETE", DEVICE)):
             answer = await gateway.send(method, path.format("phone"), "ann")
             assert answer.status == 404
-            assert conforms(answer, method, path.format("{id}"))
         assert (await moved(gateway, "ann", "phone", 950)).status == 404
         assert (await registered(gateway, "ann", "phone")).body["cursor"] == 700
 

@@ -14,13 +14,11 @@ from urllib.parse import quote
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from jsonschema import Draft202012Validator
 from pydantic import SecretStr
 
 from gateway import bounds
 from gateway.http.deployment_guard import Checked
 from gateway.http.http_app import make_app
-from gateway.http.openapi import document
 from gateway.http.page import PAGE_ROUTES
 from gateway.http.routes import ROUTES
 from gateway.log.wake_ups import WakeUps
@@ -67,18 +65,6 @@ async def gateway(store: FakeStore, index: FakeIndex) -> AsyncIterator[Caller]:
         yield caller
 
 
-def conforms(answer: Answer, path: str) -> bool:
-    """Return True if the OpenAPI document describes this response; raise otherwise."""
-    described = document()
-    response = described["paths"][path]["get"]["responses"][str(answer.status)]
-    content_type = answer.headers["Content-Type"].partition(";")[0]
-    schema = response["content"][content_type]["schema"]
-    whole = {**schema, "components": described["components"]}
-    Draft202012Validator.check_schema(whole)
-    Draft202012Validator(whole).validate(answer.body)
-    return True
-
-
 def is_problem(answer: Answer, status: int, kind: str) -> bool:
     """Return True if the response is this problem with all common fields; raise otherwise."""
     assert answer.headers["Content-Type"].startswith("application/problem+json")
@@ -93,7 +79,6 @@ def is_problem(answer: Answer, status: int, kind: str) -> bool:
 async def test_history_is_read_in_both_directions(gateway: Caller) -> None:
     """A page has the stored entries, and its ``next`` continues in either direction."""
     page = await gateway.get(MESSAGES.format("c"), "ann", limit=4)
-    assert conforms(page, "/v1/conversations/{id}/messages")
     assert [item["seq"] for item in page.body["items"]] == [1, 2, 3, 4]
     assert (page.body["head"], page.body["next"]) == (6, 5)
     assert page.body["items"][0] == json.loads(encode(message("c", 1, text="word1 你好")))
@@ -108,7 +93,6 @@ async def test_history_is_read_in_both_directions(gateway: Caller) -> None:
 async def test_a_former_member_reads_history_up_to_the_leave(gateway: Caller) -> None:
     """SeqIds outside the period are a ``hidden`` hole, and the head is the end of the period."""
     page = await gateway.get(MESSAGES.format("c"), "bob", to=9)
-    assert conforms(page, "/v1/conversations/{id}/messages")
     assert page.body["head"] == 4
     assert page.body["items"][0] == {"hole": "hidden", "from": 1, "to": 1}
     assert [item["seq"] for item in page.body["items"][1:-1]] == [2, 3, 4]
@@ -150,7 +134,6 @@ async def test_conversations_are_paged(gateway: Caller, store: FakeStore) -> Non
     after: str | None = None
     while True:
         page = await gateway.get("/v1/conversations", "bob", limit=2, after=after, order="id")
-        assert conforms(page, "/v1/conversations")
         found += page.body["conversations"]
         after = page.body["next"]
         if after is None:
@@ -183,7 +166,6 @@ async def test_conversations_are_paged(gateway: Caller, store: FakeStore) -> Non
 async def test_sync_returns_only_the_timeline_of_the_caller(gateway: Caller) -> None:
     """A person reads their own records with a cursor, and gets no records of other people."""
     page = await gateway.get("/v1/sync", "ann", limit=4)
-    assert conforms(page, "/v1/sync")
     assert [one["sync_seq"] for one in page.body["records"]] == [4_000, 8_000, 12_000, 16_000]
     assert page.body["more"] is True
     rest = await gateway.get("/v1/sync", "ann", after=page.body["next"])
@@ -198,7 +180,6 @@ async def test_sync_returns_only_the_timeline_of_the_caller(gateway: Caller) -> 
 async def test_sync_is_read_backwards(gateway: Caller) -> None:
     """Pages backwards start at any position, newest first, and ``next`` continues to the end."""
     page = await gateway.get("/v1/sync", "ann", before=(1 << 63) - 1, limit=4)
-    assert conforms(page, "/v1/sync")
     assert [one["sync_seq"] for one in page.body["records"]] == [24_000, 20_000, 16_000, 12_000]
     assert page.body["more"]
     rest = await gateway.get("/v1/sync", "ann", before=page.body["next"])
@@ -219,7 +200,6 @@ async def test_a_trimmed_timeline_is_reported(gateway: Caller, store: FakeStore)
         store.put_expiry(user, 3, 1 << 40, 16_000)
     trimmed_page = await gateway.get("/v1/sync", "ann", after=7_999)
     assert is_problem(trimmed_page, 410, "trimmed")
-    assert conforms(trimmed_page, "/v1/sync")
     assert (trimmed_page.body["cursor"], trimmed_page.body["oldest"]) == (7_999, 8_001)
     assert "/v1/sync/end" in trimmed_page.body["detail"]
     for after in (-1, 8_000):
@@ -239,7 +219,6 @@ async def test_the_end_of_sync_waits_for_the_message_sink(
     -1.
     """
     end = await gateway.get("/v1/sync/end", "ann")
-    assert conforms(end, "/v1/sync/end")
     assert end.body == {"next": -1}
     begin = int(time.time())
     store.put_expiry("ann", begin - 1_000, begin + 2_900, 5)  # a quarter of its retention is over
@@ -280,7 +259,6 @@ async def test_sync_records_of_every_kind_conform(gateway: Caller, store: FakeSt
     assert kinds == ["rejected", "conversation_created", "recalled", "message_sent", "not_yet"]
     assert page.body["records"][-1]["record"] == {"kind": "not_yet", "conv_id": "c", "seq": 7}
     assert (page.body["next"], page.body["more"]) == (7, False)
-    assert conforms(page, "/v1/sync")
 
 
 async def test_a_page_ends_before_an_entry_that_is_not_stored(
@@ -301,7 +279,6 @@ async def test_a_page_ends_before_an_entry_that_is_not_stored(
     store.put_message(message("c", 7))
     below = await gateway.get("/v1/sync", "ann", before=newest.body["next"], limit=3)
     assert [one["sync_seq"] for one in below.body["records"]] == [28_000, 24_000, 20_000]
-    assert conforms(below, "/v1/sync")
 
 
 async def test_search_shows_the_stored_entry(
@@ -312,7 +289,6 @@ async def test_search_shows_the_stored_entry(
     index.messages.append(message("c", 99, text="word99 你好"))
     store.put_conversation("c", 100)
     page = await gateway.get("/v1/search", "ann", q="你好")
-    assert conforms(page, "/v1/search")
     assert [hit["seq"] for hit in page.body["hits"]] == [6, 5, 4, 3, 2, 1]
     assert page.body["hits"][3]["content"]["text"] == "stored otherwise"
 
@@ -336,8 +312,6 @@ async def test_a_long_query_is_searched_or_cut(gateway: Caller) -> None:
     assert (few.status, len(few.body["hits"]), few.body["cut"]) == (200, 1, False)
     many = await gateway.get("/v1/search", "ann", q=" ".join(f"w{n}" for n in range(500)))
     assert (many.status, many.body["hits"], many.body["cut"]) == (200, [], True)
-    for page in (few, many):
-        assert conforms(page, "/v1/search")
 
 
 async def test_a_search_in_an_unreadable_conversation_is_not_found(gateway: Caller) -> None:
@@ -345,7 +319,6 @@ async def test_a_search_in_an_unreadable_conversation_is_not_found(gateway: Call
     for conversation in ("c", "unreal"):
         answer = await gateway.get("/v1/search", "eve", q="x", conversation=conversation)
         assert is_problem(answer, 404, "not-found")
-        assert conforms(answer, "/v1/search")
 
 
 @pytest.mark.parametrize(
@@ -424,7 +397,6 @@ async def test_an_unreachable_store_is_a_503(
         answer = await gateway.ask(path.format(id="c"), "ann", needed(path))
         assert is_problem(answer, 503, "unavailable")
         assert answer.headers["Retry-After"] == "1"
-        assert conforms(answer, path)
     store.up, index.up = True, False
     assert (await gateway.get("/v1/search", "ann", q="x")).status == 503
     for path, _ in ROUTES[2:5]:
@@ -461,7 +433,6 @@ async def test_health_reports_each_server(  # noqa: PLR0913 - two fixtures and a
     assert (answer.status, answer.body["status"]) == (status, word)
     assert answer.body["cassandra"] == ("up" if store_up else "down")
     assert answer.body["elasticsearch"] == ("up" if index_up else "down")
-    assert conforms(answer, "/healthz")
 
 
 async def test_nothing_is_served_before_the_data_is_verified() -> None:
@@ -474,10 +445,8 @@ async def test_nothing_is_served_before_the_data_is_verified() -> None:
                 503,
                 "urn:im-timeline:problem:starting",
             )
-            assert conforms(answer, path.partition("?")[0])
         health = await gateway.get("/healthz")
         assert (health.status, health.body["status"]) == (503, "starting")
-        assert conforms(health, "/healthz")
         assert health.body["deployment"] == ""
         checked.store = True
         assert (await gateway.get("/v1/sync", "ann")).status == 200
@@ -512,19 +481,6 @@ async def test_the_document_has_all_routes(gateway: Caller) -> None:
         for name in named:
             bad = await gateway.ask(filled(path), "ann", {name: ""})
             assert "not known" not in str(bad.body)
-    references = set(_references(answer.body))
-    assert references <= {
-        f"#/components/schemas/{n}" for n in answer.body["components"]["schemas"]
-    }
-
-
-def _references(value: Any) -> list[str]:
-    if isinstance(value, dict):
-        own = [value["$ref"]] if "$ref" in value else []
-        return own + [ref for inner in value.values() for ref in _references(inner)]
-    return (
-        [ref for inner in value for ref in _references(inner)] if isinstance(value, list) else []
-    )
 
 
 async def test_a_valid_request_id_is_returned_unchanged(gateway: Caller) -> None:

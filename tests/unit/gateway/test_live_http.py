@@ -13,13 +13,11 @@ from typing import Any, Final
 
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
-from jsonschema import Draft202012Validator
 from msgspec import Struct
 
 from gateway import bounds
 from gateway.http import live_socket
 from gateway.http.frames import PROTOCOL
-from gateway.http.openapi import document
 from gateway.http.tokens import issue_token
 from gateway.live.live_session import LiveSession
 from gateway.log import wake_ups
@@ -28,6 +26,7 @@ from gateway.log.wake_ups import Wake, WakeUps
 from schemas.codec import encode
 from schemas.lifetime import SKIPPED_SINCE, SKIPPED_UNTIL
 from schemas.number_types import BucketNumber, SeqId, SyncSeqId
+from tests.support.described import assert_message
 from tests.support.gateway import Caller, serving, token_settings
 from tests.support.gateway_store import FakeIndex, FakeStore, message
 from tests.support.waiting import until
@@ -73,12 +72,9 @@ async def connect(
 
 
 async def next_message(socket: ClientWebSocketResponse) -> Any:
-    """The next answer, which must match the OpenAPI document."""
+    """The next answer, which must match the AsyncAPI document."""
     answer = await socket.receive_json(timeout=ANSWER_SECONDS)
-    described = document()
-    response = described["paths"]["/v1/live"]["get"]["responses"]["101"]
-    schema = response["content"]["application/json"]["schema"]
-    Draft202012Validator({**schema, "components": described["components"]}).validate(answer)
+    assert_message("live", answer["kind"], answer)
     return answer
 
 

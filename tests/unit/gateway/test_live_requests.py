@@ -10,20 +10,19 @@ from typing import Any, Final
 
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType
-from jsonschema import Draft202012Validator
 
 from gateway.http.http_app import writes_to
 from gateway.http.live_requests import MAX_AT_ONCE
-from gateway.http.openapi import document
 from gateway.http.tokens import issue_token
 from schemas.codec import decode_command
 from schemas.ids import uuid7
+from tests.support.described import assert_message
 from tests.support.gateway import Caller, serving, token_settings
 from tests.support.gateway_store import FakeIndex, FakeStore
 from tests.support.sequenced_log import SequencedLog
 from tests.support.waiting import until
 
-SETTINGS: Final = token_settings(write_wait="PT0.3S")
+SETTINGS: Final = token_settings(write_wait="PT0.3S", http_commands_per_second=1_000)
 ANSWER_SECONDS: Final = 20.0
 MESSAGES: Final = "/v1/conversations/c/messages"
 
@@ -68,11 +67,9 @@ async def request(
 
 
 async def answer(live: ClientWebSocketResponse) -> tuple[str, int, Any]:
-    """The next answer, which must match the OpenAPI document: ref, status and body."""
+    """The next answer, which must match the AsyncAPI document: ref, status and body."""
     found = await live.receive_json(timeout=ANSWER_SECONDS)
-    described = document()
-    schema = {"$ref": "#/components/schemas/LiveAnswer", "components": described["components"]}
-    Draft202012Validator(schema).validate(found)
+    assert_message("live", "answer", found)
     return found["ref"], found["status"], found["body"]
 
 

@@ -12,7 +12,7 @@ from schemas.http.queries import MAX_POINTS
 from schemas.number_types import Milliseconds
 from tests.support.gateway import Caller, serving, token_settings
 from tests.support.gateway_store import FakeIndex, FakeStore
-from tests.unit.gateway.test_gateway_http import conforms, is_problem
+from tests.unit.gateway.test_gateway_http import is_problem
 from tests.unit.gateway.test_pipeline_readings import SINK, reading, stage
 
 PATH = "/v1/pipeline"
@@ -64,7 +64,6 @@ async def test_operators_see_the_pipeline(gateway: Caller, pipeline: GivenPipeli
     await gateway.get(PATH, "olga")
     pipeline.add(reading(1_000, stage(30, lag=2)))
     answer = await gateway.get(PATH, "olga", points=MAX_POINTS)
-    assert conforms(answer, PATH)
     [found] = answer.body["stages"]
     assert (found["name"], found["rate"], found["lag"]) == (SINK, 30, 2)
     assert [point["lags"] for point in answer.body["points"]] == [[0], [2]]
@@ -80,7 +79,6 @@ async def test_others_do_not_see_the_pipeline(gateway: Caller, pipeline: GivenPi
     for user in ("ann", "olg", "olga, 运维"):
         answer = await gateway.get(PATH, user)
         assert is_problem(answer, 403, "not-an-operator")
-        assert conforms(answer, PATH)
     assert (await gateway.get(PATH)).status == 401
     assert pipeline.watched == 0
 
@@ -97,7 +95,6 @@ async def test_trouble_is_shown_with_the_last_reading(
     """While the pipeline cannot be read, the answer has the reason and the last values."""
     pipeline.trouble = "Kafka does not answer"
     answer = await gateway.get(PATH, "olga")
-    assert conforms(answer, PATH)
     assert (answer.body["at"], answer.body["stages"]) == (None, [])
     pipeline.add(reading(7, stage(3)))
     answer = await gateway.get(PATH, "olga")
