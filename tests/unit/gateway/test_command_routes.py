@@ -55,6 +55,15 @@ async def gateway(writes: Writes, store: FakeStore) -> AsyncIterator[Caller]:
         yield caller
 
 
+async def until_undelivered(log: SequencedLog) -> None:
+    """Waits until a command has reached the log, which does not acknowledge the command."""
+
+    async def is_undelivered() -> bool:
+        return log.undelivered > 0
+
+    await until(is_undelivered, 30)
+
+
 async def send(gateway: Caller, user: str = "ann", **fields: Any) -> Answer:
     """Send a message."""
     return await gateway.write("POST", MESSAGES, user, **({"text": "hello"} | fields))
@@ -392,7 +401,7 @@ async def test_an_unknown_delivery_is_a_504_and_can_be_repeated(
     """Whether the broker has the command or not, the repetition gives one message."""
     log.acknowledges = False
     sending = asyncio.create_task(send(gateway))
-    await asyncio.sleep(0.1)
+    await until_undelivered(log)
     log.lose(is_in_log=is_in_log)
     answer = await sending
     assert problem(answer) == (504, "delivery-unknown")
@@ -421,7 +430,7 @@ async def test_an_acknowledgement_without_a_time_is_a_202(
     """Without the broker's time no outcome can be assigned to the copy: it is not guessed."""
     log.acknowledges = log.sequences = False
     sending = asyncio.create_task(send(gateway))
-    await asyncio.sleep(0.1)
+    await until_undelivered(log)
     log.acknowledge(is_timed=False)
     log.sequence()
     assert (await sending).status == 202
