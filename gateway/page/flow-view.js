@@ -2,7 +2,7 @@
 import { areaOf, pathOf, shape } from "./chart.js";
 import { make, reconcile } from "./dom.js";
 import { countOf, durationOf, linesOf, rateOf, spanOf, topOf } from "./figures.js";
-import { locale, word } from "./words.js";
+import { hasWord, locale, word } from "./words.js";
 
 /** The sinks' stores, by stage. */
 const STORES = { "sink-message": "cassandra", "sink-sync": "cassandra", "sink-search": "elasticsearch" };
@@ -11,6 +11,8 @@ const SERVERS = { kafka: "Kafka", cassandra: "Cassandra", elasticsearch: "Elasti
 
 /** A rate at which lines move at full speed, in records per second. */
 const FULL_RATE = 500;
+
+const OF_STAGE = ["rate", "lag", "delay"];
 
 const SPARK = { width: 200, height: 34 };
 
@@ -95,16 +97,17 @@ function wires(names, ends) {
 export class FlowView {
   #gateway = new Card("gateway", ["requests", "connections", "waiting"]);
   #cards;
+  #sinks = make("div", { className: "sinks" });
   #wires;
 
   constructor(element, stages) {
     const [sequencer, ...sinks] = stages;
-    this.#cards = new Map(stages.map((name) => [name, new Card(name, ["rate", "lag", "delay"])]));
+    this.#cards = new Map(stages.map((name) => [name, new Card(name, OF_STAGE)]));
     const ends = sinks.map((_, at) => ((at + 0.5) * 100) / sinks.length);
     const all = [wires([sequencer], [50]), wires(sinks, ends)];
+    this.#sinks.append(...sinks.map((name) => this.#cards.get(name).element));
     element.replaceChildren(
-      this.#gateway.element, all[0], this.#cards.get(sequencer).element, all[1],
-      make("div", { className: "sinks" }, ...sinks.map((name) => this.#cards.get(name).element)),
+      this.#gateway.element, all[0], this.#cards.get(sequencer).element, all[1], this.#sinks,
     );
     this.#wires = all.flatMap((each) => [...each.querySelectorAll(".moving")]);
     this.translate();
@@ -113,8 +116,21 @@ export class FlowView {
   /** Write the words of the present language. */
   translate() {
     for (const card of [this.#gateway, ...this.#cards.values()]) {
-      card.translate(word(card.name), word(`${card.name}Hint`));
+      const hint = `${card.name}Hint`;
+      card.translate(word(card.name), hasWord(hint) ? word(hint) : "");
     }
+  }
+
+  /** The card of a stage. A stage that this page does not know gets a card with its name. */
+  #cardOf(name) {
+    let card = this.#cards.get(name);
+    if (card === undefined) {
+      card = new Card(name, OF_STAGE);
+      this.#cards.set(name, card);
+      this.#sinks.append(card.element);
+      this.translate();
+    }
+    return card;
   }
 
   /** Show an answer of the gateway, and the readings of the last minutes. */
@@ -123,7 +139,7 @@ export class FlowView {
     const language = locale();
     this.#drawGateway(shown, points, end);
     shown.stages.forEach((stage, at) => {
-      const card = this.#cards.get(stage.name);
+      const card = this.#cardOf(stage.name);
       card.set("rate", rateOf(stage.rate, language), "/s");
       card.set("lag", countOf(stage.lag, language));
       const delay = stage.delay_ms ?? stage.last_delay_ms;
@@ -150,6 +166,7 @@ export class FlowView {
 
   #move({ name, rate }) {
     const wire = this.#wires.find((each) => each.dataset.stage === name);
+    if (wire === undefined) return; // a stage that this page does not know
     const share = Math.min(1, Math.log1p(rate ?? 0) / Math.log1p(FULL_RATE));
     wire.classList.toggle("flowing", share > 0);
     // A change of the duration restarts the animation, so the speed has a few steps.
@@ -173,5 +190,8 @@ function countsOf({ counts }, language) {
   const shown = Object.entries(counts).filter(([name, count]) => {
     return count > 0 || ["accepted", "records"].includes(name);
   });
-  return shown.map(([name, count]) => word(name, { count: countOf(count, language) }));
+  return shown.map(([name, value]) => {
+    const count = countOf(value, language);
+    return hasWord(name) ? word(name, { count }) : `${name}: ${count}`;
+  });
 }

@@ -6,16 +6,39 @@ export function termsOf(query) {
   return found.map(([whole, phrase]) => (phrase ?? whole).trim()).filter((term) => term !== "");
 }
 
+/** Splits a text into the characters that a reader sees. */
+const CHARACTERS = new Intl.Segmenter(undefined, { granularity: "grapheme" });
+
+/** The form in which characters are compared, similar to that of the search (docs/search.md). */
+function foldOf(character) {
+  // The change to capitals and back is close to the full case folding: ß becomes ss.
+  const folded = character.normalize("NFKC").toUpperCase().toLowerCase().normalize("NFKC");
+  return folded.replaceAll("i\u0307", "i").replaceAll("ς", "σ");
+}
+
+/** The folded text, and for each of its units the place of its character in the text. */
+function folded(text) {
+  let form = "";
+  const places = [];
+  for (const { segment, index } of CHARACTERS.segment(text)) {
+    const fold = foldOf(segment);
+    form += fold;
+    const place = { begin: index, end: index + segment.length };
+    for (let unit = 0; unit < fold.length; unit += 1) places.push(place);
+  }
+  return { form, places };
+}
+
 /** The places of terms in a text, ascending, without overlaps. */
 export function placesOf(text, terms) {
-  const lower = text.toLowerCase();
-  const isComparable = lower.length === text.length;
-  const where = isComparable ? lower : text;
+  if (terms.length === 0) return [];
+  const { form, places } = folded(text);
   const found = [];
   for (const term of terms) {
-    const sought = isComparable ? term.toLowerCase() : term;
-    for (let at = where.indexOf(sought); at >= 0; at = where.indexOf(sought, at + sought.length)) {
-      found.push({ begin: at, end: at + sought.length });
+    const sought = folded(term).form;
+    if (sought === "") continue;
+    for (let at = form.indexOf(sought); at >= 0; at = form.indexOf(sought, at + sought.length)) {
+      found.push({ begin: places[at].begin, end: places[at + sought.length - 1].end });
     }
   }
   found.sort((one, other) => one.begin - other.begin || other.end - one.end);

@@ -18,9 +18,9 @@ const LEAST = { rate: 10, lag: 10, delay: 100 };
 
 const flow = new FlowView(byId("flow"), STAGES);
 const charts = {
-  rate: chartOf("rate", (point, at) => point.rates[at], (value) => rateOf(value, locale())),
-  lag: chartOf("lag", (point, at) => point.lags[at], (value) => (value === null ? "–" : countOf(value, locale()))),
-  delay: chartOf("delay", (point, at) => point.delays[at], (value) => durationOf(value, locale())),
+  rate: chartOf("rate", ({ rates }) => rates, (value) => rateOf(value, locale())),
+  lag: chartOf("lag", ({ lags }) => lags, (value) => (value === null ? "–" : countOf(value, locale()))),
+  delay: chartOf("delay", ({ delays }) => delays, (value) => durationOf(value, locale())),
 };
 
 let shown = null;
@@ -28,7 +28,12 @@ let points = [];
 let cursorAt = null;
 let watching = new AbortController();
 
-function chartOf(name, valueOf, format) {
+/** A chart. `valuesOf` returns the values of a reading, in the order of the answer's stages. */
+function chartOf(name, valuesOf, format) {
+  const valueOf = (point, at) => {
+    const place = shown.stages.findIndex((stage) => stage.name === STAGES[at]);
+    return valuesOf(point)[place] ?? null;
+  };
   const onCursor = (index) => {
     cursorAt = index === null ? null : points[index].at;
     drawCharts();

@@ -62,6 +62,13 @@ const WORDS = {
     too_large: "the text is too long",
     too_many_edits: "the message was edited too often",
     already_recalled: "the message was recalled",
+    invalid: "a value is not valid",
+    unknown_conversation: "there is no such conversation",
+    already_a_member: "these people are members already",
+    no_room: "there is no room for more people",
+    unknown_message: "there is no such message",
+    conflict: "another command has the same id",
+    stale: "the command is too late",
   },
   zh: {
     back: "返回会话列表",
@@ -123,6 +130,13 @@ const WORDS = {
     too_large: "内容太长",
     too_many_edits: "编辑次数过多",
     already_recalled: "消息已撤回",
+    invalid: "输入无效",
+    unknown_conversation: "会话不存在",
+    already_a_member: "这些人已是成员",
+    no_room: "人数已达上限",
+    unknown_message: "消息不存在",
+    conflict: "该编号已用于其他命令",
+    stale: "命令已过期",
   },
 };
 
@@ -140,6 +154,9 @@ export function word(name, values = {}) {
   const text = WORDS[language][name] ?? name;
   return text.replace(/\{(\w+)\}/g, (_, value) => values[value]);
 }
+
+/** Whether the present language has a word. */
+export const hasWord = (name) => Object.hasOwn(WORDS[language], name);
 
 /** Add words of another page, by language. */
 export function addWords(more) {

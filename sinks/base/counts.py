@@ -7,10 +7,11 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 
 class DeliveryCounts(Struct, frozen=True):
-    """Counts of one partition.
+    """Counts of one partition. `CommitNote` has a field of the same name for each of them.
 
     Attributes:
         dead_letters: Records that the store refuses.
@@ -25,12 +26,8 @@ class DeliveryCounts(Struct, frozen=True):
     records: int = 0
 
     def __add__(self, other: DeliveryCounts) -> DeliveryCounts:
-        return DeliveryCounts(
-            self.dead_letters + other.dead_letters,
-            self.written + other.written,
-            self.skipped + other.skipped,
-            self.records + other.records,
-        )
+        more = asdict(other)
+        return DeliveryCounts(**{name: count + more[name] for name, count in asdict(self).items()})
 
 
 CountsOf: TypeAlias = Mapping[int, DeliveryCounts]

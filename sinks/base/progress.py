@@ -32,7 +32,7 @@ class _Position:
         self.place = place.topic, place.partition
         self.committed: Offset | None = None
         self.durable: Offset | None = None
-        self.note = CommitNote()
+        self.note = CommitNote(records=0)
 
     def learn(self, committed: TopicPartition) -> None:
         """Sets the state from the last commit, which may be from another process."""
@@ -41,10 +41,7 @@ class _Position:
         if self.durable is None:
             self.durable = self.committed
             self.note.at, self.note.delay_ms = before.at, before.delay_ms
-        counts = DeliveryCounts(
-            before.dead_letters, before.written or 0, before.skipped or 0, before.records or 0
-        )
-        _add(self.note, counts)
+        _add(self.note, _counts_of(before))
 
     @property
     def is_new(self) -> bool:
@@ -133,12 +130,17 @@ class SinkProgress:
                 yield positions[place.topic, place.partition], place
 
 
+def _counts_of(note: CommitNote) -> DeliveryCounts:
+    """A sink's counts in a note. `CommitNote` has a field of the same name for each count."""
+    names = DeliveryCounts.__struct_fields__
+    return DeliveryCounts(**{name: getattr(note, name) or 0 for name in names})
+
+
 def _add(note: CommitNote, counts: DeliveryCounts) -> None:
-    note.dead_letters += counts.dead_letters
-    note.records = (note.records or 0) + counts.records
-    if counts.written or counts.skipped:
-        note.written = (note.written or 0) + counts.written
-        note.skipped = (note.skipped or 0) + counts.skipped
+    """Adds counts to a note. A count that was always 0 remains absent."""
+    for name, more in msgspec.structs.asdict(counts).items():
+        if more:
+            setattr(note, name, (getattr(note, name) or 0) + more)
 
 
 def _entry_time(value: bytes | None) -> Milliseconds | None:
