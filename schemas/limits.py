@@ -12,7 +12,7 @@ compacts a partition as a whole. `tests/unit/backends/test_partition_sizes.py` c
 sizes."""
 
 MAX_SEQ = (1 << 63) - 1
-"""SeqIds take 64 bits with a sign in the store."""
+"""The store has SeqIds as signed 64-bit integers."""
 
 MAX_CURSOR = MAX_SEQ - 3
 """The highest cursor of a device: the store writes it with a timestamp that is a little higher."""

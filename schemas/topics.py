@@ -48,7 +48,10 @@ class TopicSpec(NamedTuple):
 
 
 class Topic(Enum):
-    """The topics of a deployment. Equal partition numbers of the first three belong together."""
+    """The topics of a deployment.
+
+    Partition n of ``messages``, ``timeline`` and ``state`` has the same conversations.
+    """
 
     MESSAGES = TopicSpec(
         "messages",

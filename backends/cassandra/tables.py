@@ -60,9 +60,9 @@ highest sync SeqId. A reference is two numbers in decimal digits; the id of a co
 the row once. A reply has no row elsewhere, so the row contains the reply as JSON. After a restart,
 a flush may end at another record, so rows may overlap. Each key is the sync SeqId of a record of
 the recipient, so a bucket has at most `SYNC_BUCKET` rows after any number of restarts. The replay
-of a dead letter adds one reference to the row above its sync SeqId. A row has all records of its
-recipient between the row below and its own key. So a reader takes from each row in turn the
-references above the last one taken.
+of a dead letter adds one reference to the row above its sync SeqId. Row k has
+every record of its recipient above the key of the row before it, up to k. Rows may overlap: a
+reader skips references that it has read already.
 
 A recall overwrites ``entry`` of the message and of the message's edits by an empty text, and
 writes its own SeqId into ``recalled_by``. Both have the timestamp `RECALL_TIMESTAMP`, which is

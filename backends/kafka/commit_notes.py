@@ -24,11 +24,11 @@ class CommitNote(Struct):
     Both are absent before the first entry.
 
     The other fields are counts for this partition. The sequencer counts commands since its first
-    record: ``accepted``, ``duplicates``, ``stale``, ``rejected``. A sink counts the ``records``
-    that it has finished, since this count exists. All stages count ``dead_letters`` since their
-    first record. The sync sink counts deliveries since the setting ``skip_inactive`` was first on:
-    ``written``, ``skipped``. A record that a sink writes again after a restart counts once. The
-    counts of other stages are absent.
+    record: ``accepted``, ``duplicates``, ``stale``, ``rejected``. A sink counts its
+    finished ``records``. The count began with the version that introduced it. All stages count
+    ``dead_letters`` since their first record. The sync sink counts deliveries since the setting
+    ``skip_inactive`` was first on: ``written``, ``skipped``. A record that a sink writes again
+    after a restart counts once. The counts of other stages are absent.
     """
 
     delay_ms: Ms | UnsetType = UNSET

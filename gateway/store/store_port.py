@@ -141,7 +141,10 @@ class Store(Protocol):
         """The number of messages up to a stored entry, also for a recalled entry."""
 
     async def read_mark(self, conv_id: str, user: str) -> ReadMark:
-        """The read mark of ``user``, with all own messages up to a head that was read before."""
+        """The read mark of ``user``.
+
+        It includes all own messages up to a head that the caller read earlier.
+        """
 
     async def entries(self, conv_id: str, first: SeqId, last: SeqId) -> list[StoredEntry]:
         """The stored ones of the entries ``first`` to ``last``, by SeqId.

@@ -38,7 +38,9 @@ class StageShown(Struct, frozen=True, kw_only=True):
 
 
 class DeadLetterShown(Struct, frozen=True, kw_only=True):
-    """A record that a stage put aside, by its place, with the ``reason``. -1: unknown number.
+    """The place of a record that a stage put aside, and the ``reason``.
+
+    A number of -1 is unknown.
 
     ``at``: the time of the dead letter, in milliseconds since 1970. ``size``: the bytes of the
     record's value.

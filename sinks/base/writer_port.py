@@ -45,8 +45,8 @@ class StoreWriter(Protocol):
             raised, so that the rest of the batch is not written twice.
 
         Raises:
-            TransientFailure: The store does not accept the records now. None counts as durable;
-                the loop waits and passes all records again.
+            TransientFailure: The store does not accept the records now. No record counts as
+                durable; the loop waits and passes all records again.
             FatalFailure: The process cannot continue. It ends without a commit of the batch.
                 An error of Python, such as ValueError, is attributed to a record: the loop finds
                 this record by writing parts of the batch. Any other error is fatal.

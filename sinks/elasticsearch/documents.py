@@ -66,7 +66,10 @@ class _Source(Struct, omit_defaults=True):
 def documents_of(
     settings: Settings, records: Sequence[Record]
 ) -> tuple[list[SearchDocument], list[PoisonRecord]]:
-    """The documents of a batch, and the records that are not entries. Some entries have none."""
+    """The documents of a batch, and the records that are not entries.
+
+    Entries that change no message have no document.
+    """
     documents: list[SearchDocument] = []
     poison: list[PoisonRecord] = []
     for origin, record in enumerate(records):
