@@ -52,7 +52,7 @@ class Deployment(NamedTuple):
 @pytest.fixture(scope="module")
 def deployment(servers: Servers) -> Iterator[Deployment]:
     """Ann has a conversation that a search finds, and a sync timeline."""
-    settings = servers.settings(jwt_secret=SecretStr(SECRET))
+    settings = servers.settings(jwt_secret=SecretStr(SECRET), operators="ann")
     with tables(settings) as rows, search_index(settings) as put_documents:
         put_documents([message("c", 1)])
         rows.put_message(message("c", 1))

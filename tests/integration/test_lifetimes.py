@@ -91,8 +91,20 @@ class Deployment(NamedTuple):
         await asyncio.to_thread(publish, self.settings, [command])
 
     async def sync(self, user: str, after: int) -> Any:
-        """The response to a request for a page large enough for all records."""
-        return await self.gateway.get("/v1/sync", user, after=after, limit=500)
+        """The response to a request for a page large enough for all records.
+
+        The request is repeated after a 503, as by a client: the broker of a busy machine may not
+        answer in time.
+        """
+        answer = None
+
+        async def is_answered() -> bool:
+            nonlocal answer
+            answer = await self.gateway.get("/v1/sync", user, after=after, limit=500)
+            return answer.status != 503
+
+        await until(is_answered, PATIENCE)
+        return answer
 
     async def until_synced(self, user: str, after: int, count: int) -> list[dict[str, Any]]:
         """Waits for this number of records above a cursor, and returns the records."""
