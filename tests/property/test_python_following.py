@@ -15,7 +15,7 @@ import pytest
 from aiohttp import ClientSession
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import invariant, rule
 
 import im_timeline_client.gateway
 from gateway.http.tokens import issue_token
@@ -26,11 +26,10 @@ from im_timeline_client.transport import GatewayHttp
 from schemas.codec import decode_entry, encode
 from schemas.records import MessageEdited, MessageRecalled
 from tests.support.gateway import token_settings
-from tests.support.local_world import CONVERSATIONS, ME, OWNER, PEOPLE, World, WorldGateway
+from tests.support.local_world import CONVERSATIONS, ME, OWNER, WorldGateway
+from tests.support.world_machine import WorldMachine, conversations
 
 ROUNDS: Final = 300
-conversations = st.sampled_from(CONVERSATIONS)
-some = st.integers(0, 8)
 Shown = tuple[str | None, Any]
 
 
@@ -75,58 +74,17 @@ def bench() -> Iterator[None]:
         BENCHES.pop().close()
 
 
-class FollowerMachine(RuleBasedStateMachine):
+class FollowerMachine(WorldMachine):
     """One follower of one person, in groups that grow and shrink around the push limit."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World()
         self.bench = BENCHES[0]
         self.bench.world_gateway.serve(self.world)
         self.following = Following(ME, -1, {})
         self.waiting: list[Item] = []
         self.cursor = -1
         self.shown: dict[str, list[Item]] = defaultdict(list)
-
-    @rule(conv_id=conversations, sender=st.sampled_from([OWNER, *PEOPLE]), mentioned=st.booleans())
-    def say(self, conv_id: str, sender: str, mentioned: bool) -> None:  # noqa: FBT001 - drawn
-        """A person sends a message."""
-        self.world.say(conv_id, sender, [ME] if mentioned else [])
-
-    @rule(
-        conv_id=conversations,
-        people=st.lists(st.sampled_from(PEOPLE), min_size=1, max_size=5, unique=True),
-        join=st.booleans(),
-    )
-    def change(self, conv_id: str, people: list[str], join: bool) -> None:  # noqa: FBT001 - drawn
-        """People join or leave, maybe with the follower's person; the mode follows."""
-        self.world.change(conv_id, people, join=join)
-
-    @rule(
-        conv_id=conversations,
-        sender=st.sampled_from([OWNER, OWNER, ME]),
-        back=st.integers(0, 6),
-        recall=st.booleans(),
-    )
-    def alter(self, conv_id: str, sender: str, back: int, recall: bool) -> None:  # noqa: FBT001 - drawn
-        """A person edits or recalls a message near the end, if they have the right."""
-        seq = len(self.world.log.timeline_of(conv_id)) - back
-        alter = self.world.recall if recall else self.world.edit
-        alter(conv_id, sender, seq)
-
-    @rule(conv_id=conversations, back=st.integers(0, 5))
-    def read(self, conv_id: str, back: int) -> None:
-        """The person reads on a device, which puts a reply into the sync timeline."""
-        self.world.mark(conv_id, len(self.world.log.timeline_of(conv_id)) - back)
-
-    @rule(memberships=some, entries=some, heads=some, sync=some)
-    def sink(self, memberships: int, entries: int, heads: int, sync: int) -> None:
-        """Each sink writes some records."""
-        store = self.world.store
-        store.write_memberships(memberships)
-        store.write_entries(entries)
-        store.write_heads(heads)
-        store.write_sync(sync)
 
     @rule(back=st.integers(0, 5))
     def take_page(self, back: int) -> None:

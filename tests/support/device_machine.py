@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import initialize, rule
 
 from consumers.device.knowledge import Arrived
 from schemas.records import Entry, MessageEdited, MessageRecalled, NewDevicePolicy
@@ -22,15 +22,13 @@ from tests.support.local_world import (
     OWNER,
     PEOPLE,
     WINDOW,
-    World,
     WorldGateway,
 )
+from tests.support.world_machine import WorldMachine, conversations
 
 ROUNDS = 300
 """Turns after which a device without faults has to be idle."""
 
-conversations = st.sampled_from(CONVERSATIONS)
-counts = st.integers(0, 8)
 ItemT = TypeVar("ItemT")
 StepT = TypeVar("StepT", bound=Callable[..., None])
 
@@ -48,7 +46,7 @@ def may_die(step: StepT) -> StepT:
     return cast(StepT, wrapped)
 
 
-class DeviceMachine(RuleBasedStateMachine):
+class DeviceMachine(WorldMachine):
     """One device of one person, in groups that grow and shrink around the push limit.
 
     Records arrive live, in pages and repeatedly. Answers of the store arrive late, repeatedly or
@@ -59,7 +57,6 @@ class DeviceMachine(RuleBasedStateMachine):
 
     def __init__(self, gateway: WorldGateway) -> None:
         super().__init__()
-        self.world = World()
         self.gateway = gateway
         self.gateway.serve(self.world)
         self.heads: dict[str, int] = {}
@@ -157,37 +154,6 @@ class DeviceMachine(RuleBasedStateMachine):
             if seq >= self.world.my_last_join(conv_id)
         }  # fmt: skip
 
-    @rule(conv_id=conversations, sender=st.sampled_from([OWNER, *PEOPLE]), mentioned=st.booleans())
-    def say(self, conv_id: str, sender: str, mentioned: bool) -> None:  # noqa: FBT001 - drawn
-        """A person sends a message."""
-        self.world.say(conv_id, sender, [ME] if mentioned else [])
-
-    @rule(
-        conv_id=conversations,
-        people=st.lists(st.sampled_from(PEOPLE), min_size=1, max_size=5, unique=True),
-        join=st.booleans(),
-    )
-    def change(self, conv_id: str, people: list[str], join: bool) -> None:  # noqa: FBT001 - drawn
-        """People join or leave, maybe with the device's owner; the mode follows."""
-        self.world.change(conv_id, people, join=join)
-
-    @rule(
-        conv_id=conversations,
-        sender=st.sampled_from([OWNER, OWNER, ME]),
-        back=st.integers(0, 6),
-        recall=st.booleans(),
-    )
-    def alter(self, conv_id: str, sender: str, back: int, recall: bool) -> None:  # noqa: FBT001 - drawn
-        """A person edits or recalls a message near the end, if they have the right."""
-        seq = len(self.world.log.timeline_of(conv_id)) - back
-        alter = self.world.recall if recall else self.world.edit
-        alter(conv_id, sender, seq)
-
-    @rule(conv_id=conversations, back=st.integers(0, 5))
-    def read_elsewhere(self, conv_id: str, back: int) -> None:
-        """The device's owner reads on another device, up to near the end."""
-        self.world.mark(conv_id, len(self.world.log.timeline_of(conv_id)) - back)
-
     @rule(conv_id=conversations, quietly=st.integers(0, 2))
     @may_die
     def come_back(self, conv_id: str, quietly: int) -> None:
@@ -205,15 +171,6 @@ class DeviceMachine(RuleBasedStateMachine):
         cursor = self.cursor()
         self.apply([each for each in self.world.my_records() if each.sync_seq > cursor], cursor)
         self.request_gaps()
-
-    @rule(memberships=counts, entries=counts, heads=counts, sync=counts)
-    def sink(self, memberships: int, entries: int, heads: int, sync: int) -> None:
-        """Each sink writes some records."""
-        store = self.world.store
-        store.write_memberships(memberships)
-        store.write_entries(entries)
-        store.write_heads(heads)
-        store.write_sync(sync)
 
     @rule(skip=st.integers(0, 4), count=st.integers(1, 3), is_next=st.booleans())
     @may_die
