@@ -61,7 +61,7 @@ class ClientArrival(Struct):
 
 
 class ClientsReading(Struct):
-    """What the clients have received since the last report.
+    """The messages that the clients have received since the last report.
 
     ``begins``: seconds from the begin of a connection to its first message. ``ends``: monotonic
     time and code of each end of a connection. ``resumed``: seconds from the end of a connection

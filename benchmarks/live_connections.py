@@ -179,7 +179,7 @@ class LiveRun:
         return found
 
     async def _all_arrived(self, sent: dict[tuple[str, int], float]) -> ClientsReading:
-        """What the clients have received, once they have all messages, or after the time limit."""
+        """The report of the clients when they have all messages, or at the time limit."""
         everything = ClientsReading(0, [], [], [], [])
         deadline = time.monotonic() + ARRIVAL_SECONDS
         while time.monotonic() < deadline:

@@ -29,7 +29,7 @@ _OTHERS: Final = "others"
 
 
 class TailReading(Struct):
-    """What the log tail has read since the last reading.
+    """The records that the log tail has read since the last reading.
 
     ``oldest``: the greatest time from the timestamp of a record to the end of its batch, in
     milliseconds. ``cpu``: processor time of its thread since the start, in seconds.

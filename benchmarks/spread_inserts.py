@@ -1,4 +1,6 @@
-"""What fewer inserts for a record would bring: ``python -m benchmarks.spread_inserts``.
+"""The rate of the sync sink with fewer inserts for a record.
+
+``python -m benchmarks.spread_inserts``.
 
 Each record goes to another of many recipients (`benchmarks.sync_sink.spread_records`). For such a
 record the sync sink inserts a row, the note of its expiry, and the first time in a bucket the

@@ -41,7 +41,7 @@ class LoadOrder(Struct):
 
 
 class LoadDone(Struct):
-    """What was appended, and in how many seconds."""
+    """The number of appended records, and the seconds that this took."""
 
     messages: int
     records: int

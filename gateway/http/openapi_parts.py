@@ -44,7 +44,7 @@ def operation(
 
     Args:
         name: The id of the operation: the name of the function in generated clients.
-        summary: What the operation does.
+        summary: The effect of the operation, in one sentence.
         answer: The name of a schema; None for an answer that is described elsewhere.
         query: The struct of the query.
         kinds: The kinds of problems besides ``common``.

@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 class PipelineState(Protocol):
-    """What the pipeline does, for a viewer."""
+    """The state of the pipeline, for a viewer."""
 
     readings: Readings
     trouble: str | None

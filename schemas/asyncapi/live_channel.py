@@ -92,7 +92,7 @@ def live_channel() -> dict[str, Any]:
 
 
 def live_operations() -> dict[str, Any]:
-    """What the gateway does on the channel, by name."""
+    """The operations of the gateway on the channel, by name."""
     channel = {"$ref": "#/channels/live"}
     return {
         "sendLiveFrames": {

@@ -87,7 +87,7 @@ def topic_channels() -> dict[str, Any]:
 
 
 def topic_operations() -> dict[str, Any]:
-    """What the deployment does with the topics, by name."""
+    """The operations of the deployment on the topics, by name."""
     return {
         name: {"action": action, "channel": {"$ref": f"#/channels/{channel}"}, "summary": summary}
         for name, action, channel, summary in (

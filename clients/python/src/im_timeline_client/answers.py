@@ -1,4 +1,4 @@
-"""What the gateway answers: frozen dataclasses. A ``repr`` has no text of a message.
+"""The responses of the gateway, as frozen dataclasses. A ``repr`` has no text of a message.
 
 All times are in milliseconds since 1970 (UTC), by the broker's clock. A SeqId is the number of an
 entry in its conversation: 1, 2, 3 … without holes.

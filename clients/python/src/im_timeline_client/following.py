@@ -58,7 +58,7 @@ class Batch(NamedTuple):
 
 @dataclass(slots=True)
 class _Place:
-    """What is known of a conversation.
+    """The state of one followed conversation.
 
     Everything was shown ``through`` this SeqId, and the SeqIds up to ``head`` exist. ``joined`` is
     the last known join of the person. ``mode`` is the mode as of the SeqId ``mode_seq``.

@@ -1,4 +1,4 @@
-"""What a client reads."""
+"""The methods of a client that read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client writes: commands."""
+"""The methods of a client that send commands."""
 
 from __future__ import annotations
 
